@@ -56,7 +56,7 @@ def main(count: int = COUNT) -> None:
         summary = runner.run_due()
         seconds, cpu = time.monotonic() - started, time.process_time() - clock
         with database.read() as conn:
-            issued = sum(r["sha256"] is not None for r in lineages.listing(conn))
+            issued = sum(r.sha256 is not None for r in lineages.listing(conn))
         print(
             f"{issued} of {len(ids)} certificates in {seconds:.0f} s, {cpu:.0f} s of CPU,"
             f" {dict(summary.counts)}; {summary.problems[:2]}"

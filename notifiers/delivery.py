@@ -17,8 +17,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from inventory.db.database import Database, to_epoch
+from inventory.records import NoticeRecord
 from inventory.store import outbox, recipients
-from inventory.store.records import Row
 from notifiers.channels import DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.working_days import WorkingCalendar
 
@@ -51,7 +51,7 @@ class Recipient:
     calendar: WorkingCalendar | None = None
 
 
-Address = Callable[[Row], Recipient]
+Address = Callable[[NoticeRecord], Recipient]
 
 
 def backoff(attempts: int, jitter: float) -> int:
@@ -163,7 +163,7 @@ class DeliveryWorker:
         return counts
 
     def _one(
-        self, channel: MessageChannel, row: Row, token: str, counts: DeliveryCounts
+        self, channel: MessageChannel, row: NoticeRecord, token: str, counts: DeliveryCounts
     ) -> SendResult | None:
         recipient, now = self.address(row), self.clock()
         to = recipient.to
@@ -176,7 +176,7 @@ class DeliveryWorker:
             with self.database.write(now) as tx:
                 outbox.finish(
                     tx,
-                    row["id"],
+                    row.id,
                     token,
                     "queued",
                     next_at=to_epoch(recipient.calendar.next_opening(now)),
@@ -184,27 +184,27 @@ class DeliveryWorker:
                 )
             counts.later += 1
             return None
-        if to_epoch(now) > row["expires_at"] or to is None:
+        if to_epoch(now) > row.expires_at or to is None:
             reason = recipient.why if to is None else "it could not be sent in time"
             with self.database.write(self.clock()) as tx:
-                if outbox.finish(tx, row["id"], token, "failed", error=reason):
-                    outbox.drop(tx, [row["id"]], reason)
+                if outbox.finish(tx, row.id, token, "failed", error=reason):
+                    outbox.drop(tx, [row.id], reason)
                     counts.expired += 1
             return None
         with self.database.write(self.clock()) as tx:
             # The lease was lost: another worker may have sent the notice by now.
-            if not outbox.begin(tx, row["id"], token, LEASE):
+            if not outbox.begin(tx, row.id, token, LEASE):
                 return None
-        calendar = tuple(json.loads(row["calendar"])) if row["calendar"] else ()
+        calendar = tuple(json.loads(row.calendar)) if row.calendar else ()
         # The state "sending" is committed. If the process dies from here on, the delivery status
         # is unknown, and the notice is not sent again automatically.
         delivery = channel.send(
             OutgoingMessage(
                 to=to,
-                subject=row["subject"],
-                text=row["text"],
-                html=row["html"],
-                mark=f"{row['id']}.{row['secret']}",
+                subject=row.subject,
+                text=row.text,
+                html=row.html,
+                mark=f"{row.id}.{row.secret}",
                 calendar=calendar,
             )
         )
@@ -213,30 +213,36 @@ class DeliveryWorker:
         return delivery
 
     def _record(
-        self, tx: Any, row: Row, token: str, to: str, delivery: SendResult, counts: DeliveryCounts
+        self,
+        tx: Any,
+        row: NoticeRecord,
+        token: str,
+        to: str,
+        delivery: SendResult,
+        counts: DeliveryCounts,
     ) -> None:
         """Store the delivery status of a notice."""
         common = {"smtp_code": delivery.code, "error": delivery.reason or None, "sent_to": to}
-        _log.info("notice %d by %s: %s", row["id"], row["channel"], delivery.status)
+        _log.info("notice %d by %s: %s", row.id, row.channel, delivery.status)
         match delivery.status:
             case DeliveryStatus.SENT:
-                outbox.finish(tx, row["id"], token, "sent", **common)
+                outbox.finish(tx, row.id, token, "sent", **common)
                 counts.sent += 1
             case DeliveryStatus.UNKNOWN:
-                outbox.finish(tx, row["id"], token, "unknown", **common)
+                outbox.finish(tx, row.id, token, "unknown", **common)
                 counts.unknown += 1
             case DeliveryStatus.TEMPORARY:
                 # Jitter spreads the retries of notices that failed together.
-                wait = backoff(row["attempts"] + 1, random.random())  # noqa: S311
+                wait = backoff(row.attempts + 1, random.random())  # noqa: S311
                 outbox.finish(
-                    tx, row["id"], token, "queued", next_at=tx.at + wait, token=None, **common
+                    tx, row.id, token, "queued", next_at=tx.at + wait, token=None, **common
                 )
                 counts.later += 1
             case DeliveryStatus.PERMANENT:
-                if delivery.bad_address and row["contact_id"] is not None:
-                    recipients.mark_way(tx, row["contact_id"], to, "bad")
-                outbox.finish(tx, row["id"], token, "failed", **common)
+                if delivery.bad_address and row.contact_id is not None:
+                    recipients.mark_way(tx, row.contact_id, to, "bad")
+                outbox.finish(tx, row.id, token, "failed", **common)
                 # The items of a notice to a bad address are decided again, for the fallback.
                 if delivery.bad_address:
-                    outbox.drop(tx, [row["id"]], delivery.reason)
+                    outbox.drop(tx, [row.id], delivery.reason)
                 counts.failed += 1

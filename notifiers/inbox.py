@@ -177,8 +177,8 @@ def record_mail(database: Database, raw: bytes, now: datetime, *, dry_run: bool 
         values = {
             "message_id": mail.message_id,
             "kind": kind,
-            "notice_id": row["id"] if row else None,
-            "contact_id": row["contact_id"] if row else None,
+            "notice_id": row.id if row else None,
+            "contact_id": row.contact_id if row else None,
             "text": mail.text if row else "",
         }
         # The mail was recorded before, so it must not change anything again.
@@ -187,14 +187,14 @@ def record_mail(database: Database, raw: bytes, now: datetime, *, dry_run: bool 
         if row is None:
             return kind  # without a mark it changes nothing
         # Replies of staff to a digest acknowledge nothing.
-        if kind == "reply" and row["kind"] == "client":
-            about = [m["id"] for m in tickets.of_notice(tx.conn, row["id"])]
-            tickets.acknowledge(tx, about, f"contact {row['contact_id']}")
-        elif kind == "bounce" and row["contact_id"] is not None and row["sent_to"]:
+        if kind == "reply" and row.kind == "client":
+            about = [m.id for m in tickets.of_notice(tx.conn, row.id)]
+            tickets.acknowledge(tx, about, f"contact {row.contact_id}")
+        elif kind == "bounce" and row.contact_id is not None and row.sent_to:
             # The address is the one that the notice was sent to. The report could name another.
-            recipients.mark_way(tx, row["contact_id"], row["sent_to"], "bad")
-            outbox.bounced(tx, row["id"], mail.text)
-        tx.audit(kind, "notice", row["id"])
+            recipients.mark_way(tx, row.contact_id, row.sent_to, "bad")
+            outbox.bounced(tx, row.id, mail.text)
+        tx.audit(kind, "notice", row.id)
     return kind
 
 

@@ -35,8 +35,8 @@ from inventory.clock import Clock, system_clock
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import mail_address
+from inventory.records import AccountRecord, ListedAccount
 from inventory.store import accounts
-from inventory.store.records import Row
 from inventory.text import printable
 
 ACCOUNT_KEY = "ec-p256"
@@ -78,18 +78,30 @@ class AccountSession:
     """An account with an open connection to its CA.
 
     Attributes:
-        row: The row of the account; empty before registration.
+        row: The account as it is stored; None before registration.
         ca: The CA.
         net: The connection.
         directory: The directory object of the CA (RFC 8555 7.1.1).
         acme: The client of the ``acme`` library over the same connection.
     """
 
-    row: Row
+    row: AccountRecord | None
     ca: CertificateAuthority
     net: AcmeNetwork
     directory: messages.Directory
     acme: client.ClientV2
+
+    @property
+    def account(self) -> AccountRecord:
+        """The account, which is registered."""
+        assert self.row is not None
+        return self.row
+
+    @property
+    def url(self) -> str:
+        """The URL of a registered account."""
+        assert self.account.url is not None
+        return self.account.url
 
     @property
     def key(self) -> JWK:
@@ -136,30 +148,32 @@ def connect(
     directory = directory_of(net, ca.directory)
     if url:
         net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-    return AccountSession({}, ca, net, directory, client.ClientV2(directory, net))
+    return AccountSession(None, ca, net, directory, client.ClientV2(directory, net))
 
 
-def open_session(settings: Settings, row: Row, clock: Clock = system_clock) -> AccountSession:
+def open_session(
+    settings: Settings, row: AccountRecord, clock: Clock = system_clock
+) -> AccountSession:
     """Connect to the CA of a registered account.
 
     Raises:
         CertmgrError: The account is not active, its key cannot be read, or the CA does not answer.
     """
-    if row["state"] != "active":
-        raise CertmgrError(f"The ACME account '{row['name']}' is {row['state']}", "", _remedy(row))
-    ca = cas.find(settings.acme, row["ca"], row["directory"])
+    if row.state != "active":
+        raise CertmgrError(f"The ACME account '{row.name}' is {row.state}", "", _remedy(row))
+    ca = cas.find(settings.acme, row.ca, row.directory)
     session = connect(
-        settings, ca, key_store(settings).load(local_path(row["key_reference"])), row["url"], clock
+        settings, ca, key_store(settings).load(local_path(row.key_reference)), row.url, clock
     )
     session.row = row
     return session
 
 
-def _remedy(row: Row) -> str:
-    again = f"Run certmgr account add {row['ca']} --name {row['name']} to complete it."
+def _remedy(row: AccountRecord) -> str:
+    again = f"Run certmgr account add {row.ca} --name {row.name} to complete it."
     return (
         again
-        if row["state"] == "pending"
+        if row.state == "pending"
         else "Name another account with --account, or create one: certmgr account add."
     )
 
@@ -193,7 +207,7 @@ class AccountRequest:
     by: str = ""
 
 
-def add(database: Database, settings: Settings, request: AccountRequest) -> Row:
+def add(database: Database, settings: Settings, request: AccountRequest) -> AccountRecord:
     """Register an account, or complete a registration that was interrupted.
 
     Returns:
@@ -248,7 +262,7 @@ def add(database: Database, settings: Settings, request: AccountRequest) -> Row:
             "agreed_by": request.by if terms else None,
         }
         values["fallback_id"] = (
-            accounts.find(tx.conn, request.fallback)["id"] if request.fallback else None
+            accounts.find(tx.conn, request.fallback).id if request.fallback else None
         )
         if row is None:
             new_row = {
@@ -258,35 +272,36 @@ def add(database: Database, settings: Settings, request: AccountRequest) -> Row:
                 "key_reference": key_reference(path),
                 **values,
             }
-            row = accounts.by_id(tx.conn, accounts.add(tx, new_row))
+            account_id = accounts.add(tx, new_row)
         else:
-            accounts.edit(tx, row["id"], **values)
+            account_id = row.id
+            accounts.edit(tx, account_id, **values)
     url = _register(session, contacts, binding, bool(terms))
     with database.write() as tx:
-        accounts.edit(tx, row["id"], url=url, state="active")
-        return accounts.by_id(tx.conn, row["id"])
+        accounts.edit(tx, account_id, url=url, state="active")
+        return accounts.by_id(tx.conn, account_id)
 
 
 def _pending_account(
     database: Database, request: AccountRequest, ca: CertificateAuthority
-) -> Row | None:
+) -> ListedAccount | None:
     """Return the account of this name whose registration was interrupted, or None."""
     with database.read() as conn:
-        rows = [r for r in accounts.listing(conn, retired=True) if r["name"] == request.name]
+        rows = [r for r in accounts.listing(conn, retired=True) if r.name == request.name]
     if not rows:
         return None
     # Only an interrupted registration at the same CA is completed; another account is not changed.
-    if rows[0]["state"] != "pending" or rows[0]["directory"] != ca.directory:
+    if rows[0].state != "pending" or rows[0].directory != ca.directory:
         raise Conflict(
             f"There is already an ACME account '{request.name}'",
-            f"it is {rows[0]['state']}, at {rows[0]['ca']}",
+            f"it is {rows[0].state}, at {rows[0].ca}",
             "Give another name with --name.",
         )
     return rows[0]
 
 
-def _key_of(keys: KeyStore, row: Row) -> tuple[Path, Any]:
-    path = local_path(row["key_reference"])
+def _key_of(keys: KeyStore, row: ListedAccount) -> tuple[Path, Any]:
+    path = local_path(row.key_reference)
     return path, keys.load(path)
 
 
@@ -346,14 +361,14 @@ def _register(
     return url
 
 
-def fetch_account(settings: Settings, row: Row) -> dict[str, Any]:
+def fetch_account(settings: Settings, row: AccountRecord) -> dict[str, Any]:
     """Return the CA's record of an account: ``status``, ``contact`` and ``orders``.
 
     Raises:
         AcmeError: The CA does not answer, or does not know the account.
     """
     session = open_session(settings, row)
-    document = session.acme._post_as_get(row["url"]).json()
+    document = session.acme._post_as_get(row.url).json()
     if not isinstance(document, dict):
         return {"status": "unknown", "contact": []}
     contact = document.get("contact")
@@ -372,13 +387,15 @@ def agree(database: Database, settings: Settings, name: str, by: str) -> str:
         row = accounts.find(conn, name)
     session = open_session(settings, row)
     terms = _terms(session)
-    session.acme._post(row["url"], RawPayload({"termsOfServiceAgreed": True}))
+    session.acme._post(row.url, RawPayload({"termsOfServiceAgreed": True}))
     with database.write() as tx:
-        accounts.edit(tx, row["id"], terms=terms or None, agreed_at=tx.at, agreed_by=by)
+        accounts.edit(tx, row.id, terms=terms or None, agreed_at=tx.at, agreed_by=by)
     return terms
 
 
-def rollover(database: Database, settings: Settings, name: str, key_type: str = ACCOUNT_KEY) -> Row:
+def rollover(
+    database: Database, settings: Settings, name: str, key_type: str = ACCOUNT_KEY
+) -> AccountRecord:
     """Replace the key of an account (RFC 8555 7.3.5).
 
     The new key is on disk before the CA receives it. The file of the old key is kept.
@@ -386,23 +403,24 @@ def rollover(database: Database, settings: Settings, name: str, key_type: str = 
     with database.read() as conn:
         row = accounts.find(conn, name)
     keys = key_store(settings)
-    folder = local_path(row["key_reference"]).parent.name
+    folder = local_path(row.key_reference).parent.name
     rolled = ROLLED_KEY_NAME.fullmatch(folder)
     stem, number = (rolled[1], int(rolled[2]) + 1) if rolled else (folder, 1)
     path, new = keys.make(f"{stem}-roll{number}", key_type)
     # After a lost answer the CA may have the new key already. A second keyChange would fail then.
     if not _is_registered_under(settings, row, new):
         session = open_session(settings, row)
-        inner = _key_change_jws(session, jwk(new), row["url"])
+        assert row.url is not None
+        inner = _key_change_jws(session, jwk(new), row.url)
         session.acme._post(session.directory["keyChange"], RawPayload(inner))
     with database.write() as tx:
-        accounts.edit(tx, row["id"], key_reference=key_reference(path))
-        return accounts.by_id(tx.conn, row["id"])
+        accounts.edit(tx, row.id, key_reference=key_reference(path))
+        return accounts.by_id(tx.conn, row.id)
 
 
-def _is_registered_under(settings: Settings, row: Row, key: Any) -> bool:
+def _is_registered_under(settings: Settings, row: AccountRecord, key: Any) -> bool:
     """Return whether the CA has this account under the given key."""
-    session = connect(settings, cas.find(settings.acme, row["ca"], row["directory"]), key)
+    session = connect(settings, cas.find(settings.acme, row.ca, row.directory), key)
     try:
         only = messages.NewRegistration(only_return_existing=True)
         response = session.net.post(
@@ -412,7 +430,7 @@ def _is_registered_under(settings: Settings, row: Row, key: Any) -> bool:
         if error.problem.type == "accountDoesNotExist":
             return False
         raise
-    return bool(response.headers.get("Location") == row["url"])
+    return bool(response.headers.get("Location") == row.url)
 
 
 def _key_change_jws(session: AccountSession, new: JWK, account: str) -> dict[str, Any]:
@@ -428,7 +446,7 @@ def _key_change_jws(session: AccountSession, new: JWK, account: str) -> dict[str
     return dict(signed.to_partial_json())
 
 
-def deactivate(database: Database, settings: Settings, name: str) -> Row:
+def deactivate(database: Database, settings: Settings, name: str) -> AccountRecord:
     """Deactivate an account at the CA for good, and retire it in the inventory.
 
     Raises:
@@ -437,20 +455,18 @@ def deactivate(database: Database, settings: Settings, name: str) -> Row:
     """
     with database.read() as conn:
         row = accounts.find(conn, name)
-        used = next(
-            r["lineages"] for r in accounts.listing(conn, retired=True) if r["id"] == row["id"]
-        )
+        used = next(r.lineages for r in accounts.listing(conn, retired=True) if r.id == row.id)
     # Without its account a lineage could not be renewed any more.
     if used:
         raise Conflict(
-            f"{used} certificate(s) are renewed through '{row['name']}'",
+            f"{used} certificate(s) are renewed through '{row.name}'",
             "",
             "Move them first: certmgr lineage edit NAME --account OTHER.",
         )
     # A pending or lost account has no usable record at the CA: it is only retired here.
-    if row["state"] == "active":
+    if row.state == "active":
         session = open_session(settings, row)
-        session.acme._post(row["url"], RawPayload({"status": "deactivated"}))
+        session.acme._post(row.url, RawPayload({"status": "deactivated"}))
     with database.write() as tx:
-        accounts.edit(tx, row["id"], state="retired", retired_at=tx.at)
-        return accounts.by_id(tx.conn, row["id"])
+        accounts.edit(tx, row.id, state="retired", retired_at=tx.at)
+        return accounts.by_id(tx.conn, row.id)

@@ -91,7 +91,7 @@ def plan(database: Database, settings: Settings, request: AdoptionRequest) -> Ad
     with database.read() as conn:
         for lineage in [known[n] for n in request.names] or list(installation.lineages):
             owners = {
-                o["number"] if (o := purchases.owner_of(conn, n.removeprefix("*."))) else None
+                o.number if (o := purchases.owner_of(conn, n.removeprefix("*."))) else None
                 for n in lineage.names
             }
             # A lineage belongs to one client: names of several clients, or of none, stay with
@@ -190,11 +190,9 @@ def _ensure_account(database: Database, settings: Settings, account: CertbotAcco
     """
 
     with database.read() as conn:
-        same = next(
-            (r for r in accounts.listing(conn, retired=True) if r["url"] == account.uri), None
-        )
+        same = next((r for r in accounts.listing(conn, retired=True) if r.url == account.uri), None)
     if same is not None:
-        return int(same["id"])
+        return int(same.id)
     ca = cas.find(settings.acme, "", account.directory_url)
     key = load_pem_private_key(account.key_pem, None)
     kind = (
@@ -252,11 +250,11 @@ def _record_lineage(
     existing = [
         r
         for r in lineages.listing(tx.conn, states=("active", "paused", "retired"))
-        if r["name"] == lineage.name
+        if r.name == lineage.name
     ]
     if existing and (
-        existing[0]["client_id"] != owner["client_id"]
-        or existing[0]["sha256"] not in (None, lineage.bundle.sha256)
+        existing[0].client_id != owner.client_id
+        or existing[0].sha256 not in (None, lineage.bundle.sha256)
     ):
         raise Conflict(
             f"There is already another lineage '{lineage.name}'",
@@ -275,11 +273,11 @@ def _record_lineage(
             "preferred_chain": lineage.preferred_chain or None,
         }
         lineage_id = lineages.add(
-            tx, lineage.name, clients.find(tx.conn, owner["number"])["number"], names, values
+            tx, lineage.name, clients.find(tx.conn, owner.number).number, names, values
         )
     else:
         # A second call after a crash, or a lineage that was given back to certbot before.
-        lineage_id = int(existing[0]["id"])
+        lineage_id = int(existing[0].id)
         lineages.edit(
             tx,
             lineage_id,
@@ -309,6 +307,6 @@ def give_back(database: Database, settings: Settings, name: str) -> None:
     """
     with database.read() as conn:
         row = lineages.find(conn, name)
-    undo_takeover(Lineage(base_directory(settings), row["name"]))
+    undo_takeover(Lineage(base_directory(settings), row.name))
     with database.write() as tx:
-        lineages.edit(tx, row["id"], state="retired", retired_at=tx.at)
+        lineages.edit(tx, row.id, state="retired", retired_at=tx.at)

@@ -26,11 +26,11 @@ from certmgr.acme.renewal import (
 )
 from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import CertmgrError
+from inventory.records import LineageRecord
 from inventory.store import cases, lineages
-from inventory.store.records import Row
 
 
-def refresh(context: IssuanceContext, row: Row) -> RenewalWindow | None:
+def refresh(context: IssuanceContext, row: LineageRecord) -> RenewalWindow | None:
     """Request the window of a lineage's certificate if that is due, and store it.
 
     Returns:
@@ -38,13 +38,11 @@ def refresh(context: IssuanceContext, row: Row) -> RenewalWindow | None:
     """
     stored = _stored_window(row)
     # RFC 9773 4.3: a client asks no earlier than Retry-After allows.
-    if row["sha256"] is None or (
-        row["ari_next_at"] is not None and row["ari_next_at"] > context.now_epoch
-    ):
+    if row.sha256 is None or (row.ari_next_at is not None and row.ari_next_at > context.now_epoch):
         return stored
     now = context.now()
     try:
-        session = context.session(row["account_id"])
+        session = context.session(row.account_id)
         current, next_request = _request_window(context, session, row, now)
     except CertmgrError:
         current, next_request = stored, now + ARI_INTERVAL
@@ -61,21 +59,21 @@ def refresh(context: IssuanceContext, row: Row) -> RenewalWindow | None:
     if current is not None:
         values["ari_url"] = current.url or None
     with context.write() as tx:
-        lineages.note(tx, row["id"], **values)
+        lineages.note(tx, row.id, **values)
     return current
 
 
-def _stored_window(row: Row) -> RenewalWindow | None:
-    start, end = from_epoch(row["ari_start"]), from_epoch(row["ari_end"])
+def _stored_window(row: LineageRecord) -> RenewalWindow | None:
+    start, end = from_epoch(row.ari_start), from_epoch(row.ari_end)
     return (
-        RenewalWindow(start, end, row["ari_url"] or "")
+        RenewalWindow(start, end, row.ari_url or "")
         if start is not None and end is not None
         else None
     )
 
 
 def _request_window(
-    context: IssuanceContext, session: AccountSession, row: Row, now: datetime
+    context: IssuanceContext, session: AccountSession, row: LineageRecord, now: datetime
 ) -> tuple[RenewalWindow | None, datetime]:
     """Return the suggested window, and the time of the next request.
 
@@ -87,9 +85,9 @@ def _request_window(
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
     with context.database.read() as conn:
-        ders = cases.chain_of(conn, [row["sha256"]])
+        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
     identifier = _certificate_id(ders[0]) if ders else None
-    not_after = from_epoch(row["not_after"])
+    not_after = from_epoch(row.not_after)
     # An expired certificate is due anyway, and one without an id cannot be asked about.
     if identifier is None or not_after is None or not_after <= now:
         return _stored_window(row), now + timedelta(days=1)
@@ -107,7 +105,7 @@ def _certificate_id(der: bytes) -> str | None:
         return None
 
 
-def replaces(context: IssuanceContext, row: Row) -> str | None:
+def replaces(context: IssuanceContext, row: LineageRecord) -> str | None:
     """Return the ARI id of the certificate that a new order would replace.
 
     Returns:
@@ -115,11 +113,11 @@ def replaces(context: IssuanceContext, row: Row) -> str | None:
         if the lineage has no certificate.
     """
     try:
-        session = context.session(row["account_id"])
+        session = context.session(row.account_id)
     except (AcmeError, CertmgrError):
         return None
-    if not isinstance(session.directory._jobj.get("renewalInfo"), str) or row["sha256"] is None:
+    if not isinstance(session.directory._jobj.get("renewalInfo"), str) or row.sha256 is None:
         return None
     with context.database.read() as conn:
-        ders = cases.chain_of(conn, [row["sha256"]])
+        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
     return _certificate_id(ders[0]) if ders else None

@@ -19,6 +19,7 @@ from certmgr.x509 import csr as requests_
 from inventory.db.database import Database, Tx
 from inventory.errors import UsageError
 from inventory.names import as_ip, display
+from inventory.records import ClientRecord
 from inventory.store import accounts, clients, lineages, purchases
 from inventory.text import printable
 
@@ -90,7 +91,7 @@ def _arrange(tx: Tx, settings: Settings, request: IssueRequest) -> list[str]:
             "certmgr issue shop.example.com www.shop.example.com --client 1001",
         )
     client = clients.find(tx.conn, request.client or _client_of(tx, texts))
-    names, _ = purchases.names_of(tx.conn, client["id"], texts, lineages.MAX_NAMES)
+    names, _ = purchases.names_of(tx.conn, client.id, texts, lineages.MAX_NAMES)
     # A client never gets a certificate for another client's name.
     lineages.require_owned(tx.conn, client, names)
     if csr is not None:
@@ -169,7 +170,7 @@ def _client_of(tx: Tx, texts: Sequence[str]) -> str:
             "a certificate belongs to a client",
             "certmgr domain add NAME --client NUMBER",
         )
-    return str(owner["number"])
+    return str(owner.number)
 
 
 def _values(
@@ -179,7 +180,7 @@ def _values(
     # Without an explicit or default account, the only account is unambiguous.
     account = request.account or acme.default_account or _only_account(tx)
     row = accounts.find(tx.conn, account)
-    ca = cas.find(acme, row["ca"], row["directory"])
+    ca = cas.find(acme, row.ca, row.directory)
     # A CA would refuse the order, so it is refused before anything is recorded.
     if len(names) > ca.max_names:
         raise UsageError(
@@ -198,7 +199,7 @@ def _values(
     targets = acme.default_targets if request.targets is None else request.targets
     check_targets(settings, targets, own_key=request.csr is None)
     return {
-        "account_id": row["id"],
+        "account_id": row.id,
         "solver": solver,
         "targets": " ".join(targets),
         "reuse_key": int(request.reuse_key),
@@ -210,10 +211,10 @@ def _values(
 
 def _only_account(tx: Tx) -> str:
     """Return the name of the account if there is exactly one."""
-    rows = [r for r in accounts.listing(tx.conn) if r["state"] == "active"]
+    rows = [r for r in accounts.listing(tx.conn) if r.state == "active"]
     if len(rows) == 1:
-        return str(rows[0]["name"])
-    known = ", ".join(r["name"] for r in rows)
+        return str(rows[0].name)
+    known = ", ".join(r.name for r in rows)
     raise UsageError(
         "No account was given",
         f"there are several: {known}" if rows else "there is none in the inventory",
@@ -269,7 +270,7 @@ def check_targets(settings: Settings, targets: Sequence[str], *, own_key: bool =
 
 def _ensure_lineage(
     tx: Tx,
-    client: Any,
+    client: ClientRecord,
     names: Sequence[str],
     values: dict[str, Any],
     key_type: str,
@@ -278,17 +279,17 @@ def _ensure_lineage(
 ) -> str:
     """Return the name of the lineage with these names and key type, created if necessary."""
     name = safe_name(request.lineage or default_name(list(names), key_type))
-    for row in lineages.listing(tx.conn, client_id=client["id"], states=("active", "paused")):
+    for row in lineages.listing(tx.conn, client_id=client.id, states=("active", "paused")):
         if (
-            {n["name"] for n in row["names"]} == set(names)
-            and row["key_type"] == key_type
-            and (not request.lineage or row["name"] == name)
+            {n.name for n in row.names} == set(names)
+            and row.key_type == key_type
+            and (not request.lineage or row.name == name)
         ):
-            return str(row["name"])
+            return str(row.name)
     lineages.add(
         tx,
         name,
-        client["number"],
+        client.number,
         names,
         values | {"key_type": key_type, "csr": csr.pem if csr is not None else None},
     )

@@ -6,8 +6,7 @@ inventory once per run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import challenge_of
@@ -15,7 +14,8 @@ from certmgr.config.settings import Settings
 from certmgr.x509.names import name_covers
 from inventory.db.database import Database
 from inventory.errors import CertmgrError
-from inventory.store import accounts, domains, lineages
+from inventory.records import ListedAccount, VisitedEndpoint
+from inventory.store import accounts, lineages
 
 # The CA's names in CAA records, the URL of our account, and our challenge type (RFC 8657).
 Identities = tuple[Sequence[str], str | None, str | None]
@@ -23,7 +23,7 @@ Identities = tuple[Sequence[str], str | None, str | None]
 
 def identities_for(
     database: Database, settings: Settings
-) -> Callable[[Mapping[str, Any]], Identities | None]:
+) -> Callable[[VisitedEndpoint], Identities | None]:
     """Return a function from a row of endpoint and domain to the CA identity for its host.
 
     The identity is that of the lineage that covers the host. Without a lineage it is that of the
@@ -31,44 +31,41 @@ def identities_for(
     """
     by_client: dict[int, list[tuple[Sequence[str], Identities]]] = {}
     with database.read() as conn:
-        known = {a["id"]: a for a in accounts.listing(conn)}
+        known = {a.id: a for a in accounts.listing(conn)}
         for row in lineages.listing(conn, states=("active",)):
-            account = known.get(row["account_id"])
+            account = known.get(row.account_id)
             if (
                 account is not None
-                and (identity := _identity_of(settings, account, row["solver"])) is not None
+                and (identity := _identity_of(settings, account, row.solver)) is not None
             ):
-                by_client.setdefault(row["client_id"], []).append(
-                    ([n["name"] for n in row["names"]], identity)
+                by_client.setdefault(row.client_id, []).append(
+                    ([n.name for n in row.names], identity)
                 )
-    account = next((a for a in known.values() if a["name"] == settings.acme.default_account), None)
+    account = next((a for a in known.values() if a.name == settings.acme.default_account), None)
     default = (
         _identity_of(settings, account, settings.acme.default_solver)
         if account is not None
         else None
     )
 
-    def identity_for(row: Mapping[str, Any]) -> Identities | None:
-        for names, identity in by_client.get(row["client_id"], ()):
-            if any(name_covers(n, row["host"]) for n in names):
+    def identity_for(row: VisitedEndpoint) -> Identities | None:
+        for names, identity in by_client.get(row.client_id, ()):
+            if any(name_covers(n, row.host) for n in names):
                 return identity
-        parties = domains.parties_of_row(row)
         # If the client gets the certificates, the provider's CA has no claim on their CAA records.
-        return default if (parties.renews or parties.buys) == "us" else None
+        return default if (row.parties.renews or row.parties.buys) == "us" else None
 
     return identity_for
 
 
-def _identity_of(
-    settings: Settings, account: Mapping[str, Any], solver_name: str
-) -> Identities | None:
+def _identity_of(settings: Settings, account: ListedAccount, solver_name: str) -> Identities | None:
     try:
-        ca = cas.find(settings.acme, account["ca"], account["directory"])
+        ca = cas.find(settings.acme, account.ca, account.directory)
     except CertmgrError:
         return None
     solver = settings.acme.solvers.get(solver_name)
     return (
-        (ca.caa, account["url"], challenge_of(solver) if solver is not None else None)
+        (ca.caa, account.url, challenge_of(solver) if solver is not None else None)
         if ca.caa
         else None
     )

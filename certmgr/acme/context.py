@@ -23,8 +23,8 @@ from inventory.clock import Clock
 from inventory.db import locks
 from inventory.db.database import Database, Tx, to_epoch
 from inventory.errors import Busy, CertmgrError
+from inventory.records import AccountRecord
 from inventory.store import accounts
-from inventory.store.records import Row
 
 # Seconds for which a failure to open a session is remembered.
 FAILURE_CACHE_SECONDS = 10.0
@@ -114,7 +114,7 @@ class IssuanceContext:
         except CertmgrError as error:
             return error
 
-    def account(self, account_id: int) -> Row:
+    def account(self, account_id: int) -> AccountRecord:
         """Return the row of an account."""
         with self.database.read() as conn:
             return accounts.by_id(conn, account_id)

@@ -26,8 +26,8 @@ from certmgr.inspection.verification import Observation, Verification, Verificat
 from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.errors import Busy, CertmgrError
-from inventory.store import cases, certificate_ends, domains, lineages
-from inventory.store.records import Row
+from inventory.records import DeploymentRecord, LineageRecord
+from inventory.store import cases, certificate_ends, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ def deploy(
     """
     with context.database.read() as conn:
         row = lineages.by_id(conn, lineage_id)
-    _log.info("deploying the lineage %s", row["name"])
+    _log.info("deploying the lineage %s", row.name)
     try:
-        with context.lineage_lock(row["name"]):
+        with context.lineage_lock(row.name):
             return _deploy(
                 context,
                 row,
@@ -89,53 +89,53 @@ def deploy(
                 context.settings.acme.verification_seconds if patience is None else patience,
             )
     except Busy as error:
-        return DeployResult(row["name"], row["client"], "busy", str(error))
+        return DeployResult(row.name, row.client, "busy", str(error))
     except CertmgrError as error:
-        return DeployResult(row["name"], row["client"], "failed", str(error))
+        return DeployResult(row.name, row.client, "failed", str(error))
 
 
-def _deploy(context: IssuanceContext, row: Row, again: bool, patience: float) -> DeployResult:
-    folder = Lineage(context.base, row["name"])
-    version = version_of(folder, row["sha256"]) if row["sha256"] else None
-    if version is None and row["sha256"]:
+def _deploy(
+    context: IssuanceContext, row: LineageRecord, again: bool, patience: float
+) -> DeployResult:
+    folder = Lineage(context.base, row.name)
+    version = version_of(folder, row.sha256) if row.sha256 else None
+    if version is None and row.sha256:
         return DeployResult(
-            row["name"],
-            row["client"],
+            row.name,
+            row.client,
             "failed",
             "its certificate is not on disk yet; certmgr renew --due stores it there",
         )
     if version is None:
-        return DeployResult(
-            row["name"], row["client"], "nothing", "there is no certificate to deploy"
-        )
+        return DeployResult(row.name, row.client, "nothing", "there is no certificate to deploy")
     # A certificate that caused a regression is never deployed automatically a second time.
-    if row["rolled_back"] == row["sha256"] and not again:
+    if row.rolled_back == row.sha256 and not again:
         return DeployResult(
-            row["name"],
-            row["client"],
+            row.name,
+            row.client,
             "staff",
             "it was rolled back after a regression; fix the cause (certmgr lineage show), then run"
-            f" certmgr lineage deploy {row['name']}",
+            f" certmgr lineage deploy {row.name}",
         )
     bundle = folder.read(version)
     endpoints = _live_check_targets(context, row)
     old = folder.current()
     before: list[Observation] = []
-    changes = row["deployed"] != row["sha256"] or old != version
+    changes = row.deployed != row.sha256 or old != version
     # A regression is the difference between the observations before and after the switch.
     if changes and endpoints:
         before = _observe(context, endpoints)
     failures = _deliver(context, row, folder, version, bundle, again)
-    if folder.current() == version and row["deployed"] != row["sha256"]:
-        _note(context, row, deployed=row["sha256"])
+    if folder.current() == version and row.deployed != row.sha256:
+        _note(context, row, deployed=row.sha256)
     if failures and folder.current() != version:
         return DeployResult(
-            row["name"], row["client"], "failed", _failure_text(failures), tuple(failures)
+            row.name, row.client, "failed", _failure_text(failures), tuple(failures)
         )
     verification, after = _await_live(context, endpoints, bundle, patience)
     verified_at = context.now_epoch if verification.state is VerificationState.LIVE else None
     # Each run verifies a certificate again that is served nowhere; only changes are written.
-    if (row["proof"], row["proven_at"]) != (verification.sentence[:1000], verified_at):
+    if (row.proof, row.proven_at) != (verification.sentence[:1000], verified_at):
         _note(context, row, proof=verification.sentence[:1000], proven_at=verified_at)
     if (
         verification.state is not VerificationState.LIVE
@@ -153,7 +153,7 @@ def _deploy(context: IssuanceContext, row: Row, again: bool, patience: float) ->
     elif endpoints and (behind := _behind_cdn(context, row, folder, version, before, after)):
         # If one endpoint shows the new certificate, only those behind the CDN are left. If none
         # does, nothing was verified.
-        live = any(x.sha256 == row["sha256"] for x in after)
+        live = any(x.sha256 == row.sha256 for x in after)
         endpoints = endpoints if live else []
         sentence = (
             f"{verification.sentence[:800]}; behind a CDN, which never shows our certificate:"
@@ -162,7 +162,7 @@ def _deploy(context: IssuanceContext, row: Row, again: bool, patience: float) ->
         _note(context, row, proven_at=context.now_epoch if live else None, proof=sentence)
     if failures:
         return DeployResult(
-            row["name"], row["client"], "failed", _failure_text(failures), tuple(failures)
+            row.name, row.client, "failed", _failure_text(failures), tuple(failures)
         )
     state = (
         "live"
@@ -174,8 +174,8 @@ def _deploy(context: IssuanceContext, row: Row, again: bool, patience: float) ->
         else "unseen"
     )
     return DeployResult(
-        row["name"],
-        row["client"],
+        row.name,
+        row.client,
         state,
         verification.sentence
         if endpoints
@@ -189,9 +189,9 @@ def version_of(folder: Lineage, sha256: str) -> Version | None:
     return versions[-1] if versions else None
 
 
-def _note(context: IssuanceContext, row: Row, **values: object) -> None:
+def _note(context: IssuanceContext, row: LineageRecord, **values: object) -> None:
     with context.write() as tx:
-        lineages.note(tx, row["id"], **values)
+        lineages.note(tx, row.id, **values)
 
 
 def _failure_text(failures: Sequence[TargetResult]) -> str:
@@ -203,7 +203,7 @@ def _failure_text(failures: Sequence[TargetResult]) -> str:
 
 def _deliver(
     context: IssuanceContext,
-    row: Row,
+    row: LineageRecord,
     folder: Lineage,
     version: Version,
     bundle: CertificateBundle,
@@ -214,12 +214,13 @@ def _deliver(
     A failing target does not stop the others.
     """
     configured = context.settings.acme.targets
-    targets = row["targets"].split()
+    targets = row.targets.split()
+    assert row.sha256 is not None
     with context.write() as tx:
-        lineages.to_deliver(tx, row["id"], row["sha256"], targets)
+        lineages.to_deliver(tx, row.id, row.sha256, targets)
         if again:
-            lineages.deliver_again(tx, row["id"], row["sha256"], targets)
-        due = lineages.deliveries(tx.conn, lineage_id=row["id"], due=tx.at)
+            lineages.deliver_again(tx, row.id, row.sha256, targets)
+        due = lineages.deliveries(tx.conn, lineage_id=row.id, due=tx.at)
     # A target that reloads switches the live directory itself, as part of its test and reload.
     if not any(configured[t].kind == "reload" for t in targets if t in configured):
         folder.switch(version)
@@ -228,17 +229,17 @@ def _deliver(
     for job in sorted(
         due,
         key=lambda j: (
-            j["target"] not in configured or configured[j["target"]].kind != "reload",
-            j["id"],
+            j.target not in configured or configured[j.target].kind != "reload",
+            j.id,
         ),
     ):
-        target = job["target"]
+        target = job.target
         if target not in configured:
             result = TargetResult(target, False, f"the configuration has no [acme.target.{target}]")
         else:
             context.checkpoint(f"deliver {target}")
             result = deploy_to_target(
-                configured[target], row["name"], bundle, context.base, label=target
+                configured[target], row.name, bundle, context.base, label=target
             )
         _record(context, job, result)
         if not result.ok:
@@ -246,16 +247,16 @@ def _deliver(
     return failures
 
 
-def _record(context: IssuanceContext, job: Row, result: TargetResult) -> None:
+def _record(context: IssuanceContext, job: DeploymentRecord, result: TargetResult) -> None:
     with context.write() as tx:
         if result.ok:
-            lineages.delivered(tx, job["id"])
+            lineages.delivered(tx, job.id)
         else:
             # A failing target is retried with growing pauses, like a failing order.
-            wait = backoff.retry(job["attempts"] + 1, context.random())
+            wait = backoff.retry(job.attempts + 1, context.random())
             lineages.not_delivered(
                 tx,
-                job["id"],
+                job.id,
                 f"{result.message}{': ' + result.output[-300:] if result.output else ''}",
                 tx.at + int(wait),
             )
@@ -264,13 +265,15 @@ def _record(context: IssuanceContext, job: Row, result: TargetResult) -> None:
 # -- verification
 
 
-def _live_check_targets(context: IssuanceContext, row: Row) -> list[live_check.LiveCheckTarget]:
+def _live_check_targets(
+    context: IssuanceContext, row: LineageRecord
+) -> list[live_check.LiveCheckTarget]:
     """Return the client's endpoints that the names of the newest certificate cover."""
     with context.database.read() as conn:
-        endpoints = cases.endpoints_of_clients(conn, [row["client_id"]]).get(row["client_id"], [])
-        ders = cases.chain_of(conn, [row["sha256"]])
+        endpoints = cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, [])
+        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
     names = parse(ders[0]).names if ders else ()
-    hosts = {r["host"] for r in endpoints}
+    hosts = {r.host for r in endpoints}
     return [p for p in live_check.live_check_targets(names, endpoints) if p.target.host in hosts]
 
 
@@ -325,7 +328,7 @@ def _await_live(
 
 def _roll_back_on_regression(
     context: IssuanceContext,
-    row: Row,
+    row: LineageRecord,
     folder: Lineage,
     old: Version,
     before: Sequence[Observation],
@@ -344,32 +347,33 @@ def _roll_back_on_regression(
         previous.sha256,
         previous.leaf.not_after,
         revoked,
-        previous.sha256 in row["compromised"].split(),
+        previous.sha256 in row.compromised.split(),
     )
-    rolled_back = row["rolled_back"] is not None and row["rolled_back"] == row["sha256"]
+    rolled_back = row.rolled_back is not None and row.rolled_back == row.sha256
+    assert row.sha256 is not None
     verdict = decide(
-        before, after, ours_before, known, rolled_back, context.now(), new_sha256=row["sha256"]
+        before, after, ours_before, known, rolled_back, context.now(), new_sha256=row.sha256
     )
     if verdict.action is RollbackAction.KEEP or not context.settings.acme.roll_back:
         return None
     if verdict.action is RollbackAction.STAFF:
-        return DeployResult(row["name"], row["client"], "staff", verdict.reason)
+        return DeployResult(row.name, row.client, "staff", verdict.reason)
     # Written before the switch: if the process dies in between, the certificate is not deployed
     # again before an administrator decides.
-    _note(context, row, rolled_back=row["sha256"], error=None)
+    _note(context, row, rolled_back=row.sha256, error=None)
     rollback(context, row, folder, old, previous)
     return DeployResult(
-        row["name"],
-        row["client"],
+        row.name,
+        row.client,
         "rolled-back",
         f"{verdict.reason}; the previous certificate is in use again. Fix the cause, then run"
-        f" certmgr lineage deploy {row['name']}",
+        f" certmgr lineage deploy {row.name}",
     )
 
 
 def _behind_cdn(
     context: IssuanceContext,
-    row: Row,
+    row: LineageRecord,
     folder: Lineage,
     version: Version,
     before: Sequence[Observation],
@@ -391,7 +395,8 @@ def _behind_cdn(
     }
     if older:
         return ""  # an older certificate of the lineage was served: no CDN, and not live yet
-    states = switch_states(before, after, False, "", row["sha256"], context.now())
+    assert row.sha256 is not None
+    states = switch_states(before, after, False, "", row.sha256, context.now())
     elsewhere = {
         s.location for s in after if s.host in _cdn_hosts(context, row, {s.host for s in after})
     }
@@ -403,19 +408,23 @@ def _behind_cdn(
     return ", ".join(s.location for s in states if s.state is SwitchState.CDN)
 
 
-def _cdn_hosts(context: IssuanceContext, row: Row, hosts: set[str]) -> set[str]:
+def _cdn_hosts(context: IssuanceContext, row: LineageRecord, hosts: set[str]) -> set[str]:
     with context.database.read() as conn:
         ids = [
-            e["id"]
-            for e in cases.endpoints_of_clients(conn, [row["client_id"]]).get(row["client_id"], ())
-            if e["host"] in hosts
+            e.id
+            for e in cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, ())
+            if e.host in hosts
         ]
         endpoints = certificate_ends.places(conn, ids)
-    return {p["host"] for p in endpoints.values() if domains.parties_of_row(p).hosts == "cdn"}
+    return {p.host for p in endpoints.values() if p.parties.hosts == "cdn"}
 
 
 def rollback(
-    context: IssuanceContext, row: Row, folder: Lineage, old: Version, bundle: CertificateBundle
+    context: IssuanceContext,
+    row: LineageRecord,
+    folder: Lineage,
+    old: Version,
+    bundle: CertificateBundle,
 ) -> list[TargetResult]:
     """Deliver the key and certificate of an older version to every target.
 
@@ -423,11 +432,11 @@ def rollback(
         The targets that failed.
     """
     configured = context.settings.acme.targets
-    targets = [t for t in row["targets"].split() if t in configured]
+    targets = [t for t in row.targets.split() if t in configured]
     if not any(configured[t].kind == "reload" for t in targets):
         folder.switch(old)
     results = [
-        deploy_to_target(configured[t], row["name"], bundle, context.base, label=t) for t in targets
+        deploy_to_target(configured[t], row.name, bundle, context.base, label=t) for t in targets
     ]
     _note(context, row, deployed=bundle.sha256)
     return [r for r in results if not r.ok]

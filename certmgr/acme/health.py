@@ -35,42 +35,42 @@ def examine(
     keys = key_store(settings)
     for account in known:
         try:
-            keys.load(local_path(account["key_reference"]))
+            keys.load(local_path(account.key_reference))
         except CertmgrError as error:
             yield (
                 FAULT,
-                f"account '{account['name']}': {error.what}{': ' + error.why if error.why else ''}",
+                f"account '{account.name}': {error.what}{': ' + error.why if error.why else ''}",
                 error.todo,
             )
-        if account["state"] == "lost":
+        if account.state == "lost":
             yield (
                 FAULT,
-                f"the CA does not know the account '{account['name']}' any more",
+                f"the CA does not know the account '{account.name}' any more",
                 (
-                    f"Run certmgr account add {account['ca']} --name OTHER, then certmgr lineage"
+                    f"Run certmgr account add {account.ca} --name OTHER, then certmgr lineage"
                     " edit NAME --account OTHER."
                 ),
             )
     acme = settings.acme
     for row in rows:
-        if row["solver"] not in acme.solvers:
+        if row.solver not in acme.solvers:
             yield (
                 FAULT,
-                f"lineage '{row['name']}': the configuration has no [acme.solver.{row['solver']}]",
-                f"Write it, or run certmgr lineage edit {row['name']} --solver NAME.",
+                f"lineage '{row.name}': the configuration has no [acme.solver.{row.solver}]",
+                f"Write it, or run certmgr lineage edit {row.name} --solver NAME.",
             )
-        for target in row["targets"].split():
+        for target in row.targets.split():
             if target not in acme.targets:
                 yield (
                     FAULT,
-                    f"lineage '{row['name']}': the configuration has no [acme.target.{target}]",
-                    f"Write it, or run certmgr lineage edit {row['name']} --target NAME.",
+                    f"lineage '{row.name}': the configuration has no [acme.target.{target}]",
+                    f"Write it, or run certmgr lineage edit {row.name} --target NAME.",
                 )
     for _, text in report.alarms:
         yield FAULT, text, "See certmgr lineage list."
     # Without lineages no renewal run is expected.
     if rows:
-        success = state["success_at"]
+        success = state.success_at
         if success is None:
             yield (
                 WARNING,

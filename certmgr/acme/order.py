@@ -45,8 +45,8 @@ from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
 from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip, display
+from inventory.records import ListedLineage, OrderRecord
 from inventory.store import acme_orders, lineages, scan_results
-from inventory.store.records import Row
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -102,10 +102,10 @@ class OrderFlow:
 
     context: IssuanceContext
     session: AccountSession
-    lineage: Row
-    row: Row
+    lineage: ListedLineage
+    row: OrderRecord
 
-    def run(self) -> Row:
+    def run(self) -> OrderRecord:
         """Place or continue the order until its certificate is stored.
 
         Returns:
@@ -118,8 +118,8 @@ class OrderFlow:
             OrderPending: The CA has not decided within the time limit.
             CertmgrError: A solver or the disk failed.
         """
-        _log.info("ACME order %d: %s", self.row["id"], self.row["state"])
-        if self.row["state"] == "issued":
+        _log.info("ACME order %d: %s", self.row.id, self.row.state)
+        if self.row.state == "issued":
             return self.row
         try:
             return self._run()
@@ -134,19 +134,19 @@ class OrderFlow:
                 raise self._failed(failed) from None
             raise
 
-    def _run(self) -> Row:
-        old = self.context.now_epoch - self.row["created_at"] > MAX_ORDER_AGE
-        if old and self.row["url"] is None:
+    def _run(self) -> OrderRecord:
+        old = self.context.now_epoch - self.row.created_at > MAX_ORDER_AGE
+        if old and self.row.url is None:
             raise OrderExpired("The order is too old to continue", "the CA never received it")
-        if self.row["csr"] is None:
+        if self.row.csr is None:
             self._prepare()
-        if self.row["url"] is None:
+        if self.row.url is None:
             self._place_order()
         body = self._fetch_order()
         if old and body.status == messages.STATUS_PENDING:
             raise OrderExpired(
                 "The order is too old to continue",
-                f"it is {(self.context.now_epoch - self.row['created_at']) // 3600} hours old, and"
+                f"it is {(self.context.now_epoch - self.row.created_at) // 3600} hours old, and"
                 " its names are still not validated",
             )
         if body.status == messages.STATUS_PENDING:
@@ -171,7 +171,7 @@ class OrderFlow:
     @property
     def names(self) -> list[str]:
         """The names of the order."""
-        return str(self.row["names"]).split()
+        return str(self.row.names).split()
 
     def _record(self, step: str, **values: Any) -> None:
         self.context.checkpoint(step)
@@ -180,17 +180,17 @@ class OrderFlow:
 
     def _prepare(self) -> None:
         """Store the key, then record its CSR."""
-        lineage, reference = self.lineage, self.row["key_name"]
+        lineage, reference = self.lineage, self.row.key_name
         # With the client's own CSR there is no key on this machine.
-        if lineage["csr"]:
-            self._record("csr", state="keyed", csr=lineage["csr"])
+        if lineage.csr:
+            self._record("csr", state="keyed", csr=lineage.csr)
             return
         self.context.checkpoint("key")
-        if lineage["reuse_key"] and (old := self._current_key()) is not None:
-            path = self.context.keys.store_key(reference, lineage["key_type"], old)
+        if lineage.reuse_key and (old := self._current_key()) is not None:
+            path = self.context.keys.store_key(reference, lineage.key_type, old)
             key = old
         else:
-            path, key = self.context.keys.make(reference, lineage["key_type"])
+            path, key = self.context.keys.make(reference, lineage.key_type)
         csr = requests_.make(key, self.names, True).decode()
         self._record("csr", state="keyed", key_reference=key_reference(path), csr=csr)
 
@@ -201,13 +201,13 @@ class OrderFlow:
             None if there is no certificate, its key is not stored here, or it is compromised.
         """
 
-        folder = Lineage(self.context.base, self.lineage["name"])
+        folder = Lineage(self.context.base, self.lineage.name)
         current = folder.current()
         if current is None:
             return None
         material = folder.read(current)
         pem = material.key_pem
-        if material.sha256 in self.lineage["compromised"].split():
+        if material.sha256 in self.lineage.compromised.split():
             return None  # a compromised key is never used again
         return None if pem is None else load_pem_private_key(pem, None)
 
@@ -215,7 +215,7 @@ class OrderFlow:
 
     def _place_order(self) -> None:
         """Request the order, or find the one whose answer was lost, and record its URL."""
-        url = self._find_lost_order() if self.row["state"] == "asked" else None
+        url = self._find_lost_order() if self.row.state == "asked" else None
         if url is None:
             self._record("ask", state="asked")
             self.context.checkpoint("new-order")
@@ -224,21 +224,21 @@ class OrderFlow:
         with self.context.write() as tx:
             self.row = acme_orders.record(tx, self.row, state="pending", url=url)
             acme_orders.count(
-                tx, self.row["account_id"], "order", [(None, None)], exempt=bool(self.row["exempt"])
+                tx, self.row.account_id, "order", [(None, None)], exempt=bool(self.row.exempt)
             )
 
     def _new_order(self) -> str:
         """Request an order and return its URL."""
         new = NewOrder(
             identifiers=identifiers(self.names),
-            profile=self.row["profile"],
-            replaces=self.row["replaces"],
+            profile=self.row.profile,
+            replaces=self.row.replaces,
         )
         try:
             response = self._post(self.session.directory["newOrder"], new)
         except AcmeError as error:
             if (
-                self.row["replaces"] is None
+                self.row.replaces is None
                 or error.problem.next_action is not NextAction.WITHOUT_REPLACES
             ):
                 raise
@@ -247,7 +247,7 @@ class OrderFlow:
             self._record("without-replaces", replaces=None, exempt=0)
             response = self._post(
                 self.session.directory["newOrder"],
-                NewOrder(identifiers=identifiers(self.names), profile=self.row["profile"]),
+                NewOrder(identifiers=identifiers(self.names), profile=self.row.profile),
             )
         responses.order(response)
         return responses.check_url(response.headers.get("Location"))
@@ -266,7 +266,7 @@ class OrderFlow:
         """
         self.context.checkpoint("lost")
         with self.context.database.read() as conn:
-            known = acme_orders.urls(conn, self.row["account_id"])
+            known = acme_orders.urls(conn, self.row.account_id)
         expected = {(i.typ.name, i.value) for i in identifiers(self.names)}
         try:
             for url in self._listed_orders():
@@ -283,7 +283,7 @@ class OrderFlow:
 
     def _listed_orders(self) -> Sequence[str]:
         """Return the URLs of the account's orders, in the reverse order of the CA's list."""
-        url = responses.document(self._post(self.session.row["url"])).get("orders")
+        url = responses.document(self._post(self.session.url)).get("orders")
         urls: list[str] = []
         # RFC 8555 does not define the order of the list; the newest are assumed to come last.
         for _ in range(20):
@@ -303,13 +303,25 @@ class OrderFlow:
         """
         self.context.checkpoint("order")
         try:
-            return responses.order(self._post(self.row["url"]))
+            return responses.order(self._post(self._url))
         except AcmeError as error:
             if error.problem.status in (404, 403) or error.problem.type == "malformed":
                 raise OrderExpired(
                     "The CA does not know the order any more", error.problem.sentence
                 ) from None
             raise
+
+    @property
+    def _url(self) -> str:
+        """The URL of the order, which the CA gave when it was placed."""
+        assert self.row.url is not None
+        return self.row.url
+
+    @property
+    def _csr(self) -> bytes:
+        """The CSR as PEM, which was stored before the order was placed."""
+        assert self.row.csr is not None
+        return self.row.csr.encode()
 
     def _poll(self, done: Callable[[messages.Order], bool], seconds: float) -> messages.Order:
         """Poll the order until ``done`` accepts it, at the intervals that Retry-After asks for.
@@ -319,7 +331,7 @@ class OrderFlow:
         """
         end = self.context.now() + timedelta(seconds=seconds)
         for attempt in range(100_000):
-            response = self._post(self.row["url"])
+            response = self._post(self._url)
             body = responses.order(response)
             if done(body):
                 return body
@@ -350,7 +362,7 @@ class OrderFlow:
 
     def _authorize(self, body: messages.Order) -> None:
         """Answer every pending authorization, and always remove the answers afterwards."""
-        solver = self.context.solvers.get(self.lineage["solver"])
+        solver = self.context.solvers.get(self.lineage.solver)
         self.context.checkpoint("authorizations")
         pending: list[tuple[str, ChallengeProof, Any]] = []
         failed: dict[str, str] = {}
@@ -407,7 +419,7 @@ class OrderFlow:
             or "no challenge"
         )
         why = (
-            f"the CA offers {offered}, and the solver '{self.lineage['solver']}' uses"
+            f"the CA offers {offered}, and the solver '{self.lineage.solver}' uses"
             f" {solver.challenge}"
         )
         raise UsageError(
@@ -443,7 +455,7 @@ class OrderFlow:
         with self.context.write() as tx:
             acme_orders.count(
                 tx,
-                self.row["account_id"],
+                self.row.account_id,
                 "failure",
                 [(n.removeprefix("*."), None) for n in failed],
             )
@@ -453,7 +465,7 @@ class OrderFlow:
 
     def _finalize(self, body: messages.Order) -> None:
         self._record("finalize", state="finalizing")
-        der = x509.load_pem_x509_csr(self.row["csr"].encode()).public_bytes(Encoding.DER)
+        der = x509.load_pem_x509_csr(self._csr).public_bytes(Encoding.DER)
         self.context.checkpoint("finalizing")
         try:
             self._post(
@@ -487,11 +499,11 @@ class OrderFlow:
             raise self._failed({self.names[0]: problem.sentence})
         raise OrderExpired("The order ended without a certificate", problem.sentence)
 
-    def _fetch(self, url: str) -> Row:
+    def _fetch(self, url: str) -> OrderRecord:
         """Fetch the certificate, check it and store it."""
         self.context.checkpoint("fetch")
         response = self._post(responses.check_url(url))
-        csr = x509.load_pem_x509_csr(self.row["csr"].encode())
+        csr = x509.load_pem_x509_csr(self._csr)
         public = requests_.spki(csr.public_key())
         now = self.context.now()
         try:
@@ -502,7 +514,7 @@ class OrderFlow:
         except CertmgrError as error:
             raise OrderExpired(error.what, error.why, error.todo) from None
         note = ""
-        if preferred := self.lineage["preferred_chain"]:
+        if preferred := self.lineage.preferred_chain:
             for alternate in self.session.acme._get_links(response, "alternate")[:MAX_ALTERNATES]:
                 # The CA's default chain is good: a failure of an alternate chain is no failure.
                 with contextlib.suppress(CertmgrError):
@@ -519,7 +531,7 @@ class OrderFlow:
             chosen = chains[0]
         return self._store(chosen, url, note)
 
-    def _store(self, chain: IssuedChain, url: str, note: str) -> Row:
+    def _store(self, chain: IssuedChain, url: str, note: str) -> OrderRecord:
         """Store the certificate, its rate limit events and the lineage in one transaction."""
         self.context.checkpoint("store")
         leaf = chain.leaf
@@ -535,13 +547,13 @@ class OrderFlow:
                 certificate_url=url,
                 error=note or None,
             )
-            exempt = bool(self.row["exempt"])
+            exempt = bool(self.row.exempt)
             rows: list[tuple[str | None, str | None]] = [
                 (d, None) for d in rate_limits.registered_domains(self.names)
             ]
             acme_orders.count(
                 tx,
-                self.row["account_id"],
+                self.row.account_id,
                 "certificate",
                 [*rows, (None, rate_limits.name_set_digest(self.names))],
                 exempt=exempt,
@@ -549,7 +561,7 @@ class OrderFlow:
             hashes = " ".join(c.sha256 for c in chain.certificates)
             lineages.note(
                 tx,
-                self.lineage["id"],
+                self.lineage.id,
                 sha256=leaf.sha256,
                 chain=hashes,
                 failures=0,
@@ -563,7 +575,7 @@ class OrderFlow:
                 proven_at=None,
                 proof=None,
             )
-            lineages.names_good(tx, self.lineage["id"], self.names)
+            lineages.names_good(tx, self.lineage.id, self.names)
         self.context.checkpoint("stored")
         return self.row
 

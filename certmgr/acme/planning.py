@@ -5,14 +5,14 @@ Pure: it decides over rows that were read before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from certmgr.acme.renewal import CertificateLife, RenewalDue, due, is_near
 from certmgr.acme.service import RenewalReason
 from inventory.db.database import from_epoch
+from inventory.records import ListedLineage
 
 # An urgent renewal waits at most one hour and 10 % of jitter, whatever was recorded before.
 URGENT_RETRY_LIMIT = 3600 + 360
@@ -51,7 +51,7 @@ class PlannedRenewal:
 
 
 def plan_one(
-    row: Mapping[str, Any],
+    row: ListedLineage,
     now: datetime,
     must_replace: str = "",
     served: frozenset[str] | None = None,
@@ -61,27 +61,27 @@ def plan_one(
     """Return when and why a lineage is renewed.
 
     Args:
-        row: The lineage, with ``names``.
+        row: The lineage.
         now: The current time.
         must_replace: Why its certificate must be replaced at once; empty if it need not.
         served: The names of its certificate; None if it has no certificate.
         order_open: Whether an order was placed and has not ended.
     """
     at = int(now.timestamp())
-    deferred_until = row["next_at"] if row["next_at"] is not None and row["next_at"] > at else None
-    not_before, not_after = from_epoch(row["not_before"]), from_epoch(row["not_after"])
-    if row["sha256"] is None or not_before is None or not_after is None:
+    deferred_until = row.next_at if row.next_at is not None and row.next_at > at else None
+    not_before, not_after = from_epoch(row.not_before), from_epoch(row.not_after)
+    if row.sha256 is None or not_before is None or not_after is None:
         return PlannedRenewal(
-            row["id"],
-            row["name"],
-            row["client"],
+            row.id,
+            row.name,
+            row.client,
             RenewalDue(datetime.fromtimestamp(0, UTC), "there is no certificate yet"),
             deferred_until,
         )
-    life = CertificateLife(not_before, not_after, from_epoch(row["ari_at"]), must_replace)
+    life = CertificateLife(not_before, not_after, from_epoch(row.ari_at), must_replace)
     when = due(life)
     # A name that was added, or that returned from quarantine, needs a new certificate at once.
-    active_names = {n["name"] for n in row["names"] if n["state"] == "active"}
+    active_names = {n.name for n in row.names if n.state == "active"}
     if when.at > now and served is not None and active_names - served:
         when = RenewalDue(
             not_before, f"{len(active_names - served)} name(s) are not in the certificate"
@@ -93,7 +93,7 @@ def plan_one(
         when = RenewalDue(not_before, "an order is open", when.urgent)
     if when.urgent and deferred_until is not None and deferred_until > at + URGENT_RETRY_LIMIT:
         deferred_until = None  # close to expiry it is retried at least hourly
-    return PlannedRenewal(row["id"], row["name"], row["client"], when, deferred_until)
+    return PlannedRenewal(row.id, row.name, row.client, when, deferred_until)
 
 
 def select(planned: Iterable[PlannedRenewal], now: datetime) -> list[PlannedRenewal]:

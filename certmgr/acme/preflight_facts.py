@@ -289,13 +289,13 @@ def inventory_facts(
         names: The names.
         client_id: Only the domains of this client; None for all clients.
     """
-    rows = {r["name"]: r for r in domains.listing(conn, client_id=client_id)}
-    machines = {r["id"]: tuple(r["addresses"].split()) for r in servers.listing(conn, retired=True)}
+    rows = {r.name: r for r in domains.listing(conn, client_id=client_id)}
+    machines = {r.id: tuple(r.addresses.split()) for r in servers.listing(conn, retired=True)}
     validated = [
-        (o["client_id"], o["validation"], n)
+        (o.client_id, o.validation, n)
         for o in purchases.listing(conn, client_id=client_id, ended=False)
-        if o["validation"] in ("ov", "ev")
-        for n in o["names"]
+        if o.validation in ("ov", "ev")
+        for n in o.names
     ]
     facts = {}
     for name in names:
@@ -308,10 +308,10 @@ def inventory_facts(
             facts[name] = NameFacts()
             continue
         kind = next(
-            (v for owner, v, n in validated if owner == row["client_id"] and name_covers(n, bare)),
+            (v for owner, v, n in validated if owner == row.client_id and name_covers(n, bare)),
             "",
         )
-        facts[name] = NameFacts(row["parties"].dns, machines.get(row["server_id"], ()), kind)
+        facts[name] = NameFacts(row.parties.dns, machines.get(row.server_id or 0, ()), kind)
     return facts
 
 

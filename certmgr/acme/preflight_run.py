@@ -45,7 +45,7 @@ def preflight(
     Wildcards and addresses get a solver that can validate them, if one is configured.
     """
     with database.read() as conn:
-        client_id = clients.find(conn, request.client)["id"] if request.client else None
+        client_id = clients.find(conn, request.client).id if request.client else None
         named = _names_with_client(conn, request, client_id)
         known = inventory_facts(conn, [n for n, _ in named], client_id)
         identities, account = caa_identities(conn, settings, request.account)
@@ -68,15 +68,13 @@ def _names_with_client(
         for text in request.names:
             name = purchases.pattern(text)
             owner = purchases.owner_of(conn, name.removeprefix("*."))
-            if client_id is not None and owner is not None and owner["client_id"] != client_id:
+            if client_id is not None and owner is not None and owner.client_id != client_id:
                 raise UsageError(f"{text[:100]} belongs to another client")
-            names.append((name, owner["number"] if owner is not None else ""))
+            names.append((name, owner.number if owner is not None else ""))
         return names
     # A domain for mail only has no website that would need a certificate.
     rows = domains.listing(conn, client_id=client_id)
-    return [
-        (r["name"], r["client"]) for r in rows if r["state"] == "active" and r["purpose"] != "mail"
-    ]
+    return [(r.name, r.client) for r in rows if r.state == "active" and r.purpose != "mail"]
 
 
 def _choose_solver(settings: Settings, named: str, name: str) -> str:
@@ -118,16 +116,16 @@ def caa_identities(
     The account is the one named, else the default, else the only one. Without an account the names
     are those of Let's Encrypt.
     """
-    rows = [r for r in accounts.listing(conn) if r["state"] == "active"]
+    rows = [r for r in accounts.listing(conn) if r.state == "active"]
     account_name = name or settings.acme.default_account
     row = accounts.find(conn, account_name) if account_name else rows[0] if len(rows) == 1 else None
     if row is None:
         return cas.known()["letsencrypt"].caa, None
-    ca = cas.find(settings.acme, row["ca"], row["directory"])
+    ca = cas.find(settings.acme, row.ca, row.directory)
     # A CA that is not in the table may publish its names in its directory.
     if ca.caa:
-        return ca.caa, row["url"]
+        return ca.caa, row.url
     try:
-        return open_session(settings, row).caa, row["url"]
+        return open_session(settings, row).caa, row.url
     except CertmgrError:
-        return (), row["url"]
+        return (), row.url

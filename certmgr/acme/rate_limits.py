@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from certmgr.acme.cas import RateLimit, RateLimits
 from inventory.names import as_ip, display, registered_domain
+from inventory.records import RateEventRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +70,20 @@ def registered_domains(names: Iterable[str]) -> list[str]:
     )
 
 
-def events_from_rows(rows: Iterable[Mapping[str, Any]]) -> list[RateLimitEvent]:
+def events_from_rows(rows: Iterable[RateEventRecord]) -> list[RateLimitEvent]:
     """Return the events of rows of the table acme_event, without exempt ones."""
     events = []
     for row in rows:
         # The CA does not count exempt orders, so they do not use up a limit here.
-        if row["exempt"]:
+        if row.exempt:
             continue
-        if row["kind"] == "order":
-            events.append(RateLimitEvent("order", str(row["account_id"]), row["at"]))
-        elif row["kind"] == "failure":
-            events.append(
-                RateLimitEvent("failure", f"{row['account_id']}:{row['domain']}", row["at"])
-            )
+        if row.kind == "order":
+            events.append(RateLimitEvent("order", str(row.account_id), row.at))
+        elif row.kind == "failure":
+            events.append(RateLimitEvent("failure", f"{row.account_id}:{row.domain}", row.at))
         else:
-            events += [RateLimitEvent("certificate", d, row["at"]) for d in (row["domain"],) if d]
-            events += [RateLimitEvent("exact", row["names"], row["at"])] if row["names"] else []
+            events += [RateLimitEvent("certificate", d, row.at) for d in (row.domain,) if d]
+            events += [RateLimitEvent("exact", row.names, row.at)] if row.names else []
     return events
 
 

@@ -22,8 +22,8 @@ from certmgr.acme.preflight_facts import FactCollector
 from certmgr.acme.service import IssuanceService, IssueResult
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, NotFound
+from inventory.records import ListedLineage, QuarantinedName
 from inventory.store import acme_orders, jobs, lineages, purchases, servers
-from inventory.store.records import Row
 from inventory.text import printable
 
 JOB = "renew"
@@ -97,15 +97,15 @@ class RenewalRunner:
             if names:
                 rows = _select_named(rows, names)
             must_replace = lineages.must_replace(conn)
-            served = lineages.served_names(conn, [r["sha256"] for r in rows if r["sha256"]])
-            with_open_order = {o["lineage_id"] for o in acme_orders.unfinished(conn)}
+            served = lineages.served_names(conn, [r.sha256 for r in rows if r.sha256])
+            with_open_order = {o.lineage_id for o in acme_orders.unfinished(conn)}
         return [
             plan_one(
                 r,
                 now,
-                must_replace.get(r["sha256"] or "", ""),
-                served.get(r["sha256"] or ""),
-                order_open=r["id"] in with_open_order,
+                must_replace.get(r.sha256 or "", ""),
+                served.get(r.sha256 or ""),
+                order_open=r.id in with_open_order,
             )
             for r in rows
         ]
@@ -116,7 +116,7 @@ class RenewalRunner:
             rows = [
                 r
                 for r in lineages.listing(conn, states=("active",))
-                if r["sha256"] and (r["ari_next_at"] or 0) <= self.context.now_epoch
+                if r.sha256 and (r.ari_next_at or 0) <= self.context.now_epoch
             ]
         with ThreadPoolExecutor(self.context.settings.acme.at_once) as pool:
             for _ in pool.map(lambda r: ari.refresh(self.context, r), rows, chunksize=1):
@@ -134,35 +134,35 @@ class RenewalRunner:
             due = [
                 n
                 for n in lineages.quarantined(conn)
-                if (n["checked_at"] or 0) <= to_epoch(now - RECHECK_INTERVAL)
+                if (n.checked_at or 0) <= to_epoch(now - RECHECK_INTERVAL)
             ]
-            due = sorted(due, key=lambda n: n["checked_at"] or 0)[:MAX_RECHECKED]
-            rows = {n["lineage_id"]: lineages.by_id(conn, n["lineage_id"]) for n in due}
+            due = sorted(due, key=lambda n: n.checked_at or 0)[:MAX_RECHECKED]
+            rows = {n.lineage_id: lineages.by_id(conn, n.lineage_id) for n in due}
 
-        def recheck(name: Row) -> bool:
-            row = rows[name["lineage_id"]]
+        def recheck(name: QuarantinedName) -> bool:
+            row = rows[name.lineage_id]
             try:
                 recovered = self._is_still_ours(name) and collector.can_validate(
-                    name["name"], row["solver"]
+                    name.name, row.solver
                 )
             except CertmgrError:
                 recovered = False
             with self.context.write() as tx:
-                lineages.name_checked(tx, row["id"], name["name"])
+                lineages.name_checked(tx, row.id, name.name)
                 if recovered:
                     # The lineage is due at once: its certificate lacks the name.
-                    lineages.name_returned(tx, row["id"], name["name"])
-                    lineages.note(tx, row["id"], next_at=None)
+                    lineages.name_returned(tx, row.id, name.name)
+                    lineages.note(tx, row.id, next_at=None)
             return recovered
 
         with ThreadPoolExecutor(self.context.settings.acme.at_once) as pool:
             return sum(pool.map(recheck, due))
 
-    def _is_still_ours(self, name: Row) -> bool:
+    def _is_still_ours(self, name: QuarantinedName) -> bool:
         """Return whether the name still belongs to the client of its lineage."""
         with self.context.database.read() as conn:
-            owner = purchases.owner_of(conn, name["name"].removeprefix("*."))
-        return owner is not None and owner["client_id"] == name["client_id"]
+            owner = purchases.owner_of(conn, name.name.removeprefix("*."))
+        return owner is not None and owner.client_id == name.client_id
 
     # -- a run
 
@@ -253,30 +253,29 @@ class RenewalRunner:
     def _issue_and_deploy(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
         context = self.context
         with context.database.read() as conn:
-            row = lineages.by_id(conn, planned.id)
-            row = {**row, "names": lineages.names_of(conn, [row["id"]]).get(row["id"], [])}
+            row = lineages.with_names(conn, planned.id)
         self._quarantine_moved_away(row)
-        with self._gate(row["account_id"]):
+        with self._gate(row.account_id):
             reason = planned.renewal_reason(
-                ari.replaces(context, row), row["ari_start"], context.now()
+                ari.replaces(context, row), row.ari_start, context.now()
             )
-            result = self.service.issue(row["id"], reason)
+            result = self.service.issue(row.id, reason)
         if result.state != "issued":
             return [result]
-        return [deploy(context, row["id"])]
+        return [deploy(context, row.id)]
 
     def _gate(self, account_id: int) -> threading.BoundedSemaphore:
         """Return the semaphore that limits the parallel orders of an account."""
         with self._lock:
             if account_id not in self._gates:
                 account = self.context.account(account_id)
-                ca = cas.find(self.context.settings.acme, account["ca"], account["directory"])
+                ca = cas.find(self.context.settings.acme, account.ca, account.directory)
                 self._gates[account_id] = threading.BoundedSemaphore(
                     ca.at_once or self.context.settings.acme.at_once
                 )
             return self._gates[account_id]
 
-    def _quarantine_moved_away(self, row: Row) -> None:
+    def _quarantine_moved_away(self, row: ListedLineage) -> None:
         """Quarantine names that no longer point to the provider, before the order.
 
         A failed authorization would fail the whole order and count against the rate limits.
@@ -284,34 +283,32 @@ class RenewalRunner:
         try:
             collector = FactCollector(self.context.settings, self.context.solvers, ours=self._ours)
             plain = [
-                n["name"]
-                for n in row["names"]
-                if n["state"] == "active" and not n["name"].startswith("*.")
+                n.name for n in row.names if n.state == "active" and not n.name.startswith("*.")
             ]
-            moved = collector.moved_away(plain, row["solver"])
+            moved = collector.moved_away(plain, row.solver)
         # Without an answer of the DNS no name is quarantined; the CA decides.
         except CertmgrError:
             return
         if moved:
             with self.context.write() as tx:
                 for name, why in moved.items():
-                    lineages.name_failed(tx, row["id"], name, why, quarantine=True)
+                    lineages.name_failed(tx, row.id, name, why, quarantine=True)
 
     def _deploy_remaining(self, done: set[int], summary: RenewalSummary) -> None:
         """Deploy and verify certificates of earlier runs whose deployment is not complete."""
         with self.context.database.read() as conn:
             rows = [
-                r for r in lineages.undeployed(conn, self.context.now_epoch) if r["id"] not in done
+                r for r in lineages.undeployed(conn, self.context.now_epoch) if r.id not in done
             ]
-        planned = [plan_one({**r, "names": []}, self.context.now()) for r in rows]
+        planned = [plan_one(r, self.context.now()) for r in rows]
         # These certificates have had their time to become live, so a single check is enough.
         for results in self._each(planned, lambda p: [deploy(self.context, p.id, patience=0.0)]):
             for result in results:
                 summary.add(result.lineage, result.state, result.message, ok=result.ok)
 
 
-def _select_named(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    known = {r["name"]: r for r in rows}
+def _select_named(rows: Sequence[ListedLineage], names: Sequence[str]) -> list[ListedLineage]:
+    known = {r.name: r for r in rows}
     for name in names:
         if name not in known:
             raise NotFound(

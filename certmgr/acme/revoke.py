@@ -21,8 +21,8 @@ from certmgr.acme.responses import RawPayload
 from certmgr.deploy.lineage import Lineage
 from inventory.certificates import parse
 from inventory.errors import CertmgrError, NotFound, UsageError
+from inventory.records import LineageRecord
 from inventory.store import acme_orders, cases, lineages
-from inventory.store.records import Row
 
 # The reasons of RFC 5280 5.3.1 that a subscriber may choose (Baseline Requirements 4.9.1.1).
 REASONS = {
@@ -71,14 +71,14 @@ def revoke(
         row = lineages.find(conn, name)
         digest = _select_certificate(conn, row, sha256)
         ders = cases.chain_of(conn, [digest])
-        order = acme_orders.issued_for(conn, row["id"], digest)
+        order = acme_orders.issued_for(conn, row.id, digest)
     if not ders:
-        raise NotFound(f"'{row['name']}' has no certificate to revoke")
+        raise NotFound(f"'{row.name}' has no certificate to revoke")
     document = RawPayload(
         {"certificate": urlsafe_b64encode(ders[0]).rstrip(b"=").decode(), "reason": REASONS[reason]}
     )
     # The account that ordered the certificate may revoke it, even if the lineage has another now.
-    account_id = order["account_id"] if order is not None else row["account_id"]
+    account_id = order.account_id if order is not None else row.account_id
     already = _send(context, row, account_id, digest, document, by)
     with context.write() as tx:
         lineages.revoked(tx, digest, reason)
@@ -86,41 +86,46 @@ def revoke(
         if reason == "keyCompromise":
             lineages.edit(
                 tx,
-                row["id"],
-                compromised=" ".join(dict.fromkeys([*row["compromised"].split(), digest])),
+                row.id,
+                compromised=" ".join(dict.fromkeys([*row.compromised.split(), digest])),
             )
         # The replacement must not wait for a postponed retry.
-        lineages.note(tx, row["id"], next_at=None)
-        tx.audit("revoke", "lineage", row["id"], {"action": reason})
+        lineages.note(tx, row.id, next_at=None)
+        tx.audit("revoke", "lineage", row.id, {"action": reason})
 
     return RevocationResult(digest, parse(ders[0]).serial, already)
 
 
-def _select_certificate(conn: Any, row: Row, sha256: str) -> str:
+def _select_certificate(conn: Any, row: LineageRecord, sha256: str) -> str:
     if not sha256:
-        if row["sha256"] is None:
-            raise NotFound(f"'{row['name']}' has no certificate to revoke", "none was issued yet")
-        return str(row["sha256"])
+        if row.sha256 is None:
+            raise NotFound(f"'{row.name}' has no certificate to revoke", "none was issued yet")
+        return str(row.sha256)
     matching = [
-        o["sha256"]
-        for o in acme_orders.last_of(conn, row["id"], 1000)
-        if o["sha256"] and o["sha256"].startswith(sha256.lower())
+        o.sha256
+        for o in acme_orders.last_of(conn, row.id, 1000)
+        if o.sha256 and o.sha256.startswith(sha256.lower())
     ]
     if len(set(matching)) != 1:
         raise UsageError(
             (
-                f"'{sha256[:70]}' is not a certificate of '{row['name']}'"
+                f"'{sha256[:70]}' is not a certificate of '{row.name}'"
                 if not matching
                 else f"'{sha256[:70]}' is the beginning of several fingerprints"
             ),
             "",
-            f"See them with certmgr lineage show {row['name']}.",
+            f"See them with certmgr lineage show {row.name}.",
         )
     return str(matching[0])
 
 
 def _send(
-    context: IssuanceContext, row: Row, account_id: int, digest: str, document: RawPayload, by: str
+    context: IssuanceContext,
+    row: LineageRecord,
+    account_id: int,
+    digest: str,
+    document: RawPayload,
+    by: str,
 ) -> bool:
     """Send the request and return whether the certificate was revoked before."""
     if by == "account":
@@ -129,7 +134,7 @@ def _send(
         account = context.account(account_id)
         session = connect(
             context.settings,
-            cas.find(context.settings.acme, account["ca"], account["directory"]),
+            cas.find(context.settings.acme, account.ca, account.directory),
             _key(context, row, digest),
             clock=context.now,
         )
@@ -145,10 +150,10 @@ def _send(
     return False
 
 
-def _key(context: IssuanceContext, row: Row, digest: str) -> Any:
+def _key(context: IssuanceContext, row: LineageRecord, digest: str) -> Any:
     """Return the key of a certificate from its version on disk."""
 
-    folder = Lineage(context.base, row["name"])
+    folder = Lineage(context.base, row.name)
     version = version_of(folder, digest)
     pem = folder.read(version).key_pem if version is not None else None
     if pem is None:

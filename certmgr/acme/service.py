@@ -21,8 +21,8 @@ from certmgr.x509.key_store import local_path, pem
 from inventory.db.database import Tx
 from inventory.errors import Busy, CertmgrError, UsageError
 from inventory.names import as_ip, display
+from inventory.records import AccountRecord, LineageRecord, ListedLineage, OrderRecord
 from inventory.store import accounts, acme_orders, cases, lineages, purchases
-from inventory.store.records import Row
 from inventory.text import printable
 
 # Consecutive failures after which a name is quarantined. A single failure may be transient.
@@ -94,7 +94,7 @@ class ApprovalRequired(CertmgrError):
     """Names are in quarantine, and no administrator has approved leaving them out."""
 
 
-def names_to_request(row: Row, *, urgent: bool = False) -> list[str]:
+def names_to_request(row: ListedLineage, *, urgent: bool = False) -> list[str]:
     """Return the names of the next certificate.
 
     Pure.
@@ -107,41 +107,41 @@ def names_to_request(row: Row, *, urgent: bool = False) -> list[str]:
         ApprovalRequired: A name would be left out without approval, no name is left, or the CSR
             cannot be used.
     """
-    active = [n["name"] for n in row["names"] if n["state"] == "active"]
-    quarantined = [n for n in row["names"] if n["state"] == "quarantined"]
-    approved = set(row["shrink_ok"].split())
+    active = [n.name for n in row.names if n.state == "active"]
+    quarantined = [n for n in row.names if n.state == "quarantined"]
+    approved = set(row.shrink_ok.split())
     # The names of a CSR are fixed, so no name can be left out.
-    if row["csr"] and quarantined:
+    if row.csr and quarantined:
         raise ApprovalRequired(
-            f"The lineage '{row['name']}' needs another CSR",
+            f"The lineage '{row.name}' needs another CSR",
             "one of its names is quarantined, and the client's CSR contains all names",
             "Ask the client for a CSR without that name.",
         )
     # A new certificate for a compromised key would be revoked at once.
-    if row["csr"] and row["sha256"] is not None and row["sha256"] in row["compromised"].split():
+    if row.csr and row.sha256 is not None and row.sha256 in row.compromised.split():
         raise ApprovalRequired(
-            f"The lineage '{row['name']}' needs another CSR",
+            f"The lineage '{row.name}' needs another CSR",
             "the key of the client's CSR is compromised",
             "Ask the client for a CSR with a new key.",
         )
     # A name is never dropped silently. Close to expiry the remaining names are renewed without
     # approval, because otherwise all of them would expire; staff were notified of the quarantine.
     if quarantined and not (
-        urgent or row["shrink"] == "auto" or {n["name"] for n in quarantined} <= approved
+        urgent or row.shrink == "auto" or {n.name for n in quarantined} <= approved
     ):
         reasons = "; ".join(
-            f"{display(n['name'])}: {printable(n['reason'] or '', 200)}" for n in quarantined[:5]
+            f"{display(n.name)}: {printable(n.reason or '', 200)}" for n in quarantined[:5]
         )
         raise ApprovalRequired(
-            f"The lineage '{row['name']}' waits for approval",
+            f"The lineage '{row.name}' waits for approval",
             f"{len(quarantined)} of its names are quarantined ({reasons})",
-            f"Run certmgr lineage approve {row['name']} to leave them out until they recover.",
+            f"Run certmgr lineage approve {row.name} to leave them out until they recover.",
         )
     if not active:
         raise ApprovalRequired(
-            f"The lineage '{row['name']}' has no active name",
+            f"The lineage '{row.name}' has no active name",
             "all its names are quarantined",
-            f"See the reasons with certmgr lineage show {row['name']}.",
+            f"See the reasons with certmgr lineage show {row.name}.",
         )
     return active
 
@@ -163,18 +163,18 @@ class IssuanceService:
         with self.context.database.read() as conn:
             row = lineages.by_id(conn, lineage_id)
         try:
-            with self.context.lineage_lock(row["name"]):
+            with self.context.lineage_lock(row.name):
                 return self._issue(row, reason)
         except Busy as error:
-            return IssueResult(row["name"], row["client"], "busy", str(error))
+            return IssueResult(row.name, row.client, "busy", str(error))
         except CertmgrError as error:  # the lock cannot be created
-            return IssueResult(row["name"], row["client"], "failed", str(error))
+            return IssueResult(row.name, row.client, "failed", str(error))
 
-    def _issue(self, row: Row, reason: RenewalReason) -> IssueResult:
+    def _issue(self, row: LineageRecord, reason: RenewalReason) -> IssueResult:
         # An expired order is replaced by a new one, once per run.
         for attempt in (1, 2):
             try:
-                order = self._run_order(row["id"], reason)
+                order = self._run_order(row.id, reason)
             except OrderExpired as error:
                 self._end_order(row, "abandoned", error)
                 if attempt == 1:
@@ -182,10 +182,10 @@ class IssuanceService:
                 return self._failed(row, error, reason)
             except Deferred as error:
                 self._record_error(row, error, next_at=error.until)
-                return IssueResult(row["name"], row["client"], "waits", str(error), error.until)
+                return IssueResult(row.name, row.client, "waits", str(error), error.until)
             except ApprovalRequired as error:
                 self._record_error(row, error)
-                return IssueResult(row["name"], row["client"], "held", str(error))
+                return IssueResult(row.name, row.client, "held", str(error))
             except CertmgrError as error:
                 if isinstance(error, Busy):
                     raise
@@ -196,21 +196,19 @@ class IssuanceService:
                 # The certificate is issued but cannot be written to disk: the order stays open, so
                 # that the next run stores it instead of ordering another one.
                 return self._failed(row, error, reason)
-            return IssueResult(
-                row["name"], row["client"], "issued", reason.text, sha256=order["sha256"]
-            )
+            return IssueResult(row.name, row.client, "issued", reason.text, sha256=order.sha256)
         raise AssertionError
 
     # -- before the order
 
-    def _run_order(self, lineage_id: int, reason: RenewalReason) -> Row:
+    def _run_order(self, lineage_id: int, reason: RenewalReason) -> OrderRecord:
         with self.context.database.read() as conn:
             row = self._lineage(conn, lineage_id)
             open_order = acme_orders.open_of(conn, lineage_id)
         if open_order is not None:
             with self.context.write() as tx:
-                order = acme_orders.take(tx, open_order["id"])
-            if order["state"] == "issued":
+                order = acme_orders.take(tx, open_order.id)
+            if order.state == "issued":
                 return order  # the certificate is stored: no further request to the CA
             session = self._session_of_order(row, order, reason)
         else:
@@ -230,15 +228,16 @@ class IssuanceService:
         return issued
 
     @staticmethod
-    def _lineage(conn: Any, lineage_id: int) -> Row:
-        row = lineages.by_id(conn, lineage_id)
-        return {**row, "names": lineages.names_of(conn, [lineage_id]).get(lineage_id, [])}
+    def _lineage(conn: Any, lineage_id: int) -> ListedLineage:
+        return lineages.with_names(conn, lineage_id)
 
-    def _release(self, order: Row) -> None:
+    def _release(self, order: OrderRecord) -> None:
         with self.context.write() as tx:
             acme_orders.release(tx, order)
 
-    def _session_of_order(self, row: Row, order: Row, reason: RenewalReason) -> AccountSession:
+    def _session_of_order(
+        self, row: ListedLineage, order: OrderRecord, reason: RenewalReason
+    ) -> AccountSession:
         """Return the session for an order that was interrupted.
 
         Raises:
@@ -246,39 +245,37 @@ class IssuanceService:
                 can be used.
             CertmgrError: The CA cannot be used now.
         """
-        account = self.context.account(order["account_id"])
-        if account["state"] != "active":
+        account = self.context.account(order.account_id)
+        if account.state != "active":
             raise OrderExpired(
                 "The account of the order cannot be used any more",
-                f"'{account['name']}' is {account['state']}",
+                f"'{account.name}' is {account.state}",
             )
         try:
-            self._require_no_backoff(order["account_id"], order["names"].split(), reason)
-            return self.context.session(order["account_id"])
+            self._require_no_backoff(order.account_id, order.names.split(), reason)
+            return self.context.session(order.account_id)
         except CertmgrError:
             with self.context.database.read() as conn:
-                other = accounts.fallback(conn, self.context.account(row["account_id"]))
+                other = accounts.fallback(conn, self.context.account(row.account_id))
             # An order without a URL does not exist at the CA, so it can be given up without loss.
-            if order["url"] is None and (
-                row["account_id"] != order["account_id"]
-                or (other is not None and other["id"] != order["account_id"])
+            if order.url is None and (
+                row.account_id != order.account_id
+                or (other is not None and other.id != order.account_id)
             ):
                 raise OrderExpired(
                     "The CA never received this order", "the fallback account is used instead"
                 ) from None
             raise
 
-    def _quarantine_foreign_names(self, row: Row) -> None:
+    def _quarantine_foreign_names(self, row: ListedLineage) -> None:
         """Quarantine names that belong to another client or left the inventory.
 
         A client must never get a certificate for another client's name.
         """
         with self.context.database.read() as conn:
-            active = [n["name"] for n in row["names"] if n["state"] == "active"]
+            active = [n.name for n in row.names if n.state == "active"]
             owners = {n: purchases.owner_of(conn, n.removeprefix("*.")) for n in active}
-        foreign = {
-            n: o for n, o in owners.items() if o is None or o["client_id"] != row["client_id"]
-        }
+        foreign = {n: o for n, o in owners.items() if o is None or o.client_id != row.client_id}
         if foreign:
             with self.context.write() as tx:
                 for name, owner in foreign.items():
@@ -287,25 +284,27 @@ class IssuanceService:
                         if owner is None
                         else "it belongs to another client now"
                     )
-                    lineages.name_failed(tx, row["id"], name, why, quarantine=True)
+                    lineages.name_failed(tx, row.id, name, why, quarantine=True)
 
-    def _session(self, row: Row, names: list[str], reason: RenewalReason) -> AccountSession:
+    def _session(
+        self, row: ListedLineage, names: list[str], reason: RenewalReason
+    ) -> AccountSession:
         """Return the session of the lineage's account, or of its fallback account.
 
         The fallback is used while the first CA backs off or cannot be reached.
         """
-        first = self.context.account(row["account_id"])
+        first = self.context.account(row.account_id)
         try:
-            self._require_no_backoff(first["id"], names, reason)
-            return self.context.session(first["id"])
+            self._require_no_backoff(first.id, names, reason)
+            return self.context.session(first.id)
         except (Deferred, CertmgrError) as error:
             with self.context.database.read() as conn:
                 other = accounts.fallback(conn, first)
             if other is None:
                 raise
             try:
-                self._require_no_backoff(other["id"], names, reason)
-                return self.context.session(other["id"])
+                self._require_no_backoff(other.id, names, reason)
+                return self.context.session(other.id)
             except CertmgrError:
                 # The administrator chose the first account, so its error is the one to report.
                 raise error from None
@@ -315,27 +314,27 @@ class IssuanceService:
         account = self.context.account(account_id)
         # The scope "" stands for a CA that could not be reached. An urgent renewal ignores it and
         # tries again; only rate limits of the CA itself postpone an urgent renewal.
-        scopes = {} if reason.urgent else {"": account["ca"]}
-        scopes |= {f"account:{account['name']}": f"the account {account['name']}"}
+        scopes = {} if reason.urgent else {"": account.ca}
+        scopes |= {f"account:{account.name}": f"the account {account.name}"}
         scopes |= {n: display(n) for n in names} | {
             f"domain:{d}": display(d) for d in rate_limits.registered_domains(names)
         }
         with self.context.database.read() as conn:
             active = [
                 b
-                for b in acme_orders.backoffs(conn, account["directory"])
-                if b["scope"] in scopes and b["until"] > self.context.now_epoch
+                for b in acme_orders.backoffs(conn, account.directory)
+                if b.scope in scopes and b.until > self.context.now_epoch
             ]
         if active:
-            last = max(active, key=lambda b: b["until"])
+            last = max(active, key=lambda b: b.until)
             raise Deferred(
-                f"requests for {scopes[last['scope']]} are suspended: {last['reason']}",
-                last["until"],
+                f"requests for {scopes[last.scope]} are suspended: {last.reason}",
+                last.until,
             )
 
     def _record_intent(
-        self, row: Row, session: AccountSession, names: list[str], reason: RenewalReason
-    ) -> Row:
+        self, row: ListedLineage, session: AccountSession, names: list[str], reason: RenewalReason
+    ) -> OrderRecord:
         """Check the rate limits and record the intent to order, in one transaction.
 
         The transaction makes the orders of other threads and machines count.
@@ -344,12 +343,12 @@ class IssuanceService:
             Deferred: A rate limit is reached.
             UsageError: The CA does not offer the profile.
         """
-        account = session.row
+        account = session.account
         # The fallback CA does not know the previous certificate, so it cannot be replaced there.
-        same = account["id"] == row["account_id"]
+        same = account.id == row.account_id
         values = {
-            "lineage_id": row["id"],
-            "account_id": account["id"],
+            "lineage_id": row.id,
+            "account_id": account.id,
             "reason": reason.text[:200],
             "names": " ".join(names),
             "profile": self._profile(row, session, names),
@@ -362,22 +361,20 @@ class IssuanceService:
             # answer of the CA counts.
             if not reason.urgent:
                 allowed = self.ledger(tx, session.ca, account).allows(
-                    account["id"], names, tx.at, exempt=bool(values["exempt"])
+                    account.id, names, tx.at, exempt=bool(values["exempt"])
                 )
                 if allowed.until is not None:
                     raise Deferred(allowed.reason, allowed.until)
             return acme_orders.intend(tx, values)
 
-    def ledger(self, tx: Tx, ca: cas.CertificateAuthority, account: Row) -> Ledger:
+    def ledger(self, tx: Tx, ca: cas.CertificateAuthority, account: AccountRecord) -> Ledger:
         """Return the rate limit ledger of a CA.
 
         Open orders are counted as if each ended with a certificate.
         """
         conn, at = tx.conn, tx.at
         ids = [
-            a["id"]
-            for a in accounts.listing(conn, retired=True)
-            if a["directory"] == account["directory"]
+            a.id for a in accounts.listing(conn, retired=True) if a.directory == account.directory
         ]
         ledger = Ledger(
             ca.limits,
@@ -386,17 +383,17 @@ class IssuanceService:
             ),
         )
         for order in acme_orders.unfinished(conn):
-            if order["account_id"] in ids and not order["exempt"] and order["state"] != "issued":
-                names = order["names"].split()
+            if order.account_id in ids and not order.exempt and order.state != "issued":
+                names = order.names.split()
                 # An order with a URL was counted when the CA accepted it.
-                if order["url"] is None:
-                    ledger.add(RateLimitEvent("order", str(order["account_id"]), at))
+                if order.url is None:
+                    ledger.add(RateLimitEvent("order", str(order.account_id), at))
                 for domain in rate_limits.registered_domains(names):
                     ledger.add(RateLimitEvent("certificate", domain, at))
                 ledger.add(RateLimitEvent("exact", rate_limits.name_set_digest(names), at))
         return ledger
 
-    def _profile(self, row: Row, session: AccountSession, names: list[str]) -> str | None:
+    def _profile(self, row: ListedLineage, session: AccountSession, names: list[str]) -> str | None:
         """Return the profile to request; None if the CA has none.
 
         A profile is always requested by name if the CA has several.
@@ -407,8 +404,8 @@ class IssuanceService:
         offered = session.profiles
         # Profile names differ between CAs: the lineage's profile is not used at the fallback CA.
         requested = (
-            (row["profile"] or self.context.settings.acme.profile)
-            if session.row["id"] == row["account_id"]
+            (row.profile or self.context.settings.acme.profile)
+            if session.account.id == row.account_id
             else None
         )
         if requested and requested not in offered:
@@ -416,7 +413,7 @@ class IssuanceService:
             raise UsageError(
                 f"{session.ca.title} has no profile '{printable(requested, 40)}'",
                 known,
-                f"Change it: certmgr lineage edit {row['name']} --profile NAME.",
+                f"Change it: certmgr lineage edit {row.name} --profile NAME.",
             )
         if requested or not offered:
             return requested or None
@@ -427,53 +424,58 @@ class IssuanceService:
 
     # -- after the order
 
-    def finish(self, order: Row) -> Version:
+    def finish(self, order: OrderRecord) -> Version:
         """Store key and certificate as a version on disk, then end the order.
 
         If the process dies in between, the next run finds the version again and ends the order.
         """
         with self.context.database.read() as conn:
-            row = lineages.by_id(conn, order["lineage_id"])
-            chain = cases.chain_of(conn, row["chain"].split())
+            row = lineages.by_id(conn, order.lineage_id)
+            chain = cases.chain_of(conn, row.chain.split())
+        assert order.sha256 is not None
         self.context.checkpoint("version")
-        version = Lineage(self.context.base, row["name"]).store(self._key_pem(order), chain)
+        version = Lineage(self.context.base, row.name).store(self._key_pem(order), chain)
         self.context.checkpoint("end")
         with self.context.write() as tx:
-            targets = row["targets"].split()
-            lineages.to_deliver(tx, row["id"], order["sha256"], targets)
-            acme_orders.end(tx, acme_orders.by_id(tx.conn, order["id"]), "done")
+            targets = row.targets.split()
+            lineages.to_deliver(tx, row.id, order.sha256, targets)
+            acme_orders.end(tx, acme_orders.by_id(tx.conn, order.id), "done")
         return version
 
-    def _key_pem(self, order: Row) -> bytes | None:
-        if order["key_reference"] is None:
+    def _key_pem(self, order: OrderRecord) -> bytes | None:
+        if order.key_reference is None:
             return None
-        return pem(self.context.keys.load(local_path(order["key_reference"])))
+        return pem(self.context.keys.load(local_path(order.key_reference)))
 
-    def _clear_backoffs(self, session: AccountSession, order: Row) -> None:
+    def _clear_backoffs(self, session: AccountSession, order: OrderRecord) -> None:
         """End the backoffs of the CA, the account and the names after a success."""
-        names = order["names"].split()
+        names = order.names.split()
         scopes = [
             "",
-            f"account:{session.row['name']}",
+            f"account:{session.account.name}",
             *names,
             *(f"domain:{d}" for d in rate_limits.registered_domains(names)),
         ]
         with self.context.write() as tx:
-            acme_orders.forgive(tx, session.row["directory"], scopes)
+            acme_orders.forgive(tx, session.account.directory, scopes)
 
-    def _record_error(self, row: Row, error: CertmgrError, next_at: int | None = None) -> None:
+    def _record_error(
+        self, row: LineageRecord, error: CertmgrError, next_at: int | None = None
+    ) -> None:
         with self.context.write() as tx:
-            lineages.note(tx, row["id"], error=_error_document(error), next_at=next_at)
+            lineages.note(tx, row.id, error=_error_document(error), next_at=next_at)
 
-    def _end_order(self, row: Row, state: str, error: CertmgrError) -> None:
+    def _end_order(self, row: LineageRecord, state: str, error: CertmgrError) -> None:
         with self.context.write() as tx:
-            open_order = acme_orders.open_of(tx.conn, row["id"])
+            open_order = acme_orders.open_of(tx.conn, row.id)
             if open_order is not None:
                 acme_orders.end(
-                    tx, acme_orders.take(tx, open_order["id"]), state, error=_error_document(error)
+                    tx, acme_orders.take(tx, open_order.id), state, error=_error_document(error)
                 )
 
-    def _failed(self, row: Row, error: CertmgrError, reason: RenewalReason) -> IssueResult:
+    def _failed(
+        self, row: LineageRecord, error: CertmgrError, reason: RenewalReason
+    ) -> IssueResult:
         """Record a failure in one transaction.
 
         It decides whether the order ends, when the next attempt takes place, which scopes of the CA
@@ -485,18 +487,18 @@ class IssuanceService:
             and error.problem.next_action not in (NextAction.BACK_OFF, NextAction.RETRY)
         )
         with self.context.write() as tx:
-            open_order = acme_orders.open_of(tx.conn, row["id"])
+            open_order = acme_orders.open_of(tx.conn, row.id)
             account = accounts.by_id(
-                tx.conn, open_order["account_id"] if open_order else row["account_id"]
+                tx.conn, open_order.account_id if open_order else row.account_id
             )
             if open_order is not None and ends:
                 acme_orders.end(
                     tx,
-                    acme_orders.take(tx, open_order["id"]),
+                    acme_orders.take(tx, open_order.id),
                     "failed",
                     error=_error_document(error),
                 )
-            failures = lineages.by_id(tx.conn, row["id"])["failures"] + 1
+            failures = lineages.by_id(tx.conn, row.id).failures + 1
             wait = backoff.retry(failures, self.context.random())
             # Close to expiry the renewal is retried at least hourly.
             until = tx.at + int(min(wait, backoff.HOUR) if reason.urgent else wait)
@@ -505,26 +507,26 @@ class IssuanceService:
             if isinstance(error, AcmeError):
                 until = self._back_off(tx, account, open_order, error.problem) or until
             lineages.note(
-                tx, row["id"], error=_error_document(error), failures=failures, next_at=until
+                tx, row.id, error=_error_document(error), failures=failures, next_at=until
             )
-        return IssueResult(row["name"], row["client"], "failed", str(error), until)
+        return IssueResult(row.name, row.client, "failed", str(error), until)
 
-    def _names_failed(self, tx: Tx, row: Row, error: NamesFailed) -> None:
-        named = {n["name"]: n for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])}
+    def _names_failed(self, tx: Tx, row: LineageRecord, error: NamesFailed) -> None:
+        named = {n.name: n for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])}
         for failed, why in error.names.items():
             # The authorization of a wildcard has the bare name (RFC 8555 7.1.4).
             for name in (failed, f"*.{failed}"):
                 if name in named:
                     lineages.name_failed(
                         tx,
-                        row["id"],
+                        row.id,
                         name,
                         why,
-                        quarantine=named[name]["failures"] + 1 >= QUARANTINE_AFTER,
+                        quarantine=named[name].failures + 1 >= QUARANTINE_AFTER,
                     )
 
     def _back_off(
-        self, tx: Tx, account: Row, order: Row | None, problem: AcmeProblem
+        self, tx: Tx, account: AccountRecord, order: OrderRecord | None, problem: AcmeProblem
     ) -> int | None:
         """Record the backoff that a problem requires.
 
@@ -533,19 +535,19 @@ class IssuanceService:
         """
         # A lost account is not used again until an administrator restores or replaces it.
         if problem.next_action is NextAction.ACCOUNT:
-            accounts.edit(tx, account["id"], state="lost")
+            accounts.edit(tx, account.id, state="lost")
         if problem.next_action is not NextAction.BACK_OFF:
             return None
         limited = problem.type == "rateLimited" or problem.status == 429
         until = tx.at
-        known = {b["scope"]: b for b in acme_orders.backoffs(tx.conn, account["directory"])}
+        known = {b.scope: b for b in acme_orders.backoffs(tx.conn, account.directory)}
         for scope in _scopes(problem, account, order, limited):
             before = known.get(scope)
             # Parallel orders get the same refusal. It counts once, so that the waiting time does
             # not double with each of them.
-            running = before is not None and before["until"] > tx.at
+            running = before is not None and before.until > tx.at
             count, jitter = (
-                (before["failures"] if before is not None else 0) + (not running),
+                (before.failures if before is not None else 0) + (not running),
                 self.context.random(),
             )
             wait = (
@@ -553,13 +555,15 @@ class IssuanceService:
                 if limited
                 else max(backoff.retry(count, jitter), problem.retry_after or 0.0)
             )
-            end = max(tx.at + int(wait), before["until"] if before is not None and running else 0)
+            end = max(tx.at + int(wait), before.until if before is not None and running else 0)
             until = max(until, end)
-            acme_orders.back_off(tx, account["directory"], scope, count, end, problem.sentence)
+            acme_orders.back_off(tx, account.directory, scope, count, end, problem.sentence)
         return until
 
 
-def _scopes(problem: AcmeProblem, account: Row, order: Row | None, limited: bool) -> list[str]:
+def _scopes(
+    problem: AcmeProblem, account: AccountRecord, order: OrderRecord | None, limited: bool
+) -> list[str]:
     """Return the scopes to which a refusal applies.
 
     Pure. A scope is a name, ``domain:`` and a registered domain, ``account:`` and an account, or
@@ -572,17 +576,17 @@ def _scopes(problem: AcmeProblem, account: Row, order: Row | None, limited: bool
         return names
     # CAs describe a rate limit only in the text of the problem, so the scope is derived from it.
     detail = problem.detail.lower()
-    ordered = order["names"].split() if order is not None else []
+    ordered = order.names.split() if order is not None else []
     named = [n.removeprefix("*.") for n in ordered if n.removeprefix("*.") in detail]
     if problem.paused or "failed authorizations" in detail:
         return named or (
             [f"domain:{d}" for d in rate_limits.registered_domains(ordered)]
             if ordered
-            else [f"account:{account['name']}"]
+            else [f"account:{account.name}"]
         )
     if ordered and "account" not in detail and ("certificates" in detail or "domain" in detail):
         return [f"domain:{d}" for d in rate_limits.registered_domains(ordered)]
-    return [f"account:{account['name']}"]
+    return [f"account:{account.name}"]
 
 
 def _error_document(error: CertmgrError) -> str:

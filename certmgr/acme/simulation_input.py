@@ -19,19 +19,17 @@ def lineages_to_simulate(
     """Return the active lineages, and their CAs by directory URL."""
     with database.read() as conn:
         rows = lineages.listing(conn, states=("active",))
-        known = {a["id"]: a for a in accounts.listing(conn, retired=True)}
-    ca_by_account = {
-        a["id"]: cas.find(settings.acme, a["ca"], a["directory"]) for a in known.values()
-    }
+        known = {a.id: a for a in accounts.listing(conn, retired=True)}
+    ca_by_account = {a.id: cas.find(settings.acme, a.ca, a.directory) for a in known.values()}
     items = [
         SimulatedLineage(
-            name=r["name"],
-            names=tuple(n["name"] for n in r["names"] if n["state"] == "active"),
-            account=r["account_id"],
-            ca=ca_by_account[r["account_id"]].directory,
-            not_before=from_epoch(r["not_before"]),
-            not_after=from_epoch(r["not_after"]),
-            ari=r["ari_start"] is not None,
+            name=r.name,
+            names=tuple(n.name for n in r.names if n.state == "active"),
+            account=r.account_id,
+            ca=ca_by_account[r.account_id].directory,
+            not_before=from_epoch(r.not_before),
+            not_after=from_epoch(r.not_after),
+            ari=r.ari_start is not None,
         )
         for r in rows
     ]

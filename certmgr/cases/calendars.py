@@ -45,21 +45,21 @@ def calendar_entries(
     zone = ZoneInfo(settings.provider.time_zone)
     with database.read() as conn:
         row = clients.find(conn, client) if client else None
-        client_id = row["id"] if row else None
+        client_id = row.id if row else None
         result = [
             *_windows(conn, client_id, now),
             *_purchases(conn, settings, client_id, now),
             *_certificates(conn, client_id, now),
         ]
         tags = (
-            frozenset(t for r in domains.listing(conn, client_id=client_id) for t in r["tags"])
+            frozenset(t for r in domains.listing(conn, client_id=client_id) for t in r.tags)
             if row
             else frozenset()
         )
     # The administrator may have limited a deadline to some clients or tags.
     for due in own_deadlines(database):
         if now - PAST_RANGE <= due.at <= now + FUTURE_RANGE and (
-            row is None or due.is_for(row["number"], tags)
+            row is None or due.is_for(row.number, tags)
         ):
             day = due.at.astimezone(zone).date()
             result.append(CalendarEntry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
@@ -80,23 +80,23 @@ def calendar_entries(
 def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
     result = []
     for row in cases.listing(conn, client_id=client_id):
-        start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
-        if start is None or end is None or row["window_state"] == "none" or end < now - PAST_RANGE:
+        start, end = from_epoch(row.window_start), from_epoch(row.window_end)
+        if start is None or end is None or row.window_state == "none" or end < now - PAST_RANGE:
             continue
-        names = ", ".join(display(n) for n in row["names"][:10])
-        title = f"{filled(DATES['window'], {'reference': row['reference']})}: {names}"
-        window = InstallationWindow(start, end, row["window_zone"])
-        text = f"Client {row['client']}\n{window.text}\nState: {row['state']}"
+        names = ", ".join(display(n) for n in row.names[:10])
+        title = f"{filled(DATES['window'], {'reference': row.reference})}: {names}"
+        window = InstallationWindow(start, end, row.window_zone or "UTC")
+        text = f"Client {row.client}\n{window.text}\nState: {row.state}"
         # A cancelled window stays in the file, so that calendars remove the entry they have.
-        cancelled = row["window_state"] == "cancelled"
+        cancelled = row.window_state == "cancelled"
         result.append(
             CalendarEntry(
-                uid=f"{row['reference'].lower()}-window@certmgr",
+                uid=f"{row.reference.lower()}-window@certmgr",
                 title=title,
                 text=text,
                 start=start,
                 end=end,
-                sequence=row["window_sequence"],
+                sequence=row.window_sequence,
                 cancelled=cancelled,
             )
         )
@@ -134,21 +134,21 @@ def _purchases(
 
 def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
     client_names = domains.names_of_clients(
-        conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
+        conn, sorted({r.client_id for r in domains.listing(conn, client_id=client_id)})
     )
     result = []
     for row in purchases.live(conn, client_id):
-        end = from_epoch(row["not_after"])
+        end = from_epoch(row.not_after)
         if end is None or not now - PAST_RANGE <= end <= now + FUTURE_RANGE:
             continue
         # A shared certificate also names other clients, who must not appear in this entry.
-        own = purchases.own_names(names_of(row), client_names.get(row["client_id"], ()))
+        own = purchases.own_names(names_of(row), client_names.get(row.client_id, ()))
         names = ", ".join(display(n) for n in own[:10])
         result.append(
             CalendarEntry(
-                f"certificate-{row['sha256'][:32]}-{row['client_id']}@certmgr",
+                f"certificate-{row.sha256[:32]}-{row.client_id}@certmgr",
                 f"Certificate ends: {names or 'a name of the client'}",
-                f"Client {row['client']}, serial {row['serial']}",
+                f"Client {row.client}, serial {row.serial}",
                 end.date(),
             )
         )

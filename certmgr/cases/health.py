@@ -27,22 +27,22 @@ def examine(
     """Yield the results of all checks as (state, finding, remedy)."""
     with database.read() as conn:
         rows = cases.listing(conn, states=cases.OPEN)
-        issued = cases.issuances(conn, [r["id"] for r in rows])
+        issued = cases.issuances(conn, [r.id for r in rows])
     folder = key_store(settings).directory
     # A readable folder exposes all keys at once, so that it is a fault and not a warning.
     if folder.exists() and folder.stat().st_mode & 0o077:
         yield FAULT, f"other users can access the keys in {folder}", f"chmod 700 {folder}"
     # Only open cases still need their keys.
     for row in rows:
-        for issuance in issued.get(row["id"], ()):
-            if problem := _key_problem(issuance["key_reference"]):
+        for issuance in issued.get(row.id, ()):
+            if problem := _key_problem(issuance.key_reference):
                 yield (
                     FAULT,
-                    f"{row['reference']}: {problem}",
+                    f"{row.reference}: {problem}",
                     "Restore it from the backup of the keys, or create a new CSR.",
                 )
     overdue = sum(is_overdue(r, now) for r in rows)
-    unassigned = sum(r["staff_id"] is None for r in rows)
+    unassigned = sum(r.staff_id is None for r in rows)
     if overdue:
         yield (
             WARNING,

@@ -19,8 +19,8 @@ from certmgr.purchases.load import is_automation
 from certmgr.x509.names import name_covers
 from inventory.errors import UsageError
 from inventory.names import as_ip, registered_domain
-from inventory.store import cases, domains, incidents, purchases, records, servers
-from inventory.store.records import Row
+from inventory.records import IncidentItemRecord, IncidentRecord, SerialMatch, ServedName
+from inventory.store import cases, domains, editing, incidents, purchases, servers
 from inventory.text import printable
 from inventory.vocabulary import CaseState, Parties
 
@@ -104,8 +104,8 @@ def category_for(parties: Parties, tags: Iterable[str]) -> str:
 
 def categorise(
     serials: Sequence[str],
-    known: Mapping[str, Sequence[Row]],
-    served: Sequence[Row],
+    known: Mapping[str, Sequence[SerialMatch]],
+    served: Sequence[ServedName],
     domain_parties: Mapping[int, tuple[Parties, Sequence[str]]],
 ) -> list[AffectedCertificate]:
     """Categorise certificates by the party that replaces them. The function is pure.
@@ -117,9 +117,9 @@ def categorise(
         domain_parties: Domain id -> parties and tags.
     """
     result: list[AffectedCertificate] = []
-    live: dict[str, list[Row]] = {}
+    live: dict[str, list[ServedName]] = {}
     for row in served:
-        live.setdefault(row["sha256"], []).append(row)
+        live.setdefault(row.sha256, []).append(row)
     for serial in serials:
         certificates = known.get(serial, ())
         if not certificates:
@@ -134,42 +134,42 @@ def categorise(
                 )
             )
         for certificate in certificates:
-            rows = live.get(certificate["sha256"], [])
+            rows = live.get(certificate.sha256, [])
             # A certificate that no server presents any more was replaced already.
             if not rows:
                 result.append(
                     AffectedCertificate(
                         serial=serial,
-                        sha256=certificate["sha256"],
+                        sha256=certificate.sha256,
                         client=None,
                         client_id=None,
                         hosts=(),
                         category="replaced",
                     )
                 )
-            result += _affected_by_client(serial, certificate["sha256"], rows, domain_parties)
+            result += _affected_by_client(serial, certificate.sha256, rows, domain_parties)
     return result
 
 
 def _affected_by_client(
     serial: str,
     sha256: str,
-    rows: Sequence[Row],
+    rows: Sequence[ServedName],
     domain_parties: Mapping[int, tuple[Parties, Sequence[str]]],
 ) -> list[AffectedCertificate]:
     """Return one entry per client that serves the certificate."""
-    by_client: dict[int, list[Row]] = {}
+    by_client: dict[int, list[ServedName]] = {}
     for row in rows:
-        by_client.setdefault(row["client_id"], []).append(row)
+        by_client.setdefault(row.client_id, []).append(row)
     result = []
     for client_id, client_rows in by_client.items():
         categories = {
-            category_for(*domain_parties.get(r["domain_id"], (Parties(), ()))) for r in client_rows
+            category_for(*domain_parties.get(r.domain_id, (Parties(), ()))) for r in client_rows
         }
         # The category that needs the most work applies: if automation and a client use the same
         # certificate, the client has to replace it.
         category = next(c for c in ("client", "ours", "automatic") if c in categories)
-        hosts = list(dict.fromkeys(r["host"] for r in client_rows))
+        hosts = list(dict.fromkeys(r.host for r in client_rows))
         own = list(
             dict.fromkeys(
                 n
@@ -184,7 +184,7 @@ def _affected_by_client(
             AffectedCertificate(
                 serial=serial,
                 sha256=sha256,
-                client=client_rows[0]["client"],
+                client=client_rows[0].client,
                 client_id=client_id,
                 hosts=tuple(names),
                 category=category,
@@ -224,15 +224,15 @@ def select_affected(
         if server:
             servers.find(conn, server)
         served = incidents.served(conn, server_name=server or None)
-        domain_parties = {r["id"]: (r["parties"], r["tags"]) for r in domains.listing(conn)}
+        domain_parties = {r.id: (r.parties, r.tags) for r in domains.listing(conn)}
         if issuer:
-            served = [r for r in served if issuer.casefold() in r["issuer"].casefold()]
-        selected = list(serials) if serials else list(dict.fromkeys(r["serial"] for r in served))
+            served = [r for r in served if issuer.casefold() in r.issuer.casefold()]
+        selected = list(serials) if serials else list(dict.fromkeys(r.serial for r in served))
         known = incidents.by_serials(conn, selected)
-    fingerprints = {r["sha256"] for r in served}
+    fingerprints = {r.sha256 for r in served}
     if not serials:
         # A serial number is unique per CA only (RFC 5280, 4.1.2.2), so that fingerprints decide.
-        known = {s: [c for c in rows if c["sha256"] in fingerprints] for s, rows in known.items()}
+        known = {s: [c for c in rows if c.sha256 in fingerprints] for s, rows in known.items()}
     return categorise(selected, known, served, domain_parties)
 
 
@@ -243,7 +243,7 @@ def open_incident(
     what: str,
     until: datetime,
     reason: str,
-) -> tuple[Row, Counter[str]]:
+) -> tuple[IncidentRecord, Counter[str]]:
     """Open an incident with its items and cases in one transaction.
 
     A case opens for each certificate that the client or the provider replaces. Open cases of the
@@ -273,7 +273,7 @@ def open_incident(
             "no served certificate matches",
             "Check the serial numbers, the issuer or the server.",
         )
-    reason = records.required(reason, "reason", 500)
+    reason = editing.required(reason, "reason", 500)
     counts: Counter[str] = Counter()
     with service.database.write(service.now) as tx:
         row = incidents.add(tx, kind, what, int(until.timestamp()), reason)
@@ -297,12 +297,12 @@ def open_incident(
             for case_id, names, joined in _open_or_join_cases(service, tx, row, item, reason):
                 counts["joined" if joined else "opened"] += 1
                 rows.append(row_of | {"names": " ".join(names), "case_id": case_id})
-        incidents.add_items(tx, row["id"], rows)
+        incidents.add_items(tx, row.id, rows)
     return row, counts
 
 
 def _open_or_join_cases(
-    service: CaseService, tx: Any, row: Row, item: AffectedCertificate, reason: str
+    service: CaseService, tx: Any, row: IncidentRecord, item: AffectedCertificate, reason: str
 ) -> list[tuple[int, list[str], bool]]:
     """Add the open cases of an item to the incident, and open one case for the remaining names.
 
@@ -315,41 +315,41 @@ def _open_or_join_cases(
     owners = {n: purchases.owner_of(tx.conn, n.removeprefix("*.")) for n in item.hosts}
     # A case contains only names of its client. Names that another client owns are left out.
     remaining = [
-        n for n, owner in owners.items() if owner is None or owner["client_id"] == item.client_id
+        n for n, owner in owners.items() if owner is None or owner.client_id == item.client_id
     ]
     for open_case in cases.open_for(tx.conn, item.client_id, item.hosts):
-        joined = cases.find(tx.conn, open_case["reference"])
-        joined_names = [n for n in remaining if n in joined["names"]]
+        joined = cases.find(tx.conn, open_case.reference)
+        joined_names = [n for n in remaining if n in joined.names]
         remaining = [n for n in remaining if n not in joined_names]
         if joined_names:
             service.join_incident(tx, joined, row, reason)
-            result.append((int(joined["id"]), joined_names, True))
+            result.append((int(joined.id), joined_names, True))
     if remaining:
         options = {
             "kind": "incident",
-            "incident_id": row["id"],
-            "ends_at": row["until"],
+            "incident_id": row.id,
+            "ends_at": row.until,
             "bought_by": "us" if item.category == "ours" else "client",
         }
-        text = f"{row['reference']}: {reason}"
+        text = f"{row.reference}: {reason}"
         opened = service.open_in(tx, item.client, remaining, options, text)
-        result.append((int(opened["id"]), remaining, False))
+        result.append((int(opened.id), remaining, False))
     return result
 
 
-def is_resolved(item: Row) -> bool:
+def is_resolved(item: IncidentItemRecord) -> bool:
     """Return whether an item of an incident is resolved.
 
     An item with a case is resolved if the case was closed, which needs a verification. An item
     without a case is resolved if no server presents the certificate any more.
     """
     # A declined or cancelled case does not resolve its item: the certificate may still be in use.
-    if item["state"] is not None:
-        return bool(item["state"] == CaseState.CLOSED)
-    return bool(item["sort"] != "unknown" and item["served"] == 0)
+    if item.state is not None:
+        return bool(item.state == CaseState.CLOSED)
+    return bool(item.sort != "unknown" and item.served == 0)
 
 
-def item_state(item: Row) -> str:
+def item_state(item: IncidentItemRecord) -> str:
     """Return the state of an item as text.
 
     It is done, stopped (its case ended without a verification), the state of its case, or still
@@ -357,20 +357,20 @@ def item_state(item: Row) -> str:
     """
     if is_resolved(item):
         return "done"
-    if item["state"] is not None:
-        return "stopped" if item["state"] in ENDED else str(item["state"])
-    return "not known" if item["sort"] == "unknown" else "still served"
+    if item.state is not None:
+        return "stopped" if item.state in ENDED else str(item.state)
+    return "not known" if item.sort == "unknown" else "still served"
 
 
 def close_resolved(service: CaseService) -> list[str]:
     """Close the incidents whose items are all resolved, and return their references."""
     closed = []
     with service.database.read() as conn:
-        open_incidents = [(r, incidents.items(conn, r["id"])) for r in incidents.listing(conn)]
+        open_incidents = [(r, incidents.items(conn, r.id)) for r in incidents.listing(conn)]
     for row, items in open_incidents:
         # Unknown serial numbers can never be resolved, so that they do not keep it open.
-        if all(is_resolved(i) for i in items if i["sort"] != "unknown"):
+        if all(is_resolved(i) for i in items if i.sort != "unknown"):
             with service.database.write(service.now) as tx:
-                incidents.close(tx, row["id"])
-            closed.append(row["reference"])
+                incidents.close(tx, row.id)
+            closed.append(row.reference)
     return closed

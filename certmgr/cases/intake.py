@@ -44,8 +44,8 @@ from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.models import StoredPurchase
 from inventory.names import display
-from inventory.store import cases, purchases, records, scan_results
-from inventory.store.records import Row
+from inventory.records import CaseRecord
+from inventory.store import cases, editing, purchases, scan_results
 from inventory.text import printable
 from inventory.vocabulary import CaseState
 from notifiers.wording.cases import UPLOAD_MESSAGES, filled
@@ -94,20 +94,20 @@ def make_csr(
             "Give one of each.",
         )
     with service.database.read() as conn:
-        earlier = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-    if next_state(row["state"], CaseAction.CSR) is None:
+        earlier = cases.issuances(conn, [row.id]).get(row.id, [])
+    if next_state(row.state, CaseAction.CSR) is None:
         with service.database.read() as conn:
             raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.CSR)
     created = []
     for key_type in chosen:
-        path, key = service.keys.make(row["reference"], key_type)
-        pem = requests.make(key, row["names"], **subject).decode()
+        path, key = service.keys.make(row.reference, key_type)
+        pem = requests.make(key, row.names, **subject).decode()
         created.append(
             (key_type, requests.spki(key.public_key()), pem, keystore.key_reference(path))
         )
     with service.database.write(service.now) as tx:
-        certified = {i["spki"] for i in earlier if i["sha256"] is not None}
-        cases.drop_issuances(tx, row["id"], also_received=True)
+        certified = {i.spki for i in earlier if i.sha256 is not None}
+        cases.drop_issuances(tx, row.id, also_received=True)
         for key_type, spki, pem, key_reference in created:
             if spki in certified:
                 raise Conflict(
@@ -118,8 +118,8 @@ def make_csr(
             cases.add_issuance(
                 tx,
                 {
-                    "case_id": row["id"],
-                    "order_id": row["order_id"],
+                    "case_id": row.id,
+                    "order_id": row.order_id,
                     "key_type": key_type,
                     "spki": spki,
                     "csr": pem,
@@ -151,34 +151,34 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
         Conflict: The CSR was created by the provider, or the state does not allow a CSR.
     """
     row = service.read(reference)
-    request = requests.read(data, row["names"])
+    request = requests.read(data, row.names)
     with service.database.read() as conn:
         ours = [
             i
-            for i in cases.issuances(conn, [row["id"]]).get(row["id"], [])
-            if i["spki"] == request.spki and i["key_reference"]
+            for i in cases.issuances(conn, [row.id]).get(row.id, [])
+            if i.spki == request.spki and i.key_reference
         ]
     # Recorded as the client's CSR, the case would lose the reference to its key.
     if ours:
         raise Conflict(
             "This CSR was created by certmgr",
             "the provider has its key, so that it is not the client's CSR",
-            f"certmgr case send {row['reference']}",
+            f"certmgr case send {row.reference}",
         )
     # In an incident the old key may be compromised, so that it must not be used again.
-    if row["kind"] == "incident" and request.spki in _old_keys(service, row):
+    if row.kind == "incident" and request.spki in _old_keys(service, row):
         request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
     # Additional names do no harm; every other problem prevents a usable certificate.
     if any(code != "csr-extra" for code, _ in request.problems):
         return request
     key_type = key_type_of(request.key)
     with service.database.write(service.now) as tx:
-        cases.drop_issuances(tx, row["id"])
+        cases.drop_issuances(tx, row.id)
         cases.add_issuance(
             tx,
             {
-                "case_id": row["id"],
-                "order_id": row["order_id"],
+                "case_id": row.id,
+                "order_id": row.order_id,
                 "key_type": key_type,
                 "spki": request.spki,
                 "csr": request.pem,
@@ -196,14 +196,14 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
     return request
 
 
-def _old_keys(service: CaseService, row: Row) -> set[str]:
+def _old_keys(service: CaseService, row: CaseRecord) -> set[str]:
     """Return the public keys of the certificates that the case replaces."""
     with service.database.read() as conn:
-        ders = cases.chain_of(conn, (row["replaces"] or "").split())
+        ders = cases.chain_of(conn, (row.replaces or "").split())
     return {public_key_fingerprint(parse(d)) for d in ders} - {""}
 
 
-def drop_certificate(service: CaseService, reference: str, key_type: str) -> Row:
+def drop_certificate(service: CaseService, reference: str, key_type: str) -> CaseRecord:
     """Drop a requested certificate that has not been received.
 
     Raises:
@@ -211,23 +211,21 @@ def drop_certificate(service: CaseService, reference: str, key_type: str) -> Row
     """
     row = service.read(reference)
     with service.database.read() as conn:
-        waiting = [
-            i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["sha256"] is None
-        ]
+        waiting = [i for i in cases.issuances(conn, [row.id]).get(row.id, []) if i.sha256 is None]
     # A received certificate is part of the case and stays.
-    if key_type not in {i["key_type"] for i in waiting}:
+    if key_type not in {i.key_type for i in waiting}:
         raise Conflict(
-            f"The case {row['reference']} does not wait for a certificate with the key type"
+            f"The case {row.reference} does not wait for a certificate with the key type"
             f" {key_type[:30]}",
             "",
-            f"See certmgr case show {row['reference']}.",
+            f"See certmgr case show {row.reference}.",
         )
     with service.database.write(service.now) as tx:
-        cases.drop_issuances(tx, row["id"], key_type=key_type)
+        cases.drop_issuances(tx, row.id, key_type=key_type)
         return cases.change(tx, row, "drop", {}, f"dropped the certificate for {key_type}")
 
 
-def send_csr(service: CaseService, reference: str, text: str = "") -> Row:
+def send_csr(service: CaseService, reference: str, text: str = "") -> CaseRecord:
     """Hand over the CSR to the buyer. The next notification run sends it to the client."""
     row = service.read(reference)
     with service.database.write(service.now) as tx:
@@ -255,15 +253,15 @@ def receive(
             another client.
     """
     row = service.read(reference)
-    if next_state(row["state"], CaseAction.RECEIVE) is None:
+    if next_state(row.state, CaseAction.RECEIVE) is None:
         with service.database.read() as conn:
             raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.RECEIVE)
     review, expected = _review(service, row, upload)
     if not expected and not use_key:
         raise Conflict(
-            f"The case {row['reference']} has no CSR yet",
+            f"The case {row.reference} has no CSR yet",
             "without a CSR no certificate matches the request",
-            f"certmgr case csr {row['reference']}; or --use-key, if the upload contains the key.",
+            f"certmgr case csr {row.reference}; or --use-key, if the upload contains the key.",
         )
     if review.refused:
         _refuse_certificate_of_another_client(service, row, review)
@@ -275,11 +273,11 @@ def receive(
         )
     with service.database.write(service.now) as tx:
         if enclosed is not None and not review.refused:
-            path = service.keys.store_key(row["reference"], enclosed[0], enclosed[2], enclosed=True)
-            cases.drop_issuances(tx, row["id"])
+            path = service.keys.store_key(row.reference, enclosed[0], enclosed[2], enclosed=True)
+            cases.drop_issuances(tx, row.id)
             values = {
-                "case_id": row["id"],
-                "order_id": row["order_id"],
+                "case_id": row.id,
+                "order_id": row.order_id,
                 "key_type": enclosed[0],
                 "spki": enclosed[1],
                 "key_reference": keystore.key_reference(path),
@@ -303,7 +301,7 @@ def preview_upload(
 
 
 def _refuse_certificate_of_another_client(
-    service: CaseService, row: Row, review: UploadReview
+    service: CaseService, row: CaseRecord, review: UploadReview
 ) -> None:
     """Raise :class:`Conflict` if a certificate of the upload belongs to another client.
 
@@ -313,24 +311,21 @@ def _refuse_certificate_of_another_client(
     with service.database.read() as conn:
         # A matched certificate with a name of the case is the right one, even if it is shared.
         leaves = [
-            x
-            for x in review.leaves[:20]
-            if not (review.matched and set(x.names) & set(row["names"]))
+            x for x in review.leaves[:20] if not (review.matched and set(x.names) & set(row.names))
         ]
         for name in [n for leaf in leaves for n in leaf.names[:50]]:
             owner = purchases.owner_of(conn, name.removeprefix("*."))
-            if owner is not None and owner["client_id"] != row["client_id"]:
+            if owner is not None and owner.client_id != row.client_id:
                 raise Conflict(
-                    f"This is a certificate of the client {owner['number']}",
-                    f"it is for {display(name)}, but the case belongs to the client"
-                    f" {row['client']}",
+                    f"This is a certificate of the client {owner.number}",
+                    f"it is for {display(name)}, but the case belongs to the client {row.client}",
                     "Nothing was recorded. Choose the correct file or the correct case.",
                 )
 
 
 def _review(
     service: CaseService,
-    row: Row,
+    row: CaseRecord,
     upload: VendorUpload,
     expected: Sequence[ExpectedCertificate] | None = None,
 ) -> tuple[UploadReview, Sequence[ExpectedCertificate]]:
@@ -341,11 +336,11 @@ def _review(
     """
     with service.database.read() as conn:
         if expected is None:
-            issuances = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+            issuances = cases.issuances(conn, [row.id]).get(row.id, [])
             expected = [
-                ExpectedCertificate(i["id"], i["key_type"], i["spki"], i["sha256"] is not None)
+                ExpectedCertificate(i.id, i.key_type, i.spki, i.sha256 is not None)
                 for i in issuances
-                if i["spki"]
+                if i.spki
             ]
         # Intermediates from scans complete a chain that the vendor left out.
         issuers = Issuers()
@@ -358,11 +353,11 @@ def _review(
         review_upload(
             upload,
             expected,
-            row["names"],
+            row.names,
             TrustStore.load(trust.store, trust.ca_files),
             issuers,
             service.now,
-            ends=from_epoch(row["ends_at"]),
+            ends=from_epoch(row.ends_at),
         ),
         expected,
     )
@@ -421,7 +416,7 @@ def _enclosed_key(upload: VendorUpload) -> tuple[str, str, Any] | None:
 def _record(
     service: CaseService,
     tx: Tx,
-    row: Row,
+    row: CaseRecord,
     review: UploadReview,
     ids: Mapping[int, int],
     upload: VendorUpload,
@@ -442,7 +437,7 @@ def _record(
     leaves = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in review.leaves[:5]]
     event_text = f"received: {'; '.join(leaves) or 'no leaf certificate'}"
     # A checked case has a usable certificate. A later upload that is refused must not replace it.
-    if review.refused and row["state"] == CaseState.CHECKED:
+    if review.refused and row.state == CaseState.CHECKED:
         problems = " ".join(message_sentences(review.messages, refusing=True))
         cases.change(tx, row, "refuse", {}, f"{event_text}. {problems}")
         return
@@ -464,50 +459,46 @@ def _record(
 
 
 def _store_client_key(
-    service: CaseService, tx: Tx, row: Row, upload: VendorUpload, match: MatchedCertificate
+    service: CaseService, tx: Tx, row: CaseRecord, upload: VendorUpload, match: MatchedCertificate
 ) -> None:
     """Store the key of the client's own CSR, if the upload contains it.
 
     The key is on disk before the case refers to it.
     """
     fingerprint = public_key_fingerprint(match.leaf)
-    issuance = next(
-        i for i in cases.issuances(tx.conn, [row["id"]])[row["id"]] if i["spki"] == fingerprint
-    )
+    issuance = next(i for i in cases.issuances(tx.conn, [row.id])[row.id] if i.spki == fingerprint)
     # The case has its key already, so that a second copy is not needed.
-    if issuance["key_reference"] is not None:
+    if issuance.key_reference is not None:
         return
     for data in upload.keys:
         key: Any = load_pem_private_key(data, None)
         key_type = key_type_of(describe_key(key.public_key())[0])
         if requests.spki(key.public_key()) == fingerprint and key_type in KEY_TYPES:
-            path = service.keys.store_key(row["reference"], key_type, key, enclosed=True)
-            cases.has_key(tx, issuance["id"], keystore.key_reference(path))
+            path = service.keys.store_key(row.reference, key_type, key, enclosed=True)
+            cases.has_key(tx, issuance.id, keystore.key_reference(path))
 
 
-def _record_validation(service: CaseService, tx: Tx, row: Row, review: UploadReview) -> None:
+def _record_validation(service: CaseService, tx: Tx, row: CaseRecord, review: UploadReview) -> None:
     """Record the validations that the purchase must have had for these certificates.
 
     If the recorded validation is too old to be reused, the CA must have validated again.
     """
     # Validations are recorded per purchase.
-    if row["order_id"] is None:
+    if row.order_id is None:
         return
-    purchase = purchases.find(tx.conn, f"#{row['order_id']}")
+    purchase = purchases.find(tx.conn, f"#{row.order_id}")
     at = max(
         (m.leaf.not_before for m in review.matched if m.leaf.not_before is not None),
         default=service.now,
     )
     values: dict[str, Any] = {}
-    if not is_reusable(DCV_REUSE, from_epoch(purchase["dcv_at"]), at):
+    if not is_reusable(DCV_REUSE, from_epoch(purchase.dcv_at), at):
         values["dcv_at"] = int(at.timestamp())
-    rules = organisation_rules(purchase["validation"])
-    if rules is not None and not is_reusable(rules, from_epoch(purchase["organisation_at"]), at):
+    rules = organisation_rules(purchase.validation)
+    if rules is not None and not is_reusable(rules, from_epoch(purchase.organisation_at), at):
         values["organisation_at"] = int(at.timestamp())
     if values:
-        records.edit(
-            tx, StoredPurchase, {k: v for k, v in purchase.items() if k != "client"}, values
-        )
+        editing.edit(tx, StoredPurchase, purchase, values)
 
 
 def store_certificates(tx: Tx, certificates: Sequence[Certificate]) -> None:
@@ -556,6 +547,6 @@ def attach_certificate(
             store_certificates(tx, leaves)
             sha256 = leaves[0].sha256
         else:
-            sha256 = purchases.find_certificate(tx.conn, certificate)["sha256"]
-        purchases.attach(tx, purchase["id"], sha256)
+            sha256 = purchases.find_certificate(tx.conn, certificate).sha256
+        purchases.attach(tx, purchase.id, sha256)
     return sha256

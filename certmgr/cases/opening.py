@@ -21,8 +21,8 @@ from certmgr.purchases.terms import DAY, plan, term_of
 from certmgr.x509.names import name_covers
 from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
+from inventory.records import CaseRecord, IssuanceRecord
 from inventory.store import cases, findings, jobs
-from inventory.store.records import Row
 from inventory.vocabulary import CaseState
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
@@ -89,7 +89,11 @@ def due_for_purchase(
 
 
 def due_for_closed_case(
-    row: Row, issued: Sequence[Row], now: datetime, leads: LeadTimes, ahead: timedelta
+    row: CaseRecord,
+    issued: Sequence[IssuanceRecord],
+    now: datetime,
+    leads: LeadTimes,
+    ahead: timedelta,
 ) -> DueCase | None:
     """Return the renewal that is due for a closed case without a purchase.
 
@@ -102,27 +106,25 @@ def due_for_closed_case(
         leads: The lead times.
         ahead: How long before the date a case opens.
     """
-    ends = [
-        i["not_after"] for i in issued if i["sha256"] is not None and i["not_after"] is not None
-    ]
+    ends = [i.not_after for i in issued if i.sha256 is not None and i.not_after is not None]
     end = from_epoch(max(ends)) if ends else None
     # A certificate that ended more than 60 days ago is no longer in use, so that none replaces it.
     if (
-        row["order_id"] is not None
-        or row["state"] != CaseState.CLOSED
+        row.order_id is not None
+        or row.state != CaseState.CLOSED
         or end is None
         or end - leads.buy > now + ahead
         or end < now - 60 * DAY
     ):
         return None
-    options = {k: row[k] for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
+    options = {k: getattr(row, k) for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
         "kind": "renewal"
     }
     return DueCase(
-        row["client"],
-        tuple(row["names"]),
+        row.client,
+        tuple(row.names),
         options,
-        f"the certificate of {row['reference']} ends on {end:%Y-%m-%d}",
+        f"the certificate of {row.reference} ends on {end:%Y-%m-%d}",
     )
 
 
@@ -142,24 +144,22 @@ def due_cases(
     with database.read() as conn:
         active_purchases = load(conn, ended=False)
         open_names = cases.open_names(conn)
-        closed = [
-            r for r in cases.listing(conn, states=("closed",)) if r["client_state"] != "retired"
-        ]
-        client_ids = {p.client_id for p in active_purchases} | {r["client_id"] for r in closed}
+        closed = [r for r in cases.listing(conn, states=("closed",)) if r.client_state != "retired"]
+        client_ids = {p.client_id for p in active_purchases} | {r.client_id for r in closed}
         manual_domains = manually_renewed_domains(conn, client_ids)
         served_until = cases.served_until(conn, client_ids)
-        issued = cases.issuances(conn, [r["id"] for r in closed])
+        issued = cases.issuances(conn, [r.id for r in closed])
     due_now: list[DueCase] = []
     taken_names: dict[str, set[str]] = {}
     ids_by_client = {p.client: p.client_id for p in active_purchases} | {
-        r["client"]: r["client_id"] for r in closed
+        r.client: r.client_id for r in closed
     }
     superseded = _superseded(closed)
     candidates = [due_for_purchase(p, now, leads, ahead) for p in active_purchases]
     candidates += [
-        due_for_closed_case(r, issued.get(r["id"], ()), now, leads, ahead)
+        due_for_closed_case(r, issued.get(r.id, ()), now, leads, ahead)
         for r in closed
-        if r["id"] not in superseded
+        if r.id not in superseded
     ]
     for candidate in candidates:
         if candidate is None:
@@ -190,15 +190,13 @@ def due_cases(
     return due_now
 
 
-def _superseded(closed: Sequence[Row]) -> set[int]:
+def _superseded(closed: Sequence[CaseRecord]) -> set[int]:
     """Return the ids of cases that have a name for which a later case was closed."""
     latest: dict[tuple[int, str], int] = {}
-    for row in sorted(closed, key=lambda r: int(r["id"])):
-        for name in row["names"]:
-            latest[(row["client_id"], name)] = row["id"]
-    return {
-        r["id"] for r in closed if any(latest[(r["client_id"], n)] != r["id"] for n in r["names"])
-    }
+    for row in sorted(closed, key=lambda r: int(r.id)):
+        for name in row.names:
+            latest[(row.client_id, name)] = row.id
+    return {r.id for r in closed if any(latest[(r.client_id, n)] != r.id for n in r.names)}
 
 
 @dataclass(slots=True)
@@ -241,7 +239,7 @@ def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResu
                         due.names,
                         due.options,
                         text=f"opened automatically: {due.reason}",
-                    )["reference"]
+                    ).reference
                 )
             except CertmgrError as error:
                 result.problems.append(f"client {due.client}: {error}")
@@ -253,7 +251,7 @@ def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResu
     return result
 
 
-def awaiting_verification(rows: Sequence[Row], now: datetime) -> list[Row]:
+def awaiting_verification(rows: Sequence[CaseRecord], now: datetime) -> list[CaseRecord]:
     """Return the cases that wait for their verification.
 
     These are installed cases, and cases whose window is over: the administrator may have installed
@@ -263,10 +261,8 @@ def awaiting_verification(rows: Sequence[Row], now: datetime) -> list[Row]:
     return [
         r
         for r in rows
-        if r["state"] in (CaseState.INSTALLED, CaseState.LIVE, CaseState.REOPENED)
-        or (
-            r["state"] == CaseState.WINDOW and r["window_end"] is not None and r["window_end"] <= at
-        )
+        if r.state in (CaseState.INSTALLED, CaseState.LIVE, CaseState.REOPENED)
+        or (r.state == CaseState.WINDOW and r.window_end is not None and r.window_end <= at)
     ]
 
 
@@ -277,49 +273,49 @@ def _verify_waiting(service: CaseService, overrides: Overrides, result: OpeningR
     for row in rows:
         try:
             # A case that was reopened before a certificate was received has nothing to verify.
-            if row["state"] == CaseState.REOPENED and not service.expected_certificates(row):
+            if row.state == CaseState.REOPENED and not service.expected_certificates(row):
                 continue
-            after, verification = service.verify(row["reference"], overrides)
+            after, verification = service.verify(row.reference, overrides)
         except CertmgrError as error:
-            result.problems.append(f"{row['reference']}: {error}")
+            result.problems.append(f"{row.reference}: {error}")
             continue
-        if after["state"] == CaseState.CLOSED and verification.state is VerificationState.LIVE:
-            result.closed.append(row["reference"])
+        if after.state == CaseState.CLOSED and verification.state is VerificationState.LIVE:
+            result.closed.append(row.reference)
 
 
 def _reopen_if_old_certificate_is_served(service: CaseService, result: OpeningResult) -> None:
     """Reopen closed cases if a scan found a certificate that they had replaced."""
     with service.database.read() as conn:
-        unexpected = [f for f in findings.listing(conn) if f["code"] == "unexpected-certificate"]
+        unexpected = [f for f in findings.listing(conn) if f.code == "unexpected-certificate"]
         if not unexpected:
             return
-        closed = [r for r in cases.listing(conn, states=("closed",)) if r["replaces"]]
+        closed = [r for r in cases.listing(conn, states=("closed",)) if r.replaces]
         superseded = _superseded(closed)
     for row in closed:
         # A later case is responsible for these names.
-        if row["id"] in superseded:
+        if row.id in superseded:
             continue
-        old = set(row["replaces"].split())
+        old = set((row.replaces or "").split())
         # Findings from before the verification describe the state that the case changed.
         matching = [
             f
             for f in unexpected
-            if f["client"] == row["client"]
-            and old & set(f["evidence"].get("sha256", ()))
-            and any(name_covers(n, f["host"]) for n in row["names"])
-            and f["opened_at"] >= (row["live_at"] or 0)
+            if f.client == row.client
+            and old & set(f.evidence.get("sha256", ()))
+            and any(name_covers(n, f.host) for n in row.names)
+            and f.opened_at >= (row.live_at or 0)
         ]
         if not matching:
             continue
-        addresses = dict.fromkeys(a for f in matching for a in f["addresses"])
+        addresses = dict.fromkeys(a for f in matching for a in f.addresses)
         detail = (
             "the old certificate is served again (unexpected-certificate) at"
-            f" {', '.join(addresses)} of {matching[0]['host']}"
+            f" {', '.join(addresses)} of {matching[0].host}"
         )
         try:
             reopened = service.end(
-                row["reference"], CaseAction.REOPEN, OLD_CERTIFICATE_SERVED, detail=detail[:1000]
+                row.reference, CaseAction.REOPEN, OLD_CERTIFICATE_SERVED, detail=detail[:1000]
             )
-            result.reopened.append(reopened["reference"])
+            result.reopened.append(reopened.reference)
         except CertmgrError as error:
-            result.problems.append(f"{row['reference']}: {error}")
+            result.problems.append(f"{row.reference}: {error}")

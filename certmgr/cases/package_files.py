@@ -30,33 +30,32 @@ def build_case_package(
     """
     row = service.read(reference)
     with service.database.read() as conn:
-        issued = [
-            i for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["der"] is not None
-        ]
-        chains = [(i, cases.chain_of(conn, i["chain"].split())) for i in issued]
+        issued = [i for i in cases.issuances(conn, [row.id]).get(row.id, []) if i.der is not None]
+        chains = [(i, cases.chain_of(conn, i.chain.split())) for i in issued]
     if not chains:
         raise Conflict(
-            f"The case {row['reference']} has no certificate yet",
+            f"The case {row.reference} has no certificate yet",
             "",
-            f"certmgr case receive {row['reference']} FILE",
+            f"certmgr case receive {row.reference} FILE",
         )
     parts: dict[str, PackagePart] = {}
     for issuance, chain in chains:
-        leaf = parse(bytes(issuance["der"]))
+        assert issuance.der is not None
+        leaf = parse(issuance.der)
         key = None
-        if issuance["key_reference"]:
-            key = service.keys.load(local_path(issuance["key_reference"]))
+        if issuance.key_reference:
+            key = service.keys.load(local_path(issuance.key_reference))
             # A wrong key would only be noticed by the server, in the middle of the installation.
             if leaf.parsed is None or spki(key.public_key()) != spki(leaf.parsed.public_key()):
                 raise CertmgrError(
-                    f"The key {issuance['key_reference']} does not belong to the certificate",
+                    f"The key {issuance.key_reference} does not belong to the certificate",
                     "the file was changed",
                     "Restore it from the backup of the keys.",
                 )
         parts[leaf.key_type] = PackagePart(
-            issuance["key_type"], (leaf, *[parse(d) for d in chain]), key
+            issuance.key_type, (leaf, *[parse(d) for d in chain]), key
         )
     package_parts = list(parts.values())
-    return build_package(row["reference"], row["names"], package_parts, password, service.now), [
+    return build_package(row.reference, row.names, package_parts, password, service.now), [
         p.chain[0] for p in package_parts
     ]

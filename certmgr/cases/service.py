@@ -13,7 +13,7 @@ This module never sends a message. The notices to a client follow from the state
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ from certmgr.x509 import key_store as keystore
 from inventory.certificates import parse
 from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import Conflict, UsageError
-from inventory.store import cases, clients, contacts, purchases, records
-from inventory.store.records import Row
+from inventory.records import CaseRecord, IncidentRecord
+from inventory.store import cases, clients, contacts, editing, purchases
 from inventory.vocabulary import CaseState
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
@@ -73,7 +73,7 @@ class CaseService:
 
     # -- the common part of every action
 
-    def read(self, reference: str) -> Row:
+    def read(self, reference: str) -> CaseRecord:
         """Return the row of a case.
 
         Raises:
@@ -82,13 +82,13 @@ class CaseService:
         """
         with self.database.read() as conn:
             row = cases.find(conn, reference)
-            if self.expected_version is not None and row["version"] != self.expected_version:
-                raise cases.moved_meanwhile(conn, {**row, "version": self.expected_version})
+            if self.expected_version is not None and row.version != self.expected_version:
+                raise cases.moved_meanwhile(conn, replace(row, version=self.expected_version))
             return row
 
     def transition(
-        self, tx: Tx, row: Row, action: CaseAction, text: str = "", **values: Any
-    ) -> Row:
+        self, tx: Tx, row: CaseRecord, action: CaseAction, text: str = "", **values: Any
+    ) -> CaseRecord:
         """Apply a transition to a case and record it as an event.
 
         Args:
@@ -105,31 +105,38 @@ class CaseService:
             Conflict: The state does not allow the action, or another administrator changed the
                 case since ``row`` was read.
         """
-        state = next_state(row["state"], action)
+        state = next_state(row.state, action)
         if state is None:
             raise self.not_allowed(tx, row, action)
         values |= {"state": str(state), "since": tx.at, "step": 1}
         if state in ENDED:
             values["closed_at"] = tx.at
         # A reopened case is not closed any more.
-        elif row["closed_at"] is not None:
+        elif row.closed_at is not None:
             values["closed_at"] = None
         verify = timedelta(hours=self.settings.cases.verify_hours)
-        due = due_date({**row, **values}, self.now, lead_times(self.settings), verify)
+        due = due_date(
+            state,
+            ends_at=values.get("ends_at", row.ends_at),
+            window_end=values.get("window_end", row.window_end),
+            now=self.now,
+            leads=lead_times(self.settings),
+            verify=verify,
+        )
         values["due_at"] = None if due is None else int(due.timestamp())
         return cases.change(tx, row, str(action), values, text)
 
-    def not_allowed(self, tx: Tx, row: Row, action: CaseAction) -> Conflict:
+    def not_allowed(self, tx: Tx, row: CaseRecord, action: CaseAction) -> Conflict:
         """Return the error for an action that the state of the case does not allow."""
-        events = cases.events(tx.conn, row["id"])
+        events = cases.events(tx.conn, row.id)
         last = events[-1] if events else None
-        since = from_epoch(row["since"])
-        actor = f", by {last['by']}" if last is not None else ""
-        possible = ", ".join(allowed_actions(row["state"])) or "no action"
+        since = from_epoch(row.since)
+        actor = f", by {last.by}" if last is not None else ""
+        possible = ", ".join(allowed_actions(row.state)) or "no action"
         return Conflict(
-            f"The case {row['reference']} is '{row['state']}'",
+            f"The case {row.reference} is '{row.state}'",
             f"since {since:%Y-%m-%d %H:%M} UTC{actor}: '{action}' is not allowed in this state",
-            f"Possible now: {possible}. See certmgr case show {row['reference']}.",
+            f"Possible now: {possible}. See certmgr case show {row.reference}.",
         )
 
     # -- opening
@@ -141,14 +148,14 @@ class CaseService:
         options: Mapping[str, Any] | None = None,
         *,
         text: str = "",
-    ) -> Row:
+    ) -> CaseRecord:
         """Open a case. See :meth:`open_in`."""
         with self.database.write(self.now) as tx:
             return self.open_in(tx, client, names, options or {}, text)
 
     def open_in(
         self, tx: Tx, client: str, names: Sequence[str], options: Mapping[str, Any], text: str
-    ) -> Row:
+    ) -> CaseRecord:
         """Open a case in a transaction.
 
         Missing options are filled in from the purchase, the inventory, the served certificates, and
@@ -170,52 +177,55 @@ class CaseService:
         """
         owner = clients.find(tx.conn, client)
         # The provider has no contract with a retired client any more.
-        if owner["state"] == "retired":
+        if owner.state == "retired":
             raise UsageError(
-                f"The client {owner['number']} is retired",
+                f"The client {owner.number} is retired",
                 "a retired client gets no new cases",
                 "Open the case for the client that has the names now.",
             )
         purchase = (
-            purchases.find(tx.conn, options["order"], owner["id"]) if options.get("order") else None
+            purchases.find(tx.conn, options["order"], owner.id) if options.get("order") else None
         )
         listed = list(names)
         if not listed and purchase is not None:
-            listed = purchases.listing(tx.conn, ids=[purchase["id"]])[0]["names"]
-        case_names, _ = purchases.names_of(tx.conn, owner["id"], listed, MAX_NAMES)
+            listed = list(purchases.listing(tx.conn, ids=[purchase.id])[0].names)
+        case_names, _ = purchases.names_of(tx.conn, owner.id, listed, MAX_NAMES)
         if not case_names:
             raise UsageError(
                 "A case needs at least one name", "", "Name the domains, or give --purchase."
             )
         # The lock closes the gap between the check for open cases and the insert.
-        cases.lock_client(tx, owner["id"])
+        cases.lock_client(tx, owner.id)
         # Two cases of one name would install two certificates over each other.
-        if busy := cases.open_for(tx.conn, owner["id"], case_names):
+        if busy := cases.open_for(tx.conn, owner.id, case_names):
             raise Conflict(
-                f"The case {busy[0]['reference']} is open for one of these names",
+                f"The case {busy[0].reference} is open for one of these names",
                 "a name can have one installation at a time",
-                f"See certmgr case show {busy[0]['reference']}.",
+                f"See certmgr case show {busy[0].reference}.",
             )
         hosts = [n for n in case_names if not n.startswith("*.")] or [
             n.removeprefix("*.") for n in case_names
         ]
-        leaves = cases.live_leaves(tx.conn, owner["id"], hosts)
+        leaves = cases.live_leaves(tx.conn, owner.id, hosts)
         # If scans found nothing, the last certificate of the purchase is the one to replace.
         if not leaves and purchase is not None:
-            leaves = cases.last_issued(tx.conn, purchase["id"])
+            leaves = cases.last_issued(tx.conn, purchase.id)
         from_purchase = (
-            {k: purchase[k] for k in ("price", "fee", "currency", "bought_by", "contact_id")}
+            {
+                k: getattr(purchase, k)
+                for k in ("price", "fee", "currency", "bought_by", "contact_id")
+            }
             if purchase is not None
             else {}
         )
         values: dict[str, Any] = {
-            "client_id": owner["id"],
-            "order_id": purchase["id"] if purchase is not None else None,
+            "client_id": owner.id,
+            "order_id": purchase.id if purchase is not None else None,
             "kind": options.get("kind") or ("renewal" if leaves else "new"),
             "state": "requested",
-            "bought_by": "us" if owner["buys"] == "us" else "client",
-            "replaces": " ".join(r["sha256"] for r in leaves) or None,
-            "ends_at": min((r["not_after"] for r in leaves), default=None),
+            "bought_by": "us" if owner.buys == "us" else "client",
+            "replaces": " ".join(r.sha256 for r in leaves) or None,
+            "ends_at": min((r.not_after for r in leaves), default=None),
         }
         values |= {k: v for k, v in from_purchase.items() if v is not None}
         values |= {
@@ -223,41 +233,54 @@ class CaseService:
             for k in ("incident_id", "ends_at", "bought_by")
             if options.get(k) is not None
         }
-        previous = cases.before(tx.conn, owner["id"], case_names) or {}
-        values["own_csr"] = int(bool(options.get("own_csr") or previous.get("own_csr")))
+        previous = cases.before(tx.conn, owner.id, case_names)
+        values["own_csr"] = int(
+            bool(options.get("own_csr") or (previous is not None and previous.own_csr))
+        )
         values |= {k: purchases.amount(options[k], k) for k in ("price", "fee") if options.get(k)}
         if options.get("currency"):
             values["currency"] = purchases.currency(options["currency"])
         if options.get("contact"):
-            values["contact_id"] = contacts.find(tx.conn, options["contact"], owner["id"])["id"]
-        values.setdefault("contact_id", previous.get("contact_id"))
-        values["staff_id"] = self._staff(tx, options.get("staff"), previous.get("staff_id"))
+            values["contact_id"] = contacts.find(tx.conn, options["contact"], owner.id).id
+        values.setdefault("contact_id", previous.contact_id if previous is not None else None)
+        values["staff_id"] = self._staff(
+            tx, options.get("staff"), previous.staff_id if previous is not None else None
+        )
         due = due_date(
-            values | {"window_end": None}, self.now, lead_times(self.settings), timedelta(0)
+            CaseState.REQUESTED,
+            ends_at=values["ends_at"],
+            window_end=None,
+            now=self.now,
+            leads=lead_times(self.settings),
+            verify=timedelta(0),
         )
         values["due_at"] = None if due is None else int(due.timestamp())
         return cases.open_(tx, values, case_names, text)
 
-    def join_incident(self, tx: Tx, row: Row, incident: Row, reason: str) -> Row:
+    def join_incident(
+        self, tx: Tx, row: CaseRecord, incident: IncidentRecord, reason: str
+    ) -> CaseRecord:
         """Add an open case to an incident.
 
         The case begins its step again, so that its client is notified of the new date.
         """
         values = {
-            "incident_id": incident["id"],
-            "ends_at": incident["until"],
+            "incident_id": incident.id,
+            "ends_at": incident.until,
             "kind": "incident",
             "since": tx.at,
             "step": 1,
         }
         due = due_date(
-            {**row, **values},
-            self.now,
-            lead_times(self.settings),
-            timedelta(hours=self.settings.cases.verify_hours),
+            row.state,
+            ends_at=incident.until,
+            window_end=row.window_end,
+            now=self.now,
+            leads=lead_times(self.settings),
+            verify=timedelta(hours=self.settings.cases.verify_hours),
         )
         values["due_at"] = None if due is None else int(due.timestamp())
-        text = f"added to {incident['reference']}: {reason}"
+        text = f"added to {incident.reference}: {reason}"
         return cases.change(tx, row, "join", values, text)
 
     def _staff(self, tx: Tx, key: str | None, before: int | None = None) -> int | None:
@@ -276,39 +299,39 @@ class CaseService:
         """
         if key:
             row = contacts.find(tx.conn, key)
-            if row["client_id"] is not None:
+            if row.client_id is not None:
                 raise UsageError(
-                    f"{row['name']} is a contact of a client",
+                    f"{row.name} is a contact of a client",
                     "a case is assigned to a contact of the provider",
                     "Name a contact without a client.",
                 )
-            return int(row["id"])
+            return int(row.id)
         administrators = [
             c
             for c in contacts.listing(tx.conn)
-            if c["client_id"] is None and c["role"] == "administrator"
+            if c.client_id is None and c.role == "administrator"
         ]
         # A renewal stays with the administrator of the previous case.
-        if before in [int(c["id"]) for c in administrators]:
+        if before in [int(c.id) for c in administrators]:
             return before
         workload = cases.led(tx.conn)
         return min(
-            (int(c["id"]) for c in administrators),
+            (int(c.id) for c in administrators),
             key=lambda i: (workload.get(i, 0), i),
             default=None,
         )
 
-    def assign(self, reference: str, staff: str) -> Row:
+    def assign(self, reference: str, staff: str) -> CaseRecord:
         """Assign a case to an administrator."""
         row = self.read(reference)
         with self.database.write(self.now) as tx:
             staff_id = self._staff(tx, staff)
             return cases.change(tx, row, "take", {"staff_id": staff_id}, f"assigned to {staff}")
 
-    def note(self, reference: str, text: str) -> Row:
+    def note(self, reference: str, text: str) -> CaseRecord:
         """Add a note to the history of a case."""
         row = self.read(reference)
-        note = records.required(text, "note", records.MAX_TEXT)
+        note = editing.required(text, "note", editing.MAX_TEXT)
         with self.database.write(self.now) as tx:
             return cases.change(tx, row, "note", {}, note)
 
@@ -323,7 +346,7 @@ class CaseService:
         price: str | None = None,
         fee: str | None = None,
         currency: str | None = None,
-    ) -> Row:
+    ) -> CaseRecord:
         """Record that the client approved the installation and its price.
 
         Args:
@@ -339,35 +362,45 @@ class CaseService:
             UsageError: A value is invalid, or an amount has no currency.
         """
         row = self.read(reference)
-        if CaseState(row["state"]) in ENDED:
+        if CaseState(row.state) in ENDED:
             raise Conflict(
-                f"The case {row['reference']} is '{row['state']}'",
+                f"The case {row.reference} is '{row.state}'",
                 "a case that has ended needs no approval",
-                f"Reopen it first: certmgr case reopen {row['reference']} --reason TEXT.",
+                f"Reopen it first: certmgr case reopen {row.reference} --reason TEXT.",
             )
         values: dict[str, Any] = {
             "approved_at": int(self.now.timestamp()),
-            "approved_by": records.required(by, "name", 200),
-            "approved_how": records.required(how, "way", 200),
+            "approved_by": editing.required(by, "name", 200),
+            "approved_how": editing.required(how, "way", 200),
         }
         values |= {
             k: purchases.amount(v, k) for k, v in (("price", price), ("fee", fee)) if v is not None
         }
         if currency:
             values["currency"] = purchases.currency(currency)
-        after_ = {**row, **values}
         # Clients read the amounts and billing uses them, so that the currency must be known.
-        if (after_["price"] or after_["fee"]) and not after_["currency"]:
+        price_after, fee_after = values.get("price", row.price), values.get("fee", row.fee)
+        currency_after = values.get("currency", row.currency)
+        if (price_after or fee_after) and not currency_after:
             raise UsageError("An amount needs a currency", "", "Give --currency EUR, for example.")
         # With the approval the case waits for the provider instead of the client, so that the step
         # and its due date begin again although the state stays.
-        if row["state"] == CaseState.CHECKED:
+        if row.state == CaseState.CHECKED:
             values["step"] = 1
             values["since"] = int(self.now.timestamp())
-            due = due_date(after_, self.now, lead_times(self.settings), timedelta(0))
+            due = due_date(
+                row.state,
+                ends_at=row.ends_at,
+                window_end=row.window_end,
+                now=self.now,
+                leads=lead_times(self.settings),
+                verify=timedelta(0),
+            )
             values["due_at"] = None if due is None else int(due.timestamp())
         amounts = ", ".join(
-            f"{k} {after_[k]} {after_['currency']}" for k in ("price", "fee") if after_[k]
+            f"{what} {amount} {currency_after}"
+            for what, amount in (("price", price_after), ("fee", fee_after))
+            if amount
         )
         with self.database.write(self.now) as tx:
             return cases.change(
@@ -386,7 +419,7 @@ class CaseService:
         minutes: int | None = None,
         zone: str | None = None,
         text: str = "",
-    ) -> tuple[Row, windows.InstallationWindow]:
+    ) -> tuple[CaseRecord, windows.InstallationWindow]:
         """Agree on an installation window.
 
         Args:
@@ -404,7 +437,7 @@ class CaseService:
             Conflict: The state does not allow a window, or a certificate is missing.
         """
         row = self.read(reference)
-        if next_state(row["state"], CaseAction.AGREE) is not None:
+        if next_state(row.state, CaseAction.AGREE) is not None:
             self._must_have_certificate(row)
         time_zone = contacts.time_zone(zone) or self._zone(row)
         window = windows.build_window(
@@ -412,15 +445,15 @@ class CaseService:
         )
         # A window is an appointment with the client. If it is set without the client's approval,
         # the reason is recorded.
-        if row["approved_at"] is None and not text:
+        if row.approved_at is None and not text:
             raise UsageError(
                 "The client has not approved the installation yet",
                 "a window is agreed with the client",
-                f"certmgr case approve {row['reference']} --by NAME --how telephone; or give the"
+                f"certmgr case approve {row.reference} --by NAME --how telephone; or give the"
                 " reason with --reason TEXT.",
             )
         # RFC 5545: calendars replace an entry only if the new one has a higher SEQUENCE.
-        sequence = row["window_sequence"] + 1 if row["window_start"] is not None else 0
+        sequence = row.window_sequence + 1 if row.window_start is not None else 0
         values = {
             "window_start": int(window.start.timestamp()),
             "window_end": int(window.end.timestamp()),
@@ -432,20 +465,18 @@ class CaseService:
             event_text = f"{window.text}{'; ' + text if text else ''}"
             return self.transition(tx, row, CaseAction.AGREE, event_text, **values), window
 
-    def _zone(self, row: Row) -> str:
+    def _zone(self, row: CaseRecord) -> str:
         """Return the time zone of the client: that of the contact, of another one, or ours."""
         with self.database.read() as conn:
-            known = contacts.listing(conn, client_id=row["client_id"])
-        own = next(
-            (c["time_zone"] for c in known if c["id"] == row["contact_id"] and c["time_zone"]), None
-        )
+            known = contacts.listing(conn, client_id=row.client_id)
+        own = next((c.time_zone for c in known if c.id == row.contact_id and c.time_zone), None)
         return (
             own
-            or next((c["time_zone"] for c in known if c["time_zone"]), None)
+            or next((c.time_zone for c in known if c.time_zone), None)
             or self.settings.provider.time_zone
         )
 
-    def cancel_window(self, reference: str, reason: str) -> Row:
+    def cancel_window(self, reference: str, reason: str) -> CaseRecord:
         """Cancel the agreed window."""
         row = self.read(reference)
         with self.database.write(self.now) as tx:
@@ -453,13 +484,13 @@ class CaseService:
                 tx,
                 row,
                 CaseAction.CANCEL_WINDOW,
-                records.required(reason, "reason", 500),
+                editing.required(reason, "reason", 500),
                 **_cancelled_window(row),
             )
 
     # -- installation and verification
 
-    def mark_installed(self, reference: str, text: str = "") -> Row:
+    def mark_installed(self, reference: str, text: str = "") -> CaseRecord:
         """Record that the certificate was installed.
 
         Args:
@@ -472,7 +503,7 @@ class CaseService:
         """
         row = self.read(reference)
         # An installation without a window was not announced to the client.
-        if row["state"] == CaseState.CHECKED and not text:
+        if row.state == CaseState.CHECKED and not text:
             raise UsageError(
                 "No window was agreed",
                 "",
@@ -484,40 +515,42 @@ class CaseService:
                 tx, row, CaseAction.INSTALL, text or "installed", installed_at=tx.at
             )
 
-    def _must_have_certificate(self, row: Row) -> dict[str, str]:
+    def _must_have_certificate(self, row: CaseRecord) -> dict[str, str]:
         """Return the expected certificates, or raise :class:`Conflict` if one is missing."""
         expected = self.expected_certificates(row)
         with self.database.read() as conn:
-            issuances = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-        if waiting := [i["key_type"] for i in issuances if i["sha256"] is None]:
+            issuances = cases.issuances(conn, [row.id]).get(row.id, [])
+        if waiting := [i.key_type for i in issuances if i.sha256 is None]:
             raise Conflict(
                 f"The certificate for {', '.join(waiting)} has not been received yet",
                 "a case is installed and verified as a whole",
-                f"certmgr case receive {row['reference']} FILE; or drop it: certmgr case csr"
-                f" {row['reference']} --drop {waiting[0]}.",
+                f"certmgr case receive {row.reference} FILE; or drop it: certmgr case csr"
+                f" {row.reference} --drop {waiting[0]}.",
             )
         if not expected:
             raise Conflict(
-                f"The case {row['reference']} has no certificate yet",
+                f"The case {row.reference} has no certificate yet",
                 "there is nothing to install or verify",
-                f"certmgr case receive {row['reference']} FILE",
+                f"certmgr case receive {row.reference} FILE",
             )
         return expected
 
-    def expected_certificates(self, row: Row) -> dict[str, str]:
+    def expected_certificates(self, row: CaseRecord) -> dict[str, str]:
         """Return key type (EC, RSA) -> SHA-256 of the leaf that servers must present.
 
         If there are several of a type, the one that was received last counts.
         """
         with self.database.read() as conn:
-            issuances = cases.issuances(conn, [row["id"]]).get(row["id"], [])
+            issuances = cases.issuances(conn, [row.id]).get(row.id, [])
         return {
-            parse(bytes(i["der"])).key_type: i["sha256"] for i in issuances if i["der"] is not None
+            parse(i.der).key_type: i.sha256
+            for i in issuances
+            if i.der is not None and i.sha256 is not None
         }
 
     def verify(
         self, reference: str, overrides: Overrides | None = None
-    ) -> tuple[Row, Verification]:
+    ) -> tuple[CaseRecord, Verification]:
         """Probe all endpoints of a case, and record the result.
 
         If all of them present the certificate, the case is closed.
@@ -533,8 +566,8 @@ class CaseService:
         row = self.read(reference)
         expected = self._must_have_certificate(row)
         with self.database.read() as conn:
-            endpoints = cases.endpoints_of_clients(conn, [row["client_id"]])
-        targets = live_check_targets(row["names"], endpoints.get(row["client_id"], []))
+            endpoints = cases.endpoints_of_clients(conn, [row.client_id])
+        targets = live_check_targets(row.names, endpoints.get(row.client_id, []))
         observations = self.prober(self.settings, targets[:MAX_TARGETS], overrides or {})
         # Targets beyond the limit are not probed. One failed observation keeps the case open.
         observations += [
@@ -548,15 +581,15 @@ class CaseService:
             )
             for t in targets[MAX_TARGETS:][:1]
         ]
-        verification = verify(expected, observations, (row["replaces"] or "").split())
+        verification = verify(expected, observations, (row.replaces or "").split())
         if overrides:
             return row, verification
         return self.record_verification(row, verification), verification
 
-    def record_verification(self, row: Row, verification: Verification) -> Row:
+    def record_verification(self, row: CaseRecord, verification: Verification) -> CaseRecord:
         """Apply the result of a verification to the case, and return its row."""
         with self.database.write(self.now) as tx:
-            state = CaseState(row["state"])
+            state = CaseState(row.state)
             is_live = verification.state is VerificationState.LIVE
             if is_live and next_state(state, CaseAction.VERIFY) is not None:
                 row = self.transition(
@@ -565,10 +598,10 @@ class CaseService:
                     CaseAction.VERIFY,
                     verification.sentence,
                     live_at=tx.at,
-                    installed_at=row["installed_at"] or tx.at,
+                    installed_at=row.installed_at or tx.at,
                     **self._cancel_future_window(row),
                 )
-                cases.seen_live(tx, row["id"])
+                cases.seen_live(tx, row.id)
             # Some servers already present it, so that the installation has begun without a report.
             elif verification.state is VerificationState.PARTIAL and state in (
                 CaseState.CHECKED,
@@ -598,63 +631,65 @@ class CaseService:
                 )
             elif self._is_new(tx, row, verification):
                 row = cases.change(tx, row, "look", {}, verification.sentence)
-            if row["state"] == CaseState.LIVE:
+            if row.state == CaseState.LIVE:
                 row = self.transition(
                     tx, row, CaseAction.CLOSE, "closed: it was verified live everywhere"
                 )
         return row
 
     @staticmethod
-    def _is_new(tx: Tx, row: Row, verification: Verification) -> bool:
+    def _is_new(tx: Tx, row: CaseRecord, verification: Verification) -> bool:
         """Return whether the result differs from the last one. An equal result is no event."""
         checks = [
-            e for e in cases.events(tx.conn, row["id"]) if e["action"] in ("look", "see", "install")
+            e for e in cases.events(tx.conn, row.id) if e.action in ("look", "see", "install")
         ]
-        return not checks or checks[-1]["text"].removeprefix("it is ") != verification.sentence
+        return not checks or checks[-1].text.removeprefix("it is ") != verification.sentence
 
-    def _cancel_future_window(self, row: Row) -> dict[str, Any]:
+    def _cancel_future_window(self, row: CaseRecord) -> dict[str, Any]:
         """Return the columns that cancel a window that has not begun when the case is live."""
         # A window that has begun took place, so that its calendar entry stays.
-        if row["window_state"] == "agreed" and row["window_start"] > self.now.timestamp():
-            return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
+        if row.window_state == "agreed" and (row.window_start or 0) > self.now.timestamp():
+            return {"window_state": "cancelled", "window_sequence": row.window_sequence + 1}
         return {}
 
-    def _reset_window(self, row: Row) -> dict[str, Any]:
+    def _reset_window(self, row: CaseRecord) -> dict[str, Any]:
         """Return the window columns of a reopened case.
 
         A window that is not over is cancelled in the calendars. A past one is only removed.
         """
-        if row["window_state"] == "agreed" and row["window_end"] > self.now.timestamp():
-            return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
+        if row.window_state == "agreed" and (row.window_end or 0) > self.now.timestamp():
+            return {"window_state": "cancelled", "window_sequence": row.window_sequence + 1}
         return {"window_state": "none"}
 
     # -- ends
 
-    def close(self, reference: str) -> Row:
+    def close(self, reference: str) -> CaseRecord:
         """Close a case that was verified live.
 
         Raises:
             Conflict: The case is closed already, or was not verified live.
         """
         row = self.read(reference)
-        if row["state"] == CaseState.CLOSED:
+        if row.state == CaseState.CLOSED:
             raise Conflict(
-                f"The case {row['reference']} is closed already",
+                f"The case {row.reference} is closed already",
                 "it was verified live everywhere",
-                f"See certmgr case show {row['reference']}.",
+                f"See certmgr case show {row.reference}.",
             )
         # Only a verification counts as done. Anything else ends with a reason (cancel).
-        if row["state"] != CaseState.LIVE:
+        if row.state != CaseState.LIVE:
             raise Conflict(
-                f"The case {row['reference']} cannot be closed as done",
-                f"it is '{row['state']}', and was not verified live at every address",
-                f"certmgr case verify {row['reference']}; or certmgr case cancel {row['reference']}"
+                f"The case {row.reference} cannot be closed as done",
+                f"it is '{row.state}', and was not verified live at every address",
+                f"certmgr case verify {row.reference}; or certmgr case cancel {row.reference}"
                 " --reason TEXT.",
             )
         with self.database.write(self.now) as tx:
             return self.transition(tx, row, CaseAction.CLOSE)
 
-    def end(self, reference: str, action: CaseAction, reason: str, *, detail: str = "") -> Row:
+    def end(
+        self, reference: str, action: CaseAction, reason: str, *, detail: str = ""
+    ) -> CaseRecord:
         """Decline, cancel or reopen a case.
 
         Args:
@@ -668,7 +703,7 @@ class CaseService:
             UsageError: The reason is empty.
         """
         row = self.read(reference)
-        client_reason = records.required(reason, "reason", 500)
+        client_reason = editing.required(reason, "reason", 500)
         reset = RESET_ON_REOPEN | self._reset_window(row)
         values: dict[str, Any] = {
             "reason": client_reason,
@@ -677,25 +712,23 @@ class CaseService:
         with self.database.write(self.now) as tx:
             if action is CaseAction.REOPEN and (
                 busy := [
-                    c
-                    for c in cases.open_for(tx.conn, row["client_id"], row["names"])
-                    if c["id"] != row["id"]
+                    c for c in cases.open_for(tx.conn, row.client_id, row.names) if c.id != row.id
                 ]
             ):
                 raise Conflict(
-                    f"The case {busy[0]['reference']} is open for one of these names",
+                    f"The case {busy[0].reference} is open for one of these names",
                     "a name can have one installation at a time",
-                    f"See certmgr case show {busy[0]['reference']}.",
+                    f"See certmgr case show {busy[0].reference}.",
                 )
             return self.transition(tx, row, action, detail or client_reason, **values)
 
 
-def _cancelled_window(row: Row) -> dict[str, Any]:
+def _cancelled_window(row: CaseRecord) -> dict[str, Any]:
     """Return the columns that cancel an agreed window, so that calendars remove it too."""
     # After the installation the window took place, so that its calendar entry stays.
-    if row["window_state"] != "agreed" or row["installed_at"] is not None:
+    if row.window_state != "agreed" or row.installed_at is not None:
         return {}
-    return {"window_state": "cancelled", "window_sequence": row["window_sequence"] + 1}
+    return {"window_state": "cancelled", "window_sequence": row.window_sequence + 1}
 
 
 def key_store(settings: Settings) -> keystore.KeyStore:

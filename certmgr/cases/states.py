@@ -10,13 +10,13 @@ reopened. Only ``seen-live`` leads to ``closed``, and only a verification of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from certmgr.purchases.model import LeadTimes
+from inventory.records import CaseRecord
 from inventory.vocabulary import CaseState
 
 ENDED = frozenset({CaseState.CLOSED, CaseState.DECLINED, CaseState.CANCELLED})
@@ -85,7 +85,7 @@ def allowed_actions(state: str) -> tuple[CaseAction, ...]:
 CLIENT, PROVIDER, NO_PARTY = "client", "provider", "nobody"
 
 
-def waits_for(case: Mapping[str, Any]) -> str:
+def waits_for(case: CaseRecord) -> str:
     """Return the party that has to act next.
 
     Args:
@@ -94,15 +94,15 @@ def waits_for(case: Mapping[str, Any]) -> str:
     Returns:
         ``CLIENT``, ``PROVIDER``, or ``NO_PARTY`` if the case has ended.
     """
-    match CaseState(case["state"]):
+    match CaseState(case.state):
         case CaseState.REQUESTED:
             # With ``own_csr`` the client generates the key, so that only the client can continue.
-            return CLIENT if case["own_csr"] else PROVIDER
+            return CLIENT if case.own_csr else PROVIDER
         case CaseState.WAITING:
-            return PROVIDER if case["bought_by"] == "us" else CLIENT
+            return PROVIDER if case.bought_by == "us" else CLIENT
         case CaseState.CHECKED:
             # The client has to approve price and window before the provider installs.
-            return PROVIDER if case["approved_at"] is not None else CLIENT
+            return PROVIDER if case.approved_at is not None else CLIENT
         case CaseState.CLOSED | CaseState.DECLINED | CaseState.CANCELLED:
             return NO_PARTY
         case _:
@@ -145,7 +145,13 @@ class Escalation:
 
 
 def due_date(
-    case: Mapping[str, Any], now: datetime, leads: LeadTimes, verify: timedelta
+    state: CaseState,
+    *,
+    ends_at: int | None,
+    window_end: int | None,
+    now: datetime,
+    leads: LeadTimes,
+    verify: timedelta,
 ) -> datetime | None:
     """Return the date by which the case should leave its state.
 
@@ -153,7 +159,9 @@ def due_date(
     one day ahead, unless that certificate ends sooner.
 
     Args:
-        case: The row of the case, with the state that was just entered.
+        state: The state that was just entered.
+        ends_at: When the replaced certificate ends, in epoch seconds; None if none is replaced.
+        window_end: When an agreed window ends, in epoch seconds.
         now: The current time.
         leads: The lead times for purchase, validation and installation.
         verify: The time after an installation within which the verification is expected.
@@ -161,12 +169,11 @@ def due_date(
     Returns:
         The due date; None if the case has ended.
     """
-    state, end = CaseState(case["state"]), case["ends_at"]
     if state in ENDED:
         return None
     # An agreed window is an appointment, so that its end takes precedence over all lead times.
-    if state is CaseState.WINDOW and case["window_end"] is not None:
-        return datetime.fromtimestamp(case["window_end"], now.tzinfo)
+    if state is CaseState.WINDOW and window_end is not None:
+        return datetime.fromtimestamp(window_end, now.tzinfo)
     days = {
         CaseState.REQUESTED: 2,
         CaseState.CSR_READY: 1,
@@ -180,7 +187,7 @@ def due_date(
     if state is CaseState.INSTALLED:
         return now + verify
     usual = now + timedelta(days=days[state])
-    if end is None:
+    if ends_at is None:
         return usual
     # The time that the later states need before the replaced certificate ends.
     remaining_work = {
@@ -188,16 +195,14 @@ def due_date(
         CaseState.CSR_READY: leads.buy,
         CaseState.WAITING: timedelta(days=leads.installation),
     }
-    ends = datetime.fromtimestamp(end, now.tzinfo)
+    ends = datetime.fromtimestamp(ends_at, now.tzinfo)
     latest = ends - remaining_work.get(state, timedelta(days=1))
     # A due date in the past would be overdue at once, before the party could act.
     due = min(usual, max(latest, now + timedelta(days=1)))
     return min(due, ends) if ends > now else due
 
 
-def escalations(
-    case: Mapping[str, Any], escalate_after_days: int, tz: Any
-) -> tuple[Escalation, ...]:
+def escalations(case: CaseRecord, escalate_after_days: int, tz: Any) -> tuple[Escalation, ...]:
     """Return the escalations of a case that makes no progress, in their order.
 
     Args:
@@ -205,9 +210,9 @@ def escalations(
         escalate_after_days: Days without an answer, after which the fallback contact is notified.
         tz: The time zone of the returned dates.
     """
-    if case["due_at"] is None:
+    if case.due_at is None:
         return ()
-    since, due_at = (datetime.fromtimestamp(case[k], tz) for k in ("since", "due_at"))
+    since, due_at = (datetime.fromtimestamp(at, tz) for at in (case.since, case.due_at))
     step = timedelta(days=escalate_after_days)
     # A case that waits for the client is escalated inside the client's organisation first.
     if waits_for(case) == CLIENT:
@@ -244,14 +249,14 @@ def last_reminder_day(
     return first + int((passed - first) // 2) * 2 if passed >= first else int(urgent // 7) * 7
 
 
-def next_reminder(case: Mapping[str, Any], now: datetime) -> datetime | None:
+def next_reminder(case: CaseRecord, now: datetime) -> datetime | None:
     """Return when the client is reminded next, or None if the case does not wait for the client."""
     # The provider's own steps appear in the digest of the staff and need no reminder here.
     if waits_for(case) != CLIENT:
         return None
     since, due_at, end = (
-        None if case[k] is None else datetime.fromtimestamp(case[k], now.tzinfo)
-        for k in ("since", "due_at", "ends_at")
+        None if at is None else datetime.fromtimestamp(at, now.tzinfo)
+        for at in (case.since, case.due_at, case.ends_at)
     )
     assert since is not None
     last = last_reminder_day(since, due_at, end, now)
@@ -267,6 +272,6 @@ def next_reminder(case: Mapping[str, Any], now: datetime) -> datetime | None:
     )
 
 
-def is_overdue(case: Mapping[str, Any], now: datetime) -> bool:
+def is_overdue(case: CaseRecord, now: datetime) -> bool:
     """Return whether the due date of the case has passed."""
-    return case["due_at"] is not None and int(case["due_at"]) < now.timestamp()
+    return case.due_at is not None and int(case.due_at) < now.timestamp()

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from statistics import median
-from typing import Any
 
 from certmgr.cases.states import OPEN, waits_for
+from inventory.records import CaseEventRecord, CaseRecord
 from inventory.vocabulary import CaseState
 
 HOUR = 3600.0
@@ -41,8 +41,8 @@ class MonthStatistics:
 
 
 def monthly_statistics(
-    rows: Sequence[Mapping[str, Any]],
-    events: Mapping[int, Sequence[Mapping[str, Any]]],
+    rows: Sequence[CaseRecord],
+    events: Mapping[int, Sequence[CaseEventRecord]],
     now: datetime,
     zone: tzinfo,
 ) -> list[MonthStatistics]:
@@ -63,26 +63,24 @@ def monthly_statistics(
         return months.setdefault(name, MonthStatistics(name))
 
     for row in rows:
-        month_of(row["opened_at"]).opened += 1
-        since = row["opened_at"]
-        for event in events.get(row["id"], ()):
+        month_of(row.opened_at).opened += 1
+        since = row.opened_at
+        for event in events.get(row.id, ()):
             # Notes and checks leave the state as it is, so that its time continues.
-            if event["before"] is None or event["before"] == event["after"]:
+            if event.before is None or event.before == event.after:
                 continue
-            month = month_of(event["at"])
-            hours.setdefault((month.month, event["before"]), []).append(
-                (event["at"] - since) / HOUR
-            )
-            since = event["at"]
-            if event["after"] == CaseState.LIVE:
-                resolved.setdefault(month.month, []).append((event["at"] - row["opened_at"]) / HOUR)
-            if event["after"] == CaseState.CLOSED:
+            month = month_of(event.at)
+            hours.setdefault((month.month, event.before), []).append((event.at - since) / HOUR)
+            since = event.at
+            if event.after == CaseState.LIVE:
+                resolved.setdefault(month.month, []).append((event.at - row.opened_at) / HOUR)
+            if event.after == CaseState.CLOSED:
                 month.closed += 1
             # Not counted as closed: nothing was verified.
-            elif event["after"] in (CaseState.DECLINED, CaseState.CANCELLED):
+            elif event.after in (CaseState.DECLINED, CaseState.CANCELLED):
                 month.ended += 1
         # Counted in the current month, since the state is still open.
-        if row["state"] in OPEN and row["due_at"] is not None and row["due_at"] < now.timestamp():
+        if row.state in OPEN and row.due_at is not None and row.due_at < now.timestamp():
             month, party = month_of(int(now.timestamp())), waits_for(row)
             month.overdue[party] = month.overdue.get(party, 0) + 1
     for (name, state), values in hours.items():

@@ -33,10 +33,11 @@ from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.terms import DAY, plan, purchase_deadlines, term_of
 from inventory.db.database import from_epoch, to_epoch
 from inventory.names import display
+from inventory.records import CaseRecord, IssuanceRecord, TicketRecord
 from inventory.store import cases
-from inventory.store.records import Row
 from inventory.targets import Target
 from inventory.vocabulary import CaseState
+from notifiers.calendar import CalendarWindow
 from notifiers.pipeline.topic import EndedTopic, Money, StaffTask, Topic, TopicKind
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
@@ -71,7 +72,7 @@ def _timestamp(seconds: int | None) -> datetime | None:
 def gather(
     conn: Connection,
     now: datetime,
-    tickets: Mapping[str, Mapping[str, Any]],
+    tickets: Mapping[str, TicketRecord],
     leads: LeadTimes,
     minutes: int,
     provider: str = "",
@@ -87,20 +88,15 @@ def gather(
         provider: The name to show if a case has no assignee.
     """
     rows = cases.listing(conn, states=cases.OPEN)
-    issued = cases.issuances(conn, [r["id"] for r in rows])
+    issued = cases.issuances(conn, [r.id for r in rows])
     purchases = (
-        {
-            p.id: p
-            for p in load(conn, ids=[r["order_id"] for r in rows if r["order_id"] is not None])
-        }
+        {p.id: p for p in load(conn, ids=[r.order_id for r in rows if r.order_id is not None])}
         if rows
         else {}
     )
-    open_ids = {r["id"] for r in rows}
+    open_ids = {r.id for r in rows}
     topics = [
-        case_topic(
-            r, issued.get(r["id"], ()), purchases.get(r["order_id"] or 0), now, minutes, provider
-        )
+        case_topic(r, issued.get(r.id, ()), purchases.get(r.order_id or 0), now, minutes, provider)
         for r in rows
     ]
     # The assignee still has the calendar entry of a window that was cancelled with its case.
@@ -109,7 +105,7 @@ def gather(
         for r in cases.listing(
             conn, states=("declined", "cancelled", "closed"), since=to_epoch(now) - 7 * 86_400
         )
-        if r["window_state"] == "cancelled"
+        if r.window_state == "cancelled"
     ]
     staff_tasks = [
         task
@@ -122,33 +118,33 @@ def gather(
     ended_ids = [
         int(k.split(":")[1])
         for k, t in tickets.items()
-        if t["kind"] == TopicKind.CASE and int(k.split(":")[1]) not in open_ids
+        if t.kind == TopicKind.CASE and int(k.split(":")[1]) not in open_ids
     ]
     if ended_ids:
-        ended_rows = {r["id"]: r for r in cases.listing(conn) if r["id"] in set(ended_ids)}
+        ended_rows = {r.id: r for r in cases.listing(conn) if r.id in set(ended_ids)}
         certificates = cases.issuances(conn, ended_ids)
         ended_purchases = {
             p.id: p
             for p in load(
-                conn, ids=[r["order_id"] for r in ended_rows.values() if r["order_id"] is not None]
+                conn, ids=[r.order_id for r in ended_rows.values() if r.order_id is not None]
             )
         }
         for key, ticket in tickets.items():
             if (
-                ticket["kind"] == TopicKind.CASE
+                ticket.kind == TopicKind.CASE
                 and (row := ended_rows.get(int(key.split(":")[1]))) is not None
             ):
                 ended[key] = ended_case_topic(
                     row,
-                    certificates.get(row["id"], ()),
-                    ended_purchases.get(row["order_id"] or 0),
+                    certificates.get(row.id, ()),
+                    ended_purchases.get(row.order_id or 0),
                     now,
                     leads,
                 )
     return CaseTopics(topics, ended, staff_tasks, worklist(rows, now), _covering_cases(rows, now))
 
 
-def _covering_cases(rows: Sequence[Row], now: datetime) -> dict[int, dict[str, str]]:
+def _covering_cases(rows: Sequence[CaseRecord], now: datetime) -> dict[int, dict[str, str]]:
     """Return client id -> name -> reference of the case that replaces other notices.
 
     A case does so only while it is on schedule. If it is overdue, or its certificate ends within a
@@ -156,38 +152,36 @@ def _covering_cases(rows: Sequence[Row], now: datetime) -> dict[int, dict[str, s
     """
     result: dict[int, dict[str, str]] = {}
     for row in rows:
-        ends_soon = row["ends_at"] is not None and row["ends_at"] < to_epoch(now + DAY)
+        ends_soon = row.ends_at is not None and row.ends_at < to_epoch(now + DAY)
         if not is_overdue(row, now) and not ends_soon:
-            result.setdefault(row["client_id"], {}).update(
-                dict.fromkeys(row["names"], row["reference"])
-            )
+            result.setdefault(row.client_id, {}).update(dict.fromkeys(row.names, row.reference))
     return result
 
 
-def worklist(rows: Sequence[Row], now: datetime) -> list[str]:
+def worklist(rows: Sequence[CaseRecord], now: datetime) -> list[str]:
     """Return lines about overdue cases, then about the windows of the next seven days."""
     overdue = [r for r in rows if is_overdue(r, now)]
     lines = [
-        f"{r['reference']} client {r['client']}: {r['state']} waits for {waits_for(r)}, due"
-        f" {_timestamp(r['due_at']):%Y-%m-%d}"
+        f"{r.reference} client {r.client}: {r.state} waits for {waits_for(r)}, due"
+        f" {_timestamp(r.due_at):%Y-%m-%d}"
         for r in overdue
     ]
     upcoming = [
         r
         for r in rows
-        if r["state"] == CaseState.WINDOW
-        and r["window_start"] is not None
-        and now <= (_timestamp(r["window_start"]) or now) < now + 7 * DAY
+        if r.state == CaseState.WINDOW
+        and r.window_start is not None
+        and now <= (_timestamp(r.window_start) or now) < now + 7 * DAY
     ]
     return lines + [
-        f"{r['reference']} client {r['client']}: window {_window(r).text}"
-        for r in sorted(upcoming, key=lambda r: int(r["window_start"]))
+        f"{r.reference} client {r.client}: window {_window(r).text}"
+        for r in sorted(upcoming, key=lambda r: r.window_start or 0)
     ]
 
 
 def case_topic(
-    row: Row,
-    issued: Sequence[Row],
+    row: CaseRecord,
+    issued: Sequence[IssuanceRecord],
     purchase: Purchase | None,
     now: datetime,
     minutes: int,
@@ -203,80 +197,68 @@ def case_topic(
         minutes: The duration of a window that is proposed.
         provider: The name to show if the case has no assignee.
     """
-    state, waits = CaseState(row["state"]), waits_for(row)
+    state, waits = CaseState(row.state), waits_for(row)
     since, due, end = (
-        _timestamp(row["since"]),
-        _timestamp(row["due_at"]),
-        _timestamp(row["ends_at"]),
+        _timestamp(row.since),
+        _timestamp(row.due_at),
+        _timestamp(row.ends_at),
     )
     assert since is not None
     client_acts = waits == CLIENT
-    staff = row["staff"] or row["account_manager"] or provider or "certmgr"
+    staff = row.staff or row.account_manager or provider or "certmgr"
     # The client needs the CSR to buy, unless the client created it.
     pems = (
-        [i["csr"] for i in issued if i["csr"]]
-        if state is CaseState.WAITING and client_acts and not row["own_csr"]
+        [i.csr for i in issued if i.csr]
+        if state is CaseState.WAITING and client_acts and not row.own_csr
         else []
     )
     window = None
     # The message carries the calendar entry in the states in which the window was set or cancelled.
     if (
-        row["window_state"] == "agreed"
+        row.window_state == "agreed"
         and state in (CaseState.WINDOW, CaseState.INSTALLED)
-        and row["window_start"] is not None
+        and row.window_start is not None
     ):
-        window = calendar_window(
-            row["reference"],
-            row["window_sequence"],
-            row["window_start"],
-            row["window_end"],
-            cancelled=False,
-        )
+        window = _calendar_window(row, cancelled=False)
     elif (
-        row["window_state"] == "cancelled"
+        row.window_state == "cancelled"
         and state in (CaseState.CHECKED, CaseState.REOPENED)
-        and row["window_start"] is not None
+        and row.window_start is not None
     ):
-        window = calendar_window(
-            row["reference"],
-            row["window_sequence"],
-            row["window_start"],
-            row["window_end"],
-            cancelled=True,
-        )
+        window = _calendar_window(row, cancelled=True)
     return Topic(
-        key=cases.matter_key(row["id"], row["client_id"]),
+        key=cases.matter_key(row.id, row.client_id),
         kind=TopicKind.CASE,
-        revision=f"{row['step']} {state}",
-        client_id=row["client_id"],
-        client=row["client"],
-        domain_id=row["domain_id"] or 0,
+        revision=f"{row.step} {state}",
+        client_id=row.client_id,
+        client=row.client,
+        domain_id=row.domain_id or 0,
         endpoint_id=None,
-        target=_target(row["names"]),
-        severity="critical" if row["kind"] == "incident" else "high",
+        target=_target(row.names),
+        severity="critical" if row.kind == "incident" else "high",
         actor="client" if client_acts else "provider",
         opened=since,
         act_by=due if client_acts else None,
         code=_wording_key(row, state, client_acts, purchase is not None and purchase.auto_renew),
-        cause=f"case {row['reference']}",
+        cause=f"case {row.reference}",
         visible=True,
         assigned=(staff, due) if not client_acts and staff and due is not None else None,
         facts=_facts(row, purchase, minutes),
         paste="\n".join(pems),
         window=window,
         since_days=last_reminder_day(since, due, end, now),
-        text=row["reference"],
-        contact_id=row["contact_id"],
+        text=row.reference,
+        contact_id=row.contact_id,
         suppress_reason=_suppress_reason(row),
     )
 
 
-def _suppress_reason(row: Row) -> str:
+def _suppress_reason(row: CaseRecord) -> str:
     """Return why the client is not notified any more; empty if the client is."""
     # The client has no business with the domain any more, and must not learn about its new owner.
-    if row["domain_client"] is not None and row["domain_client"] != row["client_id"]:
+    if row.domain_client is not None and row.domain_client != row.client_id:
         return "the domain belongs to another client now"
-    return "the domain is retired" if row["domain_state"] == "retired" else ""
+    return "the domain is retired" if row.domain_state == "retired" else ""
 
 
 def _target(names: Sequence[str]) -> Target:
@@ -289,7 +271,7 @@ def _target(names: Sequence[str]) -> Target:
     )
 
 
-def _wording_key(row: Row, state: CaseState, client_acts: bool, auto_renew: bool) -> str:
+def _wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_renew: bool) -> str:
     """Return the key of the texts in notifiers/wording/cases.py.
 
     Args:
@@ -299,114 +281,115 @@ def _wording_key(row: Row, state: CaseState, client_acts: bool, auto_renew: bool
         auto_renew: Whether the vendor renews the purchase automatically.
     """
     match state:
-        case CaseState.REQUESTED if row["own_csr"]:
+        case CaseState.REQUESTED if row.own_csr:
             return "requested-own"
-        case CaseState.REQUESTED if row["kind"] == "incident":
+        case CaseState.REQUESTED if row.kind == "incident":
             return "requested-incident"
         case CaseState.WAITING if not client_acts:
             return "waiting-us"
-        case CaseState.WAITING if any(s[2] for s in json.loads(row["said"])):
-            return "waiting-again-own" if row["own_csr"] else "waiting-again"
-        case CaseState.WAITING if row["own_csr"]:
+        case CaseState.WAITING if any(s[2] for s in json.loads(row.said)):
+            return "waiting-again-own" if row.own_csr else "waiting-again"
+        case CaseState.WAITING if row.own_csr:
             return "waiting-own"
-        case CaseState.WAITING if row["kind"] == "incident":
+        case CaseState.WAITING if row.kind == "incident":
             return "waiting-incident"
-        case CaseState.WAITING if row["order_id"] is None:
+        case CaseState.WAITING if row.order_id is None:
             return "waiting-free"
-        case CaseState.WAITING if row["kind"] == "renewal" and not auto_renew:
+        case CaseState.WAITING if row.kind == "renewal" and not auto_renew:
             return "waiting-renewal"
-        case CaseState.CHECKED if row["approved_at"] is not None:
+        case CaseState.CHECKED if row.approved_at is not None:
             return "checked-approved"
         case _:
             return str(state)
 
 
-def _facts(row: Row, purchase: Purchase | None, minutes: int) -> dict[str, Any]:
+def _facts(row: CaseRecord, purchase: Purchase | None, minutes: int) -> dict[str, Any]:
     """Return the values for the placeholders of the texts. Tuples are translated."""
     facts: dict[str, Any] = {
         "names": (
-            ", ".join(display(n) for n in row["names"][:12])
-            + (", ..." if len(row["names"]) > 12 else "")
+            ", ".join(display(n) for n in row.names[:12]) + (", ..." if len(row.names) > 12 else "")
         ),
         "vendor": purchase.vendor if purchase else ("your vendor",),
         "order": purchase.label if purchase else "",
         "product": [PRODUCTS[purchase.validation], KINDS[purchase.kind]] if purchase else [],
         "minutes": str(minutes),
-        "why": row["reason"] or "",
-        "upload_problems": [(s[0], s[1]) for s in json.loads(row["said"]) if s[2]],
-        "fee": Money(row["fee"], row["currency"]),
+        "why": row.reason or "",
+        "upload_problems": [(s[0], s[1]) for s in json.loads(row.said) if s[2]],
+        "fee": Money(row.fee, row.currency),
     }
     # The client reads the hour, since an incident can end within a day.
-    if row["kind"] == "incident":
-        facts["until"] = _timestamp(row["ends_at"])
-    if row["reason"] == OLD_CERTIFICATE_SERVED:
+    if row.kind == "incident":
+        facts["until"] = _timestamp(row.ends_at)
+    if row.reason == OLD_CERTIFICATE_SERVED:
         facts["why"] = (OLD_CERTIFICATE_SERVED,)
     if purchase is not None:
         facts["order_end"] = purchase.ends
-    if row["window_start"] is not None:
-        facts["window"] = _timestamp(row["window_start"])
-        facts["minutes"] = str((row["window_end"] - row["window_start"]) // 60)
+    if row.window_start is not None:
+        facts["window"] = _timestamp(row.window_start)
+        facts["minutes"] = str(((row.window_end or row.window_start) - row.window_start) // 60)
     return facts
 
 
 def ended_case_topic(
-    row: Row, issued: Sequence[Row], purchase: Purchase | None, now: datetime, leads: LeadTimes
+    row: CaseRecord,
+    issued: Sequence[IssuanceRecord],
+    purchase: Purchase | None,
+    now: datetime,
+    leads: LeadTimes,
 ) -> EndedTopic:
     """Return the last topic of a case that has ended.
 
     A closed case states what changed and the next date. A declined or cancelled case states the
     reason.
     """
-    key = cases.matter_key(row["id"], row["client_id"])
-    stopped = row["state"] != CaseState.CLOSED
+    key = cases.matter_key(row.id, row.client_id)
+    stopped = row.state != CaseState.CLOSED
     window = None
     # Without the cancellation the entry would stay in the client's calendar.
-    if row["window_state"] == "cancelled" and row["window_start"] is not None:
-        window = calendar_window(
-            row["reference"],
-            row["window_sequence"],
-            row["window_start"],
-            row["window_end"],
-            cancelled=True,
-        )
+    if row.window_state == "cancelled" and row.window_start is not None:
+        window = _calendar_window(row, cancelled=True)
     facts = _facts(row, purchase, 0) | (
         _closing_facts(row, issued, purchase, now, leads) if not stopped else {}
     )
-    opened = _timestamp(row["opened_at"])
+    opened = _timestamp(row.opened_at)
     assert opened is not None
     topic = Topic(
         key=key,
         kind=TopicKind.CASE,
-        revision=f"{row['step']} {row['state']}",
-        client_id=row["client_id"],
-        client=row["client"],
-        domain_id=row["domain_id"] or 0,
+        revision=f"{row.step} {row.state}",
+        client_id=row.client_id,
+        client=row.client,
+        domain_id=row.domain_id or 0,
         endpoint_id=None,
-        target=_target(row["names"]),
+        target=_target(row.names),
         severity="high",
         actor="client",
         opened=opened,
         code="cancelled" if stopped else "closed",
         facts=facts,
         window=window,
-        text=row["reference"],
+        text=row.reference,
     )
-    return EndedTopic(key, True, f"the case is {row['state']}", topic)
+    return EndedTopic(key, True, f"the case is {row.state}", topic)
 
 
 def _closing_facts(
-    row: Row, issued: Sequence[Row], purchase: Purchase | None, now: datetime, leads: LeadTimes
+    row: CaseRecord,
+    issued: Sequence[IssuanceRecord],
+    purchase: Purchase | None,
+    now: datetime,
+    leads: LeadTimes,
 ) -> dict[str, Any]:
     """Return the values about the new certificates and the next date that the client can expect."""
-    received = [i for i in issued if i["sha256"] is not None]
-    last = max(received, key=lambda i: i["not_after"] or 0, default=None)
-    end = _timestamp(last["not_after"]) if last is not None else None
+    received = [i for i in issued if i.sha256 is not None]
+    last = max(received, key=lambda i: i.not_after or 0, default=None)
+    end = _timestamp(last.not_after) if last is not None else None
     facts: dict[str, Any] = {
-        "serial": ", ".join(i["serial"] for i in received),
+        "serial": ", ".join(i.serial or "" for i in received),
         "not_after": end,
         "before": (
-            ("the earlier certificate ended on {date}", _timestamp(row["ends_at"]))
-            if row["ends_at"]
+            ("the earlier certificate ended on {date}", _timestamp(row.ends_at))
+            if row.ends_at
             else ("there was none",)
         ),
         "next": ("none known",),
@@ -424,7 +407,7 @@ def _closing_facts(
     return facts
 
 
-def staff_task(row: Row, now: datetime) -> StaffTask | None:
+def staff_task(row: CaseRecord, now: datetime) -> StaffTask | None:
     """Return the task of the assignee of a case.
 
     The assignee is notified of each step that waits for the provider, and of each window with its
@@ -434,10 +417,10 @@ def staff_task(row: Row, now: datetime) -> StaffTask | None:
     Returns:
         The task; None if the assignee has nothing to do.
     """
-    state, ref = CaseState(row["state"]), row["reference"]
+    state, ref = CaseState(row.state), row.reference
     window_cancelled = (
-        row["window_state"] == "cancelled"
-        and row["window_start"] is not None
+        row.window_state == "cancelled"
+        and row.window_start is not None
         and (state in ENDED or state in (CaseState.CHECKED, CaseState.REOPENED))
     )
     # While the case waits for the client, the assignee has nothing to do.
@@ -445,35 +428,31 @@ def staff_task(row: Row, now: datetime) -> StaffTask | None:
         return None
     overdue = is_overdue(row, now)
     lines = [
-        f"{ref}, client {row['client']}: {state}",
-        f"names: {', '.join(row['names'][:20])}",
+        f"{ref}, client {row.client}: {state}",
+        f"names: {', '.join(row.names[:20])}",
         _next_step(row, state),
     ]
-    if row["due_at"] is not None:
-        lines.append(f"due: {_timestamp(row['due_at']):%Y-%m-%d %H:%M} UTC")
+    if row.due_at is not None:
+        lines.append(f"due: {_timestamp(row.due_at):%Y-%m-%d %H:%M} UTC")
     window = None
-    if state is CaseState.WINDOW and row["window_start"] is not None:
-        window = calendar_window(
-            ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=False
-        )
+    if state is CaseState.WINDOW and row.window_start is not None:
+        window = _calendar_window(row, cancelled=False)
         lines.append("window: " + _window(row).text)
     elif window_cancelled:
         lines.append("the window is cancelled")
-        window = calendar_window(
-            ref, row["window_sequence"], row["window_start"], row["window_end"], cancelled=True
-        )
+        window = _calendar_window(row, cancelled=True)
     title = f"{ref}: {state}{', overdue' if overdue else ''}"
     return StaffTask(
-        contact_id=row["staff_id"],
-        key=f"errand:{row['id']}",
-        revision=f"{row['step']} {state}{' overdue' if overdue else ''}",
+        contact_id=row.staff_id,
+        key=f"errand:{row.id}",
+        revision=f"{row.step} {state}{' overdue' if overdue else ''}",
         title=title,
         lines=tuple(lines),
         window=window,
     )
 
 
-def level_2_task(row: Row, now: datetime) -> StaffTask | None:
+def level_2_task(row: CaseRecord, now: datetime) -> StaffTask | None:
     """Return the task that escalates an overdue case of the provider to all administrators.
 
     They are notified once per state, in addition to the assignee.
@@ -481,40 +460,49 @@ def level_2_task(row: Row, now: datetime) -> StaffTask | None:
     Returns:
         The task; None if the case is not overdue for long enough.
     """
-    due_at, state = _timestamp(row["due_at"]), CaseState(row["state"])
+    due_at, state = _timestamp(row.due_at), CaseState(row.state)
     # A case that waits for the client is escalated by notices to the client's contacts.
     if waits_for(row) != PROVIDER or due_at is None or now < due_at + LEVEL_2:
         return None
     lines = (
-        f"{row['reference']}, client {row['client']}: {state}, due {due_at:%Y-%m-%d %H:%M} UTC",
-        f"names: {', '.join(row['names'][:20])}",
-        f"assigned to: {row['staff'] or 'no administrator'}",
+        f"{row.reference}, client {row.client}: {state}, due {due_at:%Y-%m-%d %H:%M} UTC",
+        f"names: {', '.join(row.names[:20])}",
+        f"assigned to: {row.staff or 'no administrator'}",
         _next_step(row, state),
     )
     return StaffTask(
         None,
-        f"errand:{row['id']}:level2",
-        f"{row['step']} {state} level 2",
-        f"{row['reference']}: overdue, level 2",
+        f"errand:{row.id}:level2",
+        f"{row.step} {state} level 2",
+        f"{row.reference}: overdue, level 2",
         lines,
     )
 
 
-def _next_step(row: Row, state: CaseState) -> str:
+def _next_step(row: CaseRecord, state: CaseState) -> str:
     """Return the line with the next step of an open case, or the reason of an ended one."""
     return (
-        f"to do: {NEXT_STEPS[state].replace('REF', row['reference'])}"
+        f"to do: {NEXT_STEPS[state].replace('REF', row.reference)}"
         if state in NEXT_STEPS
-        else f"reason: {row['reason'] or ''}"
+        else f"reason: {row.reason or ''}"
     )
 
 
-def _window(row: Row) -> InstallationWindow:
+def _calendar_window(row: CaseRecord, *, cancelled: bool) -> CalendarWindow:
+    """Return the window of a case that has one, as a calendar object."""
+    assert row.window_start is not None
+    assert row.window_end is not None
+    return calendar_window(
+        row.reference, row.window_sequence, row.window_start, row.window_end, cancelled=cancelled
+    )
+
+
+def _window(row: CaseRecord) -> InstallationWindow:
     """Return the window of a case that has one."""
-    start, end = _timestamp(row["window_start"]), _timestamp(row["window_end"])
+    start, end = _timestamp(row.window_start), _timestamp(row.window_end)
     assert start is not None
     assert end is not None
-    return InstallationWindow(start, end, row["window_zone"])
+    return InstallationWindow(start, end, row.window_zone or "UTC")
 
 
 # -- purchases

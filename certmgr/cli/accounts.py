@@ -154,10 +154,10 @@ def add(
     )
     # A retry after a failure continues the pending account with the same key.
     row = register(app.open(), app.settings, request)
-    click.echo(f"The account '{row['name']}' is registered: {row['url']}")
+    click.echo(f"The account '{row.name}' is registered: {row.url}")
     # The account key can revoke every certificate of the account (RFC 8555, section 7.6).
     click.echo(
-        f"Its key is {row['key_reference'].partition(':')[2]}. Back it up: it can revoke the"
+        f"Its key is {row.key_reference.partition(':')[2]}. Back it up: it can revoke the"
         " certificates of this account."
     )
 
@@ -170,9 +170,7 @@ def list_(app: CommandContext, retired: bool, output_format: str) -> None:
     """List ACME accounts."""
 
     with app.open().read() as conn:
-        rows = [
-            dict(r) | {"directory": r["directory"]} for r in accounts.listing(conn, retired=retired)
-        ]
+        rows = accounts.listing(conn, retired=retired)
     columns = ["name", "ca", "state", "lineages", "directory"]
     output.show(
         "accounts",
@@ -198,29 +196,29 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
     with database.read() as conn:
         row = accounts.find(conn, name)
         fallback_account = accounts.fallback(conn, row)
-        orders = accounts.open_orders(conn, row["id"])
-        backoffs = acme_orders.backoffs(conn, row["directory"])
-    ca = cas.find(app.settings.acme, row["ca"], row["directory"])
+        orders = accounts.open_orders(conn, row.id)
+        backoffs = acme_orders.backoffs(conn, row.directory)
+    ca = cas.find(app.settings.acme, row.ca, row.directory)
     output.pairs(
         [
-            ("Account", row["name"]),
+            ("Account", row.name),
             ("CA", ca.title),
-            ("Directory", row["directory"]),
-            ("State", row["state"]),
-            ("URL", row["url"]),
-            ("Key", row["key_reference"]),
-            ("Contacts", row["contacts"]),
-            ("Terms", row["terms"]),
+            ("Directory", row.directory),
+            ("State", row.state),
+            ("URL", row.url),
+            ("Key", row.key_reference),
+            ("Contacts", row.contacts),
+            ("Terms", row.terms),
             (
                 "Agreed",
                 (
-                    f"{output.epoch_text(row['agreed_at'])} by {row['agreed_by']}"
-                    if row["agreed_at"]
+                    f"{output.epoch_text(row.agreed_at)} by {row.agreed_by}"
+                    if row.agreed_at
                     else None
                 ),
             ),
-            ("EAB key id", row["eab_kid"]),
-            ("Fallback", fallback_account["name"] if fallback_account else None),
+            ("EAB key id", row.eab_kid),
+            ("Fallback", fallback_account.name if fallback_account else None),
             ("Open orders", orders or None),
             ("Limits", "; ".join(f"{v} {w}" for v, w in _limits(ca)) or "not published"),
         ]
@@ -228,8 +226,8 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
     # Until then certmgr sends no order in this scope.
     for backoff in backoffs:
         click.echo(
-            f"Postponed until {output.epoch_text(backoff['until'])}:"
-            f" {backoff['scope'] or 'the whole CA'}: {output.cell(backoff['reason'], 400)}"
+            f"Postponed until {output.epoch_text(backoff.until)}:"
+            f" {backoff.scope or 'the whole CA'}: {output.cell(backoff.reason, 400)}"
         )
     # Without --ask the command works offline.
     if ask:
@@ -285,7 +283,7 @@ def rollover(app: CommandContext, name: str, key_type: str) -> None:
     The old key file is kept; the CA no longer accepts that key.
     """
     row = acme_accounts.rollover(app.open(), app.settings, name, key_type)
-    click.echo(f"'{name}' has a new key: {row['key_reference'].partition(':')[2]}. Back it up.")
+    click.echo(f"'{name}' has a new key: {row.key_reference.partition(':')[2]}. Back it up.")
 
 
 @account.command("edit")
@@ -310,8 +308,8 @@ def edit(app: CommandContext, name: str, fallback: str | None) -> None:
         if fallback is not None:
             accounts.edit(
                 tx,
-                row["id"],
-                fallback_id=accounts.find(tx.conn, fallback)["id"] if fallback else None,
+                row.id,
+                fallback_id=accounts.find(tx.conn, fallback).id if fallback else None,
             )
     click.echo(
         f"'{name}': fallback {fallback or 'none'}."

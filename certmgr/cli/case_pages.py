@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -22,11 +22,9 @@ from certmgr.cases.window import InstallationWindow
 from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
+from inventory.records import CaseRecord
 from inventory.store import cases, clients, contacts, outbox
 from inventory.vocabulary import CaseState
-
-if TYPE_CHECKING:
-    from inventory.store.records import Row
 
 _COLUMNS = (
     "reference",
@@ -86,24 +84,24 @@ def list_(
 
     now = app.now()
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
-        staff_id = contacts.find(conn, mine)["id"] if mine else None
+        client_id = clients.find(conn, client).id if client else None
+        staff_id = contacts.find(conn, mine).id if mine else None
         rows = cases.listing(conn, client_id=client_id, states=None if everything else cases.OPEN)
     # --windows shows the windows that are open now or begin within a week.
     week = now.timestamp() + 7 * 86_400
     rows = [
         r
         for r in rows
-        if (staff_id is None or r["staff_id"] == staff_id)
+        if (staff_id is None or r.staff_id == staff_id)
         and (waiting is None or waits_for(r) == waiting)
         and (not overdue or is_overdue(r, now))
         and (
             not windows
             or (
-                r["window_state"] == "agreed"
-                and r["window_start"] is not None
-                and now.timestamp() <= r["window_end"]
-                and r["window_start"] < week
+                r.window_state == "agreed"
+                and r.window_start is not None
+                and now.timestamp() <= (r.window_end or 0)
+                and r.window_start < week
             )
         )
     ]
@@ -130,21 +128,21 @@ def list_(
         show("cases", _COLUMNS, shown, output_format, keys=_KEYS)
 
 
-def case_row(row: Row, now: Any) -> dict[str, Any]:
+def case_row(row: CaseRecord, now: Any) -> dict[str, Any]:
     """Return one case of ``certmgr.cases/1``."""
 
-    start, end = from_epoch(row["window_start"]), from_epoch(row["window_end"])
+    start, end = from_epoch(row.window_start), from_epoch(row.window_end)
     # A cancelled window keeps its dates in the row, but must not be shown as agreed.
     window = (
-        InstallationWindow(start, end, row["window_zone"]).text
-        if start and end and row["window_state"] == "agreed"
+        InstallationWindow(start, end, row.window_zone or "UTC").text
+        if start and end and row.window_state == "agreed"
         else None
     )
-    state = CaseState(row["state"])
+    state = CaseState(row.state)
     # A case that ended has nothing due, so it is never overdue.
     return {
         **{
-            k: row[k]
+            k: getattr(row, k)
             for k in (
                 "id",
                 "reference",
@@ -164,13 +162,13 @@ def case_row(row: Row, now: Any) -> dict[str, Any]:
         },
         "state": str(state),
         "waits_for": waits_for(row),
-        "due": epoch_text(row["due_at"]),
+        "due": epoch_text(row.due_at),
         "overdue": state not in ENDED and is_overdue(row, now),
         "window": window,
-        "since": epoch_text(row["since"]),
-        "opened": epoch_text(row["opened_at"]),
-        "closed": epoch_text(row["closed_at"]),
-        "todo": NEXT_STEPS.get(state, "").replace("REF", row["reference"]) or None,
+        "since": epoch_text(row.since),
+        "opened": epoch_text(row.opened_at),
+        "closed": epoch_text(row.closed_at),
+        "todo": NEXT_STEPS.get(state, "").replace("REF", row.reference) or None,
     }
 
 
@@ -187,11 +185,9 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
     now = app.now()
     with app.open().read() as conn:
         row = cases.find(conn, reference)
-        events = cases.events(conn, row["id"])
-        issued = cases.issuances(conn, [row["id"]]).get(row["id"], [])
-        messages = outbox.about(
-            conn, cases.matter_key(row["id"], row["client_id"]), row["client_id"]
-        )
+        events = cases.events(conn, row.id)
+        issued = cases.issuances(conn, [row.id]).get(row.id, [])
+        messages = outbox.about(conn, cases.matter_key(row.id, row.client_id), row.client_id)
     case = case_row(row, now)
     reminds = next_reminder(row, now)
     escalation_steps = [
@@ -200,40 +196,40 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
     ]
     certificates = [
         {
-            "key_type": i["key_type"],
-            "key": i["key_reference"] or "with the client",  # the client's CSR
-            "sha256": i["sha256"],
-            "serial": i["serial"],
-            "not_after": epoch_text(i["not_after"]),
-            "received": epoch_text(i["received_at"]),
-            "seen_live": epoch_text(i["live_at"]),
+            "key_type": i.key_type,
+            "key": i.key_reference or "with the client",  # the client's CSR
+            "sha256": i.sha256,
+            "serial": i.serial,
+            "not_after": epoch_text(i.not_after),
+            "received": epoch_text(i.received_at),
+            "seen_live": epoch_text(i.live_at),
         }
         for i in issued
     ]
     history = [
         {
-            "at": epoch_text(e["at"]),
-            "by": e["by"],
-            "action": e["action"],
-            "before": e["before"],
-            "after": e["after"],
-            "text": e["text"],
+            "at": epoch_text(e.at),
+            "by": e.by,
+            "action": e.action,
+            "before": e.before,
+            "after": e.after,
+            "text": e.text,
         }
         for e in events
     ]
     sent = [
         {
-            "at": epoch_text(m["sent_at"] or m["created_at"]),
-            "contact": m["contact"],
-            "state": m["state"],
-            "subject": m["subject"],
+            "at": epoch_text(m.sent_at or m.created_at),
+            "contact": m.contact,
+            "state": m.state,
+            "subject": m.subject,
         }
         for m in messages
     ]
     document = {
         "schema": "certmgr.case/1",
         "case": case,
-        "can": list(allowed_actions(row["state"])),
+        "can": list(allowed_actions(row.state)),
         "reminds": instant(reminds),
         "climbs": escalation_steps,
         "certificates": certificates,
@@ -248,18 +244,22 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
         _page(case, row, document)
 
 
-def _page(case: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
+def _page(case: dict[str, Any], row: CaseRecord, document: dict[str, Any]) -> None:
     """Print one case for a terminal."""
-    amounts = ", ".join(f"{k} {row[k]} {row['currency']}" for k in ("price", "fee") if row[k])
+    amounts = ", ".join(
+        f"{what} {amount} {row.currency}"
+        for what, amount in (("price", row.price), ("fee", row.fee))
+        if amount
+    )
     approved = (
-        f"{row['approved_by']} by {row['approved_how']}, {epoch_text(row['approved_at'])}"
-        if row["approved_at"]
+        f"{row.approved_by} by {row.approved_how}, {epoch_text(row.approved_at)}"
+        if row.approved_at
         else "not yet"
     )
     pairs(
         [
             ("Case", f"{case['reference']} ({case['kind']}), version {case['version']}"),
-            ("Client", f"{row['client']} {row['client_name']}"),
+            ("Client", f"{row.client} {row.client_name}"),
             ("Names", case["names"]),
             (
                 "State",
@@ -274,14 +274,14 @@ def _page(case: dict[str, Any], row: Row, document: dict[str, Any]) -> None:
                 f"{case['due']}{', overdue' if case['overdue'] else ''}" if case["due"] else None,
             ),
             ("To do", case["todo"]),
-            ("Assignee", row["staff"] or "none; to assign one: certmgr case assign"),
-            ("Contact", row["contact"]),
-            ("Purchase", f"#{row['order_id']}" if row["order_id"] else None),
+            ("Assignee", row.staff or "none; to assign one: certmgr case assign"),
+            ("Contact", row.contact),
+            ("Purchase", f"#{row.order_id}" if row.order_id else None),
             ("Amounts", amounts),
             ("Approved", approved),
             ("Window", case["window"]),
-            ("Replaces", row["replaces"]),
-            ("Old expiry", epoch_text(row["ends_at"])),
+            ("Replaces", row.replaces),
+            ("Old expiry", epoch_text(row.ends_at)),
             ("Possible now", document["can"]),
         ]
     )
@@ -332,7 +332,7 @@ def measures(app: CommandContext, client: str | None, output_format: str) -> Non
     """
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         rows, events = cases.listing(conn, client_id=client_id), cases.events_of(conn, client_id)
     monthly = monthly_statistics(rows, events, app.now(), ZoneInfo(app.settings.provider.time_zone))
     # A table cell or a CSV column holds text; JSON keeps the mappings.

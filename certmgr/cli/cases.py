@@ -27,13 +27,13 @@ from certmgr.purchases.load import lead_times
 from certmgr.x509.upload import read_files, unpack
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
+from inventory.records import CaseRecord
 from inventory.store import cases
 from notifiers.wording.cases import INSTRUCTIONS, UPLOAD_MESSAGES, filled
 
 if TYPE_CHECKING:
     from certmgr.cases.service import CaseService
     from certmgr.inspection.verification import Verification
-    from inventory.store.records import Row
 
 # Two administrators may work on one case: the version detects a change in the meantime.
 version_option = click.option(
@@ -65,12 +65,12 @@ def case_service(app: CommandContext, expected_version: int | None = None) -> Ca
     return CaseService(app.open(), app.settings, app.now(), expected_version=expected_version)
 
 
-def echo_result(row: Row, text: str = "") -> None:
+def echo_result(row: CaseRecord, text: str = "") -> None:
     """Print what a command did to a case, who acts next, and the new version."""
-    due = f", due {epoch_text(row['due_at'])}" if row["due_at"] else ""
+    due = f", due {epoch_text(row.due_at)}" if row.due_at else ""
     click.echo(
-        f"{row['reference']}: {text or row['state']}. It waits for {waits_for(row)}{due}. Version"
-        f" {row['version']}."
+        f"{row.reference}: {text or row.state}. It waits for {waits_for(row)}{due}. Version"
+        f" {row.version}."
     )
 
 
@@ -111,7 +111,7 @@ def open_(
     Options that are omitted are filled in from the purchase and the inventory.
     """
     row = case_service(app).open(client, names, values | {"order": purchase_key}, text=reason)
-    echo_result(row, f"opened for {', '.join(row['names'][:8])}")
+    echo_result(row, f"opened for {', '.join(row.names[:8])}")
 
 
 @case.command("assign")
@@ -218,14 +218,14 @@ def csr(
     if not again:
         # stdout carries only the PEM text, so that it can be redirected to a file.
         click.echo(
-            f"{row['reference']}: {row['state']}. To hand the CSR to the buyer: certmgr case send"
-            f" {row['reference']}",
+            f"{row.reference}: {row.state}. To hand the CSR to the buyer: certmgr case send"
+            f" {row.reference}",
             err=True,
         )
     return 0
 
 
-def _row(service: CaseService, reference: str) -> Row:
+def _row(service: CaseService, reference: str) -> CaseRecord:
     with service.database.read() as conn:
         return cases.find(conn, reference)
 
@@ -234,21 +234,21 @@ def _existing_csrs(service: CaseService, reference: str) -> list[str]:
     """Return the CSRs of a case, as PEM; raise Conflict if it has none."""
     with service.database.read() as conn:
         row = cases.find(conn, reference)
-        csrs = [i["csr"] for i in cases.issuances(conn, [row["id"]]).get(row["id"], []) if i["csr"]]
+        csrs = [i.csr for i in cases.issuances(conn, [row.id]).get(row.id, []) if i.csr]
     if not csrs:
         raise Conflict(
-            f"The case {row['reference']} has no CSR yet",
+            f"The case {row.reference} has no CSR yet",
             "none was made or received",
-            f"Make one: certmgr case csr {row['reference']}",
+            f"Make one: certmgr case csr {row.reference}",
         )
     return csrs
 
 
-def _export(row: Row, text: str, output: Path) -> None:
+def _export(row: CaseRecord, text: str, output: Path) -> None:
     """Write the CSR, and instructions for the vendor, to two files."""
     instructions = filled(
         INSTRUCTIONS,
-        {"names": ", ".join(display(n) for n in row["names"]), "reference": row["reference"]},
+        {"names": ", ".join(display(n) for n in row.names), "reference": row.reference},
     )
     instructions_file = output.with_name(f"{output.name}.txt")
     # An older CSR may be overwritten; any other file may be something that the caller needs.
@@ -554,8 +554,8 @@ def verify(
         echo_json(
             {
                 "schema": "certmgr.proof/1",
-                "case": row["reference"],
-                "case_state": row["state"],
+                "case": row.reference,
+                "case_state": row.state,
                 "state": str(verification.state),
                 "seen": list(verification.seen),
                 "missing": list(verification.missing),
@@ -657,9 +657,7 @@ def run(app: CommandContext, dry_run: bool) -> int:
             )
         with service.database.read() as conn:
             for row in awaiting_verification(cases.listing(conn, states=cases.OPEN), service.now):
-                click.echo(
-                    f"would verify: {row['reference']}, client {row['client']}, {row['state']}"
-                )
+                click.echo(f"would verify: {row.reference}, client {row.client}, {row.state}")
         return 0
     done = run_cases(service)
     for verb, references in (

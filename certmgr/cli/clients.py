@@ -24,7 +24,7 @@ from certmgr.cli.shared import (
 )
 from inventory.db import maintenance
 from inventory.names import display
-from inventory.store import clients, contacts, domains, erase, records
+from inventory.store import clients, contacts, domains, editing, erase
 
 
 @click.group()
@@ -80,16 +80,18 @@ def client_show(app: CommandContext, number: str, output_format: str) -> None:
 
     with app.open().read() as conn:
         row = clients.find(conn, number)
-        client_contacts = contacts.listing(conn, client_id=row["id"])
-        names = domains.listing(conn, client_id=row["id"])
-        tags = records.tags_of(conn, "client", [row["id"]]).get(row["id"], ())
+        client_contacts = contacts.listing(conn, client_id=row.id)
+        names = domains.listing(conn, client_id=row.id)
+        tags = editing.tags_of(conn, "client", [row.id]).get(row.id, ())
     # The document holds records of this client only.
     document = {
-        k: row[k] for k in ("number", "name", "account_manager", "note", "state", *PARTIES)
+        k: getattr(row, k) for k in ("number", "name", "account_manager", "note", "state", *PARTIES)
     } | {
         "tags": list(tags),
-        "contacts": [{k: p[k] for k in CONTACT_COLUMNS} for p in client_contacts],
-        "domains": [{k: d[k] for k in ("name", "purpose", "state", "server")} for d in names],
+        "contacts": [{k: getattr(p, k) for k in CONTACT_COLUMNS} for p in client_contacts],
+        "domains": [
+            {k: getattr(d, k) for k in ("name", "purpose", "state", "server")} for d in names
+        ],
     }
     if output_format == "json":
         echo_json({"schema": "certmgr.client/1"} | document)
@@ -106,11 +108,11 @@ def client_show(app: CommandContext, number: str, output_format: str) -> None:
     )
     for contact in client_contacts:
         click.echo(
-            f"contact  {contact['name']} ({contact['role']}):"
-            f" {', '.join(contact['ways']) or 'no contact method'}"
+            f"contact  {contact.name} ({contact.role}):"
+            f" {', '.join(contact.ways) or 'no contact method'}"
         )
-    for row in names:
-        click.echo(f"domain   {display(row['name'])} ({row['purpose']}, {row['state']})")
+    for domain in names:
+        click.echo(f"domain   {display(domain.name)} ({domain.purpose}, {domain.state})")
 
 
 @client.command("edit")
@@ -139,7 +141,7 @@ def client_edit(
 
     # The message is printed after the commit: a wrong tag undoes the whole change.
     with app.open().write(app.now()) as tx:
-        row_id = clients.find(tx.conn, number)["id"]
+        row_id = clients.find(tx.conn, number).id
         message = changed(
             f"Client {number}", clients.edit(tx, number, given(number=new_number, **values))
         )
@@ -176,22 +178,22 @@ def client_erase(app: CommandContext, number: str, yes: bool) -> None:
         row = clients.find(conn, number)
         counts = {
             # Retired records hold personal data too.
-            "domains": len(domains.listing(conn, client_id=row["id"], retired=True)),
-            "contacts": len(contacts.listing(conn, client_id=row["id"], retired=True)),
+            "domains": len(domains.listing(conn, client_id=row.id, retired=True)),
+            "contacts": len(contacts.listing(conn, client_id=row.id, retired=True)),
         }
     summary = (
-        f"client {row['number']} with {counts['domains']} domain(s) and {counts['contacts']}"
+        f"client {row.number} with {counts['domains']} domain(s) and {counts['contacts']}"
         " contact(s)"
     )
     # Erasing cannot be undone, so the default only counts the records.
     if not yes:
         click.echo(
             f"This would permanently erase {summary}. Nothing was changed. To erase: certmgr client"
-            f" erase {row['number']} --yes"
+            f" erase {row.number} --yes"
         )
         return
     with database.write(app.now()) as tx:
-        erase.erase(tx, row["number"])
+        erase.erase(tx, row.number)
     # Deleted rows may survive in free pages of the file until the database is compacted.
     maintenance.purge_deleted_data(database)
     click.echo(f"Erased {summary}. Delete the backups too, or let them expire.")

@@ -120,7 +120,7 @@ def contact_list(
     """List contacts."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         rows = contacts.listing(conn, client_id=client_id, retired=retired)
     show("contacts", CONTACT_COLUMNS, rows, output_format)
 
@@ -133,12 +133,12 @@ def contact_show(app: CommandContext, contact: str, output_format: str) -> None:
     """Show one contact, by id, name or address."""
 
     with app.open().read() as conn:
-        row_id = contacts.find(conn, contact)["id"]
+        row_id = contacts.find(conn, contact).id
         # The listing adds the client's number and the contact methods to the row.
-        row = next(r for r in contacts.listing(conn, retired=True) if r["id"] == row_id)
+        row = next(r for r in contacts.listing(conn, retired=True) if r.id == row_id)
     # One contact is easier to read as labelled lines than as a wide row.
     if output_format == "table":
-        pairs([(k.replace("_", " "), row[k]) for k in CONTACT_COLUMNS])
+        pairs([(k.replace("_", " "), getattr(row, k)) for k in CONTACT_COLUMNS])
     else:
         show("contacts", CONTACT_COLUMNS, [row], output_format)
 

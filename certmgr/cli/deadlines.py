@@ -153,18 +153,18 @@ def list_(app: CommandContext, own: bool, retired: bool, output_format: str) -> 
         for row in deadlines.listing(conn, retired=retired):
             rows.append(
                 {
-                    "name": row["name"],
-                    "date": epoch_text(row["at"]),
-                    "rule": row["rule"],
-                    "title": row["title"],
-                    "for": [*row["clients"], *(f"tag {t}" for t in row["tags"])] or "all clients",
+                    "name": row.name,
+                    "date": epoch_text(row.at),
+                    "rule": row.rule,
+                    "title": row.title,
+                    "for": [*row.clients, *(f"tag {t}" for t in row.tags)] or "all clients",
                     "source": "own",
                     "confirmed": True,
-                    "text": row["text"],
-                    "purchase": row["purchase_days"],
-                    "validation": row["validation_days"],
-                    "installation": row["installation_days"],
-                    "state": row["state"],
+                    "text": row.text,
+                    "purchase": row.purchase_days,
+                    "validation": row.validation_days,
+                    "installation": row.installation_days,
+                    "state": row.state,
                 }
             )
     # Milestones ship with the program; they are not in the database.

@@ -201,9 +201,9 @@ def _show_context(context: HostContext, changes: list[str]) -> None:
             f" {cell(accepted.reason)}"
         )
     for notice in context.notices:
-        status = f"sent {epoch_text(notice['sent_at'])}" if notice["sent_at"] else notice["state"]
-        answered = f", acknowledged {epoch_text(notice['acked_at'])}" if notice["acked_at"] else ""
-        click.echo(f"  notice to the client: {cell(notice['subject'])} ({status}{answered})")
+        status = f"sent {epoch_text(notice.sent_at)}" if notice.sent_at else notice.state
+        answered = f", acknowledged {epoch_text(notice.acked_at)}" if notice.acked_at else ""
+        click.echo(f"  notice to the client: {cell(notice.subject)} ({status}{answered})")
     if not context.notices:
         click.echo("  notice to the client: none yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
@@ -236,13 +236,13 @@ def _document(diagnosis: Diagnosis) -> dict[str, Any]:
                 "open": [{"code": f.code, "since": instant(s)} for f, s in context.open],
                 "told": [
                     {
-                        "notice": t["id"],
-                        "reference": t["reference"],
-                        "outcome": t["outcome"],
-                        "state": t["state"],
-                        "subject": t["subject"],
-                        "sent_at": epoch_text(t["sent_at"]),
-                        "acknowledged_at": epoch_text(t["acked_at"]),
+                        "notice": t.id,
+                        "reference": t.reference,
+                        "outcome": t.outcome,
+                        "state": t.state,
+                        "subject": t.subject,
+                        "sent_at": epoch_text(t.sent_at),
+                        "acknowledged_at": epoch_text(t.acked_at),
                     }
                     for t in context.notices
                 ],

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-from sqlalchemy import select
 
 from certmgr.cases.states import waits_for
 from certmgr.cli.output import cell, epoch_text, instant, pairs
@@ -15,9 +14,10 @@ from certmgr.inspection.status import split_accepted
 from certmgr.x509.names import name_covers
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.models import AuditEntry, Endpoint, ProbeState, ServedChain, StoredCertificate
 from inventory.names import display
-from inventory.store import cases, contacts, domains, findings, records
+from inventory.records import DomainRecord, EndpointRecord, ListedFinding
+from inventory.store import audit_log, cases, contacts, domains, editing, findings, observations
+from inventory.store import endpoints as endpoints_store
 from inventory.store import purchases as purchases_store
 from inventory.targets import Target, parse
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Verdict, verdict_of
@@ -31,92 +31,75 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
         # The page must not show records of a client who does not own this domain.
         domain = domains.find(conn, name)
         row = next(
-            r
-            for r in domains.listing(conn, client_id=domain["client_id"])
-            if r["id"] == domain["id"]
+            r for r in domains.listing(conn, client_id=domain.client_id) if r.id == domain.id
         )
-        client_contacts = contacts.listing(conn, client_id=row["client_id"])
-        endpoint_rows = (
-            conn.execute(
-                select(Endpoint).where(Endpoint.domain_id == row["id"], Endpoint.state != "retired")
-            )
-            .mappings()
-            .all()
-        )
-        open_rows = findings.listing(conn, domain_id=row["id"])
+        client_contacts = contacts.listing(conn, client_id=row.client_id)
+        endpoint_rows = endpoints_store.of_domain(conn, row.id)
+        open_rows = findings.listing(conn, domain_id=row.id)
         accepted = findings.acceptances(conn, now)
         endpoints = [
             _endpoint(conn, endpoint_row, row, open_rows, accepted, now)
             for endpoint_row in endpoint_rows
         ]
-        tags = records.tags_of(conn, "domain", [row["id"]]).get(row["id"], ())
-        history = (
-            conn.execute(
-                select(AuditEntry)
-                .where(AuditEntry.kind == "domain", AuditEntry.row_id == row["id"])
-                .order_by(AuditEntry.id.desc())
-                .limit(5)
-            )
-            .mappings()
-            .all()
-        )
+        tags = editing.tags_of(conn, "domain", [row.id]).get(row.id, ())
+        history = audit_log.of_row(conn, "domain", row.id, 5)
         # A wildcard or a certificate of several names covers this domain too.
         purchases = [
             o
-            for o in purchases_store.listing(conn, client_id=row["client_id"], ended=False)
-            if any(name_covers(n, row["name"]) for n in o["names"])
+            for o in purchases_store.listing(conn, client_id=row.client_id, ended=False)
+            if any(name_covers(n, row.name) for n in o.names)
         ]
         domain_cases = [
             c
-            for c in cases.listing(conn, client_id=row["client_id"])
-            if any(name_covers(n, row["name"]) for n in c["names"])
+            for c in cases.listing(conn, client_id=row.client_id)
+            if any(name_covers(n, row.name) for n in c.names)
         ]
     return {
         "schema": "certmgr.domain/1",
-        "name": row["name"],
-        "client": row["client"],
-        "client_name": row["client_name"],
-        "server": row["server"],
-        "purpose": row["purpose"],
-        "paths": row["paths"].split(),
-        "policy": row["policy"],
-        "state": row["state"],
-        "note": row["note"],
-        "hosts": row["parties"].hosts,
-        "dns": row["parties"].dns,
-        "buys": row["parties"].buys,
-        "renews": row["parties"].renews,
+        "name": row.name,
+        "client": row.client,
+        "client_name": row.client_name,
+        "server": row.server,
+        "purpose": row.purpose,
+        "paths": row.paths.split(),
+        "policy": row.policy,
+        "state": row.state,
+        "note": row.note,
+        "hosts": row.parties.hosts,
+        "dns": row.parties.dns,
+        "buys": row.parties.buys,
+        "renews": row.parties.renews,
         "tags": list(tags),
         "contacts": [
-            {k: p[k] for k in ("name", "role", "ways", "language", "time_zone")}
+            {k: getattr(p, k) for k in ("name", "role", "ways", "language", "time_zone")}
             for p in client_contacts
         ],
         "endpoints": endpoints,
         "orders": [
             {
-                "order": f"#{o['id']}",
-                "vendor": o["vendor"],
-                "number": o["number"],
-                "ends": epoch_text(o["ends_at"]),
+                "order": f"#{o.id}",
+                "vendor": o.vendor,
+                "number": o.number,
+                "ends": epoch_text(o.ends_at),
             }
             for o in purchases
         ],
         "cases": [
             {
-                "reference": c["reference"],
-                "state": c["state"],
+                "reference": c.reference,
+                "state": c.state,
                 "waits_for": waits_for(c),
-                "due": epoch_text(c["due_at"]),
-                "opened": epoch_text(c["opened_at"]),
+                "due": epoch_text(c.due_at),
+                "opened": epoch_text(c.opened_at),
             }
             for c in domain_cases[-5:]
         ],
         "history": [
             {
-                "at": epoch_text(h["at"]),
-                "actor": h["actor"],
-                "action": h["action"],
-                "detail": json.loads(h["detail"]),
+                "at": epoch_text(h.at),
+                "actor": h.actor,
+                "action": h.action,
+                "detail": json.loads(h.detail),
             }
             for h in history
         ],
@@ -124,69 +107,53 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
 
 
 def _endpoint(
-    conn: Any, endpoint_row: Any, row: Any, open_rows: Any, accepted: Any, now: datetime
+    conn: Any,
+    endpoint_row: EndpointRecord,
+    row: DomainRecord,
+    open_rows: list[ListedFinding],
+    accepted: Any,
+    now: datetime,
 ) -> dict[str, Any]:
     """Return one endpoint with its observations, findings and acceptances."""
-    target = Target(endpoint_row["host"], endpoint_row["port"], endpoint_row["protocol"])
-    state = (
-        conn.execute(select(ProbeState).where(ProbeState.endpoint_id == endpoint_row["id"]))
-        .mappings()
-        .first()
-    )
-    observed = (
-        conn.execute(
-            select(
-                ServedChain,
-                StoredCertificate.serial,
-                StoredCertificate.issuer,
-                StoredCertificate.not_after,
-                StoredCertificate.key,
-            )
-            .outerjoin(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
-            .where(ServedChain.endpoint_id == endpoint_row["id"], ServedChain.open == 1)
-            .order_by(ServedChain.address)
-        )
-        .mappings()
-        .all()
-    )
+    target = Target(endpoint_row.host, endpoint_row.port, endpoint_row.protocol)
+    state = observations.probe_state(conn, endpoint_row.id)
+    observed = observations.served_by(conn, endpoint_row.id)
     known = [
         Finding(
-            code=f["code"],
-            severity=f["severity"],
-            addresses=tuple(f["addresses"]),
-            evidence=f["evidence"],
-            actor=f["actor"],
-            outcome=f["outcome"],
+            code=f.code,
+            severity=f.severity,
+            addresses=tuple(f.addresses),
+            evidence=f.evidence,
+            actor=f.actor,
+            outcome=f.outcome,
         )
         for f in open_rows
-        if f["endpoint_id"] == endpoint_row["id"]
+        if f.endpoint_id == endpoint_row.id
     ]
     # Accepted findings are listed separately, with who accepted them and until when.
-    counted, waived = split_accepted(
-        known, accepted, row["client_id"], row["id"], endpoint_row["id"], now
-    )
+    counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint_row.id, now)
     # An accepted finding does not count; an endpoint that was never scanned is undetermined.
     verdict = Verdict.UNKNOWN if state is None else verdict_of({f.severity for f in counted})
     return {
         "target": target.key,
         "verdict": str(verdict),
-        "fixed_addresses": (endpoint_row["addresses"] or "").split(),
-        "last_attempt": epoch_text(state["last_attempt"]) if state else None,
-        "last_good": epoch_text(state["last_good"]) if state else None,
-        "error": state["error_reason"] if state else None,
+        "fixed_addresses": (endpoint_row.addresses or "").split(),
+        "last_attempt": epoch_text(state.last_attempt) if state else None,
+        "last_good": epoch_text(state.last_good) if state else None,
+        "error": state.error_reason if state else None,
         "observations": [
             {
-                "address": o["address"],
-                "serial": o["serial"],
-                "issuer": o["issuer"],
-                "key": o["key"],
-                "not_after": epoch_text(o["not_after"]),
-                "days_left": days_left(end, now) if (end := from_epoch(o["not_after"])) else None,
-                "tls_version": o["tls_version"],
-                "trusted": None if o["trusted"] is None else bool(o["trusted"]),
-                "first_seen": epoch_text(o["first_seen"]),
-                "last_seen": epoch_text(o["last_seen"]),
-                "seen_last_time": bool(o["live"]),
+                "address": o.address,
+                "serial": o.serial,
+                "issuer": o.issuer,
+                "key": o.key,
+                "not_after": epoch_text(o.not_after),
+                "days_left": days_left(end, now) if (end := from_epoch(o.not_after)) else None,
+                "tls_version": o.tls_version,
+                "trusted": None if o.trusted is None else bool(o.trusted),
+                "first_seen": epoch_text(o.first_seen),
+                "last_seen": epoch_text(o.last_seen),
+                "seen_last_time": bool(o.live),
             }
             for o in observed
         ],

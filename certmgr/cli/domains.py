@@ -141,16 +141,14 @@ def domain_list(
     """List domains. Who hosts, runs DNS, buys and renews includes inherited values."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         domain_rows = domains.listing(
             conn, client_id=client_id, tag=tag, server_name=server, retired=retired
         )
     rows = [
-        {
-            **r,
-            **{p: getattr(r["parties"], p) for p in PARTIES},
-            "name": display(r["name"]) if output_format == "table" else r["name"],
-        }
+        r.as_dict()
+        | {p: getattr(r.parties, p) for p in PARTIES}
+        | {"name": display(r.name) if output_format == "table" else r.name}
         for r in domain_rows
     ]
     show(
@@ -201,7 +199,7 @@ def domain_edit(
 
     # The message is printed after the commit: a wrong tag undoes the whole change.
     with app.open().write(app.now()) as tx:
-        row_id = domains.find(tx.conn, name)["id"]
+        row_id = domains.find(tx.conn, name).id
         message = changed(f"Domain {name}", domains.edit(tx, name, given(**values)))
         message += change_tags(tx, "domain", row_id, tags, untags)
     click.echo(message)

@@ -87,9 +87,9 @@ def endpoint_list(
     """List endpoints."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         rows = endpoints.listing(conn, client_id=client_id, tag_name=tag, retired=retired)
-    show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(r)) for r in rows], output_format)
+    show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(r.as_dict()) for r in rows], output_format)
 
 
 @endpoint.command("show")
@@ -100,12 +100,12 @@ def endpoint_show(app: CommandContext, target: str, output_format: str) -> None:
     """Show one endpoint."""
 
     with app.open().read() as conn:
-        row_id = endpoints.find(conn, parse(target))["id"]
-        row = next(r for r in endpoints.listing(conn) if r["id"] == row_id)
+        row_id = endpoints.find(conn, parse(target)).id
+        row = next(r for r in endpoints.listing(conn) if r.id == row_id)
     if output_format == "table":
-        pairs(_endpoint_row(dict(row)).items())
+        pairs(_endpoint_row(row.as_dict()).items())
     else:
-        show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(dict(row))], output_format)
+        show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(row.as_dict())], output_format)
 
 
 @endpoint.command("edit")
@@ -140,7 +140,7 @@ def endpoint_edit(
     # None leaves the addresses unchanged; an empty list removes them.
     fixed_addresses = list(addresses) if addresses else ([] if by_dns else None)
     with app.open().write(app.now()) as tx:
-        row_id = endpoints.find(tx.conn, parsed)["id"]
+        row_id = endpoints.find(tx.conn, parsed).id
         message = changed(
             f"Endpoint {parsed}",
             endpoints.edit(

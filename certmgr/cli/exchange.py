@@ -50,7 +50,7 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
                     "the names in this format have no client",
                     "Give --client NUMBER.",
                 )
-            client = str(clients.find(conn, client)["number"])
+            client = str(clients.find(conn, client).number)
     if kind == "json":
         json_format.read(source, planned)
     elif kind == "csv":

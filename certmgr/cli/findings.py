@@ -45,8 +45,8 @@ def list_(
     """List findings, or the acceptances or assignments in force."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
-        domain_id = domains.find(conn, domain)["id"] if domain else None
+        client_id = clients.find(conn, client).id if client else None
+        domain_id = domains.find(conn, domain).id if domain else None
         if accepted or assigned:
             # The audit log and the database call an assignment "take".
             kind = "take" if assigned else "accept"
@@ -83,18 +83,18 @@ def list_(
 
     rows = []
     for row in finding_rows:
-        target = Target(row["host"], row["port"], row["protocol"])
-        stored = Finding(row["code"], row["severity"], tuple(row["addresses"]), row["evidence"])
+        target = Target(row.host, row.port, row.protocol)
+        stored = Finding(row.code, row.severity, tuple(row.addresses), row.evidence)
         rows.append(
             {
-                "client": row["client"],
+                "client": row.client,
                 "target": target.key,
-                "code": row["code"],
-                "severity": row["severity"],
-                "actor": row["actor"],
-                "opened_at": epoch_text(row["opened_at"]),
-                "closed_at": epoch_text(row["closed_at"]),
-                "addresses": row["addresses"],
+                "code": row.code,
+                "severity": row.severity,
+                "actor": row.actor,
+                "opened_at": epoch_text(row.opened_at),
+                "closed_at": epoch_text(row.closed_at),
+                "addresses": row.addresses,
                 "detail": sentence(stored, target),
             }
         )
@@ -183,9 +183,9 @@ def _record(
     assert end is not None
     with app.open().write(app.now()) as tx:
         scope = {
-            "client_id": clients.find(tx.conn, client)["id"] if client else None,
-            "domain_id": domains.find(tx.conn, domain)["id"] if domain else None,
-            "endpoint_id": endpoints.find(tx.conn, parse(endpoint))["id"] if endpoint else None,
+            "client_id": clients.find(tx.conn, client).id if client else None,
+            "domain_id": domains.find(tx.conn, domain).id if domain else None,
+            "endpoint_id": endpoints.find(tx.conn, parse(endpoint)).id if endpoint else None,
         }
         return (
             findings.accept(tx, code, frozenset(CODES), end, reason, **scope, kind=kind, by=by),

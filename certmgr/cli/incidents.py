@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -145,16 +146,16 @@ def open_(
         echo_json(
             {
                 "schema": "certmgr.incident-opened/1",
-                "reference": row["reference"],
-                "until": epoch_text(row["until"]),
+                "reference": row.reference,
+                "until": epoch_text(row.until),
                 "counts": dict(counts),
             }
         )
     else:
         _counts(counts)
         click.echo(
-            f"{row['reference']}: {counts['opened']} case(s) opened, {counts['joined']} existing"
-            f" case(s) joined. To see what is left: certmgr incident show {row['reference']}"
+            f"{row.reference}: {counts['opened']} case(s) opened, {counts['joined']} existing"
+            f" case(s) joined. To see what is left: certmgr incident show {row.reference}"
         )
     # A skipped line may be a certificate that is not replaced in time.
     return 3 if invalid_lines else 0
@@ -177,28 +178,28 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
 
     with app.open().read() as conn:
         row = incidents.find(conn, reference)
-        items = incidents.items(conn, row["id"])
+        items = incidents.items(conn, row.id)
     now = app.now()
-    hours = (row["until"] - now.timestamp()) / 3600
-    rows = [
+    hours = (row.until - now.timestamp()) / 3600
+    rows: list[dict[str, Any]] = [
         {
-            "sort": i["sort"],
-            "client": i["client"],
-            "serial": i["serial"],
-            "names": i["names"].split(),
-            "case": i["reference"],
+            "sort": i.sort,
+            "client": i.client,
+            "serial": i.serial,
+            "names": i.names.split(),
+            "case": i.reference,
             "stands": item_state(i),
-            "served_at": i["served"],
+            "served_at": i.served,
         }
         for i in items
         if everything or not is_resolved(i)
     ]
     # A certificate outside the inventory has no owner who could replace it.
-    left = [i for i in items if not is_resolved(i) and i["sort"] != "unknown"]
+    left = [i for i in items if not is_resolved(i) and i.sort != "unknown"]
     counts = {
         s: {
-            "all": sum(i["sort"] == s for i in items),
-            "done": sum(i["sort"] == s and is_resolved(i) for i in items),
+            "all": sum(i.sort == s for i in items),
+            "done": sum(i.sort == s and is_resolved(i) for i in items),
         }
         for s in _CATEGORY_LABELS
     }
@@ -206,13 +207,13 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
         echo_json(
             {
                 "schema": "certmgr.incident/1",
-                "reference": row["reference"],
-                "kind": row["kind"],
-                "what": row["what"],
-                "reason": row["reason"],
-                "until": epoch_text(row["until"]),
+                "reference": row.reference,
+                "kind": row.kind,
+                "what": row.what,
+                "reason": row.reason,
+                "until": epoch_text(row.until),
                 "hours_left": round(hours, 1),
-                "closed": epoch_text(row["closed_at"]),
+                "closed": epoch_text(row.closed_at),
                 "left": len(left),
                 "counts": counts,
                 "items": rows,
@@ -226,11 +227,11 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
             output_format,
         )
     else:
-        click.echo(f"{row['reference']} {cell(row['what'])}: {cell(row['reason'])}")
+        click.echo(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
         click.echo(
-            f"Until {epoch_text(row['until'])},"
+            f"Until {epoch_text(row.until)},"
             f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"
-            f" {epoch_text(row['opened_at'])} by {cell(row['by'])}"
+            f" {epoch_text(row.opened_at)} by {cell(row.by)}"
         )
         for category, label in _CATEGORY_LABELS.items():
             if counts[category]["all"]:
@@ -254,7 +255,7 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
             )
         click.echo(
             "Closed: every certificate was replaced or is no longer served."
-            if row["closed_at"]
+            if row.closed_at
             else f"{len(left)} left."
         )
     return 1 if left else 0
@@ -269,18 +270,18 @@ def list_(app: CommandContext, everything: bool, output_format: str) -> None:
 
     with app.open().read() as conn:
         incident_items = [
-            (r, incidents.items(conn, r["id"])) for r in incidents.listing(conn, ended=everything)
+            (r, incidents.items(conn, r.id)) for r in incidents.listing(conn, ended=everything)
         ]
     rows = [
         {
-            "reference": r["reference"],
-            "kind": r["kind"],
-            "what": r["what"],
-            "until": epoch_text(r["until"]),
-            "reason": r["reason"],
+            "reference": r.reference,
+            "kind": r.kind,
+            "what": r.what,
+            "until": epoch_text(r.until),
+            "reason": r.reason,
             "certificates": len(items),
-            "left": sum(not is_resolved(i) and i["sort"] != "unknown" for i in items),
-            "closed": epoch_text(r["closed_at"]),
+            "left": sum(not is_resolved(i) and i.sort != "unknown" for i in items),
+            "closed": epoch_text(r.closed_at),
         }
         for r, items in incident_items
     ]

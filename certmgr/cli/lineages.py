@@ -22,6 +22,7 @@ from certmgr.cli.shared import CommandContext, client_filter, format_option, giv
 from certmgr.deploy.lineage import Lineage
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
+from inventory.records import LineageRecord
 from inventory.store import accounts, acme_orders, clients, lineages, purchases
 
 # The keys are part of the JSON output; the values are what a table shows.
@@ -51,56 +52,54 @@ def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dic
     rows = []
     must_replace = lineages.must_replace(conn)
     for row in lineages.listing(conn, client_id=client_id, states=states):
-        names = [n["name"] for n in row["names"]]
-        quarantined = [n["name"] for n in row["names"] if n["state"] == "quarantined"]
+        names = [n.name for n in row.names]
+        quarantined = [n.name for n in row.names if n.state == "quarantined"]
         rows.append(
             {
-                "lineage": row["name"],
-                "client": row["client"],
+                "lineage": row.name,
+                "client": row.client,
                 "state": _state(row, quarantined, must_replace),
-                "ends": output.epoch_text(row["not_after"]),
+                "ends": output.epoch_text(row.not_after),
                 "names": names,
                 "quarantined": quarantined,
-                "account": row["account"],
-                "solver": row["solver"],
-                "targets": row["targets"].split(),
-                "key": row["key_type"],
-                "sha256": row["sha256"],
-                "proof": row["proof"],
-                "error": error_sentence(row["error"]),
-                "next_at": output.epoch_text(row["next_at"]),
-                "renew_at": output.epoch_text(row["ari_at"]),
-                "explanation": row["ari_url"],
-                "failures": row["failures"],
+                "account": row.account,
+                "solver": row.solver,
+                "targets": row.targets.split(),
+                "key": row.key_type,
+                "sha256": row.sha256,
+                "proof": row.proof,
+                "error": error_sentence(row.error),
+                "next_at": output.epoch_text(row.next_at),
+                "renew_at": output.epoch_text(row.ari_at),
+                "explanation": row.ari_url,
+                "failures": row.failures,
             }
         )
     return rows
 
 
-def _state(row: Any, quarantined: list[str], must_replace: Mapping[str, str]) -> str:
+def _state(row: LineageRecord, quarantined: list[str], must_replace: Mapping[str, str]) -> str:
     """Return the most urgent state of a lineage; the order of the tests is the priority."""
-    if row["state"] != "active":
-        return str(row["state"])
+    if row.state != "active":
+        return str(row.state)
     # A revoked or distrusted certificate needs action even if it is deployed and live.
-    if row["sha256"] in must_replace:
+    if row.sha256 in must_replace:
         return "condemned"
     # The rollback restored the certificate before, so the newest one is not in use.
-    if row["sha256"] is not None and row["rolled_back"] == row["sha256"]:
+    if row.sha256 is not None and row.rolled_back == row.sha256:
         return "taken-back"
     # Quarantined names hold the next order unless an administrator allowed to leave them out.
-    if quarantined and not (
-        row["shrink"] == "auto" or set(quarantined) <= set(row["shrink_ok"].split())
-    ):
+    if quarantined and not (row.shrink == "auto" or set(quarantined) <= set(row.shrink_ok.split())):
         return "held"
-    if row["sha256"] is None:
+    if row.sha256 is None:
         return "none"
     # The newest certificate is stored, but its deployment is pending or failed.
-    if row["deployed"] != row["sha256"]:
+    if row.deployed != row.sha256:
         return "waiting"
-    if row["proven_at"] is not None:
+    if row.proven_at is not None:
         return "live"
     # "no place": no endpoint of the inventory serves these names, so a scan cannot verify them.
-    return "unproved" if row["proof"] and not str(row["proof"]).startswith("no place") else "placed"
+    return "unproved" if row.proof and not str(row.proof).startswith("no place") else "placed"
 
 
 @click.group()
@@ -117,7 +116,7 @@ def list_(app: CommandContext, client: str | None, retired: bool, output_format:
     """List lineages."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         rows = rows_of(
             conn, client_id, ("active", "paused", "retired") if retired else ("active", "paused")
         )
@@ -169,20 +168,17 @@ def show(app: CommandContext, name: str, output_format: str) -> None:
     """Show one lineage: certificate, names, targets, and when and why it is renewed."""
 
     with app.open().read() as conn:
-        row = lineages.find(conn, name)
-        row = {**row, "names": lineages.names_of(conn, [row["id"]]).get(row["id"], [])}
+        row = lineages.with_names(conn, lineages.find(conn, name).id)
         view = next(
-            r
-            for r in rows_of(conn, row["client_id"], (row["state"],))
-            if r["lineage"] == row["name"]
+            r for r in rows_of(conn, row.client_id, (row.state,)) if r["lineage"] == row.name
         )
-        orders = acme_orders.last_of(conn, row["id"], 10)
-        deliveries = lineages.deliveries(conn, lineage_id=row["id"], states=("pending", "done"))
-        served = lineages.served_names(conn, [row["sha256"]]) if row["sha256"] else {}
-        replace_reason = lineages.must_replace(conn).get(row["sha256"] or "", "")
+        orders = acme_orders.last_of(conn, row.id, 10)
+        deliveries = lineages.deliveries(conn, lineage_id=row.id, states=("pending", "done"))
+        served = lineages.served_names(conn, [row.sha256]) if row.sha256 else {}
+        replace_reason = lineages.must_replace(conn).get(row.sha256 or "", "")
 
-    due = plan_one(row, app.now(), replace_reason, served.get(row["sha256"] or "")).due
-    folder = Lineage(base_directory(app.settings), row["name"])
+    due = plan_one(row, app.now(), replace_reason, served.get(row.sha256 or "")).due
+    folder = Lineage(base_directory(app.settings), row.name)
     if output_format != "table":
         output.echo_json(
             {
@@ -196,54 +192,54 @@ def show(app: CommandContext, name: str, output_format: str) -> None:
         return
     output.pairs(
         [
-            ("Lineage", row["name"]),
+            ("Lineage", row.name),
             ("Must be replaced", replace_reason or None),
-            ("Client", row["client"]),
+            ("Client", row.client),
             ("State", _STATES.get(view["state"], view["state"])),
-            ("Certificate", row["sha256"]),
+            ("Certificate", row.sha256),
             ("Ends", view["ends"]),
             (
                 "Renewal due",
-                f"{output.instant(due.at)}: {due.reason}" if row["sha256"] else due.reason,
+                f"{output.instant(due.at)}: {due.reason}" if row.sha256 else due.reason,
             ),
-            ("Explanation of the CA", row["ari_url"]),
+            ("Explanation of the CA", row.ari_url),
             ("Next attempt not before", view["next_at"]),
-            ("Account", row["account"]),
-            ("Solver", row["solver"]),
-            ("Targets", row["targets"]),
-            ("Key", row["key_type"]),
-            ("Profile", row["profile"]),
-            ("Chain", row["preferred_chain"]),
-            ("On failed name", row["shrink"]),
+            ("Account", row.account),
+            ("Solver", row.solver),
+            ("Targets", row.targets),
+            ("Key", row.key_type),
+            ("Profile", row.profile),
+            ("Chain", row.preferred_chain),
+            ("On failed name", row.shrink),
             ("Folder", folder.live),
-            ("Verification", row["proof"]),
+            ("Verification", row.proof),
             ("Last error", view["error"]),
         ]
     )
-    for name_row in row["names"]:
-        symbol = "✓" if name_row["state"] == "active" else "!"
+    for name_row in row.names:
+        symbol = "✓" if name_row.state == "active" else "!"
         reason = (
-            f": quarantined since {output.epoch_text(name_row['since'])}:"
-            f" {output.cell(name_row['reason'], 400)}"
-            if name_row["state"] != "active"
+            f": quarantined since {output.epoch_text(name_row.since)}:"
+            f" {output.cell(name_row.reason, 400)}"
+            if name_row.state != "active"
             else ""
         )
-        click.echo(f"{symbol} {output.cell(name_row['name'])}{reason}")
+        click.echo(f"{symbol} {output.cell(name_row.name)}{reason}")
     for delivery in deliveries:
         # Deliveries of earlier certificates are history; only the current one matters here.
-        if delivery["sha256"] == row["sha256"]:
+        if delivery.sha256 == row.sha256:
             click.echo(
-                f"{'✓' if delivery['state'] == 'done' else '✗'} target {delivery['target']}:"
-                f" {output.cell(delivery['error'] or delivery['state'], 400)}"
+                f"{'✓' if delivery.state == 'done' else '✗'} target {delivery.target}:"
+                f" {output.cell(delivery.error or delivery.state, 400)}"
             )
     for order in orders:
         created, sha256 = (
-            output.epoch_text(order["created_at"]),
-            (f" {order['sha256'][:16]}" if order["sha256"] else ""),
+            output.epoch_text(order.created_at),
+            (f" {order.sha256[:16]}" if order.sha256 else ""),
         )
         click.echo(
-            f"order {order['id']} of {created}: {order['state']}{sha256}"
-            f" ({output.cell(order['reason'], 100)})"
+            f"order {order.id} of {created}: {order.state}{sha256}"
+            f" ({output.cell(order.reason, 100)})"
         )
 
 
@@ -304,9 +300,7 @@ def edit(
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
         _not_retired(row)
-        current_names = [
-            n["name"] for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])
-        ]
+        current_names = [n.name for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])]
         values = given(
             solver=solver,
             shrink=on_failed_name,
@@ -315,24 +309,24 @@ def edit(
         # An empty text clears these two columns; an option that is not given keeps them.
         values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
         if names is not None:
-            client = clients.find(tx.conn, row["client"])
-            new_names, _ = purchases.names_of(tx.conn, client["id"], [names], lineages.MAX_NAMES)
+            client = clients.find(tx.conn, row.client)
+            new_names, _ = purchases.names_of(tx.conn, client.id, [names], lineages.MAX_NAMES)
             # A certificate never covers names of two clients: its key would serve both.
             lineages.require_owned(tx.conn, client, new_names)
-            lineages.set_names(tx, row["id"], new_names)
+            lineages.set_names(tx, row.id, new_names)
             current_names = new_names
-        arrange.check_solver(app.settings, solver or row["solver"], current_names)
+        arrange.check_solver(app.settings, solver or row.solver, current_names)
         if targets:
             target_names = [t for t in targets if t]
             # With a client's CSR there is no private key here, and some targets need one.
-            arrange.check_targets(app.settings, target_names, own_key=row["csr"] is None)
+            arrange.check_targets(app.settings, target_names, own_key=row.csr is None)
             values["targets"] = " ".join(target_names)
         # find() raises for an unknown account, so a typing error never clears the account.
         if account is not None:
-            values["account_id"] = accounts.find(tx.conn, account)["id"]
-        lineages.edit(tx, row["id"], **values)
+            values["account_id"] = accounts.find(tx.conn, account).id
+        lineages.edit(tx, row.id, **values)
         # The change may resolve the last failure, so the next attempt need not wait.
-        lineages.note(tx, row["id"], next_at=None)
+        lineages.note(tx, row.id, next_at=None)
     click.echo(
         f"'{name}' was changed. To apply the change now: certmgr renew {name}. Otherwise the next"
         " renewal applies it."
@@ -351,28 +345,28 @@ def approve(app: CommandContext, name: str) -> None:
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
         quarantined = [
-            n["name"]
-            for n in lineages.names_of(tx.conn, [row["id"]]).get(row["id"], [])
-            if n["state"] == "quarantined"
+            n.name
+            for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])
+            if n.state == "quarantined"
         ]
         if not quarantined:
             raise Conflict(
                 f"No name of '{name}' is quarantined", "", f"See certmgr lineage show {name}."
             )
         # Exactly these names are approved: a name quarantined later needs a new approval.
-        lineages.edit(tx, row["id"], shrink_ok=" ".join(quarantined))
-        lineages.note(tx, row["id"], next_at=None)
+        lineages.edit(tx, row.id, shrink_ok=" ".join(quarantined))
+        lineages.note(tx, row.id, next_at=None)
     click.echo(
         f"The next certificate of '{name}' leaves out {', '.join(display(n) for n in quarantined)}."
     )
 
 
-def _not_retired(row: Any) -> None:
-    if row["state"] == "retired":
+def _not_retired(row: LineageRecord) -> None:
+    if row.state == "retired":
         raise Conflict(
-            f"'{row['name']}' is retired",
+            f"'{row.name}' is retired",
             "",
-            f"To renew it again: certmgr lineage resume {row['name']}",
+            f"To renew it again: certmgr lineage resume {row.name}",
         )
 
 
@@ -382,7 +376,7 @@ def _set_state(app: CommandContext, name: str, state: str) -> None:
         # Only resume may change a retired lineage; a pause would silently undo its retirement.
         if state != "active":
             _not_retired(row)
-        lineages.edit(tx, row["id"], state=state, retired_at=tx.at if state == "retired" else None)
+        lineages.edit(tx, row.id, state=state, retired_at=tx.at if state == "retired" else None)
 
 
 @lineage.command("pause")
@@ -428,7 +422,7 @@ def deploy(app: CommandContext, name: str) -> int:
     with database.read() as conn:
         row = lineages.find(conn, name)
     _not_retired(row)
-    result = deployment.deploy(IssuanceContext(database, app.settings), row["id"], again=True)
+    result = deployment.deploy(IssuanceContext(database, app.settings), row.id, again=True)
     symbol = SYMBOLS.get(result.state, "✓" if result.ok else "✗")
     click.echo(
         f"{symbol} {result.lineage}: {WORDS.get(result.state, result.state)}:"

@@ -17,7 +17,8 @@ from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, ConfigError, NotFound, UsageError
-from inventory.store import clients, domains, inbox, outbox, recipients, records, servers, tickets
+from inventory.records import CompleteNotice, ListedTicket
+from inventory.store import clients, domains, editing, inbox, outbox, recipients, servers, tickets
 from notifiers.channels import OutgoingMessage, preview
 from notifiers.inbox import MAX_MAIL, read, record_mail
 from notifiers.pipeline.compose import Message
@@ -48,7 +49,7 @@ def notice() -> None:
 
 
 def _client_id(conn: Any, key: str | None) -> int | None:
-    return clients.find(conn, key)["id"] if key else None
+    return clients.find(conn, key).id if key else None
 
 
 @notice.command("list")
@@ -72,21 +73,21 @@ def notice_list(
 
     with app.open().read() as conn:
         rows = outbox.listing(conn, states=states, client_id=_client_id(conn, client), limit=limit)
-        numbers = {i: c["number"] for i, c in recipients.clients(conn).items()}
+        numbers = {i: c.number for i, c in recipients.clients(conn).items()}
     shown = [
-        dict(r)
+        r.as_dict()
         | {
-            "client": numbers.get(r["client_id"] or 0),
-            "created": epoch_text(r["created_at"]),
-            "sent": epoch_text(r["sent_at"]),
+            "client": numbers.get(r.client_id or 0),
+            "created": epoch_text(r.created_at),
+            "sent": epoch_text(r.sent_at),
         }
         for r in rows
     ]
     show("notices", COLUMNS, shown, output_format, "There are no notices.")
 
 
-def _find_notice(conn: Any, notice_id: int) -> Any:
-    rows = outbox.listing(conn, ids=[notice_id])
+def _find_notice(conn: Any, notice_id: int) -> CompleteNotice:
+    rows = outbox.with_texts(conn, [notice_id])
     if not rows:
         raise NotFound(f"There is no notice {notice_id}", "", "See certmgr notice list.")
     return rows[0]
@@ -124,7 +125,7 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
         "subject",
     )
     times = {
-        k.removesuffix("_at"): epoch_text(row[k])
+        k.removesuffix("_at"): epoch_text(getattr(row, k))
         for k in ("created_at", "next_at", "expires_at", "sent_at", "acked_at", "resolved_at")
     }
     if output_format != "table":
@@ -132,33 +133,30 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
         echo_json(
             {
                 "schema": "certmgr.notice/1",
-                **{k: row[k] for k in keys},
+                **{k: getattr(row, k) for k in keys},
                 **times,
-                "text": row["text"],
-                "items": [{k: i[k] for k in item_keys} for i in items],
-                "matters": [{k: m[k] for k in ("reference", "key")} for m in notice_tickets],
+                "text": row.text,
+                "items": [{k: getattr(i, k) for k in item_keys} for i in items],
+                "matters": [
+                    {k: getattr(m, k) for k in ("reference", "key")} for m in notice_tickets
+                ],
                 "answers": [
-                    {"kind": a["kind"], "at": epoch_text(a["at"]), "text": a["text"]}
-                    for a in answers
+                    {"kind": a.kind, "at": epoch_text(a.at), "text": a.text} for a in answers
                 ],
             }
         )
         return
     pairs(
-        [(k.replace("_", " "), row[k]) for k in keys]
+        [(k.replace("_", " "), getattr(row, k)) for k in keys]
         + list(times.items())
-        + [("contact", row["contact"]), ("sent to", row["sent_to"])]
+        + [("contact", row.contact), ("sent to", row.sent_to)]
     )
     for item in items:
-        click.echo(
-            f"about  {cell(item['subject'])} at {cell(item['threshold'])} ({cell(item['step'])})"
-        )
+        click.echo(f"about  {cell(item.subject)} at {cell(item.threshold)} ({cell(item.step)})")
     for answer in answers:
-        click.echo(
-            f"{cell(answer['kind'])} of {epoch_text(answer['at'])}: {cell(answer['text'], 400)}"
-        )
+        click.echo(f"{cell(answer.kind)} of {epoch_text(answer.at)}: {cell(answer.text, 400)}")
     click.echo()
-    click.echo("\n".join(cell(line, 2000) for line in row["text"].strip().splitlines()))
+    click.echo("\n".join(cell(line, 2000) for line in row.text.strip().splitlines()))
 
 
 @notice.command("preview")
@@ -225,7 +223,7 @@ def notice_retry(app: CommandContext, notice_id: int) -> None:
         # A notice that is queued or being sent must not be queued twice.
         if not outbox.retry(tx, notice_id):
             raise UsageError(
-                f"The notice {notice_id} is {row['state']}",
+                f"The notice {notice_id} is {row.state}",
                 "only a notice that failed, or whose delivery is unknown, can be sent again",
                 "",
             )
@@ -244,8 +242,8 @@ def notice_ack(app: CommandContext, reference: str, by: str) -> None:
 
     with app.open().write(app.now()) as tx:
         row = tickets.find(tx.conn, reference)
-        tickets.acknowledge(tx, [row["id"]], records.required(by, "name"))
-    click.echo(f"{row['reference']} is acknowledged.")
+        tickets.acknowledge(tx, [row.id], editing.required(by, "name"))
+    click.echo(f"{row.reference} is acknowledged.")
 
 
 @notice.command("snooze")
@@ -297,13 +295,13 @@ def notice_snooze(
     with app.open().write(moment) as tx:
         # Scope names are stored in the inventory; a ticket has the scope "matter" there.
         if reference:
-            scope, row_id = "matter", tickets.find(tx.conn, reference)["id"]
+            scope, row_id = "matter", tickets.find(tx.conn, reference).id
         elif domain:
-            scope, row_id = "domain", domains.find(tx.conn, domain)["id"]
+            scope, row_id = "domain", domains.find(tx.conn, domain).id
         elif server:
-            scope, row_id = "server", servers.find(tx.conn, server)["id"]
+            scope, row_id = "server", servers.find(tx.conn, server).id
         elif client:
-            scope, row_id = "client", clients.find(tx.conn, client)["id"]
+            scope, row_id = "client", clients.find(tx.conn, client).id
         else:
             scope, row_id = "all", 0
         number = tickets.add_snooze(
@@ -312,7 +310,7 @@ def notice_snooze(
             row_id,
             to_epoch(begins),
             to_epoch(ends),
-            records.required(reason, "reason", 300),
+            editing.required(reason, "reason", 300),
             tx.actor,
         )
     click.echo(
@@ -340,14 +338,14 @@ def notice_snoozes(app: CommandContext, output_format: str) -> None:
     """List current and future snoozes."""
 
     with app.open().read() as conn:
-        rows = [r for r in tickets.snoozes(conn) if r["until"] > to_epoch(app.now())]
+        rows = [r for r in tickets.snoozes(conn) if r.until > to_epoch(app.now())]
         names = tickets.snoozed(conn)
     shown = [
-        dict(r)
+        r.as_dict()
         | {
-            "about": names.get((r["scope"], r["scope_id"]), ""),
-            "from": epoch_text(r["starts_at"]),
-            "until": epoch_text(r["until"]),
+            "about": names.get((r.scope, r.scope_id), ""),
+            "from": epoch_text(r.starts_at),
+            "until": epoch_text(r.until),
         }
         for r in rows
     ]
@@ -384,21 +382,19 @@ def notice_release(
     database = app.open()
     with database.read() as conn:
         held = tickets.listing(conn, held=True)
-        running = {r["cause"]: r["per_day"] for r in tickets.releases(conn)}
+        running = {r.cause: r.per_day for r in tickets.releases(conn)}
     groups: dict[str, dict[str, Any]] = {}
     for row in held:
-        group = groups.setdefault(row["cause"], _group(row["cause"], row, running))
+        group = groups.setdefault(row.cause, _group(row.cause, row, running))
         _count(group, row)
     # Codes with more than one held cause get the additional group "* CODE".
     several = {
-        row["code"]
-        for row in held
-        if row["code"] and sum(g.endswith(f" {row['code']}") for g in groups) > 1
+        row.code for row in held if row.code and sum(g.endswith(f" {row.code}") for g in groups) > 1
     }
     for row in held:
         # Many causes with one finding code can be released together.
-        if row["code"] in several:
-            all_causes = f"* {row['code']}"
+        if row.code in several:
+            all_causes = f"* {row.code}"
             _count(groups.setdefault(all_causes, _group(all_causes, row, running)), row)
     if cause is None:
         shown = sorted(
@@ -413,7 +409,7 @@ def notice_release(
             "Nothing is held.",
         )
         return
-    codes = {row["code"] for row in held if row["code"]}
+    codes = {row.code for row in held if row.code}
     # '* CODE' of a code with only one cause has no group, so it stands for that cause.
     if cause.startswith("* ") and cause[2:] in codes and cause not in groups:
         cause = next(c for c in groups if c.endswith(f" {cause[2:]}"))
@@ -429,7 +425,7 @@ def notice_release(
             "See certmgr notice release.",
         )
     with database.write(app.now()) as tx:
-        tickets.release(tx, matching[0], per_day, records.required(tx.actor, "name"))
+        tickets.release(tx, matching[0], per_day, editing.required(tx.actor, "name"))
     count = len(groups[matching[0]]["clients"])
     click.echo(
         f"{cell(matching[0])}: {groups[matching[0]]['matters']} ticket(s) of {count} client(s) are"
@@ -437,19 +433,19 @@ def notice_release(
     )
 
 
-def _group(cause: str, row: Any, running: dict[str, int]) -> dict[str, Any]:
+def _group(cause: str, row: ListedTicket, running: dict[str, int]) -> dict[str, Any]:
     return {
         "cause": cause,
-        "why": row["hold"].split()[0],
+        "why": (row.hold or "").partition(" ")[0],
         "matters": 0,
         "clients": set(),
         "per_day": running.get(cause),
     }
 
 
-def _count(group: dict[str, Any], row: Any) -> None:
+def _count(group: dict[str, Any], row: ListedTicket) -> None:
     group["matters"] += 1
-    group["clients"].add(row["client_id"])
+    group["clients"].add(row.client_id)
 
 
 @notice.command("calls")

@@ -179,13 +179,13 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
         rows = tickets.decisions(conn, subjects)
     shown = [
         {
-            "last": epoch_text(r["last_at"]),
-            "since": epoch_text(r["first_at"]),
-            "subject": r["subject"],
-            "threshold": r["threshold"],
-            "contact": r["contact_id"] or None,
-            "action": r["action"],
-            "reason": r["reason"],
+            "last": epoch_text(r.last_at),
+            "since": epoch_text(r.first_at),
+            "subject": r.subject,
+            "threshold": r.threshold,
+            "contact": r.contact_id or None,
+            "action": r.action,
+            "reason": r.reason,
         }
         for r in rows
     ]

@@ -158,7 +158,7 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, output_format:
 
     with app.open().read() as conn:
         rows = audit_log.last(conn, limit, kind)
-    shown = [dict(r) | {"at": epoch_text(r["at"])} for r in rows]
+    shown = [r.as_dict() | {"at": epoch_text(r.at)} for r in rows]
     show(
         "entries",
         ("id", "at", "actor", "action", "kind", "row_id", "detail"),
@@ -184,7 +184,7 @@ def audit_verify(app: CommandContext, expect: str | None) -> int:
         # elsewhere (a digest, --expect) shows that entries are missing.
         known_heads = [
             h
-            for h in (expect, jobs.state(conn, "digest")["detail"].get("head"))
+            for h in (expect, jobs.state(conn, "digest").detail.get("head"))
             if h and h != audit_chain.START
         ]
         missing = next((h for h in known_heads if audit_log.has(conn, h.lower()) is None), None)

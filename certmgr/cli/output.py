@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from inventory.records import Record
 from inventory.text import guard_cell, printable
 
 STYLES = {
@@ -139,7 +140,7 @@ def table(
 def show(
     name: str,
     columns: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any] | Record],
     output_format: str,
     empty: str = "",
     keys: Sequence[str] | None = None,
@@ -151,24 +152,28 @@ def show(
     Args:
         name: The name of the listing, in the plural.
         columns: The keys of the rows that the table and CSV show.
-        rows: One mapping per row.
+        rows: One mapping or record per row.
         output_format: table, json or csv.
         empty: The message for an empty table; a default message if empty.
         keys: The keys of the rows in JSON; ``columns`` if None.
     """
     fields = keys or columns
+    values = [row.as_dict() if isinstance(row, Record) else row for row in rows]
     if output_format == "json":
         echo_json(
-            {"schema": f"certmgr.{name}/1", name: [{k: row.get(k) for k in fields} for row in rows]}
+            {
+                "schema": f"certmgr.{name}/1",
+                name: [{k: row.get(k) for k in fields} for row in values],
+            }
         )
     elif output_format == "csv":
-        click.echo(csv_text(columns, rows), nl=False)
+        click.echo(csv_text(columns, values), nl=False)
     elif not rows:
         click.echo(empty or f"There are no {name}.")
     else:
         table(
             [c.replace("_", " ").upper() for c in columns],
-            [[row.get(c) for c in columns] for row in rows],
+            [[row.get(c) for c in columns] for row in values],
         )
 
 

@@ -41,6 +41,7 @@ from inventory.dates import parse_start
 from inventory.errors import UsageError
 from inventory.importers import purchases_format
 from inventory.names import display
+from inventory.records import ListedPurchase, PurchaseRecord
 from inventory.store import cases, clients, purchases
 from inventory.store.purchases import pattern
 
@@ -181,8 +182,8 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
         row_id, unmanaged = purchases.add(tx, client, _given(app, values), names)
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Purchase #{row_id} added: {cell(row['vendor'])}, {row['years']} year(s),"
-        f" {epoch_text(row['starts_at'])} to {epoch_text(row['ends_at'])}."
+        f"Purchase #{row_id} added: {cell(row.vendor)}, {row.years} year(s),"
+        f" {epoch_text(row.starts_at)} to {epoch_text(row.ends_at)}."
     )
     # A certificate may cover names that no domain record has. They are accepted, but not scanned.
     for name in unmanaged:
@@ -223,7 +224,7 @@ def list_(
     """List purchases, the next end first, with their next due date."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         if check:
             rows = [
                 {
@@ -244,7 +245,7 @@ def list_(
             )
             return
         known = load(conn, client_id)
-        extra = {r["id"]: r for r in _rows(conn, client_id)}
+        extra = {r.id: r for r in _rows(conn, client_id)}
     moment = app.now()
     shown = []
     for bought in known:
@@ -262,7 +263,7 @@ def list_(
         show("orders", _COLUMNS, shown, output_format, keys=_KEYS)
 
 
-def _rows(conn: Any, client_id: int | None) -> Any:
+def _rows(conn: Any, client_id: int | None) -> list[ListedPurchase]:
     return purchases.listing(conn, client_id=client_id)
 
 
@@ -288,7 +289,7 @@ def _purchase_table(rows: list[dict[str, Any]], zone: str) -> None:
     table(["PURCHASE", "CLIENT", "VENDOR", "ENDS", "CERTIFICATE UNTIL", "NEXT", "NAMES"], cells)
 
 
-def purchase_row(app: CommandContext, bought: Purchase, row: Any) -> dict[str, Any]:
+def purchase_row(app: CommandContext, bought: Purchase, row: PurchaseRecord) -> dict[str, Any]:
     """Return one purchase as a row of ``certmgr.orders/1``.
 
     Args:
@@ -326,10 +327,10 @@ def purchase_row(app: CommandContext, bought: Purchase, row: Any) -> dict[str, A
         "price": str(bought.price) if bought.price is not None else None,
         "fee": str(bought.fee) if bought.fee is not None else None,
         "currency": bought.currency or None,
-        "warranty": row["warranty"],
+        "warranty": row.warranty,
         "bought_by": bought.bought_by,
         "auto_renew": bought.auto_renew,
-        "successor": row["successor_id"],
+        "successor": row.successor_id,
         "clocks": [
             {"what": c.kind, "at": instant(c.at), "due": instant(c.due), "actor": c.actor}
             for c in deadlines
@@ -354,7 +355,7 @@ def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_f
     days = lifetime_days(lifetime)
     with app.open().read() as conn:
         row = purchases.find(conn, purchase_key)
-        bought = load(conn, ids=[row["id"]])[0]
+        bought = load(conn, ids=[row.id])[0]
     moment, leads = app.now(), lead_times(app.settings)
     steps = (
         plan(term_of(bought), moment, leads.reissue, lifetime=days)
@@ -401,9 +402,9 @@ def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_f
             {
                 "schema": "certmgr.order/1",
                 "order": page,
-                "note": row["note"],
-                "reason": row["reason"],
-                "documents": row["documents"],
+                "note": row.note,
+                "reason": row.reason,
+                "documents": row.documents,
                 "issued": issued,
                 "ahead": ahead,
                 "best": advice,
@@ -427,7 +428,7 @@ def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_f
 
 def _show_page(
     page: dict[str, Any],
-    row: Any,
+    row: PurchaseRecord,
     issued: list[dict[str, Any]],
     ahead: list[dict[str, Any]],
     best: Any,
@@ -438,7 +439,7 @@ def _show_page(
         [
             ("Purchase", f"{page['order']} {page['vendor']} {page['number'] or ''}".strip()),
             ("Client", page["client"]),
-            ("State", page["state"] if not row["reason"] else f"{page['state']}: {row['reason']}"),
+            ("State", page["state"] if not row.reason else f"{page['state']}: {row.reason}"),
             (
                 "Product",
                 (
@@ -451,10 +452,10 @@ def _show_page(
             ("Term", f"{day_in(page['starts'], zone)} to {day_in(page['ends'], zone)}"),
             ("Amounts", ", ".join(amounts)),
             ("Warranty", page["warranty"]),
-            ("Documents", json.loads(row["documents"])),
+            ("Documents", json.loads(row.documents)),
             ("Unused days", page["unused_days"] or None),
             ("Renewed by", f"#{page['successor']}" if page["successor"] else None),
-            ("Note", row["note"]),
+            ("Note", row.note),
         ]
     )
     for clock in page["clocks"]:
@@ -544,8 +545,8 @@ def renew(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **v
         row_id = purchases.renew(tx, purchase_key, _given(app, values))
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Purchase #{row_id} follows {purchase_key}: {epoch_text(row['starts_at'])} to"
-        f" {epoch_text(row['ends_at'])}."
+        f"Purchase #{row_id} follows {purchase_key}: {epoch_text(row.starts_at)} to"
+        f" {epoch_text(row.ends_at)}."
     )
 
 
@@ -559,8 +560,8 @@ def cancel(app: CommandContext, purchase_key: str, reason: str) -> None:
     with app.open().write(app.now()) as tx:
         row = purchases.cancel(tx, purchase_key, reason)
     click.echo(
-        f"Purchase #{row['id']} cancelled. The vendor may revoke its certificates. To check:"
-        f" certmgr purchase list --check --client {row['client']}"
+        f"Purchase #{row.id} cancelled. The vendor may revoke its certificates. To check:"
+        f" certmgr purchase list --check --client {row.client}"
     )
 
 
@@ -629,7 +630,7 @@ def export(
     """Write purchases in the format of purchase import."""
 
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         text = purchases_format.write(purchases.listing(conn, client_id=client_id), output_format)
     if output is None:
         click.echo(text, nl=False)
@@ -649,12 +650,12 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
     zone = ZoneInfo(app.settings.provider.time_zone)
     start, end = (int(m.timestamp()) for m in month_span(month, zone))
     with app.open().read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         closed = cases.closed_between(conn, start, end, client_id)
         bought = [
             p
             for p in purchases.listing(conn, client_id=client_id)
-            if p["bought_by"] == "us" and start <= p["starts_at"] < end and p["state"] == "active"
+            if p.bought_by == "us" and start <= p.starts_at < end and p.state == "active"
         ]
     lines = invoice_lines(
         closed, bought, Decimal(app.settings.forecast.fee), app.settings.forecast.currency, zone

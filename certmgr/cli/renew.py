@@ -292,7 +292,7 @@ def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, ye
         row = lineages.find(conn, name)
     # RFC 8555 has no way to undo a revocation, so it needs a confirmation.
     if not yes:
-        in_use = row["sha256"] is not None and row["deployed"] == row["sha256"] and not sha256
+        in_use = row.sha256 is not None and row.deployed == row.sha256 and not sha256
         warning = f" It is in use now. To replace it first: certmgr renew {name}." if in_use else ""
         if not click.confirm(
             f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone."
@@ -307,6 +307,6 @@ def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, ye
         f" {result.serial}."
     )
     # Only the current certificate is replaced by a renewal; earlier ones are not in use.
-    if row["state"] == "active" and result.sha256 == row["sha256"]:
+    if row.state == "active" and result.sha256 == row.sha256:
         click.echo(f"certmgr renew {name} replaces it; certmgr renew --due does so too.")
     return 0

@@ -101,26 +101,26 @@ def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
     """Return the open findings of this job, of one client or of all."""
 
     with database.read() as conn:
-        client_id = int(clients.find(conn, client)["id"]) if client else None
+        client_id = int(clients.find(conn, client).id) if client else None
         listed = findings.listing(conn, client_id=client_id)
     rows = []
     for row in listed:
         # Findings with other codes belong to the scan.
-        if row["code"] not in CODES:
+        if row.code not in CODES:
             continue
-        target = Target(row["host"], row["port"], row["protocol"])
+        target = Target(row.host, row.port, row.protocol)
         finding = Finding(
-            code=row["code"],
-            severity=row["severity"],
-            addresses=tuple(row["addresses"]),
-            evidence=row["evidence"],
-            actor=row["actor"],
-            outcome=row["outcome"],
+            code=row.code,
+            severity=row.severity,
+            addresses=tuple(row.addresses),
+            evidence=row.evidence,
+            actor=row.actor,
+            outcome=row.outcome,
         )
         rows.append(
             {
                 "target": target.key,
-                "client": row["client"],
+                "client": row.client,
                 "code": finding.code,
                 "severity": finding.severity,
                 "actor": finding.actor,

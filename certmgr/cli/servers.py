@@ -111,14 +111,14 @@ def server_show(app: CommandContext, name: str, output_format: str) -> None:
 
     with app.open().read() as conn:
         servers.find(conn, name)
-        row = next(r for r in servers.listing(conn, retired=True) if r["name"] == name)
+        row = next(r for r in servers.listing(conn, retired=True) if r.name == name)
         names = domains.listing(conn, server_name=name)
     if output_format != "table":
         show("servers", _SERVER_COLUMNS, [row], output_format)
         return
-    pairs([(k, row[k]) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
+    pairs([(k, getattr(row, k)) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
     for domain in names:
-        click.echo(f"domain  {display(domain['name'])} (client {domain['client']})")
+        click.echo(f"domain  {display(domain.name)} (client {domain.client})")
 
 
 @server.command("edit")
@@ -142,7 +142,7 @@ def server_edit(
     """Change a server. --address and --backend replace all earlier values."""
 
     with app.open().write(app.now()) as tx:
-        row_id = servers.find(tx.conn, name)["id"]
+        row_id = servers.find(tx.conn, name).id
         message = changed(
             f"Server {name}",
             servers.edit(

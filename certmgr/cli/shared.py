@@ -149,9 +149,9 @@ def change_tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Se
 
     if not (tags or untags):
         return ""
-    from inventory.store import records
+    from inventory.store import editing
 
-    records.change_tags(tx, kind, row_id, tags, untags)
+    editing.change_tags(tx, kind, row_id, tags, untags)
     return " Tags changed."
 
 

@@ -154,7 +154,7 @@ def work_ahead(
 ) -> dict[str, Any]:
     """Return the due dates of purchases within 60 days, soonest first, and counts of open cases."""
     with database.read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         soon = due_soon(
             purchases.load(conn, client_id, ended=False),
             purchases.lead_times(app.settings),

@@ -223,24 +223,24 @@ def own_deadlines(database: Database, at: datetime | None = None) -> tuple[Deadl
         rows = deadlines.listing(conn, at=at)
     own = []
     for row in rows:
-        timestamp = from_epoch(row["at"])
+        timestamp = from_epoch(row.at)
         assert timestamp is not None
         own.append(
             Deadline(
-                name=row["name"],
+                name=row.name,
                 at=timestamp,
-                title=row["title"],
-                rule=row["rule"],
+                title=row.title,
+                rule=row.rule,
                 affects="",
                 source="the provider",
                 confidence="V",  # the provider is the primary source
                 own=True,
-                text=row["text"] or "",
-                clients=frozenset(row["clients"]),
-                tags=frozenset(row["tags"]),
-                purchase_days=row["purchase_days"],
-                validation_days=row["validation_days"],
-                installation_days=row["installation_days"],
+                text=row.text or "",
+                clients=frozenset(row.clients),
+                tags=frozenset(row.tags),
+                purchase_days=row.purchase_days,
+                validation_days=row.validation_days,
+                installation_days=row.installation_days,
             )
         )
     return tuple(own)
@@ -278,7 +278,7 @@ def load_domain_facts(
     past = as_of is not None and as_of <= now
     statuses = load(database, now, as_of=as_of, client=client, tag=tag)
     with database.read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         rows = domains.listing(conn, client_id=client_id, retired=past)
         pages = page_observations.visited(conn, to_epoch(at) if past else None, client_id)
         served = endpoint_status.leaves(conn, to_epoch(at) if past else None, client_id)
@@ -288,25 +288,25 @@ def load_domain_facts(
         by_domain.setdefault(status.domain_id, []).append(status)
     facts = []
     for row in rows:
-        endpoints_of_domain = by_domain.get(row["id"])
+        endpoints_of_domain = by_domain.get(row.id)
         if endpoints_of_domain is None:
             continue  # no endpoint is selected
         known = tuple(
-            _known(s, row["purpose"], served.get(s.id, ()), s.id in pages)
+            _known(s, row.purpose, served.get(s.id, ()), s.id in pages)
             for s in endpoints_of_domain
             if s.target.protocol == "https"  # the rules are about websites
         )
         # A tag of the client holds for all its domains.
-        tags = frozenset(row["tags"]) | client_tags.get(row["client_id"], frozenset())
+        tags = frozenset(row.tags) | client_tags.get(row.client_id, frozenset())
         facts.append(
             DomainFacts(
-                domain_id=row["id"],
-                name=row["name"],
-                client=row["client"],
-                client_id=row["client_id"],
-                purpose=row["purpose"],
-                policy=row["policy"],
-                parties=row["parties"],
+                domain_id=row.id,
+                name=row.name,
+                client=row.client,
+                client_id=row.client_id,
+                purpose=row.purpose,
+                policy=row.policy,
+                parties=row.parties,
                 tags=tags,
                 known=known,
             )

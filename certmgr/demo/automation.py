@@ -41,10 +41,15 @@ def _program(name: str) -> str | None:
 
 
 def _port() -> int:
-    """Return a free port on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port on loopback that is free for TCP and UDP, since name servers need both."""
+    for _ in range(100):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = int(tcp.getsockname()[1])
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+    raise RuntimeError("no port on loopback is free")
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> bool:
@@ -247,19 +252,19 @@ def _issue_and_renew(database: Database, settings: Settings, port: int) -> None:
     account = accounts.add(
         database, settings, accounts.AccountRequest("demo", "demo", agree=True, by="demo")
     )
-    click.echo(f"certmgr account add      an account at a local pebble: {account['url']}")
+    click.echo(f"certmgr account add      an account at a local pebble: {account.url}")
     names = arrange(database, settings, IssueRequest((HOST,), targets=("nginx",)))
     for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
         summary = RenewalRunner(IssuanceContext(database, settings)).run_named(names)
         with database.read() as conn:
             row = lineages.find(conn, names[0])
-        end = from_epoch(row["not_after"])
+        end = from_epoch(row.not_after)
         if summary.failed or end is None:
             raise RuntimeError(
                 "; ".join(message for _, _, message in summary.problems)
                 or "no certificate was issued"
             )
         click.echo(
-            f"{command}\n  ✓ {row['sha256'][:16]}, until {end:%Y-%m-%d}, nginx reloaded;"
-            f" {row['proof']}"
+            f"{command}\n  ✓ {(row.sha256 or '')[:16]}, until {end:%Y-%m-%d}, nginx reloaded;"
+            f" {row.proof}"
         )

@@ -70,9 +70,9 @@ def show_case(
     service = CaseService(
         database, replace(settings, cases=CasesSettings(keys=str(folder / "keys"))), now
     )
-    reference = service.open(CLIENT, [], {"order": "SV-4711"}, text="the purchase was placed")[
-        "reference"
-    ]
+    reference = service.open(
+        CLIENT, [], {"order": "SV-4711"}, text="the purchase was placed"
+    ).reference
     (csr,) = intake.make_csr(service, reference)
     intake.send_csr(service, reference)
     review = intake.receive(service, reference, _upload(vendor.issue(HOST)))
@@ -99,12 +99,12 @@ def show_case(
     row, verification = service.verify(reference)
     click.echo(
         f"Installed and checked: {verification.sentence}. The events of {reference}, now"
-        f" '{row['state']}':"
+        f" '{row.state}':"
     )
     with database.read() as conn:
         table(
             ["STEP", "TEXT"],
-            [(e["action"], e["text"]) for e in cases.events(conn, row["id"])],
+            [(e.action, e.text) for e in cases.events(conn, row.id)],
         )
     return server
 

@@ -6,29 +6,28 @@ Changes are those since the last scan that observed a certificate.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from certmgr.diagnose.outcome import OutcomeFacts
 from certmgr.inspection.report import EndpointReport
 from certmgr.net.addresses import Network, within
 from inventory.db.database import Database, from_epoch
-from inventory.models import (
-    AuditEntry,
-    Client,
-    Domain,
-    Endpoint,
-    ProbeState,
-    ServedChain,
-    Server,
-    StoredCertificate,
-)
 from inventory.names import registered_domain
-from inventory.store import contacts, domains, findings, outbox, servers
+from inventory.records import DomainRecord, EndpointRecord, ListedDomain, NoticeAbout
+from inventory.store import (
+    audit_log,
+    clients,
+    contacts,
+    domains,
+    endpoints,
+    findings,
+    observations,
+    outbox,
+    servers,
+)
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, Parties
 
@@ -67,7 +66,7 @@ class HostContext:
     accepted: list[Acceptance] = field(default_factory=list)
     assigned: list[Acceptance] = field(default_factory=list)
     edits: list[str] = field(default_factory=list)
-    notices: list[Mapping[str, Any]] = field(default_factory=list)
+    notices: list[NoticeAbout] = field(default_factory=list)
     own_addresses: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
@@ -77,122 +76,93 @@ def load(database: Database, target: Target, now: datetime) -> HostContext | Non
     """Return the data about a host; None if neither it nor its registered domain is known."""
     with database.read() as conn:
         # A visitor opens HTTPS, so endpoints of other protocols are not considered.
-        endpoint_row = (
-            conn.execute(
-                select(Endpoint).where(
-                    Endpoint.host == target.host,
-                    Endpoint.port == target.port,
-                    Endpoint.protocol == "https",
-                    Endpoint.state != "retired",
-                )
-            )
-            .mappings()
-            .first()
-        )
+        endpoint_row = endpoints.known(conn, Target(target.host, target.port))
         row = _domain(conn, target, endpoint_row)
         if row is None:
             return None
-        people = contacts.listing(conn, client_id=row["client_id"])
+        people = contacts.listing(conn, client_id=row.client_id)
+        manager = clients.by_id(conn, row.client_id).account_manager
         # The owner is addressed first; other contacts keep their order.
-        people.sort(key=lambda p: p["role"] != "owner")
+        people.sort(key=lambda p: p.role != "owner")
         first = people[0] if people else None
         context = HostContext(
-            domain=row["name"],
-            client=row["client"],
-            client_name=row["client_name"],
-            account_manager=row["account_manager"],
-            server=row["server"],
-            purpose=row["purpose"],
-            parties=row["parties"],
-            contact=first["name"] if first else None,
-            language=next((p["language"] for p in people if p["language"]), None),
-            time_zone=next((p["time_zone"] for p in people if p["time_zone"]), None),
+            domain=row.name,
+            client=row.client,
+            client_name=row.client_name,
+            account_manager=manager,
+            server=row.server,
+            purpose=row.purpose,
+            parties=row.parties,
+            contact=first.name if first else None,
+            language=next((p.language for p in people if p.language), None),
+            time_zone=next((p.time_zone for p in people if p.time_zone), None),
             last_good=None,
-            paths=tuple(row["paths"].split()),
+            paths=tuple(row.paths.split()),
         )
         # Without a server, the inventory does not know to which address the host should point.
-        if row["server_id"] is not None:
-            addresses = conn.execute(
-                select(Server.addresses).where(Server.id == row["server_id"])
-            ).scalar()
-            context.own_addresses = tuple((addresses or "").split())
+        if row.server_id is not None:
+            context.own_addresses = tuple(servers.by_id(conn, row.server_id).addresses.split())
         if endpoint_row is not None:
-            context.fixed = tuple((endpoint_row["addresses"] or "").split())
+            context.fixed = tuple((endpoint_row.addresses or "").split())
             _endpoint(conn, context, endpoint_row, row, now)
-        context.edits = _edits(conn, row["id"])
+        context.edits = _edits(conn, row.id)
         context.notices = list(
             outbox.told_about(
                 conn,
-                row["client_id"],
-                endpoint_row["id"] if endpoint_row is not None else None,
-                row["id"],
+                row.client_id,
+                endpoint_row.id if endpoint_row is not None else None,
+                row.id,
             )
         )
     return context
 
 
-def _domain(conn: Connection, target: Target, endpoint_row: Any) -> Any:
+def _domain(
+    conn: Connection, target: Target, endpoint_row: EndpointRecord | None
+) -> ListedDomain | None:
     """Return the domain of the endpoint, or else of the host, or its registered domain."""
     if endpoint_row is not None:
-        query = select(Domain.client_id, Domain.id).where(Domain.id == endpoint_row["domain_id"])
-        owner = conn.execute(query).first()
-        client_id, domain_id = (owner[0], owner[1]) if owner else (None, None)
+        owner: DomainRecord | None = domains.by_id(conn, endpoint_row.domain_id)
     else:
         # A host without an endpoint usually belongs to the client of its registered domain.
-        active = domains.active(conn, target.host) or (
+        owner = domains.active(conn, target.host) or (
             None if target.is_address else domains.active(conn, registered_domain(target.host))
         )
-        client_id, domain_id = (active["client_id"], active["id"]) if active else (None, None)
-    if client_id is None:
+    if owner is None:
         return None
-    row = next(
-        (r for r in domains.listing(conn, client_id=client_id) if r["id"] == domain_id), None
-    )
-    if row is None:
-        return None
-    manager = conn.execute(select(Client.account_manager).where(Client.id == client_id)).scalar()
-    return dict(row) | {"account_manager": manager}
+    listed = domains.listing(conn, client_id=owner.client_id)
+    return next((r for r in listed if r.id == owner.id), None)
 
 
 def _endpoint(
-    conn: Connection, context: HostContext, endpoint_row: Any, row: Any, now: datetime
+    conn: Connection,
+    context: HostContext,
+    endpoint_row: EndpointRecord,
+    row: ListedDomain,
+    now: datetime,
 ) -> None:
-    state = (
-        conn.execute(select(ProbeState).where(ProbeState.endpoint_id == endpoint_row["id"]))
-        .mappings()
-        .first()
-    )
+    state = observations.probe_state(conn, endpoint_row.id)
     # An endpoint that was never scanned has no row.
-    context.last_good = from_epoch(state["last_good"]) if state else None
-    for f in findings.listing(conn, domain_id=row["id"]):
-        if f["endpoint_id"] == endpoint_row["id"]:
+    context.last_good = from_epoch(state.last_good) if state else None
+    for f in findings.listing(conn, domain_id=row.id):
+        if f.endpoint_id == endpoint_row.id:
             finding = Finding(
-                code=f["code"],
-                severity=f["severity"],
-                addresses=tuple(f["addresses"]),
-                evidence=f["evidence"],
-                actor=f["actor"],
-                outcome=f["outcome"],
+                code=f.code,
+                severity=f.severity,
+                addresses=tuple(f.addresses),
+                evidence=f.evidence,
+                actor=f.actor,
+                outcome=f.outcome,
             )
-            context.open.append((finding, from_epoch(f["opened_at"])))
+            context.open.append((finding, from_epoch(f.opened_at)))
     # What each address served last; older observations are closed.
-    observations = conn.execute(
-        select(
-            ServedChain.address,
-            ServedChain.leaf,
-            ServedChain.first_seen,
-            StoredCertificate.serial,
-        )
-        .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
-        .where(ServedChain.endpoint_id == endpoint_row["id"], ServedChain.open == 1)
-    )
     context.served = {
-        address: (leaf, serial, from_epoch(first))
-        for address, leaf, first, serial in observations
-        if leaf is not None
+        o.address: (o.leaf, o.serial or "", from_epoch(o.first_seen))
+        for o in observations.served_by(conn, endpoint_row.id)
+        if o.leaf is not None
     }
     # An acceptance may cover one endpoint, a domain, or all endpoints of a client.
-    scope = (row["client_id"], row["id"], endpoint_row["id"])
+    scope = (row.client_id, row.id, endpoint_row.id)
     context.accepted = [a for a in findings.acceptances(conn, now) if a.covers(a.code, *scope, now)]
     context.assigned = [
         a for a in findings.acceptances(conn, now, kind="take") if a.covers(a.code, *scope, now)
@@ -201,20 +171,12 @@ def _endpoint(
 
 def _edits(conn: Connection, domain_id: int) -> list[str]:
     # A recent edit of the record may explain the fault, which its creation does not.
-    rows = conn.execute(
-        select(AuditEntry)
-        .where(
-            AuditEntry.kind == "domain", AuditEntry.row_id == domain_id, AuditEntry.action != "add"
-        )
-        .order_by(AuditEntry.id.desc())
-        .limit(3)
-    ).mappings()
+    rows = audit_log.of_row(conn, "domain", domain_id, 3, edits_only=True)
     lines = []
     for row in rows:
-        at = from_epoch(row["at"])
+        at = from_epoch(row.at)
         lines.append(
-            f"{at:%Y-%m-%d} {row['actor']} ({row['action']}):"
-            f" {', '.join(json.loads(row['detail']))}"
+            f"{at:%Y-%m-%d} {row.actor} ({row.action}): {', '.join(json.loads(row.detail))}"
         )
     return lines
 

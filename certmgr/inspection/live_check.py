@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from certmgr.config.settings import Settings
 from certmgr.inspection.scan_run import ScanOptions, setup_for
@@ -18,6 +17,7 @@ from certmgr.scan.evidence import FailureKind
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import parse
 from inventory.names import as_ip, matches
+from inventory.records import ClientEndpoint
 from inventory.targets import PORTS, Target
 from inventory.targets import parse as parse_target
 
@@ -44,7 +44,7 @@ class LiveCheckTarget:
 
 
 def live_check_targets(
-    names: Sequence[str], endpoints: Sequence[Mapping[str, Any]]
+    names: Sequence[str], endpoints: Sequence[ClientEndpoint]
 ) -> list[LiveCheckTarget]:
     """Return the endpoints to probe for the names of a case. Pure.
 
@@ -60,12 +60,12 @@ def live_check_targets(
     plain = [n for n in names if not n.startswith("*.")]
     wild = [n for n in names if n.startswith("*.")]
     for row in endpoints:
-        if row["host"] in plain or any(matches(w, row["host"]) for w in wild):
-            target = Target(row["host"], row["port"], row["protocol"])
+        if row.host in plain or any(matches(w, row.host) for w in wild):
+            target = Target(row.host, row.port, row.protocol)
             backends = tuple(
-                (row["server"] or "", _backend(b, target)) for b in (row["backends"] or "").split()
+                (row.server or "", _backend(b, target)) for b in (row.backends or "").split()
             )
-            fixed = tuple((row["addresses"] or "").split())
+            fixed = tuple((row.addresses or "").split())
             targets.append(LiveCheckTarget(target, fixed, backends))
     for name in plain:
         if not any(p.target.host == name for p in targets):
@@ -74,16 +74,13 @@ def live_check_targets(
 
 
 def _backends_of_domain(
-    name: str, endpoints: Sequence[Mapping[str, Any]]
+    name: str, endpoints: Sequence[ClientEndpoint]
 ) -> tuple[tuple[str, Target], ...]:
     """Return the backends of the closest domain of the inventory above the name."""
-    above = [r for r in endpoints if name == r["domain"] or name.endswith("." + r["domain"])]
-    row = max(above, key=lambda r: len(r["domain"]), default=None)
+    above = [r for r in endpoints if name == r.domain or name.endswith("." + r.domain)]
+    row = max(above, key=lambda r: len(r.domain), default=None)
     return (
-        tuple(
-            (row["server"] or "", _backend(b, Target(name)))
-            for b in (row["backends"] or "").split()
-        )
+        tuple((row.server or "", _backend(b, Target(name))) for b in (row.backends or "").split())
         if row is not None
         else ()
     )

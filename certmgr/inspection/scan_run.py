@@ -32,6 +32,7 @@ from certmgr.x509.trust import TrustStore
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
+from inventory.records import VisitedEndpoint
 from inventory.store import (
     cases,
     clients,
@@ -263,17 +264,17 @@ def probe_targets(
     return reports[0]
 
 
-def _renewed_by_automation(row: Mapping[str, Any]) -> bool:
+def _renewed_by_automation(row: VisitedEndpoint) -> bool:
     """Return whether a panel or CDN renews automatically there.
 
     It replaces certificates at any time, so no certificate is expected at such an endpoint.
     """
-    parties = domains.parties_of_row(row)
+    parties = row.parties
     return (parties.renews or parties.buys) in ("panel", "cdn")
 
 
 def _jobs_of(
-    rows: list[Mapping[str, Any]],
+    rows: list[VisitedEndpoint],
     use_cache: bool,
     expected: Mapping[int, frozenset[str]],
     now: int,
@@ -282,28 +283,26 @@ def _jobs_of(
     for row in rows:
         history = None
         # After several failed runs, a time-out becomes a finding of its endpoint.
-        if row["failing_since"] is not None:
-            history = FailureHistory(from_epoch(row["failing_since"]), row["failing_runs"])
+        if row.failing_since is not None:
+            history = FailureHistory(from_epoch(row.failing_since), row.failing_runs or 0)
         jobs.append(
             ScanJob(
-                key=row["id"],
-                target=Target(row["host"], row["port"], row["protocol"]),
-                fixed=tuple((row["addresses"] or "").split()),
-                client_id=row["client_id"],
-                parties=domains.parties_of_row(row),
+                key=row.id,
+                target=Target(row.host, row.port, row.protocol),
+                fixed=tuple((row.addresses or "").split()),
+                client_id=row.client_id,
+                parties=row.parties,
                 history=history,
-                ever_good=row["last_good"] is not None,
-                was_good=bool(row["good"]),
-                fingerprint=row["fingerprint"] or "",
+                ever_good=row.last_good is not None,
+                was_good=bool(row.good),
+                fingerprint=row.fingerprint or "",
                 # After this time the same evidence may give other findings, such as an expiry.
-                evidence_key=(row["memo"] or "")
-                if use_cache and (row["recheck_at"] or 0) > now
-                else "",
-                purpose=row["purpose"],
-                paths=tuple(row["paths"].split()),
+                evidence_key=(row.memo or "") if use_cache and (row.recheck_at or 0) > now else "",
+                purpose=row.purpose,
+                paths=tuple(row.paths.split()),
                 expected=frozenset()
                 if _renewed_by_automation(row)
-                else expected.get(row["id"], frozenset()),
+                else expected.get(row.id, frozenset()),
             )
         )
     return jobs
@@ -343,9 +342,7 @@ class ScanRun:
         _log.info("scan run begins")
         started, begun = self.database.clock(), time.monotonic()
         with self.database.read() as conn:
-            client_id = (
-                clients.find(conn, self.options.client)["id"] if self.options.client else None
-            )
+            client_id = clients.find(conn, self.options.client).id if self.options.client else None
             planned = endpoints.count_visited(conn, client_id, self.options.tag)
             endpoints.require_some(planned, self.options.client, self.options.tag)
             own_servers = servers.all_addresses(conn)

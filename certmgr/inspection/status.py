@@ -88,7 +88,7 @@ def load(
     at = as_of or now
     # One read, so that endpoints, findings and acceptances are of the same time.
     with database.read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         if past:
             rows = endpoint_status.status_at(conn, at, client_id=client_id, tag_name=tag)
         else:
@@ -107,14 +107,14 @@ def load(
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:
         finding = Finding(
-            code=row["code"],
-            severity=row["severity"],
-            addresses=tuple(row["addresses"]),
-            evidence=row["evidence"],
-            actor=row["actor"],
-            outcome=row["outcome"],
+            code=row.code,
+            severity=row.severity,
+            addresses=tuple(row.addresses),
+            evidence=row.evidence,
+            actor=row.actor,
+            outcome=row.outcome,
         )
-        by_endpoint.setdefault(row["endpoint_id"], []).append(finding)
+        by_endpoint.setdefault(row.endpoint_id, []).append(finding)
     statuses = []
     for row in rows:
         known = by_endpoint.get(row.id, [])
@@ -353,7 +353,7 @@ def totals(
         run_id: The run that was passed to :func:`load`.
     """
     with database.read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         all_count = endpoint_status.count(conn, client_id=client_id, tag_name=tag, run_id=run_id)
     total = counts(s.verdict for s in statuses)
     total["ok"] += all_count - total["endpoints"]

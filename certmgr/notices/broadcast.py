@@ -16,8 +16,8 @@ from certmgr.notices.setup import rules_of, templates_of
 from inventory.db.database import Database
 from inventory.errors import NotFound, UsageError
 from inventory.names import display
-from inventory.store import clients, endpoint_status, recipients, records, tickets
-from inventory.store.records import Row
+from inventory.records import AnnouncementRecord
+from inventory.store import clients, editing, endpoint_status, recipients, tickets
 from inventory.text import printable
 from notifiers.pipeline.compose import Announcement, Message, announcement_message
 from notifiers.pipeline.recipients import Person
@@ -103,18 +103,26 @@ def broadcast(
             "an announcement needs a deadline in the future",
             "Choose another deadline.",
         )
-    words, result = records.clean(text, "text", 2000), AnnouncementResult()
+    words, result = editing.clean(text, "text", 2000), AnnouncementResult()
     compose = announcements_of(database, settings, now)
     with database.read() as conn:
         all_recipients = rules.recipients(conn)
         numbers = clients.with_domains(conn)
         # A client without a domain has no site that the announcement could concern.
-        chosen = [i for i, c in all_recipients.clients.items() if c["number"] in set(numbers)]
+        chosen = [i for i, c in all_recipients.clients.items() if c.number in set(numbers)]
         if tag is not None:
             tagged = endpoint_status.clients_with_tag(conn, tag)
             chosen = [i for i in chosen if i in tagged]
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
-    broadcast_row = {"id": 0, "template": template, "deadline": name, "text": words}
+    broadcast_row = AnnouncementRecord(
+        id=0,
+        template=template,
+        tag=tag,
+        deadline=name,
+        text=words,
+        by="",
+        created_at=int(now.timestamp()),
+    )
     new_client_ids = []
     for client_id in sorted(chosen):
         person = all_recipients.owner(client_id, now).person
@@ -128,7 +136,7 @@ def broadcast(
                 broadcast_row, client_id, language(person.language, person.zone)
             )
         ) is not None:
-            manager = all_recipients.clients[client_id]["account_manager"]
+            manager = all_recipients.clients[client_id].account_manager
             result.messages.append(
                 (
                     person,
@@ -176,14 +184,16 @@ def _key(template: str, name: str, client_id: int) -> str:
 
 def announcements_of(
     database: Database, settings: Settings, now: datetime
-) -> Callable[[Row, int, Language], Announcement | None]:
+) -> Callable[[AnnouncementRecord, int, Language], Announcement | None]:
     """Return a function that composes the announcement to one client, from its sites only."""
 
-    def compose(broadcast_row: Row, client_id: int, reader: Language) -> Announcement | None:
-        due = find_deadline(database, broadcast_row["deadline"])
+    def compose(
+        broadcast_row: AnnouncementRecord, client_id: int, reader: Language
+    ) -> Announcement | None:
+        due = find_deadline(database, broadcast_row.deadline)
         with database.read() as conn:
             number = next(
-                (c["number"] for i, c in recipients.clients(conn).items() if i == client_id), None
+                (c.number for i, c in recipients.clients(conn).items() if i == client_id), None
             )
         if number is None:
             return None
@@ -196,7 +206,7 @@ def announcements_of(
         # same day for every reader.
         own_day = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
         at = own_day.date() if due.own else due.at.date()
-        text = broadcast_row["text"] or (due.text if due.own else due.affects)
+        text = broadcast_row.text or (due.text if due.own else due.affects)
         return Announcement(
             due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader)))
         )

@@ -5,7 +5,6 @@ Only :func:`gather` and :func:`deadlines` read the database. The rest is pure.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from certmgr.inspection.status import fix_location
 from certmgr.purchases.model import LeadTimes
 from inventory.certificates import organisation
 from inventory.db.database import Database, to_epoch
+from inventory.records import EndpointOwnership, FindingRecord, ListedFinding, TicketRecord
 from inventory.store import certificate_ends, domains, findings
 from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
@@ -58,7 +58,7 @@ VISIBLE = frozenset(
 def gather(
     database: Database,
     now: datetime,
-    tickets: Mapping[str, Mapping[str, Any]],
+    tickets: Mapping[str, TicketRecord],
     rules: ThresholdRules,
     leads: LeadTimes,
     freeze: timedelta = timedelta(0),
@@ -85,15 +85,15 @@ def gather(
             conn, at, horizon, scaled=not (rules.by_client or rules.by_tag or freeze)
         )
         # Clients are never notified of findings of low severity.
-        open_rows = [r for r in findings.listing(conn) if r["severity"] != "low"]
+        open_rows = [r for r in findings.listing(conn) if r.severity != "low"]
         notified_endpoint_ids = [
-            int(m["endpoint_id"]) for m in tickets.values() if m["endpoint_id"] is not None
+            int(m.endpoint_id) for m in tickets.values() if m.endpoint_id is not None
         ]
         # Endpoints of open tickets are read too, since their topic may be resolved by now.
         endpoint_ids = sorted(
             {
                 *ids,
-                *(r["endpoint_id"] for r in open_rows if r["severity"] in _NOTIFIED_SEVERITIES),
+                *(r.endpoint_id for r in open_rows if r.severity in _NOTIFIED_SEVERITIES),
                 *notified_endpoint_ids,
             }
         )
@@ -106,9 +106,9 @@ def gather(
         run = certificate_ends.last_run(conn)
         complete = certificate_ends.last_complete(conn)
         clients = certificate_ends.count_clients(conn)
-        names = domains.names_of_clients(conn, sorted({p["client_id"] for p in places.values()}))
+        names = domains.names_of_clients(conn, sorted({p.client_id for p in places.values()}))
         ends = certificate_ends.ends_of(
-            conn, [str(m["round"]) for m in tickets.values() if m["kind"] == TopicKind.COVER]
+            conn, [str(m.round) for m in tickets.values() if m.kind == TopicKind.COVER]
         )
         case_topics = casework.gather(conn, now, tickets, leads, window_minutes, provider)
         purchase_topics = casework.purchase_topics(
@@ -116,11 +116,11 @@ def gather(
         )
         automation_report = automation.gather(conn, now)
         known = certificate_ends.fault_rows(
-            conn, [int(m["round"]) for m in tickets.values() if m["kind"] == TopicKind.FAULT]
+            conn, [int(m.round) for m in tickets.values() if m.kind == TopicKind.FAULT]
         )
-    by_endpoint: dict[int, list[Any]] = {}
+    by_endpoint: dict[int, list[ListedFinding]] = {}
     for row in open_rows:
-        by_endpoint.setdefault(row["endpoint_id"], []).append(row)
+        by_endpoint.setdefault(row.endpoint_id, []).append(row)
     basis = _Basis(
         now,
         places,
@@ -150,11 +150,11 @@ def gather(
         for k, m in tickets.items()
         if (e := resolved_topic(m, current.get(k), basis, known, met)) is not None
     }
-    undetermined = Counter(r["code"] for r in open_rows if r["severity"] == "undetermined")
+    undetermined = Counter(r.code for r in open_rows if r.severity == "undetermined")
     # A suspect run may report faults that do not exist, so nothing goes to clients.
     suspect = (
-        f"the last run (number {run['id']}) is suspect: {run['reason']}"
-        if run and run["state"] == "suspect"
+        f"the last run (number {run.id}) is suspect: {run.reason}"
+        if run and run.state == "suspect"
         else ""
     )
     return NoticeSource(
@@ -162,7 +162,7 @@ def gather(
         ended=ended,
         suspect=suspect,
         clients=clients,
-        run=run["id"] if run else 0,
+        run=run.id if run else 0,
         whole_run=complete is not None,
         staff_tasks=case_topics.staff_tasks,
         worklist=case_topics.worklist,
@@ -189,8 +189,8 @@ class _Basis:
     """
 
     now: datetime
-    places: Mapping[int, Any]
-    open: Mapping[int, Sequence[Any]]
+    places: Mapping[int, EndpointOwnership]
+    open: Mapping[int, Sequence[ListedFinding]]
     served: Mapping[int, Sequence[ServedLeaf]]
     accepted: Sequence[Acceptance]
     assigned: Sequence[Acceptance]
@@ -205,23 +205,22 @@ def _from_epoch(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _suppress_reason(place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int) -> str:
+def _suppress_reason(place: EndpointOwnership, code: str, basis: _Basis, endpoint_id: int) -> str:
     """Return why clients are never notified of it. Empty if they may be."""
-    if "retired" in (place["state"], place["domain_state"], place["client_state"]):
+    if "retired" in (place.state, place.domain_state, place.client_state):
         return "it is retired"
     # The client moves the domain away, so renewing is not expected any more.
-    if place["domain_state"] == "leaving":
+    if place.domain_state == "leaving":
         return "the domain is leaving"
     # The case sends its own notices about the certificate.
     concerns_holder = code in CODES and CODES[code].role.startswith("holder")
     if (
         concerns_holder
-        and (case := basis.case_references.get(place["client_id"], {}).get(place["host"]))
-        is not None
+        and (case := basis.case_references.get(place.client_id, {}).get(place.host)) is not None
     ):
         return f"case {case} handles it"
     for acceptance in basis.accepted:
-        if acceptance.covers(code, place["client_id"], place["domain_id"], endpoint_id, basis.now):
+        if acceptance.covers(code, place.client_id, place.domain_id, endpoint_id, basis.now):
             return (
                 f"accepted by {acceptance.by} until {acceptance.until:%Y-%m-%d}:"
                 f" {acceptance.reason}"
@@ -230,15 +229,15 @@ def _suppress_reason(place: Mapping[str, Any], code: str, basis: _Basis, endpoin
 
 
 def _assigned(
-    place: Mapping[str, Any], code: str, basis: _Basis, endpoint_id: int
+    place: EndpointOwnership, code: str, basis: _Basis, endpoint_id: int
 ) -> tuple[str, datetime] | None:
     """Return who fixes it by when: the latest assignment, even if its date has passed."""
     matching = [
         t
         for t in basis.assigned
         if t.code == code
-        and t.client_id in (None, place["client_id"])
-        and t.domain_id in (None, place["domain_id"])
+        and t.client_id in (None, place.client_id)
+        and t.domain_id in (None, place.domain_id)
         and t.endpoint_id in (None, endpoint_id)
     ]
     # The latest promise counts, so that an extended one replaces the first.
@@ -253,8 +252,8 @@ def _assigned(
     return None if last is None else (last.by, last.until)
 
 
-def _target(place: Mapping[str, Any]) -> Target:
-    return Target(place["host"], place["port"], place["protocol"])
+def _target(place: EndpointOwnership) -> Target:
+    return Target(place.host, place.port, place.protocol)
 
 
 # -- cover
@@ -269,13 +268,13 @@ def cover(
     """
     place, served = basis.places.get(endpoint_id), basis.served.get(endpoint_id)
     rows = basis.open.get(endpoint_id, ())
-    codes = {r["code"] for r in rows}
+    codes = {r.code for r in rows}
     if place is None or not served or codes & FOREIGN_CERTIFICATE:
         return None
     # The address whose certificate ends first decides when the name loses cover.
     first = min(served, key=lambda leaf: (leaf.not_after, leaf.sha256))
     end, start, now = _from_epoch(first.not_after), _from_epoch(first.not_before), basis.now
-    parties = domains.parties_of_row(place)
+    parties = place.parties
     is_over = end <= now
     code = "certificate-expired" if is_over else "certificate-expiring"
     elsewhere = "points-elsewhere" in codes
@@ -317,15 +316,15 @@ def cover(
         if leaf.not_after > first.not_after and leaf.not_before > first.not_before
     ]
     kind, where = fix_location(
-        _target(place), place["client"], place["server"], first.sha256, first.issuer, finding
+        _target(place), place.client, place.server, first.sha256, first.issuer, finding
     )
     return Topic(
-        key=f"cover:{endpoint_id}:{place['client_id']}",
+        key=f"cover:{endpoint_id}:{place.client_id}",
         kind=TopicKind.COVER,
         revision=first.sha256,
-        client_id=place["client_id"],
-        client=place["client"],
-        domain_id=place["domain_id"],
+        client_id=place.client_id,
+        client=place.client,
+        domain_id=place.domain_id,
         endpoint_id=endpoint_id,
         target=_target(place),
         severity=str(finding.severity),
@@ -338,7 +337,7 @@ def cover(
         renewal_lead=renewal_lead,
         code=code,
         finding=finding,
-        server_id=place["server_id"],
+        server_id=place.server_id,
         suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
         partial=bool(newer),
         parent="",
@@ -347,7 +346,7 @@ def cover(
         confirmed=True,
         assigned=_assigned(place, code, basis, endpoint_id),
         we_install=we_install(parties, elsewhere),
-        tags=place["tags"],
+        tags=place.tags,
         serial=first.serial,
         issuer=organisation(first.issuer),
     )
@@ -363,7 +362,7 @@ def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime
 
 
 def _renewal_lead(
-    place: Mapping[str, Any],
+    place: EndpointOwnership,
     parties: Parties,
     history: Sequence[tuple[str, int, int, int]],
     life: timedelta,
@@ -381,9 +380,7 @@ def _renewal_lead(
     if learned is not None:
         return learned
     configured = (
-        (parties.renews or parties.buys) in ("panel", "cdn")
-        or AUTOMATION_TAG in place["tags"]
-        or ours
+        (parties.renews or parties.buys) in ("panel", "cdn") or AUTOMATION_TAG in place.tags or ours
     )
     return default_renewal_lead(life) if configured else None
 
@@ -402,13 +399,13 @@ def faults(basis: _Basis, covered: set[int | None]) -> list[Topic]:
         place = basis.places.get(endpoint_id)
         if place is None:
             continue
-        codes = {r["code"] for r in rows}
+        codes = {r.code for r in rows}
         for row in rows:
             # The cover topic already has the dates of the certificate.
             if (
-                row["severity"] in _NOTIFIED_SEVERITIES
-                and row["actor"] != "none"
-                and not (endpoint_id in covered and row["code"] in _DATE_CODES)
+                row.severity in _NOTIFIED_SEVERITIES
+                and row.actor != "none"
+                and not (endpoint_id in covered and row.code in _DATE_CODES)
             ):
                 topics.append(_fault(basis, endpoint_id, place, row, codes))
     return topics
@@ -417,56 +414,56 @@ def faults(basis: _Basis, covered: set[int | None]) -> list[Topic]:
 def _fault(
     basis: _Basis,
     endpoint_id: int,
-    place: Mapping[str, Any],
-    row: Mapping[str, Any],
+    place: EndpointOwnership,
+    row: ListedFinding,
     codes: set[str],
 ) -> Topic:
-    code = row["code"]
-    raw = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
+    code = row.code
+    raw = Finding(code, row.severity, tuple(row.addresses), row.evidence, row.actor)
     finding = for_client(
         raw,
-        basis.names.get(place["client_id"], frozenset()),
+        basis.names.get(place.client_id, frozenset()),
         foreign_certificate=bool(codes & FOREIGN_CERTIFICATE),
     )
     served = basis.served.get(endpoint_id, ())
     leaf = served[0] if served else None
     kind, where = fix_location(
         _target(place),
-        place["client"],
-        place["server"],
+        place.client,
+        place.server,
         leaf.sha256 if leaf else None,
         leaf.issuer if leaf else None,
         raw,
     )
     # A fault that another one causes is resolved with it.
     parent = parent_of(code, codes)
-    parties = domains.parties_of_row(place)
+    parties = place.parties
     # Visitors notice critical findings, since browsers show an error.
-    critical = row["severity"] == "critical"
+    critical = row.severity == "critical"
     return Topic(
-        key=f"fault:{endpoint_id}:{code}:{place['client_id']}",
+        key=f"fault:{endpoint_id}:{code}:{place.client_id}",
         kind=TopicKind.FAULT,
-        revision=str(row["id"]),
-        client_id=place["client_id"],
-        client=place["client"],
-        domain_id=place["domain_id"],
+        revision=str(row.id),
+        client_id=place.client_id,
+        client=place.client,
+        domain_id=place.domain_id,
         endpoint_id=endpoint_id,
         target=_target(place),
-        severity=str(row["severity"]),
-        actor=row["actor"],
-        opened=_from_epoch(row["opened_at"]),
+        severity=str(row.severity),
+        actor=row.actor,
+        opened=_from_epoch(row.opened_at),
         code=code,
         finding=finding,
-        server_id=place["server_id"],
+        server_id=place.server_id,
         suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
-        parent=f"fault:{endpoint_id}:{parent}:{place['client_id']}" if parent else "",
+        parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
         cause=f"{kind} {where} {code}",
         visible=critical or code in VISIBLE,
-        confirmed=row["opened_run"] is None or row["opened_run"] < (place["last_run_id"] or 0),
+        confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
         assigned=_assigned(place, code, basis, endpoint_id),
         we_install=we_install(parties, "points-elsewhere" in codes),
-        tags=place["tags"],
-        run=row["opened_run"] or 0,
+        tags=place.tags,
+        run=row.opened_run or 0,
         **_served(leaf if not codes & FOREIGN_CERTIFICATE else None),
     )
 
@@ -528,7 +525,7 @@ def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
         (
             _suppress_reason(p, finding.code if finding else "", basis, i)
             for i, p in basis.places.items()
-            if p["domain_id"] == subject.domain_id
+            if p.domain_id == subject.domain_id
         ),
         "",
     )
@@ -583,48 +580,45 @@ def _parented(topics: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
 
 
 def resolved_topic(
-    ticket: Mapping[str, Any],
+    ticket: TicketRecord,
     now_: Topic | None,
     basis: _Basis,
-    closed: Mapping[int, Mapping[str, Any]],
+    closed: Mapping[int, FindingRecord],
     met: Mapping[str, Topic | None],
 ) -> EndedTopic | None:
     """Return whether a notified ticket is over, and whether it was resolved.
 
     None while it continues, or if that is undetermined.
     """
-    key, kind = ticket["key"], ticket["kind"]
+    key, kind = ticket.key, ticket.kind
     # The same revision still exists.
-    if now_ is not None and now_.revision == ticket["round"]:
+    if now_ is not None and now_.revision == ticket.round:
         return None
     # A retired or transferred endpoint ends the ticket without a message.
-    place = basis.places.get(ticket["endpoint_id"])
-    if ticket["endpoint_id"] is not None:
-        if place is None or "retired" in (
-            place["state"],
-            place["domain_state"],
-            place["client_state"],
-        ):
+    place = None
+    if ticket.endpoint_id is not None:
+        place = basis.places.get(ticket.endpoint_id)
+        if place is None or "retired" in (place.state, place.domain_state, place.client_state):
             return EndedTopic(key, False, "it is retired")
-        if place["client_id"] != ticket["client_id"]:
+        if place.client_id != ticket.client_id:
             return EndedTopic(key, False, "it belongs to another client now")
-    if kind == TopicKind.COVER:
-        served = basis.served.get(ticket["endpoint_id"], ())
-        if not served or any(leaf.sha256 == ticket["round"] for leaf in served):
+    if place is not None and kind == TopicKind.COVER:
+        served = basis.served.get(place.id, ())
+        if not served or any(leaf.sha256 == ticket.round for leaf in served):
             return None  # still served; or no scan result, so the last known state is kept
-        codes = {r["code"] for r in basis.open.get(ticket["endpoint_id"], ())}
+        codes = {r.code for r in basis.open.get(place.id, ())}
         if codes & FOREIGN_CERTIFICATE or min(leaf.not_after for leaf in served) <= basis.ends.get(
-            ticket["round"], 0
+            ticket.round, 0
         ):
             return None  # another certificate that ends no later
         return EndedTopic(
             key, True, f"replaced: {served[0].serial} is served", _remnant(ticket, place)
         )
-    if kind == TopicKind.FAULT:
-        row_id = int(ticket["round"])
+    if place is not None and kind == TopicKind.FAULT:
+        row_id = int(ticket.round)
         if row_id not in closed:
             return EndedTopic(key, False, "its finding was deleted")
-        if closed[row_id]["closed_at"] is None:
+        if closed[row_id].closed_at is None:
             return (
                 EndedTopic(key, False, "it was accepted, or the client no longer has to act")
                 if now_ is None
@@ -635,7 +629,7 @@ def resolved_topic(
             True,
             "it was no longer found",
             _remnant(ticket, place, _resolved_finding(closed[row_id], place, basis)),
-            closed[row_id]["closed_run"] or 0,
+            closed[row_id].closed_run or 0,
         )
     if kind == TopicKind.ORDER:
         return casework.ended_purchase_topic(key, set() if now_ is None else {key})
@@ -653,32 +647,32 @@ def resolved_topic(
     return None
 
 
-def _resolved_finding(row: Mapping[str, Any], place: Any, basis: _Basis) -> Finding:
-    raw = Finding(
-        row["code"], "medium", tuple(row["addresses"].split()), json.loads(row["evidence"])
-    )
+def _resolved_finding(row: FindingRecord, place: EndpointOwnership, basis: _Basis) -> Finding:
+    raw = Finding(row.code, "medium", row.addresses, row.evidence)
     return for_client(
         raw,
-        basis.names.get(place["client_id"], frozenset()),
-        foreign_certificate=row["code"] in FOREIGN_CERTIFICATE,
+        basis.names.get(place.client_id, frozenset()),
+        foreign_certificate=row.code in FOREIGN_CERTIFICATE,
     )
 
 
-def _remnant(ticket: Mapping[str, Any], place: Any, finding: Finding | None = None) -> Topic:
+def _remnant(
+    ticket: TicketRecord, place: EndpointOwnership, finding: Finding | None = None
+) -> Topic:
     """Return enough of the topic to compose the message that it is done."""
     return Topic(
-        key=ticket["key"],
-        kind=TopicKind(ticket["kind"]),
-        revision=ticket["round"],
-        client_id=ticket["client_id"],
-        client=place["client"],
-        domain_id=place["domain_id"],
-        endpoint_id=ticket["endpoint_id"],
+        key=ticket.key,
+        kind=TopicKind(ticket.kind),
+        revision=ticket.round,
+        client_id=place.client_id,
+        client=place.client,
+        domain_id=place.domain_id,
+        endpoint_id=ticket.endpoint_id,
         target=_target(place),
         severity="medium",
         actor="client",
-        opened=_from_epoch(ticket["opened_at"]),
-        code=ticket["code"] or "",
+        opened=_from_epoch(ticket.opened_at),
+        code=ticket.code or "",
         finding=finding,
-        server_id=place["server_id"],
+        server_id=place.server_id,
     )

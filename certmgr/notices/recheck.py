@@ -79,15 +79,15 @@ def _examine(
 
     jobs = [
         ScanJob(
-            key=row["id"],
-            target=Target(row["host"], row["port"], row["protocol"]),
-            fixed=tuple((row["addresses"] or "").split()),
-            client_id=row["client_id"],
-            parties=domains.parties_of_row(row),
+            key=row.id,
+            target=Target(row.host, row.port, row.protocol),
+            fixed=tuple((row.addresses or "").split()),
+            client_id=row.client_id,
+            parties=row.parties,
             history=None,
-            ever_good=row["last_good"] is not None,
-            purpose=row["purpose"],
-            paths=tuple(row["paths"].split()),
+            ever_good=row.last_good is not None,
+            purpose=row.purpose,
+            paths=tuple(row.paths.split()),
         )
         for row in rows
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
-from typing import Any
 
 from certmgr.config.settings import Settings
 from certmgr.notices.broadcast import announcements_of
@@ -15,6 +14,7 @@ from certmgr.notices.setup import MAIL, channels_of, rules_of, templates_of
 from certmgr.purchases.load import lead_times
 from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database
+from inventory.records import TicketRecord
 from notifiers.delivery import DeliveryWorker
 from notifiers.pipeline.plan import NoticePolicy
 from notifiers.pipeline.run import NoticeRun, address_of
@@ -70,7 +70,7 @@ def _gather(
     minutes: int,
     provider: str,
     now: datetime,
-    notified: Mapping[str, Mapping[str, Any]],
+    notified: Mapping[str, TicketRecord],
 ) -> NoticeSource:
     return gather(database, now, notified, rules, leads, freeze, zone, minutes, provider)
 

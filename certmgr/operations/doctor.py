@@ -333,14 +333,14 @@ def _contacts(database: Database, settings: Settings) -> Iterator[CheckResult]:
     known = set(channels_of(settings.notify))
     with database.read() as conn:
         people = contacts.listing(conn)
-        numbers = {c["number"] for c in recipient_store.clients(conn).values()}
+        numbers = {c.number for c in recipient_store.clients(conn).values()}
     unconfigured = [
-        c["name"]
+        c.name
         for c in people
-        for w in c["ways"]
+        for w in c.ways
         if w.startswith("channel:") and w.partition(":")[2] not in known
     ]
-    bounced = [c["name"] for c in people if c["bad"]]
+    bounced = [c.name for c in people if c.bad]
     if unconfigured:
         yield CheckResult(
             "contacts",
@@ -446,7 +446,7 @@ def _database(database: Database) -> Iterator[CheckResult]:
 def _audit(database: Database) -> Iterator[CheckResult]:
     with database.read() as conn:
         broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
-        sent = jobs.state(conn, "digest")["detail"].get("head")
+        sent = jobs.state(conn, "digest").detail.get("head")
         cut = sent is not None and sent != audit_chain.START and audit_log.has(conn, sent) is None
     if broken_entry is not None:
         yield CheckResult(
@@ -469,8 +469,8 @@ def _audit(database: Database) -> Iterator[CheckResult]:
 
 def _staff(database: Database) -> Iterator[CheckResult]:
     with database.read() as conn:
-        people = [c for c in contacts.listing(conn) if c["client_id"] is None]
-    reachable = [c for c in people if any(w.startswith(("email:", "channel:")) for w in c["ways"])]
+        people = [c for c in contacts.listing(conn) if c.client_id is None]
+    reachable = [c for c in people if any(w.startswith(("email:", "channel:")) for w in c.ways)]
     if not reachable:
         yield CheckResult(
             "staff",
@@ -478,7 +478,7 @@ def _staff(database: Database) -> Iterator[CheckResult]:
             "there is no staff contact with an e-mail address or channel",
             "certmgr contact add NAME --role administrator --method email:ADDRESS",
         )
-    elif not any(c["role"] == "administrator" for c in reachable):
+    elif not any(c.role == "administrator" for c in reachable):
         yield CheckResult(
             "staff",
             WARNING,
@@ -544,7 +544,7 @@ def _runs(database: Database, now: datetime) -> Iterator[CheckResult]:
             select(Run.id, Run.state, Run.reason).order_by(Run.id.desc()).limit(1)
         ).first()
         notify = jobs.state(conn, "notify")
-    for name, success in (("scan", complete), ("notify", notify["success_at"])):
+    for name, success in (("scan", complete), ("notify", notify.success_at)):
         if success is None:
             yield CheckResult("runs", WARNING, f"{name} never succeeded", f"certmgr {name}")
         elif at - success > MAX_AGE:

@@ -57,7 +57,7 @@ def read(
     troubled = load(database, now, client=client, tag=tag, skip_healthy=True)
     verdicts = totals(database, troubled, client=client, tag=tag)
     with database.read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
         complete = conn.execute(
             select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")

@@ -66,13 +66,13 @@ def text(database: Database, health: Health, now: datetime) -> str:
     )
     waiting.set(oldest or 0)
     for name, row in known.items():
-        if row["success_at"] is not None:
-            success.labels(name).set(row["success_at"])
+        if row.success_at is not None:
+            success.labels(name).set(row.success_at)
     with database.read() as conn:
         open_cases = cases.listing(conn, states=cases.OPEN)
     states = Gauge("certmgr_cases", "Open cases by state", ["state"], registry=registry)
     for state in cases.OPEN:
-        states.labels(state).set(sum(c["state"] == state for c in open_cases))
+        states.labels(state).set(sum(c.state == state for c in open_cases))
     overdue_cases = Gauge(
         "certmgr_cases_overdue",
         "Open cases after their due date, by the party that has to act",

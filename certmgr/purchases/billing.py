@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
-from typing import Any
 
 from inventory.errors import UsageError
+from inventory.records import BilledCase, ListedPurchase
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def month_span(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
 
 
 def invoice_lines(
-    closed: Sequence[Mapping[str, Any]],
-    bought: Sequence[Mapping[str, Any]],
+    closed: Sequence[BilledCase],
+    bought: Sequence[ListedPurchase],
     default_fee: Decimal,
     currency: str,
     zone: tzinfo,
@@ -67,39 +67,37 @@ def invoice_lines(
     """
     lines = []
     for row in closed:
-        fee = Decimal(row["fee"]) if row["fee"] is not None else default_fee
+        fee = Decimal(row.fee) if row.fee is not None else default_fee
         # Five names are enough to recognise the certificate on an invoice.
         lines.append(
             InvoiceLine(
-                client=row["client"],
-                client_name=row["client_name"],
-                day=datetime.fromtimestamp(row["billed_at"], zone),
+                client=row.client,
+                client_name=row.client_name,
+                day=datetime.fromtimestamp(row.billed_at, zone),
                 kind="installation",
-                description=f"{row['reference']}: {', '.join(row['names'][:5])}",
+                description=f"{row.reference}: {', '.join(row.names[:5])}",
                 amount=fee,
                 # The default fee is in the configured currency, whatever the case's currency is.
-                currency=row["currency"]
-                if row["fee"] is not None and row["currency"]
-                else currency,
-                approved_by=row["approved_by"] or "",
+                currency=row.currency if row.fee is not None and row.currency else currency,
+                approved_by=row.approved_by or "",
             )
         )
-    for row in bought:
+    for purchase in bought:
         # A purchase without a recorded price is listed without an amount, so that it is noticed.
-        price = Decimal(row["price"]) if row["price"] is not None else None
+        price = Decimal(purchase.price) if purchase.price is not None else None
         description = (
-            f"{row['vendor']} {row['number'] or '#' + str(row['id'])}, {row['years']} year(s):"
-            f" {', '.join(row['names'][:5])}"
+            f"{purchase.vendor} {purchase.number or f'#{purchase.id}'}, {purchase.years} year(s):"
+            f" {', '.join(purchase.names[:5])}"
         )
         lines.append(
             InvoiceLine(
-                client=row["client"],
-                client_name=row["client_name"],
-                day=datetime.fromtimestamp(row["starts_at"], zone),
+                client=purchase.client,
+                client_name=purchase.client_name,
+                day=datetime.fromtimestamp(purchase.starts_at, zone),
                 kind="purchase",
                 description=description,
                 amount=price,
-                currency=row["currency"] or currency,
+                currency=purchase.currency or currency,
                 approved_by="",
             )
         )

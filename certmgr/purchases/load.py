@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -16,6 +15,7 @@ from certmgr.purchases.coverage import Remark, belongs, remarks
 from certmgr.purchases.model import LeadTimes, Purchase, PurchasedCertificate
 from inventory.certificates import organisation
 from inventory.db.database import from_epoch
+from inventory.records import IssuedCertificate, ListedPurchase, LiveCertificate
 from inventory.store import domains, purchases
 from inventory.vocabulary import Parties
 
@@ -36,58 +36,57 @@ def _required_time(seconds: int) -> datetime:
     return timestamp
 
 
-def _certificate(row: Mapping[str, Any], *, recorded: bool, live: bool) -> PurchasedCertificate:
+def _certificate(
+    row: IssuedCertificate | LiveCertificate, *, recorded: bool, live: bool
+) -> PurchasedCertificate:
     return PurchasedCertificate(
-        sha256=row["sha256"],
-        serial=row["serial"],
-        not_before=_required_time(row["not_before"]),
-        not_after=_required_time(row["not_after"]),
-        names=tuple(json.loads(row["names"])),
+        sha256=row.sha256,
+        serial=row.serial,
+        not_before=_required_time(row.not_before),
+        not_after=_required_time(row.not_after),
+        names=tuple(json.loads(row.names)),
         recorded=recorded,
         live=live,
     )
 
 
-def purchase_from_row(row: Mapping[str, Any], live: Iterable[Mapping[str, Any]] = ()) -> Purchase:
+def purchase_from_row(row: ListedPurchase, live: Iterable[LiveCertificate] = ()) -> Purchase:
     """Return a purchase with its recorded and its recognised certificates.
 
     Args:
         row: A row of :func:`inventory.store.purchases.listing`.
         live: Rows of the certificates that the client's endpoints serve now.
     """
-    served = {r["sha256"]: r for r in live}
-    issued = {
-        r["sha256"]: _certificate(r, recorded=True, live=r["sha256"] in served)
-        for r in row["issued"]
-    }
+    served = {r.sha256: r for r in live}
+    issued = {r.sha256: _certificate(r, recorded=True, live=r.sha256 in served) for r in row.issued}
     purchase = Purchase(
-        id=row["id"],
-        client_id=row["client_id"],
-        client=row["client"],
-        vendor=row["vendor"],
-        number=row["number"] or "",
-        validation=row["validation"],
-        kind=row["kind"],
-        years=row["years"],
-        starts=_required_time(row["starts_at"]),
-        ends=_required_time(row["ends_at"]),
-        names=tuple(row["names"]),
-        bought_by=row["bought_by"],
-        price=Decimal(row["price"]) if row["price"] is not None else None,
-        fee=Decimal(row["fee"]) if row["fee"] is not None else None,
-        currency=row["currency"] or "",
-        auto_renew=bool(row["auto_renew"]),
-        dcv=from_epoch(row["dcv_at"]),
-        organisation=from_epoch(row["organisation_at"]),
-        renewed=row["successor_id"] is not None,
-        state=row["state"],
+        id=row.id,
+        client_id=row.client_id,
+        client=row.client,
+        vendor=row.vendor,
+        number=row.number or "",
+        validation=row.validation,
+        kind=row.kind,
+        years=row.years,
+        starts=_required_time(row.starts_at),
+        ends=_required_time(row.ends_at),
+        names=tuple(row.names),
+        bought_by=row.bought_by,
+        price=Decimal(row.price) if row.price is not None else None,
+        fee=Decimal(row.fee) if row.fee is not None else None,
+        currency=row.currency or "",
+        auto_renew=bool(row.auto_renew),
+        dcv=from_epoch(row.dcv_at),
+        organisation=from_epoch(row.organisation_at),
+        renewed=row.successor_id is not None,
+        state=row.state,
         issued=tuple(issued.values()),
     )
     # Clients often install a certificate without a case, so nothing links it to the purchase.
     for sha256, live_row in served.items():
         if sha256 not in issued:
             certificate = _certificate(live_row, recorded=False, live=True)
-            if belongs(purchase, certificate, organisation(live_row["issuer"])):
+            if belongs(purchase, certificate, organisation(live_row.issuer)):
                 issued[sha256] = certificate
     return replace(purchase, issued=tuple(sorted(issued.values(), key=lambda i: i.not_before)))
 
@@ -109,24 +108,24 @@ def load(
     """
     # The rows contain the recorded certificates; the recognised ones are computed below.
     rows = purchases.listing(conn, client_id=client_id, ids=ids, ended=ended)
-    live_by_client: dict[int, list[Mapping[str, Any]]] = {}
+    live_by_client: dict[int, list[LiveCertificate]] = {}
     # If all rows belong to one client, only that client's live certificates are read.
     live_client_id = (
         client_id
         if client_id is not None
-        else (rows[0]["client_id"] if len({r["client_id"] for r in rows}) == 1 else None)
+        else (rows[0].client_id if len({r.client_id for r in rows}) == 1 else None)
     )
-    for row in purchases.live(conn, live_client_id, buyers=True) if rows else ():
-        live_by_client.setdefault(row["client_id"], []).append(row)
-    by_id = {r["id"]: purchase_from_row(r, live_by_client.get(r["client_id"], ())) for r in rows}
+    for leaf in purchases.live(conn, live_client_id, buyers=True) if rows else ():
+        live_by_client.setdefault(leaf.client_id, []).append(leaf)
+    by_id = {r.id: purchase_from_row(r, live_by_client.get(r.client_id, ())) for r in rows}
     for row in rows:
-        successor = by_id.get(row["successor_id"] or 0)
+        successor = by_id.get(row.successor_id or 0)
         if successor is not None:
             # A certificate that outlives the end of its purchase was issued for the successor.
             moved = [
                 i
-                for i in by_id[row["id"]].issued
-                if i.not_after > by_id[row["id"]].ends + timedelta(days=1)
+                for i in by_id[row.id].issued
+                if i.not_after > by_id[row.id].ends + timedelta(days=1)
                 and i not in successor.issued
             ]
             by_id[successor.id] = replace(
@@ -149,8 +148,8 @@ def automated_names(conn: Connection, client_id: int | None = None) -> dict[tupl
     """Return (client id, name) of domains with automatic renewal, and what renews them."""
     automated = {}
     for row in domains.listing(conn, client_id=client_id):
-        if automation := is_automation(row["parties"], row["tags"]):
-            automated[(row["client_id"], row["name"])] = automation
+        if automation := is_automation(row.parties, row.tags):
+            automated[(row.client_id, row.name)] = automation
     return automated
 
 
@@ -167,10 +166,10 @@ def manually_renewed_domains(conn: Connection, client_ids: Iterable[int]) -> set
     # Above 50 clients, one query over all domains is cheaper than a query per client.
     scopes: list[int | None] = list(client_list) if len(client_list) <= 50 else [None]
     return {
-        (r["client_id"], r["name"])
+        (r.client_id, r.name)
         for i in scopes
         for r in domains.listing(conn, client_id=i)
-        if r["state"] == "active" and not is_automation(r["parties"], r["tags"])
+        if r.state == "active" and not is_automation(r.parties, r.tags)
     }
 
 
@@ -178,19 +177,17 @@ def coverage_remarks(conn: Connection, now: datetime, client_id: int | None = No
     """Return the remarks of :mod:`certmgr.purchases.coverage` for one client or for all clients."""
     listed = domains.listing(conn, client_id=client_id)
     # A parked name may have no certificate.
-    names = [
-        (r["client"], r["client_id"], r["name"]) for r in listed if r["purpose"] not in ("parked",)
-    ]
+    names = [(r.client, r.client_id, r.name) for r in listed if r.purpose not in ("parked",)]
     domains_by_client: dict[int, set[str]] = {}
     for row in listed:
-        domains_by_client.setdefault(row["client_id"], set()).add(row["name"])
+        domains_by_client.setdefault(row.client_id, set()).add(row.name)
     names_by_client = domains.names_of_clients(conn, sorted(domains_by_client))
     # Only names in domains of the client belong to the comparison.
     live = []
-    for row in purchases.live(conn, client_id):
-        certificate = _certificate(row, recorded=False, live=True)
+    for leaf in purchases.live(conn, client_id):
+        certificate = _certificate(leaf, recorded=False, live=True)
         # A certificate may be shared with another client, whose names are not shown to this one.
-        own = purchases.own_names(certificate.names, names_by_client.get(row["client_id"], ()))
+        own = purchases.own_names(certificate.names, names_by_client.get(leaf.client_id, ()))
         visible = PurchasedCertificate(
             sha256=certificate.sha256,
             serial=certificate.serial,
@@ -200,5 +197,5 @@ def coverage_remarks(conn: Connection, now: datetime, client_id: int | None = No
             recorded=False,
             live=True,
         )
-        live.append((row["client"], row["client_id"], visible, organisation(row["issuer"])))
+        live.append((leaf.client, leaf.client_id, visible, organisation(leaf.issuer)))
     return remarks(load(conn, client_id), names, live, automated_names(conn, client_id), now)

@@ -60,21 +60,21 @@ def unmanaged_certificates(
     """
     automated = automated_names(conn, client_id)
     names_by_client = domains.names_of_clients(
-        conn, sorted({r["client_id"] for r in domains.listing(conn, client_id=client_id)})
+        conn, sorted({r.client_id for r in domains.listing(conn, client_id=client_id)})
     )
     certificates = []
     for row in purchases.live(conn, client_id):
         # A certificate may be shared with another client, whose names are not shown to this one.
-        own = purchases.own_names(names_of(row), names_by_client.get(row["client_id"], ()))
-        end = from_epoch(row["not_after"])
+        own = purchases.own_names(names_of(row), names_by_client.get(row.client_id, ()))
+        end = from_epoch(row.not_after)
         if (
-            row["sha256"] in known
+            row.sha256 in known
             or end is None
             or not own
-            or all((row["client_id"], n.removeprefix("*.")) in automated for n in own)
+            or all((row.client_id, n.removeprefix("*.")) in automated for n in own)
         ):
             continue
-        certificates.append(UnmanagedCertificate(row["client"], own, end))
+        certificates.append(UnmanagedCertificate(row.client, own, end))
     return certificates
 
 
@@ -116,7 +116,7 @@ def load_forecast(
             "Give an earlier --until.",
         )
     with database.read() as conn:
-        client_id = clients.find(conn, client)["id"] if client else None
+        client_id = clients.find(conn, client).id if client else None
         # A purchase that has already lapsed is not bought again.
         current = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]
         unmanaged = unmanaged_certificates(

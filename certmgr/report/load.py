@@ -63,35 +63,35 @@ def load_report_input(
     past = as_of if as_of is not None and as_of <= now else None
     with database.read() as conn:
         row = clients.find(conn, number)
-        people = contacts.listing(conn, client_id=row["id"])
+        people = contacts.listing(conn, client_id=row.id)
         assigned = [
-            a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row["id"])
+            a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row.id)
         ]
         # Purchases and cases have no history, so a report of the past omits them.
         case_topics, dates, case_names = (
-            _purchases_and_cases(conn, row["id"], at, leads) if past is None else ([], [], {})
+            _purchases_and_cases(conn, row.id, at, leads) if past is None else ([], [], {})
         )
         # The last complete run at the time of the report is the source of its facts.
         ended = select(Run.vantage).where(Run.state == "complete", Run.finished_at <= to_epoch(at))
         vantage = conn.execute(
             ended.order_by(Run.finished_at.desc(), Run.id.desc()).limit(1)
         ).scalar()
-    facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row["number"])
+    facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
     measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
     # The language and the time zone are those of the owner, if one is recorded.
-    people.sort(key=lambda p: _ROLES.index(p["role"]) if p["role"] in _ROLES else len(_ROLES))
+    people.sort(key=lambda p: _ROLES.index(p.role) if p.role in _ROLES else len(_ROLES))
     language_code = (
         chosen_language
-        or next((p["language"] for p in people if p["language"]), None)
+        or next((p.language for p in people if p.language), None)
         or default_language
     )
-    zone = next((p["time_zone"] for p in people if p["time_zone"]), None) or default_zone
+    zone = next((p.time_zone for p in people if p.time_zone), None) or default_zone
     reader_language: Language = language(language_code, zone)
     return ReportInput(
-        number=row["number"],
-        name=row["name"],
+        number=row.number,
+        name=row.name,
         provider=provider,
-        contact=row["account_manager"] or "",
+        contact=row.account_manager or "",
         language=reader_language,
         as_of=at,
         domains=facts,
@@ -118,11 +118,11 @@ def _purchases_and_cases(
     # Ended cases have no further dates and no actions.
     rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     purchases = load(conn, client_id, ended=False)
-    issued = cases.issuances(conn, [r["id"] for r in rows])
+    issued = cases.issuances(conn, [r.id for r in rows])
     by_id = {p.id: p for p in purchases}
-    names = {n: r["reference"] for r in rows for n in r["names"]}
+    names = {n: r.reference for r in rows for n in r.names}
     topics = [
-        casework.case_topic(r, issued.get(r["id"], ()), by_id.get(r["order_id"] or 0), at, 60)
+        casework.case_topic(r, issued.get(r.id, ()), by_id.get(r.order_id or 0), at, 60)
         for r in rows
     ]
     topics += casework.purchase_topics(
@@ -136,16 +136,16 @@ def _purchases_and_cases(
         if d.kind != "certificate" or d.due is not None
     ]
     for row in rows:
-        start = from_epoch(row["window_start"])
+        start = from_epoch(row.window_start)
         # A proposed window is not a date yet; only an agreed one is.
-        if row["window_state"] == "agreed" and start is not None:
+        if row.window_state == "agreed" and start is not None:
             dates.append(
                 DatedItem(
                     start,
                     "window",
                     DATES["window"],
-                    {"reference": row["reference"]},
-                    tuple(row["names"]),
+                    {"reference": row.reference},
+                    tuple(row.names),
                 )
             )
     return topics, dates, names

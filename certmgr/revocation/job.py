@@ -9,7 +9,7 @@ Then no unknown status becomes a finding, and the summary reports it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from certmgr.revocation.policy import IdentitiesFor
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
-from inventory.store import clients, domains, endpoints, findings, jobs, scan_results
+from inventory.store import clients, endpoints, findings, jobs, scan_results
 from inventory.store import revocation as store
 from inventory.targets import Target
 
@@ -97,7 +97,7 @@ def run(
         Busy: Another pass is running.
     """
     with database.read() as conn:
-        client_id = int(clients.find(conn, client)["id"]) if client else None
+        client_id = int(clients.find(conn, client).id) if client else None
     with jobs.alone(database, JOB):
         # The state of the job is committed first, so that a pass that dies is visible.
         with database.write(now) as tx:
@@ -124,7 +124,7 @@ def plan(
 ) -> RevocationPlan:
     """Return what :func:`run` would fetch and query now. Nothing is sent or stored."""
     with database.read() as conn:
-        client_id = int(clients.find(conn, client)["id"]) if client else None
+        client_id = int(clients.find(conn, client).id) if client else None
         count = endpoints.count_visited(conn, client_id, None)
     dns_client, allowed = DnsClient.of(settings), _allowed(settings)
     # Anchors are needed only to verify a list, and a plan fetches none.
@@ -238,18 +238,18 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
     serials = {
         h: parse(der).serial
         for h, der in store.ders(
-            conn, [h for h, r in rows.items() if r["status"] == "revoked"]
+            conn, [h for h, r in rows.items() if r.status == "revoked"]
         ).items()
     }
-    statuses = {h: {**r, "serial": serials.get(h, "")} for h, r in rows.items()}
+    statuses = {h: asdict(r) | {"serial": serials.get(h, "")} for h, r in rows.items()}
     opened, updated, closed = [], [], []
     for row in endpoints.visited(conn, ids):
         endpoint = settle.EndpointState(
-            row["id"],
-            Target(row["host"], row["port"], row["protocol"]),
-            domains.parties_of_row(row),
-            [OpenFinding(i, f) for i, f in known.get(row["id"], ())],
-            served.get(row["id"], ()),
+            row.id,
+            Target(row.host, row.port, row.protocol),
+            row.parties,
+            [OpenFinding(i, f) for i, f in known.get(row.id, ())],
+            served.get(row.id, ()),
         )
         changes = settle.revocation_changes(
             endpoint, statuses, now, lists.GRACE.total_seconds(), suspect=suspect
@@ -267,7 +267,7 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
 def _last_dns_pass(database: Database, client_id: int | None, now: datetime) -> datetime | None:
     """Return when the DNS was queried for this client or for all; None if that is due again."""
     with database.read() as conn:
-        stamps: dict[str, int] = jobs.state(conn, JOB)["detail"].get("dns", {})
+        stamps: dict[str, int] = jobs.state(conn, JOB).detail.get("dns", {})
     mine = [stamps.get("all"), stamps.get(str(client_id)) if client_id is not None else None]
     # A pass over all clients includes this client.
     last = max((s for s in mine if s is not None), default=None)
@@ -284,9 +284,7 @@ def _job_detail(
     """Return the state of the job to store: client id (or ``all``) -> last pass over the DNS."""
     # Older passes do not matter any more, and would accumulate.
     since = to_epoch(now - DAY)
-    stamps = {
-        k: v for k, v in jobs.state(tx.conn, JOB)["detail"].get("dns", {}).items() if v > since
-    }
+    stamps = {k: v for k, v in jobs.state(tx.conn, JOB).detail.get("dns", {}).items() if v > since}
     # A pass that was aborted does not count, so the next run queries again.
     if summary.policy is not None and not summary.policy.broken:
         stamps["all" if client_id is None else str(client_id)] = to_epoch(now)

@@ -8,7 +8,7 @@ One list is parsed at a time, to bound the memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,8 +18,8 @@ from certmgr.x509 import crl as crls
 from certmgr.x509.crl import Crl, RevocationStatus
 from inventory.certificates import MAX_CRL_URLS, Certificate, issued_by, parse
 from inventory.db.database import Database, to_epoch
+from inventory.records import CrlRecord, RevocationRecord
 from inventory.store import revocation as store
-from inventory.store.records import Row
 
 GRACE = timedelta(days=2)
 SHORTEST, LONGEST = timedelta(hours=1), timedelta(hours=24)
@@ -180,8 +180,8 @@ class CrlCheck:
 
     # -- lists
 
-    def _is_due(self, state: Row | None) -> bool:
-        return self.every or state is None or state["next_at"] <= self._at
+    def _is_due(self, state: CrlRecord | None) -> bool:
+        return self.every or state is None or state.next_at <= self._at
 
     def _check_lists(
         self,
@@ -215,7 +215,7 @@ class CrlCheck:
         self,
         url: str,
         leaves: Sequence[_Leaf],
-        state: Row | None,
+        state: CrlRecord | None,
         download: Download | None,
         unknown: dict[str, tuple[_Source, RevocationStatus]],
     ) -> list[_Leaf]:
@@ -274,7 +274,7 @@ class CrlCheck:
         return crls.status_of(source.crl, leaf.serial, entries)
 
     def _fetched(
-        self, url: str, leaves: Sequence[Certificate], state: Row | None, download: Download
+        self, url: str, leaves: Sequence[Certificate], state: CrlRecord | None, download: Download
     ) -> _Source:
         """Store the fetched list and return it if it is valid; else return the stored one."""
         self.summary.fetched += 1
@@ -283,7 +283,7 @@ class CrlCheck:
             if not download.problem
             else _Source(url, download.problem)
         )
-        stored_update = state["this_update"] if state is not None and state["digest"] else None
+        stored_update = state.this_update if state is not None and state.digest else None
         # An attacker on the way could replay an older list that lacks a revocation.
         if (
             source.crl is not None
@@ -309,7 +309,7 @@ class CrlCheck:
                 )
             return source
         self.summary.problems[url] = source.problem
-        failures = (state["failures"] if state is not None else 0) + 1
+        failures = (state.failures if state is not None else 0) + 1
         next_at = to_epoch(retry_at(failures, self.now))
         with self.database.write(self.now) as tx:
             store.list_failed(tx, url, source.problem, failures, next_at)
@@ -320,17 +320,17 @@ class CrlCheck:
             stored.problem = source.problem
         return stored
 
-    def _stored(self, url: str, leaves: Sequence[Certificate], state: Row | None) -> _Source:
+    def _stored(self, url: str, leaves: Sequence[Certificate], state: CrlRecord | None) -> _Source:
         assert state is not None or url in self.summary.problems
         with self.database.read() as conn:
-            body = store.body_of(conn, url) if state is not None and state["digest"] else None
-        problem = (state["error"] if state is not None else None) or "no list is stored"
+            body = store.body_of(conn, url) if state is not None and state.digest else None
+        problem = (state.error if state is not None else None) or "no list is stored"
         source = self._validated(url, leaves, body) if body else _Source(url, problem)
         # A status is as old as the list that it comes from.
-        source.fetched_at = state["fetched_at"] or 0 if state is not None else 0
-        source.next_at = state["next_at"] if state is not None else self._at
-        if source.crl is None and state is not None and state["error"]:
-            source.problem = state["error"]
+        source.fetched_at = state.fetched_at or 0 if state is not None else 0
+        source.next_at = state.next_at if state is not None else self._at
+        if source.crl is None and state is not None and state.error:
+            source.problem = state.error
         return source
 
     def _validated(self, url: str, leaves: Sequence[Certificate], body: bytes) -> _Source:
@@ -400,7 +400,7 @@ class CrlCheck:
 
     @staticmethod
     def _determined_row(
-        sha256: str, source: _Source, status: RevocationStatus, before: Row | None
+        sha256: str, source: _Source, status: RevocationStatus, before: RevocationRecord | None
     ) -> dict[str, Any]:
         """Return the row of a leaf whose status is determined.
 
@@ -409,11 +409,14 @@ class CrlCheck:
         """
         if (
             before is not None
-            and before["status"] == "revoked"
+            and before.status == "revoked"
             and status.status == "good"
-            and before["reason"] != "certificateHold"
+            and before.reason != "certificateHold"
         ):
-            return {**before, "next_at": source.next_at, "detail": "no longer on the list"}
+            return asdict(before) | {
+                "next_at": source.next_at,
+                "detail": "no longer on the list",
+            }
         return {
             "sha256": sha256,
             "status": status.status,
@@ -426,7 +429,11 @@ class CrlCheck:
         }
 
     def _unknown_row(
-        self, sha256: str, source: _Source, status: RevocationStatus, before: Row | None
+        self,
+        sha256: str,
+        source: _Source,
+        status: RevocationStatus,
+        before: RevocationRecord | None,
     ) -> dict[str, Any]:
         """Return the row of a leaf whose status could not be determined now.
 
@@ -446,7 +453,7 @@ class CrlCheck:
                 "checked_at": self._at,
                 "next_at": next_at,
             }
-        changed = {**before, "detail": status.detail, "next_at": next_at}
-        if before["status"] == "good" and self._at - before["checked_at"] > GRACE.total_seconds():
+        changed = asdict(before) | {"detail": status.detail, "next_at": next_at}
+        if before.status == "good" and self._at - before.checked_at > GRACE.total_seconds():
             changed |= {"status": "unknown", "source": source.url}
         return changed

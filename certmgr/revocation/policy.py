@@ -6,11 +6,10 @@ queries and changes the findings, some endpoints at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -24,7 +23,8 @@ from certmgr.revocation.settle import EndpointState, update_finding
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database
 from inventory.names import as_ip
-from inventory.store import domains, endpoints, findings, scan_results
+from inventory.records import VisitedEndpoint
+from inventory.store import endpoints, findings, scan_results
 from inventory.store import revocation as store
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Severity
@@ -35,7 +35,7 @@ AT_ONCE = 16  # queries at once
 MIN_FAILURES = 5
 
 Identities = tuple[Sequence[str], str | None, str | None]
-IdentitiesFor = Callable[[Mapping[str, Any]], Identities | None]
+IdentitiesFor = Callable[[VisitedEndpoint], Identities | None]
 """Returns how the next certificate of an endpoint would be issued.
 
 The argument is a row of endpoint and domain: host, domain, domain_id, client_id, and the parties.
@@ -126,14 +126,12 @@ class DnsPolicyCheck:
             rows = endpoints.visited(conn, ids)
             served = store.served(conn, ids)
         identities = {
-            r["id"]: None if self.identities_for is None else self.identities_for(r) for r in rows
+            r.id: None if self.identities_for is None else self.identities_for(r) for r in rows
         }
         answers = dict(
             zip(
                 identities,
-                pool.map(
-                    lambda r: self._query(r, bool(served.get(r["id"])), identities[r["id"]]), rows
-                ),
+                pool.map(lambda r: self._query(r, bool(served.get(r.id)), identities[r.id]), rows),
                 strict=True,
             )
         )
@@ -143,15 +141,13 @@ class DnsPolicyCheck:
             opened, updated, closed = [], [], []
             for row in rows:
                 endpoint = EndpointState(
-                    row["id"],
-                    Target(row["host"], row["port"], row["protocol"]),
-                    domains.parties_of_row(row),
-                    [OpenFinding(i, f) for i, f in known.get(row["id"], ())],
-                    served.get(row["id"], ()),
+                    row.id,
+                    Target(row.host, row.port, row.protocol),
+                    row.parties,
+                    [OpenFinding(i, f) for i, f in known.get(row.id, ())],
+                    served.get(row.id, ()),
                 )
-                changes = self._changes(
-                    tx.conn, endpoint, answers[row["id"]], identities[row["id"]]
-                )
+                changes = self._changes(tx.conn, endpoint, answers[row.id], identities[row.id])
                 opened += [(endpoint.id, f) for f in changes.opened]
                 updated += changes.updated
                 closed += changes.closed
@@ -161,10 +157,10 @@ class DnsPolicyCheck:
         self.summary.closed += len(closed)
 
     def _query(
-        self, row: Mapping[str, Any], serves: bool, identities: Identities | None
+        self, row: VisitedEndpoint, serves: bool, identities: Identities | None
     ) -> DnsPolicyAnswers:
         """Send the queries for one endpoint; runs in a thread."""
-        name = tlsa_name(Target(row["host"], row["port"], row["protocol"]))
+        name = tlsa_name(Target(row.host, row.port, row.protocol))
         # Once most queries fail, no more are sent: each would only wait for its time-out.
         if name is None or self._mostly_failing():
             return DnsPolicyAnswers("")
@@ -173,7 +169,7 @@ class DnsPolicyCheck:
         return DnsPolicyAnswers(
             name,
             tlsa,
-            caa.find(self.dns_client.ask, row["host"]) if identities is not None else None,
+            caa.find(self.dns_client.ask, row.host) if identities is not None else None,
         )
 
     def _changes(

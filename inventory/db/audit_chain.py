@@ -15,6 +15,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from inventory.records import AuditRecord
+
 # The hash before the first entry.
 START = "0" * 64
 # Columns whose texts are ids, or values that the program defines.
@@ -93,7 +95,7 @@ def link(
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def verify_chain(rows: Iterable[Mapping[str, Any]]) -> tuple[int | None, str, int]:
+def verify_chain(rows: Iterable[AuditRecord]) -> tuple[int | None, str, int]:
     """Check the chain.
 
     Args:
@@ -106,15 +108,15 @@ def verify_chain(rows: Iterable[Mapping[str, Any]]) -> tuple[int | None, str, in
     before, count = START, 0
     for row in rows:
         count += 1
-        if row["hash"] != link(
+        if row.hash != link(
             before,
-            row["at"],
-            row["actor"],
-            row["action"],
-            row["kind"],
-            row["row_id"],
-            row["detail"],
+            row.at,
+            row.actor,
+            row.action,
+            row.kind,
+            row.row_id,
+            row.detail,
         ):
-            return int(row["id"]), before, count
-        before = row["hash"]
+            return int(row.id), before, count
+        before = row.hash
     return None, before, count

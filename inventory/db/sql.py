@@ -1,4 +1,4 @@
-"""What all queries have in common: chunks of an IN list, the id of a new row, rows as mappings."""
+"""What all queries have in common: chunks of an IN list, the id of a new row, rows as records."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Executable, insert
 
 from inventory.models.base import Base
+from inventory.records import Record
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Record)
 
 # SQLite allows 32,766 parameters in a statement, PostgreSQL 65,535; short lists also keep the
 # statement cache small.
@@ -28,6 +30,26 @@ def insert_id(conn: Connection, model: type[Base], values: Mapping[str, Any]) ->
     return int(key[0])
 
 
-def fetch_all(conn: Connection, query: Executable) -> list[Mapping[str, Any]]:
+def fetch(conn: Connection, record: type[R], query: Executable) -> list[R]:
+    """Return all rows of a query as records, whose fields are the query's columns."""
+    return [record(**row) for row in conn.execute(query).mappings()]
+
+
+def fetch_one(conn: Connection, record: type[R], query: Executable) -> R | None:
+    """Return the first row of a query as a record; None where there is none."""
+    row = conn.execute(query).mappings().first()
+    return None if row is None else record(**row)
+
+
+def fetch_existing(conn: Connection, record: type[R], query: Executable) -> R:
+    """Return the only row of a query as a record.
+
+    Raises :class:`sqlalchemy.exc.NoResultFound`: the caller has an id that is not there, which is
+    a fault of the program.
+    """
+    return record(**conn.execute(query).mappings().one())
+
+
+def fetch_all(conn: Connection, query: Executable) -> list[dict[str, Any]]:
     """Return all rows of a query, each as a dictionary by column name."""
     return [dict(row) for row in conn.execute(query).mappings()]

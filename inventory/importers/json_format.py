@@ -13,7 +13,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.importers.entry import ImportProblem
 from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, key_of, label
 from inventory.names import normalise_host
-from inventory.store import contacts, domains, records, servers
+from inventory.store import contacts, domains, editing, servers
 from inventory.targets import PROTOCOLS, parse_port
 from inventory.vocabulary import PARTY_FIELDS, Purpose, RecordState, Role
 
@@ -225,7 +225,7 @@ def _text(row: dict[str, Any], name: str, limit: int = 200) -> str | None:
     value = row.get(name)
     if value is not None and not isinstance(value, str):
         raise UsageError(f"'{name}' is not a text")
-    return records.clean(value, name, limit)
+    return editing.clean(value, name, limit)
 
 
 def _plan_record(
@@ -234,7 +234,7 @@ def _plan_record(
     # Only a domain can be leaving.
     states = tuple(RecordState) if kind == "domain" else ("active", "retired")
     values: dict[str, Any] = {
-        "state": records.choice(row.get("state"), "state", states) or "active"
+        "state": editing.choice(row.get("state"), "state", states) or "active"
     }
     for name in ("created_at", "retired_at"):
         if row.get(name) is not None:
@@ -243,13 +243,13 @@ def _plan_record(
                 raise UsageError(f"'{name}' is not a time in seconds since 1970")
     if kind in ("client", "server", "domain"):
         # A contact and an endpoint have no parties.
-        values |= records.parties({f: row.get(f) for f in PARTY_FIELDS}) | {
-            "note": _text(row, "note", records.MAX_TEXT)
+        values |= editing.parties({f: row.get(f) for f in PARTY_FIELDS}) | {
+            "note": _text(row, "note", editing.MAX_TEXT)
         }
     if kind == "client":
         values |= {
-            "number": records.required(row["number"], "number", 60),
-            "name": records.required(row["name"], "name"),
+            "number": editing.required(row["number"], "number", 60),
+            "name": editing.required(row["name"], "name"),
         }
         values["account_manager"] = _text(row, "account_manager")
         if plan.client_names.setdefault(values["name"], values["number"]) != values["number"]:
@@ -258,18 +258,18 @@ def _plan_record(
             )
     elif kind == "server":
         values |= {
-            "name": records.required(row["name"], "name"),
-            "kind": records.choice(row.get("kind"), "kind", servers.KINDS) or "web",
+            "name": editing.required(row["name"], "name"),
+            "kind": editing.choice(row.get("kind"), "kind", servers.KINDS) or "web",
         }
         values |= {
             "keeper": _text(row, "keeper"),
             "addresses": servers.addresses([row.get("addresses") or ""]),
         }
-        values["backends"] = _text(row, "backends", records.MAX_TEXT) or ""
+        values["backends"] = _text(row, "backends", editing.MAX_TEXT) or ""
     elif kind == "contact":
         values |= {
-            "name": records.required(row["name"], "name"),
-            "role": records.choice(row.get("role"), "role", tuple(Role)) or "owner",
+            "name": editing.required(row["name"], "name"),
+            "role": editing.choice(row.get("role"), "role", tuple(Role)) or "owner",
         }
         values |= {
             "language": contacts.language(row.get("language")),
@@ -278,10 +278,10 @@ def _plan_record(
     elif kind == "domain":
         values |= {
             "name": normalise_host(row["name"]),
-            "purpose": records.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
+            "purpose": editing.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
         }
         values["paths"] = domains.paths([_text(row, "paths", 4000) or ""]) or None
-        values["policy"] = records.choice(row.get("policy"), "policy", ("required", "optional"))
+        values["policy"] = editing.choice(row.get("policy"), "policy", ("required", "optional"))
     else:
         if row["protocol"] not in PROTOCOLS:
             raise UsageError(
@@ -306,7 +306,7 @@ def _plan_record(
     # A string would be read as a list of one-letter tags.
     if not isinstance(row.get("tags") or [], list):
         raise UsageError("'tags' is not a list")
-    tags = [records.clean_tag(t) for t in row.get("tags") or []]
+    tags = [editing.clean_tag(t) for t in row.get("tags") or []]
     key = keys[kind][number]
     # An import never moves a domain to another client.
     known = plan.items["domain"].get(key) if kind == "domain" else None
@@ -325,7 +325,7 @@ def _contact_methods(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     for method in row.get("ways") or []:
         kind, value = contacts.parse_way(f"{method['kind']}:{method['value']}")
         methods.append(
-            (kind, value, records.choice(method.get("state"), "state", ("good", "bad")) or "good")
+            (kind, value, editing.choice(method.get("state"), "state", ("good", "bad")) or "good")
         )
     # A method that occurs twice is stored once.
     return list({(k, v): (k, v, state) for k, v, state in methods}.values())

@@ -17,7 +17,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.models import ContactMethod, Tag, metadata
 from inventory.names import normalise_host
-from inventory.store import contacts, domains, records, servers
+from inventory.store import contacts, domains, editing, servers
 from inventory.targets import Target, parse
 from inventory.vocabulary import PARTY_FIELDS, Purpose, Role
 
@@ -199,7 +199,7 @@ def snapshot(conn: Any) -> ImportPlan:
     keys: dict[str, dict[int, Key]] = {kind: {} for kind in KINDS}
     for kind in KINDS:
         table = _TABLES[kind]
-        tags = records.tags_of(conn, kind)
+        tags = editing.tags_of(conn, kind)
         rows = [dict(r) for r in conn.execute(select(table).order_by(table.c.id)).mappings()]
         seen: dict[Key, int] = {}
         # All keys first: the reseller of a client may be a later client.
@@ -251,14 +251,14 @@ def add_rows(plan: ImportPlan, rows: Iterable[ImportRow | ImportProblem]) -> Non
 
 
 def _add_row(plan: ImportPlan, row: ImportRow) -> None:
-    number = records.required(row.client, "client", 60)
+    number = editing.required(row.client, "client", 60)
     client_values = _client_values(plan, row, number)
-    tags = [records.clean_tag(t) for t in row.tags]
+    tags = [editing.clean_tag(t) for t in row.tags]
     methods = [contacts.parse_way(m) for m in row.contact_methods]
     contact_values = _contact_values(row)
     domain_values, endpoint_values, host = _domain_values(plan, row, number)
     # The server is referred to by name and may be added by the same row.
-    server = records.clean(row.server, "server")
+    server = editing.clean(row.server, "server")
     referenced: tuple[tuple[str, Key], ...] = (
         ("server", (server,)),
         ("contact", ((number,), contact_values.get("name"), 1)),
@@ -309,9 +309,9 @@ def _client_values(plan: ImportPlan, row: ImportRow, number: str) -> dict[str, A
     fields = row.client_fields
     values: dict[str, Any] = {
         "number": number,
-        "account_manager": records.clean(fields.get("account_manager"), "account manager"),
+        "account_manager": editing.clean(fields.get("account_manager"), "account manager"),
     }
-    name = records.clean(fields.get("name"), "client name")
+    name = editing.clean(fields.get("name"), "client name")
     known = plan.items["client"].get((number,))
     if known is not None and known.values.get("state") == "retired":
         raise UsageError(f"The client {number} is retired", "", "Use another number.")
@@ -332,13 +332,13 @@ def _client_values(plan: ImportPlan, row: ImportRow, number: str) -> dict[str, A
 
 def _contact_values(row: ImportRow) -> dict[str, Any]:
     fields = row.contact_fields
-    name = records.clean(row.contact, "contact name")
+    name = editing.clean(row.contact, "contact name")
     # A contact is recognised by its name, or by its first contact method.
     if name is None and not row.contact_methods:
         return {}
     return {
         "name": name or row.contact_methods[0],
-        "role": records.choice(fields.get("role"), "role", tuple(Role)),
+        "role": editing.choice(fields.get("role"), "role", tuple(Role)),
         "language": contacts.language(fields.get("language")),
         "time_zone": contacts.time_zone(fields.get("time_zone")),
     }
@@ -385,14 +385,14 @@ def _domain_values(
     fields = row.domain_fields
     values: dict[str, Any] = {
         "name": host,
-        "purpose": records.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
-        "policy": records.choice(fields.get("policy"), "HTTPS policy", ("required", "optional")),
-        "state": records.choice(fields.get("state"), "state", ("active", "leaving")),
+        "purpose": editing.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
+        "policy": editing.choice(fields.get("policy"), "HTTPS policy", ("required", "optional")),
+        "state": editing.choice(fields.get("state"), "state", ("active", "leaving")),
         "paths": domains.paths([fields.get("paths") or ""]) or None,
-        "note": records.clean(fields.get("note"), "note", records.MAX_TEXT),
-        **records.parties({f: fields.get(f) for f in PARTY_FIELDS}),
+        "note": editing.clean(fields.get("note"), "note", editing.MAX_TEXT),
+        **editing.parties({f: fields.get(f) for f in PARTY_FIELDS}),
     }
-    server = records.clean(row.server, "server")
+    server = editing.clean(row.server, "server")
     if server is not None:
         values["server_id"] = (server,)
     # Without an endpoint, the row means the web site of the domain.

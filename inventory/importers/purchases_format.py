@@ -23,8 +23,8 @@ from inventory.files import read_regular, require_regular
 from inventory.importers.csv_format import read_cells
 from inventory.importers.entry import ImportProblem
 from inventory.models import PurchaseName, StoredPurchase
+from inventory.records import ListedPurchase
 from inventory.store import clients, purchases
-from inventory.store.records import Row
 from inventory.text import guard_cell, printable
 
 COLUMNS = (
@@ -232,7 +232,7 @@ def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) ->
 
 def _existing(
     tx: Tx, row: Mapping[str, str], given: Mapping[str, Any], names: Sequence[str]
-) -> Row | None:
+) -> Mapping[str, Any] | None:
     """Return the stored purchase that a row describes, or None.
 
     It has the same client, vendor and number. Without a number, it has the same vendor, start and
@@ -240,7 +240,7 @@ def _existing(
     """
     owner = clients.find(tx.conn, row["client"])
     query = select(StoredPurchase).where(
-        StoredPurchase.client_id == owner["id"],
+        StoredPurchase.client_id == owner.id,
         StoredPurchase.vendor == row.get("vendor", "").strip(),
     )
     if row.get("number"):
@@ -289,7 +289,7 @@ def _parse_date(text: str, zone: str, *, last: bool) -> datetime:
         ) from None
 
 
-def _cells(row: Row) -> dict[str, Any]:
+def _cells(row: ListedPurchase) -> dict[str, Any]:
     """Return the cells of a purchase."""
 
     def timestamp(seconds: int | None) -> str:
@@ -300,31 +300,31 @@ def _cells(row: Row) -> dict[str, Any]:
         )
 
     return {
-        "client": row["client"],
-        "vendor": row["vendor"],
-        "number": row["number"] or "",
-        "names": " ".join(row["names"]),
-        "validation": row["validation"],
-        "kind": row["kind"],
-        "years": str(row["years"]),
-        "start": timestamp(row["starts_at"]),
-        "end": timestamp(row["ends_at"]),
-        "price": row["price"] or "",
-        "currency": row["currency"] or "",
-        "fee": row["fee"] or "",
-        "warranty": row["warranty"] or "",
-        "bought_by": row["bought_by"],
-        "contact": str(row["contact_id"] or ""),
-        "auto_renew": "yes" if row["auto_renew"] else "no",
-        "domain_validated": timestamp(row["dcv_at"]),
-        "organisation_validated": timestamp(row["organisation_at"]),
-        "documents": "|".join(json.loads(row["documents"])),
-        "note": row["note"] or "",
-        "state": row["state"],
+        "client": row.client,
+        "vendor": row.vendor,
+        "number": row.number or "",
+        "names": " ".join(row.names),
+        "validation": row.validation,
+        "kind": row.kind,
+        "years": str(row.years),
+        "start": timestamp(row.starts_at),
+        "end": timestamp(row.ends_at),
+        "price": row.price or "",
+        "currency": row.currency or "",
+        "fee": row.fee or "",
+        "warranty": row.warranty or "",
+        "bought_by": row.bought_by,
+        "contact": str(row.contact_id or ""),
+        "auto_renew": "yes" if row.auto_renew else "no",
+        "domain_validated": timestamp(row.dcv_at),
+        "organisation_validated": timestamp(row.organisation_at),
+        "documents": "|".join(json.loads(row.documents)),
+        "note": row.note or "",
+        "state": row.state,
     }
 
 
-def write(rows: Sequence[Row], output_format: str) -> str:
+def write(rows: Sequence[ListedPurchase], output_format: str) -> str:
     """Return the purchases as CSV or JSON. A contact is written as its id.
 
     Args:

@@ -5,6 +5,7 @@ Instants are whole seconds since 1970 in UTC. Constraint names are fixed for Ale
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +34,37 @@ class EnumText(TypeDecorator[E], Generic[E]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
         return None if value is None else self.enum(value)
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """Words without spaces, such as addresses: stored as text with a space between them.
+
+    A text that has this form already is stored as it is: runs keep changes in it.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return value if value is None or isinstance(value, str) else " ".join(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...] | None:
+        return None if value is None else tuple(value.split())
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value, stored as text. A text is stored as it is, since runs keep changes in it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        if value is None or isinstance(value, str):
+            return value
+        return json.dumps(value, sort_keys=True, default=str)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
 
 
 class Base(DeclarativeBase):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, Json, Words
 from inventory.vocabulary import Actor, RunState, Severity
 
 
@@ -151,10 +153,9 @@ class StoredFinding(Base):
     severity: Mapped[Severity] = mapped_column(EnumText(Severity))
     actor: Mapped[Actor] = mapped_column(EnumText(Actor))
     outcome: Mapped[str | None]
-    # space-separated
-    addresses: Mapped[str]
-    # JSON
-    evidence: Mapped[str]
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words)
+    # by the keys of the code (docs/findings.md)
+    evidence: Mapped[dict[str, Any]] = mapped_column(Json)
     opened_at: Mapped[int]
     opened_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
     closed_at: Mapped[int | None]

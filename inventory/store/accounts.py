@@ -8,17 +8,18 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import insert_id
+from inventory.db.sql import fetch, fetch_existing, insert_id
 from inventory.errors import Conflict
 from inventory.models import AcmeAccount, AcmeOrder, StoredLineage
-from inventory.store import records
-from inventory.store.records import Row
+from inventory.records import AccountRecord, ListedAccount
+from inventory.store import editing
 
 
-def find(conn: Connection, name: str) -> Row:
+def find(conn: Connection, name: str) -> AccountRecord:
     """Raises :class:`NotFound`."""
-    return records.one(
+    return editing.one(
         conn,
+        AccountRecord,
         select(AcmeAccount).where(AcmeAccount.name == name.strip()),
         "ACME account",
         name,
@@ -26,13 +27,13 @@ def find(conn: Connection, name: str) -> Row:
     )
 
 
-def by_id(conn: Connection, account_id: int) -> Row:
-    return dict(
-        conn.execute(select(AcmeAccount).where(AcmeAccount.id == account_id)).mappings().one()
+def by_id(conn: Connection, account_id: int) -> AccountRecord:
+    return fetch_existing(
+        conn, AccountRecord, select(AcmeAccount).where(AcmeAccount.id == account_id)
     )
 
 
-def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
+def listing(conn: Connection, *, retired: bool = False) -> list[ListedAccount]:
     """With ``lineages``: how many certificates are renewed through it."""
     counted = (
         select(StoredLineage.account_id, func.count().label("n"))
@@ -45,7 +46,7 @@ def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
     )
     if not retired:
         query = query.where(AcmeAccount.state != "retired")
-    return [dict(r) for r in conn.execute(query.order_by(AcmeAccount.name)).mappings()]
+    return fetch(conn, ListedAccount, query.order_by(AcmeAccount.name))
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> int:
@@ -68,15 +69,15 @@ def add(tx: Tx, values: Mapping[str, Any]) -> int:
 
 
 def edit(tx: Tx, account_id: int, **values: Any) -> None:
-    records.edit(tx, AcmeAccount, by_id(tx.conn, account_id), values)
+    editing.edit(tx, AcmeAccount, by_id(tx.conn, account_id), values)
 
 
-def fallback(conn: Connection, row: Row) -> Row | None:
+def fallback(conn: Connection, row: AccountRecord) -> AccountRecord | None:
     """The account that stands in while this one's CA fails."""
-    if row["fallback_id"] is None:
+    if row.fallback_id is None:
         return None
-    found = by_id(conn, row["fallback_id"])
-    return found if found["state"] == "active" else None
+    found = by_id(conn, row.fallback_id)
+    return found if found.state == "active" else None
 
 
 def open_orders(conn: Connection, account_id: int) -> int:

@@ -16,51 +16,45 @@ from typing import Any
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch_all
+from inventory.db.sql import fetch, fetch_existing, fetch_one
 from inventory.errors import Busy
 from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder, StoredLineage
+from inventory.records import BackoffRecord, OpenOrder, OrderRecord, RateEventRecord
 from inventory.store import runs
-from inventory.store.records import Row
 from inventory.store.scan_results import upsert
 
 LEASE = 900
 
 
-def open_of(conn: Connection, lineage_id: int) -> Row | None:
-    row = (
-        conn.execute(
-            select(AcmeOrder).where(
-                AcmeOrder.lineage_id == lineage_id, AcmeOrder.ended_at.is_(None)
-            )
-        )
-        .mappings()
-        .first()
+def open_of(conn: Connection, lineage_id: int) -> OrderRecord | None:
+    return fetch_one(
+        conn,
+        OrderRecord,
+        select(AcmeOrder).where(AcmeOrder.lineage_id == lineage_id, AcmeOrder.ended_at.is_(None)),
     )
-    return dict(row) if row is not None else None
 
 
-def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[Row]:
+def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[OrderRecord]:
     query = (
         select(AcmeOrder)
         .where(AcmeOrder.lineage_id == lineage_id)
         .order_by(AcmeOrder.id.desc())
         .limit(limit)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, OrderRecord, query)
 
 
-def issued_for(conn: Connection, lineage_id: int, sha256: str) -> Row | None:
+def issued_for(conn: Connection, lineage_id: int, sha256: str) -> OrderRecord | None:
     """The order that gave this certificate."""
     query = (
         select(AcmeOrder)
         .where(AcmeOrder.lineage_id == lineage_id, AcmeOrder.sha256 == sha256)
         .order_by(AcmeOrder.id.desc())
     )
-    row = conn.execute(query).mappings().first()
-    return dict(row) if row is not None else None
+    return fetch_one(conn, OrderRecord, query)
 
 
-def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
+def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
     """A new order of a lineage, held by the caller.
 
     Raises :class:`Busy` where there is an open one.
@@ -86,11 +80,11 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> Row:
     return by_id(tx.conn, int(made[0]))
 
 
-def by_id(conn: Connection, order_id: int) -> Row:
-    return dict(conn.execute(select(AcmeOrder).where(AcmeOrder.id == order_id)).mappings().one())
+def by_id(conn: Connection, order_id: int) -> OrderRecord:
+    return fetch_existing(conn, OrderRecord, select(AcmeOrder).where(AcmeOrder.id == order_id))
 
 
-def take(tx: Tx, order_id: int) -> Row:
+def take(tx: Tx, order_id: int) -> OrderRecord:
     """The lease of an open order, for a caller that holds the lock of its lineage on this machine:
     a holder of this machine is dead then, one of another machine keeps it until it runs out. Raises
     :class:`Busy`.
@@ -116,15 +110,15 @@ def holder() -> str:
     return f"{runs.vantage()} {secrets.token_hex(12)}"
 
 
-def release(tx: Tx, row: Row) -> None:
+def release(tx: Tx, row: OrderRecord) -> None:
     tx.conn.execute(
         update(AcmeOrder)
-        .where(AcmeOrder.id == row["id"], AcmeOrder.holder == row["holder"])
+        .where(AcmeOrder.id == row.id, AcmeOrder.holder == row.holder)
         .values(holder=None, lease_until=None)
     )
 
 
-def record(tx: Tx, row: Row, **values: Any) -> Row:
+def record(tx: Tx, row: OrderRecord, **values: Any) -> OrderRecord:
     """One step, and a longer lease.
 
     Raises :class:`Busy` if another process has the lease: then nothing is written.
@@ -132,8 +126,8 @@ def record(tx: Tx, row: Row, **values: Any) -> Row:
     changed = tx.conn.execute(
         update(AcmeOrder)
         .where(
-            AcmeOrder.id == row["id"],
-            AcmeOrder.holder == row["holder"],
+            AcmeOrder.id == row.id,
+            AcmeOrder.holder == row.holder,
             AcmeOrder.ended_at.is_(None),
         )
         .values(lease_until=tx.at + LEASE, **values)
@@ -144,13 +138,13 @@ def record(tx: Tx, row: Row, **values: Any) -> Row:
             "this one was too slow",
             "It is gone on with there.",
         )
-    return by_id(tx.conn, row["id"])
+    return by_id(tx.conn, row.id)
 
 
-def end(tx: Tx, row: Row, state: str, **values: Any) -> None:
+def end(tx: Tx, row: OrderRecord, state: str, **values: Any) -> None:
     """``done``, ``failed`` or ``abandoned``."""
     record(tx, row, state=state, ended_at=tx.at, **values)
-    tx.audit(state, "acme_order", row["id"], {"state": state})
+    tx.audit(state, "acme_order", row.id, {"state": state})
 
 
 def urls(conn: Connection, account_id: int) -> set[str]:
@@ -163,14 +157,14 @@ def urls(conn: Connection, account_id: int) -> set[str]:
     return {str(u) for u in conn.scalars(query)}
 
 
-def unfinished(conn: Connection) -> list[Row]:
+def unfinished(conn: Connection) -> list[OpenOrder]:
     """Open orders, oldest first."""
     query = (
         select(AcmeOrder, StoredLineage.name.label("lineage"))
         .join(StoredLineage, StoredLineage.id == AcmeOrder.lineage_id)
         .where(AcmeOrder.ended_at.is_(None))
     )
-    return [dict(r) for r in conn.execute(query.order_by(AcmeOrder.id)).mappings()]
+    return fetch(conn, OpenOrder, query.order_by(AcmeOrder.id))
 
 
 # -- the ledger
@@ -205,14 +199,14 @@ def count(
         )
 
 
-def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[Row]:
+def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[RateEventRecord]:
     """What counted since then, oldest first."""
     query = (
         select(AcmeEvent)
         .where(AcmeEvent.account_id.in_(list(account_ids)), AcmeEvent.at > since)
         .order_by(AcmeEvent.at)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, RateEventRecord, query)
 
 
 def forget_events(tx: Tx, before: int) -> None:
@@ -223,11 +217,11 @@ def forget_events(tx: Tx, before: int) -> None:
 # -- left alone for a while
 
 
-def backoffs(conn: Connection, directory: str | None = None) -> list[Row]:
+def backoffs(conn: Connection, directory: str | None = None) -> list[BackoffRecord]:
     query = select(AcmeBackoff)
     if directory is not None:
         query = query.where(AcmeBackoff.directory == directory)
-    return [dict(r) for r in conn.execute(query.order_by(AcmeBackoff.until)).mappings()]
+    return fetch(conn, BackoffRecord, query.order_by(AcmeBackoff.until))
 
 
 def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reason: str) -> None:

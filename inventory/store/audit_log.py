@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, func, select
 
 from inventory.db import audit_chain
-from inventory.db.sql import fetch_all
+from inventory.db.sql import fetch
 from inventory.models import AuditEntry
-from inventory.store.records import Row
+from inventory.records import AuditRecord
 
 
 def head(conn: Connection) -> tuple[str, int]:
@@ -21,19 +21,34 @@ def head(conn: Connection) -> tuple[str, int]:
     return last, int(conn.execute(select(func.count()).select_from(AuditEntry)).scalar() or 0)
 
 
-def entries(conn: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
+def entries(conn: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[AuditRecord]:
     """In their order."""
     query = select(AuditEntry).where(AuditEntry.id > after).order_by(AuditEntry.id)
     for row in conn.execute(query if limit is None else query.limit(limit)).mappings():
-        yield dict(row)
+        yield AuditRecord(**row)
 
 
-def last(conn: Connection, limit: int, kind: str | None = None) -> list[Row]:
+def last(conn: Connection, limit: int, kind: str | None = None) -> list[AuditRecord]:
     """Newest first."""
     query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if kind is not None:
         query = query.where(AuditEntry.kind == kind)
-    return fetch_all(conn, query)
+    return fetch(conn, AuditRecord, query)
+
+
+def of_row(
+    conn: Connection, kind: str, row_id: int, limit: int, *, edits_only: bool = False
+) -> list[AuditRecord]:
+    """The last entries about one record, newest first; without its creation if ``edits_only``."""
+    query = (
+        select(AuditEntry)
+        .where(AuditEntry.kind == kind, AuditEntry.row_id == row_id)
+        .order_by(AuditEntry.id.desc())
+        .limit(limit)
+    )
+    if edits_only:
+        query = query.where(AuditEntry.action != "add")
+    return fetch(conn, AuditRecord, query)
 
 
 def has(conn: Connection, digest: str) -> int | None:

@@ -6,12 +6,12 @@ Every change counts the version up, in one statement that asks for the version i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, and_, delete, func, insert, select, update
 
 from inventory.db.database import Tx, from_epoch
-from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.db.sql import chunks, fetch, fetch_all, fetch_one, insert_id
 from inventory.errors import Conflict, NotFound
 from inventory.models import (
     Case,
@@ -29,8 +29,17 @@ from inventory.models import (
     StoredPurchase,
     Ticket,
 )
+from inventory.records import (
+    BilledCase,
+    CaseEventRecord,
+    CaseRecord,
+    ClientEndpoint,
+    ExpectedCertificate,
+    IssuanceRecord,
+    LiveLeaf,
+    TicketRecord,
+)
 from inventory.store import tickets
-from inventory.store.records import Row
 from inventory.text import printable
 
 OPEN = (
@@ -45,13 +54,14 @@ OPEN = (
     "reopened",
 )
 Scope = int | None
+C = TypeVar("C", bound=CaseRecord)
 
 
 def matter_key(case_id: int, client_id: int) -> str:
     return f"case:{case_id}:{client_id}"
 
 
-def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) -> Row:
+def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) -> CaseRecord:
     """Opens a case with its matter, in the transaction of ``tx``.
 
     Where one of its names has an open matter of which the client was notified, the case continues
@@ -65,7 +75,7 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
         "reference": "",
     } | dict(values)
     inherited = _matter_of(tx.conn, row["client_id"], names)
-    reference = inherited["reference"] if inherited is not None else tickets.new_reference()
+    reference = inherited.reference if inherited is not None else tickets.new_reference()
     while tx.conn.execute(select(Case.id).where(Case.reference == reference)).first() is not None:
         inherited, reference = None, tickets.new_reference()
     row["reference"] = reference
@@ -97,7 +107,7 @@ def open_(tx: Tx, values: Mapping[str, Any], names: Sequence[str], text: str) ->
                 "told_at",
             )
         )
-        tx.conn.execute(update(Ticket).where(Ticket.id == inherited["id"]).values(about | empty))
+        tx.conn.execute(update(Ticket).where(Ticket.id == inherited.id).values(about | empty))
     else:
         tx.conn.execute(insert(Ticket).values(about | {"reference": reference, "opened_at": tx.at}))
     _event(tx, case_id, 1, "open", None, row["state"], text)
@@ -124,7 +134,7 @@ def _home(client_id: int, names: Sequence[str]) -> Any:
     return query.order_by(Domain.id).limit(1)
 
 
-def _matter_of(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None:
+def _matter_of(conn: Connection, client_id: int, names: Sequence[str]) -> TicketRecord | None:
     """The open matter about the cover of one of these names that the client was notified of."""
     query = (
         select(Ticket)
@@ -139,8 +149,7 @@ def _matter_of(conn: Connection, client_id: int, names: Sequence[str]) -> Row | 
         .order_by(Ticket.id)
         .limit(1)
     )
-    row = conn.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    return fetch_one(conn, TicketRecord, query)
 
 
 def _event(
@@ -165,42 +174,43 @@ def _event(
     tx.conn.execute(insert(CaseEvent).values(values))
 
 
-def change(tx: Tx, before: Row, action: str, values: Mapping[str, Any], text: str = "") -> Row:
+def change(
+    tx: Tx, before: CaseRecord, action: str, values: Mapping[str, Any], text: str = ""
+) -> CaseRecord:
     """Writes ``values`` and the event, if the case did not change since ``before`` was read.
 
     Raises :class:`Conflict`, which names the other change.
     """
-    after = values.get("state", before["state"])
-    moved = after != before["state"] or values.get("step") is not None
+    after = values.get("state", before.state)
+    moved = after != before.state or values.get("step") is not None
     done = tx.conn.execute(
         update(Case)
-        .where(Case.id == before["id"], Case.version == before["version"])
+        .where(Case.id == before.id, Case.version == before.version)
         .values(
             {
                 **values,
-                "version": before["version"] + 1,
-                "step": before["step"] + 1 if moved else before["step"],
+                "version": before.version + 1,
+                "step": before.step + 1 if moved else before.step,
             }
         )
     )
     if done.rowcount != 1:
         raise moved_meanwhile(tx.conn, before)
-    _event(tx, before["id"], before["version"] + 1, action, before["state"], after, text)
-    tx.audit(action, "case", before["id"], {"state": [before["state"], after]})
-    return find(tx.conn, before["reference"])
+    _event(tx, before.id, before.version + 1, action, before.state, after, text)
+    tx.audit(action, "case", before.id, {"state": [before.state, after]})
+    return find(tx.conn, before.reference)
 
 
-def moved_meanwhile(conn: Connection, before: Row) -> Conflict:
+def moved_meanwhile(conn: Connection, before: CaseRecord) -> Conflict:
     said = [
-        f"{e['by']} at {_time(e['at'])}: {e['action']}"
-        + (f", now {e['after']}" if e["after"] != e["before"] else "")
-        for e in events(conn, before["id"])
-        if e["version"] > before["version"]
+        f"{e.by} at {_time(e.at)}: {e.action}" + (f", now {e.after}" if e.after != e.before else "")
+        for e in events(conn, before.id)
+        if e.version > before.version
     ]
     return Conflict(
-        f"The case {before['reference']} was changed meanwhile",
+        f"The case {before.reference} was changed meanwhile",
         "; ".join(said)[:500],
-        f"Nothing of yours was done. See certmgr case show {before['reference']}.",
+        f"Nothing of yours was done. See certmgr case show {before.reference}.",
     )
 
 
@@ -232,27 +242,34 @@ _ALL = (
 )
 
 
-def find(conn: Connection, reference: str) -> Row:
-    row = conn.execute(_ALL.where(Case.reference == reference.strip().upper())).mappings().first()
-    if row is None:
+def find(conn: Connection, reference: str) -> CaseRecord:
+    found = _with_names(conn, CaseRecord, _ALL.where(Case.reference == reference.strip().upper()))
+    if not found:
         raise NotFound(
             f"There is no case '{printable(reference, 40)}'", "", "See certmgr case list."
         )
-    return with_names(conn, [dict(row)])[0]
+    return found[0]
 
 
-def with_names(conn: Connection, rows: Sequence[Row]) -> list[Row]:
-    found: dict[int, list[str]] = {}
-    ids = [r["id"] for r in rows]
-    for part in chunks(ids):
+def _with_names(conn: Connection, record: type[C], query: Executable) -> list[C]:
+    """The cases of a query, each with its names in alphabetical order."""
+    rows = fetch_all(conn, query)
+    names = _names_of(conn, [r["id"] for r in rows])
+    return [record(**row, names=names.get(row["id"], ())) for row in rows]
+
+
+def _names_of(conn: Connection, case_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """Case id -> its names in alphabetical order."""
+    found: dict[int, tuple[str, ...]] = {}
+    for part in chunks(sorted(set(case_ids))):
         query = (
             select(CaseName.case_id, CaseName.name)
             .where(CaseName.case_id.in_(part))
             .order_by(CaseName.name)
         )
         for case_id, name in conn.execute(query):
-            found.setdefault(case_id, []).append(name)
-    return [dict(r) | {"names": found.get(r["id"], [])} for r in rows]
+            found[case_id] = (*found.get(case_id, ()), name)
+    return found
 
 
 def listing(
@@ -262,7 +279,7 @@ def listing(
     states: Iterable[str] | None = None,
     incident_id: int | None = None,
     since: int | None = None,
-) -> list[Row]:
+) -> list[CaseRecord]:
     """Cases with client, contact, staff and names; the next due first.
 
     ``since``: only those that were closed later, or are open.
@@ -276,37 +293,36 @@ def listing(
         query = query.where(Case.incident_id == incident_id)
     if since is not None:
         query = query.where((Case.closed_at.is_(None)) | (Case.closed_at >= since))
-    return with_names(conn, fetch_all(conn, query))
+    return _with_names(conn, CaseRecord, query)
 
 
-def events(conn: Connection, case_id: int) -> list[Row]:
-    return [
-        dict(r)
-        for r in conn.execute(
-            select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(CaseEvent.id)
-        ).mappings()
-    ]
+def events(conn: Connection, case_id: int) -> list[CaseEventRecord]:
+    return fetch(
+        conn,
+        CaseEventRecord,
+        select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(CaseEvent.id),
+    )
 
 
-def events_of(conn: Connection, client_id: Scope = None) -> dict[int, list[Row]]:
+def events_of(conn: Connection, client_id: Scope = None) -> dict[int, list[CaseEventRecord]]:
     """Case id -> its events, for the measures."""
     query = select(CaseEvent).order_by(CaseEvent.id)
     if client_id is not None:
         query = query.join(Case, Case.id == CaseEvent.case_id).where(Case.client_id == client_id)
-    found: dict[int, list[Row]] = {}
-    for row in conn.execute(query).mappings():
-        found.setdefault(row["case_id"], []).append(dict(row))
+    found: dict[int, list[CaseEventRecord]] = {}
+    for record in fetch(conn, CaseEventRecord, query):
+        found.setdefault(record.case_id, []).append(record)
     return found
 
 
 # -- issuances
 
 
-def issuances(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[Row]]:
+def issuances(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[IssuanceRecord]]:
     """Case id -> its issuances, oldest first, with ``der``, dates and serial of the certificate
     (None before it came).
     """
-    found: dict[int, list[Row]] = {}
+    found: dict[int, list[IssuanceRecord]] = {}
     columns = (
         StoredCertificate.der,
         StoredCertificate.serial,
@@ -321,8 +337,8 @@ def issuances(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[Row]]
             .where(Issuance.case_id.in_(part))
             .order_by(Issuance.id)
         )
-        for row in conn.execute(query).mappings():
-            found.setdefault(row["case_id"], []).append(dict(row))
+        for record in fetch(conn, IssuanceRecord, query):
+            found.setdefault(record.case_id or 0, []).append(record)
     return found
 
 
@@ -387,11 +403,13 @@ def chain_of(conn: Connection, hashes: Sequence[str]) -> list[bytes]:
 # -- where they are served
 
 
-def endpoints_of_clients(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[Row]]:
+def endpoints_of_clients(
+    conn: Connection, client_ids: Iterable[int]
+) -> dict[int, list[ClientEndpoint]]:
     """Client id -> its endpoints that are visited: id, host, port, protocol, addresses (fixed
     ones), server, backends, domain_id.
     """
-    found: dict[int, list[Row]] = {}
+    found: dict[int, list[ClientEndpoint]] = {}
     wanted = sorted(set(client_ids))
     columns = (
         Endpoint.id,
@@ -417,12 +435,12 @@ def endpoints_of_clients(conn: Connection, client_ids: Iterable[int]) -> dict[in
             )
             .order_by(Endpoint.id)
         )
-        for row in conn.execute(query).mappings():
-            found.setdefault(row["client_id"], []).append(dict(row))
+        for record in fetch(conn, ClientEndpoint, query):
+            found.setdefault(record.client_id, []).append(record)
     return found
 
 
-def live_leaves(conn: Connection, client_id: int, hosts: Sequence[str]) -> list[Row]:
+def live_leaves(conn: Connection, client_id: int, hosts: Sequence[str]) -> list[LiveLeaf]:
     """What the client's endpoints with these hosts serve now, each certificate once: sha256,
     not_after.
     """
@@ -444,7 +462,7 @@ def live_leaves(conn: Connection, client_id: int, hosts: Sequence[str]) -> list[
         .order_by(StoredCertificate.not_after, StoredCertificate.sha256)
         .limit(20)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, LiveLeaf, query)
 
 
 def served_until(conn: Connection, client_ids: Iterable[int]) -> dict[int, dict[str, int]]:
@@ -481,7 +499,7 @@ def led(conn: Connection) -> dict[int, int]:
     return {row[0]: row[1] for row in conn.execute(query) if row[0] is not None}
 
 
-def last_issued(conn: Connection, order_id: int) -> list[Row]:
+def last_issued(conn: Connection, order_id: int) -> list[LiveLeaf]:
     """Of the certificates of an order that were seen live the one that ends last: sha256,
     not_after; none where there is none.
     """
@@ -496,10 +514,10 @@ def last_issued(conn: Connection, order_id: int) -> list[Row]:
         .order_by(StoredCertificate.not_after.desc())
         .limit(1)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, LiveLeaf, query)
 
 
-def expected(conn: Connection) -> list[Row]:
+def expected(conn: Connection) -> list[ExpectedCertificate]:
     """Certificates that we proved or are about to install: client_id, names of the case
     (space-separated), sha256, state, live_at; oldest first.
     """
@@ -507,7 +525,6 @@ def expected(conn: Connection) -> list[Row]:
         select(
             Case.id,
             Case.client_id,
-            Case.state,
             Issuance.sha256,
             Issuance.live_at,
             StoredCertificate.not_after,
@@ -517,7 +534,9 @@ def expected(conn: Connection) -> list[Row]:
         .where(Issuance.sha256.is_not(None), Case.state.not_in(("declined", "cancelled")))
         .order_by(Case.id)
     )
-    rows = with_names(conn, fetch_all(conn, query))
+    rows = fetch_all(conn, query)
+    names = _names_of(conn, [r["id"] for r in rows])
+    of_cases = [ExpectedCertificate(**r, names=names.get(r["id"], ())) for r in rows]
     # What was linked to an order by hand is the client's own renewal.
     linked = (
         select(StoredPurchase.client_id, PurchaseName.name, Issuance.sha256)
@@ -526,35 +545,29 @@ def expected(conn: Connection) -> list[Row]:
         .where(Issuance.case_id.is_(None), Issuance.sha256.is_not(None))
     )
     by_hand = [
-        {
-            "id": 0,
-            "client_id": i,
-            "names": [name],
-            "sha256": sha,
-            "live_at": None,
-            "not_after": None,
-        }
+        ExpectedCertificate(
+            id=0, client_id=i, names=(name,), sha256=sha, live_at=None, not_after=None
+        )
         for i, name, sha in conn.execute(linked)
+        if sha is not None
     ]
-    return [*rows, *by_hand]
+    return [*of_cases, *by_hand]
 
 
-def open_for(conn: Connection, client_id: int, names: Sequence[str]) -> list[Row]:
+def open_for(conn: Connection, client_id: int, names: Sequence[str]) -> list[CaseRecord]:
     """Open cases of the client about one of these names."""
     query = (
-        select(Case)
-        .join(CaseName, CaseName.case_id == Case.id)
+        _ALL.join(CaseName, CaseName.case_id == Case.id)
         .where(Case.client_id == client_id, Case.state.in_(OPEN), CaseName.name.in_(list(names)))
         .distinct()
     )
-    return fetch_all(conn, query)
+    return _with_names(conn, CaseRecord, query)
 
 
-def before(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None:
+def before(conn: Connection, client_id: int, names: Sequence[str]) -> CaseRecord | None:
     """The case of this client about one of these names that was closed last."""
     query = (
-        select(Case)
-        .join(CaseName, CaseName.case_id == Case.id)
+        _ALL.join(CaseName, CaseName.case_id == Case.id)
         .where(
             Case.client_id == client_id,
             Case.state == "closed",
@@ -563,8 +576,7 @@ def before(conn: Connection, client_id: int, names: Sequence[str]) -> Row | None
         .order_by(Case.id.desc())
         .limit(1)
     )
-    row = conn.execute(query).mappings().first()
-    return dict(row) if row is not None else None
+    return next(iter(_with_names(conn, CaseRecord, query)), None)
 
 
 def open_names(conn: Connection) -> dict[int, dict[str, str]]:
@@ -589,7 +601,9 @@ def open_of_orders(conn: Connection) -> set[int]:
     )
 
 
-def closed_between(conn: Connection, start: int, end: int, client_id: Scope = None) -> list[Row]:
+def closed_between(
+    conn: Connection, start: int, end: int, client_id: Scope = None
+) -> list[BilledCase]:
     """Cases that were first closed with proof in that time, with ``billed_at``; one that was taken
     up again since is not billed twice.
     """
@@ -604,7 +618,7 @@ def closed_between(conn: Connection, start: int, end: int, client_id: Scope = No
     )
     if client_id is not None:
         query = query.where(Case.client_id == client_id)
-    return with_names(conn, fetch_all(conn, query))
+    return _with_names(conn, BilledCase, query)
 
 
 def count_open(conn: Connection) -> int:

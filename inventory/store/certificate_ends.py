@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from inventory.db.sql import chunks
+from inventory.db.sql import chunks, fetch, fetch_one
 from inventory.models import (
     AuditEntry,
     Client,
@@ -27,7 +27,8 @@ from inventory.models import (
     StoredFinding,
     Tag,
 )
-from inventory.store.records import Row
+from inventory.records import EndedRun, EndpointOwnership, FindingRecord
+from inventory.store.domains import parties_of_row, without_parties
 from inventory.vocabulary import PARTY_FIELDS
 
 
@@ -139,12 +140,12 @@ def replacements(
     return found
 
 
-def places(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
+def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]:
     """Endpoint id -> where it stands: host, port, protocol, state, domain and client with their
     states, server, and the ``tags`` of all of them.
     """
 
-    found: dict[int, Row] = {}
+    found: dict[int, EndpointOwnership] = {}
     columns = (
         Endpoint.id,
         Endpoint.host,
@@ -185,7 +186,11 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
                     ("client", row["client_id"]),
                 )
             ]
-            found[row["id"]] = dict(row) | {"tags": frozenset(t for group in own for t in group)}
+            found[row["id"]] = EndpointOwnership(
+                **without_parties(row),
+                tags=frozenset(t for group in own for t in group),
+                parties=parties_of_row(row),
+            )
     return found
 
 
@@ -200,26 +205,25 @@ def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def fault_rows(conn: Connection, ids: Sequence[int]) -> dict[int, Row]:
+def fault_rows(conn: Connection, ids: Sequence[int]) -> dict[int, FindingRecord]:
     """Finding id -> its row (code, severity, addresses, evidence as JSON text, closed_at)."""
-    found: dict[int, Row] = {}
+    found: dict[int, FindingRecord] = {}
     for part in chunks(ids):
-        for row in conn.execute(select(StoredFinding).where(StoredFinding.id.in_(part))).mappings():
-            found[row["id"]] = dict(row)
+        for record in fetch(
+            conn, FindingRecord, select(StoredFinding).where(StoredFinding.id.in_(part))
+        ):
+            found[record.id] = record
     return found
 
 
-def last_run(conn: Connection) -> Row | None:
+def last_run(conn: Connection) -> EndedRun | None:
     """The last run that ended: id, state, reason, finished_at."""
     columns = (Run.id, Run.state, Run.reason, Run.finished_at)
-    row = (
-        conn.execute(
-            select(*columns).where(Run.finished_at.is_not(None)).order_by(Run.id.desc()).limit(1)
-        )
-        .mappings()
-        .first()
+    return fetch_one(
+        conn,
+        EndedRun,
+        select(*columns).where(Run.finished_at.is_not(None)).order_by(Run.id.desc()).limit(1),
     )
-    return None if row is None else dict(row)
 
 
 def last_complete(conn: Connection) -> int | None:

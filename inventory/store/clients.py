@@ -7,36 +7,42 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select
 
 from inventory.db.database import Tx
+from inventory.db.sql import fetch_existing
 from inventory.errors import Conflict, UsageError
 from inventory.models import Client, Contact, Domain, Endpoint
-from inventory.store import records
-from inventory.store.records import Row
+from inventory.records import ClientRecord, ListedClient
+from inventory.store import editing
 
 
-def find(conn: Connection, key: str) -> Row:
+def find(conn: Connection, key: str) -> ClientRecord:
     """The client of this customer number, or of this name. Raises NotFound."""
     query = (
         select(Client)
         .where(or_(Client.number == key, Client.name == key))
         .order_by((Client.number == key).desc())
     )
-    return records.one(conn, query, "client", key, "certmgr client list")
+    return editing.one(conn, ClientRecord, query, "client", key, "certmgr client list")
+
+
+def by_id(conn: Connection, client_id: int) -> ClientRecord:
+    """The client with this id, which exists."""
+    return fetch_existing(conn, ClientRecord, select(Client).where(Client.id == client_id))
 
 
 def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = dict(records.parties(given))
+    values: dict[str, Any] = dict(editing.parties(given))
     if "number" in given:
-        values["number"] = records.required(given["number"], "customer number", 60)
+        values["number"] = editing.required(given["number"], "customer number", 60)
     if "name" in given:
-        values["name"] = records.required(given["name"], "client name")
+        values["name"] = editing.required(given["name"], "client name")
     for key, what, limit in (
         ("account_manager", "account manager", 200),
-        ("note", "note", records.MAX_TEXT),
+        ("note", "note", editing.MAX_TEXT),
     ):
         if key in given:
-            values[key] = records.clean(given[key], what, limit)
+            values[key] = editing.clean(given[key], what, limit)
     if given.get("reseller"):
-        values["reseller_id"] = find(conn, given["reseller"])["id"]
+        values["reseller_id"] = find(conn, given["reseller"]).id
     elif "reseller" in given:
         values["reseller_id"] = None
     return values
@@ -56,14 +62,14 @@ def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
                 f"it is {other['number']} {other['name']}",
                 f"See certmgr client show {other['number']}.",
             )
-    return records.add(tx, Client, values, tags)
+    return editing.add(tx, Client, values, tags)
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
     before = find(tx.conn, key)
     values = _values(tx.conn, given)
     reseller = values.get("reseller_id")
-    passed = {before["id"]}
+    passed = {before.id}
     while reseller is not None:
         if reseller in passed:
             raise UsageError(
@@ -71,7 +77,7 @@ def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
             )
         passed.add(reseller)
         reseller = tx.conn.execute(select(Client.reseller_id).where(Client.id == reseller)).scalar()
-    return records.edit(tx, Client, before, values, "Another client has that number or name")
+    return editing.edit(tx, Client, before, values, "Another client has that number or name")
 
 
 def retire(tx: Tx, key: str) -> int:
@@ -79,29 +85,31 @@ def retire(tx: Tx, key: str) -> int:
     row = find(tx.conn, key)
     domains = list(
         tx.conn.scalars(
-            select(Domain.id).where(Domain.client_id == row["id"], Domain.state != "retired")
+            select(Domain.id).where(Domain.client_id == row.id, Domain.state != "retired")
         )
     )
     endpoints = list(
         tx.conn.scalars(
             select(Endpoint.id)
             .join(Domain)
-            .where(Domain.client_id == row["id"], Endpoint.state != "retired")
+            .where(Domain.client_id == row.id, Endpoint.state != "retired")
         )
     )
     contacts = list(
         tx.conn.scalars(
-            select(Contact.id).where(Contact.client_id == row["id"], Contact.state != "retired")
+            select(Contact.id).where(Contact.client_id == row.id, Contact.state != "retired")
         )
     )
-    records.retire(tx, Endpoint, endpoints)
-    records.retire(tx, Domain, domains)
-    records.retire(tx, Contact, contacts)
-    records.retire(tx, Client, [row["id"]])
+    editing.retire(tx, Endpoint, endpoints)
+    editing.retire(tx, Domain, domains)
+    editing.retire(tx, Contact, contacts)
+    editing.retire(tx, Client, [row.id])
     return len(domains)
 
 
-def listing(conn: Connection, *, retired: bool = False, tag: str | None = None) -> list[Row]:
+def listing(
+    conn: Connection, *, retired: bool = False, tag: str | None = None
+) -> list[ListedClient]:
     """Every client with the count of its domains and its tags."""
     reseller = Client.__table__.alias("reseller")
     count = (
@@ -121,9 +129,9 @@ def listing(conn: Connection, *, retired: bool = False, tag: str | None = None) 
     )
     if not retired:
         query = query.where(Client.state != "retired")
-    tags = records.tags_of(conn, "client")
-    rows = [dict(r) | {"tags": list(tags.get(r["id"], ()))} for r in conn.execute(query).mappings()]
-    return [r for r in rows if tag is None or tag in r["tags"]]
+    tags = editing.tags_of(conn, "client")
+    rows = [ListedClient(**r, tags=tags.get(r["id"], ())) for r in conn.execute(query).mappings()]
+    return [r for r in rows if tag is None or tag in r.tags]
 
 
 def with_domains(conn: Connection) -> list[str]:

@@ -16,8 +16,8 @@ from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.errors import UsageError
 from inventory.models import Client, Contact, ContactMethod
 from inventory.names import mail_address
-from inventory.store import clients, records
-from inventory.store.records import Row
+from inventory.records import ContactRecord, ListedContact
+from inventory.store import clients, editing
 from inventory.text import printable
 from inventory.vocabulary import Role
 
@@ -31,7 +31,7 @@ def parse_way(text: str) -> tuple[str, str]:
     kind, colon, value = text.strip().partition(":")
     if not colon or kind not in KINDS:
         kind, value = ("email" if "@" in text else "phone"), text.strip()
-    value = records.required(
+    value = editing.required(
         value,
         {"email": "e-mail address", "phone": "telephone number"}.get(kind, "channel name"),
         254,
@@ -45,7 +45,7 @@ def parse_way(text: str) -> tuple[str, str]:
     return kind, value
 
 
-def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
+def find(conn: Connection, key: str, client_id: int | None = None) -> ContactRecord:
     """The contact with this id, this name, or this way to be reached.
 
     Raises NotFound, or UsageError when several fit.
@@ -73,16 +73,18 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
             "Use the id that certmgr contact list shows.",
         )
     return (
-        dict(rows[0]) if rows else records.one(conn, query, "contact", key, "certmgr contact list")
+        ContactRecord(**rows[0])
+        if rows
+        else editing.one(conn, ContactRecord, query, "contact", key, "certmgr contact list")
     )
 
 
 def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "name" in given:
-        values["name"] = records.required(given["name"], "contact name")
+        values["name"] = editing.required(given["name"], "contact name")
     if given.get("role"):
-        values["role"] = records.choice(given["role"], "role", tuple(Role))
+        values["role"] = editing.choice(given["role"], "role", tuple(Role))
     if "language" in given:
         values["language"] = language(given["language"])
     if "time_zone" in given:
@@ -95,20 +97,20 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
         )
     if given.get("fallback"):
         fallback = find(conn, given["fallback"])
-        if client_id is not None and fallback["client_id"] not in (client_id, None):
+        if client_id is not None and fallback.client_id not in (client_id, None):
             raise UsageError(
                 "A fallback contact belongs to the same client, or to the provider",
                 "",
                 "Name another contact.",
             )
-        values["fallback_id"] = fallback["id"]
+        values["fallback_id"] = fallback.id
     elif "fallback" in given:
         values["fallback_id"] = None
     return values
 
 
 def language(text: str | None) -> str | None:
-    value = records.clean(text, "language", 20)
+    value = editing.clean(text, "language", 20)
     if value and not re.fullmatch(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*", value):
         raise UsageError(f"'{value}' is not a language", "", "Write a code such as en or de.")
     return value
@@ -116,7 +118,7 @@ def language(text: str | None) -> str | None:
 
 def country(text: str | None) -> str | None:
     """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
-    value = records.clean(text, "country", 10)
+    value = editing.clean(text, "country", 10)
     if value is not None and not is_known_country(value):
         raise UsageError(
             f"'{value}' is not a country whose holidays are known", "", "Write DE, or DE-BY."
@@ -125,7 +127,7 @@ def country(text: str | None) -> str | None:
 
 
 def time_zone(text: str | None) -> str | None:
-    value = records.clean(text, "time zone", 60)
+    value = editing.clean(text, "time zone", 60)
     if value is not None:
         try:
             ZoneInfo(value)
@@ -138,10 +140,10 @@ def time_zone(text: str | None) -> str | None:
 
 def add(tx: Tx, client_key: str | None, given: dict[str, Any], ways: tuple[str, ...] = ()) -> int:
     """``client_key`` None: a contact of the provider's own staff."""
-    client_id = clients.find(tx.conn, client_key)["id"] if client_key else None
+    client_id = clients.find(tx.conn, client_key).id if client_key else None
     values = {"role": "owner"} | _values(tx.conn, given, client_id) | {"client_id": client_id}
     parsed = [parse_way(w) for w in ways]
-    row_id = records.add(tx, Contact, values)
+    row_id = editing.add(tx, Contact, values)
     _write_ways(tx, row_id, parsed)
     return row_id
 
@@ -163,29 +165,31 @@ def edit(
 ) -> dict[str, list[Any]]:
     """``ways``: replaces them all where any is given."""
     before = find(tx.conn, key)
-    values = _values(tx.conn, given, before["client_id"])
-    if values.get("fallback_id") == before["id"]:
+    values = _values(tx.conn, given, before.client_id)
+    if values.get("fallback_id") == before.id:
         raise UsageError("A contact cannot be its own fallback", "", "Name another contact.")
-    changes = records.edit(tx, Contact, before, values)
+    changes = editing.edit(tx, Contact, before, values)
     if ways:
         before_ways = [
             f"{w.kind}:{w.value}"
             for w in tx.conn.execute(
                 select(ContactMethod)
-                .where(ContactMethod.contact_id == before["id"])
+                .where(ContactMethod.contact_id == before.id)
                 .order_by(ContactMethod.position)
             )
         ] or None
-        _write_ways(tx, before["id"], [parse_way(w) for w in ways])
+        _write_ways(tx, before.id, [parse_way(w) for w in ways])
         changes["ways"] = [before_ways, list(ways)]
     return changes
 
 
 def retire(tx: Tx, key: str) -> None:
-    records.retire(tx, Contact, [find(tx.conn, key)["id"]])
+    editing.retire(tx, Contact, [find(tx.conn, key).id])
 
 
-def listing(conn: Connection, *, client_id: int | None = None, retired: bool = False) -> list[Row]:
+def listing(
+    conn: Connection, *, client_id: int | None = None, retired: bool = False
+) -> list[ListedContact]:
     """Contacts with their client's number and their ways in order; of every client (and the staff)
     where ``client_id`` is None.
     """
@@ -209,12 +213,12 @@ def listing(conn: Connection, *, client_id: int | None = None, retired: bool = F
         if way["state"] == "bad":
             bad.setdefault(way["contact_id"], []).append(way["value"])
     return [
-        dict(r)
-        | {
-            "ways": ways.get(r["id"], []),
-            "bad": bad.get(r["id"], []),
-            "away": _day(r["away_until"]),
-        }
+        ListedContact(
+            **r,
+            ways=tuple(ways.get(r["id"], ())),
+            bad=tuple(bad.get(r["id"], ())),
+            away=_day(r["away_until"]),
+        )
         for r in conn.execute(query).mappings()
     ]
 

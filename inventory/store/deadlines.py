@@ -14,16 +14,17 @@ from inventory.db.database import Tx, to_epoch
 from inventory.db.sql import fetch_all
 from inventory.errors import UsageError
 from inventory.models import Client, DeadlineScope, StoredDeadline
-from inventory.store import clients, records
-from inventory.store.records import Row
+from inventory.records import DeadlineRecord, ListedDeadline
+from inventory.store import clients, editing
 
 LEADS = ("purchase_days", "validation_days", "installation_days")
 MAX_DAYS = 730
 
 
-def find(conn: Connection, name: str) -> Row:
-    return records.one(
+def find(conn: Connection, name: str) -> DeadlineRecord:
+    return editing.one(
         conn,
+        DeadlineRecord,
         select(StoredDeadline).where(StoredDeadline.name == name),
         "deadline of your own",
         name,
@@ -36,11 +37,11 @@ def _values(given: Mapping[str, Any], rules: Sequence[str]) -> dict[str, Any]:
     if given.get("at") is not None:
         values["at"] = to_epoch(given["at"])
     if given.get("rule") is not None:
-        values["rule"] = records.choice(given["rule"], "rule", rules)
+        values["rule"] = editing.choice(given["rule"], "rule", rules)
     if given.get("title") is not None:
-        values["title"] = records.required(given["title"], "title")
+        values["title"] = editing.required(given["title"], "title")
     if "text" in given and given["text"] is not None:
-        values["text"] = records.clean(given["text"], "text", records.MAX_TEXT)
+        values["text"] = editing.clean(given["text"], "text", editing.MAX_TEXT)
     for name in LEADS:
         if given.get(name) is not None:
             if not 0 <= given[name] <= MAX_DAYS:
@@ -65,7 +66,7 @@ def add(
 
     Without clients and tags it is for all clients.
     """
-    row = {"name": records.required(name, "name", 60), "text": None} | _values(given, rules)
+    row = {"name": editing.required(name, "name", 60), "text": None} | _values(given, rules)
     conflict = f"The deadline '{row['name']}' exists already"
     old = tx.conn.execute(
         select(StoredDeadline.state).where(StoredDeadline.name == row["name"])
@@ -75,7 +76,7 @@ def add(
             f"A retired deadline was called '{row['name']}'; its record stays, so choose another"
             " name"
         )
-    row_id = records.add(tx, StoredDeadline, row, conflict=conflict)
+    row_id = editing.add(tx, StoredDeadline, row, conflict=conflict)
     _scope(tx, row_id, for_clients, tags)
     return row_id
 
@@ -91,34 +92,34 @@ def edit(
 ) -> dict[str, list[Any]]:
     """``for_clients`` and ``tags`` replace what was there; None leaves them."""
     row = find(tx.conn, name)
-    if row["state"] == "retired":
+    if row.state == "retired":
         raise UsageError(
-            f"The deadline '{row['name']}' is retired",
+            f"The deadline '{row.name}' is retired",
             "a retired one stays as it was",
             "Add another one.",
         )
-    changes = records.edit(tx, StoredDeadline, row, _values(given, rules))
+    changes = editing.edit(tx, StoredDeadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
         none: dict[str, list[str]] = {"client": [], "tag": []}
-        before = _scopes(tx.conn).get(row["id"], none)
+        before = _scopes(tx.conn).get(row.id, none)
         new_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
         new_tags = before["tag"] if tags is None else [t for t in tags if t]
-        tx.conn.execute(delete(DeadlineScope).where(DeadlineScope.deadline_id == row["id"]))
-        _scope(tx, row["id"], new_clients, new_tags)
+        tx.conn.execute(delete(DeadlineScope).where(DeadlineScope.deadline_id == row.id))
+        _scope(tx, row.id, new_clients, new_tags)
         # Both are read back: the caller may name a client by its name, and in any order.
-        after = _scopes(tx.conn).get(row["id"], none)
+        after = _scopes(tx.conn).get(row.id, none)
         if after != before:
             changes["for"] = [
                 [*before["client"], *before["tag"]],
                 [*after["client"], *after["tag"]],
             ]
-            tx.audit("edit", "deadline", row["id"], {"for": changes["for"]})
+            tx.audit("edit", "deadline", row.id, {"for": changes["for"]})
     return changes
 
 
 def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str]) -> None:
-    scopes = [("client", str(clients.find(tx.conn, c)["id"])) for c in for_clients]
-    scopes += [("tag", records.clean_tag(t)) for t in tags]
+    scopes = [("client", str(clients.find(tx.conn, c).id)) for c in for_clients]
+    scopes += [("tag", editing.clean_tag(t)) for t in tags]
     # Duplicates show only here: the caller may give a client by its number and by its name.
     unique = dict.fromkeys(scopes)
     rows = [{"deadline_id": row_id, "kind": kind, "value": value} for kind, value in unique]
@@ -127,7 +128,7 @@ def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str])
 
 
 def retire(tx: Tx, name: str) -> None:
-    records.retire(tx, StoredDeadline, [find(tx.conn, name)["id"]])
+    editing.retire(tx, StoredDeadline, [find(tx.conn, name).id])
 
 
 def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
@@ -150,7 +151,9 @@ def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
     return found
 
 
-def listing(conn: Connection, *, at: datetime | None = None, retired: bool = False) -> list[Row]:
+def listing(
+    conn: Connection, *, at: datetime | None = None, retired: bool = False
+) -> list[ListedDeadline]:
     """Deadlines with ``clients`` and ``tags``, soonest first; those that were there at ``at``."""
     query = select(StoredDeadline).order_by(StoredDeadline.at, StoredDeadline.name)
     if at is not None:
@@ -165,10 +168,10 @@ def listing(conn: Connection, *, at: datetime | None = None, retired: bool = Fal
     none: dict[str, list[str]] = {"client": [], "tag": []}
     rows = fetch_all(conn, query)
     return [
-        dict(r)
-        | {
-            "clients": scopes.get(r["id"], none)["client"],
-            "tags": scopes.get(r["id"], none)["tag"],
-        }
+        ListedDeadline(
+            **r,
+            clients=tuple(scopes.get(r["id"], none)["client"]),
+            tags=tuple(scopes.get(r["id"], none)["tag"]),
+        )
         for r in rows
     ]

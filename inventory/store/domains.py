@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks
+from inventory.db.sql import chunks, fetch_existing, fetch_one
 from inventory.errors import Conflict, UsageError
 from inventory.models import Client, Domain, Endpoint, Server
 from inventory.names import display, normalise_host
-from inventory.store import clients, records, servers
-from inventory.store.records import Row
+from inventory.records import DomainRecord, ListedDomain
+from inventory.store import clients, editing, servers
 from inventory.text import printable
 from inventory.vocabulary import PARTY_FIELDS, Parties, Purpose
 
@@ -32,24 +32,30 @@ def resolve_parties(
     return Parties(**values, on_our_server=of_server is not None)
 
 
-def active(conn: Connection, name: str) -> Row | None:
+_WITH_CLIENT = select(Domain, Client.number.label("client"), Client.name.label("client_name")).join(
+    Client
+)
+
+
+def active(conn: Connection, name: str) -> DomainRecord | None:
     """The domain of this name that is not retired, with its client's number and name."""
-    query = (
-        select(Domain, Client.number.label("client"), Client.name.label("client_name"))
-        .join(Client)
-        .where(Domain.name == normalise_host(name), Domain.state != "retired")
-    )
-    row = conn.execute(query).mappings().first()
-    return dict(row) if row else None
+    query = _WITH_CLIENT.where(Domain.name == normalise_host(name), Domain.state != "retired")
+    return fetch_one(conn, DomainRecord, query)
 
 
-def find(conn: Connection, name: str) -> Row:
+def by_id(conn: Connection, domain_id: int) -> DomainRecord:
+    """The domain with this id, which exists."""
+    return fetch_existing(conn, DomainRecord, _WITH_CLIENT.where(Domain.id == domain_id))
+
+
+def find(conn: Connection, name: str) -> DomainRecord:
     row = active(conn, name)
     return (
         row
         if row is not None
-        else records.one(
+        else editing.one(
             conn,
+            DomainRecord,
             select(Domain).where(Domain.id == -1),
             "domain",
             display(normalise_host(name)),
@@ -59,6 +65,7 @@ def find(conn: Connection, name: str) -> Row:
 
 
 MAX_PATHS = 10
+_OTHERS = frozenset(f"{who}_{f}" for who in ("client", "server") for f in PARTY_FIELDS)
 
 
 def paths(texts: Sequence[str]) -> str:
@@ -90,31 +97,31 @@ def paths(texts: Sequence[str]) -> str:
 
 
 def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = dict(records.parties(given))
+    values: dict[str, Any] = dict(editing.parties(given))
     if given.get("client"):
         row = clients.find(conn, given["client"])
-        if row["state"] == "retired":
+        if row.state == "retired":
             raise UsageError(
-                f"The client {row['number']} is retired", "a retired client has no active domains"
+                f"The client {row.number} is retired", "a retired client has no active domains"
             )
-        values["client_id"] = row["id"]
+        values["client_id"] = row.id
     if given.get("server"):
         machine = servers.find(conn, given["server"])
-        if machine["state"] == "retired":
-            raise UsageError(f"The server {machine['name']} is retired", "", "Name another one.")
-        values["server_id"] = machine["id"]
+        if machine.state == "retired":
+            raise UsageError(f"The server {machine.name} is retired", "", "Name another one.")
+        values["server_id"] = machine.id
     elif "server" in given:
         values["server_id"] = None
     if given.get("purpose"):
-        values["purpose"] = records.choice(given["purpose"], "purpose", tuple(Purpose))
+        values["purpose"] = editing.choice(given["purpose"], "purpose", tuple(Purpose))
     if "paths" in given:
         values["paths"] = paths(given["paths"])
     if "policy" in given:
-        values["policy"] = records.choice(given["policy"], "HTTPS policy", ("required", "optional"))
+        values["policy"] = editing.choice(given["policy"], "HTTPS policy", ("required", "optional"))
     if given.get("state"):
-        values["state"] = records.choice(given["state"], "state", ("active", "leaving"))
+        values["state"] = editing.choice(given["state"], "state", ("active", "leaving"))
     if "note" in given:
-        values["note"] = records.clean(given["note"], "note", records.MAX_TEXT)
+        values["note"] = editing.clean(given["note"], "note", editing.MAX_TEXT)
     return values
 
 
@@ -126,31 +133,31 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
     host = normalise_host(name)
     if (other := active(tx.conn, host)) is not None:
         raise Conflict(
-            f"The domain {display(host)} belongs to the client {other['client']} already",
+            f"The domain {display(host)} belongs to the client {other.client} already",
             "a name has one client",
             f"To move it: certmgr domain edit {display(host)} --client NUMBER.",
         )
     if not given.get("client"):
         raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
-    row_id = records.add(tx, Domain, {"name": host} | _values(tx.conn, given), tags)
-    records.add(tx, Endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
+    row_id = editing.add(tx, Domain, {"name": host} | _values(tx.conn, given), tags)
+    editing.add(tx, Endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
     return row_id
 
 
 def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:
     before = find(tx.conn, name)
-    return records.edit(tx, Domain, before, _values(tx.conn, given))
+    return editing.edit(tx, Domain, before, _values(tx.conn, given))
 
 
 def retire(tx: Tx, name: str) -> None:
     row = find(tx.conn, name)
     ids = list(
         tx.conn.scalars(
-            select(Endpoint.id).where(Endpoint.domain_id == row["id"], Endpoint.state != "retired")
+            select(Endpoint.id).where(Endpoint.domain_id == row.id, Endpoint.state != "retired")
         )
     )
-    records.retire(tx, Endpoint, ids)
-    records.retire(tx, Domain, [row["id"]])
+    editing.retire(tx, Endpoint, ids)
+    editing.retire(tx, Domain, [row.id])
 
 
 def listing(
@@ -160,7 +167,7 @@ def listing(
     tag: str | None = None,
     server_name: str | None = None,
     retired: bool = False,
-) -> list[Row]:
+) -> list[ListedDomain]:
     """Domains with client, server, resolved parties and tags; of every client where ``client_id``
     is None.
     """
@@ -184,31 +191,37 @@ def listing(
     if not retired:
         query = query.where(Domain.state != "retired")
     listed = conn.execute(query).mappings().all()
-    tags = records.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
-    rows: list[Row] = []
-    for found in listed:
-        row = dict(found) | {
-            "tags": list(tags.get(found["id"], ())),
-            "parties": parties_of_row(dict(found)),
-        }
-        if tag is None or tag in row["tags"]:
-            rows.append(row)
-    return rows
+    tags = editing.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
+    rows = [
+        ListedDomain(
+            **{k: v for k, v in found.items() if k not in _OTHERS},
+            tags=tags.get(found["id"], ()),
+            parties=parties_of_row(found),
+        )
+        for found in listed
+    ]
+    return [row for row in rows if tag is None or tag in row.tags]
 
 
 def parties_by_domain(conn: Connection, client_id: int | None = None) -> dict[int, Parties]:
     """Domain id -> who does what, of every domain that is not retired."""
-    return {row["id"]: row["parties"] for row in listing(conn, client_id=client_id)}
+    return {row.id: row.parties for row in listing(conn, client_id=client_id)}
 
 
-def parties_of_row(row: Mapping[str, Any]) -> Parties:
+def without_parties(row: RowMapping) -> dict[str, Any]:
+    """A row without the columns that :func:`parties_of_row` reads."""
+    return {k: v for k, v in row.items() if k not in _OTHERS and k not in PARTY_FIELDS}
+
+
+def parties_of_row(row: RowMapping) -> Parties:
     """Parties from a row with the columns of domain, and of client and server under the prefixes
     client_ and server_.
     """
     of_server = (
         {f: row[f"server_{f}"] for f in PARTY_FIELDS} if row["server_id"] is not None else None
     )
-    return resolve_parties(row, of_server, {f: row[f"client_{f}"] for f in PARTY_FIELDS})
+    own = {f: row[f] for f in PARTY_FIELDS}
+    return resolve_parties(own, of_server, {f: row[f"client_{f}"] for f in PARTY_FIELDS})
 
 
 def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:

@@ -6,29 +6,47 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, or_, select
+from sqlalchemy import Connection, Executable, Select, exists, func, or_, select
 
 from inventory.db.database import Tx
+from inventory.db.sql import fetch, fetch_one
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, ProbeState, Server, Tag
 from inventory.names import display
-from inventory.store import domains, records, servers
-from inventory.store.records import Row
+from inventory.records import DomainRecord, EndpointRecord, ListedEndpoint, VisitedEndpoint
+from inventory.store import domains, editing, servers
 from inventory.targets import Target
 from inventory.vocabulary import PARTY_FIELDS
 
 
-def find(conn: Connection, target: Target) -> Row:
-    query = select(Endpoint).where(
+def _of(target: Target) -> Executable:
+    return select(Endpoint).where(
         Endpoint.host == target.host,
         Endpoint.port == target.port,
         Endpoint.protocol == target.protocol,
         Endpoint.state != "retired",
     )
-    return records.one(conn, query, "endpoint", str(target), "certmgr endpoint list")
 
 
-def _domain_for(conn: Connection, host: str) -> Row:
+def known(conn: Connection, target: Target) -> EndpointRecord | None:
+    """The endpoint of this target that is not retired; None where there is none."""
+    return fetch_one(conn, EndpointRecord, _of(target))
+
+
+def of_domain(conn: Connection, domain_id: int) -> list[EndpointRecord]:
+    """The endpoints of a domain that are not retired, by host and port."""
+    query = select(Endpoint).where(Endpoint.domain_id == domain_id, Endpoint.state != "retired")
+    return fetch(conn, EndpointRecord, query.order_by(Endpoint.host, Endpoint.port))
+
+
+def find(conn: Connection, target: Target) -> EndpointRecord:
+    query = _of(target)
+    return editing.one(
+        conn, EndpointRecord, query, "endpoint", str(target), "certmgr endpoint list"
+    )
+
+
+def _domain_for(conn: Connection, host: str) -> DomainRecord:
     """The active domain whose name the host is, or stands under."""
     name = host
     while name:
@@ -56,31 +74,31 @@ def add(
     """
     row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
     fixed = servers.addresses(addresses) or None
-    _free(tx.conn, target, row["id"])
+    _free(tx.conn, target, row.id)
     same = (
         select(Endpoint)
         .where(
-            Endpoint.domain_id == row["id"],
+            Endpoint.domain_id == row.id,
             Endpoint.host == target.host,
             Endpoint.port == target.port,
         )
         .where(Endpoint.protocol == target.protocol)
     )
-    before = tx.conn.execute(same).mappings().first()
-    if before is not None and before["state"] == "retired":
-        records.edit(
-            tx, Endpoint, dict(before), {"state": "active", "retired_at": None, "addresses": fixed}
+    before = fetch_one(tx.conn, EndpointRecord, same)
+    if before is not None and before.state == "retired":
+        editing.edit(
+            tx, Endpoint, before, {"state": "active", "retired_at": None, "addresses": fixed}
         )
-        records.change_tags(tx, "endpoint", int(before["id"]), add=tags)
-        return int(before["id"])
+        editing.change_tags(tx, "endpoint", before.id, add=tags)
+        return before.id
     values = {
-        "domain_id": row["id"],
+        "domain_id": row.id,
         "host": target.host,
         "port": target.port,
         "protocol": target.protocol,
         "addresses": fixed,
     }
-    return records.add(tx, Endpoint, values, tags, f"The endpoint {target} exists already")
+    return editing.add(tx, Endpoint, values, tags, f"The endpoint {target} exists already")
 
 
 def _free(conn: Connection, target: Target, domain_id: int) -> None:
@@ -119,12 +137,12 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
         moved = Target(
             target.host, values.get("port", target.port), values.get("protocol", target.protocol)
         )
-        _free(tx.conn, moved, before["domain_id"])
-    return records.edit(tx, Endpoint, before, values, "That endpoint exists already")
+        _free(tx.conn, moved, before.domain_id)
+    return editing.edit(tx, Endpoint, before, values, "That endpoint exists already")
 
 
 def retire(tx: Tx, target: Target) -> None:
-    records.retire(tx, Endpoint, [find(tx.conn, target)["id"]])
+    editing.retire(tx, Endpoint, [find(tx.conn, target).id])
 
 
 def selection(
@@ -167,7 +185,7 @@ def listing(
     client_id: int | None = None,
     tag_name: str | None = None,
     retired: bool = False,
-) -> list[Row]:
+) -> list[ListedEndpoint]:
     query = (
         select(Endpoint, Domain.name.label("domain"), Client.number.label("client"))
         .join(Domain, Domain.id == Endpoint.domain_id)
@@ -176,9 +194,9 @@ def listing(
     )
     if not retired:
         query = query.where(Endpoint.state != "retired")
-    tags = records.tags_of(conn, "endpoint")
+    tags = editing.tags_of(conn, "endpoint")
     rows = conn.execute(selection(query, client_id, tag_name)).mappings()
-    return [dict(r) | {"tags": list(tags.get(r["id"], ()))} for r in rows]
+    return [ListedEndpoint(**r, tags=tags.get(r["id"], ())) for r in rows]
 
 
 _VISITED = (
@@ -227,11 +245,15 @@ def visited_ids(conn: Connection, client_id: int | None, tag_name: str | None) -
     )
 
 
-def visited(conn: Connection, ids: Sequence[int]) -> list[Row]:
+def visited(conn: Connection, ids: Sequence[int]) -> list[VisitedEndpoint]:
     """Those endpoints, with parties and what is known of them; one that was retired in between is
     left out.
     """
-    return [dict(r) for r in conn.execute(_VISITED.where(Endpoint.id.in_(ids))).mappings()]
+    rows = conn.execute(_VISITED.where(Endpoint.id.in_(ids))).mappings()
+    return [
+        VisitedEndpoint(**domains.without_parties(r), parties=domains.parties_of_row(r))
+        for r in rows
+    ]
 
 
 def require_some(count: int, client_key: str | None, tag_name: str | None) -> None:

@@ -49,8 +49,8 @@ from inventory.models import (
     Ticket,
 )
 from inventory.names import display, registered_domain
+from inventory.records import ClientRecord
 from inventory.store import clients
-from inventory.store.records import Row
 
 
 def erase(tx: Tx, number: str) -> dict[str, int]:
@@ -60,7 +60,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     log, which holds ids alone, stay. Returns how many rows went. Backups keep what they hold.
     """
     row = clients.find(tx.conn, number)
-    client_id = int(row["id"])
+    client_id = int(row.id)
     endpoints = list(
         tx.conn.scalars(select(Endpoint.id).join(Domain).where(Domain.client_id == client_id))
     )
@@ -104,7 +104,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
             account_manager=None,
             reseller_id=None,
             state="retired",
-            retired_at=row["retired_at"] or tx.at,
+            retired_at=row.retired_at or tx.at,
         )
     )
     tx.audit("erase", "client", client_id, gone)
@@ -252,9 +252,9 @@ def _resellers(client_id: int) -> Any:
     )
 
 
-def _texts(tx: Tx, row: Row, contacts: list[int], hosts: set[str]) -> None:
+def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> None:
     """Notices keep their times and states. One that was not sent is not sent any more."""
-    client_id = int(row["id"])
+    client_id = int(row.id)
     mine = or_(Notice.client_id == client_id, Notice.contact_id.in_(contacts))
     ids = set(tx.conn.scalars(select(Notice.id).where(mine)))
     # A reseller's message speaks of several clients: those that name this one lose their text, and
@@ -267,9 +267,7 @@ def _texts(tx: Tx, row: Row, contacts: list[int], hosts: set[str]) -> None:
     ids |= set(tx.conn.scalars(about))
     # So do messages to staff (digests, alarms, errands), which have no client.
     elsewhere = or_(Notice.contact_id.in_(_resellers(client_id)), Notice.client_id.is_(None))
-    named = re.compile(
-        rf"(?<!\w)(?:{re.escape(row['name'])}|client {re.escape(row['number'])})(?!\w)"
-    )
+    named = re.compile(rf"(?<!\w)(?:{re.escape(row.name)}|client {re.escape(row.number)})(?!\w)")
     for notice_id, words in tx.conn.execute(
         select(Notice.id, Notice.subject + "\n" + Notice.text).where(elsewhere)
     ):

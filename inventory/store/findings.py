@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from inventory.db.database import Tx, from_epoch, to_epoch
-from inventory.db.sql import insert_id
+from inventory.db.sql import fetch, insert_id
 from inventory.errors import NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
-from inventory.store import records
-from inventory.store.records import Row
+from inventory.records import AcceptanceRecord, ListedFinding
+from inventory.store import editing
 from inventory.store.scan_results import columns_of, upsert
 from inventory.vocabulary import Acceptance, Finding
 
 
-def _acceptance(row: Mapping[str, Any]) -> Acceptance:
-    until = from_epoch(row["until"])
+def _acceptance(row: AcceptanceRecord) -> Acceptance:
+    until = from_epoch(row.until)
     assert until is not None
     return Acceptance(
-        id=row["id"],
-        code=row["code"],
-        client_id=row["client_id"],
-        domain_id=row["domain_id"],
-        endpoint_id=row["endpoint_id"],
+        id=row.id,
+        code=row.code,
+        client_id=row.client_id,
+        domain_id=row.domain_id,
+        endpoint_id=row.endpoint_id,
         until=until,
-        reason=row["reason"],
-        by=row["by"],
+        reason=row.reason,
+        by=row.by,
     )
 
 
@@ -54,7 +52,7 @@ def acceptances(
             StoredAcceptance.until > moment,
             or_(StoredAcceptance.withdrawn_at.is_(None), StoredAcceptance.withdrawn_at > moment),
         )
-    return [_acceptance(dict(r)) for r in conn.execute(query).mappings()]
+    return [_acceptance(r) for r in fetch(conn, AcceptanceRecord, query)]
 
 
 def accept(
@@ -100,8 +98,8 @@ def accept(
         "domain_id": domain_id,
         "endpoint_id": endpoint_id,
         "until": to_epoch(until),
-        "reason": records.required(reason, "reason", 500),
-        "by": records.required(by or tx.actor, "name"),
+        "reason": editing.required(reason, "reason", 500),
+        "by": editing.required(by or tx.actor, "name"),
         "kind": kind,
         "created_at": tx.at,
     }
@@ -163,7 +161,7 @@ def listing(
     domain_id: int | None = None,
     code: str | None = None,
     closed: bool = False,
-) -> list[Row]:
+) -> list[ListedFinding]:
     """Findings that are open (or were, at ``at``), of active endpoints, with where they stand; of
     every client where ``client_id`` is None.
     """
@@ -208,13 +206,4 @@ def listing(
     for column, value in ((Domain.id, domain_id), (StoredFinding.code, code)):
         if value is not None:
             query = query.where(column == value)
-    rows: list[Row] = []
-    for row in conn.execute(query).mappings():
-        rows.append(
-            dict(row)
-            | {
-                "addresses": row["addresses"].split(),
-                "evidence": json.loads(row["evidence"]),
-            }
-        )
-    return rows
+    return fetch(conn, ListedFinding, query)

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch_all
+from inventory.db.sql import fetch
 from inventory.models import InboundMessage
-from inventory.store.records import Row
+from inventory.records import InboundRecord
 from inventory.store.scan_results import upsert
 
 
@@ -24,19 +24,19 @@ def add(tx: Tx, values: Mapping[str, Any]) -> bool:
     return tx.conn.execute(statement.returning(InboundMessage.id)).first() is not None
 
 
-def unmatched(conn: Connection, since: int) -> list[Row]:
+def unmatched(conn: Connection, since: int) -> list[InboundRecord]:
     query = (
         select(InboundMessage)
         .where(InboundMessage.kind == "stranger", InboundMessage.at >= since)
         .order_by(InboundMessage.id)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, InboundRecord, query)
 
 
-def of_notice(conn: Connection, notice_id: int) -> list[Row]:
+def of_notice(conn: Connection, notice_id: int) -> list[InboundRecord]:
     query = (
         select(InboundMessage)
         .where(InboundMessage.notice_id == notice_id)
         .order_by(InboundMessage.id)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, InboundRecord, query)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.db.sql import chunks, fetch, insert_id
 from inventory.models import (
     Case,
     Client,
@@ -21,11 +21,17 @@ from inventory.models import (
     Server,
     StoredCertificate,
 )
-from inventory.store import records, tickets
-from inventory.store.records import Row
+from inventory.records import (
+    IncidentItemRecord,
+    IncidentRecord,
+    LiveCertificate,
+    SerialMatch,
+    ServedName,
+)
+from inventory.store import editing, tickets
 
 
-def add(tx: Tx, kind: str, what: str, until: int, reason: str) -> Row:
+def add(tx: Tx, kind: str, what: str, until: int, reason: str) -> IncidentRecord:
     reference = "IN-" + tickets.new_reference().removeprefix("CM-")
     values = {
         "reference": reference,
@@ -48,19 +54,19 @@ def add_items(tx: Tx, incident_id: int, rows: Sequence[Mapping[str, Any]]) -> No
         )
 
 
-def find(conn: Connection, reference: str) -> Row:
+def find(conn: Connection, reference: str) -> IncidentRecord:
     query = select(Incident).where(Incident.reference == reference.strip().upper())
-    return records.one(conn, query, "incident", reference, "certmgr incident list")
+    return editing.one(conn, IncidentRecord, query, "incident", reference, "certmgr incident list")
 
 
-def listing(conn: Connection, *, ended: bool = False) -> list[Row]:
+def listing(conn: Connection, *, ended: bool = False) -> list[IncidentRecord]:
     query = select(Incident).order_by(Incident.until, Incident.id)
     if not ended:
         query = query.where(Incident.closed_at.is_(None))
-    return fetch_all(conn, query)
+    return fetch(conn, IncidentRecord, query)
 
 
-def items(conn: Connection, incident_id: int) -> list[Row]:
+def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
     """With ``client`` (number), the ``reference`` and ``state`` of the case, and ``served``: at how
     many addresses of that client the certificate is live.
     """
@@ -89,7 +95,7 @@ def items(conn: Connection, incident_id: int) -> list[Row]:
         .where(IncidentItem.incident_id == incident_id)
         .order_by(IncidentItem.sort, Client.number.is_(None), Client.number, IncidentItem.id)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, IncidentItemRecord, query)
 
 
 def close(tx: Tx, incident_id: int) -> None:
@@ -100,9 +106,9 @@ def close(tx: Tx, incident_id: int) -> None:
 # -- which certificates
 
 
-def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Row]]:
+def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[SerialMatch]]:
     """Serial -> the certificates with it (sha256, names, issuer)."""
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[SerialMatch]] = {}
     columns = (
         StoredCertificate.sha256,
         StoredCertificate.serial,
@@ -113,12 +119,12 @@ def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Row]]
         query = select(*columns).where(
             StoredCertificate.serial.in_(part), StoredCertificate.is_ca == 0
         )
-        for row in conn.execute(query).mappings():
-            found.setdefault(row["serial"], []).append(dict(row))
+        for record in fetch(conn, SerialMatch, query):
+            found.setdefault(record.serial, []).append(record)
     return found
 
 
-def served(conn: Connection, *, server_name: str | None = None) -> list[Row]:
+def served(conn: Connection, *, server_name: str | None = None) -> list[ServedName]:
     """Leaves that were seen last (an address that is silent since then still counts), a row an
     endpoint and leaf: sha256, serial, issuer, names, host, domain_id, client_id, client; retired
     ones are left out.
@@ -150,8 +156,8 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[Row]:
     )
     if server_name is not None:
         query = query.where(Server.name == server_name)
-    return fetch_all(conn, query)
+    return fetch(conn, ServedName, query)
 
 
-def names(row: Row) -> list[str]:
-    return list(json.loads(row["names"]))
+def names(row: SerialMatch | ServedName | LiveCertificate) -> list[str]:
+    return list(json.loads(row.names))

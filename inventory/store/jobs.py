@@ -10,27 +10,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from inventory.db.database import Database, Tx
 from inventory.db.locks import exclusive_lock
 from inventory.models import Job
+from inventory.records import JobRecord
 from inventory.store.scan_results import upsert
 
 
-def state(conn: Connection, name: str) -> dict[str, Any]:
+def state(conn: Connection, name: str) -> JobRecord:
     """started_at, success_at, error, detail (a dict); empty values where it never ran."""
     row = conn.execute(select(Job).where(Job.name == name)).mappings().first()
     if row is None:
-        return {"name": name, "started_at": None, "success_at": None, "error": None, "detail": {}}
-    return dict(row) | {"detail": json.loads(row["detail"])}
+        return JobRecord(name=name, started_at=None, success_at=None, error=None, detail={})
+    return _record(row)
 
 
-def every(conn: Connection) -> dict[str, dict[str, Any]]:
-    return {
-        r["name"]: dict(r) | {"detail": json.loads(r["detail"])}
-        for r in conn.execute(select(Job)).mappings()
-    }
+def every(conn: Connection) -> dict[str, JobRecord]:
+    return {r["name"]: _record(r) for r in conn.execute(select(Job)).mappings()}
+
+
+def _record(row: RowMapping) -> JobRecord:
+    return JobRecord(**{**row, "detail": json.loads(row["detail"])})
 
 
 def _write(tx: Tx, name: str, values: Mapping[str, Any]) -> None:

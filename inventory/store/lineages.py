@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Executable, and_, delete, insert, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.db.sql import chunks, fetch, fetch_all, fetch_existing, insert_id
 from inventory.errors import Conflict, UsageError
 from inventory.models import (
     AcmeAccount,
@@ -27,8 +28,17 @@ from inventory.models import (
     StoredLineage,
 )
 from inventory.names import as_ip, display, registered_domain
-from inventory.store import clients, purchases, records
-from inventory.store.records import Row
+from inventory.records import (
+    ClientRecord,
+    DeploymentRecord,
+    ExpectedCertificate,
+    FailingDeployment,
+    LineageNameRecord,
+    LineageRecord,
+    ListedLineage,
+    QuarantinedName,
+)
+from inventory.store import clients, editing, purchases
 from inventory.store.scan_results import upsert
 
 MAX_NAMES = 100
@@ -49,28 +59,37 @@ def _query() -> Any:
     )
 
 
-def find(conn: Connection, name: str, client_id: int | None = None) -> Row:
+def find(conn: Connection, name: str, client_id: int | None = None) -> LineageRecord:
     """Raises :class:`NotFound`. ``client_id``: another client's is not found."""
     query = _query().where(StoredLineage.name == name.strip())
     if client_id is not None:
         query = query.where(StoredLineage.client_id == client_id)
-    return records.one(conn, query, "lineage", name, "certmgr lineage list")
+    return editing.one(conn, LineageRecord, query, "lineage", name, "certmgr lineage list")
 
 
-def by_id(conn: Connection, lineage_id: int) -> Row:
-    return dict(conn.execute(_query().where(StoredLineage.id == lineage_id)).mappings().one())
+def by_id(conn: Connection, lineage_id: int) -> LineageRecord:
+    return fetch_existing(conn, LineageRecord, _query().where(StoredLineage.id == lineage_id))
 
 
 def listing(
     conn: Connection, *, client_id: int | None = None, states: Sequence[str] = ("active", "paused")
-) -> list[Row]:
+) -> list[ListedLineage]:
     """In the order of their names. Each with ``names``: [(name, state, reason, since)]."""
     query = _query().where(StoredLineage.state.in_(states)).order_by(StoredLineage.name)
     if client_id is not None:
         query = query.where(StoredLineage.client_id == client_id)
+    return _with_names(conn, query)
+
+
+def with_names(conn: Connection, lineage_id: int) -> ListedLineage:
+    """The lineage with this id, which exists, and its names."""
+    return _with_names(conn, _query().where(StoredLineage.id == lineage_id))[0]
+
+
+def _with_names(conn: Connection, query: Executable) -> list[ListedLineage]:
     rows = fetch_all(conn, query)
     named = names_of(conn, [r["id"] for r in rows])
-    return [dict(r) | {"names": named.get(r["id"], [])} for r in rows]
+    return [ListedLineage(**r, names=tuple(named.get(r["id"], ()))) for r in rows]
 
 
 def any_active(conn: Connection) -> bool:
@@ -82,15 +101,15 @@ def any_active(conn: Connection) -> bool:
     )
 
 
-def names_of(conn: Connection, ids: Sequence[int]) -> dict[int, list[Row]]:
+def names_of(conn: Connection, ids: Sequence[int]) -> dict[int, list[LineageNameRecord]]:
     """Lineage id -> its names in their order."""
-    found: dict[int, list[Row]] = {}
+    found: dict[int, list[LineageNameRecord]] = {}
     for part in chunks(ids):
         query = select(LineageName).where(LineageName.lineage_id.in_(part))
-        for row in conn.execute(
-            query.order_by(LineageName.lineage_id, LineageName.position)
-        ).mappings():
-            found.setdefault(row["lineage_id"], []).append(dict(row))
+        for record in fetch(
+            conn, LineageNameRecord, query.order_by(LineageName.lineage_id, LineageName.position)
+        ):
+            found.setdefault(record.lineage_id, []).append(record)
     return found
 
 
@@ -113,7 +132,7 @@ def add(
             f"certmgr renew {name} renews it; --lineage gives another name.",
         )
     made = insert_id(
-        tx.conn, StoredLineage, dict(name=name, client_id=who["id"], created_at=tx.at, **values)
+        tx.conn, StoredLineage, dict(name=name, client_id=who.id, created_at=tx.at, **values)
     )
     _write_names(tx, made, names)
     tx.audit("add", "lineage", made, {"names": len(names)})
@@ -127,19 +146,19 @@ def _write_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
     tx.conn.execute(insert(LineageName), rows)
 
 
-def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
+def require_owned(conn: Connection, who: ClientRecord, names: Sequence[str]) -> None:
     """Every name must lie under a domain that this client has: a certificate is never asked for in
     the name of another client.
     """
     for name in names:
         owner = purchases.owner_of(conn, name.removeprefix("*."))
-        if owner is not None and owner["client_id"] == who["id"]:
+        if owner is not None and owner.client_id == who.id:
             continue
-        what = f"{display(name)} does not belong to client {who['number']}"
+        what = f"{display(name)} does not belong to client {who.number}"
         if owner is not None:
             raise UsageError(
                 what,
-                f"it belongs to client {owner['number']}",
+                f"it belongs to client {owner.number}",
                 "Ask for a certificate of that client's, or move the domain.",
             )
         host = name.removeprefix("*.")
@@ -147,18 +166,13 @@ def require_owned(conn: Connection, who: Row, names: Sequence[str]) -> None:
         raise UsageError(
             what,
             "the inventory does not have it",
-            f"certmgr domain add {domain_name} --client {who['number']}",
+            f"certmgr domain add {domain_name} --client {who.number}",
         )
 
 
 def edit(tx: Tx, lineage_id: int, **values: Any) -> None:
     """Audited."""
-    before = dict(
-        tx.conn.execute(select(StoredLineage).where(StoredLineage.id == lineage_id))
-        .mappings()
-        .one()
-    )
-    records.edit(tx, StoredLineage, before, values)
+    editing.edit(tx, StoredLineage, by_id(tx.conn, lineage_id), values)
 
 
 def note(tx: Tx, lineage_id: int, **values: Any) -> None:
@@ -227,16 +241,16 @@ def names_good(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
     )
 
 
-def siblings(conn: Connection, row: Row) -> list[Row]:
+def siblings(conn: Connection, row: LineageRecord) -> list[LineageRecord]:
     """Other lineages of the client that share a name with this one: the other key type."""
-    mine = select(LineageName.name).where(LineageName.lineage_id == row["id"])
+    mine = select(LineageName.name).where(LineageName.lineage_id == row.id)
     query = _query().where(
-        StoredLineage.client_id == row["client_id"],
-        StoredLineage.id != row["id"],
+        StoredLineage.client_id == row.client_id,
+        StoredLineage.id != row.id,
         StoredLineage.state != "retired",
         StoredLineage.id.in_(select(LineageName.lineage_id).where(LineageName.name.in_(mine))),
     )
-    return fetch_all(conn, query)
+    return fetch(conn, LineageRecord, query)
 
 
 def name_checked(tx: Tx, lineage_id: int, name: str) -> None:
@@ -294,7 +308,7 @@ def served_names(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset
     return found
 
 
-def expected(conn: Connection) -> list[Row]:
+def expected(conn: Connection) -> list[ExpectedCertificate]:
     """What may be served under the names of lineages, in the shape of cases.expected: the newest
     certificate, proved or about to be, and the one in use. All with one id, since several lineages
     of a client (one a kind of key) hold for a name together.
@@ -312,22 +326,23 @@ def expected(conn: Connection) -> list[Row]:
         .join(StoredCertificate, StoredCertificate.sha256 == StoredLineage.sha256)
         .where(StoredLineage.state == "active")
     )
-    found: list[Row] = []
+    found: list[ExpectedCertificate] = []
     for row in conn.execute(query.order_by(StoredLineage.id)).mappings():
-        names = json.loads(row["names"])
-        common = {
-            "id": -1,
-            "client_id": row["client_id"],
-            "names": names,
-            "not_after": row["not_after"],
-        }
-        found.append({**common, "sha256": row["sha256"], "live_at": row["proven_at"]})
+        newest = ExpectedCertificate(
+            id=-1,
+            client_id=row["client_id"],
+            names=tuple(json.loads(row["names"])),
+            sha256=row["sha256"],
+            live_at=row["proven_at"],
+            not_after=row["not_after"],
+        )
+        found.append(newest)
         if row["deployed"] is not None and row["deployed"] != row["sha256"]:
-            found.append({**common, "sha256": row["deployed"], "live_at": None})
+            found.append(replace(newest, sha256=row["deployed"], live_at=None))
     return found
 
 
-def undeployed(conn: Connection, at: int) -> list[Row]:
+def undeployed(conn: Connection, at: int) -> list[ListedLineage]:
     """Active lineages whose newest certificate is not in use, not proved, or not at a target that
     may be tried at ``at``.
     """
@@ -347,7 +362,7 @@ def undeployed(conn: Connection, at: int) -> list[Row]:
         ~taken_back,
         or_(StoredLineage.id.in_(waiting), fresh, unproved),
     )
-    return [dict(r) for r in conn.execute(query.order_by(StoredLineage.id)).mappings()]
+    return _with_names(conn, query.order_by(StoredLineage.id))
 
 
 # -- where it was brought
@@ -421,14 +436,14 @@ def deliveries(
     lineage_id: int | None = None,
     due: int | None = None,
     states: Sequence[str] = ("pending",),
-) -> list[Row]:
+) -> list[DeploymentRecord]:
     """``due``: not before which instant they may be tried."""
     query = select(Deployment).where(Deployment.state.in_(states)).order_by(Deployment.id)
     if lineage_id is not None:
         query = query.where(Deployment.lineage_id == lineage_id)
     if due is not None:
         query = query.where(Deployment.next_at <= due)
-    return fetch_all(conn, query)
+    return fetch(conn, DeploymentRecord, query)
 
 
 def delivered(tx: Tx, deployment_id: int) -> None:
@@ -447,7 +462,7 @@ def not_delivered(tx: Tx, deployment_id: int, error: str, next_at: int) -> None:
     )
 
 
-def failing(conn: Connection) -> list[Row]:
+def failing(conn: Connection) -> list[FailingDeployment]:
     """Deliveries that failed and wait, with the name of their lineage and client."""
     query = (
         select(Deployment, StoredLineage.name, Client.number.label("client"))
@@ -460,7 +475,7 @@ def failing(conn: Connection) -> list[Row]:
         )
         .order_by(Deployment.id)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, FailingDeployment, query)
 
 
 def revoked(tx: Tx, sha256: str, reason: str) -> None:
@@ -486,7 +501,7 @@ def revocation_of(conn: Connection, sha256: str) -> bool | None:
     return None if status in (None, "unknown") else status == "revoked"
 
 
-def covering(conn: Connection, host: str, client_id: int) -> list[Row]:
+def covering(conn: Connection, host: str, client_id: int) -> list[LineageRecord]:
     """The client's active lineages that have this very name, or a wildcard above it."""
     wild = f"*.{host.partition('.')[2]}"
     query = (
@@ -498,10 +513,10 @@ def covering(conn: Connection, host: str, client_id: int) -> list[Row]:
             or_(LineageName.name == host, LineageName.name == wild),
         )
     )
-    return fetch_all(conn, query)
+    return fetch(conn, LineageRecord, query)
 
 
-def quarantined(conn: Connection) -> list[Row]:
+def quarantined(conn: Connection) -> list[QuarantinedName]:
     """Names in quarantine, with lineage and client."""
     query = (
         select(
@@ -518,4 +533,4 @@ def quarantined(conn: Connection) -> list[Row]:
         .where(LineageName.state == "quarantined")
         .order_by(LineageName.since, LineageName.name)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, QuarantinedName, query)

@@ -16,15 +16,22 @@ by itself; a person decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.db.sql import chunks, fetch, fetch_one, insert_id
 from inventory.models import Contact, Notice, SentItem, Ticket
-from inventory.store.records import Row
+from inventory.records import (
+    CompleteNotice,
+    ListedNotice,
+    NoticeAbout,
+    NoticeOfTicket,
+    NoticeRecord,
+    SentItemRecord,
+)
 from inventory.store.scan_results import upsert
 
 WAITING = ("queued", "leased")
@@ -68,7 +75,7 @@ def recover(tx: Tx) -> tuple[int, int]:
     return again.rowcount, lost.rowcount
 
 
-def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[Row]:
+def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[NoticeRecord]:
     """Takes up to ``limit`` queued rows of a channel that are due, oldest first."""
     ids = select(Notice.id).where(
         Notice.state == "queued", Notice.channel == channel, Notice.next_at <= tx.at
@@ -84,10 +91,8 @@ def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[Ro
         .where(Notice.id.in_(taken), Notice.state == "queued")
         .values(state="leased", token=token, lease_until=tx.at + seconds)
     )
-    rows = tx.conn.execute(
-        select(Notice).where(Notice.id.in_(taken), Notice.token == token).order_by(Notice.id)
-    ).mappings()
-    return [dict(r) for r in rows]
+    rows = select(Notice).where(Notice.id.in_(taken), Notice.token == token).order_by(Notice.id)
+    return fetch(tx.conn, NoticeRecord, rows)
 
 
 def begin(tx: Tx, notice_id: int, token: str, seconds: int) -> bool:
@@ -219,26 +224,36 @@ def listing(
     *,
     states: Sequence[str] = (),
     client_id: int | None = None,
-    ids: Sequence[int] | None = None,
     limit: int = 500,
-) -> list[Row]:
-    """Newest first, with the contact's name; without the bodies unless ``ids`` are named."""
-    columns = [c for c in Notice.__table__.c if ids is not None or c.name not in ("text", "html")]
-    query = select(*columns, Contact.name.label("contact")).outerjoin(
-        Contact, Contact.id == Notice.contact_id
-    )
+) -> list[ListedNotice]:
+    """Newest first, with the contact's name; without the texts."""
+    query = _with_contact(c for c in Notice.__table__.c if c.name not in ("text", "html"))
     if states:
         query = query.where(Notice.state.in_(states))
     if client_id is not None:
         query = query.where(Notice.client_id == client_id)
-    if ids is not None:
-        query = query.where(Notice.id.in_(ids))
-    return [dict(r) for r in conn.execute(query.order_by(Notice.id.desc()).limit(limit)).mappings()]
+    return fetch(conn, ListedNotice, query.order_by(Notice.id.desc()).limit(limit))
 
 
-def items_of(conn: Connection, notice_id: int) -> list[Row]:
+def with_texts(
+    conn: Connection, ids: Sequence[int], client_id: int | None = None
+) -> list[CompleteNotice]:
+    """These notices with their texts, newest first; of every client where ``client_id`` is None."""
+    query = _with_contact(Notice.__table__.c).where(Notice.id.in_(ids))
+    if client_id is not None:
+        query = query.where(Notice.client_id == client_id)
+    return fetch(conn, CompleteNotice, query.order_by(Notice.id.desc()))
+
+
+def _with_contact(columns: Iterable[ColumnElement[Any]]) -> Select[*tuple[Any, ...]]:
+    return select(*columns, Contact.name.label("contact")).outerjoin(
+        Contact, Contact.id == Notice.contact_id
+    )
+
+
+def items_of(conn: Connection, notice_id: int) -> list[SentItemRecord]:
     query = select(SentItem).where(SentItem.notice_id == notice_id).order_by(SentItem.id)
-    return fetch_all(conn, query)
+    return fetch(conn, SentItemRecord, query)
 
 
 def said(
@@ -325,24 +340,21 @@ def retry(tx: Tx, notice_id: int) -> bool:
     return done.rowcount == 1
 
 
-def by_mark(conn: Connection, mark: str) -> Row | None:
+def by_mark(conn: Connection, mark: str) -> NoticeRecord | None:
     """The notice that was sent with this mark (id and secret); None for a mark that is none of
     ours.
     """
     number, _, secret = mark.partition(".")
     if not (number.isascii() and number.isdigit() and len(number) < 19 and secret):
         return None
-    row = (
-        conn.execute(select(Notice).where(Notice.id == int(number), Notice.secret == secret))
-        .mappings()
-        .first()
+    return fetch_one(
+        conn, NoticeRecord, select(Notice).where(Notice.id == int(number), Notice.secret == secret)
     )
-    return None if row is None else dict(row)
 
 
 def told_about(
     conn: Connection, client_id: int, endpoint_id: int | None, domain_id: int, limit: int = 5
-) -> list[Row]:
+) -> list[NoticeAbout]:
     """The last notices to this client about an endpoint or domain: id, reference, outcome, state,
     sent_at, acked_at, subject.
     """
@@ -369,10 +381,10 @@ def told_about(
         .order_by(Notice.id.desc())
         .limit(limit)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, NoticeAbout, query)
 
 
-def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> list[Row]:
+def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> list[NoticeOfTicket]:
     """Notices to this client about a subject, newest first: id, subject, state, sent_at,
     created_at, contact.
     """
@@ -393,7 +405,7 @@ def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> li
         .order_by(Notice.id.desc())
         .limit(limit)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, NoticeOfTicket, query)
 
 
 def bounced(tx: Tx, notice_id: int, reason: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -15,7 +16,7 @@ from babel.core import get_global
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from inventory.db.database import Tx, from_epoch, to_epoch
-from inventory.db.sql import fetch_all
+from inventory.db.sql import fetch
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import (
     Case,
@@ -29,8 +30,15 @@ from inventory.models import (
     StoredPurchase,
 )
 from inventory.names import as_ip, display, matches, normalise
-from inventory.store import clients, contacts, records
-from inventory.store.records import Row
+from inventory.records import (
+    CertificateRecord,
+    DomainOwner,
+    IssuedCertificate,
+    ListedPurchase,
+    LiveCertificate,
+    PurchaseRecord,
+)
+from inventory.store import clients, contacts, editing
 from inventory.text import printable
 
 VALIDATIONS = ("dv", "ov", "ev")
@@ -41,7 +49,7 @@ MAX_DOCUMENTS = 50
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
+def find(conn: Connection, key: str, client_id: int | None = None) -> PurchaseRecord:
     """By id (``12`` or ``#12``) or by the vendor's number.
 
     Raises NotFound; UsageError where several vendors gave that number.
@@ -74,12 +82,12 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> Row:
         raise NotFound(
             f"There is no order '{printable(text, 60)}'", "", "See certmgr purchase list."
         )
-    return dict(rows[0])
+    return PurchaseRecord(**rows[0])
 
 
 def amount(text: str | None, what: str) -> str | None:
     """A decimal amount as it is stored: ``49.90``."""
-    value = records.clean(text, what, 20)
+    value = editing.clean(text, what, 20)
     if value is None:
         return None
     try:
@@ -103,7 +111,7 @@ def amount(text: str | None, what: str) -> str | None:
 
 def currency(text: str | None) -> str | None:
     """ISO 4217."""
-    value = records.clean(text, "currency", 3)
+    value = editing.clean(text, "currency", 3)
     if value is None:
         return None
 
@@ -152,9 +160,9 @@ def names_of(
     for name in found:
         host = name.removeprefix("*.")
         owner = owner_of(conn, host)
-        if owner is not None and owner["client_id"] != client_id:
+        if owner is not None and owner.client_id != client_id:
             raise Conflict(
-                f"{display(host)} belongs to the client {owner['number']}",
+                f"{display(host)} belongs to the client {owner.number}",
                 "an order covers the names of one client",
                 "Name the right client, or move the domain first: certmgr domain edit.",
             )
@@ -163,7 +171,7 @@ def names_of(
     return found, strange
 
 
-def owner_of(conn: Connection, host: str) -> Row | None:
+def owner_of(conn: Connection, host: str) -> DomainOwner | None:
     """The active domain that the host is or is below: id, client_id, number, server_id, name."""
     labels = host.split(".")
     parents = [".".join(labels[i:]) for i in range(len(labels) - 1 or 1)]
@@ -172,23 +180,23 @@ def owner_of(conn: Connection, host: str) -> Row | None:
         .join(Client, Client.id == Domain.client_id)
         .where(Domain.name.in_(parents), Domain.state != "retired")
     )
-    rows = fetch_all(conn, query)
-    return max(rows, key=lambda r: len(r["name"]), default=None)
+    rows = fetch(conn, DomainOwner, query)
+    return max(rows, key=lambda r: len(r.name), default=None)
 
 
 def _values(conn: Connection, given: Mapping[str, Any], client_id: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "vendor" in given:
-        values["vendor"] = records.required(given["vendor"], "vendor", 120)
+        values["vendor"] = editing.required(given["vendor"], "vendor", 120)
     if "number" in given:
-        values["number"] = records.clean(given["number"], "order number", 120)
+        values["number"] = editing.clean(given["number"], "order number", 120)
     for key, what, allowed in (
         ("validation", "kind of validation", VALIDATIONS),
         ("kind", "kind of certificate", KINDS),
         ("bought_by", "buyer", BUYERS),
     ):
         if given.get(key):
-            values[key] = records.choice(str(given[key]).lower(), what, allowed)
+            values[key] = editing.choice(str(given[key]).lower(), what, allowed)
     if given.get("years") is not None:
         if not 1 <= given["years"] <= 5:
             raise UsageError(
@@ -210,9 +218,9 @@ def _values(conn: Connection, given: Mapping[str, Any], client_id: int) -> dict[
     if "currency" in given:
         values["currency"] = currency(given["currency"])
     if given.get("contact"):
-        values["contact_id"] = contacts.find(conn, given["contact"], client_id)["id"]
+        values["contact_id"] = contacts.find(conn, given["contact"], client_id).id
     if "documents" in given:
-        paths = [records.required(d, "document", 500) for d in given["documents"]]
+        paths = [editing.required(d, "document", 500) for d in given["documents"]]
         if len(paths) > MAX_DOCUMENTS:
             raise UsageError(
                 f"There are {len(paths)} documents", f"an order has at most {MAX_DOCUMENTS}"
@@ -221,7 +229,7 @@ def _values(conn: Connection, given: Mapping[str, Any], client_id: int) -> dict[
     if given.get("auto_renew") is not None:
         values["auto_renew"] = int(given["auto_renew"])
     if "note" in given:
-        values["note"] = records.clean(given["note"], "note", records.MAX_TEXT)
+        values["note"] = editing.clean(given["note"], "note", editing.MAX_TEXT)
     return values
 
 
@@ -268,9 +276,9 @@ def add(
     Returns (id, names that are none of the inventory's).
     """
     row = clients.find(tx.conn, client_key)
-    if row["state"] == "retired":
-        raise UsageError(f"The client {row['number']} is retired", "a retired client buys nothing")
-    found, strange = names_of(tx.conn, row["id"], names)
+    if row.state == "retired":
+        raise UsageError(f"The client {row.number} is retired", "a retired client buys nothing")
+    found, strange = names_of(tx.conn, row.id, names)
     wild = any(n.startswith("*.") for n in found)
     one = len({n.removeprefix("www.") for n in found}) <= 1
     base = {
@@ -282,7 +290,7 @@ def add(
         "documents": "[]",
         "auto_renew": 0,
     }
-    values = base | {"client_id": row["id"]} | _values(tx.conn, given, row["id"])
+    values = base | {"client_id": row.id} | _values(tx.conn, given, row.id)
     values.setdefault("starts_at", tx.at)
     if "ends_at" not in values:
         start = from_epoch(values["starts_at"])
@@ -292,7 +300,7 @@ def add(
         raise UsageError("An order needs a vendor", "", "Give --vendor NAME.")
     _check(values, found, tx.at)
     _free(tx.conn, values, None)
-    row_id = records.add(tx, StoredPurchase, values)
+    row_id = editing.add(tx, StoredPurchase, values)
     tx.conn.execute(insert(PurchaseName), [{"order_id": row_id, "name": n} for n in found])
     return row_id, strange
 
@@ -319,22 +327,20 @@ def edit(
 ) -> dict[str, list[Any]]:
     """``names``: replaces them all."""
     before = find(tx.conn, key)
-    values = _values(tx.conn, given, before["client_id"])
+    values = _values(tx.conn, given, before.client_id)
     had = sorted(
-        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before["id"]))
+        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before.id))
     )
-    found = had if names is None else sorted(names_of(tx.conn, before["client_id"], names)[0])
-    after = {**before, **values}
+    found = had if names is None else sorted(names_of(tx.conn, before.client_id, names)[0])
+    after = asdict(before) | values
     _check(after, found, tx.at)
-    _free(tx.conn, after, before["id"])
-    changes = records.edit(tx, StoredPurchase, before, values)
+    _free(tx.conn, after, before.id)
+    changes = editing.edit(tx, StoredPurchase, before, values)
     if found != had:
-        tx.conn.execute(delete(PurchaseName).where(PurchaseName.order_id == before["id"]))
-        tx.conn.execute(
-            insert(PurchaseName), [{"order_id": before["id"], "name": n} for n in found]
-        )
+        tx.conn.execute(delete(PurchaseName).where(PurchaseName.order_id == before.id))
+        tx.conn.execute(insert(PurchaseName), [{"order_id": before.id, "name": n} for n in found])
         changes["names"] = [had, found]
-        tx.audit("edit", "order", before["id"], {"names": [len(had), len(found)]})
+        tx.audit("edit", "order", before.id, {"names": [len(had), len(found)]})
     return changes
 
 
@@ -343,16 +349,16 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
     old one ends, unless ``starts_at`` is given.
     """
     before = find(tx.conn, key)
-    if before["state"] != "active":
+    if before.state != "active":
         raise Conflict(f"The order {key} was cancelled", "", "Add a new one: certmgr purchase add.")
-    if before["successor_id"] is not None:
+    if before.successor_id is not None:
         raise Conflict(
             f"The order {key} was renewed already",
-            f"by #{before['successor_id']}",
+            f"by #{before.successor_id}",
             "Edit that one.",
         )
     names = list(
-        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before["id"]))
+        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before.id))
     )
     kept = (
         "client_id",
@@ -372,49 +378,49 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
         "dcv_at",
     )
     values = (
-        {k: before[k] for k in kept}
+        {k: getattr(before, k) for k in kept}
         | {"number": None, "documents": "[]"}
-        | _values(tx.conn, given, before["client_id"])
+        | _values(tx.conn, given, before.client_id)
     )
-    values.setdefault("starts_at", before["ends_at"] + 1)
+    values.setdefault("starts_at", before.ends_at + 1)
     if "ends_at" not in values:
         start = from_epoch(values["starts_at"])
         assert start is not None
         values["ends_at"] = to_epoch(years_later(start, values["years"]))
     _check(values, names, tx.at)
     _free(tx.conn, values, None)
-    row_id = records.add(tx, StoredPurchase, values)
+    row_id = editing.add(tx, StoredPurchase, values)
     tx.conn.execute(insert(PurchaseName), [{"order_id": row_id, "name": n} for n in names])
     tx.conn.execute(
-        update(StoredPurchase).where(StoredPurchase.id == before["id"]).values(successor_id=row_id)
+        update(StoredPurchase).where(StoredPurchase.id == before.id).values(successor_id=row_id)
     )
     # A renewal that is led already goes on under the new order, with the certificate that it waits
     # for.
     led = select(Case.id).where(
-        Case.order_id == before["id"], Case.kind == "renewal", Case.closed_at.is_(None)
+        Case.order_id == before.id, Case.kind == "renewal", Case.closed_at.is_(None)
     )
     tx.conn.execute(update(Issuance).where(Issuance.case_id.in_(led)).values(order_id=row_id))
     tx.conn.execute(update(Case).where(Case.id.in_(led)).values(order_id=row_id))
-    tx.audit("renew", "order", before["id"], {"successor": row_id})
+    tx.audit("renew", "order", before.id, {"successor": row_id})
     return row_id
 
 
-def cancel(tx: Tx, key: str, reason: str) -> Row:
+def cancel(tx: Tx, key: str, reason: str) -> PurchaseRecord:
     before = find(tx.conn, key)
-    if before["state"] == "cancelled":
+    if before.state == "cancelled":
         raise Conflict(f"The order {key} was cancelled already")
     tx.conn.execute(
         update(StoredPurchase)
-        .where(StoredPurchase.successor_id == before["id"])
+        .where(StoredPurchase.successor_id == before.id)
         .values(successor_id=None)
     )
-    records.edit(
+    editing.edit(
         tx,
         StoredPurchase,
         before,
         {
             "state": "cancelled",
-            "reason": records.required(reason, "reason", 500),
+            "reason": editing.required(reason, "reason", 500),
             "retired_at": tx.at,
         },
     )
@@ -427,7 +433,7 @@ def listing(
     client_id: int | None = None,
     ids: Iterable[int] | None = None,
     ended: bool = True,
-) -> list[Row]:
+) -> list[ListedPurchase]:
     """Orders with ``client`` (number), ``names`` and ``issued`` (rows of their certificates); of
     every client where ``client_id`` is None.
     """
@@ -463,7 +469,7 @@ def listing(
         )
     ):
         names.setdefault(order_id, []).append(name)
-    issued: dict[int, list[Row]] = {}
+    issued: dict[int, list[IssuedCertificate]] = {}
     columns = (
         Issuance.order_id,
         StoredCertificate.sha256,
@@ -485,8 +491,13 @@ def listing(
     )
     for row in conn.execute(_scoped(query_, Issuance.order_id, narrow)).mappings():
         if row["not_before"] is not None and row["not_after"] is not None:
-            issued.setdefault(row["order_id"], []).append(dict(row))
-    return [r | {"names": names.get(r["id"], []), "issued": issued.get(r["id"], [])} for r in rows]
+            issued.setdefault(row["order_id"], []).append(IssuedCertificate(**row))
+    return [
+        ListedPurchase(
+            **r, names=tuple(names.get(r["id"], ())), issued=tuple(issued.get(r["id"], ()))
+        )
+        for r in rows
+    ]
 
 
 def _scoped(query: Any, column: Any, keep: set[int] | None) -> Any:
@@ -507,7 +518,7 @@ def attach(tx: Tx, order_id: int, sha256: str) -> None:
     tx.audit("attach", "order", order_id, {"fingerprint": sha256})
 
 
-def find_certificate(conn: Connection, key: str) -> Row:
+def find_certificate(conn: Connection, key: str) -> CertificateRecord:
     """By SHA-256 or serial number, or the beginning of either (8 characters at least).
 
     Raises NotFound, UsageError.
@@ -538,10 +549,12 @@ def find_certificate(conn: Connection, key: str) -> Row:
             "",
             "Give the file in its place, or scan first.",
         )
-    return dict(rows[0])
+    return CertificateRecord(**rows[0])
 
 
-def live(conn: Connection, client_id: int | None = None, *, buyers: bool = False) -> list[Row]:
+def live(
+    conn: Connection, client_id: int | None = None, *, buyers: bool = False
+) -> list[LiveCertificate]:
     """Leaves that are served now: sha256, serial, issuer, dates, names (JSON), client (number),
     client_id; a row a client and certificate. ``buyers``: only of clients that have orders.
     """
@@ -575,7 +588,7 @@ def live(conn: Connection, client_id: int | None = None, *, buyers: bool = False
         query = query.where(Domain.client_id == client_id)
     elif buyers:
         query = query.where(Domain.client_id.in_(select(StoredPurchase.client_id)))
-    return fetch_all(conn, query)
+    return fetch(conn, LiveCertificate, query)
 
 
 def own_names(names: Iterable[str], mine: Iterable[str]) -> tuple[str, ...]:

@@ -8,34 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, RowMapping, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all
+from inventory.db.sql import chunks, fetch, fetch_all
 from inventory.models import Client, Contact, ContactMethod
-from inventory.store.records import Row
+from inventory.records import ClientSummary, ReachableContact, WayRecord
 
 
-def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[Row]:
+def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[ReachableContact]:
     """Active contacts with ``ways``: [(way id, kind, value, state)] in order of preference.
 
     The provider's staff is always among them.
     """
     rows: list[dict[str, Any]] = []
-    ways: dict[int, list[tuple[int, str, str, str]]] = {}
+    ways: dict[int, list[WayRecord]] = {}
     for which in _scopes(client_ids):
         own = Contact.state == "active"
         query = select(Contact).where(own) if which is None else select(Contact).where(own, which)
-        rows += [dict(row) for row in fetch_all(conn, query)]
+        rows += fetch_all(conn, query)
         way_query = select(ContactMethod).join(Contact).where(own)
         way_query = way_query if which is None else way_query.where(which)
         for way in conn.execute(
             way_query.order_by(ContactMethod.contact_id, ContactMethod.position)
         ).mappings():
-            ways.setdefault(way["contact_id"], []).append(
-                (way["id"], way["kind"], way["value"], way["state"])
-            )
-    return sorted((r | {"ways": ways.get(r["id"], [])} for r in rows), key=lambda r: int(r["id"]))
+            ways.setdefault(way["contact_id"], []).append(_way(way))
+    found = [ReachableContact(**r, ways=tuple(ways.get(r["id"], ()))) for r in rows]
+    return sorted(found, key=lambda r: r.id)
+
+
+def _way(row: RowMapping) -> WayRecord:
+    return WayRecord(id=row["id"], kind=row["kind"], value=row["value"], state=row["state"])
 
 
 def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
@@ -49,7 +52,7 @@ def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
         yield Contact.client_id.in_(part)
 
 
-def contact_of(conn: Connection, contact_id: int) -> Row | None:
+def contact_of(conn: Connection, contact_id: int) -> ReachableContact | None:
     """One active contact with its ways; None where it is not there any more."""
     row = (
         conn.execute(select(Contact).where(Contact.id == contact_id, Contact.state == "active"))
@@ -63,14 +66,11 @@ def contact_of(conn: Connection, contact_id: int) -> Row | None:
         .where(ContactMethod.contact_id == contact_id)
         .order_by(ContactMethod.position)
     )
-    return dict(row) | {
-        "ways": [
-            (w["id"], w["kind"], w["value"], w["state"]) for w in conn.execute(query).mappings()
-        ]
-    }
+    ways = tuple(_way(w) for w in conn.execute(query).mappings())
+    return ReachableContact(**row, ways=ways)
 
 
-def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row]:
+def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, ClientSummary]:
     """id -> number, name, account_manager, reseller_id, of clients that are not retired: all, or
     these and their resellers.
     """
@@ -83,18 +83,18 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Row
     )
     query = select(*columns).where(Client.state != "retired")
     if ids is None:
-        return {r["id"]: dict(r) for r in conn.execute(query).mappings()}
-    found: dict[int, Row] = {}
+        return {r.id: r for r in fetch(conn, ClientSummary, query)}
+    found: dict[int, ClientSummary] = {}
     asked: set[int] = set()
     wanted = sorted(set(ids))
     while wanted:
         asked |= set(wanted)
         for part in chunks(wanted):
-            for row in conn.execute(query.where(Client.id.in_(part))).mappings():
-                found[row["id"]] = dict(row)
+            for record in fetch(conn, ClientSummary, query.where(Client.id.in_(part))):
+                found[record.id] = record
         # A retired reseller is never found, so each id is asked for once.
         wanted = sorted(
-            {r["reseller_id"] for r in found.values() if r["reseller_id"] is not None} - asked
+            {r.reseller_id for r in found.values() if r.reseller_id is not None} - asked
         )
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks
+from inventory.db.sql import chunks, fetch
 from inventory.models import (
     Client,
     Domain,
@@ -22,7 +22,7 @@ from inventory.models import (
     StoredCrl,
     StoredFinding,
 )
-from inventory.store.records import Row
+from inventory.records import CrlRecord, RevocationRecord
 from inventory.store.scan_results import upsert
 
 CHUNK = 500
@@ -100,14 +100,14 @@ def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes
     return list(conn.scalars(query))
 
 
-def statuses(conn: Connection, hashes: Sequence[str]) -> dict[str, Row]:
+def statuses(conn: Connection, hashes: Sequence[str]) -> dict[str, RevocationRecord]:
     """SHA-256 -> its row of ``revocation``."""
-    found: dict[str, Row] = {}
+    found: dict[str, RevocationRecord] = {}
     for part in chunks(hashes):
-        for row in conn.execute(
-            select(RevocationCheck).where(RevocationCheck.sha256.in_(part))
-        ).mappings():
-            found[row["sha256"]] = dict(row)
+        for record in fetch(
+            conn, RevocationRecord, select(RevocationCheck).where(RevocationCheck.sha256.in_(part))
+        ):
+            found[record.sha256] = record
     return found
 
 
@@ -138,12 +138,12 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 _STATE = tuple(c for c in StoredCrl.__table__.c if c.name != "body")
 
 
-def lists(conn: Connection, urls: Sequence[str]) -> dict[str, Row]:
+def lists(conn: Connection, urls: Sequence[str]) -> dict[str, CrlRecord]:
     """URL -> its row of ``crl`` without the body."""
-    found: dict[str, Row] = {}
+    found: dict[str, CrlRecord] = {}
     for part in chunks(urls):
-        for row in conn.execute(select(*_STATE).where(StoredCrl.url.in_(part))).mappings():
-            found[row["url"]] = dict(row)
+        for record in fetch(conn, CrlRecord, select(*_STATE).where(StoredCrl.url.in_(part))):
+            found[record.url] = record
     return found
 
 

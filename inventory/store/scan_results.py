@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Insert, bindparam, case, delete, func, insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks
+from inventory.db.sql import chunks, fetch
 from inventory.models import ProbeState, Proposal, ServedChain, StoredCertificate, StoredFinding
+from inventory.records import FindingRecord
 from inventory.vocabulary import Finding
 
 
@@ -222,24 +223,22 @@ def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[
     """Endpoint id -> (finding id, finding) of those that are open."""
     found: dict[int, list[tuple[int, Finding]]] = {}
     for part in chunks(ids):
-        rows = conn.execute(
-            select(StoredFinding).where(
-                StoredFinding.endpoint_id.in_(part), StoredFinding.closed_at.is_(None)
-            )
-        ).mappings()
-        for row in rows:
-            found.setdefault(row["endpoint_id"], []).append((row["id"], finding_of(dict(row))))
+        query = select(StoredFinding).where(
+            StoredFinding.endpoint_id.in_(part), StoredFinding.closed_at.is_(None)
+        )
+        for row in fetch(conn, FindingRecord, query):
+            found.setdefault(row.endpoint_id, []).append((row.id, finding_of(row)))
     return found
 
 
-def finding_of(row: Mapping[str, Any]) -> Finding:
+def finding_of(row: FindingRecord) -> Finding:
     return Finding(
-        code=row["code"],
-        severity=row["severity"],
-        addresses=tuple(row["addresses"].split()),
-        evidence=json.loads(row["evidence"]),
-        actor=row["actor"],
-        outcome=row["outcome"],
+        code=row.code,
+        severity=row.severity,
+        addresses=row.addresses,
+        evidence=row.evidence,
+        actor=row.actor,
+        outcome=row.outcome,
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from inventory.db.database import Tx
+from inventory.db.sql import fetch, fetch_existing
 from inventory.errors import UsageError
 from inventory.models import Domain, Server
 from inventory.names import as_ip
-from inventory.store import records
-from inventory.store.records import Row
+from inventory.records import ListedServer, ServerRecord
+from inventory.store import editing
 from inventory.targets import parse as parse_target
 from inventory.text import printable
 
@@ -34,22 +35,32 @@ def addresses(texts: tuple[str, ...] | list[str]) -> str:
     return " ".join(dict.fromkeys(found))
 
 
-def find(conn: Connection, key: str) -> Row:
-    return records.one(
-        conn, select(Server).where(Server.name == key), "server", key, "certmgr server list"
+def find(conn: Connection, key: str) -> ServerRecord:
+    return editing.one(
+        conn,
+        ServerRecord,
+        select(Server).where(Server.name == key),
+        "server",
+        key,
+        "certmgr server list",
     )
 
 
+def by_id(conn: Connection, server_id: int) -> ServerRecord:
+    """The server with this id, which exists."""
+    return fetch_existing(conn, ServerRecord, select(Server).where(Server.id == server_id))
+
+
 def _values(given: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = dict(records.parties(given))
+    values: dict[str, Any] = dict(editing.parties(given))
     if "name" in given:
-        values["name"] = records.required(given["name"], "server name")
+        values["name"] = editing.required(given["name"], "server name")
     if given.get("kind"):
-        values["kind"] = records.choice(given["kind"], "kind of server", KINDS)
+        values["kind"] = editing.choice(given["kind"], "kind of server", KINDS)
     if "keeper" in given:
-        values["keeper"] = records.clean(given["keeper"], "keeper")
+        values["keeper"] = editing.clean(given["keeper"], "keeper")
     if "note" in given:
-        values["note"] = records.clean(given["note"], "note", records.MAX_TEXT)
+        values["note"] = editing.clean(given["note"], "note", editing.MAX_TEXT)
     if "addresses" in given:
         values["addresses"] = addresses(given["addresses"])
     if "backends" in given:
@@ -60,11 +71,11 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
 
 def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
     values = {"kind": "web"} | _values(given)
-    return records.add(tx, Server, values, tags, f"A server '{values['name']}' exists already")
+    return editing.add(tx, Server, values, tags, f"A server '{values['name']}' exists already")
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
-    return records.edit(
+    return editing.edit(
         tx, Server, find(tx.conn, key), _values(given), "Another server has that name"
     )
 
@@ -74,7 +85,7 @@ def retire(tx: Tx, key: str) -> None:
     used = tx.conn.execute(
         select(func.count())
         .select_from(Domain)
-        .where(Domain.server_id == row["id"], Domain.state != "retired")
+        .where(Domain.server_id == row.id, Domain.state != "retired")
     ).scalar()
     if used:
         raise UsageError(
@@ -82,10 +93,10 @@ def retire(tx: Tx, key: str) -> None:
             "",
             "Move them first: certmgr domain edit NAME --server OTHER.",
         )
-    records.retire(tx, Server, [row["id"]])
+    editing.retire(tx, Server, [row.id])
 
 
-def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
+def listing(conn: Connection, *, retired: bool = False) -> list[ListedServer]:
     count = (
         select(Domain.server_id, func.count().label("domains"))
         .where(Domain.state != "retired")
@@ -96,7 +107,7 @@ def listing(conn: Connection, *, retired: bool = False) -> list[Row]:
     )
     if not retired:
         query = query.where(Server.state != "retired")
-    return [dict(r) for r in conn.execute(query.order_by(Server.name)).mappings()]
+    return fetch(conn, ListedServer, query.order_by(Server.name))
 
 
 def all_addresses(conn: Connection) -> frozenset[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all, insert_id
+from inventory.db.sql import chunks, fetch, insert_id
 from inventory.models import (
     Client,
     Domain,
@@ -25,8 +25,16 @@ from inventory.models import (
     StoredDecision,
     Ticket,
 )
-from inventory.store import records
-from inventory.store.records import Row
+from inventory.records import (
+    AnnouncementRecord,
+    DecisionRecord,
+    ListedTicket,
+    ReleasedTicket,
+    ReleaseRecord,
+    SnoozeRecord,
+    TicketRecord,
+)
+from inventory.store import editing
 from inventory.store.scan_results import upsert
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
@@ -39,17 +47,17 @@ def new_reference() -> str:
 
 def by_key(
     conn: Connection, keys: Iterable[str] | None = None, *, open_only: bool = False
-) -> dict[str, Row]:
+) -> dict[str, TicketRecord]:
     query = select(Ticket)
     if open_only:
         query = query.where(Ticket.closed_at.is_(None))
     if keys is None:
-        return {r["key"]: dict(r) for r in conn.execute(query).mappings()}
+        return {r.key: r for r in fetch(conn, TicketRecord, query)}
     wanted = list(keys)
-    found: dict[str, Row] = {}
+    found: dict[str, TicketRecord] = {}
     for part in chunks(wanted):
-        for row in conn.execute(query.where(Ticket.key.in_(part))).mappings():
-            found[row["key"]] = dict(row)
+        for record in fetch(conn, TicketRecord, query.where(Ticket.key.in_(part))):
+            found[record.key] = record
     return found
 
 
@@ -61,9 +69,11 @@ def clients_of_open(conn: Connection) -> set[int]:
     }
 
 
-def find(conn: Connection, reference: str) -> Row:
+def find(conn: Connection, reference: str) -> TicketRecord:
     query = select(Ticket).where(Ticket.reference == reference.strip().upper())
-    return records.one(conn, query, "matter with the reference", reference, "certmgr notice list")
+    return editing.one(
+        conn, TicketRecord, query, "matter with the reference", reference, "certmgr notice list"
+    )
 
 
 def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,16 +152,18 @@ def resolved(tx: Tx, ids: Sequence[int]) -> None:
     )
 
 
-def of_notice(conn: Connection, notice_id: int) -> list[Row]:
+def of_notice(conn: Connection, notice_id: int) -> list[TicketRecord]:
     query = (
         select(Ticket)
         .join(SentItem, SentItem.matter_id == Ticket.id)
         .where(SentItem.notice_id == notice_id)
     )
-    return [dict(r) for r in conn.execute(query.distinct().order_by(Ticket.id)).mappings()]
+    return fetch(conn, TicketRecord, query.distinct().order_by(Ticket.id))
 
 
-def listing(conn: Connection, *, client_id: int | None = None, held: bool = False) -> list[Row]:
+def listing(
+    conn: Connection, *, client_id: int | None = None, held: bool = False
+) -> list[ListedTicket]:
     """Open matters with client and domain."""
     query = (
         select(
@@ -170,7 +182,7 @@ def listing(conn: Connection, *, client_id: int | None = None, held: bool = Fals
         query = query.where(Ticket.client_id == client_id)
     if held:
         query = query.where(Ticket.hold.is_not(None), Ticket.released_at.is_(None))
-    return fetch_all(conn, query)
+    return fetch(conn, ListedTicket, query)
 
 
 def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -> list[str]:
@@ -190,14 +202,14 @@ def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -
     return sorted(found | set(conn.scalars(led)))
 
 
-def announcements(conn: Connection) -> list[Row]:
+def announcements(conn: Connection) -> list[TicketRecord]:
     """Tickets of announcements that were not sent yet, with the announcement's row."""
     query = (
         select(Ticket)
         .where(Ticket.kind == "broadcast", Ticket.closed_at.is_(None))
         .order_by(Ticket.id)
     )
-    return fetch_all(conn, query)
+    return fetch(conn, TicketRecord, query)
 
 
 def add_broadcast(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None) -> int:
@@ -219,8 +231,11 @@ def add_broadcast(tx: Tx, template: str, deadline: str, tag: str | None, words: 
     return key
 
 
-def broadcasts(conn: Connection) -> dict[int, Row]:
-    return {r["id"]: dict(r) for r in conn.execute(select(StoredAnnouncement)).mappings()}
+def broadcasts(conn: Connection) -> dict[int, AnnouncementRecord]:
+    return {
+        r["id"]: AnnouncementRecord(**r)
+        for r in conn.execute(select(StoredAnnouncement)).mappings()
+    }
 
 
 # -- decisions
@@ -244,13 +259,13 @@ def decided(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     tx.conn.execute(statement, [unique[k] for k in sorted(unique)])
 
 
-def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> list[Row]:
+def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> list[DecisionRecord]:
     query = (
         select(StoredDecision)
         .where(StoredDecision.subject.in_(subjects))
         .order_by(StoredDecision.last_at.desc(), StoredDecision.id.desc())
     )
-    return [dict(r) for r in conn.execute(query.limit(limit)).mappings()]
+    return fetch(conn, DecisionRecord, query.limit(limit))
 
 
 def recent(conn: Connection, reason: str, since: int) -> list[str]:
@@ -310,12 +325,12 @@ def end_snooze(tx: Tx, snooze_id: int) -> bool:
     return done.rowcount == 1
 
 
-def snoozes(conn: Connection, at: int | None = None) -> list[Row]:
+def snoozes(conn: Connection, at: int | None = None) -> list[SnoozeRecord]:
     """In force at ``at``; without it all that have not ended."""
     query = select(Snooze).where(Snooze.withdrawn_at.is_(None)).order_by(Snooze.id)
     if at is not None:
         query = query.where(Snooze.starts_at <= at, Snooze.until > at)
-    return fetch_all(conn, query)
+    return fetch(conn, SnoozeRecord, query)
 
 
 def snoozed(conn: Connection) -> dict[tuple[str, int], str]:
@@ -342,9 +357,9 @@ def release(tx: Tx, cause: str, per_day: int, by: str) -> int:
     return key
 
 
-def held_at(row: Row) -> int:
+def held_at(row: TicketRecord) -> int:
     """When the matter was held: ``hold`` is its kind, the rank it was held at, and that instant."""
-    parts = (row["hold"] or "").split(" ")
+    parts = (row.hold or "").split(" ")
     return int(parts[2]) if len(parts) > 2 else 0
 
 
@@ -353,18 +368,18 @@ def end_releases(tx: Tx, ids: Sequence[int]) -> None:
         tx.conn.execute(update(Release).where(Release.id.in_(ids)).values(ended_at=tx.at))
 
 
-def releases(conn: Connection) -> list[Row]:
+def releases(conn: Connection) -> list[ReleaseRecord]:
     """Those in force, oldest first."""
     query = select(Release).where(Release.ended_at.is_(None)).order_by(Release.id)
-    return fetch_all(conn, query)
+    return fetch(conn, ReleaseRecord, query)
 
 
-def belongs(row: Row, cause: str) -> bool:
+def belongs(row: TicketRecord | ReleasedTicket, cause: str) -> bool:
     """Whether a matter is of this cause; ``* CODE`` is every cause with that finding."""
-    return bool(row["cause"] == cause or (cause.startswith("* ") and row["code"] == cause[2:]))
+    return bool(row.cause == cause or (cause.startswith("* ") and row.code == cause[2:]))
 
 
-def released_since(conn: Connection, moment: int) -> list[Row]:
+def released_since(conn: Connection, moment: int) -> list[ReleasedTicket]:
     """Matters that were let go since then: cause, code, client_id."""
     query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= moment)
-    return fetch_all(conn, query)
+    return fetch(conn, ReleasedTicket, query)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inventory.db.database import to_epoch
+from inventory.records import TicketRecord
 from notifiers.pipeline.limits import FLAPPING, NEAR, delay_reason, hold_reason, suppression
 from notifiers.pipeline.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, decides
 from notifiers.pipeline.plan import Draft, DueTopic, NoticeItem, NoticePlan, NoticePolicy, Snapshot
@@ -323,9 +324,9 @@ def _escalates(
     if first_at is None:
         return False
     ticket = snapshot.tickets.get(due_topic.topic.key)
-    if ticket is not None and ticket["acked_at"] is not None:
+    if ticket is not None and ticket.acked_at is not None:
         # An acknowledgement starts the waiting time again when it expires.
-        first_at = max(first_at, int(ticket["acked_at"]) + snapshot.policy.ack_days * 86_400)
+        first_at = max(first_at, int(ticket.acked_at) + snapshot.policy.ack_days * 86_400)
     days = (
         snapshot.policy.escalate_after_days
         if due_topic.crossed.days > NEAR
@@ -388,7 +389,7 @@ def item_of(
 ) -> NoticeItem:
     """Return the item of a due topic, with the reference of its ticket."""
     ticket = snapshot.tickets.get(due_topic.topic.key)
-    reference, ticket_id = (ticket["reference"], ticket["id"]) if ticket is not None else ("", None)
+    reference, ticket_id = (ticket.reference, ticket.id) if ticket is not None else ("", None)
     return NoticeItem(
         topic=due_topic.topic,
         crossed=due_topic.crossed,
@@ -431,10 +432,10 @@ def _after_recheck(
 
 
 def resolved_items(
-    snapshot: Snapshot, ticket: Mapping[str, Any], topic: Topic
+    snapshot: Snapshot, ticket: TicketRecord, topic: Topic
 ) -> list[tuple[Person, NoticeItem]]:
     """Return one "resolved" item per contact who was notified and may still read it."""
-    sent = snapshot.sent.get((ticket["key"], ticket["round"]), ())
+    sent = snapshot.sent.get((ticket.key, ticket.round), ())
     done = {c for c, step, _, _, _ in sent if step == "resolved"}
     notified = dict.fromkeys(
         c for c, _, _, _, state in sent if state in ("sent", "unknown") and c not in done
@@ -449,13 +450,13 @@ def resolved_items(
         ):
             continue
         item = NoticeItem(
-            topic=replace(topic, key=ticket["key"], revision=ticket["round"]),
+            topic=replace(topic, key=ticket.key, revision=ticket.round),
             crossed=CrossedThreshold("+0", 0, 0.0),
             step="resolved",
             label="+0",
             outcome=Resolved(),
-            reference=ticket["reference"],
-            ticket_id=ticket["id"],
+            reference=ticket.reference,
+            ticket_id=ticket.id,
         )
         found.append((person, item))
     return found

@@ -6,11 +6,11 @@ clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from inventory.db.database import to_epoch
+from inventory.records import SnoozeRecord, TicketRecord
 from notifiers.pipeline.outcome import Resolved
 from notifiers.pipeline.plan import DueTopic, NoticeItem, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person
@@ -31,18 +31,18 @@ def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
     ticket = snapshot.tickets.get(topic.key)
     for row in snapshot.snoozes:
         if _covers(row, topic, ticket):
-            until = datetime.fromtimestamp(row["until"], now.tzinfo)
-            return f"snoozed until {until:%Y-%m-%d %H:%M} UTC: {row['reason']}"
+            until = datetime.fromtimestamp(row.until, now.tzinfo)
+            return f"snoozed until {until:%Y-%m-%d %H:%M} UTC: {row.reason}"
     if (
         topic.actor == "client"
         and ticket is not None
-        and ticket["acked_at"] is not None
-        and ticket["closed_at"] is None
-        and ticket["round"] == topic.revision
+        and ticket.acked_at is not None
+        and ticket.closed_at is None
+        and ticket.round == topic.revision
     ):
         # An acknowledgement suppresses reminders for some days. It does not suppress the last days
         # before an end, nor a step of a case that is overdue.
-        acked = datetime.fromtimestamp(ticket["acked_at"], now.tzinfo)
+        acked = datetime.fromtimestamp(ticket.acked_at, now.tzinfo)
         if (
             now < acked + snapshot.policy.ack_days * DAY
             and not due_topic.crossed.critical
@@ -55,34 +55,34 @@ def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
     if topic.kind is TopicKind.CASE:
         return ""  # a person entered each step, and it is sent once
     # A fault that comes and goes would send a message on every change.
-    if ticket is not None and ticket["closed_at"] is not None and ticket["told_at"] is not None:
-        closed = datetime.fromtimestamp(ticket["closed_at"], now.tzinfo)
+    if ticket is not None and ticket.closed_at is not None and ticket.told_at is not None:
+        closed = datetime.fromtimestamp(ticket.closed_at, now.tzinfo)
         if closed + FLAP_PERIOD > now and topic.opened > now - DAY:
             return FLAPPING
     if (
         ticket is not None
         and topic.end is None
-        and ticket["told_at"] is not None
-        and ticket["round"] != topic.revision
+        and ticket.told_at is not None
+        and ticket.round != topic.revision
         and topic.opened > now - DAY
     ):
         return FLAPPING  # the client was not yet notified of its end
     return ""
 
 
-def _covers(row: Mapping[str, Any], topic: Topic, ticket: Mapping[str, Any] | None) -> bool:
+def _covers(row: SnoozeRecord, topic: Topic, ticket: TicketRecord | None) -> bool:
     """Return whether a snooze row covers the topic."""
-    match row["scope"]:
+    match row.scope:
         case "all":
             return True
         case "client":
-            return bool(row["scope_id"] == topic.client_id)
+            return bool(row.scope_id == topic.client_id)
         case "domain":
-            return bool(row["scope_id"] == topic.domain_id)
+            return bool(row.scope_id == topic.domain_id)
         case "server":
-            return bool(row["scope_id"] == topic.server_id)
+            return bool(row.scope_id == topic.server_id)
         case _:
-            return ticket is not None and bool(row["scope_id"] == ticket["id"])
+            return ticket is not None and bool(row.scope_id == ticket.id)
 
 
 def hold_reason(due_topic: DueTopic, snapshot: Snapshot) -> str:
@@ -93,12 +93,12 @@ def hold_reason(due_topic: DueTopic, snapshot: Snapshot) -> str:
     ticket = snapshot.tickets.get(due_topic.topic.key)
     if (
         ticket is None
-        or ticket["hold"] is None
-        or ticket["released_at"] is not None
-        or ticket["round"] != due_topic.topic.revision
+        or ticket.hold is None
+        or ticket.released_at is not None
+        or ticket.round != due_topic.topic.revision
     ):
         return ""
-    name, rank = [*str(ticket["hold"]).split(" "), "0"][:2]
+    name, rank = [*str(ticket.hold).split(" "), "0"][:2]
     # A threshold more urgent than the one that was held is new, while the end lies ahead.
     if (
         name == "baseline"
@@ -182,7 +182,7 @@ def clock_fault(now: datetime, newest: int | None) -> str:
 
 
 def unresolved_reason(
-    ticket: Mapping[str, Any], recheck: Recheck | None, hold: str
+    ticket: TicketRecord, recheck: Recheck | None, hold: str
 ) -> tuple[str, str] | None:
     """Return action and reason if clients cannot be notified yet that a ticket is resolved.
 
@@ -190,14 +190,10 @@ def unresolved_reason(
     """
     if hold:
         return "hold", hold
-    if (
-        ticket["hold"] is not None
-        and ticket["hold"].startswith("mass")
-        and ticket["released_at"] is None
-    ):
+    if ticket.hold is not None and ticket.hold.startswith("mass") and ticket.released_at is None:
         return "hold", MASS_CHANGE
     # Deadlines, cases and purchases have no endpoint to recheck.
-    if ticket["kind"] in (TopicKind.DEADLINE, TopicKind.CASE, TopicKind.ORDER) or (
+    if ticket.kind in (TopicKind.DEADLINE, TopicKind.CASE, TopicKind.ORDER) or (
         recheck is not None and recheck.state is RecheckState.GONE
     ):
         return None

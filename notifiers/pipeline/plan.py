@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
+from inventory.records import SnoozeRecord, TicketRecord
 from notifiers.pipeline.outcome import Outcome
 from notifiers.pipeline.recipients import Person, Recipients
 from notifiers.pipeline.thresholds import DAY, CrossedThreshold, ThresholdRules
@@ -119,9 +119,9 @@ class Snapshot:
     now: datetime
     policy: NoticePolicy
     people: Recipients
-    tickets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tickets: Mapping[str, TicketRecord] = field(default_factory=dict)
     sent: SentHistory = field(default_factory=dict)
-    snoozes: Sequence[Mapping[str, Any]] = ()
+    snoozes: Sequence[SnoozeRecord] = ()
     last_written: Mapping[int, int] = field(default_factory=dict)
     waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
     hold_reason: str = ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
-from typing import Any
 
 from inventory.db.database import to_epoch
+from inventory.records import ClientSummary, ReachableContact
 from notifiers.working_days import MONDAY_TO_FRIDAY, WorkingCalendar, zone_of
 
 # The order in which the contacts of a client are asked, by default and for faults of a server.
@@ -74,7 +74,7 @@ class Recipients:
         clients: number, name, account_manager and reseller_id by client id.
     """
 
-    def __init__(self, persons: Iterable[Person], clients: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(self, persons: Iterable[Person], clients: Mapping[int, ClientSummary]) -> None:
         self.by_id = {p.id: p for p in persons}
         self.clients = clients
         self.of_client: dict[int | None, list[Person]] = {}
@@ -87,8 +87,9 @@ class Recipients:
 
     def addressee(self, client_id: int) -> int:
         """Return the client whose contacts get the notices: the reseller, if there is one."""
-        reseller = self.clients.get(client_id, {}).get("reseller_id")
-        return client_id if reseller is None or reseller not in self.clients else int(reseller)
+        client = self.clients.get(client_id)
+        reseller = client.reseller_id if client is not None else None
+        return client_id if reseller is None or reseller not in self.clients else reseller
 
     def may_read(self, person: Person, client_id: int) -> bool:
         """Return whether a person may see the data of a client.
@@ -190,7 +191,7 @@ class Recipients:
 
 
 def person_of(
-    row: Mapping[str, Any],
+    row: ReachableContact,
     *,
     language: str,
     zone: str,
@@ -203,18 +204,18 @@ def person_of(
     The keyword arguments are the provider's defaults for what the row leaves open.
     """
     calendar = WorkingCalendar(
-        zone_of(row["time_zone"], zone), row["country"] or country, *hours, weekdays
+        zone_of(row.time_zone, zone), row.country or country, *hours, weekdays
     )
-    contact_methods = tuple((kind, value, state) for _, kind, value, state in row["ways"])
+    contact_methods = tuple((w.kind, w.value, w.state) for w in row.ways)
     return Person(
-        id=row["id"],
-        client_id=row["client_id"],
-        name=row["name"],
-        role=row["role"],
-        language=row["language"] or language,
-        zone=row["time_zone"] or zone,
+        id=row.id,
+        client_id=row.client_id,
+        name=row.name,
+        role=row.role,
+        language=row.language or language,
+        zone=row.time_zone or zone,
         calendar=calendar,
         contact_methods=contact_methods,
-        fallback_id=row["fallback_id"],
-        away_until=row["away_until"],
+        fallback_id=row.fallback_id,
+        away_until=row.away_until,
     )

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from inventory.db.database import Tx, to_epoch
+from inventory.records import AnnouncementRecord, JobRecord, ReachableContact, TicketRecord
 from inventory.store import jobs, outbox, recipients, tickets
-from inventory.store.records import Row
 from notifiers.pipeline.compose import (
     Announcement,
     Message,
@@ -44,7 +44,7 @@ JOB = "notify"
 EXPIRES = 3 * 86_400  # seconds: an older notice would state something that is no longer true
 # (stored announcement, client id, language) -> its content for that client. None if the client is
 # not concerned.
-AnnouncementComposer = Callable[[Row, int, Language], Announcement | None]
+AnnouncementComposer = Callable[[AnnouncementRecord, int, Language], Announcement | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class NoticeSettings:
     confirm_above: int = 20
     digest_hour: int = 7
 
-    def person(self, row: Row) -> Person:
+    def person(self, row: ReachableContact) -> Person:
         """Return the person of a contact's row. Defaults are those of the provider."""
         return person_of(
             row,
@@ -144,7 +144,7 @@ class RunRecorder:
     plan: NoticePlan
     source: NoticeSource
     alarms: Sequence[Alarm]
-    state: Mapping[str, Any]
+    state: JobRecord
     outcome: RunOutcome
     released: Sequence[int] = ()
     closing: Sequence[int] = ()
@@ -168,21 +168,21 @@ class RunRecorder:
         tickets.resolved(tx, ended)
         for key in self.plan.flapping:
             # The suppression period starts again with each return of the fault.
-            if self.snapshot.tickets[key]["closed_at"] is not None:
-                tickets.change(tx, self.snapshot.tickets[key]["id"], closed_at=tx.at)
+            if self.snapshot.tickets[key].closed_at is not None:
+                tickets.change(tx, self.snapshot.tickets[key].id, closed_at=tx.at)
         tickets.decided(tx, [_row(d) for d in self.plan.decisions])
         for decision in self.plan.decisions:
             self.outcome.decisions[decision.action] = (
                 self.outcome.decisions.get(decision.action, 0) + 1
             )
         self._to_staff(tx)
-        detail = dict(self.state["detail"]) | {"run_id": self.source.run}
+        detail = dict(self.state.detail) | {"run_id": self.source.run}
         # Only a complete run over the whole inventory shows what existed before notices began.
         if self.snapshot.baseline and self.source.whole_run:
             detail["baseline_at"] = tx.at
         jobs.succeeded(tx, JOB, detail)
 
-    def _open_tickets(self, tx: Tx) -> dict[str, Row]:
+    def _open_tickets(self, tx: Tx) -> dict[str, TicketRecord]:
         """Open a ticket for each topic that is sent or held, and return the tickets by key.
 
         A new revision of a topic keeps the reference of its ticket.
@@ -205,7 +205,7 @@ class RunRecorder:
                 continue
             changed: dict[str, Any] = {}
             # A new revision is a new conversation: acknowledgement and release do not carry over.
-            if before["round"] != topic.revision or before["closed_at"] is not None:
+            if before.round != topic.revision or before.closed_at is not None:
                 empty = dict.fromkeys(
                     ("closed_at", "acked_at", "acked_by", "hold", "released_at", "promised_at")
                 )
@@ -216,23 +216,24 @@ class RunRecorder:
                     "client_id": topic.client_id,
                 }
             # A topic that is held again needs a new release.
-            if key in holds and (before["hold"] is None or changed):
+            if key in holds and (before.hold is None or changed):
                 changed |= {
                     "hold": holds[key],
                     "released_at": None,
-                    "cause": topic.cause or before["cause"],
+                    "cause": topic.cause or before.cause,
                 }
             if changed:
-                tickets.change(tx, before["id"], **changed)
-        return dict(tickets.by_key(tx.conn, notified_topics))
+                tickets.change(tx, before.id, **changed)
+        return tickets.by_key(tx.conn, notified_topics)
 
-    def _queue(self, tx: Tx, draft: Draft, rows: Mapping[str, Row]) -> list[int]:
+    def _queue(self, tx: Tx, draft: Draft, rows: Mapping[str, TicketRecord]) -> list[int]:
         """Queue one message. Return the ids of the tickets that end with it."""
         items = tuple(_with_reference(i, rows) for i in draft.items)
         draft = replace(draft, items=items)
         first = items[0].topic.client_id
         # The message names the account manager of the client of its first topic.
-        manager = self.snapshot.people.clients.get(first, {}).get("account_manager")
+        client = self.snapshot.people.clients.get(first)
+        manager = client.account_manager if client is not None else None
         message = client_message(draft, self.config.sender, self.templates, manager, self.now)
         stored_items = [
             {
@@ -278,17 +279,18 @@ class RunRecorder:
             return
         known = tickets.broadcasts(tx.conn)
         for ticket in tickets.announcements(tx.conn):
-            stored_announcement, client_id = known.get(int(ticket["round"])), ticket["client_id"]
+            stored_announcement, client_id = known.get(int(ticket.round)), ticket.client_id
             if (
-                ticket["released_at"] is None
+                ticket.released_at is None
                 or stored_announcement is None
+                or client_id is None
                 or client_id not in self.snapshot.people.clients
             ):
                 continue
             person = self.snapshot.people.owner(client_id, self.now).person
             # A snooze of the client, or of all clients, delays the announcement.
             quiet = any(
-                s["scope"] == "all" or (s["scope"] == "client" and s["scope_id"] == client_id)
+                s.scope == "all" or (s.scope == "client" and s.scope_id == client_id)
                 for s in self.snapshot.snoozes
             )
             # The ticket stays open, so that a later run sends it.
@@ -297,26 +299,26 @@ class RunRecorder:
             announcement = self.compose_announcement(
                 stored_announcement, client_id, language(person.language, person.zone)
             )
-            tickets.close(tx, [ticket["id"]])
+            tickets.close(tx, [ticket.id])
             # The client has no site any more that the announcement concerns.
             if announcement is None:
                 continue
-            manager = self.snapshot.people.clients[client_id]["account_manager"]
+            manager = self.snapshot.people.clients[client_id].account_manager
             message = announcement_message(
-                stored_announcement["template"],
+                stored_announcement.template,
                 person,
                 announcement,
                 self.config.sender,
                 self.templates,
                 manager,
-                ticket["reference"],
+                ticket.reference,
             )
             item = {
-                "subject": ticket["key"],
+                "subject": ticket.key,
                 "step": "broadcast",
                 "threshold": "0",
-                "round": ticket["round"],
-                "matter_id": ticket["id"],
+                "round": ticket.round,
+                "matter_id": ticket.id,
             }
             self._enqueue(tx, person, "broadcast", client_id, message, [item])
             self.outcome.announcements.append((person, message))
@@ -438,9 +440,9 @@ def _ticket_row(topic: Topic, hold: str | None) -> dict[str, Any]:
     }
 
 
-def _with_reference(item: NoticeItem, rows: Mapping[str, Row]) -> NoticeItem:
+def _with_reference(item: NoticeItem, rows: Mapping[str, TicketRecord]) -> NoticeItem:
     row = rows.get(item.topic.key)
-    return item if row is None else replace(item, reference=row["reference"], ticket_id=row["id"])
+    return item if row is None else replace(item, reference=row.reference, ticket_id=row.id)
 
 
 def _row(decision: Decision) -> dict[str, Any]:

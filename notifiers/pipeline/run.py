@@ -12,11 +12,17 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from inventory.db.database import Database, to_epoch
+from inventory.records import (
+    JobRecord,
+    ListedTicket,
+    NoticeRecord,
+    ReleasedTicket,
+    ReleaseRecord,
+    TicketRecord,
+)
 from inventory.store import certificate_ends, jobs, outbox, recipients, tickets
-from inventory.store.records import Row
 from notifiers.delivery import Recipient
 from notifiers.pipeline import decide as rules
 from notifiers.pipeline import limits
@@ -37,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 STALE = 60  # seconds: a notice that waited longer is decided again, after a new recheck
 REFUSED = 86_400  # seconds: after that a refused notice is decided again
-Gather = Callable[[datetime, Mapping[str, Mapping[str, Any]]], NoticeSource]
+Gather = Callable[[datetime, Mapping[str, TicketRecord]], NoticeSource]
 RecheckFunction = Callable[[Sequence[Topic]], Mapping[tuple[str, str], Recheck]]
 
 
@@ -178,33 +184,31 @@ class NoticeRun:
                 "it was refused a day ago, and is decided again",
             )
 
-    _held: Mapping[str, Row]
-    _waiting: Sequence[Row]  # tickets that wait for a release
-    _releases: Sequence[Row]
-    _released_today: Sequence[Row]
+    _held: Mapping[str, TicketRecord]
+    _waiting: Sequence[ListedTicket]  # tickets that wait for a release
+    _releases: Sequence[ReleaseRecord]
+    _released_today: Sequence[ReleasedTicket]
     _spent: list[int]
     _baseline_at: int
 
-    def _take_snapshot(self) -> tuple[Snapshot, NoticeSource, dict[str, Any]]:
+    def _take_snapshot(self) -> tuple[Snapshot, NoticeSource, JobRecord]:
         """Return what is known now, the topics, and the state of the job."""
         with self.database.read() as conn:
             open_tickets = tickets.by_key(conn, open_only=True)
             notified = {
                 k: m
                 for k, m in open_tickets.items()
-                if m["told_at"] is not None and m["kind"] != "broadcast"
+                if m.told_at is not None and m.kind != "broadcast"
             }
             self._held = {
-                k: m
-                for k, m in open_tickets.items()
-                if m["told_at"] is None and m["kind"] != "broadcast"
+                k: m for k, m in open_tickets.items() if m.told_at is None and m.kind != "broadcast"
             }
             newest = certificate_ends.newest_instant(conn)
         source = self.gather(self.now, notified)
         keys = [s.key for s in source.topics]
         with self.database.read() as conn:
             state = jobs.state(conn, JOB)
-            self._baseline_at = int(state["detail"].get("baseline_at") or 0)
+            self._baseline_at = int(state.detail.get("baseline_at") or 0)
             self._waiting = tickets.listing(conn, held=True)
             self._releases = tickets.releases(conn)
             self._released_today = tickets.released_since(conn, self._midnight())
@@ -222,7 +226,7 @@ class NoticeRun:
                     conn, "wait", "the recheck failed", to_epoch(self.now) - 2 * 86_400
                 ),
                 hold_reason=limits.clock_fault(self.now, newest) or source.suspect,
-                baseline=not state["detail"].get("baseline_at"),
+                baseline=not state.detail.get("baseline_at"),
                 baseline_at=self._baseline_at,
             )
         return snapshot, source, state
@@ -241,24 +245,20 @@ class NoticeRun:
             covered = [
                 m
                 for m in self._waiting
-                if tickets.belongs(m, row["cause"]) and tickets.held_at(m) <= row["created_at"]
+                if tickets.belongs(m, row.cause) and tickets.held_at(m) <= row.created_at
             ]
             if not covered:
-                self._spent.append(row["id"])
-            already = {
-                m["client_id"] for m in self._released_today if tickets.belongs(m, row["cause"])
-            }
+                self._spent.append(row.id)
+            already = {m.client_id for m in self._released_today if tickets.belongs(m, row.cause)}
             # Clients released earlier today count against the daily limit.
-            room = max(0, row["per_day"] - len(already))
+            room = max(0, row.per_day - len(already))
             clients = list(
-                dict.fromkeys(m["client_id"] for m in covered if m["client_id"] not in already)
+                dict.fromkeys(m.client_id for m in covered if m.client_id not in already)
             )[:room]
-            chosen += [
-                m["id"] for m in covered if m["client_id"] in already or m["client_id"] in clients
-            ]
+            chosen += [m.id for m in covered if m.client_id in already or m.client_id in clients]
         ids = set(chosen)
         snapshot.tickets = {
-            k: {**m, "released_at": to_epoch(self.now)} if m["id"] in ids else m
+            k: replace(m, released_at=to_epoch(self.now)) if m.id in ids else m
             for k, m in snapshot.tickets.items()
         }
         return chosen
@@ -276,7 +276,7 @@ class NoticeRun:
         ended: list[EndedTopic],
         plan: NoticePlan,
         source: NoticeSource,
-        state: Mapping[str, Any],
+        state: JobRecord,
     ) -> tuple[list[DueTopic], list[EndedTopic], int]:
         """Hold the changes of each run that changed too many clients at once.
 
@@ -286,7 +286,7 @@ class NoticeRun:
         Returns:
             The topics and ended topics that are left, and the number of clients concerned.
         """
-        last = int(state["detail"].get("run_id") or 0)
+        last = int(state.detail.get("run_id") or 0)
         opened = [d for d in kept if d.topic.run > last and _is_new(d.topic, snapshot)]
         closed = [e for e in ended if e.run > last and e.resolved and e.topic is not None]
         by_run: dict[int, set[int]] = {}
@@ -337,7 +337,7 @@ class NoticeRun:
     def _confirm(self, snapshot: Snapshot, plan: NoticePlan, outcome: RunOutcome) -> None:
         """Hold all messages if they go to more clients than usual without a confirmation."""
         # Tickets that staff released were confirmed with the release.
-        free = {k for k, m in snapshot.tickets.items() if m["released_at"] is not None}
+        free = {k for k, m in snapshot.tickets.items() if m.released_at is not None}
         clients = {
             i.topic.client_id for d in plan.drafts for i in d.items if i.topic.key not in free
         }
@@ -380,15 +380,15 @@ class NoticeRun:
                 plan.decisions.append(
                     Decision(
                         topic=end.key,
-                        client_id=ticket["client_id"] or 0,
+                        client_id=ticket.client_id or 0,
                         contact_id=0,
                         threshold="resolved",
-                        revision=ticket["round"],
+                        revision=ticket.round,
                         action="suppress",
                         reason=end.reason,
                     )
                 )
-                closing.append(int(ticket["id"]))
+                closing.append(int(ticket.id))
                 continue
             if reason := limits.unresolved_reason(
                 ticket, rechecks.get(end.topic.mark), snapshot.hold_reason
@@ -398,7 +398,7 @@ class NoticeRun:
             items = rules.resolved_items(snapshot, ticket, end.topic)
             resolved += items
             if not items:
-                closing.append(int(ticket["id"]))
+                closing.append(int(ticket.id))
         rules.merge(plan, resolved, snapshot)
         planned = {
             (d.person.id, i.ticket_id) for d in plan.drafts for i in d.items if i.step == "resolved"
@@ -416,7 +416,7 @@ class NoticeRun:
         if snapshot.hold_reason:
             return []
         current = {s.key for s in source.topics}
-        return [int(m["id"]) for k, m in self._held.items() if k not in current]
+        return [int(m.id) for k, m in self._held.items() if k not in current]
 
     def _open_earlier(
         self, snapshot: Snapshot, due_topics: Sequence[DueTopic], clients: set[int]
@@ -434,9 +434,9 @@ class NoticeRun:
             ticket = snapshot.tickets.get(due.topic.key)
             notified = (
                 ticket is not None
-                and ticket["told_at"] is not None
-                and ticket["closed_at"] is None
-                and ticket["round"] == due.topic.revision
+                and ticket.told_at is not None
+                and ticket.closed_at is None
+                and ticket.round == due.topic.revision
             )
             if (
                 not notified
@@ -564,34 +564,34 @@ def _is_new(topic: Topic, snapshot: Snapshot) -> bool:
     A topic that comes back after it was held is new again.
     """
     ticket = snapshot.tickets.get(topic.key)
-    return ticket is None or ticket["round"] != topic.revision
+    return ticket is None or ticket.round != topic.revision
 
 
 def address_of(
     database: Database, channel: str, config: NoticeSettings | None = None
-) -> Callable[[Row], Recipient]:
+) -> Callable[[NoticeRecord], Recipient]:
     """Return a function that finds the recipient of a notice when it is sent.
 
     It takes the first valid address of the contact, since that may have changed since the decision.
     The calendar of a client goes along: a message that had to wait is not sent in quiet hours.
     """
 
-    def address(row: Row) -> Recipient:
+    def address(row: NoticeRecord) -> Recipient:
         with database.read() as conn:
-            contact = recipients.contact_of(conn, row["contact_id"] or 0)
+            contact = recipients.contact_of(conn, row.contact_id or 0)
         if contact is None:
             return Recipient(None, "the contact no longer exists")
         # A mail goes to any valid address; a webhook only to the channel that was chosen.
-        kind, wanted = ("email", None) if row["channel"] == channel else ("channel", row["channel"])
+        kind, wanted = ("email", None) if row.channel == channel else ("channel", row.channel)
         to = next(
             (
-                v
-                for _, method, v, state in contact["ways"]
-                if method == kind and state == "good" and wanted in (None, v)
+                way.value
+                for way in contact.ways
+                if way.kind == kind and way.state == "good" and wanted in (None, way.value)
             ),
             None,
         )
-        if to is None or config is None or row["kind"] not in ("client", "broadcast"):
+        if to is None or config is None or row.kind not in ("client", "broadcast"):
             return Recipient(to, "the contact no longer has a valid address")
         return Recipient(to, "", config.person(contact).calendar)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from inventory.db.database import Tx, to_epoch
 from inventory.names import display
+from inventory.records import ListedNotice, ListedTicket
 from inventory.store import audit_log, certificate_ends, inbox, jobs, outbox, tickets
-from inventory.store.records import Row
 from notifiers.calendar import invitation
 from notifiers.pipeline.compose import Message, Section, Sender, one_line, section, staff_message
 from notifiers.pipeline.limits import FLAPPING
@@ -141,14 +141,14 @@ class StaffDigest:
         open_tickets = tickets.listing(conn)
         for row in open_tickets:
             # An overdue promise to a client has to be kept by staff.
-            if row["promised_at"] is not None and row["promised_at"] < at:
+            if row.promised_at is not None and row.promised_at < at:
                 digest.promises.append(
-                    f"[{row['reference']}] the client was promised an update by"
-                    f" {datetime.fromtimestamp(row['promised_at'], now.tzinfo):%Y-%m-%d}"
+                    f"[{row.reference}] the client was promised an update by"
+                    f" {datetime.fromtimestamp(row.promised_at, now.tzinfo):%Y-%m-%d}"
                 )
         # Clients are not notified of flapping faults, so staff have to know.
         flapping = tickets.recent(conn, FLAPPING, at - 86_400)
-        references = {k: m["reference"] for k, m in tickets.by_key(conn, flapping).items()}
+        references = {k: m.reference for k, m in tickets.by_key(conn, flapping).items()}
         digest.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
         digest.cases = list(source.worklist)
         digest.automation = list(source.automation)
@@ -159,24 +159,24 @@ class StaffDigest:
         waiting: Counter[str] = Counter()
         clients: dict[str, set[int]] = {}
         for row in open_tickets:
-            if row["hold"] is None or row["released_at"] is not None:
+            if row.hold is None or row.released_at is not None:
                 continue
-            waiting[row["cause"]] += 1
-            clients.setdefault(row["cause"], set()).add(row["client_id"])
+            waiting[row.cause] += 1
+            clients.setdefault(row.cause, set()).add(row.client_id or 0)
         digest.held = [
             f"{cause}: {n} ticket(s) of {len(clients[cause])} client(s)"
             for cause, n in waiting.most_common()
         ]
-        for row in outbox.listing(conn, states=("unknown",)):
-            digest.unknown.append(_notice(row))
-        for row in outbox.listing(conn, states=("failed", "dead"), limit=200):
+        for notice in outbox.listing(conn, states=("unknown",)):
+            digest.unknown.append(_notice(notice))
+        for notice in outbox.listing(conn, states=("failed", "dead"), limit=200):
             # Older failures were in earlier digests.
-            if row["created_at"] > at - 86_400 * 2:
-                digest.failed.append(_notice(row))
-        sent_items = outbox.said(conn, [m["key"] for m in open_tickets])
+            if notice.created_at > at - 86_400 * 2:
+                digest.failed.append(_notice(notice))
+        sent_items = outbox.said(conn, [m.key for m in open_tickets])
         digest.calls = [call_line(c) for c in calls(open_tickets, sent_items, snapshot, policy)]
         digest.unmatched_mail = [
-            f"{r['kind']} of {datetime.fromtimestamp(r['at'], now.tzinfo):%Y-%m-%d %H:%M}"
+            f"{r.kind} of {datetime.fromtimestamp(r.at, now.tzinfo):%Y-%m-%d %H:%M}"
             for r in inbox.unmatched(conn, at - 86_400)
         ]
         if source.suspect:
@@ -191,17 +191,17 @@ class StaffDigest:
             )
             digest.jobs.append(f"no complete scan of the whole inventory: {when}")
         # A failed job must not go unnoticed.
-        for name, row in jobs.every(conn).items():
-            if row["error"]:
-                digest.jobs.append(f"{name}: {row['error']}")
+        for name, job in jobs.every(conn).items():
+            if job.error:
+                digest.jobs.append(f"{name}: {job.error}")
         digest.sent = outbox.count_sent(conn, at - 86_400)
         return digest
 
 
-def _notice(row: Row) -> str:
+def _notice(row: ListedNotice) -> str:
     return (
-        f"notice {row['id']} [{row['reference']}] to contact {row['contact_id'] or '-'}:"
-        f" {row['state']}, {row['error'] or ''}"
+        f"notice {row.id} [{row.reference}] to contact {row.contact_id or '-'}:"
+        f" {row.state}, {row.error or ''}"
     )
 
 
@@ -263,7 +263,7 @@ class PhoneCall:
 
 
 def calls(
-    open_tickets: Sequence[Row], sent_items: Any, snapshot: Snapshot, policy: NoticePolicy
+    open_tickets: Sequence[ListedTicket], sent_items: Any, snapshot: Snapshot, policy: NoticePolicy
 ) -> list[PhoneCall]:
     """Return the tickets whose clients have to be called. Pure.
 
@@ -271,13 +271,13 @@ def calls(
     """
     phone_calls, now = [], to_epoch(snapshot.now)
     for row in open_tickets:
-        if row["client_id"] is None or row["client_id"] not in snapshot.people.clients:
+        if row.client_id is None or row.client_id not in snapshot.people.clients:
             continue
         # An acknowledgement is an answer until it expires.
-        if row["acked_at"] is not None and row["acked_at"] + policy.ack_days * 86_400 > now:
+        if row.acked_at is not None and row.acked_at + policy.ack_days * 86_400 > now:
             continue
-        items = sent_items.get((row["key"], row["round"]), ())
-        first = snapshot.people.owner(row["client_id"], snapshot.now)
+        items = sent_items.get((row.key, row.round), ())
+        first = snapshot.people.owner(row.client_id, snapshot.now)
         sent = [
             at
             for _, step, _, at, state in items
@@ -297,18 +297,18 @@ def calls(
             )
         else:
             continue
-        contacts = snapshot.people.of_client.get(snapshot.people.addressee(row["client_id"]), [])
+        contacts = snapshot.people.of_client.get(snapshot.people.addressee(row.client_id), [])
         phones = tuple(f"{one_line(p.name, 60)} {phone}" for p in contacts for phone in p.phones)
         phone_calls.append(
             PhoneCall(
-                reference=row["reference"],
-                client=row["client"],
-                client_name=row["client_name"],
-                manager=row["account_manager"] or "",
-                site=display(row["domain"]) if row["domain"] else "",
+                reference=row.reference,
+                client=row.client or "",
+                client_name=row.client_name or "",
+                manager=row.account_manager or "",
+                site=display(row.domain) if row.domain else "",
                 why=why,
                 phones=phones,
-                since=min(sent, default=row["opened_at"]),
+                since=min(sent, default=row.opened_at),
             )
         )
     return sorted(phone_calls, key=lambda c: (c.manager, c.since))

@@ -51,7 +51,7 @@ def scan(database: Database, settings: Settings, **options: Any) -> ScanSummary:
 def open_codes(database: Database) -> dict[str, str]:
     """Return the severity of each open finding by its code."""
     with database.read() as conn:
-        return {r["code"]: r["severity"] for r in findings.listing(conn)}
+        return {r.code: r.severity for r in findings.listing(conn)}
 
 
 @contextmanager

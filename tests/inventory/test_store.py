@@ -27,7 +27,7 @@ def two_clients(database: Database) -> Database:
 def test_added_domain_gets_an_endpoint(two_clients: Database) -> None:
     with two_clients.read() as conn:
         rows = endpoints.listing(conn)
-    assert [(r["host"], r["port"], r["protocol"], r["client"]) for r in rows] == [
+    assert [(r.host, r.port, r.protocol, r.client) for r in rows] == [
         ("shop.example.com", 443, "https", "1"),
         ("other.example.net", 443, "https", "2"),
     ]
@@ -41,7 +41,7 @@ def test_domain_has_one_active_client_and_moves_by_edit(two_clients: Database) -
     with two_clients.read() as conn:
         domain = domains.active(conn, "shop.example.com")
         assert domain is not None
-        assert domain["client"] == "2"
+        assert domain.client == "2"
 
 
 def test_retired_client_is_kept_and_neither_listed_nor_scanned(two_clients: Database) -> None:
@@ -49,8 +49,8 @@ def test_retired_client_is_kept_and_neither_listed_nor_scanned(two_clients: Data
         assert clients.retire(tx, "1") == 1
     with two_clients.read() as conn:
         assert endpoints.count_visited(conn, None, None) == 1
-        assert [r["number"] for r in clients.listing(conn)] == ["2"]
-        assert [r["number"] for r in clients.listing(conn, retired=True)] == ["1", "2"]
+        assert [r.number for r in clients.listing(conn)] == ["2"]
+        assert [r.number for r in clients.listing(conn, retired=True)] == ["1", "2"]
         with pytest.raises(NotFound):
             domains.find(conn, "shop.example.com")
     with two_clients.write() as tx:
@@ -76,8 +76,8 @@ def test_parties_are_inherited_from_server_and_client(
 
 def test_domain_on_our_server_is_hosted_by_us(two_clients: Database) -> None:
     with two_clients.read() as conn:
-        (row,) = domains.listing(conn, client_id=clients.find(conn, "1")["id"])
-    assert (row["parties"].hosts, row["parties"].renews, row["parties"].on_our_server) == (
+        (row,) = domains.listing(conn, client_id=clients.find(conn, "1").id)
+    assert (row.parties.hosts, row.parties.renews, row.parties.on_our_server) == (
         "us",
         "us",
         True,
@@ -86,13 +86,13 @@ def test_domain_on_our_server_is_hosted_by_us(two_clients: Database) -> None:
 
 def test_query_for_one_client_returns_no_other_client(two_clients: Database) -> None:
     with two_clients.read() as conn:
-        one, other = clients.find(conn, "1")["id"], clients.find(conn, "2")["id"]
-        assert [r["name"] for r in contacts.listing(conn, client_id=one)] == ["Ada"]
-        assert [w for r in contacts.listing(conn, client_id=other) for w in r["ways"]] == [
+        one, other = clients.find(conn, "1").id, clients.find(conn, "2").id
+        assert [r.name for r in contacts.listing(conn, client_id=one)] == ["Ada"]
+        assert [w for r in contacts.listing(conn, client_id=other) for w in r.ways] == [
             "email:bob@example.net"
         ]
-        assert [r["name"] for r in domains.listing(conn, client_id=other)] == ["other.example.net"]
-        assert [r["host"] for r in endpoints.listing(conn, client_id=one)] == ["shop.example.com"]
+        assert [r.name for r in domains.listing(conn, client_id=other)] == ["other.example.net"]
+        assert [r.host for r in endpoints.listing(conn, client_id=one)] == ["shop.example.com"]
         assert domains.names_of_client(conn, other) == {"other.example.net"}
 
 
@@ -145,7 +145,7 @@ def test_endpoint_belongs_to_the_domain_above_it(two_clients: Database) -> None:
         endpoints.retire(tx, parse("mail.shop.example.com:993"))
         endpoints.add(tx, parse("mail.shop.example.com:993"), addresses=("192.0.2.7",))
     with two_clients.read() as conn:
-        assert endpoints.find(conn, parse("mail.shop.example.com:993"))["addresses"] == "192.0.2.7"
+        assert endpoints.find(conn, parse("mail.shop.example.com:993")).addresses == "192.0.2.7"
 
 
 def test_server_with_domains_cannot_be_retired(two_clients: Database) -> None:

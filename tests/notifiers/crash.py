@@ -47,7 +47,7 @@ def fill(database: Database, count: int, people: int = 10, start: int = 0) -> li
                 clients.add(tx, {"number": str(n), "name": f"Client {n}"})
                 methods = (f"email:owner{n}@client.example", "channel:desk")
                 contacts.add(tx, str(n), {"name": f"Owner {n}"}, methods)
-        ids = [(c["id"], c["client_id"]) for c in contacts.listing(tx.conn)]
+        ids = [(c.id, c.client_id) for c in contacts.listing(tx.conn)]
         found = []
         for n in range(start, start + count):
             contact_id, client_id = ids[n % len(ids)]

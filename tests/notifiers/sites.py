@@ -19,6 +19,7 @@ from certmgr.notices.run import freeze_of
 from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database, to_epoch
 from inventory.models import Endpoint, Notice
+from inventory.records import TicketRecord
 from inventory.store import clients, contacts, domains, recipients, runs, scan_results, tickets
 from inventory.vocabulary import Finding
 from notifiers.pipeline.compose import Sender
@@ -139,7 +140,7 @@ class SiteSimulation:
     def site(self, host: str, number: str, **given: Any) -> Site:
         with self.database.write(self.now) as tx:
             domain_id = domains.add(tx, host, {"client": number, **given})
-            client_id = clients.find(tx.conn, number)["id"]
+            client_id = clients.find(tx.conn, number).id
             query = select(Endpoint.id).where(Endpoint.domain_id == domain_id)
             row_id = tx.conn.execute(query).scalar()
         assert row_id is not None
@@ -246,9 +247,7 @@ class SiteSimulation:
 
     # -- notices -----------------------------------------------------------------------------------
 
-    def gather(
-        self, now: datetime, tickets_by_key: Mapping[str, Mapping[str, Any]]
-    ) -> NoticeSource:
+    def gather(self, now: datetime, tickets_by_key: Mapping[str, TicketRecord]) -> NoticeSource:
         policy = self.rules.policy
         leads, freeze = LeadTimes(7, 7, 7), freeze_of(policy)
         return gather(self.database, now, tickets_by_key, policy.thresholds, leads, freeze)
@@ -358,7 +357,7 @@ def sent_items(outcome: RunOutcome) -> list[tuple[str, str, str]]:
 def reasons(simulation: SiteSimulation, key: str) -> list[str]:
     """Return the decisions about a topic with their reasons, newest first."""
     with simulation.database.read() as conn:
-        return [f"{r['action']}: {r['reason']}" for r in tickets.decisions(conn, [key])]
+        return [f"{r.action}: {r.reason}" for r in tickets.decisions(conn, [key])]
 
 
 def add_expiring_site(
@@ -374,7 +373,7 @@ def add_expiring_site(
         The key of the topic.
     """
     with simulation.database.read() as conn:
-        known = {c["number"] for c in recipients.clients(conn).values()}
+        known = {c.number for c in recipients.clients(conn).values()}
     if number not in known:
         simulation.client(number)
     site = simulation.site(host, number)

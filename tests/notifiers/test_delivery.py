@@ -87,7 +87,7 @@ def test_same_item_is_not_queued_again(database: Database) -> None:
     fill(database, 5)
     with database.write() as tx:
         row = outbox.listing(tx.conn, limit=1)[0]
-        item = outbox.items_of(tx.conn, row["id"])[0]
+        item = outbox.items_of(tx.conn, row.id)[0]
         columns = (
             "contact_id",
             "client_id",
@@ -100,9 +100,9 @@ def test_same_item_is_not_queued_again(database: Database) -> None:
             "next_at",
             "expires_at",
         )
-        values = {k: row[k] for k in columns} | {"text": "", "html": ""}
+        values = {k: getattr(row, k) for k in columns} | {"text": "", "html": ""}
         of_item = ("contact_id", "subject", "step", "threshold", "round", "matter_id")
-        assert outbox.add(tx, values, [{k: item[k] for k in of_item}]) is None
+        assert outbox.add(tx, values, [{k: getattr(item, k) for k in of_item}]) is None
     assert states(database) == {"queued": 5}
 
 
@@ -134,12 +134,12 @@ def test_temporary_refusal_is_retried_later_and_bad_address_is_marked(
     counts = worker(database, {"mail": mail(server)}).run()
     assert (counts.sent, counts.later, counts.failed) == (2, 1, 1)
     with database.read() as conn:
-        rows = {r["subject"]: r for r in outbox.listing(conn)}
-        bad = [c["bad"] for c in contacts.listing(conn) if c["bad"]]
-    assert rows["notice 0"]["state"] == "queued"
-    assert rows["notice 0"]["next_at"] > to_epoch(START) + 30
-    assert rows["notice 1"]["state"] == "dead"
-    assert bad == [["owner1@client.example"]]
+        rows = {r.subject: r for r in outbox.listing(conn)}
+        bad = [c.bad for c in contacts.listing(conn) if c.bad]
+    assert rows["notice 0"].state == "queued"
+    assert rows["notice 0"].next_at > to_epoch(START) + 30
+    assert rows["notice 1"].state == "dead"
+    assert bad == [("owner1@client.example",)]
 
 
 def test_notice_of_unknown_status_is_sent_again_only_by_a_person(
@@ -155,7 +155,7 @@ def test_notice_of_unknown_status_is_sent_again_only_by_a_person(
     assert worker(database, {"mail": channel}).run().sent == 0
     assert states(database) == {"sent": 2, "unknown": 1}
     with database.write() as tx:
-        assert outbox.retry(tx, outbox.listing(tx.conn, states=("unknown",))[0]["id"])
+        assert outbox.retry(tx, outbox.listing(tx.conn, states=("unknown",))[0].id)
     assert worker(database, {"mail": channel}).run().sent == 1
 
 
@@ -249,10 +249,10 @@ def test_worker_whose_lease_was_lost_does_not_send(database: Database) -> None:
     (notice_id,) = fill(database, 1)
     now = START + timedelta(minutes=1)
     with database.write(now) as tx:
-        assert [r["id"] for r in outbox.lease(tx, "mail", "first", LEASE, 5)] == [notice_id]
+        assert [r.id for r in outbox.lease(tx, "mail", "first", LEASE, 5)] == [notice_id]
     with database.write(now + timedelta(seconds=LEASE + 5)) as tx:
         assert outbox.recover(tx) == (1, 0)
-        assert [r["id"] for r in outbox.lease(tx, "mail", "second", LEASE, 5)] == [notice_id]
+        assert [r.id for r in outbox.lease(tx, "mail", "second", LEASE, 5)] == [notice_id]
     with database.write(now + timedelta(seconds=LEASE + 6)) as tx:
         assert not outbox.begin(tx, notice_id, "first", LEASE)
         assert outbox.begin(tx, notice_id, "second", LEASE)
@@ -302,8 +302,8 @@ def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
     received = Counter(int(mark.split(".")[0]) for mark in marks)
     with database.read() as conn:
         final = outbox.depth(conn)
-        sent = {r["id"] for r in outbox.listing(conn, states=("sent",), limit=100_000)}
-        unknown = {r["id"] for r in outbox.listing(conn, states=("unknown",), limit=100_000)}
+        sent = {r.id for r in outbox.listing(conn, states=("sent",), limit=100_000)}
+        unknown = {r.id for r in outbox.listing(conn, states=("unknown",), limit=100_000)}
     database.close()
     assert done["killed"] >= kills
     assert done["pauses"] >= PAUSES

@@ -63,7 +63,7 @@ def simulation(
 def mark(simulation: SiteSimulation) -> str:
     with simulation.database.read() as conn:
         row = outbox.listing(conn)[0]
-    return f"{row['id']}.{row['secret']}"
+    return f"{row.id}.{row.secret}"
 
 
 def reply(references: str, text: str = "Thank you, we are on it.", **headers: str) -> bytes:
@@ -105,12 +105,12 @@ def dsn(
 
 def acked(simulation: SiteSimulation) -> bool:
     with simulation.database.read() as conn:
-        return any(m["acked_at"] is not None for m in tickets.listing(conn))
+        return any(m.acked_at is not None for m in tickets.listing(conn))
 
 
 def bad(simulation: SiteSimulation) -> list[str]:
     with simulation.database.read() as conn:
-        return [b for c in contacts.listing(conn) for b in c["bad"]]
+        return [b for c in contacts.listing(conn) for b in c.bad]
 
 
 def test_reply_acknowledges_the_notice_once(simulation: SiteSimulation) -> None:
@@ -118,9 +118,9 @@ def test_reply_acknowledges_the_notice_once(simulation: SiteSimulation) -> None:
     assert record_mail(simulation.database, raw, NOW) == "reply"
     assert acked(simulation)
     with simulation.database.read() as conn:
-        (answer,) = inbox.of_notice(conn, outbox.listing(conn)[0]["id"])
-        assert outbox.listing(conn)[0]["acked_at"] == int(NOW.timestamp())
-    assert answer["text"] == "Thank you, we are on it."
+        (answer,) = inbox.of_notice(conn, outbox.listing(conn)[0].id)
+        assert outbox.listing(conn)[0].acked_at == int(NOW.timestamp())
+    assert answer.text == "Thank you, we are on it."
     assert record_mail(simulation.database, raw, NOW) == "known"
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from contextlib import suppress
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free now for TCP and UDP, since name servers need both."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for _ in range(100):
+        with socket.socket(family) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
+            tcp.bind((address, 0))
+            port = int(tcp.getsockname()[1])
+            with suppress(OSError):
+                udp.bind((address, port))
+                return port
+    raise AssertionError(f"no port of {address} is free")
 
 
 def wait_for(

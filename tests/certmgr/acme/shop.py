@@ -18,9 +18,9 @@ from certmgr.acme.service import IssuanceService, IssueResult, RenewalReason
 from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings
 from certmgr.config.settings import NetworkSettings, Settings
 from inventory.db.database import Database
+from inventory.records import AccountRecord, LineageRecord, OrderRecord
 from inventory.store import accounts as account_rows
 from inventory.store import acme_orders, cases, clients, domains, endpoints, lineages
-from inventory.store.records import Row
 from inventory.targets import Target
 from tests.servers.ports import free_port
 
@@ -41,7 +41,7 @@ class AcmeEnvironment:
     folder: Path
     given: dict[str, Any] = field(default_factory=dict)
 
-    def register(self, name: str = "main", **given: Any) -> Row:
+    def register(self, name: str = "main", **given: Any) -> AccountRecord:
         return accounts.add(
             self.database,
             self.settings,
@@ -76,7 +76,7 @@ class AcmeEnvironment:
     ) -> int:
         with self.database.write() as tx:
             row = account_rows.find(tx.conn, account)
-            made = {"account_id": row["id"], "key_type": "ec-p256", "solver": "web", **values}
+            made = {"account_id": row.id, "key_type": "ec-p256", "solver": "web", **values}
             return lineages.add(tx, name or names[0].removeprefix("*."), number, names, made)
 
     def unwatch(self, *names: str) -> None:
@@ -104,11 +104,11 @@ class AcmeEnvironment:
     def order(self, lineage_id: int, reason: str = "test", **given: Any) -> IssueResult:
         return IssuanceService(self.context).issue(lineage_id, RenewalReason(reason, **given))
 
-    def row(self, lineage_id: int) -> Row:
+    def row(self, lineage_id: int) -> LineageRecord:
         with self.database.read() as conn:
             return lineages.by_id(conn, lineage_id)
 
-    def orders(self, lineage_id: int) -> list[Row]:
+    def orders(self, lineage_id: int) -> list[OrderRecord]:
         with self.database.read() as conn:
             return acme_orders.last_of(conn, lineage_id, 1000)
 
@@ -116,8 +116,9 @@ class AcmeEnvironment:
 def leaf(env: AcmeEnvironment, lineage: int) -> x509.Certificate:
     """Return the newest certificate of the lineage."""
     row = env.row(lineage)
+    assert row.sha256 is not None
     with env.database.read() as conn:
-        return x509.load_der_x509_certificate(cases.chain_of(conn, [row["sha256"]])[0])
+        return x509.load_der_x509_certificate(cases.chain_of(conn, [row.sha256])[0])
 
 
 def names(certificate: x509.Certificate) -> set[str]:

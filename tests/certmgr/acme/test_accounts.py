@@ -25,13 +25,13 @@ def test_account_is_registered_with_a_key_that_only_its_owner_reads(
 ) -> None:
     with env.database.read() as conn:
         row = rows.find(conn, "main")
-    path = local_path(row["key_reference"])
+    path = local_path(row.key_reference)
     assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
     assert (
-        row["state"] == "active"
-        and row["url"].startswith("https://")
-        and row["terms"]
-        and row["agreed_by"] == "tester"
+        row.state == "active"
+        and (row.url or "").startswith("https://")
+        and row.terms
+        and row.agreed_by == "tester"
     )
     account = accounts.fetch_account(env.settings, row)
     assert account["status"] == "valid" and account["contact"] == ["mailto:ca@provider.example"]
@@ -41,7 +41,7 @@ def test_terms_are_shown_and_not_agreed_to_without_agree(env: AcmeEnvironment) -
     with pytest.raises(UsageError, match=r"terms of service: data:text/plain.*--agree"):
         accounts.add(env.database, env.settings, AccountRequest("test", "other"))
     with env.database.read() as conn:
-        assert [r["name"] for r in rows.listing(conn)] == ["main"]
+        assert [r.name for r in rows.listing(conn)] == ["main"]
 
 
 def test_second_account_of_the_same_name_is_refused(env: AcmeEnvironment) -> None:
@@ -53,9 +53,9 @@ def test_pending_account_is_completed_with_the_same_key(env: AcmeEnvironment) ->
     """The process died before the CA's answer was recorded: the CA returns the existing account."""
     with env.database.write() as tx:
         before = rows.find(tx.conn, "main")
-        rows.edit(tx, before["id"], url=None, state="pending")
+        rows.edit(tx, before.id, url=None, state="pending")
     after = env.register()
-    assert after["url"] == before["url"] and after["key_reference"] == before["key_reference"]
+    assert after.url == before.url and after.key_reference == before.key_reference
 
 
 def test_rolled_account_orders_and_is_deactivated_when_unused(env: AcmeEnvironment) -> None:
@@ -63,9 +63,9 @@ def test_rolled_account_orders_and_is_deactivated_when_unused(env: AcmeEnvironme
         before = rows.find(conn, "main")
     for kind in ("rsa-2048", "ec-p384"):
         after = accounts.rollover(env.database, env.settings, "main", kind)
-        assert after["url"] == before["url"] and after["key_reference"] != before["key_reference"]
+        assert after.url == before.url and after.key_reference != before.key_reference
         assert accounts.fetch_account(env.settings, after)["status"] == "valid"
-    assert local_path(before["key_reference"]).exists()
+    assert local_path(before.key_reference).exists()
     with pytest.raises(AcmeError):
         accounts.fetch_account(env.settings, before)
     lineage = env.lineage("1001", ["shop.test"])
@@ -76,7 +76,7 @@ def test_rolled_account_orders_and_is_deactivated_when_unused(env: AcmeEnvironme
 
     with env.database.write() as tx:
         lineages.edit(tx, lineage, state="retired")
-    assert accounts.deactivate(env.database, env.settings, "main")["state"] == "retired"
+    assert accounts.deactivate(env.database, env.settings, "main").state == "retired"
 
 
 def test_rollover_whose_answer_was_lost_is_completed(env: AcmeEnvironment) -> None:
@@ -84,9 +84,9 @@ def test_rollover_whose_answer_was_lost_is_completed(env: AcmeEnvironment) -> No
         before = rows.find(conn, "main")
     after = accounts.rollover(env.database, env.settings, "main")
     with env.database.write() as tx:
-        rows.edit(tx, before["id"], key_reference=before["key_reference"])
+        rows.edit(tx, before.id, key_reference=before.key_reference)
     again = accounts.rollover(env.database, env.settings, "main")
-    assert again["key_reference"] == after["key_reference"]
+    assert again.key_reference == after.key_reference
     assert accounts.fetch_account(env.settings, again)["status"] == "valid"
 
 
@@ -109,8 +109,8 @@ def test_account_is_bound_with_the_right_key_only(
     with pytest.raises(AcmeError):
         env.register("wrong", eab_kid="kid-2", eab_key="env:EAB_KEY")
     row = env.register(eab_kid="kid-1", eab_key="env:EAB_KEY")
-    assert row["eab_kid"] == "kid-1"
-    assert binding_key not in "".join(str(v) for v in row.values())
+    assert row.eab_kid == "kid-1"
+    assert binding_key not in "".join(str(v) for v in row.as_dict().values())
     assert env.order(env.lineage("1001", ["shop.test"])).state == "issued"
 
 
@@ -129,7 +129,7 @@ def test_fallback_account_orders_while_the_first_ca_is_unreachable(
     done = env.order(lineage)
     assert done.state == "issued", done
     with env.database.read() as conn:
-        assert env.orders(lineage)[0]["account_id"] == rows.find(conn, "main")["id"]
+        assert env.orders(lineage)[0].account_id == rows.find(conn, "main").id
 
 
 def test_account_unknown_to_the_ca_is_lost_and_not_used_again(
@@ -145,19 +145,19 @@ def test_account_unknown_to_the_ca_is_lost_and_not_used_again(
         row = rows.find(tx.conn, "main")
         base = other.directory.rpartition("/")[0]
         # Both CAs number their accounts from 1, and this one has other accounts.
-        rows.edit(tx, row["id"], directory=other.directory, url=f"{base}/my-account/987654321")
+        rows.edit(tx, row.id, directory=other.directory, url=f"{base}/my-account/987654321")
     lineage = env.lineage("1001", ["shop.test"])
     done = env.order(lineage)
     assert done.state == "failed" and "does not know this account" in done.message, done
     with env.database.read() as conn:
-        assert rows.find(conn, "main")["state"] == "lost"
+        assert rows.find(conn, "main").state == "lost"
     assert "is lost" in env.order(lineage).message
 
 
 def test_missing_account_key_is_reported_in_one_message(env: AcmeEnvironment) -> None:
     with env.database.read() as conn:
         row = rows.find(conn, "main")
-    local_path(row["key_reference"]).unlink()
+    local_path(row.key_reference).unlink()
     with pytest.raises(CertmgrError, match="Restore it from the backup"):
         accounts.open_session(env.settings, row)
     done = env.order(env.lineage("1001", ["shop.test"]))

@@ -309,5 +309,5 @@ def test_failing_order_leaves_no_thread_no_lock_and_no_listener(
     socket.create_server(("127.0.0.1", inside)).close()  # fails if another listens there
     database = open_sqlite(tmp_path / "cli.db")
     with database.read() as conn:
-        assert [o for o in acme_orders.unfinished(conn) if o["holder"]] == []
+        assert [o for o in acme_orders.unfinished(conn) if o.holder] == []
     database.close()

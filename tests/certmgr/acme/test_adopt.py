@@ -27,7 +27,7 @@ def certbot(env: AcmeEnvironment, ca: Pebble, tmp_path: Path, issuer: Authority)
     session = env.context.session(1)
     account = certbot_account(base, session.key.key._wrapped, server=ca.directory)
     folder = next((base / "accounts").rglob(account))
-    (folder / "regr.json").write_text(json.dumps({"body": {}, "uri": session.row["url"]}))
+    (folder / "regr.json").write_text(json.dumps({"body": {}, "uri": session.url}))
     for name in ("shop.test", "stranger.test"):
         certbot_lineage(
             base,
@@ -64,7 +64,7 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
     with env.database.read() as conn:
         row = lineages.find(conn, "shop.test")
-        assert row["account"].startswith("certbot-") and row["deployed"] == row["sha256"]
+        assert row.account.startswith("certbot-") and row.deployed == row.sha256
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert not summary.failed, summary
     assert (live / "cert.pem").read_bytes() != before["cert"], (
@@ -75,7 +75,7 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
         material is not None
         and (live / "privkey.pem").read_bytes() == material.files["privkey.pem"]
     )
-    assert names(leaf(env, row["id"])) == {"shop.test"}
+    assert names(leaf(env, row.id)) == {"shop.test"}
     adopt.give_back(env.database, env.settings, "shop.test")
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
     with env.database.read() as conn:

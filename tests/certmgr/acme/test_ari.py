@@ -38,19 +38,20 @@ def test_certificate_is_renewed_at_the_time_selected_from_its_window(
     env.given = {"random": lambda: next(draws, 0.5), "clock": lambda: moment}
     RenewalRunner(env.context).run_due()
     row = env.row(lineage)
-    assert row["ari_start"] and row["ari_start"] <= row["ari_at"] <= row["ari_end"]
-    drawn = row["ari_start"] + (row["ari_end"] - row["ari_start"]) // 4
-    assert abs(row["ari_at"] - drawn) <= 1
-    assert row["ari_next_at"] == int(moment.timestamp()) + 7200, "as Retry-After asks"
+    assert row.ari_start and row.ari_at and row.ari_end
+    assert row.ari_start <= row.ari_at <= row.ari_end
+    drawn = row.ari_start + (row.ari_end - row.ari_start) // 4
+    assert abs(row.ari_at - drawn) <= 1
+    assert row.ari_next_at == int(moment.timestamp()) + 7200, "as Retry-After asks"
     asked = len(proxy.to("/acme/renewal-info"))
     RenewalRunner(env.context).run_due()
     assert len(proxy.to("/acme/renewal-info")) == asked, "it was requested again before its time"
     env.given = {"clock": lambda: system_clock() + timedelta(hours=3)}
     RenewalRunner(env.context).run_due()
     assert len(proxy.to("/acme/renewal-info")) == asked + 1
-    assert env.row(lineage)["ari_at"] == row["ari_at"], "the same window got a new time"
+    assert env.row(lineage).ari_at == row.ari_at, "the same window got a new time"
     # It is renewed at the selected time, and the order names the certificate that it replaces.
-    env.given = {"clock": lambda: datetime.fromtimestamp(row["ari_at"] + 60, UTC)}
+    env.given = {"clock": lambda: datetime.fromtimestamp((row.ari_at or 0) + 60, UTC)}
     proxy.rules.append(
         Rule(
             faulty.problem(409, "alreadyReplaced", "replaced"),
@@ -59,11 +60,12 @@ def test_certificate_is_renewed_at_the_time_selected_from_its_window(
         )
     )
     summary = RenewalRunner(env.context).run_due()
-    assert env.row(lineage)["sha256"] != row["sha256"], summary
+    assert env.row(lineage).sha256 != row.sha256, summary
     posts = [s.payload for s in proxy.to("/acme/neworder", "POST")][1:]
     assert "replaces" in posts[0] and "replaces" not in posts[-1], (
         "refused with it, ordered without it"
     )
     before = set(ari_ca.revoked())
-    revoked = revoke(env.context, "shop.test", "superseded", sha256=row["sha256"])
+    assert row.sha256 is not None
+    revoked = revoke(env.context, "shop.test", "superseded", sha256=row.sha256)
     assert set(ari_ca.revoked()) - before == {int(revoked.serial, 16)}

@@ -103,7 +103,7 @@ def environment_at(
         database, settings, folder, ca.directory, ca.ca_file, dns=ca.dns, http_port=ca.http_port
     )
     made.client("1001", "shop.test")
-    return made, made.register()["id"]
+    return made, made.register().id
 
 
 def served(port: int) -> str:
@@ -151,7 +151,7 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
 
     def settle() -> None:
         """Wait for the end of the old worker, which may answer for a moment after a reload."""
-        newest = env.row(lineage)["sha256"]
+        newest = env.row(lineage).sha256
         wait_until(
             lambda: served(web.port) == newest and len(web.workers()) == 1,
             "the newest certificate at nginx",
@@ -171,21 +171,21 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
         died = done["steps"][-1]
         assert done["steps"] in (steps[:number], reused[:number]), done
         assert done["code"] == (-signal.SIGKILL if len(done["steps"]) == number else 0), done
-        assert served(web.port) in (before, env.row(lineage)["sha256"])
+        assert served(web.port) in (before, env.row(lineage).sha256)
         assert keys <= key_files(env.context.base), f"a key was lost at {died}"
         complete()
         keys = key_files(env.context.base)
         orders = env.orders(lineage)
-        assert {o["state"] for o in orders} == {"done"}, died
+        assert {o.state for o in orders} == {"done"}, died
         assert ca.order_count() - ordered_before == len(orders), (
             f"an order was lost or doubled at {died}"
         )
         row = env.row(lineage)
-        assert row["sha256"] == row["deployed"] and row["proven_at"] is not None
+        assert row.sha256 == row.deployed and row.proven_at is not None
         settle()
     campaign.report("kills", len(numbers))
     intents = len(env.orders(lineage))
     assert len(key_files(env.context.base)) == intents, "not one key per intent"
     session = env.context.session(account)
-    assert len(ca.orders(session.row["url"], session.key)) == intents
+    assert len(ca.orders(session.url, session.key)) == intents
     assert Lineage(env.context.base, "shop.test").read_current() is not None

@@ -36,7 +36,7 @@ def test_failing_target_is_retried_and_stops_no_other_target(
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert summary.failed and dict(summary.counts) == {"failed": 1}, summary
     row = env.row(lineage)
-    assert row["deployed"] == row["sha256"] and row["proven_at"] is not None, (
+    assert row.deployed == row.sha256 and row.proven_at is not None, (
         "the target that works was blocked"
     )
     report = env.staff_news()
@@ -86,19 +86,20 @@ def test_regression_rolls_back_to_the_version_before_once(
     web = with_nginx(env, ca, tmp_path, opened)
     lineage = env.lineage("1001", ["shop.test"], targets="nginx")
     assert dict(RenewalRunner(env.context).run_named(["shop.test"]).counts) == {"live": 1}
-    first = env.row(lineage)["sha256"]
+    first = env.row(lineage).sha256
     good = web.config.read_text()
     Path(f"{web.config}.good").write_text(good)
     harmful = tmp_path / "harmful.py"
     harmful.write_text(HARMFUL)
     live = env.context.base / "live" / "shop.test"
+    assert first is not None
     own = (sys.executable, str(harmful), str(live), str(web.config), first, str(web.process.pid))
     target = replace(web.target, reload=(*own, *web.target.reload))
     env.configure(verification_seconds=0.0, targets={"nginx": target})
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"rolled-back": 1} and summary.failed, summary
     row = env.row(lineage)
-    assert row["deployed"] == first and row["rolled_back"] == row["sha256"] != first
+    assert row.deployed == first and row.rolled_back == row.sha256 != first
     material = Lineage(env.context.base, "shop.test").read_current()
     assert material is not None and material.sha256 == first
     assert any(k.startswith("rolled-back:shop.test") for k, _ in env.staff_news().alarms)
@@ -132,9 +133,7 @@ def test_failed_check_rolls_nothing_back(
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"untold": 1} and not summary.failed, summary
     row = env.row(lineage)
-    assert (
-        row["deployed"] == row["sha256"] and row["proven_at"] is None and row["rolled_back"] is None
-    )
+    assert row.deployed == row.sha256 and row.proven_at is None and row.rolled_back is None
 
 
 def test_certificate_that_is_not_served_is_reported_as_unseen(
@@ -149,7 +148,7 @@ def test_certificate_that_is_not_served_is_reported_as_unseen(
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"unseen": 1} and summary.failed, summary
     assert "another certificate at" in summary.problems[0][2]
-    assert env.row(lineage)["rolled_back"] is None, "the old certificate is no regression"
+    assert env.row(lineage).rolled_back is None, "the old certificate is no regression"
 
 
 def test_site_behind_a_cdn_is_placed_and_any_other_unseen(
@@ -167,6 +166,6 @@ def test_site_behind_a_cdn_is_placed_and_any_other_unseen(
     row = env.row(1)
     assert (
         dict(summary.counts) == {"placed": 1}
-        and "behind a CDN" in row["proof"]
-        and row["proven_at"] is None
+        and "behind a CDN" in (row.proof or "")
+        and row.proven_at is None
     ), summary

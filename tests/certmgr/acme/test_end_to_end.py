@@ -25,13 +25,13 @@ def test_certificate_is_issued_deployed_verified_and_renewed(
     assert dict(summary.counts) == {"live": 1}, summary
     first = env.row(lineage)
     assert (
-        first["proven_at"]
-        and first["deployed"] == first["sha256"]
-        and "2 address(es)" in first["proof"]
+        first.proven_at
+        and first.deployed == first.sha256
+        and "2 address(es)" in (first.proof or "")
     )
     summary = RenewalRunner(env.context).run_named(["shop.test"])
     assert dict(summary.counts) == {"live": 1}, summary
-    assert env.row(lineage)["sha256"] != first["sha256"]
+    assert env.row(lineage).sha256 != first.sha256
     assert RenewalRunner(env.context).run_due().counts == {}
 
 
@@ -45,7 +45,7 @@ def test_scan_reports_a_certificate_other_than_the_verified_one(
     def codes() -> set[str]:
         ScanRun(env.database, env.settings, ScanOptions()).run()
         with env.database.read() as conn:
-            return {f["code"] for f in findings.listing(conn)}
+            return {f.code for f in findings.listing(conn)}
 
     assert "unexpected-certificate" not in codes()
     other, key = write_pair(tmp_path / "other", issuer.issue("shop.test"))
@@ -68,7 +68,7 @@ def test_erased_client_leaves_no_lineage_and_others_stay(env: AcmeEnvironment) -
         gone = erase.erase(tx, "1001")
     assert gone["lineages"] == 1
     with env.database.read() as conn:
-        assert [r["name"] for r in lineages.listing(conn)] == ["other.test"]
+        assert [r.name for r in lineages.listing(conn)] == ["other.test"]
         for table in metadata.sorted_tables:
             for row in conn.execute(table.select()):
                 assert "shop.test" not in " ".join(str(v) for v in row if isinstance(v, str)), (

@@ -11,7 +11,7 @@ from tests.certmgr.acme.shop import AcmeEnvironment
 def test_readable_key_and_missing_solver_and_target_are_faults(env: AcmeEnvironment) -> None:
     assert list(health.examine(env.database, env.settings, system_clock())) == []
     env.lineage("1001", ["shop.test"], targets="gone", solver="lost")
-    local_path(env.context.account(1)["key_reference"]).chmod(0o644)
+    local_path(env.context.account(1).key_reference).chmod(0o644)
     found = [
         what
         for state, what, _ in health.examine(env.database, env.settings, system_clock())

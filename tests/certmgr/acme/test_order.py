@@ -61,7 +61,7 @@ def test_key_is_new_for_each_order_unless_it_is_reused(env: AcmeEnvironment) -> 
         found = []
         for _ in range(2):
             assert env.order(lineage).state == "issued"
-            folder = Lineage(env.context.base, env.row(lineage)["name"])
+            folder = Lineage(env.context.base, env.row(lineage).name)
             folder.switch(folder.versions()[-1])
             material = folder.read_current()
             assert material is not None and material.key_pem is not None
@@ -150,7 +150,7 @@ def test_undecided_challenge_leaves_the_order_open(
     proxy.rules.append(rule)
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
     assert done.state == "failed" and "has not decided about shop.test" in done.message
-    assert proxied_env.orders(1)[0]["ended_at"] is None, "the next run continues it"
+    assert proxied_env.orders(1)[0].ended_at is None, "the next run continues it"
 
 
 def test_certificate_for_another_key_leaves_the_live_pair(
@@ -168,7 +168,7 @@ def test_certificate_for_another_key_leaves_the_live_pair(
     done = proxied_env.order(lineage)
     assert done.state == "failed" and "another key than the CSR" in done.message
     assert folder.read_current() == before
-    assert proxied_env.row(lineage)["sha256"] == before.sha256
+    assert proxied_env.row(lineage).sha256 == before.sha256
 
 
 def test_chain_in_the_wrong_order_is_sorted(
@@ -192,7 +192,7 @@ def test_chain_in_the_wrong_order_is_sorted(
     done = proxied_env.order(lineage)
     assert done.state == "issued" and rule.fired == 1, done
     with proxied_env.database.read() as conn:
-        ders = cases.chain_of(conn, proxied_env.row(lineage)["chain"].split())
+        ders = cases.chain_of(conn, proxied_env.row(lineage).chain.split())
     assert len(ders) == 2
 
 
@@ -207,12 +207,12 @@ def test_preferred_chain_is_stored_if_it_is_offered(env: AcmeEnvironment, ca: Pe
     assert env.order(lineage).state == "issued"
     with env.database.read() as conn:
         top = x509.load_der_x509_certificate(
-            cases.chain_of(conn, env.row(lineage)["chain"].split())[-1]
+            cases.chain_of(conn, env.row(lineage).chain.split())[-1]
         )
     assert wanted in top.issuer.rfc4514_string()
     missing = env.lineage("1001", ["shop.test"], name="second", preferred_chain="Unknown Root")
-    assert (
-        env.order(missing).state == "issued" and "offers no chain to" in env.row(missing)["error"]
+    assert env.order(missing).state == "issued" and "offers no chain to" in (
+        env.row(missing).error or ""
     )
 
 
@@ -243,5 +243,5 @@ def test_order_is_repeated_without_a_refused_replaces(
         lineage, RenewalReason("test", replaces="AAAA.BBBB", exempt=True)
     )
     assert done.state == "issued" and refuse.fired == 1, done
-    assert proxied_env.orders(lineage)[0]["replaces"] is None
+    assert proxied_env.orders(lineage)[0].replaces is None
     assert [("replaces" in (s.payload or {})) for s in proxy.to(ORDER, "POST")] == [True, False]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from certmgr.acme import rate_limits
 from certmgr.acme.cas import RateLimit, RateLimits
 from certmgr.acme.rate_limits import Ledger, RateLimitEvent
+from inventory.records import RateEventRecord
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -62,16 +63,11 @@ def test_longest_of_several_waits_counts() -> None:
 
 
 def test_exempt_rows_do_not_become_events() -> None:
-    row: dict[str, Any] = {
-        "account_id": 1,
-        "at": AT,
-        "kind": "certificate",
-        "domain": "a.test",
-        "names": None,
-        "exempt": 0,
-    }
+    row = RateEventRecord(
+        id=1, account_id=1, at=AT, kind="certificate", domain="a.test", names=None, exempt=0
+    )
     assert rate_limits.events_from_rows(
-        [row, row | {"exempt": 1}, row | {"domain": None, "names": "x"}]
+        [row, replace(row, exempt=1), replace(row, domain=None, names="x")]
     ) == [
         RateLimitEvent("certificate", "a.test", AT),
         RateLimitEvent("exact", "x", AT),

@@ -19,13 +19,13 @@ def test_certificate_is_renewed_when_due_and_not_before(env: AcmeEnvironment) ->
     lineage = env.lineage("1001", ["shop.test"])
     env.unwatch("shop.test")
     assert dict(RenewalRunner(env.context).run_due().counts) == {"placed": 1}
-    first = env.row(lineage)["sha256"]
+    first = env.row(lineage).sha256
     assert RenewalRunner(env.context).run_due().planned == 0
     env.given = {"clock": lambda: system_clock() + timedelta(days=61)}
     summary = RenewalRunner(env.context).run_due()
-    assert summary.planned == 1 and env.row(lineage)["sha256"] != first, summary
+    assert summary.planned == 1 and env.row(lineage).sha256 != first, summary
     with env.database.read() as conn:
-        assert jobs.state(conn, "renew")["success_at"] is not None
+        assert jobs.state(conn, "renew").success_at is not None
 
 
 def test_second_run_at_the_same_time_is_refused(env: AcmeEnvironment) -> None:
@@ -44,10 +44,9 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(
             done = env.order(lineage)
             assert done.state == "failed" and "gone.shop.test" in done.message, done
         with env.database.read() as conn:
-            named = {n["name"]: n for n in lineages.names_of(conn, [lineage])[lineage]}
+            named = {n.name: n for n in lineages.names_of(conn, [lineage])[lineage]}
         assert (
-            named["gone.shop.test"]["state"] == "quarantined"
-            and named["shop.test"]["state"] == "active"
+            named["gone.shop.test"].state == "quarantined" and named["shop.test"].state == "active"
         )
         held = env.order(lineage)
         assert held.state == "held" and "certmgr lineage approve shop.test" in held.message
@@ -64,7 +63,8 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(
     env.given = {"clock": lambda: system_clock() + timedelta(days=1)}
     summary = RenewalRunner(env.context).run_due()
     assert summary.returned == 1 and summary.planned == 1, summary
-    sha256 = env.row(lineage)["sha256"]
+    sha256 = env.row(lineage).sha256
+    assert sha256 is not None
     with env.database.read() as conn:
         assert lineages.served_names(conn, [sha256]) == {sha256: {"shop.test", "gone.shop.test"}}
 
@@ -84,7 +84,7 @@ def test_name_that_points_elsewhere_is_quarantined_before_the_order(
         ca.clear_a("left.shop.test")
     assert dict(summary.counts) == {"placed": 1}, summary
     assert ca.order_count() == before + 1
-    assert env.orders(lineage)[0]["names"] == "shop.test"
+    assert env.orders(lineage)[0].names == "shop.test"
     assert any("not one of our addresses" in line for line in env.staff_news().lines)
 
 
@@ -105,7 +105,7 @@ def test_unwritable_disk_leaves_the_live_pair_and_keeps_the_certificate(
         summary = RenewalRunner(env.context).run_named(["shop.test"])
         assert summary.failed and len(summary.problems) == 1, summary
         assert "cannot be" in summary.problems[0][2], summary
-        assert env.orders(lineage)[0]["ended_at"] is None, "the certificate that was issued is lost"
+        assert env.orders(lineage)[0].ended_at is None, "the certificate that was issued is lost"
         count = len(env.orders(lineage))
     finally:
         archive.unlink()
@@ -115,7 +115,7 @@ def test_unwritable_disk_leaves_the_live_pair_and_keeps_the_certificate(
     assert not RenewalRunner(env.context).run_named(["shop.test"]).failed
     assert len(env.orders(lineage)) == count, "it was ordered again"
     after = folder.read_current()
-    assert after is not None and after.sha256 == env.row(lineage)["sha256"] != before.sha256
+    assert after is not None and after.sha256 == env.row(lineage).sha256 != before.sha256
 
 
 def test_issued_certificate_that_is_not_on_disk_is_stored_by_the_next_run(
@@ -137,6 +137,6 @@ def test_issued_certificate_that_is_not_on_disk_is_stored_by_the_next_run(
         env.order(lineage)
     env.given = {}
     row = env.row(lineage)
-    assert row["sha256"] is not None and Lineage(env.context.base, "shop.test").versions() == []
+    assert row.sha256 is not None and Lineage(env.context.base, "shop.test").versions() == []
     assert dict(RenewalRunner(env.context).run_due().counts) == {"placed": 1}
-    assert env.row(lineage)["deployed"] == row["sha256"] and len(env.orders(lineage)) == 1
+    assert env.row(lineage).deployed == row.sha256 and len(env.orders(lineage)) == 1

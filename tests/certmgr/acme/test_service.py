@@ -23,7 +23,7 @@ def backoffs(env: AcmeEnvironment) -> dict[str, tuple[int, int]]:
     """Return scope -> (failures, seconds from now)."""
     with env.database.read() as conn:
         found = acme_orders.backoffs(conn)
-    return {b["scope"]: (b["failures"], b["until"] - env.context.now_epoch) for b in found}
+    return {b.scope: (b.failures, b.until - env.context.now_epoch) for b in found}
 
 
 def test_lineage_of_another_worker_is_busy_until_its_lease_ends(env: AcmeEnvironment) -> None:
@@ -37,13 +37,13 @@ def test_lineage_of_another_worker_is_busy_until_its_lease_ends(env: AcmeEnviron
             tx,
             {
                 "lineage_id": lineage,
-                "account_id": env.row(lineage)["account_id"],
+                "account_id": env.row(lineage).account_id,
                 "reason": "x",
                 "names": "shop.test",
             },
         )
         tx.conn.exec_driver_sql(
-            f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order['id']}"
+            f"UPDATE acme_order SET holder = 'elsewhere token' WHERE id = {order.id}"
         )
     assert env.order(lineage).state == "busy"
     env.given = {"clock": lambda: system_clock() + timedelta(minutes=20)}
@@ -118,7 +118,7 @@ def test_order_that_failed_once_is_completed_by_the_next_run(
     assert (
         "\x1b" not in done.message and "Traceback" not in done.message and len(done.message) < 1500
     )
-    assert [o for o in proxied_env.orders(lineage) if o["holder"] and o["ended_at"] is None] == []
+    assert [o for o in proxied_env.orders(lineage) if o.holder and o.ended_at is None] == []
     with proxied_env.database.write() as tx:
         acme_orders.forgive(tx, proxy.directory, [""])
     again = proxied_env.order(lineage)

@@ -91,16 +91,14 @@ def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
         failed += summary.failed
         for lineage in ids:
             row = env.row(lineage)
-            end = from_epoch(row["not_after"])
+            end = from_epoch(row.not_after)
             left = end - clock() if end is not None else None
-            assert left is not None and left > life / 4, (
-                f"{row['name']} had {left} left at {clock()}"
-            )
+            assert left is not None and left > life / 4, f"{row.name} had {left} left at {clock()}"
         clock.advance(hours=hours)
     assert failed == 0
     # Renewed at two thirds of 45 days: every 30 days, so 12 or 13 certificates each.
     names = [p["identifiers"][0]["value"] for _, p in ca.orders]
-    each = [names.count(env.row(i)["name"]) for i in ids]
+    each = [names.count(env.row(i).name) for i in ids]
     assert all(12 <= n <= 13 for n in each), each
     assert sum("replaces" in p for _, p in ca.orders) == (len(ca.orders) - len(ids) if ari else 0)
 
@@ -121,7 +119,7 @@ def test_orders_over_a_limit_are_postponed_and_never_refused(
         summary = RenewalRunner(context).run_due()
         assert not summary.failed, summary
         with env.database.read() as conn:
-            have.append(sum(r["sha256"] is not None for r in lineages.listing(conn)))
+            have.append(sum(r.sha256 is not None for r in lineages.listing(conn)))
         clock.advance(days=1)
     assert have[0] == limit and have[7] == 2 * limit and have[14] == count
     assert ca.refused == 0
@@ -138,5 +136,5 @@ def test_certificates_that_ended_while_no_run_took_place_are_all_renewed(
     summary = RenewalRunner(env.context).run_due()
     assert summary.planned == 3 and not summary.failed, summary
     for lineage in ids:
-        end = from_epoch(env.row(lineage)["not_after"])
+        end = from_epoch(env.row(lineage).not_after)
         assert end is not None and end > clock()

@@ -57,7 +57,7 @@ def _examine(env: CaseEnvironment, reference: str) -> bool:
     left = list(folder.glob("*.key")) if folder.exists() else []
     assert len(left) <= 1
     known = env.service.keys.load(left[0]) if left else None
-    unfinished: bool = env.row(reference)["state"] == "requested"
+    unfinished: bool = env.row(reference).state == "requested"
     if unfinished:
         intake.make_csr(env.service, reference)
     assert [p.name for p in folder.iterdir()] == ["ec-p256.key"], "one key, and nothing else"
@@ -65,9 +65,9 @@ def _examine(env: CaseEnvironment, reference: str) -> bool:
     if known is not None:
         assert pem(key) == pem(known), "the key that was there is the one"
     with env.database.read() as conn:
-        case_id = cases.find(conn, reference)["id"]
+        case_id = cases.find(conn, reference).id
         (issued,) = cases.issuances(conn, [case_id])[case_id]
-    assert issued["spki"] == spki(key.public_key())
+    assert issued.spki == spki(key.public_key())
     return unfinished
 
 
@@ -80,7 +80,7 @@ def deaths_at_each_step(folder: str) -> Any:
     unfinished = 0
     with without_sync():
         for step in range(1, 1000):
-            reference = env.service.open("1001", [f"n{step}.shop.example.com"])["reference"]
+            reference = env.service.open("1001", [f"n{step}.shop.example.com"]).reference
             killed_by = Child(_make_csr(env, reference, step)).ended_by()
             assert killed_by in (0, signal.SIGKILL), (step, killed_by)
             unfinished += _examine(env, reference)
@@ -93,12 +93,12 @@ def kills_at_any_moment(folder: str, kills: int) -> Any:
     """Kill children at times that are spread over the duration of one of them."""
     env = _make_env(Path(folder))
     begun = time.monotonic()
-    reference = env.service.open("1001", ["whole.shop.example.com"])["reference"]
+    reference = env.service.open("1001", ["whole.shop.example.com"]).reference
     assert Child(_make_csr(env, reference, 0)).ended_by() == 0
     needed = time.monotonic() - begun
     unfinished = 0
     for number in range(kills):
-        reference = env.service.open("1001", [f"n{number}.shop.example.com"])["reference"]
+        reference = env.service.open("1001", [f"n{number}.shop.example.com"]).reference
         child = Child(_make_csr(env, reference, 0))
         if not child.ended_within(needed * number / kills):
             child.kill()
@@ -114,7 +114,7 @@ def full_disk(folder: str, limit: int) -> Any:
     left, and the final state of the case.
     """
     env = _make_env(Path(folder))
-    reference = env.service.open("1001", ["shop.example.com"])["reference"]
+    reference = env.service.open("1001", ["shop.example.com"]).reference
     store = env.service.keys
 
     def make() -> str:
@@ -128,7 +128,7 @@ def full_disk(folder: str, limit: int) -> Any:
     error = Child(make).result()
     left = [p.name for p in store.directory.rglob("*") if p.is_file()]
     intake.make_csr(env.service, reference)
-    return {"error": error, "left": left, "state": env.row(reference)["state"]}
+    return {"error": error, "left": left, "state": env.row(reference).state}
 
 
 JOBS = {

@@ -24,8 +24,8 @@ from certmgr.x509.upload import VendorUpload
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch
 from inventory.models import Endpoint
+from inventory.records import CaseRecord
 from inventory.store import cases, clients, contacts, domains, endpoints, runs, scan_results
-from inventory.store.records import Row
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
@@ -269,7 +269,7 @@ class CaseEnvironment:
         **given: Any,
     ) -> tuple[str, str]:
         """Open a case and receive its certificate. Return its reference and the leaf's SHA-256."""
-        reference = self.service.open(client, names or [HOST], given)["reference"]
+        reference = self.service.open(client, names or [HOST], given).reference
         (pem,) = intake.make_csr(self.service, reference)
         intake.send_csr(self.service, reference)
         issued = issue(issuer, pem, start=self.now, life=timedelta(days=life))
@@ -282,19 +282,19 @@ class CaseEnvironment:
         reference, leaf = self.ready(issuer, *names, **given)
         self.service.mark_installed(reference, "at once")
         row, _ = self.service_seeing(leaf).verify(reference)
-        assert row["state"] == "closed"
+        assert row.state == "closed"
         return reference, leaf
 
     def key(self, reference: str, key_type: str = "ec-p256") -> Any:
         return self.service.keys.load(self.service.keys.path(reference, key_type))
 
-    def row(self, reference: str) -> Row:
+    def row(self, reference: str) -> CaseRecord:
         with self.database.read() as conn:
             return cases.find(conn, reference)
 
     def events(self, reference: str) -> list[str]:
         with self.database.read() as conn:
-            return [e["action"] for e in cases.events(conn, cases.find(conn, reference)["id"])]
+            return [e.action for e in cases.events(conn, cases.find(conn, reference).id)]
 
 
 def make_env(database: Database, settings: Settings, folder: Path) -> CaseEnvironment:

@@ -69,7 +69,7 @@ def _run_case(
     env: CaseEnvironment, issuer: Authority, number: str, name: str, found: dict[str, Message]
 ) -> None:
     """Run a case from its CSR to its cancellation."""
-    reference = env.service.open(number, [], {"order": f"N-{number}"})["reference"]
+    reference = env.service.open(number, [], {"order": f"N-{number}"}).reference
     (pem,) = intake.make_csr(env.service, reference)
     intake.send_csr(env.service, reference)
     _notify(env, "waiting", found)
@@ -99,9 +99,9 @@ def _run_incident(
     _notify(env, "incident", found)
     with env.database.read() as conn:
         rows = cases.listing(conn)
-    (row,) = [r for r in rows if r["kind"] == "incident" and r["client"] == number]
-    intake.make_csr(env.service, row["reference"])
-    intake.send_csr(env.service, row["reference"])
+    (row,) = [r for r in rows if r.kind == "incident" and r.client == number]
+    intake.make_csr(env.service, row.reference)
+    intake.send_csr(env.service, row.reference)
     _notify(env, "incident-waiting", found)
 
 

@@ -128,33 +128,33 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
     )
     assert (counts["opened"], counts["joined"]) == (2 * each, 0)
     with env.database.read() as conn:
-        opened = cases.listing(conn, incident_id=row["id"])
-        left = [i for i in incidents.items(conn, row["id"]) if not incident.is_resolved(i)]
+        opened = cases.listing(conn, incident_id=row.id)
+        left = [i for i in incidents.items(conn, row.id) if not incident.is_resolved(i)]
     assert len(opened) == 2 * each
-    buyers = {(c["kind"], c["bought_by"]) for c in opened}
+    buyers = {(c.kind, c.bought_by) for c in opened}
     assert buyers == {("incident", "client"), ("incident", "us")}
-    assert all(c["due_at"] <= to_epoch(until) for c in opened)
-    assert Counter(i["sort"] for i in left) == {**by_kind, "unknown": 2}
+    assert all(c.due_at is not None and c.due_at <= to_epoch(until) for c in opened)
+    assert Counter(i.sort for i in left) == {**by_kind, "unknown": 2}
     # A scan saw that the automation has renewed; all cases but one close with their verification.
-    last = Case.id == opened[0]["id"]
-    automatic = [i["sha256"] for i in left if i["sort"] == "automatic"]
+    last = Case.id == opened[0].id
+    automatic = [i.sha256 for i in left if i.sort == "automatic"]
     with env.database.write(env.now) as tx:
         renewed = update(ServedChain).where(ServedChain.leaf.in_(automatic))
         tx.conn.execute(renewed.values(open=0, live=0))
-        others = update(Case).where(Case.incident_id == row["id"], ~last)
+        others = update(Case).where(Case.incident_id == row.id, ~last)
         tx.conn.execute(others.values(state="closed", closed_at=tx.at))
     assert incident.close_resolved(service) == []
     with env.database.read() as conn:
-        left = [i for i in incidents.items(conn, row["id"]) if not incident.is_resolved(i)]
-    known = [(i["reference"], i["sort"]) for i in left if i["sort"] != "unknown"]
-    assert known == [(opened[0]["reference"], "client")]
+        left = [i for i in incidents.items(conn, row.id) if not incident.is_resolved(i)]
+    known = [(i.reference, i.sort) for i in left if i.sort != "unknown"]
+    assert known == [(opened[0].reference, "client")]
     with env.database.write(env.now) as tx:
         values = {"state": "cancelled", "closed_at": tx.at}
         tx.conn.execute(update(Case).where(last).values(values))
     assert incident.close_resolved(service) == [], "a case that was cancelled is no verification"
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Case).where(last).values(state="closed"))
-    assert incident.close_resolved(service) == [row["reference"]]
+    assert incident.close_resolved(service) == [row.reference]
 
 
 def test_incident_of_an_issuer_closes_when_its_case_is_verified(
@@ -170,9 +170,9 @@ def test_incident_of_an_issuer_closes_when_its_case_is_verified(
     reason = "key ceremony failed"
     row, _ = incident.open_incident(env.service, items, "issuer", "Test Issuer", until, reason)
     with env.database.read() as conn:
-        (one,) = cases.listing(conn, incident_id=row["id"])
-    reference = one["reference"]
-    assert one["names"] == [HOST, SECOND_HOST]
+        (one,) = cases.listing(conn, incident_id=row.id)
+    reference = one.reference
+    assert one.names == (HOST, SECOND_HOST)
     (pem,) = intake.make_csr(env.service, reference)
     issued = issue(issuer, pem, start=env.now)
     intake.send_csr(env.service, reference)
@@ -189,13 +189,13 @@ def test_open_case_joins_the_incident_and_is_not_opened_twice(
 ) -> None:
     bad = issuer.issue(HOST, days=80)
     serve(env.database, HOST, bad, env.now)
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     items = incident.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 5 * HOURS
     row, counts = incident.open_incident(env.service, items, "serials", "1", until, "stolen key")
     assert (counts["opened"], counts["joined"]) == (0, 1)
     joined = env.row(reference)
-    assert (joined["incident_id"], joined["ends_at"]) == (row["id"], to_epoch(until))
+    assert (joined.incident_id, joined.ends_at) == (row.id, to_epoch(until))
 
 
 def test_certificate_of_two_clients_opens_a_case_for_each(
@@ -210,8 +210,8 @@ def test_certificate_of_two_clients_opens_a_case_for_each(
     row, counts = incident.open_incident(env.service, items, "serials", "1", until, "x")
     assert counts["opened"] == 2
     with env.database.read() as conn:
-        opened = cases.listing(conn, incident_id=row["id"])
-    assert {(c["client"], *c["names"]) for c in opened} == {("1001", HOST), ("1002", OTHER_HOST)}
+        opened = cases.listing(conn, incident_id=row.id)
+    assert {(c.client, *c.names) for c in opened} == {("1001", HOST), ("1002", OTHER_HOST)}
 
 
 def test_incident_of_a_server_is_about_its_certificates_alone(

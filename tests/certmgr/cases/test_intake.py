@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 
 
 def test_csr_of_certmgr_is_refused_as_the_clients_own(env: CaseEnvironment) -> None:
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     (csr,) = intake.make_csr(env.service, reference)
     with pytest.raises(Conflict, match="created by certmgr"):
         intake.record_client_csr(env.service, reference, csr.encode())
@@ -39,10 +39,10 @@ def test_csr_of_certmgr_is_refused_as_the_clients_own(env: CaseEnvironment) -> N
 def test_csr_of_the_client_is_recorded_and_a_weak_one_is_not(
     env: CaseEnvironment, weak_key: rsa.RSAPrivateKey
 ) -> None:
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     client_csr = make(ec.generate_private_key(ec.SECP256R1()), [HOST])
     intake.record_client_csr(env.service, reference, client_csr)
-    assert env.row(reference)["own_csr"]
+    assert env.row(reference).own_csr
     assert intake.record_client_csr(env.service, reference, make(weak_key, [HOST])).problems
     assert env.events(reference).count("csr") == 1
 
@@ -53,7 +53,7 @@ def test_csr_of_the_client_is_recorded_and_a_weak_one_is_not(
 def test_certificate_of_another_client_is_refused_and_leaves_no_trace(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     (csr,) = intake.make_csr(env.service, reference)
     intake.send_csr(env.service, reference)
     before = env.row(reference), env.events(reference)
@@ -97,7 +97,7 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
         url = x509.UniformResourceIdentifier(f"{server}/ca.der")
         kind = AuthorityInformationAccessOID.CA_ISSUERS
         aia = x509.AuthorityInformationAccess([x509.AccessDescription(kind, url)])
-        reference = env.service.open("1001", [HOST])["reference"]
+        reference = env.service.open("1001", [HOST]).reference
         (pem,) = intake.make_csr(env.service, reference)
         intake.send_csr(env.service, reference)
         issued = issue(ca, pem, start=env.now, extensions=((aia, False),))
@@ -122,13 +122,13 @@ def test_renewal_continues_under_the_next_purchase(env: CaseEnvironment, issuer:
     with env.database.write(env.now) as tx:
         purchases.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
     given = {"order": "1", "kind": "renewal"}
-    reference = env.service.open("1001", [], given)["reference"]
+    reference = env.service.open("1001", [], given).reference
     (pem,) = intake.make_csr(env.service, reference)
     intake.send_csr(env.service, reference)
     with env.database.write(env.now) as tx:
         new_id = purchases.renew(tx, "1", {"number": "2"})
-    assert env.row(reference)["order_id"] == new_id
+    assert env.row(reference).order_id == new_id
     issued = issue(issuer, pem, start=env.now)
     intake.receive(env.service, reference, vendor_upload(issued))
     with env.database.read() as conn:
-        assert [len(o["issued"]) for o in purchases.listing(conn, ids=[new_id])] == [1]
+        assert [len(o.issued) for o in purchases.listing(conn, ids=[new_id])] == [1]

@@ -81,7 +81,7 @@ def test_case_is_reopened_once_after_a_scan_saw_the_old_certificate(
     serve(env.database, HOST, old, env.now, findings=[finding])
     assert run(env.service).reopened == [reference]
     row = env.row(reference)
-    assert (row["state"], row["closed_at"]) == ("reopened", None)
+    assert (row.state, row.closed_at) == ("reopened", None)
     assert run(env.service).reopened == [], "once"
 
 
@@ -113,10 +113,10 @@ def test_renewal_keeps_contact_and_assignee_of_the_previous_case(
     env.pass_(days=10)
     (again,) = run(env.service_seeing(None)).opened
     row = env.row(again)
-    assert (row["contact_id"], row["staff_id"]) == (first["contact_id"], first["staff_id"])
-    assert None not in (row["contact_id"], row["staff_id"])
-    other = env.row(env.service.open("1002", [OTHER_HOST])["reference"])
-    assert other["contact_id"] is None, "another client's contact is never taken"
+    assert (row.contact_id, row.staff_id) == (first.contact_id, first.staff_id)
+    assert None not in (row.contact_id, row.staff_id)
+    other = env.row(env.service.open("1002", [OTHER_HOST]).reference)
+    assert other.contact_id is None, "another client's contact is never taken"
 
 
 def test_ending_purchase_opens_a_renewal_until_it_is_renewed(
@@ -127,12 +127,12 @@ def test_ending_purchase_opens_a_renewal_until_it_is_renewed(
     env.service.mark_installed(reference, "x")
     row = env.row(reference)
     with env.database.read() as conn:
-        leaf = cases.issuances(conn, [row["id"]])[row["id"]][0]["sha256"]
+        leaf = cases.issuances(conn, [row.id])[row.id][0].sha256
     env.service_seeing(leaf).verify(reference)
     assert run(env.service).opened == []
     env.pass_(days=30)
     (second,) = run(env.service).opened
-    assert env.row(second)["kind"] == "renewal"
+    assert env.row(second).kind == "renewal"
     with env.database.write(env.now) as tx:
         purchases.renew(tx, "1", {"number": "1b"})
     env.service.end(second, CaseAction.CANCEL, "bought already")
@@ -147,8 +147,8 @@ def test_certificate_without_a_purchase_is_renewed_before_it_ends(
     env.pass_(days=90 - 21 - 13)
     (second,) = run(env.service).opened
     row = env.row(second)
-    assert (row["kind"], row["names"]) == ("renewal", [HOST])
-    assert row["reference"] != first
+    assert (row.kind, row.names) == ("renewal", (HOST,))
+    assert row.reference != first
 
 
 def test_leaving_domain_and_retired_client_open_nothing(

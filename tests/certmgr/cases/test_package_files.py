@@ -22,7 +22,7 @@ def test_case_is_packed_with_its_certificate_and_key(
 
 
 def test_case_without_a_certificate_is_not_packed(sqlite_env: CaseEnvironment) -> None:
-    reference = sqlite_env.service.open("1001", [HOST])["reference"]
+    reference = sqlite_env.service.open("1001", [HOST]).reference
     with pytest.raises(Conflict, match="has no certificate yet"):
         build_case_package(sqlite_env.service, reference, "")
 

@@ -25,7 +25,7 @@ def test_action_on_an_old_version_is_refused_and_names_the_other_administrator(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
     reference, _ = env.ready(issuer)
-    version = env.row(reference)["version"]
+    version = env.row(reference).version
     carol = CaseService(Database(env.database.engine, "Carol"), env.settings, env.now)
     carol.approve(reference, "Ada", "telephone")
     with pytest.raises(Conflict) as error:
@@ -62,7 +62,7 @@ def test_one_of_several_simultaneous_actions_succeeds(
     assert len(results) == 6
     assert results.count(True) == 1
     assert env.events(reference).count("agree") == 1
-    assert env.row(reference)["version"] == row["version"] + 1
+    assert env.row(reference).version == row.version + 1
 
 
 # -- refused actions -----------------------------------------------------------------------------
@@ -80,7 +80,7 @@ STEPS: dict[str, Callable[[CaseService, str], Any]] = {
 def test_action_that_the_state_does_not_allow_is_refused_and_names_allowed_ones(
     env: CaseEnvironment,
 ) -> None:
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     for name, step in STEPS.items():
         with pytest.raises(Conflict) as error:
             step(env.service, reference)
@@ -89,7 +89,7 @@ def test_action_that_the_state_does_not_allow_is_refused_and_names_allowed_ones(
 
 
 def test_end_without_a_reason_and_an_unknown_case_are_refused(env: CaseEnvironment) -> None:
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     with pytest.raises(UsageError, match="reason is empty"):
         env.service.end(reference, CaseAction.CANCEL, "  ")
     with pytest.raises(NotFound):
@@ -98,11 +98,11 @@ def test_end_without_a_reason_and_an_unknown_case_are_refused(env: CaseEnvironme
 
 
 def test_second_case_of_a_name_is_refused_while_one_is_open(env: CaseEnvironment) -> None:
-    first = env.service.open("1001", [HOST])["reference"]
+    first = env.service.open("1001", [HOST]).reference
     with pytest.raises(Conflict, match=first):
         env.service.open("1001", [SECOND_HOST, HOST])
     env.service.end(first, CaseAction.DECLINE, "not wanted")
-    second = env.service.open("1001", [HOST])["reference"]
+    second = env.service.open("1001", [HOST]).reference
     with pytest.raises(Conflict, match=second):
         env.service.end(first, CaseAction.REOPEN, "wanted after all")
 
@@ -126,7 +126,7 @@ def test_window_needs_the_approval_of_the_client_or_a_reason(
     with pytest.raises(UsageError, match="client has not approved"):
         env.service.agree_window(reference, "2026-11-26T10:00")
     row, _ = env.service.agree_window(reference, "2026-11-26T10:00", text="the CA revokes tonight")
-    assert row["state"] == "window-agreed"
+    assert row.state == "window-agreed"
 
 
 def test_window_after_a_reopening_is_newer_than_the_previous_one(
@@ -136,14 +136,14 @@ def test_window_after_a_reopening_is_newer_than_the_previous_one(
     env.service.agree_window(reference, "2026-11-26T10:00", text="x")
     env.service.mark_installed(reference)
     row = env.service.end(reference, CaseAction.REOPEN, "wrong server")
-    assert row["installed_at"] is None
-    assert (row["window_state"], row["window_sequence"]) == ("cancelled", 1), "it is in the future"
+    assert row.installed_at is None
+    assert (row.window_state, row.window_sequence) == ("cancelled", 1), "it is in the future"
     row, _ = env.service.agree_window(reference, "2026-11-27T10:00", text="x")
-    assert row["window_sequence"] == 2, "a calendar ignores an entry that is not newer"
+    assert row.window_sequence == 2, "a calendar ignores an entry that is not newer"
     env.pass_(days=3)
     env.service.mark_installed(reference)
     row = env.service.end(reference, CaseAction.REOPEN, "wrong server")
-    assert (row["window_state"], row["window_sequence"]) == ("none", 2), "it is over"
+    assert (row.window_state, row.window_sequence) == ("none", 2), "it is over"
 
 
 # -- verification --------------------------------------------------------------------------------
@@ -157,15 +157,15 @@ def test_case_closes_only_if_its_certificate_is_live_everywhere(
     another, both = "f" * 64, ("192.0.2.1", "192.0.2.2")
     for shown, addresses in ((None, ("192.0.2.1",)), (another, both)):
         row, verification = env.service_seeing(shown, *addresses).verify(reference)
-        assert row["state"] == "installed", verification
+        assert row.state == "installed", verification
     before = len(env.events(reference))
     env.service_seeing(another, *both).verify(reference)
     assert len(env.events(reference)) == before, "the same result again is no event"
     row, _ = env.service_seeing(leaf, *both).verify(reference)
-    assert row["state"] == "closed"
+    assert row.state == "closed"
     with env.database.read() as conn:
-        (issued,) = cases.issuances(conn, [row["id"]])[row["id"]]
-    assert issued["live_at"] is not None
+        (issued,) = cases.issuances(conn, [row.id])[row.id]
+    assert issued.live_at is not None
 
 
 def test_verification_at_chosen_addresses_is_not_recorded(
@@ -176,5 +176,5 @@ def test_verification_at_chosen_addresses_is_not_recorded(
     chosen = {(HOST, 443): ("192.0.2.9",)}
     row, verification = env.service_seeing(leaf).verify(reference, chosen)
     assert verification.state == "live"
-    assert row["state"] == "installed"
+    assert row.state == "installed"
     assert env.events(reference)[-1] == "install"

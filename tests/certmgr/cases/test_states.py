@@ -21,24 +21,17 @@ from certmgr.cases.states import (
     waits_for,
 )
 from certmgr.purchases.model import LeadTimes
+from inventory.records import CaseRecord
 from inventory.vocabulary import CaseState
+from tests.records import record
 
 NOW = datetime(2026, 11, 25, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def row(state: str, **given: Any) -> dict[str, Any]:
-    base = {
-        "state": state,
-        "own_csr": 0,
-        "bought_by": "client",
-        "approved_at": None,
-        "ends_at": None,
-        "window_end": None,
-        "since": NOW.timestamp(),
-        "due_at": None,
-    }
-    return base | given
+def row(state: str, **given: Any) -> CaseRecord:
+    base = {"state": CaseState(state), "bought_by": "client", "since": int(NOW.timestamp())}
+    return record(CaseRecord, **base | given)
 
 
 def at(days: float) -> int:
@@ -131,7 +124,16 @@ def test_due_date_is_counted_backwards_from_the_end_of_the_replaced_certificate(
     state: str, given: dict[str, Any], days: int | None
 ) -> None:
     expected = NOW + days * DAY if days is not None else None
-    assert due_date(row(state, **given), NOW, LeadTimes(7, 7, 7), timedelta(hours=24)) == expected
+    case = row(state, **given)
+    found = due_date(
+        case.state,
+        ends_at=case.ends_at,
+        window_end=case.window_end,
+        now=NOW,
+        leads=LeadTimes(7, 7, 7),
+        verify=timedelta(hours=24),
+    )
+    assert found == expected
 
 
 def test_reminders_come_weekly_and_every_two_days_when_it_is_urgent() -> None:

@@ -91,7 +91,7 @@ def test_open_case_notifies_instead_of_its_purchase(
     row = case_service(simulation, tmp_path).open("1", [], {"order": "D-1"})
     outcome = simulation.day()
     assert [s for s, _, _ in sent_items(outcome) if s.startswith("order:")] == []
-    assert outcome.drafts[0][1].reference == row["reference"]
+    assert outcome.drafts[0][1].reference == row.reference
 
 
 def test_case_continues_under_the_reference_that_the_client_knows_until_it_is_overdue(
@@ -102,7 +102,7 @@ def test_case_continues_under_the_reference_that_the_client_knows_until_it_is_ov
     before = simulation.day(1).drafts[0][1].reference
     simulation.mark_sent()
     case = case_service(simulation, tmp_path).open("1", ["shop.example"])
-    assert case["reference"] == before
+    assert case.reference == before
     outcome = simulation.day(0.95)
     assert {k.partition(":")[0] for k, _, _ in sent_items(outcome)} == {"case"}
     assert outcome.drafts[0][1].reference == before
@@ -138,7 +138,7 @@ def test_case_that_is_overdue_with_the_provider_is_escalated_to_all_administrato
 ) -> None:
     simulation.staff("Carol", "email:carol@provider.example")
     row = case_service(simulation, tmp_path).open("1", ["shop.example"], {"staff": "Ada"})
-    subject = f"{row['reference']}: overdue, level 2"
+    subject = f"{row.reference}: overdue, level 2"
     by_day = []
     for _ in range(8):
         staff = simulation.day().staff

@@ -78,7 +78,7 @@ class CaseSimulation:
 
     def csr(self, reference: str) -> str:
         (pem,) = intake.make_csr(self.env.service, reference)
-        assert self.env.row(reference)["state"] == "csr-ready"
+        assert self.env.row(reference).state == "csr-ready"
         intake.send_csr(self.env.service, reference)
         return pem
 
@@ -103,9 +103,7 @@ class CaseSimulation:
         machine.show(issued, env.key(reference))
         env.service.mark_installed(reference)
         row, verification = env.service.verify(reference)
-        assert (verification.state, row["state"]) == (VerificationState.LIVE, "closed"), (
-            verification
-        )
+        assert (verification.state, row.state) == (VerificationState.LIVE, "closed"), verification
         return issued
 
 
@@ -203,7 +201,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
 
     # -- the first certificate, step by step: the case opens automatically
     (reference,) = run_cases(env.service).opened
-    assert env.row(reference)["state"] == "requested"
+    assert env.row(reference).state == "requested"
     mail = simulation.only(to)
     assert mail.subject.startswith(f"[{reference}] We are fixing it")
     assert "Bob will have it done by 27 November 2026" in mail.text
@@ -217,13 +215,13 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     issued = issue(simulation.vendor, pem, start=start, life=timedelta(days=199))
     leaf = issued.certificate.public_bytes(Encoding.PEM)
     assert not simulation.receive(reference, leaf, issued.chain_pem).refused
-    assert env.row(reference)["state"] == "checked"
+    assert env.row(reference).state == "checked"
     mail = simulation.only(to)
     assert "is correct and can be installed" in mail.text
     assert "fee 25 EUR" in mail.text
     env.service.approve(reference, "Ada", "telephone", fee="25", currency="EUR")
     row, span = env.service.agree_window(reference, "2026-11-26T10:00")
-    assert row["state"] == "window-agreed"
+    assert row.state == "window-agreed"
     assert span.start == datetime(2026, 11, 26, 9, tzinfo=UTC)
     sent = simulation.notify()
     (mail,) = [m for m in sent if m.to == to]
@@ -247,7 +245,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     machine.show(issued, env.key(reference))
     env.service.mark_installed(reference, "reloaded")
     row, verification = env.service.verify(reference)
-    assert (verification.state, row["state"]) == (VerificationState.LIVE, "closed")
+    assert (verification.state, row.state) == (VerificationState.LIVE, "closed")
     mail = simulation.only(to)
     assert mail.subject == f"[{reference}] Done: shop.example.com"
     assert parse(issued.der).serial in mail.text
@@ -276,8 +274,8 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     (second,) = run_cases(env.service).opened
     assert second != reference
     row = env.row(second)
-    assert (row["kind"], row["names"]) == ("reissue", ["shop.example.com"])
-    assert row["order_id"] == order_id
+    assert (row.kind, row.names) == ("reissue", ("shop.example.com",))
+    assert row.order_id == order_id
     assert run_cases(env.service).opened == [], "one case at a time"
     env.now = datetime(2027, 5, 28, 9, tzinfo=UTC)
     old = issued
@@ -291,9 +289,9 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     machine.show(old, env.key(reference))
     row, verification = env.service.verify(second)
     assert verification.old == (f"shop.example.com:{machine.port} at 127.0.0.1",)
-    assert row["state"] == "reopened"
+    assert row.state == "reopened"
     machine.show(issued, env.key(second))
-    assert env.service.verify(second)[0]["state"] == "closed"
+    assert env.service.verify(second)[0].state == "closed"
 
     # -- the step of 2029; a certificate that was issued in between is linked by hand
     begin = datetime(2029, 1, 13, tzinfo=UTC)
@@ -319,7 +317,7 @@ def test_pkcs12_with_a_wrong_key_is_refused_and_the_right_certificate_is_install
     env.client("1002", "laden.example.com", language="de")
     simulation.purchase("1002", "laden.example.com")
     machine = env.machine("laden.example.com")
-    reference = env.service.open("1002", [], {"order": "D-1002"})["reference"]
+    reference = env.service.open("1002", [], {"order": "D-1002"}).reference
     pem = simulation.csr(reference)
     simulation.only(to)
     wrong = simulation.vendor.issue("laden.example.com", days=199)
@@ -330,7 +328,7 @@ def test_pkcs12_with_a_wrong_key_is_refused_and_the_right_certificate_is_install
     review = simulation.receive(reference, bundle, password="geheim")
     assert review.refused
     assert {s.code for s in review.messages} == {"wrong-key", "key-sent"}
-    assert env.row(reference)["state"] == "waiting-purchase"
+    assert env.row(reference).state == "waiting-purchase"
     mail = simulation.only(to)
     assert "für einen anderen Schlüssel" in mail.text
     assert "-----BEGIN CERTIFICATE REQUEST-----" in mail.text, "with the CSR once more"
@@ -369,9 +367,9 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     old = simulation.vendor.issue(name, not_before=begin, not_after=end)
     machine.show(old, old.key)
     serve(env.database, name, old, env.now, (first, second))
-    reference = env.service.open("1003", [name])["reference"]
+    reference = env.service.open("1003", [name]).reference
     row = env.row(reference)
-    assert (row["kind"], row["replaces"]) == ("renewal", sha256(old))
+    assert (row.kind, row.replaces) == ("renewal", sha256(old))
     csr = simulation.csr(reference)
     issued = issue(simulation.vendor, csr, start=env.now, life=timedelta(days=199))
     assert not simulation.receive(reference, issued.chain_pem).refused
@@ -385,7 +383,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     row, verification = env.service.verify(reference)
     assert verification.state is VerificationState.PARTIAL
     assert verification.missing == verification.old == (f"{name}:{machine.port} at {second}",)
-    assert row["state"] == "installed"
+    assert row.state == "installed"
     env.pass_(hours=30)
     assert run_cases(env.service).closed == []
     sent = simulation.notify()
@@ -402,16 +400,16 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     # -- the old one comes back on one address: the next verification reopens the case
     machine.show(old, old.key, second)
     row, verification = env.service.verify(reference)
-    assert row["state"] == "reopened"
+    assert row.state == "reopened"
     mail = simulation.only(to)
     back = "the earlier certificate is shown again"
     assert f"checking the certificate of {name} again: {back}" in mail.text
     assert second not in mail.text, "addresses are for the provider alone"
     with env.database.read() as conn:
-        assert "unexpected-certificate" in cases.events(conn, row["id"])[-1]["text"]
+        assert "unexpected-certificate" in cases.events(conn, row.id)[-1].text
     machine.show(issued, env.key(reference), second)
     row, _ = env.service.verify(reference)
-    assert row["state"] == "closed"
+    assert row.state == "closed"
 
 
 def test_cancelled_case_cancels_its_calendar_entry_and_gives_the_reason(
@@ -419,7 +417,7 @@ def test_cancelled_case_cancels_its_calendar_entry_and_gives_the_reason(
 ) -> None:
     env, to = simulation.env, "owner@client1004.example"
     env.client("1004", "gone.example.com")
-    reference = env.service.open("1004", ["gone.example.com"])["reference"]
+    reference = env.service.open("1004", ["gone.example.com"]).reference
     issued = issue(simulation.vendor, simulation.csr(reference), start=env.now)
     simulation.receive(reference, issued.chain_pem)
     env.service.approve(reference, "Zoe", "telephone")

@@ -212,7 +212,7 @@ def test_site_without_https_fails_the_deadline_of_the_provider(
 def test_expired_certificate_fails_pci_if_card_data_is_handled(
     site: ScannedSite, issuer: Authority
 ) -> None:
-    from inventory.store import records
+    from inventory.store import editing
 
     now = clock()
     site.serve(
@@ -221,7 +221,7 @@ def test_expired_certificate_fails_pci_if_card_data_is_handled(
         f"{HSTS} return 200 ok;",
     )
     with site.database.write() as tx:
-        records.change_tags(tx, "domain", domains.find(tx.conn, HOST)["id"], add=["card-data"])
+        editing.change_tags(tx, "domain", domains.find(tx.conn, HOST).id, add=["card-data"])
     row = site.scan_and_assess("pci-4")
     assert row.state is ComplianceState.FAILS
     assert {f.code for _, f in row.findings} >= {"certificate-expired"}

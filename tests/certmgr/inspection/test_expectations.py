@@ -23,9 +23,7 @@ def expected(env: CaseEnvironment) -> dict[str, frozenset[str]]:
         now = int(env.now.timestamp())
         leaves_by_id = expectations(rows, lambda ids: cases.endpoints_of_clients(conn, ids), now)
         hosts = {
-            e["id"]: e["host"]
-            for c in cases.endpoints_of_clients(conn, [1, 2, 3]).values()
-            for e in c
+            e.id: e.host for c in cases.endpoints_of_clients(conn, [1, 2, 3]).values() for e in c
         }
     return {hosts[i]: leaves for i, leaves in leaves_by_id.items()}
 
@@ -56,7 +54,7 @@ def test_certificate_that_was_linked_to_an_order_is_expected_too(
 
 def test_endpoint_that_a_panel_renews_expects_nothing(env: CaseEnvironment) -> None:
     with env.database.read() as conn:
-        ids = [e["id"] for e in cases.endpoints_of_clients(conn, [1, 2, 3]).get(1, [])]
+        ids = [e.id for e in cases.endpoints_of_clients(conn, [1, 2, 3]).get(1, [])]
         rows = endpoints.visited(conn, ids)
     assert [_renewed_by_automation(r) for r in rows] == [False, False]
     with env.database.write(env.now) as tx:
@@ -70,7 +68,7 @@ def scan(env: CaseEnvironment) -> dict[str, Any]:
     summary = ScanRun(env.database, env.settings, ScanOptions()).run()
     assert summary.state == "complete", summary.reason
     with env.database.read() as conn:
-        return {f["code"]: f for f in findings.listing(conn) if f["host"] == HOST}
+        return {f.code: f for f in findings.listing(conn) if f.host == HOST}
 
 
 def test_scan_finds_a_certificate_that_no_case_installed_and_the_case_reopens(
@@ -84,7 +82,7 @@ def test_scan_finds_a_certificate_that_no_case_installed_and_the_case_reopens(
     old = issuer.issue(HOST, days=20)
     machine.show(old, old.key)
     assert "unexpected-certificate" not in scan(env), "nothing was verified yet"
-    reference = env.service.open("1001", [HOST])["reference"]
+    reference = env.service.open("1001", [HOST]).reference
     (pem,) = intake.make_csr(env.service, reference)
     intake.send_csr(env.service, reference)
     issued = issue(issuer, pem)
@@ -95,8 +93,8 @@ def test_scan_finds_a_certificate_that_no_case_installed_and_the_case_reopens(
     assert "unexpected-certificate" not in scan(env)
     machine.show(old, old.key)
     found = scan(env)["unexpected-certificate"]
-    assert (found["severity"], found["actor"]) == ("high", "staff")
-    assert found["addresses"] == ["127.0.0.7"]
+    assert (found.severity, found.actor) == ("high", "staff")
+    assert found.addresses == ("127.0.0.7",)
     env.now = clock() + timedelta(minutes=1)
     assert run(env.service).reopened == [reference]
     machine.show(issued, env.key(reference))

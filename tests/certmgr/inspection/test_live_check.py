@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -14,8 +13,10 @@ from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.inspection.live_check import LiveCheckTarget, check_live, live_check_targets
 from certmgr.inspection.verification import VerificationState, verify
+from inventory.records import ClientEndpoint
 from inventory.targets import Target
 from tests.certmgr.cases.place import sha256
+from tests.records import record
 from tests.servers.ports import free_port
 from tests.servers.real import dns, nginx, write_pair
 
@@ -23,16 +24,16 @@ HOST = "shop.example.com"
 
 
 def test_wildcard_is_probed_at_the_clients_endpoints() -> None:
-    endpoints: list[dict[str, Any]] = [
-        {
-            "host": host,
-            "port": port,
-            "protocol": protocol,
-            "addresses": None,
-            "server": "lb",
-            "backends": backends,
-            "domain": host,
-        }
+    endpoints = [
+        record(
+            ClientEndpoint,
+            host=host,
+            port=port,
+            protocol=protocol,
+            server="lb",
+            backends=backends,
+            domain=host,
+        )
         for host, port, protocol, backends in (
             ("a.shop.example.com", 443, "https", "10.0.0.1 10.0.0.2:8443"),
             ("mail.shop.example.com", 25, "smtp", ""),

@@ -148,7 +148,7 @@ def test_finding_closes_when_its_fault_is_gone(
     assert open_codes(database) == {}
     with database.read() as conn:
         (row,) = findings.listing(conn, closed=True)
-    assert row["closed_at"] is not None
+    assert row.closed_at is not None
 
 
 def test_silent_address_of_two_keeps_its_findings(
@@ -168,8 +168,8 @@ def test_silent_address_of_two_keeps_its_findings(
     opened.callback(silent.close)
     scan(database, settings, timeout=1.5)
     with database.read() as conn:
-        rows = {r["code"]: r["addresses"] for r in findings.listing(conn)}
-    assert rows == {"certificate-expiring": ["127.0.0.2"], "connection-timeout": ["127.0.0.2"]}
+        rows = {r.code: r.addresses for r in findings.listing(conn)}
+    assert rows == {"certificate-expiring": ("127.0.0.2",), "connection-timeout": ("127.0.0.2",)}
 
 
 def test_endpoint_is_unreachable_after_three_failed_runs_in_a_day(
@@ -195,7 +195,7 @@ def test_actor_of_a_finding_follows_the_responsibilities(
     scan(database, settings)
     with database.read() as conn:
         (row,) = findings.listing(conn)
-    assert (row["actor"], row["outcome"]) == ("client", "you-act")
+    assert (row.actor, row.outcome) == ("client", "you-act")
     with database.write() as tx:
         machines.add(tx, {"name": "web1", "renews": "us"})
         domains.edit(tx, HOST, {"server": "web1"})
@@ -203,7 +203,7 @@ def test_actor_of_a_finding_follows_the_responsibilities(
     with database.read() as conn:
         (row,) = findings.listing(conn)
     # no administrator is assigned to it with a date yet.
-    assert (row["actor"], row["outcome"]) == ("provider", None)
+    assert (row.actor, row.outcome) == ("provider", None)
 
 
 def test_finding_of_a_deep_scan_stays_until_the_next_deep_scan(
@@ -232,7 +232,7 @@ def test_default_certificate_is_assigned_to_the_host_and_not_to_the_buyer(
     add(database, serve_certificate(opened, issued), HOST)
     scan(database, settings)
     with database.read() as conn:
-        found = {r["code"]: r["actor"] for r in findings.listing(conn)}
+        found = {r.code: r.actor for r in findings.listing(conn)}
     assert found == {
         "default-certificate": "provider",
         "name-mismatch": "provider",
@@ -370,7 +370,7 @@ def test_silent_name_has_no_effect_on_others_at_its_address(
     add(database, serve(opened, route), "dead.example.test", *names)
     scan(database, scan_settings(settings, per_address=1, rate=0.0), timeout=2.0)
     with database.read() as conn:
-        rows = [(r["host"], r["code"]) for r in findings.listing(conn)]
+        rows = [(r.host, r.code) for r in findings.listing(conn)]
     assert rows == [("dead.example.test", "connection-timeout")]
 
 

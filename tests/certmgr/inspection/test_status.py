@@ -35,7 +35,7 @@ def test_acceptance_holds_for_its_client_until_its_end(
     assert {s.client for s in load(database, now, client="1")} == {"1"}
     code = "certificate-expiring"
     with database.write() as tx:
-        owner = clients.find(tx.conn, "1")["id"]
+        owner = clients.find(tx.conn, "1").id
         findings.accept(tx, code, frozenset({code}), now + 2 * DAY, "moving", client_id=owner)
     later = clock()
     assert {(s.client, s.verdict) for s in load(database, later)} == {

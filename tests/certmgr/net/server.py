@@ -112,12 +112,13 @@ def serving(
 
     def packets() -> None:
         while True:
+            # The socket may be closed while an answer is made.
             try:
                 data, peer = udp.recvfrom(4096)
+                if (reply := server.reply(data, "udp")) is not None:
+                    udp.sendto(reply, peer)
             except OSError:
                 return
-            if (reply := server.reply(data, "udp")) is not None:
-                udp.sendto(reply, peer)
 
     def connections() -> None:
         while True:

@@ -45,7 +45,7 @@ def test_purchase_is_read_with_all_stored_values(two_clients: Database) -> None:
     )
     with two_clients.read() as conn:
         row = purchases.find(conn, "D-1")
-        ids = [purchases.find(conn, key)["id"] for key in (f"#{row_id}", str(row_id))]
+        ids = [purchases.find(conn, key).id for key in (f"#{row_id}", str(row_id))]
         (purchase,) = load(conn)
     assert ids == [row_id, row_id]
     assert purchase.kind == "wildcard"
@@ -53,7 +53,7 @@ def test_purchase_is_read_with_all_stored_values(two_clients: Database) -> None:
     assert str(purchase.price) == "300.50"
     # Three years, to the last second.
     assert purchase.ends == datetime(2029, 2, 28, 23, 59, 59, tzinfo=UTC)
-    assert json.loads(row["documents"]) == ["/srv/invoices/1.pdf"]
+    assert json.loads(row.documents) == ["/srv/invoices/1.pdf"]
 
 
 def test_renewal_copies_the_known_values_and_follows_without_a_gap(two_clients: Database) -> None:
@@ -104,7 +104,7 @@ def test_two_clients_who_share_a_certificate_see_only_their_names(
     for host in ("shop1001.example", "shop1002.example"):
         serve(two_clients, host, shared, NOW)
     with two_clients.read() as conn:
-        ids = {c["number"]: c["id"] for c in clients.listing(conn)}
+        ids = {c.number: c.id for c in clients.listing(conn)}
         for mine, other in (("1001", "1002"), ("1002", "1001")):
             remarks = coverage_remarks(conn, NOW, ids[mine])
             text = "\n".join(f"{r.client} {r.label} {r.text}" for r in remarks)

@@ -96,7 +96,7 @@ def test_cancelled_purchase_keeps_its_reason_and_is_not_cancelled_again(
     with two_clients.write(NOW) as tx:
         purchases.cancel(tx, "D-1", "moved to ACME")
     with two_clients.read() as conn:
-        assert purchases.find(conn, "D-1")["reason"] == "moved to ACME"
+        assert purchases.find(conn, "D-1").reason == "moved to ACME"
     with two_clients.write(NOW) as tx, pytest.raises(Conflict):
         purchases.cancel(tx, "D-1", "again")
 
@@ -152,9 +152,9 @@ def test_invalid_rows_are_reported_and_the_others_are_imported(
     with two_clients.read() as conn:
         (row,) = purchases.listing(conn)
     # Days are those of the provider's time zone.
-    assert from_epoch(row["starts_at"]) == datetime(2025, 12, 31, 23, tzinfo=UTC)
-    assert from_epoch(row["ends_at"]) == datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC)
-    assert row["auto_renew"] == 1
+    assert from_epoch(row.starts_at) == datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert from_epoch(row.ends_at) == datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC)
+    assert row.auto_renew == 1
 
 
 def test_imported_row_of_a_known_number_changes_the_purchase(

@@ -251,7 +251,7 @@ def states(provider: ReportProvider) -> dict[str, tuple[ClientReport, Language]]
             frozenset({"http-collects-secrets"}),
             now + timedelta(days=3),
             "x",
-            client_id=row["id"],
+            client_id=row.id,
             kind="take",
             by="Ines",
         )

@@ -64,7 +64,7 @@ def test_fault_of_the_provider_is_escalated_until_it_is_assigned(provider: Repor
             frozenset({"http-collects-secrets"}),
             until,
             "redirect",
-            client_id=row["id"],
+            client_id=row.id,
             kind="take",
             by="Ines",
         )
@@ -132,7 +132,7 @@ def test_accepted_fault_is_not_reported_as_good(provider: ReportProvider) -> Non
                 frozenset({code}),
                 clock() + timedelta(days=9),
                 "moves",
-                client_id=row["id"],
+                client_id=row.id,
             )
     report, _ = provider.report("1")
     assert report.state != "ok"

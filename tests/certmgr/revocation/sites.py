@@ -48,7 +48,7 @@ class Sites:
         """Return the open findings by their code."""
         with self.database.read() as conn:
             rows = findings.listing(conn)
-        return {r["code"]: r for r in rows if host is None or r["host"] == host}
+        return {r.code: r for r in rows if host is None or r.host == host}
 
     def status(self, issued: IssuedCertificate) -> Any:
         sha256 = parse(issued.der).sha256

@@ -28,17 +28,17 @@ def test_revoked_certificate_is_a_finding_of_its_client_only(
         [],
     )
     found = sites.findings(ROSE)["revoked"]
-    assert (found["severity"], found["actor"], found["outcome"]) == (
+    assert (found.severity, found.actor, found.outcome) == (
         "critical",
         "client",
         "you-act",
     )
-    assert found["addresses"] == ["192.0.2.1"]
-    assert found["evidence"]["reason"] == "keyCompromise"
-    assert found["evidence"]["source"] == sites.url()
-    assert found["evidence"]["serial"] == f"{rose.certificate.serial_number:x}"
+    assert found.addresses == ("192.0.2.1",)
+    assert found.evidence["reason"] == "keyCompromise"
+    assert found.evidence["source"] == sites.url()
+    assert found.evidence["serial"] == f"{rose.certificate.serial_number:x}"
     assert sites.findings(TULIP) == {}
-    assert (sites.status(rose)["status"], sites.status(tulip)["status"]) == ("revoked", "good")
+    assert (sites.status(rose).status, sites.status(tulip).status) == ("revoked", "good")
     assert TULIP not in str(found)
 
 
@@ -93,11 +93,11 @@ def test_second_run_is_refused_and_an_error_is_recorded(
     with pytest.raises(ZeroDivisionError):
         sites.run()
     with sites.database.read() as conn:
-        assert "ZeroDivisionError" in jobs.state(conn, "revocation")["error"]
+        assert "ZeroDivisionError" in (jobs.state(conn, "revocation").error or "")
     monkeypatch.undo()
     sites.run()
     with sites.database.read() as conn:
-        assert jobs.state(conn, "revocation")["error"] is None
+        assert jobs.state(conn, "revocation").error is None
 
 
 def test_opened_and_closed_findings_are_audited(

@@ -25,16 +25,16 @@ def test_list_is_fetched_when_due(sites: Sites, rose: IssuedCertificate, issuer:
     """Half of the way to nextUpdate, at least an hour, at most a day."""
     sites.publish(make_list(issuer, at=sites.now, days=0.5))
     sites.run()
-    assert sites.list()["next_at"] == to_epoch(sites.now + timedelta(hours=6))
+    assert sites.list().next_at == to_epoch(sites.now + timedelta(hours=6))
     sites.advance(hours=5)
     assert sites.run().lists.fetched == 0
     sites.advance(hours=2)
     sites.publish(make_list(issuer, at=sites.now, days=7))
     assert sites.run().lists.fetched == 1
-    assert sites.list()["next_at"] == to_epoch(sites.now + DAY)
+    assert sites.list().next_at == to_epoch(sites.now + DAY)
     sites.publish(make_list(issuer, at=sites.now, days=0.05))
     assert sites.run(every=True).lists.fetched == 1
-    assert sites.list()["next_at"] == to_epoch(sites.now + HOUR)
+    assert sites.list().next_at == to_epoch(sites.now + HOUR)
 
 
 def test_new_certificate_is_checked_against_the_stored_list(
@@ -59,29 +59,29 @@ def test_failed_fetch_keeps_the_stored_list_until_its_next_update(
     """
     sites.publish(make_list(issuer, at=sites.now, days=3))
     sites.run()
-    checked = sites.status(rose)["checked_at"]
+    checked = sites.status(rose).checked_at
     sites.remove()
     waits = []
     for _ in range(3):
         sites.advance(days=1, minutes=1)
         sites.run(every=True)
-        waits.append(sites.list()["next_at"] - to_epoch(sites.now))
+        waits.append(sites.list().next_at - to_epoch(sites.now))
     assert waits == [3600, 7200, 14400]
-    assert "404" in sites.list()["error"]
-    assert sites.list()["failures"] == 3
+    assert "404" in sites.list().error
+    assert sites.list().failures == 3
     sites.now = START + 2 * DAY
     sites.run(every=True)
-    assert (sites.status(rose)["status"], sites.findings()) == ("good", {})
+    assert (sites.status(rose).status, sites.findings()) == ("good", {})
     sites.now = START + timedelta(days=3, hours=1)
     sites.run(every=True)
     row = sites.status(rose)
-    assert (row["status"], row["checked_at"]) == (
+    assert (row.status, row.checked_at) == (
         "unknown",
         checked,
     ), "the last time when the list was available"
     found = sites.findings(ROSE)["revocation-unknown"]
-    assert (found["severity"], found["actor"], found["outcome"]) == ("undetermined", "staff", None)
-    assert "404" in found["evidence"]["detail"]
+    assert (found.severity, found.actor, found.outcome) == ("undetermined", "staff", None)
+    assert "404" in found.evidence["detail"]
     sites.publish(make_list(issuer, at=sites.now))
     sites.run(every=True)
     assert sites.findings() == {}
@@ -127,13 +127,13 @@ def test_unreliable_list_does_not_replace_a_reliable_one(
 ) -> None:
     sites.publish(make_list(issuer, at=sites.now - HOUR, extensions=[shard(sites.url())]))
     sites.run()
-    digest = sites.list()["digest"]
+    digest = sites.list().digest
     make_body, words = WRONG[kind]
     sites.publish(make_body(sites, issuer, rose))
     summary = sites.run(every=True)
     assert words in summary.lists.problems[sites.url()]
-    assert sites.list()["digest"] == digest
-    assert sites.status(rose)["status"] == "good"
+    assert sites.list().digest == digest
+    assert sites.status(rose).status == "good"
     assert sites.findings() == {}
 
 
@@ -145,7 +145,7 @@ def test_shard_covers_only_its_certificates(
     sites.publish(make_list(issuer, [other], extensions=[shard(sites.url())]), "2.crl")
     sites.run()
     assert set(sites.findings(ROSE)) == {"revoked"}
-    assert sites.status(other)["status"] == "unknown"
+    assert sites.status(other).status == "unknown"
 
 
 def test_list_covers_only_certificates_of_its_issuer_and_scope(
@@ -166,13 +166,13 @@ def test_list_covers_only_certificates_of_its_issuer_and_scope(
     sites.serve("lily.example.test", other)
     sites.publish(make_list(issuer, [mine, outside, other], extensions=[shard(sites.url("2.crl"))]))
     sites.run()
-    assert [sites.status(one)["status"] for one in (mine, outside, other)] == [
+    assert [sites.status(one).status for one in (mine, outside, other)] == [
         "revoked",
         "unknown",
         "unknown",
     ]
-    assert "not signed by the issuer" in sites.status(other)["detail"]
-    assert "another distribution point" in sites.status(outside)["detail"]
+    assert "not signed by the issuer" in sites.status(other).detail
+    assert "another distribution point" in sites.status(outside).detail
 
 
 def test_second_url_is_fetched_if_the_first_fails(sites: Sites, issuer: Authority) -> None:

@@ -4,7 +4,7 @@ query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from sqlalchemy import update
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.revocation.policy import AT_ONCE, MIN_FAILURES
 from inventory.models import Endpoint
+from inventory.records import VisitedEndpoint
 from inventory.store import endpoints
 from inventory.targets import Target
 from tests.certmgr.revocation.sites import ROSE, TULIP, Sites
@@ -21,8 +22,8 @@ from tests.clock import START
 OURS = ("letsencrypt.org",)
 
 
-def by_host(**output: Any) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda row: output.get(row["host"].partition(".")[0])
+def by_host(**output: Any) -> Callable[[VisitedEndpoint], Any]:
+    return lambda row: output.get(row.host.partition(".")[0])
 
 
 def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: IssuedCertificate) -> None:
@@ -30,9 +31,9 @@ def test_caa_record_that_forbids_our_ca_is_a_finding(sites: Sites, rose: IssuedC
     sites.identities = by_host(rose=(OURS, None, "http-01"))
     sites.run()
     found = sites.findings(ROSE)["caa-mismatch"]
-    assert (found["severity"], found["actor"], found["outcome"]) == ("high", "client", "you-act")
-    assert found["evidence"]["ca"] == "letsencrypt.org"
-    assert found["evidence"]["record"] == f'{ROSE} CAA 0 issue "other.example"'
+    assert (found.severity, found.actor, found.outcome) == ("high", "client", "you-act")
+    assert found.evidence["ca"] == "letsencrypt.org"
+    assert found.evidence["record"] == f'{ROSE} CAA 0 issue "other.example"'
     assert (TULIP, "CAA", "udp") not in sites.names.asked, "we issue no certificate for it"
     sites.names.records[ROSE, "CAA"] = "SERVFAIL"
     sites.advance(days=1)
@@ -81,9 +82,9 @@ def test_tlsa_record_that_does_not_match_is_a_finding(
     sites.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32]
     sites.run()
     found = sites.findings(ROSE)["dane-mismatch"]
-    assert (found["severity"], found["addresses"]) == (severity, ["192.0.2.1", "192.0.2.2"])
-    assert found["evidence"]["name"] == name
-    sites.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32, found["evidence"]["needed"]]
+    assert (found.severity, found.addresses) == (severity, ("192.0.2.1", "192.0.2.2"))
+    assert found.evidence["name"] == name
+    sites.names.records[name, "TLSA"] = ["3 1 1 " + "ab" * 32, found.evidence["needed"]]
     sites.run()
     assert set(sites.findings(ROSE)) == {"dane-mismatch"}, "once a day"
     sites.advance(days=1)

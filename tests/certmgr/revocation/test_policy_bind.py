@@ -107,5 +107,5 @@ def test_job_reports_mismatches_of_signed_and_unsigned_zones(
     )
     assert summary.suspect == []
     with inventory.read() as conn:
-        found = sorted((r["host"], r["code"]) for r in findings.listing(conn))
+        found = sorted((r.host, r.code) for r in findings.listing(conn))
     assert found == [(SIGNED, "caa-mismatch"), (SIGNED, "dane-mismatch"), (PLAIN, "caa-mismatch")]

@@ -26,21 +26,19 @@ def topic_of(two_clients: TwoClients, code: str) -> Topic:
     from inventory.vocabulary import Finding
 
     with two_clients.database.read() as conn:
-        row = next(
-            r for r in findings.listing(conn) if r["code"] == code and r["host"] == HOSTS["1001"]
-        )
-    one = Finding(code, row["severity"], tuple(row["addresses"]), row["evidence"], row["actor"])
+        row = next(r for r in findings.listing(conn) if r.code == code and r.host == HOSTS["1001"])
+    one = Finding(code, row.severity, tuple(row.addresses), row.evidence, row.actor)
     return Topic(
         "fault:1",
         TopicKind.FAULT,
-        str(row["id"]),
-        row["client_id"],
-        row["client"],
-        row["domain_id"],
-        row["endpoint_id"],
-        Target(row["host"], row["port"]),
-        row["severity"],
-        row["actor"],
+        str(row.id),
+        row.client_id,
+        row.client,
+        row.domain_id,
+        row.endpoint_id,
+        Target(row.host, row.port),
+        row.severity,
+        row.actor,
         clock(),
         code=code,
         finding=one,

@@ -28,7 +28,7 @@ def test_unknown_status_is_a_finding_after_the_grace_period(
     sites: Sites, rose: IssuedCertificate
 ) -> None:
     sites.run()
-    assert sites.status(rose)["status"] == "unknown"
+    assert sites.status(rose).status == "unknown"
     assert sites.findings() == {}
     sites.advance(seconds=GRACE.total_seconds() + 1)
     sites.run()
@@ -60,7 +60,7 @@ def test_certificate_on_hold_is_good_once_it_is_off_the_list(
         make_list(issuer, [rose], at=sites.now - HOUR, reason=x509.ReasonFlags.certificate_hold)
     )
     sites.run()
-    assert sites.findings(ROSE)["revoked"]["evidence"]["reason"] == "certificateHold"
+    assert sites.findings(ROSE)["revoked"].evidence["reason"] == "certificateHold"
     sites.publish(make_list(issuer, at=sites.now))
     sites.run(every=True)
     assert sites.findings() == {}
@@ -76,10 +76,10 @@ def test_silent_address_keeps_its_finding(sites: Sites, issuer: Authority) -> No
     new = issuer.issue(ROSE, extensions=[points(sites.url())])
     sites.serve(ROSE, new, "192.0.2.1", findings=[finding("connection-timeout", ("192.0.2.2",))])
     sites.run()
-    assert sites.findings(ROSE)["revoked"]["addresses"] == ["192.0.2.2"]
+    assert sites.findings(ROSE)["revoked"].addresses == ("192.0.2.2",)
     with sites.database.write() as tx:
         rows = findings.listing(tx.conn)
-        findings.settle(tx, [], [], [r["id"] for r in rows if r["code"] == "connection-timeout"])
+        findings.settle(tx, [], [], [r.id for r in rows if r.code == "connection-timeout"])
     sites.run()
     assert sites.findings() == {}, "that address is no longer the name's"
 
@@ -147,7 +147,7 @@ def test_finding_that_scan_and_list_open_at_once_is_one(
     with sites.database.write(sites.now) as tx:
         scan_results.apply_proposals(tx, run_id)
         runs.finish(tx, run_id, "complete", None, 1, 0)
-    assert sites.findings(ROSE)["revoked"]["evidence"]["source"] == sites.url()
+    assert sites.findings(ROSE)["revoked"].evidence["source"] == sites.url()
 
 
 def test_finding_of_a_staple_is_not_closed_by_a_list(
@@ -167,10 +167,10 @@ def test_finding_of_a_staple_is_not_closed_by_a_list(
         findings.settle(tx, [(row, staple)], [], [])
     sites.publish(make_list(issuer, at=sites.now - HOUR))
     sites.run()
-    assert sites.findings(ROSE)["revoked"]["evidence"]["source"] == "staple"
+    assert sites.findings(ROSE)["revoked"].evidence["source"] == "staple"
     sites.publish(make_list(issuer, [rose], at=sites.now))
     sites.run(every=True)
-    assert sites.findings(ROSE)["revoked"]["evidence"]["source"] == sites.url()
+    assert sites.findings(ROSE)["revoked"].evidence["source"] == sites.url()
 
 
 def test_revoked_certificate_on_port_25_is_info(sites: Sites, issuer: Authority) -> None:
@@ -183,4 +183,4 @@ def test_revoked_certificate_on_port_25_is_info(sites: Sites, issuer: Authority)
     issued = sites.serve(ROSE, issuer.issue(ROSE, extensions=[points(sites.url())]))
     sites.publish(make_list(issuer, [issued]))
     sites.run()
-    assert sites.findings(ROSE)["revoked"]["severity"] == "info"
+    assert sites.findings(ROSE)["revoked"].severity == "info"

@@ -79,12 +79,12 @@ def test_key_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_unknown_key_type_or_two_of_one_kind_are_refused(sqlite_env: CaseEnvironment) -> None:
     env = sqlite_env
-    reference = env.service.open("1001", ["shop.example.com"])["reference"]
+    reference = env.service.open("1001", ["shop.example.com"]).reference
     with pytest.raises(UsageError, match="is not a key type"):
         intake.make_csr(env.service, reference, ["dsa-1024"])
     with pytest.raises(UsageError, match="one RSA and one EC"):
         intake.make_csr(env.service, reference, ["rsa-2048", "rsa-4096"])
-    assert env.row(reference)["state"] == "requested"
+    assert env.row(reference).state == "requested"
 
 
 def test_key_on_another_machine_is_refused_and_the_machine_is_named(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_older_sqlite_database_is_migrated_after_a_backup(tmp_path: Path) -> Non
     with closing(open_database(str(path))) as opened:
         assert version(opened.engine) == HEAD
         with opened.read() as conn:
-            assert clients.find(conn, "1")["name"] == "One"
+            assert clients.find(conn, "1").name == "One"
     (backup,) = tmp_path.glob("old.db.before-*")
     assert version_of(backup) == "0001"
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
@@ -70,7 +70,7 @@ def test_older_postgresql_database_is_migrated_only_on_command(
     with pytest.raises(DatabaseVersion, match="certmgr database upgrade"):
         open_database(url)
     with closing(open_database(url, migrate=True)) as opened, opened.read() as conn:
-        assert clients.find(conn, "1")["name"] == "One"
+        assert clients.find(conn, "1").name == "One"
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -167,9 +167,9 @@ def test_restore_replaces_the_database_and_keeps_the_old_one(tmp_path: Path) -> 
     kept = maintenance.restore(opened.engine, tmp_path / "copy.db")
     assert kept is not None
     with open_sqlite(tmp_path / "a.db").read() as conn:
-        assert [r["number"] for r in clients.listing(conn)] == ["1"]
+        assert [r.number for r in clients.listing(conn)] == ["1"]
     with open_sqlite(kept).read() as conn:
-        assert [r["number"] for r in clients.listing(conn)] == ["1", "2"]
+        assert [r.number for r in clients.listing(conn)] == ["1", "2"]
     assert maintenance.check(opened) == []
 
 

@@ -26,7 +26,7 @@ from tests.inventory.importers.files import export_text, import_text
 def test_file_of_a_spreadsheet_is_read(database: Database, data: bytes) -> None:
     assert import_text(database, data).problems == []
     with database.read() as conn:
-        assert clients.find(conn, "1")["name"] == "Müller"
+        assert clients.find(conn, "1").name == "Müller"
 
 
 @pytest.mark.parametrize(

@@ -51,4 +51,4 @@ def test_invalid_json_records_are_problems_and_the_rest_is_imported(database: Da
     planned = import_text(database, json.dumps(document), "json")
     assert len(planned.problems) == 7
     with database.read() as conn:
-        assert [r["name"] for r in domains.listing(conn)] == ["ok.example.com"]
+        assert [r.name for r in domains.listing(conn)] == ["ok.example.com"]

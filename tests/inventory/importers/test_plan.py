@@ -28,13 +28,11 @@ def test_row_adds_client_contact_domain_and_endpoint_once(database: Database) ->
     planned = import_text(database, text)
     assert planned.problems == []
     with database.read() as conn:
-        assert clients.find(conn, "1001")["name"] == "Example Ltd"
-        assert contacts.listing(conn)[0]["ways"] == ["email:ada@example.com"]
+        assert clients.find(conn, "1001").name == "Example Ltd"
+        assert contacts.listing(conn)[0].ways == ("email:ada@example.com",)
         (row,) = domains.listing(conn)
-        assert (row["name"], row["tags"]) == ("shop.example.com", ["gold", "vip"])
-        assert [(e["host"], e["port"]) for e in endpoints.listing(conn)] == [
-            ("shop.example.com", 443)
-        ]
+        assert (row.name, row.tags) == ("shop.example.com", ("gold", "vip"))
+        assert [(e.host, e.port) for e in endpoints.listing(conn)] == [("shop.example.com", 443)]
         before = len(conn.execute(select(AuditEntry)).all())
     second = import_text(database, text)
     assert (second.added(), second.changed()) == ([], [])
@@ -69,11 +67,11 @@ def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(
         "9",
     ]
     with database.read() as conn:
-        assert sorted(r["name"] for r in domains.listing(conn)) == [
+        assert sorted(r.name for r in domains.listing(conn)) == [
             "good.example.com",
             "last.example.com",
         ]
-        assert [r["number"] for r in clients.listing(conn)] == [
+        assert [r.number for r in clients.listing(conn)] == [
             "1",
             "5",
         ], "an invalid row changes nothing"

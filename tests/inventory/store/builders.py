@@ -28,6 +28,7 @@ from inventory.models import (
     StoredFinding,
     Ticket,
 )
+from inventory.records import CaseRecord, OrderRecord
 from inventory.store import (
     accounts,
     acme_orders,
@@ -38,7 +39,6 @@ from inventory.store import (
     lineages,
     scan_results,
 )
-from inventory.store.records import Row
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday
 AT = to_epoch(NOW)
@@ -98,7 +98,7 @@ def many_domains(tx: Tx, owned: Iterable[tuple[int, str]]) -> list[int]:
 
 
 def domain_id(conn: Connection, name: str) -> int:
-    return int(domains.find(conn, name)["id"])
+    return int(domains.find(conn, name).id)
 
 
 def endpoint_id(conn: Connection, host: str, port: int = 443) -> int:
@@ -230,7 +230,7 @@ def add_lineage(tx: Tx, name: str, client: str, account_id: int, *names: str, **
     return lineages.add(tx, name, client, names, values)
 
 
-def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> Row:
+def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> OrderRecord:
     """An open ACME order of the lineage, held by this process."""
     values = {
         "lineage_id": lineage_id,
@@ -244,7 +244,7 @@ def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> Row:
 # -- cases, matters, notices -----------------------------------------------------------------------
 
 
-def open_case(tx: Tx, client_id: int, *names: str, **given: Any) -> Row:
+def open_case(tx: Tx, client_id: int, *names: str, **given: Any) -> CaseRecord:
     values = {
         "client_id": client_id,
         "kind": "new",
@@ -321,7 +321,7 @@ def count(conn: Connection, table: type[Base]) -> int:
     return int(conn.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def rows(conn: Connection, table: type[Base]) -> list[Row]:
+def rows(conn: Connection, table: type[Base]) -> list[Mapping[str, Any]]:
     """All rows of a table, in the order of their primary key."""
     query = select(table).order_by(*table.__table__.primary_key)
     return [dict(r) for r in conn.execute(query).mappings()]
@@ -370,10 +370,10 @@ def add_site(tx: Tx, client: str, host: str, **given: Any) -> Site:
 def site(tx: Tx, host: str, row_id: int | None = None) -> Site:
     """The active domain with this name."""
     found = domains.find(tx.conn, host)
-    assert row_id in (None, found["id"])
-    query = select(Endpoint.id).where(Endpoint.domain_id == found["id"], Endpoint.port == 443)
+    assert row_id in (None, found.id)
+    query = select(Endpoint.id).where(Endpoint.domain_id == found.id, Endpoint.port == 443)
     at_endpoint = tx.conn.execute(query).scalar_one()
-    return Site(found["client_id"], found["id"], at_endpoint, host)
+    return Site(found.client_id, found.id, at_endpoint, host)
 
 
 def certificate_row(label: str, *names: str, **columns: Any) -> dict[str, Any]:

@@ -37,10 +37,10 @@ def test_added_account_is_pending_and_found_by_name_and_id(database: Database) -
             accounts.find(conn, "")
         with pytest.raises(NoResultFound):
             accounts.by_id(conn, row_id + 1)
-    assert row["id"] == row_id
-    assert row["state"] == "pending"
-    assert row["created_at"] == AT
-    assert row["contacts"] == "acme@provider.example"
+    assert row.id == row_id
+    assert row.state == "pending"
+    assert row.created_at == AT
+    assert row.contacts == "acme@provider.example"
     assert audited(database) == [("add", "acme_account", row_id, {})]
 
 
@@ -54,7 +54,7 @@ def test_second_account_of_the_same_name_is_refused_also_when_retired(database: 
             accounts.add(tx, VALUES)
         accounts.add(tx, VALUES | {"name": "second"})
     with database.read() as conn:
-        assert [r["name"] for r in accounts.listing(conn, retired=True)] == ["main", "second"]
+        assert [r.name for r in accounts.listing(conn, retired=True)] == ["main", "second"]
 
 
 def test_edit_writes_and_audits_only_what_differs(database: Database) -> None:
@@ -67,9 +67,9 @@ def test_edit_writes_and_audits_only_what_differs(database: Database) -> None:
         accounts.edit(tx, first)
     with database.read() as conn:
         row = accounts.by_id(conn, first)
-        assert row["url"] == "https://ca.example/acct/1"
-        assert row["fallback_id"] == second
-        assert accounts.by_id(conn, second)["url"] is None, "the other account is untouched"
+        assert row.url == "https://ca.example/acct/1"
+        assert row.fallback_id == second
+        assert accounts.by_id(conn, second).url is None, "the other account is untouched"
     changes = {"fallback_id": [None, second], "url": [None, "-"]}  # ids as they are, texts hidden
     assert audited(database, before) == [("edit", "acme_account", first, changes)]
 
@@ -83,8 +83,8 @@ def test_rename_to_a_name_in_use_is_refused_and_leaves_the_transaction_usable(
             accounts.edit(tx, second, name="first")
         accounts.edit(tx, second, name="third")
     with database.read() as conn:
-        assert accounts.find(conn, "first")["id"] == first
-        assert accounts.find(conn, "third")["id"] == second
+        assert accounts.find(conn, "first").id == first
+        assert accounts.find(conn, "third").id == second
         with pytest.raises(NotFound):
             accounts.find(conn, "second")
 
@@ -111,7 +111,7 @@ def test_fallback_stands_in_only_while_it_is_active(database: Database) -> None:
         accounts.edit(tx, second, state="active")
         found = accounts.fallback(tx.conn, row)
         assert found is not None
-        assert found["name"] == "second"
+        assert found.name == "second"
         for state in ("lost", "retired"):
             accounts.edit(tx, second, state=state)
             assert accounts.fallback(tx.conn, row) is None, state
@@ -127,8 +127,8 @@ def test_listing_is_sorted_and_counts_the_lineages_that_are_not_retired(pair: Da
         add_lineage(tx, "older", ONE, gone, "shop1001.example")
         accounts.edit(tx, gone, state="retired")
     with pair.read() as conn:
-        listed = [(r["id"], r["lineages"]) for r in accounts.listing(conn)]
-        everything = [(r["name"], r["lineages"]) for r in accounts.listing(conn, retired=True)]
+        listed = [(r.id, r.lineages) for r in accounts.listing(conn)]
+        everything = [(r.name, r.lineages) for r in accounts.listing(conn, retired=True)]
     assert listed == [(idle, 0), (busy, 2)]
     assert everything == [("a-idle", 0), ("b-busy", 2), ("c-gone", 1)]
 

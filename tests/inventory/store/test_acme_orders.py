@@ -11,8 +11,8 @@ from sqlalchemy.exc import NoResultFound
 from inventory.db.database import Database, Tx
 from inventory.errors import Busy
 from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder
+from inventory.records import OrderRecord
 from inventory.store import acme_orders, runs
-from inventory.store.records import Row
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -44,7 +44,7 @@ class Setup:
             self.first = add_lineage(tx, "first", ONE, self.account, "shop1001.example")
             self.second = add_lineage(tx, "second", TWO, self.account, "shop1002.example")
 
-    def intend(self, tx: Tx, lineage_id: int | None = None, **given: Any) -> Row:
+    def intend(self, tx: Tx, lineage_id: int | None = None, **given: Any) -> OrderRecord:
         return intend(tx, lineage_id or self.first, self.account, **given)
 
 
@@ -53,9 +53,9 @@ def setup(pair: Database) -> Setup:
     return Setup(pair)
 
 
-def held_elsewhere(tx: Tx, row: Row, lease_until: int | None) -> None:
+def held_elsewhere(tx: Tx, row: OrderRecord, lease_until: int | None) -> None:
     """The order as it stands after a process of another machine took it."""
-    change = update(AcmeOrder).where(AcmeOrder.id == row["id"])
+    change = update(AcmeOrder).where(AcmeOrder.id == row.id)
     tx.conn.execute(change.values(holder="machine.elsewhere 0123", lease_until=lease_until))
 
 
@@ -67,17 +67,17 @@ def test_intended_order_is_held_by_its_process_and_audited(setup: Setup) -> None
     with setup.database.write(NOW) as tx:
         row = setup.intend(tx, exempt=1)
     with setup.database.read() as conn:
-        assert acme_orders.by_id(conn, row["id"]) == row
+        assert acme_orders.by_id(conn, row.id) == row
         assert acme_orders.open_of(conn, setup.first) == row
         assert acme_orders.open_of(conn, setup.second) is None
         with pytest.raises(NoResultFound):
-            acme_orders.by_id(conn, row["id"] + 1)
-    assert row["state"] == "intended"
-    assert row["exempt"] == 1
-    assert row["created_at"] == AT
-    assert row["lease_until"] == AT + acme_orders.LEASE
-    assert row["holder"].startswith(f"{runs.vantage()} ")
-    assert row["ended_at"] is None
+            acme_orders.by_id(conn, row.id + 1)
+    assert row.state == "intended"
+    assert row.exempt == 1
+    assert row.created_at == AT
+    assert row.lease_until == AT + acme_orders.LEASE
+    assert (row.holder or "").startswith(f"{runs.vantage()} ")
+    assert row.ended_at is None
     assert audited(setup.database, before) == [("order", "lineage", setup.first, {})]
 
 
@@ -87,16 +87,16 @@ def test_second_open_order_of_a_lineage_is_refused_until_the_first_ended(setup: 
         first = setup.intend(tx)
         with pytest.raises(Busy, match="orders this certificate already"):
             setup.intend(tx)
-        assert setup.intend(tx, setup.second)["key_name"] != first["key_name"]
+        assert setup.intend(tx, setup.second).key_name != first.key_name
         acme_orders.end(tx, first, "failed")
         assert acme_orders.open_of(tx.conn, setup.first) is None
         again = setup.intend(tx)
         assert acme_orders.open_of(tx.conn, setup.first) == again
-    assert again["key_name"] != first["key_name"], "a key is never used by two orders"
+    assert again.key_name != first.key_name, "a key is never used by two orders"
     assert [e[:3] for e in audited(setup.database, before)] == [
         ("order", "lineage", setup.first),
         ("order", "lineage", setup.second),
-        ("failed", "acme_order", first["id"]),
+        ("failed", "acme_order", first.id),
         ("order", "lineage", setup.first),
     ]
 
@@ -118,12 +118,12 @@ def test_last_orders_of_a_lineage_are_newest_first(setup: Setup) -> None:
         for _ in range(22):
             row = setup.intend(tx)
             acme_orders.end(tx, row, "failed")
-            made.append(row["id"])
+            made.append(row.id)
         setup.intend(tx, setup.second)
     with setup.database.read() as conn:
-        found = [r["id"] for r in acme_orders.last_of(conn, setup.first)]
+        found = [r.id for r in acme_orders.last_of(conn, setup.first)]
         assert found == made[:1:-1], "the newest 20"
-        assert [r["id"] for r in acme_orders.last_of(conn, setup.first, 2)] == made[:-3:-1]
+        assert [r.id for r in acme_orders.last_of(conn, setup.first, 2)] == made[:-3:-1]
         assert len(acme_orders.last_of(conn, setup.second)) == 1
 
 
@@ -133,12 +133,12 @@ def test_issued_certificate_leads_to_the_newest_order_of_its_lineage(setup: Setu
         for _ in range(2):
             row = setup.intend(tx)
             acme_orders.end(tx, row, "done", sha256=sha)
-        newest = row["id"]
+        newest = row.id
     with setup.database.read() as conn:
         found = acme_orders.issued_for(conn, setup.first, sha)
         assert found is not None
-        assert found["id"] == newest
-        assert found["state"] == "done"
+        assert found.id == newest
+        assert found.state == "done"
         assert acme_orders.issued_for(conn, setup.second, sha) is None, "of the other client"
         assert acme_orders.issued_for(conn, setup.first, "0" * 64) is None
 
@@ -151,8 +151,8 @@ def test_unfinished_orders_name_their_lineage_oldest_first(setup: Setup) -> None
         acme_orders.end(tx, done, "abandoned")
         last = setup.intend(tx)
     with setup.database.read() as conn:
-        found = [(r["id"], r["lineage"]) for r in acme_orders.unfinished(conn)]
-    assert found == [(later["id"], "second"), (last["id"], "first")]
+        found = [(r.id, r.lineage) for r in acme_orders.unfinished(conn)]
+    assert found == [(later.id, "second"), (last.id, "first")]
 
 
 def test_urls_are_those_of_one_account_with_ended_orders(setup: Setup) -> None:
@@ -177,27 +177,27 @@ def test_step_is_recorded_with_a_longer_lease(setup: Setup) -> None:
         row = setup.intend(tx)
     with setup.database.write(LATER) as tx:
         stepped = acme_orders.record(tx, row, state="asked", csr="PEM")
-    assert stepped["state"] == "asked"
-    assert stepped["csr"] == "PEM"
-    assert stepped["holder"] == row["holder"]
-    assert stepped["lease_until"] == AT + DAY + acme_orders.LEASE
+    assert stepped.state == "asked"
+    assert stepped.csr == "PEM"
+    assert stepped.holder == row.holder
+    assert stepped.lease_until == AT + DAY + acme_orders.LEASE
 
 
 def test_order_that_another_process_took_over_is_not_written(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
         row = setup.intend(tx)
-        taken = acme_orders.take(tx, row["id"])
-        assert taken["holder"] != row["holder"], "each holder has a token"
+        taken = acme_orders.take(tx, row.id)
+        assert taken.holder != row.holder, "each holder has a token"
         with pytest.raises(Busy, match="took this order over"):
             acme_orders.record(tx, row, state="asked")
         before = entry_count(setup.database)
         with pytest.raises(Busy):
             acme_orders.end(tx, row, "failed")
         acme_orders.release(tx, row)  # by its former holder: nothing happens
-        assert acme_orders.by_id(tx.conn, row["id"]) == taken
+        assert acme_orders.by_id(tx.conn, row.id) == taken
         acme_orders.release(tx, taken)
-        free = acme_orders.by_id(tx.conn, row["id"])
-    assert (free["holder"], free["lease_until"], free["state"]) == (None, None, "intended")
+        free = acme_orders.by_id(tx.conn, row.id)
+    assert (free.holder, free.lease_until, free.state) == (None, None, "intended")
     assert [e[0] for e in audited(setup.database, before)] == ["order"]
 
 
@@ -207,15 +207,15 @@ def test_ended_order_is_neither_taken_nor_written_nor_ended_again(setup: Setup) 
         row = setup.intend(tx)
         acme_orders.end(tx, row, "failed", error="refused")
         for attempt in (
-            lambda: acme_orders.take(tx, row["id"]),
+            lambda: acme_orders.take(tx, row.id),
             lambda: acme_orders.record(tx, row, state="asked"),
             lambda: acme_orders.end(tx, row, "done"),
         ):
             with pytest.raises(Busy):
                 attempt()
-        ended = acme_orders.by_id(tx.conn, row["id"])
-    assert (ended["state"], ended["error"], ended["ended_at"]) == ("failed", "refused", AT)
-    entry = ("failed", "acme_order", row["id"], {"state": "failed"})
+        ended = acme_orders.by_id(tx.conn, row.id)
+    assert (ended.state, ended.error, ended.ended_at) == ("failed", "refused", AT)
+    entry = ("failed", "acme_order", row.id, {"state": "failed"})
     assert audited(setup.database, before)[1:] == [entry]
 
 
@@ -224,18 +224,18 @@ def test_order_of_another_machine_is_taken_when_its_lease_has_run_out(setup: Set
         row = setup.intend(tx)
         held_elsewhere(tx, row, AT + DAY + 1)
         with pytest.raises(Busy, match="Another machine"):
-            acme_orders.take(tx, row["id"])
+            acme_orders.take(tx, row.id)
     with setup.database.write(LATER) as tx:
         with pytest.raises(Busy):
-            acme_orders.take(tx, row["id"])
+            acme_orders.take(tx, row.id)
         held_elsewhere(tx, row, AT + DAY)
-        taken = acme_orders.take(tx, row["id"])
-        assert taken["holder"].startswith(f"{runs.vantage()} ")
-        assert taken["lease_until"] == AT + DAY + acme_orders.LEASE
+        taken = acme_orders.take(tx, row.id)
+        assert (taken.holder or "").startswith(f"{runs.vantage()} ")
+        assert taken.lease_until == AT + DAY + acme_orders.LEASE
         held_elsewhere(tx, row, None)
-        assert acme_orders.take(tx, row["id"])["lease_until"] is not None
+        assert acme_orders.take(tx, row.id).lease_until is not None
         with pytest.raises(Busy):
-            acme_orders.take(tx, row["id"] + 1)
+            acme_orders.take(tx, row.id + 1)
 
 
 def test_holders_are_never_the_same() -> None:
@@ -262,7 +262,10 @@ def test_ledger_returns_what_counted_after_an_instant_for_some_accounts(setup: S
     with setup.database.read() as conn:
 
         def found(accounts: list[int], since: int) -> list[tuple[Any, ...]]:
-            return [tuple(r[k] for k in keys) for r in acme_orders.events(conn, accounts, since)]
+            return [
+                tuple(getattr(r, k) for k in keys)
+                for r in acme_orders.events(conn, accounts, since)
+            ]
 
         everything = found([setup.account, other], 0)
         assert everything[0] == first
@@ -285,7 +288,7 @@ def test_ledger_forgets_what_is_older_than_an_instant(setup: Setup) -> None:
         acme_orders.forget_events(tx, AT + 1)
     with setup.database.read() as conn:
         left = acme_orders.events(conn, [setup.account], 0)
-    assert [r["domain"] for r in left] == ["new.example"]
+    assert [r.domain for r in left] == ["new.example"]
 
 
 # -- back-offs -------------------------------------------------------------------------------------
@@ -299,16 +302,16 @@ def test_back_off_is_one_row_per_ca_and_scope_with_the_newest_values(database: D
         acme_orders.back_off(tx, DIRECTORY, "shop.example", 1, AT + 30, "paused")
         acme_orders.back_off(tx, OTHER_DIRECTORY, "", 1, AT + 45, "down")
     with database.read() as conn:
-        found = [(r["directory"], r["scope"], r["until"]) for r in acme_orders.backoffs(conn)]
-        (row,) = [r for r in acme_orders.backoffs(conn, DIRECTORY) if r["scope"] == ""]
+        found = [(r.directory, r.scope, r.until) for r in acme_orders.backoffs(conn)]
+        (row,) = [r for r in acme_orders.backoffs(conn, DIRECTORY) if r.scope == ""]
         assert acme_orders.backoffs(conn, "https://unknown.example") == []
-        assert [r["scope"] for r in acme_orders.backoffs(conn, OTHER_DIRECTORY)] == [""]
+        assert [r.scope for r in acme_orders.backoffs(conn, OTHER_DIRECTORY)] == [""]
     assert found == [
         (DIRECTORY, "shop.example", AT + 30),
         (OTHER_DIRECTORY, "", AT + 45),
         (DIRECTORY, "", AT + DAY),
     ]
-    assert (row["failures"], row["at"], row["reason"]) == (2, AT + DAY, "x" * 600)
+    assert (row.failures, row.at, row.reason) == (2, AT + DAY, "x" * 600)
 
 
 def test_success_forgives_the_named_scopes_of_one_ca(database: Database) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import exc, insert, select, text
 from inventory.db.database import Database, Tx
 from inventory.errors import Conflict, NotFound
 from inventory.models import Case, CaseEvent, CaseName, Client, Issuance, ServedChain, Ticket
+from inventory.records import CaseRecord
 from inventory.store import (
     cases,
     clients,
@@ -20,7 +21,6 @@ from inventory.store import (
     servers,
     tickets,
 )
-from inventory.store.records import Row
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -48,19 +48,19 @@ Given = dict[str, Any]
 
 
 def ids_of_clients(tx: Tx) -> tuple[int, int]:
-    return clients.find(tx.conn, ONE)["id"], clients.find(tx.conn, TWO)["id"]
+    return clients.find(tx.conn, ONE).id, clients.find(tx.conn, TWO).id
 
 
-def move(tx: Tx, row: Row, state: str, **values: Any) -> Row:
+def move(tx: Tx, row: CaseRecord, state: str, **values: Any) -> CaseRecord:
     return cases.change(tx, row, "move", {"state": state, **values})
 
 
-def issued(tx: Tx, row: Row, label: str, *, live: bool = False, **certificate: Any) -> str:
+def issued(tx: Tx, row: CaseRecord, label: str, *, live: bool = False, **certificate: Any) -> str:
     """An issuance of the case whose certificate came, and was seen live if so asked."""
     sha256 = add_certificate(tx, label, **certificate)
-    cases.received(tx, cases.add_issuance(tx, {"case_id": row["id"]}), sha256, ())
+    cases.received(tx, cases.add_issuance(tx, {"case_id": row.id}), sha256, ())
     if live:
-        cases.seen_live(tx, row["id"])
+        cases.seen_live(tx, row.id)
     return sha256
 
 
@@ -75,35 +75,35 @@ def test_opened_case_has_names_an_event_and_a_matter(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
         one, _ = ids_of_clients(tx)
-        contact = contacts.find(tx.conn, "Owner 1001")["id"]
+        contact = contacts.find(tx.conn, "Owner 1001").id
         staff = contacts.add(tx, None, {"name": "Bob"})
         names = ("www.shop1001.example", "shop1001.example", "shop1001.example")
         row = open_case(tx, one, *names, contact_id=contact, staff_id=staff, price="49.90")
         home = domain_id(tx.conn, "shop1001.example")
-    assert (row["version"], row["step"], row["since"], row["opened_at"]) == (1, 1, AT, AT)
-    assert (row["kind"], row["state"], row["price"]) == ("new", "requested", "49.90")
-    assert row["names"] == ["shop1001.example", "www.shop1001.example"]
-    assert (row["client"], row["client_name"], row["client_state"]) == (
+    assert (row.version, row.step, row.since, row.opened_at) == (1, 1, AT, AT)
+    assert (row.kind, row.state, row.price) == ("new", "requested", "49.90")
+    assert row.names == ("shop1001.example", "www.shop1001.example")
+    assert (row.client, row.client_name, row.client_state) == (
         ONE,
         "Client 1001",
         "active",
     )
-    assert (row["contact"], row["staff"]) == ("Owner 1001", "Bob")
-    assert (row["domain_id"], row["domain_client"], row["domain_state"]) == (home, one, "active")
+    assert (row.contact, row.staff) == ("Owner 1001", "Bob")
+    assert (row.domain_id, row.domain_client, row.domain_state) == (home, one, "active")
     with pair.read() as conn:
-        assert cases.find(conn, f" {row['reference'].lower()} ") == row
-        (event,) = cases.events(conn, row["id"])
-        topic = tickets.find(conn, row["reference"])
+        assert cases.find(conn, f" {row.reference.lower()} ") == row
+        (event,) = cases.events(conn, row.id)
+        topic = tickets.find(conn, row.reference)
         for unknown in ("", "CM-000000"):
             with pytest.raises(NotFound, match="There is no case"):
                 cases.find(conn, unknown)
-    assert (event["version"], event["action"], event["by"]) == (1, "open", "tester")
-    assert (event["before"], event["after"], event["at"]) == (None, "requested", AT)
-    assert event["text"] == "opened by hand"
-    assert (topic["key"], topic["kind"]) == (cases.matter_key(row["id"], one), "case")
-    assert (topic["client_id"], topic["opened_at"]) == (one, AT)
-    detail = {"reference": row["reference"], "kind": "new", "state": "requested"}
-    assert audited(pair, before)[-1] == ("open", "case", row["id"], detail)
+    assert (event.version, event.action, event.by) == (1, "open", "tester")
+    assert (event.before, event.after, event.at) == (None, "requested", AT)
+    assert event.text == "opened by hand"
+    assert (topic.key, topic.kind) == (cases.matter_key(row.id, one), "case")
+    assert (topic.client_id, topic.opened_at) == (one, AT)
+    detail = {"reference": row.reference, "kind": "new", "state": "requested"}
+    assert audited(pair, before)[-1] == ("open", "case", row.id, detail)
 
 
 def test_domain_of_a_case_is_one_of_its_own_client(pair: Database) -> None:
@@ -114,9 +114,9 @@ def test_domain_of_a_case_is_one_of_its_own_client(pair: Database) -> None:
         wild = open_case(tx, one, "*.shop1001.example")
         foreign = open_case(tx, two, "shop1001.example")
         retired = open_case(tx, one, "gone.example")
-        assert wild["domain_id"] == domain_id(tx.conn, "shop1001.example")
-    assert foreign["domain_id"] is None
-    assert retired["domain_id"] is None
+        assert wild.domain_id == domain_id(tx.conn, "shop1001.example")
+    assert foreign.domain_id is None
+    assert retired.domain_id is None
 
 
 @pytest.fixture
@@ -143,14 +143,14 @@ def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
         elsewhere = open_case(tx, one, "other.example")
         row = open_case(tx, one, "shop1001.example", "www.shop1001.example")
     with database.read() as conn:
-        topic = tickets.find(conn, row["reference"])
+        topic = tickets.find(conn, row.reference)
         assert count(conn, Ticket) == 3
-    assert (topic["id"], topic["kind"]) == (matter_id, "case")
-    assert topic["key"] == cases.matter_key(row["id"], one)
-    assert topic["opened_at"] == AT, "the conversation began before the case"
+    assert (topic.id, topic.kind) == (matter_id, "case")
+    assert topic.key == cases.matter_key(row.id, one)
+    assert topic.opened_at == AT, "the conversation began before the case"
     cleared = ("endpoint_id", "told_at", "acked_at", "hold", "closed_at")
-    assert [topic[c] for c in cleared] == [None] * 5
-    assert len({row["reference"], foreign["reference"], elsewhere["reference"]}) == 3
+    assert [getattr(topic, c) for c in cleared] == [None] * 5
+    assert len({row.reference, foreign.reference, elsewhere.reference}) == 3
 
 
 @pytest.mark.parametrize("change", [{"told_at": None}, {"closed_at": AT}, {"kind": "fault"}])
@@ -160,7 +160,7 @@ def test_matter_that_does_not_fit_keeps_its_reference(told: Told, change: dict[s
         one, _ = ids_of_clients(tx)
         tickets.change(tx, matter_id, **change)
         row = open_case(tx, one, "shop1001.example")
-        assert tickets.find(tx.conn, row["reference"])["id"] != matter_id
+        assert tickets.find(tx.conn, row.reference).id != matter_id
 
 
 def test_reference_of_an_older_case_is_not_given_again(told: Told) -> None:
@@ -173,17 +173,17 @@ def test_reference_of_an_older_case_is_not_given_again(told: Told) -> None:
         given = {"kind": "cover", "endpoint_id": about, "told_at": AT, "key": "cover:again"}
         tickets.change(tx, matter_id, **given)
         second = open_case(tx, one, "shop1001.example")
-        assert second["reference"] != first["reference"]
-        assert cases.find(tx.conn, first["reference"])["id"] == first["id"]
-        topic = tickets.find(tx.conn, second["reference"])
-        assert topic["key"] == cases.matter_key(second["id"], one)
+        assert second.reference != first.reference
+        assert cases.find(tx.conn, first.reference).id == first.id
+        topic = tickets.find(tx.conn, second.reference)
+        assert topic.key == cases.matter_key(second.id, one)
 
 
 def test_exception_in_the_transaction_leaves_no_case(pair: Database) -> None:
     before = entry_count(pair)
     with pytest.raises(RuntimeError), pair.write(NOW) as tx:
         one, _ = ids_of_clients(tx)
-        cases.add_issuance(tx, {"case_id": open_case(tx, one, "shop1001.example")["id"]})
+        cases.add_issuance(tx, {"case_id": open_case(tx, one, "shop1001.example").id})
         raise RuntimeError
     with pair.read() as conn:
         for table in (Case, CaseName, CaseEvent, Issuance, Ticket):
@@ -222,29 +222,29 @@ def test_change_counts_version_and_step_and_writes_an_event(pair: Database) -> N
         noted = cases.change(tx, moved, "note", {"fee": "25"})
         same = cases.change(tx, noted, "csr", {"state": "csr-ready"})
         again = cases.change(tx, same, "csr", {"step": 99})
-        events = cases.events(tx.conn, row["id"])
-    steps = [(r["version"], r["step"], r["state"]) for r in (moved, noted, same, again)]
+        events = cases.events(tx.conn, row.id)
+    steps = [(r.version, r.step, r.state) for r in (moved, noted, same, again)]
     assert steps == [
         (2, 2, "csr-ready"),
         (3, 2, "csr-ready"),
         (4, 2, "csr-ready"),
         (5, 3, "csr-ready"),  # a step that is named counts also without another state
     ]
-    assert (moved["since"], noted["fee"], noted["names"]) == (AT + DAY, "25", ["shop1001.example"])
-    assert [(e["version"], e["action"], e["before"], e["after"]) for e in events] == [
+    assert (moved.since, noted.fee, noted.names) == (AT + DAY, "25", ("shop1001.example",))
+    assert [(e.version, e.action, e.before, e.after) for e in events] == [
         (1, "open", None, "requested"),
         (2, "csr", "requested", "csr-ready"),
         (3, "note", "csr-ready", "csr-ready"),
         (4, "csr", "csr-ready", "csr-ready"),
         (5, "csr", "csr-ready", "csr-ready"),
     ]
-    assert events[1]["text"] == "x" * 4000
+    assert events[1].text == "x" * 4000
     kept = ["csr-ready", "csr-ready"]
     assert audited(pair, before) == [
-        ("csr", "case", row["id"], {"state": ["requested", "csr-ready"]}),
-        ("note", "case", row["id"], {"state": kept}),
-        ("csr", "case", row["id"], {"state": kept}),
-        ("csr", "case", row["id"], {"state": kept}),
+        ("csr", "case", row.id, {"state": ["requested", "csr-ready"]}),
+        ("note", "case", row.id, {"state": kept}),
+        ("csr", "case", row.id, {"state": kept}),
+        ("csr", "case", row.id, {"state": kept}),
     ]
 
 
@@ -254,16 +254,16 @@ def test_change_of_an_outdated_case_is_refused_and_tells_what_happened(pair: Dat
         row = open_case(tx, one, "shop1001.example")
     with pair.write(LATER) as tx:
         cases.change(tx, row, "csr", {"state": "csr-ready"})
-        latest = cases.change(tx, cases.find(tx.conn, row["reference"]), "note", {"fee": "25"})
+        latest = cases.change(tx, cases.find(tx.conn, row.reference), "note", {"fee": "25"})
     before = entry_count(pair)
     with pytest.raises(Conflict) as caught, pair.write(LATER) as tx:
         cases.change(tx, row, "decline", {"state": "declined"})
-    assert caught.value.what == f"The case {row['reference']} was changed meanwhile"
+    assert caught.value.what == f"The case {row.reference} was changed meanwhile"
     who = "tester at 2026-03-03 09:00 UTC"
     assert caught.value.why == f"{who}: csr, now csr-ready; {who}: note"
     with pair.read() as conn:
-        assert cases.find(conn, row["reference"]) == latest
-        assert len(cases.events(conn, row["id"])) == 3
+        assert cases.find(conn, row.reference) == latest
+        assert len(cases.events(conn, row.id)) == 3
     assert audited(pair, before) == []
 
 
@@ -276,8 +276,8 @@ def test_exception_in_the_transaction_leaves_the_case_as_it_was(pair: Database) 
         move(tx, row, "csr-ready")
         raise RuntimeError
     with pair.write(LATER) as tx:
-        assert cases.find(tx.conn, row["reference"]) == row
-        assert move(tx, row, "csr-ready")["version"] == 2, "the version was not used up"
+        assert cases.find(tx.conn, row.reference) == row
+        assert move(tx, row, "csr-ready").version == 2, "the version was not used up"
     assert len(audited(pair, before)) == 1
 
 
@@ -297,9 +297,9 @@ def test_listing_is_next_due_first_and_filtered(pair: Database) -> None:
     with pair.read() as conn:
 
         def found(**given: Any) -> list[str]:
-            return [r["reference"] for r in cases.listing(conn, **given)]
+            return [r.reference for r in cases.listing(conn, **given)]
 
-        first, second, third, last = (r["reference"] for r in (early, closed, late, undated))
+        first, second, third, last = (r.reference for r in (early, closed, late, undated))
         assert found() == [first, second, third, last]
         assert found(client_id=one) == [third, last]
         assert found(client_id=two, states=["requested"]) == [first]
@@ -310,7 +310,7 @@ def test_listing_is_next_due_first_and_filtered(pair: Database) -> None:
         assert found(since=AT + DAY + 1) == [first, third, last]
         assert found(incident_id=1) == []
         (row,) = cases.listing(conn, states=["closed"])
-    assert (row["names"], row["client"]) == (["shop1002.example"], TWO)
+    assert (row.names, row.client) == (("shop1002.example",), TWO)
 
 
 def test_listing_of_an_incident_has_its_cases_alone(pair: Database) -> None:
@@ -324,7 +324,7 @@ def test_listing_of_an_incident_has_its_cases_alone(pair: Database) -> None:
         open_case(tx, one, "a.shop1001.example")
         row = open_case(tx, one, "shop1001.example", incident_id=7)
         found = cases.listing(tx.conn, incident_id=7)
-    assert [r["reference"] for r in found] == [row["reference"]]
+    assert [r.reference for r in found] == [row.reference]
 
 
 def test_names_of_more_cases_than_one_statement_takes_stay_apart(pair: Database) -> None:
@@ -342,14 +342,8 @@ def test_names_of_more_cases_than_one_statement_takes_stay_apart(pair: Database)
         tx.conn.execute(insert(Issuance), asked)
         found = cases.listing(tx.conn)
         by_case = cases.issuances(tx.conn, ids)
-    assert [r["names"] for r in found] == [[f"n{i}.example"] for i in range(1001)]
-    assert {i: [r["case_id"] for r in part] for i, part in by_case.items()} == {i: [i] for i in ids}
-
-
-def test_case_without_names_has_an_empty_list(database: Database) -> None:
-    with database.read() as conn:
-        assert cases.with_names(conn, []) == []
-        assert cases.with_names(conn, [{"id": 1}]) == [{"id": 1, "names": []}]
+    assert [r.names for r in found] == [(f"n{i}.example",) for i in range(1001)]
+    assert {i: [r.case_id for r in part] for i, part in by_case.items()} == {i: [i] for i in ids}
 
 
 def test_events_are_grouped_by_case_and_restricted_to_a_client(pair: Database) -> None:
@@ -358,11 +352,11 @@ def test_events_are_grouped_by_case_and_restricted_to_a_client(pair: Database) -
         first, second = open_case(tx, one, "a.example"), open_case(tx, two, "b.example")
         move(tx, first, "csr-ready")
         everything = cases.events_of(tx.conn)
-        assert everything == {r["id"]: cases.events(tx.conn, r["id"]) for r in (first, second)}
+        assert everything == {r.id: cases.events(tx.conn, r.id) for r in (first, second)}
         assert [len(v) for v in everything.values()] == [2, 1]
-        assert cases.events_of(tx.conn, two) == {second["id"]: everything[second["id"]]}
+        assert cases.events_of(tx.conn, two) == {second.id: everything[second.id]}
         assert cases.events_of(tx.conn, two + 99) == {}
-        assert cases.events(tx.conn, second["id"] + 99) == []
+        assert cases.events(tx.conn, second.id + 99) == []
 
 
 def test_open_cases_are_counted_and_found_by_name_administrator_and_order(pair: Database) -> None:
@@ -382,12 +376,12 @@ def test_open_cases_are_counted_and_found_by_name_administrator_and_order(pair: 
         assert cases.count_open(conn) == 3
         assert cases.led(conn) == {bob: 2, eve: 1}
         assert cases.open_of_orders(conn) == {order}
-        mine = dict.fromkeys(names, first["reference"])
+        mine = dict.fromkeys(names, first.reference)
         assert cases.open_names(conn) == {
-            one: mine | {"mail.shop1001.example": third["reference"]},
-            two: {"shop1002.example": second["reference"]},
+            one: mine | {"mail.shop1001.example": third.reference},
+            two: {"shop1002.example": second.reference},
         }
-        assert [r["id"] for r in cases.open_for(conn, one, names)] == [first["id"]], "once"
+        assert [r.id for r in cases.open_for(conn, one, names)] == [first.id], "once"
         assert cases.open_for(conn, two, names) == [], "the names are in a case of another client"
         assert cases.open_for(conn, one, ["old.shop1001.example"]) == []
         assert cases.open_for(conn, one, []) == []
@@ -404,7 +398,7 @@ def test_case_before_is_the_last_one_of_the_client_that_was_closed(pair: Databas
         open_case(tx, one, "a.example")
         found = cases.before(tx.conn, one, ["b.example", "a.example"])
         assert found is not None
-        assert found["id"] == closed[1]["id"]
+        assert found.id == closed[1].id
         assert cases.before(tx.conn, two, ["a.example"]) is None
         assert cases.before(tx.conn, one, ["c.example"]) is None
         assert cases.before(tx.conn, one, []) is None
@@ -423,15 +417,15 @@ def test_closed_case_is_billed_once_when_it_was_first_closed(pair: Database) -> 
         later = move(tx, open_case(tx, one, "d.example"), "closed")
     with pair.read() as conn:
         found = cases.closed_between(conn, AT, AT + DAY + 1)
-        assert [(r["id"], r["billed_at"], r["names"]) for r in found] == [
-            (later["id"], AT + DAY, ["d.example"]),
-            (reopened["id"], AT, ["a.example"]),
+        assert [(r.id, r.billed_at, r.names) for r in found] == [
+            (later.id, AT + DAY, ("d.example",)),
+            (reopened.id, AT, ("a.example",)),
         ]
         first_day = cases.closed_between(conn, AT, AT + DAY)
-        assert [r["id"] for r in first_day] == [reopened["id"]], "the end is not part of the time"
+        assert [r.id for r in first_day] == [reopened.id], "the end is not part of the time"
         assert cases.closed_between(conn, AT, AT + DAY, one) == []
         second_day = cases.closed_between(conn, AT + DAY, AT + 2 * DAY)
-        assert [r["id"] for r in second_day] == [later["id"]]
+        assert [r.id for r in second_day] == [later.id]
         assert cases.closed_between(conn, AT + 1, AT + DAY + 1, two) == []
 
 
@@ -442,31 +436,31 @@ def test_issuance_goes_from_request_to_proof(pair: Database) -> None:
     with pair.write(NOW) as tx:
         one, two = ids_of_clients(tx)
         row, foreign = open_case(tx, one, "shop1001.example"), open_case(tx, two, "b.example")
-        first = cases.add_issuance(tx, {"case_id": row["id"], "key_type": "ec-p256", "csr": "PEM"})
-        other = cases.add_issuance(tx, {"case_id": foreign["id"]})
+        first = cases.add_issuance(tx, {"case_id": row.id, "key_type": "ec-p256", "csr": "PEM"})
+        other = cases.add_issuance(tx, {"case_id": foreign.id})
         cases.has_key(tx, first, "machine:/keys/1")
-        (asked,) = cases.issuances(tx.conn, [row["id"]])[row["id"]]
+        (asked,) = cases.issuances(tx.conn, [row.id])[row.id]
         sha256 = add_certificate(tx, "leaf", serial="2a", not_after=AT + 9)
-    assert (asked["id"], asked["key_reference"], asked["csr"]) == (first, "machine:/keys/1", "PEM")
-    assert (asked["created_at"], asked["sha256"], asked["der"]) == (AT, None, None)
+    assert (asked.id, asked.key_reference, asked.csr) == (first, "machine:/keys/1", "PEM")
+    assert (asked.created_at, asked.sha256, asked.der) == (AT, None, None)
     with pair.write(LATER) as tx:
-        cases.seen_live(tx, row["id"])
+        cases.seen_live(tx, row.id)
         cases.received(tx, first, sha256, ("c" * 64, "d" * 64))
-        (came,) = cases.issuances(tx.conn, [row["id"]])[row["id"]]
-        cases.seen_live(tx, row["id"])
-        cases.seen_live(tx, foreign["id"])
-        found = cases.issuances(tx.conn, [foreign["id"], row["id"]])
-    assert came["live_at"] is None, "what has not come cannot be seen"
-    assert (came["sha256"], came["received_at"]) == (sha256, AT + DAY)
-    assert came["chain"].split() == ["c" * 64, "d" * 64]
-    assert (bytes(came["der"]), came["serial"], came["not_after"]) == (b"leaf", "2a", AT + 9)
-    assert [r["live_at"] for r in found[row["id"]]] == [AT + DAY]
-    assert [(r["id"], r["live_at"]) for r in found[foreign["id"]]] == [(other, None)]
+        (came,) = cases.issuances(tx.conn, [row.id])[row.id]
+        cases.seen_live(tx, row.id)
+        cases.seen_live(tx, foreign.id)
+        found = cases.issuances(tx.conn, [foreign.id, row.id])
+    assert came.live_at is None, "what has not come cannot be seen"
+    assert (came.sha256, came.received_at) == (sha256, AT + DAY)
+    assert came.chain.split() == ["c" * 64, "d" * 64]
+    assert (came.der, came.serial, came.not_after) == (b"leaf", "2a", AT + 9)
+    assert [r.live_at for r in found[row.id]] == [AT + DAY]
+    assert [(r.id, r.live_at) for r in found[foreign.id]] == [(other, None)]
     with pair.write(NOW) as tx:
-        cases.seen_live(tx, row["id"])
-        (kept,) = cases.issuances(tx.conn, [row["id"]])[row["id"]]
-        assert kept["live_at"] == AT + DAY, "the first proof stays"
-        assert cases.issuances(tx.conn, []) == cases.issuances(tx.conn, [foreign["id"] + 99]) == {}
+        cases.seen_live(tx, row.id)
+        (kept,) = cases.issuances(tx.conn, [row.id])[row.id]
+        assert kept.live_at == AT + DAY, "the first proof stays"
+        assert cases.issuances(tx.conn, []) == cases.issuances(tx.conn, [foreign.id + 99]) == {}
 
 
 @pytest.mark.parametrize(
@@ -485,19 +479,19 @@ def test_new_request_drops_what_was_not_live(pair: Database, given: Given, left:
         row, foreign = open_case(tx, one, "shop1001.example"), open_case(tx, two, "b.example")
         made = {}
         for label, key_type in (("live rsa", "rsa"), ("received rsa", "rsa"), ("asked rsa", "rsa")):
-            made[label] = cases.add_issuance(tx, {"case_id": row["id"], "key_type": key_type})
+            made[label] = cases.add_issuance(tx, {"case_id": row.id, "key_type": key_type})
             if not label.startswith("asked"):
                 cases.received(tx, made[label], add_certificate(tx, label), ())
             if label.startswith("live"):
-                cases.seen_live(tx, row["id"])
-        made["asked ec"] = cases.add_issuance(tx, {"case_id": row["id"], "key_type": "ec"})
-        cases.add_issuance(tx, {"case_id": foreign["id"], "key_type": "rsa"})
+                cases.seen_live(tx, row.id)
+        made["asked ec"] = cases.add_issuance(tx, {"case_id": row.id, "key_type": "ec"})
+        cases.add_issuance(tx, {"case_id": foreign.id, "key_type": "rsa"})
         for _ in range(2):
-            cases.drop_issuances(tx, row["id"], **given)
-        found = cases.issuances(tx.conn, [row["id"], foreign["id"]])
+            cases.drop_issuances(tx, row.id, **given)
+        found = cases.issuances(tx.conn, [row.id, foreign.id])
     labels = {row_id: label for label, row_id in made.items()}
-    assert {labels[r["id"]] for r in found[row["id"]]} == left
-    assert len(found[foreign["id"]]) == 1, "of another client"
+    assert {labels[r.id] for r in found[row.id]} == left
+    assert len(found[foreign.id]) == 1, "of another client"
 
 
 def test_chain_is_returned_in_the_order_asked_for(database: Database) -> None:
@@ -521,7 +515,7 @@ def test_last_issued_of_an_order_was_seen_live_and_ends_last(pair: Database) -> 
             row = {"order_id": order, "sha256": add_certificate(tx, label, not_after=end)}
             cases.add_issuance(tx, row | {"live_at": None if label == "not live" else AT})
         late = {"sha256": fingerprint("late"), "not_after": AT + 9}
-        assert cases.last_issued(tx.conn, order) == [late]
+        assert [r.as_dict() for r in cases.last_issued(tx.conn, order)] == [late]
         assert cases.last_issued(tx.conn, other) == []
 
 
@@ -535,7 +529,7 @@ def test_expected_certificates_are_those_of_cases_and_of_orders_linked_by_hand(
         issued(tx, live, "live", live=True, not_after=AT + 9)
         waiting = open_case(tx, two, "shop1002.example")
         issued(tx, waiting, "waiting", not_after=AT + 5)
-        cases.add_issuance(tx, {"case_id": waiting["id"]})
+        cases.add_issuance(tx, {"case_id": waiting.id})
         for state in ("declined", "cancelled"):
             row = open_case(tx, one, "old.shop1001.example")
             issued(tx, row, state)
@@ -546,10 +540,10 @@ def test_expected_certificates_are_those_of_cases_and_of_orders_linked_by_hand(
         cases.add_issuance(tx, {"order_id": order})
         found = cases.expected(tx.conn)
     keys = ("client_id", "names", "sha256", "live_at", "not_after")
-    assert [tuple(r[k] for k in keys) for r in found] == [
-        (one, ["shop1001.example", "www.shop1001.example"], fingerprint("live"), AT, AT + 9),
-        (two, ["shop1002.example"], fingerprint("waiting"), None, AT + 5),
-        (two, ["shop1002.example"], sha256, None, None),
+    assert [tuple(getattr(r, k) for k in keys) for r in found] == [
+        (one, ("shop1001.example", "www.shop1001.example"), fingerprint("live"), AT, AT + 9),
+        (two, ("shop1002.example",), fingerprint("waiting"), None, AT + 5),
+        (two, ("shop1002.example",), sha256, None, None),
     ]
 
 
@@ -573,11 +567,11 @@ def test_places_are_the_endpoints_that_are_visited(pair: Database) -> None:
             == cases.endpoints_of_clients(tx.conn, [two + 99])
             == {}
         )
-    assert [(r["host"], r["port"], r["protocol"], r["addresses"]) for r in found[one]] == [
+    assert [(r.host, r.port, r.protocol, r.addresses) for r in found[one]] == [
         ("shop1001.example", 443, "https", None),
         ("mail.shop1001.example", 993, "tls", "192.0.2.7"),
     ]
-    behind = [(r["domain"], r["server"], r["backends"]) for r in (*found[one], *found[two])]
+    behind = [(r.domain, r.server, r.backends) for r in (*found[one], *found[two])]
     assert behind == [
         ("shop1001.example", "lb", "10.0.0.1:8443"),
         ("shop1001.example", "lb", "10.0.0.1:8443"),
@@ -600,11 +594,11 @@ def test_live_leaves_are_what_the_hosts_of_the_client_serve_now(pair: Database) 
         serve(tx, shop, late, "192.0.2.1", "192.0.2.2")
         serve(tx, www, early)
         serve(tx, endpoint_id(tx.conn, "shop1002.example"), old)
-        assert cases.live_leaves(tx.conn, one, hosts) == [
+        assert [r.as_dict() for r in cases.live_leaves(tx.conn, one, hosts)] == [
             {"sha256": early, "not_after": AT + 1},
             {"sha256": late, "not_after": AT + 9},
         ]
-        assert [r["sha256"] for r in cases.live_leaves(tx.conn, one, hosts[:1])] == [late]
+        assert [r.sha256 for r in cases.live_leaves(tx.conn, one, hosts[:1])] == [late]
         assert cases.live_leaves(tx.conn, two, hosts) == [], "hosts of another client"
         assert cases.live_leaves(tx.conn, one, []) == []
         serve(tx, www, dateless)
@@ -646,7 +640,7 @@ def test_places_of_more_clients_than_one_statement_takes_stay_apart(database: Da
             serve(tx, endpoint_id(tx.conn, f"d{number}.example"), sha256)
         found = cases.endpoints_of_clients(tx.conn, ids)
         ends = cases.served_until(tx.conn, ids)
-    assert {i: [r["host"] for r in part] for i, part in found.items()} == {
+    assert {i: [r.host for r in part] for i, part in found.items()} == {
         row_id: [f"d{50_000 + i}.example"] for i, row_id in enumerate(ids)
     }
     assert ends == {ids[i]: {f"d{50_000 + i}.example": AT + 9} for i in (0, 500, 1000)}

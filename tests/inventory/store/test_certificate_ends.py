@@ -13,9 +13,9 @@ from inventory.store import (
     certificate_ends,
     clients,
     domains,
+    editing,
     endpoints,
     jobs,
-    records,
     runs,
     servers,
 )
@@ -142,8 +142,8 @@ def test_place_of_an_endpoint_has_parties_and_tags_also_when_it_is_retired(pair:
             ("client", one.client_id),
         )
         for kind, row_id in tagged:
-            records.change_tags(tx, kind, row_id, add=[kind])
-        records.change_tags(tx, "domain", two.domain_id, add=["theirs"])
+            editing.change_tags(tx, kind, row_id, add=[kind])
+        editing.change_tags(tx, "domain", two.domain_id, add=["theirs"])
         clients.retire(tx, "1002")
         both = certificate_ends.places(
             tx.conn,
@@ -162,15 +162,12 @@ def test_place_of_an_endpoint_has_parties_and_tags_also_when_it_is_retired(pair:
         "client_state": "active",
         "server": "web1",
         "last_run_id": run_id,
-        "dns": "cdn",
-        "server_renews": "us",
-        "client_buys": "client",
-        "renews": None,
     }
-    assert {k: mine[k] for k in expected} == expected
-    assert mine["tags"] == {"endpoint", "domain", "client"}, "without those of the server"
-    assert (theirs["state"], theirs["domain_state"], theirs["client_state"]) == ("retired",) * 3
-    assert (theirs["server"], theirs["last_run_id"], theirs["tags"]) == (None, None, {"theirs"})
+    assert {k: getattr(mine, k) for k in expected} == expected
+    assert (mine.parties.dns, mine.parties.renews, mine.parties.buys) == ("cdn", "us", "client")
+    assert mine.tags == {"endpoint", "domain", "client"}, "without those of the server"
+    assert (theirs.state, theirs.domain_state, theirs.client_state) == ("retired",) * 3
+    assert (theirs.server, theirs.last_run_id, set(theirs.tags)) == (None, None, {"theirs"})
 
 
 def test_findings_are_found_by_their_ids_also_when_they_are_closed(pair: Database) -> None:
@@ -179,11 +176,11 @@ def test_findings_are_found_by_their_ids_also_when_they_are_closed(pair: Databas
         open_, closed = add_finding(tx, one, "a"), add_finding(tx, one, "b", closed_at=AT)
         found = certificate_ends.fault_rows(tx.conn, across_chunks([open_, -1, closed], unknown_id))
         assert certificate_ends.fault_rows(tx.conn, []) == {}
-    assert {i: (r["code"], r["closed_at"]) for i, r in found.items()} == {
+    assert {i: (r.code, r.closed_at) for i, r in found.items()} == {
         open_: ("a", None),
         closed: ("b", AT),
     }
-    assert found[open_]["evidence"] == "{}"
+    assert found[open_].evidence == {}
 
 
 def test_last_run_is_the_newest_that_ended_and_the_last_complete_one_is_whole(
@@ -199,7 +196,9 @@ def test_last_run_is_the_newest_that_ended_and_the_last_complete_one_is_whole(
             runs.finish(tx, ended, state, "why", 1, 0)
     with database.write(NOW.replace(hour=NOW.hour + 3)) as tx:
         runs.start(tx, "", 1)
-        assert certificate_ends.last_run(tx.conn) == {
+        last = certificate_ends.last_run(tx.conn)
+        assert last is not None
+        assert last.as_dict() == {
             "id": ended,
             "state": "complete",
             "reason": "why",

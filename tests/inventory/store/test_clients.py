@@ -45,18 +45,23 @@ def test_client_keeps_what_is_given_and_is_found_by_number_or_name(database: Dat
     with database.read() as conn:
         row = clients.find(conn, "1001")
         assert clients.find(conn, "Rose GmbH") == row
-        assert clients.find(conn, "1002")["reseller_id"] == row_id
+        assert clients.find(conn, "1002").reseller_id == row_id
         for key in ("", "rose gmbh", "100", "1003"):
             with pytest.raises(NotFound, match="no client"):
                 clients.find(conn, key)
-    assert (row["id"], row["number"], row["state"], row["created_at"]) == (
+    assert (row.id, row.number, row.state, row.created_at) == (
         row_id,
         "1001",
         "active",
         AT,
     )
-    assert (row["account_manager"], row["note"]) == ("Eve", None)
-    assert [row[f] for f in ("hosts", "dns", "buys", "renews")] == ["us", "cdn", "client", None]
+    assert (row.account_manager, row.note) == ("Eve", None)
+    assert [getattr(row, f) for f in ("hosts", "dns", "buys", "renews")] == [
+        "us",
+        "cdn",
+        "client",
+        None,
+    ]
     # Names and notes of people are hidden in the audit log, parties are words of the program.
     detail = {"number": "-", "name": "-", "account_manager": "-"}
     parties = {"hosts": [None, "us"], "dns": [None, "cdn"], "buys": [None, "client"]}
@@ -77,8 +82,8 @@ def test_number_is_preferred_to_a_name_that_looks_like_it(database: Database) ->
     with database.write(NOW) as tx:
         first = clients.add(tx, {"number": "1", "name": "2"})
         second = clients.add(tx, {"number": "2", "name": "1"})
-        assert clients.find(tx.conn, "1")["id"] == first
-        assert clients.find(tx.conn, "2")["id"] == second
+        assert clients.find(tx.conn, "1").id == first
+        assert clients.find(tx.conn, "2").id == second
 
 
 @pytest.mark.parametrize("column", ["number", "name"])
@@ -90,12 +95,12 @@ def test_number_and_name_stay_taken_after_a_client_is_retired(pair: Database, co
                 clients.add(tx, {"number": "1003", "name": "New", column: taken})
             with pytest.raises(Conflict, match="Another client has that number or name"):
                 clients.edit(tx, TWO, {column: taken})
-            if clients.find(tx.conn, ONE)["state"] == "active":
+            if clients.find(tx.conn, ONE).state == "active":
                 clients.retire(tx, ONE)
         clients.edit(tx, TWO, {"note": "the transaction is still usable"})
     with pair.read() as conn:
         assert count(conn, Client) == 2
-        assert clients.find(conn, TWO)["name"] == "Client 1002"
+        assert clients.find(conn, TWO).name == "Client 1002"
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -120,14 +125,14 @@ def test_values_that_are_refused_change_nothing(pair: Database) -> None:
             with pytest.raises(UsageError, match=message):
                 clients.edit(tx, ONE, given)
     with pair.read() as conn:
-        assert [r["number"] for r in clients.listing(conn)] == [ONE, TWO]
+        assert [r.number for r in clients.listing(conn)] == [ONE, TWO]
     assert audited(pair, before) == []
 
 
 def test_edit_reports_and_audits_only_what_differs(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         given = {"number": ONE, "note": "calls on Mondays", "reseller": TWO}
         changes = clients.edit(tx, ONE, given)
         assert changes == {"note": [None, "calls on Mondays"], "reseller_id": [None, two]}
@@ -156,13 +161,13 @@ def test_resellers_never_form_a_circle(database: Database) -> None:
                 clients.edit(tx, number, {"reseller": reseller})
         clients.edit(tx, "3", {"reseller": "1"})
     with database.write(NOW) as tx:
-        assert [(r["number"], r["reseller"]) for r in clients.listing(tx.conn)] == [
+        assert [(r.number, r.reseller) for r in clients.listing(tx.conn)] == [
             ("1", None),
             ("2", "1"),
             ("3", "1"),
         ]
         # A circle that an older version or another program wrote ends the search too.
-        two = clients.find(tx.conn, "2")["id"]
+        two = clients.find(tx.conn, "2").id
         tx.conn.execute(update(Client).values(reseller_id=two))
         with pytest.raises(UsageError, match="circle"):
             clients.edit(tx, "1", {"reseller": "2"})
@@ -177,18 +182,18 @@ def test_retired_client_takes_its_records_along_and_leaves_those_of_others(pair:
         contacts.retire(tx, "Gone")
     before = entry_count(pair)
     with pair.write(LATER) as tx:
-        row_id = clients.find(tx.conn, ONE)["id"]
+        row_id = clients.find(tx.conn, ONE).id
         assert clients.retire(tx, ONE) == 1, "the domain that was active"
     with pair.read() as conn:
         tables = (Client, Domain, Endpoint, Contact)
         retired = {
             table.__tablename__: [r["retired_at"] for r in rows(conn, table)] for table in tables
         }
-        assert [r["number"] for r in clients.listing(conn)] == [TWO]
-        assert [r["name"] for r in domains.listing(conn)] == ["shop1002.example"]
-        assert [r["host"] for r in endpoints.listing(conn)] == ["shop1002.example"]
-        assert [r["name"] for r in contacts.listing(conn)] == ["Owner 1002"]
-        assert clients.find(conn, ONE)["state"] == "retired", "the record stays"
+        assert [r.number for r in clients.listing(conn)] == [TWO]
+        assert [r.name for r in domains.listing(conn)] == ["shop1002.example"]
+        assert [r.host for r in endpoints.listing(conn)] == ["shop1002.example"]
+        assert [r.name for r in contacts.listing(conn)] == ["Owner 1002"]
+        assert clients.find(conn, ONE).state == "retired", "the record stays"
     late = AT + DAY
     assert retired == {
         "client": [late, None],
@@ -216,7 +221,7 @@ def test_client_is_retired_once(pair: Database) -> None:
     with pytest.raises(NotFound), pair.write(LATER) as tx:
         clients.retire(tx, "1003")
     with pair.read() as conn:
-        assert clients.find(conn, ONE)["retired_at"] == AT
+        assert clients.find(conn, ONE).retired_at == AT
     assert audited(pair, before) == []
 
 
@@ -225,7 +230,7 @@ def test_retiring_is_rolled_back_whole(pair: Database) -> None:
         clients.retire(tx, ONE)
         raise RuntimeError
     with pair.read() as conn:
-        assert [r["number"] for r in clients.listing(conn)] == [ONE, TWO]
+        assert [r.number for r in clients.listing(conn)] == [ONE, TWO]
         assert len(domains.listing(conn)) == len(endpoints.listing(conn)) == 2
 
 
@@ -237,8 +242,8 @@ def test_client_with_more_domains_than_one_statement_takes_is_retired_whole(
         many_domains(tx, ((row_id, f"d{i}.example") for i in range(1001)))
         add_client(tx, TWO, "shop1002.example")
         assert clients.retire(tx, ONE) == 1001
-        assert [r["name"] for r in domains.listing(tx.conn)] == ["shop1002.example"]
-        assert [r["host"] for r in endpoints.listing(tx.conn)] == ["shop1002.example"]
+        assert [r.name for r in domains.listing(tx.conn)] == ["shop1002.example"]
+        assert [r.host for r in endpoints.listing(tx.conn)] == ["shop1002.example"]
 
 
 def test_listing_counts_domains_and_filters_by_tag(database: Database) -> None:
@@ -252,11 +257,11 @@ def test_listing_counts_domains_and_filters_by_tag(database: Database) -> None:
         domains.retire(tx, "x.example")
         clients.retire(tx, "4")
     with database.read() as conn:
-        listed = [(r["number"], r["domains"], r["tags"]) for r in clients.listing(conn)]
-        assert listed == [("1", 2, ["gold"]), ("2", 0, []), ("3", 1, ["blue", "gold"])]
-        assert [r["number"] for r in clients.listing(conn, retired=True)] == ["1", "2", "3", "4"]
-        assert [r["number"] for r in clients.listing(conn, tag="gold")] == ["1", "3"]
-        assert [r["number"] for r in clients.listing(conn, tag="gold", retired=True)] == [
+        listed = [(r.number, r.domains, r.tags) for r in clients.listing(conn)]
+        assert listed == [("1", 2, ("gold",)), ("2", 0, ()), ("3", 1, ("blue", "gold"))]
+        assert [r.number for r in clients.listing(conn, retired=True)] == ["1", "2", "3", "4"]
+        assert [r.number for r in clients.listing(conn, tag="gold")] == ["1", "3"]
+        assert [r.number for r in clients.listing(conn, tag="gold", retired=True)] == [
             "1",
             "3",
             "4",

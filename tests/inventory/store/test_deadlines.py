@@ -10,8 +10,8 @@ import pytest
 from inventory.db.database import Database, to_epoch
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import DeadlineScope, StoredDeadline
+from inventory.records import ListedDeadline
 from inventory.store import clients, deadlines
-from inventory.store.records import Row
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -55,15 +55,15 @@ def edit(database: Database, name: str = "move", **given: Any) -> dict[str, list
         return deadlines.edit(tx, name, given, RULES, **scope)
 
 
-def listed(database: Database, **given: Any) -> list[Row]:
+def listed(database: Database, **given: Any) -> list[ListedDeadline]:
     with database.read() as conn:
         return deadlines.listing(conn, **given)
 
 
 def scopes(database: Database, name: str = "move") -> tuple[list[str], list[str]]:
     """(clients, tags) that the listing shows."""
-    (row,) = [r for r in listed(database, retired=True) if r["name"] == name]
-    return row["clients"], row["tags"]
+    (row,) = [r for r in listed(database, retired=True) if r.name == name]
+    return list(row.clients), list(row.tags)
 
 
 def test_added_deadline_keeps_what_is_given(database: Database) -> None:
@@ -72,10 +72,10 @@ def test_added_deadline_keeps_what_is_given(database: Database) -> None:
         row = deadlines.find(conn, "move")
         with pytest.raises(NotFound, match="no deadline of your own 'other'"):
             deadlines.find(conn, "other")
-    assert (row["id"], row["at"], row["rule"]) == (row_id, to_epoch(JULY), "https-only")
-    assert (row["title"], row["text"]) == ("HTTPS everywhere", "Your site moves.")
-    assert [row[lead] for lead in deadlines.LEADS] == [3, 5, 7]
-    assert (row["state"], row["created_at"]) == ("active", AT)
+    assert (row.id, row.at, row.rule) == (row_id, to_epoch(JULY), "https-only")
+    assert (row.title, row.text) == ("HTTPS everywhere", "Your site moves.")
+    assert [getattr(row, lead) for lead in deadlines.LEADS] == [3, 5, 7]
+    assert (row.state, row.created_at) == ("active", AT)
     (entry,) = audited(database)
     assert entry[:3] == ("add", "deadline", row_id)
     assert entry[3]["rule"] == [None, "https-only"]
@@ -91,7 +91,7 @@ def test_name_of_a_deadline_is_never_used_twice(database: Database) -> None:
     with pytest.raises(Conflict, match="A retired deadline was called 'move'"):
         add(database)
     add(database, "second")
-    assert [r["name"] for r in listed(database, retired=True)] == ["move", "second"]
+    assert [r.name for r in listed(database, retired=True)] == ["move", "second"]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -122,7 +122,7 @@ def test_values_that_are_refused_change_nothing(pair: Database) -> None:
             add(pair, name)
     with pytest.raises(NotFound):
         edit(pair, "second", title="Other")
-    assert [r["name"] for r in listed(pair, retired=True)] == ["move"]
+    assert [r.name for r in listed(pair, retired=True)] == ["move"]
     assert scopes(pair) == ([ONE], ["gold"])
     assert audited(pair, before) == []
 
@@ -131,7 +131,7 @@ def test_limits_of_days_are_accepted(database: Database) -> None:
     add(database, purchase_days=0, validation_days=730, installation_days=0)
     with database.read() as conn:
         row = deadlines.find(conn, "move")
-    assert [row[lead] for lead in deadlines.LEADS] == [0, 730, 0]
+    assert [getattr(row, lead) for lead in deadlines.LEADS] == [0, 730, 0]
 
 
 def test_edit_reports_and_audits_only_what_differs(database: Database) -> None:
@@ -218,7 +218,7 @@ def test_retired_deadline_is_silent_and_stays_as_it_was(pair: Database) -> None:
         edit(pair, title="Move")
     assert listed(pair) == []
     (row,) = listed(pair, retired=True)
-    assert (row["state"], row["retired_at"], row["clients"]) == ("retired", AT + DAY, [ONE])
+    assert (row.state, row.retired_at, row.clients) == ("retired", AT + DAY, (ONE,))
     assert audited(pair, before) == [("retire", "deadline", row_id, {})]
 
 
@@ -231,7 +231,7 @@ def test_listing_at_a_date_shows_what_was_in_force_then(database: Database) -> N
         deadlines.retire(tx, "c-early")
 
     def names(**given: Any) -> list[str]:
-        return [r["name"] for r in listed(database, **given)]
+        return [r.name for r in listed(database, **given)]
 
     second = timedelta(seconds=1)
     assert names() == ["a-early", "b-late"], "soonest first, then by name"

@@ -9,8 +9,8 @@ import pytest
 from inventory.db.database import Database
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
 from inventory.models import Domain
+from inventory.records import ListedDomain
 from inventory.store import clients, domains, endpoints, servers
-from inventory.store.records import Row
 from inventory.targets import Target
 from inventory.vocabulary import Parties
 from tests.inventory.store.builders import (
@@ -40,9 +40,9 @@ def hosted(pair: Database) -> Database:
     return pair
 
 
-def named(database: Database, name: str) -> Row:
+def named(database: Database, name: str) -> ListedDomain:
     with database.read() as conn:
-        (row,) = [r for r in domains.listing(conn, retired=True) if r["name"] == name]
+        (row,) = [r for r in domains.listing(conn, retired=True) if r.name == name]
     return row
 
 
@@ -99,13 +99,13 @@ def test_domain_is_stored_in_a_labels_with_its_endpoint(hosted: Database) -> Non
         row = domains.find(conn, "bücher.example")
         assert domains.active(conn, "XN--BCHER-KVA.example") == row
         endpoint = endpoints.find(conn, Target("xn--bcher-kva.example"))
-    assert (row["id"], row["name"], row["client"]) == (row_id, "xn--bcher-kva.example", ONE)
-    assert (row["client_name"], row["state"], row["created_at"]) == ("Client 1001", "active", AT)
-    assert (row["purpose"], row["policy"], row["note"]) == ("mail", "required", "by phone")
-    assert (row["paths"], endpoint["domain_id"]) == ("/login", row_id)
+    assert (row.id, row.name, row.client) == (row_id, "xn--bcher-kva.example", ONE)
+    assert (row.client_name, row.state, row.created_at) == ("Client 1001", "active", AT)
+    assert (row.purpose, row.policy, row.note) == ("mail", "required", "by phone")
+    assert (row.paths, endpoint.domain_id) == ("/login", row_id)
     listed = named(hosted, "xn--bcher-kva.example")
-    assert (listed["server"], listed["tags"]) == ("web1", ["blue", "vip"])
-    assert listed["parties"] == Parties("us", "us", None, "cdn", on_our_server=True)
+    assert (listed.server, listed.tags) == ("web1", ("blue", "vip"))
+    assert listed.parties == Parties("us", "us", None, "cdn", on_our_server=True)
     assert [(e[0], e[1]) for e in audited(hosted, before)] == [
         ("add", "domain"),
         ("tag", "domain"),
@@ -115,9 +115,9 @@ def test_domain_is_stored_in_a_labels_with_its_endpoint(hosted: Database) -> Non
 
 def test_defaults_of_a_domain(pair: Database) -> None:
     row = named(pair, "shop1001.example")
-    assert (row["purpose"], row["paths"], row["policy"], row["note"]) == ("site", "", None, None)
-    assert (row["server"], row["server_id"], row["tags"]) == (None, None, [])
-    assert row["parties"] == Parties()
+    assert (row.purpose, row.paths, row.policy, row.note) == ("site", "", None, None)
+    assert (row.server, row.server_id, row.tags) == (None, None, ())
+    assert row.parties == Parties()
 
 
 def test_unknown_name_is_not_found(pair: Database) -> None:
@@ -185,8 +185,8 @@ def test_name_has_one_active_client_and_is_free_after_retirement(pair: Database)
     with pair.read() as conn:
         found = domains.active(conn, "shop1001.example")
         assert found is not None
-        assert (found["id"], found["client"]) == (third, TWO)
-        one = clients.find(conn, ONE)["id"]
+        assert (found.id, found.client) == (third, TWO)
+        one = clients.find(conn, ONE).id
         assert domains.names_of_client(conn, one) == frozenset()
         same = [r for r in rows(conn, Domain) if r["name"] == "shop1001.example"]
     assert [(r["id"], r["state"]) for r in same] == [
@@ -199,13 +199,13 @@ def test_name_has_one_active_client_and_is_free_after_retirement(pair: Database)
 def test_edit_moves_the_domain_with_its_endpoints(hosted: Database) -> None:
     with hosted.write(NOW) as tx:
         endpoints.add(tx, Target("mail.shop1001.example", 993, "tls"))
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
     before = entry_count(hosted)
     with hosted.write(NOW) as tx:
         row_id = domain_id(tx.conn, "shop1001.example")
         given = {"client": TWO, "server": "web1", "state": "leaving", "hosts": None}
         changes = domains.edit(tx, "shop1001.example", given)
-        machine = servers.find(tx.conn, "web1")["id"]
+        machine = servers.find(tx.conn, "web1").id
         assert changes == {
             "client_id": [one, two],
             "server_id": [None, machine],
@@ -216,7 +216,7 @@ def test_edit_moves_the_domain_with_its_endpoints(hosted: Database) -> None:
         assert off == {"server_id": [machine, None]}
     with hosted.read() as conn:
         assert domains.names_of_client(conn, one) == frozenset()
-        assert [r["host"] for r in endpoints.listing(conn, client_id=two)] == [
+        assert [r.host for r in endpoints.listing(conn, client_id=two)] == [
             "mail.shop1001.example",
             "shop1001.example",
             "shop1002.example",
@@ -238,10 +238,10 @@ def test_retired_domain_takes_its_endpoints_along(pair: Database) -> None:
         with pytest.raises(NotFound):
             domains.retire(tx, "shop1001.example")
     with pair.read() as conn:
-        assert [r["name"] for r in domains.listing(conn)] == ["shop1002.example"]
-        assert [r["host"] for r in endpoints.listing(conn)] == ["shop1002.example"]
-        ended = {r["host"]: r["retired_at"] for r in endpoints.listing(conn, retired=True)}
-    assert named(pair, "shop1001.example")["retired_at"] == AT + DAY
+        assert [r.name for r in domains.listing(conn)] == ["shop1002.example"]
+        assert [r.host for r in endpoints.listing(conn)] == ["shop1002.example"]
+        ended = {r.host: r.retired_at for r in endpoints.listing(conn, retired=True)}
+    assert named(pair, "shop1001.example").retired_at == AT + DAY
     assert ended == {
         "shop1001.example": AT + DAY,
         "mail.shop1001.example": AT + DAY,
@@ -261,12 +261,12 @@ def test_listing_filters_by_client_server_and_tag(hosted: Database) -> None:
         domains.add(tx, "b.example", {"client": ONE, "server": "web1"}, ("vip", "blue"))
         domains.add(tx, "c.example", {"client": ONE, "server": "web2"})
         domains.retire(tx, "c.example")
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
 
     with hosted.read() as conn:
 
         def names(**given: Any) -> list[str]:
-            return [r["name"] for r in domains.listing(conn, **given)]
+            return [r.name for r in domains.listing(conn, **given)]
 
         assert names() == ["b.example", "shop1001.example", "a.example", "shop1002.example"]
         assert names(client_id=one) == ["b.example", "shop1001.example"]
@@ -297,10 +297,10 @@ def test_several_hundred_domains_are_listed_with_the_tags_of_each(database: Data
         many = domains.listing(tx.conn)
         vip = domains.listing(tx.conn, tag="vip")
     assert (len(few), len(many)) == (499, 500)
-    assert {r["name"]: r["tags"] for r in few if r["tags"]} == {"x.example": ["vip"]}
-    tagged = {"x.example": ["vip"], "y.example": ["blue", "vip"]}
-    assert {r["name"]: r["tags"] for r in many if r["tags"]} == tagged
-    assert {r["name"]: r["tags"] for r in vip} == tagged
+    assert {r.name: r.tags for r in few if r.tags} == {"x.example": ("vip",)}
+    tagged = {"x.example": ("vip",), "y.example": ("blue", "vip")}
+    assert {r.name: r.tags for r in many if r.tags} == tagged
+    assert {r.name: r.tags for r in vip} == tagged
 
 
 def test_names_of_a_client_are_its_domains_and_hosts_that_are_not_retired(pair: Database) -> None:
@@ -311,7 +311,7 @@ def test_names_of_a_client_are_its_domains_and_hosts_that_are_not_retired(pair: 
         domains.add(tx, "gone.example", {"client": ONE})
         domains.retire(tx, "gone.example")
         domains.edit(tx, "shop1002.example", {"state": "leaving"})
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         unknown = two + 99
         found = domains.names_of_clients(tx.conn, [one, two, unknown])
         assert domains.names_of_clients(tx.conn, []) == {}
@@ -339,7 +339,7 @@ def test_exception_in_the_transaction_leaves_the_domains_as_they_were(pair: Data
         domains.retire(tx, "shop1002.example")
         raise RuntimeError
     with pair.read() as conn:
-        listed = [(r["name"], r["client"]) for r in domains.listing(conn, retired=True)]
+        listed = [(r.name, r.client) for r in domains.listing(conn, retired=True)]
         assert len(endpoints.listing(conn)) == 2
     assert listed == [("shop1001.example", ONE), ("shop1002.example", TWO)]
     assert audited(pair, before) == []

@@ -14,9 +14,9 @@ from inventory.models import Endpoint
 from inventory.store import (
     clients,
     domains,
+    editing,
     endpoint_status,
     endpoints,
-    records,
     runs,
     scan_results,
     servers,
@@ -98,9 +98,9 @@ def test_standings_come_with_the_first_end_first_and_unchecked_endpoints_last(
 def test_standings_and_their_count_are_of_one_client_one_tag_and_one_run(street: Database) -> None:
     known = sites(street)
     with street.write(NOW) as tx:
-        records.change_tags(tx, "endpoint", known["c.example"].endpoint_id, add=["gold"])
-        records.change_tags(tx, "domain", known["shop1002.example"].domain_id, add=["gold"])
-        records.change_tags(tx, "client", known["c.example"].client_id, add=["vip"])
+        editing.change_tags(tx, "endpoint", known["c.example"].endpoint_id, add=["gold"])
+        editing.change_tags(tx, "domain", known["shop1002.example"].domain_id, add=["gold"])
+        editing.change_tags(tx, "client", known["c.example"].client_id, add=["vip"])
         last = runs.start(tx, "", 1)
         scan_results.seen_again(tx, last, [(known["c.example"].endpoint_id, tx.at, True, False)])
     one, two = known["c.example"].client_id, known["shop1002.example"].client_id
@@ -162,7 +162,7 @@ def test_retired_rows_are_not_in_any_overview(street: Database) -> None:
 def test_first_end_is_of_the_chosen_endpoints(street: Database) -> None:
     known = sites(street)
     with street.write(NOW) as tx:
-        records.change_tags(tx, "domain", known["c.example"].domain_id, add=["gold"])
+        editing.change_tags(tx, "domain", known["c.example"].domain_id, add=["gold"])
         conn = tx.conn
         assert endpoint_status.soonest(conn) == ("shop1002.example:443", AT + 10 * DAY)
         one, two = known["c.example"].client_id, known["shop1002.example"].client_id
@@ -224,7 +224,7 @@ def test_standing_of_a_past_instant_is_what_was_last_seen_then(pair: Database) -
         assert then(conn, 8) == [("shop1001.example", new, AT + 90 * DAY, AT + 5 * DAY)]
         assert [r[0] for r in then(conn, 2, client_id=one.client_id)] == ["shop1001.example"]
         assert then(conn, 8, client_id=two.client_id) == []
-        records.change_tags(tx, "domain", two.domain_id, add=["gold"])
+        editing.change_tags(tx, "domain", two.domain_id, add=["gold"])
         assert [r[0] for r in then(conn, 2, tag_name="gold")] == ["shop1002.example"]
         row = endpoint_status.status_at(conn, NOW + timedelta(days=5))[1]
         assert (row.last_attempt, row.issuer, row.error_layer, row.error_reason, row.judged_at) == (
@@ -284,10 +284,10 @@ def test_leaves_are_of_now_or_of_an_instant_and_of_one_client(pair: Database) ->
 def test_tags_of_clients_are_found_by_client_and_by_name(pair: Database) -> None:
     with pair.write(NOW) as tx:
         one, two = site(tx, "shop1001.example"), site(tx, "shop1002.example")
-        records.change_tags(tx, "client", one.client_id, add=["gold", "vip"])
-        records.change_tags(tx, "client", two.client_id, add=["vip"])
-        records.change_tags(tx, "domain", two.domain_id, add=["gold"])
-        records.change_tags(tx, "endpoint", two.endpoint_id, add=["port"])
+        editing.change_tags(tx, "client", one.client_id, add=["gold", "vip"])
+        editing.change_tags(tx, "client", two.client_id, add=["vip"])
+        editing.change_tags(tx, "domain", two.domain_id, add=["gold"])
+        editing.change_tags(tx, "endpoint", two.endpoint_id, add=["port"])
         conn = tx.conn
         assert endpoint_status.client_tags(conn) == {
             one.client_id: {"gold", "vip"},

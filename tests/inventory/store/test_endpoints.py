@@ -10,7 +10,7 @@ from sqlalchemy import select
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint
-from inventory.store import clients, domains, endpoints, records, servers
+from inventory.store import clients, domains, editing, endpoints, servers
 from inventory.targets import Target, parse
 from tests.inventory.store.builders import (
     AT,
@@ -35,7 +35,7 @@ MAIL = Target("mail.shop1001.example", 993, "tls")
 
 def hosts(database: Database, **given: Any) -> list[str]:
     with database.read() as conn:
-        return [r["host"] for r in endpoints.listing(conn, **given)]
+        return [r.host for r in endpoints.listing(conn, **given)]
 
 
 def test_endpoint_is_added_under_the_domain_above_it(pair: Database) -> None:
@@ -44,13 +44,13 @@ def test_endpoint_is_added_under_the_domain_above_it(pair: Database) -> None:
         fixed = ("2001:DB8::1, 192.0.2.1", "192.0.2.1")
         row_id = endpoints.add(tx, MAIL, addresses=fixed, tags=("mx",))
         row = endpoints.find(tx.conn, MAIL)
-        assert row["id"] == row_id
-        assert row["domain_id"] == domain_id(tx.conn, "shop1001.example")
+        assert row.id == row_id
+        assert row.domain_id == domain_id(tx.conn, "shop1001.example")
         for unknown in ("mail.shop1001.example", "mail.shop1001.example:993/imap", "other.example"):
             with pytest.raises(NotFound, match="no endpoint"):
                 endpoints.find(tx.conn, parse(unknown))
-    assert (row["host"], row["port"], row["protocol"]) == ("mail.shop1001.example", 993, "tls")
-    assert (row["addresses"], row["created_at"]) == ("2001:db8::1 192.0.2.1", AT)
+    assert (row.host, row.port, row.protocol) == ("mail.shop1001.example", 993, "tls")
+    assert (row.addresses, row.created_at) == ("2001:db8::1 192.0.2.1", AT)
     assert [(e[0], e[1], e[2]) for e in audited(pair, before)] == [
         ("add", "endpoint", row_id),
         ("tag", "endpoint", row_id),
@@ -69,7 +69,7 @@ def test_nearest_domain_above_a_host_gets_its_endpoint(pair: Database) -> None:
         with pytest.raises(UsageError):
             endpoints.add(tx, Target("myshop1001.example"))
     with pair.read() as conn:
-        owner = {r["host"]: (r["domain"], r["client"]) for r in endpoints.listing(conn)}
+        owner = {r.host: (r.domain, r.client) for r in endpoints.listing(conn)}
     assert owner["www.eu.shop1001.example"] == ("eu.shop1001.example", TWO)
     assert owner["www.shop1001.example"] == ("shop1001.example", ONE)
     assert owner["192.0.2.9"] == ("192.0.2.9", TWO)
@@ -81,8 +81,8 @@ def test_endpoint_can_be_added_to_a_named_domain(pair: Database) -> None:
         with pytest.raises(NotFound, match="no domain"):
             endpoints.add(tx, Target("cdn2.other.example"), "other.example")
         row = endpoints.find(tx.conn, Target("cdn.other.example"))
-        assert row["id"] == row_id
-        assert row["domain_id"] == domain_id(tx.conn, "shop1001.example")
+        assert row.id == row_id
+        assert row.domain_id == domain_id(tx.conn, "shop1001.example")
 
 
 def test_endpoint_has_one_owner(pair: Database) -> None:
@@ -93,7 +93,7 @@ def test_endpoint_has_one_owner(pair: Database) -> None:
             endpoints.add(tx, Target("shop1001.example"), "shop1002.example")
         endpoints.retire(tx, Target("shop1001.example"))
         row_id = endpoints.add(tx, Target("shop1001.example"), "shop1002.example")
-        assert endpoints.find(tx.conn, Target("shop1001.example"))["id"] == row_id
+        assert endpoints.find(tx.conn, Target("shop1001.example")).id == row_id
         with pytest.raises(Conflict, match="client 1002"):
             endpoints.add(tx, Target("shop1001.example"))
 
@@ -106,8 +106,8 @@ def test_retired_endpoint_comes_back_with_its_id_and_new_addresses(pair: Databas
     with pair.write(LATER) as tx:
         assert endpoints.add(tx, MAIL, tags=("new",)) == row_id
         row = endpoints.find(tx.conn, MAIL)
-        assert records.tags_of(tx.conn, "endpoint", [row_id]) == {row_id: ("mx", "new")}
-    assert (row["state"], row["retired_at"], row["addresses"]) == ("active", None, None)
+        assert editing.tags_of(tx.conn, "endpoint", [row_id]) == {row_id: ("mx", "new")}
+    assert (row.state, row.retired_at, row.addresses) == ("active", None, None)
     assert audited(pair, before) == [
         (
             "edit",
@@ -138,7 +138,7 @@ def test_edit_changes_port_protocol_and_addresses(pair: Database) -> None:
             endpoints.edit(tx, shop, {"port": 8443})
         with pytest.raises(UsageError, match="not an IP address"):
             endpoints.edit(tx, Target("shop1001.example", 993, "tls"), {"addresses": ["web1"]})
-        assert endpoints.find(tx.conn, Target("shop1001.example", 993, "tls"))["id"] == row_id
+        assert endpoints.find(tx.conn, Target("shop1001.example", 993, "tls")).id == row_id
     assert [(e[0], e[2], sorted(e[3])) for e in audited(pair, before)] == [
         ("edit", row_id, ["addresses"]),
         ("edit", row_id, ["addresses", "port", "protocol"]),
@@ -156,7 +156,7 @@ def test_edit_never_makes_a_second_endpoint_of_the_same_target(pair: Database) -
         endpoints.edit(tx, Target("shop1001.example", 9443), {"port": 10443})
     with pair.read() as conn:
         listed = endpoints.listing(conn)
-    ports = [(r["client"], r["port"]) for r in listed if r["host"] == "shop1001.example"]
+    ports = [(r.client, r.port) for r in listed if r.host == "shop1001.example"]
     assert ports == [(ONE, 443), (ONE, 8443), (TWO, 10443)]
 
 
@@ -184,7 +184,7 @@ def test_exception_in_the_transaction_leaves_the_endpoints_as_they_were(pair: Da
         raise RuntimeError
     with pair.read() as conn:
         assert count(conn, Endpoint) == 2
-        assert {r["port"] for r in endpoints.listing(conn)} == {443}
+        assert {r.port for r in endpoints.listing(conn)} == {443}
     assert audited(pair, before) == []
 
 
@@ -194,7 +194,7 @@ def tagged(pair: Database) -> Database:
     with pair.write(NOW) as tx:
         endpoints.add(tx, MAIL, tags=("mx", "all"))
         domains.add(tx, "a.example", {"client": ONE}, ("vip", "all"))
-        records.change_tags(tx, "client", clients.find(tx.conn, TWO)["id"], add=("gold", "all"))
+        editing.change_tags(tx, "client", clients.find(tx.conn, TWO).id, add=("gold", "all"))
         # The number of a row of another kind must not be taken for that of an endpoint.
         servers.add(tx, {"name": "web1"}, ("mx", "machine"))
     return pair
@@ -202,13 +202,13 @@ def tagged(pair: Database) -> Database:
 
 def test_listing_is_restricted_to_a_client_and_a_tag(tagged: Database) -> None:
     with tagged.read() as conn:
-        one, two = (clients.find(conn, n)["id"] for n in (ONE, TWO))
-        tags = {r["host"]: r["tags"] for r in endpoints.listing(conn)}
+        one, two = (clients.find(conn, n).id for n in (ONE, TWO))
+        tags = {r.host: r.tags for r in endpoints.listing(conn)}
     assert tags == {
-        "a.example": [],
-        "mail.shop1001.example": ["all", "mx"],
-        "shop1001.example": [],
-        "shop1002.example": [],
+        "a.example": (),
+        "mail.shop1001.example": ("all", "mx"),
+        "shop1001.example": (),
+        "shop1002.example": (),
     }
     assert hosts(tagged, client_id=one) == [
         "a.example",
@@ -229,7 +229,7 @@ def test_listing_is_restricted_to_a_client_and_a_tag(tagged: Database) -> None:
 def test_selection_restricts_a_query_to_one_target(tagged: Database) -> None:
     query = select(Endpoint.host).join(Domain).join(Client, Client.id == Domain.client_id)
     with tagged.read() as conn:
-        one, two = (clients.find(conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(conn, n).id for n in (ONE, TWO))
         for owner, target, expected in (
             (None, MAIL, ["mail.shop1001.example"]),
             (one, MAIL, ["mail.shop1001.example"]),
@@ -244,7 +244,7 @@ def test_selection_restricts_a_query_to_one_target(tagged: Database) -> None:
 
 def test_scan_visits_what_is_not_retired_with_domain_and_client(tagged: Database) -> None:
     with tagged.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         domains.edit(tx, "a.example", {"state": "leaving"})
         domains.add(tx, "gone.example", {"client": ONE})
         domains.retire(tx, "gone.example")
@@ -273,17 +273,14 @@ def test_visited_rows_carry_parties_and_standing(pair: Database) -> None:
         ids = [endpoint_id(tx.conn, f"shop{n}.example") for n in (ONE, TWO)]
         serve(tx, ids[0], add_certificate(tx, "leaf"))
     with pair.read() as conn:
-        first, second = sorted(endpoints.visited(conn, ids), key=lambda r: r["host"])
-        assert [r["id"] for r in endpoints.visited(conn, ids[1:])] == ids[1:]
+        first, second = sorted(endpoints.visited(conn, ids), key=lambda r: r.host)
+        assert [r.id for r in endpoints.visited(conn, ids[1:])] == ids[1:]
         assert endpoints.visited(conn, []) == []
-    assert (first["client"], first["domain"], first["paths"]) == (ONE, "shop1001.example", "/login")
-    assert (first["dns"], first["server_renews"], first["client_buys"]) == (
-        "cdn",
-        "panel",
-        "client",
-    )
-    assert (first["last_good"], first["last_attempt"], first["failing_runs"]) == (AT, AT, 0)
-    assert (second["client"], second["server_id"], second["last_attempt"]) == (TWO, None, None)
+    assert (first.client, first.domain, first.paths) == (ONE, "shop1001.example", "/login")
+    parties = first.parties
+    assert (parties.dns, parties.renews, parties.buys) == ("cdn", "panel", "client")
+    assert (first.last_good, first.last_attempt, first.failing_runs) == (AT, AT, 0)
+    assert (second.client, second.server_id, second.last_attempt) == (TWO, None, None)
 
 
 def test_endpoint_that_was_retired_in_between_is_not_visited(database: Database) -> None:
@@ -293,7 +290,7 @@ def test_endpoint_that_was_retired_in_between_is_not_visited(database: Database)
         assert (len(ids), ids.typecode) == (700, "q")
         endpoints.retire(tx, Target("d50003.example"))
         clients.retire(tx, "50005")
-        found = {r["host"] for r in endpoints.visited(tx.conn, ids)}
+        found = {r.host for r in endpoints.visited(tx.conn, ids)}
     assert len(found) == 698
     assert not {"d50003.example", "d50005.example"} & found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -43,6 +45,7 @@ from inventory.store import (
     contacts,
     deadlines,
     domains,
+    editing,
     endpoints,
     erase,
     findings,
@@ -50,12 +53,10 @@ from inventory.store import (
     lineages,
     outbox,
     purchases,
-    records,
     revocation,
     runs,
     tickets,
 )
-from inventory.store.records import Row
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -90,7 +91,14 @@ Dump = dict[str, set[tuple[Any, ...]]]
 
 def dump(conn: Connection) -> Dump:
     """Table name -> all its rows."""
-    return {t.name: {tuple(r) for r in conn.execute(select(t))} for t in metadata.sorted_tables}
+    return {
+        t.name: {tuple(_hashable(v) for v in r) for r in conn.execute(select(t))}
+        for t in metadata.sorted_tables
+    }
+
+
+def _hashable(value: Any) -> Any:
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
 
 
 def behind(after: Dump, before: Dump) -> Dump:
@@ -185,12 +193,12 @@ def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: 
     )
     row = open_case(tx, owner, f"{word}.example", order_id=first, contact_id=ada, reason=word)
     row = cases.change(tx, row, "note", {"approved_by": word}, word)
-    asked = {"case_id": row["id"], "key_type": "ec-p256", "csr": word}
+    asked = {"case_id": row.id, "key_type": "ec-p256", "csr": word}
     cases.received(tx, cases.add_issuance(tx, asked), leaf, ())
     late = add_certificate(tx, f"{word} late")
     cases.add_issuance(tx, {"order_id": second, "sha256": late, "key_reference": word})
     item = {"incident_id": incident_id, "serial": "01", "sha256": leaf, "client_id": owner}
-    item |= {"names": word, "sort": "client", "case_id": row["id"]}
+    item |= {"names": word, "sort": "client", "case_id": row.id}
     tx.conn.execute(insert(IncidentItem).values(item))
 
 
@@ -233,7 +241,7 @@ def test_nothing_personal_of_the_client_is_left_and_no_row_of_another_changed(
         before = dump(conn)
     with database.write(NOW) as tx:
         add_everything(tx, "rose", shared)
-        row_id = clients.find(tx.conn, "rose")["id"]
+        row_id = clients.find(tx.conn, "rose").id
     with database.read() as conn:
         filled = {name for name, new in behind(dump(conn), before).items()}
     entries = entry_count(database)
@@ -288,30 +296,30 @@ def test_every_table_that_speaks_of_a_client_is_filled_by_this_test(database: Da
 def test_erased_client_is_a_retired_row_without_a_name(pair: Database) -> None:
     with pair.write(NOW) as tx:
         clients.edit(tx, ONE, {"note": "x", "account_manager": "Eve", "reseller": TWO})
-        row_id = clients.find(tx.conn, ONE)["id"]
+        row_id = clients.find(tx.conn, ONE).id
     with pair.write(LATER) as tx:
         erase.erase(tx, "Client 1001")
         row = clients.find(tx.conn, f"erased-{row_id}")
         with pytest.raises(NotFound):
             erase.erase(tx, ONE)
-        assert [r["number"] for r in clients.listing(tx.conn)] == [TWO]
+        assert [r.number for r in clients.listing(tx.conn)] == [TWO]
         # Its number, its name and its domains can be given again.
         add_client(tx, ONE, "shop1001.example")
-    assert row["name"] == f"erased-{row_id}"
-    assert [row[c] for c in ("note", "account_manager", "reseller_id")] == [None] * 3
-    assert (row["state"], row["retired_at"], row["created_at"]) == ("retired", AT + DAY, AT)
+    assert row.name == f"erased-{row_id}"
+    assert [getattr(row, c) for c in ("note", "account_manager", "reseller_id")] == [None] * 3
+    assert (row.state, row.retired_at, row.created_at) == ("retired", AT + DAY, AT)
 
 
 def test_client_that_was_retired_keeps_that_date_and_is_erased_once(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        row_id = clients.find(tx.conn, ONE)["id"]
+        row_id = clients.find(tx.conn, ONE).id
         clients.retire(tx, ONE)
     with pair.write(LATER) as tx:
         first = erase.erase(tx, ONE)
         row = clients.find(tx.conn, f"erased-{row_id}")
         again = erase.erase(tx, f"erased-{row_id}")
         assert clients.find(tx.conn, f"erased-{row_id}") == row
-    assert row["retired_at"] == AT
+    assert row.retired_at == AT
     assert (first["domains"], first["endpoints"], first["contacts"]) == (1, 1, 1)
     assert set(again.values()) == {0}
 
@@ -337,8 +345,8 @@ def test_unknown_client_is_not_found(pair: Database) -> None:
 def test_client_with_more_rows_than_one_statement_takes_is_erased_whole(pair: Database) -> None:
     """Ids are used 500 at a time, certificates 200 at a time."""
     with pair.write(NOW) as tx:
-        owner = clients.find(tx.conn, ONE)["id"]
-        ada = contacts.find(tx.conn, "Owner 1001")["id"]
+        owner = clients.find(tx.conn, ONE).id
+        ada = contacts.find(tx.conn, "Owner 1001").id
         many_domains(tx, ((owner, f"d{i:04}.example") for i in range(1000)))
         query = select(Endpoint.id).join(Domain).where(Domain.client_id == owner)
         ids = sorted(tx.conn.scalars(query))
@@ -380,7 +388,7 @@ def test_client_with_more_rows_than_one_statement_takes_is_erased_whole(pair: Da
 def test_contacts_and_clients_that_referred_to_the_erased_ones_stay(pair: Database) -> None:
     with pair.write(NOW) as tx:
         row_id = contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",))
-        ada = contacts.find(tx.conn, "Owner 1001")["id"]
+        ada = contacts.find(tx.conn, "Owner 1001").id
         change = update(Contact).where(Contact.id == row_id)
         tx.conn.execute(change.values(fallback_id=ada))
         clients.edit(tx, TWO, {"reseller": ONE})
@@ -389,8 +397,8 @@ def test_contacts_and_clients_that_referred_to_the_erased_ones_stay(pair: Databa
         left = {r["name"]: r["fallback_id"] for r in rows(tx.conn, Contact)}
         assert left == {"Owner 1002": None, "Eve": None}
         two = clients.find(tx.conn, TWO)
-        assert two["reseller_id"] is None
-        assert clients.find(tx.conn, "1003")["reseller_id"] == two["id"]
+        assert two.reseller_id is None
+        assert clients.find(tx.conn, "1003").reseller_id == two.id
         assert len(rows(tx.conn, ContactMethod)) == 2
 
 
@@ -403,8 +411,8 @@ def states(conn: Connection) -> dict[int, tuple[str, str]]:
 
 def test_notice_keeps_its_time_and_state_and_is_not_sent_any_more(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
-        ada, bob = (contacts.find(tx.conn, f"Owner {n}")["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
+        ada, bob = (contacts.find(tx.conn, f"Owner {n}").id for n in (ONE, TWO))
         topic = add_matter(tx, one, "fault:1:1")
         waiting = [add_notice(tx, one, ada, topic, state=s) for s in ("queued", "leased", "failed")]
         given = {"state": "sent", "sent_at": AT, "sent_to": "ada@shop1001.example"}
@@ -433,8 +441,8 @@ def test_message_to_a_reseller_loses_its_text_if_it_names_the_client(pair: Datab
     with pair.write(NOW) as tx:
         domains.add(tx, "bücher.example", {"client": ONE})
         clients.edit(tx, ONE, {"reseller": TWO})
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
-        bob = contacts.find(tx.conn, "Owner 1002")["id"]
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
+        bob = contacts.find(tx.conn, "Owner 1002").id
         topic = add_matter(tx, one, "fault:1:1")
         sent = {"state": "sent"}
         by_item = add_notice(tx, two, bob, topic, add_matter(tx, two, "fault:2:2"), text="a")
@@ -482,8 +490,8 @@ def test_message_to_staff_loses_its_text_if_it_names_the_client(pair: Database) 
 
 def test_answer_to_a_notice_loses_its_words(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
-        ada, bob = (contacts.find(tx.conn, f"Owner {n}")["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
+        ada, bob = (contacts.find(tx.conn, f"Owner {n}").id for n in (ONE, TWO))
         mine, theirs = add_notice(tx, one, ada), add_notice(tx, two, bob)
         for i, (about, who) in enumerate(((mine, ada), (theirs, bob))):
             mail = {"message_id": f"<{i}>", "kind": "reply", "text": "Hello."}
@@ -528,14 +536,14 @@ def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_cl
 ) -> None:
     """The erased client's endpoint served certificates that were issued for the other client."""
     with pair.write(NOW) as tx:
-        two = clients.find(tx.conn, TWO)["id"]
+        two = clients.find(tx.conn, TWO).id
         shop = endpoint_id(tx.conn, "shop1001.example")
         row = open_case(tx, two, "shop1002.example")
         account = add_account(tx)
         lineage_id = add_lineage(tx, "theirs", TWO, account, "shop1002.example")
         labels = ("of a case", "newest", "in use", "of an older order", "mine")
         made = {label: add_certificate(tx, label) for label in labels}
-        cases.add_issuance(tx, {"case_id": row["id"], "sha256": made["of a case"]})
+        cases.add_issuance(tx, {"case_id": row.id, "sha256": made["of a case"]})
         lineages.note(tx, lineage_id, sha256=made["newest"], deployed=made["in use"])
         placed = intend(tx, lineage_id, account)
         acme_orders.end(tx, placed, "done", sha256=made["of an older order"])
@@ -552,7 +560,7 @@ def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_cl
 def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
     """Matters of the client that had the domain before refer to it still."""
     with pair.write(NOW) as tx:
-        one = clients.find(tx.conn, ONE)["id"]
+        one = clients.find(tx.conn, ONE).id
         about = {
             "endpoint_id": endpoint_id(tx.conn, "shop1001.example"),
             "domain_id": domain_id(tx.conn, "shop1001.example"),
@@ -562,8 +570,8 @@ def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
         row = open_case(tx, one, "shop1001.example")
         domains.edit(tx, "shop1001.example", {"client": TWO})
         gone = erase.erase(tx, TWO)
-        left: dict[int, Row] = {r["id"]: r for r in rows(tx.conn, Ticket)}
-        assert cases.find(tx.conn, row["reference"])["domain_id"] is None
+        left: dict[int, Mapping[str, Any]] = {r["id"]: r for r in rows(tx.conn, Ticket)}
+        assert cases.find(tx.conn, row.reference).domain_id is None
     assert (gone["domains"], gone["endpoints"]) == (2, 2)
     assert (left[topic]["endpoint_id"], left[topic]["domain_id"]) == (None, None)
     assert (left[topic]["cause"], left[topic]["acked_by"]) == ("server web1", "Owner 1001")
@@ -609,7 +617,7 @@ def test_deadline_for_the_client_alone_is_retired_and_never_for_all(pair: Databa
         return deadlines.add(tx, name, given, ("r",), for_clients=numbers, tags=tags)
 
     with pair.write(NOW) as tx:
-        one = clients.find(tx.conn, ONE)["id"]
+        one = clients.find(tx.conn, ONE).id
         alone = add(tx, "alone", [ONE], [])
         add(tx, "both", [ONE, TWO], [])
         add(tx, "tagged", [ONE], ["gold"])
@@ -617,14 +625,14 @@ def test_deadline_for_the_client_alone_is_retired_and_never_for_all(pair: Databa
         add(tx, "theirs", [TWO], [])
     with pair.write(LATER) as tx:
         erase.erase(tx, ONE)
-        found = {r["name"]: (r["clients"], r["tags"]) for r in deadlines.listing(tx.conn)}
+        found = {r.name: (r.clients, r.tags) for r in deadlines.listing(tx.conn)}
         (row,) = [r for r in rows(tx.conn, StoredDeadline) if r["id"] == alone]
         scopes = [r["value"] for r in rows(tx.conn, DeadlineScope) if r["deadline_id"] == alone]
     assert found == {
-        "both": ([TWO], []),
-        "tagged": ([], ["gold"]),
-        "all": ([], []),
-        "theirs": ([TWO], []),
+        "both": ((TWO,), ()),
+        "tagged": ((), ("gold",)),
+        "all": ((), ()),
+        "theirs": ((TWO,), ()),
     }
     assert (row["name"], row["title"], row["text"]) == (f"erased-{alone}", f"erased-{alone}", None)
     assert (row["state"], row["retired_at"]) == ("retired", AT + DAY)
@@ -634,11 +642,11 @@ def test_deadline_for_the_client_alone_is_retired_and_never_for_all(pair: Databa
 
 def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         made: dict[str, int] = {}
         for number, row_id in ((ONE, one), (TWO, two)):
             name = f"shop{number}.example"
-            scopes = (
+            scopes: tuple[dict[str, Any], ...] = (
                 {"client_id": row_id},
                 {"domain_id": domain_id(tx.conn, name)},
                 {"endpoint_id": endpoint_id(tx.conn, name)},
@@ -648,14 +656,14 @@ def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
             made[number] = add_matter(tx, row_id, f"fault:{number}")
             tickets.add_snooze(tx, "matter", made[number], AT, AT + DAY, "", "")
             tickets.add_snooze(tx, "client", row_id, AT, AT + DAY, "", "")
-            records.change_tags(tx, "client", row_id, add=("gold",))
+            editing.change_tags(tx, "client", row_id, add=("gold",))
         tickets.add_snooze(tx, "server", one, AT, AT + DAY, "", "")
         tickets.add_snooze(tx, "all", 0, AT, AT + DAY, "", "")
         erase.erase(tx, ONE)
-        left = [(s["scope"], s["scope_id"]) for s in tickets.snoozes(tx.conn)]
+        left = [(s.scope, s.scope_id) for s in tickets.snoozes(tx.conn)]
         assert count(tx.conn, StoredAcceptance) == 3
-        assert records.tags_of(tx.conn, "client") == {two: ("gold",)}
-        assert [r["client_id"] for r in tickets.listing(tx.conn)] == [two]
+        assert editing.tags_of(tx.conn, "client") == {two: ("gold",)}
+        assert [r.client_id for r in tickets.listing(tx.conn)] == [two]
         assert outbox.said(tx.conn) == {}
     assert left == [("matter", made[TWO]), ("client", two), ("server", one), ("all", 0)]
 
@@ -664,14 +672,14 @@ def test_incident_keeps_the_serial_number_without_names(pair: Database) -> None:
     with pair.write(NOW) as tx:
         shared = add_shared(tx)
         for number in (ONE, TWO):
-            row_id = clients.find(tx.conn, number)["id"]
+            row_id = clients.find(tx.conn, number).id
             row = open_case(tx, row_id, f"shop{number}.example")
             item = {"incident_id": shared["incident"], "serial": number, "sort": "client"}
-            item |= {"client_id": row_id, "case_id": row["id"], "names": f"shop{number}.example"}
+            item |= {"client_id": row_id, "case_id": row.id, "names": f"shop{number}.example"}
             tx.conn.execute(insert(IncidentItem).values(item))
         erase.erase(tx, ONE)
         first, second = rows(tx.conn, IncidentItem)
-        assert [r["client"] for r in cases.listing(tx.conn)] == [TWO]
+        assert [r.client for r in cases.listing(tx.conn)] == [TWO]
     assert [first[c] for c in ("serial", "client_id", "case_id", "names")] == [ONE, None, None, ""]
     assert second["names"] == "shop1002.example"
     assert None not in (second["client_id"], second["case_id"])

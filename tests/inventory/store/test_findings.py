@@ -44,7 +44,7 @@ def accept(tx: Tx, code: str = "certificate-expired", until: datetime = UNTIL, *
 def test_acceptance_keeps_its_scope_reason_and_end(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
-        one = clients.find(tx.conn, ONE)["id"]
+        one = clients.find(tx.conn, ONE).id
         where: dict[str, Any] = {
             "domain_id": domain_id(tx.conn, "shop1001.example"),
             "endpoint_id": endpoint_id(tx.conn, "shop1001.example"),
@@ -70,7 +70,7 @@ def test_acceptance_that_is_refused_changes_nothing(pair: Database) -> None:
     before = entry_count(pair)
     second = timedelta(seconds=1)
     with pair.write(NOW) as tx:
-        one = clients.find(tx.conn, ONE)["id"]
+        one = clients.find(tx.conn, ONE).id
         refused: list[tuple[dict[str, Any], str]] = [
             ({"code": "certificate-expird", "client_id": one}, "mean 'certificate-expired'"),
             ({"code": "zzz", "client_id": one}, "See docs/findings"),
@@ -92,8 +92,8 @@ def test_acceptance_that_is_refused_changes_nothing(pair: Database) -> None:
 
 def test_each_scope_alone_is_enough(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        scopes = (
-            {"client_id": clients.find(tx.conn, ONE)["id"]},
+        scopes: tuple[dict[str, Any], ...] = (
+            {"client_id": clients.find(tx.conn, ONE).id},
             {"domain_id": domain_id(tx.conn, "shop1001.example")},
             {"endpoint_id": endpoint_id(tx.conn, "shop1001.example")},
         )
@@ -109,7 +109,7 @@ def test_each_scope_alone_is_enough(pair: Database) -> None:
 
 def test_acceptance_is_in_force_from_its_making_to_its_end_or_withdrawal(pair: Database) -> None:
     with pair.write(NOW) as tx:
-        one = clients.find(tx.conn, ONE)["id"]
+        one = clients.find(tx.conn, ONE).id
         lasting = accept(tx, client_id=one)
         withdrawn = accept(tx, "name-mismatch", client_id=one)
     before = entry_count(pair)
@@ -135,7 +135,7 @@ def test_acceptance_is_in_force_from_its_making_to_its_end_or_withdrawal(pair: D
 def test_exception_in_the_transaction_leaves_no_acceptance(pair: Database) -> None:
     before = entry_count(pair)
     with pytest.raises(RuntimeError), pair.write(NOW) as tx:
-        accept(tx, client_id=clients.find(tx.conn, ONE)["id"])
+        accept(tx, client_id=clients.find(tx.conn, ONE).id)
         raise RuntimeError
     with pair.read() as conn:
         assert findings.acceptances(conn) == []
@@ -158,30 +158,30 @@ def test_settled_findings_are_opened_changed_and_closed(pair: Database) -> None:
     with pair.write(LATER) as tx:
         findings.settle(tx, [(one, new)], [(changed, worse)], [closed])
     with pair.read() as conn:
-        found = {r["code"]: r for r in findings.listing(conn) if r["host"] == "shop1001.example"}
-        left = [r["id"] for r in findings.listing(conn) if r["host"] == "shop1002.example"]
+        found = {r.code: r for r in findings.listing(conn) if r.host == "shop1001.example"}
+        left = [r.id for r in findings.listing(conn) if r.host == "shop1002.example"]
         (ended,) = [r for r in rows(conn, StoredFinding) if r["id"] == closed]
     assert set(found) == {"must-staple", "revoked"}
     opened = found["must-staple"]
-    assert (opened["opened_at"], opened["opened_run"], opened["closed_at"]) == (
+    assert (opened.opened_at, opened.opened_run, opened.closed_at) == (
         AT + DAY,
         None,
         None,
     )
-    assert opened["addresses"] == ["192.0.2.1", "2001:db8::1"]
-    assert (opened["evidence"], opened["actor"], opened["outcome"]) == (
+    assert opened.addresses == ("192.0.2.1", "2001:db8::1")
+    assert (opened.evidence, opened.actor, opened.outcome) == (
         {"b": 2},
         "client",
         "you-act",
     )
     update = found["revoked"]
-    assert (update["id"], update["opened_at"], update["severity"]) == (changed, AT, "critical")
-    assert (update["actor"], update["outcome"], update["evidence"]) == (
+    assert (update.id, update.opened_at, update.severity) == (changed, AT, "critical")
+    assert (update.actor, update.outcome, update.evidence) == (
         "provider",
         "we-act",
         {"a": 2},
     )
-    assert update["addresses"] == ["192.0.2.9"]
+    assert update.addresses == ("192.0.2.9",)
     assert left == [untouched]
     assert (ended["closed_at"], ended["closed_run"]) == (AT + DAY, None)
     assert audited(pair, before) == [
@@ -206,11 +206,11 @@ def test_finding_is_open_once_per_endpoint_and_code(pair: Database) -> None:
     with pair.write(LATER) as tx:
         findings.settle(tx, [(one, Finding("revoked", "low"))], [], [])
         first, second = findings.listing(tx.conn)
-        assert (first["opened_at"], first["severity"]) == (AT, "critical"), "the first one stays"
-        findings.settle(tx, [(one, Finding("revoked", "low"))], [], [first["id"]])
-        found = {r["endpoint_id"]: (r["id"], r["severity"]) for r in findings.listing(tx.conn)}
-    assert found[two] == (second["id"], "critical")
-    assert found[one][0] > second["id"], "closed and opened again in one step"
+        assert (first.opened_at, first.severity) == (AT, "critical"), "the first one stays"
+        findings.settle(tx, [(one, Finding("revoked", "low"))], [], [first.id])
+        found = {r.endpoint_id: (r.id, r.severity) for r in findings.listing(tx.conn)}
+    assert found[two] == (second.id, "critical")
+    assert found[one][0] > second.id, "closed and opened again in one step"
     assert found[one][1] == "low"
 
 
@@ -219,11 +219,11 @@ def test_several_hundred_findings_are_settled_at_once(database: Database) -> Non
         many_clients(tx, 600)
         ids = list(endpoints.visited_ids(tx.conn, None, None))
         findings.settle(tx, [(i, Finding("revoked", "critical")) for i in ids], [], [])
-        opened = {r["id"]: r["endpoint_id"] for r in findings.listing(tx.conn)}
+        opened = {r.id: r.endpoint_id for r in findings.listing(tx.conn)}
         assert sorted(opened.values()) == sorted(ids)
         milder = [(i, Finding("revoked", "low", evidence={"n": i})) for i in opened]
         findings.settle(tx, [], milder, [])
-        assert all(r["evidence"] == {"n": r["id"]} for r in findings.listing(tx.conn))
+        assert all(r.evidence == {"n": r.id} for r in findings.listing(tx.conn))
         findings.settle(tx, [], [], list(opened))
         assert findings.listing(tx.conn) == []
     assert len(audited(database)) == 1200
@@ -238,7 +238,7 @@ def test_exception_in_the_transaction_leaves_the_findings_as_they_were(pair: Dat
         findings.settle(tx, [(one, Finding("revoked", "low"))], [], [row_id])
         raise RuntimeError
     with pair.read() as conn:
-        assert [r["id"] for r in findings.listing(conn)] == [row_id]
+        assert [r.id for r in findings.listing(conn)] == [row_id]
     assert audited(pair, before) == []
 
 
@@ -253,13 +253,13 @@ def test_listing_is_restricted_to_a_client_a_domain_and_a_code(pair: Database) -
             given = {"evidence": '{"days": 3}', "addresses": "192.0.2.1 ::1"}
             add_finding(tx, endpoint_id(tx.conn, name), **given)
         add_finding(tx, endpoint_id(tx.conn, "a.example"), "name-mismatch", addresses="")
-        one, two = (clients.find(tx.conn, n)["id"] for n in (ONE, TWO))
+        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         shop, other = (domain_id(tx.conn, n) for n in ("shop1001.example", "a.example"))
 
     with pair.read() as conn:
 
         def found(**given: Any) -> list[tuple[str, str]]:
-            return [(r["host"], r["code"]) for r in findings.listing(conn, **given)]
+            return [(r.host, r.code) for r in findings.listing(conn, **given)]
 
         expired = "certificate-expired"
         everything = [
@@ -277,10 +277,10 @@ def test_listing_is_restricted_to_a_client_a_domain_and_a_code(pair: Database) -
         assert found(client_id=two, domain_id=shop) == [], "the domain is another client's"
         assert found(client_id=two + 99) == found(code="other") == []
         row = findings.listing(conn, domain_id=shop)[0]
-        assert (row["addresses"], row["evidence"]) == (["192.0.2.1", "::1"], {"days": 3})
-        assert (row["domain"], row["client"], row["port"]) == ("shop1001.example", ONE, 443)
-        assert (row["domain_id"], row["client_id"], row["server_id"]) == (shop, one, None)
-        assert findings.listing(conn, code="name-mismatch")[0]["addresses"] == []
+        assert (row.addresses, row.evidence) == (("192.0.2.1", "::1"), {"days": 3})
+        assert (row.domain, row.client, row.port) == ("shop1001.example", ONE, 443)
+        assert (row.domain_id, row.client_id, row.server_id) == (shop, one, None)
+        assert findings.listing(conn, code="name-mismatch")[0].addresses == ()
 
 
 def test_listing_leaves_out_what_is_closed_or_retired(pair: Database) -> None:
@@ -299,10 +299,10 @@ def test_listing_leaves_out_what_is_closed_or_retired(pair: Database) -> None:
         clients.retire(tx, ONE)
     with pair.read() as conn:
         left = findings.listing(conn)
-        assert [r["host"] for r in left] == ["c.example", "shop1002.example"]
-        assert left[1]["id"] == open_id
+        assert [r.host for r in left] == ["c.example", "shop1002.example"]
+        assert left[1].id == open_id
         both = findings.listing(conn, closed=True)
-        assert [(r["host"], r["closed_at"]) for r in both] == [
+        assert [(r.host, r.closed_at) for r in both] == [
             ("c.example", None),
             ("shop1002.example", AT),
             ("shop1002.example", None),
@@ -314,7 +314,7 @@ def test_listing_at_a_date_shows_what_was_open_then(pair: Database) -> None:
         one, two = (endpoint_id(tx.conn, f"shop{n}.example") for n in (ONE, TWO))
         closed = add_finding(tx, one, closed_at=AT + DAY)
         retired = add_finding(tx, two)
-        owner = clients.find(tx.conn, ONE)["id"]
+        owner = clients.find(tx.conn, ONE).id
     with pair.write(LATER) as tx:
         late = add_finding(tx, one)
         endpoints.retire(tx, Target("shop1002.example"))
@@ -322,7 +322,7 @@ def test_listing_at_a_date_shows_what_was_open_then(pair: Database) -> None:
     with pair.read() as conn:
 
         def at(moment: datetime, **given: Any) -> list[int]:
-            return [r["id"] for r in findings.listing(conn, at=moment, **given)]
+            return [r.id for r in findings.listing(conn, at=moment, **given)]
 
         assert at(NOW - second) == []
         assert at(NOW) == at(LATER - second) == [closed, retired]

@@ -50,11 +50,11 @@ def test_unmatched_mail_is_listed_from_an_instant_on(database: Database) -> None
     with database.write(LATER) as tx:
         inbox.add(tx, mail("<3@x.example>", kind="stranger"))
     with database.read() as conn:
-        assert [r["message_id"] for r in inbox.unmatched(conn, AT)] == [
+        assert [r.message_id for r in inbox.unmatched(conn, AT)] == [
             "<1@x.example>",
             "<3@x.example>",
         ]
-        assert [r["message_id"] for r in inbox.unmatched(conn, AT + 1)] == ["<3@x.example>"]
+        assert [r.message_id for r in inbox.unmatched(conn, AT + 1)] == ["<3@x.example>"]
         assert inbox.unmatched(conn, AT + DAY + 1) == []
 
 
@@ -65,7 +65,7 @@ def test_answers_of_one_notice_do_not_appear_at_another(pair: Database) -> None:
         inbox.add(tx, mail("<2@x.example>", notice_id=second))
         inbox.add(tx, mail("<3@x.example>", notice_id=first, kind="bounce"))
     with pair.read() as conn:
-        answers = [(r["message_id"], r["kind"]) for r in inbox.of_notice(conn, first)]
+        answers = [(r.message_id, r.kind) for r in inbox.of_notice(conn, first)]
         assert answers == [("<1@x.example>", "reply"), ("<3@x.example>", "bounce")]
-        assert [r["message_id"] for r in inbox.of_notice(conn, second)] == ["<2@x.example>"]
+        assert [r.message_id for r in inbox.of_notice(conn, second)] == ["<2@x.example>"]
         assert inbox.of_notice(conn, silent) == []

@@ -12,8 +12,8 @@ from sqlalchemy import insert, select
 from inventory.db.database import Database
 from inventory.errors import NotFound
 from inventory.models import Incident, IncidentItem, StoredCertificate
+from inventory.records import SerialMatch, ServedName
 from inventory.store import clients, domains, endpoints, incidents, servers
-from inventory.store.records import Row
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -31,6 +31,7 @@ from tests.inventory.store.builders import (
     open_case,
     site,
 )
+from tests.records import record
 
 
 def item(serial: str, sort: str = "client", **columns: Any) -> dict[str, Any]:
@@ -50,14 +51,14 @@ def test_opened_incident_is_found_by_its_reference_and_listed_by_its_date(
     with database.write(NOW) as tx:
         late = incidents.add(tx, "issuer", "x" * 501, AT + 9 * DAY, "distrusted")
         soon = incidents.add(tx, "serials", "list.csv", AT + DAY, "keys were lost")
-        assert re.fullmatch(r"IN-[2-9A-HJ-NP-Z]{6}", late["reference"])
-        assert incidents.find(tx.conn, f" {soon['reference'].lower()}\n") == soon
-        assert [r["id"] for r in incidents.listing(tx.conn)] == [soon["id"], late["id"]]
+        assert re.fullmatch(r"IN-[2-9A-HJ-NP-Z]{6}", late.reference)
+        assert incidents.find(tx.conn, f" {soon.reference.lower()}\n") == soon
+        assert [r.id for r in incidents.listing(tx.conn)] == [soon.id, late.id]
         with pytest.raises(NotFound, match=r"no incident 'IN-0'\. See certmgr incident list"):
             incidents.find(tx.conn, "IN-0")
-    assert late == {
-        "id": late["id"],
-        "reference": late["reference"],
+    assert late.as_dict() == {
+        "id": late.id,
+        "reference": late.reference,
         "kind": "issuer",
         "what": "x" * 500,
         "until": AT + 9 * DAY,
@@ -67,24 +68,24 @@ def test_opened_incident_is_found_by_its_reference_and_listed_by_its_date(
         "closed_at": None,
     }
     with database.write(LATER) as tx:
-        incidents.close(tx, soon["id"])
-        assert [r["id"] for r in incidents.listing(tx.conn)] == [late["id"]]
+        incidents.close(tx, soon.id)
+        assert [r.id for r in incidents.listing(tx.conn)] == [late.id]
         both = incidents.listing(tx.conn, ended=True)
-        assert [(r["id"], r["closed_at"]) for r in both] == [
-            (soon["id"], AT + DAY),
-            (late["id"], None),
+        assert [(r.id, r.closed_at) for r in both] == [
+            (soon.id, AT + DAY),
+            (late.id, None),
         ]
     assert audited(database) == [
-        ("open", "incident", late["id"], {"kind": "issuer", "until": AT + 9 * DAY}),
-        ("open", "incident", soon["id"], {"kind": "serials", "until": AT + DAY}),
-        ("close", "incident", soon["id"], {}),
+        ("open", "incident", late.id, {"kind": "issuer", "until": AT + 9 * DAY}),
+        ("open", "incident", soon.id, {"kind": "serials", "until": AT + DAY}),
+        ("close", "incident", soon.id, {}),
     ]
 
 
 def test_exception_leaves_no_incident(database: Database) -> None:
     with pytest.raises(ZeroDivisionError), database.write(NOW) as tx:
         row = incidents.add(tx, "issuer", "CN=CA", AT, "distrusted")
-        incidents.add_items(tx, row["id"], [item("01")])
+        incidents.add_items(tx, row.id, [item("01")])
         raise ZeroDivisionError
     with database.read() as conn:
         assert (count(conn, Incident), count(conn, IncidentItem)) == (0, 0)
@@ -105,8 +106,8 @@ def test_items_count_only_the_addresses_of_their_own_client(pair: Database) -> N
         domains.retire(tx, "left.example")
         opened = open_case(tx, one.client_id, "shop1001.example", due_at=AT + 5)
         row, other = (incidents.add(tx, "serials", "a", AT, "why") for _ in range(2))
-        incidents.add_items(tx, row["id"], [])
-        mine = {"sha256": shared, "client_id": one.client_id, "case_id": opened["id"]}
+        incidents.add_items(tx, row.id, [])
+        mine: dict[str, Any] = {"sha256": shared, "client_id": one.client_id, "case_id": opened.id}
         given = [
             item("03", client_id=two.client_id, sha256=shared),
             item("02", **mine, names="shop1001.example"),
@@ -114,16 +115,16 @@ def test_items_count_only_the_addresses_of_their_own_client(pair: Database) -> N
             item("04", "unknown"),
             item("05", "automatic", client_id=one.client_id),
         ]
-        incidents.add_items(tx, row["id"], given)
-        incidents.add_items(tx, other["id"], [item("09")])
-        found = incidents.items(tx.conn, row["id"])
-        assert incidents.items(tx.conn, other["id"])[0]["serial"] == "09"
+        incidents.add_items(tx, row.id, given)
+        incidents.add_items(tx, other.id, [item("09")])
+        found = incidents.items(tx.conn, row.id)
+        assert incidents.items(tx.conn, other.id)[0].serial == "09"
         assert incidents.items(tx.conn, -1) == []
     columns = ("sort", "serial", "client", "reference", "state", "due_at", "served")
-    assert [tuple(r[c] for c in columns) for r in found] == [
+    assert [tuple(getattr(r, c) for c in columns) for r in found] == [
         ("automatic", "05", "1001", None, None, None, 0),
         # 2 addresses of shop1001.example, and the one of www.example that serves it still
-        ("client", "02", "1001", opened["reference"], "requested", AT + 5, 3),
+        ("client", "02", "1001", opened.reference, "requested", AT + 5, 3),
         ("client", "03", "1002", None, None, None, 2),
         ("client", "01", None, None, None, None, 0),
         ("unknown", "04", None, None, None, None, 0),
@@ -144,26 +145,26 @@ def test_certificates_are_found_by_their_serial_number_and_cas_are_not(database:
         made = [certificate_row(f"leaf {i}", serial=f"1{i:05}", first_seen=AT) for i in range(1001)]
         tx.conn.execute(insert(StoredCertificate), made)
         assert len(incidents.by_serials(tx.conn, [r["serial"] for r in made])) == 1001
-    assert {s: {r["sha256"] for r in rows} for s, rows in found.items()} == {
+    assert {s: {r.sha256 for r in rows} for s, rows in found.items()} == {
         "aa": {one, same},
         "cc": {last},
     }
-    row = next(r for r in found["aa"] if r["sha256"] == one)
-    assert row == {
+    row = next(r for r in found["aa"] if r.sha256 == one)
+    assert row.as_dict() == {
         "sha256": one,
         "serial": "aa",
         "names": '["a.example"]',
         "issuer": "CN=Test Issuer",
     }
     assert incidents.names(row) == ["a.example"]
-    assert incidents.names({"names": json.dumps([])}) == []
+    assert incidents.names(record(SerialMatch, names=json.dumps([]))) == []
 
 
 def test_served_leaves_are_those_seen_last_at_active_endpoints(pair: Database) -> None:
     known = entry_count(pair)
 
-    def places(rows: list[Row]) -> list[tuple[str, str]]:
-        return [(r["client"], r["host"]) for r in rows]
+    def places(rows: list[ServedName]) -> list[tuple[str, str]]:
+        return [(r.client, r.host) for r in rows]
 
     with pair.write(NOW) as tx:
         servers.add(tx, {"name": "web1"})
@@ -185,8 +186,8 @@ def test_served_leaves_are_those_seen_last_at_active_endpoints(pair: Database) -
             ("1001", "shop1001.example"),
             ("1002", "a.example"),
         ]
-        assert {r["sha256"] for r in found[:2]} == {old, leaf}
-        assert found[2] == {
+        assert {r.sha256 for r in found[:2]} == {old, leaf}
+        assert found[2].as_dict() == {
             "sha256": leaf,
             "serial": certificate_row("leaf")["serial"],
             "issuer": "CN=Test Issuer",

@@ -17,7 +17,7 @@ EMPTY: dict[str, Any] = {"started_at": None, "success_at": None, "error": None, 
 
 def test_job_that_never_ran_has_empty_values(database: Database) -> None:
     with database.read() as conn:
-        assert jobs.state(conn, "notify") == {"name": "notify", **EMPTY}
+        assert jobs.state(conn, "notify").as_dict() == {"name": "notify", **EMPTY}
         assert jobs.every(conn) == {}
 
 
@@ -32,17 +32,17 @@ def test_failure_keeps_the_last_success_and_a_success_clears_the_error(database:
         jobs.failed(tx, "cases", "it broke off")
     with database.read() as conn:
         failed = jobs.state(conn, "notify")
-        assert failed == {
+        assert failed.as_dict() == {
             "name": "notify",
             "started_at": AT + 300,
             "success_at": AT,
             "error": "x" * 500,
             "detail": {"run_id": 7, "a": [1]},
         }
-        assert jobs.state(conn, "digest")["success_at"] == AT
-        assert jobs.state(conn, "scan") == {"name": "scan", **EMPTY}
-        assert jobs.every(conn) == {
-            "notify": failed,
+        assert jobs.state(conn, "digest").success_at == AT
+        assert jobs.state(conn, "scan").as_dict() == {"name": "scan", **EMPTY}
+        assert {k: r.as_dict() for k, r in jobs.every(conn).items()} == {
+            "notify": failed.as_dict(),
             "digest": {"name": "digest", **EMPTY, "success_at": AT},
             "cases": {"name": "cases", **EMPTY, "error": "it broke off"},
         }
@@ -51,12 +51,12 @@ def test_failure_keeps_the_last_success_and_a_success_clears_the_error(database:
         kept = jobs.state(tx.conn, "notify")
         jobs.succeeded(tx, "notify", {})
         emptied = jobs.state(tx.conn, "notify")
-    assert (kept["success_at"], kept["error"], kept["detail"]) == (
+    assert (kept.success_at, kept.error, kept.detail) == (
         AT + 540,
         None,
         {"run_id": 7, "a": [1]},
     )
-    assert emptied["detail"] == {}
+    assert emptied.detail == {}
     assert audited(database) == [], "a job's own state is not a change by an administrator"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from inventory.models import (
     StoredCertificate,
     StoredLineage,
 )
+from inventory.records import LineageNameRecord, LineageRecord
 from inventory.store import clients, domains, incidents, lineages, runs
-from inventory.store.records import Row
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -56,13 +57,15 @@ def add(tx: Any, name: str, *names: str, client: str = "1001", **given: Any) -> 
     return lineages.add(tx, name, client, names or (f"shop{client}.example",), values)
 
 
-def names_of(database: Database, lineage_id: int) -> dict[str, Row]:
+def names_of(database: Database, lineage_id: int) -> dict[str, LineageNameRecord]:
     with database.read() as conn:
-        return {r["name"]: r for r in lineages.names_of(conn, [lineage_id]).get(lineage_id, [])}
+        return {r.name: r for r in lineages.names_of(conn, [lineage_id]).get(lineage_id, [])}
 
 
-def found_names(found: list[Row]) -> list[str]:
-    return [r["name"] for r in found]
+def found_names(
+    found: Sequence[LineageRecord | LineageNameRecord],
+) -> list[str]:
+    return [r.name for r in found]
 
 
 # -- rows --------------------------------------------------------------------------------
@@ -75,17 +78,17 @@ def test_added_lineage_is_found_by_its_client_alone(acme: Database) -> None:
         wanted = ("shop1001.example", "*.shop1001.example", "a.shop1001.example")
         mine = add(tx, "shop", *wanted, sha256=leaf)
         theirs = add(tx, "other", client="1002")
-        one, two = (clients.find(tx.conn, n)["id"] for n in ("1001", "1002"))
+        one, two = (clients.find(tx.conn, n).id for n in ("1001", "1002"))
         row = lineages.find(tx.conn, " shop\n", one)
         assert row == lineages.by_id(tx.conn, mine) == lineages.find(tx.conn, "shop")
-        assert (row["client"], row["account"], row["state"], row["created_at"]) == (
+        assert (row.client, row.account, row.state, row.created_at) == (
             "1001",
             "letsencrypt",
             "active",
             AT,
         )
-        assert (row["not_before"], row["not_after"]) == (AT - 30 * DAY, AT + 60 * DAY)
-        assert lineages.by_id(tx.conn, theirs)["not_after"] is None
+        assert (row.not_before, row.not_after) == (AT - 30 * DAY, AT + 60 * DAY)
+        assert lineages.by_id(tx.conn, theirs).not_after is None
         for name, client_id in (("shop", two), ("other", one), ("none", None)):
             with pytest.raises(NotFound, match=f"no lineage '{name}'"):
                 lineages.find(tx.conn, name, client_id)
@@ -158,10 +161,10 @@ def test_retired_lineage_is_not_listed(acme: Database) -> None:
         theirs = add(tx, "d", client="1002")
         lineages.edit(tx, ids["b"], state="paused")
         lineages.edit(tx, ids["c"], state="retired", retired_at=tx.at)
-        one, two = (clients.find(tx.conn, n)["id"] for n in ("1001", "1002"))
+        one, two = (clients.find(tx.conn, n).id for n in ("1001", "1002"))
         found = lineages.listing(tx.conn)
         assert found_names(found) == ["a", "b", "d"]
-        assert [found_names(r["names"]) for r in found] == [["shop1001.example"]] * 2 + [
+        assert [found_names(r.names) for r in found] == [["shop1001.example"]] * 2 + [
             ["shop1002.example"],
         ]
         assert found_names(lineages.listing(tx.conn, client_id=one)) == ["a", "b"]
@@ -190,13 +193,13 @@ def test_edit_is_audited_and_a_note_of_the_machine_is_not(acme: Database) -> Non
         with pytest.raises(exc.NoResultFound):
             lineages.edit(tx, unknown_id(0), state="paused")
         row, kept = lineages.by_id(tx.conn, row_id), lineages.by_id(tx.conn, other)
-    assert (row["state"], row["key_type"], row["failures"], row["next_at"]) == (
+    assert (row.state, row.key_type, row.failures, row.next_at) == (
         "paused",
         "rsa-2048",
         3,
         AT,
     )
-    assert (kept["state"], kept["failures"]) == ("active", 0)
+    assert (kept.state, kept.failures) == ("active", 0)
     assert list(names_of(acme, row_id)) == ["b.shop1001.example", "a.shop1001.example"]
     assert list(names_of(acme, other)) == ["shop1002.example"]
     assert audited(acme, known) == [
@@ -226,7 +229,7 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
         lineages.name_failed(tx, row_id, "strange.example", "timeout", quarantine=True)
         lineages.name_returned(tx, row_id, name)
     row = names_of(acme, row_id)[name]
-    assert (row["state"], row["since"], row["reason"], row["failures"]) == (
+    assert (row.state, row.since, row.reason, row.failures) == (
         "active",
         None,
         "timeout",
@@ -239,25 +242,25 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
         lineages.name_failed(tx, row_id, name, "refused", quarantine=True)
         lineages.names_good(tx, row_id, [name, "shop1001.example"])
         (bad,) = lineages.quarantined(tx.conn)
-    assert (bad["lineage"], bad["client"], bad["name"]) == ("shop", "1001", name)
+    assert (bad.lineage, bad.client, bad.name) == ("shop", "1001", name)
     found = names_of(acme, row_id)
-    assert found[name]["reason"] == "refused"
-    assert (found[name]["state"], found[name]["since"], found[name]["failures"]) == (
+    assert found[name].reason == "refused"
+    assert (found[name].state, found[name].since, found[name].failures) == (
         "quarantined",
         AT,
         3,
     )
-    assert found[name]["checked_at"] == AT
-    bad = found["b.shop1001.example"]
-    assert (bad["failures"], bad["reason"]) == (1, "no answer"), "it was not in the certificate"
+    assert found[name].checked_at == AT
+    failed = found["b.shop1001.example"]
+    assert (failed.failures, failed.reason) == (1, "no answer"), "it was not in the certificate"
     good = found["shop1001.example"]
-    assert (good["failures"], good["reason"], good["checked_at"]) == (0, None, None)
+    assert (good.failures, good.reason, good.checked_at) == (0, None, None)
     with acme.write(LATER) as tx:
         lineages.name_returned(tx, row_id, name)
         lineages.name_returned(tx, row_id, name)
         assert lineages.quarantined(tx.conn) == []
     row = names_of(acme, row_id)[name]
-    assert (row["state"], row["since"], row["reason"], row["failures"]) == ("active", None, None, 0)
+    assert (row.state, row.since, row.reason, row.failures) == ("active", None, None, 0)
     assert names_of(acme, other) == untouched
     assert audited(acme, known) == [
         ("quarantine", "lineage", row_id, {"state": "quarantined"}),
@@ -280,7 +283,7 @@ def test_names_in_quarantine_are_listed_oldest_first_without_retired_lineages(
             lineages.name_failed(tx, row_id, name, "timeout", quarantine=True)
         found = lineages.quarantined(tx.conn)
     assert found_names(found) == [names[2], names[0], names[1]]
-    assert found[0]["reason"] == "x" * 600
+    assert found[0].reason == "x" * 600
 
 
 def test_lineages_of_a_client_that_share_a_name_are_siblings(acme: Database) -> None:
@@ -301,7 +304,7 @@ def test_lineages_of_a_client_that_share_a_name_are_siblings(acme: Database) -> 
 
 def test_host_is_covered_by_its_name_or_by_a_wildcard_right_above_it(acme: Database) -> None:
     with acme.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n)["id"] for n in ("1001", "1002"))
+        one, two = (clients.find(tx.conn, n).id for n in ("1001", "1002"))
         add(tx, "exact", "a.shop1001.example")
         wild = add(tx, "wild", "*.shop1001.example")
         paused = add(tx, "paused", "a.shop1001.example")
@@ -311,7 +314,7 @@ def test_host_is_covered_by_its_name_or_by_a_wildcard_right_above_it(acme: Datab
             "exact",
             "wild",
         ]
-        assert [r["id"] for r in lineages.covering(conn, "b.shop1001.example", one)] == [wild]
+        assert [r.id for r in lineages.covering(conn, "b.shop1001.example", one)] == [wild]
         assert lineages.covering(conn, "shop1001.example", one) == []
         assert lineages.covering(conn, "x.a.shop1001.example", one) == []
         assert lineages.covering(conn, "a.shop1001.example", two) == []
@@ -345,11 +348,11 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
         add_finding(tx, unmanaged, "ca-distrusted")
         asks, over = (incidents.add(tx, "serials", "x", AT, "why") for _ in range(2))
         item = {"serial": "1", "sort": "client"}
-        incidents.add_items(tx, asks["id"], [{**item, "sha256": hashes["named"]}])
-        incidents.add_items(tx, over["id"], [{**item, "sha256": hashes["closed"]}])
-        incidents.close(tx, over["id"])
+        incidents.add_items(tx, asks.id, [{**item, "sha256": hashes["named"]}])
+        incidents.add_items(tx, over.id, [{**item, "sha256": hashes["closed"]}])
+        incidents.close(tx, over.id)
         assert lineages.must_replace(tx.conn) == {
-            hashes["named"]: f"the incident {asks['reference']} asks for it",
+            hashes["named"]: f"the incident {asks.reference} asks for it",
             hashes["distrusted"]: "its CA is distrusted",
             hashes["revoked"]: "it is revoked",
         }
@@ -392,22 +395,22 @@ def test_newest_and_deployed_certificates_are_expected(acme: Database) -> None:
         add(tx, "none")
         theirs = add(tx, "d", client="1002", sha256=new, state="retired")
         found = lineages.expected(tx.conn)
-        one = lineages.by_id(tx.conn, first)["client_id"]
-        assert [(r["client_id"], r["sha256"], r["live_at"]) for r in found] == [
+        one = lineages.by_id(tx.conn, first).client_id
+        assert [(r.client_id, r.sha256, r.live_at) for r in found] == [
             (one, new, AT),
             (one, old, None),
             (one, old, AT + 5),
             (one, new, None),
         ]
-        assert found[0] == {
+        assert found[0].as_dict() == {
             "id": -1,
             "client_id": one,
-            "names": ["shop1001.example"],
+            "names": ("shop1001.example",),
             "not_after": AT + 60 * DAY,
             "sha256": new,
             "live_at": AT,
         }
-        assert lineages.by_id(tx.conn, theirs)["state"] == "retired"
+        assert lineages.by_id(tx.conn, theirs).state == "retired"
         names = lineages.served_names(
             tx.conn,
             across_chunks([new, unknown_hash(1), old], unknown_hash),
@@ -465,11 +468,11 @@ def test_new_certificate_supersedes_the_deliveries_of_the_one_before(acme: Datab
         lineages.to_deliver(tx, two, "old", ["web2"])
         lineages.to_deliver(tx, two, "new", ["web1"])
         first, second = lineages.deliveries(tx.conn, lineage_id=one)
-        lineages.delivered(tx, first["id"])
-        lineages.not_delivered(tx, second["id"], "refused", AT + 3600)
+        lineages.delivered(tx, first.id)
+        lineages.not_delivered(tx, second.id, "refused", AT + 3600)
         lineages.to_deliver(tx, one, "old", ["web1", "web2"])
         (waits,) = lineages.deliveries(tx.conn, lineage_id=one)
-        assert waits["next_at"] == AT + 3600, "the same certificate again is not tried earlier"
+        assert waits.next_at == AT + 3600, "the same certificate again is not tried earlier"
     with acme.write(LATER) as tx:
         lineages.to_deliver(tx, one, "new", ["web1"])
     assert states(acme) == {
@@ -481,15 +484,15 @@ def test_new_certificate_supersedes_the_deliveries_of_the_one_before(acme: Datab
     }
     with acme.write(LATER) as tx:
         lineages.to_deliver(tx, one, "old", iter(["web1", "web2", "web3"]))
-        again = {r["target"]: r["next_at"] for r in lineages.deliveries(tx.conn, lineage_id=one)}
+        again = {r.target: r.next_at for r in lineages.deliveries(tx.conn, lineage_id=one)}
     assert again == {"web2": AT + DAY, "web3": AT + DAY}, "what is done stays done"
     assert states(acme)[one, "new", "web1"] == "superseded"
     assert states(acme)[two, "old", "web2"] == "superseded", "that is another lineage's"
     with acme.write(LATER) as tx:
-        lineages.delivered(tx, second["id"])
+        lineages.delivered(tx, second.id)
         lineages.deliver_again(tx, one, "old", [])
-        again = {r["target"]: r["state"] for r in lineages.deliveries(tx.conn, states=("done",))}
-        assert again == {"web1": "done", "web2": "done"}
+        done = {r.target: r.state for r in lineages.deliveries(tx.conn, states=("done",))}
+        assert done == {"web1": "done", "web2": "done"}
         lineages.deliver_again(tx, one, "old", iter(["web1", "web9"]))
     assert states(acme)[one, "old", "web1"] == "pending"
     assert states(acme)[one, "old", "web2"] == "done"
@@ -506,28 +509,28 @@ def test_deliveries_are_due_by_their_time_and_failures_are_kept(acme: Database) 
         one, two = add(tx, "a"), add(tx, "b", client="1002")
         lineages.to_deliver(tx, one, "x", ["web1", "web2"])
         lineages.to_deliver(tx, two, "x", ["web1"])
-        first, second, third = (r["id"] for r in lineages.deliveries(tx.conn))
+        first, second, third = (r.id for r in lineages.deliveries(tx.conn))
         assert lineages.failing(tx.conn) == []
         for _ in range(2):
             lineages.not_delivered(tx, first, "e" * 1001, AT + DAY)
         lineages.not_delivered(tx, third, "refused", AT + 60)
         conn = tx.conn
-        assert [r["id"] for r in lineages.deliveries(conn, due=AT)] == [second]
-        assert [r["id"] for r in lineages.deliveries(conn, due=AT + 60)] == [second, third]
-        assert [r["id"] for r in lineages.deliveries(conn, lineage_id=two, due=AT + DAY)] == [third]
+        assert [r.id for r in lineages.deliveries(conn, due=AT)] == [second]
+        assert [r.id for r in lineages.deliveries(conn, due=AT + 60)] == [second, third]
+        assert [r.id for r in lineages.deliveries(conn, lineage_id=two, due=AT + DAY)] == [third]
         assert lineages.deliveries(conn, states=("done", "superseded")) == []
         failing = lineages.failing(conn)
-        assert [(r["name"], r["client"], r["target"], r["attempts"]) for r in failing] == [
+        assert [(r.name, r.client, r.target, r.attempts) for r in failing] == [
             ("a", "1001", "web1", 2),
             ("b", "1002", "web1", 1),
         ]
-        assert failing[0]["error"] == "e" * 1000
+        assert failing[0].error == "e" * 1000
     with acme.write(LATER) as tx:
         lineages.delivered(tx, first)
         lineages.edit(tx, two, state="retired")
         assert lineages.failing(tx.conn) == []
         (row,) = lineages.deliveries(tx.conn, states=("done",))
-    ended = (row["state"], row["done_at"], row["error"], row["attempts"])
+    ended = (row.state, row.done_at, row.error, row.attempts)
     assert ended == ("done", AT + DAY, None, 3)
 
 
@@ -535,7 +538,7 @@ def test_several_hundred_lineages_are_listed_with_their_names(acme: Database) ->
     with acme.write(NOW) as tx:
         first = lineages.by_id(tx.conn, add(tx, "0000"))
         columns = ("client_id", "account_id", "key_type", "solver", "created_at")
-        common = {k: first[k] for k in columns}
+        common = {k: getattr(first, k) for k in columns}
         tx.conn.execute(
             insert(StoredLineage), [common | {"name": f"{i:04}"} for i in range(1, 1001)]
         )
@@ -544,4 +547,4 @@ def test_several_hundred_lineages_are_listed_with_their_names(acme: Database) ->
         tx.conn.execute(insert(LineageName), named)
         found = lineages.listing(tx.conn)
     assert len(found) == 1001
-    assert [found_names(r["names"]) for r in found[1:]] == [[f"{i}.example"] for i in ids]
+    assert [found_names(r.names) for r in found[1:]] == [[f"{i}.example"] for i in ids]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,6 @@ from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.models import Notice, SentItem, Ticket
 from inventory.store import clients, contacts, outbox
-from inventory.store.records import Row
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -69,7 +68,7 @@ def state_of(database: Database, notice_id: int) -> tuple[str, str | None, int |
     return row["state"], row["token"], row["lease_until"]
 
 
-def row_of(database: Database, notice_id: int) -> Row:
+def row_of(database: Database, notice_id: int) -> Mapping[str, Any]:
     with database.read() as conn:
         return dict(conn.execute(select(Notice).where(Notice.id == notice_id)).mappings().one())
 
@@ -77,8 +76,8 @@ def row_of(database: Database, notice_id: int) -> Row:
 def ids_of(database: Database, name: str = "1001") -> tuple[int, int]:
     """(client id, id of its contact)."""
     with database.read() as conn:
-        client_id = clients.find(conn, name)["id"]
-        return client_id, contacts.find(conn, f"Owner {name}")["id"]
+        client_id = clients.find(conn, name).id
+        return client_id, contacts.find(conn, f"Owner {name}").id
 
 
 # -- queueing ----------------------------------------------------------------------------
@@ -103,8 +102,8 @@ def test_notice_is_queued_once_for_the_same_items(database: Database) -> None:
         assert second is not None
         assert None not in others
         assert count(tx.conn, Notice) == 6
-        assert [i["subject"] for i in outbox.items_of(tx.conn, first)] == ["a", "b"]
-        assert [i["subject"] for i in outbox.items_of(tx.conn, second)] == ["c"]
+        assert [i.subject for i in outbox.items_of(tx.conn, first)] == ["a", "b"]
+        assert [i.subject for i in outbox.items_of(tx.conn, second)] == ["c"]
         assert outbox.items_of(tx.conn, unknown_id(0)) == []
     row = row_of(database, first)
     assert (row["state"], row["created_at"], row["attempts"], row["token"]) == (
@@ -139,11 +138,11 @@ def test_lease_takes_due_rows_of_one_channel_oldest_first(database: Database) ->
         assert outbox.channels_waiting(tx.conn, AT - 1) == ["mail"]
         assert outbox.channels_waiting(tx.conn, AT - 6) == []
         taken = outbox.lease(tx, "mail", "w1", 60, 2)
-        assert [r["id"] for r in taken] == [late, early], "the two that are due first, by id"
-        assert {(r["state"], r["token"], r["lease_until"]) for r in taken} == {
+        assert [r.id for r in taken] == [late, early], "the two that are due first, by id"
+        assert {(r.state, r.token, r.lease_until) for r in taken} == {
             ("leased", "w1", AT + 60),
         }
-        assert [r["id"] for r in outbox.lease(tx, "mail", "w2", 60, 9)] == [last]
+        assert [r.id for r in outbox.lease(tx, "mail", "w2", 60, 9)] == [last]
         assert outbox.lease(tx, "mail", "w3", 60, 9) == []
         assert outbox.lease(tx, "fax", "w3", 60, 9) == []
         assert outbox.channels_waiting(tx.conn, AT) == ["chat"]
@@ -225,7 +224,7 @@ def test_recovery_queues_what_was_leased_and_leaves_unknown_what_was_being_sent(
     with database.write(NOW + MINUTE + timedelta(seconds=1)) as tx:
         assert outbox.recover(tx) == (1, 2)
         assert outbox.recover(tx) == (0, 0)
-        assert outbox.lease(tx, "mail", "x", 60, 9)[0]["id"] == leased
+        assert outbox.lease(tx, "mail", "x", 60, 9)[0].id == leased
         assert outbox.lease(tx, "mail", "x", 60, 9) == [], "what is unknown is not sent again"
         assert outbox.finish(tx, sending, "w", "sent"), "a late worker may report that it was sent"
         assert not outbox.finish(tx, other, "w", "failed"), "but nothing else"
@@ -261,8 +260,8 @@ def test_workers_at_the_same_moment_lease_different_rows(shared: Database) -> No
     with shared.write(NOW) as tx:
         ids = [add_notice(tx, None, None) for _ in range(5)]
     with shared.write(NOW) as one, shared.write(NOW) as two:
-        first = [r["id"] for r in outbox.lease(one, "mail", "w1", 60, 3)]
-        second = [r["id"] for r in outbox.lease(two, "mail", "w2", 60, 3)]
+        first = [r.id for r in outbox.lease(one, "mail", "w1", 60, 3)]
+        second = [r.id for r in outbox.lease(two, "mail", "w2", 60, 3)]
         assert (first, second) == (ids[:3], ids[3:])
         assert outbox.lease(two, "mail", "w2", 60, 3) == []
     with shared.read() as conn:
@@ -398,7 +397,7 @@ def test_notice_is_found_by_its_mark_only_with_its_secret(database: Database) ->
     with database.read() as conn:
         found = outbox.by_mark(conn, f"{row_id}.abc.d")
         assert found is not None
-        assert found["id"] == row_id
+        assert found.id == row_id
         wrong = [
             "",
             ".",
@@ -459,22 +458,22 @@ def test_listing_is_of_one_client_newest_first_and_without_bodies(pair: Database
         theirs = add_notice(tx, two, other)
         staff = add_notice(tx, None, None, kind="digest")
         conn = tx.conn
-        assert [r["id"] for r in outbox.listing(conn)] == [staff, theirs, second, first]
+        assert [r.id for r in outbox.listing(conn)] == [staff, theirs, second, first]
         mine = outbox.listing(conn, client_id=one)
-        assert [(r["id"], r["contact"]) for r in mine] == [
+        assert [(r.id, r.contact) for r in mine] == [
             (second, "Owner 1001"),
             (first, "Owner 1001"),
         ]
-        assert {"text", "html"}.isdisjoint(mine[0])
-        assert [r["id"] for r in outbox.listing(conn, states=("sent", "dead"))] == [second]
-        assert [r["id"] for r in outbox.listing(conn, states=("queued",), client_id=two)] == [
+        assert {"text", "html"}.isdisjoint(mine[0].as_dict())
+        assert [r.id for r in outbox.listing(conn, states=("sent", "dead"))] == [second]
+        assert [r.id for r in outbox.listing(conn, states=("queued",), client_id=two)] == [
             theirs,
         ]
-        assert [r["id"] for r in outbox.listing(conn, limit=1)] == [staff]
-        (whole,) = outbox.listing(conn, ids=[staff])
-        assert (whole["text"], whole["html"], whole["contact"]) == ("It ends.", "<p>It ends.", None)
-        assert outbox.listing(conn, client_id=one, ids=[theirs]) == []
-        assert outbox.listing(conn, ids=[]) == []
+        assert [r.id for r in outbox.listing(conn, limit=1)] == [staff]
+        (whole,) = outbox.with_texts(conn, [staff])
+        assert (whole.text, whole.html, whole.contact) == ("It ends.", "<p>It ends.", None)
+        assert outbox.with_texts(conn, [theirs], client_id=one) == []
+        assert outbox.with_texts(conn, []) == []
 
 
 def test_what_was_queued_is_known_by_subject_and_round(pair: Database) -> None:
@@ -547,18 +546,18 @@ def test_notices_about_a_subject_never_include_another_client(pair: Database) ->
         before = add_notice(tx, two, other, moved)
         conn = tx.conn
         sent = outbox.told_about(conn, one, mine.endpoint_id, mine.domain_id)
-        assert [(r["id"], r["state"], r["sent_at"]) for r in sent] == [
+        assert [(r.id, r.state, r.sent_at) for r in sent] == [
             (second, "sent", AT),
             (first, "queued", None),
         ]
         found = outbox.told_about(conn, one, mine.endpoint_id, mine.domain_id, 1)
-        assert [r["id"] for r in found] == [second]
-        assert [r["id"] for r in outbox.told_about(conn, one, None, mine.domain_id)] == [
+        assert [r.id for r in found] == [second]
+        assert [r.id for r in outbox.told_about(conn, one, None, mine.domain_id)] == [
             second,
             first,
         ]
-        assert [r["id"] for r in outbox.told_about(conn, one, mine.endpoint_id, -1)] == [first]
-        assert [r["id"] for r in outbox.told_about(conn, two, None, mine.domain_id)] == [before]
+        assert [r.id for r in outbox.told_about(conn, one, mine.endpoint_id, -1)] == [first]
+        assert [r.id for r in outbox.told_about(conn, two, None, mine.domain_id)] == [before]
         assert outbox.told_about(conn, two, theirs.endpoint_id, theirs.domain_id) == []
 
         for notice_id, contact in ((first, owner), (second, owner), (before, other)):
@@ -569,10 +568,10 @@ def test_notices_about_a_subject_never_include_another_client(pair: Database) ->
                 **item("order:1", contact, round=str(notice_id)),
             )
         about = outbox.about(conn, "order:1", one)
-        assert [(r["id"], r["contact"]) for r in about] == [
+        assert [(r.id, r.contact) for r in about] == [
             (second, "Owner 1001"),
             (first, "Owner 1001"),
         ]
-        assert [r["id"] for r in outbox.about(conn, "order:1", one, limit=1)] == [second]
-        assert [r["id"] for r in outbox.about(conn, "order:1", two)] == [before]
+        assert [r.id for r in outbox.about(conn, "order:1", one, limit=1)] == [second]
+        assert [r.id for r in outbox.about(conn, "order:1", two)] == [before]
         assert outbox.about(conn, "order:2", one) == []

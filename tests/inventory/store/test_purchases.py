@@ -45,7 +45,7 @@ def add(database: Database, *names: str, client: str = "1001", **given: Any) -> 
 
 def client_ids(database: Database) -> tuple[int, int]:
     with database.read() as conn:
-        one, two = (int(clients.find(conn, n)["id"]) for n in ("1001", "1002"))
+        one, two = (int(clients.find(conn, n).id) for n in ("1001", "1002"))
         return one, two
 
 
@@ -128,14 +128,13 @@ def test_owner_is_that_of_the_nearest_active_domain(pair: Database) -> None:
         for host, (name, owner) in expected.items():
             found = purchases.owner_of(conn, host)
             assert found is not None, host
-            assert (found["name"], found["client_id"]) == (name, owner)
-            assert set(found) == {"id", "name", "client_id", "server_id", "number"}
+            assert (found.name, found.client_id) == (name, owner)
         for host in ("example", "strange.example", "notshop1001.example", "192.0.2.8"):
             assert purchases.owner_of(conn, host) is None, host
         domains.retire(tx, "b.shop1001.example")
         found = purchases.owner_of(conn, "x.b.shop1001.example")
         assert found is not None
-        assert found["client_id"] == one
+        assert found.client_id == one
 
 
 def test_names_are_taken_apart_once_and_those_of_another_client_are_refused(pair: Database) -> None:
@@ -173,15 +172,15 @@ def test_order_without_details_has_those_of_a_plain_product(pair: Database) -> N
         row_id = add(pair, *names)
         with pair.read() as conn:
             row = purchases.find(conn, f"#{row_id}")
-        assert row["kind"] == kind
-        assert (row["validation"], row["years"], row["bought_by"], row["auto_renew"]) == (
+        assert row.kind == kind
+        assert (row.validation, row.years, row.bought_by, row.auto_renew) == (
             "dv",
             1,
             "client",
             0,
         )
-        assert (row["starts_at"], row["ends_at"]) == (AT, AT + 365 * DAY - 1)
-        assert (row["state"], row["number"], row["documents"], row["client"]) == (
+        assert (row.starts_at, row.ends_at) == (AT, AT + 365 * DAY - 1)
+        assert (row.state, row.number, row.documents, row.client) == (
             "active",
             None,
             "[]",
@@ -216,7 +215,7 @@ def test_dates_and_terms_are_accepted_up_to_their_limits(pair: Database) -> None
             row = purchases.find(conn, f"#{row_id}")
         for key, value in given.items():
             stored = json.dumps(value) if isinstance(value, list) else value
-            assert row[key] == (to_epoch(value) if isinstance(value, datetime) else stored)
+            assert getattr(row, key) == (to_epoch(value) if isinstance(value, datetime) else stored)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -270,15 +269,15 @@ def test_order_is_found_by_number_before_id_and_only_for_its_client(pair: Databa
     third = add(pair, number=str(first))
     same = add(pair, number="D-9"), add(pair, client="1002", number="D-9")
     with pair.read() as conn:
-        assert [purchases.find(conn, "D-9", i)["id"] for i in (one, two)] == list(same)
+        assert [purchases.find(conn, "D-9", i).id for i in (one, two)] == list(same)
         with pytest.raises(UsageError, match="2 orders have the number 'D-9'"):
             purchases.find(conn, "D-9")
-        assert purchases.find(conn, " D-1 ")["id"] == first
-        assert purchases.find(conn, "#D-2")["id"] == second
-        assert purchases.find(conn, str(first))["id"] == third, "a number comes before an id"
-        assert purchases.find(conn, f"#{first}")["id"] == first
-        assert purchases.find(conn, str(second), two)["id"] == second
-        assert purchases.find(conn, "D-1", one)["client"] == "1001"
+        assert purchases.find(conn, " D-1 ").id == first
+        assert purchases.find(conn, "#D-2").id == second
+        assert purchases.find(conn, str(first)).id == third, "a number comes before an id"
+        assert purchases.find(conn, f"#{first}").id == first
+        assert purchases.find(conn, str(second), two).id == second
+        assert purchases.find(conn, "D-1", one).client == "1001"
         wrong = [
             ("D-1", two),
             (f"#{second}", one),
@@ -322,7 +321,7 @@ def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> N
         with pytest.raises(NotFound):
             purchases.edit(tx, "D-9", {})
         row = purchases.find(tx.conn, "D-1")
-    assert (row["price"], row["kind"], json.loads(row["documents"])) == ("11", "multi", [])
+    assert (row.price, row.kind, json.loads(row.documents)) == ("11", "multi", [])
     entries = audited(pair, known)
     assert [e[:3] for e in entries] == [("edit", "order", row_id)] * 2
     assert entries[0][3]["price"] == ["-", "-"]
@@ -342,7 +341,7 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
                 order_id=row_id,
                 kind=kind,
                 closed_at=closed,
-            )["id"]
+            ).id
             for kind, closed in (("renewal", None), ("reissue", None), ("incident", AT))
         }
         before = open_case(
@@ -352,7 +351,7 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
             order_id=row_id,
             kind="renewal",
             closed_at=AT,
-        )["id"]
+        ).id
         for case_id in (*opened.values(), before):
             insert_row(tx, Issuance, order_id=row_id, case_id=case_id, sha256=leaf, created_at=AT)
     known = entry_count(pair)
@@ -364,9 +363,9 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
         row = purchases.find(tx.conn, f"#{new}")
         moved = {r["id"]: r["order_id"] for r in rows(tx.conn, Case)}
         issued = {r["case_id"]: r["order_id"] for r in rows(tx.conn, Issuance)}
-    assert (row["number"], row["documents"], row["note"], row["dcv_at"]) == (None, "[]", "x", AT)
-    assert row["starts_at"] == to_epoch(start)
-    assert row["ends_at"] == to_epoch(purchases.years_later(start, 2))
+    assert (row.number, row.documents, row.note, row.dcv_at) == (None, "[]", "x", AT)
+    assert row.starts_at == to_epoch(start)
+    assert row.ends_at == to_epoch(purchases.years_later(start, 2))
     assert moved == issued
     assert {i for i, o in moved.items() if o == new} == {opened["renewal"]}
     assert [e[:3] for e in audited(pair, known)] == [
@@ -387,20 +386,20 @@ def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Datab
         with pytest.raises(UsageError, match="reason is empty"):
             purchases.cancel(tx, "D-2", "  ")
         gone = purchases.cancel(tx, "D-2", "too dear")
-        assert gone["state"] == "active", "as it was before"
+        assert gone.state == "active", "as it was before"
         row = purchases.find(tx.conn, "D-2")
-        assert (row["state"], row["reason"], row["retired_at"]) == (
+        assert (row.state, row.reason, row.retired_at) == (
             "cancelled",
             "too dear",
             AT + DAY,
         )
         with pytest.raises(Conflict, match="The order D-2 was cancelled"):
             purchases.renew(tx, "D-2", {})
-        assert purchases.find(tx.conn, "D-1")["successor_id"] is None
+        assert purchases.find(tx.conn, "D-1").successor_id is None
         again = purchases.renew(tx, "D-1", {"number": "D-3"})
-        assert purchases.find(tx.conn, "D-1")["successor_id"] == again
+        assert purchases.find(tx.conn, "D-1").successor_id == again
     first, *_, last = audited(pair, known)
-    assert first[:3] == ("edit", "order", gone["id"])
+    assert first[:3] == ("edit", "order", gone.id)
     assert first[3]["state"] == ["active", "cancelled"]
     assert last[:3] == ("renew", "order", row_id)
 
@@ -416,21 +415,19 @@ def test_listing_is_of_one_client_and_leaves_out_what_ended(pair: Database) -> N
     with pair.write(NOW) as tx:
         purchases.cancel(tx, "D-2", "moved")
         conn = tx.conn
-        assert [r["id"] for r in purchases.listing(conn)] == [soon, theirs, late]
+        assert [r.id for r in purchases.listing(conn)] == [soon, theirs, late]
         mine = purchases.listing(conn, client_id=one)
-        assert [(r["id"], r["client"], r["client_name"]) for r in mine] == [
+        assert [(r.id, r.client, r.client_name) for r in mine] == [
             (soon, "1001", "Client 1001"),
             (late, "1001", "Client 1001"),
         ]
-        assert mine[1]["names"] == ["a.shop1001.example", "b.shop1001.example"]
-        assert [r["id"] for r in purchases.listing(conn, ended=False)] == [theirs, late]
-        assert [r["id"] for r in purchases.listing(conn, ids=[theirs, late], client_id=one)] == [
-            late
-        ]
+        assert mine[1].names == ("a.shop1001.example", "b.shop1001.example")
+        assert [r.id for r in purchases.listing(conn, ended=False)] == [theirs, late]
+        assert [r.id for r in purchases.listing(conn, ids=[theirs, late], client_id=one)] == [late]
         assert purchases.listing(conn, ids=[]) == []
         clients.retire(tx, "1002")
-        assert [r["id"] for r in purchases.listing(conn, ended=False)] == [late]
-        assert [r["id"] for r in purchases.listing(conn, client_id=two)] == [theirs]
+        assert [r.id for r in purchases.listing(conn, ended=False)] == [late]
+        assert [r.id for r in purchases.listing(conn, client_id=two)] == [theirs]
         assert purchases.listing(conn, client_id=two, ended=False) == []
 
 
@@ -449,18 +446,18 @@ def test_certificate_of_a_case_counts_while_it_may_still_be_installed(pair: Data
             ("closed", AT, None),
             ("closed and live", AT, AT + 1),
         ):
-            case_id = open_case(tx, one, "shop1001.example", closed_at=closed)["id"]
+            case_id = open_case(tx, one, "shop1001.example", closed_at=closed).id
             common = {"sha256": leaves[name], "created_at": AT, "live_at": live}
             insert_row(tx, Issuance, order_id=row_id, case_id=case_id, **common)
-        found = {r["id"]: r["issued"] for r in purchases.listing(tx.conn)}
+        found = {r.id: r.issued for r in purchases.listing(tx.conn)}
         (mine,) = purchases.listing(tx.conn, client_id=one)
-    assert {i["sha256"]: i["live_at"] for i in mine["issued"]} == {
+    assert {i.sha256: i.live_at for i in mine.issued} == {
         leaves["by hand"]: None,
         leaves["open"]: None,
         leaves["closed and live"]: AT + 1,
     }
-    assert found[row_id] == mine["issued"]
-    assert [i["sha256"] for i in found[other]] == [leaves["theirs"]]
+    assert found[row_id] == mine.issued
+    assert [i.sha256 for i in found[other]] == [leaves["theirs"]]
 
 
 def test_several_hundred_orders_are_listed_with_their_names(pair: Database) -> None:
@@ -479,10 +476,10 @@ def test_several_hundred_orders_are_listed_with_their_names(pair: Database) -> N
             purchases.listing(tx.conn, client_id=one),
             purchases.listing(tx.conn, ids=ids),
         ):
-            assert {r["id"]: r["names"] for r in found} == expected
+            assert {r.id: list(r.names) for r in found} == expected
             assert len(found) == 1001
         few = purchases.listing(tx.conn, ids=across_chunks([first, *ids[1:4], theirs], unknown_id))
-        assert [r["id"] for r in few] == sorted([first, *ids[1:4], theirs])
+        assert [r.id for r in few] == sorted([first, *ids[1:4], theirs])
 
 
 def test_certificate_is_attached_once_to_an_order_that_exists(pair: Database) -> None:
@@ -525,7 +522,7 @@ def test_certificate_is_found_by_the_beginning_of_its_fingerprint_or_serial_numb
             "00000001": "a2",  # the whole number 1, and not each that begins with 1
         }
         for key, short in expected.items():
-            found = purchases.find_certificate(conn, key)["sha256"]
+            found = purchases.find_certificate(conn, key).sha256
             assert (found[0], found[9]) == (short[0], short[1]), key
         with pytest.raises(UsageError, match="Several certificates begin with 'aaaaaaaa'"):
             purchases.find_certificate(conn, "aaaaaaaa")
@@ -550,16 +547,16 @@ def test_served_certificates_are_of_one_client_or_of_all_that_buy(pair: Database
         observe(tx, more.endpoint_id, shared, "192.0.2.1")
         observe(tx, more.endpoint_id, undated, "192.0.2.2")
         conn = tx.conn
-        assert [(r["client_id"], r["sha256"]) for r in purchases.live(conn, two)] == [(two, shared)]
+        assert [(r.client_id, r.sha256) for r in purchases.live(conn, two)] == [(two, shared)]
         found = purchases.live(conn)
-        assert {(r["client"], r["sha256"]) for r in found} == {("1001", shared), ("1002", shared)}
+        assert {(r.client, r.sha256) for r in found} == {("1001", shared), ("1002", shared)}
         assert purchases.live(conn, buyers=True) == []
     add(pair, client="1002")
     with pair.write(NOW) as tx:
         conn = tx.conn
-        assert [r["client_id"] for r in purchases.live(conn, buyers=True)] == [two]
+        assert [r.client_id for r in purchases.live(conn, buyers=True)] == [two]
         named = purchases.live(conn, one, buyers=True)
-        assert [r["client_id"] for r in named] == [one], "a named client need not buy"
+        assert [r.client_id for r in named] == [one], "a named client need not buy"
         observe(tx, more.endpoint_id, shared, "192.0.2.1")
         endpoints.retire(tx, Target("shop1001.example"))
         assert len(purchases.live(conn, one)) == 1
@@ -580,7 +577,7 @@ def test_exception_leaves_no_order_and_no_link(pair: Database) -> None:
         raise ZeroDivisionError
     with pair.read() as conn:
         (row,) = purchases.listing(conn)
-        assert (row["successor_id"], row["note"], row["vendor"]) == (None, None, "DigiCert")
-        assert row["names"] == ["shop1001.example"]
+        assert (row.successor_id, row.note, row.vendor) == (None, None, "DigiCert")
+        assert row.names == ("shop1001.example",)
         assert count(conn, Issuance) == 0
     assert audited(pair, known) == []

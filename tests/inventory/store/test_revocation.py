@@ -117,10 +117,11 @@ def test_status_is_replaced_but_our_own_revocation_is_not(database: Database) ->
         again = [status_row(h, checked_at=tx.at) for h in (a, b, c)]
         revocation.write_statuses(tx, again)
         found = revocation.statuses(tx.conn, [a, b, c, unknown_hash(0)])
-        assert found == {a: again[0], b: ours, c: again[2]}
+        assert {k: r.as_dict() for k, r in found.items()} == {a: again[0], b: ours, c: again[2]}
         confirmed = status_row(b, "revoked", reason="keyCompromise", revoked_at=AT + 5)
         revocation.write_statuses(tx, [confirmed])
-        assert revocation.statuses(tx.conn, across_chunks([b, a], unknown_hash)) == {
+        found = revocation.statuses(tx.conn, across_chunks([b, a], unknown_hash))
+        assert {k: r.as_dict() for k, r in found.items()} == {
             a: again[0],
             b: confirmed,
         }
@@ -145,7 +146,7 @@ def test_failed_fetch_keeps_the_list_that_is_held(database: Database) -> None:
             tx.conn,
             [URL, "http://crl.example/2.crl", "http://crl.example/3.crl"],
         )
-        assert found[URL] == {
+        assert found[URL].as_dict() == {
             "url": URL,
             "digest": "d",
             "this_update": AT,
@@ -156,14 +157,14 @@ def test_failed_fetch_keeps_the_list_that_is_held(database: Database) -> None:
             "error": "timeout",
         }
         never = found["http://crl.example/2.crl"]
-        assert (never["digest"], never["fetched_at"], never["error"]) == (None, None, "x" * 500)
+        assert (never.digest, never.fetched_at, never.error) == (None, None, "x" * 500)
         assert len(found) == 2
         assert revocation.body_of(tx.conn, URL) == b"list"
         assert revocation.body_of(tx.conn, "http://crl.example/2.crl") is None
         assert revocation.body_of(tx.conn, "http://crl.example/3.crl") is None
         revocation.keep_list(tx, URL, held | {"body": b"new", "digest": "e"})
         row = revocation.lists(tx.conn, across_chunks(["x", "y", URL], str))[URL]
-        assert (row["digest"], row["failures"], row["error"], row["fetched_at"]) == (
+        assert (row.digest, row.failures, row.error, row.fetched_at) == (
             "e",
             0,
             None,

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from inventory.db.database import Database
 from inventory.errors import Conflict, InvalidName, NotFound, UsageError
 from inventory.models import Server
-from inventory.store import domains, records, servers
+from inventory.store import domains, editing, servers
 from tests.inventory.store.builders import AT, DAY, LATER, NOW, add_site, audited, entry_count
 
 
@@ -42,11 +42,11 @@ def test_added_server_has_checked_values_and_is_audited(database: Database) -> N
     with database.read() as conn:
         row = servers.find(conn, "web1")
         plain = servers.find(conn, "web2")
-        assert records.tags_of(conn, "server") == {row_id: ("rack",)}
+        assert editing.tags_of(conn, "server") == {row_id: ("rack",)}
     expected = ("balancer", "Ada", None, "192.0.2.1", "10.0.0.7:8443 app.example:443", "us")
     columns = ("kind", "keeper", "note", "addresses", "backends", "renews")
-    assert tuple(row[c] for c in columns) == expected
-    assert (plain["kind"], plain["addresses"], plain["backends"], plain["renews"]) == (
+    assert tuple(getattr(row, c) for c in columns) == expected
+    assert (plain.kind, plain.addresses, plain.backends, plain.renews) == (
         "web",
         "",
         "",
@@ -109,7 +109,7 @@ def test_edited_server_is_audited_and_keeps_what_was_not_given(database: Databas
         ("edit", "server"),
     ] * 2
     with database.read() as conn:
-        assert servers.find(conn, "front")["kind"] == "web"
+        assert servers.find(conn, "front").kind == "web"
         with pytest.raises(NotFound):
             servers.find(conn, "web1")
 
@@ -124,7 +124,7 @@ def test_retired_server_is_not_listed_and_its_addresses_are_not_ours(pair: Datab
         domains.edit(tx, "shop1001.example", {"server": "web2"})
         domains.retire(tx, "shop1001.example")
     with pair.read() as conn:
-        assert [(r["name"], r["domains"]) for r in servers.listing(conn)] == [
+        assert [(r.name, r.domains) for r in servers.listing(conn)] == [
             ("web1", 2),
             ("web2", 0),
         ]
@@ -140,11 +140,11 @@ def test_retired_server_is_not_listed_and_its_addresses_are_not_ours(pair: Datab
             servers.retire(tx, "web2")
     assert [(action, kind) for action, kind, _, _ in audited(pair, known)] == [("retire", "server")]
     with pair.read() as conn:
-        assert [r["name"] for r in servers.listing(conn)] == ["web1"]
+        assert [r.name for r in servers.listing(conn)] == ["web1"]
         both = servers.listing(conn, retired=True)
-        assert [(r["name"], r["state"], r["retired_at"]) for r in both] == [
+        assert [(r.name, r.state, r.retired_at) for r in both] == [
             ("web1", "active", None),
             ("web2", "retired", AT + DAY),
         ]
         assert servers.all_addresses(conn) == {"192.0.2.1", "192.0.2.9"}
-        assert servers.find(conn, "web2")["state"] == "retired"
+        assert servers.find(conn, "web2").state == "retired"

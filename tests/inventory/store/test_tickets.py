@@ -12,6 +12,7 @@ from sqlalchemy import exc, insert, select, update
 from inventory.db.database import Database
 from inventory.errors import NotFound
 from inventory.models import Notice, Release, Snooze, StoredAnnouncement, StoredDecision, Ticket
+from inventory.records import ReleasedTicket, TicketRecord
 from inventory.store import clients, servers, tickets
 from tests.inventory.store.builders import (
     AT,
@@ -28,6 +29,7 @@ from tests.inventory.store.builders import (
     site,
     unknown_id,
 )
+from tests.records import record
 
 HOUR = timedelta(hours=1)
 
@@ -48,7 +50,7 @@ def opening(key: str, client_id: int | None = None, **columns: Any) -> dict[str,
 
 def clients_of(database: Database) -> tuple[int, int]:
     with database.read() as conn:
-        one, two = (int(clients.find(conn, n)["id"]) for n in ("1001", "1002"))
+        one, two = (int(clients.find(conn, n).id) for n in ("1001", "1002"))
         return one, two
 
 
@@ -72,16 +74,16 @@ def test_opened_matter_is_found_by_its_key_and_by_its_reference(pair: Database) 
         conn = tx.conn
         found = tickets.by_key(conn)
         assert set(found) == {"a", "b", "staff"}
-        assert (found["a"]["opened_at"], found["a"]["released_at"], found["b"]["released_at"]) == (
+        assert (found["a"].opened_at, found["a"].released_at, found["b"].released_at) == (
             AT,
             None,
             5,
         )
-        assert len({r["reference"] for r in found.values()}) == 3
-        assert tickets.find(conn, f" {found['a']['reference'].lower()} ") == found["a"]
+        assert len({r.reference for r in found.values()}) == 3
+        assert tickets.find(conn, f" {found['a'].reference.lower()} ") == found["a"]
         with pytest.raises(NotFound, match="no matter with the reference 'CM-0'"):
             tickets.find(conn, "CM-0")
-        tickets.close(tx, [found["b"]["id"]])
+        tickets.close(tx, [found["b"].id])
         assert set(tickets.by_key(conn, open_only=True)) == {"a", "staff"}
         assert set(tickets.by_key(conn, ["a", "b", "x"])) == {"a", "b"}
         assert set(tickets.by_key(conn, iter(["a", "b"]), open_only=True)) == {"a"}
@@ -108,7 +110,7 @@ def test_reference_that_is_taken_is_drawn_again(
         found = tickets.by_key(tx.conn)
         tickets.open_(tx, [opening("c")])
         assert set(tickets.by_key(tx.conn)) == {"a", "b"}, "it gives up after eight"
-    assert {k: r["reference"] for k, r in found.items()} == {"a": "CM-AAAAAA", "b": "CM-BBBBBB"}
+    assert {k: r.reference for k, r in found.items()} == {"a": "CM-AAAAAA", "b": "CM-BBBBBB"}
 
 
 def test_second_matter_of_a_key_is_refused_and_nothing_of_its_transaction_stays(
@@ -183,7 +185,7 @@ def test_notice_is_resolved_when_all_of_its_matters_are_closed(pair: Database) -
         both = add_notice(tx, one, None, first, second)
         single = add_notice(tx, one, None, first)
         add_notice(tx, one, None, third)
-        assert [r["id"] for r in tickets.of_notice(tx.conn, both)] == [first, second]
+        assert [r.id for r in tickets.of_notice(tx.conn, both)] == [first, second]
         assert tickets.of_notice(tx.conn, unknown_id(0)) == []
         tickets.resolved(tx, [])
         tickets.close(tx, [first])
@@ -205,14 +207,14 @@ def test_open_matters_are_listed_for_one_client_or_while_they_are_held(pair: Dat
         staff = add_matter(tx, None, "c")
         tickets.close(tx, [add_matter(tx, one, "d", hold="mass 2 77")])
         conn = tx.conn
-        assert [r["id"] for r in tickets.listing(conn)] == [mine, theirs, staff]
+        assert [r.id for r in tickets.listing(conn)] == [mine, theirs, staff]
         (row,) = tickets.listing(conn, client_id=one)
-        named = (row["client"], row["client_name"], row["account_manager"], row["domain"])
+        named = (row.client, row.client_name, row.account_manager, row.domain)
         assert named == ("1001", "Client 1001", "Ada", "shop1001.example")
-        assert [r["id"] for r in tickets.listing(conn, held=True)] == [mine]
-        assert [r["id"] for r in tickets.listing(conn, client_id=two)] == [theirs]
+        assert [r.id for r in tickets.listing(conn, held=True)] == [mine]
+        assert [r.id for r in tickets.listing(conn, client_id=two)] == [theirs]
         assert tickets.listing(conn, client_id=two, held=True) == []
-        assert tickets.listing(conn)[2]["client"] is None
+        assert tickets.listing(conn)[2].client is None
 
 
 @pytest.mark.parametrize(
@@ -220,11 +222,11 @@ def test_open_matters_are_listed_for_one_client_or_while_they_are_held(pair: Dat
     [(None, 0), ("", 0), ("mass", 0), ("mass 2", 0), ("baseline 2 77", 77), ("mass 2 77 x", 77)],
 )
 def test_instant_of_a_hold_is_its_third_word(hold: str | None, at: int) -> None:
-    assert tickets.held_at({"hold": hold}) == at
+    assert tickets.held_at(record(TicketRecord, hold=hold)) == at
 
 
 def test_cause_with_a_star_is_every_cause_with_that_finding() -> None:
-    row = {"cause": "server web1 expired", "code": "expired"}
+    row = record(ReleasedTicket, cause="server web1 expired", code="expired")
     assert tickets.belongs(row, "server web1 expired")
     assert tickets.belongs(row, "* expired")
     for other in ("server web2 expired", "* expire", "*expired", "expired", "* ", ""):
@@ -244,8 +246,8 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
         tickets.close(tx, [add_matter(tx, two, "b", kind="broadcast")])
         add_matter(tx, one, "c")
         found = tickets.broadcasts(tx.conn)
-        assert [r["id"] for r in tickets.announcements(tx.conn)] == [open_]
-    assert found[first] == {
+        assert [r.id for r in tickets.announcements(tx.conn)] == [open_]
+    assert found[first].as_dict() == {
         "id": first,
         "template": "deadline",
         "deadline": "sha1",
@@ -254,7 +256,7 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
         "by": "tester",
         "created_at": AT,
     }
-    assert (found[second]["tag"], found[second]["text"]) == (None, None)
+    assert (found[second].tag, found[second].text) == (None, None)
     detail = {"template": "deadline", "deadline": "sha1", "tag": "gold"}
     assert audited(pair, known)[0] == ("broadcast", "broadcast", first, detail)
     with pytest.raises(ZeroDivisionError), pair.write(NOW) as tx:
@@ -289,10 +291,10 @@ def test_same_decision_only_moves_its_last_time(database: Database) -> None:
         tickets.decided(tx, [first | {c: v} for c, v in (("contact_id", 3), ("threshold", "7"))])
         tickets.decided(tx, [first | {c: v} for c, v in (("round", "s"), ("action", "hold"))])
         found = tickets.decisions(tx.conn, ["a"])
-        same = [r for r in found if (r["first_at"], r["last_at"]) == (AT, AT + DAY)]
-        assert [(r["contact_id"], r["reason"]) for r in same] == [(2, "holiday")]
+        same = [r for r in found if (r.first_at, r.last_at) == (AT, AT + DAY)]
+        assert [(r.contact_id, r.reason) for r in same] == [(2, "holiday")]
         assert len(found) == count(tx.conn, StoredDecision) == 6
-        assert found[-1]["reason"] == "at night", "the latest comes first"
+        assert found[-1].reason == "at night", "the latest comes first"
         assert len(tickets.decisions(tx.conn, ["a"], limit=2)) == 2
         assert tickets.decisions(tx.conn, []) == []
         assert tickets.decisions(tx.conn, ["b"]) == []
@@ -356,15 +358,15 @@ def test_snooze_is_in_force_from_its_start_until_before_its_end(pair: Database) 
         first = tickets.add_snooze(tx, "client", one, AT, AT + DAY, "on holiday", "Ada")
         second = tickets.add_snooze(tx, "all", 0, AT + DAY, AT + 2 * DAY, "maintenance", "Ada")
         conn = tx.conn
-        assert [r["id"] for r in tickets.snoozes(conn)] == [first, second]
+        assert [r.id for r in tickets.snoozes(conn)] == [first, second]
         in_force = {AT - 1: [], AT: [first], AT + DAY: [second], AT + 2 * DAY: []}
         for at, expected in in_force.items():
-            assert [r["id"] for r in tickets.snoozes(conn, at)] == expected
+            assert [r.id for r in tickets.snoozes(conn, at)] == expected
     with pair.write(LATER) as tx:
         assert tickets.end_snooze(tx, first)
         assert not tickets.end_snooze(tx, first)
         assert not tickets.end_snooze(tx, unknown_id(0))
-        assert [r["id"] for r in tickets.snoozes(tx.conn)] == [second]
+        assert [r.id for r in tickets.snoozes(tx.conn)] == [second]
         assert tickets.snoozes(tx.conn, AT) == []
         row = rows(tx.conn, Snooze)[0]
     assert (row["withdrawn_at"], row["created_at"], row["by"]) == (AT + DAY, AT, "Ada")
@@ -398,20 +400,22 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
         other = tickets.release(tx, "expired web2", 5, "Ada")
     with pair.write(LATER) as tx:
         second = tickets.release(tx, "expired web1", 50, "Eve")
-        assert [(r["id"], r["per_day"]) for r in tickets.releases(tx.conn)] == [
+        assert [(r.id, r.per_day) for r in tickets.releases(tx.conn)] == [
             (other, 5),
             (second, 50),
         ]
         tickets.end_releases(tx, [])
         tickets.end_releases(tx, [other])
-        assert [r["id"] for r in tickets.releases(tx.conn)] == [second]
+        assert [r.id for r in tickets.releases(tx.conn)] == [second]
         ended = {r["id"]: r["ended_at"] for r in rows(tx.conn, Release)}
         assert ended == {first: AT + DAY, other: AT + DAY, second: None}
         for key, client_id, at in (("a", one, AT), ("b", two, AT + DAY), ("c", one, None)):
             row_id = add_matter(tx, client_id, key, cause="expired web1", code="expired")
             tx.conn.execute(update(Ticket).where(Ticket.id == row_id).values(released_at=at))
         let_go = {"cause": "expired web1", "code": "expired"}
-        assert tickets.released_since(tx.conn, AT + 1) == [let_go | {"client_id": two}]
+        assert [r.as_dict() for r in tickets.released_since(tx.conn, AT + 1)] == [
+            let_go | {"client_id": two}
+        ]
         assert len(tickets.released_since(tx.conn, AT)) == 2
         assert tickets.released_since(tx.conn, AT + 2 * DAY) == []
     assert audited(pair, known) == [
@@ -427,5 +431,5 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
         tickets.add_snooze(tx, "all", 0, AT, AT + DAY, "x", "Ada")
         raise ZeroDivisionError
     with pair.read() as conn:
-        assert [r["id"] for r in tickets.releases(conn)] == [second]
+        assert [r.id for r in tickets.releases(conn)] == [second]
         assert list(conn.scalars(select(Snooze.id))) == []

@@ -8,7 +8,7 @@ import pytest
 
 from certmgr.compliance.rules import RULES
 from inventory.db.database import Database
-from inventory.store import contacts, deadlines, findings, records, tickets
+from inventory.store import contacts, deadlines, editing, findings, tickets
 from notifiers.pipeline import decide
 from notifiers.pipeline.outcome import Escalated, Resolved, WeAct, YouAct
 from notifiers.pipeline.plan import NoticePolicy
@@ -87,7 +87,7 @@ def test_thresholds_of_a_tag_replace_the_defaults(simulation_database: Database)
     key = add_expiring_site(simulation, left=100)
     with simulation.database.write(simulation.now) as tx:
         domain_id = simulation.sites["shop.example"].domain_id
-        records.change_tags(tx, "domain", domain_id, add=["early"])
+        editing.change_tags(tx, "domain", domain_id, add=["early"])
     assert sent_items(simulation.day(10)) == [(key, "90", "owner")]
 
 

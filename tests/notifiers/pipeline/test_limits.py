@@ -62,7 +62,7 @@ def test_acknowledged_end_is_notified_at_the_next_threshold_if_not_renewed(
     simulation.mark_sent()
     with simulation.database.write(simulation.now) as tx:
         row = tickets.by_key(tx.conn, [key])[key]
-        tickets.acknowledge(tx, [row["id"]], "the owner, by telephone")
+        tickets.acknowledge(tx, [row.id], "the owner, by telephone")
     assert simulation.days(12) == [], "acknowledged for a week, and then nothing new is due"
     assert [label for _, label, _ in simulation.days(20)][:2] == ["14", "7"]
 
@@ -78,7 +78,7 @@ def test_acknowledged_escalation_is_notified_on_the_promised_day(
     assert len(simulation.day().drafts) == 1
     simulation.mark_sent()
     with simulation.database.write(simulation.now) as tx:
-        tickets.acknowledge(tx, [m["id"] for m in tickets.listing(tx.conn)], "the owner")
+        tickets.acknowledge(tx, [m.id for m in tickets.listing(tx.conn)], "the owner")
     assert sent_items(simulation.day()) == [], "Thursday"
     assert [label for _, label, _ in sent_items(simulation.day())] == ["2026-03-10"], (
         "Friday, as promised"
@@ -174,7 +174,7 @@ def test_renewal_is_notified_as_done_when_every_address_has_it(simulation: SiteS
     site.serve(START - 390 * DAY, 398 * DAY, ("192.0.2.9",), keep=True)
     simulation.advance(0.1)
     with simulation.database.read() as conn:
-        old = tickets.by_key(conn, [key])[key]["round"]
+        old = tickets.by_key(conn, [key])[key].round
     site.leaves["192.0.2.2"] = Leaf(old, START, START + DAY)
     assert sent_items(simulation.notify()) == []
     del site.leaves["192.0.2.2"], site.leaves["192.0.2.9"]

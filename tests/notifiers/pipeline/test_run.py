@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 from sqlalchemy import insert, select, update
 
@@ -12,6 +9,7 @@ from certmgr.compliance.rules import RULES
 from inventory.db.database import Database
 from inventory.errors import Busy
 from inventory.models import Client, Domain, Endpoint, Notice
+from inventory.records import ListedNotice, ListedTicket
 from inventory.store import clients, contacts, deadlines, domains, jobs, outbox, servers, tickets
 from tests.campaign import Campaign
 from tests.notifiers.sites import (
@@ -48,14 +46,14 @@ def _release(simulation: SiteSimulation, cause: str, clients_per_day: int) -> No
         tickets.release(tx, cause, clients_per_day, "Ada")
 
 
-def _held(simulation: SiteSimulation) -> list[Mapping[str, Any]]:
+def _held(simulation: SiteSimulation) -> list[ListedTicket]:
     with simulation.database.read() as conn:
         return list(tickets.listing(conn, held=True))
 
 
-def _client_rows(simulation: SiteSimulation) -> list[Mapping[str, Any]]:
+def _client_rows(simulation: SiteSimulation) -> list[ListedNotice]:
     with simulation.database.read() as conn:
-        return [r for r in outbox.listing(conn) if r["client_id"]]
+        return [r for r in outbox.listing(conn) if r.client_id]
 
 
 # -- the transaction -------------------------------------------------------------------------------
@@ -135,7 +133,7 @@ def test_queued_notice_of_a_fixed_fault_is_dropped(simulation: SiteSimulation) -
     simulation.advance(0, 1)
     simulation.scan()
     simulation.notify()
-    assert [r for r in _client_rows(simulation) if r["state"] == "queued"] == []
+    assert [r for r in _client_rows(simulation) if r.state == "queued"] == []
 
 
 def test_refused_notice_goes_to_the_fallback_and_a_day_later_to_the_owner(
@@ -219,7 +217,7 @@ def test_message_lists_earlier_open_sites_of_the_client(simulation: SiteSimulati
     far.serve(START - (398 - 20) * DAY, 398 * DAY)
     near.serve(START - (398 - 8) * DAY, 398 * DAY)
     simulation.baseline()
-    cause = next(r["cause"] for r in _held(simulation) if r["endpoint_id"] == far.id)
+    cause = next(r.cause for r in _held(simulation) if r.endpoint_id == far.id)
     _release(simulation, cause, 10)
     simulation.notify()
     simulation.mark_sent()
@@ -307,7 +305,7 @@ def test_faults_of_the_first_scan_are_held_until_released_by_cause(
     assert any("baseline of the inventory" in m.text for _, m in outcome.staff)
     assert simulation.days(3) == [], "released only by staff"
     causes = {f"client {n} mixed-content" for n in range(count)}
-    assert {m["cause"] for m in _held(simulation)} == causes
+    assert {m.cause for m in _held(simulation)} == causes
     for n in range(released):
         _release(simulation, f"client {n} mixed-content", 20)
     outcome = simulation.notify()
@@ -383,7 +381,7 @@ def test_release_of_a_finding_covers_every_cause_with_it(simulation: SiteSimulat
     for site in _add_clients(simulation, 6):
         site.serve(START - 392 * DAY, 398 * DAY)
     simulation.baseline()
-    assert len({m["cause"] for m in _held(simulation)}) == 6
+    assert len({m.cause for m in _held(simulation)}) == 6
     _release(simulation, "* certificate-expiring", 4)
     assert [len(simulation.notify().drafts), len(simulation.notify().drafts)] == [4, 0]
     simulation.mark_sent()
@@ -402,7 +400,7 @@ def test_faults_of_too_many_clients_in_one_scan_are_held_until_released(
     assert outcome.held == 6
     assert any("changed 6 of 40 clients at once" in m.text for _, m in outcome.staff)
     assert sent_items(simulation.day()) == [], "still held"
-    for cause in {m["cause"] for m in _held(simulation)}:
+    for cause in {m.cause for m in _held(simulation)}:
         _release(simulation, cause, 100)
     assert len(sent_items(simulation.notify())) == 6
 

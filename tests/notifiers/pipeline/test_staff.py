@@ -30,7 +30,7 @@ def test_unanswered_notice_goes_to_the_fallback_and_then_to_the_call_list(
     assert _calls(simulation)[0].phones == ("Deputy +49 30 1234567",)
     assert _calls(simulation)[0].manager == "Grace"
     with simulation.database.write(simulation.now) as tx:
-        tickets.acknowledge(tx, [tickets.by_key(tx.conn, [key])[key]["id"]], "Deputy")
+        tickets.acknowledge(tx, [tickets.by_key(tx.conn, [key])[key].id], "Deputy")
     assert _calls(simulation) == []
 
 

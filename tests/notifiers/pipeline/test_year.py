@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from inventory.db.database import Database
 from inventory.models import Notice, SentItem, Ticket
+from inventory.records import ListedNotice
 from inventory.store import outbox, tickets
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
@@ -122,7 +123,7 @@ def _toggle_fault(site: Site) -> None:
 
 def _release_all(simulation: SiteSimulation) -> None:
     with simulation.database.write(simulation.now) as tx:
-        for cause in {m["cause"] for m in tickets.listing(tx.conn, held=True)}:
+        for cause in {m.cause for m in tickets.listing(tx.conn, held=True)}:
             tickets.release(tx, cause, 1000, "Ada")
 
 
@@ -133,7 +134,7 @@ def _check(
     campaign: Campaign,
 ) -> None:
     with simulation.database.read() as conn:
-        notices = {r["id"]: r for r in outbox.listing(conn, limit=1_000_000)}
+        notices = {r.id: r for r in outbox.listing(conn, limit=1_000_000)}
         items = [dict(r) for r in conn.execute(select(SentItem)).mappings()]
         tickets_by_key = {r["key"]: dict(r) for r in conn.execute(select(Ticket)).mappings()}
         query = select(Notice).where(Notice.state == "sent")
@@ -142,7 +143,7 @@ def _check(
     staff = [n for n in sent if n["client_id"] is None]
     # Every message in the state sent arrived, and nothing else did.
     assert len(received) == len(sent)
-    assert not {n["state"] for n in notices.values()} - {"sent", "dead"}
+    assert not {n.state for n in notices.values()} - {"sent", "dead"}
     messages = {(n["reference"], n["subject"], n["sent_at"], n["sent_to"]) for n in sent}
     assert len(messages) == len(sent), "nothing twice"
     # One digest on every day on which notices ran, and never two.
@@ -179,7 +180,7 @@ def _check_times(to_clients: Sequence[Mapping[str, Any]]) -> None:
 
 def _check_items(
     items: Sequence[Mapping[str, Any]],
-    notices: Mapping[int, Mapping[str, Any]],
+    notices: Mapping[int, ListedNotice],
     lives: Sequence[Life],
 ) -> None:
     columns = ("contact_id", "subject", "step", "threshold", "round")
@@ -187,7 +188,7 @@ def _check_items(
     by_round: dict[tuple[object, object], list[tuple[int, str, str]]] = defaultdict(list)
     for item in items:
         if str(item["subject"]).startswith("cover:"):
-            at = int(str(notices[int(str(item["notice_id"]))]["created_at"]))
+            at = int(str(notices[int(str(item["notice_id"]))].created_at))
             entry = (at, str(item["step"]), str(item["threshold"]))
             by_round[(item["subject"], item["round"])].append(entry)
     by_key = {x.site.key: x for x in lives}

@@ -5,18 +5,28 @@ and the audit entry.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, delete, exc, insert, select, update
+from sqlalchemy import Connection, Executable, delete, exc, insert, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks
+from inventory.db.sql import chunks, fetch_one
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Base, Tag
+from inventory.records import Record
 from inventory.text import printable
 from inventory.vocabulary import PARTY_FIELDS, Party
 
-Row = Mapping[str, Any]
+R = TypeVar("R", bound=Record)
+
+
+class Numbered(Protocol):
+    """A record with an id."""
+
+    @property
+    def id(self) -> int: ...
+
+
 MAX_TEXT = 4000
 
 
@@ -63,7 +73,11 @@ def parties(values: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def add(
-    tx: Tx, model: type[Base], values: Row, tags: Iterable[str] = (), conflict: str = ""
+    tx: Tx,
+    model: type[Base],
+    values: Mapping[str, Any],
+    tags: Iterable[str] = (),
+    conflict: str = "",
 ) -> int:
     kind = model.__tablename__
     row = dict(values) | {"created_at": tx.at}
@@ -83,23 +97,23 @@ def add(
 
 
 def edit(
-    tx: Tx, model: type[Base], before: Row, values: Row, conflict: str = ""
+    tx: Tx, model: type[Base], before: Numbered, values: Mapping[str, Any], conflict: str = ""
 ) -> dict[str, list[Any]]:
-    """Writes what differs from ``before`` (a whole row). Returns {column: [before, after]}."""
+    """Writes what differs from ``before``. Returns {column: [before, after]}."""
     kind = model.__tablename__
     columns = model.__table__.c
-    changes = {k: [before[k], v] for k, v in values.items() if before[k] != v}
+    changes = {k: [getattr(before, k), v] for k, v in values.items() if getattr(before, k) != v}
     if changes:
         try:
             with tx.conn.begin_nested():
                 tx.conn.execute(
                     update(model)
-                    .where(columns.id == before["id"])
+                    .where(columns.id == before.id)
                     .values({k: v[1] for k, v in changes.items()})
                 )
         except exc.IntegrityError as error:
             raise Conflict(conflict or "That would be a second one of the same name") from error
-        tx.audit("edit", kind, before["id"], changes)
+        tx.audit("edit", kind, before.id, changes)
     return changes
 
 
@@ -162,8 +176,14 @@ def tags_of(
     return found
 
 
-def one(conn: Connection, query: Any, what: str, key: str, listed_by: str) -> Row:
-    row = conn.execute(query).mappings().first()
-    if row is None:
+def one(
+    conn: Connection, record: type[R], query: Executable, what: str, key: str, listed_by: str
+) -> R:
+    """The one row of a query.
+
+    Raises :class:`NotFound`, which names what was asked for and the command that lists them.
+    """
+    found = fetch_one(conn, record, query)
+    if found is None:
         raise NotFound(f"There is no {what} '{printable(key, 80)}'", "", f"See {listed_by}.")
-    return dict(row)
+    return found

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Client, Tag
-from inventory.store import clients, records
+from inventory.records import ClientRecord
+from inventory.store import clients, editing
 from inventory.vocabulary import Party
 from tests.inventory.store.builders import (
     AT,
@@ -27,51 +28,51 @@ from tests.inventory.store.builders import (
 
 @pytest.mark.parametrize("text", [None, "", "  \t "])
 def test_empty_text_is_no_value(text: str | None) -> None:
-    assert records.clean(text, "note") is None
-    assert records.choice(text, "kind", ("web",)) is None
+    assert editing.clean(text, "note") is None
+    assert editing.choice(text, "kind", ("web",)) is None
     with pytest.raises(UsageError, match="The note is empty"):
-        records.required(text, "note")
+        editing.required(text, "note")
 
 
 def test_text_loses_surrounding_space_and_keeps_its_limit() -> None:
-    assert records.clean("  a b ", "note") == "a b"
-    assert records.required(" é ", "note", 1) == "é"
-    assert records.clean("x" * 200, "note") == "x" * 200
+    assert editing.clean("  a b ", "note") == "a b"
+    assert editing.required(" é ", "note", 1) == "é"
+    assert editing.clean("x" * 200, "note") == "x" * 200
     with pytest.raises(UsageError, match=r"The note has 201 characters: the limit is 200"):
-        records.clean("x" * 201, "note")
+        editing.clean("x" * 201, "note")
     with pytest.raises(UsageError, match=r"'a\?b' has control characters"):
-        records.clean("a\x1bb", "note")
+        editing.clean("a\x1bb", "note")
 
 
 def test_only_known_words_are_a_choice() -> None:
-    assert records.choice(" web ", "kind of server", ("web", "mail")) == "web"
+    assert editing.choice(" web ", "kind of server", ("web", "mail")) == "web"
     with pytest.raises(UsageError, match="'disk' is not a kind of server: known are web, mail"):
-        records.choice("disk", "kind of server", ("web", "mail"))
+        editing.choice("disk", "kind of server", ("web", "mail"))
 
 
 def test_only_given_parties_are_checked_and_returned() -> None:
-    assert records.parties({"hosts": "us", "dns": "", "name": "ignored"}) == {
+    assert editing.parties({"hosts": "us", "dns": "", "name": "ignored"}) == {
         "hosts": "us",
         "dns": None,
     }
-    assert records.parties({}) == {}
+    assert editing.parties({}) == {}
     for party in Party:
-        assert records.parties({"renews": str(party)}) == {"renews": party}
+        assert editing.parties({"renews": str(party)}) == {"renews": party}
     with pytest.raises(UsageError, match="party for 'buys'"):
-        records.parties({"buys": "a friend"})
+        editing.parties({"buys": "a friend"})
 
 
 @pytest.mark.parametrize("name", ["a b", "a,b", "a;b", "a\tb", "", "x" * 61])
 def test_tag_with_a_separator_or_a_wrong_length_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="tag"):
-        records.clean_tag(name)
-    assert records.clean_tag(" gold ") == "gold"
+        editing.clean_tag(name)
+    assert editing.clean_tag(" gold ") == "gold"
 
 
 def test_added_row_is_audited_without_personal_data(database: Database) -> None:
     with database.write(NOW) as tx:
         values = {"number": "1", "name": "Ada", "hosts": "us", "note": None}
-        row_id = records.add(tx, Client, values, ("vip", " gold", "vip"))
+        row_id = editing.add(tx, Client, values, ("vip", " gold", "vip"))
         row = tx.conn.execute(select(Client).where(Client.id == row_id)).mappings().one()
     assert (row["number"], row["state"], row["created_at"]) == ("1", "active", AT)
     added, tagged = audited(database)
@@ -88,12 +89,12 @@ def test_second_row_with_the_same_key_is_refused_and_the_transaction_goes_on(
     database: Database,
 ) -> None:
     with database.write(NOW) as tx:
-        records.add(tx, Client, {"number": "1", "name": "One"})
+        editing.add(tx, Client, {"number": "1", "name": "One"})
         with pytest.raises(Conflict, match="This client exists already"):
-            records.add(tx, Client, {"number": "1", "name": "Other"})
+            editing.add(tx, Client, {"number": "1", "name": "Other"})
         with pytest.raises(Conflict, match="taken"):
-            records.add(tx, Client, {"number": "2", "name": "One"}, conflict="taken")
-        records.add(tx, Client, {"number": "2", "name": "Two"})
+            editing.add(tx, Client, {"number": "2", "name": "One"}, conflict="taken")
+        editing.add(tx, Client, {"number": "2", "name": "Two"})
     assert [(action, detail["number"]) for action, _, _, detail in audited(database)] == [
         ("add", [None, "-"]),
         ("add", [None, "-"]),
@@ -104,36 +105,36 @@ def test_second_row_with_the_same_key_is_refused_and_the_transaction_goes_on(
 
 def test_edit_writes_and_audits_only_what_differs(database: Database) -> None:
     with database.write(NOW) as tx:
-        records.add(tx, Client, {"number": "1", "name": "One"})
-        records.add(tx, Client, {"number": "2", "name": "Two"})
+        editing.add(tx, Client, {"number": "1", "name": "One"})
+        editing.add(tx, Client, {"number": "2", "name": "Two"})
     known = entry_count(database)
     with database.write(LATER) as tx:
         before = clients.find(tx.conn, "1")
-        assert records.edit(tx, Client, before, {"name": "One", "note": None}) == {}
-        changes = records.edit(tx, Client, before, {"name": "Uno", "hosts": "us", "number": "1"})
+        assert editing.edit(tx, Client, before, {"name": "One", "note": None}) == {}
+        changes = editing.edit(tx, Client, before, {"name": "Uno", "hosts": "us", "number": "1"})
         assert changes == {"name": ["One", "Uno"], "hosts": [None, "us"]}
         with pytest.raises(Conflict, match="a second one of the same name"):
-            records.edit(tx, Client, before, {"name": "Two"})
+            editing.edit(tx, Client, before, {"name": "Two"})
         with pytest.raises(Conflict, match="taken"):
-            records.edit(tx, Client, before, {"number": "2"}, "taken")
-        assert clients.find(tx.conn, "2")["name"] == "Two"
-        assert clients.find(tx.conn, "1")["name"] == "Uno"
+            editing.edit(tx, Client, before, {"number": "2"}, "taken")
+        assert clients.find(tx.conn, "2").name == "Two"
+        assert clients.find(tx.conn, "1").name == "Uno"
     assert audited(database, known) == [
-        ("edit", "client", before["id"], {"name": ["-", "-"], "hosts": [None, "us"]}),
+        ("edit", "client", before.id, {"name": ["-", "-"], "hosts": [None, "us"]}),
     ]
 
 
 def test_retired_row_keeps_its_date_and_is_not_retired_twice(database: Database) -> None:
     with database.write(NOW) as tx:
         ids = many_clients(tx, 1001, with_domains=False)
-        records.retire(tx, Client, [ids[0]])
+        editing.retire(tx, Client, [ids[0]])
     known = entry_count(database)
     with database.write(LATER) as tx:
         with pytest.raises(UsageError, match="This client is retired already"):
-            records.retire(tx, Client, [ids[0]])
-        records.retire(tx, Client, [])
-        records.retire(tx, Client, [ids[1]])
-        records.retire(tx, Client, ids)
+            editing.retire(tx, Client, [ids[0]])
+        editing.retire(tx, Client, [])
+        editing.retire(tx, Client, [ids[1]])
+        editing.retire(tx, Client, ids)
     with database.read() as conn:
         rows = {r.id: r for r in conn.execute(select(Client))}
     assert {r.state for r in rows.values()} == {"retired"}
@@ -147,34 +148,34 @@ def test_retired_row_keeps_its_date_and_is_not_retired_twice(database: Database)
 def test_tags_are_added_once_removed_and_kept_apart_by_kind(database: Database) -> None:
     with database.write(NOW) as tx:
         one, two = many_clients(tx, 2, with_domains=False)
-        records.change_tags(tx, "client", one, add=["gold", "vip", "gold"])
-        records.change_tags(tx, "client", two, add=["gold", "blue"])
-        records.change_tags(tx, "server", one, add=["gold"])
+        editing.change_tags(tx, "client", one, add=["gold", "vip", "gold"])
+        editing.change_tags(tx, "client", two, add=["gold", "blue"])
+        editing.change_tags(tx, "server", one, add=["gold"])
     known = entry_count(database)
     with database.write(LATER) as tx:
-        records.change_tags(tx, "client", one, add=["vip"], remove=["blue"])  # not its own
-        records.change_tags(tx, "client", one)
-        records.change_tags(tx, "client", one, add=[" new "], remove=["gold", "never"])
+        editing.change_tags(tx, "client", one, add=["vip"], remove=["blue"])  # not its own
+        editing.change_tags(tx, "client", one)
+        editing.change_tags(tx, "client", one, add=[" new "], remove=["gold", "never"])
         with pytest.raises(UsageError, match="Use a hyphen"):
-            records.change_tags(tx, "client", two, add=["red"], remove=["a b"])
+            editing.change_tags(tx, "client", two, add=["red"], remove=["a b"])
     assert audited(database, known) == [
         ("tag", "client", one, {"added": ["new"], "removed": ["gold"]}),
     ]
     expected = {one: ("new", "vip"), two: ("blue", "gold")}
     with database.read() as conn:
-        assert records.tags_of(conn, "client") == expected
-        assert records.tags_of(conn, "client", [two]) == {two: ("blue", "gold")}
-        assert records.tags_of(conn, "server") == {one: ("gold",)}
-        assert records.tags_of(conn, "client", []) == {}
+        assert editing.tags_of(conn, "client") == expected
+        assert editing.tags_of(conn, "client", [two]) == {two: ("blue", "gold")}
+        assert editing.tags_of(conn, "server") == {one: ("gold",)}
+        assert editing.tags_of(conn, "client", []) == {}
         asked = across_chunks([one, unknown_id(0), two], unknown_id)
-        assert records.tags_of(conn, "client", asked) == expected
+        assert editing.tags_of(conn, "client", asked) == expected
 
 
 def test_exception_in_a_transaction_leaves_no_row_no_tag_and_no_audit_entry(
     database: Database,
 ) -> None:
     with pytest.raises(ZeroDivisionError), database.write(NOW) as tx:
-        records.add(tx, Client, {"number": "1", "name": "One"}, ("gold",))
+        editing.add(tx, Client, {"number": "1", "name": "One"}, ("gold",))
         raise ZeroDivisionError
     with database.read() as conn:
         assert (count(conn, Client), count(conn, Tag)) == (0, 0)
@@ -187,11 +188,10 @@ def test_query_without_a_row_names_what_was_asked_and_the_command_that_lists(
     with database.write(NOW) as tx:
         many_clients(tx, 2, with_domains=False)
     with database.read() as conn:
-        ordered = select(Client.number).order_by(Client.number)
-        assert records.one(conn, ordered, "client", "any", "certmgr client list") == {
-            "number": "50000",
-        }
+        ordered = select(Client).order_by(Client.number)
+        found = editing.one(conn, ClientRecord, ordered, "client", "any", "certmgr client list")
+        assert found.number == "50000"
         none = select(Client).where(Client.number == "9")
         missing = re.escape("There is no client '9?9'. See certmgr client list.")
         with pytest.raises(NotFound, match=missing):
-            records.one(conn, none, "client", "9\n9", "certmgr client list")
+            editing.one(conn, ClientRecord, none, "client", "9\n9", "certmgr client list")

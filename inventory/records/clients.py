@@ -1,0 +1,126 @@
+"""Clients, contacts and servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inventory.records.base import Record
+from inventory.vocabulary import (
+    ContactMethodKind,
+    ContactMethodState,
+    RecordState,
+    Role,
+    ServerKind,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRecord(Record):
+    """A client."""
+
+    id: int
+    number: str
+    name: str
+    account_manager: str | None
+    reseller_id: int | None
+    note: str | None
+    hosts: str | None
+    dns: str | None
+    buys: str | None
+    renews: str | None
+    state: RecordState
+    created_at: int
+    retired_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedClient(ClientRecord):
+    """A client in a listing. ``domains``: how many it has; ``reseller``: its customer number."""
+
+    reseller: str | None
+    domains: int
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSummary(Record):
+    """What a message states about a client."""
+
+    id: int
+    number: str
+    name: str
+    account_manager: str | None
+    reseller_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRecord(Record):
+    """A contact of a client, or of the provider's staff (``client_id`` None)."""
+
+    id: int
+    client_id: int | None
+    name: str
+    role: Role
+    language: str | None
+    time_zone: str | None
+    fallback_id: int | None
+    country: str | None
+    away_until: int | None
+    state: RecordState
+    created_at: int
+    retired_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedContact(ContactRecord):
+    """A contact in a listing. ``ways``: ``kind:value`` in order; ``bad``: addresses that bounce."""
+
+    client: str | None
+    fallback: str | None
+    ways: tuple[str, ...]
+    bad: tuple[str, ...]
+    away: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayRecord(Record):
+    """One way to reach a contact."""
+
+    id: int
+    kind: ContactMethodKind
+    value: str
+    state: ContactMethodState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachableContact(ContactRecord):
+    """An active contact with its ways in order of preference."""
+
+    ways: tuple[WayRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord(Record):
+    """A server or load balancer of the provider."""
+
+    id: int
+    name: str
+    kind: ServerKind
+    keeper: str | None
+    addresses: str
+    backends: str
+    note: str | None
+    hosts: str | None
+    dns: str | None
+    buys: str | None
+    renews: str | None
+    state: RecordState
+    created_at: int
+    retired_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedServer(ServerRecord):
+    """A server in a listing. ``domains``: how many are on it."""
+
+    domains: int

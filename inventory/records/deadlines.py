@@ -1,0 +1,34 @@
+"""The provider's dated rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inventory.records.base import Record
+from inventory.vocabulary import RecordState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineRecord(Record):
+    """A dated rule."""
+
+    id: int
+    name: str
+    at: int
+    rule: str
+    title: str
+    text: str | None
+    purchase_days: int
+    validation_days: int
+    installation_days: int
+    state: RecordState
+    created_at: int
+    retired_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedDeadline(DeadlineRecord):
+    """A dated rule with the numbers of its clients and its tags; without any it is for all."""
+
+    clients: tuple[str, ...]
+    tags: tuple[str, ...]

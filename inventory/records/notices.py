@@ -1,0 +1,224 @@
+"""Tickets, notices, and what came back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inventory.records.base import Record
+from inventory.vocabulary import NoticeState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketRecord(Record):
+    """What one conversation with a client is about."""
+
+    id: int
+    reference: str
+    key: str
+    kind: str
+    client_id: int | None
+    endpoint_id: int | None
+    domain_id: int | None
+    code: str | None
+    round: str
+    cause: str
+    hold: str | None
+    released_at: int | None
+    opened_at: int
+    closed_at: int | None
+    told_at: int | None
+    acked_at: int | None
+    acked_by: str | None
+    promised_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedTicket(TicketRecord):
+    """An open ticket with its client and domain."""
+
+    client: str | None
+    client_name: str | None
+    account_manager: str | None
+    domain: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasedTicket(Record):
+    """A ticket that was released."""
+
+    cause: str
+    code: str | None
+    client_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeSummary(Record):
+    """A notice without its texts."""
+
+    id: int
+    contact_id: int | None
+    client_id: int | None
+    kind: str
+    reference: str
+    secret: str
+    outcome: str | None
+    channel: str
+    subject: str
+    state: NoticeState
+    token: str | None
+    lease_until: int | None
+    attempts: int
+    next_at: int
+    expires_at: int
+    created_at: int
+    sent_at: int | None
+    sent_to: str | None
+    smtp_code: int | None
+    error: str | None
+    acked_at: int | None
+    resolved_at: int | None
+    calendar: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeRecord(NoticeSummary):
+    """A notice."""
+
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedNotice(NoticeSummary):
+    """A notice in a listing, with its contact's name."""
+
+    contact: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteNotice(ListedNotice):
+    """A notice in a listing, with its texts."""
+
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentItemRecord(Record):
+    """What a message states."""
+
+    id: int
+    notice_id: int
+    contact_id: int
+    subject: str
+    step: str
+    threshold: str
+    round: str
+    matter_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeAbout(Record):
+    """A notice about an endpoint or domain."""
+
+    id: int
+    reference: str
+    outcome: str | None
+    state: NoticeState
+    sent_at: int | None
+    created_at: int
+    acked_at: int | None
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeOfTicket(Record):
+    """A notice about a ticket, with its contact's name."""
+
+    id: int
+    subject: str
+    state: NoticeState
+    sent_at: int | None
+    created_at: int
+    contact: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord(Record):
+    """Why a contact was or was not notified."""
+
+    id: int
+    subject: str
+    client_id: int
+    contact_id: int
+    threshold: str
+    round: str
+    action: str
+    reason: str
+    first_at: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnoozeRecord(Record):
+    """A snooze or maintenance window."""
+
+    id: int
+    scope: str
+    scope_id: int
+    starts_at: int
+    until: int
+    reason: str
+    by: str
+    created_at: int
+    withdrawn_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseRecord(Record):
+    """A cause that staff released."""
+
+    id: int
+    cause: str
+    per_day: int
+    by: str
+    created_at: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncementRecord(Record):
+    """An announcement to many clients."""
+
+    id: int
+    template: str
+    tag: str | None
+    deadline: str
+    text: str | None
+    by: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundRecord(Record):
+    """A reply, bounce or automatic reply."""
+
+    id: int
+    message_id: str
+    kind: str
+    notice_id: int | None
+    contact_id: int | None
+    at: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord(Record):
+    """The last success of a job, and what it remembers in ``detail``."""
+
+    name: str
+    started_at: int | None
+    success_at: int | None
+    error: str | None
+    detail: dict[str, Any]

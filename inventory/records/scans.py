@@ -1,0 +1,121 @@
+"""Findings, runs and the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inventory.records.base import Record
+from inventory.vocabulary import Actor, RunState, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingRecord(Record):
+    """A finding of an endpoint. ``evidence``: by the keys of its code."""
+
+    id: int
+    endpoint_id: int
+    code: str
+    severity: Severity
+    actor: Actor
+    outcome: str | None
+    opened_at: int
+    opened_run: int | None
+    closed_at: int | None
+    closed_run: int | None
+    addresses: tuple[str, ...]
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFinding(FindingRecord):
+    """A finding with its endpoint, domain and client."""
+
+    host: str
+    port: int
+    protocol: str
+    domain_id: int
+    client_id: int
+    server_id: int | None
+    domain: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRun(Record):
+    """A run that has ended."""
+
+    id: int
+    state: RunState
+    reason: str | None
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord(Record):
+    """An entry of the audit log."""
+
+    id: int
+    at: int
+    actor: str
+    action: str
+    kind: str
+    row_id: int | None
+    detail: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeStateRecord(Record):
+    """The last attempt and the last success at an endpoint."""
+
+    endpoint_id: int
+    fingerprint: str
+    memo: str
+    recheck_at: int | None
+    judged_at: int | None
+    good: int
+    last_run_id: int | None
+    last_attempt: int
+    error_layer: str | None
+    error_reason: str | None
+    failing_since: int | None
+    failing_runs: int
+    last_good: int | None
+    leaf: str | None
+    not_after: int | None
+    issuer: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedChain(Record):
+    """What one address served last. ``serial`` to ``key``: of its leaf; None where it has none."""
+
+    address: str
+    leaf: str | None
+    first_seen: int
+    last_seen: int
+    live: int
+    tls_version: str | None
+    trusted: int | None
+    serial: str | None
+    issuer: str | None
+    not_after: int | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceRecord(Record):
+    """An accepted finding, or one that a named person fixes until a date."""
+
+    id: int
+    code: str
+    client_id: int | None
+    domain_id: int | None
+    endpoint_id: int | None
+    kind: str
+    until: int
+    reason: str
+    by: str
+    created_at: int
+    withdrawn_at: int | None
