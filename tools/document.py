@@ -57,6 +57,9 @@ The table shows the usual severity. Exceptions:
 - certificate-expiring is medium below min(30 days, lifetime/4), and high below min(7 days,
   lifetime/10).
 - chain-disordered and inconsistent-deployment are info if visitors notice nothing.
+- handshake-incompatible is undetermined if the server resets a browser's handshake without a known
+  cause. For protocols other than https it is low, or high if the size of the ClientHello is the
+  cause, because other clients accept more than browsers.
 - sct-missing is undetermined if SCTs may have been sent in the TLS extension, which the TLS library
   does not expose.
 - Findings about names and trust on SMTP port 25 are info, because mail senders do not check them.

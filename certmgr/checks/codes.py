@@ -47,6 +47,8 @@ CODES: dict[str, FindingCode] = {
     "tls-legacy-only": FindingCode(_S.CRITICAL, "host", "tls"),
     "tls-legacy-offered": FindingCode(_S.LOW, "host", "tls"),
     "ciphers-obsolete": FindingCode(_S.CRITICAL, "host", "tls"),
+    "handshake-incompatible": FindingCode(_S.CRITICAL, "host", "tls"),
+    "post-quantum-missing": FindingCode(_S.INFO, "host", "tls"),
     "certificate-expired": FindingCode(_S.CRITICAL, "holder", "certificate"),
     "certificate-expiring": FindingCode(_S.MEDIUM, "holder", "certificate"),
     "certificate-not-yet-valid": FindingCode(_S.CRITICAL, "holder", "certificate"),

@@ -184,7 +184,7 @@ class Judge:
         pointing = [*pointing_findings(evidence, context.networks, context.servers)]
         judged_addresses, served, unresolved = [], [], False
         for address in evidence.addresses:
-            collected += transport_findings(evidence, address)
+            collected += transport_findings(evidence, address, self.parse)
             judged_address = self._address(evidence, address, context, now, collected)
             judged_addresses.append(judged_address)
             if judged_address.leaf is not None:

@@ -5,15 +5,16 @@ A transport failure never becomes a verdict about trust.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.checks.codes import CODES
+from certmgr.checks.refused_offer import refused_offer_findings
 from certmgr.net.addresses import Network, within
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
-from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES
+from inventory.certificates import Certificate
 from inventory.vocabulary import Finding
 
 UNREACHABLE_RUNS = 3
@@ -72,12 +73,15 @@ def pointing_findings(
         yield finding("points-elsewhere", addresses)
 
 
-def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator[Finding]:
+def transport_findings(
+    evidence: Evidence, address: AddressEvidence, parse: Callable[[bytes], Certificate]
+) -> Iterator[Finding]:
     """Yield findings about the connection to one address and its TLS negotiation."""
     failure = address.failure
     at = (address.address,)
     if failure is None:
-        yield from _negotiated(address)
+        yield from refused_offer_findings(evidence.target, address, parse)
+        yield from _offered(address)
         return
     target = evidence.target
     evidence_values: dict[str, Any] = {"reason": failure.reason, "looks": address.probes}
@@ -116,15 +120,14 @@ def transport_findings(evidence: Evidence, address: AddressEvidence) -> Iterator
                 yield finding("handshake-failed", at, None, **evidence_values)
 
 
-def _negotiated(address: AddressEvidence) -> Iterator[Finding]:
+def _offered(address: AddressEvidence) -> Iterator[Finding]:
+    """Yield findings about what a server offers in addition, which a deep scan finds."""
     at = (address.address,)
-    # Browsers refuse these versions, which RFC 8996 deprecates.
-    if address.tls_version in ("TLSv1", "TLSv1.1", "SSLv3"):
-        yield finding("tls-legacy-only", at, version=address.tls_version)
-    elif address.legacy_needed and address.cipher not in BROWSER_CIPHER_NAMES:
-        yield finding("ciphers-obsolete", at, cipher=address.cipher)
     if address.legacy and address.tls_version not in address.legacy:
         yield finding("tls-legacy-offered", at, versions=list(address.legacy), deep=True)
+    # Recorded traffic can be decrypted later without it. Browsers do not require it yet.
+    if address.post_quantum is False:
+        yield finding("post-quantum-missing", at, group=address.group, deep=True)
 
 
 def has_no_route(evidence: Evidence) -> bool:

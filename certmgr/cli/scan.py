@@ -113,7 +113,8 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
 @click.option(
     "--deep",
     is_flag=True,
-    help="Also inspect the certificate of the other key type, and TLS 1.0 and 1.1.",
+    help="Also check the certificate of the other key type, TLS 1.0 and 1.1, and post-quantum"
+    " key exchange.",
 )
 @click.option(
     "--no-cache",

@@ -108,6 +108,7 @@ def endpoint_row(
                 "tls_version": a.tls_version,
                 "cipher": a.cipher,
                 "group": a.group,
+                "post_quantum": a.post_quantum,
                 "alpn": a.alpn,
                 "ocsp": a.ocsp,
                 "chain": list(a.chain),

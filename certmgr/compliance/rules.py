@@ -132,7 +132,7 @@ _BAD_CERTIFICATE = frozenset(
         "sct-missing",
     }
 )
-_OLD_TLS = frozenset({"tls-legacy-only", "ciphers-obsolete"})
+_OLD_TLS = frozenset({"tls-legacy-only", "ciphers-obsolete", "handshake-incompatible"})
 # Undetermined findings that leave open whether a page complies.
 _OF_THE_PAGE = frozenset(
     {

@@ -21,6 +21,7 @@ ERRORS = {
     "handshake-failed": "ERR_SSL_PROTOCOL_ERROR",
     "tls-legacy-only": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
     "ciphers-obsolete": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    "handshake-incompatible": "ERR_SSL_PROTOCOL_ERROR",
     "certificate-expired": "NET::ERR_CERT_DATE_INVALID",
     "certificate-not-yet-valid": "NET::ERR_CERT_DATE_INVALID",
     "name-mismatch": "NET::ERR_CERT_COMMON_NAME_INVALID",
@@ -36,6 +37,13 @@ ERRORS = {
     "certificate-malformed": "NET::ERR_CERT_INVALID",
     "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
 }
+# How the handshake of a browser ends, as the finding's evidence names it -> the error page.
+_HANDSHAKE_ERRORS = {
+    "reset": "ERR_CONNECTION_RESET",
+    "closed": "ERR_CONNECTION_CLOSED",
+    "timeout": "ERR_TIMED_OUT",
+}
+_ALERT_ERRORS = {40: "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"}
 # Findings for which Chrome shows an error page only under further conditions.
 SOMETIMES = {
     "revoked": (
@@ -52,6 +60,15 @@ _NOT_SECURE = frozenset(
 )
 # Errors that a visitor of http:// never meets.
 _HTTPS_ONLY = frozenset(ERRORS) - {"name-not-found", "dns-failure", "redirect-loop"}
+
+
+def _error(finding: Finding) -> str | None:
+    """Return the code of the error page for a finding; None if there is none."""
+    if finding.code == "handshake-incompatible":
+        alert, failure = finding.evidence.get("alert"), finding.evidence.get("failure", "")
+        specific = _ALERT_ERRORS.get(alert or 0) or _HANDSHAKE_ERRORS.get(failure)
+        return specific or ERRORS[finding.code]
+    return ERRORS.get(finding.code)
 
 
 def browser_view(
@@ -75,7 +92,7 @@ def browser_view(
     all_addresses = set(addresses)
     served = any(f.code in _NOT_SECURE for f in listed)
     for finding in listed:
-        error = ERRORS.get(finding.code)
+        error = _error(finding)
         if (
             error is None
             or finding.severity == "info"

@@ -33,6 +33,7 @@ _OF_ADDRESS = frozenset(
         "default-certificate",
         "name-mismatch",
         "tls-legacy-only",
+        "handshake-incompatible",
     }
 )
 # Faults that are expected if a name points to the wrong server.

@@ -118,12 +118,12 @@ def _reach(address: AddressView) -> DiagnosisStep:
 def _tls(address: AddressView) -> DiagnosisStep:
     if address.tls_version:
         # Only versions that browsers reject are faults of this step.
-        old = address.tls_version in ("TLSv1", "TLSv1.1", "SSLv3")
+        old = address.refuses_browsers
         facts = ", ".join(f for f in (address.tls_version, address.cipher) if f)
         return DiagnosisStep(
             "TLS",
             FAULT if old else OK,
-            f"{address.address}: {facts}" + (", which browsers no longer use" if old else ""),
+            f"{address.address}: {facts}" + (", which browsers do not accept" if old else ""),
         )
     reason = address.error[1] if address.error else "no handshake"
     return DiagnosisStep("TLS", FAULT, f"{address.address}: {reason}")

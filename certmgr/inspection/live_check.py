@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from certmgr.config.settings import Settings
 from certmgr.inspection.scan_run import ScanOptions, setup_for
 from certmgr.inspection.verification import Observation
-from certmgr.scan.dial import Dialler, DialRequest, DialResult
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import FailureKind
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import parse

@@ -58,6 +58,8 @@ class AddressView:
         error: Layer and reason of a failed probe.
         no_route: Whether this machine has no route to the IP version of the address.
         public: Whether the trust path leads to an anchor of the browsers' store.
+        refuses_browsers: Whether the handshake succeeds only with an offer that no browser makes.
+        post_quantum: Whether post-quantum key exchange is offered; None if it was not checked.
     """
 
     address: str
@@ -71,6 +73,8 @@ class AddressView:
     error: tuple[str, str] | None
     no_route: bool = False
     public: bool | None = None
+    refuses_browsers: bool = False
+    post_quantum: bool | None = None
 
     @property
     def seen(self) -> bool:
@@ -151,6 +155,8 @@ class EndpointReport:
                     a.trusted,
                     a.error,
                     a.public,
+                    a.refuses_browsers,
+                    a.post_quantum,
                 )
                 for a in self.addresses
             ],
@@ -270,6 +276,8 @@ def _address(judged: JudgedAddress) -> AddressView:
         error=error,
         no_route=no_route,
         public=None if judged.trusted is None or judged.verdict is None else judged.verdict.public,
+        refuses_browsers=evidence.browser_failure is not None,
+        post_quantum=evidence.post_quantum,
     )
 
 

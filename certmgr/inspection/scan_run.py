@@ -26,7 +26,7 @@ from certmgr.inspection.reconcile import FindingChanges, OpenFinding, reconcile
 from certmgr.inspection.report import CertificateRow, EndpointReport
 from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, scan_jobs
 from certmgr.net.addresses import networks
-from certmgr.scan.dial import DialLimits
+from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_fetcher import WebOptions
 from certmgr.x509.trust import TrustStore
 from inventory.clock import Clock, system_clock
@@ -63,7 +63,8 @@ class ScanOptions:
     Attributes:
         client: Only the endpoints of this client (number or name).
         tag: Only endpoints with this tag.
-        deep: Inspect the certificate of the other key type too, and TLS 1.0 and 1.1.
+        deep: Inspect the certificate of the other key type too, TLS 1.0 and 1.1, and post-quantum
+            key exchange.
         full: Pass each report to ``on_report``, changed or not.
         overrides: Addresses by (host, port), instead of those from the DNS.
         ca_files: Additional trust anchors.

@@ -18,7 +18,8 @@ from certmgr.checks.transport import FailureHistory
 from certmgr.inspection.issuers import IssuerFetcher
 from certmgr.inspection.report import CertificateRow, EndpointReport, build_report, certificate_row
 from certmgr.net.addresses import Network
-from certmgr.scan.dial import Dialler, DialLimits
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.evidence import Evidence, Resolution
 from certmgr.scan.page_fetcher import PageFetcher, WebOptions
 from certmgr.scan.prober import CertificateCache, EndpointProber
@@ -107,7 +108,8 @@ class ScanSetup:
     Attributes:
         store: The trust store.
         cache: Whether verdicts about trust paths are cached by chain.
-        deep: Whether to inspect the certificate of the other key type, and TLS 1.0 and 1.1.
+        deep: Whether to inspect the certificate of the other key type, TLS 1.0 and 1.1,
+            and post-quantum key exchange.
         full: Whether to report each endpoint, changed or not.
         guarded: Whether internal addresses from the DNS are refused.
         allowed: Internal networks that may be probed.
@@ -284,7 +286,7 @@ class ScanWorker:
         if self.setup.deep or evidence.resolution.refused or not evidence.addresses:
             return ""
         if any(
-            a.failure is not None or a.legacy_needed or a.without_sni is not None
+            a.failure is not None or a.browser_failure is not None or a.without_sni is not None
             for a in evidence.addresses
         ):
             return ""

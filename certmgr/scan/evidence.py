@@ -71,11 +71,15 @@ class AddressEvidence:
     Attributes:
         chain: The certificates as served (DER, leaf first).
         probes: The number of connections that were tried.
-        legacy_needed: The server refused a browser's offer and accepted an older one.
+        browser_failure: Why a browser's offer fails, if only another offer succeeded; else None.
+        offer: The profile of the offer that the server accepted (certmgr/scan/tls_offers.py).
+        signature: The signature scheme of the server, if the offer was forensic.
         client_certificate: The server requested a client certificate.
         without_sni: The leaf that is served without SNI; None if it was not checked.
         other_chain: The chain of the other key type (``--deep``).
         legacy: TLS versions below 1.2 that the server also offers (``--deep``).
+        post_quantum: Whether the server offers post-quantum key exchange; None if it was not
+            checked (``--deep``) and another one was negotiated.
     """
 
     address: str
@@ -87,11 +91,14 @@ class AddressEvidence:
     ocsp: bytes | None = None
     failure: Failure | None = None
     probes: int = 1
-    legacy_needed: bool = False
+    browser_failure: Failure | None = None
+    offer: str = "browser"
+    signature: str | None = None
     client_certificate: bool = False
     without_sni: bytes | None = None
     other_chain: tuple[bytes, ...] = ()
     legacy: tuple[str, ...] = ()
+    post_quantum: bool | None = None
 
     def key(self) -> str:
         """Return a key that is equal for two probes with byte-for-byte equal results.

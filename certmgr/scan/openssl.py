@@ -1,7 +1,7 @@
 """TLS through pyOpenSSL over memory BIOs.
 
-This is the only module that uses pyOpenSSL's private ``_lib``. pyOpenSSL has no public call for
-these:
+Only this module and tls_offers.py use pyOpenSSL's private ``_lib``. pyOpenSSL has no public call
+for these:
 
 - group and signature-algorithm lists
 - numeric error codes: reasons are derived from numbers, never from the text of a message
@@ -12,21 +12,17 @@ these:
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from OpenSSL import SSL
 
-from certmgr.scan.openssl_names import BROWSER_CIPHER_LIST
+from certmgr.scan import tls_offers
+from certmgr.scan.openssl_names import GROUP_NAMES
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 
-GROUPS = b"X25519:P-256:P-384:P-521"
-# A browser's suites. SECLEVEL=0: weak keys and signatures are reported instead of refused.
-BROWSER_CIPHERS = ":".join((*BROWSER_CIPHER_LIST, "@SECLEVEL=0")).encode()
 MAX_FLIGHT = 65_536
-MAX_CERTIFICATE_MESSAGE = 262_144
 
 # OpenSSL reason codes of the SSL library (ERR_LIB_SSL, 20). A received TLS alert N is reason
 # 1000 + N.
@@ -41,101 +37,21 @@ _MALFORMED_LIBS = frozenset(
 
 DONE, WANT, FAILED = 0, 1, 2
 
-# Browsers still connect to servers without RFC 5746 (secure renegotiation). OpenSSL 3 and later
-# refuse them unless this option is set.
-_LEGACY_SERVER_CONNECT = 0x4
-
-# Filled by callbacks, by the address of the SSL object: a callback gets no Python object.
-_client_certificate_asked: set[int] = set()
-_certificate_messages: dict[int, tuple[int, bytes]] = {}
-
-
-def _address(ssl: Any) -> int:
-    return int(_ffi.cast("uintptr_t", ssl))
-
-
-@_ffi.callback("int(SSL *, void *)")  # type: ignore[untyped-decorator, unused-ignore]
-def _on_certificate_request(ssl: Any, _arg: Any) -> int:
-    _client_certificate_asked.add(_address(ssl))
-    return 1
-
-
-_MESSAGE = "void(int, int, int, const void *, size_t, SSL *, void *)"
-
-
-@_ffi.callback(_MESSAGE)  # type: ignore[untyped-decorator, unused-ignore]
-def _on_message(
-    writing: int, version: int, content: int, data: Any, size: int, ssl: Any, _arg: Any
-) -> None:
-    if not writing and content == 22 and 4 < size <= MAX_CERTIFICATE_MESSAGE:
-        message = bytes(_ffi.buffer(data, size))
-        # Handshake type 11 is Certificate (RFC 8446 4).
-        if message[0] == 11:
-            _certificate_messages[_address(ssl)] = (version, message)
-
-
-@lru_cache(maxsize=32)
-def context(profile: str, web: bool) -> SSL.Context:
-    """Return the shared context of a profile. Creating one costs 16 ms, so each is cached.
-
-    Args:
-        profile: browser (TLS 1.2 and 1.3, a browser's suites), legacy (any version and suite),
-            tls1.0 and tls1.1 (only that version), rsa and ec (only certificates of that kind),
-            forensic (legacy, and keeps the Certificate message of a failed handshake).
-        web: Offer h2 and http/1.1 by ALPN.
-    """
-    ssl_context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    raw = ssl_context._context
-    # certmgr/x509/trust.py verifies: a scan must see certificates that do not verify.
-    ssl_context.set_verify(SSL.VERIFY_NONE)
-    ssl_context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    ssl_context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
-    _lib.SSL_CTX_set1_curves_list(raw, GROUPS)
-    _lib.SSL_CTX_set_cert_cb(raw, _on_certificate_request, _ffi.NULL)
-    low = {
-        "tls1.0": SSL.TLS1_VERSION,
-        "tls1.1": SSL.TLS1_1_VERSION,
-        "legacy": SSL.TLS1_VERSION,
-        "forensic": SSL.TLS1_VERSION,
-    }
-    high = {"tls1.0": SSL.TLS1_VERSION, "tls1.1": SSL.TLS1_1_VERSION}
-    ssl_context.set_min_proto_version(low.get(profile, SSL.TLS1_2_VERSION))
-    if profile in high:
-        ssl_context.set_max_proto_version(high[profile])
-    ssl_context.set_cipher_list(
-        BROWSER_CIPHERS
-        if profile in ("browser", "rsa", "ec")
-        else b"ALL:COMPLEMENTOFALL:@SECLEVEL=0"
-    )
-    if profile == "rsa":
-        ssl_context.set_cipher_list(b"aRSA:@SECLEVEL=0")
-        _lib.SSL_CTX_set1_sigalgs_list(
-            raw, b"RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
-        )
-    elif profile == "ec":
-        ssl_context.set_cipher_list(b"aECDSA:@SECLEVEL=0")
-        _lib.SSL_CTX_set1_sigalgs_list(raw, b"ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512")
-    elif profile == "forensic":
-        _lib.SSL_CTX_set_msg_callback(raw, _on_message)
-    if web:
-        ssl_context.set_alpn_protos([b"h2", b"http/1.1"])
-    return ssl_context
-
 
 class Handshake:
     """One TLS handshake over memory: bytes in, bytes out. The caller owns the socket."""
 
     __slots__ = ("_in", "_key", "_out", "_ssl", "connection", "error", "error_codes")
 
-    def __init__(self, profile: str, web: bool, server_name: str | None) -> None:
-        self.connection = SSL.Connection(context(profile, web))
+    def __init__(self, profile: str, alpn: tuple[bytes, ...], server_name: str | None) -> None:
+        self.connection = SSL.Connection(tls_offers.context(profile, alpn))
         self._ssl = self.connection._ssl
         self._in, self._out = self.connection._into_ssl, self.connection._from_ssl
         if server_name is not None:
             self.connection.set_tlsext_host_name(server_name.encode("ascii"))
         self.connection.request_ocsp()
         self.connection.set_connect_state()
-        self._key = _address(self._ssl)
+        self._key = tls_offers.address(self._ssl)
         self.error_codes: tuple[tuple[int, int], ...] = ()
         self.error = ""
 
@@ -235,7 +151,7 @@ class Handshake:
         """
         stack = _lib.SSL_get_peer_cert_chain(self._ssl)
         if stack == _ffi.NULL:
-            version, message = _certificate_messages.get(self._key, (0, b""))
+            version, message = tls_offers.certificate_messages.get(self._key, (0, b""))
             return split_certificate_message(message, version == 0x0304) if message else ()
         return tuple(_der(_lib.sk_X509_value(stack, i)) for i in range(_lib.sk_X509_num(stack)))
 
@@ -247,7 +163,7 @@ class Handshake:
         return (
             connection.get_protocol_version_name(),
             connection.get_cipher_name(),
-            _GROUP_NAMES.get(group or "", group),
+            GROUP_NAMES.get(group or "", group),
             (alpn.decode("ascii", "replace") if alpn else None),
         )
 
@@ -258,23 +174,17 @@ class Handshake:
 
     def client_certificate_asked(self) -> bool:
         """Return whether the server requested a client certificate."""
-        return self._key in _client_certificate_asked
+        return self._key in tls_offers.client_certificate_asked
+
+    def signature(self) -> str | None:
+        """Return the signature scheme of the server; None unless the profile records it."""
+        return tls_offers.signatures.get(self._key)
 
     def close(self) -> None:
-        """Forget what the callbacks recorded.
-
-        A later connection may get the same memory address.
-        """
-        _client_certificate_asked.discard(self._key)
-        _certificate_messages.pop(self._key, None)
+        """Forget what the callbacks recorded."""
+        tls_offers.forget(self._key)
 
 
-_GROUP_NAMES = {
-    "x25519": "X25519",
-    "secp256r1": "P-256",
-    "secp384r1": "P-384",
-    "secp521r1": "P-521",
-}
 # Shared by all handshakes: one thread runs them, and each call copies the bytes out.
 _buffer = _ffi.new("char[]", MAX_FLIGHT)
 _pointer = _ffi.new("unsigned char **")

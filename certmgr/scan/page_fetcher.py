@@ -19,7 +19,8 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from certmgr.net.addresses import Network, refusal
 from certmgr.net.http_exchange import HttpExchange
-from certmgr.scan.dial import Dialler, DialRequest, DialResult
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import Failure, FailureKind
 from certmgr.scan.page_process import PageParserProcess
 from certmgr.scan.rate_limits import AddressRateLimiter

@@ -1,8 +1,8 @@
 """Probe one endpoint and return its :class:`Evidence`.
 
-Every address is probed. A further handshake happens only if it gives new information. Without SNI:
-if the certificate does not cover the name. With older TLS: if a browser's offer was refused. For
-the raw Certificate message: if the TLS library could not parse it.
+Every address is probed with the offer of a browser. A further handshake happens only if it gives
+new information. Without SNI: if the certificate does not cover the name. With other offers: if the
+browser's one failed (other_offers.py), or with ``--deep``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from certmgr.scan.dial import Dialler, DialRequest, DialResult
-from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialRequest, DialResult
+from certmgr.scan.evidence import (
+    TRANSIENT,
+    AddressEvidence,
+    Evidence,
+    Failure,
+    FailureKind,
+    Resolution,
+)
+from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, POST_QUANTUM_GROUP
+from certmgr.scan.other_offers import SECOND_PROFILE, accepted_offer
 from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import Visit
@@ -20,11 +30,11 @@ from inventory.certificates import Certificate, parse
 from inventory.clock import Clock, system_clock
 from inventory.targets import Target
 
-_TRY_LEGACY = frozenset({FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
-# Alerts that an older TLS offer cannot change: problems of the client certificate,
-# unrecognized_name, certificate_required (RFC 8446 6.2).
-_FINAL_ALERTS = frozenset({42, 43, 44, 45, 46, 48, 49, 112, 116})
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
+# With these, a server that can use post-quantum key exchange would have completed the handshake.
+_REFUSALS = frozenset({FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
+# A later visitor may not meet these, so the pages are visited.
+_MAY_PASS = TRANSIENT | {FailureKind.LOCAL}
 
 
 class CertificateCache:
@@ -123,7 +133,7 @@ class EndpointProber:
     ) -> tuple[Visit, ...]:
         """Visit the pages of all addresses.
 
-        HTTPS is visited if a browser would complete the handshake. The certificate is judged
+        HTTPS is visited if a browser may complete the handshake. The certificate is judged
         separately.
         """
         routable = [
@@ -131,9 +141,7 @@ class EndpointProber:
         ]
         results = await asyncio.gather(
             *[
-                page_fetcher.visit(
-                    target, a.address, paths, secure=a.failure is None and not a.legacy_needed
-                )
+                page_fetcher.visit(target, a.address, paths, secure=_opens_in_a_browser(a))
                 for a in routable
             ],
             return_exceptions=True,
@@ -149,11 +157,11 @@ class EndpointProber:
 
     async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
         server_name = None if target.is_address else target.host
-        request = DialRequest(address, target.port, target.protocol, server_name)
-        result = await self.dialler.dial(request)
-        legacy_needed = False
-        if result.failure is not None:
-            result, legacy_needed = await self._retry(request, result)
+        request = DialRequest(
+            address, target.port, target.protocol, server_name, second_profile=SECOND_PROFILE
+        )
+        first = await self.dialler.dial(request)
+        result, browser_failure = await accepted_offer(self.dialler, request, first)
         evidence = AddressEvidence(
             address=address,
             chain=result.chain,
@@ -164,9 +172,14 @@ class EndpointProber:
             ocsp=result.ocsp,
             failure=_client_certificate(result),
             probes=result.probes,
-            legacy_needed=legacy_needed,
+            browser_failure=browser_failure,
+            offer=result.profile,
+            signature=result.signature,
             client_certificate=result.client_certificate,
+            post_quantum=True if result.group == POST_QUANTUM_GROUP else None,
         )
+        # Further handshakes use the offer that the server accepted.
+        request = replace(request, profile=result.profile, second_profile="")
         if not result.chain or result.failure is not None:
             return evidence
         # The same evidence was judged before, and its leaf covers the name.
@@ -183,49 +196,41 @@ class EndpointProber:
             evidence = await self._deep(request, evidence)
         return evidence
 
-    async def _retry(self, request: DialRequest, first: DialResult) -> tuple[DialResult, bool]:
-        """Retry a failed handshake with another offer.
-
-        Returns:
-            The result, and whether an older offer was needed.
-        """
-        failure = first.failure
-        assert failure is not None
-        # The raw Certificate message still shows the other certificates of the chain.
-        if failure.kind is FailureKind.MALFORMED:
-            forensic = await self.dialler.dial(replace(request, profile="forensic"))
-            return (first if not forensic.chain else replace(first, chain=forensic.chain)), False
-        if (
-            failure.kind not in _TRY_LEGACY
-            or failure.alert in _FINAL_ALERTS
-            or first.client_certificate
-        ):
-            return first, False
-        older = await self.dialler.dial(replace(request, profile="forensic"))
-        if older.failure is None:
-            return older, True
-        # Both failed, but the older offer revealed the certificate.
-        if older.chain and not first.chain:
-            return (
-                replace(first, chain=older.chain, client_certificate=older.client_certificate),
-                False,
-            )
-        return replace(first, probes=first.probes + older.probes), False
-
     async def _deep(self, request: DialRequest, evidence: AddressEvidence) -> AddressEvidence:
-        """Add the certificate of the other key type, and older TLS versions (``--deep``)."""
+        """Add the certificate of the other key type, older TLS, and post-quantum key exchange."""
         # An RSA client and an EC client may get different certificates from one server.
         kind = self.certificates.parse(evidence.chain[0]).key_type
         other = "rsa" if kind == "EC" else "ec"
         results = await asyncio.gather(
             *[
                 self.dialler.dial(replace(request, profile=profile))
-                for profile in (other, "tls1.0", "tls1.1")
+                for profile in (other, "tls1.0", "tls1.1", "post-quantum")
             ]
         )
-        legacy = tuple(r.tls_version for r in results[1:] if r.failure is None and r.tls_version)
+        legacy = tuple(r.tls_version for r in results[1:3] if r.failure is None and r.tls_version)
         chain = results[0].chain if results[0].failure is None else ()
-        return replace(evidence, other_chain=chain, legacy=legacy)
+        post_quantum = evidence.post_quantum or _post_quantum(results[3])
+        return replace(evidence, other_chain=chain, legacy=legacy, post_quantum=post_quantum)
+
+
+def _opens_in_a_browser(address: AddressEvidence) -> bool:
+    """Return whether the handshake of a browser succeeds there, or may succeed."""
+    refused = address.browser_failure
+    if address.failure is not None or refused is None:
+        return address.failure is None
+    return (
+        address.offer == "forensic"
+        and refused.kind in _MAY_PASS
+        and address.cipher in BROWSER_CIPHER_NAMES
+    )
+
+
+def _post_quantum(result: DialResult) -> bool | None:
+    """Return whether a server accepted the offer of post-quantum key exchange only."""
+    if result.failure is None:
+        # TLS 1.2 may have used a suite without a group.
+        return result.group == POST_QUANTUM_GROUP
+    return False if result.failure.kind in _REFUSALS else None
 
 
 def _client_certificate(result: DialResult) -> Failure | None:

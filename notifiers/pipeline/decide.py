@@ -271,6 +271,7 @@ TECHNICAL = frozenset(
         "handshake-failed",
         "tls-legacy-only",
         "ciphers-obsolete",
+        "handshake-incompatible",
         "chain-incomplete",
         "intermediate-expired",
         "mixed-content",

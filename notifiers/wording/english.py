@@ -109,6 +109,20 @@ FINDINGS: dict[str, FindingText] = {
         "{host} offers only encryption that current browsers no longer accept ({cipher}).",
         "Allow current cipher suites at {addresses} (for example ECDHE with AES-GCM or CHACHA20).",
     ),
+    "handshake-incompatible": FindingText(
+        "refuses browsers",
+        "Current browsers cannot connect to {host} at {addresses}: {detail}.",
+        "At {addresses}, allow X25519 and P-256, RSA-PSS and ECDSA with SHA-256, and a certificate"
+        " with an RSA or P-256 key. If the size of the ClientHello is the cause, update the"
+        " firewall or load balancer that discards it.",
+    ),
+    "post-quantum-missing": FindingText(
+        "no post-quantum key exchange",
+        "{host} does not offer X25519MLKEM768; traffic that is recorded today can be decrypted"
+        " once quantum computers exist.",
+        "Update OpenSSL at {addresses} to 3.5 or later and allow X25519MLKEM768. You do not need"
+        " to do this today.",
+    ),
     "certificate-expired": FindingText(
         "expired {not_after}",
         "The certificate of {host} expired on {not_after}; visitors see a warning instead of the"

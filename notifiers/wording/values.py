@@ -60,5 +60,12 @@ VALUES = frozenset(
         "the certificate of the announced CA does not cover the name",
         "the server closed the connection in the handshake",
         "the server wants a client certificate",
+        "it ends the connection after a ClientHello of the size that browsers send",
+        "it refuses a ClientHello that offers post-quantum key exchange",
+        "it accepts neither HTTP/1.1 nor HTTP/2 (ALPN)",
+        "browsers do not accept the key of its certificate",
+        "browsers do not offer its key exchange",
+        "browsers do not accept its handshake signature",
+        "it refused several attempts with the settings of a browser and accepted other settings",
     }
 )

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from OpenSSL import SSL
+
 from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import IssuedCertificate
@@ -18,6 +20,13 @@ HOST = "shop.example.test"
 Stack = contextlib.ExitStack
 Probe = Callable[..., ProbeResult]
 """The type of the fixture ``probe``, which scans one target."""
+
+
+def with_groups(context: SSL.Context, groups: str) -> SSL.Context:
+    """Let a server use only these groups, in the syntax of SSL_CTX_set1_groups_list of OpenSSL."""
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    assert lib.SSL_CTX_set1_curves_list(context._context, groups.encode()) == 1
+    return context
 
 
 def serve(opened: Stack, talk: servers.ConnectionHandler) -> int:

@@ -79,6 +79,7 @@ def test_json_of_a_scan_has_the_documented_fields(
         "tls_version",
         "cipher",
         "group",
+        "post_quantum",
         "alpn",
         "ocsp",
         "chain",

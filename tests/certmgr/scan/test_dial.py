@@ -15,7 +15,8 @@ import pytest
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import server_context
-from certmgr.scan.dial import Dialler, DialLimits, DialRequest, DialResult
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import FailureKind
 from tests.certmgr.tls_servers import HOST, Stack, serve
 

@@ -1,0 +1,87 @@
+"""What a dial is asked for, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from certmgr.net.http_exchange import HttpExchange
+from certmgr.scan.evidence import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class DialLimits:
+    """Limits of a dialler, in seconds and counts.
+
+    Attributes:
+        timeout: The total time for one address.
+        connect_timeout: The time for the TCP connection; None uses ``timeout``.
+        in_flight: The number of connections at once, over all addresses.
+        per_address: The number of connections at once per address; 0 means no limit.
+        rate: The number of new connections per second and address; 0 means no limit.
+    """
+
+    timeout: float = 10.0
+    connect_timeout: float | None = None
+    in_flight: int = 500
+    per_address: int = 8
+    rate: float = 20.0
+
+
+@dataclass(slots=True)
+class DialResult:
+    """The result of one dial.
+
+    If ``failure`` is None, the handshake was completed, so the server holds the key of the leaf.
+
+    Attributes:
+        chain: The served certificates as DER, leaf first.
+        client_certificate: Whether the server requested a client certificate.
+        probes: The number of connections that were tried.
+        exchange: The HTTP exchange, if the request asked for one.
+        profile: The TLS profile of the connection that gave this result.
+        signature: The signature scheme of the server, if the profile records it.
+    """
+
+    chain: tuple[bytes, ...] = ()
+    tls_version: str | None = None
+    cipher: str | None = None
+    group: str | None = None
+    alpn: str | None = None
+    ocsp: bytes | None = None
+    client_certificate: bool = False
+    failure: Failure | None = None
+    probes: int = 1
+    exchange: HttpExchange | None = None
+    profile: str = "browser"
+    signature: str | None = None
+
+
+@dataclass(slots=True)
+class DialRequest:
+    """One connection to make.
+
+    Attributes:
+        protocol: A STARTTLS protocol, ``https`` or another TLS protocol, or ``http`` for TCP
+            without TLS.
+        server_name: The name for SNI; None sends no SNI.
+        profile: The TLS profile; see :func:`certmgr.scan.tls_offers.context`.
+        deadline: Loop time. None starts the total time when the first connection starts.
+        timeout: The total time in seconds; None uses that of the limits.
+        exchange: Creates the HTTP exchange once the connection is established.
+        second_profile: The TLS profile of the second connection, which a server gets that accepts
+            the first one and stays silent; empty uses ``profile``.
+        alpn: The protocols to offer by ALPN (RFC 7301); empty offers none. None offers those of a
+            browser for https, unless there is an exchange.
+    """
+
+    address: str
+    port: int
+    protocol: str
+    server_name: str | None
+    profile: str = "browser"
+    deadline: float | None = None
+    timeout: float | None = None
+    exchange: Callable[[], HttpExchange] | None = None
+    second_profile: str = ""
+    alpn: tuple[bytes, ...] | None = None
