@@ -120,6 +120,21 @@ def normalise_host(text: str) -> str:
     return str(address) if address is not None else normalise(text)
 
 
+def is_ehlo_name(text: str) -> bool:
+    """Return whether mail servers accept a text in EHLO: a name in ASCII or an address literal.
+
+    Sources: RFC 5321 4.1.2 and 4.1.3.
+    """
+    if text.startswith("[") and text.endswith("]"):
+        literal = text[1:-1]
+        address = as_ip(literal.removeprefix("IPv6:"))
+        return address is not None and (address.version == 6) == literal.startswith("IPv6:")
+    try:
+        return text.isascii() and normalise(text) == text.lower()
+    except InvalidName:
+        return False
+
+
 def matches(pattern: str, host: str) -> bool:
     """Return whether a dNSName of a certificate covers a host. Both are in lower case.
 

@@ -1,4 +1,8 @@
-"""Targets of a scan: ``host[:port][/protocol]``. Pure."""
+"""Targets of a scan: ``host[:port][/protocol]``. Pure.
+
+The protocols stand in one table, :data:`PORTS`. Except for https and tls, each has a dialogue in
+``certmgr/scan/starttls/``.
+"""
 
 import re
 from dataclasses import dataclass
@@ -7,39 +11,113 @@ from inventory.errors import InvalidName
 from inventory.names import as_ip, display, normalise_host
 from inventory.text import printable
 
-# The well-known port of each protocol. "tls" is TLS from the first byte, without web pages (imaps,
-# pop3s, smtps, ldaps).
-PORTS = {
-    "https": 443,
-    "smtp": 25,
-    "imap": 143,
-    "pop3": 110,
-    "ftp": 21,
-    "ldap": 389,
-    "postgres": 5432,
-    "tls": 443,
+# Protocol -> its ports; a target without a port gets the first one. "tls" is TLS from the first
+# byte, without web pages.
+_PORTS_OF_PROTOCOL: dict[str, tuple[int, ...]] = {
+    "https": (443,),
+    "smtp": (25, 587, 2525),
+    "lmtp": (24,),
+    "imap": (143,),
+    "pop3": (110,),
+    "managesieve": (4190,),
+    "ftp": (21,),
+    "ldap": (389, 3268),
+    "nntp": (119, 433),
+    "xmpp": (5222,),
+    "xmpp-server": (5269,),
+    "postgres": (5432,),
+    "mysql": (3306,),
+    # The ports of _TLS_NAMES, DNS over TLS, FTP data, telnet, the global catalogue of Active
+    # Directory, TURN, and syslog.
+    "tls": (
+        *(443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995),
+        *(3269, 5061, 5223, 5270, 5349, 5671, 6514, 6697, 8883),
+    ),
 }
+PORTS = {protocol: ports[0] for protocol, ports in _PORTS_OF_PROTOCOL.items()}
 PROTOCOLS = tuple(PORTS)
-# The protocol of a port for which no protocol is given. All other ports are https.
+# A port for which no protocol is given has the first protocol that names it.
 _PROTOCOL_OF_PORT = {
-    25: "smtp",
-    587: "smtp",
-    2525: "smtp",
-    143: "imap",
-    110: "pop3",
-    21: "ftp",
-    389: "ldap",
-    5432: "postgres",
-    465: "tls",
-    636: "tls",
-    853: "tls",
-    989: "tls",
-    990: "tls",
-    993: "tls",
-    995: "tls",
-    5061: "tls",
-    5223: "tls",
-    6697: "tls",
+    port: protocol for protocol, ports in reversed(_PORTS_OF_PROTOCOL.items()) for port in ports
+}
+# Names of the same services with TLS from the first byte -> their port.
+_TLS_NAMES = {
+    "imaps": 993,
+    "pop3s": 995,
+    "smtps": 465,
+    "submissions": 465,
+    "ldaps": 636,
+    "ftps": 990,
+    "nntps": 563,
+    "xmpps": 5223,
+    "xmpps-client": 5223,
+    "xmpps-server": 5270,
+    "ircs": 6697,
+    "sips": 5061,
+    "mqtts": 8883,
+    "amqps": 5671,
+}
+# Other names of a protocol -> the protocol and its port.
+_OTHER_NAMES = {
+    "submission": ("smtp", 587),
+    "sieve": ("managesieve", 4190),
+    "xmpp-client": ("xmpp", 5222),
+    "postgresql": ("postgres", 5432),
+    "mariadb": ("mysql", 3306),
+} | {name: ("tls", port) for name, port in _TLS_NAMES.items()}
+# Services that begin without TLS, or with a dialogue that certmgr does not know. The list ends
+# below the dynamic ports of common systems (32768), where anything may listen.
+_OTHER_SERVICES = {
+    22: "SSH",
+    23: "telnet",
+    53: "DNS",
+    80: "plain HTTP, which a scan of the website at port 443 checks too",
+    88: "Kerberos",
+    135: "Windows RPC",
+    139: "Windows file sharing",
+    194: "IRC",
+    445: "Windows file sharing",
+    514: "syslog",
+    631: "a printer",
+    873: "rsync",
+    1080: "SOCKS",
+    1194: "OpenVPN",
+    1352: "HCL Notes",
+    1433: "Microsoft SQL Server",
+    1434: "Microsoft SQL Server",
+    1521: "Oracle Database",
+    1701: "L2TP",
+    1723: "PPTP",
+    1883: "MQTT",
+    2000: "the older port of ManageSieve, or SCCP",
+    2049: "NFS",
+    2181: "ZooKeeper",
+    2628: "DICT",
+    3050: "Firebird",
+    3128: "a proxy",
+    3260: "iSCSI",
+    3389: "Remote Desktop",
+    3478: "STUN",
+    3690: "Subversion",
+    4369: "Erlang's port mapper",
+    5060: "SIP",
+    5280: "XMPP over HTTP",
+    5672: "AMQP",
+    5900: "VNC",
+    5901: "VNC",
+    6000: "X11",
+    6379: "Redis",
+    6432: "PgBouncer",
+    **dict.fromkeys(range(6660, 6670), "IRC"),
+    7000: "IRC or Cassandra",
+    9042: "Cassandra",
+    9092: "Kafka",
+    9418: "Git",
+    10050: "Zabbix",
+    10051: "Zabbix",
+    11211: "memcached",
+    26379: "Redis Sentinel",
+    27017: "MongoDB",
 }
 
 
@@ -82,9 +160,28 @@ class Target:
         return f"{host}:{self.port}{protocol}"
 
 
-def protocol_of_port(port: int) -> str:
-    """Return the protocol that a port implies."""
-    return _PROTOCOL_OF_PORT.get(port, "https")
+def protocol_of_port(port: int) -> str | None:
+    """Return the protocol that a port implies, or None if the dialogue at that port is not known.
+
+    Web servers use any port above 1023, so such a port is https unless it belongs to a service.
+    """
+    protocol = _PROTOCOL_OF_PORT.get(port)
+    if protocol is None and port > 1023 and port not in _OTHER_SERVICES:
+        return "https"
+    return protocol
+
+
+def _unknown_dialogue(host: str, port: int) -> InvalidName:
+    """Return the error for a port without a protocol whose dialogue is not known."""
+    shown = f"[{host}]" if ":" in host else display(host)
+    service = _OTHER_SERVICES.get(port)
+    why = f"it is the port of {service}" if service else "no protocol that certmgr knows uses it"
+    return InvalidName(
+        f"How TLS begins at port {port} is not known",
+        why,
+        f"Write {shown}:{port}/tls if TLS begins with the first byte, {shown}:{port}/https for a"
+        f" website, or another protocol: {', '.join(PROTOCOLS)}.",
+    )
 
 
 def parse_port(text: str) -> int:
@@ -104,18 +201,35 @@ def parse_port(text: str) -> int:
 
 
 def parse_protocol(text: str) -> str:
-    """Return a protocol.
+    """Return a protocol. Other names, such as imaps or mariadb, are accepted.
 
     Raises:
         InvalidName: The protocol is not known.
     """
-    if text in PORTS:
-        return text
+    return _protocol_and_port(text)[0]
+
+
+def _protocol_and_port(text: str) -> tuple[str, int]:
+    """Return a protocol, and the port that its name implies."""
+    name = text.strip().lower()
+    if name in PORTS:
+        return name, PORTS[name]
+    if name in _OTHER_NAMES:
+        return _OTHER_NAMES[name]
     raise InvalidName(
         f"'{printable(text, 40)}' is not a protocol",
         f"the known protocols are {', '.join(PROTOCOLS)}",
         "Write host:port/protocol.",
     )
+
+
+def parse_backend(text: str) -> Target:
+    """Parse ``host[:port]`` of a backend, whose protocol is that of the endpoint in front of it.
+
+    Raises:
+        InvalidName: A part of the text is invalid.
+    """
+    return _parse(text, any_port=True)
 
 
 def parse(text: str) -> Target:
@@ -125,8 +239,13 @@ def parse(text: str) -> Target:
     port implies a missing protocol.
 
     Raises:
-        InvalidName: A part of the text is invalid.
+        InvalidName: A part of the text is invalid, or the port does not imply a protocol.
     """
+    return _parse(text, any_port=False)
+
+
+def _parse(text: str, *, any_port: bool) -> Target:
+    """Parse a target. With ``any_port``, https is assumed where a port implies no protocol."""
     # A zone is valid only on this machine.
     if "%" in text:
         raise InvalidName(
@@ -142,7 +261,7 @@ def parse(text: str) -> Target:
             "a target is a host, not a URL",
             f"Write {printable(protocol_text[1:].split('/')[0], 80)}.",
         )
-    protocol = parse_protocol(protocol_text) if slash else None
+    protocol, port = _protocol_and_port(protocol_text) if slash else (None, PORTS["https"])
     bracketed = re.fullmatch(r"(\[[^\]]*\])(?::(.*))?", rest)
     if bracketed:
         host, port_text = bracketed.group(1), bracketed.group(2)
@@ -157,8 +276,10 @@ def parse(text: str) -> Target:
         host, colon, port_text = rest.partition(":")
         port_text = port_text if colon else None
     host = normalise_host(host)
-    if port_text is not None:
-        port = parse_port(port_text)
-        return Target(host, port, protocol or protocol_of_port(port))
-    protocol = protocol or "https"
-    return Target(host, PORTS[protocol], protocol)
+    if port_text is None:
+        return Target(host, port, protocol or "https")
+    port = parse_port(port_text)
+    protocol = protocol or protocol_of_port(port) or ("https" if any_port else None)
+    if protocol is None:
+        raise _unknown_dialogue(host, port)
+    return Target(host, port, protocol)

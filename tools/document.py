@@ -38,9 +38,8 @@ Global options are given before the command: `--config FILE`, `--database URL`, 
 standard error; `-vv`: debug), `--log-format text|json`, `--debug`,
 `--version`.
 
-A TARGET is `host[:port][/protocol]`; protocols are https, tls (TLS from the first byte), smtp,
-imap, pop3, ftp, ldap and postgres (STARTTLS). A DATE such as 2026-11-30 is the end of that day in
-the provider's time zone.
+A TARGET is `host[:port][/protocol]`. [targets.md](targets.md) lists the protocols and their ports.
+A DATE such as 2026-11-30 is the end of that day in the provider's time zone.
 
 `tools/document.py` generates this page from `--help`.
 """

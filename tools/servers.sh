@@ -23,7 +23,12 @@ else
     need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
     need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'
     need dovecot-pop3d sh -c 'test -e /usr/lib/dovecot/pop3-login || test -e /usr/libexec/dovecot/pop3-login'
+    need dovecot-managesieved sh -c 'test -e /usr/lib/dovecot/managesieve-login || test -e /usr/libexec/dovecot/managesieve-login'
+    need dovecot-lmtpd sh -c 'test -e /usr/lib/dovecot/lmtp || test -e /usr/libexec/dovecot/lmtp'
     need slapd command -v slapd
+    need mariadb-server-core command -v mariadbd
+    need prosody command -v prosody
+    need inn2 test -x /usr/lib/news/bin/nnrpd
     need chromium sh -c 'command -v chromium || command -v chromium-browser'
     need npm command -v npm
     need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
@@ -72,7 +77,14 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     policy=/usr/sbin/policy-rc.d
     made=
     if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy; chmod 755 $policy; made=1; fi
-    trap '[ -z "$made" ] || rm -f $policy' EXIT
+    # The installation of inn2 fails on a machine without a full name, unless a configuration names its domain.
+    INNCONF=$(mktemp)
+    export INNCONF
+    printf '%s\n' 'domain: example.test' 'mta: "/bin/true %s"' 'pathnews: /usr/lib/news' 'pathetc: /etc/news' \
+        'pathdb: /var/lib/news' 'pathrun: /run/news' 'pathspool: /var/spool/news' 'hismethod: hisv6' \
+        'enableoverview: true' 'ovmethod: tradindexed' >"$INNCONF"
+    chmod 644 "$INNCONF"
+    trap 'rm -f "$INNCONF"; [ -z "$made" ] || rm -f $policy' EXIT
     if [ "${1:-}" = demo ]; then
         # shellcheck disable=SC2086
         { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; } >/dev/null 2>&1 || true

@@ -42,6 +42,7 @@ CODES: dict[str, FindingCode] = {
     "https-missing": FindingCode(_S.HIGH, "holder-or-host", "transport"),
     "not-tls": FindingCode(_S.CRITICAL, "host", "transport"),
     "starttls-missing": FindingCode(_S.HIGH, "host", "transport"),
+    "starttls-unknown": FindingCode(_S.UNDETERMINED, "staff", "transport"),
     "handshake-failed": FindingCode(_S.HIGH, "host", "transport"),
     "client-certificate-required": FindingCode(_S.INFO, "none", "tls"),
     "tls-legacy-only": FindingCode(_S.CRITICAL, "host", "tls"),

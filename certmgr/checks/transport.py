@@ -99,6 +99,9 @@ def transport_findings(
             )
         case FailureKind.STARTTLS:
             yield finding("starttls-missing", at, **evidence_values)
+        # The server did not let us ask for TLS, so whether others get it is unknown.
+        case FailureKind.STARTTLS_UNKNOWN:
+            yield finding("starttls-unknown", at, **evidence_values)
         case FailureKind.NOT_TLS:
             yield finding("not-tls", at, **evidence_values)
         case FailureKind.TOO_LARGE:

@@ -21,7 +21,7 @@ from certmgr.cli.shared import (
     untag_option,
 )
 from inventory.store import clients, endpoints
-from inventory.targets import Target, parse
+from inventory.targets import PROTOCOLS, Target, parse, parse_protocol
 
 _ENDPOINT_COLUMNS = ("target", "client", "domain", "addresses", "state", "created_at", "tags")
 address_option = click.option(
@@ -113,8 +113,8 @@ def endpoint_show(app: CommandContext, target: str, output_format: str) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="New port.")
 @click.option(
     "--protocol",
-    type=click.Choice(["https", "smtp", "imap", "pop3", "ftp", "ldap", "postgres", "tls"]),
-    help="New protocol.",
+    callback=lambda _context, _option, text: parse_protocol(text) if text else None,
+    help=f"New protocol: {', '.join(PROTOCOLS)}.",
 )
 @address_option
 @click.option(

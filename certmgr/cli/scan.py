@@ -160,9 +160,10 @@ def scan(
 ) -> int:
     """Inspect served certificates: the whole inventory, or each TARGET without storing results.
 
-    TARGET is host[:port][/protocol]; protocols are https, tls, smtp, imap, pop3, ftp, ldap,
-    postgres. Exit codes: 0 no problem, 1 findings of severity high or critical, 2 usage error, 3
-    the scan failed or more than 20% of the endpoints are undetermined.
+    TARGET is host[:port][/protocol]; protocols are https, tls, smtp, lmtp, imap, pop3, managesieve,
+    ftp, ldap, nntp, xmpp, xmpp-server, postgres, mysql. Exit codes: 0 no problem, 1 findings of
+    severity high or critical, 2 usage error, 3 the scan failed or more than 20% of the endpoints
+    are undetermined.
     """
 
     options = ScanOptions(

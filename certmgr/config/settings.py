@@ -23,7 +23,7 @@ from certmgr.config.acme import TABLES, AcmeSettings
 from certmgr.config.acme import check as check_acme
 from certmgr.config.redaction import register
 from inventory.errors import ConfigError
-from inventory.names import as_ip
+from inventory.names import as_ip, is_ehlo_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class ScanSettings:
         resolvers: Addresses of name servers; empty for those of the system.
         suspect_percent: Percentage of endpoints whose failure makes a run suspect.
         suspect_least: Minimum number of such endpoints.
+        ehlo_name: The name of this machine for mail servers (EHLO, LHLO); empty for its full name.
         revocation: Whether ``certmgr run`` checks revocation lists.
         dane: Whether ``certmgr run`` checks CAA and TLSA records.
     """
@@ -85,6 +86,7 @@ class ScanSettings:
     resolvers: tuple[str, ...] = ()
     suspect_percent: float = 5.0
     suspect_least: int = 5
+    ehlo_name: str = ""
     revocation: bool = True
     dane: bool = True
 
@@ -451,6 +453,13 @@ def _check(settings: Settings) -> None:
     for name in ("connect_timeout", "processes", "per_address", "rate", "suspect_percent"):
         if getattr(scan, name) < 0:
             raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must not be below 0")
+    # It becomes a line of a dialogue, so nothing but a name or an address literal is accepted.
+    if scan.ehlo_name and not is_ehlo_name(scan.ehlo_name):
+        raise ConfigError(
+            f"[scan] ehlo_name is {scan.ehlo_name!r}",
+            "mail servers accept only a host name or an address literal",
+            "Write scan.example.com, or [192.0.2.1], or leave it empty.",
+        )
     http = settings.http
     if not 1 <= http.port <= 65535:
         raise ConfigError(f"[http] port is {http.port}", "it must be 1 to 65535")

@@ -19,8 +19,7 @@ from certmgr.scan.resolve import Resolver
 from inventory.certificates import parse
 from inventory.names import as_ip, matches
 from inventory.records import ClientEndpoint
-from inventory.targets import PORTS, Target
-from inventory.targets import parse as parse_target
+from inventory.targets import PORTS, Target, parse_backend
 
 PROFILES = {"EC": "ec", "RSA": "rsa"}
 # A server without a certificate of the offered key type sends an alert; some servers close the
@@ -92,7 +91,7 @@ def _backend(text: str, target: Target) -> Target:
 
     Without a port, or with the default port of HTTPS, the port of the endpoint is used.
     """
-    backend = parse_target(text)
+    backend = parse_backend(text)
     port = target.port if backend.port == PORTS["https"] else backend.port
     return Target(backend.host, port, target.protocol)
 
@@ -103,7 +102,7 @@ async def _observe(
     overrides: Mapping[tuple[str, int], tuple[str, ...]],
 ) -> list[Observation]:
     setup = setup_for(settings, ScanOptions(overrides=overrides), guarded=True)
-    dialler = Dialler(setup.limits)
+    dialler = Dialler(setup.limits, ehlo_name=setup.ehlo_name)
     resolver = Resolver(
         servers=setup.resolvers,
         timeout=setup.dns_timeout,
@@ -201,7 +200,9 @@ async def _probe_address(
     # SNI must not contain an IP address (RFC 6066 3).
     name = None if target.is_address else target.host
     result: DialResult = await dialler.dial(
-        DialRequest(address, port, target.protocol, name, profile=PROFILES[key_type])
+        DialRequest(
+            address, port, target.protocol, name, profile=PROFILES[key_type], host=target.host
+        )
     )
     sha256, error, hung_up = None, "", False
     kind = str(result.failure.kind) if result.failure is not None else ""

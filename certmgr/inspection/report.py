@@ -30,6 +30,7 @@ _UNDETERMINED = frozenset(
         FailureKind.NO_ROUTE,
         FailureKind.LOCAL,
         FailureKind.TOO_LARGE,
+        FailureKind.STARTTLS_UNKNOWN,
     }
 )
 

@@ -26,6 +26,7 @@ from certmgr.inspection.reconcile import FindingChanges, OpenFinding, reconcile
 from certmgr.inspection.report import CertificateRow, EndpointReport
 from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, scan_jobs
 from certmgr.net.addresses import networks
+from certmgr.net.own_name import own_name
 from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_fetcher import WebOptions
 from certmgr.x509.trust import TrustStore
@@ -165,6 +166,7 @@ def setup_for(
         # DNS queries must leave most of the time of a probe to the handshake.
         dns_timeout=min(2.0, limits.timeout / 3),
         web=_web(settings, options),
+        ehlo_name=scan.ehlo_name or own_name(),
         clock=clock,
     )
 

@@ -118,6 +118,7 @@ class ScanSetup:
         overrides: Addresses by (host, port), instead of those from the DNS.
         issuers: Intermediates that are known already, as DER.
         web: The options for pages; None: plain HTTP is not checked.
+        ehlo_name: The name of this machine for mail servers; empty: its address.
         clock: Dates each observation, and so each judgement.
     """
 
@@ -137,6 +138,7 @@ class ScanSetup:
     issuers: tuple[bytes, ...] = ()
     fetch_issuers: bool = False
     web: WebOptions | None = None
+    ehlo_name: str = ""
     clock: Clock = system_clock
 
 
@@ -154,7 +156,7 @@ class ScanWorker:
     ) -> None:
         self.setup, self.emit = setup, emit
         certificates = CertificateCache()
-        self.dialler = Dialler(setup.limits)
+        self.dialler = Dialler(setup.limits, ehlo_name=setup.ehlo_name)
         self.resolver = Resolver(
             servers=setup.resolvers,
             timeout=setup.dns_timeout,

@@ -11,10 +11,18 @@ import socket
 from typing import Protocol
 
 from certmgr.net.http_exchange import HttpExchange
+from certmgr.net.own_name import ehlo_literal
 from certmgr.scan import openssl, tls_offers
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import Failure, FailureKind
-from certmgr.scan.starttls import DIALOGUES, Dialogue, StartTlsRefused
+from certmgr.scan.starttls import (
+    DIALOGUES,
+    Dialogue,
+    DialogueClient,
+    DialogueFailed,
+    ServerClosed,
+    StartTlsUndetermined,
+)
 from inventory.text import printable
 
 MAX_HANDSHAKE_BYTES = 524_288
@@ -39,6 +47,10 @@ class ConnectionOwner(Protocol):
     request: DialRequest
     profile: str
     level_triggered: bool
+
+    @property
+    def ehlo_name(self) -> str:
+        """The name of this machine for mail servers; empty: its address on the connection."""
 
     def now(self) -> float:
         """Return the time of the loop."""
@@ -135,7 +147,9 @@ class Connection:
             self._begin_tls()
             return
         self.state = "starttls"
-        self.dialogue = dialogue()
+        host = request.host or request.server_name or request.address
+        ehlo_name = self._owner.ehlo_name or ehlo_literal(self.sock)
+        self.dialogue = dialogue(DialogueClient(host, ehlo_name))
         self._send(next(self.dialogue))
         self._receive()
 
@@ -209,12 +223,11 @@ class Connection:
         assert self.dialogue is not None
         try:
             self._send(self.dialogue.send(data))
-        except StopIteration:
+        except StopIteration as ended:
+            self._send(ended.value)
             self._begin_tls()
-        except StartTlsRefused as refused:
-            self.fail(
-                Failure("starttls", FailureKind.STARTTLS, str(refused), answered=True),
-            )
+        except DialogueFailed as failed:
+            self.fail(_from_dialogue(failed))
 
     def _tls_step(self, data: bytes) -> None:
         tls = self.tls
@@ -315,6 +328,9 @@ class Connection:
         if self.state == "after":
             self.succeed()
             return
+        if (failure := self._explained_by_dialogue()) is not None:
+            self.fail(failure)
+            return
         answered = self.received > 0
         layer = "starttls" if self.state == "starttls" else "tls"
         failure = Failure(
@@ -325,12 +341,30 @@ class Connection:
         )
         self.fail(failure)
 
+    def _explained_by_dialogue(self) -> Failure | None:
+        """Return what the dialogue makes of a closed connection, or None if it has no explanation.
+
+        For example, a mail server may close it because it does not accept our name.
+        """
+        if self.state != "starttls" or not self.received:
+            return None
+        assert self.dialogue is not None
+        try:
+            self.dialogue.throw(ServerClosed())
+        except DialogueFailed as failed:
+            return _from_dialogue(failed)
+        except ServerClosed:
+            return None
+        return None
+
     # -- results
 
     def errno_failure(self, code: int) -> Failure:
         kind = (
             FailureKind.NO_ROUTE if code in NO_ROUTE else _ERRNO_KINDS.get(code, FailureKind.LOCAL)
         )
+        if kind is FailureKind.RESET and (explained := self._explained_by_dialogue()) is not None:
+            return explained
         layer = {"connect": "connect", "starttls": "starttls", "exchange": "http"}.get(
             self.state, "tls"
         )
@@ -396,3 +430,9 @@ class Connection:
             answered=self.received > 0,
             accepted=accepted,
         )
+
+
+def _from_dialogue(failed: DialogueFailed) -> Failure:
+    unknown = isinstance(failed, StartTlsUndetermined)
+    kind = FailureKind.STARTTLS_UNKNOWN if unknown else FailureKind.STARTTLS
+    return Failure("starttls", kind, str(failed), answered=True)

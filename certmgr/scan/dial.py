@@ -60,7 +60,11 @@ class _Dial:
         self.started = False
         self.second_at = float("inf")
 
-    # The methods of a ConnectionOwner.
+    # The members of a ConnectionOwner.
+
+    @property
+    def ehlo_name(self) -> str:
+        return self._dialler.ehlo_name
 
     def now(self) -> float:
         return self._dialler.loop.time()
@@ -78,9 +82,16 @@ class Dialler:
     Start connections with :meth:`dial`, and end with :meth:`close`. Not thread-safe.
     """
 
-    def __init__(self, limits: DialLimits, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        limits: DialLimits,
+        loop: asyncio.AbstractEventLoop | None = None,
+        ehlo_name: str = "",
+    ) -> None:
         self.loop = loop or asyncio.get_running_loop()
         self.limits = limits
+        # The name of this machine for mail servers; empty: its address on the connection.
+        self.ehlo_name = ehlo_name
         self.active = 0
         # (address, port) -> a failure before TLS that a second probe confirmed. It applies to every
         # endpoint there, so that thousands of names on one server do not wait for it one by one.

@@ -73,6 +73,7 @@ class DialRequest:
             the first one and stays silent; empty uses ``profile``.
         alpn: The protocols to offer by ALPN (RFC 7301); empty offers none. None offers those of a
             browser for https, unless there is an exchange.
+        host: The name that a STARTTLS dialogue asks for; empty: the server name, or the address.
     """
 
     address: str
@@ -85,3 +86,4 @@ class DialRequest:
     exchange: Callable[[], HttpExchange] | None = None
     second_profile: str = ""
     alpn: tuple[bytes, ...] | None = None
+    host: str = ""

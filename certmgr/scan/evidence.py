@@ -22,6 +22,7 @@ class FailureKind(StrEnum):
     NO_ROUTE = "no-route"  # this machine has no route for the address family
     NOT_TLS = "not-tls"
     STARTTLS = "starttls"  # the server does not offer STARTTLS, or breaks its protocol
+    STARTTLS_UNKNOWN = "starttls-unknown"  # the server refused us before TLS could be requested
     ALERT = "alert"  # the server sent a TLS alert
     TLS = "tls"  # the handshake failed in another way
     TOO_LARGE = "too-large"

@@ -158,7 +158,12 @@ class EndpointProber:
     async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
         server_name = None if target.is_address else target.host
         request = DialRequest(
-            address, target.port, target.protocol, server_name, second_profile=SECOND_PROFILE
+            address,
+            target.port,
+            target.protocol,
+            server_name,
+            second_profile=SECOND_PROFILE,
+            host=target.host,
         )
         first = await self.dialler.dial(request)
         result, browser_failure = await accepted_offer(self.dialler, request, first)

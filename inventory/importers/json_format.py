@@ -14,7 +14,7 @@ from inventory.importers.entry import ImportProblem
 from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, key_of, label
 from inventory.names import normalise_host
 from inventory.store import contacts, domains, editing, servers
-from inventory.targets import PROTOCOLS, parse_port
+from inventory.targets import parse_port, parse_protocol
 from inventory.vocabulary import PARTY_FIELDS, Purpose, RecordState, Role
 
 SCHEMA = "certmgr.inventory/1"
@@ -283,15 +283,10 @@ def _plan_record(
         values["paths"] = domains.paths([_text(row, "paths", 4000) or ""]) or None
         values["policy"] = editing.choice(row.get("policy"), "policy", ("required", "optional"))
     else:
-        if row["protocol"] not in PROTOCOLS:
-            raise UsageError(
-                f"'{str(row['protocol'])[:40]}' is not a protocol",
-                f"the known protocols are {', '.join(PROTOCOLS)}",
-            )
         values |= {
             "host": normalise_host(row["host"]),
             "port": parse_port(str(row["port"])),
-            "protocol": row["protocol"],
+            "protocol": parse_protocol(str(row["protocol"])),
         }
         values["addresses"] = servers.addresses([row.get("addresses") or ""]) or None
     for column, of_kind in REFERENCES[kind].items():

@@ -13,7 +13,7 @@ from inventory.models import Domain, Server
 from inventory.names import as_ip
 from inventory.records import ListedServer, ServerRecord
 from inventory.store import editing
-from inventory.targets import parse as parse_target
+from inventory.targets import parse_backend
 from inventory.text import printable
 
 KINDS = ("web", "mail", "balancer", "panel", "cdn", "other")
@@ -65,7 +65,8 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
         values["addresses"] = addresses(given["addresses"])
     if "backends" in given:
         # host[:port], checked as a target and kept as typed
-        values["backends"] = " ".join(dict.fromkeys(parse_target(b).key for b in given["backends"]))
+        backends = [parse_backend(b).key for b in given["backends"]]
+        values["backends"] = " ".join(dict.fromkeys(backends))
     return values
 
 

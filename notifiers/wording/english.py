@@ -83,6 +83,13 @@ FINDINGS: dict[str, FindingText] = {
         "The mail or data service of {host} does not start TLS: {reason}.",
         "Turn STARTTLS on at {addresses}, port {port}, with a certificate for {host}.",
     ),
+    "starttls-unknown": FindingText(
+        "no answer about STARTTLS",
+        "The mail or data service of {host} refused our check before TLS could be requested:"
+        " {reason}.",
+        "Let {addresses} accept connections from the machine that runs certmgr. If it refuses the"
+        " name in EHLO, set [scan] ehlo_name.",
+    ),
     "handshake-failed": FindingText(
         "TLS handshake fails",
         "A secure connection to {host} ({addresses}) cannot be established: {reason}.",

@@ -23,6 +23,9 @@ Runner = Callable[..., Ran]
         ("[scan]\ntimeout = -1\n", "above 0"),
         ("timeout = 1\n", "unknown section"),
         ("[network]\nallow = ['300.0.0.0/8']\n", "not a network"),
+        ("[scan]\nehlo_name = 'a b'\n", "Write scan.example.com"),
+        ('[scan]\nehlo_name = "scan.example.com\\r\\nMAIL FROM:<>"\n', "Write scan.example.com"),
+        ("[scan]\nehlo_name = '[192.0.2]'\n", "[192.0.2.1]"),
         ("[provider]\ntime_zone = 'Mars/Base'\n", "Europe/Berlin"),
     ],
 )

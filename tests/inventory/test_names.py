@@ -7,6 +7,7 @@ import pytest
 from inventory.errors import InvalidName
 from inventory.names import (
     display,
+    is_ehlo_name,
     is_public_suffix,
     matches,
     normalise,
@@ -83,3 +84,26 @@ def test_registered_domain_follows_the_public_suffix_list() -> None:
     assert registered_domain("a.b.example.co.uk") == "example.co.uk"
     assert is_public_suffix("co.uk")
     assert normalise_host("[2001:DB8::1]") == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("scan.example.com", True),
+        ("Scan.Example.COM", True),
+        ("scan.example.com.", False),
+        ("scan", True),
+        ("[192.0.2.1]", True),
+        ("[IPv6:2001:db8::1]", True),
+        ("[2001:db8::1]", False),
+        ("[IPv6:192.0.2.1]", False),
+        ("192.0.2.1", False),
+        ("b\u00fccher.example", False),
+        ("scan.example.com\r\nQUIT", False),
+        ("scan example", False),
+        ("[]", False),
+        ("", False),
+    ],
+)
+def test_name_for_ehlo_is_an_ascii_name_or_an_address_literal(text: str, valid: bool) -> None:
+    assert is_ehlo_name(text) is valid

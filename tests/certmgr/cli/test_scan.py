@@ -310,3 +310,10 @@ def test_second_scan_exits_3_and_names_the_first(
     with running_scan(tmp_path / "cli.db", silent) as first:
         ran = certmgr("scan")
     assert (ran.code, f"process {first.pid}" in ran.err) == (3, True)
+
+
+@pytest.mark.parametrize("port", [22, 1433, 3389])
+def test_port_whose_dialogue_is_not_known_is_a_usage_error(certmgr: Runner, port: int) -> None:
+    ran = certmgr("scan", f"127.0.0.1:{port}")
+    assert_refused(ran, 2, f"127.0.0.1:{port}/tls")
+    assert f"127.0.0.1:{port}/https" in ran.err

@@ -8,7 +8,7 @@ import pytest
 
 from inventory.db.database import Database
 from inventory.errors import UsageError
-from inventory.store import domains
+from inventory.store import domains, endpoints
 from tests.inventory.importers.files import import_text
 
 
@@ -52,3 +52,21 @@ def test_invalid_json_records_are_problems_and_the_rest_is_imported(database: Da
     assert len(planned.problems) == 7
     with database.read() as conn:
         assert [r.name for r in domains.listing(conn)] == ["ok.example.com"]
+
+
+def test_protocol_of_an_endpoint_may_have_any_of_its_names(database: Database) -> None:
+    document = {
+        "schema": "certmgr.inventory/1",
+        "clients": [{"number": "1", "name": "One"}],
+        "domains": [{"name": "example.com", "client": 0}],
+        "endpoints": [
+            {"host": "example.com", "port": 993, "protocol": "imaps", "domain": 0},
+            {"host": "example.com", "port": 3306, "protocol": "mariadb", "domain": 0},
+            {"host": "example.com", "port": 70, "protocol": "gopher", "domain": 0},
+        ],
+    }
+    planned = import_text(database, json.dumps(document), "json")
+    assert len(planned.problems) == 1
+    with database.read() as conn:
+        found = {(r.port, r.protocol) for r in endpoints.listing(conn)}
+    assert found == {(993, "tls"), (3306, "mysql")}

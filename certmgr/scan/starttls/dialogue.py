@@ -1,0 +1,143 @@
+"""What the dialogues share: the client, the two ways to fail, and a reader with limits.
+
+A dialogue is a generator. It yields the bytes to send (or b"" to wait), and receives the bytes that
+arrived. When TLS may begin it returns the bytes that precede the ClientHello, usually none. Bytes
+of the server after its last reply are dropped, because they were sent without TLS.
+
+The server is hostile: a reply has at most :data:`MAX_REPLY` bytes, and a dialogue at most
+:data:`MAX_LINES` lines and :data:`MAX_DIALOGUE` bytes. The dialler limits its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from inventory.text import printable
+
+MAX_REPLY = 16_384
+MAX_LINES = 200
+MAX_DIALOGUE = 65_536
+TOO_LARGE = "a reply exceeds the size limit"
+NOT_OFFERED = "the server does not offer STARTTLS"
+Dialogue = Generator[bytes, bytes, bytes]
+
+
+class DialogueFailed(Exception):
+    """TLS does not begin. The message is printable and may contain the reply of the server."""
+
+
+class StartTlsRefused(DialogueFailed):
+    """The server does not offer TLS, refuses to start it, or speaks another protocol."""
+
+
+class StartTlsUndetermined(DialogueFailed):
+    """The server refused this client before TLS could be requested.
+
+    It may offer TLS to other clients: it is overloaded, it blocks our address, or it does not
+    accept the name of this machine.
+    """
+
+
+class ServerClosed(Exception):
+    """The server closed the connection. The dialler throws it into a dialogue, which may explain
+    it with a :class:`DialogueFailed`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class DialogueClient:
+    """How the client introduces itself.
+
+    Attributes:
+        host: The name of the endpoint, in A-labels, or its address.
+        ehlo_name: The name of this machine for EHLO and LHLO: a full name, or an address literal
+            such as ``[192.0.2.1]`` (RFC 5321 4.1.3).
+    """
+
+    host: str = "localhost"
+    ehlo_name: str = "[127.0.0.1]"
+
+
+# For callers that drive a dialogue without a connection.
+LOCAL_CLIENT = DialogueClient()
+
+
+def server_reply(reply: bytes) -> str:
+    """Return the reason of a failure that consists of the server's reply."""
+    return "the server replied: " + printable(reply.decode("utf-8", "replace"), 120)
+
+
+class DialogueReader:
+    """Reads what the server sends, and collects what to send, within the limits."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._unsent = b""
+        self._received = 0
+        self._lines = 0
+
+    def send(self, data: bytes) -> None:
+        """Send data before the next read."""
+        self._unsent += data
+
+    def _fill(self) -> Generator[bytes, bytes, None]:
+        """Send what is waiting, and read what arrives next.
+
+        Raises:
+            StartTlsRefused: The server sent too many bytes.
+        """
+        unsent, self._unsent = self._unsent, b""
+        data = yield unsent
+        self._received += len(data)
+        self._buffer += data
+        if self._received > MAX_DIALOGUE:
+            raise StartTlsRefused(TOO_LARGE)
+
+    def line(self) -> Generator[bytes, bytes, bytes]:
+        """Read the next line, and return it without its line end.
+
+        Raises:
+            StartTlsRefused: The line is too long, or there were too many.
+        """
+        # Something to send always precedes the reply to it.
+        if self._unsent:
+            yield from self._fill()
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_REPLY:
+                raise StartTlsRefused(TOO_LARGE)
+            yield from self._fill()
+        self._lines += 1
+        if end > MAX_REPLY or self._lines > MAX_LINES:
+            raise StartTlsRefused(TOO_LARGE)
+        line = bytes(self._buffer[:end]).rstrip(b"\r")
+        del self._buffer[: end + 1]
+        return line
+
+    def exactly(self, size: int) -> Generator[bytes, bytes, bytes]:
+        """Read a number of bytes.
+
+        Raises:
+            StartTlsRefused: The number is above the limit of a reply.
+        """
+        if size > MAX_REPLY:
+            raise StartTlsRefused(TOO_LARGE)
+        if self._unsent:
+            yield from self._fill()
+        while len(self._buffer) < size:
+            yield from self._fill()
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def chunk(self) -> Generator[bytes, bytes, bytes]:
+        """Read what has arrived: at least one byte, at most :data:`MAX_DIALOGUE`."""
+        if self._unsent or not self._buffer:
+            yield from self._fill()
+        while not self._buffer:
+            yield from self._fill()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data

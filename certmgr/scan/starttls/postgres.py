@@ -1,0 +1,29 @@
+"""PostgreSQL (documentation of PostgreSQL 17, 53.2.10: SSL session encryption)."""
+
+from __future__ import annotations
+
+from certmgr.scan.starttls.dialogue import (
+    LOCAL_CLIENT,
+    Dialogue,
+    DialogueClient,
+    DialogueReader,
+    StartTlsRefused,
+    StartTlsUndetermined,
+)
+
+_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+
+
+def postgres(client: DialogueClient = LOCAL_CLIENT) -> Dialogue:
+    """Return the dialogue of PostgreSQL."""
+    reader = DialogueReader()
+    reader.send(_SSL_REQUEST)
+    answer = yield from reader.exactly(1)
+    if answer == b"N":
+        raise StartTlsRefused("the server replied that it does not support TLS")
+    # An ErrorResponse: the server could not start a process for this connection, for example.
+    if answer == b"E":
+        raise StartTlsUndetermined("the server answered with an error")
+    if answer != b"S":
+        raise StartTlsRefused("the answer is not PostgreSQL")
+    return b""

@@ -1,0 +1,34 @@
+"""NNTP: the news server of INN, and replies that refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.certmgr.scan.starttls.dialogues import (
+    assert_refused,
+    assert_started,
+    assert_trusted,
+    assert_undetermined,
+)
+from tests.certmgr.tls_servers import Probe, Stack
+from tests.servers import starttls
+
+
+def test_certificate_of_nnrpd_is_read(
+    probe: Probe, pair: tuple[Path, Path], tmp_path: Path, opened: Stack
+) -> None:
+    folder = tmp_path / "news"
+    assert_trusted(probe, opened.enter_context(starttls.nnrpd(folder, *pair)), "nntp")
+
+
+def test_tls_starts_with_and_without_permission_to_post() -> None:
+    for greeting in (b"200 posting allowed\r\n", b"201 no posting\r\n"):
+        assert_started("nntp", greeting, b"382 continue\r\n")
+
+
+def test_refusals_of_tls_and_of_the_client_differ() -> None:
+    assert_refused("nntp", b"200 ready\r\n", b"580 cannot start TLS\r\n")
+    assert_refused("nntp", b"201 ready\r\n", b"500 what?\r\n")
+    assert_undetermined("nntp", b"502 you have no permission\r\n")
+    assert_undetermined("nntp", b"400 later\r\n")
+    assert_undetermined("nntp", b"200 ready\r\n", b"400 shutting down\r\n")

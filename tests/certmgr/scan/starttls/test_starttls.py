@@ -1,0 +1,172 @@
+"""What holds for every dialogue: the registry, and servers that are hostile or speak something
+else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pkgutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from certmgr.demo import servers
+from certmgr.demo.authority import Authority
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.scan import starttls
+from certmgr.scan.starttls import DIALOGUES, MAX_DIALOGUE, MAX_LINES, DialogueFailed
+from inventory.targets import PROTOCOLS, Target
+from tests.certmgr.loopback import loopback_settings
+from tests.certmgr.scan.starttls.dialogues import CLIENT
+from tests.certmgr.tls_servers import Stack, serve
+from tests.clock import clock
+
+GARBAGE = {
+    "zeros": b"\x00" * 64,
+    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "lines": b"\xff\xfe\r\n" * 20,
+}
+# A valid beginning per protocol, so that what follows is read as more of it.
+BEGINNINGS = {
+    "smtp": b"220-hello\r\n",
+    "lmtp": b"220-hello\r\n",
+    "imap": b"* OK\r\n",
+    "pop3": b"+OK\r\n",
+    "managesieve": b'"STARTTLS"\r\n',
+    "ftp": b"220-hello\r\n",
+    "ldap": b"\x30\x84\x00\x00\x3f\xff",
+    "nntp": b"200-hello\r\n",
+    "xmpp": b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>",
+    "xmpp-server": b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams' version='1'>",
+    "postgres": b"",
+    "mysql": b"\xff\x3f\x00\x00",
+}
+FLOODS = {
+    "digits": b"2" * 1000,
+    "megabyte line": b"x" * 100_000,
+    "lines": b"220-x\r\n" * 100,
+    "untagged": b"* OK x\r\n" * 100,
+    "capabilities": b'"X" "y"\r\n' * 100,
+    "elements": b"<a><b/></a>" * 100,
+    "open elements": b"<a>" * 300,
+    "zeros": b"\0" * 1000,
+}
+
+
+def test_registry_and_targets_name_the_same_protocols() -> None:
+    assert set(DIALOGUES) == set(PROTOCOLS) - {"https", "tls"}
+    files = {m.name for m in pkgutil.iter_modules(starttls.__path__)} - {"dialogue", "replies"}
+    modules = {dialogue.__module__.rpartition(".")[2] for dialogue in DIALOGUES.values()}
+    assert modules == files, "one file per protocol, each in the registry"
+
+
+@pytest.fixture(scope="session")
+def garbage(
+    root: Authority,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], EndpointReport]:
+    """Return a function from protocol and kind of garbage to the report about that server.
+
+    All are scanned in one run, since some wait for an answer until the time-out.
+    """
+    with Stack() as opened:
+        ports = {kind: serve(opened, _greeting(data)) for kind, data in GARBAGE.items()}
+        targets = {
+            (protocol, kind): Target(f"{kind}.example.test", port, protocol)
+            for kind, port in ports.items()
+            for protocol in DIALOGUES
+        }
+        overrides = {(t.host, t.port): ("127.0.0.1",) for t in targets.values()}
+        reports = scan_targets(
+            loopback_settings(root, tmp_path_factory.mktemp("garbage")),
+            ScanOptions(overrides=overrides, timeout=1.5),
+            list(targets.values()),
+            clock=clock,
+        )
+    by_target = {r.target: r for r in reports}
+    return lambda protocol, kind: by_target[targets[protocol, kind]]
+
+
+def _greeting(data: bytes) -> servers.ConnectionHandler:
+    """Return a server that sends data immediately, and nothing more."""
+
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(data)
+        servers.silent(sock)
+
+    return talk
+
+
+@pytest.mark.parametrize("protocol", sorted(DIALOGUES))
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_is_no_starttls_or_a_timeout(
+    garbage: Callable[[str, str], EndpointReport],
+    protocol: str,
+    kind: str,
+) -> None:
+    result = {f.code for f in garbage(protocol, kind).findings}
+    assert result
+    assert result <= {"starttls-missing", "connection-timeout"}
+
+
+@pytest.mark.parametrize("protocol", sorted(DIALOGUES))
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("begun", [False, True], ids=["at once", "after a beginning"])
+def test_flood_ends_after_a_bounded_number_of_bytes(protocol: str, flood: str, begun: bool) -> None:
+    dialogue = DIALOGUES[protocol](CLIENT)
+    next(dialogue)
+    fed = 0
+    with pytest.raises((DialogueFailed, StopIteration)):
+        for data in itertools.chain(
+            [BEGINNINGS[protocol]] if begun else [], itertools.repeat(FLOODS[flood])
+        ):
+            if data:
+                fed += len(data)
+                dialogue.send(data)
+            assert fed <= MAX_DIALOGUE + len(data)
+
+
+@pytest.mark.parametrize("protocol", sorted(set(DIALOGUES) - {"postgres"}))
+def test_drip_of_line_ends_ends_after_a_bounded_number_of_bytes(protocol: str) -> None:
+    """Each byte could complete a line or an element, which costs the most."""
+    for drip in (b"\n", b">", b" "):
+        dialogue = DIALOGUES[protocol](CLIENT)
+        next(dialogue)
+        with pytest.raises((DialogueFailed, StopIteration)):
+            for data in itertools.chain([BEGINNINGS[protocol]], itertools.repeat(drip)):
+                assert dialogue.send(data) is not None
+    assert MAX_LINES < MAX_DIALOGUE
+
+
+def _endless(data: bytes, pause: float) -> servers.ConnectionHandler:
+    """Return a server that sends a beginning, and then goes on without end."""
+
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(data)
+        while True:
+            sock.sendall(b"x" if pause else b"x" * 65_536)
+            time.sleep(pause)
+
+    return talk
+
+
+def test_endless_servers_of_every_protocol_end_with_the_scan(
+    root: Authority, tmp_path: Path, opened: Stack
+) -> None:
+    """They send without end, fast or one byte at a time, so the return shows the deadline."""
+    targets = []
+    for protocol, pause in itertools.product(DIALOGUES, (0, 0.2)):
+        port = serve(opened, _endless(BEGINNINGS[protocol], pause))
+        targets.append(Target(f"{'slow' if pause else 'fast'}.example.test", port, protocol))
+    overrides = {(t.host, t.port): ("127.0.0.1",) for t in targets}
+    options = ScanOptions(overrides=overrides, timeout=1.5)
+    reports = scan_targets(loopback_settings(root, tmp_path), options, targets, clock=clock)
+    assert len(reports) == len(targets)
+    for report in reports:
+        codes = {f.code for f in report.findings}
+        assert codes
+        assert codes <= {"starttls-missing", "connection-timeout", "not-tls"}, report.target
