@@ -77,6 +77,7 @@ class Certificate:
         issuer_urls: URLs of the issuer's certificate (AIA).
         crl_urls: HTTP URLs of revocation lists that the issuer signs for all reasons.
         must_staple: Whether it requires a stapled OCSP response (RFC 7633).
+        has_responder: Whether it names an OCSP responder (AIA).
         extensions_readable: Whether the extensions can be parsed.
     """
 
@@ -100,6 +101,7 @@ class Certificate:
     issuer_urls: tuple[str, ...] = ()
     crl_urls: tuple[str, ...] = ()
     must_staple: bool = False
+    has_responder: bool = False
     extensions_readable: bool = True
 
     # Parsing of names costs more than all other fields together, and a repeated scan does not need
@@ -241,6 +243,9 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
                 for d in list(value)[:8]
                 if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS
                 and isinstance(d.access_location, x509.UniformResourceIdentifier)
+            )
+            fields["has_responder"] = any(
+                d.access_method == AuthorityInformationAccessOID.OCSP for d in value
             )
         elif oid == ExtensionOID.CRL_DISTRIBUTION_POINTS:
             fields["crl_urls"] = reader.read(

@@ -27,6 +27,10 @@ SEVERITY_ORDER = {
 }
 
 
+REISSUE = "reissue"
+"""The ``variant`` of a finding that only another certificate fixes."""
+
+
 class Actor(StrEnum):
     """Party that must act on a finding, resolved with the parties of the domain."""
 

@@ -21,7 +21,10 @@ def messages() -> Iterator[str | tuple[str, str]]:
     """Yield all texts to translate. A pair is singular and plural."""
     for words in english.FINDINGS.values():
         yield from words
+    for words in english.VARIANTS.values():
+        yield from words
     yield from english.CLIENT_DO.values()
+    yield from english.CLIENT_VARIANTS.values()
     yield from english.OUTCOMES.values()
     phrases = {k: v for k, v in vars(report.ReportPhrases).items() if not k.startswith("_")}
     for name, text in phrases.items():

@@ -63,6 +63,8 @@ The table shows the usual severity. Exceptions:
   does not expose.
 - Findings about names and trust on SMTP port 25 are info, because mail senders do not check them.
 - dane-mismatch is high for SMTP and info otherwise.
+- staple-invalid of a certificate that requires a staple, and whose CA has no responder, is fixed
+  by another certificate. It is then assigned to the buyer, and not to the host.
 - `https-missing` is info for a parked or mail-only name and for a CDN origin, whose pages are not
   checked.
 
@@ -87,6 +89,15 @@ A page has only one finding over plain HTTP, the most severe: a password or card
 field, or the page itself. `http-unknown` means that it is undetermined what a visitor sees: 403,
 429, any 5xx, a challenge page, more than 10 redirects, or a redirect to an address that does not
 respond or is not visited.
+
+A Refresh (header or meta element) to another page within 10 seconds is followed if the page has no
+fields. Over plain HTTP such a page is `http-served`: it is no redirect of the server.
+
+## Answers and redirects that browsers refuse
+Answers are read as Chromium reads them, however odd they are. `answer-invalid` is an answer for
+which it shows an error, such as two different Location headers. `redirect-broken` is a redirect to
+something that does not open: a name without an address, a port without TLS, or a URL that browsers
+refuse. Both are certain, and not a matter of our network.
 
 ## Addresses and revocation
 `address-refused` means that a name of the inventory resolves to a private, loopback or metadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from certmgr.checks.codes import CODES
-from inventory.vocabulary import Actor, Finding, Parties, Severity
+from inventory.vocabulary import REISSUE, Actor, Finding, Parties, Severity
 
 
 def _actor(party: str | None, parties: Parties) -> Actor:
@@ -33,6 +33,7 @@ def actor_of(
     elsewhere: bool,
     ever_had_certificate: bool,
     serves_default: bool = False,
+    variant: object = None,
 ) -> Actor:
     """Return who must act on a finding.
 
@@ -41,8 +42,9 @@ def actor_of(
         elsewhere: The name points to none of our servers.
         serves_default: The server sends its default certificate, so a new certificate for the
             client does not fix it.
+        variant: The ``variant`` of the evidence: with ``reissue``, only another certificate helps.
     """
-    role = CODES[code].role
+    role = "holder" if variant == REISSUE else CODES[code].role
     # The certificate may exist: the host has to configure the virtual host.
     if serves_default and role == "holder":
         role = "host"
@@ -97,6 +99,7 @@ def with_actor(
         elsewhere=elsewhere,
         ever_had_certificate=ever_had_certificate,
         serves_default=serves_default,
+        variant=finding.evidence.get("variant"),
     )
     needs_action = finding.severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
     return replace(

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from certmgr.checks.broken_pages import broken_findings
 from certmgr.checks.transport import finding
-from certmgr.scan.visits import Visit, VisitEnd
+from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Purpose
 
@@ -80,13 +81,20 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
         yield from _loop(host, visit)
         return
     final = visit.final_url
+    refreshing = next((h for h in visit.hops if h.refresh and _is_plain_page(h.url, host)), None)
     if final.startswith("https:"):
-        if (
-            visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT)
-            and not _is_endpoint_url(final, target)
-            and visit.last.status is None
-        ):
-            yield _unknown(visit)  # it redirects to a URL that does not open
+        # The endpoint itself is checked separately, so only other dead ends count here.
+        if not _is_endpoint_url(final, target):
+            if visit.end is VisitEnd.BROKEN:
+                yield from broken_findings(host, visit)
+            elif visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT) and visit.last.status is None:
+                yield _unknown(visit)  # it redirects to a URL that does not open
+        # A page with a Refresh is served without encryption, and is no redirect of the server.
+        if refreshing is not None:
+            yield from _without_redirect(visit, refreshing, purpose, https_works)
+        return
+    if visit.end is VisitEnd.BROKEN:
+        yield from broken_findings(host, visit)
         return
     if visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT):
         yield _unknown(visit)
@@ -96,11 +104,35 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
     # A page of another host is not a fault of this endpoint.
     if own and visit.end is VisitEnd.PAGE:
         yield from _served(visit)
+    elif refreshing is not None:
+        yield from _without_redirect(visit, refreshing, purpose, https_works)
+        return
     # Without HTTPS there is no target for a redirect, except for a name that only redirects.
     if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not VisitEnd.CLOSED):
         yield finding(
             "redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final
         )
+
+
+def _is_plain_page(url: str, host: str) -> bool:
+    return url.startswith("http:") and urlsplit(url).hostname == host
+
+
+def _without_redirect(visit: Visit, hop: Hop, purpose: str, https_works: bool) -> Iterator[Finding]:
+    """Yield findings about a page without fields over plain HTTP that sends visitors elsewhere."""
+    at = (visit.address,)
+    yield finding("http-served", at, url=hop.url, status=hop.status)
+    home = urlsplit(visit.url).path == "/"
+    if home and (https_works or purpose == Purpose.REDIRECT):
+        yield finding("redirect-missing", at, url=visit.url, status=hop.status, to=hop.url)
+
+
+def _unread(page: Page, url: str, at: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield why a page was not read completely: because of the page, or of this machine."""
+    if page.error:
+        yield finding("scanner-error", at, url=url, error=page.error)
+    elif page.note:
+        yield finding("too-large", at, url=url, reason=page.note)
 
 
 def _served(visit: Visit) -> Iterator[Finding]:
@@ -126,24 +158,24 @@ def _served(visit: Visit) -> Iterator[Finding]:
     elif 200 <= status < 300 and status not in (204, 205):
         yield finding("http-served", at, url=url, status=status)
     # The unread rest cannot change the verdict if secrets were found already.
-    if page is not None and page.note and not page.secrets:
-        yield finding("too-large", at, url=url, reason=page.note)
+    if page is not None and not page.secrets:
+        yield from _unread(page, url, at)
 
 
 def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
     at = (visit.address,)
     if visit.end is VisitEnd.LOOP:
         yield from _loop(host, visit)
-    # Only redirects of this endpoint count: other hosts are responsible for theirs.
-    for hop in visit.hops:
-        if (
-            hop.location is not None
-            and hop.url.startswith("https:")
-            and hop.location.startswith("http:")
-            and urlsplit(hop.url).hostname == host
-        ):
-            yield finding("redirect-insecure", at, url=hop.url, to=hop.location, status=hop.status)
-            break
+    yield from _insecure_redirect(host, visit)
+    if visit.end is VisitEnd.BROKEN:
+        yield from broken_findings(host, visit)
+    if visit.end is VisitEnd.CLIENT_CERTIFICATE and urlsplit(visit.last.url).hostname == host:
+        yield finding(
+            "client-certificate-required", at, url=visit.last.url, status=visit.last.status
+        )
+    # The way over HTTPS may be the only one to a page without encryption.
+    if visit.end is VisitEnd.PAGE and _is_plain_page(visit.last.url, host):
+        yield from _served(visit)
     if not visit.determined and (
         urlsplit(visit.last.url).hostname == host or visit.last.status is None
     ):
@@ -174,8 +206,28 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
             yield finding(
                 "mixed-content", at, url=visit.last.url, example=loaded[0], urls=loaded, **evidence
             )
-        if page.note:
-            yield finding("too-large", at, url=visit.last.url, reason=page.note)
+        yield from _unread(page, visit.last.url, at)
+
+
+def _insecure_redirect(host: str, visit: Visit) -> Iterator[Finding]:
+    """Yield a redirect from HTTPS to HTTP, by the server or by the page (Refresh).
+
+    Only redirects of this endpoint count: other hosts are responsible for theirs.
+    """
+    steps = [(h, h.location or "", h.refresh) for h in visit.hops]
+    if visit.page is not None:
+        steps.append((visit.last, visit.page.refresh, True))
+    for hop, to, refresh in steps:
+        if (
+            hop.url.startswith("https:")
+            and to.startswith("http:")
+            and urlsplit(hop.url).hostname == host
+        ):
+            more = {"by": "Refresh"} if refresh else {}
+            yield finding(
+                "redirect-insecure", (visit.address,), url=hop.url, to=to, status=hop.status, **more
+            )
+            return
 
 
 def undetermined(visits: Sequence[Visit]) -> tuple[frozenset[str], frozenset[str]]:
@@ -191,9 +243,10 @@ def undetermined(visits: Sequence[Visit]) -> tuple[frozenset[str], frozenset[str
     plain_unknown, secure_unknown = set(), set()
     for visit in visits:
         # The unread part of a page may still have the fault.
-        unread = visit.page is not None and bool(visit.page.note)
+        unread = visit.page is not None and visit.page.unread
         if visit.secure:
-            if not visit.determined or visit.end is VisitEnd.CLOSED or unread:
+            hidden = visit.end in (VisitEnd.CLOSED, VisitEnd.CLIENT_CERTIFICATE)
+            if not visit.determined or hidden or unread:
                 secure_unknown.add(visit.address)
         elif unread or (
             not visit.determined

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from certmgr.checks.codes import STAPLE
 from certmgr.checks.ocsp import Staple, check
@@ -12,7 +13,7 @@ from certmgr.scan.evidence import AddressEvidence
 from certmgr.x509.crl import REASONS
 from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate, issued_by
-from inventory.vocabulary import Finding
+from inventory.vocabulary import REISSUE, Finding
 
 # Texts by the state of the staple, for use in sentences (notifiers/wording/values.py).
 PROBLEMS = {
@@ -25,6 +26,7 @@ PROBLEMS = {
     "unreadable": "it cannot be read",
     "missing": "the certificate requires one, and the server sends none",
 }
+NO_RESPONDER = "the certificate requires one, and its CA has no service that issues one"
 
 
 def staple_of(
@@ -52,10 +54,14 @@ def staple_findings(staple: Staple, leaf: Certificate, at: tuple[str, ...]) -> I
     """Yield findings about a staple that browsers refuse."""
     if not staple.invalid:
         return
-    detail = {"words": staple.detail} if staple.detail else {}
-    yield finding(
-        "staple-invalid", at, state=staple.state, problem=PROBLEMS[staple.state], **detail
-    )
+    detail: dict[str, Any] = {"words": staple.detail} if staple.detail else {}
+    problem = PROBLEMS[staple.state]
+    # Without a responder no server can get a response: CAs closed theirs, and certificates that
+    # require one remained. Only a certificate without the requirement helps.
+    if leaf.must_staple and not leaf.has_responder and staple.state != "revoked":
+        problem = NO_RESPONDER
+        detail["variant"] = REISSUE
+    yield finding("staple-invalid", at, state=staple.state, problem=problem, **detail)
     # The staple is signed by the CA, so it also proves the revocation.
     if staple.state == "revoked":
         since = staple.at.isoformat() if staple.at is not None else ""

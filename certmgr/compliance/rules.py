@@ -238,7 +238,9 @@ def _not_of(cas: frozenset[str]) -> Rule:
 not_symantec = _not_of(frozenset({"Symantec"}))
 not_entrust = _not_of(frozenset({"Entrust"}))
 not_chunghwa_or_netlock = _not_of(frozenset({"Chunghwa Telecom", "NetLock"}))
-_stays_there = _by_page(frozenset({"redirect-insecure", "redirect-loop"}))
+_stays_there = _by_page(
+    frozenset({"redirect-insecure", "redirect-loop", "redirect-broken", "answer-invalid"})
+)
 _redirects = _by_page(frozenset({"redirect-missing"}))
 _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_certificate=True)
 

@@ -36,6 +36,8 @@ ERRORS = {
     "validity-too-long": "NET::ERR_CERT_VALIDITY_TOO_LONG",
     "certificate-malformed": "NET::ERR_CERT_INVALID",
     "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
+    "redirect-broken": "ERR_INVALID_REDIRECT",
+    "answer-invalid": "ERR_INVALID_HTTP_RESPONSE",
 }
 # How the handshake of a browser ends, as the finding's evidence names it -> the error page.
 _HANDSHAKE_ERRORS = {
@@ -59,7 +61,13 @@ _NOT_SECURE = frozenset(
     {"http-collects-secrets", "http-collects-input", "http-served", "redirect-insecure"}
 )
 # Errors that a visitor of http:// never meets.
-_HTTPS_ONLY = frozenset(ERRORS) - {"name-not-found", "dns-failure", "redirect-loop"}
+_HTTPS_ONLY = frozenset(ERRORS) - {
+    "name-not-found",
+    "dns-failure",
+    "redirect-loop",
+    "redirect-broken",
+    "answer-invalid",
+}
 
 
 def _error(finding: Finding) -> str | None:
@@ -92,7 +100,8 @@ def browser_view(
     all_addresses = set(addresses)
     served = any(f.code in _NOT_SECURE for f in listed)
     for finding in listed:
-        error = _error(finding)
+        # The same fault can have several error codes.
+        error = finding.evidence.get("browser_error") or _error(finding)
         if (
             error is None
             or finding.severity == "info"

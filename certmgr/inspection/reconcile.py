@@ -37,7 +37,19 @@ class FindingChanges:
 
 
 # Findings that only a visit over HTTPS, or only one over HTTP, can disprove. A loop needs both.
-_OVER_HTTPS = frozenset({"mixed-content", "hsts-missing", "redirect-insecure", "redirect-loop"})
+_OVER_HTTPS = frozenset(
+    {
+        "mixed-content",
+        "hsts-missing",
+        "redirect-insecure",
+        "redirect-loop",
+        "client-certificate-required",
+    }
+)
+# Faults of one URL: a visit over its scheme disproves them.
+_OF_URL = frozenset({"redirect-broken", "answer-invalid"})
+# Codes that a handshake gives too. With a URL in the evidence, they are about a page.
+_OF_PAGE_OR_HANDSHAKE = frozenset({"too-large", "scanner-error", "client-certificate-required"})
 _OVER_HTTP = frozenset(
     {
         "http-collects-secrets",
@@ -49,17 +61,20 @@ _OVER_HTTP = frozenset(
 )
 
 
-def _visit_is_conclusive(code: str, address: str, report: EndpointReport) -> bool:
+def _visit_is_conclusive(finding: Finding, address: str, report: EndpointReport) -> bool:
     """Return whether the visits of this scan can disprove a finding about pages at an address."""
-    web = report.web
+    web, code = report.web, finding.code
+    secure = str(finding.evidence.get("url")).startswith("https:")
+    over_https = code in _OVER_HTTPS or (code in _OF_URL and secure)
+    over_http = code in _OVER_HTTP or (code in _OF_URL and not secure)
     if web is None or address in web.skipped:
         return False
-    if code in _OVER_HTTPS and (address in web.unknown_secure or address not in web.secure):
+    if over_https and (address in web.unknown_secure or address not in web.secure):
         return False
     # Without an answer over HTTPS, the target of the missing redirect is unknown.
     if code == "redirect-missing" and address not in web.secure and address in report.silent:
         return False
-    return not (code in _OVER_HTTP and address in web.unknown_plain)
+    return not (over_http and address in web.unknown_plain)
 
 
 def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple[str, ...] | None:
@@ -68,8 +83,8 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
     None: the finding is gone. An empty tuple: it stays as it is, with all its addresses.
     """
     layer = layer_of(open_finding.code, open_finding.evidence.get("source"))
-    if open_finding.code == "too-large" and "url" in open_finding.evidence:
-        layer = "http"  # a page is too large, not a handshake
+    if open_finding.code in _OF_PAGE_OR_HANDSHAKE and "url" in open_finding.evidence:
+        layer = "http"
     if (
         layer == "http"
         and report.web is None
@@ -105,7 +120,7 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
             continue
         determined = view.seen or (layer == "transport" and address not in report.silent)
         if layer == "http":
-            determined = _visit_is_conclusive(open_finding.code, address, report)
+            determined = _visit_is_conclusive(open_finding, address, report)
         if not determined:
             kept.append(address)
     return tuple(kept) or None

@@ -28,7 +28,7 @@ from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, scan_jobs
 from certmgr.net.addresses import networks
 from certmgr.net.own_name import own_name
 from certmgr.scan.dial_request import DialLimits
-from certmgr.scan.page_fetcher import WebOptions
+from certmgr.scan.page_connection import WebOptions
 from certmgr.x509.trust import TrustStore
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database, Tx, from_epoch, to_epoch

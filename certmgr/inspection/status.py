@@ -18,7 +18,15 @@ from inventory.db.database import Database, from_epoch
 from inventory.names import display, registered_domain
 from inventory.store import clients, domains, endpoint_status, findings
 from inventory.targets import Target
-from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding, Parties, Verdict, verdict_of
+from inventory.vocabulary import (
+    REISSUE,
+    SEVERITY_ORDER,
+    Acceptance,
+    Finding,
+    Parties,
+    Verdict,
+    verdict_of,
+)
 
 # Findings that depend on the current date alone, given the certificate.
 _DATE_CODES = frozenset(
@@ -326,7 +334,8 @@ def fix_location(
     if finding.code in _BY_CLIENT:
         return "client", client
     # One certificate may be served by several servers; replacing it once fixes all of them.
-    if finding.code in _BY_CERTIFICATE and leaf is not None:
+    reissue = finding.evidence.get("variant") == REISSUE
+    if (finding.code in _BY_CERTIFICATE or reissue) and leaf is not None:
         return "certificate", f"{leaf[:16]} of {issuer or 'unknown issuer'}"
     if server is not None:
         return "server", server

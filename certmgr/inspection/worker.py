@@ -21,7 +21,8 @@ from certmgr.net.addresses import Network
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.evidence import Evidence, Resolution
-from certmgr.scan.page_fetcher import PageFetcher, WebOptions
+from certmgr.scan.page_connection import WebOptions
+from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.prober import CertificateCache, EndpointProber
 from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import digest
@@ -32,7 +33,7 @@ from inventory.vocabulary import Parties
 
 # The version of the checks. Increase it with each change of a check: then no stored evidence key
 # matches, and each endpoint is judged again.
-RULES = 6
+RULES = 7
 # The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
 # when more issuers are known.
 MAX_WAITING = 2000
@@ -293,7 +294,7 @@ class ScanWorker:
         ):
             return ""
         visits = evidence.visits
-        if visits and not all(v.determined and not (v.page and v.page.note) for v in visits):
+        if visits and not all(v.determined and not (v.page and v.page.unread) for v in visits):
             return ""
         fixed = evidence.resolution.status == "fixed"
         expected = sorted(job.expected)

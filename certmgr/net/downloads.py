@@ -114,13 +114,14 @@ def download(address: str, target: DownloadTarget, *, limit: int, seconds: float
 
 
 def _download_result(exchange: HttpExchange, limit: int) -> Download:
-    if exchange.error:
-        return Download(problem=printable(exchange.error, 150))
+    if exchange.invalid or exchange.error:
+        problem = f"it answers with {exchange.invalid or exchange.error}"
+        return Download(problem=printable(problem, 150))
     if exchange.status is None:
         return Download(problem="the server closed the connection without an answer")
     # A redirect is not followed: its target would have to be guarded again.
     if exchange.status != 200:
         return Download(problem=f"the server answered with HTTP {exchange.status}")
-    if exchange.truncated:
+    if exchange.truncated or exchange.incomplete:
         return Download(problem=f"it is larger than {limit} bytes, or incomplete")
     return Download(exchange.body)

@@ -1,38 +1,92 @@
-"""One HTTP/1.1 exchange over bytes: a GET request, and its answer within bounds.
+"""One HTTP exchange over bytes: a GET request, and its answer within bounds.
 
-No sockets. h11 implements the protocol (RFC 9112).
+No sockets. The answer is read as a browser reads it (:mod:`certmgr.net.http1`).
 """
 
 from __future__ import annotations
 
-import zlib
+from typing import Protocol
 
-import h11
+from certmgr.net.http1 import (
+    MAX_HEADERS,
+    ChunkDecoder,
+    Head,
+    InvalidAnswerError,
+    body_length,
+    head_end,
+    is_chunked,
+    parse_head,
+    status_line_at,
+)
+from certmgr.net.http_body import MAX_BODY, NOT_OFFERED, BodyReader
 
-MAX_BODY = 1_048_576  # before and after decompression
-MAX_HEADERS = 65_536
 MAX_RAW = 4 * MAX_BODY  # of all bytes, including the framing of chunks
-MAX_PIECES = 20_000  # chunks: even a small one costs time
 MAX_INTERIM = 8  # 1xx answers before the real one
-_GZIP = ("gzip", "x-gzip")
+NOT_HTTP = "something that is not HTTP"
+NOT_OFFERED_ENCODING = "an encoding that browsers do not offer without TLS (br or zstd)"
+TRUNCATED_HEADERS = "headers that end too early"
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Exchange(Protocol):
+    """An exchange in any version of HTTP. A dialler carries its bytes.
+
+    Attributes:
+        request: The first bytes to send.
+        status: The status code; None until the answer begins.
+        headers: Names in lower case, values as text.
+        truncated: The body exceeds the bounds.
+        incomplete: The connection ended before the end of the body.
+        invalid: Why a browser shows an error instead of the answer; else empty.
+        error: Why the answer cannot be read, although a browser may; else empty.
+    """
+
+    request: bytes
+    status: int | None
+    headers: list[tuple[str, str]]
+    truncated: bool
+    incomplete: bool
+    invalid: str
+    error: str
+
+    @property
+    def body(self) -> bytes:
+        """The body so far, after decompression."""
+        ...
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header."""
+        ...
+
+    def feed(self, data: bytes) -> bool:
+        """Process received bytes. Returns True if no more bytes are needed."""
+        ...
+
+    def outgoing(self) -> bytes:
+        """Return further bytes to send; empty if there are none."""
+        ...
+
+    def end(self) -> bool:
+        """Process the end of the connection. Returns False if there was no answer at all."""
+        ...
+
+    def release(self) -> None:
+        """Free what only reading needs. No more bytes may be fed."""
+        ...
 
 
 class HttpExchange:
-    """An HTTP exchange without a connection.
-
-    Send :attr:`request`, pass all received bytes to :meth:`feed`, and report the end of the
-    connection with :meth:`end`.
-
-    Attributes:
-        status: The status code; None until the answer begins.
-        headers: Names in lower case, values as text.
-        body: At most the allowed number of bytes, after decompression.
-        truncated: The body is incomplete.
-        error: Why the answer is not valid HTTP; else empty.
-    """
+    """An HTTP/1.1 exchange without a connection (:class:`Exchange`)."""
 
     def __init__(
-        self, host: str, path: str, headers: tuple[tuple[str, str], ...], max_body: int = MAX_BODY
+        self,
+        host: str,
+        path: str,
+        headers: tuple[tuple[str, str], ...],
+        max_body: int = MAX_BODY,
+        *,
+        secure: bool = False,
+        usual_port: bool = False,
     ) -> None:
         """Prepare the request.
 
@@ -40,27 +94,33 @@ class HttpExchange:
             host: The Host header, with the port if it is not the default one.
             path: The path with its query, percent-encoded.
             max_body: The number of body bytes to keep; 0 reads only the headers.
+            secure: Whether TLS protects the exchange.
+            usual_port: Whether the port is that of http://. Without a status line, browsers show
+                what comes from that port as the page (HTTP/0.9).
         """
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADERS)
         # One request per connection, so that the end of the connection ends the answer.
         sent = [("Host", host), *headers, ("Connection", "close")]
-        request = self._http.send(h11.Request(method="GET", target=path, headers=sent)) or b""
-        self.request = request + (self._http.send(h11.EndOfMessage()) or b"")
-        self._max = max_body
+        lines = [f"GET {path} HTTP/1.1", *[f"{name}: {value}" for name, value in sent]]
+        self.request = "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")
+        self._max, self._secure, self._usual_port = max_body, secure, usual_port
         # Framing may cost more than the body, but it is bounded too.
         self._max_raw = MAX_RAW if max_body <= MAX_BODY else max_body + MAX_RAW
-        self._raw = self._encoded = self._interim = self._pieces = 0
-        self._inflate: zlib._Decompress | None = None
-        self._body = bytearray()
+        self._raw = self._interim = 0
+        self._buffer = bytearray()
+        self._start: int | None = None
+        self._chunks: ChunkDecoder | None = None
+        self._left: int | None = None
+        self._reader: BodyReader | None = None
+        self._kept = b""
         self.status: int | None = None
         self.headers: list[tuple[str, str]] = []
-        self.truncated = False
-        self.error = ""
+        self.truncated = self.incomplete = False
+        self.invalid = self.error = ""
 
     @property
     def body(self) -> bytes:
         """The body so far, after decompression."""
-        return bytes(self._body)
+        return self._reader.body if self._reader is not None else self._kept
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header.
@@ -69,10 +129,14 @@ class HttpExchange:
         """
         return next((v for n, v in self.headers if n == name), None)
 
+    def outgoing(self) -> bytes:
+        """Return nothing: the request is complete."""
+        return b""
+
     def release(self) -> None:
         """Free what only reading needs. No more bytes may be fed."""
-        del self._http
-        self._inflate = None
+        self._kept, self._reader = self.body, None
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> bool:
         """Process received bytes.
@@ -84,12 +148,10 @@ class HttpExchange:
         if self._raw > self._max_raw:
             self.truncated = True
             return True
-        try:
-            self._http.receive_data(data)
-            return self._events()
-        except h11.RemoteProtocolError as error:
-            self._broken(error)
-            return True
+        if self.status is not None:
+            return self._body(data)
+        self._buffer += data
+        return self._head(ended=False)
 
     def end(self) -> bool:
         """Process the end of the connection.
@@ -97,91 +159,94 @@ class HttpExchange:
         Returns False if the server had not answered at all.
         """
         # No byte arrived, so the caller reports a closed connection instead of an HTTP error.
-        if self.status is None and not self.error and not self._raw:
+        if not self._raw:
             return False
-        try:
-            self._http.receive_data(b"")
-            self._events()
-        except h11.RemoteProtocolError as error:
-            self._broken(error)
+        if self.status is None and not self.invalid and not self.error:
+            self._head(ended=True)
+        elif self._chunks is not None:
+            self.incomplete = not self._chunks.ended
+        elif self._left is not None:
+            self.incomplete = self._left > 0
         return True
 
-    def _broken(self, error: Exception) -> None:
-        """Record a protocol error.
-
-        If the headers were read, the body read so far stays valid; else there is no answer.
-        """
-        if self.status is None:
-            self.error = f"not an HTTP answer: {error}"[:200]
-        else:
-            self.truncated = True
-
-    def _events(self) -> bool:
+    def _head(self, *, ended: bool) -> bool:
+        """Read the headers, and after interim answers those of the real answer."""
         while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA or event is h11.PAUSED:
+            if self._start is None:
+                self._start = status_line_at(self._buffer)
+            if self._start is None and not ended:
                 return False
-            if isinstance(event, h11.InformationalResponse):
-                self._interim += 1
-                # A hostile server could send interim answers without end.
-                if self._interim > MAX_INTERIM:
-                    self.error = "too many 1xx answers"
-                    return True
-            elif isinstance(event, h11.Response):
-                self.status = event.status_code
-                self.headers = [(n.decode("ascii"), v.decode("latin-1")) for n, v in event.headers]
-                self._choose_decoding()
-                # Only the headers are needed, or the body cannot be decoded.
-                if self.error or self._max == 0:
-                    return True
-            elif isinstance(event, h11.Data):
-                if self._data(bytes(event.data)):
-                    return True
-            else:  # EndOfMessage, ConnectionClosed
+            if self._start is None or self._start < 0:
+                return self._without_status()
+            end = head_end(self._buffer, self._start)
+            if end is None and len(self._buffer) - self._start > MAX_HEADERS:
+                self.error = f"headers of more than {MAX_HEADERS // 1024} KB"
                 return True
-
-    def _choose_decoding(self) -> None:
-        coding = (self.header("content-encoding") or "").strip().lower()
-        if coding in _GZIP or coding == "deflate":
-            # 47: zlib or gzip, detected by the header of the data.
-            self._inflate = zlib.decompressobj(47)
-        # Only gzip is requested. A body in another encoding cannot be read.
-        elif coding not in ("", "identity"):
-            self.error = f"an encoding that was not requested ({coding[:40]})"
-
-    def _data(self, data: bytes) -> bool:
-        self._pieces += 1
-        if self._pieces > MAX_PIECES:
-            self.truncated = True
-            return True
-        self._encoded += len(data)
-        over = self._encoded > self._max
-        if over:
-            data = data[: len(data) - (self._encoded - self._max)]
-        if self._inflate is not None:
+            if end is None and not ended:
+                return False
+            if end is None and self._secure:
+                # Over TLS, browsers do not accept headers that were cut off.
+                self.invalid = TRUNCATED_HEADERS
+                return True
+            end = len(self._buffer) if end is None else end
             try:
-                data = self._decompressed(data)
-            except zlib.error:
-                self.error = "a body that cannot be decompressed"
+                head = parse_head(bytes(self._buffer[self._start : end]))
+            except InvalidAnswerError as error:
+                self.invalid = str(error)
                 return True
-        room = self._max - len(self._body)
-        self._body += data[:room]
-        self.truncated = over or len(data) > room
-        return self.truncated
+            rest = bytes(self._buffer[end:])
+            self._buffer = bytearray()
+            if head.status // 100 != 1:
+                return self._begin(head, rest)
+            self._interim += 1
+            # A hostile server could send interim answers without end.
+            if self._interim > MAX_INTERIM:
+                self.error = "too many 1xx answers"
+                return True
+            self._buffer, self._start = bytearray(rest), None
+            if not rest:
+                return False
 
-    def _decompressed(self, data: bytes) -> bytes:
-        """Decompress data, up to one byte more than the limit allows.
+    def _without_status(self) -> bool:
+        """Read an answer without a status line, as Chromium reads it."""
+        data = bytes(self._buffer)
+        radio = data[:3].lower() == b"icy"  # Shoutcast, which browsers accept on any port
+        if self._secure or self._interim or not (self._usual_port or radio):
+            self.invalid = NOT_HTTP
+            return True
+        return self._begin(Head(200, False, ()), data)
 
-        A decompression bomb is thus detected without its memory.
-        """
-        assert self._inflate is not None
-        room = self._max - len(self._body) + 1
-        try:
-            return self._inflate.decompress(data, room)
-        except zlib.error:
-            # The stream was valid so far, so a missing header is not the cause.
-            if self._body or self._inflate.unused_data:
-                raise
-            # Some servers send "deflate" without a zlib header.
-            self._inflate = zlib.decompressobj(-15)
-            return self._inflate.decompress(data, room)
+    def _begin(self, head: Head, rest: bytes) -> bool:
+        self.status, self.headers = head.status, list(head.headers)
+        codings = head.values("content-encoding")
+        # A browser offers these encodings over HTTPS only, and refuses others than it offered.
+        redirects = head.status in REDIRECTS
+        if not self._secure and not redirects and any(c.lower() in NOT_OFFERED for c in codings):
+            self.invalid = NOT_OFFERED_ENCODING
+            return True
+        self._reader = BodyReader(codings, self._max)
+        self.error = self._reader.problem
+        self._left = body_length(head)
+        if is_chunked(head):
+            self._chunks, self._left = ChunkDecoder(), None
+        # Only the headers are needed, or there is no body, or it cannot be decoded.
+        if self.error or self._max == 0 or self._left == 0:
+            return True
+        return self._body(rest) if rest else False
+
+    def _body(self, data: bytes) -> bool:
+        assert self._reader is not None
+        if self._chunks is not None:
+            pieces = self._chunks.feed(data)
+        else:
+            data = data if self._left is None else data[: self._left]
+            self._left = None if self._left is None else self._left - len(data)
+            pieces = [data]
+        for piece in pieces:
+            if self._reader.feed(piece):
+                self.truncated, self.error = self._reader.truncated, self._reader.problem
+                return True
+        if self._chunks is not None and self._chunks.problem:
+            self.incomplete = True
+            return True
+        return self._chunks.ended if self._chunks is not None else self._left == 0

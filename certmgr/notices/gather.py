@@ -50,6 +50,8 @@ VISIBLE = frozenset(
         "connection-failed",
         "https-missing",
         "redirect-loop",
+        "redirect-broken",
+        "answer-invalid",
         "handshake-failed",
     }
 )

@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Protocol
 
-from certmgr.net.http_exchange import HttpExchange
+from certmgr.net.http_exchange import Exchange
 from certmgr.net.own_name import ehlo_literal
 from certmgr.scan import openssl, tls_offers
 from certmgr.scan.dial_request import DialRequest, DialResult
@@ -94,7 +94,7 @@ class Connection:
         self.state = "connect"
         self.tls: openssl.Handshake | None = None
         self.dialogue: Dialogue | None = None
-        self.exchange: HttpExchange | None = None
+        self.exchange: Exchange | None = None
         self.received = 0
         self.first = b""
         self.unsent = b""
@@ -288,7 +288,8 @@ class Connection:
         make = self.request.exchange
         assert make is not None
         self.state = "exchange"
-        exchange = self.exchange = make()
+        selected = self.tls.negotiated()[3] if self.tls is not None else None
+        exchange = self.exchange = make(selected)
         if self.tls is None:
             self._send(exchange.request)
             self._receive()
@@ -306,7 +307,11 @@ class Connection:
             data, ended = tls.read()
             if out := tls.outgoing():
                 self._send(out)
-        if data and exchange.feed(data):
+        complete = bool(data) and exchange.feed(data)
+        if tls is not None and (answer := exchange.outgoing()):
+            tls.write(answer)
+            self._send(tls.outgoing())
+        if complete:
             self.succeed()
         elif ended:
             self._ended()

@@ -39,6 +39,7 @@ class _Dial:
 
     __slots__ = (
         "_dialler",
+        "began",
         "connections",
         "failure",
         "future",
@@ -58,6 +59,7 @@ class _Dial:
         self.failure: DialResult | None = None
         self.probes = 0
         self.started = False
+        self.began = 0.0
         self.second_at = float("inf")
 
     # The members of a ConnectionOwner.
@@ -144,7 +146,7 @@ class Dialler:
         now = self.loop.time()
         request = dial.request
         if not dial.started:
-            dial.started = True
+            dial.started, dial.began = True, now
             if request.deadline is None:
                 request.deadline = now + (request.timeout or self.limits.timeout)
             # The deadline starts here and not in dial(): the wait for a free slot does not count.
@@ -265,6 +267,7 @@ class Dialler:
             self._drop(dial, other)
         if not dial.future.done():
             result.probes = max(result.probes, dial.probes)
+            result.seconds = self.loop.time() - dial.began if dial.started else 0.0
             dial.future.set_result(result)
         # Connections ended, so waiting dials may start.
         while self._ready and self.active < self.limits.in_flight:

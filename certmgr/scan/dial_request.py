@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from certmgr.net.http_exchange import HttpExchange
+from certmgr.net.http_exchange import Exchange
 from certmgr.scan.evidence import Failure
 
 
@@ -41,6 +41,7 @@ class DialResult:
         exchange: The HTTP exchange, if the request asked for one.
         profile: The TLS profile of the connection that gave this result.
         signature: The signature scheme of the server, if the profile records it.
+        seconds: The time that the dial took, without its wait for a free slot.
     """
 
     chain: tuple[bytes, ...] = ()
@@ -52,9 +53,10 @@ class DialResult:
     client_certificate: bool = False
     failure: Failure | None = None
     probes: int = 1
-    exchange: HttpExchange | None = None
+    exchange: Exchange | None = None
     profile: str = "browser"
     signature: str | None = None
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -68,7 +70,8 @@ class DialRequest:
         profile: The TLS profile; see :func:`certmgr.scan.tls_offers.context`.
         deadline: Loop time. None starts the total time when the first connection starts.
         timeout: The total time in seconds; None uses that of the limits.
-        exchange: Creates the HTTP exchange once the connection is established.
+        exchange: Creates the HTTP exchange once the connection is established. Its argument is
+            the protocol that ALPN selected; None if it selected none.
         second_profile: The TLS profile of the second connection, which a server gets that accepts
             the first one and stays silent; empty uses ``profile``.
         alpn: The protocols to offer by ALPN (RFC 7301); empty offers none. None offers those of a
@@ -83,7 +86,7 @@ class DialRequest:
     profile: str = "browser"
     deadline: float | None = None
     timeout: float | None = None
-    exchange: Callable[[], HttpExchange] | None = None
+    exchange: Callable[[str | None], Exchange] | None = None
     second_profile: str = ""
     alpn: tuple[bytes, ...] | None = None
     host: str = ""

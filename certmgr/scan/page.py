@@ -1,68 +1,43 @@
-"""Parse HTML into a :class:`Page`, as a browser with scripts reads it. Pure.
+"""Parse HTML and XHTML into a :class:`Page`, as a browser with scripts reads it. Pure.
 
 lexbor parses by the HTML standard. Its input is hostile: some inputs take it minutes for a
 megabyte. :mod:`certmgr.scan.page_process` therefore runs this module in a separate process that can
 be killed.
 
 Fields outside a form and fields hidden by style count, because a script can show them. Text in
-comments, scripts, templates and noscript does not count as a field.
+comments, scripts, templates and noscript does not count as a field. Declarative shadow roots and
+documents inside the page (srcdoc, data:) do.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-import webencodings
 from selectolax.lexbor import LexborHTMLParser
 
+from certmgr.scan.page_fields import autocompletes_card, is_card_field
+from certmgr.scan.page_source import decode, document_kind, xml_text
+from certmgr.scan.page_xml import xml_elements
+from certmgr.scan.refresh import parse_refresh
 from certmgr.scan.visits import Page
 from inventory.text import printable
 
 MAX_LISTED = 10
 MAX_NODES = 100_000
 MAX_STYLE = 65_536
+MAX_DEPTH = 5  # of documents inside documents
+MAX_PARENTS = 256
+MAX_INNER = 262_144  # characters of a document inside a page
 _NO_TEXT = frozenset(
     {"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"}
 )
-# Field names for payment cards in shops. A field matches if its name, without separators and
-# digits, ends with one of these, or if it contains one of the short words below.
-_CARD_ENDS = (
-    "cardnumber",
-    "cardno",
-    "cardnum",
-    "ccnumber",
-    "ccnum",
-    "ccno",
-    "creditcard",
-    "creditcardnumber",
-    "creditcardno",
-    "ccname",
-    "cardholder",
-    "cardholdername",
-    "cardexpiry",
-    "ccexp",
-    "cccvv",
-    "cccvc",
-    "cccsc",
-    "cccid",
-    "cardcvc",
-    "cardcvv",
-    "cardcsc",
-    "cvvcode",
-    "cvccode",
-    "kartennummer",
-    "kreditkarte",
-    "kreditkartennummer",
-    "kartenprüfnummer",
-    "kartenpruefnummer",
-)
-_CARD_WORDS = frozenset({"cvv", "cvc", "csc", "cvv2", "cvc2"})
-# Cards that are not payment cards.
-_OTHER_CARDS = ("gift", "loyalty", "member", "library", "kunden", "bonus", "geschenk", "sim")
 # (element, attribute) -> "active" if the loaded content can change the page, "passive" if it is
 # only displayed (Mixed Content specification).
 _LOADS = {
@@ -107,6 +82,7 @@ _TAGS = frozenset(
         "style",
         "source",
         "title",
+        "template",
         *(tag for tag, _ in _LOADS),
     }
 )
@@ -118,95 +94,56 @@ _CSS_URL = re.compile(
 _CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
+# Elements that can have a shadow root (DOM standard, "valid shadow host name"). Custom elements
+# can too; their names have a hyphen.
+_SHADOW_HOSTS = frozenset(
+    {
+        *("article", "aside", "blockquote", "body", "div", "footer", "h1", "h2", "h3", "h4", "h5"),
+        *("h6", "header", "main", "nav", "p", "section", "span"),
+    }
+)
+# Inside SVG and MathML, HTML begins again in these elements (HTML standard 13.2.6.5).
+_HTML_AGAIN = frozenset({"foreignobject", "desc", "title", "annotation-xml"})
+
+
 def read(body: bytes, content_type: str | None, url: str, policies: tuple[str, ...] = ()) -> Page:
     """Parse a page.
 
     Args:
+        body: The page as the server sent it.
         content_type: The Content-Type header as the server sent it.
         url: The URL of the page, to resolve references.
         policies: The Content-Security-Policy headers as the server sent them.
     """
+    reader = _PageReader(url, policies)
+    if document_kind(content_type, body) == "xml":
+        reader.read_xml(xml_text(body, content_type))
+    else:
+        reader.read_html(decode(body, content_type))
+    return reader.page()
 
-    tree = LexborHTMLParser(decode(body, content_type), scripting=True, options=1)
-    return _PageReader(url, policies).read_tree(tree)
 
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """One element, whatever parser found it.
 
-def decode(body: bytes, content_type: str | None) -> str:
-    """Decode a page by its BOM, the charset of its Content-Type, or a meta element.
-
-    The meta element must be in the first 1,024 bytes. The default is windows-1252 (HTML standard
-    13.2.3.2).
+    Attributes:
+        tag: The name in lower case.
+        attributes: Names in lower case.
+        text: Returns its text.
+        is_html: Returns whether it is an element of HTML, and not of SVG or MathML.
+        node: The node of the HTML parser; None in XML.
     """
 
-    label = _charset(content_type or "") or _meta_charset(body[:1024])
-    encoding = (webencodings.lookup(label) if label else None) or webencodings.lookup(
-        "windows-1252"
-    )
-    text: str = webencodings.decode(body, encoding, errors="replace")[0]  # a BOM wins over both
-    return text
-
-
-def _charset(content_type: str) -> str | None:
-    match = re.search(r"""charset\s*=\s*["']?([^\s"';]+)""", content_type, re.IGNORECASE)
-    return match.group(1) if match else None
-
-
-def _meta_charset(head: bytes) -> str | None:
-    if b"charset" not in head.lower():
-        return None
-    for meta in LexborHTMLParser(head.decode("latin-1"), scripting=True, options=1).css("meta"):
-        attributes = meta.attributes
-        equiv = (attributes.get("http-equiv") or "").lower()
-        label = attributes.get("charset") or (
-            _charset(attributes.get("content") or "") if equiv == "content-type" else None
-        )
-        if label:
-            # A page with an ASCII meta element is not UTF-16 (HTML standard 13.2.3.2).
-            return "utf-8" if label.lower().startswith("utf-16") else label
-    return None
-
-
-_HTML_STARTS = (
-    b"<!doctype html",
-    b"<html",
-    b"<head",
-    b"<script",
-    b"<iframe",
-    b"<h1",
-    b"<div",
-    b"<font",
-    b"<table",
-    b"<a",
-    b"<style",
-    b"<title",
-    b"<b",
-    b"<body",
-    b"<br",
-    b"<p",
-    b"<!--",
-)
-
-
-def is_html(content_type: str | None, body: bytes) -> bool:
-    """Return whether a browser renders the body as HTML.
-
-    The Content-Type decides; without one, the first bytes (MIME Sniffing standard, 7.1).
-    """
-    essence = (content_type or "").split(";")[0].strip().lower()
-    if essence in ("text/html", "application/xhtml+xml"):
-        return True
-    # Browsers do not sniff HTML if a valid type is given.
-    if "/" in essence and essence not in ("unknown/unknown", "application/unknown", "*/*"):
-        return False
-    start = body[:1024].lstrip(b"\xef\xbb\xbf\t\n\x0c\r ").lower()
-    return any(
-        start.startswith(s) and start[len(s) : len(s) + 1] in (b" ", b">", b"")
-        for s in _HTML_STARTS
-    )
+    tag: str
+    attributes: dict[str, str]
+    text: Callable[[], str]
+    is_html: Callable[[], bool]
+    node: Any = None
 
 
 class _PageReader:
-    """The reader of one parsed page."""
+    """The reader of one page, with the documents inside it."""
 
     def __init__(self, url: str, policies: tuple[str, ...]) -> None:
         self.base, self.url = url, url
@@ -217,61 +154,111 @@ class _PageReader:
         }
         self.title = ""
         self.note = ""
+        self.refresh: tuple[str, float] | None = None
+        self._count = self._depth = 0
 
-    def read_tree(self, tree: Any) -> Page:
-        nodes = list(self._nodes(tree))
-        for tag, attributes, _ in nodes:
-            # Only the first base element counts, and it applies to all references (HTML standard).
-            if tag == "base" and attributes.get("href"):
-                self.base = self._absolute(attributes["href"]) or self.base
-                break
-        for tag, attributes, node in nodes:
-            self._element(tag, attributes, node)
+    def page(self) -> Page:
+        """Return what was found."""
         # With upgrade-insecure-requests the browser loads http URLs over https.
-        loads = (
-            {}
-            if self.upgrades
-            else {k: tuple(self.found[k]) for k in ("insecure_forms", "active", "passive")}
-        )
+        kinds = ("insecure_forms", "active", "passive")
+        insecure, active, passive = (() if self.upgrades else tuple(self.found[k]) for k in kinds)
+        refresh, seconds = self.refresh or ("", 0.0)
+        # It applies to navigation within the same host too (Upgrade Insecure Requests 3.2).
+        if self.upgrades and refresh.startswith("http:") and _host(refresh) == _host(self.url):
+            refresh = ""
         return Page(
             self.title,
             tuple(self.found["secrets"]),
             tuple(self.found["inputs"]),
             note=self.note,
-            **loads,
+            refresh=refresh,
+            refresh_seconds=seconds,
+            insecure_forms=insecure,
+            active=active,
+            passive=passive,
         )
 
-    def _nodes(self, tree: Any) -> Iterator[tuple[str, dict[str, str], Any]]:
+    def read_html(self, text: str, *, scripting: bool = True) -> None:
+        """Read a document.
+
+        Args:
+            text: The document.
+            scripting: Whether its scripts run, so that noscript is hidden.
+        """
+        tree = LexborHTMLParser(text, scripting=scripting, options=1)
+        foreign = tree.css_first("svg,math") is not None
+        self._read(list(self._nodes(tree, foreign)))
+
+    def read_xml(self, text: str) -> None:
+        """Read an XML document: XHTML, or SVG with XHTML in it."""
+        elements = []
+        for html, tag, attributes, content in xml_elements(text):
+            if self._full():
+                break
+            if html or tag in ("image", "use", "script", "style"):
+                elements.append(_Element(tag, attributes, content, lambda html=html: html))  # type: ignore[misc]
+        self._read(elements)
+
+    def _read(self, elements: list[_Element]) -> None:
+        for element in elements:
+            # Only the first base element counts, and it applies to all references (HTML standard).
+            if element.tag == "base" and element.attributes.get("href"):
+                self.base = self._absolute(element.attributes["href"]) or self.base
+                break
+        for element in elements:
+            self._element(element)
+
+    def _full(self) -> bool:
+        """Count one element. Returns whether there are too many: the work per page is bounded."""
+        self._count += 1
+        if self._count > MAX_NODES:
+            self.note = f"more than {MAX_NODES:,} elements"
+        return self._count > MAX_NODES
+
+    def _nodes(self, tree: Any, foreign: bool) -> Iterator[_Element]:
         """Yield the relevant elements in document order.
 
         Template content is not part of the page, and the parser does not select it.
         """
-        for count, node in enumerate(tree.css(_SELECTOR)):
-            # The work per page is bounded.
-            if count > MAX_NODES:
-                self.note = f"more than {MAX_NODES:,} elements"
+        for node in tree.css(_SELECTOR):
+            if self._full():
                 return
-            yield node.tag, {k.lower(): v or "" for k, v in node.attributes.items()}, node
+            yield _Element(
+                node.tag,
+                {k.lower(): v or "" for k, v in node.attributes.items()},
+                lambda node=node: node.text() or "",  # type: ignore[misc]
+                (lambda node=node: _is_html_element(node)) if foreign else _always,  # type: ignore[misc]
+                node,
+            )
 
-    def _element(self, tag: str, attributes: dict[str, str], node: Any) -> None:
+    def _element(self, element: _Element) -> None:
+        tag, attributes = element.tag, element.attributes
         if tag == "title":
-            if not self.title and node.parent is not None and node.parent.tag != "svg":
-                self.title = " ".join(printable(node.text() or "", 200).split())
+            if not self.title and not self._depth and element.is_html():
+                self.title = " ".join(printable(element.text(), 200).split())
         elif tag in ("input", "textarea"):
-            self._field(tag, attributes)
-        elif tag == "select" and _autocompletes_card(attributes):
+            if element.is_html():
+                self._field(tag, attributes)
+        elif tag == "select" and autocompletes_card(attributes):
             self._list(
                 "secrets", f"<select autocomplete={printable(attributes['autocomplete'], 40)}>"
             )
         elif tag == "meta":
-            policy = attributes.get("http-equiv", "").lower() == "content-security-policy"
-            self.upgrades |= policy and _upgrades(attributes.get("content", ""))
+            self._meta(attributes)
         elif tag == "link":
             kinds = [_LINKS[r] for r in attributes.get("rel", "").lower().split() if r in _LINKS]
             if kinds:
                 self._load("active" if "active" in kinds else "passive", attributes.get("href", ""))
+        elif tag == "template":
+            self._shadow_root(element)
+        elif tag in ("iframe", "frame", "object", "embed"):
+            self._inner_document(element)
+        self._references(element)
+
+    def _references(self, element: _Element) -> None:
+        tag, attributes = element.tag, element.attributes
         if tag == "style":
-            self._style(node.text() or "")
+            self._style(element.text())
         if attributes.get("style"):
             self._style(attributes["style"])
         if tag == "form" and attributes.get("action"):
@@ -288,6 +275,56 @@ class _PageReader:
         if tag == "input" and attributes.get("type", "").lower() == "image":
             self._load("passive", attributes.get("src", ""))
 
+    def _meta(self, attributes: dict[str, str]) -> None:
+        kind, content = attributes.get("http-equiv", "").lower(), attributes.get("content", "")
+        if kind == "content-security-policy":
+            self.upgrades |= _upgrades(content)
+        # A document inside the page sends only itself elsewhere.
+        elif kind == "refresh" and not self._depth:
+            refresh = parse_refresh(content, self.url, self.base)
+            # Browsers follow the earlier one of several, and the last of equals.
+            if refresh and (self.refresh is None or refresh[1] <= self.refresh[1]):
+                self.refresh = refresh
+
+    def _shadow_root(self, element: _Element) -> None:
+        """Read a declarative shadow root (HTML standard 4.12.3): part of what visitors see."""
+        node = element.node
+        if element.attributes.get("shadowrootmode", "").lower() not in ("open", "closed"):
+            return
+        if node is None or self._depth >= MAX_DEPTH or node.parent is None:
+            return
+        host = node.parent.tag or ""
+        if host not in _SHADOW_HOSTS and "-" not in host:
+            return
+        # A host has one shadow root: the second template is an ordinary one.
+        for sibling in node.parent.iter():
+            if sibling.tag == "template" and "shadowrootmode" in sibling.attributes:
+                if sibling.mem_id != node.mem_id:
+                    return
+                break
+        self._depth += 1
+        for fragment in node.template_fragments()[:1]:
+            for inner in list(self._nodes(fragment, foreign=True)):
+                self._element(inner)
+        self._depth -= 1
+
+    def _inner_document(self, element: _Element) -> None:
+        """Read the document of a frame that comes with the page: srcdoc, or a data: URL."""
+        attributes = element.attributes
+        text = attributes.get("srcdoc") if element.tag == "iframe" else None
+        if text is None:
+            source = attributes.get("data" if element.tag == "object" else "src", "")
+            text = _data_document(source)
+        if not text or self._depth >= MAX_DEPTH or not element.is_html():
+            return
+        if len(text) > MAX_INNER:
+            self.note = self.note or "a document inside the page is too large"
+        sandbox = attributes.get("sandbox")
+        scripting = sandbox is None or "allow-scripts" in sandbox.lower().split()
+        outer, self._depth = self.base, self._depth + 1
+        self.read_html(text[:MAX_INNER], scripting=scripting)
+        self.base, self._depth = outer, self._depth - 1
+
     def _field(self, tag: str, attributes: dict[str, str]) -> None:
         kind = attributes.get("type", "text").strip().lower() if tag == "input" else "textarea"
         if kind in _NO_TEXT:
@@ -295,7 +332,7 @@ class _PageReader:
         name = attributes.get("name") or attributes.get("id") or ""
         description = f"<{tag}" + (f" type={printable(kind, 20)}" if tag == "input" else "")
         description += (f" name={printable(name, 40)}" if name else "") + ">"
-        secret = kind == "password" or _is_card_field(attributes)
+        secret = kind == "password" or is_card_field(attributes)
         self._list("secrets" if secret else "inputs", description)
 
     def _style(self, css: str) -> None:
@@ -330,6 +367,55 @@ class _PageReader:
             self.found[kind][text] = None
 
 
+def _always() -> bool:
+    return True
+
+
+def _is_html_element(node: Any) -> bool:
+    """Return whether a node is an element of HTML, and not of SVG or MathML around it."""
+    parent = node.parent
+    for _ in range(MAX_PARENTS):
+        if parent is None:
+            return True
+        tag = (parent.tag or "").lower()
+        if tag in _HTML_AGAIN and _is_foreign_root(parent):
+            return True
+        if tag in ("svg", "math"):
+            return False
+        parent = parent.parent
+    return True
+
+
+def _is_foreign_root(node: Any) -> bool:
+    """Return whether an element named like an integration point stands in SVG or MathML."""
+    parent = node.parent
+    for _ in range(MAX_PARENTS):
+        if parent is None:
+            return False
+        if (parent.tag or "").lower() in ("svg", "math"):
+            return True
+        parent = parent.parent
+    return False
+
+
+def _data_document(reference: str) -> str:
+    """Return the HTML of a data: URL (RFC 2397); empty if it is not one."""
+    match = re.match(r"(?i)\s*data:([^,]{0,200}),", reference)
+    if match is None or match[1].split(";")[0].strip().lower() != "text/html":
+        return ""
+    data = unquote_to_bytes(reference[match.end() : match.end() + 4 * MAX_INNER])
+    if match[1].lower().replace(" ", "").endswith(";base64"):
+        try:
+            data = base64.b64decode(data + b"==")
+        except (binascii.Error, ValueError):
+            return ""
+    return decode(data, match[1])
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
 def _upgrades(policy: str) -> bool:
     """Return whether a policy has upgrade-insecure-requests (Content Security Policy).
 
@@ -338,31 +424,6 @@ def _upgrades(policy: str) -> bool:
     return any(
         d.strip().split(" ")[0].lower() == "upgrade-insecure-requests" for d in policy.split(";")
     )
-
-
-def _autocompletes_card(attributes: dict[str, str]) -> bool:
-    """Return whether an autocomplete token is cc-*.
-
-    Section and billing tokens may precede it (HTML standard 4.10.18.7.1).
-    """
-    return any(
-        token.startswith("cc-") for token in attributes.get("autocomplete", "").lower().split()
-    )
-
-
-def _is_card_field(attributes: dict[str, str]) -> bool:
-    """Return whether a field asks for a payment card, by autocomplete or a well-known name."""
-    if _autocompletes_card(attributes):
-        return True
-    for text in (attributes.get("name", ""), attributes.get("id", "")):
-        words = re.findall(r"[a-zäöüß]+[0-9]*", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
-        joined = re.sub(r"[0-9]", "", "".join(words))
-        # Gift and loyalty cards have similar field names.
-        if any(other in joined for other in _OTHER_CARDS):
-            continue
-        if joined.endswith(_CARD_ENDS) or _CARD_WORDS & set(words):
-            return True
-    return False
 
 
 def _is_loopback(url: str) -> bool:

@@ -1,8 +1,9 @@
 """Parse pages in a separate process.
 
-If an input crashes or blocks the HTML parser, only that process ends, after a few seconds. Each
-scanning process starts one parser process with its first page. A message is one line of JSON
-followed by the body.
+If an input crashes or blocks the parser, only that process ends. Each scanning process has one
+parser process. Its limit is CPU time, so that a busy machine does not make a page look slow, and a
+site is blamed only for what its page did: whatever else goes wrong is the problem of this machine.
+A message is one line of JSON followed by the body.
 """
 
 from __future__ import annotations
@@ -18,16 +19,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from certmgr.scan.page import is_html, read
+from certmgr.scan.page import read
+from certmgr.scan.page_source import document_kind
 from certmgr.scan.visits import Page
 
 _log = logging.getLogger(__name__)
 
-SECONDS = 2.0
-START_SECONDS = 60.0  # separate from SECONDS: a busy machine starts processes slowly
+SECONDS = 2.0  # of CPU time, per page
+START_SECONDS = 120.0
+# Only a machine that does not run the process at all exceeds it, since the CPU time is limited.
+ANSWER_SECONDS = 300.0
 MAX_ANSWER = 1_048_576  # bytes of one page's facts as JSON
 MAX_MEMORY = 1_500_000_000
+SLOW = "parsing the page takes longer than a few seconds"
+CRASHED = "the page crashes the HTML parser"
+NO_ANSWER = "the process that reads pages does not answer"
 _LISTS = ("secrets", "inputs", "insecure_forms", "active", "passive")
+# Signals that only other programs send, such as an administrator or the system without memory.
+_ENDED_BY_OTHERS = frozenset(
+    {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, -signal.SIGPIPE}
+)
+
+
+class _ReaderError(Exception):
+    """The process did not do its work, and the page is not the cause."""
 
 
 class PageParserProcess:
@@ -37,8 +52,13 @@ class PageParserProcess:
     """
 
     def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._turn = asyncio.Lock()
+
+    def start(self) -> None:
+        """Start the process if there is none, without waiting for it."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(_start())
 
     async def read(
         self,
@@ -46,73 +66,71 @@ class PageParserProcess:
         content_type: str | None,
         url: str,
         policies: tuple[str, ...],
+        *,
+        nosniff: bool = False,
     ) -> Page | None:
-        """Return the page, or None if the body is not HTML.
+        """Return the page, or None if a browser does not show the body as a document.
 
-        If the page could not be parsed, its note states why.
+        If the page could not be parsed, its ``note`` states why. If this machine is the cause, its
+        ``error`` does.
         """
-        if not is_html(content_type, body):
+        kind = document_kind(content_type, body, nosniff=nosniff)
+        if not kind:
             return None
-        # One page at a time: the protocol has no message numbers.
-        async with self._turn:
-            try:
-                process = await asyncio.wait_for(self._started(), START_SECONDS)
-                return await asyncio.wait_for(
-                    self._ask(process, body, content_type, url, policies),
-                    SECONDS,
-                )
-            except TimeoutError:
-                await self._end()
-                return Page(note="parsing the page takes longer than a few seconds")
-            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-                await self._end()
-                return Page(note="the page crashes the HTML parser")
-
-    async def _started(self) -> asyncio.subprocess.Process:
-        """Return the process, and start it if there is none.
-
-        It writes one line when it is ready.
-        """
-        if self._process is None:
-            # -P: a folder named certmgr in the working directory must not be imported.
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "certmgr.scan.page_process",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                limit=MAX_ANSWER,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            )
-            assert self._process.stdout is not None
-            await self._process.stdout.readuntil(b"\n")
-        return self._process
-
-    async def _ask(
-        self,
-        process: asyncio.subprocess.Process,
-        body: bytes,
-        content_type: str | None,
-        url: str,
-        policies: tuple[str, ...],
-    ) -> Page:
-        assert process.stdin is not None
-        assert process.stdout is not None
         head = json.dumps(
             {"size": len(body), "content_type": content_type, "url": url, "policies": policies},
         )
-        process.stdin.write(head.encode() + b"\n" + body)
-        await process.stdin.drain()
-        line = await process.stdout.readuntil(b"\n")
-        values: dict[str, Any] = json.loads(line)
-        return Page(values["title"], note=values["note"], **{k: tuple(values[k]) for k in _LISTS})
+        # One page at a time: the protocol has no message numbers.
+        async with self._turn:
+            # The process may have ended while it was idle, so a second one gets a chance.
+            for _ in range(2):
+                try:
+                    return await self._ask(head.encode() + b"\n" + body)
+                except _ReaderError:
+                    _log.warning("the page parser did not answer")
+        return Page(error=NO_ANSWER)
+
+    async def _ask(self, message: bytes) -> Page:
+        self.start()
+        assert self._starting is not None
+        try:
+            # A task that is shared must outlive the time-out of one caller.
+            process = await asyncio.wait_for(asyncio.shield(self._starting), START_SECONDS)
+        except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            await self._end()
+            raise _ReaderError from error
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(message)
+            answer = asyncio.wait_for(process.stdout.readuntil(b"\n"), ANSWER_SECONDS)
+            # A process that ends closes both pipes; its exit code has the reason.
+            with contextlib.suppress(OSError):
+                await process.stdin.drain()
+            values: dict[str, Any] = json.loads(await answer)
+        except asyncio.IncompleteReadError as error:
+            code = await process.wait()
+            await self._end()
+            if code in _ENDED_BY_OTHERS:
+                raise _ReaderError from error
+            return Page(note=SLOW if code == -signal.SIGPROF else CRASHED)
+        except (TimeoutError, OSError) as error:
+            await self._end()
+            raise _ReaderError from error
+        except (asyncio.LimitOverrunError, ValueError):
+            await self._end()
+            return Page(note=CRASHED)
+        return Page(**{**values, **{k: tuple(values[k]) for k in _LISTS}})
 
     async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            _log.debug("ending the page parser")
+        starting, self._starting = self._starting, None
+        if starting is None:
+            return
+        _log.debug("ending the page parser")
+        if not starting.done():
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            process = await starting
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
@@ -120,6 +138,31 @@ class PageParserProcess:
     async def close(self) -> None:
         """End the process."""
         await self._end()
+
+
+async def _start() -> asyncio.subprocess.Process:
+    """Start the process. It writes one line when it is ready."""
+    # -P: a folder named certmgr in the working directory must not be imported.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "certmgr.scan.page_process",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=MAX_ANSWER,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    try:
+        await process.stdout.readuntil(b"\n")
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    return process
 
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:
@@ -130,12 +173,13 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
     while head := source.readline():
         request = json.loads(head)
         body = source.read(request["size"])
-        # SIGALRM is not handled: it ends the process, even inside the parser, if the parent died
-        # or did not kill it in time.
-        signal.alarm(int(2 * SECONDS))
+        # SIGPROF counts the CPU time of this process. It is not handled, so that it ends the
+        # process even inside the parser.
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         page = read(body, request["content_type"], request["url"], tuple(request["policies"]))
-        signal.alarm(0)
-        sink.write(json.dumps(asdict(page)).encode() + b"\n")
+        answer = json.dumps(asdict(page)).encode() + b"\n"
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        sink.write(answer)
         sink.flush()
 
 

@@ -18,6 +18,8 @@ class VisitEnd(StrEnum):
     PAGE = "page"  # an answer that is not a redirect
     LEFT = "left"  # a redirect to another site, which is not followed further
     LOOP = "loop"  # an endless loop of redirects
+    BROKEN = "broken"  # browsers show an error: a dead end, or an answer that they refuse
+    CLIENT_CERTIFICATE = "client-certificate"  # the site asks for a client certificate
     CLOSED = "closed"  # the connection is refused: nothing is served
     SILENT = "silent"  # no answer
     # undetermined: a challenge, 403, 429, 503, an address that is not visited, or not HTTP
@@ -44,6 +46,10 @@ class Page:
         active: http URLs whose content can change the page (scripts, styles, frames).
         passive: http URLs whose content is only displayed (images, media).
         note: Why the page could not be read completely; else empty.
+        error: Why this machine could not read the page, which is no fault of the site; else empty.
+        refresh: The URL to which the page sends visitors after some seconds (Refresh header or meta
+            element); empty if it does not, or if it is the page itself.
+        refresh_seconds: How long that takes.
     """
 
     title: str = ""
@@ -53,6 +59,14 @@ class Page:
     active: tuple[str, ...] = ()
     passive: tuple[str, ...] = ()
     note: str = ""
+    error: str = ""
+    refresh: str = ""
+    refresh_seconds: float = 0.0
+
+    @property
+    def unread(self) -> bool:
+        """Whether a part of the page was not read."""
+        return bool(self.note or self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class Hop:
     Attributes:
         location: The absolute URL that it redirects to.
         why: The reason, if the request failed.
+        refresh: Whether a page sends visitors to ``location`` (Refresh), and not the server.
     """
 
     url: str
@@ -69,6 +84,7 @@ class Hop:
     status: int | None = None
     location: str | None = None
     why: str = ""
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +139,8 @@ class Visit:
             self.url,
             self.address,
             self.end,
-            [(_stable(h.url), h.status, _stable(h.location or "")) for h in self.hops],
+            [(_stable(h.url), h.status, _stable(h.location or ""), h.refresh) for h in self.hops],
+            self.why if self.end is VisitEnd.BROKEN else "",
             self.hsts,
             self.hsts_seen,
             self.asks_password,
@@ -137,6 +154,8 @@ class Visit:
                     for urls in (page.insecure_forms, page.active, page.passive)
                 ],
                 page.note,
+                page.error,
+                _stable(page.refresh),
             ),
         )
         return blake2b(repr(facts).encode(), digest_size=10).hexdigest()
@@ -239,7 +258,8 @@ def _visit(visit: Visit) -> dict[str, Any]:
                 "insecure_forms": list(page.insecure_forms),
                 "active": list(page.active),
                 "passive": list(page.passive),
-                "note": page.note or None,
+                "note": page.note or page.error or None,
+                "refresh": page.refresh or None,
             }
         ),
     }

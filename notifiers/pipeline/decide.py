@@ -278,6 +278,8 @@ TECHNICAL = frozenset(
         "redirect-missing",
         "redirect-insecure",
         "redirect-loop",
+        "redirect-broken",
+        "answer-invalid",
         "http-collects-secrets",
         "http-collects-input",
         "http-served",

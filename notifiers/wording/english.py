@@ -316,6 +316,20 @@ FINDINGS: dict[str, FindingText] = {
         "Remove the redirect from {url} to {to} at {addresses}. Check the web server and the"
         " settings of the site itself.",
     ),
+    "redirect-broken": FindingText(
+        "redirect leads to an error",
+        "{host} cannot be opened: it redirects {url} to {to}, and browsers show an error there:"
+        " {why}.",
+        "Correct the redirect from {url} to {to} at {addresses}: {advice}.",
+    ),
+    "answer-invalid": FindingText(
+        "answer that browsers refuse",
+        "{host} cannot be opened: its server answers the request for {url} with {why}, and browsers"
+        " show an error.",
+        "Correct the web server, the proxy or the program that answers {url} at {addresses}. Each"
+        " answer needs one status line, and Location, Content-Length and Content-Disposition at"
+        " most once.",
+    ),
     "redirect-loop": FindingText(
         "redirect loop",
         "{host} cannot be opened: it redirects {url} again and again ({why}).",
@@ -353,6 +367,17 @@ FINDINGS: dict[str, FindingText] = {
     ),
 }
 
+# Findings of a code that another action fixes: (code, "variant" of the evidence).
+VARIANTS: dict[tuple[str, str], FindingText] = {
+    ("staple-invalid", "reissue"): FindingText(
+        "certificate requires an OCSP staple that no one issues",
+        "The certificate of {host} requires a confirmation (OCSP), and its CA does not offer that"
+        " service. Some browsers show an error, whatever the server sends.",
+        "Have the certificate of {host} issued again without 'must-staple' (TLS Feature), install"
+        " it at {addresses}, and reload the server.",
+    ),
+}
+
 # What a client has to do if we host and install. The instruction above is then for our staff.
 # Clients who host elsewhere get the instruction above.
 # Clients must never send a private key. So the key is created where it is used, and the order is
@@ -369,6 +394,12 @@ _REISSUE = (
     "Have the certificate of {host} issued again where you bought it: ask us for the CSR first, and"
     " send us the new certificate (never a key). We install it."
 )
+CLIENT_VARIANTS = {
+    ("staple-invalid", "reissue"): (
+        "Have the certificate of {host} issued again where you bought it, without 'must-staple':"
+        " ask us for the CSR first, and send us the new certificate (never a key). We install it."
+    ),
+}
 CLIENT_DO = {
     "https-missing": _ORDER,
     "self-signed": _ORDER,

@@ -82,7 +82,8 @@ def _text_of(finding: Finding) -> english.FindingText:
     A database that a newer version used may have codes that this version does not know. Those are
     shown as not checked.
     """
-    return english.FINDINGS.get(finding.code, _UNKNOWN)
+    variant = (finding.code, str(finding.evidence.get("variant")))
+    return english.VARIANTS.get(variant) or english.FINDINGS.get(finding.code, _UNKNOWN)
 
 
 def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
@@ -103,6 +104,9 @@ def client_instruction(
     If we install, the client buys or renews the certificate and sends it to us.
     """
     # The general instruction would ask the client to change our server.
+    variant = (finding.code, str(finding.evidence.get("variant")))
+    if we_install and variant in english.CLIENT_VARIANTS:
+        return _filled(english.CLIENT_VARIANTS[variant], finding, target, language)
     if we_install and finding.code in english.CLIENT_DO:
         return _filled(english.CLIENT_DO[finding.code], finding, target, language)
     return instruction(finding, target, language)

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,21 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 )
+# A field is an element of HTML: XML and SVG have elements of the same name.
+_HAS_PASSWORD = """(() => {
+  const has = (root) => [...root.querySelectorAll('*')].some((e) =>
+    (e instanceof e.ownerDocument.defaultView.HTMLInputElement && e.type === 'password')
+    || (e.shadowRoot && has(e.shadowRoot))
+    || (e.contentDocument && has(e.contentDocument)));
+  return has(document);
+})()"""
 AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 class Browser:
     """A browser with one page. :meth:`call` calls methods of the DevTools protocol."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
         assert path, "chromium is missing: apt-get install chromium (make test does it as root)"
         commands_read, self._out = os.pipe()
@@ -51,7 +59,7 @@ class Browser:
         # first, so that dup2 cannot overwrite them.
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands_read, answers_write)]
         self._process = subprocess.Popen(
-            [path, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [path, *FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"],
             pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -63,6 +71,10 @@ class Browser:
             os.close(fd)
         self._buffer = b""
         self._number = 0
+        # Ids of the pages that were loaded, and of the requests that failed. The request of a page
+        # has its id.
+        self._loaded: set[str] = set()
+        self._failed: set[str] = set()
         self._session: str | None = None
         targets = self.call("Target.getTargets")["targetInfos"]
         target = next(t["targetId"] for t in targets if t["type"] == "page")
@@ -70,6 +82,7 @@ class Browser:
             "sessionId"
         ]
         self.call("Page.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
         self.requests: list[str] = []
         self.call("Network.enable")
 
@@ -80,6 +93,11 @@ class Browser:
             self._buffer += data
         text, self._buffer = self._buffer.split(b"\0", 1)
         message: dict[str, Any] = json.loads(text)
+        parameters = message.get("params", {})
+        if message.get("method") == "Page.lifecycleEvent" and parameters["name"] == "load":
+            self._loaded.add(parameters["loaderId"])
+        elif message.get("method") == "Network.loadingFailed":
+            self._failed.add(parameters["requestId"])
         if message.get("method") == "Network.requestWillBeSent":
             self.requests.append(message["params"]["request"]["url"])
         return message
@@ -131,6 +149,24 @@ class Browser:
         while self._message().get("method") != "Page.loadEventFired":
             pass
 
+    def visit(self, url: str) -> tuple[str, bool]:
+        """Load a URL, and wait until the page is shown or replaced by an error page.
+
+        Returns:
+            The code of the error, such as ERR_EMPTY_RESPONSE; an empty text without one. With
+            ERR_ABORTED the page before stays. And whether the page has a password field, in its
+            shadow roots and frames too.
+        """
+        result = self.call("Page.navigate", url=url)
+        if "errorText" in result:
+            return str(result["errorText"]).removeprefix("net::"), False
+        page = result["loaderId"]
+        while page not in self._loaded | self._failed:
+            self._message()
+        # After an error in the body, the parser may still have to read what came before.
+        wait = "" if page in self._loaded else "await new Promise((r) => setTimeout(r, 100));"
+        return "", bool(self.evaluate(f"(async () => {{ {wait} return {_HAS_PASSWORD} }})()"))
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
         answer = self.call(
@@ -174,12 +210,12 @@ class Browser:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Run a browser with an empty profile."""
+def browser(*flags: str) -> Iterator[Browser]:
+    """Run a browser with an empty profile. The flags override those of all tests."""
     with tempfile.TemporaryDirectory(
         prefix="certmgr-chromium-", ignore_cleanup_errors=True
     ) as folder:
-        opened = Browser(Path(folder))
+        opened = Browser(Path(folder), flags)
         try:
             yield opened
         finally:

@@ -11,7 +11,7 @@ from certmgr.checks.http import http_findings, undetermined
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.scan_run import ScanOptions, scan_targets
-from certmgr.scan.visits import Hop, Visit, VisitEnd
+from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
 from inventory.targets import Target
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port
@@ -186,9 +186,9 @@ def test_redirect_from_https_to_http_is_insecure(scanned: Scanned) -> None:
 LOOP = SITES.add(REDIRECT, f"{HSTS} return 301 http://$host:HTTP_PORT/;")
 
 
-def test_loop_between_http_and_https_is_high(scanned: Scanned) -> None:
+def test_loop_between_http_and_https_is_an_error_of_browsers(scanned: Scanned) -> None:
     result = scanned.codes(LOOP)
-    assert result["redirect-loop"].severity == "high"
+    assert result["redirect-loop"].severity == "critical"
     assert "redirect-insecure" in result
 
 
@@ -359,3 +359,23 @@ def test_page_over_https_is_a_missing_redirect_for_a_redirecting_name_only() -> 
     for purpose, missing in (("redirect", True), ("site", False)):
         result = {f.code for f in http_findings(Target(HOST), (page,), purpose)}
         assert ("redirect-missing" in result) is missing
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        (Page(error="the process that reads pages does not answer"), "scanner-error"),
+        (Page(note="parsing the page takes longer than a few seconds"), "too-large"),
+    ],
+)
+@pytest.mark.parametrize("url", [PLAIN, SECURE])
+def test_page_that_was_not_read_names_the_cause_and_disproves_nothing(
+    page: Page, code: str, url: str
+) -> None:
+    """The problem of this machine is not reported as one of the site."""
+    unread = Visit(url, A, VisitEnd.PAGE, (Hop(url, A, 200),), page=page)
+    found = {f.code: f for f in http_findings(Target(HOST), (unread,), "site")}
+    assert {"scanner-error", "too-large"} & set(found) == {code}
+    assert found[code].severity == "undetermined"
+    assert found[code].evidence["url"] == url
+    assert undetermined((unread,))[url == SECURE] == {A}

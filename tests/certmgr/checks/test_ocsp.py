@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from certmgr.checks.actors import with_actor
 from certmgr.checks.judge import Judge, JudgingContext
 from certmgr.checks.ocsp import Staple, check
 from certmgr.demo.authority import Authority, IssuedCertificate
@@ -23,6 +24,8 @@ from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
+from inventory.vocabulary import Parties
+from notifiers.wording.sentences import instruction
 from tests.certmgr.revocation.lists import DAY, now
 from tests.clock import START, clock
 from tests.conftest import ProbeResult
@@ -325,6 +328,24 @@ def test_must_staple_certificate_without_a_staple_is_a_finding(
     der = tmp_path / "own.der"
     der.write_bytes(response(strict, issuer))
     assert probed(probe, tmp_path, strict, der).severe() == set()
+
+
+@pytest.mark.parametrize("responder", [False, True])
+def test_must_staple_without_a_responder_needs_another_certificate(
+    tmp_path: Path, issuer: Authority, probe: Callable[..., ProbeResult], responder: bool
+) -> None:
+    url = x509.UniformResourceIdentifier("http://ocsp.example.test/")
+    access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, url)
+    aia = [(x509.AuthorityInformationAccess([access]), False)] if responder else []
+    strict = issuer.issue(HOST, extensions=[MUST_STAPLE, *aia])
+    found = probed(probe, tmp_path, strict, None).codes["staple-invalid"]
+    advice = instruction(found, Target(HOST))
+    assert ("issued again without 'must-staple'" in advice) is not responder
+    assert ("ssl_stapling" in advice) is responder
+    # The buyer gets another certificate; a responder is asked by the host.
+    parties = Parties(hosts="us", buys="client", on_our_server=True)
+    actor = with_actor(found, parties, elsewhere=False, ever_had_certificate=True).actor
+    assert actor == ("provider" if responder else "client")
 
 
 def test_judgement_is_stable_until_the_staple_expires(

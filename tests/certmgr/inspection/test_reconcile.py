@@ -17,7 +17,11 @@ A = "192.0.2.1"
 PLAIN, SECURE = f"http://{HOST}/", f"https://{HOST}/"
 SECRETS = Finding("http-collects-secrets", "critical", (A,), {"url": PLAIN})
 MIXED = Finding("mixed-content", "medium", (A,), {"url": SECURE})
-LOOP = Finding("redirect-loop", "high", (A,), {"url": SECURE})
+LOOP = Finding("redirect-loop", "critical", (A,), {"url": SECURE})
+BROKEN = Finding("redirect-broken", "critical", (A,), {"url": PLAIN, "to": SECURE})
+INVALID = Finding("answer-invalid", "critical", (A,), {"url": SECURE})
+ASKING = Finding("client-certificate-required", "info", (A,), {"url": SECURE})
+FAILED = Finding("scanner-error", "undetermined", (A,), {"url": PLAIN, "error": "no answer"})
 UNKNOWN = Finding(
     "http-unknown",
     "undetermined",
@@ -30,6 +34,7 @@ LARGE = Finding(
     (A,),
     {"url": PLAIN, "reason": "the page exceeds the size limit"},
 )
+OF_PAGES = [SECRETS, MIXED, LOOP, BROKEN, INVALID, ASKING, UNKNOWN, LARGE, FAILED]
 GOOD = PageSummary({}, "d", secure=frozenset({A}))
 
 
@@ -70,12 +75,12 @@ def closes(finding: Finding, scanned: EndpointReport) -> bool:
     return reconcile([OpenFinding(1, finding)], scanned).closed == [1]
 
 
-@pytest.mark.parametrize("finding", [SECRETS, MIXED, LOOP, UNKNOWN, LARGE], ids=lambda f: f.code)
+@pytest.mark.parametrize("finding", OF_PAGES, ids=lambda f: f.code)
 def test_complete_visit_without_the_finding_closes_it(finding: Finding) -> None:
     assert closes(finding, report(GOOD))
 
 
-@pytest.mark.parametrize("finding", [SECRETS, MIXED, LOOP, UNKNOWN, LARGE], ids=lambda f: f.code)
+@pytest.mark.parametrize("finding", OF_PAGES, ids=lambda f: f.code)
 def test_scan_without_pages_closes_nothing_about_pages(finding: Finding) -> None:
     assert not closes(finding, report(None))
 
@@ -96,6 +101,12 @@ def test_address_without_a_route_closes_nothing(finding: Finding) -> None:
         (MIXED, PageSummary({}, "d", unknown_secure=frozenset({A}), secure=frozenset({A})), False),
         (MIXED, PageSummary({}, "d"), False),  # no HTTPS
         (LOOP, PageSummary({}, "d"), False),
+        # A site without HTTPS corrected its redirect.
+        (BROKEN, PageSummary({}, "d"), True),
+        (BROKEN, PageSummary({}, "d", unknown_plain=frozenset({A})), False),
+        (INVALID, PageSummary({}, "d"), False),
+        (INVALID, PageSummary({}, "d", unknown_plain=frozenset({A}), secure=frozenset({A})), True),
+        (ASKING, PageSummary({}, "d", unknown_secure=frozenset({A}), secure=frozenset({A})), False),
         (LOOP, PageSummary({}, "d", unknown_plain=frozenset({A}), secure=frozenset({A})), False),
     ],
 )

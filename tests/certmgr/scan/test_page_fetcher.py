@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.server
 import threading
@@ -20,9 +21,17 @@ from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_run import ScanOptions, scan_targets, setup_for
 from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
 from certmgr.scan.page_fetcher import PageFetcher
+from certmgr.scan.page_process import PageParserProcess
 from inventory.targets import Target
+from notifiers.wording.sentences import instruction
 from tests.certmgr.loopback import loopback_settings
-from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve_certificate
+from tests.certmgr.tls_servers import (
+    HOST,
+    Stack,
+    refusing_port,
+    resolved_by,
+    serve_certificate,
+)
 from tests.certmgr.websites import (
     HSTS,
     NO_RATE_LIMIT,
@@ -34,8 +43,10 @@ from tests.certmgr.websites import (
     document,
 )
 from tests.clock import clock
+from tests.servers import real
 
 SITES = Sites()
+INDEX = "index page.html;"
 
 
 @pytest.fixture(scope="session")
@@ -89,22 +100,171 @@ def test_redirect_to_an_internal_address_is_not_followed(scanned: Scanned, url: 
     assert len(document(scanned.reports[INTERNAL[url]])["visits"][0]["redirects"]) == 1
 
 
-UNUSABLE = {
-    url: SITES.add(f"return 302 '{url}';")
-    for url in (
-        "ftp://x.test/",
-        "javascript:alert(1)",
-        "http://",
-        "http://a b/",
-        "http://x.test:99999/",
-        "http://x.test:25/",
+DEAD_ENDS = {
+    url: (SITES.add(f"return 302 '{url}';"), error)
+    for url, error in {
+        "javascript:alert(1)": "ERR_UNSAFE_REDIRECT",
+        "data:text/html,x": "ERR_UNSAFE_REDIRECT",
+        "http://": "ERR_INVALID_REDIRECT",
+        "http://a b/": "ERR_INVALID_REDIRECT",
+        "http://x.test:99999/": "ERR_INVALID_REDIRECT",
+        "http://x.test:25/": "ERR_UNSAFE_PORT",
+        "https://$host:HTTP_PORT/": "ERR_SSL_PROTOCOL_ERROR",
+        "https://$host:1/": "ERR_UNSAFE_PORT",
+    }.items()
+}
+
+
+@pytest.mark.parametrize("url", DEAD_ENDS)
+def test_redirect_that_no_browser_follows_is_a_fault_with_advice(
+    scanned: Scanned, url: str
+) -> None:
+    host, error = DEAD_ENDS[url]
+    result = scanned.codes(host)
+    assert set(result) == {"redirect-broken"}
+    found = result["redirect-broken"]
+    assert (found.severity, found.evidence["browser_error"]) == ("critical", error)
+    assert found.evidence["url"] == f"http://{host}:{scanned.plain}/"
+    advice = instruction(found, Target(host))
+    assert found.evidence["advice"] in advice
+    assert "scanner" not in advice
+
+
+OTHER_PROGRAM = SITES.add("return 302 ftp://x.test/;")
+
+
+def test_redirect_to_another_program_is_undetermined(scanned: Scanned) -> None:
+    assert set(scanned.codes(OTHER_PROGRAM)) == {"http-unknown"}
+
+
+TWO_TARGETS = SITES.add(
+    "return 404;",
+    f"{HSTS} add_header Location https://$host:HTTPS_PORT/a always;"
+    " return 302 https://$host:HTTPS_PORT/b;",
+)
+
+
+def test_two_targets_of_a_redirect_are_an_error_of_browsers(scanned: Scanned) -> None:
+    found = scanned.codes(TWO_TARGETS)["answer-invalid"]
+    assert found.severity == "critical"
+    assert found.evidence["browser_error"] == "ERR_RESPONSE_HEADERS_MULTIPLE_LOCATION"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("NXDOMAIN", "redirect-broken"), ("SERVFAIL", "http-unknown")]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_redirect_to_a_name_without_an_address_is_a_fault(
+    website: Website, answer: str, code: str, scheme: str
+) -> None:
+    """A failure of the DNS itself stays undetermined."""
+    to = f"{scheme}://www.{HOST}/"
+    website.serve(f"return 301 {to};")
+    resolver = website.stack.enter_context(real.dns({f"www.{HOST}": answer}))
+    result = website.scan(settings=resolved_by(website.settings, resolver))
+    assert set(result) == {code}
+    if code == "redirect-broken":
+        evidence = result[code].evidence
+        assert evidence["to"] == to
+        assert evidence["browser_error"] == "DNS_PROBE_FINISHED_NXDOMAIN"
+        assert "create the A (and AAAA) record" in instruction(result[code], Target(HOST))
+
+
+def test_redirect_to_a_port_where_nothing_listens_is_a_fault(website: Website) -> None:
+    website.serve(f"return 301 https://$host:{refusing_port(website.stack)}/;")
+    assert website.scan()["redirect-broken"].evidence["browser_error"] == "ERR_CONNECTION_REFUSED"
+
+
+def test_redirect_to_the_https_of_the_endpoint_is_judged_there(
+    settings: Settings, issuer: Authority, tmp_path: Path, opened: Stack
+) -> None:
+    """Its closed port is https-missing, and no second fault of the redirect."""
+    refusing = refusing_port(opened)
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    to = f"return 301 https://$host:{refusing}/;"
+    plain, _ = opened.enter_context(real.web(tmp_path, pair, to, "return 200 ok;"))
+    assert set(codes(scan_http(settings, opened, plain, refusing=refusing))) == {"https-missing"}
+
+
+# -- Refresh -----------------------------------------------------------------------------------
+
+TO_PLAIN = "http://$host:HTTP_PORT"
+META = '<meta http-equiv=refresh content="{}; url={}">x'
+AWAY = {
+    "header": SITES.add(
+        REDIRECT, f'{HSTS} add_header Refresh "0; url={TO_PLAIN}/x"; return 200 x;'
+    ),
+    "late": SITES.add(REDIRECT, f'{HSTS} add_header Refresh "99;{TO_PLAIN}/x"; return 200 x;'),
+    "error page": SITES.add(
+        REDIRECT, f'{HSTS} add_header Refresh "1,url={TO_PLAIN}/x" always; return 404;'
+    ),
+    "element": SITES.add(REDIRECT, f"{HSTS} {INDEX}", META.format(0, "http://elsewhere.test/x")),
+    "element with fields": SITES.add(
+        REDIRECT, f"{HSTS} {INDEX}", META.format(5, "http://elsewhere.test/x") + "<input>"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AWAY)
+def test_refresh_from_https_to_http_is_insecure(scanned: Scanned, kind: str) -> None:
+    found = scanned.codes(AWAY[kind])["redirect-insecure"]
+    assert found.severity == "high"
+    assert str(found.evidence["to"]).startswith("http://")
+    assert found.evidence["by"] == "Refresh"
+
+
+STAYING = {
+    value: SITES.add(REDIRECT, f"{HSTS} add_header Refresh '{value}'; return 200 x;")
+    for value in (
+        *("30", "x; url=http://a.test/", "; url=http://a.test/", "-1;url=http://a.test/"),
+        *("0; url=/y", "0; url=https://a.test/", "0x; url=http://a.test/"),
     )
 }
 
 
-@pytest.mark.parametrize("url", UNUSABLE)
-def test_redirect_that_no_browser_follows_is_undetermined(scanned: Scanned, url: str) -> None:
-    assert set(scanned.codes(UNUSABLE[url])) == {"http-unknown"}
+@pytest.mark.parametrize("value", STAYING)
+def test_refresh_that_stays_on_https_is_no_finding(scanned: Scanned, value: str) -> None:
+    assert scanned.codes(STAYING[value]) == {}
+
+
+HIDDEN = SITES.add(
+    "location = / { add_header Refresh '3; url=/page.html'; return 200 wait; }",
+    page="<input type=password>",
+)
+UPGRADED = SITES.add('add_header Refresh "0; url=https://$host:HTTPS_PORT/"; return 200 wait;')
+ROUND = SITES.add(
+    'location = / { add_header Refresh "0; url=/b"; return 200 a; }'
+    ' location = /b { add_header Refresh "0; url=/"; return 200 b; }'
+)
+
+
+def test_page_behind_a_refresh_is_judged(scanned: Scanned) -> None:
+    found = scanned.codes(HIDDEN)["http-collects-secrets"]
+    assert found.evidence["url"] == f"http://{HIDDEN}:{scanned.plain}/page.html"
+
+
+@pytest.mark.parametrize("host", [UPGRADED, ROUND])
+def test_refresh_over_http_is_no_redirect_of_the_server(scanned: Scanned, host: str) -> None:
+    assert set(scanned.codes(host)) == {"http-served", "redirect-missing"}
+
+
+# -- client certificates -----------------------------------------------------------------------
+
+ASKING = {
+    "nginx": f"ssl_verify_client on; ssl_client_certificate {{root}}; {HSTS} return 200 x;",
+    "495": "return 495 x;",
+    "496": "return 496 x;",
+}
+
+
+@pytest.mark.parametrize("kind", ASKING)
+def test_site_that_asks_for_a_client_certificate_is_a_remark(
+    website: Website, root_file: Path, kind: str
+) -> None:
+    website.serve(REDIRECT, ASKING[kind].replace("{root}", str(root_file)))
+    result = website.scan()
+    assert set(result) == {"client-certificate-required"}
+    assert result["client-certificate-required"].severity == "info"
 
 
 def test_page_of_another_host_is_not_judged(website: Website) -> None:
@@ -194,9 +354,11 @@ def answering(talk: Talk) -> Iterator[int]:
         server.server_close()
 
 
-def scan_http(settings: Settings, opened: Stack, port: int, timeout: float = 60) -> EndpointReport:
+def scan_http(
+    settings: Settings, opened: Stack, port: int, timeout: float = 60, refusing: int = 0
+) -> EndpointReport:
     """Scan a host whose plain HTTP is at ``port`` and whose HTTPS is closed."""
-    refusing = refusing_port(opened)
+    refusing = refusing or refusing_port(opened)
     options = ScanOptions(
         overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=port, timeout=timeout
     )
@@ -235,12 +397,33 @@ UNKNOWN = {"http-unknown"}
 SECRETS = {"http-collects-secrets"}
 HOSTILE: dict[str, tuple[Talk, set[str]]] = {
     "endless page": (write(HTML, PASSWORD, endless=FILLING), SECRETS),
+    "page that ends too early": (
+        write(OK + b"Content-Type: text/html\r\nContent-Length: 99\r\n\r\n", b"<p>x"),
+        TOO_LARGE,
+    ),
+    "shadow roots in each other": (
+        write(HTML, b"<div><template shadowrootmode=open>" * 5_000 + PASSWORD),
+        {"http-served"},
+    ),
+    "documents in each other": (
+        write(HTML, b"<iframe srcdoc='" + b"<p>x" * 100_000 + b"'></iframe>"),
+        TOO_LARGE,
+    ),
+    "entities that grow": (
+        write(
+            OK + b"Content-Type: application/xhtml+xml\r\n\r\n",
+            b"<!DOCTYPE x [<!ENTITY a0 'aaaaaaaaaa'>"
+            + b"".join(b"<!ENTITY a%d '%s'>" % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 12))
+            + b"]><x xmlns='http://www.w3.org/1999/xhtml'>&a11;</x>",
+        ),
+        {"http-served"},
+    ),
     "endless page without a field at its beginning": (write(HTML, endless=FILLING), TOO_LARGE),
     "gzip bomb": (write(GZIP, BOMB), TOO_LARGE),
     "broken gzip": (write(GZIP, b"\x1f\x8bnothing"), TOO_LARGE),
     "endless headers": (write(OK, endless=b"X-A: b\r\n"), UNKNOWN),
     "endless header": (write(OK + b"X-A: ", endless=b"b" * 1000), UNKNOWN),
-    "not HTTP": (write(b"SSH-2.0-OpenSSH_9.2\r\n"), UNKNOWN),
+    "not HTTP": (write(b"SSH-2.0-OpenSSH_9.2\r\n"), {"answer-invalid"}),
     "nothing": (write(b""), UNKNOWN),
     "endless interim answers": (write(b"", endless=b"HTTP/1.1 100 Continue\r\n\r\n"), UNKNOWN),
     "chunks of one byte": (
@@ -294,6 +477,33 @@ def test_pages_of_an_address_share_one_deadline(settings: Settings, opened: Stac
     assert len(set(requested)) < 10, "the deadline ends before every page was requested"
     assert result[0].report is not None
     assert "http-unknown" in codes(result[0].report)
+
+
+def test_wait_for_the_parser_does_not_count_towards_the_deadline(
+    settings: Settings, opened: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser also reads the pages of other sites, so its queue may be long."""
+    read = PageParserProcess.read
+
+    async def queued(*given: Any, **options: Any) -> Any:
+        await asyncio.sleep(2 * timeout)
+        return await read(*given, **options)
+
+    timeout = 1.0
+    monkeypatch.setattr(PageParserProcess, "read", queued)
+    with answering(write(HTML, PASSWORD)) as port:
+        scan = replace(settings.scan, timeout=timeout)
+        visiting = replace(settings, http=NO_RATE_LIMIT, scan=scan)
+        refusing = refusing_port(opened)
+        options = ScanOptions(overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=port)
+        setup = setup_for(visiting, options, guarded=False)
+        setup.full = True
+        result: list[ScanResult] = []
+        job = ScanJob(0, Target(HOST, refusing), paths=("/a", "/b"))
+        scan_jobs(setup, [job], result.append)
+    assert result[0].report is not None
+    visits = document(result[0].report)["visits"]
+    assert [v["page"]["secrets"] for v in visits] == [["<input type=password>"]] * 3
 
 
 def test_page_that_arrives_slowly_ends_with_the_deadline_and_what_came_counts(

@@ -1,0 +1,53 @@
+"""Cookies of one visit: a browser sends them again, and some sites redirect until they arrive."""
+
+from __future__ import annotations
+
+import email.message
+import http.cookiejar
+import urllib.request
+from collections.abc import Iterable
+
+MAX_HEADER = 8000  # characters of a Cookie header; beyond it none is sent
+MAX_COOKIES = 50
+
+
+class _Headers:
+    """The interface that a cookie jar expects of a response."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._message = email.message.Message()
+        for value in values:
+            self._message.add_header("Set-Cookie", value)
+
+    def info(self) -> email.message.Message:
+        return self._message
+
+
+class VisitCookies:
+    """The cookies of one visit. The jar is created with the first cookie."""
+
+    def __init__(self) -> None:
+        self._jar: http.cookiejar.CookieJar | None = None
+
+    def header(self, url: str) -> str | None:
+        """Return the Cookie header for a URL; None if no cookie applies."""
+        if self._jar is None or not len(self._jar):
+            return None
+        # A value for the cookie jar: nothing is opened.
+        request = urllib.request.Request(url)  # noqa: S310
+        self._jar.add_cookie_header(request)
+        value = request.get_header("Cookie")
+        if value is None or len(value) > MAX_HEADER:
+            return None
+        return value.encode("latin-1", "replace").decode("ascii", "replace").replace("\ufffd", "?")
+
+    def store(self, url: str, headers: Iterable[tuple[str, str]]) -> None:
+        """Store the cookies of an answer."""
+        values = [v for n, v in headers if n == "set-cookie"]
+        if not values:
+            return
+        self._jar = self._jar if self._jar is not None else http.cookiejar.CookieJar()
+        # Bounded memory per visit.
+        if len(self._jar) < MAX_COOKIES:
+            request = urllib.request.Request(url)  # noqa: S310
+            self._jar.extract_cookies(_Headers(values), request)  # type: ignore[arg-type]

@@ -1,0 +1,225 @@
+"""One HTTP answer, read for what a visitor meets: redirect, page, refusal or error. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from certmgr.net.http_exchange import REDIRECTS, Exchange
+from certmgr.scan import dead_ends
+from certmgr.scan.dial_request import DialResult
+from certmgr.scan.evidence import Failure, FailureKind
+from certmgr.scan.visits import Hsts
+from certmgr.scan.web_urls import opens_other_program, resolved
+from inventory.text import printable
+
+_BLOCKED = {
+    403: "it refuses our request (403)",
+    406: "it refuses our request (406)",
+    451: "it refuses our request (451)",
+    429: "it limits the rate of our requests (429)",
+    503: "it is temporarily unavailable (503)",
+}
+# Headers of protection services that mark a challenge instead of the page.
+_CHALLENGE_HEADERS = (
+    ("cf-mitigated", "challenge"),
+    ("x-amzn-waf-action", ""),
+    ("x-datadome", "protected"),
+)
+_CHALLENGE_MARKERS = (
+    b"_Incapsula_Resource",
+    b"/cdn-cgi/challenge-platform/h/",
+    b"sucuri_cloudproxy_js",
+)
+# nginx answers 400 with this text; 495 and 496 are its internal numbers, which error_page can send.
+# IIS answers 403.7 and 403.16.
+_NO_CLIENT_CERTIFICATE = (
+    (frozenset({400}), b"No required SSL certificate was sent"),
+    (frozenset({400}), b"The SSL certificate error"),
+    (frozenset({403}), b"403.7 - Forbidden"),
+    (frozenset({403}), b"SSL client certificate is required"),
+)
+_CLIENT_CERTIFICATE_STATUSES = frozenset({495, 496})
+CLIENT_CERTIFICATE_ALERTS = frozenset({116})  # certificate_required (RFC 8446 6.2)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one answer means for a visitor.
+
+    Attributes:
+        status: The status code; None without an answer.
+        location: The absolute URL of a redirect.
+        headers: Names in lower case, values as text.
+        body: Empty for a redirect.
+        blocked: Why the answer does not show what a visitor sees; else empty.
+        broken: Why a browser shows an error; else empty.
+        client_certificate: Whether the site asks for a client certificate.
+        failure: Why there is no answer.
+        note: Why the body is not complete; else empty.
+        invalid_location: The target of a redirect that no browser follows.
+    """
+
+    status: int | None = None
+    location: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    blocked: str = ""
+    broken: str = ""
+    client_certificate: bool = False
+    failure: Failure | None = None
+    note: str = ""
+    invalid_location: str = ""
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header."""
+        return next((v for n, v in self.headers if n == name), None)
+
+    def values(self, name: str) -> list[str]:
+        """Return all values of a header that is a list."""
+        return [v.strip() for n, value in self.headers if n == name for v in value.split(",")]
+
+    @property
+    def problem(self) -> str:
+        """Why the answer is not a page or a redirect; empty if it is."""
+        if self.failure is not None:
+            return self.failure.reason
+        return self.broken or self.blocked
+
+    @property
+    def readable(self) -> bool:
+        """Whether the answer shows what a visitor sees."""
+        return not self.problem and not self.client_certificate
+
+
+def read_answer(result: DialResult, url: str) -> Answer:
+    """Return what the result of one request means.
+
+    Args:
+        result: The result of the dial, with its exchange.
+        url: The URL that was requested.
+    """
+    exchange, failure = result.exchange, result.failure
+    if exchange is None or (
+        exchange.status is None and not exchange.error and not exchange.invalid
+    ):
+        failure = failure or Failure(
+            "http", FailureKind.CLOSED, "the server closed the connection without an answer"
+        )
+        wants_certificate = failure.alert in CLIENT_CERTIFICATE_ALERTS
+        return Answer(failure=failure, client_certificate=wants_certificate)
+    if exchange.invalid:
+        return Answer(exchange.status, broken=exchange.invalid)
+    if exchange.status is None:
+        return Answer(blocked=f"it answers with {exchange.error}")
+    answer = Answer(exchange.status, headers=tuple(exchange.headers))
+    if exchange.status == 407:
+        answer.broken = dead_ends.PROXY_LOGIN
+        return answer
+    location = exchange.header("location")
+    # A browser ignores Location in answers with another status.
+    if exchange.status in REDIRECTS and location:
+        _read_location(answer, url, location)
+        return answer
+    answer.body = exchange.body
+    answer.note = _incomplete(exchange, failure)
+    answer.client_certificate = url.startswith("https:") and _asks_for_certificate(answer)
+    if not answer.client_certificate:
+        answer.blocked = blocked(exchange.status, answer.headers, answer.body)
+    return answer
+
+
+def _read_location(answer: Answer, url: str, location: str) -> None:
+    text = location.encode("latin-1", "replace").decode("utf-8", "replace")
+    answer.location = resolved(url, text)
+    if answer.location is not None:
+        return
+    answer.invalid_location = printable(text, 80)
+    if opens_other_program(text):
+        answer.blocked = "it redirects to another program than the browser"
+    elif re.match(r"\s*[A-Za-z][A-Za-z0-9+.\-]*:", text) and not re.match(r"(?i)\s*https?:", text):
+        answer.broken = dead_ends.UNSAFE_URL
+    else:
+        answer.broken = dead_ends.INVALID_URL
+
+
+def _incomplete(exchange: Exchange, failure: Failure | None) -> str:
+    if exchange.error:
+        return f"the page came with {exchange.error}"
+    if failure is not None:
+        return "the page did not load completely in time"
+    if exchange.truncated:
+        return "the page exceeds the size limit"
+    if exchange.incomplete:
+        return "the server closed the connection before the end of the page"
+    return ""
+
+
+def _asks_for_certificate(answer: Answer) -> bool:
+    if answer.status in _CLIENT_CERTIFICATE_STATUSES:
+        return True
+    start = answer.body[:4096]
+    return any(answer.status in codes and text in start for codes, text in _NO_CLIENT_CERTIFICATE)
+
+
+def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> str:
+    """Return why an answer does not show the page; empty if it does.
+
+    The server refused the request, or a protection service requires a browser.
+    """
+    for name, value in _CHALLENGE_HEADERS:
+        if any(n == name and value in v.lower() for n, v in headers):
+            return "a protection service asks for a browser (challenge page)"
+    if status in _BLOCKED:
+        return _BLOCKED[status]
+    # The page of the site without the error is unknown. A status of 600 or more is no error of
+    # HTTP: browsers show its page, and it does not change by itself.
+    if 500 <= status < 600:
+        return "it answers with a server error"
+    # Challenge pages are short. A long page may contain a marker for another reason.
+    if len(body) < 20_000 and any(mark in body for mark in _CHALLENGE_MARKERS):
+        return "a protection service asks for a browser (challenge page)"
+    return ""
+
+
+def content_type(answer: Answer) -> str | None:
+    """Return the Content-Type that a browser uses: the last valid one of all.
+
+    Returns None if none is valid, and the browser examines the content.
+    """
+    valid = None
+    for value in answer.values("content-type"):
+        essence = re.split(r"[ \t;(]", value, maxsplit=1)[0]
+        if "/" in essence and essence != "*/*":
+            valid = value
+    return valid
+
+
+def is_download(answer: Answer) -> bool:
+    """Return whether a browser stores the answer instead of showing it (RFC 6266 4.2)."""
+    kind = (answer.header("content-disposition") or "").partition(";")[0].strip().lower()
+    return bool(kind) and kind != "inline" and "=" not in kind
+
+
+def parse_hsts(value: str | None) -> Hsts | None:
+    """Parse Strict-Transport-Security (RFC 6797 6.1).
+
+    Returns None if the header is missing or has no valid max-age.
+    """
+    if value is None:
+        return None
+    directives: dict[str, str] = {}
+    for part in value[:1000].split(";"):
+        name, _, given = part.strip().partition("=")
+        name = name.strip().lower()
+        # RFC 6797 6.1: a directive must not appear more than once.
+        if name in directives:
+            return None
+        if name:
+            directives[name] = given.strip().strip('"')
+    age = directives.get("max-age", "")
+    if not (age.isascii() and age.isdigit()):
+        return None
+    return Hsts(
+        min(int(age[:12]), 10**10), "includesubdomains" in directives, "preload" in directives
+    )

@@ -1,0 +1,177 @@
+"""One request for a page: its headers, its protocol (ALPN), and its turn at the address.
+
+Only GET is sent. By default, one address gets 2 fetches at once and 5 per second, since thousands
+of shops share a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from certmgr.net.http2_exchange import Http2Exchange
+from certmgr.net.http_body import MAX_BODY
+from certmgr.net.http_exchange import NOT_HTTP, Exchange, HttpExchange
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialRequest, DialResult
+from certmgr.scan.evidence import FailureKind
+from certmgr.scan.rate_limits import AddressRateLimiter
+from certmgr.scan.web_urls import port_of
+from inventory.names import as_ip
+
+MAX_BODIES = 100  # answers in memory at once, in one process
+MAX_KNOWN = 10_000  # endpoints that are known to need HTTP/2
+# Most servers speak both protocols, and HTTP/1.1 costs less.
+_HTTP1: tuple[bytes, ...] = (b"http/1.1",)
+_BROWSER: tuple[bytes, ...] = (b"h2", b"http/1.1")
+# Upgrade Required; Incompatible Protocol Version (load balancers of AWS); Version Not Supported.
+_WANTS_HTTP2 = frozenset({426, 464, 505})
+_MAY_WANT_HTTP2 = frozenset(
+    {FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """Options of page fetches.
+
+    Attributes:
+        port: The port of plain HTTP.
+        per_address: Fetches at once per address; 0 means no limit.
+        rate: Fetches per second and address; 0 means no limit.
+    """
+
+    port: int = 80
+    user_agent: str = "certmgr"
+    per_address: int = 2
+    rate: float = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _WaitingFetch:
+    """A fetch that waits for a slot of its address."""
+
+    address: str
+    future: asyncio.Future[None]
+
+
+class PageConnection:
+    """Sends requests for pages with one dialler."""
+
+    def __init__(self, dialler: Dialler, options: WebOptions) -> None:
+        self._dialler, self._options = dialler, options
+        self._bodies = asyncio.Semaphore(MAX_BODIES)
+        self._need_http2: set[tuple[str, int, str | None]] = set()
+        self._rate_limiter: AddressRateLimiter[_WaitingFetch] = AddressRateLimiter(
+            options.per_address,
+            options.rate,
+            dialler.loop,
+            lambda w: w.future.set_result(None),
+            self._enter_queue,
+        )
+
+    def _enter_queue(self, waiting: _WaitingFetch) -> None:
+        self._rate_limiter.enter(waiting, waiting.address)
+
+    @asynccontextmanager
+    async def fetch(
+        self, url: str, address: str, cookies: str | None, seconds: float, *, own: bool
+    ) -> AsyncIterator[tuple[DialResult, float]]:
+        """Send one request. Its body stays in memory until the context ends, so they are limited.
+
+        A server that does not speak HTTP/1.1 gets a second one, with the protocols of a browser.
+
+        Args:
+            url: The URL.
+            address: The address to dial.
+            cookies: The Cookie header.
+            seconds: The time limit. No wait for a slot counts towards it.
+            own: Whether the URL belongs to the endpoint. The bodies of other sites are not read.
+
+        Yields:
+            The result, and the seconds that its connections took.
+        """
+        request = self._request(url, address, cookies, seconds, own)
+        key = (address, request.port, request.server_name)
+        if request.protocol == "https":
+            request.alpn = _BROWSER if key in self._need_http2 else _HTTP1
+        async with AsyncExitStack() as stack:
+            await self._turn(address)
+            try:
+                await stack.enter_async_context(self._bodies)
+                result = await self._dialler.dial(request)
+            finally:
+                self._rate_limiter.leave(address)
+            used = result.seconds
+            if request.alpn == _HTTP1 and used < seconds and _may_want_http2(result):
+                second = self._request(url, address, cookies, seconds - used, own)
+                second.alpn = _BROWSER
+                await self._turn(address)
+                try:
+                    other = await self._dialler.dial(second)
+                finally:
+                    self._rate_limiter.leave(address)
+                used += other.seconds
+                if isinstance(other.exchange, Http2Exchange) and other.exchange.status is not None:
+                    if len(self._need_http2) < MAX_KNOWN:
+                        self._need_http2.add(key)
+                    result = other
+            yield result, used
+
+    async def _turn(self, address: str) -> None:
+        slot = _WaitingFetch(address, self._dialler.loop.create_future())
+        self._enter_queue(slot)
+        await slot.future
+
+    def _request(
+        self, url: str, address: str, cookies: str | None, seconds: float, own: bool
+    ) -> DialRequest:
+        parts = urlsplit(url)
+        secure = parts.scheme == "https"
+        name = parts.hostname or ""
+        bracketed = f"[{name}]" if ":" in name else name
+        host = bracketed if parts.port is None else f"{bracketed}:{parts.port}"
+        headers = [
+            ("User-Agent", self._options.user_agent),
+            ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+            # A browser offers more over HTTPS. Each server can send one of these.
+            ("Accept-Encoding", "gzip, deflate"),
+            # Some sites redirect to HTTPS only if the browser sends this header.
+            ("Upgrade-Insecure-Requests", "1"),
+        ]
+        if cookies is not None:
+            headers.append(("Cookie", cookies))  # limited to fit one TLS record
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        # The body of another host's page is not needed.
+        limit = MAX_BODY if own else 0
+
+        def exchange(protocol: str | None) -> Exchange:
+            if protocol == "h2":
+                return Http2Exchange(host, path, tuple(headers), limit)
+            usual_port = not secure and port_of(url) == 80
+            return HttpExchange(
+                host, path, tuple(headers), limit, secure=secure, usual_port=usual_port
+            )
+
+        return DialRequest(
+            address,
+            port_of(url),
+            "https" if secure else "http",
+            None if as_ip(name) is not None else name,
+            timeout=max(seconds, 0.5),
+            exchange=exchange,
+        )
+
+
+def _may_want_http2(result: DialResult) -> bool:
+    """Return whether the server may speak HTTP/2 only.
+
+    It then refuses the ALPN of HTTP/1.1, ends the connection, or sends HTTP/2 frames anyway.
+    """
+    exchange, failure = result.exchange, result.failure
+    if exchange is not None and (exchange.invalid or exchange.status is not None):
+        return exchange.invalid == NOT_HTTP or exchange.status in _WANTS_HTTP2
+    return failure is not None and failure.kind in _MAY_WANT_HTTP2

@@ -1,0 +1,272 @@
+"""Follow the redirects from one URL to the page where a visitor ends, as a browser does.
+
+The address of the endpoint is pinned for its host. The target of a redirect is untrusted: another
+host is resolved once, internal addresses are refused unless configured, and content there is never
+attributed to this endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from certmgr.net.addresses import Network, refusal
+from certmgr.scan import dead_ends
+from certmgr.scan.cookies import VisitCookies
+from certmgr.scan.evidence import FailureKind
+from certmgr.scan.page_answer import Answer, parse_hsts
+from certmgr.scan.resolve import Resolver
+from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
+from certmgr.scan.web_urls import host_of_url, is_bad_port, leaves_site, port_of
+from inventory.names import as_ip
+from inventory.text import printable
+
+MAX_REDIRECTS = 10
+# A page that sends its visitors elsewhere within this time is a redirect to them.
+REFRESH_SECONDS = 10.0
+NO_TIME = "the time limit was reached"
+NO_TIME_AFTER_REDIRECT = "the time limit was reached while its redirects were followed"
+
+
+@dataclass(slots=True)
+class TimeBudget:
+    """The seconds that remain for all pages of one address."""
+
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedPage:
+    """An answer with its page. ``page`` is None if there is none, or if it is another site's."""
+
+    answer: Answer = field(default_factory=Answer)
+    page: Page | None = None
+
+
+# URL, address, Cookie header, time budget, whether the URL belongs to the endpoint
+Fetch = Callable[[str, str, str | None, TimeBudget, bool], Awaitable[FetchedPage]]
+
+
+class RedirectFollower:
+    """Follows redirects for one host at one address."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        resolver: Resolver,
+        allowed: tuple[Network, ...],
+        now: Callable[[], float],
+        host: str,
+        address: str,
+        budget: TimeBudget,
+    ) -> None:
+        """Prepare for one host.
+
+        Args:
+            fetch: Requests one URL, and takes the time from the budget.
+            resolver: Must be guarded.
+            allowed: Internal networks that may be visited.
+            now: The clock of the event loop.
+            host: The host of the endpoint.
+            address: Its address.
+            budget: The time for all pages of this address.
+        """
+        self._fetch, self._resolver, self._allowed, self._now = fetch, resolver, allowed, now
+        self._host, self._address, self._budget = host, address, budget
+        # Answers to requests without cookies at this address: several paths often redirect to the
+        # same page.
+        self._known: dict[str, FetchedPage] = {}
+
+    async def follow(self, url: str) -> Visit:
+        """Follow the redirects from one URL."""
+        return await _Path(self, url).follow()
+
+    async def answer(
+        self, url: str, address: str, cookies: str | None, hops: int
+    ) -> FetchedPage | str:
+        """Return the answer of one URL, or the reason why it was not requested."""
+        # With cookies, or at another address, the same URL may give another answer.
+        repeatable = cookies is None and address == self._address
+        # A known answer costs no time, so it is used even after the budget ends.
+        if repeatable and url in self._known:
+            return self._known[url]
+        if self._budget.left <= 0:
+            return NO_TIME_AFTER_REDIRECT if hops else NO_TIME
+        own = host_of_url(url) == self._host
+        fetched = await self._fetch(url, address, cookies, self._budget, own)
+        if repeatable:
+            self._known[url] = fetched
+        return fetched
+
+    async def target(self, url: str) -> tuple[Hop, bool]:
+        """Return a hop with the address to request, or with the reason why it is not visited.
+
+        Returns:
+            The hop, and whether a browser shows an error for this reason.
+        """
+        name = host_of_url(url)
+        # A browser does not open it, and a mail server, for example, must not get our request.
+        if is_bad_port(url):
+            return Hop(url, "", why=dead_ends.BAD_PORT), True
+        if name == self._host:
+            return Hop(url, self._address), False
+        ip = as_ip(name)
+        if ip is not None:
+            reason = refusal(str(ip), self._allowed)
+            refused = f"it redirects to {ip}, which is not visited ({reason})"
+            return (Hop(url, str(ip)) if reason is None else Hop(url, "", why=refused)), False
+        # The resolution of a redirect's host counts towards the budget too.
+        started = self._now()
+        resolution = await self._resolver.resolve(name, port_of(url))
+        self._budget.left -= self._now() - started
+        if resolution.addresses:
+            return Hop(url, resolution.addresses[0]), False
+        if resolution.refused:
+            reason = resolution.refused[0][1]
+            why = f"it redirects to {name}, whose address is not visited ({reason})"
+            return Hop(url, "", why=why), False
+        if resolution.status in ("nxdomain", "nodata"):
+            return Hop(url, "", why=dead_ends.NO_ADDRESS), True
+        why = f"it redirects to {name}, which has no address ({resolution.reason})"
+        return Hop(url, "", why=why), False
+
+    def visit(
+        self,
+        url: str,
+        end: VisitEnd,
+        hops: list[Hop],
+        first: Answer,
+        page: Page | None = None,
+        why: str = "",
+    ) -> Visit:
+        """Return a visit. HSTS counts only in the answer of its first URL (RFC 6797 8.1)."""
+        answered = url.startswith("https:") and first.readable and first.status is not None
+        hsts = parse_hsts(first.header("strict-transport-security")) if answered else None
+        return Visit(
+            url=url,
+            address=self._address,
+            end=end,
+            hops=tuple(hops),
+            page=page,
+            hsts=hsts,
+            hsts_seen=answered,
+            why=printable(why, 200),
+        )
+
+    def is_own(self, url: str) -> bool:
+        """Return whether a URL belongs to the endpoint."""
+        return host_of_url(url) == self._host
+
+    def leaves(self, url: str) -> bool:
+        """Return whether a redirect ends the visit: another site is not this endpoint."""
+        return leaves_site(url, self._host)
+
+
+class _Path:
+    """The way from one URL."""
+
+    def __init__(self, follower: RedirectFollower, url: str) -> None:
+        self._follower, self._url = follower, url
+        self._hops: list[Hop] = []
+        self._first = Answer()
+        self._cookies = VisitCookies()
+        # The cookies are part of the key: some sites redirect to the same URL to set a cookie.
+        self._seen: set[tuple[str, str | None]] = set()
+
+    def _ended(self, end: VisitEnd, page: Page | None = None, why: str = "") -> Visit:
+        return self._follower.visit(self._url, end, self._hops, self._first, page, why)
+
+    async def follow(self) -> Visit:
+        current, address = self._url, self._follower._address
+        while True:
+            cookies = self._cookies.header(current)
+            if (current, cookies) in self._seen:
+                return self._ended(VisitEnd.LOOP, why="the redirects form a loop")
+            # Browsers follow some more, so the end is undetermined.
+            if len(self._hops) > MAX_REDIRECTS:
+                return self._ended(VisitEnd.UNKNOWN, why=f"more than {MAX_REDIRECTS} redirects")
+            self._seen.add((current, cookies))
+            if self._hops:
+                target, broken = await self._follower.target(current)
+                if target.why:
+                    self._hops.append(target)
+                    end = VisitEnd.BROKEN if broken else VisitEnd.UNKNOWN
+                    return self._ended(end, why=target.why)
+                address = target.address
+            fetched = await self._follower.answer(current, address, cookies, len(self._hops))
+            if isinstance(fetched, str):
+                self._hops = self._hops or [Hop(current, address, why=fetched)]
+                return self._ended(VisitEnd.UNKNOWN, why=fetched)
+            answer = fetched.answer
+            self._first = self._first if self._hops else answer
+            location = answer.location if answer.readable else None
+            refresh = None if location else self._refresh(fetched, current)
+            problem = answer.invalid_location or answer.problem
+            self._hops.append(
+                Hop(
+                    current,
+                    address,
+                    answer.status,
+                    location or refresh,
+                    problem,
+                    refresh=refresh is not None,
+                )
+            )
+            following = location or refresh
+            if following is None:
+                return self._end(fetched)
+            self._cookies.store(current, answer.headers)
+            if self._follower.leaves(following):
+                return self._ended(VisitEnd.LEFT)
+            current = following
+
+    def _refresh(self, fetched: FetchedPage, url: str) -> str | None:
+        """Return where the page sends its visitors, if the visit continues there.
+
+        A page with fields is judged itself, because its visitors may use it before. A page that was
+        seen already ends the visit: browsers go round in it without an error.
+        """
+        page, answer = fetched.page, fetched.answer
+        if page is None or not answer.readable or not page.refresh or page.unread:
+            return None
+        if page.refresh_seconds > REFRESH_SECONDS or page.secrets or page.inputs:
+            return None
+        repeated = any(seen == page.refresh for seen, _ in self._seen)
+        full = len(self._hops) >= MAX_REDIRECTS
+        return None if repeated or full or not self._follower.is_own(url) else page.refresh
+
+    def _end(self, fetched: FetchedPage) -> Visit:
+        answer = fetched.answer
+        if answer.client_certificate:
+            return self._ended(VisitEnd.CLIENT_CERTIFICATE, why=answer.problem)
+        if answer.failure is not None:
+            return self._failed(answer)
+        if answer.broken:
+            return self._ended(VisitEnd.BROKEN, why=answer.broken)
+        if answer.blocked:
+            return self._ended(VisitEnd.UNKNOWN, why=answer.blocked)
+        visit = self._ended(VisitEnd.PAGE, fetched.page)
+        last = self._hops[-1].url
+        offered = [v.strip().lower() for n, v in answer.headers if n == "www-authenticate"]
+        # One header may offer several schemes (RFC 9110 11.6.1).
+        basic = any(v.startswith("basic") or ", basic " in v for v in offered)
+        own = self._follower.is_own(last)
+        asks = own and basic and answer.status == 401 and last.startswith("http:")
+        return replace(visit, asks_password=asks)
+
+    def _failed(self, answer: Answer) -> Visit:
+        failure = answer.failure
+        assert failure is not None
+        end, why = VisitEnd.UNKNOWN, failure.reason
+        if len(self._hops) > 1:
+            # The target of a redirect does not open, so a visitor sees an error.
+            if phrase := dead_ends.dead_end(failure):
+                end, why = VisitEnd.BROKEN, phrase
+        elif failure.kind is FailureKind.REFUSED:
+            end = VisitEnd.CLOSED
+        elif (
+            failure.kind in (FailureKind.TIMEOUT, FailureKind.UNREACHABLE, FailureKind.NO_ROUTE)
+            and not failure.accepted
+        ):
+            end = VisitEnd.SILENT  # a slow server that accepts connections may serve a page
+        return self._ended(end, why=why)

@@ -1,0 +1,213 @@
+"""The protocol of a page request: ALPN, HTTP/1.1 and HTTP/2."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import RequestReceived
+from OpenSSL import SSL
+
+from certmgr.config.settings import Settings
+from certmgr.demo.authority import Authority
+from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.net.http2_exchange import Http2Exchange
+from inventory.targets import Target
+from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve
+from tests.certmgr.websites import NO_RATE_LIMIT, codes, document
+from tests.clock import clock
+from tests.servers import real
+from tests.servers.haproxy import haproxy
+
+PAGE = "<!doctype html><title>Shop</title><img src=http://images.example.test/a.png>"
+RETURN = (
+    f'status 200 content-type "text/html" string "{PAGE}"'
+    ' hdr Strict-Transport-Security "max-age=31536000"'
+)
+
+
+def scan_https(settings: Settings, opened: Stack, port: int) -> EndpointReport:
+    """Scan a site whose HTTPS is at ``port``, and whose plain HTTP is closed."""
+    options = ScanOptions(
+        overrides={(HOST, port): ("127.0.0.1",)}, http_port=refusing_port(opened), timeout=60
+    )
+    visiting = replace(settings, http=NO_RATE_LIMIT)
+    (report,) = scan_targets(visiting, options, [Target(HOST, port)], clock=clock)
+    return report
+
+
+@pytest.mark.parametrize("bind", ["alpn h2 proto h2", "alpn h2,http/1.1", "alpn h2"])
+def test_page_of_a_server_with_any_protocol_is_read(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path, bind: str
+) -> None:
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    port = opened.enter_context(haproxy(tmp_path, pair, bind, RETURN))
+    report = scan_https(settings, opened, port)
+    assert set(codes(report)) == {"mixed-content"}
+    assert document(report)["title"] == "Shop"
+    assert document(report)["hsts"]["max_age"] == 31536000
+
+
+@pytest.mark.parametrize("status", [426, 464, 505])
+def test_server_that_refuses_the_version_gets_http_2(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path, status: int
+) -> None:
+    """HAProxy answers HTTP/1.1 with a status that asks for another version."""
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    answer = f"{RETURN} if {{ req.ver 2.0 }}\n  http-request return status {status}"
+    port = opened.enter_context(haproxy(tmp_path, pair, "alpn h2,http/1.1", answer))
+    report = scan_https(settings, opened, port)
+    assert document(report)["title"] == "Shop"
+
+
+def test_page_request_offers_alpn(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path
+) -> None:
+    """Some servers close connections without ALPN."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*real.write_pair(tmp_path, issuer.issue(HOST)))
+    context.set_alpn_protocols(["http/1.1"])
+    offered = []
+
+    def talk(connection: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+            offered.append(tls.selected_alpn_protocol())
+            if tls.selected_alpn_protocol() == "http/1.1" and tls.recv(65536):
+                tls.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+                    b"Strict-Transport-Security: max-age=9\r\n\r\n<title>Shop</title>"
+                )
+
+    report = scan_https(settings, opened, serve(opened, talk))
+    assert codes(report) == {}
+    assert document(report)["title"] == "Shop"
+    assert None not in offered
+
+
+Frames = Callable[[H2Connection], None]
+
+
+def http2_only(opened: Stack, issuer: Authority, folder: Path, send: Frames) -> int:
+    """Serve HTTP/2 only: another ALPN is refused with an alert (no_application_protocol)."""
+    certificate, key = real.write_pair(folder, issuer.issue(HOST))
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate_chain_file(str(certificate))
+    context.use_privatekey_file(str(key))
+
+    def select(_connection: Any, protocols: list[bytes]) -> bytes:
+        assert b"h2" in protocols  # pyOpenSSL sends the alert for an exception
+        return b"h2"
+
+    context.set_alpn_select_callback(select)
+
+    def talk(connection: socket.socket) -> None:
+        tls = SSL.Connection(context, connection)
+        tls.set_accept_state()
+        http = H2Connection(H2Configuration(client_side=False))
+        with suppress(SSL.Error, OSError, AssertionError):
+            tls.do_handshake()
+            http.initiate_connection()
+            while True:
+                tls.sendall(http.data_to_send())
+                for event in http.receive_data(tls.recv(65536)):
+                    if isinstance(event, RequestReceived):
+                        send(http)
+
+    return serve(opened, talk)
+
+
+def page(
+    http: H2Connection, *headers: tuple[str, str], body: bytes = b"<title>Shop</title>"
+) -> None:
+    http.send_headers(1, [(":status", "200"), ("content-type", "text/html"), *headers])
+    http.send_data(1, body[:16_000], end_stream=True)
+
+
+def test_server_that_refuses_http_1_by_an_alert_gets_http_2(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path
+) -> None:
+    port = http2_only(opened, issuer, tmp_path, page)
+    report = scan_https(settings, opened, port)
+    assert set(codes(report)) == {"hsts-missing"}
+    assert document(report)["title"] == "Shop"
+
+
+def test_two_redirect_targets_over_http_2_are_an_error_of_browsers(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path
+) -> None:
+    def send(http: H2Connection) -> None:
+        targets = [("location", f"https://{HOST}/{n}") for n in "ab"]
+        http.send_headers(1, [(":status", "302"), *targets], end_stream=True)
+
+    report = scan_https(settings, opened, http2_only(opened, issuer, tmp_path, send))
+    found = codes(report)["answer-invalid"]
+    assert found.severity == "critical"
+    assert found.evidence["browser_error"] == "ERR_RESPONSE_HEADERS_MULTIPLE_LOCATION"
+
+
+def exchange_with(send: Frames) -> Http2Exchange:
+    """Exchange bytes with a server in memory until the client needs no more."""
+    exchange = Http2Exchange(HOST, "/", (("User-Agent", "x"),))
+    server = H2Connection(H2Configuration(client_side=False))
+    server.initiate_connection()
+    server.receive_data(exchange.request)
+    send(server)
+    for _ in range(1000):
+        data = server.data_to_send()
+        if not data:
+            exchange.end()
+            break
+        if exchange.feed(data):
+            break
+        if answer := exchange.outgoing():
+            server.receive_data(answer)
+    return exchange
+
+
+def endless(http: H2Connection) -> None:
+    http.send_headers(1, [(":status", "200")])
+    for _ in range(100):
+        http.send_data(1, b"x" * 16_000)
+
+
+def frames(http: H2Connection) -> None:
+    for _ in range(30_000):
+        http.ping(b"12345678")
+
+
+@pytest.mark.parametrize(
+    ("send", "expected"),
+    [
+        (page, (200, False, False)),
+        (endless, (200, True, False)),
+        (frames, (None, False, False)),
+        (lambda http: http.send_headers(1, [(":status", "200")]), (200, False, True)),
+        (lambda http: http.reset_stream(1), (None, False, False)),
+        (lambda http: http.close_connection(), (None, False, False)),
+        (lambda http: page(http, ("content-length", "5"), body=b"12345"), (200, False, False)),
+    ],
+    ids=["page", "endless page", "pings", "cut off", "reset", "closed", "length"],
+)
+def test_http_2_answer_is_bounded_and_says_how_it_ended(
+    send: Frames, expected: tuple[int | None, bool, bool]
+) -> None:
+    exchange = exchange_with(send)
+    assert (exchange.status, exchange.truncated, exchange.incomplete) == expected
+    assert bool(exchange.error) is (exchange.status is None)
+    assert len(exchange.body) <= 1_048_576
+
+
+def test_bytes_that_are_no_http_2_are_no_answer() -> None:
+    exchange = Http2Exchange(HOST, "/", ())
+    assert exchange.feed(b"HTTP/1.1 200 OK\r\n\r\n" * 100) or exchange.end()
+    assert exchange.status is None
+    assert exchange.error
