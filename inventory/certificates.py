@@ -1,8 +1,9 @@
 """Parsing of X.509 certificates into :class:`Certificate`. Pure.
 
-Each field is read separately, so that a malformed extension affects only its fields. Parsing raises
-more than ValueError (TypeError, UnsupportedAlgorithm, InvalidVersion, DuplicateExtension,
-UnsupportedGeneralNameType). All errors become :attr:`Certificate.problems`, and the DER is kept.
+Each field and each extension is read separately, so that a malformed one affects only its fields.
+Parsing raises more than ValueError (TypeError, UnsupportedAlgorithm, InvalidVersion,
+DuplicateExtension, UnsupportedGeneralNameType). All errors become :attr:`Certificate.problems`, and
+the DER is kept.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import (
@@ -27,8 +30,10 @@ from cryptography.x509.oid import (
     ExtendedKeyUsageOID,
     ExtensionOID,
     NameOID,
+    PublicKeyAlgorithmOID,
 )
 
+from inventory import der as encoding
 from inventory.text import printable
 
 # A serial number of zero or below is reported as a problem here, not as a warning on a terminal.
@@ -72,13 +77,21 @@ class Certificate:
         key: Type and size of the key, such as "EC P-256" or "RSA 2048".
         signature: Hash of the signature in lower case ("sha256"), or its OID if it has no hash.
         constrains_names: Whether it has name constraints.
-        server_auth: Whether it may authenticate a server; None without extended key usage.
+        key_usage: The uses of the key that it allows, such as "digital_signature"; None without key
+            usage.
+        server_auth: Whether it may authenticate a server (serverAuth or anyExtendedKeyUsage); None
+            without extended key usage.
+        criticals: The object identifiers of its critical extensions.
         scts: (log id in hexadecimal, timestamp) of the embedded SCTs.
         issuer_urls: URLs of the issuer's certificate (AIA).
         crl_urls: HTTP URLs of revocation lists that the issuer signs for all reasons.
         must_staple: Whether it requires a stapled OCSP response (RFC 7633).
         has_responder: Whether it names an OCSP responder (AIA).
         extensions_readable: Whether the extensions can be parsed.
+        extensions_readable: Whether its names can be read: there is no SAN, or it can be parsed.
+        unreadable: The object identifiers of extensions that cannot be parsed, are listed twice or
+            are empty.
+        well_formed: Whether version, dates, key and the names of subject and issuer can be read.
     """
 
     der: bytes
@@ -96,13 +109,17 @@ class Certificate:
     signature: str = ""
     is_ca: bool = False
     constrains_names: bool = False
+    key_usage: frozenset[str] | None = None
     server_auth: bool | None = None
+    criticals: frozenset[str] = frozenset()
     scts: tuple[tuple[str, datetime], ...] = ()
     issuer_urls: tuple[str, ...] = ()
     crl_urls: tuple[str, ...] = ()
     must_staple: bool = False
     has_responder: bool = False
     extensions_readable: bool = True
+    unreadable: frozenset[str] = frozenset()
+    well_formed: bool = True
 
     # Parsing of names costs more than all other fields together, and a repeated scan does not need
     # them. They are parsed on first use.
@@ -220,20 +237,105 @@ class _Reader:
             return default
 
 
-def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str, Any]:
+_SAN = ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string
+_BASIC_CONSTRAINTS = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
+_KEY_USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+)
+
+
+def _extensions_one_by_one(der: bytes, reader: _Reader) -> dict[str, Any]:
+    """Return the fields of those extensions that can be read, if some cannot.
+
+    The certificate library reads all of them or none, so each is read in a copy of the certificate
+    that has no other.
+    """
     fields: dict[str, Any] = {}
+    unreadable: set[str] = set()
+    criticals: set[str] = set()
+    seen: set[str] = set()
+    parts = encoding.outline(der)
+    for encoded in parts.extensions:
+        oid, critical, value = encoding.extension_parts(encoded)
+        if oid in seen:
+            reader.problems.append(f"the extension {oid} is listed twice")
+            unreadable.add(oid)
+            continue
+        seen.add(oid)
+        if critical:
+            criticals.add(oid)
+        try:
+            copy = x509.load_der_x509_certificate(parts.with_extensions(encoded))
+            one = _extension_fields(copy.extensions, reader)
+        except PARSE_ERRORS:
+            tolerated = _tolerant_fields(oid, value)
+            if tolerated is None:
+                unreadable.add(oid)
+            one = tolerated or {}
+            reader.problems.append(f"the extension {oid} cannot be read")
+        unreadable |= one.pop("unreadable", frozenset())
+        fields |= one
+    return fields | {
+        "criticals": frozenset(criticals),
+        "unreadable": frozenset(unreadable),
+        "extensions_readable": _SAN not in unreadable,
+    }
+
+
+def _tolerant_fields(oid: str, value: bytes) -> dict[str, Any] | None:
+    """Return the fields of an extension that browsers accept and the library does not, or None."""
+    if oid == _BASIC_CONSTRAINTS and (ca := encoding.is_basic_constraints(value)) is not None:
+        return {"is_ca": ca}
+    if oid != _SAN:
+        return None
+    try:
+        names, addresses = encoding.general_names(value, MAX_NAMES)
+    except ValueError:
+        return None
+    return {
+        "has_san": True,
+        "dns_names": tuple(names),
+        "ip_names": tuple(str(ip_address(a)) for a in addresses),
+    }
+
+
+def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "criticals": frozenset(e.oid.dotted_string for e in extensions if e.critical)
+    }
     for extension in extensions:
         oid, value = extension.oid, extension.value
         if oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
             fields["has_san"] = True
+            if not list(value):
+                reader.problems.append("the subject alternative names are empty")
+                fields["unreadable"] = frozenset({_SAN})
+                fields["extensions_readable"] = False
             fields["dns_names"] = reader.read("SAN", partial(_dns_names, value), ())
             fields["ip_names"] = reader.read("SAN", partial(_ip_names, value), ())
         elif oid == ExtensionOID.BASIC_CONSTRAINTS:
             fields["is_ca"] = bool(value.ca)
         elif oid == ExtensionOID.NAME_CONSTRAINTS:
             fields["constrains_names"] = True
+        elif oid == ExtensionOID.KEY_USAGE:
+            fields["key_usage"] = frozenset(u for u in _KEY_USES if getattr(value, u))
         elif oid == ExtensionOID.EXTENDED_KEY_USAGE:
-            fields["server_auth"] = ExtendedKeyUsageOID.SERVER_AUTH in value
+            fields["server_auth"] = (
+                ExtendedKeyUsageOID.SERVER_AUTH in value
+                or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in value
+            )
+        elif oid == ExtensionOID.CERTIFICATE_POLICIES:
+            # RFC 5280 4.2.1.4: a policy must not appear more than once, and browsers enforce it.
+            policies = [p.policy_identifier for p in value]
+            if len(set(policies)) != len(policies):
+                reader.problems.append("a certificate policy is listed twice")
+                fields["unreadable"] = frozenset({oid.dotted_string})
         elif oid == ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS:
             fields["scts"] = reader.read("SCT list", partial(_scts, value), ())
         elif oid == ExtensionOID.AUTHORITY_INFORMATION_ACCESS:
@@ -284,6 +386,14 @@ def _dns_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
     return tuple(n.lower() for n in value.get_values_for_type(x509.DNSName)[:MAX_NAMES])
 
 
+def _key(parsed: x509.Certificate) -> tuple[str, int]:
+    text, bits = describe_key(parsed.public_key())
+    # The library reads a key that is restricted to RSASSA-PSS (RFC 4055 1.2) like any RSA key.
+    if parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        text = text.replace("RSA ", "RSA-PSS ", 1)
+    return text, bits
+
+
 def _signature(parsed: x509.Certificate) -> str:
     # Ed25519 and Ed448 have no separate hash.
     algorithm = parsed.signature_hash_algorithm
@@ -305,32 +415,54 @@ def parse(der: bytes) -> Certificate:
             None,
             (f"size: {len(der)} bytes, the limit is {MAX_DER}",),
             extensions_readable=False,
+            well_formed=False,
         )
     reader = _Reader()
     parsed = reader.read("certificate", lambda: x509.load_der_x509_certificate(der), None)
     if parsed is None:
-        return Certificate(der, sha256, None, tuple(reader.problems), extensions_readable=False)
+        return Certificate(
+            der,
+            sha256,
+            None,
+            tuple(reader.problems),
+            extensions_readable=False,
+            well_formed=False,
+        )
     # Subject, issuer and version are read only to collect their problems.
     read = reader.read
     read("subject", lambda: parsed.subject, None)
     read("issuer", lambda: parsed.issuer, None)
-    key, bits = read("public key", lambda: describe_key(parsed.public_key()), ("unknown", 0))
-    extensions = read("extensions", lambda: parsed.extensions, None)
+    version = read("version", lambda: parsed.version, None)
+    key, bits = read("public key", lambda: _key(parsed), ("unknown", 0))
+    dates = (
+        read("dates", lambda: parsed.not_valid_before_utc, None),
+        read("dates", lambda: parsed.not_valid_after_utc, None),
+    )
+    well_formed = not reader.problems
     fields: dict[str, Any] = {}
-    if extensions is not None:
-        fields = read("extensions", partial(_extension_fields, extensions, reader), fields)
-    read("version", lambda: parsed.version, None)
+    try:
+        fields = read("extensions", partial(_extension_fields, parsed.extensions, reader), fields)
+        # RFC 5280 4.1.2.9: only version 3 has extensions, and browsers enforce it.
+        if version is x509.Version.v1 and len(parsed.extensions):
+            reader.problems.append("a certificate of version 1 has extensions")
+            well_formed = False
+    except PARSE_ERRORS:
+        fields = read(
+            "extensions",
+            partial(_extensions_one_by_one, der, reader),
+            {"extensions_readable": False},
+        )
     return Certificate(
         der=der,
         sha256=sha256,
         parsed=parsed,
         serial=read("serial", lambda: f"{parsed.serial_number:x}", ""),
-        not_before=read("dates", lambda: parsed.not_valid_before_utc, None),
-        not_after=read("dates", lambda: parsed.not_valid_after_utc, None),
+        not_before=dates[0],
+        not_after=dates[1],
         key=key,
         key_bits=bits,
         signature=read("signature algorithm", lambda: _signature(parsed), ""),
-        extensions_readable=extensions is not None,
+        well_formed=well_formed,
         problems=tuple(reader.problems),
         **fields,
     )
@@ -371,6 +503,30 @@ def issued_by(child: Certificate, issuer: Certificate) -> bool:
         return False
     try:
         child.parsed.verify_directly_issued_by(issuer.parsed)
+    except InvalidSignature:
+        return False
+    except PARSE_ERRORS:
+        return _outdated_signature(child.parsed, issuer.parsed)
+    return True
+
+
+def _outdated_signature(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether a signature with MD5 or SHA-1 verifies.
+
+    The library refuses to verify them in certificates. Without them the path would end below such
+    a signature, and the finding would be a missing issuer.
+    """
+    try:
+        digest, key = child.signature_hash_algorithm, issuer.public_key()
+        if not isinstance(digest, (hashes.MD5, hashes.SHA1)):
+            return False
+        content, signature = child.tbs_certificate_bytes, child.signature
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, content, padding.PKCS1v15(), digest)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, content, ec.ECDSA(digest))
+        else:
+            return False
     except (*PARSE_ERRORS, InvalidSignature):
         return False
     return True

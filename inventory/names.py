@@ -138,23 +138,24 @@ def is_ehlo_name(text: str) -> bool:
 def matches(pattern: str, host: str) -> bool:
     """Return whether a dNSName of a certificate covers a host. Both are in lower case.
 
-    A ``*`` stands for exactly the leftmost label (RFC 9525 6.3). As in browsers, a wildcard
-    directly below a public suffix covers no host.
+    A ``*`` stands for exactly the leftmost label (RFC 9525 6.3), and a dNSName never covers an
+    address (RFC 9525 6.5). As in Chrome (``X509Certificate::VerifyHostname``), a wildcard directly
+    below a suffix that a registry administers covers no host, and a final dot is ignored.
     """
+    # The first character excludes nearly all names, and this function is called for each of them.
+    if not host or as_ip(host) is not None:
+        return False
+    pattern = pattern.removesuffix(".")
     # A literal asterisk is not a host.
     if pattern == host:
         return "*" not in pattern
     if not pattern.startswith("*."):
         return False
-    rest = pattern[2:]
     _, dot, parent = host.partition(".")
-    return (
-        bool(dot)
-        and parent == rest
-        and "." in rest
-        and "*" not in rest
-        and not is_public_suffix(rest)
-    )
+    if not dot or parent != pattern[2:] or "*" in parent:
+        return False
+    # A name of digits only is not a DNS name, even if it is not an address either.
+    return not host.replace(".", "").isdigit() and registry_suffix(host) != parent
 
 
 @lru_cache(maxsize=1)
@@ -174,10 +175,23 @@ def registered_domain(name: str) -> str:
     return str(_suffixes().privatesuffix(name) or name)
 
 
+@lru_cache(maxsize=1)
+def _registry_suffixes():  # type: ignore[no-untyped-def]
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList(only_icann=True)
+
+
 @lru_cache(maxsize=16384)
-def is_public_suffix(name: str) -> bool:
-    """Return whether the name is in the Public Suffix List, so that names below it are sold."""
-    return bool(_suffixes().is_public(name))
+def registry_suffix(name: str) -> str:
+    """Return the suffix of a name that a registry administers, such as ``co.uk``.
+
+    Only the ICANN part of the Public Suffix List counts: the owner of a private suffix
+    (``github.io``) holds certificates for all names below it. An unknown top-level domain is a
+    suffix. If the name itself is a suffix, the result is empty.
+    """
+    suffix = _registry_suffixes().publicsuffix(name)
+    return "" if suffix is None or suffix == name else str(suffix)
 
 
 # RFC 5321 4.1.2, Dot-string. Quoted local parts and SMTPUTF8 are not supported.

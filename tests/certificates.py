@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmgr.demo.authority import Authority, IssuedCertificate, name
-from certmgr.demo.servers import Server
+from certmgr.demo.servers import ConnectionHandler, Server
 from tests.clock import clock
 
 _SIGNATURE_OIDS = {
@@ -111,6 +111,11 @@ def certificate_message(chain: list[bytes]) -> bytes:
 
 def raw_server(_authority: Authority, *chain: bytes) -> Server:
     """Start a server that sends TLS 1.2 up to the Certificate message, and then waits."""
+    return Server(raw_chain(*chain))
+
+
+def raw_chain(*chain: bytes) -> ConnectionHandler:
+    """Return a handler that sends TLS 1.2 up to the Certificate message, and then waits."""
 
     def talk(sock: socket.socket) -> None:
         sock.recv(8192)
@@ -118,4 +123,4 @@ def raw_server(_authority: Authority, *chain: bytes) -> Server:
         while sock.recv(4096):
             pass
 
-    return Server(talk)
+    return talk

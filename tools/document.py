@@ -55,6 +55,13 @@ The table shows the usual severity. Exceptions:
 
 - certificate-expiring is medium below min(30 days, lifetime/4), and high below min(7 days,
   lifetime/10).
+- certificate-malformed is high if browsers ignore what is malformed, and other clients may not.
+- chain-incomplete is critical if browsers cannot download the missing certificate: the certificate
+  names no address for it (AIA), or the download failed (`[trust] fetch_issuers`).
+- connection-failed is critical for HTTPS.
+- key-weak is critical below 1,024 bits (RSA), below 2,048 bits under a public root, and for a key
+  of a kind that browsers do not support.
+- validity-too-long is critical above the lifetime that browsers enforce.
 - chain-disordered and inconsistent-deployment are info if visitors notice nothing.
 - handshake-incompatible is undetermined if the server resets a browser's handshake without a known
   cause. For protocols other than https it is low, or high if the size of the ClientHello is the

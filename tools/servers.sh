@@ -30,6 +30,7 @@ else
     need prosody command -v prosody
     need inn2 test -x /usr/lib/news/bin/nnrpd
     need chromium sh -c 'command -v chromium || command -v chromium-browser'
+    need libnss3-tools command -v certutil
     need npm command -v npm
     need libpango-1.0-0 sh -c 'ls /usr/lib/*/libpango-1.0.so.0'
     need libpangoft2-1.0-0 sh -c 'ls /usr/lib/*/libpangoft2-1.0.so.0'

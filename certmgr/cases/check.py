@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
 from certmgr.checks.certificate import date_findings, leaf_findings
 from certmgr.checks.chain import path_findings
 from certmgr.x509.csr import spki
@@ -31,6 +32,7 @@ _REFUSING_CODES = frozenset(
         "self-signed",
         "untrusted-root",
         "intermediate-expired",
+        "issuer-not-yet-valid",
         "ca-distrusted",
         "certificate-malformed",
         "key-weak",
@@ -226,7 +228,12 @@ def _review_leaf(
     others = [c for c in upload.certificates if c.is_ca]
     verdict = trust.assess((leaf, *others), issuers, now)
     host = next((n for n in names if not n.startswith("*.")), leaf.names[0] if leaf.names else "")
-    findings = [*date_findings(leaf, now, ()), *leaf_findings(leaf, host, verdict, ())]
+    findings = [
+        *date_findings(leaf, now, ()),
+        *leaf_findings(leaf, host, verdict, ()),
+        *key_usage_findings(leaf, None, None, ()),
+        *issuer_date_findings(verdict, now, ()),
+    ]
     # If one of these causes the distrust, a second message about the path would only confuse.
     explained = any(
         f.code
@@ -236,6 +243,7 @@ def _review_leaf(
             "signature-weak",
             "san-missing",
             "ca-distrusted",
+            "issuer-not-yet-valid",
         )
         for f in findings
     )

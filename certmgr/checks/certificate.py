@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from certmgr.checks.browser_rules import malformed_findings, path_rule_findings
 from certmgr.checks.distrusted import distrusted
-from certmgr.checks.lifetimes import too_long
+from certmgr.checks.lifetimes import refused_by_browsers, too_long
 from certmgr.checks.transport import finding
 from certmgr.x509.names import certificate_covers
 from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate
 from inventory.vocabulary import Finding, Severity
 
-_BROWSER_CURVES = ("EC P-256", "EC P-384", "EC P-521")
-_WEAK_HASHES = ("md5", "sha1", "md2", "1.2.840.113549.1.1.2")
 # Chrome CT policy: certificates issued from 2018-04-30 on must be logged.
 _CT_SINCE = datetime.fromisoformat("2018-04-30T00:00:00+00:00")
 _CT_LONG = timedelta(days=180)
@@ -72,10 +71,9 @@ def leaf_findings(
 ) -> Iterator[Finding]:
     """Yield findings that do not depend on the clock.
 
-    If the extensions cannot be read, there is no finding about names.
+    If the names cannot be read, there is no finding about them.
     """
-    if leaf.problems:
-        yield finding("certificate-malformed", at, problems=list(leaf.problems[:5]))
+    yield from malformed_findings(leaf, at)
     if leaf.extensions_readable:
         if not leaf.dns_names and not leaf.ip_names:
             # Browsers ignore the common name (RFC 9525), so without a SAN no name matches.
@@ -92,13 +90,7 @@ def leaf_findings(
             )
     if leaf.parsed is None:
         return
-    yield from _key(leaf, at)
-    yield from _signatures(leaf, verdict, at)
-    # None: without extended key usage every purpose is allowed.
-    if leaf.server_auth is False:
-        yield finding(
-            "certificate-malformed", at, problems=["the extended key usage does not allow a server"]
-        )
+    yield from path_rule_findings(leaf, verdict, at)
     # The Baseline Requirements and CT policies apply only to publicly trusted certificates.
     if verdict.public:
         yield from _public(leaf, at)
@@ -111,49 +103,14 @@ def leaf_findings(
         yield finding("ca-distrusted", at, ca=rule.ca, issuer=leaf.issuer, source=rule.source)
 
 
-def _key(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
-    kind = leaf.key_type
-    weak = (
-        (kind == "RSA" and leaf.key_bits < 2048)
-        # Browsers support no other curves.
-        or (kind == "EC" and leaf.key not in _BROWSER_CURVES)
-        or kind in ("DSA", "Ed25519", "Ed448", "unknown")
-    )
-    if weak:
-        yield finding("key-weak", at, key=leaf.key)
-
-
-def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
-    """Yield a finding for the first weak signature of the path.
-
-    The signature of the anchor itself proves nothing and is not checked (BR 7.1.3.2.1).
-    """
-    ends_in_anchor = verdict.reason in (
-        "ok",
-        "incomplete",
-        "disputed",
-        "intermediate-expired",
-        "refused",
-    )
-    signed = verdict.path[: -1 if ends_in_anchor and len(verdict.path) > 1 else None] or (leaf,)
-    signed = (signed[0], *[c for c in signed[1:] if not c.self_issued])
-    for certificate in signed:
-        if certificate.signature in _WEAK_HASHES:
-            yield finding(
-                "signature-weak",
-                at,
-                signature=certificate.signature,
-                certificate=certificate.subject or certificate.sha256,
-            )
-            return
-
-
 def _public(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
     assert leaf.not_before is not None and leaf.not_after is not None
     if (exceeded := too_long(leaf.not_before, leaf.not_after)) is not None:
+        refused = refused_by_browsers(leaf.not_before, leaf.not_after)
         yield finding(
             "validity-too-long",
             at,
+            Severity.CRITICAL if refused else Severity.HIGH,
             days=exceeded[0],
             allowed=exceeded[1],
             not_before=leaf.not_before.isoformat(),

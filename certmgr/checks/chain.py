@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from certmgr.checks.transport import finding
 from certmgr.x509.trust import PathVerdict
@@ -10,12 +10,19 @@ from inventory.certificates import Certificate
 from inventory.vocabulary import Finding, Severity
 
 
-def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) -> Iterator[Finding]:
+def path_findings(
+    verdict: PathVerdict,
+    at: tuple[str, ...],
+    explained: bool,
+    unavailable: Set[str] = frozenset(),
+) -> Iterator[Finding]:
     """Yield findings about the path.
 
     Args:
         explained: Another finding (a weak key, a malformed leaf) already gives the reason of a
             refusal.
+        unavailable: SHA-256 of certificates whose issuer cannot be downloaded from the URLs that
+            they name.
     """
     match verdict.reason:
         case "self-signed":
@@ -26,11 +33,18 @@ def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) ->
             )
         case "missing":
             # Trust stays undetermined: clients that know the issuer accept the certificate.
-            yield finding("chain-incomplete", at, missing=verdict.missing_issuer, held=False)
+            yield finding(
+                "chain-incomplete",
+                at,
+                _incomplete_severity(verdict, unavailable),
+                missing=verdict.missing_issuer,
+                held=False,
+            )
         case "incomplete":
             yield finding(
                 "chain-incomplete",
                 at,
+                _incomplete_severity(verdict, unavailable),
                 missing=verdict.unsent[0].subject if verdict.unsent else "",
                 held=True,
             )
@@ -45,8 +59,28 @@ def path_findings(verdict: PathVerdict, at: tuple[str, ...], explained: bool) ->
                     "certificate-malformed",
                     at,
                     problems=[verdict.message or "the chain breaks a constraint"],
+                    rule="path",
                     codes=[list(c) for c in verdict.codes],
                 )
+
+
+def _incomplete_severity(verdict: PathVerdict, unavailable: Set[str]) -> Severity:
+    """Return high if browsers can download the missing issuer (AIA), else critical.
+
+    Chrome and Safari download it. Firefox knows the intermediates of public CAs. Android and most
+    programs do neither.
+    """
+    below = [c for c in verdict.path if c not in verdict.unsent]
+    last = next(
+        (
+            c
+            for c, above in zip(verdict.path, verdict.path[1:], strict=False)
+            if above in verdict.unsent
+        ),
+        below[-1],
+    )
+    fetchable = any(u.lower().startswith("http://") for u in last.issuer_urls)
+    return Severity.HIGH if fetchable and last.sha256 not in unavailable else Severity.CRITICAL
 
 
 def _expired(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:

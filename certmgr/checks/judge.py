@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certmgr.checks.actors import with_actor
+from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
 from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
 from certmgr.checks.deployment import (
@@ -20,6 +21,7 @@ from certmgr.checks.deployment import (
 )
 from certmgr.checks.http import NO_PAGE, http_findings
 from certmgr.checks.ocsp import Staple
+from certmgr.checks.refused_offer import without_repeated_keys
 from certmgr.checks.stapling import staple_findings, staple_of
 from certmgr.checks.transport import (
     FailureHistory,
@@ -39,7 +41,14 @@ from inventory.vocabulary import SEVERITY_ORDER, Finding, Parties, Severity
 
 # Findings that give the reason why a verifier refuses a chain.
 _EXPLAINS = frozenset(
-    {"certificate-malformed", "key-weak", "signature-weak", "san-missing", "ca-distrusted"}
+    {
+        "certificate-malformed",
+        "key-weak",
+        "signature-weak",
+        "san-missing",
+        "ca-distrusted",
+        "issuer-not-yet-valid",
+    }
 )
 # On SMTP port 25, senders do not check names and trust, unless MTA-STS or DANE applies. These
 # findings are only remarks there.
@@ -52,6 +61,7 @@ _NOT_CHECKED_BY_SENDERS = frozenset(
         "untrusted-root",
         "chain-incomplete",
         "intermediate-expired",
+        "issuer-not-yet-valid",
         "certificate-expired",
         "certificate-not-yet-valid",
         "certificate-expiring",
@@ -167,11 +177,16 @@ def _end(leaf: Certificate) -> float:
 
 @dataclass(slots=True)
 class Judge:
-    """Judges endpoints with the collaborators of one run."""
+    """Judges endpoints with the collaborators of one run.
+
+    Attributes:
+        unavailable: SHA-256 of certificates whose issuer could not be downloaded in this run.
+    """
 
     trust: TrustStore
     parse: Callable[[bytes], Certificate]
     issuers: Issuers = field(default_factory=Issuers)
+    unavailable: set[str] = field(default_factory=set)
 
     def judge(self, evidence: Evidence, context: JudgingContext, now: datetime) -> Judgement:
         """Return the findings of one endpoint."""
@@ -211,7 +226,7 @@ class Judge:
         for address in evidence.addresses:
             visits = [v for v in evidence.visits or () if v.address == address.address]
             collected += http_findings(evidence.target, visits, context.purpose)
-        collected = confirmed_unreachable(collected, context.history, now)
+        collected = without_repeated_keys(confirmed_unreachable(collected, context.history, now))
         collected = for_purpose(for_port(evidence.target, collected), context.purpose)
         merged = merge([*collected, *pointing])
         # The actor depends on it: a new certificate does not replace the default one.
@@ -248,8 +263,16 @@ class Judge:
         verdict = self.trust.assess(chain, self.issuers, now)
         leaf = chain[0]
         address_findings = [*date_findings(leaf, now, at), *leaf_findings(leaf, host, verdict, at)]
+        # Clients of mail and data services do not enforce the key usage of a handshake.
+        if evidence.target.protocol == "https":
+            usage = [*key_usage_findings(leaf, address.tls_version, address.cipher, at)]
+            # TLS 1.3 checks it before the certificate is verified, TLS 1.2 after that. Of several
+            # findings with one code, the first gives the evidence.
+            first = address.tls_version != "TLSv1.2"
+            address_findings = [*usage, *address_findings] if first else address_findings + usage
+        address_findings += issuer_date_findings(verdict, now, at)
         explained = malformed or any(f.code in _EXPLAINS for f in address_findings)
-        address_findings += path_findings(verdict, at, explained)
+        address_findings += path_findings(verdict, at, explained, self.unavailable)
         # Without a verdict on the path, the order of the chain is unknown.
         if verdict.trusted is not None and len(chain) > 1:
             address_findings += order_findings(chain, verdict, at)
@@ -283,7 +306,7 @@ class Judge:
             *leaf_findings(chain[0], evidence.target.host, verdict, at),
         ]
         address_findings += path_findings(
-            verdict, at, any(f.code in _EXPLAINS for f in address_findings)
+            verdict, at, any(f.code in _EXPLAINS for f in address_findings), self.unavailable
         )
         collected += [
             replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True})

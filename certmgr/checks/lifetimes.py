@@ -25,6 +25,11 @@ LIMITS: tuple[tuple[datetime, int], ...] = (
 )
 
 
+# Chrome shows an error page for a lifetime above the limits up to this one
+# (net/cert/cert_verify_proc.cc, HasTooLongValidity). The shorter ones are enforced on CAs.
+_LAST_ENFORCED = datetime(2020, 9, 1, tzinfo=UTC)
+
+
 def lifetime_seconds(not_before: datetime, not_after: datetime) -> int:
     """Return the lifetime in seconds, both ends included (BR 1.6.1)."""
     return int((not_after - not_before).total_seconds()) + 1
@@ -54,3 +59,9 @@ def too_long(not_before: datetime, not_after: datetime) -> tuple[int, int] | Non
     if seconds <= allowed * DAY:
         return None
     return -(-seconds // DAY), allowed
+
+
+def refused_by_browsers(not_before: datetime, not_after: datetime) -> bool:
+    """Return whether browsers refuse a lifetime, and not only the rules for CAs forbid it."""
+    enforced = limit_days(min(not_before, _LAST_ENFORCED))
+    return enforced is not None and lifetime_seconds(not_before, not_after) > enforced * DAY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from certmgr.checks.codes import CODES
@@ -63,6 +63,29 @@ def refused_offer_findings(
     if failure.alert is not None:
         evidence["alert"] = failure.alert
     yield Finding("handshake-incompatible", _severity(target, address, cause), at, evidence)
+
+
+def without_repeated_keys(findings: Iterable[Finding]) -> list[Finding]:
+    """Drop ``key-weak`` where ``handshake-incompatible`` names the same key.
+
+    Both state that no handshake of a browser completes with it; one finding is enough.
+    """
+    listed = list(findings)
+    named = {
+        address
+        for f in listed
+        if f.code == "handshake-incompatible" and f.evidence.get("cause") == "key-type"
+        for address in f.addresses
+    }
+    return [
+        f
+        for f in listed
+        if not (
+            f.code == "key-weak"
+            and f.evidence.get("rule") == "handshake"
+            and named.issuperset(f.addresses)
+        )
+    ]
 
 
 def _severity(target: Target, address: AddressEvidence, cause: str) -> Severity:

@@ -14,8 +14,9 @@ from certmgr.checks.codes import CODES
 from certmgr.checks.refused_offer import refused_offer_findings
 from certmgr.net.addresses import Network, within
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
-from inventory.certificates import Certificate
-from inventory.vocabulary import Finding
+from inventory.certificates import Certificate, parse
+from inventory.der import outline
+from inventory.vocabulary import Finding, Severity
 
 UNREACHABLE_RUNS = 3
 UNREACHABLE_AFTER = timedelta(hours=24)
@@ -107,12 +108,14 @@ def transport_findings(
         case FailureKind.TOO_LARGE:
             yield finding("too-large", at, **evidence_values)
         case FailureKind.MALFORMED:
-            yield finding("certificate-malformed", at, **evidence_values)
+            yield _unreadable_chain(address, evidence_values)
         case FailureKind.LOCAL:
             yield finding("scanner-error", at, **evidence_values)
         # Before TLS begins, a closed connection is no result about TLS.
         case FailureKind.RESET | FailureKind.CLOSED if failure.layer in ("connect", "starttls"):
-            yield finding("connection-failed", at, **evidence_values)
+            # Browsers show an error page; other clients may connect again.
+            severity = Severity.CRITICAL if target.protocol == "https" else None
+            yield finding("connection-failed", at, severity, **evidence_values)
         case _:
             # The server works, but only for clients with a certificate: not a fault.
             if address.client_certificate and failure.alert in _CLIENT_CERTIFICATE_ALERTS:
@@ -120,7 +123,31 @@ def transport_findings(
             else:
                 if failure.alert is not None:
                     evidence_values["alert"] = failure.alert
-                yield finding("handshake-failed", at, None, **evidence_values)
+                yield finding(
+                    "handshake-failed", at, None, kind=str(failure.kind), **evidence_values
+                )
+
+
+def unreadable_rule(der: bytes) -> str:
+    """Return the kind of rule (browser_rules.py) that a leaf breaks which cannot be parsed."""
+    try:
+        outline(der)
+    except ValueError:
+        return "outline"
+    return "format"
+
+
+def _unreadable_chain(address: AddressEvidence, evidence_values: dict[str, Any]) -> Finding:
+    """Return the finding about a chain that the TLS library cannot parse.
+
+    Browsers ignore a certificate of the CA that cannot be parsed, if the path does not need it. So
+    only an unreadable leaf is critical here; the path is judged separately.
+    """
+    at = (address.address,)
+    if address.chain and parse(address.chain[0]).parsed is not None:
+        return finding("certificate-malformed", at, Severity.HIGH, **evidence_values)
+    rule = unreadable_rule(address.chain[0]) if address.chain else "outline"
+    return finding("certificate-malformed", at, rule=rule, **evidence_values)
 
 
 def _offered(address: AddressEvidence) -> Iterator[Finding]:

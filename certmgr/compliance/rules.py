@@ -122,6 +122,7 @@ _BAD_CERTIFICATE = frozenset(
         "self-signed",
         "chain-incomplete",
         "intermediate-expired",
+        "issuer-not-yet-valid",
         "untrusted-root",
         "ca-distrusted",
         "certificate-malformed",
@@ -399,5 +400,6 @@ RULES: dict[str, Rule] = {
 }
 # Findings that need a new certificate. For all others, a change of the server is enough.
 NEEDS_CERTIFICATE = (
-    _BAD_CERTIFICATE - {"default-certificate", "chain-incomplete", "intermediate-expired"}
+    _BAD_CERTIFICATE
+    - {"default-certificate", "chain-incomplete", "intermediate-expired", "issuer-not-yet-valid"}
 ) | {"https-missing", "not-tls", "certificate-expiring"}

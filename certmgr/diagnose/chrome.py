@@ -9,7 +9,17 @@ from collections.abc import Iterable
 
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 
-# Finding code -> the error page, as chrome://network-errors names it.
+_AUTHORITY = "NET::ERR_CERT_AUTHORITY_INVALID"
+_NAME = "NET::ERR_CERT_COMMON_NAME_INVALID"
+_DATE = "NET::ERR_CERT_DATE_INVALID"
+_INVALID = "NET::ERR_CERT_INVALID"
+_WEAK_KEY = "NET::ERR_CERT_WEAK_KEY"
+_MISMATCH = "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"
+_CLIENT_CERTIFICATE = "ERR_BAD_SSL_CLIENT_AUTH_CERT"
+_KEY_USAGE = "ERR_SSL_KEY_USAGE_INCOMPATIBLE"
+
+# Finding code -> the error page, as chrome://network-errors names it. Some codes depend on the
+# evidence, and have the usual error here: see error_of.
 ERRORS = {
     "name-not-found": "DNS_PROBE_FINISHED_NXDOMAIN",
     "dns-failure": "DNS_PROBE_FINISHED_NO_INTERNET or ERR_NAME_NOT_RESOLVED",
@@ -19,33 +29,59 @@ ERRORS = {
     "connection-failed": "ERR_CONNECTION_RESET",
     "not-tls": "ERR_SSL_PROTOCOL_ERROR",
     "handshake-failed": "ERR_SSL_PROTOCOL_ERROR",
-    "tls-legacy-only": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
-    "ciphers-obsolete": "ERR_SSL_VERSION_OR_CIPHER_MISMATCH",
+    "tls-legacy-only": _MISMATCH,
+    "ciphers-obsolete": _MISMATCH,
     "handshake-incompatible": "ERR_SSL_PROTOCOL_ERROR",
-    "certificate-expired": "NET::ERR_CERT_DATE_INVALID",
-    "certificate-not-yet-valid": "NET::ERR_CERT_DATE_INVALID",
-    "name-mismatch": "NET::ERR_CERT_COMMON_NAME_INVALID",
-    "default-certificate": "NET::ERR_CERT_COMMON_NAME_INVALID",
-    "san-missing": "NET::ERR_CERT_COMMON_NAME_INVALID",
-    "self-signed": "NET::ERR_CERT_AUTHORITY_INVALID",
-    "untrusted-root": "NET::ERR_CERT_AUTHORITY_INVALID",
-    "ca-distrusted": "NET::ERR_CERT_AUTHORITY_INVALID",
-    "intermediate-expired": "NET::ERR_CERT_DATE_INVALID",
-    "signature-weak": "NET::ERR_CERT_WEAK_SIGNATURE_ALGORITHM",
-    "key-weak": "NET::ERR_CERT_WEAK_KEY",
+    "certificate-expired": _DATE,
+    "certificate-not-yet-valid": _DATE,
+    "name-mismatch": _NAME,
+    "default-certificate": _NAME,
+    "san-missing": _NAME,
+    "self-signed": _AUTHORITY,
+    "untrusted-root": _AUTHORITY,
+    "ca-distrusted": _AUTHORITY,
+    "chain-incomplete": _AUTHORITY,
+    "intermediate-expired": _DATE,
+    "issuer-not-yet-valid": _DATE,
+    "signature-weak": _INVALID,
+    "key-weak": _WEAK_KEY,
     "validity-too-long": "NET::ERR_CERT_VALIDITY_TOO_LONG",
-    "certificate-malformed": "NET::ERR_CERT_INVALID",
+    "certificate-malformed": _INVALID,
     "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
     "redirect-broken": "ERR_INVALID_REDIRECT",
     "answer-invalid": "ERR_INVALID_HTTP_RESPONSE",
 }
-# How the handshake of a browser ends, as the finding's evidence names it -> the error page.
-_HANDSHAKE_ERRORS = {
-    "reset": "ERR_CONNECTION_RESET",
-    "closed": "ERR_CONNECTION_CLOSED",
-    "timeout": "ERR_TIMED_OUT",
+# TLS alert (RFC 8446 6) -> the error page, if it is not ERR_SSL_PROTOCOL_ERROR.
+_ALERTS = {
+    20: "ERR_SSL_BAD_RECORD_MAC_ALERT",
+    30: "ERR_SSL_DECOMPRESSION_FAILURE_ALERT",
+    40: _MISMATCH,
+    42: _CLIENT_CERTIFICATE,
+    43: _CLIENT_CERTIFICATE,
+    44: _CLIENT_CERTIFICATE,
+    45: _CLIENT_CERTIFICATE,
+    46: _CLIENT_CERTIFICATE,
+    48: _CLIENT_CERTIFICATE,
+    51: "ERR_SSL_DECRYPT_ERROR_ALERT",
+    70: _MISMATCH,
+    71: _MISMATCH,
+    112: "ERR_SSL_UNRECOGNIZED_NAME_ALERT",
+    116: _CLIENT_CERTIFICATE,
 }
-_ALERT_ERRORS = {40: "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"}
+_ENDS = {"reset": "ERR_CONNECTION_RESET", "closed": "ERR_CONNECTION_CLOSED"}
+# The kind of rule that a malformed certificate breaks (certmgr/checks/browser_rules.py).
+_RULES = {
+    "outline": "ERR_SSL_PROTOCOL_ERROR",
+    "format": "ERR_SSL_SERVER_CERT_BAD_FORMAT",
+    "key-usage": _KEY_USAGE,
+    "extension": _INVALID,
+    "issuer-format": _AUTHORITY,
+    "path": _INVALID,
+}
+# Chrome opens the page unless the finding is critical.
+_IF_CRITICAL = frozenset(
+    {"certificate-malformed", "chain-incomplete", "key-weak", "validity-too-long"}
+)
 # Findings for which Chrome shows an error page only under further conditions.
 SOMETIMES = {
     "revoked": (
@@ -53,10 +89,81 @@ SOMETIMES = {
         " the page; Firefox shows an error page"
     ),
     "chain-incomplete": (
-        "mostly the page, since Chrome often has the missing certificate from another site; else an"
-        " error page: NET::ERR_CERT_AUTHORITY_INVALID"
+        "the page, if Chrome can download the missing certificate from the address that the"
+        f" certificate names; else an error page: {_AUTHORITY}"
     ),
 }
+# What Chrome reports first if a certificate has several faults: the handshake, then the
+# certificate (net/base/net_errors.cc, MapCertStatusToNetError).
+_ORDER = {
+    "before-certificate": 0,
+    "extension": 1,
+    _AUTHORITY: 2,
+    "path": 3,
+    _NAME: 4,
+    _WEAK_KEY: 5,
+    _DATE: 6,
+    "NET::ERR_CERT_VALIDITY_TOO_LONG": 7,
+    "after-certificate": 8,
+}
+
+
+def error_of(finding: Finding) -> str | None:
+    """Return the error page of Chrome for one finding; None if it shows the page."""
+    code, evidence = finding.code, finding.evidence
+    if finding.severity == "info" or (code in _IF_CRITICAL and finding.severity != "critical"):
+        return None
+    # The same fault of a page can have several error codes.
+    if browser_error := evidence.get("browser_error"):
+        return str(browser_error)
+    rule = str(evidence.get("rule") or "")
+    if code == "handshake-incompatible":
+        ends = {**_ENDS, "timeout": "ERR_TIMED_OUT"}
+        alert = _ALERTS.get(evidence.get("alert") or 0)
+        return alert or ends.get(str(evidence.get("failure") or ""), ERRORS[code])
+    if code == "handshake-failed":
+        kind = str(evidence.get("kind") or "")
+        return _ENDS.get(kind) or _ALERTS.get(evidence.get("alert", -1), ERRORS[code])
+    if code == "certificate-malformed":
+        return _RULES.get(rule, _INVALID)
+    if code == "key-weak" and rule:
+        return _MISMATCH if rule == "handshake" else _INVALID
+    if code == "signature-weak" and rule == "issuer-unknown":
+        return _AUTHORITY
+    return ERRORS.get(code)
+
+
+def _position(finding: Finding, error: str) -> int:
+    """Return when Chrome meets a fault, in comparison with others of the same site."""
+    rule = str(finding.evidence.get("rule") or "")
+    if rule == "key-usage" and finding.evidence.get("version") == "TLSv1.2":
+        # TLS 1.2 checks the key usage with the key exchange, after the certificate was verified.
+        return _ORDER["after-certificate"]
+    if not error.startswith("NET::"):
+        return _ORDER["before-certificate"]
+    if error == _INVALID:
+        return _ORDER[
+            "path" if rule == "path" and finding.code != "signature-weak" else "extension"
+        ]
+    return _ORDER[error]
+
+
+def first_error(findings: Iterable[Finding]) -> tuple[str, Finding] | None:
+    """Return the error page that Chrome shows for all these findings, and the finding behind it.
+
+    Undetermined findings do not count.
+    """
+    errors = [
+        (error, f)
+        for f in findings
+        if f.severity != "undetermined" and (error := error_of(f)) is not None
+    ]
+    # A path outside its validity breaks no other constraint for Chrome.
+    if any(error == _DATE for error, _ in errors):
+        errors = [(e, f) for e, f in errors if _position(f, e) != _ORDER["path"]]
+    return min(errors, key=lambda pair: _position(pair[1], pair[0]), default=None)
+
+
 _NOT_SECURE = frozenset(
     {"http-collects-secrets", "http-collects-input", "http-served", "redirect-insecure"}
 )
@@ -68,15 +175,6 @@ _HTTPS_ONLY = frozenset(ERRORS) - {
     "redirect-broken",
     "answer-invalid",
 }
-
-
-def _error(finding: Finding) -> str | None:
-    """Return the code of the error page for a finding; None if there is none."""
-    if finding.code == "handshake-incompatible":
-        alert, failure = finding.evidence.get("alert"), finding.evidence.get("failure", "")
-        specific = _ALERT_ERRORS.get(alert or 0) or _HANDSHAKE_ERRORS.get(failure)
-        return specific or ERRORS[finding.code]
-    return ERRORS.get(finding.code)
 
 
 def browser_view(
@@ -99,27 +197,22 @@ def browser_view(
     listed = sorted(findings, key=lambda f: SEVERITY_ORDER[f.severity])
     all_addresses = set(addresses)
     served = any(f.code in _NOT_SECURE for f in listed)
-    for finding in listed:
-        # The same fault can have several error codes.
-        error = finding.evidence.get("browser_error") or _error(finding)
-        if (
-            error is None
-            or finding.severity == "info"
-            or (plain and finding.code in _HTTPS_ONLY and served)
-        ):
-            continue
-        if finding.severity == "undetermined":
-            # The probe failed, but a visitor from another network may get an answer.
-            return (
-                "could not be determined from here; if visitors get no answer either, an error"
-                f" page: {error}"
-            )
+    met = [f for f in listed if not (plain and f.code in _HTTPS_ONLY and served)]
+    if (shown := first_error(met)) is not None:
+        error, finding = shown
         page = (
             "an error page"
             if not finding.addresses or set(finding.addresses) >= all_addresses
             else f"an error page at {', '.join(finding.addresses)}"
         )
         return f"{page}: {error}"
+    for finding in met:
+        if finding.severity == "undetermined" and (undetermined := error_of(finding)) is not None:
+            # The probe failed, but a visitor from another network may get an answer.
+            return (
+                "could not be determined from here; if visitors get no answer either, an error"
+                f" page: {undetermined}"
+            )
     if plain and served:
         return (
             "the page, with 'Not secure' in the address bar (and a warning before it if 'Always"

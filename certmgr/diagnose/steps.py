@@ -23,6 +23,7 @@ _CHAIN_CODES = frozenset(
         "untrusted-root",
         "chain-incomplete",
         "intermediate-expired",
+        "issuer-not-yet-valid",
         "ca-distrusted",
         "verification-disputed",
         "certificate-malformed",

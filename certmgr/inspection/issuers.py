@@ -21,10 +21,15 @@ MAX_URLS = 2  # per certificate
 
 
 class IssuerFetcher:
-    """Fetches each URL once per run, four at a time."""
+    """Fetches each URL once per run, four at a time.
+
+    Attributes:
+        answered: The URLs whose server answered, with a certificate or not.
+    """
 
     def __init__(self, resolver: Resolver, allowed: Sequence[Network]) -> None:
         self._resolver, self._allowed = resolver, tuple(allowed)
+        self.answered: set[str] = set()
         self._limit = asyncio.Semaphore(4)
         self._fetches: dict[str, asyncio.Task[list[Certificate]]] = {}
 
@@ -52,9 +57,12 @@ class IssuerFetcher:
         if address is None:
             return []
         async with self._limit:
-            data = (
-                await asyncio.to_thread(download, address, target, limit=MAX_BYTES, seconds=TIMEOUT)
-            ).body
+            result = await asyncio.to_thread(
+                download, address, target, limit=MAX_BYTES, seconds=TIMEOUT
+            )
+        if result.final:
+            self.answered.add(url)
+        data = result.body
         if not data:
             return []
         certificate = parse(data)

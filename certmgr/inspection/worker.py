@@ -267,6 +267,16 @@ class ScanWorker:
             if not any(added):
                 break
             judgement = self._judge(job, judgement.evidence)
+        lowest = [
+            a.verdict.path[-1]
+            for a in judgement.addresses
+            if a.verdict is not None and a.verdict.reason == "missing"
+        ]
+        # Browsers get the same answer. Without an answer, it may be our network that fails.
+        unavailable = {c.sha256 for c in lowest if self.fetcher.answered.issuperset(c.issuer_urls)}
+        if unavailable:
+            self.judge.unavailable |= unavailable
+            judgement = self._judge(job, judgement.evidence)
         return judgement
 
     def finish(self, issuers: Sequence[bytes] = ()) -> None:

@@ -44,10 +44,15 @@ class DownloadTarget:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """The result of a download: ``body``, or the reason of its failure in ``problem``."""
+    """The result of a download: ``body``, or the reason of its failure in ``problem``.
+
+    Attributes:
+        final: Whether the server answered with the body or an error, so that others get no more.
+    """
 
     body: bytes = b""
     problem: str = ""
+    final: bool = False
 
 
 def parse_target(url: str) -> DownloadTarget | None:
@@ -121,7 +126,10 @@ def _download_result(exchange: HttpExchange, limit: int) -> Download:
         return Download(problem="the server closed the connection without an answer")
     # A redirect is not followed: its target would have to be guarded again.
     if exchange.status != 200:
-        return Download(problem=f"the server answered with HTTP {exchange.status}")
+        return Download(
+            problem=f"the server answered with HTTP {exchange.status}",
+            final=exchange.status >= 400,
+        )
     if exchange.truncated or exchange.incomplete:
         return Download(problem=f"it is larger than {limit} bytes, or incomplete")
-    return Download(exchange.body)
+    return Download(exchange.body, final=True)

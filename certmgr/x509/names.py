@@ -11,12 +11,10 @@ def certificate_covers(certificate: Certificate, host: str) -> bool:
 
     The common name does not count (RFC 9525).
     """
-    if host in certificate.dns_names or host in certificate.ip_names:
-        return True
-    # A wildcard never covers an address.
+    # An address that is written as a dNSName covers nothing (RFC 9525 6.5).
     if as_ip(host) is not None:
-        return False
-    return any(matches(name, host) for name in certificate.dns_names)
+        return host in certificate.ip_names
+    return host in certificate.dns_names or any(matches(n, host) for n in certificate.dns_names)
 
 
 def name_covers(pattern: str, host: str) -> bool:

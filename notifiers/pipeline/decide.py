@@ -274,6 +274,7 @@ TECHNICAL = frozenset(
         "handshake-incompatible",
         "chain-incomplete",
         "intermediate-expired",
+        "issuer-not-yet-valid",
         "mixed-content",
         "redirect-missing",
         "redirect-insecure",

@@ -176,6 +176,10 @@ UPLOAD_MESSAGES: dict[str, str] = {
         "An intermediate certificate of the CA ('{intermediate}') expired on {not_after}. Please"
         " ask the CA for the current chain."
     ),
+    "issuer-not-yet-valid": (
+        "A certificate of the CA ('{issuer}') becomes valid only on {not_before}. Please ask the CA"
+        " for a chain that is valid now."
+    ),
     "chain-incomplete": (
         "The intermediate certificate of the CA ('{missing}') is missing. Please send the"
         " complete chain."

@@ -191,6 +191,13 @@ FINDINGS: dict[str, FindingText] = {
         " visitors see a warning.",
         "Replace the chain at {addresses} with the current intermediate certificate of the CA.",
     ),
+    "issuer-not-yet-valid": FindingText(
+        "CA not valid before {not_before}",
+        "A certificate of the CA of {host} ('{issuer}') becomes valid only on {not_before}; until"
+        " then visitors see a warning.",
+        "Compare our clock ({our_clock}) first. If it is right, install a certificate at"
+        " {addresses} whose CA is valid now.",
+    ),
     "untrusted-root": FindingText(
         "untrusted CA",
         "The certificate of {host} comes from '{root}', which browsers do not trust.",

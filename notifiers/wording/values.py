@@ -100,5 +100,15 @@ VALUES = frozenset(
         "browsers do not offer its key exchange",
         "browsers do not accept its handshake signature",
         "it refused several attempts with the settings of a browser and accepted other settings",
+        "the extended key usage does not allow a server",
+        "the extended key usage of a CA does not allow servers",
+        "the key usage does not allow digital signatures",
+        "the key usage does not allow key encipherment",
+        "a critical extension is not known to browsers",
+        "the subject is empty, and the subject alternative names are not critical",
+        "a certificate of the CA cannot be read",
+        "the subject alternative names are empty",
+        "a certificate policy is listed twice",
+        "a certificate of version 1 has extensions",
     }
 )

@@ -8,11 +8,11 @@ from inventory.errors import InvalidName
 from inventory.names import (
     display,
     is_ehlo_name,
-    is_public_suffix,
     matches,
     normalise,
     normalise_host,
     registered_domain,
+    registry_suffix,
 )
 
 
@@ -72,6 +72,24 @@ def test_invalid_name_is_refused(typed: str) -> None:
         ("*.com", "example.com", False),
         ("*.co.uk", "example.co.uk", False),
         ("*", "example", False),
+        # Unknown top-level domains are administered by someone else too.
+        ("*.intranet", "wiki.intranet", False),
+        ("*.site.intranet", "wiki.site.intranet", True),
+        # The owner of a private suffix holds certificates for all names below it.
+        ("*.plesk.page", "a-b.plesk.page", True),
+        ("*.github.io", "project.github.io", True),
+        ("*.azurewebsites.net", "shop.azurewebsites.net", True),
+        ("*.s3.amazonaws.com", "files.s3.amazonaws.com", True),
+        # A rule with a wildcard, and an exception from it (*.kawasaki.jp, !city.kawasaki.jp).
+        ("*.ward.kawasaki.jp", "shop.ward.kawasaki.jp", False),
+        ("*.kawasaki.jp", "city.kawasaki.jp", False),
+        ("*.city.kawasaki.jp", "shop.city.kawasaki.jp", True),
+        ("shop.example.com.", "shop.example.com", True),
+        ("*.example.com.", "shop.example.com", True),
+        # A dNSName never covers an address.
+        ("192.0.2.1", "192.0.2.1", False),
+        ("*.0.2.1", "192.0.2.1", False),
+        ("2001:db8::1", "2001:db8::1", False),
     ],
 )
 def test_wildcard_matches_one_label_below_a_registered_domain(
@@ -82,7 +100,9 @@ def test_wildcard_matches_one_label_below_a_registered_domain(
 
 def test_registered_domain_follows_the_public_suffix_list() -> None:
     assert registered_domain("a.b.example.co.uk") == "example.co.uk"
-    assert is_public_suffix("co.uk")
+    assert registry_suffix("a.b.example.co.uk") == "co.uk"
+    assert registry_suffix("project.github.io") == "io"
+    assert registry_suffix("co.uk") == ""
     assert normalise_host("[2001:DB8::1]") == "2001:db8::1"
 
 

@@ -44,6 +44,7 @@ _HAS_PASSWORD = """(() => {
     || (e.contentDocument && has(e.contentDocument)));
   return has(document);
 })()"""
+ALL_HOSTS_HERE = "--host-resolver-rules=MAP * 127.0.0.1"
 AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -58,16 +59,22 @@ class Browser:
         # Chromium reads commands from descriptor 3 and answers on 4. The pipes get higher numbers
         # first, so that dup2 cannot overwrite them.
         ends = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands_read, answers_write)]
+        # Popen reports a failure through a pipe, which must not get descriptor 3 or 4 either.
+        reserved = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
         self._process = subprocess.Popen(
             [path, *FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"],
             pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # No page depends on the clock, and Chromium spins under libfaketime (tools/clocks.py).
-            env={k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "FAKETIME")},
+            env={
+                **{k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "FAKETIME")},
+                # The certificates that it trusts are in the home folder: see trusting_browser.
+                "HOME": str(folder),
+            },
             preexec_fn=lambda: [os.dup2(fd, n) for n, fd in zip((3, 4), ends, strict=True)],
         )
-        for fd in (commands_read, answers_write, *ends):
+        for fd in (commands_read, answers_write, *ends, *reserved):
             os.close(fd)
         self._buffer = b""
         self._number = 0
@@ -167,6 +174,11 @@ class Browser:
         wait = "" if page in self._loaded else "await new Promise((r) => setTimeout(r, 100));"
         return "", bool(self.evaluate(f"(async () => {{ {wait} return {_HAS_PASSWORD} }})()"))
 
+    def error(self, url: str) -> str:
+        """Open a URL and return the code of the error page; an empty text if the page opens."""
+        result = self.call("Page.navigate", url=url)
+        return str(result.get("errorText", "")).removeprefix("net::")
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
         answer = self.call(
@@ -220,3 +232,31 @@ def browser(*flags: str) -> Iterator[Browser]:
             yield opened
         finally:
             opened.close()
+
+
+@contextmanager
+def trusting_browser(folder: Path, *anchors: bytes) -> Iterator[Browser]:
+    """Run a browser that finds all hosts on loopback, and trusts the given CAs.
+
+    Chromium on Linux reads the anchors of a user from an NSS database.
+
+    Args:
+        folder: An empty folder for its profile and the database.
+        anchors: CA certificates as DER.
+    """
+    certutil = shutil.which("certutil")
+    assert certutil, "certutil is missing: apt-get install libnss3-tools (make test does it)"
+    store = folder / ".pki" / "nssdb"
+    store.mkdir(parents=True)
+    database = ("-d", f"sql:{store}")
+    subprocess.run([certutil, "-N", *database, "--empty-password"], check=True)
+    for number, anchor in enumerate(anchors):
+        path = folder / f"anchor-{number}.der"
+        path.write_bytes(anchor)
+        options = ("-n", path.stem, "-t", "C,,", "-i", str(path))
+        subprocess.run([certutil, "-A", *database, *options], check=True)
+    opened = Browser(folder, (ALL_HOSTS_HERE,))
+    try:
+        yield opened
+    finally:
+        opened.close()

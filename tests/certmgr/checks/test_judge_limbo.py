@@ -62,17 +62,13 @@ DISPUTED = {
     "rfc5280::nc::not-allowed-in-ee-noncritical",
     "rfc5280::nc::not-allowed-in-ee-critical",
     "rfc5280::nc::nc-permits-invalid-dns-san",  # Firefox refuses
-    "rfc5280::san::noncritical-with-empty-subject",
     "rfc5280::serial::too-long",
     "rfc5280::root-missing-basic-constraints",
     "rfc5280::root-non-critical-basic-constraints",
     "rfc5280::leaf-ku-keycertsign",
     "webpki::aki::root-with-aki-missing-keyidentifier",
     "webpki::eku::ee-critical-eku",
-    "webpki::nc::intermediate-permitted-excluded-subtrees-both-null",
-    "webpki::nc::intermediate-permitted-excluded-subtrees-both-empty-sequences",
     "webpki::san::san-critical-with-nonempty-subject",
-    "webpki::forbidden-signature-algorithm-in-root",
     "webpki::ee-basicconstraints-ca",  # Firefox refuses a CA certificate as a leaf
 }
 # Findings about the name and not about the chain.
@@ -116,7 +112,11 @@ def judged(case: dict[str, Any]) -> dict[str, str]:
     evidence = Evidence(Target(host), now, Resolution("fixed", ("192.0.2.1",)), (seen,))
     found = Judge(TrustStore(roots), parse).judge(evidence, JudgingContext(), now).findings
     return {
-        f.code: str(f.severity) for f in found if f.severity in ("critical", "high", "undetermined")
+        f.code: str(f.severity)
+        for f in found
+        if f.severity in ("critical", "high", "undetermined")
+        # The suite judges paths. The key usage belongs to the handshake.
+        and f.evidence.get("rule") != "key-usage"
     }
 
 
@@ -144,7 +144,7 @@ def test_sample_has_each_kind_and_each_listed_case(campaign: Campaign) -> None:
     campaign.report("cases of x509-limbo", len(chosen))
     assert {_kind(c) for c in chosen} == {_kind(c) for c in CASES}
     assert {c["id"] for c in chosen} >= ACCEPTED.keys() | DISPUTED
-    assert len(chosen) == size(75, 135)
+    assert len(chosen) == size(72, 135)
 
 
 def test_file_holds_all_cases() -> None:

@@ -52,19 +52,24 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
     assert found.codes["chain-incomplete"].evidence["held"] is fetched
     assert found.report.addresses[0].trusted is (True if fetched else None)
     assert (web.connections > 0) is fetched
+    # Browsers download the issuer from the address that the certificate names.
+    assert found.codes["chain-incomplete"].severity == "high"
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "severity"),
     [
-        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000,
-        b"garbage",
+        # Browsers follow the redirect, and may read what is not an answer here.
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "high"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000, "high"),
+        (b"garbage", "high"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "critical"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", "critical"),
     ],
-    ids=["redirect", "large", "garbage"],
+    ids=["redirect", "large", "garbage", "missing", "text"],
 )
 def test_answer_that_is_no_certificate_leaves_the_chain_incomplete(
-    probe: Probe, settings: Settings, root: Authority, opened: Stack, answer: bytes
+    probe: Probe, settings: Settings, root: Authority, opened: Stack, answer: bytes, severity: str
 ) -> None:
     web = Server(servers.respond_with(answer))
     opened.callback(web.close)
@@ -72,3 +77,5 @@ def test_answer_that_is_no_certificate_leaves_the_chain_incomplete(
     port = serve_certificate(opened, issued, chain=())
     found = probe(f"{HOST}:{port}", changes=_settings(settings, fetch=True, allow=True))
     assert found.codes["chain-incomplete"].evidence["held"] is False
+    # If the answer is final, browsers get no better one.
+    assert found.codes["chain-incomplete"].severity == severity

@@ -1,0 +1,238 @@
+"""What browsers enforce of the certificates of a path, beyond the path itself. Pure.
+
+Keys, signature algorithms, key usage, extended key usage, and extensions that they must understand.
+The rules are those of Chrome (BoringSSL's path validation, and the checks of its network stack).
+``tests/certmgr/diagnose/test_chrome_pages.py`` holds them to the installed Chromium.
+
+The evidence of ``certificate-malformed`` has ``rule``, the kind of rule that is broken:
+
+- outline: the TLS library of the browser cannot read the key or the key usage of the leaf;
+- format: the certificate cannot be parsed as a whole;
+- key-usage: the key usage does not allow the handshake;
+- extension: an extension of the leaf cannot be parsed;
+- issuer-format: a certificate of the CA cannot be parsed, so that browsers ignore it;
+- path: a constraint of the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from cryptography.x509.oid import ExtensionOID
+
+from certmgr.checks.transport import finding, unreadable_rule
+from certmgr.x509.trust import PathVerdict
+from inventory.certificates import Certificate
+from inventory.vocabulary import Finding, Severity
+
+# BoringSSL's path validation knows no other signatures; RSASSA-PSS counts by its hash.
+_HASHES = frozenset({"sha256", "sha384", "sha512"})
+# A certificate of a server must fit the signature algorithms that Chrome offers in the handshake. A
+# CA may also use P-521.
+_LEAF_CURVES = frozenset({"EC P-256", "EC P-384"})
+_CA_CURVES = _LEAF_CURVES | {"EC P-521"}
+# Chrome refuses shorter RSA keys of any CA, and those below the second limit under public roots.
+_MIN_RSA_BITS, _MIN_PUBLIC_RSA_BITS = 1024, 2048
+# Cipher suites in which the client encrypts with the key of the certificate.
+_STATIC_RSA = frozenset({"AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-SHA", "AES256-SHA"})
+
+_E = ExtensionOID
+_KEY_USAGE = _E.KEY_USAGE.dotted_string
+_SAN = _E.SUBJECT_ALTERNATIVE_NAME.dotted_string
+# Extensions that path validation processes. Any other one must not be critical (RFC 5280 4.2).
+_PROCESSED = frozenset(
+    oid.dotted_string
+    for oid in (
+        _E.SUBJECT_ALTERNATIVE_NAME,
+        _E.KEY_USAGE,
+        _E.EXTENDED_KEY_USAGE,
+        _E.BASIC_CONSTRAINTS,
+        _E.NAME_CONSTRAINTS,
+        _E.CERTIFICATE_POLICIES,
+        _E.POLICY_MAPPINGS,
+        _E.POLICY_CONSTRAINTS,
+        _E.INHIBIT_ANY_POLICY,
+    )
+)
+# Extensions that Chrome parses. It ignores what any other one contains.
+_PARSED = _PROCESSED | {
+    oid.dotted_string
+    for oid in (
+        _E.AUTHORITY_KEY_IDENTIFIER,
+        _E.SUBJECT_KEY_IDENTIFIER,
+        _E.AUTHORITY_INFORMATION_ACCESS,
+    )
+}
+NOT_FOR_SERVERS = "the extended key usage does not allow a server"
+CA_NOT_FOR_SERVERS = "the extended key usage of a CA does not allow servers"
+NO_SIGNATURE_USE = "the key usage does not allow digital signatures"
+NO_ENCRYPTION_USE = "the key usage does not allow key encipherment"
+UNKNOWN_CRITICAL = "a critical extension is not known to browsers"
+SAN_NOT_CRITICAL = "the subject is empty, and the subject alternative names are not critical"
+CA_UNREADABLE = "a certificate of the CA cannot be read"
+
+
+def malformed_findings(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield findings about a leaf that cannot be read completely.
+
+    It is critical if browsers need what cannot be read. The other problems are high, because other
+    clients may refuse the certificate.
+    """
+    problems = list(leaf.problems[:5])
+    rule = ""
+    if leaf.parsed is None:
+        rule = unreadable_rule(leaf.der)
+    elif not leaf.well_formed:
+        rule = "outline" if leaf.key == "unknown" else "format"
+    elif _KEY_USAGE in leaf.unreadable:
+        rule = "outline"
+    # Without an algorithm that can be read, the signature cannot be verified.
+    elif leaf.unreadable & _PARSED or not leaf.signature:
+        rule = "extension"
+    elif not leaf.subject and leaf.has_san and _SAN not in leaf.criticals:
+        problems, rule = [*problems, SAN_NOT_CRITICAL], "extension"
+    if rule:
+        yield finding("certificate-malformed", at, problems=problems, rule=rule)
+    elif problems:
+        yield finding("certificate-malformed", at, Severity.HIGH, problems=problems)
+
+
+def key_usage_findings(
+    leaf: Certificate, version: str | None, cipher: str | None, at: tuple[str, ...]
+) -> Iterator[Finding]:
+    """Yield a finding if the key usage of the leaf does not allow the handshake.
+
+    Chrome: ERR_SSL_KEY_USAGE_INCOMPATIBLE (RFC 8446 4.4.2.2; RFC 5246 7.4.2).
+
+    Args:
+        version: The TLS version of the handshake; None if there was none.
+        cipher: Its cipher suite.
+    """
+    if leaf.key_usage is None:
+        return
+    # Only the key exchange without a signature encrypts with the key of the certificate.
+    encrypts = leaf.key_type == "RSA" and cipher in _STATIC_RSA
+    needed = "key_encipherment" if encrypts else "digital_signature"
+    if needed not in leaf.key_usage:
+        yield finding(
+            "certificate-malformed",
+            at,
+            problems=[NO_ENCRYPTION_USE if encrypts else NO_SIGNATURE_USE],
+            rule="key-usage",
+            version=version or "",
+        )
+
+
+def path_rule_findings(
+    leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]
+) -> Iterator[Finding]:
+    """Yield findings about keys, signatures, uses and critical extensions of leaf and issuers."""
+    yield from _leaf_key(leaf, verdict, at)
+    yield from _issuer_keys(verdict, at)
+    yield from _signatures(leaf, verdict, at)
+    problems = []
+    # None: without extended key usage every purpose is allowed.
+    if leaf.server_auth is False:
+        problems.append(NOT_FOR_SERVERS)
+    issuers = verdict.path[1:]
+    # Chrome also applies the extended key usage of an anchor that the administrator added.
+    constrained = issuers[:-1] if verdict.public and ends_in_anchor(verdict) else issuers
+    if any(c.server_auth is False for c in constrained):
+        problems.append(CA_NOT_FOR_SERVERS)
+    below_anchor = (leaf, *(issuers[:-1] if ends_in_anchor(verdict) else issuers))
+    if any(c.criticals - _PROCESSED for c in below_anchor):
+        problems.append(UNKNOWN_CRITICAL)
+    if problems:
+        yield finding("certificate-malformed", at, problems=problems, rule="path")
+    if any(not c.well_formed or c.unreadable & _PARSED for c in below_anchor[1:]):
+        yield finding("certificate-malformed", at, problems=[CA_UNREADABLE], rule="issuer-format")
+
+
+def ends_in_anchor(verdict: PathVerdict) -> bool:
+    """Return whether the last certificate of the path is a trust anchor."""
+    return len(verdict.path) > 1 and verdict.reason not in (
+        "missing",
+        "self-signed",
+        "untrusted-root",
+    )
+
+
+def _leaf_key(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
+    kind, bits = leaf.key_type, leaf.key_bits
+    if kind == "RSA":
+        floor = _MIN_PUBLIC_RSA_BITS if verdict.public else _MIN_RSA_BITS
+        if bits < _MIN_PUBLIC_RSA_BITS:
+            yield finding(
+                "key-weak", at, Severity.CRITICAL if bits < floor else Severity.HIGH, key=leaf.key
+            )
+    elif leaf.key not in _LEAF_CURVES:
+        # No handshake of a browser completes with it.
+        yield finding("key-weak", at, Severity.CRITICAL, key=leaf.key, rule="handshake")
+
+
+def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield a finding for the first key of a CA that browsers refuse."""
+    for position, issuer in enumerate(verdict.path[1:], 2):
+        is_anchor = position == len(verdict.path) and ends_in_anchor(verdict)
+        severity = ""
+        if issuer.key_type == "RSA":
+            floor = _MIN_PUBLIC_RSA_BITS if verdict.public else _MIN_RSA_BITS
+            if issuer.key_bits < floor:
+                severity = Severity.CRITICAL
+            # Who added an anchor knows its key.
+            elif issuer.key_bits < _MIN_PUBLIC_RSA_BITS and not is_anchor:
+                severity = Severity.HIGH
+            rule = ""
+        elif issuer.key not in _CA_CURVES:
+            severity, rule = Severity.CRITICAL, "path"
+        if severity:
+            yield finding(
+                "key-weak",
+                at,
+                severity,
+                key=issuer.key,
+                rule=rule,
+                certificate=issuer.subject or issuer.sha256,
+            )
+            return
+
+
+def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
+    """Yield a finding for the first weak signature of the path.
+
+    The signature of a root proves nothing and is not checked (BR 7.1.3.2.1).
+    """
+    path = verdict.path or (leaf,)
+    signed = path[:-1] if len(path) > 1 and verdict.reason != "missing" else path
+    for position, certificate in enumerate(signed):
+        # An algorithm that cannot be read is a malformed certificate.
+        if certificate.signature and certificate.signature not in _HASHES:
+            yield finding(
+                "signature-weak",
+                at,
+                signature=certificate.signature,
+                certificate=certificate.subject or certificate.sha256,
+                # Without its issuer, browsers report the missing issuer.
+                rule="path" if position + 1 < len(path) else "issuer-unknown",
+            )
+            return
+
+
+def issuer_date_findings(
+    verdict: PathVerdict, now: datetime, at: tuple[str, ...]
+) -> Iterator[Finding]:
+    """Yield a finding if the path was refused and a certificate of the CA is not valid yet."""
+    if verdict.reason != "refused":
+        return
+    future = [c for c in verdict.path[1:] if c.not_before is not None and c.not_before > now]
+    if future:
+        last = max(future, key=lambda c: c.not_before)  # type: ignore[arg-type, return-value]
+        assert last.not_before is not None
+        yield finding(
+            "issuer-not-yet-valid",
+            at,
+            issuer=last.subject,
+            not_before=last.not_before.isoformat(),
+            our_clock=now.isoformat(),
+        )

@@ -1,0 +1,191 @@
+"""The outline of DER-encoded certificates. Pure.
+
+The certificate library refuses all extensions if one of them is malformed. These functions split a
+certificate into its parts, so that each part can be read separately. They check lengths only, never
+recurse, and read at most :data:`MAX_EXTENSIONS` extensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+SEQUENCE = 0x30
+MAX_EXTENSIONS = 64
+_BOOLEAN, _INTEGER, _BIT_STRING, _OCTET_STRING, _OID = 1, 2, 3, 4, 6
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
+
+
+class Element(NamedTuple):
+    """One DER value.
+
+    Attributes:
+        tag: The identifier, one byte.
+        content: The content without tag and length.
+        encoded: The whole value.
+    """
+
+    tag: int
+    content: bytes
+    encoded: bytes
+
+
+def elements(data: bytes) -> Iterator[Element]:
+    """Yield the values that follow each other in ``data``.
+
+    Raises:
+        ValueError: A length is wrong, or a tag has several bytes.
+    """
+    start = 0
+    while start < len(data):
+        if len(data) < start + 2 or data[start] & 0x1F == 0x1F:
+            raise ValueError("a value is truncated")
+        size, body = data[start + 1], start + 2
+        if size >= 0x80:
+            count = size & 0x7F
+            # DER has no indefinite length, and 4 bytes are enough for every certificate.
+            if not 1 <= count <= 4 or len(data) < body + count:
+                raise ValueError("a length cannot be read")
+            size, body = int.from_bytes(data[body : body + count], "big"), body + count
+        if len(data) < body + size:
+            raise ValueError("a value is truncated")
+        yield Element(data[start], data[body : body + size], data[start : body + size])
+        start = body + size
+
+
+def encode(tag: int, content: bytes) -> bytes:
+    """Return one DER value."""
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
+
+
+def _only(data: bytes, tag: int) -> bytes:
+    """Return the content of the one value of this tag, which is all of ``data``."""
+    found = list(elements(data))
+    if len(found) != 1 or found[0].tag != tag:
+        raise ValueError("another kind of value is expected")
+    return found[0].content
+
+
+class Outline(NamedTuple):
+    """The parts of a certificate.
+
+    Attributes:
+        fields: The fields before the extensions, encoded.
+        extensions: The encoded extensions, as they are listed.
+        signature: The signature algorithm and the signature, encoded.
+    """
+
+    fields: tuple[bytes, ...]
+    extensions: tuple[bytes, ...]
+    signature: tuple[bytes, ...]
+
+    def with_extensions(self, *extensions: bytes) -> bytes:
+        """Return the certificate with other extensions. Its signature is wrong then."""
+        listed = encode(_EXTENSIONS, encode(SEQUENCE, b"".join(extensions))) if extensions else b""
+        body = encode(SEQUENCE, b"".join(self.fields) + listed)
+        return encode(SEQUENCE, body + b"".join(self.signature))
+
+
+def outline(der: bytes) -> Outline:
+    """Return the parts of a certificate.
+
+    Raises:
+        ValueError: The certificate does not have the outline of RFC 5280 4.1.
+    """
+    body, *signature = elements(_only(der, SEQUENCE))
+    if body.tag != SEQUENCE or [s.tag for s in signature] != [SEQUENCE, _BIT_STRING]:
+        raise ValueError("the certificate does not consist of three parts")
+    fields = list(elements(body.content))
+    tags = [f.tag for f in fields]
+    first = 1 if tags[:1] == [_VERSION] else 0
+    if tags[first : first + 6] != [_INTEGER, *[SEQUENCE] * 5]:
+        raise ValueError("a field of the certificate is missing")
+    listed: tuple[bytes, ...] = ()
+    if tags[-1] == _EXTENSIONS:
+        encoded = elements(_only(fields.pop().content, SEQUENCE))
+        listed = tuple(e.encoded for e, _ in zip(encoded, range(MAX_EXTENSIONS), strict=False))
+    return Outline(tuple(f.encoded for f in fields), listed, tuple(s.encoded for s in signature))
+
+
+def extension_parts(encoded: bytes) -> tuple[str, bool, bytes]:
+    """Return the object identifier, the critical flag and the value of an extension.
+
+    Raises:
+        ValueError: It is not an extension (RFC 5280 4.1).
+    """
+    parts = list(elements(_only(encoded, SEQUENCE)))
+    tags = [p.tag for p in parts]
+    if tags not in ([_OID, _OCTET_STRING], [_OID, _BOOLEAN, _OCTET_STRING]):
+        raise ValueError("an extension cannot be read")
+    critical = len(parts) == 3 and parts[1].content not in (b"", b"\0")
+    return _dotted(parts[0].content), critical, parts[-1].content
+
+
+def _dotted(content: bytes) -> str:
+    """Return an object identifier as text."""
+    if not content or len(content) > 64 or content[-1] & 0x80:
+        raise ValueError("an object identifier cannot be read")
+    numbers, value = [], 0
+    for byte in content:
+        value = value << 7 | byte & 0x7F
+        if not byte & 0x80:
+            numbers.append(value)
+            value = 0
+    top = min(numbers[0] // 40, 2)
+    return ".".join(str(n) for n in (top, numbers[0] - 40 * top, *numbers[1:]))
+
+
+# Tags of GeneralName (RFC 5280 4.2.1.6).
+_MAIL, _DNS, _DIRECTORY, _URI, _ADDRESS, _REGISTERED = 0x81, 0x82, 0xA4, 0x86, 0x87, 0x88
+_OTHER, _X400, _EDI = 0xA0, 0xA3, 0xA5
+
+
+def general_names(value: bytes, limit: int) -> tuple[list[str], list[bytes]]:
+    """Return the dNSNames and the addresses of a SAN, and ignore names of other kinds.
+
+    It accepts what browsers accept: kinds that the certificate library does not know (x400Address,
+    ediPartyName) may be present, and text is ASCII.
+
+    Args:
+        limit: At most so many names are returned of each kind.
+
+    Raises:
+        ValueError: A name is malformed, or there is none.
+    """
+    names: list[str] = []
+    addresses: list[bytes] = []
+    count = 0
+    for element in elements(_only(value, SEQUENCE)):
+        count += 1
+        if element.tag in (_MAIL, _DNS, _URI):
+            text = element.content.decode("ascii")
+            if element.tag == _DNS and len(names) < limit:
+                names.append(text.lower())
+        elif element.tag == _ADDRESS:
+            if len(element.content) not in (4, 16):
+                raise ValueError("an address has a wrong length")
+            if len(addresses) < limit:
+                addresses.append(element.content)
+        elif element.tag not in (_DIRECTORY, _REGISTERED, _OTHER, _X400, _EDI):
+            raise ValueError("a name is of an unknown kind")
+    if not count:
+        raise ValueError("there is no name")
+    return names, addresses
+
+
+def is_basic_constraints(value: bytes) -> bool | None:
+    """Return the CA flag of basic constraints that are not in DER; None if they are unreadable.
+
+    Browsers accept an explicit FALSE, and a path length without the CA flag.
+    """
+    try:
+        parts = list(elements(_only(value, SEQUENCE)))
+    except ValueError:
+        return None
+    if [p.tag for p in parts] not in ([], [_BOOLEAN], [_INTEGER], [_BOOLEAN, _INTEGER]):
+        return None
+    return any(p.tag == _BOOLEAN and p.content not in (b"", b"\0") for p in parts)
