@@ -233,8 +233,24 @@ class _Reader:
         try:
             return function()
         except PARSE_ERRORS as error:
-            self.problems.append(f"{field}: {type(error).__name__}: {printable(str(error), 120)}")
+            self.problems.append(_problem(field, error))
             return default
+
+
+def _problem(field: str, error: Exception) -> str:
+    """Return in words why a field cannot be read. The texts of the library are for programmers."""
+    match error:
+        case x509.InvalidVersion():
+            reason = "has a version that does not exist"
+        case x509.DuplicateExtension():
+            reason = f"contain {error.oid.dotted_string} twice"
+        case x509.UnsupportedGeneralNameType():
+            reason = "contain a name of an unknown kind"
+        case UnsupportedAlgorithm():
+            reason = "has an algorithm that is not known"
+        case _:
+            reason = "cannot be read"
+    return f"the {field} {reason}"
 
 
 _SAN = ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string
@@ -400,6 +416,17 @@ def _signature(parsed: x509.Certificate) -> str:
     return algorithm.name if algorithm is not None else parsed.signature_algorithm_oid.dotted_string
 
 
+def _date(parsed: x509.Certificate, which: str) -> datetime:
+    try:
+        date: datetime = getattr(parsed, which)
+    except ValueError:
+        # GeneralizedTime has a year 0, which ``datetime`` has not.
+        if b"\x18\x0f0000" not in parsed.tbs_certificate_bytes:
+            raise
+        return datetime.min.replace(tzinfo=UTC)
+    return date
+
+
 def parse(der: bytes) -> Certificate:
     """Parse a certificate.
 
@@ -435,8 +462,8 @@ def parse(der: bytes) -> Certificate:
     version = read("version", lambda: parsed.version, None)
     key, bits = read("public key", lambda: _key(parsed), ("unknown", 0))
     dates = (
-        read("dates", lambda: parsed.not_valid_before_utc, None),
-        read("dates", lambda: parsed.not_valid_after_utc, None),
+        read("dates", lambda: _date(parsed, "not_valid_before_utc"), None),
+        read("dates", lambda: _date(parsed, "not_valid_after_utc"), None),
     )
     well_formed = not reader.problems
     fields: dict[str, Any] = {}
@@ -479,7 +506,14 @@ def from_pem(data: bytes) -> list[Certificate]:
     )
     if not blocks:
         raise ValueError("it contains no PEM certificate")
-    return [parse(base64.b64decode(b"".join(block.split()), validate=False)) for block in blocks]
+    return [parse(_decoded(block)) for block in blocks]
+
+
+def _decoded(block: bytes) -> bytes:
+    try:
+        return base64.b64decode(b"".join(block.split()), validate=False)
+    except ValueError:
+        return block  # it is not base64, so it will not be readable as a certificate either
 
 
 def from_pkcs7(data: bytes) -> list[Certificate]:

@@ -1,12 +1,36 @@
-"""Parsing of dates that an administrator types. Pure."""
+"""Dates: parsing of those that an administrator types, and arithmetic that cannot overflow. Pure.
+
+A certificate may have any date from the year 0 to 9999-12-31, which RFC 5280 4.1.2.5 names for a
+certificate without an end. Arithmetic with such a date leaves the range of ``datetime``. So dates
+of certificates are shifted and converted only with :func:`shifted` and :func:`in_zone`.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from inventory.errors import UsageError
 from inventory.text import printable
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
+def shifted(timestamp: datetime, by: timedelta) -> datetime:
+    """Return ``timestamp + by``; the first or last date of the calendar if it lies beyond."""
+    try:
+        return timestamp + by
+    except OverflowError:
+        return LAST if by > timedelta(0) else FIRST
+
+
+def in_zone(timestamp: datetime, zone: tzinfo) -> datetime:
+    """Return a timestamp in a time zone; in UTC if the calendar ends in between."""
+    try:
+        return timestamp.astimezone(zone)
+    except (OverflowError, ValueError):
+        return timestamp
 
 
 def parse_end(text: str, time_zone: str) -> datetime:

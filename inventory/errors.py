@@ -11,6 +11,11 @@ CertmgrError                exit 3: the action failed
 `-- Busy                    another process holds the lock of the database
 """
 
+from __future__ import annotations
+
+import logging
+import traceback
+
 
 class CertmgrError(Exception):
     """Base class of these errors.
@@ -39,7 +44,7 @@ class CertmgrError(Exception):
             parts.append(f" {self.todo}")
         return "".join(parts)
 
-    def __reduce__(self) -> tuple[type["CertmgrError"], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[CertmgrError], tuple[str, str, str]]:
         # The default pickling would pass only the first argument to the constructor.
         return type(self), (self.what, self.why, self.todo)
 
@@ -76,3 +81,12 @@ class DatabaseVersion(DatabaseError):
 
 class Busy(CertmgrError):
     """Another process holds the lock of the database."""
+
+
+def log_internal_error(logger: logging.Logger, what: str) -> None:
+    """Log that something ended with an internal error, from within its ``except`` clause.
+
+    The error itself is for programmers, so only the most detailed log (-vv) contains it.
+    """
+    logger.warning("%s ended with an internal error", what)
+    logger.debug("the internal error: %s", traceback.format_exc())

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from inventory.countries import holidays_of
+from inventory.dates import in_zone
 
 MAX_STEPS = 30  # no sequence of days off is longer
 MONDAY_TO_FRIDAY = frozenset(range(5))
@@ -42,7 +43,7 @@ class WorkingCalendar:
 
     def day(self, at: datetime) -> date:
         """Return the day of a timestamp in this time zone."""
-        return at.astimezone(self.zone).date()
+        return in_zone(at, self.zone).date()
 
     def may_write(self, now: datetime) -> bool:
         """Return whether it is within office hours on a working day."""
@@ -73,6 +74,8 @@ class WorkingCalendar:
         day = self.day(at)
         for _ in range(MAX_STEPS):
             if is_working_day(day, self.country, self.weekdays):
+                break
+            if day == date.min:
                 break
             day -= timedelta(days=1)
         return day
@@ -124,7 +127,7 @@ def before_freezes(at: datetime, freezes: Sequence[ChangeFreeze], zone: tzinfo) 
     changed = True
     while changed:
         changed = False
-        day = at.astimezone(zone).date()
+        day = in_zone(at, zone).date()
         for freeze in freezes:
             if freeze.first <= day <= freeze.last:
                 at = datetime.combine(freeze.first, time(0), zone).astimezone(UTC) - timedelta(

@@ -29,14 +29,15 @@ def tlv(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(length)]) + length + content
 
 
-def _content(der: bytes) -> bytes:
+def content(der: bytes) -> bytes:
+    """Return the content of one DER value."""
     return der[2:] if der[1] < 128 else der[2 + (der[1] & 0x7F) :]
 
 
-def sign(tbs: bytes, authority: Authority, digest: str = "sha256") -> bytes:
-    """Return a certificate: a TBSCertificate signed with the EC key of the authority."""
+def sign(tbs: bytes, key: Any, digest: str = "sha256") -> bytes:
+    """Return a certificate: a TBSCertificate signed with an EC key."""
     algorithm = hashes.SHA1() if digest == "sha1" else hashes.SHA256()
-    signature = authority.key.sign(tbs, ec.ECDSA(algorithm))
+    signature = key.sign(tbs, ec.ECDSA(algorithm))
     return tlv(0x30, tbs + tlv(0x30, _SIGNATURE_OIDS[digest]) + tlv(0x03, b"\0" + signature))
 
 
@@ -51,10 +52,10 @@ def resigned(issued: IssuedCertificate, authority: Authority, digest: str) -> Is
     cryptography does not sign certificates with SHA-1.
     """
     tbs = issued.certificate.tbs_certificate_bytes
-    body = _content(tbs).replace(
+    body = content(tbs).replace(
         tlv(0x30, _SIGNATURE_OIDS["sha256"]), tlv(0x30, _SIGNATURE_OIDS[digest]), 1
     )
-    leaf = x509.load_der_x509_certificate(sign(tlv(0x30, body), authority, digest))
+    leaf = x509.load_der_x509_certificate(sign(tlv(0x30, body), authority.key, digest))
     return IssuedCertificate(leaf, issued.key, (leaf,))
 
 

@@ -23,6 +23,7 @@ def messages() -> Iterator[str | tuple[str, str]]:
         yield from words
     for words in english.VARIANTS.values():
         yield from words
+    yield from english.ISSUER_UNKNOWN
     yield from english.CLIENT_DO.values()
     yield from english.CLIENT_VARIANTS.values()
     yield from english.OUTCOMES.values()

@@ -105,6 +105,18 @@ Answers are read as Chromium reads them, however odd they are. `answer-invalid` 
 which it shows an error, such as two different Location headers. `redirect-broken` is a redirect to
 something that does not open: a name without an address, a port without TLS, or a URL that browsers
 refuse. Both are certain, and not a matter of our network.
+## Private CAs
+Under a root that the administrator added ([trust] ca_files or --ca-file), OpenSSL decides whether a
+path is valid. What browsers check of every certificate stays: names, dates, keys, signatures and
+purposes. `profile-deviation` lists what public CAs may not do and browsers accept under a private
+CA. `verification-disputed` occurs under public roots only. `root-expired` means that the private
+root itself has expired. If an issuer was neither sent nor is known, `chain-incomplete` names both
+possibilities: its CA is not trusted here, or the chain is incomplete.
+
+## Internal errors
+Each check stands alone. If one ends with an internal error, `scanner-error` names it (`parts` in
+the evidence), all other findings stay, and no stored finding of that layer is closed. The log
+contains the error itself with -vv.
 
 ## Addresses and revocation
 `address-refused` means that a name of the inventory resolves to a private, loopback or metadata

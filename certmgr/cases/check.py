@@ -33,6 +33,7 @@ _REFUSING_CODES = frozenset(
         "untrusted-root",
         "intermediate-expired",
         "issuer-not-yet-valid",
+        "root-expired",
         "ca-distrusted",
         "certificate-malformed",
         "key-weak",
@@ -42,7 +43,10 @@ _REFUSING_CODES = frozenset(
     }
 )
 # The review has separate messages for names (names-missing) and dates (ends-no-later).
-_IGNORED_CODES = frozenset({"certificate-expiring", "name-mismatch", "sct-missing"})
+_IGNORED_CODES = frozenset(
+    # A private CA is the choice of the provider, so its deviations are not the client's to fix.
+    {"certificate-expiring", "name-mismatch", "sct-missing", "profile-deviation"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def due_for_closed_case(
         row.order_id is not None
         or row.state != CaseState.CLOSED
         or end is None
-        or end - leads.buy > now + ahead
+        or end - now > leads.buy + ahead
         or end < now - 60 * DAY
     ):
         return None

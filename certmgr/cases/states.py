@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from certmgr.purchases.model import LeadTimes
+from inventory.dates import shifted
 from inventory.records import CaseRecord
 from inventory.vocabulary import CaseState
 
@@ -196,7 +197,7 @@ def due_date(
         CaseState.WAITING: timedelta(days=leads.installation),
     }
     ends = datetime.fromtimestamp(ends_at, now.tzinfo)
-    latest = ends - remaining_work.get(state, timedelta(days=1))
+    latest = shifted(ends, -remaining_work.get(state, timedelta(days=1)))
     # A due date in the past would be overdue at once, before the party could act.
     due = min(usual, max(latest, now + timedelta(days=1)))
     return min(due, ends) if ends > now else due
@@ -238,7 +239,7 @@ def last_reminder_day(
     passed = (now - since) / timedelta(days=1)
     urgent_after = [
         x - since
-        for x in (due_at, end - timedelta(days=7) if end is not None else None)
+        for x in (due_at, shifted(end, -timedelta(days=7)) if end is not None else None)
         if x is not None
     ]
     # Days after which the interval changes from seven days to two.

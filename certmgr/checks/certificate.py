@@ -12,6 +12,7 @@ from certmgr.checks.transport import finding
 from certmgr.x509.names import certificate_covers
 from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate
+from inventory.dates import shifted
 from inventory.vocabulary import Finding, Severity
 
 # Chrome CT policy: certificates issued from 2018-04-30 on must be logged.
@@ -36,10 +37,10 @@ def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, .
     """Return the times at which :func:`date_findings` changes."""
     life = not_after - not_before
     warnings = (
-        not_after - min(timedelta(days=30), life / 4),
-        not_after - min(timedelta(days=7), life / 10),
+        shifted(not_after, -min(timedelta(days=30), life / 4)),
+        shifted(not_after, -min(timedelta(days=7), life / 10)),
     )
-    return (not_before, *warnings, not_after, not_after + timedelta(seconds=1))
+    return (not_before, *warnings, not_after, shifted(not_after, timedelta(seconds=1)))
 
 
 def date_findings(leaf: Certificate, now: datetime, at: tuple[str, ...]) -> Iterator[Finding]:
@@ -53,7 +54,7 @@ def date_findings_of(
 ) -> Iterator[Finding]:
     """Yield findings about a validity period. notAfter is inclusive (RFC 5280 4.1.2.5)."""
     # The certificate is valid through the whole second of notAfter.
-    if now >= not_after + timedelta(seconds=1):
+    if now - not_after >= timedelta(seconds=1):
         yield finding("certificate-expired", at, not_after=not_after.isoformat())
     elif now < not_before:
         yield finding(

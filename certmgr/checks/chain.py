@@ -9,6 +9,9 @@ from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate
 from inventory.vocabulary import Finding, Severity
 
+# The reasons of a path that leads to an anchor through an expired certificate.
+EXPIRED = ("intermediate-expired", "root-expired")
+
 
 def path_findings(
     verdict: PathVerdict,
@@ -24,6 +27,8 @@ def path_findings(
         unavailable: SHA-256 of certificates whose issuer cannot be downloaded from the URLs that
             they name.
     """
+    if verdict.remarks and verdict.reason in ("ok", "incomplete"):
+        yield finding("profile-deviation", at, problems=list(verdict.remarks))
     match verdict.reason:
         case "self-signed":
             yield finding("self-signed", at, subject=verdict.path[0].subject)
@@ -32,7 +37,8 @@ def path_findings(
                 "untrusted-root", at, root=verdict.path[-1].subject, sha256=verdict.path[-1].sha256
             )
         case "missing":
-            # Trust stays undetermined: clients that know the issuer accept the certificate.
+            # Trust stays undetermined: clients that know the issuer accept the certificate. The
+            # issuer may be an intermediate, or a private root that is not known here.
             yield finding(
                 "chain-incomplete",
                 at,
@@ -50,15 +56,21 @@ def path_findings(
             )
         case "intermediate-expired":
             yield from _expired(verdict, at)
+        case "root-expired":
+            root = verdict.path[-1]
+            assert root.not_after is not None
+            yield finding(
+                "root-expired", at, root=root.subject, not_after=root.not_after.isoformat()
+            )
         case "disputed":
             if not explained:
-                yield finding("verification-disputed", at, words=verdict.message)
+                yield finding("verification-disputed", at, words=list(verdict.remarks))
         case "refused":
             if not explained:
                 yield finding(
                     "certificate-malformed",
                     at,
-                    problems=[verdict.message or "the chain breaks a constraint"],
+                    problems=[verdict.problem or "the chain breaks a constraint"],
                     rule="path",
                     codes=[list(c) for c in verdict.codes],
                 )
@@ -110,7 +122,7 @@ def order_findings(
     if used != sorted(used):
         yield finding("chain-disordered", at, order=[c.subject for c in served[:8]])
     # Clients ignore surplus certificates; they only make the handshake larger.
-    elif len(served) > len(used) and verdict.reason in ("ok", "incomplete", "intermediate-expired"):
+    elif len(served) > len(used) and verdict.reason in ("ok", "incomplete", *EXPIRED):
         surplus = [c.subject for i, c in enumerate(served) if i not in used][:8]
         yield finding("chain-disordered", at, Severity.INFO, surplus=surplus)
     elif verdict.reason == "ok" and len(used) > 1 and verdict.path[-1].sha256 in positions:

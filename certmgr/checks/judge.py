@@ -5,14 +5,16 @@ Pure: trust store, issuers, inventory and ``now`` are parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from certmgr.checks.actors import with_actor
 from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
 from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
+from certmgr.checks.collector import FindingCollector
 from certmgr.checks.deployment import (
     ServedCertificate,
     consistency_findings,
@@ -61,6 +63,7 @@ _NOT_CHECKED_BY_SENDERS = frozenset(
         "untrusted-root",
         "chain-incomplete",
         "intermediate-expired",
+        "root-expired",
         "issuer-not-yet-valid",
         "certificate-expired",
         "certificate-not-yet-valid",
@@ -121,12 +124,14 @@ class Judgement:
     Attributes:
         findings: One finding per code, worst first.
         unresolved: No path was found, but additional issuers may complete one.
+        failed: A check failed, so the judgement may not be reused.
     """
 
     evidence: Evidence
     findings: tuple[Finding, ...]
     addresses: tuple[JudgedAddress, ...]
     unresolved: bool = False
+    failed: bool = False
 
     @property
     def leaf(self) -> Certificate | None:
@@ -145,7 +150,7 @@ class Judgement:
         It is at most a week from now.
         """
         # Additional issuers, or another DNS answer, may change the findings at any time.
-        if self.unresolved or not self.addresses:
+        if self.unresolved or self.failed or not self.addresses:
             return None
         dates = [now + MAX_JUDGEMENT_AGE]
         for judged in self.addresses:
@@ -189,34 +194,48 @@ class Judge:
     unavailable: set[str] = field(default_factory=set)
 
     def judge(self, evidence: Evidence, context: JudgingContext, now: datetime) -> Judgement:
-        """Return the findings of one endpoint."""
+        """Return the findings of one endpoint.
+
+        Each check stands alone: if one fails, the findings of all others stay.
+        """
+        collector = FindingCollector()
+        check, findings = collector.check, collector.findings
         if evidence.error is not None:
-            error = finding("scanner-error", error=evidence.error)
-            return Judgement(
-                evidence, (error,), tuple(JudgedAddress(a) for a in evidence.addresses)
-            )
-        collected: list[Finding] = [*dns_findings(evidence)]
-        pointing = [*pointing_findings(evidence, context.networks, context.servers)]
+            findings.append(finding("scanner-error", error=evidence.error))
+        check("resolution", (), lambda: dns_findings(evidence))
+        nowhere: list[Finding] = []
+        pointing = collector.value(
+            "resolution",
+            (),
+            lambda: [*pointing_findings(evidence, context.networks, context.servers)],
+            nowhere,
+        )
         judged_addresses, served, unresolved = [], [], False
         for address in evidence.addresses:
-            collected += transport_findings(evidence, address, self.parse)
-            judged_address = self._address(evidence, address, context, now, collected)
-            judged_addresses.append(judged_address)
-            if judged_address.leaf is not None:
-                served.append(
-                    ServedCertificate(address.address, judged_address.leaf, judged_address.trusted)
-                )
-                unresolved |= (
-                    judged_address.verdict is not None
-                    and judged_address.verdict.reason not in SETTLED
-                )
+            at = (address.address,)
+            check("connection", at, partial(transport_findings, evidence, address, self.parse))
+            judged = collector.value(
+                "certificate",
+                at,
+                partial(self._address, evidence, address, context, now, collector),
+                JudgedAddress(address),
+            )
+            judged_addresses.append(judged)
+            if judged.leaf is not None:
+                served.append(ServedCertificate(address.address, judged.leaf, judged.trusted))
+                unresolved |= judged.verdict is None or judged.verdict.reason not in SETTLED
             if address.other_chain:
-                self._other_key_type(evidence, address, now, collected, served)
+                check(
+                    "certificate",
+                    at,
+                    partial(self._other_key_type, evidence, address, now, served),
+                )
         if len(served) > 1:
-            collected += consistency_findings(served)
-        collected += unexpected_findings(served, context.expected)
+            addresses = [s.address for s in served]
+            check("comparison", addresses, lambda: consistency_findings(served))
+        check("comparison", (), lambda: unexpected_findings(served, context.expected))
         if has_no_route(evidence):
-            collected.append(
+            findings.append(
                 finding(
                     "scanner-error",
                     [a.address for a in evidence.addresses],
@@ -225,23 +244,38 @@ class Judge:
             )
         for address in evidence.addresses:
             visits = [v for v in evidence.visits or () if v.address == address.address]
-            collected += http_findings(evidence.target, visits, context.purpose)
-        collected = without_repeated_keys(confirmed_unreachable(collected, context.history, now))
-        collected = for_purpose(for_port(evidence.target, collected), context.purpose)
-        merged = merge([*collected, *pointing])
-        # The actor depends on it: a new certificate does not replace the default one.
-        serves_default_certificate = any(f.code == "default-certificate" for f in merged)
-        findings = tuple(
-            with_actor(
-                f,
-                context.parties,
-                elsewhere=bool(pointing),
-                ever_had_certificate=context.ever_good,
-                serves_default=serves_default_certificate,
+            check(
+                "pages",
+                (address.address,),
+                partial(http_findings, evidence.target, visits, context.purpose),
             )
-            for f in merged
+        result = collector.value(
+            "summary",
+            (),
+            lambda: self._summarised(evidence, findings, pointing, context, now),
+            [*findings, *pointing],
         )
-        return Judgement(evidence, findings, tuple(judged_addresses), unresolved)
+        merged = merge([*result, *collector.errors()])
+        return Judgement(
+            evidence,
+            _with_actors(merged, context, elsewhere=bool(pointing)),
+            tuple(judged_addresses),
+            unresolved,
+            failed=bool(collector.failed) or evidence.error is not None,
+        )
+
+    def _summarised(
+        self,
+        evidence: Evidence,
+        findings: Sequence[Finding],
+        pointing: Sequence[Finding],
+        context: JudgingContext,
+        now: datetime,
+    ) -> list[Finding]:
+        """Return the findings with what the endpoint as a whole changes in them."""
+        confirmed = without_repeated_keys(confirmed_unreachable(findings, context.history, now))
+        purposed = for_purpose(for_port(evidence.target, confirmed), context.purpose)
+        return [*purposed, *pointing]
 
     def _address(
         self,
@@ -249,7 +283,7 @@ class Judge:
         address: AddressEvidence,
         context: JudgingContext,
         now: datetime,
-        collected: list[Finding],
+        collector: FindingCollector,
     ) -> JudgedAddress:
         if not address.chain:
             return JudgedAddress(address)
@@ -257,36 +291,37 @@ class Judge:
         # Issuers of all servers help to complete chains later in the run.
         for certificate in chain[1:33]:
             self.issuers.add(certificate)
-        host = evidence.target.host
+        host, leaf = evidence.target.host, chain[0]
         at = (address.address,)
         malformed = address.failure is not None and address.failure.kind is FailureKind.MALFORMED
-        verdict = self.trust.assess(chain, self.issuers, now)
-        leaf = chain[0]
-        address_findings = [*date_findings(leaf, now, at), *leaf_findings(leaf, host, verdict, at)]
-        # Clients of mail and data services do not enforce the key usage of a handshake.
-        if evidence.target.protocol == "https":
-            usage = [*key_usage_findings(leaf, address.tls_version, address.cipher, at)]
-            # TLS 1.3 checks it before the certificate is verified, TLS 1.2 after that. Of several
-            # findings with one code, the first gives the evidence.
-            first = address.tls_version != "TLSv1.2"
-            address_findings = [*usage, *address_findings] if first else address_findings + usage
-        address_findings += issuer_date_findings(verdict, now, at)
-        explained = malformed or any(f.code in _EXPLAINS for f in address_findings)
-        address_findings += path_findings(verdict, at, explained, self.unavailable)
+        check = collector.check
+        verdict = collector.value(
+            "chain",
+            at,
+            lambda: self.trust.assess(chain, self.issuers, now),
+            PathVerdict("unreadable", None),
+        )
+        # TLS 1.3 checks the key usage before the certificate is verified, TLS 1.2 after that. Of
+        # several findings with one code, the first gives the evidence. Clients of mail and data
+        # services do not enforce the key usage of a handshake.
+        web, late = evidence.target.protocol == "https", address.tls_version == "TLSv1.2"
+        usage = partial(key_usage_findings, leaf, address.tls_version, address.cipher, at)
+        found = check("certificate", at, usage) if web and not late else []
+        check("dates", at, lambda: date_findings(leaf, now, at))
+        found += check("certificate", at, lambda: leaf_findings(leaf, host, verdict, at))
+        found += check("certificate", at, usage) if web and late else []
+        found += check("chain", at, lambda: issuer_date_findings(verdict, now, at))
+        explained = malformed or any(f.code in _EXPLAINS for f in found)
+        check("chain", at, lambda: path_findings(verdict, at, explained, self.unavailable))
         # Without a verdict on the path, the order of the chain is unknown.
         if verdict.trusted is not None and len(chain) > 1:
-            address_findings += order_findings(chain, verdict, at)
-        mismatch = any(f.code == "name-mismatch" for f in address_findings)
-        if (
-            mismatch
-            and address.without_sni == leaf.der
-            and default_certificate(leaf, host, context.client_names)
-        ):
-            address_findings.append(
-                finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5]))
-            )
-        staple = staple_of(address, chain, verdict, now)
-        collected += [*address_findings, *staple_findings(staple, leaf, at)]
+            check("chain", at, lambda: order_findings(chain, verdict, at))
+        if any(f.code == "name-mismatch" for f in found) and address.without_sni == leaf.der:
+            check("certificate", at, lambda: _default(leaf, host, context, at))
+        staple = collector.value(
+            "staple", at, lambda: staple_of(address, chain, verdict, now), Staple("unchecked")
+        )
+        check("staple", at, lambda: staple_findings(staple, leaf, at))
         return JudgedAddress(address, chain, verdict.trusted, verdict, staple)
 
     def _other_key_type(
@@ -294,9 +329,8 @@ class Judge:
         evidence: Evidence,
         address: AddressEvidence,
         now: datetime,
-        collected: list[Finding],
         served: list[ServedCertificate],
-    ) -> None:
+    ) -> Iterator[Finding]:
         """Judge the certificate of the other key type like the first one (``--deep``)."""
         chain = tuple(self.parse(der) for der in address.other_chain)
         verdict = self.trust.assess(chain, self.issuers, now)
@@ -308,11 +342,33 @@ class Judge:
         address_findings += path_findings(
             verdict, at, any(f.code in _EXPLAINS for f in address_findings), self.unavailable
         )
-        collected += [
-            replace(f, evidence=f.evidence | {"key": chain[0].key, "deep": True})
-            for f in address_findings
-        ]
+        for entry in address_findings:
+            yield replace(entry, evidence=entry.evidence | {"key": chain[0].key, "deep": True})
         served.append(ServedCertificate(address.address, chain[0], verdict.trusted))
+
+
+def _default(
+    leaf: Certificate, host: str, context: JudgingContext, at: tuple[str, ...]
+) -> Iterator[Finding]:
+    if default_certificate(leaf, host, context.client_names):
+        yield finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5]))
+
+
+def _with_actors(
+    findings: Sequence[Finding], context: JudgingContext, *, elsewhere: bool
+) -> tuple[Finding, ...]:
+    # The actor depends on it: a new certificate does not replace the default one.
+    serves_default_certificate = any(f.code == "default-certificate" for f in findings)
+    return tuple(
+        with_actor(
+            f,
+            context.parties,
+            elsewhere=elsewhere,
+            ever_had_certificate=context.ever_good,
+            serves_default=serves_default_certificate,
+        )
+        for f in findings
+    )
 
 
 def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:

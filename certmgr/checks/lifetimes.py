@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from inventory.dates import shifted
+
 DAY = 86_400
 BACKDATING = timedelta(hours=48)
 
@@ -52,8 +54,8 @@ def too_long(not_before: datetime, not_after: datetime) -> tuple[int, int] | Non
     allowed = limit_days(not_before)
     if allowed is None:
         return None
-    earlier = limit_days(not_before - BACKDATING)
-    later = limit_days(not_before + BACKDATING)
+    earlier = limit_days(shifted(not_before, -BACKDATING))
+    later = limit_days(shifted(not_before, BACKDATING))
     allowed = max(d for d in (allowed, earlier, later) if d is not None)
     seconds = lifetime_seconds(not_before, not_after)
     if seconds <= allowed * DAY:

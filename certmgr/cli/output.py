@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from inventory.dates import in_zone
 from inventory.records import Record
 from inventory.text import guard_cell, printable
 
@@ -32,7 +33,11 @@ STYLES = {
 
 def instant(timestamp: datetime | None) -> str | None:
     """Return a timestamp as RFC 3339 text in UTC, with whole seconds."""
-    return None if timestamp is None else timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if timestamp is None:
+        return None
+    # isoformat() pads a year before 1000 with zeros, and strftime() does not.
+    utc = timestamp.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+    return f"{utc.isoformat()}Z"
 
 
 def day_in(timestamp: str | None, zone: str) -> str:
@@ -41,7 +46,7 @@ def day_in(timestamp: str | None, zone: str) -> str:
     return (
         ""
         if timestamp is None
-        else datetime.fromisoformat(timestamp).astimezone(ZoneInfo(zone)).strftime("%Y-%m-%d")
+        else in_zone(datetime.fromisoformat(timestamp), ZoneInfo(zone)).date().isoformat()
     )
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from certmgr.checks.certificate import expiring
 from certmgr.checks.lifetimes import BACKDATING, LIMITS, lifetime_seconds, limit_days, too_long
+from inventory.dates import shifted
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
 
@@ -123,6 +124,7 @@ _BAD_CERTIFICATE = frozenset(
         "chain-incomplete",
         "intermediate-expired",
         "issuer-not-yet-valid",
+        "root-expired",
         "untrusted-root",
         "ca-distrusted",
         "certificate-malformed",
@@ -267,7 +269,7 @@ def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
             return RuleResult(
                 ComplianceState.WILL_FAIL,
                 known.faults({"certificate-expiring"}),
-                since=min(ends) + timedelta(seconds=1),  # the last second is still valid
+                since=shifted(min(ends), timedelta(seconds=1)),  # the last second is still valid
             )
     return result
 
@@ -315,7 +317,8 @@ def _issued_between(since: datetime, until: datetime | None) -> Rule:
         affected = [
             leaf
             for leaf in known.leaves
-            if since <= leaf.not_before + BACKDATING and (until is None or leaf.not_before < until)
+            if since <= shifted(leaf.not_before, BACKDATING)
+            and (until is None or leaf.not_before < until)
         ]
         return _lifetimes(known, affected) if known.checked else RuleResult(ComplianceState.NONE)
 
@@ -338,7 +341,7 @@ def lifetime_of(leaf: LeafFacts, findings: tuple[Finding, ...] = ()) -> RuleResu
         (
             d
             for d in (
-                limit_days(leaf.not_before + delta)
+                limit_days(shifted(leaf.not_before, delta))
                 for delta in (-BACKDATING, timedelta(0), BACKDATING)
             )
             if d is not None
@@ -401,5 +404,11 @@ RULES: dict[str, Rule] = {
 # Findings that need a new certificate. For all others, a change of the server is enough.
 NEEDS_CERTIFICATE = (
     _BAD_CERTIFICATE
-    - {"default-certificate", "chain-incomplete", "intermediate-expired", "issuer-not-yet-valid"}
+    - {
+        "default-certificate",
+        "chain-incomplete",
+        "intermediate-expired",
+        "issuer-not-yet-valid",
+        "root-expired",
+    }
 ) | {"https-missing", "not-tls", "certificate-expiring"}

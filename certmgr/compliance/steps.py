@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from certmgr.checks.actors import actor_of
 from certmgr.compliance.milestones import Deadline
+from inventory.dates import shifted
 from inventory.vocabulary import Parties
 
 
@@ -56,7 +57,7 @@ def backward_schedule(
     )
     # A redirect or mixed content needs only a change of the server.
     if not needs_certificate:
-        by = end - timedelta(days=leads.installation_days)
+        by = shifted(end, -timedelta(days=leads.installation_days))
         return (_step("configure", by, host, now),)
     buyer = actor_of(
         "https-missing", "high", parties, elsewhere=elsewhere, ever_had_certificate=False
@@ -66,9 +67,9 @@ def backward_schedule(
     )
     # Each step must leave enough time for those after it.
     installed = end
-    validated = installed - timedelta(days=leads.installation_days)
-    bought = validated - timedelta(days=leads.validation_days)
-    decided = bought - timedelta(days=leads.purchase_days)
+    validated = shifted(installed, -timedelta(days=leads.installation_days))
+    bought = shifted(validated, -timedelta(days=leads.validation_days))
+    decided = shifted(bought, -timedelta(days=leads.purchase_days))
     dated_steps = (
         ("decide", decided, buyer),
         ("buy", bought, buyer),

@@ -43,6 +43,7 @@ ERRORS = {
     "chain-incomplete": _AUTHORITY,
     "intermediate-expired": _DATE,
     "issuer-not-yet-valid": _DATE,
+    "root-expired": _DATE,
     "signature-weak": _INVALID,
     "key-weak": _WEAK_KEY,
     "validity-too-long": "NET::ERR_CERT_VALIDITY_TOO_LONG",

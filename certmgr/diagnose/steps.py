@@ -24,6 +24,7 @@ _CHAIN_CODES = frozenset(
         "chain-incomplete",
         "intermediate-expired",
         "issuer-not-yet-valid",
+        "root-expired",
         "ca-distrusted",
         "verification-disputed",
         "certificate-malformed",

@@ -28,6 +28,7 @@ from inventory.errors import CertmgrError
 _log = logging.getLogger(__name__)
 
 BATCH = 200  # jobs per message
+MAX_ISSUERS = 20_000  # of one run
 FLUSH_SECONDS = 0.2  # results are sent at least this often
 
 
@@ -99,7 +100,7 @@ class Pool:
         outstanding = {conn: 0 for _, conn in self._members}
         for _, conn in self._members:
             conn.send(("issuers", list(issuers)))
-        seen: dict[str, bytes] = {}
+        seen: dict[bytes, None] = {}
         backlog: list[ScanJob] = []
         exhausted = False
         while True:
@@ -120,7 +121,7 @@ class Pool:
         # An intermediate that one process observed may complete a chain of another process.
         for _, conn in self._members:
             outstanding[conn] = 1
-            conn.send(("finish", list(seen.values())))
+            conn.send(("finish", list(seen)))
         while any(outstanding.values()):
             self._collect(handle, outstanding, seen, 0.5)
 
@@ -128,7 +129,7 @@ class Pool:
         self,
         handle: Callable[[list[ScanResult]], None],
         outstanding: dict[Connection, int],
-        seen: dict[str, bytes],
+        seen: dict[bytes, None],
         timeout: float,
     ) -> None:
         for ready in wait([conn for _, conn in self._members], timeout):
@@ -136,7 +137,7 @@ class Pool:
             if conn is None:
                 continue  # only narrows the type: the pool waits for connections only
             try:
-                done, results = conn.recv()
+                done, results, issuers = conn.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
                 _log.warning("a scanning process ended unexpectedly")
                 raise CertmgrError(
@@ -145,11 +146,10 @@ class Pool:
                     "Lower [scan] concurrency and start the scan again.",
                 ) from None
             outstanding[conn] -= done
-            for result in results:
-                for certificate in result.certificates:
-                    # The limit bounds the memory of the parent.
-                    if certificate.is_ca and len(seen) < 20_000:
-                        seen[certificate.sha256] = certificate.der
+            for der in issuers:
+                # The limit bounds the memory of the parent.
+                if len(seen) < MAX_ISSUERS:
+                    seen[der] = None
             if results:
                 handle(results)
 
@@ -258,7 +258,10 @@ class _Member:
             self._flush()
 
     def _flush(self) -> None:
-        if self.finished_jobs or self.results:
-            self.outgoing.put((self.finished_jobs, self.results[:]))
+        # An endpoint that waits for an issuer has no result yet. What it served may complete the
+        # chain of another process, so issuers are sent apart from results.
+        issuers = self.worker.observed_issuers()
+        if self.finished_jobs or self.results or issuers:
+            self.outgoing.put((self.finished_jobs, self.results[:], issuers))
             self.results.clear()
             self.finished_jobs = 0

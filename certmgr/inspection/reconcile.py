@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
+from certmgr.checks.collector import failed_layers
 from certmgr.inspection.report import EndpointReport
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Severity
 
@@ -96,6 +97,9 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
             # This machine has no route to a skipped address, so nothing new is known about it.
             return tuple(a for a in open_finding.addresses if a in report.web.skipped) or None
         return None
+    # A check that failed neither confirms nor disproves what such checks found before.
+    if layer in failed_layers(report.findings):
+        return ()
     if not report.resolved or (open_finding.evidence.get("deep") and not report.deep):
         return ()  # only a deep scan disproves what a deep scan found
     if layer == "http" and report.web is not None and not report.web.expected:

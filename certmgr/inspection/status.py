@@ -226,6 +226,8 @@ _BY_CERTIFICATE = frozenset(
         "san-missing",
         "self-signed",
         "untrusted-root",
+        "root-expired",
+        "profile-deviation",
         "verification-disputed",
         "ca-distrusted",
         "certificate-malformed",

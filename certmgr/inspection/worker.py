@@ -6,6 +6,7 @@ The scanning processes of the pool use it, and so does a scan of a few targets i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +21,7 @@ from certmgr.inspection.report import CertificateRow, EndpointReport, build_repo
 from certmgr.net.addresses import Network
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialLimits
-from certmgr.scan.evidence import Evidence, Resolution
+from certmgr.scan.evidence import INTERNAL_ERROR, Evidence, Resolution
 from certmgr.scan.page_connection import WebOptions
 from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.prober import CertificateCache, EndpointProber
@@ -28,9 +29,11 @@ from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import digest
 from certmgr.x509.trust import Issuers, TrustStore
 from inventory.clock import Clock, system_clock
+from inventory.errors import log_internal_error
 from inventory.targets import Target
 from inventory.vocabulary import Parties
 
+_log = logging.getLogger(__name__)
 # The version of the checks. Increase it with each change of a check: then no stored evidence key
 # matches, and each endpoint is judged again.
 RULES = 7
@@ -193,6 +196,7 @@ class ScanWorker:
         self.judge = Judge(trust, certificates.parse, Issuers())
         for der in setup.issuers:
             self.judge.issuers.add(certificates.parse(der))
+        self._reported_issuers = len(self.judge.issuers.added)
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
         # A judgement also depends on these settings. With another trust store, other networks or
         # other rules, each endpoint is judged again.
@@ -214,14 +218,14 @@ class ScanWorker:
         """Emit exactly one result, or keep the job for :meth:`finish`."""
         try:
             await self._scan(job)
-        except Exception as error:
+        except Exception:
             # An internal error is reported as a finding (scanner-error) of this endpoint. The scan
             # of the others continues.
-            self._emit_error(job, error)
+            self._emit_error(job)
 
-    def _emit_error(self, job: ScanJob, error: Exception) -> None:
-        message = f"{type(error).__name__}: {error}"[:300]
-        failed = Evidence(job.target, self.setup.clock(), Resolution("ok"), error=message)
+    def _emit_error(self, job: ScanJob) -> None:
+        log_internal_error(_log, "the scan of an endpoint")
+        failed = Evidence(job.target, self.setup.clock(), Resolution("ok"), error=INTERNAL_ERROR)
         self._emit(job, self._judge(job, failed))
 
     async def _scan(self, job: ScanJob) -> None:
@@ -281,14 +285,24 @@ class ScanWorker:
 
     def finish(self, issuers: Sequence[bytes] = ()) -> None:
         """Add the issuers that the whole run has observed, and judge the waiting endpoints."""
+        known = self.judge.issuers
+        all_reported = self._reported_issuers == len(known.added)
         for der in issuers:
-            self.judge.issuers.add(self.judge.parse(der))
+            known.add(self.judge.parse(der))
+        if all_reported:  # what came from the parent is not sent back
+            self._reported_issuers = len(known.added)
         waiting, self._waiting = self._waiting, []
         for job, evidence in waiting:
             try:
                 self._emit(job, self._judge(job, evidence))
-            except Exception as error:  # as in scan(): exactly one result per job
-                self._emit_error(job, error)
+            except Exception:  # as in scan(): exactly one result per job
+                self._emit_error(job)
+
+    def observed_issuers(self) -> list[bytes]:
+        """Return the issuers that were observed since the last call, as DER."""
+        added = self.judge.issuers.added[self._reported_issuers :]
+        self._reported_issuers += len(added)
+        return [c.der for c in added]
 
     def _evidence_key(self, job: ScanJob, evidence: Evidence) -> str:
         """Return a key of the evidence; empty if such evidence must always be judged.
@@ -332,17 +346,7 @@ class ScanWorker:
             purpose=job.purpose,
             expected=job.expected,
         )
-        try:
-            return self.judge.judge(evidence, context, evidence.at)
-        except Exception as error:
-            # An error of a check is reported as a finding (scanner-error), like one of the scan.
-            failed = Evidence(
-                evidence.target,
-                evidence.at,
-                evidence.resolution,
-                error=f"{type(error).__name__}: {error}"[:300],
-            )
-            return self.judge.judge(failed, context, evidence.at)
+        return self.judge.judge(evidence, context, evidence.at)
 
     def _emit(self, job: ScanJob, judgement: Judgement) -> None:
         report = build_report(judgement)

@@ -344,8 +344,11 @@ def _send(query: Message, address: str, port: int, timeout: float, recursive: bo
         return read(reply, recursive=recursive)
     except dns.exception.Timeout:
         return DnsAnswer("timeout", reason="no name server answered in time")
-    except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
-        return DnsAnswer("servfail", reason=f"{type(error).__name__}: {printable(str(error), 100)}")
+    except OSError as error:
+        reason = printable(error.strerror or "the connection failed", 100)
+        return DnsAnswer("servfail", reason=f"the name server cannot be queried: {reason}")
+    except (dns.exception.DNSException, EOFError, ValueError):
+        return DnsAnswer("servfail", reason="the answer of the name server cannot be read")
 
 
 def read(reply: Message, *, recursive: bool = True) -> DnsAnswer:

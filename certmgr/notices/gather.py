@@ -24,6 +24,7 @@ from certmgr.compliance.steps import backward_schedule
 from certmgr.inspection.status import fix_location
 from certmgr.purchases.model import LeadTimes
 from inventory.certificates import organisation
+from inventory.dates import shifted
 from inventory.db.database import Database, to_epoch
 from inventory.records import EndpointOwnership, FindingRecord, ListedFinding, TicketRecord
 from inventory.store import certificate_ends, domains, findings
@@ -360,7 +361,7 @@ def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime
     If all steps are late, it is the day before the end, since the new certificate has to be
     installed too; else the end.
     """
-    return next((by for by in (*ahead, end - DAY) if by > now), end)
+    return next((by for by in (*ahead, shifted(end, -DAY)) if by > now), end)
 
 
 def _renewal_lead(

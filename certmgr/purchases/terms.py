@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from certmgr.checks.lifetimes import LIMITS, limit_days
 from certmgr.purchases.model import LeadTimes, Purchase
+from inventory.dates import shifted
 
 DAY = timedelta(days=1)
 # BR 6.3.2: CAs SHOULD NOT issue for the whole limit.
@@ -188,7 +189,7 @@ def _plan(
         else:
             # A certificate must add at least two thirds of its lifetime, so a long lead is cut.
             early = min(lead, max_lifetime(covered, lifetime) / 3)
-            at = max(covered - early, now, term.starts)
+            at = max(shifted(covered, -early), now, term.starts)
         # Only the next certificate has the given time; the later ones follow the lead time.
         if first is not None:
             at, first = first, None
@@ -198,7 +199,7 @@ def _plan(
         number += 1
         life = max_lifetime(at, lifetime)
         # not_after is inclusive (RFC 5280 4.1.2.5), hence one second less.
-        end = min(at + life - timedelta(seconds=1), term.ends)
+        end = min(shifted(at, life - timedelta(seconds=1)), term.ends)
         gain = end - (max(covered, at) if covered is not None else at)
         # Without a gain the plan would never end.
         if gain <= timedelta(0):

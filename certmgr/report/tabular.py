@@ -28,7 +28,9 @@ COLUMNS = (
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # isoformat() pads a year before 1000 with zeros, and strftime() does not.
+        utc = value.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+        return f"{utc.isoformat()}Z"
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

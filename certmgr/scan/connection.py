@@ -6,6 +6,7 @@ dial.py opens the socket, reports its events and enforces the deadlines.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from typing import Protocol
@@ -14,7 +15,7 @@ from certmgr.net.http_exchange import Exchange
 from certmgr.net.own_name import ehlo_literal
 from certmgr.scan import openssl, tls_offers
 from certmgr.scan.dial_request import DialRequest, DialResult
-from certmgr.scan.evidence import Failure, FailureKind
+from certmgr.scan.evidence import INTERNAL_ERROR, Failure, FailureKind
 from certmgr.scan.starttls import (
     DIALOGUES,
     Dialogue,
@@ -23,7 +24,10 @@ from certmgr.scan.starttls import (
     ServerClosed,
     StartTlsUndetermined,
 )
+from inventory.errors import log_internal_error
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 MAX_HANDSHAKE_BYTES = 524_288
 
@@ -115,9 +119,9 @@ class Connection:
             self._receive()
         except OSError as error:
             self.fail(self.errno_failure(error.errno or 0))
-        except Exception as error:  # a bug in certmgr ends this probe and no other
-            reason = printable(f"{type(error).__name__}: {error}", 200)
-            self.fail(Failure("local", FailureKind.LOCAL, reason))
+        except Exception:  # a bug in certmgr ends this probe and no other
+            log_internal_error(_log, "a probe")
+            self.fail(Failure("local", FailureKind.LOCAL, INTERNAL_ERROR))
 
     def close(self) -> None:
         """Close the socket and release what belongs to it."""

@@ -30,6 +30,8 @@ class FailureKind(StrEnum):
     LOCAL = "local"  # a problem of this machine: no file descriptor left, a bug
 
 
+# The text of evidence about a bug in certmgr. Its details are in the log.
+INTERNAL_ERROR = "an internal error of certmgr"
 # Kinds that a second probe may not meet again, so they are retried once.
 TRANSIENT = frozenset(
     {

@@ -6,10 +6,12 @@ page, and redirects.py follows from one to the next.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from certmgr.net.addresses import Network
 from certmgr.scan.dial import Dialler
+from certmgr.scan.evidence import INTERNAL_ERROR
 from certmgr.scan.page_answer import Answer, content_type, is_download, read_answer
 from certmgr.scan.page_connection import PageConnection, WebOptions
 from certmgr.scan.page_process import PageParserProcess
@@ -19,7 +21,8 @@ from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
 from certmgr.scan.web_urls import web_url
 from inventory.targets import Target
-from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 
 class PageFetcher:
@@ -71,7 +74,9 @@ class PageFetcher:
     def failed(self, target: Target, address: str, error: BaseException) -> Visit:
         """Return the visit of an endpoint whose visit ended with an internal error."""
         url = web_url("http", target.host, self._options.port, "/")
-        hop = Hop(url, address, why=printable(f"{type(error).__name__}: {error}", 200))
+        _log.warning("a visit ended with an internal error")
+        _log.debug("the internal error: %r", error)
+        hop = Hop(url, address, why=INTERNAL_ERROR)
         return Visit(
             url,
             address,

@@ -8,11 +8,13 @@ browser's one failed (other_offers.py), or with ``--deep``.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import (
+    INTERNAL_ERROR,
     TRANSIENT,
     AddressEvidence,
     Evidence,
@@ -28,8 +30,10 @@ from certmgr.scan.visits import Visit
 from certmgr.x509.names import certificate_covers
 from inventory.certificates import Certificate, parse
 from inventory.clock import Clock, system_clock
+from inventory.errors import log_internal_error
 from inventory.targets import Target
 
+_log = logging.getLogger(__name__)
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 # With these, a server that can use post-quantum key exchange would have completed the handshake.
 _REFUSALS = frozenset({FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
@@ -100,12 +104,12 @@ class EndpointProber:
             # The common case needs no task per address.
             if len(resolution.addresses) == 1:
                 addresses: tuple[AddressEvidence, ...] = (
-                    await self._address(target, resolution.addresses[0], known),
+                    await self._guarded(target, resolution.addresses[0], known),
                 )
             else:
                 addresses = tuple(
                     await asyncio.gather(
-                        *[self._address(target, a, known) for a in resolution.addresses]
+                        *[self._guarded(target, a, known) for a in resolution.addresses]
                     )
                 )
             visits = None
@@ -117,12 +121,9 @@ class EndpointProber:
                     else (await self._visits(self.page_fetcher, target, addresses, paths) or None)
                 )
             return Evidence(target, at, resolution, addresses, visits=visits)
-        except (
-            Exception
-        ) as error:  # an internal error becomes a separate finding, and other endpoints go on
-            return Evidence(
-                target, at, Resolution("ok"), (), error=f"{type(error).__name__}: {error}"[:300]
-            )
+        except Exception:  # an internal error becomes a separate finding; other endpoints go on
+            log_internal_error(_log, "the probe of an endpoint")
+            return Evidence(target, at, Resolution("ok"), (), error=INTERNAL_ERROR)
 
     async def _visits(
         self,
@@ -154,6 +155,15 @@ class EndpointProber:
             else:
                 visits += result
         return tuple(visits)
+
+    async def _guarded(self, target: Target, address: str, known: str) -> AddressEvidence:
+        """Probe one address. An internal error must not discard what the others served."""
+        try:
+            return await self._address(target, address, known)
+        except Exception:
+            log_internal_error(_log, "the probe of an address")
+            failure = Failure("local", FailureKind.LOCAL, INTERNAL_ERROR)
+            return AddressEvidence(address, failure=failure)
 
     async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
         server_name = None if target.is_address else target.host

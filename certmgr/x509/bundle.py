@@ -114,10 +114,10 @@ def _key_matches(key_pem: bytes, leaf: Certificate) -> bool:
         return key.public_key().public_bytes(*encoding) == leaf.parsed.public_key().public_bytes(
             *encoding
         )
-    except PARSE_ERRORS as error:
+    except PARSE_ERRORS:
         raise CertmgrError(
             "The private key cannot be read",
-            type(error).__name__,
+            "it is damaged, encrypted, or of another format",
             "It must be unencrypted PEM. " + _NOTHING_WRITTEN,
         ) from None
 

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from inventory.certificates import PARSE_ERRORS, Certificate
-from inventory.text import printable
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -121,8 +120,8 @@ def read(body: bytes) -> Crl | str:
             parsed.next_update_utc,
             **extensions,
         )
-    except PARSE_ERRORS as error:
-        return f"it is not a revocation list: {printable(str(error), 100) or type(error).__name__}"
+    except PARSE_ERRORS:
+        return "it is not a revocation list"
 
 
 def _extensions(parsed: x509.CertificateRevocationList) -> dict[str, Any]:
@@ -240,8 +239,8 @@ def find_entries(crl: Crl, serials: Collection[int]) -> dict[int, RevokedEntry] 
             ]
             return {r.serial_number: _entry(r) for r in entries if r is not None}
         return {r.serial_number: _entry(r) for r in crl.parsed if r.serial_number in valid_serials}
-    except PARSE_ERRORS as error:
-        return f"its entries cannot be read: {printable(str(error), 100) or type(error).__name__}"
+    except PARSE_ERRORS:
+        return "its entries cannot be read"
 
 
 def _entry(revoked: x509.RevokedCertificate) -> RevokedEntry:
@@ -258,8 +257,8 @@ def _entry(revoked: x509.RevokedCertificate) -> RevokedEntry:
                     "its entry has a critical extension that certmgr does not support"
                     f" ({extension.oid.dotted_string})"
                 )
-    except PARSE_ERRORS as error:
-        problem = f"its entry cannot be read: {printable(str(error), 100)}"
+    except PARSE_ERRORS:
+        problem = "its entry cannot be read"
     return RevokedEntry(revoked.revocation_date_utc, reason, problem)
 
 

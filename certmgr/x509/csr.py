@@ -123,10 +123,10 @@ def read(data: bytes, names: Sequence[str]) -> SigningRequest:
         public_key, signature_valid = request.public_key(), request.is_signature_valid
         key = describe_key(public_key)[0]
         encoded, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public_key)
-    except PARSE_ERRORS as error:
+    except PARSE_ERRORS:
         raise UsageError(
             "The file is not a CSR",
-            printable(str(error), 120),
+            "it cannot be read as one",
             "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----).",
         ) from None
     requested = _requested_names(request)

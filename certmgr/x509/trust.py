@@ -2,26 +2,30 @@
 
 Pure, except that the files of the trust store are read once.
 
-There are two verifiers. ``cryptography.x509.verification`` (the Web PKI profile) decides. If it
-refuses, OpenSSL's X509StoreContext gives error codes and a second opinion. A refusal of either is
-only a string or a number, so the reason is derived from the certificates: a path is built by names,
-signatures and dates. The host name is not part of the verdict.
+There are two verifiers. ``cryptography.x509.verification`` has the profile of public CAs (the Web
+PKI). What it accepts is accepted. If it refuses, OpenSSL decides under an anchor that is the
+administrator's own, since browsers do not hold private CAs to that profile; what the profile
+objects to is a remark. Under a public anchor, a chain that only OpenSSL accepts is disputed.
+
+A refusal of either is only a string or a number, so the reason is derived from the certificates: a
+path is built by names, signatures and dates. The host name is not part of the verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import certifi
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
+from certmgr.x509.openssl_path import OpensslResult, openssl_path
+from certmgr.x509.refusals import OUTSIDE_PROFILE, objections, purpose_refused, refusal
 from inventory.certificates import (
     PARSE_ERRORS,
     Certificate,
@@ -43,8 +47,13 @@ SYSTEM_STORES = (
 )
 
 
-# Verdicts that additional issuers do not change.
-SETTLED = frozenset({"ok", "incomplete", "self-signed", "unreadable"})
+# Verdicts that additional issuers do not change. Of a chain that is completed, they may change the
+# path.
+SETTLED = frozenset({"ok", "disputed", "self-signed", "unreadable"})
+_FIRST, _LAST = (d.replace(tzinfo=UTC) for d in (datetime.min, datetime.max))
+# Error codes of OpenSSL (X509_V_ERR).
+_INVALID_PURPOSE = 26
+_NO_ISSUER = frozenset({None, 2, 18, 19, 20, 21, 27, 28})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +62,17 @@ class PathVerdict:
 
     Attributes:
         reason: ok, incomplete (an issuer was not sent, but is known), missing (not sent and not
-            known), self-signed, untrusted-root, intermediate-expired, refused (a constraint),
-            disputed, unreadable.
+            known), self-signed, untrusted-root, intermediate-expired, root-expired (a private
+            root), refused (a constraint), disputed (public roots only), unreadable.
         trusted: Whether a path verifies at this time; None: undetermined.
         path: The leaf first, the anchor last, as far as known.
         window: The first and last time with the same verdict.
         unsent: The issuers that complete the path.
         public: Whether the path ends at an anchor of Mozilla's root programme.
         codes: (code, depth) of OpenSSL.
-        message: The text of the verifier's refusal.
+        problem: Why a path was refused; a fixed phrase.
+        remarks: What the profile of public CAs objects to, in fixed phrases: the dispute, or a
+            remark about an accepted private path.
     """
 
     reason: str
@@ -72,7 +83,8 @@ class PathVerdict:
     missing_issuer: str = ""
     public: bool = False
     codes: tuple[tuple[int, int], ...] = ()
-    message: str = ""
+    problem: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,6 +97,7 @@ class Issuers:
     limit: int = 20_000
     by_subject: dict[bytes, list[Certificate]] = field(default_factory=dict)
     hashes: set[str] = field(default_factory=set)
+    added: list[Certificate] = field(default_factory=list)
 
     def add(self, certificate: Certificate) -> bool:
         """Add a certificate. Returns whether it is new and can be an issuer."""
@@ -96,20 +109,29 @@ class Issuers:
         ):
             return False
         self.hashes.add(certificate.sha256)
+        self.added.append(certificate)
         self.by_subject.setdefault(certificate.subject_der, []).append(certificate)
         return True
 
     def closure(self, start: Sequence[Certificate], limit: int = 24) -> list[Certificate]:
         """Return the issuers of ``start``, their issuers, and so on."""
         issuers: dict[str, Certificate] = {}
-        waiting = [c.issuer_der for c in start]
+        waiting = list(start)
         while waiting and len(issuers) < limit:
-            # Many certificates with one subject would multiply the paths, so the number is bounded.
-            for issuer in self.by_subject.get(waiting.pop(), ())[:8]:
+            for issuer in self._of(waiting.pop()):
                 if issuer.sha256 not in issuers:
                     issuers[issuer.sha256] = issuer
-                    waiting.append(issuer.issuer_der)
+                    waiting.append(issuer)
         return list(issuers.values())
+
+    def _of(self, child: Certificate, limit: int = 8) -> list[Certificate]:
+        """Return the issuers of one certificate, independent of the order in which they came."""
+        found = sorted(self.by_subject.get(child.issuer_der, ()), key=lambda c: c.sha256)
+        # Many certificates with one subject would multiply the paths, so the number is bounded.
+        # A flood of them must not displace the one that issued the child.
+        if len(found) > limit:
+            found = [c for c in found[:256] if issued_by(child, c)]
+        return found[:limit]
 
 
 class TrustStore:
@@ -131,13 +153,13 @@ class TrustStore:
         readable = [c for c in public if c.parsed is not None]
         own = [c for c in added if c.parsed is not None]
         self._public = {c.sha256 for c in readable}
+        self._own = [c for c in own if c.sha256 not in self._public]
         self.anchors: dict[str, Certificate] = {c.sha256: c for c in (*readable, *own)}
         self._by_subject: dict[bytes, list[Certificate]] = {}
         for anchor in self.anchors.values():
             self._by_subject.setdefault(anchor.subject_der, []).append(anchor)
         parsed = [c.parsed for c in self.anchors.values() if c.parsed is not None]
         self._store = verification.Store(parsed) if parsed else None
-        self._openssl: Any = None
         # Issuers with a verified path. They serve as anchors for further leaves, so that each of
         # those costs one signature check instead of two.
         self._issuers: dict[
@@ -181,16 +203,12 @@ class TrustStore:
 
     def _webpki_path(
         self, leaf: Certificate, others: Sequence[Certificate], at: datetime
-    ) -> tuple[Certificate, ...] | str:
-        """Return the path that the Web PKI profile accepts, or the text of its refusal."""
+    ) -> tuple[Certificate, ...] | None:
+        """Return the path that the Web PKI profile accepts; None if it refuses the chain."""
         assert leaf.parsed is not None
         subject = self._subject(leaf)
         if subject is None or self._store is None:
-            return (
-                "the certificate has no name to verify"
-                if subject is None
-                else "no trust anchor is configured"
-            )
+            return None
         builder = verification.PolicyBuilder().time(at).max_chain_depth(MAX_PATH)
         if (
             others
@@ -207,8 +225,8 @@ class TrustStore:
             verified_path = verifier.verify(
                 leaf.parsed, [c.parsed for c in others if c.parsed is not None]
             )
-        except (verification.VerificationError, *PARSE_ERRORS) as error:
-            return str(error)[:300]
+        except (verification.VerificationError, *PARSE_ERRORS):
+            return None  # its text is one for programmers; the certificates give the reason
         known = {c.parsed: c for c in (leaf, *others)}
         path = tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in verified_path)
         self._cache_issuer(path)
@@ -243,6 +261,13 @@ class TrustStore:
         ):
             return
         issuer, root = path[1:]
+        # The next leaf must get the path that it gets without the cache. So no other anchor may
+        # compete with this root, or with this issuer.
+        if (
+            len(self._by_subject.get(issuer.issuer_der, ())) != 1
+            or issuer.subject_der in self._by_subject
+        ):
+            return
         if (
             issuer.parsed is not None
             and issuer.not_before
@@ -260,32 +285,24 @@ class TrustStore:
                 *window,
             )
 
-    def _openssl_verdict(
+    def _openssl_result(
         self, leaf: Certificate, others: Sequence[Certificate], at: datetime
-    ) -> tuple[bool, tuple[int, int] | None]:
-        """Return whether OpenSSL accepts the chain, and (code, depth) of its refusal."""
-        from OpenSSL import crypto
-
-        if self._openssl is None:
-            self._openssl = crypto.X509Store()
-            for anchor in self.anchors.values():
-                if anchor.parsed is not None:
-                    self._openssl.add_cert(crypto.X509.from_cryptography(anchor.parsed))
-        assert leaf.parsed is not None
-        # The X509Store is built once per trust store; only its time changes.
-        self._openssl.set_time(at)
-        try:
-            chain = [
-                crypto.X509.from_cryptography(c.parsed) for c in others if c.parsed is not None
-            ]
-            crypto.X509StoreContext(
-                self._openssl, crypto.X509.from_cryptography(leaf.parsed), chain
-            ).verify_certificate()
-        except crypto.X509StoreContextError as error:
-            return False, (int(error.errors[0]), int(error.errors[1]))
-        except (crypto.Error, *PARSE_ERRORS):
-            return False, None
-        return True, None
+    ) -> OpensslResult:
+        """Return the result of OpenSSL; the anchors of the administrator come first."""
+        own = OpensslResult(None)
+        if self._own:
+            # The administrator may pin an intermediate or a leaf, so a path may end there.
+            own = openssl_path(leaf, others, self._own, at, partial=True)
+            if own.path is not None and purpose_refused(own.path):
+                own = OpensslResult(None, _INVALID_PURPOSE)
+        if own.path is not None or not self._public:
+            return own
+        public = openssl_path(
+            leaf, others, [a for k, a in self.anchors.items() if k in self._public], at
+        )
+        if public.path is None and own.code not in _NO_ISSUER:
+            return own
+        return public
 
     # -- the verdict
 
@@ -297,6 +314,8 @@ class TrustStore:
         Args:
             chain: The certificates as served, leaf first.
         """
+        # A certificate is valid through the whole second of its notAfter (RFC 5280 4.1.2.5).
+        now = now.replace(microsecond=0)
         key = tuple(c.sha256 for c in chain)
         if self._cache is not None and (known := self._cache.get(key)) is not None:
             size, verdict = known
@@ -308,7 +327,7 @@ class TrustStore:
                 and verdict.window[0] <= now <= verdict.window[1]
             ):
                 return verdict
-        verdict = self._assess(chain, issuers, now)
+        verdict = self._dated(self._assess(chain, issuers, now), chain, issuers, now)
         if self._cache is not None:
             # Bounded memory. Clearing everything is cheap compared with an eviction order.
             if len(self._cache) >= 8192:
@@ -326,33 +345,48 @@ class TrustStore:
         at = now if in_time else min(max(now, leaf.not_before), leaf.not_after)
         # An unparseable certificate cannot be part of a path, but the others can.
         served = [c for c in chain[1 : MAX_SERVED + 1] if c.parsed is not None]
-        accepted = self._webpki_path(leaf, served, at)
-        if not isinstance(accepted, str):
-            return self._accepted("ok", accepted, in_time, now)
-        agrees, code = self._openssl_verdict(leaf, served, at)
-        if agrees:
-            path, end = self._build_path(leaf, served, [], at)
-            if end == "anchor" and self._subject(leaf) is None:
-                # The first verifier cannot verify a leaf without a name that it accepts, so
-                # OpenSSL and the path decide.
+        accepted = self._conforming_path(leaf, served, at)
+        if accepted is not None:
+            return self._accepted("ok", accepted, in_time, now, conforms=True)
+        result = self._openssl_result(leaf, served, at)
+        if (path := result.path) is not None:
+            # The first verifier cannot verify a leaf without a name that it accepts.
+            if self._is_own(path) or self._subject(leaf) is None:
                 return self._accepted("ok", path, in_time, now)
-            return self._finish(PathVerdict("disputed", None, path, message=accepted), now)
-        # Browsers also complete chains with intermediates that they know or download.
-        held = [c for c in issuers.closure([leaf, *served]) if c not in served]
+            remarks = objections(path) or (OUTSIDE_PROFILE,)
+            return PathVerdict("disputed", None, path, public=True, remarks=remarks)
+        # Browsers also complete chains with intermediates that they know or download. Nothing
+        # stands above a self-signed certificate.
+        held = (
+            []
+            if leaf.self_issued and self_signed(leaf)
+            else [c for c in issuers.closure([leaf, *served]) if c not in served]
+        )
         if held:
-            completed = self._webpki_path(leaf, [*served, *held], at)
-            if isinstance(completed, str) and self._openssl_verdict(leaf, [*served, *held], at)[0]:
-                # OpenSSL accepts the completed chain, so its path counts.
-                completed = self._build_path(leaf, served, held, at)[0]
-            if not isinstance(completed, str):
+            completed = self._conforming_path(leaf, [*served, *held], at)
+            conforms = completed is not None
+            if completed is None:
+                # If OpenSSL accepts the completed chain, its path counts.
+                completed = self._openssl_result(leaf, [*served, *held], at).path
+            if completed is not None:
+                unsent = [c for c in completed if c in held]
                 return self._accepted(
-                    "incomplete",
-                    completed,
-                    in_time,
-                    now,
-                    unsent=[c for c in completed if c in held],
+                    "incomplete", completed, in_time, now, unsent, conforms=conforms
                 )
-        return self._finish(self._explain(leaf, served, held, at, code, accepted), now)
+        return self._explain(leaf, served, held, at, now, result)
+
+    def _conforming_path(
+        self, leaf: Certificate, others: Sequence[Certificate], at: datetime
+    ) -> tuple[Certificate, ...] | None:
+        path = self._webpki_path(leaf, others, at)
+        # The verifier of the profile does not check the purpose of an anchor.
+        if path is not None and self._is_own(path) and purpose_refused(path):
+            return None
+        return path
+
+    def _is_own(self, path: Sequence[Certificate]) -> bool:
+        """Return whether a path ends at an anchor that the administrator added."""
+        return path[-1].sha256 in self.anchors and path[-1].sha256 not in self._public
 
     def _accepted(
         self,
@@ -361,33 +395,56 @@ class TrustStore:
         in_time: bool,
         now: datetime,
         unsent: Sequence[Certificate] = (),
+        *,
+        conforms: bool = False,
     ) -> PathVerdict:
-        starts = [c.not_before for c in path if c.not_before]
-        ends = [c.not_after for c in path if c.not_after]
-        # Within these dates the same path verifies. An expired leaf is assessed again each time.
-        window = (max(starts), min(ends)) if in_time else (now, now)
-        return PathVerdict(
-            reason, in_time, path, window, tuple(unsent), public=path[-1].sha256 in self._public
-        )
+        """Return the verdict on an accepted path.
 
-    def _finish(self, verdict: PathVerdict, now: datetime) -> PathVerdict:
-        """Return a refusal with its window and whether its anchor is public.
-
-        A refusal may change with the next date of a certificate in the path. One hour is enough for
-        a run.
+        Args:
+            conforms: Whether the profile of public CAs accepts the path too.
         """
-        public = bool(verdict.path) and verdict.path[-1].sha256 in self._public
+        anchor = path[-1]
+        remarks: tuple[str, ...] = ()
+        if self._is_own(path):
+            # An expired leaf is verified at its end. A private root that has expired since then has
+            # to be renewed too.
+            if len(path) > 1 and anchor.not_after is not None and anchor.not_after < now:
+                return PathVerdict("root-expired", False, path)
+            if not conforms:
+                remarks = objections(path)
+                # Without a name, the verifier of the profile did not judge the path.
+                if not remarks and self._subject(path[0]) is not None:
+                    remarks = (OUTSIDE_PROFILE,)
         return PathVerdict(
-            reason=verdict.reason,
-            trusted=verdict.trusted,
-            path=verdict.path,
-            window=(now - timedelta(minutes=1), now + timedelta(hours=1)),
-            unsent=verdict.unsent,
-            missing_issuer=verdict.missing_issuer,
-            public=public,
-            codes=verdict.codes,
-            message=verdict.message,
+            reason,
+            in_time,
+            path,
+            unsent=tuple(unsent),
+            public=anchor.sha256 in self._public,
+            remarks=remarks,
         )
+
+    def _dated(
+        self, verdict: PathVerdict, chain: Sequence[Certificate], issuers: Issuers, now: datetime
+    ) -> PathVerdict:
+        """Return a verdict with its window, which ends at the next date that may change it."""
+        involved = [*chain[: MAX_SERVED + 1], *verdict.path]
+        involved += issuers.closure(involved)
+        involved += [a for c in involved for a in self._by_subject.get(c.issuer_der, ())]
+        first, last = _FIRST, _LAST
+        for certificate in involved:
+            for date, moment in (
+                (certificate.not_before, timedelta(0)),
+                # A certificate is still valid at its notAfter, and not after it.
+                (certificate.not_after, timedelta(seconds=1)),
+            ):
+                if date is None:
+                    continue
+                if date <= now - moment:
+                    first = max(first, date + moment)
+                else:
+                    last = min(last, date if moment else date - timedelta(seconds=1))
+        return replace(verdict, window=(first, last))
 
     def _explain(
         self,
@@ -395,31 +452,39 @@ class TrustStore:
         served: list[Certificate],
         held: list[Certificate],
         at: datetime,
-        code: tuple[int, int] | None,
-        message: str,
+        now: datetime,
+        result: OpensslResult,
     ) -> PathVerdict:
         path, end = self._build_path(leaf, served, held, at)
-        codes = (code,) if code else ()
+        verdict = PathVerdict(
+            "refused",
+            False,
+            path,
+            public=path[-1].sha256 in self._public,
+            codes=((result.code, result.depth),) if result.code is not None else (),
+        )
         if end == "missing":
-            return PathVerdict(
-                "missing", None, path, missing_issuer=path[-1].issuer, codes=codes, message=message
-            )
+            return replace(verdict, reason="missing", trusted=None, missing_issuer=path[-1].issuer)
         if end == "self-signed":
-            return PathVerdict(
-                "self-signed" if len(path) == 1 else "untrusted-root",
-                False,
-                path,
-                codes=codes,
-                message=message,
-            )
-        if end == "anchor":
-            # Only intermediates: the leaf has separate findings about its dates.
-            expired = [c for c in path[1:-1] if c.not_after is not None and c.not_after < at]
+            return replace(verdict, reason="self-signed" if len(path) == 1 else "untrusted-root")
+        if (
+            end == "anchor"
+            and not _valid(leaf, now)
+            and all(_valid(c, now) for c in path[1:])
+            and not all(_valid(c, at) for c in path[1:])
+        ):
+            # The leaf and its CA are never valid at the same time. Only the dates of the leaf are
+            # at fault.
+            return replace(verdict, reason="ok", codes=())
+        if end == "anchor" and len(path) > 1:
+            # Not the leaf, which has separate findings about its dates.
+            expired = [c for c in path[1:] if c.not_after is not None and c.not_after < at]
+            # Another intermediate, or another leaf, does not help under an expired private root.
+            if expired and expired[-1] == path[-1] and self._is_own(path):
+                return replace(verdict, reason="root-expired")
             if expired:
-                return PathVerdict(
-                    "intermediate-expired", False, path, codes=codes, message=message
-                )
-        return PathVerdict("refused", False, path, codes=codes, message=message)
+                return replace(verdict, reason="intermediate-expired")
+        return replace(verdict, problem=refusal(result.code))
 
     def _build_path(
         self, leaf: Certificate, served: list[Certificate], held: list[Certificate], at: datetime
@@ -434,10 +499,9 @@ class TrustStore:
             current = path[-1]
             if current.sha256 in self.anchors:
                 return tuple(path), "anchor"
-            anchor = next(
-                (a for a in self._by_subject.get(current.issuer_der, ()) if issued_by(current, a)),
-                None,
-            )
+            anchors = [a for a in self._by_subject.get(current.issuer_der, ()) if a != current]
+            anchors.sort(key=lambda c: not _valid(c, at))
+            anchor = next((a for a in anchors if issued_by(current, a)), None)
             if anchor is not None:
                 return (*path, anchor), "anchor"
             if current.self_issued and self_signed(current):
@@ -447,16 +511,18 @@ class TrustStore:
             ]
             # Currently valid candidates first: an expired cross-certificate is not a fault if
             # another path exists.
-            candidates.sort(
-                key=lambda c: (
-                    not (c.not_before and c.not_after and c.not_before <= at <= c.not_after)
-                )
-            )
+            candidates.sort(key=lambda c: not _valid(c, at))
             issuer = next((c for c in candidates[:8] if issued_by(current, c)), None)
             if issuer is None:
                 return tuple(path), "missing"
             path.append(issuer)
         return tuple(path), "long"
+
+
+def _valid(certificate: Certificate, at: datetime) -> bool:
+    """Return whether a certificate is within its dates."""
+    begin, end = certificate.not_before, certificate.not_after
+    return begin is not None and end is not None and begin <= at <= end
 
 
 def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:

@@ -99,10 +99,10 @@ class Unpacker:
                 for entry in entries:
                     if not entry.is_dir():
                         self._member(archive, entry, depth)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError):
             raise UnpackError(
                 "The archive cannot be read",
-                f"it is damaged ({type(error).__name__})",
+                "it is damaged",
                 "Request it again.",
             ) from None
         except RuntimeError:

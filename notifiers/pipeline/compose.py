@@ -12,6 +12,7 @@ from typing import Any
 
 from babel.dates import format_date
 
+from inventory.dates import shifted
 from inventory.names import display
 from inventory.text import printable
 from notifiers.calendar import invitation
@@ -332,7 +333,7 @@ def _facts(item: NoticeItem, reader: Language) -> list[tuple[str, str]]:
         ended = (
             item.crossed.days < 0
             if topic.kind is TopicKind.COVER
-            else end < topic.opened - item.crossed.days * DAY
+            else end < shifted(topic.opened, -item.crossed.days * DAY)
         )
         facts.append((reader(N.ended if ended else "ends"), local_and_utc(end, reader)))
     return facts

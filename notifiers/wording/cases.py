@@ -180,6 +180,10 @@ UPLOAD_MESSAGES: dict[str, str] = {
         "A certificate of the CA ('{issuer}') becomes valid only on {not_before}. Please ask the CA"
         " for a chain that is valid now."
     ),
+    "root-expired": (
+        "The root certificate of the CA ('{root}') expired on {not_after}. Please ask the CA for a"
+        " certificate under its current root."
+    ),
     "chain-incomplete": (
         "The intermediate certificate of the CA ('{missing}') is missing. Please send the"
         " complete chain."

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from babel.dates import format_date, format_time
 from babel.messages.pofile import read_po
 
+from inventory.dates import in_zone
 from inventory.errors import UsageError
 from inventory.text import printable
 
@@ -52,17 +53,18 @@ class Language:
 
     def date(self, at: datetime) -> str:
         """Return a date such as 24 December 2026, in the time zone of the reader."""
-        return format_date(at.astimezone(self.zone).date(), "long", locale=self.locale)
+        return format_date(in_zone(at, self.zone).date(), "long", locale=self.locale)
 
     def day(self, at: datetime, zone: tzinfo) -> str:
         """Return a date in a given time zone, so that it is the same for each reader."""
-        return format_date(at.astimezone(zone).date(), "long", locale=self.locale)
+        return format_date(in_zone(at, zone).date(), "long", locale=self.locale)
 
     def timestamp(self, at: datetime) -> str:
         """Return date and time in the time zone of the reader."""
-        return (
-            f"{self.date(at)}, {format_time(at, 'HH:mm z', tzinfo=self.zone, locale=self.locale)}"
-        )
+        # At the ends of the calendar it is the time in UTC.
+        local = in_zone(at, self.zone)
+        zone = UTC if local is at else self.zone
+        return f"{self.date(at)}, {format_time(local, 'HH:mm z', tzinfo=zone, locale=self.locale)}"
 
     def month(self, at: datetime) -> str:
         """Return month and year."""

@@ -198,6 +198,14 @@ FINDINGS: dict[str, FindingText] = {
         "Compare our clock ({our_clock}) first. If it is right, install a certificate at"
         " {addresses} whose CA is valid now.",
     ),
+    "root-expired": FindingText(
+        "CA root expired {not_after}",
+        "The root certificate '{root}', to which the certificate of {host} belongs, expired on"
+        " {not_after}; visitors see a warning.",
+        "Renew the root certificate of the CA '{root}' and distribute it to all devices that trust"
+        " it, and to this program ([trust] ca_files or --ca-file). Reissuing the certificate of"
+        " {host} does not help.",
+    ),
     "untrusted-root": FindingText(
         "untrusted CA",
         "The certificate of {host} comes from '{root}', which browsers do not trust.",
@@ -208,6 +216,13 @@ FINDINGS: dict[str, FindingText] = {
         "verifiers disagree",
         "Our two verifiers disagree on the certificate of {host}; staff have to check it.",
         "Open {host} in current browsers and compare: {words}.",
+    ),
+    "profile-deviation": FindingText(
+        "not as public CAs issue",
+        "The certificate of {host} differs from those of public CAs ({problems}); browsers that"
+        " trust its private CA accept it.",
+        "You do not need to do anything. A future browser may be stricter, so consider it when the"
+        " private CA issues again.",
     ),
     "ca-distrusted": FindingText(
         "distrusted CA ({ca})",
@@ -384,6 +399,19 @@ VARIANTS: dict[tuple[str, str], FindingText] = {
         " it at {addresses}, and reload the server.",
     ),
 }
+
+# The text of chain-incomplete if the issuer is not known here. A private root is usually not sent,
+# so it cannot be distinguished from an intermediate that is missing.
+ISSUER_UNKNOWN = FindingText(
+    "issuer not known",
+    "The certificate of {host} comes from '{missing}', whose certificate was not sent and is not"
+    " known here. Either that CA is not trusted here, or the chain is incomplete. Visitors may see"
+    " a warning.",
+    "If '{missing}' is a private CA, name its root certificate with --ca-file ([trust] ca_files)."
+    " Otherwise the chain is incomplete: install the full chain at {addresses}, with the"
+    " certificate of '{missing}' after the leaf certificate (nginx: fullchain in"
+    " 'ssl_certificate').",
+)
 
 # What a client has to do if we host and install. The instruction above is then for our staff.
 # Clients who host elsewhere get the instruction above.

@@ -82,6 +82,8 @@ def _text_of(finding: Finding) -> english.FindingText:
     A database that a newer version used may have codes that this version does not know. Those are
     shown as not checked.
     """
+    if finding.code == "chain-incomplete" and finding.evidence.get("held") is False:
+        return english.ISSUER_UNKNOWN
     variant = (finding.code, str(finding.evidence.get("variant")))
     return english.VARIANTS.get(variant) or english.FINDINGS.get(finding.code, _UNKNOWN)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -134,16 +136,32 @@ def test_expired_intermediate_is_severe(probe: Probe, root: Authority, opened: S
     assert result.severe() == {"intermediate-expired"}
 
 
-def test_certificate_that_only_openssl_accepts_is_disputed(
+def test_certificate_that_only_openssl_accepts_is_disputed_under_a_public_root(
+    probe: Probe,
+    root: Authority,
+    root_file: Path,
+    opened: Stack,
+    browsers: Callable[[Path], None],
+) -> None:
+    """The Web PKI profile refuses a CA bit in a certificate of a server; OpenSSL does not."""
+    port = serve_certificate(opened, ca_leaf(root, HOST), chain=())
+    browsers(root_file)
+    result = probe(f"{HOST}:{port}")
+    disputed = result.codes["verification-disputed"]
+    assert disputed.severity == "undetermined"
+    assert disputed.evidence["words"] == ["the certificate of the server is a CA certificate"]
+    assert result.report.addresses[0].trusted is None
+    assert result.severe() == set()
+
+
+def test_certificate_that_only_openssl_accepts_is_a_remark_under_a_private_root(
     probe: Probe,
     root: Authority,
     opened: Stack,
 ) -> None:
-    """The Web PKI profile refuses a CA bit in a certificate of a server; OpenSSL does not."""
     result = probe(f"{HOST}:{serve_certificate(opened, ca_leaf(root, HOST), chain=())}")
-    assert result.codes["verification-disputed"].severity == "undetermined"
-    assert result.report.addresses[0].trusted is None
-    assert result.severe() == set()
+    assert {c: f.severity for c, f in result.codes.items()} == {"profile-deviation": "info"}
+    assert result.report.addresses[0].trusted is True
 
 
 def test_broken_name_constraint_is_malformed(probe: Probe, root: Authority, opened: Stack) -> None:

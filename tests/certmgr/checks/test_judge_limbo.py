@@ -71,6 +71,9 @@ DISPUTED = {
     "webpki::san::san-critical-with-nonempty-subject",
     "webpki::ee-basicconstraints-ca",  # Firefox refuses a CA certificate as a leaf
 }
+# FAILURE cases in which the anchor is the leaf itself, or a CA that is not self-signed. An
+# administrator may pin both.
+PINNED = {"rfc5280::serial::negative", "rfc5280::ee-empty-issuer"}
 # Findings about the name and not about the chain.
 NAME = {"name-mismatch", "san-missing", "default-certificate"}
 
@@ -93,8 +96,12 @@ def sample(expected: str) -> list[dict[str, Any]]:
     return chosen
 
 
-def judged(case: dict[str, Any]) -> dict[str, str]:
-    """Return code and severity of each finding that is undetermined or worse than medium."""
+def judged(case: dict[str, Any], *, private: bool = False) -> dict[str, str]:
+    """Return code and severity of each finding that is undetermined or worse than medium.
+
+    Args:
+        private: Whether the anchors are those of the administrator, not of a root programme.
+    """
     roots = [c for pem in case["trusted_certs"] for c in from_pem(pem.encode())]
     chain = [
         c.der
@@ -110,7 +117,8 @@ def judged(case: dict[str, Any]) -> dict[str, str]:
     host = peer["value"].lower() if peer else next(iter(parse(chain[0]).names), "unnamed.test")
     seen = AddressEvidence("192.0.2.1", tuple(chain), "TLSv1.3", "TLS_AES_128_GCM_SHA256")
     evidence = Evidence(Target(host), now, Resolution("fixed", ("192.0.2.1",)), (seen,))
-    found = Judge(TrustStore(roots), parse).judge(evidence, JudgingContext(), now).findings
+    trust = TrustStore([], roots) if private else TrustStore(roots)
+    found = Judge(trust, parse).judge(evidence, JudgingContext(), now).findings
     return {
         f.code: str(f.severity)
         for f in found
@@ -134,6 +142,19 @@ def test_invalid_chain_has_a_severe_finding_or_is_listed(case: dict[str, Any]) -
         assert found == {}, "it has a finding: remove it from ACCEPTED"
     elif case["id"] in DISPUTED:
         assert found == {"verification-disputed": "undetermined"}
+    else:
+        assert {"critical", "high"} & set(found.values())
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("case", [*sample("SUCCESS"), *sample("FAILURE")], ids=lambda c: c["id"])
+def test_chain_under_a_private_anchor_is_never_disputed(case: dict[str, Any]) -> None:
+    """What only the profile of public CAs forbids is accepted, and all else is refused."""
+    found = judged(case, private=True)
+    if case["expected_result"] == "SUCCESS":
+        assert found.keys() - NAME == set()
+    elif case["id"] in ACCEPTED.keys() | DISPUTED | PINNED:
+        assert found == {}
     else:
         assert {"critical", "high"} & set(found.values())
 
