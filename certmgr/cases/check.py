@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
+from certmgr.checks.browser_trust import BrowserTrust, trust_findings
 from certmgr.checks.certificate import date_findings, leaf_findings
 from certmgr.checks.chain import path_findings
 from certmgr.x509.csr import spki
 from certmgr.x509.names import certificate_covers
 from certmgr.x509.trust import Issuers, TrustStore
+from certmgr.x509.trust_data import built_in
+from certmgr.x509.trust_rules import TrustRules
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import PARSE_ERRORS, Certificate
 from inventory.names import display
@@ -127,6 +130,7 @@ def review_upload(
     now: datetime,
     *,
     ends: datetime | None = None,
+    rules: TrustRules | None = None,
 ) -> UploadReview:
     """Review an upload against the requests of a case.
 
@@ -138,6 +142,7 @@ def review_upload(
         issuers: The known intermediates. The certificates of the upload are added.
         now: The time of the review.
         ends: When the replaced certificate ends.
+        rules: The rules of browsers about CAs; None: those that ship with certmgr.
     """
     messages = [ReviewMessage(r, {}, False) for r in upload.remarks]
     leaves = [c for c in upload.certificates if not c.is_ca and c.parsed is not None]
@@ -167,7 +172,9 @@ def review_upload(
         )
     }
     for key, leaf in latest.items():
-        chain, leaf_messages = _review_leaf(leaf, upload, names, trust, issuers, now)
+        chain, leaf_messages = _review_leaf(
+            leaf, upload, names, trust, issuers, now, rules or built_in()
+        )
         messages += leaf_messages
         # It can be installed, but gains no time, so that this is a remark only.
         if ends is not None and leaf.not_after is not None and leaf.not_after <= ends:
@@ -204,6 +211,7 @@ def _review_leaf(
     trust: TrustStore,
     issuers: Issuers,
     now: datetime,
+    rules: TrustRules,
 ) -> tuple[tuple[Certificate, ...], list[ReviewMessage]]:
     """Return the chain of a leaf, leaf first and without the root, and the messages about it."""
     messages: list[ReviewMessage] = []
@@ -238,6 +246,8 @@ def _review_leaf(
         *key_usage_findings(leaf, None, None, ()),
         *issuer_date_findings(verdict, now, ()),
     ]
+    ends = BrowserTrust(trust, rules, issuers).ends((leaf, *others), verdict)
+    findings += trust_findings(ends, rules, leaf, now, ())
     # If one of these causes the distrust, a second message about the path would only confuse.
     explained = any(
         f.code

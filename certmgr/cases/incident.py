@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -207,7 +207,12 @@ def _belongs_to_client(name: str, hosts: Sequence[str]) -> bool:
 
 
 def select_affected(
-    service: CaseService, *, serials: Sequence[str] = (), issuer: str = "", server: str = ""
+    service: CaseService,
+    *,
+    serials: Sequence[str] = (),
+    issuer: str = "",
+    server: str = "",
+    leaves: Collection[str] | None = None,
 ) -> list[AffectedCertificate]:
     """Select the certificates that an incident affects.
 
@@ -216,6 +221,7 @@ def select_affected(
         serials: Serial numbers; empty for all served certificates that match the other criteria.
         issuer: A part of the issuer's name.
         server: The name of a server.
+        leaves: SHA-256 of served certificates; None for all.
 
     Raises:
         NotFound: The server does not exist.
@@ -227,6 +233,8 @@ def select_affected(
         domain_parties = {r.id: (r.parties, r.tags) for r in domains.listing(conn)}
         if issuer:
             served = [r for r in served if issuer.casefold() in r.issuer.casefold()]
+        if leaves is not None:
+            served = [r for r in served if r.sha256 in leaves]
         selected = list(serials) if serials else list(dict.fromkeys(r.serial for r in served))
         known = incidents.by_serials(conn, selected)
     fingerprints = {r.sha256 for r in served}

@@ -38,6 +38,7 @@ from certmgr.scan.resolve import Resolver
 from certmgr.x509 import csr as requests
 from certmgr.x509 import key_store as keystore
 from certmgr.x509.trust import Issuers, TrustStore
+from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.upload import VendorUpload, read_files, unpack
 from inventory.certificates import Certificate, describe_key, parse
 from inventory.db.database import Database, Tx, from_epoch
@@ -358,6 +359,7 @@ def _review(
             issuers,
             service.now,
             ends=from_epoch(row.ends_at),
+            rules=load_rules(rules_path(trust.rules)),
         ),
         expected,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from certmgr.checks.browser_rules import malformed_findings, path_rule_findings
-from certmgr.checks.distrusted import distrusted
 from certmgr.checks.lifetimes import refused_by_browsers, too_long
 from certmgr.checks.transport import finding
 from certmgr.x509.names import certificate_covers
@@ -95,13 +94,6 @@ def leaf_findings(
     # The Baseline Requirements and CT policies apply only to publicly trusted certificates.
     if verdict.public:
         yield from _public(leaf, at)
-    if (
-        verdict.path
-        and (rule := distrusted(leaf, verdict.path[-1].subject))
-        # Only a complete path shows which root the certificate belongs to.
-        and verdict.reason not in ("missing", "self-signed")
-    ):
-        yield finding("ca-distrusted", at, ca=rule.ca, issuer=leaf.issuer, source=rule.source)
 
 
 def _public(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:

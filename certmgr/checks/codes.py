@@ -66,6 +66,7 @@ CODES: dict[str, FindingCode] = {
     "verification-disputed": FindingCode(_S.UNDETERMINED, "staff", "certificate"),
     "profile-deviation": FindingCode(_S.INFO, "none", "certificate"),
     "ca-distrusted": FindingCode(_S.CRITICAL, "holder", "certificate"),
+    "trust-ending": FindingCode(_S.MEDIUM, "holder", "certificate"),
     "certificate-malformed": FindingCode(_S.CRITICAL, "holder", "certificate"),
     "validity-too-long": FindingCode(_S.HIGH, "holder", "certificate"),
     "key-weak": FindingCode(_S.HIGH, "holder", "certificate"),

@@ -12,6 +12,7 @@ from functools import partial
 
 from certmgr.checks.actors import with_actor
 from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
+from certmgr.checks.browser_trust import BrowserTrust, trust_findings
 from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
 from certmgr.checks.collector import FindingCollector
@@ -37,6 +38,10 @@ from certmgr.checks.transport import (
 from certmgr.net.addresses import Network
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
 from certmgr.x509.trust import SETTLED, Issuers, PathVerdict, TrustStore
+from certmgr.x509.trust_data import built_in
+from certmgr.x509.trust_rules import TrustRules
+from certmgr.x509.trust_until import TrustEnd
+from certmgr.x509.trust_until import change_dates as trust_change_dates
 from inventory.certificates import Certificate
 from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Parties, Severity
@@ -69,6 +74,7 @@ _NOT_CHECKED_BY_SENDERS = frozenset(
         "certificate-not-yet-valid",
         "certificate-expiring",
         "ca-distrusted",
+        "trust-ending",
         "verification-disputed",
         "sct-missing",
         "validity-too-long",
@@ -110,6 +116,7 @@ class JudgedAddress:
     trusted: bool | None = None
     verdict: PathVerdict | None = None
     staple: Staple | None = None
+    trust_ends: tuple[TrustEnd, ...] = ()
 
     @property
     def leaf(self) -> Certificate | None:
@@ -125,6 +132,7 @@ class Judgement:
         findings: One finding per code, worst first.
         unresolved: No path was found, but additional issuers may complete one.
         failed: A check failed, so the judgement may not be reused.
+        rules: The version of the trust rules that the judgement rests on.
     """
 
     evidence: Evidence
@@ -132,6 +140,7 @@ class Judgement:
     addresses: tuple[JudgedAddress, ...]
     unresolved: bool = False
     failed: bool = False
+    rules: str = ""
 
     @property
     def leaf(self) -> Certificate | None:
@@ -164,6 +173,7 @@ class Judgement:
             ):
                 return None
             dates += change_dates(leaf.not_before, leaf.not_after)
+            dates += trust_change_dates(judged.trust_ends)
             dates += [
                 d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None
             ]
@@ -192,6 +202,11 @@ class Judge:
     parse: Callable[[bytes], Certificate]
     issuers: Issuers = field(default_factory=Issuers)
     unavailable: set[str] = field(default_factory=set)
+    rules: TrustRules = field(default_factory=built_in)
+    browsers: BrowserTrust = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.browsers = BrowserTrust(self.trust, self.rules, self.issuers)
 
     def judge(self, evidence: Evidence, context: JudgingContext, now: datetime) -> Judgement:
         """Return the findings of one endpoint.
@@ -262,6 +277,7 @@ class Judge:
             tuple(judged_addresses),
             unresolved,
             failed=bool(collector.failed) or evidence.error is not None,
+            rules=self.rules.version,
         )
 
     def _summarised(
@@ -311,6 +327,9 @@ class Judge:
         found += check("certificate", at, lambda: leaf_findings(leaf, host, verdict, at))
         found += check("certificate", at, usage) if web and late else []
         found += check("chain", at, lambda: issuer_date_findings(verdict, now, at))
+        nothing: tuple[TrustEnd, ...] = ()
+        ends = collector.value("chain", at, lambda: self.browsers.ends(chain, verdict), nothing)
+        found += check("chain", at, lambda: trust_findings(ends, self.rules, leaf, now, at))
         explained = malformed or any(f.code in _EXPLAINS for f in found)
         check("chain", at, lambda: path_findings(verdict, at, explained, self.unavailable))
         # Without a verdict on the path, the order of the chain is unknown.
@@ -322,7 +341,7 @@ class Judge:
             "staple", at, lambda: staple_of(address, chain, verdict, now), Staple("unchecked")
         )
         check("staple", at, lambda: staple_findings(staple, leaf, at))
-        return JudgedAddress(address, chain, verdict.trusted, verdict, staple)
+        return JudgedAddress(address, chain, verdict.trusted, verdict, staple, ends)
 
     def _other_key_type(
         self,
@@ -338,6 +357,7 @@ class Judge:
         address_findings = [
             *date_findings(chain[0], now, at),
             *leaf_findings(chain[0], evidence.target.host, verdict, at),
+            *trust_findings(self.browsers.ends(chain, verdict), self.rules, chain[0], now, at),
         ]
         address_findings += path_findings(
             verdict, at, any(f.code in _EXPLAINS for f in address_findings), self.unavailable

@@ -10,8 +10,11 @@ import click
 
 from certmgr.cases.states import waits_for
 from certmgr.cli.output import cell, epoch_text, instant, pairs
+from certmgr.config.settings import Settings
 from certmgr.inspection.status import split_accepted
+from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
 from certmgr.x509.names import name_covers
+from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.names import display
@@ -25,8 +28,14 @@ from notifiers.wording.english import ACTORS, VERDICTS
 from notifiers.wording.sentences import instruction, sentence
 
 
-def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
-    """Return the page as ``certmgr.domain/1``."""
+def document(
+    database: Database, name: str, now: datetime, settings: Settings | None = None
+) -> dict[str, Any]:
+    """Return the page as ``certmgr.domain/1``.
+
+    Args:
+        settings: The configuration, with the trust store and the rules of browsers.
+    """
     with database.read() as conn:
         # The page must not show records of a client who does not own this domain.
         domain = domains.find(conn, name)
@@ -36,9 +45,10 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
         client_contacts = contacts.listing(conn, client_id=row.client_id)
         endpoint_rows = endpoints_store.of_domain(conn, row.id)
         open_rows = findings.listing(conn, domain_id=row.id)
+        until = _trusted_until(conn, [r.id for r in endpoint_rows], now, settings or Settings())
         accepted = findings.acceptances(conn, now)
         endpoints = [
-            _endpoint(conn, endpoint_row, row, open_rows, accepted, now)
+            _endpoint(conn, endpoint_row, row, open_rows, accepted, now, until)
             for endpoint_row in endpoint_rows
         ]
         tags = editing.tags_of(conn, "domain", [row.id]).get(row.id, ())
@@ -106,6 +116,17 @@ def document(database: Database, name: str, now: datetime) -> dict[str, Any]:
     }
 
 
+def _trusted_until(
+    conn: Any, endpoint_ids: list[int], now: datetime, settings: Settings
+) -> dict[tuple[int, str], Any]:
+    """Return (endpoint id, address) -> until when browsers trust what it serves."""
+    stored = StoredTrust.of(conn, settings)
+    return {
+        (c.endpoint_id, c.address): trust_row(stored.ends(c), now, stored.rules.version)
+        for c in stored.chains(endpoint_ids=endpoint_ids)
+    }
+
+
 def _endpoint(
     conn: Any,
     endpoint_row: EndpointRecord,
@@ -113,6 +134,7 @@ def _endpoint(
     open_rows: list[ListedFinding],
     accepted: Any,
     now: datetime,
+    until: dict[tuple[int, str], Any],
 ) -> dict[str, Any]:
     """Return one endpoint with its observations, findings and acceptances."""
     target = Target(endpoint_row.host, endpoint_row.port, endpoint_row.protocol)
@@ -151,6 +173,7 @@ def _endpoint(
                 "days_left": days_left(end, now) if (end := from_epoch(o.not_after)) else None,
                 "tls_version": o.tls_version,
                 "trusted": None if o.trusted is None else bool(o.trusted),
+                "trusted_until": until.get((endpoint_row.id, o.address)),
                 "first_seen": epoch_text(o.first_seen),
                 "last_seen": epoch_text(o.last_seen),
                 "seen_last_time": bool(o.live),
@@ -172,6 +195,18 @@ def _endpoint(
             for f, a in waived
         ],
     }
+
+
+def _until_text(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "trusted until: not determined, since no path to a public root is known"
+    days = ", ".join(
+        f"{name} {row[key]['at'][:10] if row[key]['at'] else 'no longer'}"
+        for key, name in BROWSER_NAMES.items()
+        if key in row
+    )
+    early = trust_text(row)
+    return f"trusted until: {days} (rules {row['rules']})" + (f"; {cell(early)}" if early else "")
 
 
 def render(page: dict[str, Any]) -> None:
@@ -236,6 +271,7 @@ def render(page: dict[str, Any]) -> None:
                 f" ends {o['not_after']} ({o['days_left']} days), {trust}, since"
                 f" {o['first_seen']}{last_seen}"
             )
+            click.echo(f"    {_until_text(o['trusted_until'])}")
         for f in endpoint["findings"]:
             click.echo(f"  {f['severity']}: {f['detail']}\n    {ACTORS[f['actor']]}: {f['do']}")
         for a in endpoint["accepted"]:

@@ -167,7 +167,7 @@ def domain_list(
 def domain_show(app: CommandContext, name: str, output_format: str) -> None:
     """Show a domain: owner, contacts, endpoints, certificates, findings and history."""
 
-    page = document(app.open(), name, app.now())
+    page = document(app.open(), name, app.now(), app.settings)
     if output_format == "json":
         echo_json(page)
     elif output_format == "csv":

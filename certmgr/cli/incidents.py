@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from certmgr.cases import incident as incident_work
+from certmgr.cases.blocked_keys import depending_on, read_keys
 from certmgr.cases.incident import is_resolved, item_state
 from certmgr.cli.cases import case_service
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
@@ -45,6 +47,13 @@ def incident() -> None:
     help="File of hexadecimal serial numbers, one per line.",
 )
 @click.option(
+    "--spki",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of public keys, such as those stolen from a CA: SHA-256 of the SPKI, one per line"
+    " (hexadecimal or sha256/BASE64), or PEM. Selects every certificate that depends on one.",
+)
+@click.option(
     "--issuer", metavar="NAME", help="All live certificates whose issuer name contains NAME."
 )
 @click.option("--server", metavar="NAME", help="All live certificates on this server.")
@@ -63,6 +72,7 @@ def incident() -> None:
 def open_(
     app: CommandContext,
     serials: Path | None,
+    spki: Path | None,
     issuer: str | None,
     server: str | None,
     until: str,
@@ -75,11 +85,11 @@ def open_(
     The certificates are grouped into already replaced, automatic, ours, and the client's.
     """
 
-    if sum(x is not None for x in (serials, issuer, server)) != 1:
+    if sum(x is not None for x in (serials, spki, issuer, server)) != 1:
         raise UsageError(
             "Exactly one selection of certificates is needed",
-            "they are selected by serial number, issuer or server",
-            "Give one of --serials FILE, --issuer NAME and --server NAME.",
+            "they are selected by serial number, key, issuer or server",
+            "Give one of --serials FILE, --spki FILE, --issuer NAME and --server NAME.",
         )
     # An empty name is contained in every name: it would select all certificates.
     if (issuer is not None and not issuer.strip()) or (server is not None and not server.strip()):
@@ -89,28 +99,18 @@ def open_(
             "Name the issuer or the server.",
         )
     serial_numbers: list[str] = []
+    keys: list[str] = []
     invalid_lines: list[str] = []
     if serials is not None:
-        raw = read_regular(serials, incident_work.MAX_FILE)
-        if len(raw) > incident_work.MAX_FILE:
-            raise UsageError(
-                f"{serials} is too large",
-                f"the limit is {incident_work.MAX_FILE // 1_000_000} MB",
-                "Split the file.",
-            )
-        # Spreadsheets write a byte order mark, and CAs write any encoding.
-        serial_numbers, invalid_lines = incident_work.read_serials(
-            raw.decode("utf-8-sig", "replace")
-        )
-        if not serial_numbers:
-            raise UsageError(
-                f"{serials} has no serial number",
-                invalid_lines[0] if invalid_lines else "it is empty",
-                "Write one per line, in hexadecimal.",
-            )
+        serial_numbers, invalid_lines = incident_work.read_serials(_text_of(serials))
+        _require_some(serials, serial_numbers, invalid_lines, "serial number", "in hexadecimal")
+    if spki is not None:
+        keys, invalid_lines = read_keys(_text_of(spki))
+        _require_some(spki, keys, invalid_lines, "public key", "as the SHA-256 of its SPKI")
     # A file of the wrong format would fill the screen.
+    noun = "serial number" if spki is None else "public key"
     for line in invalid_lines[:20]:
-        click.echo(f"skipped: {cell(line)} is not a serial number", err=True)
+        click.echo(f"skipped: {cell(line)} is not a {noun}", err=True)
     service, at = case_service(app), app.moment(until)
     assert at is not None
     if at <= app.now() or at > app.now() + timedelta(days=400):
@@ -119,12 +119,15 @@ def open_(
             "it must be in the future, within 400 days",
             "Correct --until.",
         )
+    leaves = None if spki is None else _depending(app, keys)
     items = incident_work.select_affected(
-        service, serials=serial_numbers, issuer=issuer or "", server=server or ""
+        service, serials=serial_numbers, issuer=issuer or "", server=server or "", leaves=leaves
     )
     kind, selection = (
         ("serials", f"{len(serial_numbers)} serial numbers")
         if serial_numbers
+        else ("spki", f"{len(keys)} public key(s), {keys[0][:16]}...")
+        if keys
         else ("issuer", issuer or "")
         if issuer
         else ("server", server or "")
@@ -159,6 +162,43 @@ def open_(
         )
     # A skipped line may be a certificate that is not replaced in time.
     return 3 if invalid_lines else 0
+
+
+def _text_of(path: Path) -> str:
+    """Read a list; spreadsheets write a byte order mark, and CAs write any encoding."""
+    raw = read_regular(path, incident_work.MAX_FILE)
+    if len(raw) > incident_work.MAX_FILE:
+        raise UsageError(
+            f"{path} is too large",
+            f"the limit is {incident_work.MAX_FILE // 1_000_000} MB",
+            "Split the file.",
+        )
+    return raw.decode("utf-8-sig", "replace")
+
+
+def _require_some(
+    path: Path, values: Sequence[str], invalid: Sequence[str], noun: str, form: str
+) -> None:
+    if not values:
+        raise UsageError(
+            f"{path} has no {noun}",
+            invalid[0] if invalid else "it is empty",
+            f"Write one per line, {form}.",
+        )
+
+
+def _depending(app: CommandContext, keys: Sequence[str]) -> set[str]:
+    """Return the leaves that depend on the keys, and print what is left out."""
+    found = depending_on(app.open(), app.settings, keys)
+    for key in [k for k in keys if k not in found.found][:20]:
+        click.echo(f"no served certificate depends on the key {key}", err=True)
+    if found.spared:
+        click.echo(
+            f"{len(found.spared):,} certificate(s) have another path without these keys, and are"
+            " left out.",
+            err=True,
+        )
+    return found.leaves
 
 
 def _counts(counts: Counter[str]) -> None:

@@ -56,6 +56,7 @@ class CertmgrGroup(LazyGroup):
             ("server", "cli.servers:server", "Manage our machines and load balancers."),
             ("solver", "cli.lineages:solver", "Show how domain control is validated."),
             ("status", "cli.status:status", "Show what needs attention, soonest first."),
+            ("trust", "cli.trust:trust", "Show and update the rules of browsers about CAs."),
         )
     }
 

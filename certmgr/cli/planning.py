@@ -11,8 +11,11 @@ import click
 from certmgr.cases.calendars import calendar_entries
 from certmgr.cli.output import cell, csv_text, echo_json, instant, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.cli.trust import early_rows
 from certmgr.files import write_whole
+from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.purchases.planning import lifetime_days, load_forecast, prices_of
+from inventory.store import clients as client_records
 from notifiers.calendar import publish
 
 if TYPE_CHECKING:
@@ -70,6 +73,10 @@ def forecast(
     )
     # The rate is the cost of one working hour; 0 means that work is not valued.
     rate = prices_of(app.settings).rate
+    with app.open().read() as conn:
+        client_id = client_records.find(conn, client).id if client else None
+        stored = StoredTrust.of(conn, app.settings)
+        trust_ends = early_rows(stored, app.now(), end, client_id)
     months = [{"month": k, **line_row(v, rate)} for k, v in ahead.months.items()]
     clients = [
         {
@@ -90,6 +97,8 @@ def forecast(
                 "months": months,
                 "clients": clients,
                 "total": line_row(ahead.total, rate),
+                "trust_rules": stored.rules.version,
+                "trust_ends": trust_ends,
             }
         )
         return
@@ -111,6 +120,15 @@ def forecast(
     if chart:
         bars({str(r["month"]): int(r["installations"]) for r in months})
         return
+    for row in trust_ends[:20]:
+        click.echo(
+            f"{cell(row['target'])} ends {row['not_after'][:10]}, trusted by {cell(row['detail'])}"
+        )
+    if trust_ends:
+        click.echo(
+            f"{len(trust_ends):,} certificate(s) lose the trust of a browser before they expire:"
+            f" certmgr trust ends --within {(end - app.now()).days}\n"
+        )
     if not rows:
         click.echo(
             "Nothing to forecast: there are no purchases and no manually renewed certificates."

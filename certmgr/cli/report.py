@@ -184,6 +184,7 @@ def _build_report(
         default_zone=provider.time_zone,
         chosen_language=language_code,
         leads=lead_times(app.settings),
+        settings=app.settings,
     )
     return build(report_input), report_input.language
 

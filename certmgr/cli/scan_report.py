@@ -11,6 +11,7 @@ import click
 
 from certmgr.cli.output import STYLES, cell, instant, table
 from certmgr.inspection.status import counts
+from certmgr.inspection.trust_ends import trust_row, trust_text
 from inventory.dates import days_left
 from inventory.targets import Target
 from inventory.vocabulary import Finding, verdict_of
@@ -113,10 +114,12 @@ def endpoint_row(
                 "ocsp": a.ocsp,
                 "chain": list(a.chain),
                 "trusted": a.trusted,
+                "trusted_until": trust_row(a.trust_ends, report.at, report.rules),
                 "error": None if a.error is None else {"layer": a.error[0], "reason": a.error[1]},
             }
             for a in report.addresses
         ],
+        "trust_rules": report.rules,
         "http": report.web.document if report.web is not None else None,
         "findings": findings,
     }
@@ -208,6 +211,8 @@ def show_evidence(row: dict[str, Any]) -> None:
             f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of"
             f" {len(a['chain'])}, {trust}{error}"
         )
+        if early := trust_text(a["trusted_until"]):
+            click.echo(f"    trusted by {early}")
     for visit in (row["http"] or {}).get("visits", []):
         steps = [f"{h['status']} to {cell(h['location'])}" for h in visit["redirects"]]
         end = visit["status"] if visit["end"] == "page" else visit["end"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.inspection.status import causes as fold
 from certmgr.inspection.status import counts, load, totals
+from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
 from certmgr.purchases import load as purchases
 from certmgr.purchases.terms import due_soon
 from inventory.store import cases, clients
@@ -46,6 +47,7 @@ _COLUMNS = (
     "last_attempt",
     "codes",
     "detail",
+    "trust",
 )
 _CAUSE_COLUMNS = (
     "endpoints",
@@ -114,7 +116,8 @@ def status(
         return code
     shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
     if output_format == "json":
-        rows = [status_row(s, at or moment) for s in (statuses if everything else shown)]
+        until = trusted_until(app, database, shown, moment, at)
+        rows = [status_row(s, at or moment, until.get(s.id)) for s in shown]
         ahead = work_ahead(app, database, at or moment, client) if tag is None else {}
         echo_json(
             {
@@ -126,10 +129,13 @@ def status(
             }
         )
     elif output_format == "csv":
-        show("endpoints", _COLUMNS, [status_row(s, at or moment) for s in shown], output_format)
+        until = trusted_until(app, database, shown, moment, at)
+        rows = [status_row(s, at or moment, until.get(s.id)) for s in shown]
+        show("endpoints", _COLUMNS, rows, output_format)
     else:
         if shown:
-            status_table(shown[:limit], at or moment, verbose)
+            until = trusted_until(app, database, shown[:limit], moment, at)
+            status_table(shown[:limit], at or moment, verbose, until)
         if len(shown) > limit:
             click.echo(
                 f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format"
@@ -144,6 +150,26 @@ def status(
                 work_ahead(app, database, at or moment, client), app.settings.provider.time_zone
             )
     return code
+
+
+def trusted_until(
+    app: CommandContext,
+    database: Database,
+    statuses: Sequence[EndpointStatus],
+    now: datetime,
+    as_of: datetime | None,
+) -> dict[int, dict[str, Any]]:
+    """Return until when browsers trust the certificate of each endpoint, by its id.
+
+    It is not known for the past: the rules of that day are not kept.
+    """
+    if not statuses or (as_of is not None and as_of < now):
+        return {}
+    with database.read() as conn:
+        stored = StoredTrust.of(conn, app.settings)
+        found = stored.endpoints(endpoint_ids=[s.id for s in statuses])
+    rows = {i: trust_row(t.ends, as_of or now, stored.rules.version) for i, t in found.items()}
+    return {i: row for i, row in rows.items() if row is not None}
 
 
 AHEAD = timedelta(days=60)
@@ -208,8 +234,14 @@ def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
         )
 
 
-def status_row(endpoint: EndpointStatus, moment: datetime) -> dict[str, Any]:
-    """Return one endpoint as a row of ``certmgr.status/1``."""
+def status_row(
+    endpoint: EndpointStatus, moment: datetime, until: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return one endpoint as a row of ``certmgr.status/1``.
+
+    Args:
+        until: Until when browsers trust its certificate.
+    """
 
     return {
         "target": endpoint.target.key,
@@ -218,6 +250,8 @@ def status_row(endpoint: EndpointStatus, moment: datetime) -> dict[str, Any]:
         "verdict": str(endpoint.verdict),
         "days_left": endpoint.days_left(moment),
         "not_after": epoch_text(endpoint.not_after),
+        "trusted_until": until,
+        "trust": trust_text(until),
         "issuer": endpoint.issuer,
         "last_good": epoch_text(endpoint.last_good),
         "last_attempt": epoch_text(endpoint.last_attempt),
@@ -241,10 +275,22 @@ def status_row(endpoint: EndpointStatus, moment: datetime) -> dict[str, Any]:
     }
 
 
-def status_table(statuses: Sequence[EndpointStatus], moment: datetime, verbose: bool) -> None:
-    """Print one row per endpoint, and the evidence if ``verbose``."""
+def status_table(
+    statuses: Sequence[EndpointStatus],
+    moment: datetime,
+    verbose: bool,
+    until: Mapping[int, dict[str, Any]] | None = None,
+) -> None:
+    """Print one row per endpoint, and the evidence if ``verbose``.
+
+    Args:
+        until: Until when browsers trust the certificate, by endpoint id.
+    """
+    trust = [trust_text((until or {}).get(s.id)) for s in statuses]
+    # Most certificates are trusted to their end, so the column is usually left out.
+    extra = ["TRUSTED"] if any(trust) else []
     lines, styles = [], []
-    for s in statuses:
+    for s, trusted in zip(statuses, trust, strict=True):
         texts = [short(f, s.target) for f in s.findings if f.severity != "info"]
         texts += [
             f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted
@@ -257,11 +303,13 @@ def status_table(statuses: Sequence[EndpointStatus], moment: datetime, verbose: 
                 s.client,
                 s.days_left(moment),
                 issuer_name(s.issuer),
+                *([trusted] if extra else []),
                 words,
             ]
         )
         styles.append(STYLES.get(s.verdict))
-    table(["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
+    columns = ["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", *extra, "WHAT IS WRONG"]
+    table(columns, lines, styles)
     if verbose:
         for s in statuses:
             if s.findings:

@@ -225,7 +225,7 @@ trusted_ca = _by_tls(frozenset({"ca-distrusted"}))
 def _not_of(cas: frozenset[str]) -> Rule:
     """Return a rule that fails for a certificate of these distrusted CAs.
 
-    The names are those of certmgr/checks/distrusted.py.
+    The names are those of certmgr/x509/trust_rules.toml.
     """
 
     def rule(known: EndpointFacts, at: datetime) -> RuleResult:

@@ -99,11 +99,14 @@ class TrustSettings:
         store: The trust store: mozilla, system, or a PEM file.
         ca_files: PEM files with further trust anchors.
         fetch_issuers: Whether intermediates that a server does not send are fetched by AIA.
+        rules: The file to which ``certmgr trust update`` writes the rules of browsers. Empty: a
+            file in the user's data directory.
     """
 
     store: str = "mozilla"
     ca_files: tuple[str, ...] = ()
     fetch_issuers: bool = False
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,7 @@ def _show_reports(database: Database, settings: Settings, folder: Path, now: dat
             deadlines=all_deadlines(database),
             default_language="en",
             default_zone="UTC",
+            settings=settings,
         )
         report = build(report_input)
         write_whole(

@@ -85,6 +85,7 @@ _IF_CRITICAL = frozenset(
 )
 # Findings for which Chrome shows an error page only under further conditions.
 SOMETIMES = {
+    "ca-distrusted": "the page; Firefox shows an error page, since it no longer trusts the CA",
     "revoked": (
         "an error page if the list of Chrome names the certificate (NET::ERR_CERT_REVOKED), else"
         " the page; Firefox shows an error page"
@@ -113,6 +114,9 @@ def error_of(finding: Finding) -> str | None:
     """Return the error page of Chrome for one finding; None if it shows the page."""
     code, evidence = finding.code, finding.evidence
     if finding.severity == "info" or (code in _IF_CRITICAL and finding.severity != "critical"):
+        return None
+    # The evidence of before the trust rules names no browsers.
+    if code == "ca-distrusted" and "Chrome" not in evidence.get("browsers", ("Chrome",)):
         return None
     # The same fault of a page can have several error codes.
     if browser_error := evidence.get("browser_error"):

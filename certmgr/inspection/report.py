@@ -17,6 +17,7 @@ from certmgr.checks.http import undetermined
 from certmgr.checks.judge import JudgedAddress, Judgement
 from certmgr.scan.evidence import Evidence, FailureKind
 from certmgr.scan.visits import digest, document
+from certmgr.x509.trust_until import TrustEnd
 from inventory.certificates import PARSE_ERRORS, Certificate
 from inventory.targets import Target
 from inventory.vocabulary import Finding
@@ -61,6 +62,7 @@ class AddressView:
         public: Whether the trust path leads to an anchor of the browsers' store.
         refuses_browsers: Whether the handshake succeeds only with an offer that no browser makes.
         post_quantum: Whether post-quantum key exchange is offered; None if it was not checked.
+        trust_ends: Until when each browser trusts it; computed again from the stored chain.
     """
 
     address: str
@@ -76,6 +78,7 @@ class AddressView:
     public: bool | None = None
     refuses_browsers: bool = False
     post_quantum: bool | None = None
+    trust_ends: tuple[TrustEnd, ...] = ()
 
     @property
     def seen(self) -> bool:
@@ -118,6 +121,7 @@ class EndpointReport:
         error: Layer and reason, if the scan was not good.
         deep: Whether it was a deep scan.
         web: The pages; None if plain HTTP was not checked.
+        rules: The version of the trust rules.
     """
 
     target: Target
@@ -132,6 +136,7 @@ class EndpointReport:
     error: tuple[str, str] | None
     deep: bool = False
     web: PageSummary | None = None
+    rules: str = ""
 
     def families_without_route(self) -> frozenset[int]:
         """Return the IP versions (4, 6) to which this machine has no route.
@@ -279,6 +284,7 @@ def _address(judged: JudgedAddress) -> AddressView:
         public=None if judged.trusted is None or judged.verdict is None else judged.verdict.public,
         refuses_browsers=evidence.browser_failure is not None,
         post_quantum=evidence.post_quantum,
+        trust_ends=judged.trust_ends,
     )
 
 
@@ -326,6 +332,7 @@ def build_report(judgement: Judgement) -> EndpointReport:
         silent=silent,
         error=error,
         web=_web(evidence),
+        rules=judgement.rules,
     )
 
 

@@ -30,6 +30,7 @@ from certmgr.net.own_name import own_name
 from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_connection import WebOptions
 from certmgr.x509.trust import TrustStore
+from certmgr.x509.trust_data import load_rules, rules_path
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.errors import CertmgrError
@@ -158,6 +159,7 @@ def setup_for(
         deep=options.deep,
         full=options.full,
         guarded=guarded,
+        rules=load_rules(rules_path(settings.trust.rules)),
         fetch_issuers=settings.trust.fetch_issuers,
         resolvers=settings.scan.resolvers,
         allowed=(*networks(settings.network.allow, "[network] allow"), *provider),

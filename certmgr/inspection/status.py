@@ -230,6 +230,7 @@ _BY_CERTIFICATE = frozenset(
         "profile-deviation",
         "verification-disputed",
         "ca-distrusted",
+        "trust-ending",
         "certificate-malformed",
         "validity-too-long",
         "key-weak",

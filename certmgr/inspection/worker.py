@@ -28,6 +28,9 @@ from certmgr.scan.prober import CertificateCache, EndpointProber
 from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import digest
 from certmgr.x509.trust import Issuers, TrustStore
+from certmgr.x509.trust_data import built_in
+from certmgr.x509.trust_data import digest as rules_digest
+from certmgr.x509.trust_rules import TrustRules
 from inventory.clock import Clock, system_clock
 from inventory.errors import log_internal_error
 from inventory.targets import Target
@@ -111,6 +114,7 @@ class ScanSetup:
 
     Attributes:
         store: The trust store.
+        rules: The rules of browsers about CAs.
         cache: Whether verdicts about trust paths are cached by chain.
         deep: Whether to inspect the certificate of the other key type, TLS 1.0 and 1.1,
             and post-quantum key exchange.
@@ -129,6 +133,7 @@ class ScanSetup:
     limits: DialLimits = field(default_factory=DialLimits)
     store: str = "mozilla"
     ca_files: tuple[str, ...] = ()
+    rules: TrustRules = field(default_factory=built_in)
     cache: bool = True
     deep: bool = False
     full: bool = False
@@ -193,7 +198,7 @@ class ScanWorker:
             clock=setup.clock,
         )
         trust = TrustStore.load(setup.store, setup.ca_files, cache=setup.cache)
-        self.judge = Judge(trust, certificates.parse, Issuers())
+        self.judge = Judge(trust, certificates.parse, Issuers(), rules=setup.rules)
         for der in setup.issuers:
             self.judge.issuers.add(certificates.parse(der))
         self._reported_issuers = len(self.judge.issuers.added)
@@ -205,6 +210,7 @@ class ScanWorker:
             setup.store,
             setup.ca_files,
             sorted(trust.anchors),
+            rules_digest(setup.rules.rules),
             setup.provider,
             sorted(setup.servers),
             setup.deep,

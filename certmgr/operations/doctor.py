@@ -23,6 +23,7 @@ from certmgr.acme import health as acme_health
 from certmgr.cases import health as case_health
 from certmgr.config.settings import Settings, resolver_parts, secret
 from certmgr.notices.setup import channels_of, rules_of, templates_of
+from certmgr.x509.trust_data import OLD_AFTER, age, load_rules, rules_path
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
@@ -104,6 +105,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
         ("mail server", lambda: _mail(settings, now)),
         ("SPF", lambda: _spf(settings)),
         ("inbox", lambda: _inbox(settings)),
+        ("trust rules", lambda: _trust_rules(settings, now)),
     ]
     # Without a database, only the checks of the surroundings can run.
     if database is not None:
@@ -206,6 +208,22 @@ def _clock(database: Database | None, now: datetime) -> Iterator[CheckResult]:
             f"{now:%Y-%m-%d %H:%M:%S} UTC, and no time service was found",
             "Install systemd-timesyncd, chrony or ntpsec.",
         )
+
+
+def _trust_rules(settings: Settings, now: datetime) -> Iterator[CheckResult]:
+    """Check the age of the rules of browsers: certifi alone has no dates."""
+    rules = load_rules(rules_path(settings.trust.rules))
+    days = age(rules, now).days
+    text = f"version {rules.version} ({rules.source}), {days} day(s) old"
+    if days > OLD_AFTER.days:
+        yield CheckResult(
+            "trust rules",
+            WARNING,
+            f"{text}; later decisions of browsers about CAs are not known",
+            "certmgr trust update FILE|URL, or install a newer certmgr.",
+        )
+    else:
+        yield CheckResult("trust rules", OK, text)
 
 
 def _resolver(settings: Settings) -> Iterator[CheckResult]:

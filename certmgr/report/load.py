@@ -15,6 +15,8 @@ from sqlalchemy import Connection, select
 from certmgr.cases import topics as casework
 from certmgr.compliance.assessment import judge, load_domain_facts
 from certmgr.compliance.milestones import Deadline
+from certmgr.config.settings import Settings
+from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.purchases.load import load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
@@ -44,6 +46,7 @@ def load_report_input(
     default_zone: str,
     chosen_language: str | None = None,
     leads: LeadTimes = LEADS,
+    settings: Settings | None = None,
 ) -> ReportInput:
     """Return the input of one client's report.
 
@@ -58,6 +61,7 @@ def load_report_input(
         default_zone: Time zone of the provider.
         chosen_language: Language instead of the contact's.
         leads: Lead times of purchases.
+        settings: Trust store and rules of browsers; None: the defaults.
     """
     at = as_of or now
     past = as_of if as_of is not None and as_of <= now else None
@@ -76,6 +80,11 @@ def load_report_input(
         vantage = conn.execute(
             ended.order_by(Run.finished_at.desc(), Run.id.desc()).limit(1)
         ).scalar()
+        trust, version = {}, ""
+        # The rules of a past day are not kept.
+        if past is None:
+            stored = StoredTrust.of(conn, settings or Settings())
+            trust, version = stored.endpoints(client_id=row.id), stored.rules.version
     facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
     measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
     # The language and the time zone are those of the owner, if one is recorded.
@@ -105,6 +114,8 @@ def load_report_input(
         case_topics=case_topics,
         case_names=case_names,
         dates=dates,
+        trust=trust,
+        trust_rules=version,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class ReportSite:
         untested: Undetermined results, as sentences.
         expires: End of the certificate.
         measured: Time of the last probe.
+        trusted_until: Until when each browser trusts the certificate, with the reason; None if
+            its root is not public.
     """
 
     name: str
@@ -65,6 +68,7 @@ class ReportSite:
     days_left: int | None
     measured: datetime | None
     measured_text: str
+    trusted_until: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

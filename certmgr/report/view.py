@@ -19,7 +19,9 @@ from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import ComplianceState
 from certmgr.compliance.steps import backward_schedule
 from certmgr.inspection.status import EndpointStatus
+from certmgr.inspection.trust_ends import EndpointTrust, trust_row
 from certmgr.report.model import Bar, ClientReport, ReportAction, ReportEvent, ReportSite
+from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.certificates import organisation
 from inventory.dates import days_left
 from inventory.db.database import from_epoch
@@ -84,6 +86,8 @@ class ReportInput:
         case_topics: Actions of purchases and cases, as the notices name them.
         case_names: Name -> reference of its open case.
         dates: Dates of purchases and cases.
+        trust: Until when browsers trust the certificate of an endpoint, by its id.
+        trust_rules: The version of the trust rules.
     """
 
     number: str
@@ -103,6 +107,8 @@ class ReportInput:
     case_topics: Sequence[Topic] = ()
     case_names: Mapping[str, str] = field(default_factory=dict)
     dates: Sequence[DatedItem] = ()
+    trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
+    trust_rules: str = ""
 
 
 def outcome_of(finding: Finding, assigned: Acceptance | None) -> str | None:
@@ -396,6 +402,7 @@ def _site(
                 issuer=organisation(status.issuer or "") or "?", date=language.date(end)
             )
         )
+    facts += _trust_facts(report_input, status)
     codes = {f.code for f in status.findings}
     reported = [
         f
@@ -464,7 +471,27 @@ def _site(
         days_left=days_left(end, report_input.as_of) if end else None,
         measured=measured,
         measured_text=language.timestamp(measured) if measured else "",
+        trusted_until=trust_row(
+            trust.ends if (trust := report_input.trust.get(status.id)) else (),
+            report_input.as_of,
+            report_input.trust_rules,
+        ),
     )
+
+
+def _trust_facts(report_input: ReportInput, status: EndpointStatus) -> list[str]:
+    """Return a sentence per browser that stops trusting the certificate before it expires."""
+    language, trust = report_input.language, report_input.trust.get(status.id)
+    # The finding about it has a sentence itself.
+    named = {"ca-distrusted", "trust-ending"} & {f.code for f in status.findings}
+    if trust is None or named:
+        return []
+    facts = []
+    for end in trust.early():
+        text = P.trust_ends_about if end.rule and end.rule.approximate else P.trust_ends
+        values = {"browser": BROWSER_NAMES[end.browser], "date": language.date(end.at)}
+        facts.append(language(text).format(**values))
+    return facts
 
 
 def _undetermined_rules(status: EndpointStatus, rows: Sequence[ComplianceRow]) -> tuple[str, ...]:

@@ -199,6 +199,10 @@ class TrustStore:
         ]
         return cls([c for c in anchors if c.sha256 in public], own, cache=cache)
 
+    def public_anchors(self) -> list[Certificate]:
+        """Return the anchors of the browsers' root programme."""
+        return [c for sha256, c in self.anchors.items() if sha256 in self._public]
+
     # -- the verifiers
 
     def _webpki_path(

@@ -16,7 +16,7 @@ class Incident(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     reference: Mapped[str] = mapped_column(unique=True)
-    # serials, issuer, server
+    # serials, issuer, server, spki
     kind: Mapped[str]
     what: Mapped[str]
     until: Mapped[int]

@@ -169,6 +169,10 @@ UPLOAD_MESSAGES: dict[str, str] = {
         "The certificate comes from '{root}', which browsers do not trust. It has to come from a"
         " public CA."
     ),
+    "trust-ending": (
+        "{who} will not trust it from {until} on, before it ends on {not_after}. Please ask the CA"
+        " for a chain to another root than '{root}'."
+    ),
     "ca-distrusted": (
         "The certificate comes from {ca}, which browsers no longer trust. Please choose another CA."
     ),

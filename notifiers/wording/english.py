@@ -229,6 +229,13 @@ FINDINGS: dict[str, FindingText] = {
         "The certificate of {host} comes from {ca}, which browsers no longer trust.",
         "Get a certificate for {host} from another CA and install it at {addresses}.",
     ),
+    "trust-ending": FindingText(
+        "{who}: no trust from {until}",
+        "The certificate of {host} loses the trust of {who} on {until}, before it expires on"
+        " {not_after}; from then on visitors see a warning ({about}).",
+        "Get a certificate for {host} that leads to another root than '{root}', and install it at"
+        " {addresses} before {until}.",
+    ),
     "certificate-malformed": FindingText(
         "malformed certificate",
         "The certificate of {host} breaks a rule for certificates: {problems}{reason}.",
@@ -442,6 +449,11 @@ CLIENT_DO = {
     "ca-distrusted": (
         "Order a certificate for {host} from another CA than {ca}: ask us for the CSR first, and"
         " send us the certificate (never a key). We install it."
+    ),
+    "trust-ending": (
+        "Ask your vendor for a certificate for {host} that leads to another root than '{root}': ask"
+        " us for the CSR first, and send us the certificate (never a key) before {until}. We"
+        " install it."
     ),
     "certificate-expired": _RENEW,
     "certificate-expiring": _RENEW,

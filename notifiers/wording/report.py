@@ -34,6 +34,10 @@ class ReportPhrases:
     site_ok = "Everything that we tested is in order."
     certificate_until = "Its certificate, issued by {issuer}, is valid until {date}."
     certificate_until_of = "The certificate that it shows is valid until {date}."
+    trust_ends = "{browser} trusts this certificate only until {date}, before it expires."
+    trust_ends_about = (
+        "{browser} trusts this certificate only until about {date}, before it expires."
+    )
     certificate_ended_of = "The certificate that it shows expired on {date}."
     no_page = "No page is expected under this name, so its pages are not checked."
     all_accepted = (

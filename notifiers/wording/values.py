@@ -4,10 +4,14 @@ from __future__ import annotations
 
 NOT_YOURS = "none of yours"
 NOT_NAMED = "a CA that is not named here"
+APPROXIMATE = "the browsers call the date approximate"
+ANNOUNCED = "the browsers announced the date"
 VALUES = frozenset(
     {
         NOT_YOURS,
         NOT_NAMED,
+        APPROXIMATE,
+        ANNOUNCED,
         "it refuses our request (403)",
         "it refuses our request (406)",
         "it refuses our request (451)",

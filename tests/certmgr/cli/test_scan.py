@@ -54,6 +54,7 @@ def test_json_of_a_scan_has_the_documented_fields(
         "verdict",
         "certificate",
         "addresses",
+        "trust_rules",
         "http",
         "findings",
     }
@@ -84,6 +85,7 @@ def test_json_of_a_scan_has_the_documented_fields(
         "ocsp",
         "chain",
         "trusted",
+        "trusted_until",
         "error",
     }
     assert (address["trusted"], address["error"], len(address["chain"])) == (True, None, 2)

@@ -1,0 +1,149 @@
+"""Certificates that depend on a key, such as the stolen key of a CA.
+
+A key is named by the SHA-256 of its SubjectPublicKeyInfo. It may be that of a root, of an
+intermediate, or of the certificates themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+
+from certmgr.config.settings import Settings
+from certmgr.inspection.trust_ends import StoredTrust
+from certmgr.x509.trust import MAX_PATH, TrustStore
+from certmgr.x509.trust_data import load_rules, rules_path
+from certmgr.x509.trust_rules import normalised_hash, spki_sha256
+from certmgr.x509.trust_until import PathFinder
+from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, parse
+from inventory.db.database import Database
+from inventory.errors import UsageError
+from inventory.store import served_chains
+from inventory.text import printable
+
+MAX_KEYS = 10_000
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----.*?-----END \1-----", re.DOTALL)
+_HEADERS = frozenset({"spki", "spki_sha256", "sha256", "key"})
+
+
+def read_keys(text: str) -> tuple[list[str], list[str]]:
+    """Parse a list of public keys.
+
+    Accepted are one SHA-256 per line (hexadecimal with or without colons, or base64 as in
+    ``sha256/...``; further CSV columns and comments are ignored), and PEM blocks of certificates
+    or public keys.
+
+    Returns:
+        The SHA-256 of the keys in hexadecimal, and what could not be read.
+
+    Raises:
+        UsageError: The list is too long.
+    """
+    keys: dict[str, None] = {}
+    invalid = []
+    for number, block in enumerate(_PEM.finditer(text), 1):
+        key = _key_of_pem(block.group(0), block.group(1))
+        if key:
+            keys[key] = None
+        else:
+            invalid.append(f"PEM block {number}: '{printable(block.group(1), 40)}'")
+    for number, line in enumerate(_PEM.sub("", text).splitlines(), 1):
+        cell = re.split(r"[,;\t ]", line.strip())[0].strip("\"'")
+        # Blank lines, comments and the header of a CSV file contain no key.
+        if not cell or cell.startswith("#") or (number == 1 and cell.lower() in _HEADERS):
+            continue
+        digest = normalised_hash(cell)
+        if digest is None:
+            invalid.append(f"line {number}: '{printable(cell, 80)}'")
+        else:
+            keys[digest] = None
+        if len(keys) > MAX_KEYS:
+            raise UsageError(
+                "There are too many keys", f"the limit is {MAX_KEYS:,}", "Split the file."
+            )
+    return list(keys), invalid
+
+
+def _key_of_pem(block: str, label: str) -> str:
+    """Return the SHA-256 of the key in a PEM block; empty if it has none that can be read."""
+    if label.endswith("CERTIFICATE"):
+        certificates = from_pem(block.encode("ascii", "replace"))
+        return spki_sha256(certificates[0]) if certificates else ""
+    if label != "PUBLIC KEY":
+        return ""
+    try:
+        key = load_pem_public_key(block.encode("ascii", "replace"))
+        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except PARSE_ERRORS:
+        return ""
+    return hashlib.sha256(der).hexdigest()
+
+
+@dataclass(slots=True)
+class DependentCertificates:
+    """The served certificates that depend on blocked keys.
+
+    Attributes:
+        leaves: The SHA-256 of the leaves that have no path without such a key.
+        spared: The leaves that have another path too, so that browsers go on trusting them.
+        found: The keys that at least one certificate of the inventory depends on.
+    """
+
+    leaves: set[str] = field(default_factory=set)
+    spared: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
+
+
+def depending_on(
+    database: Database, settings: Settings, keys: Collection[str]
+) -> DependentCertificates:
+    """Return the served certificates that depend on keys. Nothing is sent or changed."""
+    blocked, result = frozenset(keys), DependentCertificates()
+    store = TrustStore.load(settings.trust.store, settings.trust.ca_files)
+    with database.read() as conn:
+        stored = StoredTrust(conn, store, load_rules(rules_path(settings.trust.rules)))
+        # Private CAs have keys too, so their roots end paths like public ones.
+        anchors = PathFinder.of(store.anchors.values(), stored.finder.issuers)
+        ders = served_chains.ders(conn, sorted({c.leaf for c in stored.chains()}))
+        shared: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = {}
+        for chain in stored.chains():
+            leaf = parse(ders[chain.leaf])
+            own = blocked & {spki_sha256(leaf)}
+            group = (chain.issuer, chain.chain[1:])
+            if group not in shared:
+                served = [stored.authorities[s] for s in group[1][:32] if s in stored.authorities]
+                shared[group] = _paths(leaf, served, anchors)
+            hits = [blocked & path for path in shared[group]]
+            result.found |= own.union(*hits)
+            # One path without a blocked key is enough for browsers.
+            if own or (hits and all(hits)):
+                result.leaves.add(chain.leaf)
+            elif any(hits):
+                result.spared.add(chain.leaf)
+    result.spared -= result.leaves
+    return result
+
+
+def _paths(
+    leaf: Certificate, served: list[Certificate], anchors: PathFinder
+) -> list[frozenset[str]]:
+    """Return the keys of the issuers, one set per path."""
+    paths = anchors.paths(leaf, served)
+    if paths:
+        return [frozenset(spki_sha256(c) for c in path[1:]) for path in paths]
+    # Without a known root, all issuers that can be reached count as one path.
+    reached: dict[str, Certificate] = {}
+    waiting = [leaf]
+    for _ in range(MAX_PATH):
+        issuers = [i for c in waiting for i in anchors.issuers_of(c, served)]
+        waiting = [i for i in dict.fromkeys(issuers) if i.sha256 not in reached]
+        reached |= {i.sha256: i for i in waiting}
+    return [frozenset(spki_sha256(c) for c in reached.values())] if reached else []

@@ -1,0 +1,117 @@
+"""What active endpoints serve, with what is needed to compute until when browsers trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from inventory.db.sql import chunks
+from inventory.models import Client, Domain, Endpoint, ServedChain, StoredCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChain:
+    """The open observation of one address. Dates are epoch seconds.
+
+    Attributes:
+        chain: SHA-256 of each certificate as sent, the leaf first.
+        public: Whether the path leads to a root of the browsers' list; None: undetermined.
+        issuer: The issuer's name as text.
+        key: Type and size of the key of the leaf.
+    """
+
+    endpoint_id: int
+    host: str
+    port: int
+    protocol: str
+    client: str
+    client_id: int
+    address: str
+    chain: tuple[str, ...]
+    public: bool | None
+    issuer: str
+    not_before: int
+    not_after: int
+    key: str
+
+    @property
+    def leaf(self) -> str:
+        """The SHA-256 of the leaf."""
+        return self.chain[0]
+
+
+def served(
+    conn: Connection, *, endpoint_ids: Sequence[int] | None = None, client_id: int | None = None
+) -> Iterator[StoredChain]:
+    """Yield what active endpoints serve: all, some, or those of one client."""
+    query = (
+        select(
+            ServedChain.endpoint_id,
+            Endpoint.host,
+            Endpoint.port,
+            Endpoint.protocol,
+            Client.number,
+            Domain.client_id,
+            ServedChain.address,
+            ServedChain.chain,
+            ServedChain.public,
+            StoredCertificate.issuer,
+            StoredCertificate.not_before,
+            StoredCertificate.not_after,
+            StoredCertificate.key,
+        )
+        .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .where(
+            ServedChain.open == 1,
+            StoredCertificate.not_before.is_not(None),
+            StoredCertificate.not_after.is_not(None),
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
+        )
+        .order_by(ServedChain.endpoint_id, ServedChain.address)
+    )
+    if client_id is not None:
+        query = query.where(Domain.client_id == client_id)
+    parts = [None] if endpoint_ids is None else list(chunks(endpoint_ids))
+    for part in parts:
+        found = query if part is None else query.where(ServedChain.endpoint_id.in_(part))
+        for row in conn.execute(found):
+            yield StoredChain(
+                endpoint_id=row[0],
+                host=row[1],
+                port=row[2],
+                protocol=row[3],
+                client=row[4],
+                client_id=row[5],
+                address=row[6],
+                chain=tuple(row[7].split()),
+                public=None if row[8] is None else bool(row[8]),
+                issuer=row[9],
+                not_before=row[10] or 0,
+                not_after=row[11] or 0,
+                key=row[12],
+            )
+
+
+def certificate_authorities(conn: Connection) -> list[bytes]:
+    """Return the DER of all stored CA certificates."""
+    query = select(StoredCertificate.der).where(StoredCertificate.is_ca == 1)
+    return list(conn.scalars(query.order_by(StoredCertificate.sha256)))
+
+
+def ders(conn: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
+    """Return SHA-256 -> DER."""
+    found: dict[str, bytes] = {}
+    for part in chunks(hashes):
+        query = select(StoredCertificate.sha256, StoredCertificate.der).where(
+            StoredCertificate.sha256.in_(part)
+        )
+        for sha256, der in conn.execute(query):
+            found[sha256] = der
+    return found

@@ -1,0 +1,266 @@
+"""Loading and replacing of the trust rules."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from OpenSSL import SSL
+
+from certmgr.demo.authority import Authority
+from certmgr.demo.servers import Server, server_context
+from certmgr.x509 import trust_data
+from certmgr.x509.trust_rules import document_of, parse_rules
+from inventory.errors import CertmgrError, UsageError
+from tests.certmgr.x509.test_ccadb import A, report, row
+from tests.certmgr.x509.test_trust_rules import document
+
+
+def newer(version: str = "2026-11-28.2", date: str = "2026-11-28", **changes: Any) -> bytes:
+    return json.dumps(document(**changes) | {"version": version, "date": date}).encode()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A fixed day after that of the built-in rules."""
+    return datetime(2026, 12, 2, 10, tzinfo=UTC)
+
+
+def update(path: Path, data: bytes, now: datetime, **options: Any) -> trust_data.TrustUpdate:
+    done, content = trust_data.prepare(data, "new", path, now, **options)
+    trust_data.install(path, content)
+    return done
+
+
+def test_without_a_file_the_built_in_rules_are_in_force(tmp_path: Path) -> None:
+    assert trust_data.load_rules(tmp_path / "none.json") is trust_data.built_in()
+    assert trust_data.load_rules(None) is trust_data.built_in()
+
+
+def test_newer_rules_replace_the_built_in_ones(tmp_path: Path, now: datetime) -> None:
+    path = tmp_path / "new" / "rules.json"
+    done = update(path, newer(), now)
+    rules = trust_data.load_rules(path)
+    assert rules.version == done.after.version == "2026-11-28.2"
+    assert [r.name for r in rules.rules] == ["one"]
+    assert len(done.dropped) == len(trust_data.built_in().rules)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_toml_is_accepted_too(tmp_path: Path, now: datetime) -> None:
+    text = trust_data.BUILT_IN.read_text().replace('"2026-11-27"', '"x"', 1)
+    done = update(tmp_path / "r.json", text.encode(), now)
+    assert done.after.rules == trust_data.built_in().rules
+    assert done.added == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (newer(date="2026-11-26"), "of 2026-11-26"),
+        (newer(date="2027-11-26"), "future"),
+        (newer(kind="gone"), "kind"),
+        (newer(origin="ccadb:x"), "origin"),
+        (newer()[:-20], "neither TOML nor JSON"),
+        (b"", "schema"),
+        (b"\xff\xfe\x00", "neither TOML nor JSON"),
+        (b"[" * 100_000, "neither TOML nor JSON"),
+        (b"{" * 100_000, "neither TOML nor JSON"),
+        (report(row("x")).encode(), "not a SHA-256"),
+    ],
+)
+def test_invalid_data_replaces_nothing(
+    tmp_path: Path, now: datetime, data: bytes, reason: str
+) -> None:
+    path = tmp_path / "rules.json"
+    update(path, newer(date="2026-11-27"), now)
+    before = path.read_bytes()
+    with pytest.raises(UsageError) as caught:
+        update(path, data, now)
+    assert reason in caught.value.why
+    assert path.read_bytes() == before
+
+
+def test_older_rules_need_force(tmp_path: Path, now: datetime) -> None:
+    path = tmp_path / "rules.json"
+    update(path, newer(), now)
+    with pytest.raises(UsageError):
+        update(path, newer("older", "2026-11-27"), now)
+    assert update(path, newer("older", "2026-11-27"), now, force=True).after.version == "older"
+    with pytest.raises(UsageError):
+        update(path, newer("oldest", "2026-11-26"), now, force=True)
+
+
+def test_report_is_added_and_its_successor_replaces_it(tmp_path: Path, now: datetime) -> None:
+    path = tmp_path / "rules.json"
+    gone = row(**{"Google Chrome Status": "Removed"})
+    done = update(path, report(gone).encode(), now)
+    own = len(trust_data.built_in().rules)
+    assert done.roots == 1
+    assert len(done.after.rules) == own + 2, "a removal, and a confirmation for Mozilla"
+    assert done.after.version.startswith("2026-11-27+ccadb.")
+    assert trust_data.load_rules(path).version == done.after.version
+    again = update(path, report(row()).encode(), now)
+    assert again.after.version != done.after.version
+    assert [r.name for r in again.dropped][:1] == [f"ccadb-chrome-removed-{A.lower()[:32]}"]
+    # Rules keep the report, and a report keeps the rules.
+    both = update(path, newer(), now).after
+    assert {r.name for r in both.rules if not r.origin} == {"one"}
+    assert any(r.origin for r in both.rules)
+
+
+def test_newer_release_wins_over_older_installed_rules_and_keeps_reports(
+    tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.json"
+    update(path, newer("own", "2026-11-27"), now, force=True)
+    update(path, report(row()).encode(), now)
+    release = parse_rules(json.loads(newer("release", "2026-12-24", name="later")), "release")
+    monkeypatch.setattr(trust_data, "built_in", lambda: release)
+    rules = trust_data.load_rules(path)
+    assert {r.name for r in rules.rules if not r.origin} == {"later"}
+    assert rules.version.startswith("release+ccadb.")
+
+
+def test_damaged_file_is_an_error_and_not_silently_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text("{")
+    with pytest.raises(CertmgrError) as caught:
+        trust_data.load_rules(path)
+    assert str(path) in caught.value.what
+    assert "trust reset" in caught.value.todo
+
+
+def test_failed_write_leaves_the_old_file(
+    tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.json"
+    update(path, newer(), now)
+    before = path.read_bytes()
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(CertmgrError):
+        update(path, newer("third"), now)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path], "no temporary file stays"
+
+
+def test_age_is_counted_from_the_last_update(tmp_path: Path, now: datetime) -> None:
+    rules = trust_data.built_in()
+    assert trust_data.age(rules, now).days == (now.date() - rules.day).days
+    path = tmp_path / "rules.json"
+    update(path, report(row()).encode(), now)
+    assert trust_data.age(trust_data.load_rules(path), now + timedelta(days=3)).days == 3
+
+
+def test_digest_depends_on_the_content_and_not_on_the_order() -> None:
+    rules = trust_data.built_in().rules
+    assert trust_data.digest(rules) == trust_data.digest(rules[::-1])
+    assert trust_data.digest(rules) != trust_data.digest(rules[1:])
+    assert document_of(trust_data.built_in())["version"] == "2026-11-27"
+
+
+# -- URLs
+
+
+@pytest.fixture
+def served(opened: contextlib.ExitStack, tmp_path: Path) -> Callable[[bytes], tuple[str, str]]:
+    """Return a function that serves an answer over https: the URL, and the file of its CA."""
+
+    def serve(answer: bytes) -> tuple[str, str]:
+        root = Authority("Mirror Root")
+        issued = Authority("Mirror Issuer", root).issue("127.0.0.1")
+
+        context = server_context(issued)
+
+        def talk(sock: socket.socket) -> None:
+            connection = SSL.Connection(context, sock)
+            connection.set_accept_state()
+            connection.do_handshake()
+            connection.recv(65_536)
+            connection.sendall(answer)
+            connection.shutdown()
+
+        server = Server(talk)
+        opened.callback(server.close)
+        (tmp_path / "mirror.pem").write_bytes(root.pem)
+        return f"https://127.0.0.1:{server.port}/rules.json", str(tmp_path / "mirror.pem")
+
+    return serve
+
+
+def answer(body: bytes, head: str = "200 OK") -> bytes:
+    return (
+        f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode() + body
+
+
+def test_url_is_downloaded_and_its_certificate_verified(
+    served: Callable[[bytes], tuple[str, str]],
+) -> None:
+    url, ca_file = served(answer(newer()))
+    assert trust_data.read_source(url, (ca_file,)) == newer()
+    with pytest.raises(CertmgrError) as caught:
+        trust_data.read_source(url)
+    assert caught.value.why == "its certificate is not trusted"
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (answer(b"gone", "404 Not Found"), "HTTP 404"),
+        (answer(b"", "302 Found\r\nLocation: http://127.0.0.1:9/x"), "https"),
+        (answer(b"", "302 Found\r\nLocation: /again"), "too often"),
+        (b"", "connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "connection"),
+    ],
+)
+def test_other_answer_is_an_error(
+    served: Callable[[bytes], tuple[str, str]], reply: bytes, reason: str
+) -> None:
+    url, ca_file = served(reply)
+    with pytest.raises(CertmgrError) as caught:
+        trust_data.read_source(url, (ca_file,))
+    assert reason in caught.value.why
+    assert "file" in caught.value.todo
+
+
+def test_answer_without_end_is_cut(
+    served: Callable[[bytes], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust_data, "MAX_BYTES", 1000)
+    url, ca_file = served(answer(b"x" * 200_000))
+    with pytest.raises(CertmgrError, match="larger"):
+        trust_data.read_source(url, (ca_file,))
+
+
+def test_unusable_ca_file_and_directory_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("none.pem", "empty.pem"):
+        with pytest.raises(UsageError, match=name):
+            trust_data.read_source("https://127.0.0.1:9/x", (str(tmp_path / name),))
+    with pytest.raises(CertmgrError, match="cannot be written"):
+        trust_data.install(tmp_path / "empty.pem" / "rules.json", b"{}")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CertmgrError, match="cannot be removed"):
+        trust_data.uninstall(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("url", ["http://a.test/r", "ftp://a.test/r", "file:///etc/passwd"])
+def test_other_schemes_are_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="https"):
+        trust_data.read_source(url)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CertmgrError, match="none"):
+        trust_data.read_source(str(tmp_path / "none.json"))
