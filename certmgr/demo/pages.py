@@ -45,7 +45,10 @@ def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respon
     """Read one request and send one response."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=16_384)
     while True:
-        event = connection.next_event()
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            return  # A browser that remembers HSTS speaks TLS to any port of the host.
         if event is h11.NEED_DATA:
             connection.receive_data(receive())
         elif isinstance(event, h11.Request):

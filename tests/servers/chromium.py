@@ -49,9 +49,15 @@ AXE = Path(__file__).parents[1] / "axe" / "node_modules" / "axe-core" / "axe.min
 
 
 class Browser:
-    """A browser with one page. :meth:`call` calls methods of the DevTools protocol."""
+    """A browser with one page. :meth:`call` calls methods of the DevTools protocol.
 
-    def __init__(self, folder: Path, flags: Sequence[str] = ()) -> None:
+    Args:
+        folder: The profile.
+        flags: Further flags, which override those of all tests.
+        home: The home directory, whose NSS database holds further CAs. Default: the profile.
+    """
+
+    def __init__(self, folder: Path, flags: Sequence[str] = (), home: Path | None = None) -> None:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
         assert path, "chromium is missing: apt-get install chromium (make test does it as root)"
         commands_read, self._out = os.pipe()
@@ -70,7 +76,7 @@ class Browser:
             env={
                 **{k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "FAKETIME")},
                 # The certificates that it trusts are in the home folder: see trusting_browser.
-                "HOME": str(folder),
+                "HOME": str(home or folder),
             },
             preexec_fn=lambda: [os.dup2(fd, n) for n, fd in zip((3, 4), ends, strict=True)],
         )
@@ -83,17 +89,38 @@ class Browser:
         self._loaded: set[str] = set()
         self._failed: set[str] = set()
         self._session: str | None = None
+        self.requests: list[str] = []
         targets = self.call("Target.getTargets")["targetInfos"]
-        target = next(t["targetId"] for t in targets if t["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+        self.target = next(t["targetId"] for t in targets if t["type"] == "page")
+        self._attach()
+
+    def _attach(self) -> None:
+        self._session = None
+        self._session = self.call("Target.attachToTarget", targetId=self.target, flatten=True)[
             "sessionId"
         ]
         self.call("Page.enable")
         self.call("Page.setLifecycleEventsEnabled", enabled=True)
-        self.requests: list[str] = []
         self.call("Network.enable")
 
-    def _message(self) -> dict[str, Any]:
+    def new_page(self) -> None:
+        """Replace the page by a new one, from which no event of the old one comes."""
+        old = self.target
+        self._session = None
+        self.target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._attach()
+        session, self._session = self._session, None
+        self.send("Target.closeTarget", targetId=old)
+        self._session = session
+
+    def message(self) -> dict[str, Any]:
+        """Wait for the next answer or event of the page and return it."""
+        while True:
+            message = self._any_message()
+            if self._session is None or message.get("sessionId") == self._session:
+                return message
+
+    def _any_message(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             data = os.read(self._in, 1 << 20)
             assert data, "chromium ended"
@@ -109,16 +136,21 @@ class Browser:
             self.requests.append(message["params"]["request"]["url"])
         return message
 
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call a method and return its result."""
+    def send(self, method: str, **parameters: Any) -> int:
+        """Call a method without waiting, and return the number of the call."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
+        return self._number
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method and return its result."""
+        number = self.send(method, **parameters)
         while True:
-            answer = self._message()
-            if answer.get("id") == self._number:
+            answer = self.message()
+            if answer.get("id") == number:
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -153,7 +185,7 @@ class Browser:
         self.call("Page.setBypassCSP", enabled=scripts)  # axe is a script, and the page allows none
         self.requests.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
-        while self._message().get("method") != "Page.loadEventFired":
+        while self.message().get("method") != "Page.loadEventFired":
             pass
 
     def visit(self, url: str) -> tuple[str, bool]:
@@ -169,7 +201,7 @@ class Browser:
             return str(result["errorText"]).removeprefix("net::"), False
         page = result["loaderId"]
         while page not in self._loaded | self._failed:
-            self._message()
+            self.message()
         # After an error in the body, the parser may still have to read what came before.
         wait = "" if page in self._loaded else "await new Promise((r) => setTimeout(r, 100));"
         return "", bool(self.evaluate(f"(async () => {{ {wait} return {_HAS_PASSWORD} }})()"))

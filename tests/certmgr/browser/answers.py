@@ -1,0 +1,203 @@
+"""Situations of answers: HTTP as servers write it, over HTTPS and over plain HTTP.
+
+Over plain HTTP each answer has a form with a field for a password: if Chromium shows the field,
+certmgr must find it, however odd the answer is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+from tests.certmgr.browser.pki import leaf
+from tests.certmgr.browser.serving import page, raw, tls
+from tests.certmgr.browser.situations import Group
+
+GROUP = Group("answers")
+FORMS = Group("forms")
+
+FORM = b"<!doctype html><title>Login</title><form><input type=password name=pw></form>"
+_SIZE = str(len(FORM)).encode()
+_HTML = b"Content-Type: text/html\r\n"
+_LENGTH = b"Content-Length: " + _SIZE + b"\r\n"
+
+
+def _ok(*headers: bytes, body: bytes = FORM, start: bytes = b"HTTP/1.1 200 OK") -> bytes:
+    return start + b"\r\n" + b"".join(headers) + b"\r\n" + body
+
+
+def _chunks(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + end
+
+
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_GZIPPED = gzip.compress(FORM, mtime=0)
+
+ANSWERS: dict[str, bytes] = {
+    "ordinary": _ok(_HTML, _LENGTH),
+    "no-length": _ok(_HTML),
+    "no-type": _ok(_LENGTH),
+    "chunked": _ok(_HTML, _CHUNKED, body=_chunks(FORM[:20], FORM[20:])),
+    "status-without-reason": _ok(_HTML, start=b"HTTP/1.1 200"),
+    "version-1": _ok(_HTML, start=b"HTTP/1 200 OK"),
+    "version-1.0": _ok(_HTML, start=b"HTTP/1.0 200 OK"),
+    "version-1.2": _ok(_HTML, start=b"HTTP/1.2 200 OK"),
+    "version-2.0": _ok(_HTML, start=b"HTTP/2.0 200 OK"),
+    "version-lower-case": _ok(_HTML, start=b"http/1.1 200 OK"),
+    "version-0.9": FORM,
+    "icy": _ok(_HTML, start=b"ICY 200 OK"),
+    "empty-line-first": b"\r\n" + _ok(_HTML),
+    "line-feeds-only": _ok(_HTML).replace(b"\r\n", b"\n"),
+    "blanks-first": b"  " + _ok(_HTML),
+    "status-600": _ok(_HTML, start=b"HTTP/1.1 600 Odd"),
+    "status-999": _ok(_HTML, start=b"HTTP/1.1 999 Odd"),
+    "status-99": _ok(_HTML, start=b"HTTP/1.1 99 Odd"),
+    "status-000": _ok(_HTML, start=b"HTTP/1.1 000 Odd"),
+    "status-word": _ok(_HTML, start=b"HTTP/1.1 abc Odd"),
+    "status-missing": _ok(_HTML, start=b"HTTP/1.1"),
+    "status-2000": _ok(_HTML, start=b"HTTP/1.1 2000 Odd"),
+    "status-404": _ok(_HTML, start=b"HTTP/1.1 404 Not Found"),
+    "status-500": _ok(_HTML, start=b"HTTP/1.1 500 Internal Server Error"),
+    "status-401": _ok(_HTML, start=b"HTTP/1.1 401 Unauthorized"),
+    "status-300": _ok(_HTML, start=b"HTTP/1.1 300 Multiple Choices"),
+    "status-304": _ok(_HTML, start=b"HTTP/1.1 304 Not Modified"),
+    "status-302-without-location": _ok(_HTML, start=b"HTTP/1.1 302 Found"),
+    "interim-103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + _ok(_HTML),
+    "interim-100": b"HTTP/1.1 100 Continue\r\n\r\n" + _ok(_HTML),
+    "header-name-with-blank": _ok(_HTML, b"X Powered By: PHP\r\n"),
+    "header-blank-before-colon": _ok(b"Content-Type : text/html\r\n", _LENGTH),
+    "header-without-colon": _ok(_HTML, b"just a line\r\n"),
+    "header-empty-name": _ok(_HTML, b": nothing\r\n"),
+    "header-folded": _ok(b"Content-Type:\r\n text/html\r\n"),
+    "header-utf8": _ok(_HTML, "X-Name: Gärten\r\n".encode()),
+    "header-latin1": _ok(_HTML, b"X-Name: G\xe4rten\r\n"),
+    "header-control-character": _ok(_HTML, b"X-Name: a\x01b\r\n"),
+    "header-zero-byte": _ok(_HTML, b"X-Name: a\x00b\r\n"),
+    "header-carriage-return": _ok(_HTML, b"X-Name: a\rb\r\n"),
+    "headers-of-20-kilobytes": _ok(_HTML, b"X-Long: " + b"x" * 20_000 + b"\r\n"),
+    "headers-of-300-kilobytes": _ok(_HTML, b"X-Long: " + b"x" * 300_000 + b"\r\n"),
+    "five-hundred-headers": _ok(_HTML, *(b"X-%d: y\r\n" % n for n in range(500))),
+    "length-word": _ok(_HTML, b"Content-Length: abc\r\n"),
+    "length-negative": _ok(_HTML, b"Content-Length: -1\r\n"),
+    "length-plus": _ok(_HTML, b"Content-Length: +" + _SIZE + b"\r\n"),
+    "length-empty": _ok(_HTML, b"Content-Length:\r\n"),
+    "length-twice-same": _ok(_HTML, _LENGTH, _LENGTH),
+    "length-twice-different": _ok(_HTML, _LENGTH, b"Content-Length: 5\r\n"),
+    "length-list": _ok(_HTML, b"Content-Length: " + _SIZE + b", " + _SIZE + b"\r\n"),
+    "length-too-large": _ok(_HTML, b"Content-Length: 9999\r\n"),
+    "length-too-small": _ok(_HTML, b"Content-Length: 20\r\n"),
+    "length-zero": _ok(_HTML, b"Content-Length: 0\r\n"),
+    "length-and-chunked": _ok(_HTML, b"Content-Length: 5\r\n", _CHUNKED, body=_chunks(FORM)),
+    "chunked-twice": _ok(_HTML, b"Transfer-Encoding: chunked, chunked\r\n", body=_chunks(FORM)),
+    "chunked-two-headers": _ok(_HTML, _CHUNKED, _CHUNKED, body=_chunks(FORM)),
+    "chunked-capitals": _ok(_HTML, b"Transfer-Encoding: Chunked\r\n", body=_chunks(FORM)),
+    "chunked-and-identity": _ok(_HTML, b"Transfer-Encoding: identity\r\n"),
+    "chunked-but-plain": _ok(_HTML, _CHUNKED),
+    "chunk-extension": _ok(_HTML, _CHUNKED, body=b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
+    "chunk-size-with-blanks": _ok(
+        _HTML, _CHUNKED, body=b"%x  \r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)
+    ),
+    "chunk-size-with-zeros": _ok(
+        _HTML, _CHUNKED, body=b"0000%x\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)
+    ),
+    "chunks-without-end": _ok(_HTML, _CHUNKED, body=_chunks(FORM, end=b"")),
+    "chunks-with-trailer": _ok(_HTML, _CHUNKED, body=_chunks(FORM, end=b"0\r\nX-A: b\r\n\r\n")),
+    "encoding-gzip": _ok(_HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED),
+    "encoding-x-gzip": _ok(_HTML, b"Content-Encoding: x-gzip\r\n", body=_GZIPPED),
+    "encoding-deflate": _ok(_HTML, b"Content-Encoding: deflate\r\n", body=zlib.compress(FORM)),
+    "encoding-deflate-raw": _ok(
+        _HTML, b"Content-Encoding: deflate\r\n", body=zlib.compress(FORM, wbits=-15)
+    ),
+    "encoding-gzip-truncated": _ok(_HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED[:-8]),
+    "encoding-gzip-but-plain": _ok(_HTML, b"Content-Encoding: gzip\r\n"),
+    "encoding-twice": _ok(
+        _HTML, b"Content-Encoding: gzip, gzip\r\n", body=gzip.compress(_GZIPPED, mtime=0)
+    ),
+    "encoding-utf-8": _ok(_HTML, b"Content-Encoding: utf-8\r\n"),
+    "encoding-identity": _ok(_HTML, b"Content-Encoding: identity\r\n"),
+    "encoding-none": _ok(_HTML, b"Content-Encoding: none\r\n"),
+    "encoding-unknown": _ok(_HTML, b"Content-Encoding: zebra\r\n"),
+    "type-with-charset-twice": _ok(b"Content-Type: text/html; charset=utf-8; charset=x\r\n"),
+    "type-twice": _ok(b"Content-Type: text/plain\r\n", _HTML),
+    "type-xhtml": _ok(
+        b"Content-Type: application/xhtml+xml\r\n",
+        body=b'<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body>'
+        b'<input type="password"/></body></html>',
+    ),
+    "type-xhtml-with-capitals": _ok(
+        b"Content-Type: application/xhtml+xml\r\n",
+        body=b'<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body>'
+        b'<INPUT type="password"/></body></html>',
+    ),
+    "type-plain-text": _ok(b"Content-Type: text/plain\r\n"),
+    "type-plain-text-html-inside": _ok(b"Content-Type: text/plain; charset=utf-8\r\n"),
+    "type-unknown-without-sniffing": _ok(
+        b"Content-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
+    ),
+    "type-wildcard": _ok(b"Content-Type: */*\r\n"),
+    "type-without-slash": _ok(b"Content-Type: html\r\n"),
+    "type-empty": _ok(b"Content-Type:\r\n"),
+    "body-utf-16": _ok(
+        b"Content-Type: text/html\r\n", body=b"\xff\xfe" + FORM.decode().encode("utf-16-le")
+    ),
+    "body-utf-8-mark": _ok(_HTML, body=b"\xef\xbb\xbf" + FORM),
+    "no-body": _ok(_HTML, body=b""),
+    "nothing": b"",
+    "half-a-status-line": b"HTT",
+    "binary": bytes(range(256)),
+    "other-protocol": b"SSH-2.0-OpenSSH_9.9\r\n",
+}
+
+# Bodies in which Chromium shows a field, or does not.
+BODIES: dict[str, str] = {
+    "shadow-root": "<div><template shadowrootmode=open><input type=password></template></div>",
+    "closed-shadow-root": "<p>x</p><div><template shadowrootmode=open><p>x</p></template></div>",
+    "template": "<template><input type=password></template>",
+    "srcdoc": "<iframe srcdoc='<input type=password>'></iframe>",
+    "srcdoc-escaped": "<iframe srcdoc='&lt;input type=&quot;password&quot;&gt;'></iframe>",
+    "comment": "<!-- <input type=password> -->",
+    "script-text": "<script>var x = '<input type=password>';</script>",
+    "noscript": "<noscript><input type=password></noscript>",
+    "textarea": "<textarea><input type=password></textarea>",
+    "capitals": "<INPUT TYPE=PASSWORD>",
+    "blank-in-type": "<input type=' password'>",
+    "entity-in-type": "<input type='pass&#119;ord'>",
+    "slash-before-attribute": "<input/type=password>",
+    "first-of-two-types": "<input type=password type=text>",
+    "second-of-two-types": "<input type=text type=password>",
+    "unclosed-tag": "<input type=password",
+    "in-table": "<table><input type=password></table>",
+    "in-svg": "<svg><input type=password></svg>",
+    "in-svg-foreign-object": "<svg><foreignObject><input type=password></foreignObject></svg>",
+    "in-math": "<math><input type=password></math>",
+    "in-select": "<select><input type=password></select>",
+    "in-title": "<title><input type=password></title>",
+    "in-plaintext": "<plaintext><input type=password>",
+    "in-frameset": "<frameset><frame><input type=password></frameset>",
+    "in-dialog": "<dialog><input type=password></dialog>",
+    "disabled": "<input type=password disabled>",
+}
+# A browser writes no document for these: a download, no answer at all, or no change of the page.
+_NO_PAGE = frozenset({"status-304"})
+
+
+for _name, _data in ANSWERS.items():
+    if _name in _NO_PAGE:
+        continue
+    GROUP.add(
+        _name,
+        lambda host, data=_data: tls(leaf(host), raw(data)),  # type: ignore[misc]
+    )
+    FORMS.add(
+        _name,
+        leaf,
+        answer=raw(_data),
+        scheme="http",
+    )
+for _name, _body in BODIES.items():
+    FORMS.add(
+        f"body-{_name}",
+        leaf,
+        answer=page("<!doctype html><title>x</title>" + _body),
+        scheme="http",
+    )

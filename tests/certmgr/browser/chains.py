@@ -1,0 +1,254 @@
+"""Situations of the chain: what is sent, intermediates, trust paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+
+from tests.certificates import tlv
+from tests.certmgr.browser import der
+from tests.certmgr.browser.pki import (
+    ANY_PURPOSE,
+    CLIENT_AUTH,
+    EMAIL,
+    ISSUER,
+    ROOT,
+    SERVER_AUTH,
+    Ca,
+    Leaf,
+    ca,
+    days,
+    leaf,
+    rsa_issuer,
+    rsa_root,
+    trusts,
+)
+from tests.certmgr.browser.situations import Group, Trusted
+
+GROUP = Group("chains")
+_add = GROUP.add
+
+
+def _under(name: str, **fields: Any) -> None:
+    """Add a leaf under an intermediate with these changes."""
+    _add(name, lambda host: leaf(host, issuer=ca(f"Issuer {name}", ROOT, **fields)))
+
+
+def _under_rsa(name: str, **fields: Any) -> None:
+    """Add a leaf under an intermediate that an RSA root signed."""
+
+    def build(host: str) -> Trusted:
+        return Trusted(
+            leaf(host, issuer=ca(f"Issuer {name}", rsa_root(), **fields)), trusts(rsa_root())
+        )
+
+    _add(name, build)
+
+
+_unknown = ca("Unknown Root")
+_unknown_issuer = ca("Unknown Issuer", _unknown)
+
+# What is sent. A missing intermediate has a name of its own: Chromium remembers those that it met.
+_add(
+    "intermediate-not-sent",
+    lambda host: leaf(host, issuer=ca("Issuer not sent", ROOT)).sent_with(),
+)
+_add(
+    "one-of-two-intermediates-not-sent",
+    lambda host: leaf(host, issuer=(lower := ca("Lower", ca("Upper not sent", ROOT)))).sent_with(
+        lower.der
+    ),
+)
+_add(
+    "intermediate-not-sent-url-dead",
+    lambda host: leaf(
+        host,
+        issuer=ca("Issuer with dead URL", ROOT),
+        extensions={
+            "aia": der.extension(
+                "1.3.6.1.5.5.7.1.1",
+                der.seq(
+                    der.seq(
+                        der.oid("1.3.6.1.5.5.7.48.2"),
+                        tlv(0x86, b"http://issuer.nowhere.test/issuer.der"),
+                    )
+                ),
+            )
+        },
+    ).sent_with(),
+)
+_add("root-sent", lambda host: leaf(host).sent_with(ISSUER.der, ROOT.der))
+_add(
+    "only-root-sent",
+    lambda host: leaf(host, issuer=ca("Not sent, root is", ROOT)).sent_with(ROOT.der),
+)
+_add("direct-from-root", lambda host: leaf(host, issuer=ROOT))
+_add("reversed", lambda host: leaf(host).sent_with(ROOT.der, ISSUER.der))
+_add("leaf-twice", lambda host: (x := leaf(host)).sent_with(x.chain[0], ISSUER.der))
+_add("surplus-unrelated", lambda host: leaf(host).sent_with(_unknown.der, ISSUER.der))
+_add("surplus-expired", lambda host: leaf(host).sent_with(ISSUER.der, ca("Old", end=days(-9)).der))
+_add("twenty-surplus", lambda host: leaf(host).sent_with(*[_unknown.der] * 20, ISSUER.der))
+_add(
+    "another-key-of-the-same-name",
+    lambda host: leaf(host).sent_with(ca("Browser Test Issuer", ROOT, kind="p256 other").der),
+)
+_add(
+    "both-keys-of-the-same-name",
+    lambda host: leaf(host).sent_with(
+        ca("Browser Test Issuer", ROOT, kind="p256 other").der, ISSUER.der
+    ),
+)
+
+
+def _deep(host: str, length: int) -> Leaf:
+    above = ROOT
+    for level in range(length):
+        above = ca(f"Level {level} of {length}", above)
+    return leaf(host, issuer=above)
+
+
+_add("three-intermediates", lambda host: _deep(host, 3))
+_add("six-intermediates", lambda host: _deep(host, 6))
+_add("twelve-intermediates", lambda host: _deep(host, 12))
+
+# Roots
+_add("self-signed", lambda host: leaf(host, self_signed=True))
+_add(
+    "self-signed-ca",
+    lambda host: leaf(host, self_signed=True, extensions={"basic": der.basic_constraints(True)}),
+)
+_add("root-unknown", lambda host: leaf(host, issuer=_unknown))
+_add("root-unknown-sent", lambda host: leaf(host, issuer=_unknown).sent_with(_unknown.der))
+_add("root-unknown-intermediate-sent", lambda host: leaf(host, issuer=_unknown_issuer))
+_add(
+    "root-unknown-all-sent",
+    lambda host: leaf(host, issuer=_unknown_issuer).sent_with(_unknown_issuer.der, _unknown.der),
+)
+
+
+def _cross_signed(host: str, *, first: str) -> Leaf:
+    """Return a leaf under an intermediate that an unknown and a trusted root signed."""
+    name = f"Cross-signed, {first} first"
+    trusted, other = ca(name, ROOT), ca(name, _unknown)
+    above = (trusted.der, other.der) if first == "trusted" else (other.der, trusted.der)
+    return leaf(host, issuer=trusted).sent_with(*above)
+
+
+_add("cross-signed-trusted-first", lambda host: _cross_signed(host, first="trusted"))
+_add("cross-signed-unknown-first", lambda host: _cross_signed(host, first="unknown"))
+_add(
+    "root-cross-signed-by-unknown",
+    lambda host: leaf(host).sent_with(
+        ISSUER.der, ca("Browser Test Root", _unknown, kind="p256 Browser Test Root").der
+    ),
+)
+
+
+def _expired_cross_signature(host: str) -> Leaf:
+    current = ca("Cross-signed, one expired", ROOT)
+    expired = ca("Cross-signed, one expired", ROOT, end=days(-3))
+    return leaf(host, issuer=current).sent_with(expired.der, current.der)
+
+
+_add("expired-cross-signature-first", _expired_cross_signature)
+
+# Intermediates
+_under("intermediate-good")
+_under("intermediate-without-basic-constraints", extensions={"basic": None})
+_under("intermediate-is-no-ca", extensions={"basic": der.basic_constraints(False)})
+_under(
+    "intermediate-basic-constraints-not-critical",
+    extensions={"basic": der.basic_constraints(True, critical=False)},
+)
+_under(
+    "intermediate-version-1",
+    version=None,
+    extensions=dict.fromkeys(("basic", "usage", "ski", "aki")),
+)
+_under("intermediate-without-key-usage", extensions={"usage": None})
+_under("intermediate-without-certificate-signing", extensions={"usage": der.key_usage(0, 6)})
+_under("intermediate-for-clients", extensions={"eku": der.extended_key_usage(CLIENT_AUTH)})
+_under("intermediate-for-email", extensions={"eku": der.extended_key_usage(EMAIL)})
+_under("intermediate-for-servers", extensions={"eku": der.extended_key_usage(SERVER_AUTH)})
+_under("intermediate-for-any-purpose", extensions={"eku": der.extended_key_usage(ANY_PURPOSE)})
+_under("intermediate-expired", end=days(-2))
+_under("intermediate-not-yet-valid", begin=days(2))
+_under("intermediate-ends-before-leaf", end=days(5))
+_under("intermediate-p384", kind="p384 issuer")
+_under("intermediate-p521", kind="p521 issuer")
+_under("intermediate-ed25519", kind="ed25519 issuer")
+_under("intermediate-secp256k1", kind="secp256k1 issuer")
+_under("intermediate-rsa1024", kind="rsa1024 issuer")
+_under("intermediate-ecdsa-sha1", digest="sha1")
+_under_rsa("intermediate-rsa-sha1", digest="sha1")
+_under_rsa("intermediate-rsa-md5", digest="md5")
+_under_rsa("intermediate-pss", pss=True)
+_under("intermediate-signature-wrong", signature_value=der.seq(der.integer(1), der.integer(1)))
+_under(
+    "intermediate-unknown-critical-extension",
+    extensions={"x": der.extension("1.3.6.1.4.1.99999.1", der.NULL, True)},
+)
+_under("intermediate-malformed-policies", extensions={"x": der.extension("2.5.29.32", b"\x30\x05")})
+_under("intermediate-serial-negative", serial=-7)
+_under(
+    "intermediate-requires-policy",
+    extensions={"x": der.extension("2.5.29.36", der.seq(tlv(0x80, b"\0")), True)},
+)
+_add(
+    "path-length-exceeded",
+    lambda host: leaf(
+        host,
+        issuer=ca(
+            "Below zero",
+            ca("Path length zero", ROOT, extensions={"basic": der.basic_constraints(True, 0)}),
+        ),
+    ),
+)
+
+
+def _leaf_as_issuer(host: str) -> Leaf:
+    from_leaf = leaf("victim.test")
+    key = serialization.load_pem_private_key(from_leaf.key_pem, None)
+    issuer = Ca(der.common_name("victim.test"), from_leaf.chain[0], key, ISSUER)
+    return leaf(host, issuer=issuer, kind="p256 below")
+
+
+_add("leaf-issued-by-leaf", _leaf_as_issuer)
+_add("rsa-chain", lambda host: Trusted(leaf(host, issuer=rsa_issuer()), trusts(rsa_root())))
+
+
+def _renamed(host: str, tag: int, text: str = "Browser Test Issuer") -> Leaf:
+    """Return a leaf that writes the name of its issuer in another way."""
+    issuer = Ca(der.common_name(text, tag), ISSUER.der, ISSUER.key, ROOT)
+    return leaf(host, issuer=issuer)
+
+
+_add("issuer-name-in-another-string-type", lambda host: _renamed(host, 0x13))
+_add("issuer-name-in-capitals", lambda host: _renamed(host, 0x0C, "BROWSER TEST ISSUER"))
+_add("issuer-name-with-blanks", lambda host: _renamed(host, 0x0C, "Browser  Test  Issuer "))
+
+# Name constraints
+_DOMAIN = "chains.test"
+for _name, _permitted, _excluded in (
+    ("permitted", [_DOMAIN], []),
+    ("permitted-other", ["example.com"], []),
+    ("permitted-with-dot", ["." + _DOMAIN], []),
+    ("permitted-top", ["test"], []),
+    ("excluded", [], [_DOMAIN]),
+    ("excluded-other", [], ["example.com"]),
+    ("permitted-and-excluded", ["test"], [_DOMAIN]),
+    ("address-permitted", [tlv(0x87, bytes([10, 0, 0, 0, 255, 0, 0, 0]))], []),
+    ("address-excluded", [], [tlv(0x87, bytes(8))]),
+    ("mail-permitted", [tlv(0x81, b"example.com")], []),
+    ("uri-permitted", [tlv(0x86, b".example.com")], []),
+    ("directory-permitted-other", [tlv(0xA4, der.common_name("Other"))], []),
+    ("empty-permitted", [""], []),
+    ("empty-excluded", [], [""]),
+):
+    _under(f"constraint-{_name}", extensions={"x": der.name_constraints(_permitted, _excluded)})
+_under(
+    "constraint-not-critical",
+    extensions={"x": der.name_constraints(["example.com"], critical=False)},
+)
+_under("constraint-empty", extensions={"x": der.name_constraints()})

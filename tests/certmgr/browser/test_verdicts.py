@@ -1,0 +1,75 @@
+"""A page that Chromium opens has no critical finding, and an error page has one with its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.campaign import size
+from tests.certmgr.browser.agreement import (
+    CRITICAL_ALTHOUGH_OPEN,
+    DIFFERENT,
+    OPEN_ALTHOUGH_ERROR,
+    Court,
+    Result,
+    court,
+)
+from tests.certmgr.browser.catalogue import BATCH, ORDINARY, RELATIVES, SITUATIONS, batches
+from tests.certmgr.browser.situations import Situation
+
+pytestmark = pytest.mark.real_clock(reason="Chromium spins under libfaketime")
+
+Judge = Callable[[Situation], Result]
+
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
+    """Chromium and certmgr, once per worker."""
+    with court(SITUATIONS, tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def judge(both: Court) -> Judge:
+    """A function that judges a situation, together with the others of its batch."""
+    batch_of = {s.id: b for part in (ORDINARY, RELATIVES) for b in batches(part) for s in b}
+    results: dict[str, Result] = {}
+
+    def judge_one(situation: Situation) -> Result:
+        if situation.id not in results:
+            judged = both.judge(batch_of[situation.id])
+            results.update({r.situation.id: r for r in judged})
+        return results[situation.id]
+
+    return judge_one
+
+
+def _parameters(situations: Iterable[Situation]) -> list[Any]:
+    return [pytest.param(s, id=s.id) for s in situations]
+
+
+@pytest.mark.parametrize("situation", _parameters(ORDINARY))
+def test_critical_means_an_error_page_with_the_code_that_diagnose_names(
+    situation: Situation, judge: Judge
+) -> None:
+    result = judge(situation)
+    assert not result.disagreements, f"{result.shown}; {result.found}"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("situation", _parameters(RELATIVES[: size(BATCH, len(RELATIVES))]))
+def test_critical_means_an_error_page_in_relatives_too(situation: Situation, judge: Judge) -> None:
+    result = judge(situation)
+    assert not result.disagreements, f"{result.shown}; {result.found}"
+
+
+def test_at_least_150_situations_have_unique_names() -> None:
+    assert len({s.id for s in SITUATIONS}) == len(SITUATIONS)
+    assert len(ORDINARY) >= 150
+
+
+def test_at_most_five_differences_are_intended() -> None:
+    assert len(CRITICAL_ALTHOUGH_OPEN) + len(OPEN_ALTHOUGH_ERROR) + len(DIFFERENT) <= 5
+    assert set(DIFFERENT) <= {s.id for s in SITUATIONS}
