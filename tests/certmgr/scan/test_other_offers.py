@@ -128,7 +128,7 @@ def rsassa_pss_pair(issuer: Authority, folder: Path) -> tuple[Path, Path]:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     tbs = issued.certificate.tbs_certificate_bytes.replace(spki, as_rsassa_pss(spki))
-    leaf = x509.load_der_x509_certificate(sign(tlv(0x30, content(tbs)), issuer))
+    leaf = x509.load_der_x509_certificate(sign(tlv(0x30, content(tbs)), issuer.key))
     chain = (leaf, *issued.chain[1:])
     certificate, _ = real.write_pair(folder, IssuedCertificate(leaf, key, chain))
     return certificate, key_file

@@ -548,5 +548,5 @@ def test_internal_error_in_a_visit_is_reported_and_the_certificate_judged(
     (report,) = scan_targets(settings, options, [Target(HOST, port)], clock=clock)
     (unknown,) = report.findings
     assert unknown.code == "http-unknown"
-    assert unknown.evidence["error"] == "RuntimeError: an internal error"
+    assert unknown.evidence["error"] == "an internal error of certmgr"
     assert report.addresses[0].trusted is True

@@ -146,7 +146,7 @@ _CA = x509.BasicConstraints(True, None)
 _CLIENTS = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH])
 _NO_SIGNING = x509.KeyUsage(True, False, False, False, False, False, True, False, False)
 _NOT_ISSUER = "a certificate of the CA may not issue certificates"
-_NOT_FOR_SERVERS = "a certificate of the CA may not issue certificates for servers"
+_NOT_FOR_SERVERS = "the extended key usage of a CA does not allow servers"
 
 
 @pytest.mark.parametrize(
