@@ -38,6 +38,8 @@ from inventory.text import printable
 
 # A serial number of zero or below is reported as a problem here, not as a warning on a terminal.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+# A name that is longer than X.520 permits is read, and the library warns about it.
+warnings.filterwarnings("ignore", message="Attribute's length must be", category=UserWarning)
 
 # Errors that parsing of hostile DER raises (measured with 3.16 million mutated certificates).
 PARSE_ERRORS = (

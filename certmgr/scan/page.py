@@ -326,7 +326,7 @@ class _PageReader:
         self.base, self._depth = outer, self._depth - 1
 
     def _field(self, tag: str, attributes: dict[str, str]) -> None:
-        kind = attributes.get("type", "text").strip().lower() if tag == "input" else "textarea"
+        kind = attributes.get("type", "text").lower() if tag == "input" else "textarea"
         if kind in _NO_TEXT:
             return
         name = attributes.get("name") or attributes.get("id") or ""

@@ -29,7 +29,9 @@ RULES = f"MAP *.{NOWHERE} ~NOTFOUND, MAP * 127.0.0.1"
 # or for the number of a payment card, in frames and shadow roots too.
 _STATE = """(() => {
     const secret = 'input[type=password], [autocomplete~=cc-number]';
-    const shows = root => !!root && (!!root.querySelector(secret) ||
+    // SVG has elements of the same name, which are no fields.
+    const field = e => e instanceof e.ownerDocument.defaultView.HTMLElement;
+    const shows = root => !!root && ([...root.querySelectorAll(secret)].some(field) ||
         [...root.querySelectorAll('*')].some(e => shows(e.shadowRoot) ||
             (e.tagName === 'IFRAME' && shows(e.contentDocument))));
     return JSON.stringify([document.readyState, document.location.href, shows(document)]);
