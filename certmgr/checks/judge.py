@@ -341,7 +341,14 @@ class Judge:
             "staple", at, lambda: staple_of(address, chain, verdict, now), Staple("unchecked")
         )
         check("staple", at, lambda: staple_findings(staple, leaf, at))
-        return JudgedAddress(address, chain, verdict.trusted, verdict, staple, ends)
+        return JudgedAddress(
+            address,
+            chain,
+            trusted=verdict.trusted,
+            verdict=verdict,
+            staple=staple,
+            trust_ends=ends,
+        )
 
     def _other_key_type(
         self,

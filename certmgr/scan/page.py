@@ -16,6 +16,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -196,7 +197,7 @@ class _PageReader:
             if self._full():
                 break
             if html or tag in ("image", "use", "script", "style"):
-                elements.append(_Element(tag, attributes, content, lambda html=html: html))  # type: ignore[misc]
+                elements.append(_Element(tag, attributes, content, _always if html else _never))
         self._read(elements)
 
     def _read(self, elements: list[_Element]) -> None:
@@ -227,7 +228,7 @@ class _PageReader:
                 node.tag,
                 {k.lower(): v or "" for k, v in node.attributes.items()},
                 lambda node=node: node.text() or "",  # type: ignore[misc]
-                (lambda node=node: _is_html_element(node)) if foreign else _always,  # type: ignore[misc]
+                partial(_is_html_element, node) if foreign else _always,
                 node,
             )
 
@@ -369,6 +370,10 @@ class _PageReader:
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False
 
 
 def _is_html_element(node: Any) -> bool:

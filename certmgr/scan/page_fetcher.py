@@ -51,14 +51,14 @@ class PageFetcher:
         # The process starts while the first request is sent, so that no page waits for it.
         self._parser.start()
         follower = RedirectFollower(
-            self._fetch,
-            self._resolver,
-            self._allowed,
-            self._dialler.loop.time,
-            target.host,
-            address,
+            fetch=self._fetch,
+            resolver=self._resolver,
+            allowed=self._allowed,
+            now=self._dialler.loop.time,
+            host=target.host,
+            address=address,
             # One budget for all paths: a slow site must not delay the run once per path.
-            TimeBudget(self._dialler.limits.timeout),
+            budget=TimeBudget(self._dialler.limits.timeout),
         )
         visits = []
         for path in dict.fromkeys(("/", *paths)):

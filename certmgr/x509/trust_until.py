@@ -267,7 +267,15 @@ def trusted_until(
         best: TrustEnd | None = None
         for path in paths:
             at, rule = _end_of(leaf, path, rules, browser)
-            end = TrustEnd(browser, at, rule, path.root, leaf.not_after, len(paths), path.unsent)
+            end = TrustEnd(
+                browser,
+                at,
+                rule,
+                root=path.root,
+                not_after=leaf.not_after,
+                paths=len(paths),
+                unsent=path.unsent,
+            )
             if best is None or _rank(end) > _rank(best):
                 best = end
         if best is not None:
