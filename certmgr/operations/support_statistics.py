@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection
 
 from inventory.db.database import to_epoch
-from inventory.models import Notice, Ticket
+from inventory.records import NoticeTimes, TicketTimes
+from inventory.store import outbox, tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +42,19 @@ class DayStatistics:
     hours_to_resolve: float | None
 
 
-def read(
-    conn: Connection, since: datetime
-) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def read(conn: Connection, since: datetime) -> tuple[list[NoticeTimes], list[TicketTimes]]:
     """Read the rows for :func:`measure`.
 
     Returns:
         Notices sent to clients since then, and tickets notified or closed since then.
     """
     at = to_epoch(since)
-    columns = (Notice.sent_at, Notice.acked_at, Notice.resolved_at)
-    sent = select(*columns).where(Notice.kind == "client", Notice.sent_at >= at)
-    notified = select(Ticket.told_at, Ticket.closed_at).where(
-        Ticket.told_at.is_not(None), or_(Ticket.told_at >= at, Ticket.closed_at >= at)
-    )
-    return [dict(r) for r in conn.execute(sent).mappings()], [
-        dict(r) for r in conn.execute(notified).mappings()
-    ]
+    return outbox.times_of_clients(conn, at), tickets.times(conn, at)
 
 
 def measure(
-    sent: Iterable[Mapping[str, Any]],
-    notified: Sequence[Mapping[str, Any]],
+    sent: Iterable[NoticeTimes],
+    notified: Sequence[TicketTimes],
     first: datetime,
     last: datetime,
 ) -> list[DayStatistics]:
@@ -74,10 +67,12 @@ def measure(
         last: A time on the last day, in the same zone.
     """
     zone = first.tzinfo
-    by_day: dict[date, list[Mapping[str, Any]]] = {}
+    by_day: dict[date, list[NoticeTimes]] = {}
     for row in sent:
-        by_day.setdefault(datetime.fromtimestamp(row["sent_at"], zone).date(), []).append(row)
-    opened, resolved = _per_day(notified, "told_at", zone), _per_day(notified, "closed_at", zone)
+        if row.sent_at is not None:
+            by_day.setdefault(datetime.fromtimestamp(row.sent_at, zone).date(), []).append(row)
+    opened = _per_day((t.told_at for t in notified), zone)
+    resolved = _per_day((t.closed_at for t in notified), zone)
     days, day = [], last.date()
     while day >= first.date():
         rows = by_day.get(day, [])
@@ -85,26 +80,21 @@ def measure(
             DayStatistics(
                 day=day,
                 sent=len(rows),
-                acknowledged=sum(r["acked_at"] is not None for r in rows),
+                acknowledged=sum(r.acked_at is not None for r in rows),
                 opened=opened.get(day, 0),
                 resolved=resolved.get(day, 0),
-                hours_to_acknowledge=_median(rows, "acked_at"),
-                hours_to_resolve=_median(rows, "resolved_at"),
+                hours_to_acknowledge=_median((r.sent_at, r.acked_at) for r in rows),
+                hours_to_resolve=_median((r.sent_at, r.resolved_at) for r in rows),
             )
         )
         day -= timedelta(days=1)
     return days
 
 
-def _per_day(rows: Iterable[Mapping[str, Any]], column: str, zone: Any) -> dict[date, int]:
-    counts: dict[date, int] = {}
-    for row in rows:
-        if row[column] is not None:
-            day = datetime.fromtimestamp(row[column], zone).date()
-            counts[day] = counts.get(day, 0) + 1
-    return counts
+def _per_day(times: Iterable[int | None], zone: Any) -> dict[date, int]:
+    return Counter(datetime.fromtimestamp(at, zone).date() for at in times if at is not None)
 
 
-def _median(rows: Iterable[Mapping[str, Any]], column: str) -> float | None:
-    hours = [(r[column] - r["sent_at"]) / 3600 for r in rows if r[column] is not None]
+def _median(spans: Iterable[tuple[int | None, int | None]]) -> float | None:
+    hours = [(end - start) / 3600 for start, end in spans if start is not None and end is not None]
     return round(statistics.median(hours), 1) if hours else None

@@ -63,11 +63,13 @@ from inventory.records.notices import (
     NoticeOfTicket,
     NoticeRecord,
     NoticeSummary,
+    NoticeTimes,
     ReleasedTicket,
     ReleaseRecord,
     SentItemRecord,
     SnoozeRecord,
     TicketRecord,
+    TicketTimes,
 )
 from inventory.records.purchases import (
     CertificateRecord,
@@ -140,6 +142,7 @@ __all__ = [
     "NoticeOfTicket",
     "NoticeRecord",
     "NoticeSummary",
+    "NoticeTimes",
     "ObservedChain",
     "OpenOrder",
     "OrderRecord",
@@ -158,6 +161,7 @@ __all__ = [
     "ServerRecord",
     "SnoozeRecord",
     "TicketRecord",
+    "TicketTimes",
     "VisitedEndpoint",
     "WayRecord",
 ]

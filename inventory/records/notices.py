@@ -145,6 +145,23 @@ class NoticeOfTicket(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeTimes(Record):
+    """When a notice was sent, acknowledged and resolved."""
+
+    sent_at: int | None
+    acked_at: int | None
+    resolved_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketTimes(Record):
+    """When a client was first notified of a ticket, and when it was closed."""
+
+    told_at: int | None
+    closed_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord(Record):
     """Why a contact was or was not notified."""
 

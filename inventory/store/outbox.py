@@ -30,6 +30,7 @@ from inventory.records import (
     NoticeAbout,
     NoticeOfTicket,
     NoticeRecord,
+    NoticeTimes,
     SentItemRecord,
 )
 from inventory.store.scan_results import upsert
@@ -406,6 +407,16 @@ def about(conn: Connection, subject: str, client_id: int, limit: int = 50) -> li
         .limit(limit)
     )
     return fetch(conn, NoticeOfTicket, query)
+
+
+def times_of_clients(conn: Connection, since: int) -> list[NoticeTimes]:
+    """Of the notices that were sent to clients since then."""
+    columns = (Notice.sent_at, Notice.acked_at, Notice.resolved_at)
+    return fetch(
+        conn,
+        NoticeTimes,
+        select(*columns).where(Notice.kind == "client", Notice.sent_at >= since),
+    )
 
 
 def bounced(tx: Tx, notice_id: int, reason: str) -> None:

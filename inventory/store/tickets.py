@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, or_, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, insert_id
@@ -33,6 +33,7 @@ from inventory.records import (
     ReleaseRecord,
     SnoozeRecord,
     TicketRecord,
+    TicketTimes,
 )
 from inventory.store import editing
 from inventory.store.scan_results import upsert
@@ -236,6 +237,14 @@ def broadcasts(conn: Connection) -> dict[int, AnnouncementRecord]:
         r["id"]: AnnouncementRecord(**r)
         for r in conn.execute(select(StoredAnnouncement)).mappings()
     }
+
+
+def times(conn: Connection, since: int) -> list[TicketTimes]:
+    """Of the tickets of which a client was notified, or that were closed, since then."""
+    query = select(Ticket.told_at, Ticket.closed_at).where(
+        Ticket.told_at.is_not(None), or_(Ticket.told_at >= since, Ticket.closed_at >= since)
+    )
+    return fetch(conn, TicketTimes, query)
 
 
 # -- decisions
