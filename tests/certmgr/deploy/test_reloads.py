@@ -287,6 +287,8 @@ def test_switch_of_another_lineage_waits_until_the_server_has_read_its_files(
             one.switch(one.store(version.key_pem, version.chain_der))
     with apache(tmp_path, lineage.live, [other.live, lineage.live] * 50) as server:
         target = replace(server.target, settle=settle, test=())
+        # Its port is open before it logs that it runs, and that line would count as a reload.
+        wait_until(partial(_reloaded_since, server, 0), "the start of Apache")
         marks = []
         for n in range(campaign.size("switches of two lineages", 8, 100)):
             one = (other, lineage)[n % 2]
