@@ -32,7 +32,9 @@ def insert_id(conn: Connection, model: type[Base], values: Mapping[str, Any]) ->
 
 def fetch(conn: Connection, record: type[R], query: Executable) -> list[R]:
     """Return all rows of a query as records, whose fields are the query's columns."""
-    return [record(**row) for row in conn.execute(query).mappings()]
+    result = conn.execute(query)
+    keys = tuple(result.keys())
+    return [record(**dict(zip(keys, row, strict=True))) for row in result]
 
 
 def fetch_one(conn: Connection, record: type[R], query: Executable) -> R | None:
@@ -52,4 +54,7 @@ def fetch_existing(conn: Connection, record: type[R], query: Executable) -> R:
 
 def fetch_all(conn: Connection, query: Executable) -> list[dict[str, Any]]:
     """Return all rows of a query, each as a dictionary by column name."""
-    return [dict(row) for row in conn.execute(query).mappings()]
+    result = conn.execute(query)
+    keys = tuple(result.keys())
+    # Faster than the mappings of SQLAlchemy, which look up each column by its name.
+    return [dict(zip(keys, row, strict=True)) for row in result]

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from inventory.db.sql import chunks, fetch, fetch_one
+from inventory.db.sql import chunks, fetch, fetch_all, fetch_one
 from inventory.models import (
     AuditEntry,
     Client,
@@ -177,7 +177,7 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]
             .outerjoin(ProbeState, ProbeState.endpoint_id == Endpoint.id)
             .where(Endpoint.id.in_(part))
         )
-        for row in conn.execute(query).mappings():
+        for row in fetch_all(conn, query):
             own = [
                 tags.get(k, ())
                 for k in (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_existing, fetch_one
+from inventory.db.sql import chunks, fetch_all, fetch_existing, fetch_one
 from inventory.errors import Conflict, UsageError
 from inventory.models import Client, Domain, Endpoint, Server
 from inventory.names import display, normalise_host
@@ -190,7 +190,7 @@ def listing(
         query = query.where(Server.name == server_name)
     if not retired:
         query = query.where(Domain.state != "retired")
-    listed = conn.execute(query).mappings().all()
+    listed = fetch_all(conn, query)
     tags = editing.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
     rows = [
         ListedDomain(
@@ -208,12 +208,12 @@ def parties_by_domain(conn: Connection, client_id: int | None = None) -> dict[in
     return {row.id: row.parties for row in listing(conn, client_id=client_id)}
 
 
-def without_parties(row: RowMapping) -> dict[str, Any]:
+def without_parties(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row without the columns that :func:`parties_of_row` reads."""
     return {k: v for k, v in row.items() if k not in _OTHERS and k not in PARTY_FIELDS}
 
 
-def parties_of_row(row: RowMapping) -> Parties:
+def parties_of_row(row: Mapping[str, Any]) -> Parties:
     """Parties from a row with the columns of domain, and of client and server under the prefixes
     client_ and server_.
     """

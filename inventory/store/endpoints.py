@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Select, exists, func, or_, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch, fetch_one
+from inventory.db.sql import fetch, fetch_all, fetch_one
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, ProbeState, Server, Tag
 from inventory.names import display
@@ -249,7 +249,7 @@ def visited(conn: Connection, ids: Sequence[int]) -> list[VisitedEndpoint]:
     """Those endpoints, with parties and what is known of them; one that was retired in between is
     left out.
     """
-    rows = conn.execute(_VISITED.where(Endpoint.id.in_(ids))).mappings()
+    rows = fetch_all(conn, _VISITED.where(Endpoint.id.in_(ids)))
     return [
         VisitedEndpoint(**domains.without_parties(r), parties=domains.parties_of_row(r))
         for r in rows
