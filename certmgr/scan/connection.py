@@ -149,6 +149,8 @@ class Connection:
         dialogue = DIALOGUES.get(request.protocol)
         if dialogue is None:
             self._begin_tls()
+            # What a server sent before the ClientHello causes no further event (edge-triggered).
+            self._receive()
             return
         self.state = "starttls"
         host = request.host or request.server_name or request.address

@@ -151,3 +151,30 @@ def test_system_without_epoll_dials_too(
     assert all(r.failure is None and len(r.chain) == 2 for r in dials.results)
     (silent,) = dial(DialLimits(timeout=0.6), serve(opened, servers.silent)).results
     assert silent.failure is not None
+
+
+def test_server_that_speaks_before_its_client_is_not_tls(opened: Stack) -> None:
+    """As SSH and SMTP do. The banner is there before the loop learns of the connection."""
+    sent = threading.Event()
+
+    def greet(sock: socket.socket) -> None:
+        sock.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+        sent.set()
+        while sock.recv(65536):
+            pass
+
+    port = serve(opened, greet)
+
+    async def run() -> DialResult:
+        dialler = Dialler(DialLimits(timeout=2.0))
+        try:
+            result = dialler.dial(DialRequest("127.0.0.1", port, "https", HOST))
+            sent.wait()  # the loop stands still, so that it sees both events at once
+            return await result
+        finally:
+            dialler.close()
+
+    failure = asyncio.run(run()).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.NOT_TLS
+    assert "SSH-2.0" in failure.reason
