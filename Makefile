@@ -57,8 +57,9 @@ soak: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	@VENV=$(VENV) sh tools/servers.sh
 	$(PYTEST) --cov --cov-report= $(ARGS)
-	@set -e; for gate in inventory:96 notifiers:93 certmgr:89; do \
-	package=$${gate%:*}; echo "== $$package"; $(BIN)/coverage report --include="$$package/*" --fail-under=$${gate#*:} | grep -E "^TOTAL|^Coverage"; done
+	@for gate in inventory:96 notifiers:93 certmgr:89; do \
+	package=$${gate%:*}; printf '%s: ' "$$package"; \
+	$(BIN)/coverage report --format=total --include="$$package/*" --fail-under=$${gate#*:} || exit 1; done
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
