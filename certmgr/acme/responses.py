@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from acme import messages
@@ -137,12 +136,3 @@ def problem_of(body: Any) -> AcmeProblem:
 def retry_after_seconds(response: Any, now: datetime) -> float | None:
     """Return the seconds of the header Retry-After."""
     return retry_after(response.headers.get("Retry-After"), now)
-
-
-def server_time(response: Any) -> datetime | None:
-    """Return the CA's time from the header Date."""
-
-    try:
-        return parsedate_to_datetime(response.headers.get("Date", "")).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        return None

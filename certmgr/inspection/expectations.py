@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from certmgr.x509.names import name_covers
-from inventory.records import ClientEndpoint, ExpectedCertificate
+from inventory.records import ClientEndpoint, ExpectedLeaf
 
 EndpointsByClient = Callable[[Iterable[int]], Mapping[int, Sequence[ClientEndpoint]]]
 
 
 def expectations(
-    rows: Sequence[ExpectedCertificate], endpoints_by_client: EndpointsByClient, now: int
+    rows: Sequence[ExpectedLeaf], endpoints_by_client: EndpointsByClient, now: int
 ) -> dict[int, frozenset[str]]:
     """Return the leaves that may be served at each endpoint.
 

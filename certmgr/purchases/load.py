@@ -15,7 +15,7 @@ from certmgr.purchases.coverage import Remark, belongs, remarks
 from certmgr.purchases.model import LeadTimes, Purchase, PurchasedCertificate
 from inventory.certificates import organisation
 from inventory.db.database import from_epoch
-from inventory.records import IssuedCertificate, ListedPurchase, LiveCertificate
+from inventory.records import ListedPurchase, LiveCertificate, PurchasedLeaf
 from inventory.store import domains, purchases
 from inventory.vocabulary import Parties
 
@@ -37,7 +37,7 @@ def _required_time(seconds: int) -> datetime:
 
 
 def _certificate(
-    row: IssuedCertificate | LiveCertificate, *, recorded: bool, live: bool
+    row: PurchasedLeaf | LiveCertificate, *, recorded: bool, live: bool
 ) -> PurchasedCertificate:
     return PurchasedCertificate(
         sha256=row.sha256,

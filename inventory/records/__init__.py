@@ -21,7 +21,7 @@ from inventory.records.cases import (
     BilledCase,
     CaseEventRecord,
     CaseRecord,
-    ExpectedCertificate,
+    ExpectedLeaf,
     IncidentItemRecord,
     IncidentRecord,
     IssuanceRecord,
@@ -73,9 +73,9 @@ from inventory.records.notices import (
 )
 from inventory.records.purchases import (
     CertificateRecord,
-    IssuedCertificate,
     ListedPurchase,
     LiveCertificate,
+    PurchasedLeaf,
     PurchaseRecord,
 )
 from inventory.records.revocation import CrlRecord, RevocationRecord
@@ -113,14 +113,13 @@ __all__ = [
     "EndedRun",
     "EndpointOwnership",
     "EndpointRecord",
-    "ExpectedCertificate",
+    "ExpectedLeaf",
     "FailingDeployment",
     "FindingRecord",
     "InboundRecord",
     "IncidentItemRecord",
     "IncidentRecord",
     "IssuanceRecord",
-    "IssuedCertificate",
     "JobRecord",
     "LineageNameRecord",
     "LineageRecord",
@@ -148,6 +147,7 @@ __all__ = [
     "OrderRecord",
     "ProbeStateRecord",
     "PurchaseRecord",
+    "PurchasedLeaf",
     "QuarantinedName",
     "RateEventRecord",
     "ReachableContact",

@@ -115,7 +115,7 @@ class LiveLeaf(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedCertificate(Record):
+class ExpectedLeaf(Record):
     """A certificate that may be served under ``names``, of a case or lineage."""
 
     id: int

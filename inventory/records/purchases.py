@@ -41,7 +41,7 @@ class PurchaseRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedCertificate(Record):
+class PurchasedLeaf(Record):
     """A certificate issued under a purchase."""
 
     order_id: int
@@ -59,7 +59,7 @@ class ListedPurchase(PurchaseRecord):
 
     client_name: str
     names: tuple[str, ...]
-    issued: tuple[IssuedCertificate, ...]
+    issued: tuple[PurchasedLeaf, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

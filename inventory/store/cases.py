@@ -34,7 +34,7 @@ from inventory.records import (
     CaseEventRecord,
     CaseRecord,
     ClientEndpoint,
-    ExpectedCertificate,
+    ExpectedLeaf,
     IssuanceRecord,
     LiveLeaf,
     TicketRecord,
@@ -338,7 +338,9 @@ def issuances(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[Issua
             .order_by(Issuance.id)
         )
         for record in fetch(conn, IssuanceRecord, query):
-            found.setdefault(record.case_id or 0, []).append(record)
+            # Only an issuance of a purchase has no case, and the query leaves those out.
+            assert record.case_id is not None
+            found.setdefault(record.case_id, []).append(record)
     return found
 
 
@@ -517,7 +519,7 @@ def last_issued(conn: Connection, order_id: int) -> list[LiveLeaf]:
     return fetch(conn, LiveLeaf, query)
 
 
-def expected(conn: Connection) -> list[ExpectedCertificate]:
+def expected(conn: Connection) -> list[ExpectedLeaf]:
     """Certificates that we proved or are about to install: client_id, names of the case
     (space-separated), sha256, state, live_at; oldest first.
     """
@@ -536,7 +538,7 @@ def expected(conn: Connection) -> list[ExpectedCertificate]:
     )
     rows = fetch_all(conn, query)
     names = _names_of(conn, [r["id"] for r in rows])
-    of_cases = [ExpectedCertificate(**r, names=names.get(r["id"], ())) for r in rows]
+    of_cases = [ExpectedLeaf(**r, names=names.get(r["id"], ())) for r in rows]
     # What was linked to an order by hand is the client's own renewal.
     linked = (
         select(StoredPurchase.client_id, PurchaseName.name, Issuance.sha256)
@@ -545,9 +547,7 @@ def expected(conn: Connection) -> list[ExpectedCertificate]:
         .where(Issuance.case_id.is_(None), Issuance.sha256.is_not(None))
     )
     by_hand = [
-        ExpectedCertificate(
-            id=0, client_id=i, names=(name,), sha256=sha, live_at=None, not_after=None
-        )
+        ExpectedLeaf(id=0, client_id=i, names=(name,), sha256=sha, live_at=None, not_after=None)
         for i, name, sha in conn.execute(linked)
         if sha is not None
     ]

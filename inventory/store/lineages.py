@@ -31,7 +31,7 @@ from inventory.names import as_ip, display, registered_domain
 from inventory.records import (
     ClientRecord,
     DeploymentRecord,
-    ExpectedCertificate,
+    ExpectedLeaf,
     FailingDeployment,
     LineageNameRecord,
     LineageRecord,
@@ -308,7 +308,7 @@ def served_names(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset
     return found
 
 
-def expected(conn: Connection) -> list[ExpectedCertificate]:
+def expected(conn: Connection) -> list[ExpectedLeaf]:
     """What may be served under the names of lineages, in the shape of cases.expected: the newest
     certificate, proved or about to be, and the one in use. All with one id, since several lineages
     of a client (one a kind of key) hold for a name together.
@@ -326,9 +326,9 @@ def expected(conn: Connection) -> list[ExpectedCertificate]:
         .join(StoredCertificate, StoredCertificate.sha256 == StoredLineage.sha256)
         .where(StoredLineage.state == "active")
     )
-    found: list[ExpectedCertificate] = []
+    found: list[ExpectedLeaf] = []
     for row in conn.execute(query.order_by(StoredLineage.id)).mappings():
-        newest = ExpectedCertificate(
+        newest = ExpectedLeaf(
             id=-1,
             client_id=row["client_id"],
             names=tuple(json.loads(row["names"])),

@@ -33,9 +33,9 @@ from inventory.names import as_ip, display, matches, normalise
 from inventory.records import (
     CertificateRecord,
     DomainOwner,
-    IssuedCertificate,
     ListedPurchase,
     LiveCertificate,
+    PurchasedLeaf,
     PurchaseRecord,
 )
 from inventory.store import clients, contacts, editing
@@ -469,7 +469,7 @@ def listing(
         )
     ):
         names.setdefault(order_id, []).append(name)
-    issued: dict[int, list[IssuedCertificate]] = {}
+    issued: dict[int, list[PurchasedLeaf]] = {}
     columns = (
         Issuance.order_id,
         StoredCertificate.sha256,
@@ -491,7 +491,7 @@ def listing(
     )
     for row in conn.execute(_scoped(query_, Issuance.order_id, narrow)).mappings():
         if row["not_before"] is not None and row["not_after"] is not None:
-            issued.setdefault(row["order_id"], []).append(IssuedCertificate(**row))
+            issued.setdefault(row["order_id"], []).append(PurchasedLeaf(**row))
     return [
         ListedPurchase(
             **r, names=tuple(names.get(r["id"], ())), issued=tuple(issued.get(r["id"], ()))

@@ -16,7 +16,6 @@ from typing import Protocol
 from certmgr.acme.challenges.interface import ChallengeProof
 from certmgr.net.dns import DnsClient
 from inventory.errors import CertmgrError
-from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +109,3 @@ def is_published(dns_client: DnsClient, record: str, value: str) -> bool:
     if not answers:
         return value in dns_client.ask(record, "TXT", fresh=True).records
     return all(value in a.records for a in answers)
-
-
-def zone_file_line(record: str, value: str) -> str:
-    """Return a TXT record as a line of a zone file."""
-    return f'{printable(record, 253)}. 60 IN TXT "{printable(value, 100)}"'
