@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection
@@ -63,20 +64,29 @@ class StoredTrust:
     """
 
     def __init__(self, conn: Connection, store: TrustStore, rules: TrustRules) -> None:
-        self.conn, self.rules = conn, rules
-        self.authorities = {
-            c.sha256: c for c in map(parse, served_chains.certificate_authorities(conn))
-        }
-        issuers = Issuers()
-        for authority in self.authorities.values():
-            issuers.add(authority)
-        self.finder = PathFinder.of(
-            store.public_anchors(), lambda subject: issuers.by_subject.get(subject, ())
-        )
+        self.conn, self.rules, self._store = conn, rules, store
         self._ders: dict[str, bytes] = {}
         # Leaves with one issuer and the same chain share the paths above them.
         self._paths: dict[tuple[str, tuple[str, ...]], list[tuple[Certificate, ...]]] = {}
         self._upper: dict[tuple[str, tuple[str, ...]], list[UpperPath]] = {}
+
+    # Both are needed only if something under a public root is served.
+
+    @cached_property
+    def authorities(self) -> dict[str, Certificate]:
+        """All stored CA certificates by SHA-256."""
+        ders = served_chains.certificate_authorities(self.conn)
+        return {c.sha256: c for c in map(parse, ders)}
+
+    @cached_property
+    def finder(self) -> PathFinder:
+        """Finds paths through the stored CA certificates to public roots."""
+        issuers = Issuers()
+        for authority in self.authorities.values():
+            issuers.add(authority)
+        return PathFinder.of(
+            self._store.public_anchors(), lambda subject: issuers.by_subject.get(subject, ())
+        )
 
     @classmethod
     def of(cls, conn: Connection, settings: Settings) -> StoredTrust:
