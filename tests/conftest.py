@@ -52,6 +52,14 @@ def postgres_port() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests of default settings away from the data of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _at_start() -> Iterator[None]:
     """Start each test at the same time, independent of earlier tests."""
