@@ -103,6 +103,31 @@ def leaves(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedLeaf]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class ReplacedEndpoint:
+    """An active endpoint whose certificate was replaced at least twice."""
+
+    endpoint_id: int
+    client_id: int
+    host: str
+
+
+def replaced_endpoints(conn: Connection, client_id: int | None = None) -> list[ReplacedEndpoint]:
+    """Return the active endpoints that served at least three leaves, so replaced two of them."""
+    query = (
+        select(ServedChain.endpoint_id, Domain.client_id, Endpoint.host)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .where(Endpoint.state == "active", Domain.state != "retired")
+        .group_by(ServedChain.endpoint_id, Domain.client_id, Endpoint.host)
+        .having(func.count(func.distinct(ServedChain.leaf)) >= 3)
+        .order_by(ServedChain.endpoint_id)
+    )
+    if client_id is not None:
+        query = query.where(Domain.client_id == client_id)
+    return [ReplacedEndpoint(**row) for row in conn.execute(query).mappings()]
+
+
 def replacements(
     conn: Connection, ids: Sequence[int]
 ) -> dict[int, list[tuple[str, int, int, int]]]:

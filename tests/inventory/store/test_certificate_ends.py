@@ -289,3 +289,21 @@ def test_leaf_cannot_be_changed(field: str) -> None:
     leaf = certificate_ends.ServedLeaf("192.0.2.1", "a", "1", "CN=CA", 1, 2)
     with pytest.raises(AttributeError):
         setattr(leaf, field, "x")
+
+
+def test_endpoint_that_served_three_leaves_was_replaced_twice(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        often, once = site(tx, "shop1001.example"), site(tx, "shop1002.example")
+        gone = add_site(tx, "1001", "gone.example")
+        leaves = [add_leaf(tx, f"leaf {i}") for i in range(3)]
+        for number, leaf in enumerate(leaves):
+            observe(tx, often.endpoint_id, leaf, at=AT + number)
+            observe(tx, gone.endpoint_id, leaf, at=AT + number)
+        for number, leaf in enumerate([leaves[0], leaves[1], leaves[0]]):
+            observe(tx, once.endpoint_id, leaf, at=AT + number)
+        endpoints.retire(tx, Target("gone.example"))
+        found = certificate_ends.replaced_endpoints(tx.conn)
+        assert [(r.endpoint_id, r.host) for r in found] == [(often.endpoint_id, "shop1001.example")]
+        client = found[0].client_id
+        assert certificate_ends.replaced_endpoints(tx.conn, client) == found
+        assert certificate_ends.replaced_endpoints(tx.conn, client + 1) == []

@@ -1,0 +1,232 @@
+"""The decision who renews the certificate of a name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from certmgr.x509.names import name_covers
+from inventory.names import as_ip
+from inventory.vocabulary import LineageState, Parties
+
+# Set by an administrator on a domain whose client renews without a person.
+AUTOMATION_TAG = "auto-renewed"
+
+
+class RenewalMethod(StrEnum):
+    """How the certificate of a name is renewed, the strongest evidence first."""
+
+    LINEAGE = "lineage"  # by an ACME lineage of certmgr
+    PANEL = "panel"
+    CDN = "cdn"
+    STATED = "stated"  # by the client's automation, as an administrator recorded
+    LEARNED = "learned"  # by an automation, as at least two replacements showed
+    PURCHASE = "purchase"  # by hand, from a purchase that covers the name now
+    NONE = "none"  # nothing is known to renew it
+
+
+_AUTOMATIC = frozenset(
+    {
+        RenewalMethod.LINEAGE,
+        RenewalMethod.PANEL,
+        RenewalMethod.CDN,
+        RenewalMethod.STATED,
+        RenewalMethod.LEARNED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewer:
+    """Who renews the certificate of a name.
+
+    Attributes:
+        method: How it is renewed.
+        reference: The name of the lineage, or the label of the purchase; empty for the others.
+        not_after: The end of the lineage's certificate, or of the purchase; None for the others.
+        lead: How long before its end the learned automation replaces a certificate; None for
+            the others.
+        trouble: Why an automation may not renew in time; empty if nothing is known.
+    """
+
+    method: RenewalMethod
+    reference: str = ""
+    not_after: datetime | None = None
+    lead: timedelta | None = None
+    trouble: str = ""
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it is renewed without a purchase and without a person."""
+        return self.method in _AUTOMATIC
+
+    @property
+    def ours(self) -> bool:
+        """Whether certmgr renews it."""
+        return self.method is RenewalMethod.LINEAGE
+
+    @property
+    def replaces_on_revocation(self) -> bool:
+        """Whether it replaces a certificate that has to be revoked before its end.
+
+        An automation that was only observed follows the end of its certificates. Nothing shows
+        that it learns of a revocation, so that the client has to be asked.
+        """
+        return self.automatic and self.method is not RenewalMethod.LEARNED
+
+
+@dataclass(frozen=True, slots=True)
+class LineageCover:
+    """A lineage that has issued a certificate.
+
+    Attributes:
+        names: Its names that are not in quarantine.
+        not_after: The end of its current certificate.
+        error: Its last failure; empty if the last attempt was good.
+    """
+
+    name: str
+    state: LineageState
+    names: tuple[str, ...]
+    not_after: datetime | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseCover:
+    """A purchase that is active. ``names``: as bought, wildcards included."""
+
+    label: str
+    names: tuple[str, ...]
+    starts: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DomainParties:
+    """What the inventory states about a domain."""
+
+    active: bool
+    parties: Parties
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFacts:
+    """What the answers are decided from. Each mapping is keyed by the id of the client.
+
+    Attributes:
+        now: The time of the answer.
+        lineages: Client -> its lineages.
+        purchases: Client -> its active purchases.
+        domains: Client -> name of a domain -> what is recorded.
+        learned: Client -> host -> how long before its end a certificate was replaced.
+    """
+
+    now: datetime
+    lineages: Mapping[int, Sequence[LineageCover]] = field(default_factory=dict)
+    purchases: Mapping[int, Sequence[PurchaseCover]] = field(default_factory=dict)
+    domains: Mapping[int, Mapping[str, DomainParties]] = field(default_factory=dict)
+    learned: Mapping[int, Mapping[str, timedelta]] = field(default_factory=dict)
+
+    def renewer(self, client_id: int, name: str) -> Renewer:
+        """Return who renews the certificate of a client's name.
+
+        Args:
+            client_id: The client, whose lineages, domains and purchases alone are considered.
+            name: A host, a wildcard name or an address.
+        """
+        # A lineage is a fact, and what is recorded about the domain is often older than it. A
+        # lineage that fails keeps the name: staff repair it, and a second renewal by hand would
+        # have both install over each other.
+        if (lineage := self._lineage(client_id, name)) is not None:
+            return lineage
+        recorded = self.domain(client_id, name)
+        parties = recorded.parties if recorded else Parties()
+        party = parties.renews or parties.buys
+        if party in ("panel", "cdn"):
+            return Renewer(RenewalMethod(party))
+        if recorded is not None and AUTOMATION_TAG in recorded.tags:
+            return Renewer(RenewalMethod.STATED)
+        # A host that was observed is no evidence of the other names below a wildcard.
+        lead = self.learned.get(client_id, {}).get(name)
+        if lead is not None:
+            return Renewer(RenewalMethod.LEARNED, lead=lead)
+        return self._purchase(client_id, name)
+
+    def domain(self, client_id: int, name: str) -> DomainParties | None:
+        """Return what is recorded of the nearest domain of the client that contains the name."""
+        recorded = self.domains.get(client_id, {})
+        return next((recorded[n] for n in parent_names(name) if n in recorded), None)
+
+    def needs_person(self, client_id: int, names: Iterable[str]) -> bool:
+        """Return whether a person must renew a certificate with these names.
+
+        It is true if one of the names is in an active domain of the client and nothing renews it
+        automatically. It is false if all of them left the inventory.
+        """
+        return any(
+            (recorded := self.domain(client_id, n)) is not None
+            and recorded.active
+            and not self.renewer(client_id, n).automatic
+            for n in names
+        )
+
+    def all_automatic(self, client_id: int, names: Sequence[str]) -> bool:
+        """Return whether every one of the names, of which there is one, is renewed by itself."""
+        return bool(names) and all(self.renewer(client_id, n).automatic for n in names)
+
+    def _lineage(self, client_id: int, name: str) -> Renewer | None:
+        """Return the answer of the lineages: the one without trouble that lasts longest."""
+        found = [
+            Renewer(
+                RenewalMethod.LINEAGE,
+                reference=lineage.name,
+                not_after=lineage.not_after,
+                trouble=_trouble(lineage),
+            )
+            for lineage in self.lineages.get(client_id, ())
+            # A paused lineage issues nothing, and a name in quarantine is left out of the next
+            # certificate, so that neither renews the name.
+            if lineage.state is LineageState.ACTIVE and _covers(lineage.names, name)
+        ]
+        return min(
+            found,
+            key=lambda r: (bool(r.trouble), -r.not_after.timestamp() if r.not_after else 0.0),
+            default=None,
+        )
+
+    def _purchase(self, client_id: int, name: str) -> Renewer:
+        """Return the purchase that covers the name and ends last, or that nothing is known."""
+        found = [
+            p
+            for p in self.purchases.get(client_id, ())
+            if p.starts <= self.now < p.ends and _covers(p.names, name)
+        ]
+        last = max(found, key=lambda p: p.ends, default=None)
+        if last is None:
+            return Renewer(RenewalMethod.NONE)
+        return Renewer(RenewalMethod.PURCHASE, reference=last.label, not_after=last.ends)
+
+
+def parent_names(name: str) -> list[str]:
+    """Return the name, and each name above it up to the top-level domain.
+
+    A wildcard has the names of its domain. An address has no names above it.
+    """
+    bare = name.removeprefix("*.")
+    if as_ip(bare) is not None:
+        return [bare]
+    labels = bare.split(".")
+    return [".".join(labels[i:]) for i in range(len(labels))]
+
+
+def _covers(names: Iterable[str], name: str) -> bool:
+    """Return whether one of the names covers a host, or is the wildcard that is asked for."""
+    return any(n == name or name_covers(n, name) for n in names)
+
+
+def _trouble(lineage: LineageCover) -> str:
+    return f"its last attempt failed: {lineage.error}" if lineage.error else ""
