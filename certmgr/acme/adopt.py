@@ -34,7 +34,7 @@ from inventory.certificates import describe_key
 from inventory.db.database import Database, Tx
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import normalise_host
-from inventory.store import accounts, clients, lineages, purchases, scan_results
+from inventory.store import accounts, certificates, clients, lineages, purchases
 from inventory.text import printable
 
 
@@ -261,7 +261,7 @@ def _record_lineage(
             "",
             "Retire it first, or leave this one to certbot.",
         )
-    scan_results.add_certificates(tx, [asdict(certificate_row(c)) for c in lineage.bundle.chain])
+    certificates.add(tx, [asdict(certificate_row(c)) for c in lineage.bundle.chain])
     if not existing:
         values = {
             "account_id": account_id,

@@ -27,7 +27,7 @@ from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.errors import Busy, CertmgrError
 from inventory.records import DeploymentRecord, LineageRecord
-from inventory.store import cases, certificate_ends, lineages
+from inventory.store import cases, certificate_ends, lineages, revocation
 
 _log = logging.getLogger(__name__)
 
@@ -341,7 +341,7 @@ def _roll_back_on_regression(
     """
     previous = folder.read(old)
     with context.database.read() as conn:
-        revoked = lineages.revocation_of(conn, previous.sha256)
+        revoked = revocation.is_revoked(conn, previous.sha256)
     ours_before = any(s.sha256 == previous.sha256 for s in before)
     known = OldVersion(
         previous.sha256,

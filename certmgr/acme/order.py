@@ -46,7 +46,7 @@ from certmgr.x509.key_store import key_reference
 from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip, display
 from inventory.records import ListedLineage, OrderRecord
-from inventory.store import acme_orders, lineages, scan_results
+from inventory.store import acme_orders, certificates, lineages
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -536,9 +536,7 @@ class OrderFlow:
         self.context.checkpoint("store")
         leaf = chain.leaf
         with self.context.write() as tx:
-            scan_results.add_certificates(
-                tx, [asdict(certificate_row(c)) for c in chain.certificates]
-            )
+            certificates.add(tx, [asdict(certificate_row(c)) for c in chain.certificates])
             self.row = acme_orders.record(
                 tx,
                 self.row,

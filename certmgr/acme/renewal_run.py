@@ -23,7 +23,7 @@ from certmgr.acme.service import IssuanceService, IssueResult
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, NotFound
 from inventory.records import ListedLineage, QuarantinedName
-from inventory.store import acme_orders, jobs, lineages, purchases, servers
+from inventory.store import acme_orders, certificates, jobs, lineages, purchases, servers
 from inventory.text import printable
 
 JOB = "renew"
@@ -97,7 +97,7 @@ class RenewalRunner:
             if names:
                 rows = _select_named(rows, names)
             must_replace = lineages.must_replace(conn)
-            served = lineages.served_names(conn, [r.sha256 for r in rows if r.sha256])
+            served = certificates.names_of(conn, [r.sha256 for r in rows if r.sha256])
             with_open_order = {o.lineage_id for o in acme_orders.unfinished(conn)}
         return [
             plan_one(

@@ -22,7 +22,7 @@ from certmgr.deploy.lineage import Lineage
 from inventory.certificates import parse
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import LineageRecord
-from inventory.store import acme_orders, cases, lineages
+from inventory.store import acme_orders, cases, lineages, revocation
 
 # The reasons of RFC 5280 5.3.1 that a subscriber may choose (Baseline Requirements 4.9.1.1).
 REASONS = {
@@ -81,7 +81,7 @@ def revoke(
     account_id = order.account_id if order is not None else row.account_id
     already = _send(context, row, account_id, digest, document, by)
     with context.write() as tx:
-        lineages.revoked(tx, digest, reason)
+        revocation.revoked_by_us(tx, digest, reason)
         # A compromised key is neither reused nor rolled back to.
         if reason == "keyCompromise":
             lineages.edit(

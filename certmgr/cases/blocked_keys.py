@@ -26,7 +26,7 @@ from certmgr.x509.trust_until import PathFinder
 from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, parse
 from inventory.db.database import Database
 from inventory.errors import UsageError
-from inventory.store import served_chains
+from inventory.store import certificates
 from inventory.text import printable
 
 MAX_KEYS = 10_000
@@ -112,7 +112,7 @@ def depending_on(
         stored = StoredTrust(conn, store, load_rules(rules_path(settings.trust.rules)))
         # Private CAs have keys too, so their roots end paths like public ones.
         anchors = PathFinder.of(store.anchors.values(), stored.finder.issuers)
-        ders = served_chains.ders(conn, sorted({c.leaf for c in stored.chains()}))
+        ders = certificates.ders(conn, sorted({c.leaf for c in stored.chains()}))
         shared: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = {}
         for chain in stored.chains():
             leaf = parse(ders[chain.leaf])

@@ -20,7 +20,7 @@ from certmgr.x509.names import name_covers
 from inventory.errors import UsageError
 from inventory.names import as_ip, registered_domain
 from inventory.records import IncidentItemRecord, IncidentRecord, SerialMatch, ServedName
-from inventory.store import cases, domains, editing, incidents, purchases, servers
+from inventory.store import cases, certificates, domains, editing, incidents, purchases, servers
 from inventory.text import printable
 from inventory.vocabulary import CaseState, Parties
 
@@ -236,7 +236,7 @@ def select_affected(
         if leaves is not None:
             served = [r for r in served if r.sha256 in leaves]
         selected = list(serials) if serials else list(dict.fromkeys(r.serial for r in served))
-        known = incidents.by_serials(conn, selected)
+        known = certificates.by_serials(conn, selected)
     fingerprints = {r.sha256 for r in served}
     if not serials:
         # A serial number is unique per CA only (RFC 5280, 4.1.2.2), so that fingerprints decide.

@@ -46,7 +46,7 @@ from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.models import StoredPurchase
 from inventory.names import display
 from inventory.records import CaseRecord
-from inventory.store import cases, editing, purchases, scan_results
+from inventory.store import cases, certificates, editing, purchases
 from inventory.text import printable
 from inventory.vocabulary import CaseState
 from notifiers.wording.cases import UPLOAD_MESSAGES, filled
@@ -345,7 +345,7 @@ def _review(
             ]
         # Intermediates from scans complete a chain that the vendor left out.
         issuers = Issuers()
-        for der in scan_results.issuers(conn):
+        for der in certificates.issuers(conn):
             issuers.add(parse(der))
     for certificate in fetch_missing_issuers(service, upload):
         issuers.add(certificate)
@@ -503,9 +503,9 @@ def _record_validation(service: CaseService, tx: Tx, row: CaseRecord, review: Up
         editing.edit(tx, StoredPurchase, purchase, values)
 
 
-def store_certificates(tx: Tx, certificates: Sequence[Certificate]) -> None:
+def store_certificates(tx: Tx, parsed: Sequence[Certificate]) -> None:
     """Store certificates in the database, if they are new."""
-    scan_results.add_certificates(tx, [asdict(certificate_row(c)) for c in certificates])
+    certificates.add(tx, [asdict(certificate_row(c)) for c in parsed])
 
 
 def message_sentences(messages: Sequence[ReviewMessage], *, refusing: bool = False) -> list[str]:

@@ -12,7 +12,16 @@ from sqlalchemy.exc import IntegrityError
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
 from inventory.errors import CertmgrError, UsageError
-from inventory.importers import apache, certbot, csv_format, json_format, nginx, plan, zone
+from inventory.importers import (
+    apache,
+    certbot,
+    csv_format,
+    json_format,
+    nginx,
+    plan_rows,
+    plan_store,
+    zone,
+)
 from inventory.store import clients
 
 MAX_SHOWN = 200  # a file may have any number of bad rows
@@ -41,7 +50,7 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
 
     database = app.open()
     with database.read() as conn:
-        planned = plan.snapshot(conn)
+        planned = plan_store.snapshot(conn)
         # CSV and JSON name the client per row; a server configuration does not.
         if kind not in ("csv", "json"):
             if not client:
@@ -54,7 +63,7 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
     if kind == "json":
         json_format.read(source, planned)
     elif kind == "csv":
-        plan.add_rows(planned, csv_format.read(source))
+        plan_rows.add_rows(planned, csv_format.read(source))
     else:
         reader = {
             "nginx": nginx.read,
@@ -62,7 +71,7 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
             "certbot": certbot.read,
             "zone": zone.read,
         }[kind]
-        plan.add_rows(planned, reader(source, client or ""))
+        plan_rows.add_rows(planned, reader(source, client or ""))
     for problem in planned.problems[:MAX_SHOWN]:
         click.echo(f"{cell(problem.where, 300)}: skipped: {cell(problem.reason, 400)}", err=True)
     if len(planned.problems) > MAX_SHOWN:
@@ -78,7 +87,7 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
     else:
         try:
             with database.write(app.now()) as tx:
-                plan.apply(tx, planned)
+                plan_store.apply(tx, planned)
         except IntegrityError as error:
             # The database enforces what the plan could not foresee, such as a concurrent change.
             reason = " ".join(str(error.orig).split())[:200]
@@ -120,7 +129,7 @@ def export(app: CommandContext, output_format: str, output: Path | None) -> None
     """Export all records (json), or the active ones in the documented columns (csv)."""
 
     with app.open().read() as conn:
-        snapshot = plan.snapshot(conn)
+        snapshot = plan_store.snapshot(conn)
     text = json_format.write(snapshot) if output_format == "json" else csv_format.write(snapshot)
     if output is None:
         click.echo(text, nl=False)

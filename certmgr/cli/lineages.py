@@ -23,7 +23,7 @@ from certmgr.deploy.lineage import Lineage
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.records import LineageRecord
-from inventory.store import accounts, acme_orders, clients, lineages, purchases
+from inventory.store import accounts, acme_orders, certificates, clients, lineages, purchases
 
 # The keys are part of the JSON output; the values are what a table shows.
 _STATES = {
@@ -174,7 +174,7 @@ def show(app: CommandContext, name: str, output_format: str) -> None:
         )
         orders = acme_orders.last_of(conn, row.id, 10)
         deliveries = lineages.deliveries(conn, lineage_id=row.id, states=("pending", "done"))
-        served = lineages.served_names(conn, [row.sha256]) if row.sha256 else {}
+        served = certificates.names_of(conn, [row.sha256]) if row.sha256 else {}
         replace_reason = lineages.must_replace(conn).get(row.sha256 or "", "")
 
     due = plan_one(row, app.now(), replace_reason, served.get(row.sha256 or "")).due

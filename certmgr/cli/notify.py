@@ -12,7 +12,7 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.notices.run import run_of, worker_of
 from inventory.errors import NotFound, UsageError
 from inventory.names import normalise_host
-from inventory.store import certificate_ends, tickets
+from inventory.store import endpoints, tickets
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
 
     host = normalise_host(name.partition(":")[0])
     with app.open().read() as conn:
-        pairs = certificate_ends.named(conn, host)
+        pairs = endpoints.named(conn, host)
         if not pairs:
             raise NotFound(f"The inventory has no name '{host}'", "", "See certmgr domain list.")
         subjects = tickets.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})

@@ -33,7 +33,7 @@ from certmgr.inspection.status import counts, load, totals
 from inventory.db.database import HEAD, make_engine, version
 from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.names import as_ip, normalise
-from inventory.store import scan_results
+from inventory.store import certificates
 from inventory.targets import parse, parse_port
 from inventory.vocabulary import verdict_of
 
@@ -235,7 +235,7 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
         if version(engine) != HEAD:
             return ()
         with engine.connect() as conn:
-            return tuple(scan_results.issuers(conn))
+            return tuple(certificates.issuers(conn))
     except (CertmgrError, SQLAlchemyError):
         return ()
 

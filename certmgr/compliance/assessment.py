@@ -282,7 +282,7 @@ def load_domain_facts(
         rows = domains.listing(conn, client_id=client_id, retired=past)
         pages = page_observations.visited(conn, to_epoch(at) if past else None, client_id)
         served = endpoint_status.leaves(conn, to_epoch(at) if past else None, client_id)
-        client_tags = endpoint_status.client_tags(conn, client_id)
+        client_tags = clients.tags(conn, client_id)
     by_domain: dict[int, list[EndpointStatus]] = {}
     for status in statuses:
         by_domain.setdefault(status.domain_id, []).append(status)

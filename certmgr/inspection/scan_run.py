@@ -37,9 +37,11 @@ from inventory.errors import CertmgrError
 from inventory.records import VisitedEndpoint
 from inventory.store import (
     cases,
+    certificates,
     clients,
     domains,
     endpoints,
+    findings,
     lineages,
     page_observations,
     runs,
@@ -258,7 +260,7 @@ def probe_targets(
     if database is not None:
         with database.read() as conn:
             setup.issuers, setup.servers = (
-                tuple(scan_results.issuers(conn)),
+                tuple(certificates.issuers(conn)),
                 servers.all_addresses(conn),
             )
     scan_jobs(
@@ -430,7 +432,7 @@ class ScanRun:
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed before the run"
         with self.database.read() as conn:
-            known = scan_results.issuers(conn)
+            known = certificates.issuers(conn)
         if pool is not None:
             pool.run(self._chunks(client_id), lambda results: self._handle(results, planned), known)
         else:
@@ -529,7 +531,7 @@ class ScanRun:
         changed = [(r, r.report) for r in results if r.report is not None]
         if not changed:
             return
-        scan_results.add_certificates(
+        certificates.add(
             tx,
             [
                 {f: getattr(c, f) for f in _CERTIFICATE_FIELDS}
@@ -538,7 +540,7 @@ class ScanRun:
             ],
         )
         # Read in the same transaction in which the proposals are stored.
-        known = scan_results.open_findings(tx.conn, [r.key for r, _ in changed])
+        known = findings.open_findings(tx.conn, [r.key for r, _ in changed])
         proposals, status_rows = [], []
         for result, report in changed:
             changes = reconcile([OpenFinding(i, f) for i, f in known.get(result.key, ())], report)
@@ -657,6 +659,6 @@ def _proposal(changes: FindingChanges, at: int) -> dict[str, Any]:
     return {
         "at": at,
         "close": changes.closed,
-        "open": [scan_results.columns_of(f) for f in changes.opened],
-        "update": [[i, scan_results.columns_of(f)] for i, f in changes.updated],
+        "open": [findings.columns_of(f) for f in changes.opened],
+        "update": [[i, findings.columns_of(f)] for i, f in changes.updated],
     }

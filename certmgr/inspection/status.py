@@ -16,7 +16,7 @@ from certmgr.checks.judge import for_port
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.names import display, registered_domain
-from inventory.store import clients, domains, endpoint_status, findings
+from inventory.store import certificates, clients, domains, endpoint_status, findings
 from inventory.targets import Target
 from inventory.vocabulary import (
     REISSUE,
@@ -110,7 +110,7 @@ def load(
         open_rows = findings.listing(conn, at=at if past else None, client_id=client_id)
         accepted = findings.acceptances(conn, at if past else None)
         # Only a future date needs the validity dates again, to judge them at that date.
-        starts = endpoint_status.not_before_of(conn) if as_of is not None and not past else {}
+        starts = certificates.not_before_of(conn) if as_of is not None and not past else {}
         parties = domains.parties_by_domain(conn, client_id) if starts else {}
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:

@@ -30,7 +30,7 @@ from certmgr.x509.trust_until import (
 )
 from inventory.certificates import Certificate, parse
 from inventory.db.sql import chunks
-from inventory.store import served_chains
+from inventory.store import certificates, served_chains
 from inventory.store.served_chains import StoredChain
 from inventory.targets import Target
 
@@ -75,7 +75,7 @@ class StoredTrust:
     @cached_property
     def authorities(self) -> dict[str, Certificate]:
         """All stored CA certificates by SHA-256."""
-        ders = served_chains.certificate_authorities(self.conn)
+        ders = certificates.authorities(self.conn)
         return {c.sha256: c for c in map(parse, ders)}
 
     @cached_property
@@ -110,7 +110,7 @@ class StoredTrust:
     def _leaf(self, chain: StoredChain) -> Certificate | None:
         der = self._ders.get(chain.leaf)
         if der is None:
-            der = served_chains.ders(self.conn, [chain.leaf]).get(chain.leaf)
+            der = certificates.ders(self.conn, [chain.leaf]).get(chain.leaf)
         return None if der is None else parse(der)
 
     def ends(self, chain: StoredChain) -> tuple[TrustEnd, ...]:
@@ -164,7 +164,7 @@ class StoredTrust:
         )
         for part in chunks(listed):
             needed = [c.leaf for c in part if c.public and self._needs_leaf(c)]
-            self._ders = served_chains.ders(self.conn, needed)
+            self._ders = certificates.ders(self.conn, needed)
             yield from part
 
     def endpoints(

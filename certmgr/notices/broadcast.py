@@ -17,7 +17,7 @@ from inventory.db.database import Database
 from inventory.errors import NotFound, UsageError
 from inventory.names import display
 from inventory.records import AnnouncementRecord
-from inventory.store import clients, editing, endpoint_status, recipients, tickets
+from inventory.store import clients, editing, recipients, tickets
 from inventory.text import printable
 from notifiers.pipeline.compose import Announcement, Message, announcement_message
 from notifiers.pipeline.recipients import Person
@@ -111,7 +111,7 @@ def broadcast(
         # A client without a domain has no site that the announcement could concern.
         chosen = [i for i, c in all_recipients.clients.items() if c.number in set(numbers)]
         if tag is not None:
-            tagged = endpoint_status.clients_with_tag(conn, tag)
+            tagged = clients.ids_with_tag(conn, tag)
             chosen = [i for i in chosen if i in tagged]
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
     broadcast_row = AnnouncementRecord(

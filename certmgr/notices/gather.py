@@ -27,7 +27,7 @@ from inventory.certificates import organisation
 from inventory.dates import shifted
 from inventory.db.database import Database, to_epoch
 from inventory.records import EndpointOwnership, FindingRecord, ListedFinding, TicketRecord
-from inventory.store import certificate_ends, domains, findings
+from inventory.store import certificate_ends, certificates, clients, domains, findings, runs
 from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Actor, Finding, Parties
@@ -106,11 +106,11 @@ def gather(
         # Accepted findings suppress notices while the acceptance is in force.
         accepted = findings.acceptances(conn, now)
         assigned = findings.acceptances(conn, kind="take")
-        run = certificate_ends.last_run(conn)
-        complete = certificate_ends.last_complete(conn)
-        clients = certificate_ends.count_clients(conn)
+        run = runs.last_run(conn)
+        complete = runs.last_complete(conn)
+        client_count = clients.count_with_domains(conn)
         names = domains.names_of_clients(conn, sorted({p.client_id for p in places.values()}))
-        ends = certificate_ends.ends_of(
+        ends = certificates.ends_of(
             conn, [str(m.round) for m in tickets.values() if m.kind == TopicKind.COVER]
         )
         case_topics = casework.gather(conn, now, tickets, leads, window_minutes, provider)
@@ -118,7 +118,7 @@ def gather(
             conn, now, leads, until - now, case_topics.open_names
         )
         automation_report = automation.gather(conn, now)
-        known = certificate_ends.fault_rows(
+        known = findings.by_ids(
             conn, [int(m.round) for m in tickets.values() if m.kind == TopicKind.FAULT]
         )
     by_endpoint: dict[int, list[ListedFinding]] = {}
@@ -164,7 +164,7 @@ def gather(
         topics=tuple(topics),
         ended=ended,
         suspect=suspect,
-        clients=clients,
+        clients=client_count,
         run=run.id if run else 0,
         whole_run=complete is not None,
         staff_tasks=case_topics.staff_tasks,

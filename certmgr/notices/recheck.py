@@ -14,7 +14,7 @@ from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_run import ScanOptions, setup_for
 from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
 from inventory.db.database import Database, to_epoch
-from inventory.store import domains, endpoints, scan_results, servers
+from inventory.store import certificates, domains, endpoints, servers
 from inventory.targets import Target
 from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
@@ -61,7 +61,7 @@ def _examine(
     setup.full = True  # results known from the last scan must not be skipped
     with database.read() as conn:
         setup.issuers, setup.servers = (
-            tuple(scan_results.issuers(conn)),
+            tuple(certificates.issuers(conn)),
             servers.all_addresses(conn),
         )
         rows = endpoints.visited(conn, ids)

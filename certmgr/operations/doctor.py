@@ -17,7 +17,6 @@ from typing import Any
 
 import dns.exception
 import dns.resolver
-from sqlalchemy import select
 
 from certmgr.acme import health as acme_health
 from certmgr.cases import health as case_health
@@ -28,8 +27,7 @@ from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
-from inventory.models import Run
-from inventory.store import audit_log, certificate_ends, contacts, jobs, outbox, tickets
+from inventory.store import audit_log, contacts, jobs, outbox, runs, tickets
 from inventory.store import recipients as recipient_store
 from inventory.text import printable
 from notifiers.channels import Channel
@@ -190,7 +188,7 @@ def _configuration(settings: Settings) -> Iterator[CheckResult]:
 def _clock(database: Database | None, now: datetime) -> Iterator[CheckResult]:
     if database is not None:
         with database.read() as conn:
-            fault = clock_fault(now, certificate_ends.newest_instant(conn))
+            fault = clock_fault(now, audit_log.newest_instant(conn))
         # A wrong clock would notify clients of ends that are not near.
         if fault:
             yield CheckResult(
@@ -557,10 +555,8 @@ def _acme(database: Database, settings: Settings, now: datetime) -> Iterator[Che
 def _runs(database: Database, now: datetime) -> Iterator[CheckResult]:
     at = to_epoch(now)
     with database.read() as conn:
-        complete = certificate_ends.last_complete(conn)
-        last = conn.execute(
-            select(Run.id, Run.state, Run.reason).order_by(Run.id.desc()).limit(1)
-        ).first()
+        complete = runs.last_complete(conn)
+        last = runs.newest(conn)
         notify = jobs.state(conn, "notify")
     for name, success in (("scan", complete), ("notify", notify.success_at)):
         if success is None:

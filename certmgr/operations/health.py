@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
-
 from certmgr.inspection.status import EndpointStatus, load, totals
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.models import Run
-from inventory.store import clients, endpoint_status, outbox
+from inventory.store import clients, endpoint_status, outbox, runs
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
@@ -59,9 +56,7 @@ def read(
     with database.read() as conn:
         client_id = clients.find(conn, client).id if client else None
         first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
-        complete = conn.execute(
-            select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
-        ).scalar()
+        complete = runs.last_complete(conn)
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     end = from_epoch(first[1]) if first else None
     counted: Counter[tuple[str, str]] = Counter(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from certmgr.cases import topics as casework
 from certmgr.compliance.assessment import judge, load_domain_facts
@@ -21,9 +21,8 @@ from certmgr.purchases.load import load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
 from certmgr.report.view import DatedItem, ReportInput
-from inventory.db.database import Database, from_epoch, to_epoch
-from inventory.models import Run
-from inventory.store import cases, clients, contacts, findings
+from inventory.db.database import Database, from_epoch
+from inventory.store import cases, clients, contacts, findings, runs
 from inventory.vocabulary import Acceptance
 from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import DATES
@@ -76,10 +75,7 @@ def load_report_input(
             _purchases_and_cases(conn, row.id, at, leads) if past is None else ([], [], {})
         )
         # The last complete run at the time of the report is the source of its facts.
-        ended = select(Run.vantage).where(Run.state == "complete", Run.finished_at <= to_epoch(at))
-        vantage = conn.execute(
-            ended.order_by(Run.finished_at.desc(), Run.id.desc()).limit(1)
-        ).scalar()
+        vantage = runs.vantage_at(conn, at)
         trust, version = {}, ""
         # The rules of a past day are not kept.
         if past is None:

@@ -23,7 +23,7 @@ from certmgr.revocation.policy import IdentitiesFor
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
-from inventory.store import clients, endpoints, findings, jobs, scan_results
+from inventory.store import certificates, clients, endpoints, findings, jobs
 from inventory.store import revocation as store
 from inventory.targets import Target
 
@@ -231,13 +231,13 @@ def _settle(
 
 def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tuple[int, int]:
     conn = tx.conn
-    served, known = store.served(conn, ids), scan_results.open_findings(conn, ids)
+    served, known = store.served(conn, ids), findings.open_findings(conn, ids)
     leaves = sorted({s.leaf for addresses in served.values() for s in addresses})
     rows = store.statuses(conn, leaves)
     # A finding names the serial number of a revoked certificate, and only of those.
     serials = {
         h: parse(der).serial
-        for h, der in store.ders(
+        for h, der in certificates.ders(
             conn, [h for h, r in rows.items() if r.status == "revoked"]
         ).items()
     }

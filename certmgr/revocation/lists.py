@@ -19,6 +19,7 @@ from certmgr.x509.crl import Crl, RevocationStatus
 from inventory.certificates import MAX_CRL_URLS, Certificate, issued_by, parse
 from inventory.db.database import Database, to_epoch
 from inventory.records import CrlRecord, RevocationRecord
+from inventory.store import certificates
 from inventory.store import revocation as store
 
 GRACE = timedelta(days=2)
@@ -176,7 +177,7 @@ class CrlCheck:
 
     def _read(self, hashes: Sequence[str]) -> list[Certificate]:
         with self.database.read() as conn:
-            return [parse(der) for der in store.ders(conn, hashes).values()]
+            return [parse(der) for der in certificates.ders(conn, hashes).values()]
 
     # -- lists
 
@@ -376,7 +377,7 @@ class CrlCheck:
         with self.database.read() as conn:
             observed = [
                 *store.sent_with(conn, leaf.sha256),
-                *store.issuers_named(conn, leaf.issuer),
+                *certificates.issuers_named(conn, leaf.issuer),
             ]
         candidates = (*map(parse, observed), *self._anchors.get(leaf.issuer_der, ()))
         issuer = next((c for c in candidates if issued_by(leaf, c)), None)

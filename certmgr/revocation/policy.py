@@ -24,7 +24,7 @@ from inventory.certificates import Certificate, parse
 from inventory.db.database import Database
 from inventory.names import as_ip
 from inventory.records import VisitedEndpoint
-from inventory.store import endpoints, findings, scan_results
+from inventory.store import certificates, endpoints, findings
 from inventory.store import revocation as store
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Severity
@@ -137,7 +137,7 @@ class DnsPolicyCheck:
         )
         # No transaction is open while the queries run: they may take seconds.
         with self.database.write(self.now) as tx:
-            known = scan_results.open_findings(tx.conn, ids)
+            known = findings.open_findings(tx.conn, ids)
             opened, updated, closed = [], [], []
             for row in rows:
                 endpoint = EndpointState(
@@ -202,7 +202,7 @@ class DnsPolicyCheck:
         if not records or not answer.authentic:
             update_finding(endpoint, "dane-mismatch", None, changes)
             return
-        ders = store.ders(conn, list({h for s in endpoint.live for h in s.chain}))
+        ders = certificates.ders(conn, list({h for s in endpoint.live for h in s.chain}))
         chains = {s.address: [parse(ders[h]) for h in s.chain if h in ders] for s in endpoint.live}
         # A client may connect to any address, so one record must match at each of them.
         smtp = endpoint.target.protocol == "smtp"

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, insert
+from sqlalchemy import (
+    Connection,
+    Executable,
+    insert,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
 from inventory.models.base import Base
 from inventory.records import Record
@@ -58,3 +63,8 @@ def fetch_all(conn: Connection, query: Executable) -> list[dict[str, Any]]:
     keys = tuple(result.keys())
     # Faster than the mappings of SQLAlchemy, which look up each column by its name.
     return [dict(zip(keys, row, strict=True)) for row in result]
+
+
+def upsert(conn: Connection, table: Any) -> Any:
+    """INSERT with ON CONFLICT, in the dialect of the connection."""
+    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)

@@ -85,6 +85,7 @@ from inventory.records.scans import (
     EndedRun,
     FindingRecord,
     ListedFinding,
+    NewestRun,
     ObservedChain,
     ProbeStateRecord,
 )
@@ -137,6 +138,7 @@ __all__ = [
     "ListedTicket",
     "LiveCertificate",
     "LiveLeaf",
+    "NewestRun",
     "NoticeAbout",
     "NoticeOfTicket",
     "NoticeRecord",

@@ -42,6 +42,15 @@ class ListedFinding(FindingRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewestRun(Record):
+    """The run that was begun last. ``reason``: why it is suspect or incomplete."""
+
+    id: int
+    state: RunState
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun(Record):
     """A run that has ended."""
 

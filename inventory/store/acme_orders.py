@@ -16,12 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch, fetch_existing, fetch_one
+from inventory.db.sql import fetch, fetch_existing, fetch_one, upsert
 from inventory.errors import Busy
 from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder, StoredLineage
 from inventory.records import BackoffRecord, OpenOrder, OrderRecord, RateEventRecord
 from inventory.store import runs
-from inventory.store.scan_results import upsert
 
 LEASE = 900
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from inventory.db import audit_chain
 from inventory.db.sql import fetch
-from inventory.models import AuditEntry
+from inventory.models import AuditEntry, Job, Notice, Run
 from inventory.records import AuditRecord
 
 
@@ -54,3 +54,17 @@ def of_row(
 def has(conn: Connection, digest: str) -> int | None:
     """The id of the entry with this hash."""
     return conn.execute(select(AuditEntry.id).where(AuditEntry.hash == digest)).scalar()
+
+
+def newest_instant(conn: Connection) -> int | None:
+    """The latest instant that the database has written: a clock before it was set back."""
+    queries = (
+        select(func.max(AuditEntry.at)),
+        select(func.max(Run.finished_at)),
+        select(func.max(Notice.created_at)),
+        select(func.max(Notice.sent_at)),
+        select(func.max(Job.started_at)),
+        select(func.max(Job.success_at)),
+    )
+    found = conn.execute(select(*(query.scalar_subquery() for query in queries))).one()
+    return max((at for at in found if at is not None), default=None)

@@ -7,27 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 
-from inventory.db.sql import chunks, fetch, fetch_all, fetch_one
+from inventory.db.sql import chunks, fetch_all
 from inventory.models import (
-    AuditEntry,
     Client,
     Domain,
     Endpoint,
-    Job,
-    Notice,
     ProbeState,
-    Run,
     ServedChain,
     Server,
     StoredCertificate,
-    StoredFinding,
     Tag,
 )
-from inventory.records import EndedRun, EndpointOwnership, FindingRecord
+from inventory.records import EndpointOwnership
 from inventory.store.domains import parties_of_row, without_parties
 from inventory.vocabulary import PARTY_FIELDS
 
@@ -217,78 +211,3 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]
                 parties=parties_of_row(row),
             )
     return found
-
-
-def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
-    """SHA-256 -> notAfter."""
-    found: dict[str, int] = {}
-    for part in chunks(hashes):
-        query = select(StoredCertificate.sha256, StoredCertificate.not_after).where(
-            StoredCertificate.sha256.in_(part)
-        )
-        found |= {row[0]: row[1] for row in conn.execute(query) if row[1] is not None}
-    return found
-
-
-def fault_rows(conn: Connection, ids: Sequence[int]) -> dict[int, FindingRecord]:
-    """Finding id -> its row (code, severity, addresses, evidence as JSON text, closed_at)."""
-    found: dict[int, FindingRecord] = {}
-    for part in chunks(ids):
-        for record in fetch(
-            conn, FindingRecord, select(StoredFinding).where(StoredFinding.id.in_(part))
-        ):
-            found[record.id] = record
-    return found
-
-
-def last_run(conn: Connection) -> EndedRun | None:
-    """The last run that ended: id, state, reason, finished_at."""
-    columns = (Run.id, Run.state, Run.reason, Run.finished_at)
-    return fetch_one(
-        conn,
-        EndedRun,
-        select(*columns).where(Run.finished_at.is_not(None)).order_by(Run.id.desc()).limit(1),
-    )
-
-
-def last_complete(conn: Connection) -> int | None:
-    """When a complete run of the whole inventory last ended."""
-    return conn.execute(
-        select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
-    ).scalar()
-
-
-def newest_instant(conn: Connection) -> int | None:
-    """The latest instant that the database has written: a clock before it was set back."""
-    queries = (
-        select(func.max(AuditEntry.at)),
-        select(func.max(Run.finished_at)),
-        select(func.max(Notice.created_at)),
-        select(func.max(Notice.sent_at)),
-        select(func.max(Job.started_at)),
-        select(func.max(Job.success_at)),
-    )
-    found = conn.execute(select(*(query.scalar_subquery() for query in queries))).one()
-    return max((at for at in found if at is not None), default=None)
-
-
-def count_clients(conn: Connection) -> int:
-    """Active clients that have a domain."""
-    query = select(func.count(func.distinct(Domain.client_id))).join(
-        Client, Client.id == Domain.client_id
-    )
-    return int(
-        conn.execute(query.where(Domain.state != "retired", Client.state != "retired")).scalar()
-        or 0
-    )
-
-
-def named(conn: Connection, name: str) -> list[tuple[int, int]]:
-    """(endpoint id, domain id) of everything with this host, or of the domain with this name;
-    retired ones too.
-    """
-    query = select(Endpoint.id, Endpoint.domain_id).join(Domain, Domain.id == Endpoint.domain_id)
-    rows: list[Any] = list(
-        conn.execute(query.where(or_(Endpoint.host == name, Domain.name == name)))
-    )
-    return [(row[0], row[1]) for row in rows]

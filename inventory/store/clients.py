@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, or_, select
 from inventory.db.database import Tx
 from inventory.db.sql import fetch_existing
 from inventory.errors import Conflict, UsageError
-from inventory.models import Client, Contact, Domain, Endpoint
+from inventory.models import Client, Contact, Domain, Endpoint, Tag
 from inventory.records import ClientRecord, ListedClient
 from inventory.store import editing
 
@@ -145,3 +145,36 @@ def with_domains(conn: Connection) -> list[str]:
         .order_by(Client.number)
     )
     return list(conn.scalars(query))
+
+
+def count_with_domains(conn: Connection) -> int:
+    """Active clients that have a domain."""
+    query = select(func.count(func.distinct(Domain.client_id))).join(
+        Client, Client.id == Domain.client_id
+    )
+    return int(
+        conn.execute(query.where(Domain.state != "retired", Client.state != "retired")).scalar()
+        or 0
+    )
+
+
+def tags(conn: Connection, client_id: int | None = None) -> dict[int, frozenset[str]]:
+    """Client id -> its tags."""
+    query = select(Tag.row_id, Tag.name).where(Tag.kind == "client")
+    if client_id is not None:
+        query = query.where(Tag.row_id == client_id)
+    found: dict[int, frozenset[str]] = {}
+    for row_id, name in conn.execute(query):
+        found[row_id] = found.get(row_id, frozenset()) | {name}
+    return found
+
+
+def ids_with_tag(conn: Connection, name: str) -> set[int]:
+    """Ids of clients that have the tag, or one of whose domains has it."""
+    mine = select(Tag.row_id).where(Tag.kind == "client", Tag.name == name)
+    tagged = select(Tag.row_id).where(Tag.kind == "domain", Tag.name == name)
+    return set(conn.scalars(mine)) | set(
+        conn.scalars(
+            select(Domain.client_id).where(Domain.id.in_(tagged), Domain.state != "retired")
+        )
+    )

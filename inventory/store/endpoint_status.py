@@ -21,7 +21,6 @@ from inventory.models import (
     Server,
     StoredCertificate,
     StoredFinding,
-    Tag,
 )
 from inventory.store.endpoints import selection
 from inventory.targets import Target
@@ -159,14 +158,6 @@ def status_at(
     return conn.execute(selection(query, client_id, tag_name)).all()
 
 
-def not_before_of(conn: Connection) -> dict[str, int]:
-    """SHA-256 -> notBefore of every leaf that is served now."""
-    query = select(StoredCertificate.sha256, StoredCertificate.not_before).where(
-        StoredCertificate.sha256.in_(select(ProbeState.leaf))
-    )
-    return {sha: start for sha, start in conn.execute(query) if start is not None}
-
-
 def leaves(
     conn: Connection, at: int | None = None, client_id: int | None = None
 ) -> dict[int, list[tuple[int, int, int | None]]]:
@@ -200,28 +191,6 @@ def leaves(
         if start is not None and end is not None:
             found.setdefault(endpoint_id, []).append((start, end, public))
     return found
-
-
-def client_tags(conn: Connection, client_id: int | None = None) -> dict[int, frozenset[str]]:
-    """Client id -> its tags."""
-    query = select(Tag.row_id, Tag.name).where(Tag.kind == "client")
-    if client_id is not None:
-        query = query.where(Tag.row_id == client_id)
-    found: dict[int, frozenset[str]] = {}
-    for row_id, name in conn.execute(query):
-        found[row_id] = found.get(row_id, frozenset()) | {name}
-    return found
-
-
-def clients_with_tag(conn: Connection, name: str) -> set[int]:
-    """Ids of clients that have the tag, or one of whose domains has it."""
-    mine = select(Tag.row_id).where(Tag.kind == "client", Tag.name == name)
-    tagged = select(Tag.row_id).where(Tag.kind == "domain", Tag.name == name)
-    return set(conn.scalars(mine)) | set(
-        conn.scalars(
-            select(Domain.client_id).where(Domain.id.in_(tagged), Domain.state != "retired")
-        )
-    )
 
 
 def soonest(

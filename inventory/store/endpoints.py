@@ -266,3 +266,14 @@ def require_some(count: int, client_key: str | None, tag_name: str | None) -> No
             "Add a domain (certmgr domain add NAME --client NUMBER), or name targets: certmgr scan"
             " shop.example.com.",
         )
+
+
+def named(conn: Connection, name: str) -> list[tuple[int, int]]:
+    """(endpoint id, domain id) of everything with this host, or of the domain with this name;
+    retired ones too.
+    """
+    query = select(Endpoint.id, Endpoint.domain_id).join(Domain, Domain.id == Endpoint.domain_id)
+    rows: list[Any] = list(
+        conn.execute(query.where(or_(Endpoint.host == name, Domain.name == name)))
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from inventory.db.database import Tx, from_epoch, to_epoch
-from inventory.db.sql import fetch, insert_id
+from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.errors import NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
-from inventory.records import AcceptanceRecord, ListedFinding
+from inventory.records import AcceptanceRecord, FindingRecord, ListedFinding
 from inventory.store import editing
-from inventory.store.scan_results import columns_of, upsert
 from inventory.vocabulary import Acceptance, Finding
 
 
@@ -207,3 +208,48 @@ def listing(
         if value is not None:
             query = query.where(column == value)
     return fetch(conn, ListedFinding, query)
+
+
+def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:
+    """Endpoint id -> (finding id, finding) of those that are open."""
+    found: dict[int, list[tuple[int, Finding]]] = {}
+    for part in chunks(ids):
+        query = select(StoredFinding).where(
+            StoredFinding.endpoint_id.in_(part), StoredFinding.closed_at.is_(None)
+        )
+        for row in fetch(conn, FindingRecord, query):
+            found.setdefault(row.endpoint_id, []).append((row.id, finding_of(row)))
+    return found
+
+
+def finding_of(row: FindingRecord) -> Finding:
+    return Finding(
+        code=row.code,
+        severity=row.severity,
+        addresses=row.addresses,
+        evidence=row.evidence,
+        actor=row.actor,
+        outcome=row.outcome,
+    )
+
+
+def columns_of(one: Finding) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "severity": str(one.severity),
+        "actor": str(one.actor),
+        "outcome": one.outcome,
+        "addresses": " ".join(one.addresses),
+        "evidence": json.dumps(one.evidence, sort_keys=True, default=str),
+    }
+
+
+def by_ids(conn: Connection, ids: Sequence[int]) -> dict[int, FindingRecord]:
+    """Finding id -> its row (code, severity, addresses, evidence as JSON text, closed_at)."""
+    found: dict[int, FindingRecord] = {}
+    for part in chunks(ids):
+        for record in fetch(
+            conn, FindingRecord, select(StoredFinding).where(StoredFinding.id.in_(part))
+        ):
+            found[record.id] = record
+    return found

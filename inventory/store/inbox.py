@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch
+from inventory.db.sql import fetch, upsert
 from inventory.models import InboundMessage
 from inventory.records import InboundRecord
-from inventory.store.scan_results import upsert
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch, insert_id
+from inventory.db.sql import fetch, insert_id
 from inventory.models import (
     Case,
     Client,
@@ -104,24 +104,6 @@ def close(tx: Tx, incident_id: int) -> None:
 
 
 # -- which certificates
-
-
-def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[SerialMatch]]:
-    """Serial -> the certificates with it (sha256, names, issuer)."""
-    found: dict[str, list[SerialMatch]] = {}
-    columns = (
-        StoredCertificate.sha256,
-        StoredCertificate.serial,
-        StoredCertificate.names,
-        StoredCertificate.issuer,
-    )
-    for part in chunks(serials):
-        query = select(*columns).where(
-            StoredCertificate.serial.in_(part), StoredCertificate.is_ca == 0
-        )
-        for record in fetch(conn, SerialMatch, query):
-            found.setdefault(record.serial, []).append(record)
-    return found
 
 
 def served(conn: Connection, *, server_name: str | None = None) -> list[ServedName]:

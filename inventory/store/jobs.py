@@ -14,9 +14,9 @@ from sqlalchemy import Connection, RowMapping, select
 
 from inventory.db.database import Database, Tx
 from inventory.db.locks import exclusive_lock
+from inventory.db.sql import upsert
 from inventory.models import Job
 from inventory.records import JobRecord
-from inventory.store.scan_results import upsert
 
 
 def state(conn: Connection, name: str) -> JobRecord:

@@ -39,7 +39,6 @@ from inventory.records import (
     QuarantinedName,
 )
 from inventory.store import clients, editing, purchases
-from inventory.store.scan_results import upsert
 
 MAX_NAMES = 100
 
@@ -241,18 +240,6 @@ def names_good(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
     )
 
 
-def siblings(conn: Connection, row: LineageRecord) -> list[LineageRecord]:
-    """Other lineages of the client that share a name with this one: the other key type."""
-    mine = select(LineageName.name).where(LineageName.lineage_id == row.id)
-    query = _query().where(
-        StoredLineage.client_id == row.client_id,
-        StoredLineage.id != row.id,
-        StoredLineage.state != "retired",
-        StoredLineage.id.in_(select(LineageName.lineage_id).where(LineageName.name.in_(mine))),
-    )
-    return fetch(conn, LineageRecord, query)
-
-
 def name_checked(tx: Tx, lineage_id: int, name: str) -> None:
     tx.conn.execute(
         update(LineageName)
@@ -293,18 +280,6 @@ def must_replace(conn: Connection) -> dict[str, str]:
         )
     ):
         found[sha] = "it is revoked"
-    return found
-
-
-def served_names(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset[str]]:
-    """SHA-256 -> the names of that certificate."""
-    found = {}
-    for part in chunks(hashes):
-        query = select(StoredCertificate.sha256, StoredCertificate.names).where(
-            StoredCertificate.sha256.in_(part)
-        )
-        for sha, names in conn.execute(query):
-            found[sha] = frozenset(json.loads(names))
     return found
 
 
@@ -476,29 +451,6 @@ def failing(conn: Connection) -> list[FailingDeployment]:
         .order_by(Deployment.id)
     )
     return fetch(conn, FailingDeployment, query)
-
-
-def revoked(tx: Tx, sha256: str, reason: str) -> None:
-    """We revoked it: known before any CRL contains it."""
-    values = {
-        "status": "revoked",
-        "reason": reason,
-        "revoked_at": tx.at,
-        "source": "us",
-        "detail": None,
-        "checked_at": tx.at,
-        "next_at": tx.at,
-    }
-    statement = upsert(tx.conn, RevocationCheck).values(sha256=sha256, **values)
-    tx.conn.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_=values))
-
-
-def revocation_of(conn: Connection, sha256: str) -> bool | None:
-    """Whether a certificate is revoked; None if it was not checked, or is undetermined."""
-    status = conn.execute(
-        select(RevocationCheck.status).where(RevocationCheck.sha256 == sha256)
-    ).scalar()
-    return None if status in (None, "unknown") else status == "revoked"
 
 
 def covering(conn: Connection, host: str, client_id: int) -> list[LineageRecord]:

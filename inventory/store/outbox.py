@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch, fetch_one, insert_id
+from inventory.db.sql import chunks, fetch, fetch_one, insert_id, upsert
 from inventory.models import Contact, Notice, SentItem, Ticket
 from inventory.records import (
     CompleteNotice,
@@ -33,7 +33,6 @@ from inventory.records import (
     NoticeTimes,
     SentItemRecord,
 )
-from inventory.store.scan_results import upsert
 
 WAITING = ("queued", "leased")
 LIVE = ("queued", "leased", "sending", "sent", "unknown")

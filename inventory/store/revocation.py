@@ -11,19 +11,18 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch
+from inventory.db.sql import chunks, fetch, upsert
 from inventory.models import (
     Client,
     Domain,
     Endpoint,
     RevocationCheck,
     ServedChain,
-    StoredCertificate,
     StoredCrl,
     StoredFinding,
 )
 from inventory.records import CrlRecord, RevocationRecord
-from inventory.store.scan_results import upsert
+from inventory.store import certificates
 
 CHUNK = 500
 
@@ -66,18 +65,6 @@ def due_leaves(conn: Connection, at: int, client_id: int | None, *, every: bool)
     return list(conn.scalars(query))
 
 
-def ders(conn: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for part in chunks(hashes):
-        rows = conn.execute(
-            select(StoredCertificate.sha256, StoredCertificate.der).where(
-                StoredCertificate.sha256.in_(part)
-            )
-        )
-        found |= {r.sha256: r.der for r in rows}
-    return found
-
-
 def sent_with(conn: Connection, leaf: str, limit: int = 8) -> list[bytes]:
     """Certificates that were sent behind this leaf."""
     chains = conn.scalars(
@@ -86,18 +73,7 @@ def sent_with(conn: Connection, leaf: str, limit: int = 8) -> list[bytes]:
         .limit(limit)
     )
     hashes = list(dict.fromkeys(h for chain in chains for h in chain.split()[1:4]))
-    return list(ders(conn, hashes).values())
-
-
-def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes]:
-    """CA certificates with this subject, as it is stored; the newest first."""
-    query = (
-        select(StoredCertificate.der)
-        .where(StoredCertificate.is_ca == 1, StoredCertificate.subject == subject)
-        .order_by(StoredCertificate.not_after.desc())
-        .limit(limit)
-    )
-    return list(conn.scalars(query))
+    return list(certificates.ders(conn, hashes).values())
 
 
 def statuses(conn: Connection, hashes: Sequence[str]) -> dict[str, RevocationRecord]:
@@ -239,3 +215,26 @@ def concerned(conn: Connection, client_id: int | None, codes: Sequence[str]) -> 
             place.where(or_(Endpoint.id.in_(bad), Endpoint.id.in_(known))).order_by(Endpoint.id)
         )
     )
+
+
+def revoked_by_us(tx: Tx, sha256: str, reason: str) -> None:
+    """We revoked it: known before any CRL contains it."""
+    values = {
+        "status": "revoked",
+        "reason": reason,
+        "revoked_at": tx.at,
+        "source": "us",
+        "detail": None,
+        "checked_at": tx.at,
+        "next_at": tx.at,
+    }
+    statement = upsert(tx.conn, RevocationCheck).values(sha256=sha256, **values)
+    tx.conn.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_=values))
+
+
+def is_revoked(conn: Connection, sha256: str) -> bool | None:
+    """Whether a certificate is revoked; None if it was not checked, or is undetermined."""
+    status = conn.execute(
+        select(RevocationCheck.status).where(RevocationCheck.sha256 == sha256)
+    ).scalar()
+    return None if status in (None, "unknown") else status == "revoked"

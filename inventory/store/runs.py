@@ -11,14 +11,16 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import Connection, case, delete, func, select, update
 
-from inventory.db.database import Database, Tx, from_epoch
+from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.db.locks import LockHeld, exclusive_lock
-from inventory.db.sql import insert_id
+from inventory.db.sql import fetch_one, insert_id
 from inventory.errors import Busy
 from inventory.models import ProbeState, Proposal, Run
+from inventory.records import EndedRun, NewestRun
 
 
 def vantage() -> str:
@@ -117,3 +119,36 @@ def finish(
         run_id,
         {"state": state, "reason": reason, "looked": looked, "undetermined": undetermined},
     )
+
+
+def last_run(conn: Connection) -> EndedRun | None:
+    """The last run that ended: id, state, reason, finished_at."""
+    columns = (Run.id, Run.state, Run.reason, Run.finished_at)
+    return fetch_one(
+        conn,
+        EndedRun,
+        select(*columns).where(Run.finished_at.is_not(None)).order_by(Run.id.desc()).limit(1),
+    )
+
+
+def last_complete(conn: Connection) -> int | None:
+    """When a complete run of the whole inventory last ended."""
+    return conn.execute(
+        select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
+    ).scalar()
+
+
+def newest(conn: Connection) -> NewestRun | None:
+    """The run that was begun last, whether it ended or not."""
+    columns = (Run.id, Run.state, Run.reason)
+    return fetch_one(conn, NewestRun, select(*columns).order_by(Run.id.desc()).limit(1))
+
+
+def vantage_at(conn: Connection, at: datetime) -> str | None:
+    """Where the last run ran from that was complete at a time; None if there was none."""
+    query = (
+        select(Run.vantage)
+        .where(Run.state == "complete", Run.finished_at <= to_epoch(at))
+        .order_by(Run.finished_at.desc(), Run.id.desc())
+    )
+    return conn.execute(query.limit(1)).scalar()

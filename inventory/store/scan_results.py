@@ -13,40 +13,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, case, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch
-from inventory.models import ProbeState, Proposal, ServedChain, StoredCertificate, StoredFinding
-from inventory.records import FindingRecord
-from inventory.vocabulary import Finding
-
-
-def upsert(conn: Connection, table: Any) -> Any:
-    """INSERT with ON CONFLICT, in the dialect of the connection."""
-    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
-
-
-def add_certificates(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: the columns of certificate but first_seen.
-
-    Immutable by SHA-256: one that is there stays as it is.
-    """
-    unique = {r["sha256"]: r for r in rows}
-    if unique:
-        statement: Insert = upsert(tx.conn, StoredCertificate).on_conflict_do_nothing(
-            index_elements=["sha256"]
-        )
-        tx.conn.execute(statement, [{**unique[key], "first_seen": tx.at} for key in sorted(unique)])
-
-
-def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
-    """Every certificate that can be an issuer, as DER."""
-    return list(
-        conn.scalars(select(StoredCertificate.der).where(StoredCertificate.is_ca == 1).limit(limit))
-    )
-
+from inventory.db.sql import chunks, upsert
+from inventory.models import ProbeState, Proposal, ServedChain, StoredFinding
 
 _SEEN = (
     update(ProbeState)
@@ -217,40 +188,6 @@ def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]
         )
     if new:
         tx.conn.execute(insert(ServedChain), new)
-
-
-def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:
-    """Endpoint id -> (finding id, finding) of those that are open."""
-    found: dict[int, list[tuple[int, Finding]]] = {}
-    for part in chunks(ids):
-        query = select(StoredFinding).where(
-            StoredFinding.endpoint_id.in_(part), StoredFinding.closed_at.is_(None)
-        )
-        for row in fetch(conn, FindingRecord, query):
-            found.setdefault(row.endpoint_id, []).append((row.id, finding_of(row)))
-    return found
-
-
-def finding_of(row: FindingRecord) -> Finding:
-    return Finding(
-        code=row.code,
-        severity=row.severity,
-        addresses=row.addresses,
-        evidence=row.evidence,
-        actor=row.actor,
-        outcome=row.outcome,
-    )
-
-
-def columns_of(one: Finding) -> dict[str, Any]:
-    return {
-        "code": one.code,
-        "severity": str(one.severity),
-        "actor": str(one.actor),
-        "outcome": one.outcome,
-        "addresses": " ".join(one.addresses),
-        "evidence": json.dumps(one.evidence, sort_keys=True, default=str),
-    }
 
 
 def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, Any]]]) -> None:

@@ -97,21 +97,3 @@ def served(
                 not_after=row[11] or 0,
                 key=row[12],
             )
-
-
-def certificate_authorities(conn: Connection) -> list[bytes]:
-    """Return the DER of all stored CA certificates."""
-    query = select(StoredCertificate.der).where(StoredCertificate.is_ca == 1)
-    return list(conn.scalars(query.order_by(StoredCertificate.sha256)))
-
-
-def ders(conn: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
-    """Return SHA-256 -> DER."""
-    found: dict[str, bytes] = {}
-    for part in chunks(hashes):
-        query = select(StoredCertificate.sha256, StoredCertificate.der).where(
-            StoredCertificate.sha256.in_(part)
-        )
-        for sha256, der in conn.execute(query):
-            found[sha256] = der
-    return found

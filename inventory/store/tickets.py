@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch, insert_id
+from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.models import (
     Client,
     Domain,
@@ -36,7 +36,6 @@ from inventory.records import (
     TicketTimes,
 )
 from inventory.store import editing
-from inventory.store.scan_results import upsert
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
 

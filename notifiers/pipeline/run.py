@@ -22,7 +22,7 @@ from inventory.records import (
     ReleaseRecord,
     TicketRecord,
 )
-from inventory.store import certificate_ends, jobs, outbox, recipients, tickets
+from inventory.store import audit_log, jobs, outbox, recipients, tickets
 from notifiers.delivery import Recipient
 from notifiers.pipeline import decide as rules
 from notifiers.pipeline import limits
@@ -203,7 +203,7 @@ class NoticeRun:
             self._held = {
                 k: m for k, m in open_tickets.items() if m.told_at is None and m.kind != "broadcast"
             }
-            newest = certificate_ends.newest_instant(conn)
+            newest = audit_log.newest_instant(conn)
         source = self.gather(self.now, notified)
         keys = [s.key for s in source.topics]
         with self.database.read() as conn:

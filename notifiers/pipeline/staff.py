@@ -14,7 +14,7 @@ from typing import Any
 from inventory.db.database import Tx, to_epoch
 from inventory.names import display
 from inventory.records import ListedNotice, ListedTicket
-from inventory.store import audit_log, certificate_ends, inbox, jobs, outbox, tickets
+from inventory.store import audit_log, inbox, jobs, outbox, runs, tickets
 from notifiers.calendar import invitation
 from notifiers.pipeline.compose import Message, Section, Sender, one_line, section, staff_message
 from notifiers.pipeline.limits import FLAPPING
@@ -181,7 +181,7 @@ class StaffDigest:
         ]
         if source.suspect:
             digest.jobs.append(source.suspect)
-        complete = certificate_ends.last_complete(conn)
+        complete = runs.last_complete(conn)
         # Without complete scans nothing new is found, and no fault is closed.
         if complete is None or complete < at - 2 * 86_400:
             when = (

@@ -20,7 +20,17 @@ from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database, to_epoch
 from inventory.models import Endpoint, Notice
 from inventory.records import TicketRecord
-from inventory.store import clients, contacts, domains, recipients, runs, scan_results, tickets
+from inventory.store import (
+    certificates,
+    clients,
+    contacts,
+    domains,
+    findings,
+    recipients,
+    runs,
+    scan_results,
+    tickets,
+)
 from inventory.vocabulary import Finding
 from notifiers.pipeline.compose import Sender
 from notifiers.pipeline.plan import NoticePolicy
@@ -155,12 +165,12 @@ class SiteSimulation:
             run_id = runs.start(tx, scope, len(self.sites))
             seen = [s for s in self.sites.values() if not s.blind]
             self._facts(tx, run_id, seen)
-            known = scan_results.open_findings(tx.conn, [s.id for s in seen])
+            known = findings.open_findings(tx.conn, [s.id for s in seen])
             proposals = []
             for site in seen:
                 now_ = {f.code: f for f in self._findings(site)}
                 before = {f.code: i for i, f in known.get(site.id, ())}
-                values = {c: scan_results.columns_of(f) for c, f in now_.items()}
+                values = {c: findings.columns_of(f) for c, f in now_.items()}
                 change = {
                     "at": tx.at,
                     "close": [i for c, i in before.items() if c not in now_],
@@ -176,7 +186,7 @@ class SiteSimulation:
 
     def _facts(self, tx: Any, run_id: int, seen: Sequence[Site]) -> None:
         leaves = {leaf.sha256: (site, leaf) for site in seen for leaf in site.leaves.values()}
-        scan_results.add_certificates(
+        certificates.add(
             tx,
             [
                 {

@@ -10,7 +10,7 @@ from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.deploy.lineage import Lineage
 from inventory.clock import system_clock
 from inventory.errors import Busy
-from inventory.store import jobs, lineages, servers
+from inventory.store import certificates, jobs, lineages, servers
 from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
 from tests.servers.pebble import Pebble
 
@@ -66,7 +66,7 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(
     sha256 = env.row(lineage).sha256
     assert sha256 is not None
     with env.database.read() as conn:
-        assert lineages.served_names(conn, [sha256]) == {sha256: {"shop.test", "gone.shop.test"}}
+        assert certificates.names_of(conn, [sha256]) == {sha256: {"shop.test", "gone.shop.test"}}
 
 
 def test_name_that_points_elsewhere_is_quarantined_before_the_order(

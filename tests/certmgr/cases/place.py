@@ -25,7 +25,17 @@ from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch
 from inventory.models import Endpoint
 from inventory.records import CaseRecord
-from inventory.store import cases, clients, contacts, domains, endpoints, runs, scan_results
+from inventory.store import (
+    cases,
+    clients,
+    contacts,
+    domains,
+    endpoints,
+    runs,
+    scan_results,
+)
+from inventory.store import certificates as stored_certificates
+from inventory.store import findings as stored_findings
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
@@ -102,9 +112,7 @@ def serve(
         row_id = tx.conn.execute(select(Endpoint.id).where(Endpoint.host == host)).scalar()
         assert row_id is not None
         run_id = runs.start(tx, "", 1)
-        scan_results.add_certificates(
-            tx, [asdict(certificate_row(c)) for c in certificates(issued)]
-        )
+        stored_certificates.add(tx, [asdict(certificate_row(c)) for c in certificates(issued)])
         status = {
             "endpoint_id": row_id,
             "fingerprint": "",
@@ -137,7 +145,7 @@ def serve(
         }
         scan_results.write_observations(tx, {row_id: dict.fromkeys(addresses, facts)})
         if findings:
-            opened = [scan_results.columns_of(f) for f in findings]
+            opened = [stored_findings.columns_of(f) for f in findings]
             change = {"at": tx.at, "close": [], "update": [], "open": opened}
             scan_results.propose(tx, run_id, [((row_id, "f", "", None), change)])
             scan_results.apply_proposals(tx, run_id)

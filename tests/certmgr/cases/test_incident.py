@@ -17,7 +17,7 @@ from inventory.certificates import parse
 from inventory.db.database import to_epoch
 from inventory.errors import UsageError
 from inventory.models import Case, Endpoint, ServedChain
-from inventory.store import cases, clients, domains, incidents, scan_results, servers
+from inventory.store import cases, certificates, clients, domains, incidents, servers
 from tests.campaign import Campaign
 from tests.certmgr.cases.place import (
     HOST,
@@ -60,7 +60,7 @@ def add_sites(env: CaseEnvironment, count: int) -> dict[str, list[str]]:
     kinds = tuple(CLIENTS)
     serials: dict[str, list[str]] = {k: [] for k in kinds}
     end = to_epoch(env.now + 100 * DAY)
-    certificates, spans = [], []
+    leaves, spans = [], []
     with env.database.write(env.now) as tx:
         for number, given in (
             ("c", {"buys": "client"}),
@@ -75,7 +75,7 @@ def add_sites(env: CaseEnvironment, count: int) -> dict[str, list[str]]:
             of_domain = select(Endpoint.id).where(Endpoint.domain_id == domain_id)
             serial, digest = f"c0ffee{i:06x}", f"{i:064x}"
             live = int(kind != "replaced")
-            certificates.append(
+            leaves.append(
                 {
                     "sha256": digest,
                     "der": b"",
@@ -102,7 +102,7 @@ def add_sites(env: CaseEnvironment, count: int) -> dict[str, list[str]]:
                 }
             )
             serials[kind].append(serial)
-        scan_results.add_certificates(tx, certificates)
+        certificates.add(tx, leaves)
         tx.conn.execute(insert(ServedChain), spans)
     return serials
 

@@ -15,7 +15,7 @@ from certmgr.purchases.load import coverage_remarks, load
 from inventory.certificates import parse
 from inventory.db.database import Database
 from inventory.errors import Conflict
-from inventory.store import clients, purchases, scan_results
+from inventory.store import certificates, clients, purchases
 from tests.certmgr.cases.place import serve
 from tests.certmgr.purchases.adding import NAME, add
 from tests.clock import START as NOW
@@ -72,7 +72,7 @@ def test_renewal_copies_the_known_values_and_follows_without_a_gap(two_clients: 
 
 def _store(tx: Any, der: bytes) -> str:
     row = asdict(certificate_row(parse(der)))
-    scan_results.add_certificates(tx, [row])
+    certificates.add(tx, [row])
     return str(row["sha256"])
 
 

@@ -135,7 +135,7 @@ def test_finding_that_scan_and_list_open_at_once_is_one(
         "at": to_epoch(sites.now),
         "close": [],
         "update": [],
-        "open": [scan_results.columns_of(staple)],
+        "open": [findings.columns_of(staple)],
     }
     with sites.database.write(sites.now) as tx:
         row = tx.conn.execute(select(Endpoint.id).where(Endpoint.host == ROSE)).scalar()

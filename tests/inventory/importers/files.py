@@ -7,30 +7,31 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from inventory.db.database import Database
-from inventory.importers import csv_format, json_format, plan
+from inventory.importers import csv_format, json_format, plan_rows, plan_store
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.plan import ImportPlan
 
 
-def import_text(database: Database, text: str | bytes, kind: str = "csv") -> plan.ImportPlan:
+def import_text(database: Database, text: str | bytes, kind: str = "csv") -> ImportPlan:
     """Import ``text`` as a file of this kind; return the applied plan."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"in.{kind}"
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         with database.read() as conn:
-            planned = plan.snapshot(conn)
+            planned = plan_store.snapshot(conn)
         if kind == "json":
             json_format.read(path, planned)
         else:
-            plan.add_rows(planned, csv_format.read(path))
+            plan_rows.add_rows(planned, csv_format.read(path))
         with database.write() as tx:
-            plan.apply(tx, planned)
+            plan_store.apply(tx, planned)
         return planned
 
 
 def export_text(database: Database, kind: str = "csv") -> str:
     """Return the whole inventory as a file of this kind."""
     with database.read() as conn:
-        everything = plan.snapshot(conn)
+        everything = plan_store.snapshot(conn)
     return csv_format.write(everything) if kind == "csv" else json_format.write(everything)
 
 

@@ -33,6 +33,7 @@ from inventory.store import (
     accounts,
     acme_orders,
     cases,
+    certificates,
     clients,
     contacts,
     domains,
@@ -125,7 +126,7 @@ def add_certificate(
 ) -> str:
     """A certificate, whose DER is the label: the store never parses it. Returns its SHA-256."""
     sha256 = fingerprint(label)
-    scan_results.add_certificates(
+    certificates.add(
         tx,
         [
             {
@@ -396,7 +397,7 @@ def certificate_row(label: str, *names: str, **columns: Any) -> dict[str, Any]:
 def add_leaf(tx: Tx, label: str, *names: str, **columns: Any) -> str:
     """Stores a certificate with chosen columns. Returns its SHA-256."""
     row = certificate_row(label, *names, **columns)
-    scan_results.add_certificates(tx, [row])
+    certificates.add(tx, [row])
     return str(row["sha256"])
 
 

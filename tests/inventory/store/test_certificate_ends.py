@@ -10,11 +10,14 @@ from sqlalchemy import insert, select
 from inventory.db.database import Database
 from inventory.models import Endpoint, StoredCertificate, StoredFinding
 from inventory.store import (
+    audit_log,
     certificate_ends,
+    certificates,
     clients,
     domains,
     editing,
     endpoints,
+    findings,
     jobs,
     runs,
     servers,
@@ -123,9 +126,9 @@ def test_leaves_of_now_are_separate_from_their_history(pair: Database) -> None:
         }
         assert certificate_ends.leaves(tx.conn, []) == {}
         assert certificate_ends.replacements(tx.conn, []) == {}
-        ends = certificate_ends.ends_of(tx.conn, across_chunks([new, bad, old], unknown_hash))
+        ends = certificates.ends_of(tx.conn, across_chunks([new, bad, old], unknown_hash))
         assert ends == {new: end, old: end}
-        assert certificate_ends.ends_of(tx.conn, []) == {}
+        assert certificates.ends_of(tx.conn, []) == {}
 
 
 def test_place_of_an_endpoint_has_parties_and_tags_also_when_it_is_retired(pair: Database) -> None:
@@ -174,8 +177,8 @@ def test_findings_are_found_by_their_ids_also_when_they_are_closed(pair: Databas
     with pair.write(NOW) as tx:
         one = site(tx, "shop1001.example").endpoint_id
         open_, closed = add_finding(tx, one, "a"), add_finding(tx, one, "b", closed_at=AT)
-        found = certificate_ends.fault_rows(tx.conn, across_chunks([open_, -1, closed], unknown_id))
-        assert certificate_ends.fault_rows(tx.conn, []) == {}
+        found = findings.by_ids(tx.conn, across_chunks([open_, -1, closed], unknown_id))
+        assert findings.by_ids(tx.conn, []) == {}
     assert {i: (r.code, r.closed_at) for i, r in found.items()} == {
         open_: ("a", None),
         closed: ("b", AT),
@@ -187,8 +190,8 @@ def test_last_run_is_the_newest_that_ended_and_the_last_complete_one_is_whole(
     database: Database,
 ) -> None:
     with database.write(NOW) as tx:
-        assert certificate_ends.last_run(tx.conn) is None
-        assert certificate_ends.last_complete(tx.conn) is None
+        assert runs.last_run(tx.conn) is None
+        assert runs.last_complete(tx.conn) is None
         runs.finish(tx, runs.start(tx, "", 1), "complete", None, 1, 0)
     for hours, scope, state in ((1, "", "suspect"), (2, "client 1001", "complete")):
         with database.write(NOW.replace(hour=NOW.hour + hours)) as tx:
@@ -196,7 +199,7 @@ def test_last_run_is_the_newest_that_ended_and_the_last_complete_one_is_whole(
             runs.finish(tx, ended, state, "why", 1, 0)
     with database.write(NOW.replace(hour=NOW.hour + 3)) as tx:
         runs.start(tx, "", 1)
-        last = certificate_ends.last_run(tx.conn)
+        last = runs.last_run(tx.conn)
         assert last is not None
         assert last.as_dict() == {
             "id": ended,
@@ -204,14 +207,14 @@ def test_last_run_is_the_newest_that_ended_and_the_last_complete_one_is_whole(
             "reason": "why",
             "finished_at": AT + 7200,
         }
-        assert certificate_ends.last_complete(tx.conn) == AT
+        assert runs.last_complete(tx.conn) == AT
 
 
 def test_newest_instant_is_the_latest_that_any_table_has(database: Database) -> None:
     with database.write(NOW) as tx:
-        assert certificate_ends.newest_instant(tx.conn) is None
+        assert audit_log.newest_instant(tx.conn) is None
         jobs.failed(tx, "cases", "broke off")
-        assert certificate_ends.newest_instant(tx.conn) is None, "a job that has no time"
+        assert audit_log.newest_instant(tx.conn) is None, "a job that has no time"
     at = AT
     for step in range(1, 6):
         at = AT + step * 60
@@ -226,11 +229,11 @@ def test_newest_instant_is_the_latest_that_any_table_has(database: Database) -> 
                 add_notice(tx, None, None, created_at=AT, sent_at=tx.at)
             else:
                 runs.finish(tx, runs.start(tx, "", 1), "complete", None, 1, 0)
-            assert certificate_ends.newest_instant(tx.conn) == at
+            assert audit_log.newest_instant(tx.conn) == at
     with database.write(NOW.replace(minute=30)) as tx:
         tx.audit("check", "database", None)
     with database.read() as conn:
-        assert certificate_ends.newest_instant(conn) == AT + 1800
+        assert audit_log.newest_instant(conn) == AT + 1800
 
 
 def test_clients_are_counted_while_they_have_a_domain(pair: Database) -> None:
@@ -238,13 +241,13 @@ def test_clients_are_counted_while_they_have_a_domain(pair: Database) -> None:
     with pair.write(NOW) as tx:
         clients.add(tx, {"number": "1003", "name": "Empty"})
         add_site(tx, "1001", "more.example")
-        assert certificate_ends.count_clients(tx.conn) == 2
+        assert clients.count_with_domains(tx.conn) == 2
         domains.retire(tx, "more.example")
-        assert certificate_ends.count_clients(tx.conn) == 2
+        assert clients.count_with_domains(tx.conn) == 2
         clients.retire(tx, "1001")
-        assert certificate_ends.count_clients(tx.conn) == 1
+        assert clients.count_with_domains(tx.conn) == 1
         domains.retire(tx, "shop1002.example")
-        assert certificate_ends.count_clients(tx.conn) == 0
+        assert clients.count_with_domains(tx.conn) == 0
     assert len(audited(pair, known)) > 0
 
 
@@ -253,11 +256,11 @@ def test_name_is_that_of_a_host_or_of_a_domain(pair: Database) -> None:
         one = site(tx, "shop1001.example")
         mail = endpoints.add(tx, parse("mail.shop1001.example:993"))
         same = {(one.endpoint_id, one.domain_id), (mail, one.domain_id)}
-        assert set(certificate_ends.named(tx.conn, "shop1001.example")) == same
-        assert certificate_ends.named(tx.conn, "mail.shop1001.example") == [(mail, one.domain_id)]
-        assert certificate_ends.named(tx.conn, "other.example") == []
+        assert set(endpoints.named(tx.conn, "shop1001.example")) == same
+        assert endpoints.named(tx.conn, "mail.shop1001.example") == [(mail, one.domain_id)]
+        assert endpoints.named(tx.conn, "other.example") == []
         clients.retire(tx, "1001")
-        assert set(certificate_ends.named(tx.conn, "shop1001.example")) == same
+        assert set(endpoints.named(tx.conn, "shop1001.example")) == same
 
 
 def test_several_hundred_endpoints_are_asked_for_in_one_call(pair: Database) -> None:
@@ -279,9 +282,9 @@ def test_several_hundred_endpoints_are_asked_for_in_one_call(pair: Database) -> 
         tx.conn.execute(insert(StoredCertificate), made)
         assert set(certificate_ends.places(tx.conn, ids)) == set(ids)
         found = list(tx.conn.scalars(select(StoredFinding.id)))
-        assert set(certificate_ends.fault_rows(tx.conn, found)) == set(found)
-        assert len(certificate_ends.ends_of(tx.conn, [r["sha256"] for r in made])) == 1001
-        assert certificate_ends.count_clients(tx.conn) == 1003
+        assert set(findings.by_ids(tx.conn, found)) == set(found)
+        assert len(certificates.ends_of(tx.conn, [r["sha256"] for r in made])) == 1001
+        assert clients.count_with_domains(tx.conn) == 1003
 
 
 @pytest.mark.parametrize("field", ["address", "sha256"])

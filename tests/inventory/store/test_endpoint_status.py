@@ -12,6 +12,7 @@ from sqlalchemy import Connection, update
 from inventory.db.database import Database
 from inventory.models import Endpoint
 from inventory.store import (
+    certificates,
     clients,
     domains,
     editing,
@@ -242,7 +243,7 @@ def test_begin_of_each_served_leaf_is_known(street: Database) -> None:
         add_leaf(tx, "not served", not_before=AT)
         place = site(tx, "c.example")
         add_standing(tx, place.endpoint_id, leaf=undated)
-        found = endpoint_status.not_before_of(tx.conn)
+        found = certificates.not_before_of(tx.conn)
     assert len(found) == 2
     assert set(found.values()) == {AT - 30 * DAY}
 
@@ -289,17 +290,17 @@ def test_tags_of_clients_are_found_by_client_and_by_name(pair: Database) -> None
         editing.change_tags(tx, "domain", two.domain_id, add=["gold"])
         editing.change_tags(tx, "endpoint", two.endpoint_id, add=["port"])
         conn = tx.conn
-        assert endpoint_status.client_tags(conn) == {
+        assert clients.tags(conn) == {
             one.client_id: {"gold", "vip"},
             two.client_id: {"vip"},
         }
-        assert endpoint_status.client_tags(conn, two.client_id) == {two.client_id: {"vip"}}
-        assert endpoint_status.client_tags(conn, unknown_id(0)) == {}
-        assert endpoint_status.clients_with_tag(conn, "gold") == {one.client_id, two.client_id}
-        assert endpoint_status.clients_with_tag(conn, "vip") == {one.client_id, two.client_id}
-        assert endpoint_status.clients_with_tag(conn, "port") == set()
+        assert clients.tags(conn, two.client_id) == {two.client_id: {"vip"}}
+        assert clients.tags(conn, unknown_id(0)) == {}
+        assert clients.ids_with_tag(conn, "gold") == {one.client_id, two.client_id}
+        assert clients.ids_with_tag(conn, "vip") == {one.client_id, two.client_id}
+        assert clients.ids_with_tag(conn, "port") == set()
         domains.retire(tx, "shop1002.example")
-        assert endpoint_status.clients_with_tag(conn, "gold") == {one.client_id}
+        assert clients.ids_with_tag(conn, "gold") == {one.client_id}
 
 
 def test_failed_attempt_keeps_its_endpoint_at_its_place(street: Database) -> None:

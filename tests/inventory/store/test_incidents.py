@@ -13,7 +13,7 @@ from inventory.db.database import Database
 from inventory.errors import NotFound
 from inventory.models import Incident, IncidentItem, StoredCertificate
 from inventory.records import SerialMatch, ServedName
-from inventory.store import clients, domains, endpoints, incidents, servers
+from inventory.store import certificates, clients, domains, endpoints, incidents, servers
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -137,14 +137,14 @@ def test_certificates_are_found_by_their_serial_number_and_cas_are_not(database:
         same = add_leaf(tx, "same", serial="aa", issuer="CN=Other CA")
         last = add_leaf(tx, "last", serial="cc")
         add_leaf(tx, "ca", serial="bb", is_ca=1)
-        found = incidents.by_serials(
+        found = certificates.by_serials(
             tx.conn,
             across_chunks(["aa", "bb", "cc"], lambda i: f"{i:x}00"),
         )
-        assert incidents.by_serials(tx.conn, []) == {}
+        assert certificates.by_serials(tx.conn, []) == {}
         made = [certificate_row(f"leaf {i}", serial=f"1{i:05}", first_seen=AT) for i in range(1001)]
         tx.conn.execute(insert(StoredCertificate), made)
-        assert len(incidents.by_serials(tx.conn, [r["serial"] for r in made])) == 1001
+        assert len(certificates.by_serials(tx.conn, [r["serial"] for r in made])) == 1001
     assert {s: {r.sha256 for r in rows} for s, rows in found.items()} == {
         "aa": {one, same},
         "cc": {last},

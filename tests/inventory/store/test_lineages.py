@@ -19,7 +19,7 @@ from inventory.models import (
     StoredLineage,
 )
 from inventory.records import LineageNameRecord, LineageRecord
-from inventory.store import clients, domains, incidents, lineages, runs
+from inventory.store import certificates, clients, domains, incidents, lineages, revocation, runs
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -286,22 +286,6 @@ def test_names_in_quarantine_are_listed_oldest_first_without_retired_lineages(
     assert found[0].reason == "x" * 600
 
 
-def test_lineages_of_a_client_that_share_a_name_are_siblings(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        ec = add(tx, "ec", "shop1001.example", "a.shop1001.example")
-        rsa = add(tx, "rsa", "a.shop1001.example", key_type="rsa-2048")
-        add(tx, "apart", "b.shop1001.example")
-        add(tx, "other", client="1002")
-        retired = add(tx, "old", "shop1001.example")
-        lineages.edit(tx, retired, state="retired")
-        assert found_names(lineages.siblings(tx.conn, lineages.by_id(tx.conn, ec))) == ["rsa"]
-        assert found_names(lineages.siblings(tx.conn, lineages.by_id(tx.conn, rsa))) == ["ec"]
-        assert lineages.siblings(tx.conn, lineages.find(tx.conn, "apart")) == []
-        domains.edit(tx, "shop1001.example", {"client": "1002"})
-        moved = add(tx, "moved", "shop1001.example", client="1002")
-        assert lineages.siblings(tx.conn, lineages.by_id(tx.conn, moved)) == []
-
-
 def test_host_is_covered_by_its_name_or_by_a_wildcard_right_above_it(acme: Database) -> None:
     with acme.write(NOW) as tx:
         one, two = (clients.find(tx.conn, n).id for n in ("1001", "1002"))
@@ -335,7 +319,7 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
         assert lineages.must_replace(tx.conn) == {}
         lineages.edit(tx, ids["paused"], state="paused")
         for h in (hashes["revoked"], hashes["paused"], stray):
-            lineages.revoked(tx, h, "keyCompromise")
+            revocation.revoked_by_us(tx, h, "keyCompromise")
         place, quiet = site(tx, "shop1001.example"), site(tx, "shop1002.example")
         run_id = runs.start(tx, "", 1)
         add_standing(tx, place.endpoint_id, leaf=hashes["distrusted"], last_run_id=run_id)
@@ -356,25 +340,25 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
             hashes["distrusted"]: "its CA is distrusted",
             hashes["revoked"]: "it is revoked",
         }
-        lineages.revoked(tx, hashes["named"], "superseded")
+        revocation.revoked_by_us(tx, hashes["named"], "superseded")
         assert lineages.must_replace(tx.conn)[hashes["named"]] == "it is revoked"
 
 
 def test_our_revocation_is_known_before_a_list_has_it(database: Database) -> None:
     with database.write(NOW) as tx:
         a, b, c = (add_leaf(tx, n) for n in "abc")
-        assert lineages.revocation_of(tx.conn, a) is None
+        assert revocation.is_revoked(tx.conn, a) is None
         common = {"checked_at": AT, "next_at": AT}
         for sha256, status in ((b, "unknown"), (c, "good")):
             tx.conn.execute(
                 insert(RevocationCheck).values(sha256=sha256, status=status, detail="x", **common),
             )
-        found = [lineages.revocation_of(tx.conn, h) for h in (a, b, c, unknown_hash(0))]
+        found = [revocation.is_revoked(tx.conn, h) for h in (a, b, c, unknown_hash(0))]
         assert found == [None, None, False, None]
     with database.write(LATER) as tx:
         for sha256 in (a, c):
-            lineages.revoked(tx, sha256, "keyCompromise")
-        assert [lineages.revocation_of(tx.conn, h) for h in (a, c)] == [True, True]
+            revocation.revoked_by_us(tx, sha256, "keyCompromise")
+        assert [revocation.is_revoked(tx.conn, h) for h in (a, c)] == [True, True]
         found_rows = {r["sha256"]: r for r in rows(tx.conn, RevocationCheck)}
     expected = {
         "status": "revoked",
@@ -411,15 +395,15 @@ def test_newest_and_deployed_certificates_are_expected(acme: Database) -> None:
             "live_at": AT,
         }
         assert lineages.by_id(tx.conn, theirs).state == "retired"
-        names = lineages.served_names(
+        names = certificates.names_of(
             tx.conn,
             across_chunks([new, unknown_hash(1), old], unknown_hash),
         )
         assert names == {new: frozenset({"shop1001.example"}), old: frozenset()}
-        assert lineages.served_names(tx.conn, []) == {}
+        assert certificates.names_of(tx.conn, []) == {}
         made = [certificate_row(f"leaf {i}", f"{i}.example", first_seen=AT) for i in range(1001)]
         tx.conn.execute(insert(StoredCertificate), made)
-        many = lineages.served_names(tx.conn, [r["sha256"] for r in made])
+        many = certificates.names_of(tx.conn, [r["sha256"] for r in made])
         assert many[made[1000]["sha256"]] == {"1000.example"}
         assert len(many) == 1001
 

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from inventory.db.database import Database
 from inventory.models import Endpoint, RevocationCheck, StoredCertificate, StoredCrl
-from inventory.store import clients, domains, endpoints, revocation
+from inventory.store import certificates, clients, domains, endpoints, revocation
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -97,13 +97,13 @@ def test_certificates_are_found_as_they_were_sent_and_by_their_subject(pair: Dat
         assert revocation.sent_with(conn, other) == []
         observe(tx, one, other, "192.0.2.1")
         assert revocation.sent_with(conn, leaf) == [], "that chain is no longer sent"
-        assert revocation.issuers_named(conn, "CN=CA") == [b"ca3", b"ca2", b"ca1", b"ca0"]
-        assert revocation.issuers_named(conn, "CN=CA", limit=2) == [b"ca3", b"ca2"]
-        assert revocation.issuers_named(conn, "CN=ca") == []
-        assert revocation.ders(conn, [leaf, unknown_hash(0)]) == {leaf: b"leaf"}
-        assert revocation.ders(conn, []) == {}
+        assert certificates.issuers_named(conn, "CN=CA") == [b"ca3", b"ca2", b"ca1", b"ca0"]
+        assert certificates.issuers_named(conn, "CN=CA", limit=2) == [b"ca3", b"ca2"]
+        assert certificates.issuers_named(conn, "CN=ca") == []
+        assert certificates.ders(conn, [leaf, unknown_hash(0)]) == {leaf: b"leaf"}
+        assert certificates.ders(conn, []) == {}
         many = across_chunks([leaf, unknown_hash(1), *chain[:3]], unknown_hash)
-        assert set(revocation.ders(conn, many)) == {leaf, *chain[:3]}
+        assert set(certificates.ders(conn, many)) == {leaf, *chain[:3]}
 
 
 def test_status_is_replaced_but_our_own_revocation_is_not(database: Database) -> None:
@@ -259,6 +259,6 @@ def test_several_hundred_leaves_are_asked_for_in_one_call(pair: Database) -> Non
         revocation.write_statuses(tx, [status_row(h) for h in hashes])
         assert count(tx.conn, RevocationCheck) == 1001
         assert set(revocation.statuses(tx.conn, hashes)) == set(hashes)
-        assert len(revocation.ders(tx.conn, hashes)) == 1001
+        assert len(certificates.ders(tx.conn, hashes)) == 1001
         assert revocation.served(tx.conn, ids) == {}
     assert audited(pair, known) == []

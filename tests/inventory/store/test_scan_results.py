@@ -18,7 +18,7 @@ from inventory.models import (
     StoredCertificate,
     StoredFinding,
 )
-from inventory.store import runs, scan_results
+from inventory.store import certificates, findings, runs, scan_results
 from inventory.vocabulary import Finding, Severity
 from tests.inventory.store.builders import (
     AT,
@@ -59,11 +59,11 @@ def spans(database: Database, endpoint_id: int) -> list[tuple[str, str | None, i
 
 def test_certificate_that_is_stored_stays_as_it_is(database: Database) -> None:
     with database.write(NOW) as tx:
-        scan_results.add_certificates(tx, [])
+        certificates.add(tx, [])
         first = certificate_row("a", subject="CN=first")
-        scan_results.add_certificates(tx, [certificate_row("b"), first, certificate_row("b")])
+        certificates.add(tx, [certificate_row("b"), first, certificate_row("b")])
     with database.write(LATER) as tx:
-        scan_results.add_certificates(
+        certificates.add(
             tx,
             [certificate_row("a", subject="CN=second"), certificate_row("c")],
         )
@@ -75,12 +75,12 @@ def test_certificate_that_is_stored_stays_as_it_is(database: Database) -> None:
 
 def test_issuers_are_the_certificates_of_cas_up_to_a_limit(database: Database) -> None:
     with database.write(NOW) as tx:
-        assert scan_results.issuers(tx.conn) == []
+        assert certificates.issuers(tx.conn) == []
         for name in ("root", "middle"):
             add_leaf(tx, name, is_ca=1)
         add_leaf(tx, "leaf")
-        assert sorted(scan_results.issuers(tx.conn)) == [b"middle", b"root"]
-        assert len(scan_results.issuers(tx.conn, limit=1)) == 1
+        assert sorted(certificates.issuers(tx.conn)) == [b"middle", b"root"]
+        assert len(certificates.issuers(tx.conn, limit=1)) == 1
 
 
 def test_span_goes_on_ends_or_is_hidden_as_its_address_is_seen(pair: Database) -> None:
@@ -233,17 +233,17 @@ def test_finding_survives_its_columns(pair: Database) -> None:
     )
     bare = Finding("name", "low")
     with pair.write(NOW) as tx:
-        first = add_finding(tx, one, **scan_results.columns_of(given))
-        second = add_finding(tx, two, **scan_results.columns_of(bare))
+        first = add_finding(tx, one, **findings.columns_of(given))
+        second = add_finding(tx, two, **findings.columns_of(bare))
         add_finding(tx, one, "closed", closed_at=AT)
-        found = scan_results.open_findings(tx.conn, [one, two])
+        found = findings.open_findings(tx.conn, [one, two])
         assert found == {one: [(first, given)], two: [(second, bare)]}
-        assert scan_results.open_findings(tx.conn, [two]) == {two: [(second, bare)]}
-        assert scan_results.open_findings(tx.conn, []) == {}
+        assert findings.open_findings(tx.conn, [two]) == {two: [(second, bare)]}
+        assert findings.open_findings(tx.conn, []) == {}
         many = across_chunks([one, unknown_id(1), two], unknown_id)
-        assert scan_results.open_findings(tx.conn, many) == found
-    assert scan_results.columns_of(given)["evidence"] == json.dumps({"a": "é", "b": [1]})
-    assert scan_results.columns_of(bare)["addresses"] == ""
+        assert findings.open_findings(tx.conn, many) == found
+    assert findings.columns_of(given)["evidence"] == json.dumps({"a": "é", "b": [1]})
+    assert findings.columns_of(bare)["addresses"] == ""
 
 
 def change(
@@ -254,7 +254,7 @@ def change(
     """A proposal that opens findings of these codes, changes and closes others."""
     return {
         "at": AT + 7,
-        "open": [scan_results.columns_of(Finding(code, "high")) for code in opens],
+        "open": [findings.columns_of(Finding(code, "high")) for code in opens],
         "update": updates,
         "close": closes,
     }
@@ -270,7 +270,7 @@ def test_proposals_take_effect_in_one_transaction_and_once(pair: Database) -> No
         scan_results.propose(tx, run_id, [])
         assert scan_results.apply_proposals(tx, run_id) == (0, 0)
         changed = Finding("kept", "critical", ("::1",), {"n": 1}, "provider", "we-act")
-        worse = scan_results.columns_of(changed)
+        worse = findings.columns_of(changed)
         marks = [(one, "f1", "m1", 9), (two, "f2", "m2", None), (two, "f3", "", None)]
         first = change(["new"], [[kept, worse]], [old])
         scan_results.propose(tx, run_id, [(marks[0], first), (marks[1], change(["a", "b"]))])
@@ -290,7 +290,7 @@ def test_proposals_take_effect_in_one_transaction_and_once(pair: Database) -> No
         assert list(tx.conn.scalars(select(Proposal.run_id))) == [other]
         columns = ("fingerprint", "memo", "recheck_at", "judged_at")
         marked = [tuple(r[c] for c in columns) for r in rows(tx.conn, ProbeState)]
-        assert (kept, changed) in scan_results.open_findings(tx.conn, [one])[one]
+        assert (kept, changed) in findings.open_findings(tx.conn, [one])[one]
     assert (found["old"]["closed_at"], found["old"]["closed_run"]) == (AT + 7, run_id)
     assert found["kept"]["closed_at"] is None
     for code, place in (("new", one), ("a", two), ("b", two), ("c", two)):
@@ -320,7 +320,7 @@ def test_finding_that_another_job_opened_is_not_opened_twice(pair: Database) -> 
             [((one, "", "", None), proposed), ((two, "", "", None), proposed)],
         )
         scan_results.apply_proposals(tx, run_id)
-        still = scan_results.open_findings(tx.conn, [one, two])
+        still = findings.open_findings(tx.conn, [one, two])
     assert [(i == open_, f.code) for i, f in still[one]] == [(True, "revoked"), (False, "old")]
     assert [f.code for _, f in still[two]] == ["revoked", "old"]
 
@@ -333,11 +333,11 @@ def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Databa
         for _ in range(2):
             scan_results.write_observations(tx, {i: {"192.0.2.1": facts(AT, leaf)} for i in ids})
         scan_results.write_endpoint_status(tx, [standing_row(i, AT) for i in ids])
-        one = scan_results.columns_of(Finding("expired", "high"))
+        one = findings.columns_of(Finding("expired", "high"))
         tx.conn.execute(
             insert(StoredFinding), [{"endpoint_id": i, "opened_at": AT, **one} for i in ids]
         )
         assert (count(tx.conn, ServedChain), count(tx.conn, ProbeState)) == (1003, 1003)
-        assert set(scan_results.open_findings(tx.conn, ids)) == set(ids)
+        assert set(findings.open_findings(tx.conn, ids)) == set(ids)
         scan_results.write_observations(tx, {i: {} for i in ids})
         assert {r["live"] for r in rows(tx.conn, ServedChain)} == {0}

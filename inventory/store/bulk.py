@@ -1,0 +1,81 @@
+"""Whole tables of records, for imports and exports.
+
+The kinds are the tables client, server, contact, domain and endpoint. Imports check their rows, and
+record them in the audit log (inventory/importers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from inventory.db.database import Tx
+from inventory.db.sql import chunks, fetch_all
+from inventory.models import Client, Contact, ContactMethod, Domain, Endpoint, Server, Tag, metadata
+
+_TABLES: dict[str, Table] = {
+    m.__tablename__: metadata.tables[m.__tablename__]
+    for m in (Client, Server, Contact, Domain, Endpoint)
+}
+
+
+def columns(kind: str) -> list[str]:
+    """Return the columns of a kind, without the id."""
+    return [c.name for c in _TABLES[kind].c if c.name != "id"]
+
+
+def rows(conn: Connection, kind: str) -> list[dict[str, Any]]:
+    """Return all rows of a kind by column, in the order of their ids."""
+    table = _TABLES[kind]
+    return fetch_all(conn, select(table).order_by(table.c.id))
+
+
+def insert_rows(tx: Tx, kind: str, new: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Insert rows with all columns but the id. Return their ids in the same order."""
+    table = _TABLES[kind]
+    # PostgreSQL may insert the rows of one statement in any order.
+    statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
+    return [int(i) for i in tx.conn.execute(statement, [dict(r) for r in new]).scalars()]
+
+
+def update_row(tx: Tx, kind: str, row_id: int, values: Mapping[str, Any]) -> None:
+    """Change columns of one row."""
+    table = _TABLES[kind]
+    tx.conn.execute(update(table).where(table.c.id == row_id).values(dict(values)))
+
+
+def add_tags(tx: Tx, kind: str, tags: Sequence[tuple[int, str]]) -> None:
+    """Add tags that the rows do not have: (row id, tag)."""
+    if tags:
+        tx.conn.execute(
+            insert(Tag), [{"kind": kind, "row_id": row_id, "name": name} for row_id, name in tags]
+        )
+
+
+def contact_methods(conn: Connection) -> dict[int, list[tuple[str, str, str]]]:
+    """Return contact id -> (kind, value, state) of its methods, in order of preference."""
+    query = select(
+        ContactMethod.contact_id, ContactMethod.kind, ContactMethod.value, ContactMethod.state
+    ).order_by(ContactMethod.contact_id, ContactMethod.position)
+    found: dict[int, list[tuple[str, str, str]]] = {}
+    for contact_id, kind, value, state in conn.execute(query):
+        found.setdefault(contact_id, []).append((kind, value, state))
+    return found
+
+
+def replace_contact_methods(tx: Tx, methods: Mapping[int, Sequence[tuple[str, str, str]]]) -> None:
+    """Replace all methods of contacts: contact id -> (kind, value, state) in order of preference.
+
+    The position is part of a row, so all methods of a contact are written again.
+    """
+    for part in chunks(list(methods)):
+        tx.conn.execute(delete(ContactMethod).where(ContactMethod.contact_id.in_(part)))
+    new = [
+        {"contact_id": contact_id, "position": n, "kind": k, "value": v, "state": s}
+        for contact_id, rows_of_one in methods.items()
+        for n, (k, v, s) in enumerate(rows_of_one)
+    ]
+    if new:
+        tx.conn.execute(insert(ContactMethod), new)
