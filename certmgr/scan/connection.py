@@ -5,14 +5,13 @@ dial.py opens the socket, reports its events and enforces the deadlines.
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import socket
 from typing import Protocol
 
 from certmgr.net.http_exchange import Exchange
 from certmgr.net.own_name import ehlo_literal
+from certmgr.scan import connection_failures as failures
 from certmgr.scan import openssl, tls_offers
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR, Failure, FailureKind
@@ -22,27 +21,24 @@ from certmgr.scan.starttls import (
     DialogueClient,
     DialogueFailed,
     ServerClosed,
-    StartTlsUndetermined,
 )
 from inventory.errors import log_internal_error
-from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# Bytes per call of recv. A TLS record without content has at least 6 bytes, or 22 if it is
+# encrypted, so that this also bounds the records between two checks of the deadline.
+MAX_READ = 16_384
+# After so many bytes, the connections of other servers get their turn.
+MAX_PER_TURN = 4 * MAX_READ
 MAX_HANDSHAKE_BYTES = 524_288
-
-NO_ROUTE = frozenset(
-    {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
-)
-_ERRNO_KINDS = {
-    errno.ECONNREFUSED: FailureKind.REFUSED,
-    errno.ECONNRESET: FailureKind.RESET,
-    errno.EPIPE: FailureKind.RESET,
-    errno.ETIMEDOUT: FailureKind.TIMEOUT,
-    errno.EHOSTUNREACH: FailureKind.UNREACHABLE,
-    errno.ENETDOWN: FailureKind.UNREACHABLE,
-    errno.EHOSTDOWN: FailureKind.UNREACHABLE,
-}
+# Records after the handshake that carry no application data: tickets, key updates, warnings,
+# renegotiation. An ordinary server sends less than 20 KB of them.
+MAX_SILENT_BYTES = 131_072
+# Small records have more framing than content. So many bytes of framing are allowed per byte of
+# content.
+MAX_FRAMING = 8
+MAX_UNSENT = 131_072
 
 
 class ConnectionOwner(Protocol):
@@ -65,6 +61,9 @@ class ConnectionOwner(Protocol):
     def ended(self, connection: Connection, result: DialResult) -> None:
         """Close the connection and use its result."""
 
+    def resume(self, connection: Connection) -> None:
+        """Advance the connection again after the turns of others."""
+
 
 class Connection:
     """One socket of a dial, with the state of its protocols.
@@ -75,17 +74,21 @@ class Connection:
         profile: The TLS profile that it offers.
         connect_by: The deadline of the states connect and after, in loop time.
         received: How many bytes the server sent in this state.
+        content: How many bytes of application data the server sent.
+        silent: How many bytes it sent after the handshake that carried none.
     """
 
     __slots__ = (
         "_owner",
         "connect_by",
+        "content",
         "dialogue",
         "exchange",
         "first",
         "profile",
         "received",
         "request",
+        "silent",
         "sock",
         "state",
         "tls",
@@ -99,7 +102,7 @@ class Connection:
         self.tls: openssl.Handshake | None = None
         self.dialogue: Dialogue | None = None
         self.exchange: Exchange | None = None
-        self.received = 0
+        self.received = self.content = self.silent = 0
         self.first = b""
         self.unsent = b""
 
@@ -189,41 +192,53 @@ class Connection:
             self.unsent = data[sent:]
 
     def _receive(self) -> None:
+        """Read what has arrived: a bounded number of bytes per turn, up to the deadline."""
         if self.unsent:
             self._send(b"")
+        turn = 0
         while self.state != "done":
+            if turn >= MAX_PER_TURN:
+                self._owner.resume(self)
+                return
+            if turn and self._is_late():
+                self.fail(self.timeout_failure())
+                return
             try:
-                data = self.sock.recv(openssl.MAX_FLIGHT)
+                data = self.sock.recv(MAX_READ)
             except BlockingIOError:
                 return
             if not data:
                 self._ended()
                 return
-            if not self.received and self.state in ("tls", "exchange"):
-                self._owner.answered()
-            self.received += len(data)
-            if self.state == "exchange":
-                self._http_step(data)
-                continue
-            # A hostile server could send handshake bytes without end.
-            if self.received > MAX_HANDSHAKE_BYTES:
-                failure = Failure(
-                    "tls",
-                    FailureKind.TOO_LARGE,
-                    f"more than {MAX_HANDSHAKE_BYTES} bytes in the handshake",
-                    answered=True,
-                )
-                self.fail(failure)
-                return
-            if self.state == "starttls":
-                self._starttls_step(data)
-            elif self.state == "after":
-                self._after_handshake(data)
-            else:
-                self._tls_step(data)
+            turn += len(data)
+            self._received(data)
             # Without epoll the loop is level-triggered and calls again if more bytes are waiting.
             if len(data) < 4096 and self._owner.level_triggered:
                 return
+
+    def _is_late(self) -> bool:
+        deadline = self.request.deadline
+        return deadline is not None and self._owner.now() >= deadline
+
+    def _received(self, data: bytes) -> None:
+        """Process bytes in the state that the connection has."""
+        if not self.received and self.state in ("tls", "exchange"):
+            self._owner.answered()
+        self.received += len(data)
+        if self.state == "exchange":
+            self._http_step(data)
+        # A hostile server could send handshake bytes without end.
+        elif self.received > MAX_HANDSHAKE_BYTES:
+            self.fail(failures.too_much(self.state, MAX_HANDSHAKE_BYTES))
+        elif self.state == "starttls":
+            self._starttls_step(data)
+        elif self.state == "after":
+            self._after_handshake(data)
+        else:
+            self._tls_step(data)
+        # A server that asks for answers (key updates, frames of HTTP/2) and does not read them.
+        if len(self.unsent) > MAX_UNSENT and self.state != "done":
+            self.fail(failures.too_much(self.state, MAX_UNSENT))
 
     def _starttls_step(self, data: bytes) -> None:
         assert self.dialogue is not None
@@ -233,24 +248,15 @@ class Connection:
             self._send(ended.value)
             self._begin_tls()
         except DialogueFailed as failed:
-            self.fail(_from_dialogue(failed))
+            self.fail(failures.from_dialogue(failed))
 
     def _tls_step(self, data: bytes) -> None:
         tls = self.tls
         assert tls is not None
         if len(self.first) < 2:
             self.first += data[:64]
-            # RFC 8446 5.1: a TLS record begins with its type (20-23) and the major version 3.
-            if self.first[0] not in (20, 21, 22, 23) or self.first[1:2] not in (
-                b"",
-                b"\x03",
-            ):
-                received = printable(self.first.decode("latin-1").splitlines()[0], 60)
-                self.fail(
-                    Failure(
-                        "tls", FailureKind.NOT_TLS, f"the server sent: {received}", answered=True
-                    ),
-                )
+            if (failure := failures.from_first_bytes(self.first)) is not None:
+                self.fail(failure)
                 return
         tls.feed(data)
         state = tls.step()
@@ -258,7 +264,7 @@ class Connection:
         if state == openssl.FAILED:
             if outgoing:
                 self._send(outgoing)  # the alert, so that the server can log the reason
-            self.fail(self._tls_failure(tls))
+            self.fail(failures.from_tls(tls))
             return
         if outgoing:
             self._send(outgoing)
@@ -282,11 +288,15 @@ class Connection:
         assert tls is not None
         if data:
             tls.feed(data)
+            self.silent += len(data)
         state = tls.read_after()
         if state == openssl.FAILED and tls.alert is not None:
-            self.fail(self._tls_failure(tls))
-        elif state != openssl.WANT:
+            self.fail(failures.from_tls(tls))
+        # A server that accepts the client may talk on, and never refuse it.
+        elif state != openssl.WANT or self.silent > MAX_SILENT_BYTES:
             self.succeed()
+        elif out := tls.outgoing():
+            self._send(out)
 
     # -- one HTTP exchange
 
@@ -310,7 +320,10 @@ class Connection:
         if tls is not None:
             if data:
                 tls.feed(data)
+            self.silent += len(data)
             data, ended = tls.read()
+            self.silent -= len(data)
+            self.content += len(data)
             if out := tls.outgoing():
                 self._send(out)
         complete = bool(data) and exchange.feed(data)
@@ -321,6 +334,8 @@ class Connection:
             self.succeed()
         elif ended:
             self._ended()
+        elif self.silent > MAX_SILENT_BYTES + MAX_FRAMING * self.content:
+            self.fail(failures.too_much(self.state, MAX_SILENT_BYTES))
 
     def _ended(self) -> None:
         """Handle a connection that the server closed."""
@@ -330,27 +345,14 @@ class Connection:
             if self.exchange.end():
                 self.succeed()
                 return
-            reason = "the server closed the connection without an answer"
             alert = self.tls.alert if self.tls is not None else None
-            self.fail(
-                Failure("http", FailureKind.CLOSED, reason, alert, answered=True),
-            )
-            return
-        if self.state == "after":
+            self.fail(failures.closed(self.state, answered=True, alert=alert))
+        elif self.state == "after":
             self.succeed()
-            return
-        if (failure := self._explained_by_dialogue()) is not None:
+        elif (failure := self._explained_by_dialogue()) is not None:
             self.fail(failure)
-            return
-        answered = self.received > 0
-        layer = "starttls" if self.state == "starttls" else "tls"
-        failure = Failure(
-            layer,
-            FailureKind.CLOSED,
-            "the server closed the connection in the handshake",
-            answered=answered,
-        )
-        self.fail(failure)
+        else:
+            self.fail(failures.closed(self.state, answered=self.received > 0))
 
     def _explained_by_dialogue(self) -> Failure | None:
         """Return what the dialogue makes of a closed connection, or None if it has no explanation.
@@ -363,7 +365,7 @@ class Connection:
         try:
             self.dialogue.throw(ServerClosed())
         except DialogueFailed as failed:
-            return _from_dialogue(failed)
+            return failures.from_dialogue(failed)
         except ServerClosed:
             return None
         return None
@@ -371,33 +373,15 @@ class Connection:
     # -- results
 
     def errno_failure(self, code: int) -> Failure:
-        kind = (
-            FailureKind.NO_ROUTE if code in NO_ROUTE else _ERRNO_KINDS.get(code, FailureKind.LOCAL)
-        )
-        if kind is FailureKind.RESET and (explained := self._explained_by_dialogue()) is not None:
-            return explained
-        layer = {"connect": "connect", "starttls": "starttls", "exchange": "http"}.get(
-            self.state, "tls"
-        )
-        # A problem of this machine must not be reported as a problem of the server.
-        if kind in (FailureKind.NO_ROUTE, FailureKind.LOCAL):
-            layer = "local"
-        elif kind is FailureKind.TIMEOUT:
-            layer = "timeout"
-        return Failure(layer, kind, os.strerror(code), answered=self.received > 0)
+        """Return the failure for an error of the system."""
+        failure = failures.from_errno(code, self.state, answered=self.received > 0)
+        if failure.kind is FailureKind.RESET:
+            return self._explained_by_dialogue() or failure
+        return failure
 
-    def _tls_failure(self, tls: openssl.Handshake) -> Failure:
-        reason = printable(tls.error, 200) or "the handshake failed"
-        if (alert := tls.alert) is not None:
-            return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True)
-        kind = FailureKind.TLS
-        if tls.too_large:
-            kind = FailureKind.TOO_LARGE
-        elif tls.not_tls:
-            kind = FailureKind.NOT_TLS
-        elif tls.malformed:
-            kind = FailureKind.MALFORMED
-        return Failure("tls", kind, reason, answered=True)
+    def timeout_failure(self) -> Failure:
+        """Return the failure of a connection whose time is over."""
+        return failures.timed_out(self.state, answered=self.received > 0)
 
     def _result(self, failure: Failure | None) -> DialResult:
         tls = self.tls
@@ -425,25 +409,3 @@ class Connection:
             profile=self.profile,
             signature=tls.signature(),
         )
-
-    def timeout_failure(self) -> Failure:
-        reasons = {
-            "connect": "no answer to the connection attempt",
-            "starttls": "the STARTTLS dialogue did not complete in time",
-            "exchange": "the HTTP response did not complete in time",
-        }
-        reason = reasons.get(self.state, "the TLS handshake did not complete in time")
-        accepted = self.state != "connect"
-        return Failure(
-            "timeout",
-            FailureKind.TIMEOUT,
-            reason,
-            answered=self.received > 0,
-            accepted=accepted,
-        )
-
-
-def _from_dialogue(failed: DialogueFailed) -> Failure:
-    unknown = isinstance(failed, StartTlsUndetermined)
-    kind = FailureKind.STARTTLS_UNKNOWN if unknown else FailureKind.STARTTLS
-    return Failure("starttls", kind, str(failed), answered=True)

@@ -18,7 +18,8 @@ import select
 import socket
 from collections import deque
 
-from certmgr.scan.connection import NO_ROUTE, Connection
+from certmgr.scan.connection import Connection
+from certmgr.scan.connection_failures import NO_ROUTE
 from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import TRANSIENT, Failure, FailureKind
 from certmgr.scan.rate_limits import AddressRateLimiter
@@ -76,6 +77,9 @@ class _Dial:
 
     def ended(self, connection: Connection, result: DialResult) -> None:
         self._dialler.end(self, connection, result)
+
+    def resume(self, connection: Connection) -> None:
+        self._dialler.resume(connection)
 
 
 class Dialler:
@@ -210,6 +214,17 @@ class Dialler:
             known = connections.get(fd)
             if known is not None:
                 known[1].advance()
+
+    def resume(self, connection: Connection) -> None:
+        """Advance a connection with more bytes to read, after the turns of the others.
+
+        Its socket causes no further event (edge-triggered).
+        """
+        self.loop.call_soon(self._continue, connection)
+
+    def _continue(self, connection: Connection) -> None:
+        if connection.state != "done":
+            connection.advance()
 
     # -- results
 

@@ -146,11 +146,13 @@ def _read_location(answer: Answer, url: str, location: str) -> None:
 def _incomplete(exchange: Exchange, failure: Failure | None) -> str:
     if exchange.error:
         return f"the page came with {exchange.error}"
-    if failure is not None:
+    if failure is not None and failure.kind is FailureKind.TOO_LARGE:
+        return failure.reason
+    if failure is not None and failure.kind is FailureKind.TIMEOUT:
         return "the page did not load completely in time"
     if exchange.truncated:
         return "the page exceeds the size limit"
-    if exchange.incomplete:
+    if exchange.incomplete or failure is not None:
         return "the server closed the connection before the end of the page"
     return ""
 

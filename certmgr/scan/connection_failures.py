@@ -1,0 +1,109 @@
+"""Why a connection failed: from its state, and an error of the system, of TLS or of a dialogue.
+
+Pure. connection.py drives the connection.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from certmgr.scan.evidence import Failure, FailureKind
+from certmgr.scan.openssl import Handshake
+from certmgr.scan.starttls import DialogueFailed, StartTlsUndetermined
+from inventory.text import printable
+
+NO_ROUTE = frozenset(
+    {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+)
+_KINDS = {
+    errno.ECONNREFUSED: FailureKind.REFUSED,
+    errno.ECONNRESET: FailureKind.RESET,
+    errno.EPIPE: FailureKind.RESET,
+    errno.ETIMEDOUT: FailureKind.TIMEOUT,
+    errno.EHOSTUNREACH: FailureKind.UNREACHABLE,
+    errno.ENETDOWN: FailureKind.UNREACHABLE,
+    errno.EHOSTDOWN: FailureKind.UNREACHABLE,
+}
+_LAYERS = {"connect": "connect", "starttls": "starttls", "exchange": "http"}
+_TIMEOUTS = {
+    "connect": "no answer to the connection attempt",
+    "starttls": "the STARTTLS dialogue did not complete in time",
+    "exchange": "the HTTP response did not complete in time",
+}
+
+
+def from_errno(code: int, state: str, *, answered: bool) -> Failure:
+    """Return the failure for an error of the system.
+
+    Args:
+        code: The errno.
+        state: The state of the connection.
+        answered: Whether the server sent anything.
+    """
+    kind = FailureKind.NO_ROUTE if code in NO_ROUTE else _KINDS.get(code, FailureKind.LOCAL)
+    layer = _LAYERS.get(state, "tls")
+    # A problem of this machine must not be reported as a problem of the server.
+    if kind in (FailureKind.NO_ROUTE, FailureKind.LOCAL):
+        layer = "local"
+    elif kind is FailureKind.TIMEOUT:
+        layer = "timeout"
+    return Failure(layer, kind, os.strerror(code), answered=answered)
+
+
+def from_tls(tls: Handshake) -> Failure:
+    """Return the failure of a handshake that OpenSSL ended."""
+    reason = printable(tls.error, 200) or "the handshake failed"
+    if (alert := tls.alert) is not None:
+        return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True)
+    kind = FailureKind.TLS
+    if tls.too_large:
+        kind = FailureKind.TOO_LARGE
+    elif tls.not_tls:
+        kind = FailureKind.NOT_TLS
+    elif tls.malformed:
+        kind = FailureKind.MALFORMED
+    return Failure("tls", kind, reason, answered=True)
+
+
+def from_first_bytes(first: bytes) -> Failure | None:
+    """Return the failure of a server whose first bytes are not TLS; None if they may be."""
+    # RFC 8446 5.1: a TLS record begins with its type (20-23) and the major version 3.
+    if first[0] in (20, 21, 22, 23) and first[1:2] in (b"", b"\x03"):
+        return None
+    received = printable(first.decode("latin-1").splitlines()[0], 60)
+    return Failure("tls", FailureKind.NOT_TLS, f"the server sent: {received}", answered=True)
+
+
+def from_dialogue(failed: DialogueFailed) -> Failure:
+    """Return the failure of a STARTTLS dialogue."""
+    unknown = isinstance(failed, StartTlsUndetermined)
+    kind = FailureKind.STARTTLS_UNKNOWN if unknown else FailureKind.STARTTLS
+    return Failure("starttls", kind, str(failed), answered=True)
+
+
+def closed(state: str, *, answered: bool, alert: int | None = None) -> Failure:
+    """Return the failure of a connection that the server closed."""
+    if state == "exchange":
+        reason = "the server closed the connection without an answer"
+        return Failure("http", FailureKind.CLOSED, reason, alert, answered=True)
+    layer = "starttls" if state == "starttls" else "tls"
+    reason = "the server closed the connection in the handshake"
+    return Failure(layer, FailureKind.CLOSED, reason, answered=answered)
+
+
+def too_much(state: str, limit: int) -> Failure:
+    """Return the failure of a connection with more bytes than its state needs."""
+    if state == "exchange":
+        reason = f"more than {limit} bytes of TLS records without content"
+        return Failure("http", FailureKind.TOO_LARGE, reason, answered=True)
+    layer = "starttls" if state == "starttls" else "tls"
+    reason = f"more than {limit} bytes in the handshake"
+    return Failure(layer, FailureKind.TOO_LARGE, reason, answered=True)
+
+
+def timed_out(state: str, *, answered: bool) -> Failure:
+    """Return the failure of a connection whose time is over."""
+    reason = _TIMEOUTS.get(state, "the TLS handshake did not complete in time")
+    accepted = state != "connect"
+    return Failure("timeout", FailureKind.TIMEOUT, reason, answered=answered, accepted=accepted)
