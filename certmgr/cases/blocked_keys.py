@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from certmgr.config.settings import Settings
 from certmgr.inspection.trust_ends import StoredTrust
-from certmgr.x509.trust import MAX_PATH, TrustStore
+from certmgr.x509.anchors import MAX_PATH
+from certmgr.x509.trust import TrustStore
 from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.trust_rules import normalised_hash, spki_sha256
 from certmgr.x509.trust_until import PathFinder

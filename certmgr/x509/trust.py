@@ -1,11 +1,9 @@
 """Decide whether a path leads from a leaf to a trust anchor at a given time, and if not, why.
 
-Pure, except that the files of the trust store are read once.
-
-There are two verifiers. ``cryptography.x509.verification`` has the profile of public CAs (the Web
-PKI). What it accepts is accepted. If it refuses, OpenSSL decides under an anchor that is the
-administrator's own, since browsers do not hold private CAs to that profile; what the profile
-objects to is a remark. Under a public anchor, a chain that only OpenSSL accepts is disputed.
+Pure. There are two verifiers (certmgr/x509/anchors.py). What the profile of public CAs (Web PKI)
+accepts is accepted. If it refuses, OpenSSL decides under an anchor that is the administrator's own,
+since browsers do not hold private CAs to that profile; what the profile objects to is a remark.
+Under a public anchor, a chain that only OpenSSL accepts is disputed.
 
 A refusal of either is only a string or a number, so the reason is derived from the certificates: a
 path is built by names, signatures and dates. The host name is not part of the verdict.
@@ -13,47 +11,22 @@ path is built by names, signatures and dates. The host name is not part of the v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from pathlib import Path
 
-import certifi
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import verification
+from certmgr.x509.anchors import MAX_PATH, Anchors
+from certmgr.x509.openssl_path import OpensslResult
+from certmgr.x509.refusals import OUTSIDE_PROFILE, objections, refusal
+from inventory.certificates import Certificate, issued_by, self_signed
 
-from certmgr.x509.openssl_path import OpensslResult, openssl_path
-from certmgr.x509.refusals import OUTSIDE_PROFILE, objections, purpose_refused, refusal
-from inventory.certificates import (
-    PARSE_ERRORS,
-    Certificate,
-    from_pem,
-    issued_by,
-    parse,
-    self_signed,
-)
-from inventory.errors import ConfigError, UsageError
-from inventory.names import as_ip
-
-MAX_PATH = 8
 MAX_SERVED = 32  # certificates of a served chain that are used to build a path
-SYSTEM_STORES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 # Verdicts that additional issuers do not change. Of a chain that is completed, they may change the
 # path.
 SETTLED = frozenset({"ok", "disputed", "self-signed", "unreadable"})
 _FIRST, _LAST = (d.replace(tzinfo=UTC) for d in (datetime.min, datetime.max))
-# Error codes of OpenSSL (X509_V_ERR).
-_INVALID_PURPOSE = 26
-_NO_ISSUER = frozenset({None, 2, 18, 19, 20, 21, 27, 28})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +108,7 @@ class Issuers:
 
 
 class TrustStore:
-    """Trust anchors.
+    """Trust anchors, and verdicts on chains.
 
     Args:
         public: The anchors of a browser's root programme.
@@ -150,165 +123,26 @@ class TrustStore:
         *,
         cache: bool = True,
     ) -> None:
-        readable = [c for c in public if c.parsed is not None]
-        own = [c for c in added if c.parsed is not None]
-        self._public = {c.sha256 for c in readable}
-        self._own = [c for c in own if c.sha256 not in self._public]
-        self.anchors: dict[str, Certificate] = {c.sha256: c for c in (*readable, *own)}
-        self._by_subject: dict[bytes, list[Certificate]] = {}
-        for anchor in self.anchors.values():
-            self._by_subject.setdefault(anchor.subject_der, []).append(anchor)
-        parsed = [c.parsed for c in self.anchors.values() if c.parsed is not None]
-        self._store = verification.Store(parsed) if parsed else None
-        # Issuers with a verified path. They serve as anchors for further leaves, so that each of
-        # those costs one signature check instead of two.
-        self._issuers: dict[
-            str, tuple[verification.Store, tuple[Certificate, ...], datetime, datetime]
-        ] = {}
+        self._anchors = Anchors(public, added)
         self._cache: dict[tuple[str, ...], tuple[int, PathVerdict]] | None = {} if cache else None
 
     @classmethod
     def load(
         cls, store: str = "mozilla", ca_files: Sequence[str] = (), *, cache: bool = True
     ) -> TrustStore:
-        """Load a trust store.
+        """Load a trust store; see :meth:`certmgr.x509.anchors.Anchors.load`."""
+        made = cls((), cache=cache)
+        made._anchors = Anchors.load(store, ca_files)
+        return made
 
-        Only anchors of Mozilla's programme count as public, even in another store: a company's CA
-        in the system store does not.
-
-        Args:
-            store: mozilla (certifi's copy), system, or a PEM file instead of both.
-            ca_files: PEM files with additional anchors.
-        """
-        source: str | None = store
-        if store == "mozilla":
-            source = None
-        elif store == "system":
-            source = next((p for p in SYSTEM_STORES if Path(p).is_file()), "")
-            if not source:
-                raise ConfigError(
-                    "The system has no certificate store",
-                    "none of the common files exists",
-                    'Set [trust] store = "mozilla".',
-                )
-        anchors = _mozilla() if source is None else read_anchors(source)
-        # The rules for public CAs must not apply to private anchors of the system or of a file.
-        public = {c.sha256 for c in _mozilla()}
-        own = [c for c in anchors if c.sha256 not in public] + [
-            c for f in ca_files for c in read_anchors(f)
-        ]
-        return cls([c for c in anchors if c.sha256 in public], own, cache=cache)
+    @property
+    def anchors(self) -> Mapping[str, Certificate]:
+        """The anchors by their fingerprint."""
+        return self._anchors.by_sha256
 
     def public_anchors(self) -> list[Certificate]:
         """Return the anchors of the browsers' root programme."""
-        return [c for sha256, c in self.anchors.items() if sha256 in self._public]
-
-    # -- the verifiers
-
-    def _webpki_path(
-        self, leaf: Certificate, others: Sequence[Certificate], at: datetime
-    ) -> tuple[Certificate, ...] | None:
-        """Return the path that the Web PKI profile accepts; None if it refuses the chain."""
-        assert leaf.parsed is not None
-        subject = self._subject(leaf)
-        if subject is None or self._store is None:
-            return None
-        builder = verification.PolicyBuilder().time(at).max_chain_depth(MAX_PATH)
-        if (
-            others
-            and (verified := self._issuers.get(others[0].sha256)) is not None
-            and verified[2] <= at <= verified[3]
-        ):
-            try:
-                builder.store(verified[0]).build_server_verifier(subject).verify(leaf.parsed, [])
-                return (leaf, *verified[1])
-            except (verification.VerificationError, *PARSE_ERRORS):
-                pass  # the full verification below gives the reason
-        try:
-            verifier = builder.store(self._store).build_server_verifier(subject)
-            verified_path = verifier.verify(
-                leaf.parsed, [c.parsed for c in others if c.parsed is not None]
-            )
-        except (verification.VerificationError, *PARSE_ERRORS):
-            return None  # its text is one for programmers; the certificates give the reason
-        known = {c.parsed: c for c in (leaf, *others)}
-        path = tuple(known.get(p) or parse(p.public_bytes(Encoding.DER)) for p in verified_path)
-        self._cache_issuer(path)
-        return path
-
-    def _subject(self, leaf: Certificate) -> x509.DNSName | x509.IPAddress | None:
-        """Return a name of the leaf that the verifier accepts.
-
-        It requires a name, without underscores.
-        """
-        if self._store is None:
-            return None
-        for name in _own_names(leaf):
-            try:
-                verification.PolicyBuilder().store(self._store).build_server_verifier(name)
-            except PARSE_ERRORS:
-                continue
-            return name
-        return None
-
-    def _cache_issuer(self, path: tuple[Certificate, ...]) -> None:
-        """Cache the issuer of a verified path as an anchor.
-
-        A path with a name constraint is not cached: the verifier does not check the issuers of an
-        anchor, so the constraint would be lost.
-        """
-        if (
-            # Only the common case (leaf, issuer, root) is cached.
-            len(path) != 3
-            or any(c.constrains_names for c in path[1:])
-            or len(self._issuers) >= 4096
-        ):
-            return
-        issuer, root = path[1:]
-        # The next leaf must get the path that it gets without the cache. So no other anchor may
-        # compete with this root, or with this issuer.
-        if (
-            len(self._by_subject.get(issuer.issuer_der, ())) != 1
-            or issuer.subject_der in self._by_subject
-        ):
-            return
-        if (
-            issuer.parsed is not None
-            and issuer.not_before
-            and root.not_before
-            and issuer.not_after
-            and root.not_after
-        ):
-            window = (
-                max(issuer.not_before, root.not_before),
-                min(issuer.not_after, root.not_after),
-            )
-            self._issuers[issuer.sha256] = (
-                verification.Store([issuer.parsed]),
-                (issuer, root),
-                *window,
-            )
-
-    def _openssl_result(
-        self, leaf: Certificate, others: Sequence[Certificate], at: datetime
-    ) -> OpensslResult:
-        """Return the result of OpenSSL; the anchors of the administrator come first."""
-        own = OpensslResult(None)
-        if self._own:
-            # The administrator may pin an intermediate or a leaf, so a path may end there.
-            own = openssl_path(leaf, others, self._own, at, partial=True)
-            if own.path is not None and purpose_refused(own.path):
-                own = OpensslResult(None, _INVALID_PURPOSE)
-        if own.path is not None or not self._public:
-            return own
-        public = openssl_path(
-            leaf, others, [a for k, a in self.anchors.items() if k in self._public], at
-        )
-        if public.path is None and own.code not in _NO_ISSUER:
-            return own
-        return public
-
-    # -- the verdict
+        return self._anchors.public_anchors()
 
     def assess(self, chain: Sequence[Certificate], issuers: Issuers, now: datetime) -> PathVerdict:
         """Return the verdict on a chain.
@@ -349,13 +183,13 @@ class TrustStore:
         at = now if in_time else min(max(now, leaf.not_before), leaf.not_after)
         # An unparseable certificate cannot be part of a path, but the others can.
         served = [c for c in chain[1 : MAX_SERVED + 1] if c.parsed is not None]
-        accepted = self._conforming_path(leaf, served, at)
+        accepted = self._anchors.conforming_path(leaf, served, at)
         if accepted is not None:
             return self._accepted("ok", accepted, in_time, now, conforms=True)
-        result = self._openssl_result(leaf, served, at)
+        result = self._anchors.openssl_result(leaf, served, at)
         if (path := result.path) is not None:
             # The first verifier cannot verify a leaf without a name that it accepts.
-            if self._is_own(path) or self._subject(leaf) is None:
+            if self._anchors.is_own(path) or self._anchors.subject(leaf) is None:
                 return self._accepted("ok", path, in_time, now)
             remarks = objections(path) or (OUTSIDE_PROFILE,)
             return PathVerdict("disputed", None, path, public=True, remarks=remarks)
@@ -367,30 +201,17 @@ class TrustStore:
             else [c for c in issuers.closure([leaf, *served]) if c not in served]
         )
         if held:
-            completed = self._conforming_path(leaf, [*served, *held], at)
+            completed = self._anchors.conforming_path(leaf, [*served, *held], at)
             conforms = completed is not None
             if completed is None:
                 # If OpenSSL accepts the completed chain, its path counts.
-                completed = self._openssl_result(leaf, [*served, *held], at).path
+                completed = self._anchors.openssl_result(leaf, [*served, *held], at).path
             if completed is not None:
                 unsent = [c for c in completed if c in held]
                 return self._accepted(
                     "incomplete", completed, in_time, now, unsent, conforms=conforms
                 )
         return self._explain(leaf, served, held, at, now, result)
-
-    def _conforming_path(
-        self, leaf: Certificate, others: Sequence[Certificate], at: datetime
-    ) -> tuple[Certificate, ...] | None:
-        path = self._webpki_path(leaf, others, at)
-        # The verifier of the profile does not check the purpose of an anchor.
-        if path is not None and self._is_own(path) and purpose_refused(path):
-            return None
-        return path
-
-    def _is_own(self, path: Sequence[Certificate]) -> bool:
-        """Return whether a path ends at an anchor that the administrator added."""
-        return path[-1].sha256 in self.anchors and path[-1].sha256 not in self._public
 
     def _accepted(
         self,
@@ -409,7 +230,7 @@ class TrustStore:
         """
         anchor = path[-1]
         remarks: tuple[str, ...] = ()
-        if self._is_own(path):
+        if self._anchors.is_own(path):
             # An expired leaf is verified at its end. A private root that has expired since then has
             # to be renewed too.
             if len(path) > 1 and anchor.not_after is not None and anchor.not_after < now:
@@ -417,14 +238,14 @@ class TrustStore:
             if not conforms:
                 remarks = objections(path)
                 # Without a name, the verifier of the profile did not judge the path.
-                if not remarks and self._subject(path[0]) is not None:
+                if not remarks and self._anchors.subject(path[0]) is not None:
                     remarks = (OUTSIDE_PROFILE,)
         return PathVerdict(
             reason,
             in_time,
             path,
             unsent=tuple(unsent),
-            public=anchor.sha256 in self._public,
+            public=self._anchors.is_public(anchor),
             remarks=remarks,
         )
 
@@ -434,7 +255,7 @@ class TrustStore:
         """Return a verdict with its window, which ends at the next date that may change it."""
         involved = [*chain[: MAX_SERVED + 1], *verdict.path]
         involved += issuers.closure(involved)
-        involved += [a for c in involved for a in self._by_subject.get(c.issuer_der, ())]
+        involved += [a for c in involved for a in self._anchors.by_subject.get(c.issuer_der, ())]
         first, last = _FIRST, _LAST
         for certificate in involved:
             for date, moment in (
@@ -464,7 +285,7 @@ class TrustStore:
             "refused",
             False,
             path,
-            public=path[-1].sha256 in self._public,
+            public=self._anchors.is_public(path[-1]),
             codes=((result.code, result.depth),) if result.code is not None else (),
         )
         if end == "missing":
@@ -484,7 +305,7 @@ class TrustStore:
             # Not the leaf, which has separate findings about its dates.
             expired = [c for c in path[1:] if c.not_after is not None and c.not_after < at]
             # Another intermediate, or another leaf, does not help under an expired private root.
-            if expired and expired[-1] == path[-1] and self._is_own(path):
+            if expired and expired[-1] == path[-1] and self._anchors.is_own(path):
                 return replace(verdict, reason="root-expired")
             if expired:
                 return replace(verdict, reason="intermediate-expired")
@@ -501,9 +322,10 @@ class TrustStore:
         path = [leaf]
         while len(path) <= MAX_PATH + 1:
             current = path[-1]
-            if current.sha256 in self.anchors:
+            if current.sha256 in self._anchors.by_sha256:
                 return tuple(path), "anchor"
-            anchors = [a for a in self._by_subject.get(current.issuer_der, ()) if a != current]
+            named = self._anchors.by_subject.get(current.issuer_der, ())
+            anchors = [a for a in named if a != current]
             anchors.sort(key=lambda c: not _valid(c, at))
             anchor = next((a for a in anchors if issued_by(current, a)), None)
             if anchor is not None:
@@ -527,56 +349,3 @@ def _valid(certificate: Certificate, at: datetime) -> bool:
     """Return whether a certificate is within its dates."""
     begin, end = certificate.not_before, certificate.not_after
     return begin is not None and end is not None and begin <= at <= end
-
-
-def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
-    """Yield names that the leaf covers, for a verifier that requires one."""
-    # Twenty names are enough to find one that the verifier accepts.
-    for name in leaf.dns_names[:20]:
-        try:
-            # A wildcard is not a host name, so an example that it covers stands for it.
-            yield x509.DNSName("a" + name[1:] if name.startswith("*.") else name)
-        except PARSE_ERRORS:
-            continue
-    for address in leaf.ip_names[:20]:
-        if (parsed := as_ip(address)) is not None:
-            yield x509.IPAddress(parsed)
-
-
-@cache
-def _mozilla() -> Sequence[Certificate]:
-    """Return the anchors of certifi.
-
-    They are read once per process: each scan needs them, and they do not change.
-    """
-
-    return tuple(read_anchors(certifi.where()))
-
-
-def read_anchors(path: str) -> list[Certificate]:
-    """Read the certificates of a PEM file, or of a DER file with one certificate.
-
-    Raises:
-        UsageError: The file cannot be read, or has no certificate.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"The CA file {path} cannot be read",
-            error.strerror or str(error),
-            "Use the path of a readable PEM file.",
-        ) from None
-    try:
-        anchors = from_pem(data) if b"-----BEGIN" in data else [parse(data)]
-    except ValueError as error:
-        raise UsageError(
-            f"The CA file {path} cannot be used", str(error), "Use a file with PEM certificates."
-        ) from None
-    if not any(c.parsed is not None for c in anchors):
-        raise UsageError(
-            f"The CA file {path} cannot be used",
-            "it has no certificate that can be read",
-            "Use a PEM file.",
-        )
-    return anchors

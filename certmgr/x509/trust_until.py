@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certmgr.x509.trust import MAX_PATH
+from certmgr.x509.anchors import MAX_PATH
 from certmgr.x509.trust_rules import BROWSERS, TrustRule, TrustRules, spki_sha256
 from inventory.certificates import PARSE_ERRORS, Certificate, issued_by
 

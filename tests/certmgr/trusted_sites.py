@@ -15,7 +15,8 @@ from sqlalchemy import insert, select
 
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import certificate_row
-from certmgr.x509 import trust
+from certmgr.x509 import anchors
+from certmgr.x509.trust import TrustStore
 from certmgr.x509.trust_rules import TrustRule, TrustRules, document_of
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch
@@ -135,9 +136,9 @@ class TrustedCas:
             ],
         )
 
-    def store(self) -> trust.TrustStore:
+    def store(self) -> TrustStore:
         """Return a trust store with these roots as those of browsers."""
-        return trust.TrustStore([parse(r.der) for r in self.roots])
+        return TrustStore([parse(r.der) for r in self.roots])
 
     @contextmanager
     def as_browsers(self, folder: Path) -> Iterator[None]:
@@ -146,11 +147,11 @@ class TrustedCas:
 
         (folder / "browsers.pem").write_bytes(b"".join(r.pem for r in self.roots))
         with mock.patch.object(certifi, "where", lambda: str(folder / "browsers.pem")):
-            trust._mozilla.cache_clear()  # it is read once per process
+            anchors._mozilla.cache_clear()  # it is read once per process
             try:
                 yield
             finally:
-                trust._mozilla.cache_clear()
+                anchors._mozilla.cache_clear()
 
     def write_rules(self, path: Path) -> Path:
         """Write the rules as a file that ``certmgr trust update`` accepts."""

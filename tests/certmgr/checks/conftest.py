@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.x509 import trust
+from certmgr.x509 import anchors
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def browsers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]
 
     def replace(path: Path) -> None:
         monkeypatch.setattr(certifi, "where", lambda: str(path))
-        trust._mozilla.cache_clear()  # it is read once per process
+        anchors._mozilla.cache_clear()  # it is read once per process
 
     yield replace
-    trust._mozilla.cache_clear()
+    anchors._mozilla.cache_clear()
