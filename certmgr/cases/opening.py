@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmgr.cases import incident
+from certmgr.cases import incident_progress
 from certmgr.cases.service import CaseService, Overrides
 from certmgr.cases.states import CaseAction
 from certmgr.inspection.verification import VerificationState
@@ -245,7 +245,7 @@ def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResu
                 result.problems.append(f"client {due.client}: {error}")
         _verify_waiting(service, overrides or {}, result)
         _reopen_if_old_certificate_is_served(service, result)
-        incident.close_resolved(service)
+        incident_progress.close_resolved(service.database, service.now)
         with service.database.write(service.now) as tx:
             jobs.succeeded(tx, JOB)
     return result

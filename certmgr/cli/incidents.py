@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from certmgr.cases import incident as incident_work
+from certmgr.cases import incident_progress, incident_selection
 from certmgr.cases.blocked_keys import depending_on, read_keys
-from certmgr.cases.incident import is_resolved, item_state
+from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cli.cases import case_service
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import CommandContext, format_option, pass_app
@@ -22,12 +23,14 @@ from inventory.store import incidents
 
 # The order in which an incident is worked off; "replaced" and "automatic" need no case.
 _CATEGORY_LABELS = {
-    "replaced": "already replaced",
-    "automatic": "renewed by automation",
-    "ours": "bought by us",
-    "client": "bought by the client",
-    "unknown": "not in the inventory",
+    Category.REPLACED: "already replaced",
+    Category.AUTOMATIC: "renewed by automation",
+    Category.REINSTALL: "to be installed again",
+    Category.OURS: "bought by us",
+    Category.CLIENT: "bought by the client",
+    Category.UNKNOWN: "not in the inventory",
 }
+_DRY_RUN_ROWS = 200  # of the table; JSON and CSV have no limit
 
 
 @click.group()
@@ -58,6 +61,13 @@ def incident() -> None:
 )
 @click.option("--server", metavar="NAME", help="All live certificates on this server.")
 @click.option(
+    "--cause",
+    type=click.Choice(["key-compromised", "ca-revokes", "server-lost"]),
+    help="What happened. With server-lost the certificates are good: nothing is bought, and each"
+    " host counts as done when it serves a valid certificate again. Default: server-lost with"
+    " --server, key-compromised with --spki, else ca-revokes.",
+)
+@click.option(
     "--until",
     required=True,
     metavar="TIME",
@@ -75,6 +85,7 @@ def open_(
     spki: Path | None,
     issuer: str | None,
     server: str | None,
+    cause: str | None,
     until: str,
     reason: str,
     dry_run: bool,
@@ -82,7 +93,8 @@ def open_(
 ) -> int:
     """Open an incident, and a case for each certificate that needs one.
 
-    The certificates are grouped into already replaced, automatic, ours, and the client's.
+    The certificates are grouped into already replaced, automatic, to be installed again, ours, and
+    the client's. With --dry-run, each is listed with the reason for its group.
     """
 
     if sum(x is not None for x in (serials, spki, issuer, server)) != 1:
@@ -98,11 +110,18 @@ def open_(
             "it would select every certificate",
             "Name the issuer or the server.",
         )
+    if cause == "server-lost" and server is None:
+        raise UsageError(
+            "--cause server-lost needs a server",
+            "what has to be installed again is found by the server",
+            "Give --server NAME.",
+        )
+    lost = server is not None and cause in (None, "server-lost")
     serial_numbers: list[str] = []
     keys: list[str] = []
     invalid_lines: list[str] = []
     if serials is not None:
-        serial_numbers, invalid_lines = incident_work.read_serials(_text_of(serials))
+        serial_numbers, invalid_lines = incident_selection.read_serials(_text_of(serials))
         _require_some(serials, serial_numbers, invalid_lines, "serial number", "in hexadecimal")
     if spki is not None:
         keys, invalid_lines = read_keys(_text_of(spki))
@@ -120,8 +139,12 @@ def open_(
             "Correct --until.",
         )
     leaves = None if spki is None else _depending(app, keys)
-    items = incident_work.select_affected(
-        service, serials=serial_numbers, issuer=issuer or "", server=server or "", leaves=leaves
+    items = (
+        incident_selection.select_lost(service, server)
+        if lost and server is not None
+        else incident_selection.select_affected(
+            service, serials=serial_numbers, issuer=issuer or "", server=server or "", leaves=leaves
+        )
     )
     kind, selection = (
         ("serials", f"{len(serial_numbers)} serial numbers")
@@ -130,19 +153,10 @@ def open_(
         if keys
         else ("issuer", issuer or "")
         if issuer
-        else ("server", server or "")
+        else ("server-lost" if lost else "server", server or "")
     )
     if dry_run:
-        counts = Counter(i.category for i in items)
-        rows = [
-            {"sort": i.category, "client": i.client, "serial": i.serial, "names": list(i.hosts)}
-            for i in items
-        ]
-        if output_format != "table":
-            show("items", ("sort", "client", "serial", "names"), rows, output_format)
-        else:
-            _counts(counts)
-            click.echo("No case was opened.")
+        _show_sorting(items, output_format)
         return 0
     row, counts = incident_work.open_incident(service, items, kind, selection, at, reason)
     if output_format == "json":
@@ -164,13 +178,46 @@ def open_(
     return 3 if invalid_lines else 0
 
 
+def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> None:
+    """Print who replaces each certificate and why, without opening a case."""
+    rows = [
+        {
+            "sort": i.category.value,
+            "client": i.client,
+            "serial": i.serial,
+            "names": list(i.hosts),
+            "reason": i.reason,
+        }
+        for i in items
+    ]
+    if output_format != "table":
+        show("items", ("sort", "client", "serial", "names", "reason"), rows, output_format)
+        return
+    table(
+        ["CATEGORY", "CLIENT", "NAMES", "REASON"],
+        [
+            [i.category.value, i.client, _names_text(i.hosts), i.reason]
+            for i in items[:_DRY_RUN_ROWS]
+        ],
+    )
+    if len(items) > _DRY_RUN_ROWS:
+        click.echo(f"and {len(items) - _DRY_RUN_ROWS:,} more: --format csv lists all")
+    _counts(Counter(i.category for i in items))
+    click.echo("No case was opened.")
+
+
+def _names_text(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + more
+
+
 def _text_of(path: Path) -> str:
     """Read a list; spreadsheets write a byte order mark, and CAs write any encoding."""
-    raw = read_regular(path, incident_work.MAX_FILE)
-    if len(raw) > incident_work.MAX_FILE:
+    raw = read_regular(path, incident_selection.MAX_FILE)
+    if len(raw) > incident_selection.MAX_FILE:
         raise UsageError(
             f"{path} is too large",
-            f"the limit is {incident_work.MAX_FILE // 1_000_000} MB",
+            f"the limit is {incident_selection.MAX_FILE // 1_000_000} MB",
             "Split the file.",
         )
     return raw.decode("utf-8-sig", "replace")
@@ -216,10 +263,10 @@ def _counts(counts: Counter[str]) -> None:
 def show_(app: CommandContext, reference: str, everything: bool, output_format: str) -> int:
     """Show what is left of an incident. Exit code 1 until everything is verified live."""
 
+    now = app.now()
     with app.open().read() as conn:
         row = incidents.find(conn, reference)
-        items = incidents.items(conn, row.id)
-    now = app.now()
+        progress = incident_progress.progress(conn, row, int(now.timestamp()))
     hours = (row.until - now.timestamp()) / 3600
     rows: list[dict[str, Any]] = [
         {
@@ -228,20 +275,15 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
             "serial": i.serial,
             "names": i.names.split(),
             "case": i.reference,
-            "stands": item_state(i),
+            "stands": progress.state(i),
             "served_at": i.served,
         }
-        for i in items
-        if everything or not is_resolved(i)
+        for i in progress.items
+        if everything or i.id not in progress.done
     ]
-    # A certificate outside the inventory has no owner who could replace it.
-    left = [i for i in items if not is_resolved(i) and i.sort != "unknown"]
+    left = progress.left
     counts = {
-        s: {
-            "all": sum(i.sort == s for i in items),
-            "done": sum(i.sort == s and is_resolved(i) for i in items),
-        }
-        for s in _CATEGORY_LABELS
+        c.value: {"all": total, "done": done} for c, (done, total) in progress.counts().items()
     }
     if output_format == "json":
         echo_json(
@@ -274,10 +316,9 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
             f" {epoch_text(row.opened_at)} by {cell(row.by)}"
         )
         for category, label in _CATEGORY_LABELS.items():
-            if counts[category]["all"]:
-                click.echo(
-                    f"  {counts[category]['done']:6,} of {counts[category]['all']:6,}  {label}"
-                )
+            done, total = progress.counts()[category]
+            if total:
+                click.echo(f"  {done:6,} of {total:6,}  {label}")
         if rows:
             table(
                 ["CATEGORY", "CLIENT", "CASE", "STATUS", "SERVED AT", "NAMES"],
@@ -309,21 +350,21 @@ def list_(app: CommandContext, everything: bool, output_format: str) -> None:
     """List incidents, the next deadline first."""
 
     with app.open().read() as conn:
-        incident_items = [
-            (r, incidents.items(conn, r.id)) for r in incidents.listing(conn, ended=everything)
-        ]
+        found = incident_progress.progress_of(
+            conn, incidents.listing(conn, ended=everything), int(app.now().timestamp())
+        )
     rows = [
         {
-            "reference": r.reference,
-            "kind": r.kind,
-            "what": r.what,
-            "until": epoch_text(r.until),
-            "reason": r.reason,
-            "certificates": len(items),
-            "left": sum(not is_resolved(i) and i.sort != "unknown" for i in items),
-            "closed": epoch_text(r.closed_at),
+            "reference": p.incident.reference,
+            "kind": p.incident.kind,
+            "what": p.incident.what,
+            "until": epoch_text(p.incident.until),
+            "reason": p.incident.reason,
+            "certificates": len(p.items),
+            "left": len(p.left),
+            "closed": epoch_text(p.incident.closed_at),
         }
-        for r, items in incident_items
+        for p in found
     ]
     show(
         "incidents",

@@ -16,7 +16,7 @@ class Incident(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     reference: Mapped[str] = mapped_column(unique=True)
-    # serials, issuer, server, spki
+    # serials, issuer, server, spki: how they were selected; server-lost: hosts of an emptied server
     kind: Mapped[str]
     what: Mapped[str]
     until: Mapped[int]

@@ -146,7 +146,8 @@ class IncidentItemRecord(Record):
     """A certificate of an incident.
 
     ``client``: its number. ``reference``, ``state`` and ``due_at``: of its case.
-    ``served``: at how many addresses of the client it is live.
+    ``served``: at how many addresses of the client it was seen last, and ``seen_at``: when that
+    was, in epoch seconds; 0 if no address serves it.
     """
 
     id: int
@@ -162,6 +163,7 @@ class IncidentItemRecord(Record):
     state: CaseState | None
     due_at: int | None
     served: int
+    seen_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, null, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch, insert_id
+from inventory.db.sql import chunks, fetch, insert_id
 from inventory.models import (
     Case,
     Client,
@@ -17,10 +18,13 @@ from inventory.models import (
     Endpoint,
     Incident,
     IncidentItem,
+    Issuance,
     ServedChain,
     Server,
     StoredCertificate,
+    StoredLineage,
 )
+from inventory.names import matches
 from inventory.records import (
     IncidentItemRecord,
     IncidentRecord,
@@ -67,11 +71,16 @@ def listing(conn: Connection, *, ended: bool = False) -> list[IncidentRecord]:
 
 
 def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
-    """With ``client`` (number), the ``reference`` and ``state`` of the case, and ``served``: at how
-    many addresses of that client the certificate is live.
+    """With ``client`` (number), the ``reference`` and ``state`` of the case, ``served``: at how
+    many addresses of that client the certificate was seen last, and ``seen_at``: the last time.
     """
     live = (
-        select(ServedChain.leaf, Domain.client_id, func.count().label("served"))
+        select(
+            ServedChain.leaf,
+            Domain.client_id,
+            func.count().label("served"),
+            func.max(ServedChain.last_seen).label("seen_at"),
+        )
         .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
         .join(Domain, Domain.id == Endpoint.domain_id)
         .where(ServedChain.open == 1, Endpoint.state == "active", Domain.state != "retired")
@@ -85,6 +94,7 @@ def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
             Case.state,
             Case.due_at,
             func.coalesce(live.c.served, 0).label("served"),
+            func.coalesce(live.c.seen_at, 0).label("seen_at"),
         )
         .outerjoin(Client, Client.id == IncidentItem.client_id)
         .outerjoin(Case, Case.id == IncidentItem.case_id)
@@ -143,3 +153,138 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[ServedNa
 
 def names(row: SerialMatch | ServedName | LiveCertificate) -> list[str]:
     return list(json.loads(row.names))
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLeaf:
+    """A leaf that was seen at a client's host.
+
+    Attributes:
+        host: The host of the endpoint; None if a lineage or a case verified it at all its names.
+        names: The names in the certificate.
+        not_after: Its end, in epoch seconds.
+        at: When it was seen last, in epoch seconds.
+        verified: Whether a lineage or a case verified it at each address of each of its names.
+    """
+
+    client_id: int
+    host: str | None
+    sha256: str
+    names: tuple[str, ...]
+    not_after: int
+    at: int
+    verified: bool
+
+
+def seen(conn: Connection, client_ids: Sequence[int], since: int) -> list[SeenLeaf]:
+    """Return the leaves that were seen last at the endpoints of clients, and what was verified.
+
+    Args:
+        conn: An open connection.
+        client_ids: The clients.
+        since: Verifications from this time on count, in epoch seconds.
+    """
+    found: list[SeenLeaf] = []
+    leaf = (StoredCertificate.sha256, StoredCertificate.names, StoredCertificate.not_after)
+    for part in chunks(client_ids):
+        served_now = (
+            select(Domain.client_id, Endpoint.host, *leaf, func.max(ServedChain.last_seen))
+            .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
+            .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .where(
+                ServedChain.open == 1,
+                ServedChain.live == 1,
+                Endpoint.state == "active",
+                Domain.state != "retired",
+                Domain.client_id.in_(part),
+            )
+            .group_by(Domain.client_id, Endpoint.host, *leaf)
+        )
+        by_lineage = (
+            select(StoredLineage.client_id, null(), *leaf, StoredLineage.proven_at)
+            .join(StoredCertificate, StoredCertificate.sha256 == StoredLineage.deployed)
+            .where(
+                StoredLineage.client_id.in_(part),
+                StoredLineage.state == "active",
+                # Only the certificate in use was proven; a newer one may wait for its deployment.
+                StoredLineage.deployed == StoredLineage.sha256,
+                StoredLineage.proven_at >= since,
+            )
+        )
+        by_case = (
+            select(Case.client_id, null(), *leaf, Issuance.live_at)
+            .join(Issuance, Issuance.sha256 == StoredCertificate.sha256)
+            .join(Case, Case.id == Issuance.case_id)
+            .where(Case.client_id.in_(part), Issuance.live_at >= since)
+        )
+        for query, verified in ((served_now, False), (by_lineage, True), (by_case, True)):
+            for client_id, host, sha256, names_json, not_after, at in conn.execute(query):
+                found.append(
+                    SeenLeaf(
+                        client_id=client_id,
+                        host=host,
+                        sha256=sha256,
+                        names=tuple(json.loads(names_json)),
+                        not_after=not_after or 0,
+                        at=at,
+                        verified=verified,
+                    )
+                )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LostHost:
+    """A host of a server, and the valid certificate that was seen there last, if there was one."""
+
+    client_id: int
+    client: str
+    host: str
+    sha256: str | None
+    serial: str | None
+
+
+def lost_hosts(conn: Connection, server_name: str, now: int) -> list[LostHost]:
+    """Return each active host of a server with the certificate to install there again.
+
+    It is the certificate that names the host, was observed there, and ends last after ``now``
+    (epoch seconds). A default certificate of the emptied server does not name the host.
+    """
+    query = (
+        select(
+            Domain.client_id,
+            Client.number.label("client"),
+            Endpoint.host,
+            StoredCertificate.sha256,
+            StoredCertificate.serial,
+            StoredCertificate.names,
+        )
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .join(Server, Server.id == Domain.server_id)
+        .outerjoin(ServedChain, ServedChain.endpoint_id == Endpoint.id)
+        .outerjoin(
+            StoredCertificate,
+            (StoredCertificate.sha256 == ServedChain.leaf) & (StoredCertificate.not_after > now),
+        )
+        .where(
+            Server.name == server_name,
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
+        )
+        .order_by(Client.number, Endpoint.host, StoredCertificate.not_after)
+    )
+    best: dict[tuple[int, str], LostHost] = {}
+    for row in conn.execute(query).mappings():
+        key = (row["client_id"], row["host"])
+        host = LostHost(row["client_id"], row["client"], row["host"], None, None)
+        if row["sha256"] and any(
+            n == row["host"] or matches(n, row["host"]) for n in json.loads(row["names"])
+        ):
+            host = replace(host, sha256=row["sha256"], serial=row["serial"])
+        # Ordered by their end, so that a later valid certificate replaces an earlier one.
+        if host.sha256 is not None or key not in best:
+            best[key] = host
+    return list(best.values())

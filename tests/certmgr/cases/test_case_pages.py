@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from certmgr.cases import incident, intake
+from certmgr.cases import incident, incident_selection, intake
 from certmgr.cases.states import CaseAction
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
@@ -92,7 +92,7 @@ def _run_incident(
     begin, end = env.now - timedelta(days=1), env.now + timedelta(days=80)
     served = issuer.issue(name, not_before=begin, not_after=end)
     serve(env.database, name, served, env.now)
-    items = incident.select_affected(env.service, serials=[parse(served.der).serial])
+    items = incident_selection.select_affected(env.service, serials=[parse(served.der).serial])
     until = env.now + timedelta(hours=20)
     reason = "the CA found a fault <script>"
     incident.open_incident(env.service, items, "serials", "one", until, reason)

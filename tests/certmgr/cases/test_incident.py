@@ -6,18 +6,29 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from certmgr.cases import incident, intake
+from certmgr.cases import incident, incident_progress, incident_selection, intake
+from certmgr.cases.incident_selection import Category
 from certmgr.cases.opening import run
 from certmgr.demo.authority import Authority
 from inventory.certificates import parse
 from inventory.db.database import to_epoch
 from inventory.errors import UsageError
 from inventory.models import Case, Endpoint, ServedChain
-from inventory.store import cases, certificates, clients, domains, incidents, servers
+from inventory.records import IncidentItemRecord
+from inventory.store import (
+    cases,
+    certificates,
+    clients,
+    domains,
+    incidents,
+    lineages,
+    servers,
+)
 from tests.campaign import Campaign
 from tests.certmgr.cases.place import (
     HOST,
@@ -29,8 +40,19 @@ from tests.certmgr.cases.place import (
     sha256,
     vendor_upload,
 )
+from tests.inventory.store.builders import add_account, add_leaf, add_lineage
+from tests.program import run as run_program
 
 HOURS = timedelta(hours=1)
+
+
+def left_of(conn: Connection, reference: str, env: CaseEnvironment) -> list[IncidentItemRecord]:
+    """The items of an incident that are not done, those outside the inventory included."""
+    row = incidents.find(conn, reference)
+    found = incident_progress.progress(conn, row, to_epoch(env.now))
+    return [i for i in found.items if i.id not in found.done]
+
+
 DAY = timedelta(days=1)
 
 
@@ -40,7 +62,7 @@ def env(sqlite_env: CaseEnvironment) -> CaseEnvironment:
 
 
 def test_serial_numbers_are_parsed_in_each_common_format_and_other_lines_are_reported() -> None:
-    found, wrong = incident.read_serials(
+    found, wrong = incident_selection.read_serials(
         'serial\n# from the CA\n0A:1b:2C\n0x0a1b2d\n"0a1b2e",shop.example\n\n  0a1b2c  \nnot a'
         " number\n" + "f" * 41
     )
@@ -116,7 +138,7 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
     unknown = ["deadbeef01", "deadbeef02"]
     requested = [s for group in serials.values() for s in group] + unknown
     service = env.service
-    items = incident.select_affected(service, serials=requested)
+    items = incident_selection.select_affected(service, serials=requested)
     by_kind = {"client": each, "ours": each, "automatic": each}
     assert Counter(i.category for i in items) == {**by_kind, "replaced": each, "unknown": 2}
     by_serial = {i.serial: i.category for i in items}
@@ -129,7 +151,7 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
     assert (counts["opened"], counts["joined"]) == (2 * each, 0)
     with env.database.read() as conn:
         opened = cases.listing(conn, incident_id=row.id)
-        left = [i for i in incidents.items(conn, row.id) if not incident.is_resolved(i)]
+        left = left_of(conn, row.reference, env)
     assert len(opened) == 2 * each
     buyers = {(c.kind, c.bought_by) for c in opened}
     assert buyers == {("incident", "client"), ("incident", "us")}
@@ -143,18 +165,20 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
         tx.conn.execute(renewed.values(open=0, live=0))
         others = update(Case).where(Case.incident_id == row.id, ~last)
         tx.conn.execute(others.values(state="closed", closed_at=tx.at))
-    assert incident.close_resolved(service) == []
+    assert incident_progress.close_resolved(env.database, env.now) == []
     with env.database.read() as conn:
-        left = [i for i in incidents.items(conn, row.id) if not incident.is_resolved(i)]
+        left = left_of(conn, row.reference, env)
     known = [(i.reference, i.sort) for i in left if i.sort != "unknown"]
     assert known == [(opened[0].reference, "client")]
     with env.database.write(env.now) as tx:
         values = {"state": "cancelled", "closed_at": tx.at}
         tx.conn.execute(update(Case).where(last).values(values))
-    assert incident.close_resolved(service) == [], "a case that was cancelled is no verification"
+    assert incident_progress.close_resolved(env.database, env.now) == [], (
+        "a case that was cancelled is no verification"
+    )
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Case).where(last).values(state="closed"))
-    assert incident.close_resolved(service) == [row.reference]
+    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
 
 
 def test_incident_of_an_issuer_closes_when_its_case_is_verified(
@@ -164,7 +188,7 @@ def test_incident_of_an_issuer_closes_when_its_case_is_verified(
     bad = issuer.issue(HOST, SECOND_HOST, not_before=begin, not_after=end)
     for host in (HOST, SECOND_HOST):
         serve(env.database, host, bad, env.now)
-    items = incident.select_affected(env.service, issuer="test issuer")
+    items = incident_selection.select_affected(env.service, issuer="test issuer")
     assert [(i.category, i.hosts) for i in items] == [("client", (HOST, SECOND_HOST))]
     until = env.now + 20 * HOURS
     reason = "key ceremony failed"
@@ -190,7 +214,7 @@ def test_open_case_joins_the_incident_and_is_not_opened_twice(
     bad = issuer.issue(HOST, days=80)
     serve(env.database, HOST, bad, env.now)
     reference = env.service.open("1001", [HOST]).reference
-    items = incident.select_affected(env.service, serials=[parse(bad.der).serial])
+    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 5 * HOURS
     row, counts = incident.open_incident(env.service, items, "serials", "1", until, "stolen key")
     assert (counts["opened"], counts["joined"]) == (0, 1)
@@ -205,7 +229,7 @@ def test_certificate_of_two_clients_opens_a_case_for_each(
     bad = issuer.issue(HOST, OTHER_HOST, days=80)
     for host in (HOST, OTHER_HOST):
         serve(env.database, host, bad, env.now)
-    items = incident.select_affected(env.service, serials=[parse(bad.der).serial])
+    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 5 * HOURS
     row, counts = incident.open_incident(env.service, items, "serials", "1", until, "x")
     assert counts["opened"] == 2
@@ -222,12 +246,18 @@ def test_incident_of_a_server_is_about_its_certificates_alone(
         domains.edit(tx, HOST, {"server": "web1"})
     for host in (HOST, SECOND_HOST):
         serve(env.database, host, issuer.issue(host, days=80), env.now)
-    assert [i.hosts for i in incident.select_affected(env.service, server="web1")] == [(HOST,)]
+    assert [i.hosts for i in incident_selection.select_affected(env.service, server="web1")] == [
+        (HOST,)
+    ]
 
 
 @pytest.mark.parametrize("hours", [0, -1])
 def test_incident_until_a_time_that_has_passed_is_refused(env: CaseEnvironment, hours: int) -> None:
-    items = [incident.AffectedCertificate("1", None, None, None, (), "unknown")]
+    items = [
+        incident_selection.AffectedCertificate(
+            serial="1", category=Category.UNKNOWN, reason="not in the inventory"
+        )
+    ]
     until = env.now + hours * HOURS
     with pytest.raises(UsageError, match="has passed"):
         incident.open_incident(env.service, items, "serials", "1", until, "x")
@@ -236,3 +266,152 @@ def test_incident_until_a_time_that_has_passed_is_refused(env: CaseEnvironment, 
 def test_incident_without_a_certificate_is_refused(env: CaseEnvironment) -> None:
     with pytest.raises(UsageError, match="No certificate"):
         incident.open_incident(env.service, [], "issuer", "x", env.now + HOURS, "x")
+
+
+# -- names with a lineage
+
+
+def with_lineage(env: CaseEnvironment, *names: str) -> int:
+    """Add a lineage of client 1001 that has issued, whatever is recorded about its domains."""
+    with env.database.write(env.now) as tx:
+        account = add_account(tx)
+        lineage = add_lineage(tx, "shop", "1001", account, *names)
+        lineages.note(tx, lineage, sha256=add_leaf(tx, "of the lineage", *names))
+    return lineage
+
+
+@pytest.mark.parametrize("buys", ["us", "client"])
+def test_names_with_a_lineage_are_automatic_whoever_buys(
+    env: CaseEnvironment, issuer: Authority, buys: str
+) -> None:
+    with env.database.write(env.now) as tx:
+        domains.edit(tx, HOST, {"buys": buys, "renews": buys})
+    with_lineage(env, HOST)
+    both = issuer.issue(HOST, days=80), issuer.issue(SECOND_HOST, days=80)
+    for host, leaf in zip((HOST, SECOND_HOST), both, strict=True):
+        serve(env.database, host, leaf, env.now)
+    serials = [parse(leaf.der).serial for leaf in both]
+    items = incident_selection.select_affected(env.service, serials=serials)
+    assert {i.hosts: i.category for i in items}[(HOST,)] is Category.AUTOMATIC
+    assert {i.hosts: i.category for i in items}[(SECOND_HOST,)] is not Category.AUTOMATIC
+    assert "the lineage shop renews it" in items[0].reason
+    until = env.now + 24 * HOURS
+    _, counts = incident.open_incident(env.service, items, "serials", "2", until, "revoked")
+    assert counts["opened"] == 1, "no case opens for the name with a lineage"
+
+
+def test_a_certificate_that_is_renewed_in_part_opens_a_case_for_the_other_names(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    with_lineage(env, HOST)
+    leaf = issuer.issue(HOST, SECOND_HOST, days=80)
+    for host in (HOST, SECOND_HOST):
+        serve(env.database, host, leaf, env.now)
+    items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
+    assert [(i.hosts, i.by_hand) for i in items] == [((HOST, SECOND_HOST), (SECOND_HOST,))]
+    until = env.now + 24 * HOURS
+    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    with env.database.read() as conn:
+        (one,) = cases.listing(conn, incident_id=row.id)
+    assert one.names == (SECOND_HOST,)
+
+
+def test_an_item_is_done_when_its_lineage_is_verified_live_before_any_scan(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    lineage = with_lineage(env, HOST)
+    leaf = issuer.issue(HOST, days=80)
+    serve(env.database, HOST, leaf, env.now)
+    items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
+    until = env.now + 24 * HOURS
+    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    assert incident_progress.close_resolved(env.database, env.now) == []
+    env.pass_(hours=1)
+    with env.database.write(env.now) as tx:
+        new = add_leaf(tx, "renewed", HOST, not_after=tx.at + 90 * 86400)
+        lineages.note(tx, lineage, sha256=new)
+    with env.database.read() as conn:
+        assert left_of(conn, row.reference, env), "issued, and not yet installed"
+    with env.database.write(env.now) as tx:
+        lineages.note(tx, lineage, deployed=new, proven_at=tx.at)
+    with env.database.read() as conn:
+        assert left_of(conn, row.reference, env) == []
+    env.pass_(hours=1)
+    serve(env.database, HOST, leaf, env.now)
+    with env.database.read() as conn:
+        assert left_of(conn, row.reference, env), "a later scan saw the old one at an address"
+    serve(env.database, HOST, issuer.issue(HOST, days=80), env.now)
+    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+
+
+def test_an_item_with_a_cancelled_case_is_done_when_another_certificate_is_live(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    leaf = issuer.issue(HOST, days=80)
+    serve(env.database, HOST, leaf, env.now)
+    items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
+    until = env.now + 24 * HOURS
+    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    with env.database.write(env.now) as tx:
+        tx.conn.execute(update(Case).values(state="cancelled", closed_at=tx.at))
+    assert incident_progress.close_resolved(env.database, env.now) == []
+    serve(env.database, HOST, issuer.issue(OTHER_HOST, days=80), env.now)
+    closed = incident_progress.close_resolved(env.database, env.now)
+    assert closed == [], "the certificate of another name is no replacement"
+    serve(env.database, HOST, issuer.issue(HOST, days=80), env.now)
+    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+
+
+# -- a server that lost its virtual hosts
+
+
+def test_a_lost_server_opens_no_case_and_is_done_when_each_host_is_live_again(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    with env.database.write(env.now) as tx:
+        servers.add(tx, {"name": "web1"})
+        for host in (HOST, SECOND_HOST):
+            domains.edit(tx, host, {"server": "web1"})
+    good = {host: issuer.issue(host, days=80) for host in (HOST, SECOND_HOST)}
+    default = issuer.issue("web1.example", days=80)
+    for host, leaf in good.items():
+        serve(env.database, host, leaf, env.now)
+    env.pass_(hours=1)
+    for host in good:
+        serve(env.database, host, default, env.now)
+    items = incident_selection.select_lost(env.service, "web1")
+    assert {(i.hosts, i.sha256) for i in items} == {
+        ((host,), parse(leaf.der).sha256) for host, leaf in good.items()
+    }, "the valid certificate of the host, and not the default of the emptied server"
+    until = env.now + 5 * HOURS
+    row, counts = incident.open_incident(env.service, items, "server-lost", "web1", until, "disk")
+    assert (counts["opened"], counts["joined"], counts[Category.REINSTALL]) == (0, 0, 2)
+    with env.database.read() as conn:
+        assert lineages.must_replace(conn) == {}
+    env.pass_(hours=1)
+    serve(env.database, HOST, good[HOST], env.now)
+    with env.database.read() as conn:
+        assert [i.names for i in left_of(conn, row.reference, env)] == [SECOND_HOST]
+    serve(env.database, SECOND_HOST, issuer.issue(SECOND_HOST, days=80), env.now)
+    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+
+
+def test_dry_run_states_the_reason_of_each_category_and_opens_no_case(
+    env: CaseEnvironment, issuer: Authority, tmp_path: Path
+) -> None:
+    with_lineage(env, HOST)
+    for host in (HOST, SECOND_HOST):
+        serve(env.database, host, issuer.issue(host, days=80), env.now)
+    options = ("--until", "2026-11-26T12:00", "--reason", "x", "--dry-run")
+    database = str(tmp_path / "cases.db")
+    ran = run_program(
+        ("--database", database, "incident", "open", "--issuer", "Test Issuer", *options),
+        lambda: env.now,
+    )
+    assert ran.code == 0, ran.err
+    words = " ".join(ran.out.split())
+    assert "the lineage shop renews it" in words
+    assert "and the client buys" in words
+    assert "No case was opened." in words
+    with env.database.read() as conn:
+        assert cases.listing(conn) == []

@@ -1,0 +1,165 @@
+"""What is left of an incident, counted by what was seen.
+
+An item is done when its certificate was replaced, by any party: the scans and the
+verifications of lineages and cases decide, and not the state of a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from certmgr.cases.incident_selection import Category
+from certmgr.cases.states import ENDED
+from certmgr.x509.names import name_covers
+from inventory.db.database import Database, to_epoch
+from inventory.records import IncidentItemRecord, IncidentRecord
+from inventory.store import incidents
+from inventory.store.incidents import SeenLeaf
+from inventory.vocabulary import CaseState
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An incident, its items, and which of them are done.
+
+    Attributes:
+        done: The ids of the items that are done.
+    """
+
+    incident: IncidentRecord
+    items: tuple[IncidentItemRecord, ...]
+    done: frozenset[int]
+
+    @property
+    def left(self) -> list[IncidentItemRecord]:
+        """The items that are not done; a certificate outside the inventory is never one of them.
+
+        It has no owner who could replace it.
+        """
+        return [i for i in self.items if i.id not in self.done and i.sort != Category.UNKNOWN]
+
+    def counts(self) -> dict[Category, tuple[int, int]]:
+        """Return category -> number of items that are done, and of all."""
+        return {
+            c: (
+                sum(i.sort == c and i.id in self.done for i in self.items),
+                sum(i.sort == c for i in self.items),
+            )
+            for c in Category
+        }
+
+    def state(self, item: IncidentItemRecord) -> str:
+        """Return the state of an item as text.
+
+        It is done, stopped (its case ended and nothing was replaced), the state of its case, or
+        still served.
+        """
+        if item.id in self.done:
+            return "done"
+        if item.state is not None:
+            return "stopped" if item.state in ENDED else str(item.state)
+        if item.sort == Category.REINSTALL:
+            return "not seen again"
+        return "not known" if item.sort == Category.UNKNOWN else "still served"
+
+
+def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now: int) -> bool:
+    """Return whether an item of an incident is done. The function is pure.
+
+    Args:
+        item: The item.
+        seen: What is live at the client's hosts, and what lineages and cases verified there.
+        opened: When the incident was opened, in epoch seconds.
+        now: The current time in epoch seconds.
+    """
+    if item.sort == Category.UNKNOWN:
+        return False
+    # A case is closed by a verification of all its names at all their addresses.
+    if item.state == CaseState.CLOSED:
+        return True
+    of_client = [s for s in seen if s.client_id == item.client_id]
+    names = _names_to_check(item.names.split(), {s.host for s in of_client if s.host})
+    valid = [s for s in of_client if s.not_after > now]
+    if item.sort == Category.REINSTALL:
+        return _live_at_all(names, [s for s in valid if s.at >= opened])
+    other = [s for s in valid if s.sha256 != item.sha256]
+    if item.served == 0:
+        # Without a case nothing else is waited for. With one, the site must serve another
+        # certificate: a server that was emptied presents none.
+        return item.case_id is None or _live_at_all(names, other)
+    # A scan that saw the old certificate after the verification proves that an address was missed.
+    return _live_at_all(names, [s for s in other if s.verified and s.at > item.seen_at])
+
+
+def _names_to_check(names: Sequence[str], hosts: Iterable[str]) -> list[str]:
+    """Return the names at which a server of the client was seen; all of them if there is none.
+
+    The others are names of the certificate without a site in the inventory: nothing is ever seen
+    there, so that they would keep an incident open for ever.
+    """
+    known = [n for n in names if any(n == h or _is_wildcard_of(n, h) for h in hosts)]
+    return known or list(names)
+
+
+def _live_at_all(names: Sequence[str], leaves: Sequence[SeenLeaf]) -> bool:
+    """Return whether one of the leaves covers each name, and was seen there."""
+    return bool(names) and all(
+        any(
+            # A verification covers each address of each name of its certificate.
+            (leaf.verified or leaf.host == name or _is_wildcard_of(name, leaf.host))
+            and any(name_covers(n, name) for n in leaf.names)
+            for leaf in leaves
+        )
+        for name in names
+    )
+
+
+def _is_wildcard_of(name: str, host: str | None) -> bool:
+    # A wildcard has no address: a host that it stands for shows it.
+    return name.startswith("*.") and host is not None and name_covers(name, host)
+
+
+def progress(conn: Connection, incident: IncidentRecord, now: int) -> Progress:
+    """Return what is left of an incident."""
+    return progress_of(conn, [incident], now)[0]
+
+
+def progress_of(conn: Connection, rows: Sequence[IncidentRecord], now: int) -> list[Progress]:
+    """Return what is left of each of the incidents."""
+    result = []
+    for row in rows:
+        items = incidents.items(conn, row.id)
+        by_client = _seen_by_client(conn, items, row.opened_at)
+        done = frozenset(
+            i.id for i in items if is_done(i, by_client.get(i.client_id, ()), row.opened_at, now)
+        )
+        result.append(Progress(row, tuple(items), done))
+    return result
+
+
+def _seen_by_client(
+    conn: Connection, items: Sequence[IncidentItemRecord], opened: int
+) -> Mapping[int | None, list[SeenLeaf]]:
+    clients = sorted({i.client_id for i in items if i.client_id is not None})
+    found: dict[int | None, list[SeenLeaf]] = {}
+    for leaf in incidents.seen(conn, clients, opened):
+        found.setdefault(leaf.client_id, []).append(leaf)
+    return found
+
+
+def close_resolved(database: Database, now: datetime) -> list[str]:
+    """Close the incidents of which nothing is left, and return their references."""
+    with database.read() as conn:
+        opened = progress_of(conn, incidents.listing(conn), to_epoch(now))
+    closed = []
+    for one in opened:
+        # Unknown serial numbers can never be resolved, so that they do not keep it open.
+        if not one.left:
+            with database.write(now) as tx:
+                incidents.close(tx, one.incident.id)
+            closed.append(one.incident.reference)
+    return closed

@@ -1,0 +1,318 @@
+"""Which certificates an incident affects, and who replaces each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from certmgr.cases.service import CaseService
+from certmgr.renewers.load import load_facts
+from certmgr.renewers.renewer import RenewalFacts, RenewalMethod, Renewer
+from certmgr.x509.names import name_covers
+from inventory.errors import UsageError
+from inventory.names import as_ip, registered_domain
+from inventory.records import SerialMatch, ServedName
+from inventory.store import certificates, incidents, servers
+from inventory.text import printable
+from inventory.vocabulary import Parties
+
+MAX_SERIALS = 100_000
+MAX_FILE = 20_000_000
+_SERIAL = re.compile(r"[0-9a-f]{1,40}")
+
+
+class Category(StrEnum):
+    """Who replaces a certificate. Only ``ours`` and ``client`` need a case."""
+
+    REPLACED = "replaced"  # no server presents it any more
+    AUTOMATIC = "automatic"
+    REINSTALL = "reinstall"  # it is good, and is installed again on the server
+    OURS = "ours"
+    CLIENT = "client"
+    UNKNOWN = "unknown"  # not in the inventory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffectedCertificate:
+    """One affected certificate of one client.
+
+    Attributes:
+        serial: The serial number in lower-case hexadecimal, without leading zeros.
+        sha256: The fingerprint; None if the certificate is not in the inventory.
+        client: The number of the client; None if the certificate is not served.
+        client_id: The row of the client.
+        hosts: The hosts that serve it and the client's other names in it; empty if it is not
+            served any more.
+        by_hand: Those of ``hosts`` that no automation renews.
+        category: Who replaces it.
+        reason: Why it has this category, in words.
+    """
+
+    serial: str
+    sha256: str | None = None
+    client: str | None = None
+    client_id: int | None = None
+    hosts: tuple[str, ...] = ()
+    by_hand: tuple[str, ...] = ()
+    category: Category
+    reason: str
+
+
+def read_serials(text: str) -> tuple[list[str], list[str]]:
+    """Parse a list of serial numbers, one per line.
+
+    Colons, a 0x prefix, comments and further CSV columns are accepted.
+
+    Returns:
+        The serial numbers in lower-case hexadecimal without leading zeros, and the invalid lines.
+
+    Raises:
+        UsageError: The list is too long.
+    """
+    serials: dict[str, None] = {}
+    invalid = []
+    for number, line in enumerate(text.splitlines(), 1):
+        cell = re.split(r"[,;\t ]", line.strip())[0].strip("\"'").lower()
+        # Blank lines, comments and the header of a CSV file contain no serial number.
+        if (
+            not cell
+            or cell.startswith("#")
+            or (number == 1 and cell in ("serial", "serialnumber", "serial_number"))
+        ):
+            continue
+        bare = cell.removeprefix("0x").replace(":", "").lstrip("0")
+        if _SERIAL.fullmatch(bare):
+            serials[bare] = None
+        else:
+            invalid.append(f"line {number}: '{printable(cell, 60)}'")
+        if len(serials) > MAX_SERIALS:
+            raise UsageError(
+                "There are too many serial numbers",
+                f"the limit is {MAX_SERIALS:,}",
+                "Split the file.",
+            )
+    return list(serials), invalid
+
+
+def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[Category, str]:
+    """Return who replaces a served certificate of one client, and why. The function is pure.
+
+    Args:
+        parties: Who buys and renews for the domain of its hosts.
+        renewers: Each of its names -> who renews that name.
+    """
+    by_hand = {n: r for n, r in renewers.items() if not r.replaces_on_revocation}
+    # Automation replaces it at its next renewal, so that no case is needed.
+    if renewers and not by_hand:
+        return Category.AUTOMATIC, "; ".join(
+            dict.fromkeys(_automation(r) for r in renewers.values())
+        )
+    learned = any(r.method is RenewalMethod.LEARNED for r in by_hand.values())
+    note = " (its automation was observed, and may not learn of a revocation)" if learned else ""
+    first = next(iter(by_hand), "")
+    others = f" and {len(by_hand) - 1} more" if len(by_hand) > 1 else ""
+    if "us" in (parties.renews or parties.buys, parties.buys):
+        return Category.OURS, f"no automation renews {first}{others}, and we buy for it{note}"
+    return Category.CLIENT, f"no automation renews {first}{others}, and the client buys{note}"
+
+
+def _automation(renewer: Renewer) -> str:
+    match renewer.method:
+        case RenewalMethod.LINEAGE:
+            trouble = f", although {renewer.trouble}" if renewer.trouble else ""
+            return f"the lineage {renewer.reference} renews it{trouble}"
+        case RenewalMethod.PANEL:
+            return "the hosting panel renews it"
+        case RenewalMethod.CDN:
+            return "the CDN renews it"
+        case _:
+            return "the client's automation renews it"
+
+
+def categorise(
+    serials: Sequence[str],
+    known: Mapping[str, Sequence[SerialMatch]],
+    served: Sequence[ServedName],
+    facts: RenewalFacts,
+) -> list[AffectedCertificate]:
+    """Categorise certificates by the party that replaces them. The function is pure.
+
+    Args:
+        serials: The serial numbers.
+        known: Serial number -> certificates of the inventory.
+        served: Rows of the served leaves.
+        facts: Who renews which name.
+    """
+    result: list[AffectedCertificate] = []
+    live: dict[str, list[ServedName]] = {}
+    for row in served:
+        live.setdefault(row.sha256, []).append(row)
+    for serial in serials:
+        certificates = known.get(serial, ())
+        if not certificates:
+            result.append(
+                AffectedCertificate(
+                    serial=serial,
+                    category=Category.UNKNOWN,
+                    reason="no certificate of the inventory has this serial number",
+                )
+            )
+        for certificate in certificates:
+            rows = live.get(certificate.sha256, [])
+            # A certificate that no server presents any more was replaced already.
+            if not rows:
+                result.append(
+                    AffectedCertificate(
+                        serial=serial,
+                        sha256=certificate.sha256,
+                        category=Category.REPLACED,
+                        reason="no server presents it any more",
+                    )
+                )
+            result += _affected_by_client(serial, certificate.sha256, rows, facts)
+    return result
+
+
+def _affected_by_client(
+    serial: str, sha256: str, rows: Sequence[ServedName], facts: RenewalFacts
+) -> list[AffectedCertificate]:
+    """Return one entry per client that serves the certificate."""
+    by_client: dict[int, list[ServedName]] = {}
+    for row in rows:
+        by_client.setdefault(row.client_id, []).append(row)
+    result = []
+    for client_id, client_rows in by_client.items():
+        hosts = list(dict.fromkeys(r.host for r in client_rows))
+        # Who renews is asked for the hosts that serve it: a name of it that no server of the
+        # inventory serves needs no replacement.
+        renewers = {h: facts.renewer(client_id, h) for h in hosts}
+        manual = [h for h in hosts if not renewers[h].replaces_on_revocation]
+        # The party that acts for the first host without automation is asked for all of them.
+        recorded = facts.domain(client_id, (manual or hosts)[0])
+        category, reason = category_of(recorded.parties if recorded else Parties(), renewers)
+        own = [n for n in incidents.names(client_rows[0]) if _belongs_to_client(n, hosts)]
+        # The client's names in the certificate, and the hosts that none of them covers.
+        names = [*own, *[h for h in hosts if not any(name_covers(n, h) for n in own)]]
+        result.append(
+            AffectedCertificate(
+                serial=serial,
+                sha256=sha256,
+                client=client_rows[0].client,
+                client_id=client_id,
+                hosts=tuple(dict.fromkeys(names)),
+                by_hand=tuple(
+                    n
+                    for n in dict.fromkeys(names)
+                    if not facts.renewer(client_id, n).replaces_on_revocation
+                ),
+                category=category,
+                reason=reason,
+            )
+        )
+    return result
+
+
+def _belongs_to_client(name: str, hosts: Sequence[str]) -> bool:
+    """Return whether a name of a shared certificate belongs to a client with these hosts.
+
+    It does if it covers one of the hosts, or is in the same registered domain as one of them.
+    """
+    if any(name_covers(name, h) for h in hosts):
+        return True
+    bare = name.removeprefix("*.")
+    return as_ip(bare) is None and any(
+        as_ip(h) is None and registered_domain(h) == registered_domain(bare) for h in hosts
+    )
+
+
+def select_affected(
+    service: CaseService,
+    *,
+    serials: Sequence[str] = (),
+    issuer: str = "",
+    server: str = "",
+    leaves: Collection[str] | None = None,
+) -> list[AffectedCertificate]:
+    """Select the certificates that an incident affects and that must be replaced.
+
+    Args:
+        service: The service for cases.
+        serials: Serial numbers; empty for all served certificates that match the other criteria.
+        issuer: A part of the issuer's name.
+        server: The name of a server.
+        leaves: SHA-256 of served certificates; None for all.
+
+    Raises:
+        NotFound: The server does not exist.
+    """
+    with service.database.read() as conn:
+        if server:
+            servers.find(conn, server)
+        served = incidents.served(conn, server_name=server or None)
+        facts = load_facts(conn, service.now)
+        if issuer:
+            served = [r for r in served if issuer.casefold() in r.issuer.casefold()]
+        if leaves is not None:
+            served = [r for r in served if r.sha256 in leaves]
+        selected = list(serials) if serials else list(dict.fromkeys(r.serial for r in served))
+        known = certificates.by_serials(conn, selected)
+    fingerprints = {r.sha256 for r in served}
+    if not serials:
+        # A serial number is unique per CA only (RFC 5280, 4.1.2.2), so that fingerprints decide.
+        known = {s: [c for c in rows if c.sha256 in fingerprints] for s, rows in known.items()}
+    return categorise(selected, known, served, facts)
+
+
+def select_lost(service: CaseService, server: str) -> list[AffectedCertificate]:
+    """Select what has to be installed again after a server lost its virtual hosts.
+
+    The certificates are good: none is bought or revoked. For each host of the server it is the
+    valid certificate that was served there last, or that the client's lineage holds.
+
+    Args:
+        service: The service for cases.
+        server: The name of the server.
+
+    Raises:
+        NotFound: The server does not exist.
+    """
+    now = int(service.now.timestamp())
+    with service.database.read() as conn:
+        servers.find(conn, server)
+        hosts = incidents.lost_hosts(conn, server, now)
+        facts = load_facts(conn, service.now, learned=False)
+    grouped: dict[tuple[int, str | None], list[incidents.LostHost]] = {}
+    for host in hosts:
+        grouped.setdefault((host.client_id, host.sha256), []).append(host)
+    result = []
+    for (client_id, sha256), rows in grouped.items():
+        names = tuple(r.host for r in rows)
+        lineage = next((r for n in names if (r := facts.renewer(client_id, n)).ours), None)
+        if lineage is not None:
+            reason = f"the lineage {lineage.reference} holds a certificate: install it again"
+        elif sha256 is not None:
+            reason = "its certificate is still valid: install it again with its key"
+        else:
+            reason = "no valid certificate was ever seen here: find out what was installed"
+        result.append(
+            AffectedCertificate(
+                serial=rows[0].serial or "",
+                sha256=sha256,
+                client=rows[0].client,
+                client_id=client_id,
+                hosts=names,
+                category=Category.REINSTALL,
+                reason=reason,
+            )
+        )
+    return result
+
+
+def by_category(items: Iterable[AffectedCertificate]) -> dict[Category, int]:
+    """Return the number of items of each category that occurs."""
+    counts = dict.fromkeys(Category, 0)
+    for item in items:
+        counts[item.category] += 1
+    return {c: n for c, n in counts.items() if n}
