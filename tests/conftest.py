@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from inventory.clock import Clock
 from inventory.db.database import Database
 from inventory.db.opening import open_database

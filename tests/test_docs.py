@@ -14,7 +14,8 @@ import click
 
 from certmgr.checks.codes import CODES
 from certmgr.cli.main import cli
-from certmgr.config.settings import SECTIONS, Settings
+from certmgr.config.loading import SECTIONS
+from certmgr.config.settings import Settings
 from inventory.importers.csv_format import COLUMNS
 from inventory.importers.purchases_format import COLUMNS as PURCHASE_COLUMNS
 from notifiers.wording.english import FINDINGS

@@ -12,10 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from certmgr.compliance.assessment import all_deadlines
+from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo import run
 from certmgr.demo.sites import open_sites
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.report import html, pdf
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
@@ -41,7 +43,9 @@ def main() -> None:
             trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
             http=HttpSettings(port=sites.http_port, per_address=0, rate=0.0),
         )
-        ScanRun(database, settings, ScanOptions(overrides=sites.overrides())).run()
+        ScanRun(
+            Context(database, settings, database.clock), ScanOptions(overrides=sites.overrides())
+        ).run()
         sites.close()
         now = system_clock()
         with database.write() as tx:

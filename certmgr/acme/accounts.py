@@ -11,29 +11,22 @@ receives it. After a crash both keys are tried.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-from acme import client, jws, messages
-from cryptography.hazmat.primitives.asymmetric import rsa
-from josepy.jwa import ES256, ES384, RS256
-from josepy.jwk import JWK, JWKEC, JWKRSA
+from acme import messages
 
 from certmgr.acme import cas
 from certmgr.acme.cas import CertificateAuthority
-from certmgr.acme.client import AcmeNetwork, CaConnection, directory_of
-from certmgr.acme.problems import AcmeError
 from certmgr.acme.responses import RawPayload, check_url
+from certmgr.acme.session import AccountSession, connect, key_store, open_session
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings, secret
-from certmgr.net.addresses import networks
 from certmgr.x509.key_store import KeyStore, key_reference, local_path
-from inventory.clock import Clock, system_clock
 from inventory.db.database import Database
-from inventory.errors import CertmgrError, Conflict, UsageError
+from inventory.errors import Conflict, UsageError
 from inventory.names import mail_address
 from inventory.records import AccountRecord, ListedAccount
 from inventory.store import accounts
@@ -43,139 +36,6 @@ ACCOUNT_KEY = "ec-p256"
 ROLLED_KEY_NAME = re.compile(r"(.+)-roll(\d{1,6})")
 # An account's name becomes the name of a directory: it has no dots, slashes or upper case.
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-
-
-def base_directory(settings: Settings) -> Path:
-    """Return the directory for the keys, versions and locks of ACME."""
-    if settings.acme.directory:
-        return Path(settings.acme.directory)
-
-    return Path(platformdirs.user_data_dir("certmgr")) / "acme"
-
-
-def key_store(settings: Settings) -> KeyStore:
-    """Return the store for the keys of accounts and orders."""
-    return KeyStore(base_directory(settings) / "keys", lambda: secret(settings.cases.passphrase))
-
-
-def connection_for(settings: Settings, ca: CertificateAuthority) -> CaConnection:
-    """Return the connection settings of a CA."""
-    return CaConnection(
-        ca.ca_file,
-        ca.internal,
-        networks(settings.network.allow, "[network] allow"),
-        max(settings.acme.at_once, 4),
-    )
-
-
-def jwk(key: Any) -> JWK:
-    """Return a private key as a JSON Web Key."""
-    return JWKRSA(key=key) if isinstance(key, rsa.RSAPrivateKey) else JWKEC(key=key)
-
-
-@dataclass(slots=True)
-class AccountSession:
-    """An account with an open connection to its CA.
-
-    Attributes:
-        row: The account as it is stored; None before registration.
-        ca: The CA.
-        net: The connection.
-        directory: The directory object of the CA (RFC 8555 7.1.1).
-        acme: The client of the ``acme`` library over the same connection.
-    """
-
-    row: AccountRecord | None
-    ca: CertificateAuthority
-    net: AcmeNetwork
-    directory: messages.Directory
-    acme: client.ClientV2
-
-    @property
-    def account(self) -> AccountRecord:
-        """The account, which is registered."""
-        assert self.row is not None
-        return self.row
-
-    @property
-    def url(self) -> str:
-        """The URL of a registered account."""
-        assert self.account.url is not None
-        return self.account.url
-
-    @property
-    def key(self) -> JWK:
-        """The account key."""
-        key: Any = self.net.key
-        return key  # type: ignore[no-any-return]
-
-    @property
-    def profiles(self) -> dict[str, str]:
-        """The CA's profiles: name -> description."""
-        profiles = getattr(self.directory["meta"], "profiles", None) or {}
-        return {
-            printable(str(k), 60): printable(str(v), 200)
-            for k, v in list(dict(profiles).items())[:50]
-        }
-
-    @property
-    def caa(self) -> tuple[str, ...]:
-        """The CA's names in CAA records: from its directory, else from the table of known CAs."""
-        identities = getattr(self.directory["meta"], "caa_identities", None) or ()
-        return tuple(printable(str(i), 253).lower() for i in list(identities)[:20]) or self.ca.caa
-
-
-def connect(
-    settings: Settings,
-    ca: CertificateAuthority,
-    key: Any,
-    url: str | None = None,
-    clock: Clock = system_clock,
-) -> AccountSession:
-    """Connect to a CA and fetch its directory.
-
-    Args:
-        settings: The configuration.
-        ca: The CA.
-        key: The private key that signs requests.
-        url: The URL of the account; None before registration.
-        clock: The current time, for Retry-After dates.
-
-    Raises:
-        AcmeError: The CA does not answer, or its answer is not a directory.
-    """
-    net = AcmeNetwork(connection_for(settings, ca), jwk(key), clock=clock)
-    directory = directory_of(net, ca.directory)
-    if url:
-        net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-    return AccountSession(None, ca, net, directory, client.ClientV2(directory, net))
-
-
-def open_session(
-    settings: Settings, row: AccountRecord, clock: Clock = system_clock
-) -> AccountSession:
-    """Connect to the CA of a registered account.
-
-    Raises:
-        CertmgrError: The account is not active, its key cannot be read, or the CA does not answer.
-    """
-    if row.state != "active":
-        raise CertmgrError(f"The ACME account '{row.name}' is {row.state}", "", _remedy(row))
-    ca = cas.find(settings.acme, row.ca, row.directory)
-    session = connect(
-        settings, ca, key_store(settings).load(local_path(row.key_reference)), row.url, clock
-    )
-    session.row = row
-    return session
-
-
-def _remedy(row: AccountRecord) -> str:
-    again = f"Run certmgr account add {row.ca} --name {row.name} to complete it."
-    return (
-        again
-        if row.state == "pending"
-        else "Name another account with --account, or create one: certmgr account add."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +67,7 @@ class AccountRequest:
     by: str = ""
 
 
-def add(database: Database, settings: Settings, request: AccountRequest) -> AccountRecord:
+def add(context: Context, request: AccountRequest) -> AccountRecord:
     """Register an account, or complete a registration that was interrupted.
 
     Returns:
@@ -231,17 +91,17 @@ def add(database: Database, settings: Settings, request: AccountRequest) -> Acco
             "it has an id and a key",
             "Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
         )
-    ca = cas.find(settings.acme, request.ca, request.directory)
+    ca = cas.find(context.settings.acme, request.ca, request.directory)
     contacts = tuple(mail_address(c) for c in request.contacts)
-    row = _pending_account(database, request, ca)
-    keys = key_store(settings)
+    row = _pending_account(context.database, request, ca)
+    keys = key_store(context.settings)
     path, key = (
         keys.make(f"account-{request.name}", request.key_type)
         if row is None
         else _key_of(keys, row)
     )
     # The connection comes before the row: a wrong directory URL leaves only an unused key.
-    session = connect(settings, ca, key)
+    session = connect(context.settings, ca, key)
     terms = _terms(session)
     # Agreement is a legal act of the administrator, so it is never given implicitly.
     if terms and not request.agree:
@@ -251,7 +111,7 @@ def add(database: Database, settings: Settings, request: AccountRequest) -> Acco
             "Read them, then give --agree.",
         )
     binding = _binding(session, ca, request)
-    with database.write() as tx:
+    with context.write() as tx:
         values: dict[str, Any] = {
             "contacts": " ".join(contacts),
             "eab_kid": request.eab_kid or None,
@@ -277,7 +137,7 @@ def add(database: Database, settings: Settings, request: AccountRequest) -> Acco
             account_id = row.id
             accounts.edit(tx, account_id, **values)
     url = _register(session, contacts, binding, bool(terms))
-    with database.write() as tx:
+    with context.write() as tx:
         accounts.edit(tx, account_id, url=url, state="active")
         return accounts.by_id(tx.conn, account_id)
 
@@ -381,79 +241,26 @@ def fetch_account(settings: Settings, row: AccountRecord) -> dict[str, Any]:
     }
 
 
-def agree(database: Database, settings: Settings, name: str, by: str) -> str:
+def agree(context: Context, name: str, by: str) -> str:
     """Agree to the CA's current terms of service and return their URL."""
-    with database.read() as conn:
+    with context.read() as conn:
         row = accounts.find(conn, name)
-    session = open_session(settings, row)
+    session = open_session(context.settings, row)
     terms = _terms(session)
     session.acme._post(row.url, RawPayload({"termsOfServiceAgreed": True}))
-    with database.write() as tx:
+    with context.write() as tx:
         accounts.edit(tx, row.id, terms=terms or None, agreed_at=tx.at, agreed_by=by)
     return terms
 
 
-def rollover(
-    database: Database, settings: Settings, name: str, key_type: str = ACCOUNT_KEY
-) -> AccountRecord:
-    """Replace the key of an account (RFC 8555 7.3.5).
-
-    The new key is on disk before the CA receives it. The file of the old key is kept.
-    """
-    with database.read() as conn:
-        row = accounts.find(conn, name)
-    keys = key_store(settings)
-    folder = local_path(row.key_reference).parent.name
-    rolled = ROLLED_KEY_NAME.fullmatch(folder)
-    stem, number = (rolled[1], int(rolled[2]) + 1) if rolled else (folder, 1)
-    path, new = keys.make(f"{stem}-roll{number}", key_type)
-    # After a lost answer the CA may have the new key already. A second keyChange would fail then.
-    if not _is_registered_under(settings, row, new):
-        session = open_session(settings, row)
-        assert row.url is not None
-        inner = _key_change_jws(session, jwk(new), row.url)
-        session.acme._post(session.directory["keyChange"], RawPayload(inner))
-    with database.write() as tx:
-        accounts.edit(tx, row.id, key_reference=key_reference(path))
-        return accounts.by_id(tx.conn, row.id)
-
-
-def _is_registered_under(settings: Settings, row: AccountRecord, key: Any) -> bool:
-    """Return whether the CA has this account under the given key."""
-    session = connect(settings, cas.find(settings.acme, row.ca, row.directory), key)
-    try:
-        only = messages.NewRegistration(only_return_existing=True)
-        response = session.net.post(
-            session.directory["newAccount"], only, new_nonce_url=session.directory["newNonce"]
-        )
-    except AcmeError as error:
-        if error.problem.type == "accountDoesNotExist":
-            return False
-        raise
-    return bool(response.headers.get("Location") == row.url)
-
-
-def _key_change_jws(session: AccountSession, new: JWK, account: str) -> dict[str, Any]:
-    """Return the inner JWS of a key change: signed with the new key, without a nonce."""
-
-    payload = json.dumps(
-        {"account": account, "oldKey": session.key.public_key().to_partial_json()}
-    ).encode()
-    alg = RS256
-    if isinstance(new, JWKEC):
-        alg = ES384 if new.key.curve.name == "secp384r1" else ES256
-    signed = jws.JWS.sign(payload, key=new, alg=alg, nonce=None, url=session.directory["keyChange"])
-    return dict(signed.to_partial_json())
-
-
-def deactivate(database: Database, settings: Settings, name: str) -> AccountRecord:
+def deactivate(context: Context, name: str) -> AccountRecord:
     """Deactivate an account at the CA for good, and retire it in the inventory.
 
     Raises:
         Conflict: Lineages use the account.
         AcmeError: The CA does not answer, or refuses.
     """
-    with database.read() as conn:
+    with context.read() as conn:
         row = accounts.find(conn, name)
         used = next(r.lineages for r in accounts.listing(conn, retired=True) if r.id == row.id)
     # Without its account a lineage could not be renewed any more.
@@ -465,8 +272,8 @@ def deactivate(database: Database, settings: Settings, name: str) -> AccountReco
         )
     # A pending or lost account has no usable record at the CA: it is only retired here.
     if row.state == "active":
-        session = open_session(settings, row)
+        session = open_session(context.settings, row)
         session.acme._post(row.url, RawPayload({"status": "deactivated"}))
-    with database.write() as tx:
+    with context.write() as tx:
         accounts.edit(tx, row.id, state="retired", retired_at=tx.at)
         return accounts.by_id(tx.conn, row.id)

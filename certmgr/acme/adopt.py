@@ -16,9 +16,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certmgr.acme import cas
-from certmgr.acme.accounts import base_directory, key_store
 from certmgr.acme.arrange import check_solver, check_targets
-from certmgr.config.settings import KEY_TYPES, Settings
+from certmgr.acme.session import base_directory, key_store
+from certmgr.config.checks import KEY_TYPES
+from certmgr.config.context import Context
 from certmgr.deploy import hooks
 from certmgr.deploy.certbot import (
     CertbotAccount,
@@ -31,7 +32,7 @@ from certmgr.deploy.takeover import Schedule, renewal_schedules, take_over_links
 from certmgr.inspection.report import certificate_row
 from certmgr.x509.key_store import key_reference
 from inventory.certificates import describe_key
-from inventory.db.database import Database, Tx
+from inventory.db.database import Tx
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import normalise_host
 from inventory.store import accounts, certificates, clients, lineages, purchases
@@ -74,7 +75,7 @@ class AdoptionRequest:
     root: Path = Path("/")
 
 
-def plan(database: Database, settings: Settings, request: AdoptionRequest) -> AdoptionPlan:
+def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
     """Return what a takeover would do, without changing anything.
 
     Raises:
@@ -88,7 +89,7 @@ def plan(database: Database, settings: Settings, request: AdoptionRequest) -> Ad
             f"it has {', '.join(sorted(known)[:20]) or 'none'}",
         )
     chosen, unmanaged = [], []
-    with database.read() as conn:
+    with context.read() as conn:
         for lineage in [known[n] for n in request.names] or list(installation.lineages):
             owners = {
                 o.number if (o := purchases.owner_of(conn, n.removeprefix("*."))) else None
@@ -122,9 +123,7 @@ def plan(database: Database, settings: Settings, request: AdoptionRequest) -> Ad
     )
 
 
-def take_over(
-    database: Database, settings: Settings, request: AdoptionRequest, planned: AdoptionPlan
-) -> list[str]:
+def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan) -> list[str]:
     """Take over the lineages of a plan.
 
     Returns:
@@ -134,7 +133,7 @@ def take_over(
         UsageError: There is no solver, or it cannot validate a name.
         CertmgrError: certbot would still renew automatically. Nothing was taken over then.
     """
-    solver = request.solver or settings.acme.default_solver
+    solver = request.solver or context.settings.acme.default_solver
     if not solver:
         raise UsageError(
             "There is no solver for domain control validation",
@@ -142,15 +141,15 @@ def take_over(
             "Write [acme.solver.web] with its kind.",
         )
     for lineage in planned.chosen:
-        check_solver(settings, solver, lineage.names)
-    check_targets(settings, request.targets)
+        check_solver(context.settings, solver, lineage.names)
+    check_targets(context.settings, request.targets)
     _end_schedules(planned.schedules, request.root)
     done = []
     for lineage in planned.chosen:
         account = planned.installation.account_of(lineage)
         assert account is not None
-        account_id = _ensure_account(database, settings, account)
-        _take_over_lineage(database, settings, lineage, account_id, solver, request.targets)
+        account_id = _ensure_account(context, account)
+        _take_over_lineage(context, lineage, account_id, solver, request.targets)
         done.append(lineage.name)
     return done
 
@@ -183,17 +182,17 @@ def _end_schedules(active: Sequence[Schedule], root: Path) -> None:
         )
 
 
-def _ensure_account(database: Database, settings: Settings, account: CertbotAccount) -> int:
+def _ensure_account(context: Context, account: CertbotAccount) -> int:
     """Return the id of certbot's account in the inventory, recorded if it is new there.
 
     The key is stored as a file before the row is written.
     """
 
-    with database.read() as conn:
+    with context.read() as conn:
         same = next((r for r in accounts.listing(conn, retired=True) if r.url == account.uri), None)
     if same is not None:
         return int(same.id)
-    ca = cas.find(settings.acme, "", account.directory_url)
+    ca = cas.find(context.settings.acme, "", account.directory_url)
     key = load_pem_private_key(account.key_pem, None)
     kind = (
         describe_key(key.public_key())[0].lower().replace("ec p-", "ec-p").replace("rsa ", "rsa-")
@@ -205,8 +204,8 @@ def _ensure_account(database: Database, settings: Settings, account: CertbotAcco
             "Create a new account: certmgr account add.",
         )
     name = f"certbot-{account.id[:12]}".lower()
-    path = key_store(settings).store_key(f"account-{name}", kind, key)
-    with database.write() as tx:
+    path = key_store(context.settings).store_key(f"account-{name}", kind, key)
+    with context.write() as tx:
         account_id = accounts.add(
             tx,
             {
@@ -222,17 +221,16 @@ def _ensure_account(database: Database, settings: Settings, account: CertbotAcco
 
 
 def _take_over_lineage(
-    database: Database,
-    settings: Settings,
+    context: Context,
     lineage: CertbotLineage,
     account_id: int,
     solver: str,
     targets: Sequence[str],
 ) -> None:
-    folder = Lineage(base_directory(settings), lineage.name)
+    folder = Lineage(base_directory(context.settings), lineage.name)
     version = folder.store(lineage.bundle.key_pem, lineage.bundle.chain_der)
     folder.switch(version)
-    with database.write() as tx:
+    with context.write() as tx:
         _record_lineage(tx, lineage, account_id, solver, targets)
     # The links come last: until then servers read certbot's own files.
     take_over_links(lineage.live, folder)
@@ -298,15 +296,15 @@ def _record_lineage(
     )
 
 
-def give_back(database: Database, settings: Settings, name: str) -> None:
+def give_back(context: Context, name: str) -> None:
     """Give a lineage back to certbot: restore its links, then retire the lineage.
 
     A lineage that was never certbot's is refused and stays as it is. If the process dies in
     between, certbot has its links again, and the lineage is still renewed here into a directory
     that no server reads. ``certmgr lineage retire`` ends that.
     """
-    with database.read() as conn:
+    with context.read() as conn:
         row = lineages.find(conn, name)
-    undo_takeover(Lineage(base_directory(settings), row.name))
-    with database.write() as tx:
+    undo_takeover(Lineage(base_directory(context.settings), row.name))
+    with context.write() as tx:
         lineages.edit(tx, row.id, state="retired", retired_at=tx.at)

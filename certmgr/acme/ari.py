@@ -14,7 +14,6 @@ from typing import Any
 
 from cryptography import x509
 
-from certmgr.acme.accounts import AccountSession
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.problems import AcmeError
 from certmgr.acme.renewal import (
@@ -24,6 +23,7 @@ from certmgr.acme.renewal import (
     next_ari_request,
     parse_window,
 )
+from certmgr.acme.session import AccountSession
 from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.records import LineageRecord
@@ -84,7 +84,7 @@ def _request_window(
     # A CA may introduce ARI later, so its directory is checked again each day.
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
-    with context.database.read() as conn:
+    with context.read() as conn:
         ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
     identifier = _certificate_id(ders[0]) if ders else None
     not_after = from_epoch(row.not_after)
@@ -118,6 +118,6 @@ def replaces(context: IssuanceContext, row: LineageRecord) -> str | None:
         return None
     if not isinstance(session.directory._jobj.get("renewalInfo"), str) or row.sha256 is None:
         return None
-    with context.database.read() as conn:
+    with context.read() as conn:
         ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
     return _certificate_id(ders[0]) if ders else None

@@ -13,10 +13,11 @@ from typing import Any
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import challenge_of, find
 from certmgr.acme.service import default_name
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.deploy.lineage import safe_name
 from certmgr.x509 import csr as requests_
-from inventory.db.database import Database, Tx
+from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.names import as_ip, display
 from inventory.records import ClientRecord
@@ -66,7 +67,7 @@ class IssueRequest:
     csr: bytes | None = None
 
 
-def arrange(database: Database, settings: Settings, request: IssueRequest) -> list[str]:
+def arrange(context: Context, request: IssueRequest) -> list[str]:
     """Create the lineages of a request.
 
     An active lineage with the same names and key type is used instead of a new one.
@@ -77,8 +78,8 @@ def arrange(database: Database, settings: Settings, request: IssueRequest) -> li
     Raises:
         UsageError: A name, the client, the account, the solver, a target or the CSR is invalid.
     """
-    with database.write() as tx:
-        return _arrange(tx, settings, request)
+    with context.write() as tx:
+        return _arrange(tx, context.settings, request)
 
 
 def _arrange(tx: Tx, settings: Settings, request: IssueRequest) -> list[str]:
@@ -118,12 +119,12 @@ class _DryRun(Exception):
     """Rolls the transaction of a dry run back."""
 
 
-def check(database: Database, settings: Settings, request: IssueRequest) -> list[str]:
+def check(context: Context, request: IssueRequest) -> list[str]:
     """Return what :func:`arrange` would return, and change nothing."""
     names: list[str] = []
     try:
-        with database.write() as tx:
-            names = _arrange(tx, settings, request)
+        with context.write() as tx:
+            names = _arrange(tx, context.settings, request)
             raise _DryRun
     except _DryRun:
         return names

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import challenge_of
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.x509.names import name_covers
-from inventory.db.database import Database
 from inventory.errors import CertmgrError
 from inventory.records import ListedAccount, VisitedEndpoint
 from inventory.store import accounts, lineages
@@ -21,29 +21,29 @@ from inventory.store import accounts, lineages
 Identities = tuple[Sequence[str], str | None, str | None]
 
 
-def identities_for(
-    database: Database, settings: Settings
-) -> Callable[[VisitedEndpoint], Identities | None]:
+def identities_for(context: Context) -> Callable[[VisitedEndpoint], Identities | None]:
     """Return a function from a row of endpoint and domain to the CA identity for its host.
 
     The identity is that of the lineage that covers the host. Without a lineage it is that of the
     default account, if the provider renews or buys the domain's certificates. Otherwise it is None.
     """
     by_client: dict[int, list[tuple[Sequence[str], Identities]]] = {}
-    with database.read() as conn:
+    with context.read() as conn:
         known = {a.id: a for a in accounts.listing(conn)}
         for row in lineages.listing(conn, states=("active",)):
             account = known.get(row.account_id)
             if (
                 account is not None
-                and (identity := _identity_of(settings, account, row.solver)) is not None
+                and (identity := _identity_of(context.settings, account, row.solver)) is not None
             ):
                 by_client.setdefault(row.client_id, []).append(
                     ([n.name for n in row.names], identity)
                 )
-    account = next((a for a in known.values() if a.name == settings.acme.default_account), None)
+    account = next(
+        (a for a in known.values() if a.name == context.settings.acme.default_account), None
+    )
     default = (
-        _identity_of(settings, account, settings.acme.default_solver)
+        _identity_of(context.settings, account, context.settings.acme.default_solver)
         if account is not None
         else None
     )

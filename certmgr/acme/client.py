@@ -10,164 +10,31 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from acme import challenges, client, jws, messages
+from acme import client, jws, messages
 from josepy.errors import DeserializationError
-from josepy.json_util import field
 from josepy.jwa import ES256, ES384, RS256
 from josepy.jwk import JWK, JWKEC
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
 
 from certmgr import __version__
+from certmgr.acme.connection import TIMEOUT, CaConnection, CheckedAdapter, read_bounded
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
-from certmgr.net.addresses import Network, refusal
 from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
-# A chain for 100 names has about 20 KB.
-MAX_RESPONSE = 1_000_000
-TOTAL_SECONDS = 60.0
-# Seconds to connect, and seconds between two reads.
-TIMEOUT = (10.0, 30.0)
 NONCE_TRIES = 200
 NONCE_SECONDS = 120.0
-
-# RFC 8555 7.1.4 has this status, the library lacks it.
-STATUS_EXPIRED = messages.Status("expired")
-
-
-class NewOrder(messages.NewOrder):  # type: ignore[misc, unused-ignore]
-    """A newOrder request that can name the certificate it replaces (RFC 9773 5)."""
-
-    replaces: str | None = field("replaces", omitempty=True)
-
-
-@challenges.Challenge.register
-class TLSALPN01(challenges.KeyAuthorizationChallenge):
-    """The tls-alpn-01 challenge (RFC 8737), which the library removed in 5.0."""
-
-    response_cls = challenges.HTTP01Response
-    typ = "tls-alpn-01"
-
-    def validation(self, account_key: JWK, **_: Any) -> str:
-        """Return the key authorization, whose SHA-256 is part of the response certificate."""
-        return self.key_authorization(account_key)
-
-
-class ChallengeResponse(challenges.ChallengeResponse):
-    """The empty response ``{}``: the client is ready for validation (RFC 8555 7.5.1)."""
-
-    typ = ""
-
-    # The library would send a POST-as-GET for a false payload.
-    def __bool__(self) -> bool:
-        return True
-
-    def to_partial_json(self) -> dict[str, Any]:
-        return {}
-
-
-class _Connection(HTTPSConnection):
-    """A connection to an address that was checked, with a time limit for the headers.
-
-    The name is resolved once. A second lookup could return another, unchecked address.
-    """
-
-    allowed: Sequence[Network] = ()
-    internal = False
-
-    def _new_conn(self) -> socket.socket:
-        host, port = self._dns_host, self.port or 443
-        try:
-            results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise urllib3.exceptions.NewConnectionError(
-                self, f"the name {printable(host, 100)} could not be resolved"
-            ) from error
-        why = ""
-        last: OSError | None = None
-        for family, kind, proto, _, address in results[:8]:
-            plain = str(address[0]).partition("%")[0]
-            # A CA's answer names further URLs: without this check it could reach internal hosts.
-            why = "" if self.internal else refusal(plain, self.allowed) or ""
-            if why:
-                continue
-            connection = socket.socket(family, kind, proto)
-            try:
-                connection.settimeout(TIMEOUT[0])
-                connection.connect(address)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return connection
-            except OSError as error:
-                last = error
-                connection.close()
-        if last is None and why:
-            raise urllib3.exceptions.NewConnectionError(
-                self, f"INTERNAL {printable(host, 100)} leads to an internal address: {why}"
-            )
-        raise urllib3.exceptions.NewConnectionError(
-            self, f"no server answers: {last.strerror if last else 'no address'}"
-        )
-
-    def getresponse(self) -> Any:
-        # The read timeout starts anew with each byte, so a timer ends a slow header.
-        sock = self.sock
-        watch = threading.Timer(TOTAL_SECONDS, _shutdown_socket, (sock,))
-        watch.daemon = True
-        watch.start()
-        try:
-            return super().getresponse()
-        finally:
-            watch.cancel()
-
-
-def _shutdown_socket(sock: Any) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        sock.shutdown(socket.SHUT_RDWR)
-
-
-class _Adapter(HTTPAdapter):
-    def __init__(self, allowed: Sequence[Network], internal: bool, at_once: int) -> None:
-        self._attributes = {"allowed": tuple(allowed), "internal": internal}
-        super().__init__(pool_connections=4, pool_maxsize=at_once, max_retries=0)
-
-    def init_poolmanager(self, *arguments: Any, **given: Any) -> None:
-        super().init_poolmanager(*arguments, **given)
-        connection = type("Connection", (_Connection,), self._attributes)
-        pool = type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": connection})
-        self.poolmanager.pool_classes_by_scheme = {"https": pool}
-
-
-@dataclass(frozen=True, slots=True)
-class CaConnection:
-    """The connection settings of a CA.
-
-    Attributes:
-        ca_file: PEM file that verifies its TLS certificate; empty for the public roots.
-        internal: Whether its URLs may lead to internal addresses.
-        allowed: Networks that may be reached although they are internal.
-        at_once: The maximum number of parallel connections.
-    """
-
-    ca_file: str = ""
-    internal: bool = False
-    allowed: tuple[Network, ...] = ()
-    at_once: int = 16
 
 
 class AcmeNetwork(client.ClientNetwork):
@@ -189,7 +56,7 @@ class AcmeNetwork(client.ClientNetwork):
         for scheme in list(self.session.adapters):
             del self.session.adapters[scheme]
         self.session.mount(
-            "https://", _Adapter(connection.allowed, connection.internal, connection.at_once)
+            "https://", CheckedAdapter(connection.allowed, connection.internal, connection.at_once)
         )
         self._lock = threading.Lock()
         self._nonce_stack: list[Any] = []
@@ -226,7 +93,7 @@ class AcmeNetwork(client.ClientNetwork):
                 stream=True,
                 allow_redirects=False,
             )
-            response._content = _read_bounded(response)
+            response._content = read_bounded(response)
             response._content_consumed = True  # type: ignore[attr-defined]
             response.encoding = "utf-8"
             if method == "POST":
@@ -350,34 +217,6 @@ class InternalAddress(CertmgrError):
 
     def __reduce__(self) -> Any:
         return InternalAddress, (self.url, self.reason)
-
-
-def _read_bounded(response: requests.Response) -> bytes:
-    """Return the body, of at most :data:`MAX_RESPONSE` bytes within :data:`TOTAL_SECONDS`."""
-    end, parts, size = time.monotonic() + TOTAL_SECONDS, [], 0
-    raw = response.raw
-    try:
-        while part := raw.read1(65_536):
-            size += len(part)
-            parts.append(part)
-            if size > MAX_RESPONSE:
-                raise requests.exceptions.ContentDecodingError(
-                    f"its answer is larger than {MAX_RESPONSE:,} bytes"
-                )
-            if time.monotonic() > end:
-                raise requests.exceptions.ReadTimeout(
-                    f"its answer took longer than {TOTAL_SECONDS:.0f} seconds"
-                )
-    except BaseException:
-        raw.close()
-        raise
-    expected = response.headers.get("Content-Length", "")
-    if expected.isdigit() and response.request.method != "HEAD" and size < int(expected):
-        raise requests.exceptions.ChunkedEncodingError(
-            f"its answer was cut off after {size} of {expected} bytes"
-        )
-    raw.release_conn()
-    return b"".join(parts)
 
 
 def _decode_nonce(response: requests.Response) -> Any:

@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
-from certmgr.acme.accounts import AccountSession, base_directory, key_store, open_session
 from certmgr.acme.challenges.build import Solvers
-from certmgr.config.settings import Settings
+from certmgr.acme.session import AccountSession, base_directory, key_store, open_session
+from certmgr.config.context import Context
 from certmgr.x509.key_store import KeyStore
-from inventory.clock import Clock
 from inventory.db import locks
-from inventory.db.database import Database, Tx, to_epoch
+from inventory.db.database import Tx, to_epoch
 from inventory.errors import Busy, CertmgrError
 from inventory.records import AccountRecord
 from inventory.store import accounts
@@ -30,42 +30,47 @@ from inventory.store import accounts
 FAILURE_CACHE_SECONDS = 10.0
 
 
-@dataclass
-class IssuanceContext:
+@dataclass(frozen=True)
+class IssuanceContext(Context):
     """The shared dependencies of issuance, renewal and deployment.
 
     Attributes:
-        database: The inventory.
-        settings: The configuration.
-        clock: The current time; None for the clock of the database.
         wait: Sleep for a number of seconds.
         random: Return a random number from 0 to 1.
         checkpoint: Called with the name of each step before it is taken, for fault injection.
     """
 
-    database: Database
-    settings: Settings
-    clock: Clock | None = None
     wait: Callable[[float], None] = time.sleep
     random: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
     checkpoint: Callable[[str], None] = lambda _: None
+    _sessions: dict[int, tuple[AccountSession | CertmgrError, float]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _lock: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
+    _write_lock: threading.Lock = field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
+    _session_locks: dict[int, threading.Lock] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def __post_init__(self) -> None:
-        self.solvers = Solvers(self.settings, self.now)
-        self._sessions: dict[int, tuple[AccountSession | CertmgrError, float]] = {}
-        self._lock = threading.Lock()
-        self._write_lock = threading.Lock()
-        self._session_locks: dict[int, threading.Lock] = {}
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Return the context of issuance over the same inventory, configuration and clock."""
+        return cls(context.database, context.settings, context.clock)
 
-    def now(self) -> datetime:
-        """Return the current time."""
-        return (self.clock or self.database.clock)()
+    @cached_property
+    def solvers(self) -> Solvers:
+        """The solvers for domain control validation, by their names in the configuration."""
+        return Solvers(self.settings, self.now)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open a write transaction at the current time of this context."""
         # Threads queue at this lock, because the database waits for its own lock by polling.
-        with self._write_lock, self.database.write(self.now()) as tx:
+        with self._write_lock, super().write() as tx:
             yield tx
 
     @property
@@ -107,7 +112,7 @@ class IssuanceContext:
         return session
 
     def _open(self, account_id: int) -> AccountSession | CertmgrError:
-        with self.database.read() as conn:
+        with self.read() as conn:
             row = accounts.by_id(conn, account_id)
         try:
             return open_session(self.settings, row, self.now)
@@ -116,7 +121,7 @@ class IssuanceContext:
 
     def account(self, account_id: int) -> AccountRecord:
         """Return the row of an account."""
-        with self.database.read() as conn:
+        with self.read() as conn:
             return accounts.by_id(conn, account_id)
 
     @contextmanager

@@ -27,7 +27,7 @@ from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.errors import Busy, CertmgrError
 from inventory.records import DeploymentRecord, LineageRecord
-from inventory.store import cases, certificate_ends, lineages, revocation
+from inventory.store import cases, certificate_ends, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def deploy(
         again: Whether to deploy to targets that have the certificate already, and after a rollback.
         patience: Seconds to wait until the certificate is live; None for the configured time.
     """
-    with context.database.read() as conn:
+    with context.read() as conn:
         row = lineages.by_id(conn, lineage_id)
     _log.info("deploying the lineage %s", row.name)
     try:
@@ -269,7 +269,7 @@ def _live_check_targets(
     context: IssuanceContext, row: LineageRecord
 ) -> list[live_check.LiveCheckTarget]:
     """Return the client's endpoints that the names of the newest certificate cover."""
-    with context.database.read() as conn:
+    with context.read() as conn:
         endpoints = cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, [])
         ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
     names = parse(ders[0]).names if ders else ()
@@ -340,8 +340,8 @@ def _roll_back_on_regression(
         The result of the deployment; None if the certificate stays.
     """
     previous = folder.read(old)
-    with context.database.read() as conn:
-        revoked = revocation.is_revoked(conn, previous.sha256)
+    with context.read() as conn:
+        revoked = lineages.revocation_of(conn, previous.sha256)
     ours_before = any(s.sha256 == previous.sha256 for s in before)
     known = OldVersion(
         previous.sha256,
@@ -409,7 +409,7 @@ def _behind_cdn(
 
 
 def _cdn_hosts(context: IssuanceContext, row: LineageRecord, hosts: set[str]) -> set[str]:
-    with context.database.read() as conn:
+    with context.read() as conn:
         ids = [
             e.id
             for e in cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, ())

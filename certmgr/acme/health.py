@@ -5,13 +5,12 @@ recent renewal runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from certmgr.acme.accounts import key_store
+from certmgr.acme.session import key_store
 from certmgr.acme.staff_news import gather
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.x509.key_store import local_path
-from inventory.db.database import Database, to_epoch
+from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import accounts, jobs, lineages
 
@@ -20,11 +19,10 @@ OK, WARNING, FAULT = "ok", "warning", "fault"
 MAX_AGE = 26 * 3600
 
 
-def examine(
-    database: Database, settings: Settings, now: datetime
-) -> Iterator[tuple[str, str, str]]:
+def examine(context: Context) -> Iterator[tuple[str, str, str]]:
     """Yield (state, finding, remedy) for each fact; nothing if there is no ACME account."""
-    with database.read() as conn:
+    now = context.now()
+    with context.read() as conn:
         known = accounts.listing(conn)
         rows = lineages.listing(conn, states=("active",))
         state = jobs.state(conn, "renew")
@@ -32,7 +30,7 @@ def examine(
     # An inventory without ACME accounts does not use ACME, so no finding is worth a line.
     if not known:
         return
-    keys = key_store(settings)
+    keys = key_store(context.settings)
     for account in known:
         try:
             keys.load(local_path(account.key_reference))
@@ -51,7 +49,7 @@ def examine(
                     " edit NAME --account OTHER."
                 ),
             )
-    acme = settings.acme
+    acme = context.settings.acme
     for row in rows:
         if row.solver not in acme.solvers:
             yield (

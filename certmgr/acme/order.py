@@ -31,14 +31,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from certmgr.acme import rate_limits, responses
-from certmgr.acme.accounts import AccountSession
 from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
-from certmgr.acme.client import NewOrder
 from certmgr.acme.context import IssuanceContext
+from certmgr.acme.messages import NewOrder
 from certmgr.acme.problems import AcmeError, AcmeProblem, NextAction
 from certmgr.acme.received import ClockFault, IssuedChain, choose
 from certmgr.acme.received import read as read_chain
 from certmgr.acme.responses import RawPayload
+from certmgr.acme.session import AccountSession
 from certmgr.deploy.lineage import Lineage
 from certmgr.inspection.report import certificate_row
 from certmgr.x509 import csr as requests_
@@ -265,7 +265,7 @@ class OrderFlow:
             Boulder returns an open order for the same names instead of a new one.
         """
         self.context.checkpoint("lost")
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             known = acme_orders.urls(conn, self.row.account_id)
         expected = {(i.typ.name, i.value) for i in identifiers(self.names)}
         try:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from certmgr.acme import cas
-from certmgr.acme.accounts import open_session
 from certmgr.acme.challenges.build import Solvers, find
 from certmgr.acme.preflight import Advice
 from certmgr.acme.preflight_facts import FactCollector, NameFacts, inventory_facts
+from certmgr.acme.session import open_session
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
-from inventory.db.database import Database
 from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip
 from inventory.store import accounts, clients, domains, purchases, servers
@@ -37,24 +37,26 @@ class PreflightRequest:
     solver: str = ""
 
 
-def preflight(
-    database: Database, settings: Settings, request: PreflightRequest
-) -> list[tuple[Advice, str]]:
+def preflight(context: Context, request: PreflightRequest) -> list[tuple[Advice, str]]:
     """Return the advice for each name, with the number of its client.
 
     Wildcards and addresses get a solver that can validate them, if one is configured.
     """
-    with database.read() as conn:
+    with context.read() as conn:
         client_id = clients.find(conn, request.client).id if request.client else None
         named = _names_with_client(conn, request, client_id)
         known = inventory_facts(conn, [n for n, _ in named], client_id)
-        identities, account = caa_identities(conn, settings, request.account)
+        identities, account = caa_identities(conn, context.settings, request.account)
         ours = servers.all_addresses(conn)
     collector = FactCollector(
-        settings, Solvers(settings, database.clock), identities, account, ours
+        context.settings,
+        Solvers(context.settings, context.database.clock),
+        identities,
+        account,
+        ours,
     )
     items = [
-        (n, _choose_solver(settings, request.solver, n), known.get(n, NameFacts()))
+        (n, _choose_solver(context.settings, request.solver, n), known.get(n, NameFacts()))
         for n, _ in named
     ]
     return [(advice, who) for advice, (_, who) in zip(collector.advise(items), named, strict=True)]

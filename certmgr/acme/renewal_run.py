@@ -80,7 +80,7 @@ class RenewalRunner:
         self.service = IssuanceService(self.context)
         self._gates: dict[int, threading.BoundedSemaphore] = {}
         self._lock = threading.Lock()
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             self._ours = servers.all_addresses(conn)
 
     # -- planning
@@ -92,7 +92,7 @@ class RenewalRunner:
             NotFound: There is no active or paused lineage of a given name.
         """
         now = self.context.now()
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             rows = lineages.listing(conn, states=("active",) if not names else ("active", "paused"))
             if names:
                 rows = _select_named(rows, names)
@@ -112,7 +112,7 @@ class RenewalRunner:
 
     def refresh_ari(self) -> None:
         """Request the renewal information of every lineage whose next request is due."""
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             rows = [
                 r
                 for r in lineages.listing(conn, states=("active",))
@@ -130,7 +130,7 @@ class RenewalRunner:
         """
         now = self.context.now()
         collector = FactCollector(self.context.settings, self.context.solvers, ours=self._ours)
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             due = [
                 n
                 for n in lineages.quarantined(conn)
@@ -160,7 +160,7 @@ class RenewalRunner:
 
     def _is_still_ours(self, name: QuarantinedName) -> bool:
         """Return whether the name still belongs to the client of its lineage."""
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             owner = purchases.owner_of(conn, name.name.removeprefix("*."))
         return owner is not None and owner.client_id == name.client_id
 
@@ -252,7 +252,7 @@ class RenewalRunner:
 
     def _issue_and_deploy(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
         context = self.context
-        with context.database.read() as conn:
+        with context.read() as conn:
             row = lineages.with_names(conn, planned.id)
         self._quarantine_moved_away(row)
         with self._gate(row.account_id):
@@ -296,7 +296,7 @@ class RenewalRunner:
 
     def _deploy_remaining(self, done: set[int], summary: RenewalSummary) -> None:
         """Deploy and verify certificates of earlier runs whose deployment is not complete."""
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             rows = [
                 r for r in lineages.undeployed(conn, self.context.now_epoch) if r.id not in done
             ]

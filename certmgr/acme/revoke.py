@@ -13,11 +13,11 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certmgr.acme import cas
-from certmgr.acme.accounts import connect
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.deployment import version_of
 from certmgr.acme.problems import AcmeError
 from certmgr.acme.responses import RawPayload
+from certmgr.acme.session import connect
 from certmgr.deploy.lineage import Lineage
 from inventory.certificates import parse
 from inventory.errors import CertmgrError, NotFound, UsageError
@@ -67,7 +67,7 @@ def revoke(
         AcmeError: The CA refused.
         CertmgrError: The key is not available.
     """
-    with context.database.read() as conn:
+    with context.read() as conn:
         row = lineages.find(conn, name)
         digest = _select_certificate(conn, row, sha256)
         ders = cases.chain_of(conn, [digest])

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from certmgr.acme import backoff, cas, rate_limits
-from certmgr.acme.accounts import AccountSession
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.order import NamesFailed, OrderExpired, OrderFlow
 from certmgr.acme.problems import AcmeError, AcmeProblem, NextAction
 from certmgr.acme.rate_limits import Ledger, RateLimitEvent
+from certmgr.acme.session import AccountSession
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.x509.key_store import local_path, pem
 from inventory.db.database import Tx
@@ -160,7 +160,7 @@ class IssuanceService:
 
         Failures of the CA, the DNS or the disk are results. Only internal errors are raised.
         """
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             row = lineages.by_id(conn, lineage_id)
         try:
             with self.context.lineage_lock(row.name):
@@ -202,7 +202,7 @@ class IssuanceService:
     # -- before the order
 
     def _run_order(self, lineage_id: int, reason: RenewalReason) -> OrderRecord:
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             row = self._lineage(conn, lineage_id)
             open_order = acme_orders.open_of(conn, lineage_id)
         if open_order is not None:
@@ -213,7 +213,7 @@ class IssuanceService:
             session = self._session_of_order(row, order, reason)
         else:
             self._quarantine_foreign_names(row)
-            with self.context.database.read() as conn:
+            with self.context.read() as conn:
                 row = self._lineage(conn, lineage_id)
             names = names_to_request(row, urgent=reason.urgent)
             session = self._session(row, names, reason)
@@ -255,7 +255,7 @@ class IssuanceService:
             self._require_no_backoff(order.account_id, order.names.split(), reason)
             return self.context.session(order.account_id)
         except CertmgrError:
-            with self.context.database.read() as conn:
+            with self.context.read() as conn:
                 other = accounts.fallback(conn, self.context.account(row.account_id))
             # An order without a URL does not exist at the CA, so it can be given up without loss.
             if order.url is None and (
@@ -272,7 +272,7 @@ class IssuanceService:
 
         A client must never get a certificate for another client's name.
         """
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             active = [n.name for n in row.names if n.state == "active"]
             owners = {n: purchases.owner_of(conn, n.removeprefix("*.")) for n in active}
         foreign = {n: o for n, o in owners.items() if o is None or o.client_id != row.client_id}
@@ -298,7 +298,7 @@ class IssuanceService:
             self._require_no_backoff(first.id, names, reason)
             return self.context.session(first.id)
         except (Deferred, CertmgrError) as error:
-            with self.context.database.read() as conn:
+            with self.context.read() as conn:
                 other = accounts.fallback(conn, first)
             if other is None:
                 raise
@@ -319,7 +319,7 @@ class IssuanceService:
         scopes |= {n: display(n) for n in names} | {
             f"domain:{d}": display(d) for d in rate_limits.registered_domains(names)
         }
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             active = [
                 b
                 for b in acme_orders.backoffs(conn, account.directory)
@@ -429,7 +429,7 @@ class IssuanceService:
 
         If the process dies in between, the next run finds the version again and ends the order.
         """
-        with self.context.database.read() as conn:
+        with self.context.read() as conn:
             row = lineages.by_id(conn, order.lineage_id)
             chain = cases.chain_of(conn, row.chain.split())
         assert order.sha256 is not None

@@ -8,19 +8,21 @@ from __future__ import annotations
 from certmgr.acme import cas
 from certmgr.acme.cas import CertificateAuthority
 from certmgr.acme.simulate import SimulatedLineage
-from certmgr.config.settings import Settings
-from inventory.db.database import Database, from_epoch
+from certmgr.config.context import Context
+from inventory.db.database import from_epoch
 from inventory.store import accounts, lineages
 
 
 def lineages_to_simulate(
-    database: Database, settings: Settings
+    context: Context,
 ) -> tuple[list[SimulatedLineage], dict[str, CertificateAuthority]]:
     """Return the active lineages, and their CAs by directory URL."""
-    with database.read() as conn:
+    with context.read() as conn:
         rows = lineages.listing(conn, states=("active",))
         known = {a.id: a for a in accounts.listing(conn, retired=True)}
-    ca_by_account = {a.id: cas.find(settings.acme, a.ca, a.directory) for a in known.values()}
+    ca_by_account = {
+        a.id: cas.find(context.settings.acme, a.ca, a.directory) for a in known.values()
+    }
     items = [
         SimulatedLineage(
             name=r.name,

@@ -29,10 +29,10 @@ from certmgr.cases.check import (
 )
 from certmgr.cases.service import CaseService
 from certmgr.cases.states import CaseAction, next_state
-from certmgr.config.settings import KEY_TYPES
+from certmgr.config.checks import KEY_TYPES
 from certmgr.inspection.issuers import IssuerFetcher
 from certmgr.inspection.report import certificate_row
-from certmgr.inspection.scan_run import ScanOptions, setup_for
+from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.purchases.terms import DCV_REUSE, is_reusable, organisation_rules
 from certmgr.scan.resolve import Resolver
 from certmgr.x509 import csr as requests

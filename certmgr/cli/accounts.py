@@ -9,6 +9,8 @@ from certmgr.acme import accounts as work
 from certmgr.acme import cas
 from certmgr.acme.accounts import AccountRequest
 from certmgr.acme.accounts import add as register
+from certmgr.acme.key_rollover import rollover as replace_key
+from certmgr.acme.session import open_session
 from certmgr.cli import output
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import default_actor
@@ -153,7 +155,7 @@ def add(
         by=default_actor(),
     )
     # A retry after a failure continues the pending account with the same key.
-    row = register(app.open(), app.settings, request)
+    row = register(app.context(), request)
     click.echo(f"The account '{row.name}' is registered: {row.url}")
     # The account key can revoke every certificate of the account (RFC 8555, section 7.6).
     click.echo(
@@ -232,7 +234,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
     # Without --ask the command works offline.
     if ask:
         status_at_ca = work.fetch_account(app.settings, row)
-        session = work.open_session(app.settings, row)
+        session = open_session(app.settings, row)
         output.pairs(
             [
                 ("Status at the CA", status_at_ca["status"]),
@@ -262,7 +264,7 @@ def _limits(ca: object) -> list[tuple[object, str]]:
 @pass_app
 def agree(app: CommandContext, name: str) -> None:
     """Agree to the CA's current terms of service."""
-    terms = acme_accounts.agree(app.open(), app.settings, name, default_actor())
+    terms = acme_accounts.agree(app.context(), name, default_actor())
     click.echo(f"'{name}' agrees to {terms or 'the terms of service; the CA publishes none'}.")
 
 
@@ -282,7 +284,7 @@ def rollover(app: CommandContext, name: str, key_type: str) -> None:
 
     The old key file is kept; the CA no longer accepts that key.
     """
-    row = acme_accounts.rollover(app.open(), app.settings, name, key_type)
+    row = replace_key(app.context(), name, key_type)
     click.echo(f"'{name}' has a new key: {row.key_reference.partition(':')[2]}. Back it up.")
 
 
@@ -330,5 +332,5 @@ def deactivate(app: CommandContext, name: str, yes: bool) -> None:
             f"Deactivate '{name}' at its CA? It can never order or revoke certificates again",
             abort=True,
         )
-    acme_accounts.deactivate(app.open(), app.settings, name)
+    acme_accounts.deactivate(app.context(), name)
     click.echo(f"'{name}' is deactivated.")

@@ -12,7 +12,7 @@ from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.diagnose.examination import diagnose as run_diagnosis
 from certmgr.diagnose.question import parse
-from certmgr.inspection.scan_run import ScanOptions
+from certmgr.inspection.scan_options import ScanOptions
 from inventory.store.runs import vantage
 from notifiers.wording.catalogue import require
 from notifiers.wording.english import OUTCOMES

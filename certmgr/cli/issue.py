@@ -16,8 +16,9 @@ from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.cli import output
 from certmgr.cli.accounts import KEY_TYPES
 from certmgr.cli.issue_states import SYMBOLS, WORDS
-from certmgr.cli.lineages import rows_of
+from certmgr.cli.lineage_rows import rows_of
 from certmgr.cli.shared import CommandContext, format_option, pass_app
+from certmgr.config.context import Context
 from certmgr.x509.csr import MAX_CSR
 from inventory.errors import UsageError
 from inventory.files import read_regular
@@ -169,23 +170,23 @@ def issue(
         on_failed_name=on_failed_name or "",
         csr=_read_csr(csr) if csr is not None else None,
     )
-    database = app.open()
+    context = app.context()
     if dry_run:
-        return _check_only(database, app, request)
-    lineages = arrange(database, app.settings, request)
-    runner = RenewalRunner(IssuanceContext(database, app.settings))
+        return _check_only(context, request)
+    lineages = arrange(context, request)
+    runner = RenewalRunner(IssuanceContext.of(context))
     # A lineage that exists already and is not due keeps its certificate: CAs limit the number of
     # certificates per set of names.
     due_lineages = [p.name for p in runner.plan(lineages) if p.due.at <= app.now()]
     code = (
-        show_lineages(database, due_lineages, runner.run_named(due_lineages), output_format)
+        show_lineages(context.database, due_lineages, runner.run_named(due_lineages), output_format)
         if due_lineages
         else 0
     )
     unchanged = [n for n in lineages if n not in due_lineages]
     # One JSON or CSV document per call: the lineages that ran have filled it already.
     if unchanged and (output_format == "table" or not due_lineages):
-        code = max(code, _show_unchanged(database, unchanged, output_format))
+        code = max(code, _show_unchanged(context.database, unchanged, output_format))
     return code
 
 
@@ -210,10 +211,10 @@ def _show_unchanged(database: Any, names: list[str], output_format: str) -> int:
     return 0
 
 
-def _check_only(database: Any, app: CommandContext, request: Any) -> int:
+def _check_only(context: Context, request: IssueRequest) -> int:
     """Run all checks of a new lineage in a transaction that is rolled back."""
 
-    lineages = arranging.check(database, app.settings, request)
+    lineages = arranging.check(context, request)
     click.echo(
         f"It could be ordered as {', '.join(lineages)}. Nothing was ordered; --preflight"
         " checks what a CA would check."
@@ -283,7 +284,10 @@ def _preflight(
             "a preflight needs at least one name",
             "Name them, or give --all for the whole inventory.",
         )
-    advices = preflight(app.open(), app.settings, PreflightRequest(names, client, account, solver))
+    advices = preflight(
+        app.context(),
+        PreflightRequest(names, client, account, solver),
+    )
     rows: list[dict[str, Any]] = [
         {
             "name": a.name,

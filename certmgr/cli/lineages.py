@@ -1,110 +1,31 @@
-"""``certmgr lineage`` and ``certmgr solver``: renewed certificates, and domain validation."""
+"""``certmgr lineage``: certificates that are renewed automatically."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import click
 
-from certmgr.acme import adopt as adoption
 from certmgr.acme import arrange, deployment
-from certmgr.acme.accounts import base_directory
-from certmgr.acme.challenges.build import challenge_of, find
-from certmgr.acme.challenges.build import snippet as server_snippet
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.planning import plan_one
-from certmgr.acme.renewal import error_sentence
 from certmgr.cli import output
+from certmgr.cli.adoption import adopt
 from certmgr.cli.issue_states import SYMBOLS, WORDS
+from certmgr.cli.lineage_page import show
+from certmgr.cli.lineage_rows import STATES, rows_of
 from certmgr.cli.shared import CommandContext, client_filter, format_option, given, pass_app
-from certmgr.deploy.lineage import Lineage
+from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.records import LineageRecord
-from inventory.store import accounts, acme_orders, certificates, clients, lineages, purchases
-
-# The keys are part of the JSON output; the values are what a table shows.
-_STATES = {
-    "live": "✓ live",
-    "placed": "· deployed",
-    "waiting": "… not deployed yet",
-    "none": "✗ no certificate yet",
-    "taken-back": "✗ rolled back",
-    "paused": "· paused",
-    "unproved": "? not verified live",
-    "held": "! waits for your approval",
-    "condemned": "✗ must be replaced",
-    "retired": "· retired",
-}
-
-
-def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dict[str, Any]]:
-    """Return lineages as rows of ``certmgr.lineages/1``.
-
-    Args:
-        conn: A read connection.
-        client_id: Only lineages of this client; None for all clients.
-        states: Only lineages in these states: active, paused, retired.
-    """
-
-    rows = []
-    must_replace = lineages.must_replace(conn)
-    for row in lineages.listing(conn, client_id=client_id, states=states):
-        names = [n.name for n in row.names]
-        quarantined = [n.name for n in row.names if n.state == "quarantined"]
-        rows.append(
-            {
-                "lineage": row.name,
-                "client": row.client,
-                "state": _state(row, quarantined, must_replace),
-                "ends": output.epoch_text(row.not_after),
-                "names": names,
-                "quarantined": quarantined,
-                "account": row.account,
-                "solver": row.solver,
-                "targets": row.targets.split(),
-                "key": row.key_type,
-                "sha256": row.sha256,
-                "proof": row.proof,
-                "error": error_sentence(row.error),
-                "next_at": output.epoch_text(row.next_at),
-                "renew_at": output.epoch_text(row.ari_at),
-                "explanation": row.ari_url,
-                "failures": row.failures,
-            }
-        )
-    return rows
-
-
-def _state(row: LineageRecord, quarantined: list[str], must_replace: Mapping[str, str]) -> str:
-    """Return the most urgent state of a lineage; the order of the tests is the priority."""
-    if row.state != "active":
-        return str(row.state)
-    # A revoked or distrusted certificate needs action even if it is deployed and live.
-    if row.sha256 in must_replace:
-        return "condemned"
-    # The rollback restored the certificate before, so the newest one is not in use.
-    if row.sha256 is not None and row.rolled_back == row.sha256:
-        return "taken-back"
-    # Quarantined names hold the next order unless an administrator allowed to leave them out.
-    if quarantined and not (row.shrink == "auto" or set(quarantined) <= set(row.shrink_ok.split())):
-        return "held"
-    if row.sha256 is None:
-        return "none"
-    # The newest certificate is stored, but its deployment is pending or failed.
-    if row.deployed != row.sha256:
-        return "waiting"
-    if row.proven_at is not None:
-        return "live"
-    # "no place": no endpoint of the inventory serves these names, so a scan cannot verify them.
-    return "unproved" if row.proof and not str(row.proof).startswith("no place") else "placed"
+from inventory.store import accounts, clients, lineages, purchases
 
 
 @click.group()
 def lineage() -> None:
     """Manage certificates that are renewed automatically."""
+
+
+lineage.add_command(show)
+lineage.add_command(adopt)
 
 
 @lineage.command("list")
@@ -148,7 +69,7 @@ def list_(app: CommandContext, client: str | None, retired: bool, output_format:
         return
     shown = [
         [
-            _STATES.get(r["state"], r["state"]),
+            STATES.get(r["state"], r["state"]),
             r["lineage"],
             r["client"],
             (r["ends"] or "")[:10],
@@ -158,89 +79,6 @@ def list_(app: CommandContext, client: str | None, retired: bool, output_format:
         for r in rows
     ]
     output.table(["STATE", "LINEAGE", "CLIENT", "ENDS", "NAMES", "LAST RESULT"], shown)
-
-
-@lineage.command("show")
-@click.argument("name")
-@format_option
-@pass_app
-def show(app: CommandContext, name: str, output_format: str) -> None:
-    """Show one lineage: certificate, names, targets, and when and why it is renewed."""
-
-    with app.open().read() as conn:
-        row = lineages.with_names(conn, lineages.find(conn, name).id)
-        view = next(
-            r for r in rows_of(conn, row.client_id, (row.state,)) if r["lineage"] == row.name
-        )
-        orders = acme_orders.last_of(conn, row.id, 10)
-        deliveries = lineages.deliveries(conn, lineage_id=row.id, states=("pending", "done"))
-        served = certificates.names_of(conn, [row.sha256]) if row.sha256 else {}
-        replace_reason = lineages.must_replace(conn).get(row.sha256 or "", "")
-
-    due = plan_one(row, app.now(), replace_reason, served.get(row.sha256 or "")).due
-    folder = Lineage(base_directory(app.settings), row.name)
-    if output_format != "table":
-        output.echo_json(
-            {
-                "schema": "certmgr.lineage/1",
-                **view,
-                "renew_from": output.instant(due.at),
-                "renew_because": due.reason,
-                "folder": str(folder.live),
-            }
-        )
-        return
-    output.pairs(
-        [
-            ("Lineage", row.name),
-            ("Must be replaced", replace_reason or None),
-            ("Client", row.client),
-            ("State", _STATES.get(view["state"], view["state"])),
-            ("Certificate", row.sha256),
-            ("Ends", view["ends"]),
-            (
-                "Renewal due",
-                f"{output.instant(due.at)}: {due.reason}" if row.sha256 else due.reason,
-            ),
-            ("Explanation of the CA", row.ari_url),
-            ("Next attempt not before", view["next_at"]),
-            ("Account", row.account),
-            ("Solver", row.solver),
-            ("Targets", row.targets),
-            ("Key", row.key_type),
-            ("Profile", row.profile),
-            ("Chain", row.preferred_chain),
-            ("On failed name", row.shrink),
-            ("Folder", folder.live),
-            ("Verification", row.proof),
-            ("Last error", view["error"]),
-        ]
-    )
-    for name_row in row.names:
-        symbol = "✓" if name_row.state == "active" else "!"
-        reason = (
-            f": quarantined since {output.epoch_text(name_row.since)}:"
-            f" {output.cell(name_row.reason, 400)}"
-            if name_row.state != "active"
-            else ""
-        )
-        click.echo(f"{symbol} {output.cell(name_row.name)}{reason}")
-    for delivery in deliveries:
-        # Deliveries of earlier certificates are history; only the current one matters here.
-        if delivery.sha256 == row.sha256:
-            click.echo(
-                f"{'✓' if delivery.state == 'done' else '✗'} target {delivery.target}:"
-                f" {output.cell(delivery.error or delivery.state, 400)}"
-            )
-    for order in orders:
-        created, sha256 = (
-            output.epoch_text(order.created_at),
-            (f" {order.sha256[:16]}" if order.sha256 else ""),
-        )
-        click.echo(
-            f"order {order.id} of {created}: {order.state}{sha256}"
-            f" ({output.cell(order.reason, 100)})"
-        )
 
 
 @lineage.command("edit")
@@ -297,25 +135,18 @@ def edit(
         raise UsageError(
             "A lineage needs at least one name", "", f"To end it: certmgr lineage retire {name}"
         )
+    values = given(
+        solver=solver,
+        shrink=on_failed_name,
+        reuse_key=None if reuse_key is None else int(reuse_key),
+    )
+    # An empty text clears these two columns; an option that is not given keeps them.
+    values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
         _not_retired(row)
-        current_names = [n.name for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])]
-        values = given(
-            solver=solver,
-            shrink=on_failed_name,
-            reuse_key=None if reuse_key is None else int(reuse_key),
-        )
-        # An empty text clears these two columns; an option that is not given keeps them.
-        values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
-        if names is not None:
-            client = clients.find(tx.conn, row.client)
-            new_names, _ = purchases.names_of(tx.conn, client.id, [names], lineages.MAX_NAMES)
-            # A certificate never covers names of two clients: its key would serve both.
-            lineages.require_owned(tx.conn, client, new_names)
-            lineages.set_names(tx, row.id, new_names)
-            current_names = new_names
-        arrange.check_solver(app.settings, solver or row.solver, current_names)
+        new_names = _set_names(tx, row, names)
+        arrange.check_solver(app.settings, solver or row.solver, new_names)
         if targets:
             target_names = [t for t in targets if t]
             # With a client's CSR there is no private key here, and some targets need one.
@@ -331,6 +162,18 @@ def edit(
         f"'{name}' was changed. To apply the change now: certmgr renew {name}. Otherwise the next"
         " renewal applies it."
     )
+
+
+def _set_names(tx: Tx, row: LineageRecord, names: str | None) -> list[str]:
+    """Replace the names of a lineage, unless ``names`` is None, and return its names."""
+    if names is None:
+        return [n.name for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])]
+    client = clients.find(tx.conn, row.client)
+    new_names, _ = purchases.names_of(tx.conn, client.id, [names], lineages.MAX_NAMES)
+    # A certificate never covers names of two clients: its key would serve both.
+    lineages.require_owned(tx.conn, client, new_names)
+    lineages.set_names(tx, row.id, new_names)
+    return new_names
 
 
 @lineage.command("approve")
@@ -418,156 +261,14 @@ def deploy(app: CommandContext, name: str) -> int:
     This includes a certificate that was rolled back.
     """
 
-    database = app.open()
-    with database.read() as conn:
+    context = IssuanceContext.of(app.context())
+    with context.read() as conn:
         row = lineages.find(conn, name)
     _not_retired(row)
-    result = deployment.deploy(IssuanceContext(database, app.settings), row.id, again=True)
+    result = deployment.deploy(context, row.id, again=True)
     symbol = SYMBOLS.get(result.state, "✓" if result.ok else "✗")
     click.echo(
         f"{symbol} {result.lineage}: {WORDS.get(result.state, result.state)}:"
         f" {output.cell(result.message, 1500)}"
     )
     return 0 if result.ok else 3
-
-
-@lineage.command("adopt")
-@click.argument("names", nargs=-1, metavar="[CERTBOT-LINEAGE]...")
-@click.option(
-    "--from",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("/etc/letsencrypt"),
-    show_default=True,
-    metavar="DIR",
-    help="Directory of certbot.",
-)
-@click.option(
-    "--solver",
-    "solver_name",
-    default="",
-    metavar="NAME",
-    help="Solver for renewals. Default: [acme] default_solver.",
-)
-@click.option(
-    "--target",
-    "targets",
-    multiple=True,
-    metavar="NAME",
-    help="Deployment target of renewals; may be repeated.",
-)
-@click.option("--undo", is_flag=True, help="Give the named lineages back to certbot.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@pass_app
-def adopt(
-    app: CommandContext,
-    names: tuple[str, ...],
-    path: Path,
-    solver_name: str,
-    targets: tuple[str, ...],
-    undo: bool,
-    dry_run: bool,
-    yes: bool,
-) -> int:
-    """Take over accounts, keys and certificates that certbot renews on this machine.
-
-    certbot's timer is disabled first. live/NAME keeps its path, so no server configuration changes.
-    """
-
-    database = app.open()
-    if undo:
-        if not names:
-            raise UsageError("No lineage was given", "--undo needs names", "Name the lineages.")
-        for name in names:
-            adoption.give_back(database, app.settings, name)
-            click.echo(
-                f"'{name}' belongs to certbot again. Enable certbot's timer, unless other lineages"
-                " are still taken over."
-            )
-        return 0
-    wanted = adoption.AdoptionRequest(path, names, solver_name, targets)
-    planned = adoption.plan(database, app.settings, wanted)
-    for adopted in planned.chosen:
-        click.echo(
-            f"{'→' if dry_run else '·'} {adopted.name}: {len(adopted.names)} name(s),"
-            f" {adopted.key_type}, {adopted.authenticator},"
-            f" until {adopted.bundle.leaf.not_after:%Y-%m-%d}"
-        )
-        # Hooks of certbot are shell text, which certmgr does not run.
-        for hook in adopted.hooks:
-            click.echo(
-                f"  its {hook} is not taken over: configure it as reload of an [acme.target.NAME]"
-            )
-    for name, reason in planned.unmanaged:
-        click.echo(f"✗ {output.cell(name)} stays with certbot: {reason}")
-    for problem in planned.installation.problems:
-        click.echo(f"✗ {output.cell(str(problem.path))}: {output.cell(problem.reason, 300)}")
-    for schedule in planned.schedules:
-        click.echo(
-            f"! {schedule.source} runs certbot:"
-            f" {'it is disabled first' if schedule.disable else schedule.todo}"
-        )
-    if dry_run or not planned.chosen:
-        click.echo("Nothing was changed.")
-        return 0 if dry_run or not (planned.unmanaged or planned.installation.problems) else 3
-    # A takeover disables the timer of another program, so it needs a confirmation.
-    if not yes:
-        click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
-    adopted_names = adoption.take_over(database, app.settings, wanted, planned)
-    click.echo(
-        f"✓ certmgr renews {len(adopted_names)} lineage(s) from now on. Run certmgr renew --due"
-        " twice a day, or certmgr run, which includes it."
-    )
-    return 0
-
-
-@click.group()
-def solver() -> None:
-    """Show the solvers for domain control validation: [acme.solver.NAME]."""
-
-
-@solver.command("list")
-@format_option
-@pass_app
-def solvers(app: CommandContext, output_format: str) -> None:
-    """List the configured solvers."""
-
-    rows = [
-        {
-            "name": n,
-            "kind": s.kind,
-            "challenge": challenge_of(s),
-            "where": (
-                s.path
-                or s.server
-                or s.provider
-                or " ".join(s.command)
-                or (f"port {s.port}" if s.port else "")
-            ),
-        }
-        for n, s in sorted(app.settings.acme.solvers.items())
-    ]
-    output.show(
-        "solvers",
-        ["name", "kind", "challenge", "where"],
-        rows,
-        output_format,
-        "There are no solvers. Configure one as [acme.solver.web].",
-    )
-
-
-@solver.command("snippet")
-@click.argument("name")
-@click.option(
-    "--server",
-    type=click.Choice(["nginx", "apache"]),
-    default="nginx",
-    show_default=True,
-    help="Web server.",
-)
-@pass_app
-def snippet(app: CommandContext, name: str, server: str) -> None:
-    """Print the web server configuration that serves the challenge answers of a solver."""
-
-    click.echo(server_snippet(find(app.settings, name), server), nl=False)

@@ -54,7 +54,7 @@ class CertmgrGroup(LazyGroup):
             ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
             ("scan", "cli.scan:scan", "Inspect the certificates that are served."),
             ("server", "cli.servers:server", "Manage our machines and load balancers."),
-            ("solver", "cli.lineages:solver", "Show how domain control is validated."),
+            ("solver", "cli.solvers:solver", "Show how domain control is validated."),
             ("status", "cli.status:status", "Show what needs attention, soonest first."),
             ("trust", "cli.trust:trust", "Show and update the rules of browsers about CAs."),
         )

@@ -11,8 +11,9 @@ from certmgr.cli.scan import terminated_as_interrupt
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.files import write_whole
 from certmgr.operations import metrics as prometheus
+from certmgr.operations.check_result import CheckState
 from certmgr.operations.cron import run as run_all
-from certmgr.operations.doctor import FAULT, examine
+from certmgr.operations.doctor import examine
 from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
 from inventory.db import audit_chain
 from inventory.errors import CertmgrError
@@ -96,7 +97,7 @@ def run(app: CommandContext, no_scan: bool, verbose: bool) -> int:
     """
 
     with terminated_as_interrupt():
-        result = run_all(app.open(), app.settings, scan=not no_scan)
+        result = run_all(app.context(), scan=not no_scan)
     # Cron mails every line of output, so a good run prints nothing without --verbose.
     if verbose and result.messages:
         click.echo("; ".join(result.messages))
@@ -126,7 +127,7 @@ def doctor(app: CommandContext, output_format: str) -> int:
         )
     else:
         show("doctor", ("check", "state", "what", "todo"), shown, output_format)
-    return 3 if any(x.state == FAULT for x in checks) else 0
+    return 3 if any(x.state is CheckState.FAULT for x in checks) else 0
 
 
 _STYLE = {"fault": "red", "warning": "yellow", "ok": "green"}

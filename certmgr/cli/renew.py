@@ -91,13 +91,13 @@ def renew(
             "Give one of them.",
         )
 
-    database = app.open()
-    runner = RenewalRunner(IssuanceContext(database, app.settings), _progress())
+    context = IssuanceContext.of(app.context())
+    runner = RenewalRunner(context, _progress())
     if dry_run:
         return _dry_run(runner, names, output_format)
     # Named lineages are renewed at once, even if they are not due.
     if names:
-        return show_lineages(database, list(names), runner.run_named(names), output_format)
+        return show_lineages(context.database, list(names), runner.run_named(names), output_format)
     summary = runner.run_due()
     if output_format == "csv":
         rows = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
@@ -200,7 +200,7 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
             "",
             "Give a date such as 2028-12-31.",
         )
-    items, cas = lineages_to_simulate(app.open(), app.settings)
+    items, cas = lineages_to_simulate(app.context())
     simulation = simulate(items, cas, life, moment, end)
     days = [{"day": d.isoformat(), "orders": n} for d, n in sorted(simulation.days.items())]
     hits = [
@@ -287,8 +287,8 @@ def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, ye
     A site that still serves it stops working in browsers that check revocation.
     """
 
-    database = app.open()
-    with database.read() as conn:
+    context = IssuanceContext.of(app.context())
+    with context.read() as conn:
         row = lineages.find(conn, name)
     # RFC 8555 has no way to undo a revocation, so it needs a confirmation.
     if not yes:
@@ -299,9 +299,7 @@ def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, ye
         ):
             click.echo("Nothing was revoked.")
             return 3
-    result = revoke_certificate(
-        IssuanceContext(database, app.settings), name, reason, by=by, sha256=sha256
-    )
+    result = revoke_certificate(context, name, reason, by=by, sha256=sha256)
     click.echo(
         f"{'It was revoked already' if result.already else 'Revoked'}: {result.sha256[:16]}, serial"
         f" {result.serial}."

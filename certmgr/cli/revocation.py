@@ -12,6 +12,7 @@ import click
 from certmgr.acme.caa_identity import identities_for
 from certmgr.cli.output import csv_text, echo_json, instant, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.config.context import Context
 from certmgr.revocation.job import plan, run
 from inventory.store import clients, findings
 from inventory.targets import Target
@@ -46,22 +47,20 @@ def revocation(
     A list is fetched when it is due, and the DNS is checked once a day. certmgr run does the same
     after its scan. Prints the open findings. Exits 3 if most checks failed.
     """
-    database = app.open()
+    context = app.context()
     if dry_run:
-        return _planned(app, database, client, every, output_format)
+        return _planned(context, client, every, output_format)
 
-    ca_identities = identities_for(database, app.settings)
+    ca_identities = identities_for(context)
     with _progress() as progress:
         summary = run(
-            database,
-            app.settings,
-            app.now(),
+            context,
             identities_for=ca_identities,
             client=client,
             every=every,
             progress=progress,
         )
-    rows = _rows(database, client)
+    rows = _rows(context.database, client)
     if output_format == "json":
         echo_json(_document(summary, rows))
     elif output_format == "csv":
@@ -71,10 +70,8 @@ def revocation(
     return FAILED if summary.suspect else 0
 
 
-def _planned(
-    app: CommandContext, database: Database, client: str | None, every: bool, output_format: str
-) -> int:
-    planned = plan(database, app.settings, app.now(), client=client, every=every)
+def _planned(context: Context, client: str | None, every: bool, output_format: str) -> int:
+    planned = plan(context, client=client, every=every)
     rows = [{"url": u, "certificates": n} for u, n in sorted(planned.lists.items())]
     if output_format == "json":
         echo_json(

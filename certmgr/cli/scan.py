@@ -28,8 +28,10 @@ from certmgr.cli.scan_report import (
 )
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.status import status_table
-from certmgr.inspection.scan_run import ScanOptions, ScanRun, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import counts, load, totals
+from certmgr.inspection.target_scan import scan_targets
 from inventory.db.database import HEAD, make_engine, version
 from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.names import as_ip, normalise
@@ -39,7 +41,8 @@ from inventory.vocabulary import verdict_of
 
 if TYPE_CHECKING:
     from certmgr.inspection.report import EndpointReport
-    from certmgr.inspection.scan_run import ScanOptions, ScanSummary
+    from certmgr.inspection.scan_options import ScanOptions
+    from certmgr.inspection.scan_run import ScanSummary
     from inventory.targets import Target
 
 
@@ -287,7 +290,6 @@ def terminated_as_interrupt() -> Iterator[None]:
 def _scan_inventory(
     app: CommandContext, options: ScanOptions, output_format: str, verbose: bool
 ) -> int:
-    database = app.open()
     progress = _Progress()
     # 100,000 reports do not fit into memory, so they are kept in a file until the run ends.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
@@ -295,9 +297,7 @@ def _scan_inventory(
         def keep(key: int, report: EndpointReport) -> None:
             spool.write(json.dumps([key, endpoint_row(report, None, [])], default=str) + "\n")
 
-        scan_run = ScanRun(
-            database, app.settings, options, progress, keep if options.full else None
-        )
+        scan_run = ScanRun(app.context(), options, progress, keep if options.full else None)
         with terminated_as_interrupt():
             summary = scan_run.run()
         progress.end()

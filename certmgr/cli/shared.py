@@ -19,6 +19,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
 if TYPE_CHECKING:
+    from certmgr.config.context import Context
     from certmgr.config.settings import Settings
     from inventory.db.database import Database
 
@@ -50,7 +51,7 @@ class CommandContext:
         """The configuration, read once per command."""
         if self._settings is None:
             # Imported here so that ``certmgr --help`` stays fast.
-            from certmgr.config.settings import load
+            from certmgr.config.loading import load
 
             self._settings = load(self.config)
         return self._settings
@@ -71,6 +72,13 @@ class CommandContext:
         opened = open_database(self.url, clock=self.clock, lock_timeout=timeout)
         self._opened.append(opened)
         return opened
+
+    def context(self) -> Context:
+        """Open the database, and return it with the configuration and the clock."""
+        # Imported here for the same reason as the database.
+        from certmgr.config.context import Context
+
+        return Context(self.open(), self.settings, self.clock)
 
     def close(self) -> None:
         """Close every database that this command opened."""

@@ -24,9 +24,10 @@ from certmgr.acme.arrange import IssueRequest, arrange
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings, TargetSettings
+from certmgr.config.context import Context
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
-from inventory.db.database import Database, from_epoch
+from inventory.db.database import from_epoch
 from inventory.store import clients, domains, endpoints, lineages
 from inventory.targets import Target
 
@@ -198,7 +199,7 @@ def _nginx(
         )
 
 
-def show(database: Database, settings: Settings, root: Authority, folder: Path) -> None:
+def show(context: Context, root: Authority, folder: Path) -> None:
     """Issue, deploy, verify and renew a certificate, or print why it is not possible."""
     missing = sorted({package for name, package in PROGRAMS.items() if _program(name) is None})
     if missing:
@@ -215,7 +216,8 @@ def show(database: Database, settings: Settings, root: Authority, folder: Path) 
                 target,
             ),
         ):
-            _issue_and_renew(database, _settings(settings, folder, ca, target), port)
+            settings = _settings(context.settings, folder, ca, target)
+            _issue_and_renew(replace(context, settings=settings), port)
     except RuntimeError as error:
         click.echo(f"Skipped: {error}")
 
@@ -243,20 +245,18 @@ def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettin
     )
 
 
-def _issue_and_renew(database: Database, settings: Settings, port: int) -> None:
+def _issue_and_renew(context: Context, port: int) -> None:
     """Register an account, and issue and renew the certificate."""
-    with database.write() as tx:
+    with context.write() as tx:
         clients.add(tx, {"number": "1004", "name": "Automatic Ltd", "renews": "us"})
         domains.add(tx, HOST, {"client": "1004"})
         endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
-    account = accounts.add(
-        database, settings, accounts.AccountRequest("demo", "demo", agree=True, by="demo")
-    )
+    account = accounts.add(context, accounts.AccountRequest("demo", "demo", agree=True, by="demo"))
     click.echo(f"certmgr account add      an account at a local pebble: {account.url}")
-    names = arrange(database, settings, IssueRequest((HOST,), targets=("nginx",)))
+    names = arrange(context, IssueRequest((HOST,), targets=("nginx",)))
     for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
-        summary = RenewalRunner(IssuanceContext(database, settings)).run_named(names)
-        with database.read() as conn:
+        summary = RenewalRunner(IssuanceContext.of(context)).run_named(names)
+        with context.read() as conn:
             row = lineages.find(conn, names[0])
         end = from_epoch(row.not_after)
         if summary.failed or end is None:

@@ -17,6 +17,7 @@ from certmgr.cli.output import table
 from certmgr.cli.status import show_causes, status_table
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from certmgr.compliance.rules import RULES
+from certmgr.config.context import Context
 from certmgr.config.settings import (
     HttpSettings,
     ProviderSettings,
@@ -27,7 +28,8 @@ from certmgr.config.settings import (
 from certmgr.demo import automation, purchases
 from certmgr.demo.sites import CLIENTS, DemoSites, open_sites
 from certmgr.files import write_whole
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import causes, load
 from certmgr.report.html import render
 from certmgr.report.load import load_report_input
@@ -137,7 +139,9 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
         provider=ProviderSettings("Demo Hosting"),
     )
     _heading("certmgr scan: the served certificates, checked on every address")
-    summary = ScanRun(database, settings, ScanOptions(overrides=demo.overrides())).run()
+    summary = ScanRun(
+        Context(database, settings, database.clock), ScanOptions(overrides=demo.overrides())
+    ).run()
     now = database.clock()
     statuses = load(database, now)
     status_table(statuses, now, False)
@@ -158,7 +162,7 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
     _heading(
         "certmgr issue, certmgr renew: a certificate issued by ACME, deployed, verified and renewed"
     )
-    automation.show(database, settings, demo.root, folder)
+    automation.show(Context(database, settings, database.clock), demo.root, folder)
     if keep:
         click.echo(
             f"\nThe sites keep running, and the reports are in {folder}. Try in another terminal:"

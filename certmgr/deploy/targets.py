@@ -9,48 +9,34 @@ reload. Exit codes do not prove that the certificate is served. A verification d
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TYPE_CHECKING
 
 from certmgr.config.acme import TargetSettings
 from certmgr.config.settings import secret as configured
 from certmgr.deploy import hooks
-from certmgr.deploy.disk import (
-    Modes,
-    make_folder,
-    map_os_errors,
-    open_folder,
-    read_at,
-    remove_at,
-    remove_leftovers,
-    require_trusted,
-    resolve_modes,
-    temporary_name,
-    write_at,
-)
-from certmgr.deploy.hooks import CommandResult
 from certmgr.deploy.lineage import Lineage, safe_name
-from certmgr.deploy.locks import exclusive_lock, record_reload, wait_after_reload
-from certmgr.deploy.ssh import connect
-from certmgr.deploy.versions import Version, VersionStore
+from certmgr.deploy.locks import record_reload, wait_after_reload
+from certmgr.deploy.writers.files import FilesWriter
+from certmgr.deploy.writers.interface import (
+    LocalContext,
+    TargetWriter,
+    with_lineage_name,
+)
+from certmgr.deploy.writers.live_folder import LiveFolderWriter
+from certmgr.deploy.writers.pkcs12 import Pkcs12Writer
+from certmgr.deploy.writers.remote import remote_writer
 from certmgr.x509.bundle import CertificateBundle
-from certmgr.x509.pkcs12 import build_pkcs12
 from inventory.errors import CertmgrError, UsageError
 
 if TYPE_CHECKING:
-    from certmgr.deploy.ssh import Remote
+    pass
 
 _log = logging.getLogger(__name__)
-
-KEPT_VERSIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +56,6 @@ class TargetResult:
     message: str
     retry: bool = False
     output: str = ""
-
-
-class TargetWriter(Protocol):
-    """Writes a certificate to one target."""
-
-    def stage(self) -> None:
-        """Write the certificate where the server loads it at the next reload."""
-
-    def rollback(self) -> None:
-        """Restore what was there before :meth:`stage`."""
-
-    def commit(self) -> None:
-        """Keep the staged certificate, and remove what a rollback would need."""
-
-    def run(self, command: Sequence[str]) -> CommandResult:
-        """Run a program on the machine of the target."""
-
-    @property
-    def lock_file(self) -> Path:
-        """The lock of the target, which also records the last reload."""
 
 
 def deploy_to_target(
@@ -167,10 +133,10 @@ def _writer(
 ) -> Iterator[TargetWriter]:
     """Yield the writer for a kind of target, with its lock held."""
     if target.kind == "ssh":
-        with _remote_writer(target, lineage, bundle) as writer:
+        with remote_writer(target, lineage, bundle) as writer:
             yield writer
         return
-    local = _LocalContext(
+    local = LocalContext(
         target,
         {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": bundle.sha256},
         lineage.lock_file,
@@ -178,14 +144,14 @@ def _writer(
     with lineage.lock():
         match target.kind:
             case "reload":
-                yield _LiveFolderWriter(local, lineage, bundle)
+                yield LiveFolderWriter(local, lineage, bundle)
             case "files":
-                directory = _with_name(target.directory, lineage.name)
-                yield _FilesWriter(local, directory, lineage.name, bundle)
+                directory = with_lineage_name(target.directory, lineage.name)
+                yield FilesWriter(local, directory, lineage.name, bundle)
             case "pkcs12":
-                yield _Pkcs12Writer(
+                yield Pkcs12Writer(
                     local,
-                    _with_name(target.path, lineage.name),
+                    with_lineage_name(target.path, lineage.name),
                     bundle,
                     secret(target.password),
                     target.alias or lineage.name,
@@ -198,291 +164,4 @@ def _writer(
                 )
 
 
-def _with_name(text: str, name: str) -> str:
-    """Replace {name} in a path by the name of the lineage, which is safe in paths."""
-    return text.replace("{name}", safe_name(name))
-
-
-class _LocalContext:
-    """What the targets of this machine share: their programs and the modes of their files."""
-
-    def __init__(
-        self, target: TargetSettings, environment: Mapping[str, str], lock_file: Path
-    ) -> None:
-        self._target, self._environment, self.lock_file = target, environment, lock_file
-
-    def run(self, command: Sequence[str]) -> CommandResult:
-        """Run a program as the user of the target."""
-        return hooks.run(
-            command,
-            user=self._target.user,
-            timeout=self._target.timeout,
-            extra_environment=self._environment,
-        )
-
-    @property
-    def modes(self) -> Modes:
-        """Owner, group and mode of the files."""
-        return resolve_modes(self._target.owner, self._target.group, self._target.mode)
-
-    @property
-    def legacy(self) -> bool:
-        """Whether PKCS#12 files use the algorithms of old readers."""
-        return self._target.legacy
-
-
-class _LiveFolderWriter:
-    """Writes to the live folder of the lineage, for a server that reads it there."""
-
-    def __init__(self, local: _LocalContext, lineage: Lineage, bundle: CertificateBundle) -> None:
-        self.run, self.lock_file, self._local, self._lineage, self._bundle = (
-            local.run,
-            local.lock_file,
-            local,
-            lineage,
-            bundle,
-        )
-
-    def stage(self) -> None:
-        version = self._lineage.store(
-            self._bundle.key_pem, self._bundle.chain_der, modes=self._local.modes
-        )
-        self._before = self._lineage.attempt(version)
-
-    def rollback(self) -> None:
-        self._lineage.rollback(self._before)
-
-    def commit(self) -> None:
-        self._lineage.commit()
-
-
-class _FilesWriter:
-    """Writes to a folder with ``versions/``, one link ``current``, and stable links through it.
-
-    A folder that belongs to another lineage is refused.
-    """
-
-    def __init__(
-        self, local: _LocalContext, directory: str, name: str, bundle: CertificateBundle
-    ) -> None:
-        self.run, self.lock_file, self._modes, self._name, self._bundle = (
-            local.run,
-            local.lock_file,
-            local.modes,
-            name,
-            bundle,
-        )
-        self._directory = Path(directory)
-        self._store = VersionStore(
-            f"'{name}'", self._directory / "versions", self._directory / "current", self._directory
-        )
-
-    def stage(self) -> None:
-        with map_os_errors(f"{self._directory} cannot be created"):
-            # Checked before and after the creation: root must not follow another user's link.
-            require_trusted(self._directory)
-            _make_parents(self._directory.parent)
-            for path in (self._directory, self._directory / "versions"):
-                make_folder(path, self._modes)
-                require_trusted(path)
-            self._claim()
-        self._before = self._store.attempt(self._store.store(self._bundle, self._modes))
-
-    def _claim(self) -> None:
-        """Record the lineage that owns the folder, and refuse a folder of another lineage.
-
-        Two lineages in one folder would replace each other's certificates.
-        """
-        with open_folder(self._directory) as handle:
-            try:
-                owner = read_at(handle, "lineage").decode(errors="replace")
-            except FileNotFoundError:
-                temporary = temporary_name("new")
-                write_at(handle, temporary, self._name.encode(), Modes())
-                os.rename(temporary, "lineage", src_dir_fd=handle, dst_dir_fd=handle)
-                return
-        if owner != self._name:
-            raise UsageError(
-                f"{self._directory} belongs to the lineage '{owner[:80]}'",
-                "",
-                "Write {name} in the directory of the target.",
-            )
-
-    def rollback(self) -> None:
-        self._store.rollback(self._before)
-
-    def commit(self) -> None:
-        self._store.commit()
-        # The new version is in use already. Old versions that stay do no harm.
-        with suppress(CertmgrError):
-            self._store.prune(KEPT_VERSIONS, ())
-
-
-def _make_parents(path: Path) -> None:
-    """Create missing parents. Other users can pass through them, but not list them."""
-    for parent in reversed([p for p in (path, *path.parents) if not p.exists()]):
-        make_folder(parent, Modes())
-        parent.chmod(0o711)
-
-
-class _Pkcs12Writer:
-    """Writes one PKCS#12 file under a temporary name, and renames it.
-
-    The previous file stays under a second hard link until the test is over.
-    """
-
-    def __init__(
-        self, local: _LocalContext, path: str, bundle: CertificateBundle, password: str, alias: str
-    ) -> None:
-        self.run, self.lock_file, self._local, self._path, self._bundle = (
-            local.run,
-            local.lock_file,
-            local,
-            Path(path),
-            bundle,
-        )
-        self._password, self._alias = password, alias
-        name = hashlib.sha256(self._path.name.encode()).hexdigest()[:12]
-        self._saved = f".certmgr-saved-{name}"
-
-    def stage(self) -> None:
-        if self._bundle.key_pem is None:
-            raise UsageError(
-                "A PKCS#12 file needs the private key",
-                "the client has it",
-                "Use another kind of target for this lineage.",
-            )
-        if not self._password:
-            raise UsageError(
-                "A PKCS#12 file needs a password",
-                "without a password its key is practically unprotected",
-                "Set 'password' of the target.",
-            )
-        data = self._build(self._bundle.key_pem)
-        require_trusted(self._path.parent)
-        with (
-            map_os_errors(f"{self._path} cannot be written"),
-            open_folder(self._path.parent, follow=True) as handle,
-        ):
-            remove_leftovers(self._path.parent)
-            self._save(handle)
-            temporary = temporary_name("new")
-            try:
-                write_at(handle, temporary, data, self._local.modes)
-                os.rename(temporary, self._path.name, src_dir_fd=handle, dst_dir_fd=handle)
-            except OSError:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=handle)
-                raise
-            os.fsync(handle)
-
-    def _save(self, handle: int) -> None:
-        """Keep the current file under a second hard link.
-
-        An existing link was left by a process that died before its test was over. It leads to the
-        last file that passed its test, so that it stays.
-        """
-        with suppress(FileExistsError, FileNotFoundError):
-            os.link(
-                self._path.name,
-                self._saved,
-                src_dir_fd=handle,
-                dst_dir_fd=handle,
-                follow_symlinks=False,
-            )
-            os.fsync(handle)
-
-    def _build(self, key_pem: bytes) -> bytes:
-        return build_pkcs12(
-            load_pem_private_key(key_pem, None),
-            self._bundle.chain,
-            alias=self._alias,
-            password=self._password,
-            legacy=self._local.legacy,
-        )
-
-    def rollback(self) -> None:
-        with (
-            map_os_errors(f"{self._path} cannot be restored"),
-            open_folder(self._path.parent, follow=True) as handle,
-        ):
-            try:
-                os.rename(self._saved, self._path.name, src_dir_fd=handle, dst_dir_fd=handle)
-            except FileNotFoundError:  # there was no file before
-                os.unlink(self._path.name, dir_fd=handle)
-            os.fsync(handle)
-
-    def commit(self) -> None:
-        with (
-            map_os_errors(f"{self._path.parent} cannot be written to"),
-            suppress(FileNotFoundError),
-            open_folder(self._path.parent, follow=True) as handle,
-        ):
-            remove_at(handle, self._saved)
-
-
 # -- another machine
-
-
-class _RemoteWriter:
-    """Writes to folders on another machine."""
-
-    def __init__(
-        self,
-        remote: Remote,
-        target: TargetSettings,
-        name: str,
-        version: Version,
-        bundle: CertificateBundle,
-        lock_file: Path,
-    ) -> None:
-        self.run, self.lock_file, self._remote, self._target = remote.run, lock_file, remote, target
-        self._directory, self._name, self._version, self._bundle = (
-            _with_name(target.directory, name),
-            name,
-            version.name,
-            bundle,
-        )
-        self._before: str | None = None
-
-    def stage(self) -> None:
-        mode = int(self._target.mode, 8) if self._target.mode else 0o600
-        self._remote.prepare(self._directory, self._name, self._target.group)
-        self._remote.store(
-            self._directory,
-            self._version,
-            self._bundle,
-            self._target.owner,
-            self._target.group,
-            mode,
-        )
-        self._before = self._remote.attempt(
-            self._directory, self._version, list(self._bundle.files)
-        )
-
-    def rollback(self) -> None:
-        self._remote.rollback(self._directory, self._before)
-
-    def commit(self) -> None:
-        self._remote.commit(self._directory)
-        self._remote.prune(self._directory, (self._version, self._before))
-
-
-@contextmanager
-def _remote_writer(
-    target: TargetSettings, lineage: Lineage, bundle: CertificateBundle
-) -> Iterator[TargetWriter]:
-    """Yield the writer for another machine, with the lock of that machine held.
-
-    The lock is separate: a machine that hangs must not block reloads on this one.
-    """
-    # The remote folder gets the name of the local version, so that both can be compared.
-    version = lineage.find_version(bundle)
-    if version is None:
-        raise CertmgrError(
-            f"'{lineage.name}' has no such version", "it was not stored before", "Store it first."
-        )
-    machine = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
-    lock_file = lineage.base / f"lock-{machine}"
-    with exclusive_lock(lock_file), connect(target) as remote:
-        yield _RemoteWriter(remote, target, lineage.name, version, bundle, lock_file)

@@ -15,7 +15,8 @@ from certmgr.diagnose.context import HostContext
 from certmgr.diagnose.outcome import DiagnosisOutcome, decide
 from certmgr.diagnose.question import DiagnosisRequest
 from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
-from certmgr.inspection.scan_run import ScanOptions, probe_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import probe_targets
 from certmgr.net.addresses import networks
 from inventory.db.database import Database
 from inventory.vocabulary import Finding

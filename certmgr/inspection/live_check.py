@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from certmgr.config.settings import Settings
-from certmgr.inspection.scan_run import ScanOptions, setup_for
+from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.verification import Observation
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialRequest, DialResult

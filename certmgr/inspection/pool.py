@@ -22,7 +22,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, ScanWorker
+from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
+from certmgr.inspection.worker import ScanWorker
 from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)

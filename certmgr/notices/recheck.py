@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
 from certmgr.config.settings import Settings
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
+from certmgr.inspection.scan_job import ScanJob, ScanResult
+from certmgr.inspection.scan_options import ScanOptions, setup_for
+from certmgr.inspection.worker import scan_jobs
 from inventory.db.database import Database, to_epoch
 from inventory.store import certificates, domains, endpoints, servers
 from inventory.targets import Target

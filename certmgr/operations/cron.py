@@ -14,11 +14,12 @@ from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.cases import opening
 from certmgr.cases.service import CaseService
-from certmgr.config.settings import Settings, secret
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.config.context import Context
+from certmgr.config.settings import secret
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.notices.run import run_of, worker_of
 from certmgr.revocation.job import run as check_revocation
-from inventory.db.database import Database
 from inventory.errors import CertmgrError, NotFound
 from inventory.store import jobs, lineages
 from notifiers.inbox import read
@@ -48,8 +49,7 @@ class CronResult:
 
 
 def run(
-    database: Database,
-    settings: Settings,
+    context: Context,
     *,
     scan: bool = True,
     identities_for: IdentitiesFor | None = None,
@@ -60,8 +60,7 @@ def run(
     recheck their endpoints themselves.
 
     Args:
-        database: The inventory.
-        settings: The configuration.
+        context: The inventory, the configuration and the clock.
         scan: Whether to scan.
         identities_for: Returns the CA for a name (certmgr/revocation/policy.py). None: the CA of
             its lineage, or of the default account.
@@ -70,18 +69,18 @@ def run(
         Exception: The first internal error of a part, after all parts have run.
     """
     result = CronResult()
-    with database.write() as tx:
+    with context.write() as tx:
         jobs.started(tx, JOB)
     if scan:
-        _part(result, "scan", lambda: _scan(database, settings, result))
-    if settings.scan.revocation or settings.scan.dane:
-        _part(result, "revocation", lambda: _revocation(database, settings, result, identities_for))
-    _part(result, "renew", lambda: _renew(database, settings, result))
-    _part(result, "cases", lambda: _cases(database, settings, result))
-    if settings.notify.inbox:
-        _part(result, "inbox", lambda: _inbox(database, settings, result))
-    _part(result, "notify", lambda: _notify(database, settings, result))
-    with database.write() as tx:
+        _part(result, "scan", lambda: _scan(context, result))
+    if context.settings.scan.revocation or context.settings.scan.dane:
+        _part(result, "revocation", lambda: _revocation(context, result, identities_for))
+    _part(result, "renew", lambda: _renew(context, result))
+    _part(result, "cases", lambda: _cases(context, result))
+    if context.settings.notify.inbox:
+        _part(result, "inbox", lambda: _inbox(context, result))
+    _part(result, "notify", lambda: _notify(context, result))
+    with context.write() as tx:
         if result.problems:
             jobs.failed(tx, JOB, "; ".join(result.problems))
         else:
@@ -89,8 +88,8 @@ def run(
     if result.error is not None:
         raise result.error
     # A missing heartbeat makes the outside monitor raise an alarm, so a failed run sends none.
-    if settings.notify.heartbeat and not result.problems:
-        _part(result, "heartbeat", lambda: heartbeat(secret(settings.notify.heartbeat)))
+    if context.settings.notify.heartbeat and not result.problems:
+        _part(result, "heartbeat", lambda: heartbeat(secret(context.settings.notify.heartbeat)))
     return result
 
 
@@ -106,9 +105,9 @@ def _part(result: CronResult, name: str, work: Callable[[], None]) -> None:
         result.error = result.error or error
 
 
-def _scan(database: Database, settings: Settings, result: CronResult) -> None:
+def _scan(context: Context, result: CronResult) -> None:
     try:
-        summary = ScanRun(database, settings, ScanOptions()).run()
+        summary = ScanRun(context, ScanOptions()).run()
     except NotFound:
         return  # There is nothing to scan in an empty inventory, which is not a failure.
     if summary.state != "complete":
@@ -122,16 +121,11 @@ def _scan(database: Database, settings: Settings, result: CronResult) -> None:
     )
 
 
-def _revocation(
-    database: Database, settings: Settings, result: CronResult, identities_for: IdentitiesFor | None
-) -> None:
+def _revocation(context: Context, result: CronResult, identities_for: IdentitiesFor | None) -> None:
     """Check revocation after the scan, which found the certificates, and before the notices."""
 
     summary = check_revocation(
-        database,
-        settings,
-        database.clock(),
-        identities_for=identities_for or configured_identities(database, settings),
+        context, identities_for=identities_for or configured_identities(context)
     )
     result.problems += [f"revocation: {reason}" for reason in summary.suspect]
     if summary.opened or summary.closed or summary.lists.fetched:
@@ -141,25 +135,25 @@ def _revocation(
         )
 
 
-def _renew(database: Database, settings: Settings, result: CronResult) -> None:
+def _renew(context: Context, result: CronResult) -> None:
     """Renew after the scan and before the notices.
 
     The scan finds certificates that are revoked or distrusted. The notices report failed renewals.
     """
-    with database.read() as conn:
+    with context.read() as conn:
         if not lineages.any_active(conn):
             return
 
-    summary = RenewalRunner(IssuanceContext(database, settings)).run_due()
+    summary = RenewalRunner(IssuanceContext.of(context)).run_due()
     if summary.failed:
         result.problems += [f"renew: {n}: {message}" for n, _, message in summary.problems[:20]]
     if summary.planned:
         result.messages.append(f"{summary.planned} certificate(s) due, {summary.renewed} renewed")
 
 
-def _cases(database: Database, settings: Settings, result: CronResult) -> None:
+def _cases(context: Context, result: CronResult) -> None:
     """Update cases after the scan, whose observations count, and before the notices."""
-    changes = opening.run(CaseService(database, settings, database.clock()))
+    changes = opening.run(CaseService(context.database, context.settings, context.now()))
     result.problems += [f"cases: {p}" for p in changes.problems]
     if changes.opened or changes.closed or changes.reopened:
         result.messages.append(
@@ -168,15 +162,15 @@ def _cases(database: Database, settings: Settings, result: CronResult) -> None:
         )
 
 
-def _inbox(database: Database, settings: Settings, result: CronResult) -> None:
-    counts = read(database, secret(settings.notify.inbox), database.clock())
+def _inbox(context: Context, result: CronResult) -> None:
+    counts = read(context.database, secret(context.settings.notify.inbox), context.now())
     if counts:
         result.messages.append(f"{sum(counts.values())} mail(s)")
 
 
-def _notify(database: Database, settings: Settings, result: CronResult) -> None:
-    outcome = run_of(database, settings, database.clock()).decide()
-    counts = worker_of(database, settings).run()
+def _notify(context: Context, result: CronResult) -> None:
+    outcome = run_of(context.database, context.settings, context.now()).decide()
+    counts = worker_of(context.database, context.settings).run()
     result.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
     result.messages.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")
 

@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.inspection.reconcile import OpenFinding
 from certmgr.net.addresses import networks
 from certmgr.net.dns import DnsClient
 from certmgr.revocation import lists, policy, settle
 from certmgr.revocation.fetch import CrlFetcher
+from certmgr.revocation.list_source import CrlSummary
 from certmgr.revocation.policy import IdentitiesFor
+from certmgr.revocation.status_rows import GRACE
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
@@ -50,7 +53,7 @@ class RevocationSummary:
         dns_asked_at: The time of the last pass over the DNS, if this one sent no query.
     """
 
-    lists: lists.CrlSummary = field(default_factory=lists.CrlSummary)
+    lists: CrlSummary = field(default_factory=CrlSummary)
     policy: policy.DnsPolicySummary | None = None
     opened: int = 0
     closed: int = 0
@@ -72,9 +75,7 @@ class RevocationPlan:
 
 
 def run(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
     *,
     identities_for: IdentitiesFor | None = None,
     client: str | None = None,
@@ -84,9 +85,7 @@ def run(
     """Check revocation lists and DNS records, and change the findings about them.
 
     Args:
-        database: The inventory.
-        settings: The configuration.
-        now: The current time.
+        context: The inventory, the configuration and the clock.
         identities_for: How the next certificate of an endpoint would be issued; None: CAA is not
             checked.
         client: Only the endpoints of this client (number or name).
@@ -96,65 +95,67 @@ def run(
     Raises:
         Busy: Another pass is running.
     """
-    with database.read() as conn:
+    context = context.frozen()
+    now = context.now()
+    with context.read() as conn:
         client_id = int(clients.find(conn, client).id) if client else None
-    with jobs.alone(database, JOB):
+    with jobs.alone(context.database, JOB):
         # The state of the job is committed first, so that a pass that dies is visible.
-        with database.write(now) as tx:
+        with context.write() as tx:
             jobs.started(tx, JOB)
         try:
-            summary = _run(database, settings, now, client_id, identities_for, every, progress)
+            summary = _run(context, client_id, identities_for, every, progress)
         except BaseException as error:
             # Also if the process is interrupted, the job must not stay marked as running.
-            with database.write(now) as tx:
+            with context.write() as tx:
                 jobs.failed(tx, JOB, f"{type(error).__name__}: {error}")
             raise
-        with database.write(now) as tx:
+        with context.write() as tx:
             jobs.succeeded(tx, JOB, _job_detail(tx, summary, client_id, now))
         return summary
 
 
 def plan(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
     *,
     client: str | None = None,
     every: bool = False,
 ) -> RevocationPlan:
     """Return what :func:`run` would fetch and query now. Nothing is sent or stored."""
-    with database.read() as conn:
+    now = context.now()
+    with context.read() as conn:
         client_id = int(clients.find(conn, client).id) if client else None
         count = endpoints.count_visited(conn, client_id, None)
-    dns_client, allowed = DnsClient.of(settings), _allowed(settings)
+    dns_client, allowed = DnsClient.of(context.settings), _allowed(context.settings)
     # Anchors are needed only to verify a list, and a plan fetches none.
     due = {}
-    if settings.scan.revocation:
+    if context.settings.scan.revocation:
         due = lists.CrlCheck(
-            database, CrlFetcher(dns_client, allowed), now, anchors={}, every=every
+            context.database, CrlFetcher(dns_client, allowed), now, anchors={}, every=every
         ).plan(client_id)
-    queries = settings.scan.dane and (every or _last_dns_pass(database, client_id, now) is None)
+    queries = context.settings.scan.dane and (
+        every or _last_dns_pass(context.database, client_id, now) is None
+    )
     return RevocationPlan(due, count if queries else 0)
 
 
 def _run(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
     client_id: int | None,
     identities_for: IdentitiesFor | None,
     every: bool,
     progress: Progress | None,
 ) -> RevocationSummary:
+    now = context.now()
     summary = RevocationSummary()
-    dns_client = DnsClient.of(settings)
-    if settings.scan.revocation:
-        fetcher = CrlFetcher(dns_client, _allowed(settings))
+    dns_client = DnsClient.of(context.settings)
+    if context.settings.scan.revocation:
+        fetcher = CrlFetcher(dns_client, _allowed(context.settings))
         check = lists.CrlCheck(
-            database,
+            context.database,
             fetcher,
             now,
-            anchors=_anchors(settings),
+            anchors=_anchors(context.settings),
             every=every,
             progress=_progress_of(progress, "lists"),
         )
@@ -165,26 +166,29 @@ def _run(
             summary.suspect.append(
                 f"{failed} of {summary.lists.fetched} revocation lists could not be fetched"
             )
-        _settle(database, now, client_id, summary)
-    if settings.scan.dane:
-        summary.dns_asked_at = None if every else _last_dns_pass(database, client_id, now)
+        _settle(context.database, now, client_id, summary)
+    if context.settings.scan.dane:
+        summary.dns_asked_at = None if every else _last_dns_pass(context.database, client_id, now)
         if summary.dns_asked_at is None:
-            _policy(database, settings, now, client_id, identities_for, progress, summary)
+            _policy(context, client_id, identities_for, progress, summary)
     return summary
 
 
 def _policy(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
     client_id: int | None,
     identities_for: IdentitiesFor | None,
     progress: Progress | None,
     summary: RevocationSummary,
 ) -> None:
     # A separate client counts these queries alone, without those for the hosts of lists.
+    now = context.now()
     result = policy.DnsPolicyCheck(
-        database, DnsClient.of(settings), now, identities_for, _progress_of(progress, "names")
+        context.database,
+        DnsClient.of(context.settings),
+        now,
+        identities_for,
+        _progress_of(progress, "names"),
     ).run(client_id)
     if result.broken:
         summary.suspect.append(f"{result.failed} of {result.asked} DNS queries failed")
@@ -252,7 +256,7 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
             served.get(row.id, ()),
         )
         changes = settle.revocation_changes(
-            endpoint, statuses, now, lists.GRACE.total_seconds(), suspect=suspect
+            endpoint, statuses, now, GRACE.total_seconds(), suspect=suspect
         )
         opened += [(endpoint.id, f) for f in changes.opened]
         updated += changes.updated

@@ -8,45 +8,22 @@ One list is parsed at a time, to bound the memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.net.downloads import Download
 from certmgr.revocation.fetch import CrlFetcher
+from certmgr.revocation.list_source import CrlSummary, ListSource, ListSources
+from certmgr.revocation.status_rows import determined_row, unknown_row
 from certmgr.x509 import crl as crls
-from certmgr.x509.crl import Crl, RevocationStatus
+from certmgr.x509.crl import RevocationStatus
 from inventory.certificates import MAX_CRL_URLS, Certificate, issued_by, parse
 from inventory.db.database import Database, to_epoch
-from inventory.records import CrlRecord, RevocationRecord
-from inventory.store import certificates
+from inventory.records import CrlRecord
 from inventory.store import revocation as store
 
-GRACE = timedelta(days=2)
-SHORTEST, LONGEST = timedelta(hours=1), timedelta(hours=24)
 CHUNK_SIZE = 500
-ISSUER_SAMPLE = 20  # leaves per list whose issuers are tried as its signer
-
-
-@dataclass(slots=True)
-class CrlSummary:
-    """The result of one pass over the lists.
-
-    Attributes:
-        leaves: The leaves that were due.
-        lists: The lists that these leaves name.
-        fetched: The lists that were fetched, with or without success.
-        problems: URL -> why the list failed.
-        revoked: The leaves that are revoked.
-        unknown: The leaves whose status could not be determined.
-    """
-
-    leaves: int = 0
-    lists: int = 0
-    fetched: int = 0
-    problems: dict[str, str] = field(default_factory=dict)
-    revoked: int = 0
-    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +33,6 @@ class _Leaf:
     sha256: str
     serial: int
     urls: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Source:
-    """A list that is valid now and was signed by ``signer``; without one, ``problem`` is why."""
-
-    url: str
-    problem: str = ""
-    crl: Crl | None = None
-    signer: Certificate | None = None
-    fetched_at: int = 0
-    next_at: int = 0
-
-
-def next_check(crl: Crl, now: datetime) -> datetime:
-    """Return when to fetch a list again.
-
-    That is half of the way to its nextUpdate, but at least an hour and at most a day.
-    """
-    assert crl.next_update is not None
-    return now + min(max((crl.next_update - now) / 2, SHORTEST), LONGEST)
-
-
-def retry_at(failures: int, now: datetime) -> datetime:
-    """Return when to retry after a failure: after 1, 2, 4 ... hours, at most a day.
-
-    ``failures``: consecutive failures, including this one.
-    """
-    return now + min(SHORTEST * (1 << min(failures - 1, 10)), LONGEST)
 
 
 class CrlCheck:
@@ -112,8 +60,7 @@ class CrlCheck:
         self.database, self.fetcher, self.now, self.every = database, fetcher, now, every
         self.progress = progress
         self.summary = CrlSummary()
-        self._anchors = anchors
-        self._issuers: dict[bytes, list[Certificate]] = {}
+        self._sources = ListSources(database, now, anchors, self.summary)
         self._at = to_epoch(now)
 
     def run(self, client_id: int | None) -> CrlSummary:
@@ -123,7 +70,7 @@ class CrlCheck:
         # The leaves of the whole inventory share few lists, so each list is parsed once.
         waiting = self._leaves(hashes)
         self.summary.leaves = len(waiting)
-        unknown: dict[str, tuple[_Source, RevocationStatus]] = {}
+        unknown: dict[str, tuple[ListSource, RevocationStatus]] = {}
         # A leaf may name several URLs of the same list. A further URL is used only for the leaves
         # whose status is still unknown.
         for position in range(MAX_CRL_URLS):
@@ -138,7 +85,7 @@ class CrlCheck:
         with self.database.write(self.now) as tx:
             before = store.statuses(tx.conn, list(unknown))
             rows = [
-                self._unknown_row(sha, source, status, before.get(sha))
+                unknown_row(sha, source, status, before.get(sha), self._at)
                 for sha, (source, status) in unknown.items()
             ]
             store.write_statuses(tx, rows)
@@ -177,7 +124,7 @@ class CrlCheck:
 
     def _read(self, hashes: Sequence[str]) -> list[Certificate]:
         with self.database.read() as conn:
-            return [parse(der) for der in certificates.ders(conn, hashes).values()]
+            return [parse(der) for der in store.ders(conn, hashes).values()]
 
     # -- lists
 
@@ -187,7 +134,7 @@ class CrlCheck:
     def _check_lists(
         self,
         groups: Mapping[str, list[_Leaf]],
-        unknown: dict[str, tuple[_Source, RevocationStatus]],
+        unknown: dict[str, tuple[ListSource, RevocationStatus]],
     ) -> list[_Leaf]:
         """Check the leaves against one URL each.
 
@@ -218,7 +165,7 @@ class CrlCheck:
         leaves: Sequence[_Leaf],
         state: CrlRecord | None,
         download: Download | None,
-        unknown: dict[str, tuple[_Source, RevocationStatus]],
+        unknown: dict[str, tuple[ListSource, RevocationStatus]],
     ) -> list[_Leaf]:
         """Check leaves against one list, and return those of unknown status.
 
@@ -229,9 +176,9 @@ class CrlCheck:
         }
         sample = list(certificates.values())
         source = (
-            self._fetched(url, sample, state, download)
+            self._sources.fetched(url, sample, state, download)
             if download is not None
-            else self._stored(url, sample, state)
+            else self._sources.stored(url, sample, state)
         )
         entries: Mapping[int, Any] = {}
         if source.crl is not None:
@@ -260,7 +207,7 @@ class CrlCheck:
         return remaining
 
     def _status(
-        self, source: _Source, certificate: Certificate, leaf: _Leaf, entries: Mapping[int, Any]
+        self, source: ListSource, certificate: Certificate, leaf: _Leaf, entries: Mapping[int, Any]
     ) -> RevocationStatus:
         if source.crl is None or source.signer is None:
             return RevocationStatus("unknown", detail=source.problem)
@@ -274,187 +221,18 @@ class CrlCheck:
             return RevocationStatus("unknown", detail=reason)
         return crls.status_of(source.crl, leaf.serial, entries)
 
-    def _fetched(
-        self, url: str, leaves: Sequence[Certificate], state: CrlRecord | None, download: Download
-    ) -> _Source:
-        """Store the fetched list and return it if it is valid; else return the stored one."""
-        self.summary.fetched += 1
-        source = (
-            self._validated(url, leaves, download.body)
-            if not download.problem
-            else _Source(url, download.problem)
-        )
-        stored_update = state.this_update if state is not None and state.digest else None
-        # An attacker on the way could replay an older list that lacks a revocation.
-        if (
-            source.crl is not None
-            and stored_update is not None
-            and to_epoch(source.crl.this_update) < stored_update
-        ):
-            source = _Source(url, "it is older than the stored list")
-        if source.crl is not None:
-            source.fetched_at, source.next_at = self._at, to_epoch(next_check(source.crl, self.now))
-            assert source.crl.next_update is not None
-            # The list is stored before any status that depends on it.
-            with self.database.write(self.now) as tx:
-                store.keep_list(
-                    tx,
-                    url,
-                    {
-                        "digest": source.crl.digest,
-                        "body": download.body,
-                        "this_update": to_epoch(source.crl.this_update),
-                        "next_update": to_epoch(source.crl.next_update),
-                        "next_at": source.next_at,
-                    },
-                )
-            return source
-        self.summary.problems[url] = source.problem
-        failures = (state.failures if state is not None else 0) + 1
-        next_at = to_epoch(retry_at(failures, self.now))
-        with self.database.write(self.now) as tx:
-            store.list_failed(tx, url, source.problem, failures, next_at)
-        # The list that was fetched before still counts until its nextUpdate.
-        stored = self._stored(url, leaves, state)
-        stored.next_at = next_at
-        if stored.crl is None:
-            stored.problem = source.problem
-        return stored
-
-    def _stored(self, url: str, leaves: Sequence[Certificate], state: CrlRecord | None) -> _Source:
-        assert state is not None or url in self.summary.problems
-        with self.database.read() as conn:
-            body = store.body_of(conn, url) if state is not None and state.digest else None
-        problem = (state.error if state is not None else None) or "no list is stored"
-        source = self._validated(url, leaves, body) if body else _Source(url, problem)
-        # A status is as old as the list that it comes from.
-        source.fetched_at = state.fetched_at or 0 if state is not None else 0
-        source.next_at = state.next_at if state is not None else self._at
-        if source.crl is None and state is not None and state.error:
-            source.problem = state.error
-        return source
-
-    def _validated(self, url: str, leaves: Sequence[Certificate], body: bytes) -> _Source:
-        """Return the list if it is valid for at least one of the leaves; else the problem."""
-        crl = crls.read(body)
-        if isinstance(crl, str):
-            return _Source(url, crl)
-        if reason := crls.unusable_reason(crl, self.now):
-            return _Source(url, reason)
-        issuers = {
-            i.sha256: i
-            for leaf in leaves[:ISSUER_SAMPLE]
-            if (i := self._issuer_of(leaf)) is not None
-        }.values()
-        if not issuers:
-            return _Source(
-                url,
-                "the certificate of the issuer is not stored, so the signature cannot be verified",
-            )
-        named = [i for i in issuers if i.subject_der == crl.issuer_der]
-        if not named:
-            return _Source(url, "it is the list of another issuer")
-        # Two issuers with the same name may have different keys.
-        signer = next((i for i in named if crls.signed_by(crl, i)), None)
-        if signer is None:
-            return _Source(url, "its signature is not that of the issuer")
-        # CAs split their lists; a list that covers none of these leaves is of no use for them.
-        scopes = [crls.out_of_scope(crl, leaf.crl_urls, is_ca=leaf.is_ca) for leaf in leaves]
-        if all(scopes):
-            return _Source(url, scopes[0])
-        return _Source(url, "", crl, signer)
-
-    def _issuer_of(self, leaf: Certificate) -> Certificate | None:
-        """Return a certificate whose key verifies the leaf, or None.
-
-        Candidates are the certificates that were sent with it, CA certificates that any scan
-        observed, and trust anchors.
-        """
-        # One issuer signs many leaves, so found issuers are kept for the pass.
-        known = self._issuers.setdefault(leaf.issuer_der, [])
-        if (issuer := next((c for c in known if issued_by(leaf, c)), None)) is not None:
-            return issuer
-        with self.database.read() as conn:
-            observed = [
-                *store.sent_with(conn, leaf.sha256),
-                *certificates.issuers_named(conn, leaf.issuer),
-            ]
-        candidates = (*map(parse, observed), *self._anchors.get(leaf.issuer_der, ()))
-        issuer = next((c for c in candidates if issued_by(leaf, c)), None)
-        if issuer is not None:
-            known.append(issuer)
-        return issuer
-
     # -- storing
 
-    def _write(self, source: _Source, determined: Sequence[tuple[_Leaf, RevocationStatus]]) -> None:
+    def _write(
+        self, source: ListSource, determined: Sequence[tuple[_Leaf, RevocationStatus]]
+    ) -> None:
         if not determined:
             return
         with self.database.write(self.now) as tx:
             before = store.statuses(tx.conn, [leaf.sha256 for leaf, _ in determined])
             rows = [
-                self._determined_row(leaf.sha256, source, status, before.get(leaf.sha256))
+                determined_row(leaf.sha256, source, status, before.get(leaf.sha256))
                 for leaf, status in determined
             ]
             store.write_statuses(tx, rows)
         self.summary.revoked += sum(r["status"] == "revoked" for r in rows)
-
-    @staticmethod
-    def _determined_row(
-        sha256: str, source: _Source, status: RevocationStatus, before: RevocationRecord | None
-    ) -> dict[str, Any]:
-        """Return the row of a leaf whose status is determined.
-
-        A revoked certificate stays revoked, unless it was only on hold (RFC 5280 5.3.1). CAs may
-        remove a certificate from their list after it has expired (RFC 5280 3.3).
-        """
-        if (
-            before is not None
-            and before.status == "revoked"
-            and status.status == "good"
-            and before.reason != "certificateHold"
-        ):
-            return asdict(before) | {
-                "next_at": source.next_at,
-                "detail": "no longer on the list",
-            }
-        return {
-            "sha256": sha256,
-            "status": status.status,
-            "reason": status.reason or None,
-            "source": source.url,
-            "detail": None,
-            "revoked_at": to_epoch(status.revoked_at) if status.revoked_at else None,
-            "checked_at": source.fetched_at,
-            "next_at": source.next_at,
-        }
-
-    def _unknown_row(
-        self,
-        sha256: str,
-        source: _Source,
-        status: RevocationStatus,
-        before: RevocationRecord | None,
-    ) -> dict[str, Any]:
-        """Return the row of a leaf whose status could not be determined now.
-
-        The last status stays, with the time when it was determined. ``good`` becomes ``unknown``
-        if that is longer ago than ``GRACE``.
-        """
-        # A leaf is not checked again within an hour, even if its list is due earlier.
-        next_at = max(source.next_at, self._at + int(SHORTEST.total_seconds()))
-        if before is None:
-            return {
-                "sha256": sha256,
-                "status": "unknown",
-                "reason": None,
-                "revoked_at": None,
-                "source": source.url,
-                "detail": status.detail,
-                "checked_at": self._at,
-                "next_at": next_at,
-            }
-        changed = asdict(before) | {"detail": status.detail, "next_at": next_at}
-        if before.status == "good" and self._at - before.checked_at > GRACE.total_seconds():
-            changed |= {"status": "unknown", "source": source.url}
-        return changed

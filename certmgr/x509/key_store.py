@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from certmgr.config.settings import KEY_TYPES
+from certmgr.config.checks import KEY_TYPES
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 

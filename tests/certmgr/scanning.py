@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo.servers import Server
-from certmgr.inspection.scan_run import ScanOptions, ScanRun, ScanSummary
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun, ScanSummary
 from inventory.db.database import Database, Tx
 from inventory.errors import NotFound
 from inventory.store import clients, domains, endpoints, findings
@@ -45,7 +47,7 @@ def add(database: Database, port: int, *hosts: str, **options: Any) -> None:
 
 def scan(database: Database, settings: Settings, **options: Any) -> ScanSummary:
     """Scan the inventory. ``options`` are fields of :class:`ScanOptions`."""
-    return ScanRun(database, settings, ScanOptions(**options)).run()
+    return ScanRun(Context(database, settings, database.clock), ScanOptions(**options)).run()
 
 
 def open_codes(database: Database) -> dict[str, str]:

@@ -15,8 +15,10 @@ from typing import Any
 from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
+from certmgr.inspection.scan_job import ScanJob, ScanResult
+from certmgr.inspection.scan_options import ScanOptions, setup_for
+from certmgr.inspection.target_scan import scan_targets
+from certmgr.inspection.worker import scan_jobs
 from inventory.targets import Target
 from inventory.vocabulary import Finding
 from tests.certmgr.tls_servers import HOST

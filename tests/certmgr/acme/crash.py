@@ -37,8 +37,9 @@ def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    database = open_database(url, actor="child")
     summary = RenewalRunner(
-        IssuanceContext(open_database(url, actor="child"), settings, checkpoint=checkpoint)
+        IssuanceContext(database, settings, database.clock, checkpoint=checkpoint)
     ).run_named([lineage])
     os.write(steps, f"{SUMMARY}{dict(summary.counts)} {summary.problems}\n".encode())
     return 3 if summary.failed else 0

@@ -43,8 +43,7 @@ class AcmeEnvironment:
 
     def register(self, name: str = "main", **given: Any) -> AccountRecord:
         return accounts.add(
-            self.database,
-            self.settings,
+            self.context,
             AccountRequest(
                 "test", name, agree=True, by="tester", contacts=("ca@provider.example",), **given
             ),
@@ -99,7 +98,9 @@ class AcmeEnvironment:
 
     @property
     def context(self) -> IssuanceContext:
-        return IssuanceContext(self.database, self.settings, **self.given)
+        return IssuanceContext(
+            self.database, self.settings, **{"clock": self.database.clock, **self.given}
+        )
 
     def order(self, lineage_id: int, reason: str = "test", **given: Any) -> IssueResult:
         return IssuanceService(self.context).issue(lineage_id, RenewalReason(reason, **given))

@@ -9,7 +9,10 @@ import pytest
 
 from certmgr.acme import accounts
 from certmgr.acme.accounts import AccountRequest
+from certmgr.acme.key_rollover import rollover
 from certmgr.acme.problems import AcmeError
+from certmgr.acme.session import open_session
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.x509.key_store import local_path
 from inventory.db.database import Database
@@ -39,7 +42,7 @@ def test_account_is_registered_with_a_key_that_only_its_owner_reads(
 
 def test_terms_are_shown_and_not_agreed_to_without_agree(env: AcmeEnvironment) -> None:
     with pytest.raises(UsageError, match=r"terms of service: data:text/plain.*--agree"):
-        accounts.add(env.database, env.settings, AccountRequest("test", "other"))
+        accounts.add(env.context, AccountRequest("test", "other"))
     with env.database.read() as conn:
         assert [r.name for r in rows.listing(conn)] == ["main"]
 
@@ -62,7 +65,7 @@ def test_rolled_account_orders_and_is_deactivated_when_unused(env: AcmeEnvironme
     with env.database.read() as conn:
         before = rows.find(conn, "main")
     for kind in ("rsa-2048", "ec-p384"):
-        after = accounts.rollover(env.database, env.settings, "main", kind)
+        after = rollover(env.context, "main", kind)
         assert after.url == before.url and after.key_reference != before.key_reference
         assert accounts.fetch_account(env.settings, after)["status"] == "valid"
     assert local_path(before.key_reference).exists()
@@ -70,22 +73,22 @@ def test_rolled_account_orders_and_is_deactivated_when_unused(env: AcmeEnvironme
         accounts.fetch_account(env.settings, before)
     lineage = env.lineage("1001", ["shop.test"])
     with pytest.raises(Conflict, match="Move them first"):
-        accounts.deactivate(env.database, env.settings, "main")
+        accounts.deactivate(env.context, "main")
     assert env.order(lineage).state == "issued"
     from inventory.store import lineages
 
     with env.database.write() as tx:
         lineages.edit(tx, lineage, state="retired")
-    assert accounts.deactivate(env.database, env.settings, "main").state == "retired"
+    assert accounts.deactivate(env.context, "main").state == "retired"
 
 
 def test_rollover_whose_answer_was_lost_is_completed(env: AcmeEnvironment) -> None:
     with env.database.read() as conn:
         before = rows.find(conn, "main")
-    after = accounts.rollover(env.database, env.settings, "main")
+    after = rollover(env.context, "main")
     with env.database.write() as tx:
         rows.edit(tx, before.id, key_reference=before.key_reference)
-    again = accounts.rollover(env.database, env.settings, "main")
+    again = rollover(env.context, "main")
     assert again.key_reference == after.key_reference
     assert accounts.fetch_account(env.settings, again)["status"] == "valid"
 
@@ -124,7 +127,7 @@ def test_fallback_account_orders_while_the_first_ca_is_unreachable(
         )
         env.configure(cas={**env.settings.acme.cas, "first": first})
         wanted = AccountRequest("first", "first", agree=True, fallback="main", by="tester")
-        accounts.add(env.database, env.settings, wanted)
+        accounts.add(env.context, wanted)
     lineage = env.lineage("1001", ["shop.test"], account="first")
     done = env.order(lineage)
     assert done.state == "issued", done
@@ -159,7 +162,7 @@ def test_missing_account_key_is_reported_in_one_message(env: AcmeEnvironment) ->
         row = rows.find(conn, "main")
     local_path(row.key_reference).unlink()
     with pytest.raises(CertmgrError, match="Restore it from the backup"):
-        accounts.open_session(env.settings, row)
+        open_session(env.settings, row)
     done = env.order(env.lineage("1001", ["shop.test"]))
     assert done.state == "failed" and "cannot be read" in done.message
 
@@ -167,7 +170,10 @@ def test_missing_account_key_is_reported_in_one_message(env: AcmeEnvironment) ->
 @pytest.mark.parametrize("name", ["../../etc", "A", "a b", "", "-x", "x" * 60, "a/b", "ä"])
 def test_name_that_could_be_a_path_is_refused(sqlite_database: Database, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):
-        accounts.add(sqlite_database, Settings(), AccountRequest("test", name, agree=True))
+        accounts.add(
+            Context(sqlite_database, Settings(), sqlite_database.clock),
+            AccountRequest("test", name, agree=True),
+        )
 
 
 @pytest.mark.parametrize(
@@ -184,8 +190,7 @@ def test_name_that_could_be_a_path_is_refused(sqlite_database: Database, name: s
 def test_url_that_is_no_directory_is_refused(sqlite_database: Database, directory: str) -> None:
     with pytest.raises(UsageError, match="not a directory URL"):
         accounts.add(
-            sqlite_database,
-            Settings(),
+            Context(sqlite_database, Settings(), sqlite_database.clock),
             AccountRequest("mine", "mine", directory=directory, agree=True),
         )
 
@@ -199,7 +204,6 @@ def test_internal_directory_is_not_requested_unless_allowed(
     elsewhere = ca.directory.replace("127.0.0.1", "localhost")
     with pytest.raises(CertmgrError, match="leads to an internal address: loopback"):
         accounts.add(
-            env.database,
-            env.settings,
+            env.context,
             AccountRequest("mine", "mine", directory=elsewhere, agree=True),
         )

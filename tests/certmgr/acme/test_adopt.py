@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +50,7 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
     env: AcmeEnvironment, certbot: Path, tmp_path: Path
 ) -> None:
     wanted = AdoptionRequest(certbot, root=tmp_path / "no-timers")
-    planned = adopt.plan(env.database, env.settings, wanted)
+    planned = adopt.plan(env.context, wanted)
     assert [x.name for x in planned.chosen] == ["shop.test"] and planned.unmanaged[0][
         0
     ] == "stranger.test"
@@ -60,7 +59,7 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
         n: (live / f"{n}.pem").read_bytes() for n in ("privkey", "cert", "chain", "fullchain")
     }
     for _ in range(2):  # a second time changes nothing
-        assert adopt.take_over(env.database, env.settings, wanted, planned) == ["shop.test"]
+        assert adopt.take_over(env.context, wanted, planned) == ["shop.test"]
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
     with env.database.read() as conn:
         row = lineages.find(conn, "shop.test")
@@ -76,7 +75,7 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
         and (live / "privkey.pem").read_bytes() == material.files["privkey.pem"]
     )
     assert names(leaf(env, row.id)) == {"shop.test"}
-    adopt.give_back(env.database, env.settings, "shop.test")
+    adopt.give_back(env.context, "shop.test")
     assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
     with env.database.read() as conn:
         assert lineages.listing(conn) == []
@@ -89,10 +88,10 @@ def test_nothing_is_taken_over_while_certbot_would_renew(
     (root / "etc" / "cron.d").mkdir(parents=True)
     (root / "etc" / "cron.d" / "certbot").write_text("0 */12 * * * root certbot -q renew\n")
     wanted = AdoptionRequest(certbot, ("shop.test",), root=root)
-    planned = adopt.plan(env.database, env.settings, wanted)
+    planned = adopt.plan(env.context, wanted)
     assert planned.schedules
     with pytest.raises(CertmgrError, match="would still renew"):
-        adopt.take_over(env.database, env.settings, wanted, planned)
+        adopt.take_over(env.context, wanted, planned)
     with env.database.read() as conn:
         assert lineages.listing(conn) == []
 
@@ -101,6 +100,9 @@ def test_unknown_lineage_and_folder_of_certbot_are_refused(
     env: AcmeEnvironment, certbot: Path
 ) -> None:
     with pytest.raises(UsageError, match="no lineage 'nope'"):
-        adopt.plan(env.database, env.settings, AdoptionRequest(certbot, ("nope",)))
+        adopt.plan(
+            env.context,
+            AdoptionRequest(certbot, ("nope",)),
+        )
     with pytest.raises(UsageError):
-        adopt.plan(env.database, replace(env.settings), AdoptionRequest(certbot / "nowhere"))
+        adopt.plan(env.context, AdoptionRequest(certbot / "nowhere"))

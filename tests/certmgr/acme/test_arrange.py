@@ -14,5 +14,5 @@ def test_wildcard_by_http_is_refused_before_the_order(env: AcmeEnvironment, ca: 
 
     before = ca.order_count()
     with pytest.raises(UsageError, match="needs dns-01"):
-        arrange(env.database, env.settings, IssueRequest(("*.shop.test",)))
+        arrange(env.context, IssueRequest(("*.shop.test",)))
     assert ca.order_count() == before

@@ -6,8 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from inventory.models import metadata
 from inventory.store import erase, findings, lineages
 from tests.certmgr.acme.shop import AcmeEnvironment
@@ -43,7 +45,7 @@ def test_scan_reports_a_certificate_other_than_the_verified_one(
     assert dict(RenewalRunner(env.context).run_named(["shop.test"]).counts) == {"live": 1}
 
     def codes() -> set[str]:
-        ScanRun(env.database, env.settings, ScanOptions()).run()
+        ScanRun(Context(env.database, env.settings, env.database.clock), ScanOptions()).run()
         with env.database.read() as conn:
             return {f.code for f in findings.listing(conn)}
 

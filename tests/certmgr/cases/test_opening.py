@@ -8,6 +8,7 @@ from typing import Any
 
 from certmgr.cases.opening import due_cases, run
 from certmgr.cases.states import CaseAction
+from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
 from certmgr.inspection.verification import Observation
 from certmgr.operations.cron import run as cron
@@ -166,6 +167,6 @@ def test_leaving_domain_and_retired_client_open_nothing(
 
 def test_cron_run_opens_what_is_due(env: CaseEnvironment) -> None:
     add_purchase(env, "1001", "1", HOST, begun=None)
-    done = cron(env.database, env.settings, scan=False)
+    done = cron(Context(env.database, env.settings, env.database.clock), scan=False)
     assert "1 case(s) opened, 0 closed, 0 reopened" in done.messages
     assert not [p for p in done.problems if p.startswith("cases")]

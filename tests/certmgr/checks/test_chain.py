@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from inventory.targets import Target
 from tests.certificates import ca_leaf
 from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate

@@ -10,7 +10,8 @@ import pytest
 from certmgr.checks.http import http_findings, undetermined
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
 from inventory.targets import Target
 from tests.certmgr.loopback import loopback_settings

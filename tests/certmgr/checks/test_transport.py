@@ -13,7 +13,8 @@ from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
+from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import IssuedCertificate
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from inventory.store import clients, domains, endpoints
 from inventory.targets import Target
 from tests.clock import clock
@@ -64,7 +66,7 @@ class ScannedSite:
         self.port = secure_port
 
     def scan(self) -> None:
-        ScanRun(self.database, self.settings, ScanOptions()).run()
+        ScanRun(Context(self.database, self.settings, self.database.clock), ScanOptions()).run()
 
     def scan_and_assess(self, name: str, as_of: datetime | None = None) -> ComplianceRow:
         """Scan, and return the assessment of the domain for the deadline ``name``."""

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo import run
 from certmgr.demo.sites import open_sites
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from tests.certmgr.diagnose.demonstration import Demo
 from tests.clock import frozen
 from tests.databases import open_sqlite
@@ -30,7 +32,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         trust=TrustSettings(ca_files=(str(folder / "root.pem"),)),
         http=HttpSettings(port=sites.http_port, per_address=0, rate=0.0),
     )
-    ScanRun(database, settings, ScanOptions(overrides=sites.overrides())).run()
+    ScanRun(
+        Context(database, settings, database.clock), ScanOptions(overrides=sites.overrides())
+    ).run()
     yield Demo(sites, database, folder)
     sites.close()
     database.close()

@@ -10,7 +10,8 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, probe_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import probe_targets
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port

@@ -23,7 +23,8 @@ from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustS
 from certmgr.demo.servers import ConnectionHandler, Server, reset, respond_with
 from certmgr.diagnose.chrome import browser_view
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from inventory.clock import system_clock
 from inventory.targets import parse
 from tests.certmgr.odd_chains import (

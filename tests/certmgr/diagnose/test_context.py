@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.diagnose import context as contexts
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from inventory.store import clients, domains, endpoints, findings, servers
 from inventory.targets import Target
 from tests.certmgr.diagnose.probed_site import HOST, probe, served
@@ -33,7 +35,10 @@ def test_changes_since_the_last_good_scan_are_listed(
         servers.add(tx, {"name": "web1", "kind": "web", "addresses": ["127.0.0.1"]})
         domains.add(tx, HOST, {"client": "1", "server": "web1"})
         endpoints.edit(tx, Target(HOST), {"port": port, "addresses": ["127.0.0.1"]})
-    ScanRun(database, replace(settings, http=HttpSettings(enabled=False)), ScanOptions()).run()
+    ScanRun(
+        Context(database, replace(settings, http=HttpSettings(enabled=False)), database.clock),
+        ScanOptions(),
+    ).run()
     opened.close()
     now = clock()
     expired = Server(

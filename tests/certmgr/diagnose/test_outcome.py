@@ -12,7 +12,8 @@ from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
 from certmgr.diagnose import chrome, steps
 from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
-from certmgr.inspection.scan_run import ScanOptions, probe_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import probe_targets
 from inventory.targets import Target
 from tests.certmgr.diagnose.probed_site import HOST, probe, served
 from tests.clock import clock

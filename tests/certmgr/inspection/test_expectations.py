@@ -8,9 +8,12 @@ from typing import Any
 
 from certmgr.cases import intake
 from certmgr.cases.opening import run
+from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
 from certmgr.inspection.expectations import expectations
-from certmgr.inspection.scan_run import ScanOptions, ScanRun, _renewed_by_automation
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_rows import _renewed_by_automation
+from certmgr.inspection.scan_run import ScanRun
 from inventory.clock import Clock
 from inventory.store import cases, clients, domains, endpoints, findings, purchases
 from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, issue, vendor_upload
@@ -65,7 +68,7 @@ def test_endpoint_that_a_panel_renews_expects_nothing(env: CaseEnvironment) -> N
 
 def scan(env: CaseEnvironment) -> dict[str, Any]:
     """Scan all endpoints, and return the findings of the host by their codes."""
-    summary = ScanRun(env.database, env.settings, ScanOptions()).run()
+    summary = ScanRun(Context(env.database, env.settings, env.database.clock), ScanOptions()).run()
     assert summary.state == "complete", summary.reason
     with env.database.read() as conn:
         return {f.code: f for f in findings.listing(conn) if f.host == HOST}

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certmgr.demo.authority import Authority, self_signed
+from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.inspection.scan_run import POOL_THRESHOLD
-from certmgr.inspection.worker import ScanJob, ScanResult, ScanSetup, ScanWorker
+from certmgr.inspection.worker import ScanWorker
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import Issuers, TrustStore
 from inventory.certificates import from_pem, parse

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.demo.servers import Server, server_context
-from certmgr.inspection.scan_run import POOL_THRESHOLD, ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import POOL_THRESHOLD, ScanRun
 from certmgr.inspection.status import load
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
@@ -298,7 +300,8 @@ def test_endpoint_that_only_a_suspect_run_checked_is_unknown(
             super()._handle(results, planned)
             control.close()
 
-    assert FailingAfterwards(database, controlled, ScanOptions()).run().state == "suspect"
+    context = Context(database, controlled, database.clock)
+    assert FailingAfterwards(context, ScanOptions()).run().state == "suspect"
     (unknown,) = load(database, clock(), skip_healthy=True)
     assert unknown.verdict == Verdict.UNKNOWN, "never judged is not ok"
     assert scan(database, settings).opened > 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from certmgr.inspection.worker import ScanJob, ScanSetup, ScanWorker
+from certmgr.inspection.scan_job import ScanJob, ScanSetup
+from certmgr.inspection.worker import ScanWorker
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from certmgr.config.context import Context
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.servers import Server
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.net.addresses import networks, refusal
 from inventory.db.database import Database
 from inventory.store import clients, domains
@@ -58,8 +60,7 @@ def _scan_inventory(database: Database, settings: Settings) -> EndpointReport:
         domains.add(tx, HOST, {"client": "1"})
     reports: list[EndpointReport] = []
     ScanRun(
-        database,
-        settings,
+        Context(database, settings, database.clock),
         ScanOptions(full=True),
         on_report=lambda _, report: reports.append(report),
     ).run()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.operations import cron
 from inventory.store import jobs
@@ -40,7 +41,7 @@ def test_internal_error_in_one_part_does_not_stop_the_others(
     database = open_sqlite(tmp_path / "run.db")
     monkeypatch.setattr(cron, "_scan", fail)
     with pytest.raises(ZeroDivisionError):
-        cron.run(database, settings)
+        cron.run(Context(database, settings, database.clock))
     with database.read() as conn:
         states = jobs.every(conn)
     database.close()

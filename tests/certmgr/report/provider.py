@@ -14,11 +14,13 @@ from typing import Any
 from certmgr.compliance.assessment import all_deadlines
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import RULES
+from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import PageResponse, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import EndpointStatus
 from certmgr.report.load import load_report_input
 from certmgr.report.model import ClientReport
@@ -93,7 +95,7 @@ class ReportProvider:
                 endpoints.edit(tx, Target(host), {"port": server.port, "addresses": ["127.0.0.1"]})
 
     def scan(self) -> None:
-        ScanRun(self.database, self.settings, ScanOptions()).run()
+        ScanRun(Context(self.database, self.settings, self.database.clock), ScanOptions()).run()
 
     def report(
         self, number: str, as_of: datetime | None = None, language_code: str | None = None

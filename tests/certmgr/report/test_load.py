@@ -10,11 +10,13 @@ from typing import Any
 
 from certmgr.compliance.assessment import all_deadlines, judge
 from certmgr.compliance.rules import RULES
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.report.load import load_report_input
 from certmgr.report.model import ClientReport
 from certmgr.report.view import build
@@ -79,7 +81,7 @@ def test_report_of_today_equals_the_current_one_on_both_databases(
             "installation_days": 1,
         }
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
-    ScanRun(database, settings, ScanOptions(always_http=True)).run()
+    ScanRun(Context(database, settings, database.clock), ScanOptions(always_http=True)).run()
     now = clock()
     report_input = load_report_input(
         database,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from certmgr.compliance.rules import RULES
+from certmgr.config.context import Context
 from certmgr.demo.pages import PageResponse, page
 from certmgr.demo.servers import server_context
-from certmgr.inspection.scan_run import ScanOptions, ScanRun
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
 from certmgr.report import tabular
 from inventory.store import clients, contacts, deadlines, findings
 from tests.certmgr.report.provider import ReportProvider
@@ -109,7 +111,10 @@ def test_site_whose_pages_were_not_opened_is_not_reported_as_good(provider: Repo
         "1", "one.example.test", server_context(provider.issuer.issue("one.example.test"))
     )
     provider.plain["one.example.test"] = page("Login", "<input type=password>", hsts=False)
-    ScanRun(provider.database, provider.settings, ScanOptions(http=False)).run()
+    ScanRun(
+        Context(provider.database, provider.settings, provider.database.clock),
+        ScanOptions(http=False),
+    ).run()
     report, _ = provider.report("1")
     assert report.state == "unknown"
     assert report.untested == ("one.example.test: Its pages were not opened yet.",)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import IssuedCertificate
 from certmgr.revocation.job import RevocationSummary, run
@@ -42,7 +43,11 @@ class Sites:
         return issued
 
     def run(self, **given: Any) -> RevocationSummary:
-        return run(self.database, self.settings, self.now, identities_for=self.identities, **given)
+        return run(
+            Context(self.database, self.settings, lambda: self.now),
+            identities_for=self.identities,
+            **given,
+        )
 
     def findings(self, host: str | None = None) -> dict[str, Any]:
         """Return the open findings by their code."""

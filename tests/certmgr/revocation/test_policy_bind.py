@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.checks.caa import find, permits
+from certmgr.config.context import Context
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.net.dns import DnsClient
@@ -102,9 +103,8 @@ def test_job_reports_mismatches_of_signed_and_unsigned_zones(
         serve(inventory, host, issuer.issue(host), START)
     scan = replace(settings.scan, resolvers=(bind.resolver,))
     adapted = replace(settings, scan=scan, network=NetworkSettings(allow=("127.0.0.0/8",)))
-    summary = run(
-        inventory, adapted, START, identities_for=lambda _: (("letsencrypt.org",), None, "http-01")
-    )
+    context = Context(inventory, adapted, lambda: START)
+    summary = run(context, identities_for=lambda _: (("letsencrypt.org",), None, "http-01"))
     assert summary.suspect == []
     with inventory.read() as conn:
         found = sorted((r.host, r.code) for r in findings.listing(conn))

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from certmgr.checks.transport import finding
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.revocation.lists import GRACE
+from certmgr.revocation.status_rows import GRACE
 from inventory.certificates import parse
 from inventory.db.database import to_epoch
 from inventory.models import Endpoint, ServedChain

@@ -19,7 +19,8 @@ from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import server_context
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from inventory.targets import Target
 from tests.certificates import (
     certificate_message,

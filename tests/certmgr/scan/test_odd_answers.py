@@ -13,8 +13,9 @@ import pytest
 from certmgr.demo.authority import Authority
 from certmgr.diagnose.chrome import ERRORS
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
+from certmgr.inspection.scan_job import ScanJob, ScanResult
+from certmgr.inspection.scan_options import ScanOptions, setup_for
+from certmgr.inspection.worker import scan_jobs
 from inventory.targets import Target
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.scan.odd_answers import answer, answers

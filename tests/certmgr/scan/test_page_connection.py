@@ -19,7 +19,8 @@ from OpenSSL import SSL
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from certmgr.net.http2_exchange import Http2Exchange
 from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve

@@ -18,8 +18,10 @@ import pytest
 from certmgr.config.settings import HttpSettings, NetworkSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets, setup_for
-from certmgr.inspection.worker import ScanJob, ScanResult, scan_jobs
+from certmgr.inspection.scan_job import ScanJob, ScanResult
+from certmgr.inspection.scan_options import ScanOptions, setup_for
+from certmgr.inspection.target_scan import scan_targets
+from certmgr.inspection.worker import scan_jobs
 from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.page_process import PageParserProcess
 from inventory.targets import Target

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST, Stack, resolved_by, serve_certificate
 from tests.clock import clock

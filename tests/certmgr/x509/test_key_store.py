@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from certmgr.cases import intake
-from certmgr.config.settings import KEY_TYPES, load
+from certmgr.config.checks import KEY_TYPES
+from certmgr.config.loading import load
 from certmgr.x509.key_store import KeyStore, generate, key_reference, local_path, pem
 from inventory.errors import CertmgrError, ConfigError, UsageError
 from tests.campaign import Campaign

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from certmgr.checks.collector import FAILED
 from certmgr.config.settings import Settings, TrustSettings
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan.evidence import INTERNAL_ERROR
 from certmgr.x509 import refusals
 from inventory.certificates import parse

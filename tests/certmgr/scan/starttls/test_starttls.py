@@ -16,7 +16,8 @@ import pytest
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan import starttls
 from certmgr.scan.starttls import DIALOGUES, MAX_DIALOGUE, MAX_LINES, DialogueFailed
 from inventory.targets import PROTOCOLS, Target

@@ -1,0 +1,103 @@
+"""``certmgr lineage adopt``: take over certificates that certbot renews on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from certmgr.acme import adopt as adoption
+from certmgr.cli import output
+from certmgr.cli.shared import CommandContext, pass_app
+from inventory.errors import UsageError
+
+
+@click.command("adopt")
+@click.argument("names", nargs=-1, metavar="[CERTBOT-LINEAGE]...")
+@click.option(
+    "--from",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/letsencrypt"),
+    show_default=True,
+    metavar="DIR",
+    help="Directory of certbot.",
+)
+@click.option(
+    "--solver",
+    "solver_name",
+    default="",
+    metavar="NAME",
+    help="Solver for renewals. Default: [acme] default_solver.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Deployment target of renewals; may be repeated.",
+)
+@click.option("--undo", is_flag=True, help="Give the named lineages back to certbot.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_app
+def adopt(
+    app: CommandContext,
+    names: tuple[str, ...],
+    path: Path,
+    solver_name: str,
+    targets: tuple[str, ...],
+    undo: bool,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Take over accounts, keys and certificates that certbot renews on this machine.
+
+    certbot's timer is disabled first. live/NAME keeps its path, so no server configuration changes.
+    """
+
+    context = app.context()
+    if undo:
+        if not names:
+            raise UsageError("No lineage was given", "--undo needs names", "Name the lineages.")
+        for name in names:
+            adoption.give_back(context, name)
+            click.echo(
+                f"'{name}' belongs to certbot again. Enable certbot's timer, unless other lineages"
+                " are still taken over."
+            )
+        return 0
+    wanted = adoption.AdoptionRequest(path, names, solver_name, targets)
+    planned = adoption.plan(context, wanted)
+    for adopted in planned.chosen:
+        click.echo(
+            f"{'→' if dry_run else '·'} {adopted.name}: {len(adopted.names)} name(s),"
+            f" {adopted.key_type}, {adopted.authenticator},"
+            f" until {adopted.bundle.leaf.not_after:%Y-%m-%d}"
+        )
+        # Hooks of certbot are shell text, which certmgr does not run.
+        for hook in adopted.hooks:
+            click.echo(
+                f"  its {hook} is not taken over: configure it as reload of an [acme.target.NAME]"
+            )
+    for name, reason in planned.unmanaged:
+        click.echo(f"✗ {output.cell(name)} stays with certbot: {reason}")
+    for problem in planned.installation.problems:
+        click.echo(f"✗ {output.cell(str(problem.path))}: {output.cell(problem.reason, 300)}")
+    for schedule in planned.schedules:
+        click.echo(
+            f"! {schedule.source} runs certbot:"
+            f" {'it is disabled first' if schedule.disable else schedule.todo}"
+        )
+    if dry_run or not planned.chosen:
+        click.echo("Nothing was changed.")
+        return 0 if dry_run or not (planned.unmanaged or planned.installation.problems) else 3
+    # A takeover disables the timer of another program, so it needs a confirmation.
+    if not yes:
+        click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
+    adopted_names = adoption.take_over(context, wanted, planned)
+    click.echo(
+        f"✓ certmgr renews {len(adopted_names)} lineage(s) from now on. Run certmgr renew --due"
+        " twice a day, or certmgr run, which includes it."
+    )
+    return 0

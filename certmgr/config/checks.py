@@ -1,0 +1,151 @@
+"""Whether the values of the configuration are valid, with what to write instead. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from certmgr.config.acme import check as check_acme
+from certmgr.config.settings import (
+    CasesSettings,
+    ForecastSettings,
+    NotifySettings,
+    Settings,
+    resolver_parts,
+)
+from inventory.errors import ConfigError
+from inventory.names import as_ip, is_ehlo_name
+
+MAX_CONCURRENCY = 20_000
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return a hint with the most similar known word, or with all of them."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean '{close[0]}'?" if close else f"Valid are {', '.join(known)}."
+
+
+def check(settings: Settings) -> None:
+    scan = settings.scan
+    for name in ("timeout", "concurrency"):
+        if getattr(scan, name) <= 0:
+            raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must be above 0")
+    for name in ("connect_timeout", "processes", "per_address", "rate", "suspect_percent"):
+        if getattr(scan, name) < 0:
+            raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must not be below 0")
+    # It becomes a line of a dialogue, so nothing but a name or an address literal is accepted.
+    if scan.ehlo_name and not is_ehlo_name(scan.ehlo_name):
+        raise ConfigError(
+            f"[scan] ehlo_name is {scan.ehlo_name!r}",
+            "mail servers accept only a host name or an address literal",
+            "Write scan.example.com, or [192.0.2.1], or leave it empty.",
+        )
+    http = settings.http
+    if not 1 <= http.port <= 65535:
+        raise ConfigError(f"[http] port is {http.port}", "it must be 1 to 65535")
+    for name in ("per_address", "rate"):
+        if getattr(http, name) < 0:
+            raise ConfigError(f"[http] {name} is {getattr(http, name)}", "it must not be below 0")
+    if (
+        not (http.contact.isascii() and http.contact.isprintable())
+        or len(http.contact) > 200
+        or set(http.contact) & set("()\\")
+    ):
+        raise ConfigError(
+            "[http] contact is not valid in a User-Agent",
+            "it has non-ASCII characters, parentheses or backslashes, or over 200 characters",
+            "Write https://example.com/scan or an e-mail address.",
+        )
+    _check_notify(settings.notify)
+    _check_cases(settings.cases)
+    _check_forecast(settings.forecast)
+    check_acme(settings.acme, KEY_TYPES)
+    if scan.concurrency > MAX_CONCURRENCY:
+        raise ConfigError(
+            f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}"
+        )
+    for resolver in scan.resolvers:
+        host, port = resolver_parts(resolver)
+        if as_ip(host) is None or not port.isdigit():
+            raise ConfigError(
+                f"[scan] resolvers has '{resolver}'",
+                "a resolver must be an IP address",
+                "Write 192.0.2.53 or 192.0.2.53:5353.",
+            )
+    try:
+        ZoneInfo(settings.provider.time_zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(
+            f"[provider] time_zone '{settings.provider.time_zone}' is unknown",
+            "",
+            "Write Europe/Berlin, for example.",
+        ) from None
+
+
+def _check_notify(notify: NotifySettings) -> None:
+    for name in (
+        "purchase_days",
+        "validation_days",
+        "installation_days",
+        "escalate_after_days",
+        "escalate_near_after_days",
+        "ack_days",
+        "status_update_days",
+        "mass_least",
+        "confirm_above",
+    ):
+        if not 0 <= getattr(notify, name) <= 100_000:
+            raise ConfigError(
+                f"[notify] {name} is {getattr(notify, name)}", "it must be 0 to 100,000"
+            )
+    if notify.rate < 0 or notify.timeout <= 0 or not 0 <= notify.mass_percent <= 100:
+        raise ConfigError(
+            "[notify] rate, timeout or mass_percent is invalid",
+            "rate must be 0 or more, timeout above 0, and mass_percent 0 to 100",
+        )
+    if not 0 <= notify.digest_hour <= 23:
+        raise ConfigError(
+            f"[notify] digest_hour is {notify.digest_hour}", "it must be an hour, 0 to 23"
+        )
+
+
+KEY_TYPES = ("ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096")
+
+
+def _check_cases(cases: CasesSettings) -> None:
+    if cases.key_type not in KEY_TYPES:
+        raise ConfigError(
+            f"[cases] key_type is '{cases.key_type}'", "", nearest(cases.key_type, list(KEY_TYPES))
+        )
+    if cases.keys and not Path(cases.keys).is_absolute():
+        raise ConfigError(
+            f"[cases] keys is '{cases.keys}'",
+            "a relative path would depend on the current directory",
+            "Write an absolute path.",
+        )
+    for name, low, high in (
+        ("open_ahead", 0, 365),
+        ("window_minutes", 5, 1440),
+        ("verify_hours", 1, 720),
+    ):
+        if not low <= getattr(cases, name) <= high:
+            raise ConfigError(
+                f"[cases] {name} is {getattr(cases, name)}", f"it must be {low} to {high}"
+            )
+
+
+def _check_forecast(forecast: ForecastSettings) -> None:
+    for name in ("price_1", "price_2", "price_3", "fee", "hours", "rate", "acme_hours"):
+        text = getattr(forecast, name)
+        try:
+            valid = Decimal(text).is_finite() and 0 <= Decimal(text) < 10**9
+        except InvalidOperation:
+            valid = False
+        if not valid:
+            raise ConfigError(
+                f"[forecast] {name} is '{text}'",
+                "it must be an amount of 0 or more",
+                'Write "49.90".',
+            )

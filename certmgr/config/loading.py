@@ -1,0 +1,186 @@
+"""The configuration file (TOML) and its environment variables, read into checked values.
+
+``CERTMGR_<SECTION>_<KEY>`` overrides a key of the file. An unknown key is an error that names the
+most similar known key.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import platformdirs
+
+from certmgr.config.acme import TABLES
+from certmgr.config.checks import check, nearest
+from certmgr.config.settings import Settings
+from inventory.errors import ConfigError
+
+SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
+
+
+def default_path() -> Path:
+    """Return the path of the configuration file in the user's configuration directory."""
+    return Path(platformdirs.user_config_dir("certmgr")) / "certmgr.toml"
+
+
+def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Load the configuration.
+
+    Args:
+        path: The file. Default: CERTMGR_CONFIG, then the file in the user's configuration
+            directory. Only the latter may be missing; the defaults apply then.
+        environ: The environment variables; those of the process if None.
+
+    Raises:
+        ConfigError: The file cannot be read, or a section, key or value is invalid.
+    """
+    environ = os.environ if environ is None else environ
+    named = path or environ.get("CERTMGR_CONFIG")
+    file = Path(named) if named else default_path()
+    raw: dict[str, Any] = {}
+    source = "built-in defaults"
+    # A named file that is missing is an error; the default file is optional.
+    if named or file.is_file():
+        raw, source = _read(file), str(file)
+    sections = {}
+    known = sorted(SECTIONS)
+    for name, values in raw.items():
+        if name not in SECTIONS:
+            raise ConfigError(f"{file}: unknown section [{name}]", "", nearest(name, known))
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{file}: the key '{name}' is outside of a section",
+                "",
+                f"Move it below [{known[0]}] or another section.",
+            )
+    for name in SECTIONS:
+        cls = get_type_hints(Settings)[name]
+        values = dict(raw.get(name, {}))
+        # The tables of [acme] are read separately, so they are not keys of the section.
+        hints = {
+            k: v
+            for k, v in get_type_hints(cls).items()
+            if not (name == "acme" and k in ("cas", "solvers", "targets"))
+        }
+        tables = _tables(values, file) if name == "acme" else {}
+        for key in values:
+            if key not in hints:
+                raise ConfigError(
+                    f"{file}: unknown key '{key}' in [{name}]", "", nearest(key, list(hints))
+                )
+        prefix = f"CERTMGR_{name.upper()}_"
+        for variable, text in environ.items():
+            if variable.startswith(prefix):
+                key = variable[len(prefix) :].lower()
+                if key not in hints:
+                    raise ConfigError(
+                        f"The environment variable {variable} is unknown",
+                        "",
+                        nearest(key, list(hints)),
+                    )
+                values[key] = _from_text(text, hints[key], variable)
+        where = f"{file}: [{name}]"
+        sections[name] = cls(
+            **{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables
+        )
+    settings = Settings(**sections, source=source)
+    check(settings)
+    return settings
+
+
+def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Remove [acme.ca.NAME], [acme.solver.NAME] and [acme.target.NAME] from ``values``.
+
+    Returns:
+        The tables by attribute of AcmeSettings.
+
+    Raises:
+        ConfigError: A table has an unknown key or an invalid value.
+    """
+    tables: dict[str, Any] = {}
+    for table, (attribute, cls) in TABLES.items():
+        named = values.pop(table, {})
+        hints = get_type_hints(cls)
+        settings_by_name = {}
+        if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
+            raise ConfigError(
+                f"{file}: [acme] {table} is not a table",
+                "",
+                f"Write [acme.{table}.NAME] above it.",
+            )
+        for name, entries in named.items():
+            where = f"{file}: [acme.{table}.{name}]"
+            for key in entries:
+                if key not in hints:
+                    raise ConfigError(
+                        f"{where}: unknown key '{key}'", "", nearest(key, list(hints))
+                    )
+            settings_by_name[name] = cls(
+                **{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()}
+            )
+        tables[attribute] = settings_by_name
+    return tables
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The configuration {file} cannot be read",
+            error.strerror or str(error),
+            "Give a readable file.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration {file} is not TOML", str(error), "Correct this line."
+        ) from None
+
+
+def _from_text(text: str, hint: Any, where: str) -> Any:
+    """Convert the text of an environment variable to the type of its key."""
+    if hint is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ConfigError(f"{where} is '{text}'", "it must be true or false")
+        return text.lower() in ("true", "1")
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError:
+            raise ConfigError(f"{where} is '{text}'", "it must be a number") from None
+    return text if hint is str else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """Return a TOML value of the expected type, or raise ConfigError.
+
+    ``bool`` is a subclass of ``int`` in Python, so numbers exclude it explicitly.
+    """
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if (
+        hint is float
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    ):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    expected = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text in quotes",
+    }.get(hint, "a list of texts")
+    raise ConfigError(f"{where} is {value!r}", f"it must be {expected}")

@@ -1,0 +1,1 @@
+"""Writers: one file per kind of target, behind the interface in ``interface.py``."""

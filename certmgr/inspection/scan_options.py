@@ -1,0 +1,110 @@
+"""The options of a scan, and the settings of its scanning processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from certmgr import __version__
+from certmgr.config.settings import Settings
+from certmgr.inspection.scan_job import ScanSetup
+from certmgr.net.addresses import networks
+from certmgr.net.own_name import own_name
+from certmgr.scan.dial_request import DialLimits
+from certmgr.scan.page_connection import WebOptions
+from certmgr.x509.trust_data import load_rules, rules_path
+from inventory.clock import Clock, system_clock
+
+
+@dataclass(slots=True)
+class ScanOptions:
+    """The options of one scan, in addition to the configuration.
+
+    Attributes:
+        client: Only the endpoints of this client (number or name).
+        tag: Only endpoints with this tag.
+        deep: Inspect the certificate of the other key type too, TLS 1.0 and 1.1, and post-quantum
+            key exchange.
+        full: Pass each report to ``on_report``, changed or not.
+        overrides: Addresses by (host, port), instead of those from the DNS.
+        ca_files: Additional trust anchors.
+        accept_suspect: Accept a run in which many endpoints fail together.
+        timeout: Seconds per probe; None: as configured.
+        connect_timeout: Seconds per connection; None: as configured.
+        concurrency: Probes at once; None: as configured.
+        cache: Whether results of earlier runs and cached verdicts may be used.
+        http: Check plain HTTP too, if the configuration enables it.
+        http_port: The port of plain HTTP; None: as configured.
+        always_http: Check plain HTTP even if the configuration disables it.
+    """
+
+    client: str | None = None
+    tag: str | None = None
+    deep: bool = False
+    full: bool = False
+    overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    ca_files: tuple[str, ...] = ()
+    accept_suspect: bool = False
+    timeout: float | None = None
+    connect_timeout: float | None = None
+    concurrency: int | None = None
+    cache: bool = True
+    http: bool = True
+    http_port: int | None = None
+    always_http: bool = False
+
+
+def setup_for(
+    settings: Settings, options: ScanOptions, *, guarded: bool, clock: Clock = system_clock
+) -> ScanSetup:
+    """Return the setup of a scan.
+
+    Args:
+        settings: The configuration.
+        options: The options of this scan.
+        guarded: Whether internal addresses from the DNS are refused. Use False only for targets
+            that the user chose.
+        clock: Dates each observation.
+    """
+    scan = settings.scan
+    limits = DialLimits(
+        timeout=options.timeout or scan.timeout,
+        connect_timeout=options.connect_timeout or scan.connect_timeout or None,
+        in_flight=options.concurrency or scan.concurrency,
+        per_address=scan.per_address,
+        rate=scan.rate,
+    )
+    provider = networks(settings.network.provider, "[network] provider")
+    return ScanSetup(
+        limits=limits,
+        store=settings.trust.store,
+        ca_files=(*settings.trust.ca_files, *options.ca_files),
+        cache=options.cache,
+        deep=options.deep,
+        full=options.full,
+        guarded=guarded,
+        rules=load_rules(rules_path(settings.trust.rules)),
+        fetch_issuers=settings.trust.fetch_issuers,
+        resolvers=settings.scan.resolvers,
+        allowed=(*networks(settings.network.allow, "[network] allow"), *provider),
+        provider=provider,
+        overrides=options.overrides,
+        # DNS queries must leave most of the time of a probe to the handshake.
+        dns_timeout=min(2.0, limits.timeout / 3),
+        web=_web(settings, options),
+        ehlo_name=scan.ehlo_name or own_name(),
+        clock=clock,
+    )
+
+
+def _web(settings: Settings, options: ScanOptions) -> WebOptions | None:
+    http = settings.http
+    # A diagnosis always visits the pages; a scan does so if the configuration enables it.
+    if not (options.always_http or (options.http and http.enabled)):
+        return None
+    # Operators of sites can identify the visits, and reach the contact of the configuration.
+    agent = (
+        f"certmgr/{__version__} (certificate and HTTPS"
+        f" check{'; ' + http.contact if http.contact else ''})"
+    )
+    return WebOptions(options.http_port or http.port, agent, http.per_address, http.rate)

@@ -1,0 +1,291 @@
+"""Checks of what certmgr depends on outside of its database: the configuration, the clock, the
+resolver, the files with secrets, the mail server, SPF, the inbox, and the rules of browsers.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dns.exception
+import dns.resolver
+
+from certmgr.config.settings import Settings, resolver_parts, secret
+from certmgr.notices.setup import channels_of, rules_of, templates_of
+from certmgr.operations.check_result import CheckResult, CheckState
+from certmgr.x509.trust_data import OLD_AFTER, age, load_rules, rules_path
+from inventory.db.database import Database
+from inventory.store import certificate_ends
+from inventory.text import printable
+from notifiers.channels import Channel
+from notifiers.inbox import reachable
+from notifiers.pipeline.limits import clock_fault
+
+# Files that exist while a time service runs: systemd-timesyncd, chrony, ntp, ntpsec.
+SYNCHRONISED = (
+    Path("/run/systemd/timesync/synchronized"),
+    Path("/run/chrony"),
+    Path("/var/lib/ntp"),
+    Path("/var/lib/ntpsec"),
+)
+
+
+def configuration(settings: Settings) -> Iterator[CheckResult]:
+    yield CheckResult("configuration", CheckState.OK, settings.source)
+    rules_of(settings)
+    templates_of(settings)
+    channels = channels_of(settings.notify)
+    if not settings.notify.mail:
+        yield CheckResult(
+            "channels",
+            CheckState.WARNING,
+            "no mail can be sent: [notify] mail is empty",
+            'Set mail = "env:CERTMGR_MAIL" with a mailtos:// URL.',
+        )
+    else:
+        yield CheckResult("channels", CheckState.OK, ", ".join(sorted(channels)))
+    if not settings.provider.name:
+        yield CheckResult(
+            "provider",
+            CheckState.WARNING,
+            "notices have no sender name: [provider] name is empty",
+            "Set the name that clients know.",
+        )
+    if not settings.notify.inbox:
+        yield CheckResult(
+            "inbox",
+            CheckState.WARNING,
+            "replies and bounces are not read: [notify] inbox is empty",
+            "Configure a mailbox, or record replies with certmgr notice ack.",
+        )
+    # The heartbeat refuses other URLs, so each run would report a problem.
+    if settings.notify.heartbeat and not secret(settings.notify.heartbeat).startswith("https://"):
+        yield CheckResult(
+            "heartbeat", CheckState.FAULT, "the URL is not https://", "Correct [notify] heartbeat."
+        )
+    if not settings.notify.heartbeat:
+        yield CheckResult(
+            "heartbeat",
+            CheckState.WARNING,
+            "no monitor detects an outage of this machine: [notify] heartbeat is empty",
+            "Configure the URL of an outside monitor.",
+        )
+
+
+def clock(database: Database | None, now: datetime) -> Iterator[CheckResult]:
+    if database is not None:
+        with database.read() as conn:
+            fault = clock_fault(now, certificate_ends.newest_instant(conn))
+        # A wrong clock would notify clients of ends that are not near.
+        if fault:
+            yield CheckResult(
+                "clock", CheckState.FAULT, fault, "Set the clock. Until then no client is notified."
+            )
+            return
+    if any(p.exists() for p in SYNCHRONISED):
+        yield CheckResult(
+            "clock", CheckState.OK, f"{now:%Y-%m-%d %H:%M:%S} UTC, synchronised by a time service"
+        )
+    else:
+        yield CheckResult(
+            "clock",
+            CheckState.WARNING,
+            f"{now:%Y-%m-%d %H:%M:%S} UTC, and no time service was found",
+            "Install systemd-timesyncd, chrony or ntpsec.",
+        )
+
+
+def trust_rules(settings: Settings, now: datetime) -> Iterator[CheckResult]:
+    """Check the age of the rules of browsers: certifi alone has no dates."""
+    rules = load_rules(rules_path(settings.trust.rules))
+    days = age(rules, now).days
+    text = f"version {rules.version} ({rules.source}), {days} day(s) old"
+    if days > OLD_AFTER.days:
+        yield CheckResult(
+            "trust rules",
+            CheckState.WARNING,
+            f"{text}; later decisions of browsers about CAs are not known",
+            "certmgr trust update FILE|URL, or install a newer certmgr.",
+        )
+    else:
+        yield CheckResult("trust rules", CheckState.OK, text)
+
+
+def resolver_answers(settings: Settings) -> Iterator[CheckResult]:
+    resolver = _resolver_of(settings)
+    try:
+        resolver.resolve(".", "NS", raise_on_no_answer=False)
+        yield CheckResult(
+            "resolver",
+            CheckState.OK,
+            f"{', '.join(str(n) for n in resolver.nameservers[:3])} answers",
+        )
+    except dns.exception.DNSException as error:
+        yield CheckResult(
+            "resolver",
+            CheckState.FAULT,
+            printable(str(error), 150),
+            "Fix it, or set another in [scan] resolvers. Without a resolver, all runs are suspect.",
+        )
+
+
+def _resolver_of(settings: Settings) -> Any:
+    if not settings.scan.resolvers:
+        resolver = dns.resolver.Resolver()
+    else:
+        resolver = dns.resolver.Resolver(configure=False)
+        hosts, ports = [], {}
+        for text in settings.scan.resolvers:
+            host, port = resolver_parts(text)
+            host = host.strip("[]")
+            hosts.append(host)
+            ports[host] = int(port)
+        resolver.nameservers, resolver.nameserver_ports = hosts, ports
+    resolver.lifetime = 5.0
+    return resolver
+
+
+def secrets(settings: Settings) -> Iterator[CheckResult]:
+    """Check that only their owner can read the files with secrets."""
+    paths: list[Path] = []
+    values = [
+        settings.database.url,
+        settings.notify.mail,
+        settings.notify.inbox,
+        settings.notify.heartbeat,
+    ]
+    values += [c.partition("=")[2].strip() for c in settings.notify.channels]
+    paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
+    # A URL with "@" has a password in it, and then the configuration file itself is a secret.
+    plain = [v for v in values if "://" in v and "@" in v and not v.startswith(("env:", "file:"))]
+    if plain and settings.source != "built-in defaults":
+        yield CheckResult(
+            "secrets",
+            CheckState.WARNING,
+            "the configuration contains a password in clear text",
+            "Use env:NAME or file:PATH instead.",
+        )
+        paths.append(Path(settings.source))
+    bad = [p for p in paths if p.exists() and stat.S_IMODE(p.stat().st_mode) & 0o077]
+    for path in bad:
+        yield CheckResult(
+            "secrets", CheckState.FAULT, f"{path} can be read by others", f"chmod 600 {path}"
+        )
+    folder = Path(settings.notify.templates) if settings.notify.templates else None
+    # A template that others can write could change the messages to clients.
+    if folder is not None and folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o022:
+        yield CheckResult(
+            "secrets",
+            CheckState.FAULT,
+            f"{folder} can be written by others, and its templates are sent to clients",
+            f"chmod go-w {folder}",
+        )
+    if not bad and not plain:
+        yield CheckResult(
+            "secrets",
+            CheckState.OK,
+            (
+                f"{len(paths)} file(s) with secrets, readable only by their owner"
+                if paths
+                else "no secrets in files"
+            ),
+        )
+
+
+def mail_server(settings: Settings, now: datetime) -> Iterator[CheckResult]:
+    """Connect to the mail server, start TLS, and disconnect.
+
+    It sends no message and does not log in, because some servers limit the number of logins.
+    """
+
+    channel = channels_of(settings.notify).get("mail")
+    if channel is None:
+        return
+    host, port, mode = channel.server
+    context = ssl.create_default_context()
+    connection = (
+        smtplib.SMTP_SSL(host, port, timeout=10, context=context)
+        if mode == "ssl"
+        else smtplib.SMTP(host, port, timeout=10)
+    )
+    with connection as server:
+        if mode != "ssl":
+            server.starttls(context=context)
+        server.ehlo()
+        sock = server.sock
+        peer = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+        version = sock.version() if isinstance(sock, ssl.SSLSocket) else "no TLS"
+        end = (
+            datetime.fromtimestamp(ssl.cert_time_to_seconds(str(peer["notAfter"])), UTC)
+            if peer
+            else None
+        )
+    left = (end - now).days if end is not None else 0
+    yield CheckResult(
+        "mail server",
+        CheckState.WARNING if left < 7 else CheckState.OK,
+        f"{host}:{port} answers with {version}; its certificate ends in {left} days",
+        "Renew it; without it, no notice can be sent." if left < 7 else "",
+    )
+
+
+def inbox(settings: Settings) -> Iterator[CheckResult]:
+    if settings.notify.inbox:
+        yield CheckResult(
+            "inbox", CheckState.OK, f"{reachable(secret(settings.notify.inbox))} new mail(s)"
+        )
+
+
+def spf(settings: Settings) -> Iterator[CheckResult]:
+    """Check the SPF record (RFC 7208) of the sender's domain.
+
+    Mail from a domain without a valid record is often refused.
+    """
+
+    channel: Channel | None = channels_of(settings.notify).get("mail")
+    if channel is None:
+        return
+    domain = channel.sender.rpartition("@")[2]
+    try:
+        answer = _resolver_of(settings).resolve(domain, "TXT")
+        texts = [b"".join(r.strings).decode("utf-8", "replace") for r in answer]
+    except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
+        texts = []
+    except dns.exception.DNSException as error:
+        yield CheckResult(
+            "SPF",
+            CheckState.WARNING,
+            f"the record of {domain} could not be queried: {printable(str(error), 100)}",
+            "Check the resolver first.",
+        )
+        return
+    records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
+    # RFC 7208 section 4.5: more than one record is a permanent error.
+    if len(records) > 1:
+        yield CheckResult(
+            "SPF",
+            CheckState.FAULT,
+            f"{domain} has {len(records)} SPF records, which makes all of them invalid",
+            "Keep only one.",
+        )
+    elif not records:
+        yield CheckResult(
+            "SPF",
+            CheckState.WARNING,
+            f"{domain} has no SPF record",
+            f"Add a TXT record v=spf1 that names the mail server of {channel.server[0]}.",
+        )
+    elif records[0].split()[-1] in ("+all", "all"):
+        yield CheckResult(
+            "SPF",
+            CheckState.WARNING,
+            f"{domain} allows all servers to send for it ({printable(records[0], 80)})",
+            "End it with ~all or -all.",
+        )
+    else:
+        yield CheckResult("SPF", CheckState.OK, f"{domain}: {printable(records[0], 80)}")
