@@ -90,3 +90,16 @@ def log_internal_error(logger: logging.Logger, what: str) -> None:
     """
     logger.warning("%s ended with an internal error", what)
     logger.debug("the internal error: %s", traceback.format_exc())
+
+
+INTERNAL_ERROR = "an internal error of certmgr; certmgr -vv logs it"
+
+
+def abort_reason(error: BaseException) -> str:
+    """Return why a job ended early, for those who operate certmgr.
+
+    The text of an internal error is for programmers, so it is in no reason.
+    """
+    if isinstance(error, CertmgrError):
+        return str(error)
+    return INTERNAL_ERROR if isinstance(error, Exception) else "it was interrupted"

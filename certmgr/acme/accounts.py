@@ -213,9 +213,7 @@ def _register(
         terms_of_service_agreed=agreed or None,
         external_account_binding=binding,
     )
-    response = session.net.post(
-        session.directory["newAccount"], new, new_nonce_url=session.directory["newNonce"]
-    )
+    response = session.post(session.directory["newAccount"], new)
     url = check_url(response.headers.get("Location"))
     session.net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
     return url
@@ -228,7 +226,7 @@ def fetch_account(settings: Settings, row: AccountRecord) -> dict[str, Any]:
         AcmeError: The CA does not answer, or does not know the account.
     """
     session = open_session(settings, row)
-    document = session.acme._post_as_get(row.url).json()
+    document = session.post(session.url).json()
     if not isinstance(document, dict):
         return {"status": "unknown", "contact": []}
     contact = document.get("contact")
@@ -247,7 +245,7 @@ def agree(context: Context, name: str, by: str) -> str:
         row = accounts.find(conn, name)
     session = open_session(context.settings, row)
     terms = _terms(session)
-    session.acme._post(row.url, RawPayload({"termsOfServiceAgreed": True}))
+    session.post(session.url, RawPayload({"termsOfServiceAgreed": True}))
     with context.write() as tx:
         accounts.edit(tx, row.id, terms=terms or None, agreed_at=tx.at, agreed_by=by)
     return terms
@@ -273,7 +271,7 @@ def deactivate(context: Context, name: str) -> AccountRecord:
     # A pending or lost account has no usable record at the CA: it is only retired here.
     if row.state == "active":
         session = open_session(context.settings, row)
-        session.acme._post(row.url, RawPayload({"status": "deactivated"}))
+        session.post(session.url, RawPayload({"status": "deactivated"}))
     with context.write() as tx:
         accounts.edit(tx, row.id, state="retired", retired_at=tx.at)
         return accounts.by_id(tx.conn, row.id)

@@ -80,7 +80,7 @@ def _request_window(
     Raises:
         CertmgrError: The CA does not answer.
     """
-    base = session.directory._jobj.get("renewalInfo")
+    base = session.renewal_info
     # A CA may introduce ARI later, so its directory is checked again each day.
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
@@ -116,7 +116,7 @@ def replaces(context: IssuanceContext, row: LineageRecord) -> str | None:
         session = context.session(row.account_id)
     except (AcmeError, CertmgrError):
         return None
-    if not isinstance(session.directory._jobj.get("renewalInfo"), str) or row.sha256 is None:
+    if not isinstance(session.renewal_info, str) or row.sha256 is None:
         return None
     with context.read() as conn:
         ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])

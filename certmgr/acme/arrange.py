@@ -12,7 +12,7 @@ from typing import Any
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import challenge_of, find
-from certmgr.acme.service import default_name
+from certmgr.acme.requested_names import default_name
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.deploy.lineage import safe_name

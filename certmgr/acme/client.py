@@ -25,7 +25,13 @@ from josepy.jwa import ES256, ES384, RS256
 from josepy.jwk import JWK, JWKEC
 
 from certmgr import __version__
-from certmgr.acme.connection import TIMEOUT, CaConnection, CheckedAdapter, read_bounded
+from certmgr.acme.connection import (
+    TIMEOUT,
+    CaConnection,
+    CheckedAdapter,
+    InternalAddressRefused,
+    read_bounded,
+)
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
 from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
@@ -105,7 +111,7 @@ class AcmeNetwork(client.ClientNetwork):
                 what,
                 AcmeProblem(
                     "unreachable",
-                    f"its TLS certificate cannot be verified: {_innermost_reason(error)}",
+                    f"its TLS certificate cannot be verified: {_reason_of(_innermost(error))}",
                 ),
                 "Check the directory's URL, and ca_file of [acme.ca.NAME] for an internal CA.",
             ) from None
@@ -115,10 +121,11 @@ class AcmeNetwork(client.ClientNetwork):
             ssl.SSLError,
             OSError,
         ) as error:
-            why = _innermost_reason(error)
-            if "INTERNAL " in why:
-                raise InternalAddress(url, why.partition("INTERNAL ")[2]) from None
-            raise AcmeError(what, AcmeProblem("unreachable", why)) from None
+            inner = _innermost(error)
+            if isinstance(inner, InternalAddressRefused):
+                raise InternalAddress(url, inner.why) from None
+            _log.info("%s: %s", what, _reason_of(inner))
+            raise AcmeError(what, AcmeProblem("unreachable", _reason_of(inner))) from None
 
     def _check_response(  # type: ignore[override]  # a class method there; here it needs the clock
         self, response: requests.Response, content_type: str | None = None
@@ -223,8 +230,8 @@ def _decode_nonce(response: requests.Response) -> Any:
     return jws.Header._fields["nonce"].decode(response.headers.get("Replay-Nonce", ""))
 
 
-def _innermost_reason(error: BaseException) -> str:
-    """Return the message of the innermost exception, without the addresses of objects."""
+def _innermost(error: BaseException) -> BaseException:
+    """Return the exception that caused this one; requests and urllib3 wrap it several times."""
     current: BaseException = error
     for _ in range(6):
         inner = getattr(current, "reason", None) or (
@@ -233,8 +240,12 @@ def _innermost_reason(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         current = inner
-    text = str(current)
-    return printable(text.rpartition(">: ")[2] or type(current).__name__, 300)
+    return current
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return the message of an exception, without the address of the object that it names."""
+    return printable(str(error).rpartition(">: ")[2] or type(error).__name__, 300)
 
 
 def _host(url: str) -> str:

@@ -30,6 +30,14 @@ TOTAL_SECONDS = 60.0
 TIMEOUT = (10.0, 30.0)
 
 
+class InternalAddressRefused(urllib3.exceptions.NewConnectionError):
+    """The name leads to an internal address, so nothing was sent."""
+
+    def __init__(self, connection: HTTPSConnection, why: str) -> None:
+        super().__init__(connection, why)
+        self.why = why
+
+
 class CheckedConnection(HTTPSConnection):
     """A connection to an address that was checked, with a time limit for the headers.
 
@@ -65,8 +73,8 @@ class CheckedConnection(HTTPSConnection):
                 last = error
                 connection.close()
         if last is None and why:
-            raise urllib3.exceptions.NewConnectionError(
-                self, f"INTERNAL {printable(host, 100)} leads to an internal address: {why}"
+            raise InternalAddressRefused(
+                self, f"{printable(host, 100)} leads to an internal address: {why}"
             )
         raise urllib3.exceptions.NewConnectionError(
             self, f"no server answers: {last.strerror if last else 'no address'}"

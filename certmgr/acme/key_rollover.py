@@ -42,7 +42,7 @@ def rollover(context: Context, name: str, key_type: str = ACCOUNT_KEY) -> Accoun
         session = open_session(context.settings, row)
         assert row.url is not None
         inner = _key_change_jws(session, jwk(new), row.url)
-        session.acme._post(session.directory["keyChange"], RawPayload(inner))
+        session.post(session.directory["keyChange"], RawPayload(inner))
     with context.write() as tx:
         accounts.edit(tx, row.id, key_reference=key_reference(path))
         return accounts.by_id(tx.conn, row.id)
@@ -53,9 +53,7 @@ def _is_registered_under(settings: Settings, row: AccountRecord, key: Any) -> bo
     session = connect(settings, cas.find(settings.acme, row.ca, row.directory), key)
     try:
         only = messages.NewRegistration(only_return_existing=True)
-        response = session.net.post(
-            session.directory["newAccount"], only, new_nonce_url=session.directory["newNonce"]
-        )
+        response = session.post(session.directory["newAccount"], only)
     except AcmeError as error:
         if error.problem.type == "accountDoesNotExist":
             return False

@@ -18,10 +18,9 @@ the account's orders shows whether there is an order.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -31,62 +30,29 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from certmgr.acme import rate_limits, responses
-from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
+from certmgr.acme.authorization import Authorizations, failure_of
+from certmgr.acme.ca_requests import CaRequests
+from certmgr.acme.chain_download import fetch_chain
 from certmgr.acme.context import IssuanceContext
+from certmgr.acme.lost_orders import find_lost_order, identifiers
 from certmgr.acme.messages import NewOrder
-from certmgr.acme.problems import AcmeError, AcmeProblem, NextAction
-from certmgr.acme.received import ClockFault, IssuedChain, choose
-from certmgr.acme.received import read as read_chain
+from certmgr.acme.order_errors import OrderExpired, OrderPending
+from certmgr.acme.problems import AcmeError, NextAction
+from certmgr.acme.received import IssuedChain
 from certmgr.acme.responses import RawPayload
 from certmgr.acme.session import AccountSession
 from certmgr.deploy.lineage import Lineage
 from certmgr.inspection.report import certificate_row
 from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
-from inventory.errors import CertmgrError, UsageError
-from inventory.names import as_ip, display
 from inventory.records import ListedLineage, OrderRecord
 from inventory.store import acme_orders, certificates, lineages
-from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
 # Seconds after which an unfinished order is given up.
 MAX_ORDER_AGE = 86_400
-# Seconds between two requests if the CA sends no Retry-After. The first are short, since a CA on
-# the same network decides within milliseconds.
-POLL_INTERVALS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 5.0)
 FINALIZE_SECONDS = 300.0
-MAX_ALTERNATES = 5
-MAX_LISTED = 1000
-
-
-class NamesFailed(CertmgrError):
-    """The CA could not validate some names.
-
-    Attributes:
-        names: Name -> the CA's reason.
-    """
-
-    def __init__(self, names: dict[str, str]) -> None:
-        reasons = "; ".join(f"{display(n)}: {w}" for n, w in list(names.items())[:10])
-        super().__init__(
-            f"The CA could not validate {len(names)} name(s)",
-            reasons,
-            "Run certmgr issue --preflight to see what each name needs.",
-        )
-        self.names = names
-
-    def __reduce__(self) -> Any:
-        return NamesFailed, (self.names,)
-
-
-class OrderExpired(CertmgrError):
-    """The order cannot be completed any more; a new order is necessary."""
-
-
-class OrderPending(CertmgrError):
-    """The CA has not decided yet. A later run continues the order."""
 
 
 @dataclass(slots=True)
@@ -104,6 +70,14 @@ class OrderFlow:
     session: AccountSession
     lineage: ListedLineage
     row: OrderRecord
+
+    @property
+    def _requests(self) -> CaRequests:
+        return CaRequests(self.context, self.session)
+
+    @property
+    def _authorizations(self) -> Authorizations:
+        return Authorizations(self._requests, self.row.account_id, self.lineage.solver, self.names)
 
     def run(self) -> OrderRecord:
         """Place or continue the order until its certificate is stored.
@@ -131,7 +105,7 @@ class OrderFlow:
             }
             # The names that a refusal lists count as failed authorizations.
             if error.problem.next_action is NextAction.NAMES and failed:
-                raise self._failed(failed) from None
+                raise self._authorizations.failed(failed) from None
             raise
 
     def _run(self) -> OrderRecord:
@@ -150,7 +124,7 @@ class OrderFlow:
                 " its names are still not validated",
             )
         if body.status == messages.STATUS_PENDING:
-            self._authorize(body)
+            self._authorizations.complete(body)
             body = self._poll(
                 lambda b: b.status != messages.STATUS_PENDING,
                 self.context.settings.acme.challenge_seconds,
@@ -215,7 +189,11 @@ class OrderFlow:
 
     def _place_order(self) -> None:
         """Request the order, or find the one whose answer was lost, and record its URL."""
-        url = self._find_lost_order() if self.row.state == "asked" else None
+        url = (
+            find_lost_order(self._requests, self.row.account_id, self.names)
+            if self.row.state == "asked"
+            else None
+        )
         if url is None:
             self._record("ask", state="asked")
             self.context.checkpoint("new-order")
@@ -235,7 +213,7 @@ class OrderFlow:
             replaces=self.row.replaces,
         )
         try:
-            response = self._post(self.session.directory["newOrder"], new)
+            response = self._requests.post(self.session.directory["newOrder"], new)
         except AcmeError as error:
             if (
                 self.row.replaces is None
@@ -245,55 +223,12 @@ class OrderFlow:
             # A renewal must not fail because the CA rejects ``replaces``: it is requested again
             # without it, and then counts against the rate limits.
             self._record("without-replaces", replaces=None, exempt=0)
-            response = self._post(
+            response = self._requests.post(
                 self.session.directory["newOrder"],
                 NewOrder(identifiers=identifiers(self.names), profile=self.row.profile),
             )
         responses.order(response)
         return responses.check_url(response.headers.get("Location"))
-
-    def _post(self, url: str, obj: Any = None) -> Any:
-        return self.session.net.post(url, obj, new_nonce_url=self.session.directory["newNonce"])
-
-    def _find_lost_order(self) -> str | None:
-        """Return the URL of the order whose answer was lost.
-
-        It comes from the CA's list of the account's orders (RFC 8555 7.1.2.1).
-
-        Returns:
-            None if the CA keeps no list or has no such order. Then the order is requested again;
-            Boulder returns an open order for the same names instead of a new one.
-        """
-        self.context.checkpoint("lost")
-        with self.context.read() as conn:
-            known = acme_orders.urls(conn, self.row.account_id)
-        expected = {(i.typ.name, i.value) for i in identifiers(self.names)}
-        try:
-            for url in self._listed_orders():
-                if url in known:
-                    continue
-                body = responses.order(self._post(url))
-                same = {(i.typ.name, i.value) for i in body.identifiers or ()} == expected
-                if same and body.status not in (messages.STATUS_INVALID,):
-                    return url
-        except AcmeError as error:
-            if error.problem.next_action is NextAction.BACK_OFF:
-                raise
-        return None
-
-    def _listed_orders(self) -> Sequence[str]:
-        """Return the URLs of the account's orders, in the reverse order of the CA's list."""
-        url = responses.document(self._post(self.session.url)).get("orders")
-        urls: list[str] = []
-        # RFC 8555 does not define the order of the list; the newest are assumed to come last.
-        for _ in range(20):
-            if not isinstance(url, str):
-                break
-            response = self._post(responses.check_url(url))
-            listed = responses.document(response).get("orders")
-            urls += [u for u in listed if isinstance(u, str)] if isinstance(listed, list) else []
-            url = next(iter(self.session.acme._get_links(response, "next")), None)
-        return [responses.check_url(u) for u in reversed(urls[-MAX_LISTED:])]
 
     def _fetch_order(self) -> messages.Order:
         """Return the order as the CA has it.
@@ -303,7 +238,7 @@ class OrderFlow:
         """
         self.context.checkpoint("order")
         try:
-            return responses.order(self._post(self._url))
+            return responses.order(self._requests.post(self._url))
         except AcmeError as error:
             if error.problem.status in (404, 403) or error.problem.type == "malformed":
                 raise OrderExpired(
@@ -331,135 +266,12 @@ class OrderFlow:
         """
         end = self.context.now() + timedelta(seconds=seconds)
         for attempt in range(100_000):
-            response = self._post(self._url)
+            response = self._requests.post(self._url)
             body = responses.order(response)
             if done(body):
                 return body
-            self._pause(response, attempt, end, "the order")
+            self._requests.pause(response, attempt, end, "the order")
         raise OrderPending("The CA has not decided after 100,000 requests")
-
-    def _pause(self, response: Any, attempt: int, end: Any, what: str) -> None:
-        wait = responses.retry_after_seconds(response, self.context.now())
-        wait = (
-            POLL_INTERVALS[min(attempt, len(POLL_INTERVALS) - 1)]
-            if wait is None
-            else max(wait, 0.1)
-        )
-        left = (end - self.context.now()).total_seconds()
-        # A CA that asks for a long pause must not block this worker: the next run continues.
-        if left <= 0 or wait > max(left, 0) + 60:
-            why = (
-                f"it asks to retry in {wait:.0f} seconds"
-                if wait > max(left, 0)
-                else "the time limit is reached"
-            )
-            raise OrderPending(
-                f"The CA has not decided about {what}", why, "The next run continues the order."
-            )
-        self.context.wait(min(wait, max(left, 0.1)))
-
-    # -- domain control validation
-
-    def _authorize(self, body: messages.Order) -> None:
-        """Answer every pending authorization, and always remove the answers afterwards."""
-        solver = self.context.solvers.get(self.lineage.solver)
-        self.context.checkpoint("authorizations")
-        pending: list[tuple[str, ChallengeProof, Any]] = []
-        failed: dict[str, str] = {}
-        for url in body.authorizations:
-            authorization = responses.authorization(self._post(url))
-            if authorization.status == messages.STATUS_PENDING:
-                pending.append((url, *self._challenge(authorization, solver)))
-            elif authorization.status != messages.STATUS_VALID:
-                failed[authorization.identifier.value] = _failure_of(authorization)
-        # With one failed authorization the order is invalid: no other is worth an attempt.
-        if failed:
-            raise self._failed(failed)
-        proofs = [p for _, p, _ in pending]
-        try:
-            self.context.checkpoint("present")
-            solver.present(proofs)
-            self.context.checkpoint("answer")
-            for _, _, challenge in pending:
-                if challenge.status == messages.STATUS_PENDING:
-                    self._post(responses.check_url(challenge.uri), RawPayload({}))
-            self._await_authorizations([(url, p.name) for url, p, _ in pending])
-        finally:
-            solver.clean(proofs)
-
-    def _challenge(
-        self, authorization: messages.Authorization, solver: Solver
-    ) -> tuple[ChallengeProof, Any]:
-        """Return the answer to the solver's challenge of an authorization, and the challenge."""
-        name = str(authorization.identifier.value).removeprefix("*.").lower()
-        # The name becomes part of paths and records: only names of the order are accepted.
-        if name not in {n.removeprefix("*.") for n in self.names}:
-            raise AcmeError(
-                "The CA requests validation of another name",
-                AcmeProblem("unreadable", f"'{printable(name, 100)}' is not in the order"),
-            )
-        for challenge in authorization.challenges or ():
-            if challenge.chall.typ == solver.challenge:
-                thumbprint = urlsafe_b64encode(self.session.key.thumbprint()).rstrip(b"=").decode()
-                return (
-                    challenge_proof(
-                        name, challenge.chall.to_partial_json().get("token"), thumbprint
-                    ),
-                    challenge,
-                )
-        offered = (
-            ", ".join(
-                sorted(
-                    {
-                        printable(str(c.chall.to_partial_json().get("type", c.chall.typ)), 30)
-                        for c in authorization.challenges or ()
-                    }
-                )
-            )
-            or "no challenge"
-        )
-        why = (
-            f"the CA offers {offered}, and the solver '{self.lineage.solver}' uses"
-            f" {solver.challenge}"
-        )
-        raise UsageError(
-            f"{display(name)} cannot be validated",
-            why,
-            "Give the lineage another solver; a wildcard needs dns-01.",
-        )
-
-    def _await_authorizations(self, authorizations: Sequence[tuple[str, str]]) -> None:
-        """Wait until the CA has decided about every authorization, given as (URL, name).
-
-        Raises:
-            NamesFailed: The CA could not validate a name.
-            OrderPending: The CA has not decided within the time limit.
-        """
-        end = self.context.now() + timedelta(seconds=self.context.settings.acme.challenge_seconds)
-        failed: dict[str, str] = {}
-        for url, name in authorizations:
-            for attempt in range(100_000):
-                response = self._post(url)
-                authorization = responses.authorization(response)
-                if authorization.status == messages.STATUS_PENDING:
-                    self._pause(response, attempt, end, display(name))
-                    continue
-                if authorization.status != messages.STATUS_VALID:
-                    failed[name] = _failure_of(authorization)
-                break
-        if failed:
-            raise self._failed(failed)
-
-    def _failed(self, failed: dict[str, str]) -> NamesFailed:
-        """Count the failed authorizations, and return the error to raise."""
-        with self.context.write() as tx:
-            acme_orders.count(
-                tx,
-                self.row.account_id,
-                "failure",
-                [(n.removeprefix("*."), None) for n in failed],
-            )
-        return NamesFailed(failed)
 
     # -- the certificate
 
@@ -468,7 +280,7 @@ class OrderFlow:
         der = x509.load_pem_x509_csr(self._csr).public_bytes(Encoding.DER)
         self.context.checkpoint("finalizing")
         try:
-            self._post(
+            self._requests.post(
                 responses.check_url(body.finalize),
                 RawPayload({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}),
             )
@@ -482,61 +294,44 @@ class OrderFlow:
         """Raise the error that an invalid order reports."""
         problem = responses.problem_of(body.error)
         if names := problem.names():
-            raise self._failed(names)
+            raise self._authorizations.failed(names)
         if body.error is None:
             failed = {}
             for url in body.authorizations:
-                authorization = responses.authorization(self._post(url))
+                authorization = responses.authorization(self._requests.post(url))
                 if authorization.status != messages.STATUS_VALID:
-                    failed[str(authorization.identifier.value)] = _failure_of(authorization)
+                    failed[str(authorization.identifier.value)] = failure_of(authorization)
             if failed:
-                raise self._failed(failed)
+                raise self._authorizations.failed(failed)
             raise OrderExpired(
                 "The order ended without a certificate",
                 f"its state is {body.status.name}, and the CA gave no reason",
             )
         if problem.next_action is NextAction.NAMES and len(self.names) == 1:
-            raise self._failed({self.names[0]: problem.sentence})
+            raise self._authorizations.failed({self.names[0]: problem.sentence})
         raise OrderExpired("The order ended without a certificate", problem.sentence)
 
     def _fetch(self, url: str) -> OrderRecord:
         """Fetch the certificate, check it and store it."""
         self.context.checkpoint("fetch")
-        response = self._post(responses.check_url(url))
         csr = x509.load_pem_x509_csr(self._csr)
-        public = requests_.spki(csr.public_key())
-        now = self.context.now()
-        try:
-            chains = [read_chain(response.content, public, self.names, now)]
-        except ClockFault:
-            # The certificate is good and the clock is wrong: another order would not help.
-            raise
-        except CertmgrError as error:
-            raise OrderExpired(error.what, error.why, error.todo) from None
-        note = ""
-        if preferred := self.lineage.preferred_chain:
-            for alternate in self.session.acme._get_links(response, "alternate")[:MAX_ALTERNATES]:
-                # The CA's default chain is good: a failure of an alternate chain is no failure.
-                with contextlib.suppress(CertmgrError):
-                    chains.append(
-                        read_chain(
-                            self._post(responses.check_url(alternate)).content,
-                            public,
-                            self.names,
-                            now,
-                        )
-                    )
-            chosen, note = choose(chains, preferred)
-        else:
-            chosen = chains[0]
-        return self._store(chosen, url, note)
+        chain, note = fetch_chain(
+            self._requests,
+            url,
+            requests_.spki(csr.public_key()),
+            self.names,
+            self.lineage.preferred_chain or "",
+        )
+        return self._store(chain, url, note)
 
     def _store(self, chain: IssuedChain, url: str, note: str) -> OrderRecord:
         """Store the certificate, its rate limit events and the lineage in one transaction."""
         self.context.checkpoint("store")
         leaf = chain.leaf
         with self.context.write() as tx:
-            certificates.add(tx, [asdict(certificate_row(c)) for c in chain.certificates])
+            certificates.add(
+                tx, [asdict(certificate_row(c)) for c in chain.certificates]
+            )
             self.row = acme_orders.record(
                 tx,
                 self.row,
@@ -576,23 +371,3 @@ class OrderFlow:
             lineages.names_good(tx, self.lineage.id, self.names)
         self.context.checkpoint("stored")
         return self.row
-
-
-def identifiers(names: Sequence[str]) -> list[messages.Identifier]:
-    """Return names, wildcards and addresses as ACME identifiers (RFC 8555, RFC 8738)."""
-    result = []
-    for name in names:
-        address = as_ip(name)
-        typ = messages.IDENTIFIER_FQDN if address is None else messages.IDENTIFIER_IP
-        result.append(messages.Identifier(typ=typ, value=str(address or name)))
-    return result
-
-
-def _failure_of(authorization: messages.Authorization) -> str:
-    """Return the CA's reason for an authorization that is not valid."""
-    problems = [
-        responses.problem_of(c.error) for c in authorization.challenges or () if c.error is not None
-    ]
-    if problems:
-        return "; ".join(p.sentence for p in problems)
-    return f"its authorization is {authorization.status.name}"

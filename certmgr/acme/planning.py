@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from certmgr.acme.renewal import CertificateLife, RenewalDue, due, is_near
-from certmgr.acme.service import RenewalReason
+from certmgr.acme.results import RenewalReason
 from inventory.db.database import from_epoch
 from inventory.records import ListedLineage
 

@@ -35,6 +35,25 @@ class NextAction(StrEnum):
     STAFF = "staff"  # a retry does not help
 
 
+class LimitScope(StrEnum):
+    """What a rate limit of a CA counts."""
+
+    NAMES = "names"  # failed validations of a name, or a name that the CA paused
+    DOMAINS = "domains"  # certificates per registered domain or per set of names
+    ACCOUNT = "account"  # orders of an account, and any limit that is not known
+
+
+# RFC 8555 6.7 has one type for all rate limits and no field for what was exceeded. This table reads
+# it from the texts of Boulder and Pebble, in this order; it is the only place that does.
+_PAUSED_MARKS = ("paused", "unpause")
+_LIMIT_MARKS = (
+    ("failed authorizations", LimitScope.NAMES),
+    ("account", LimitScope.ACCOUNT),
+    ("certificates", LimitScope.DOMAINS),
+    ("domain", LimitScope.DOMAINS),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class AcmeProblem:
     """A problem document.
@@ -61,9 +80,24 @@ class AcmeProblem:
 
         Let's Encrypt does that after many consecutive failures, and gives a link to unpause it.
         """
-        return self.type == "rateLimited" and (
-            "paused" in self.detail.lower() or "unpause" in self.detail.lower()
-        )
+        return self.type == "rateLimited" and any(m in self.detail.lower() for m in _PAUSED_MARKS)
+
+    @property
+    def rate_limited(self) -> bool:
+        """Whether a rate limit was reached: by the type, or by the status of CAs without it."""
+        return self.type == "rateLimited" or self.status == 429
+
+    @property
+    def limit_scope(self) -> LimitScope:
+        """What the rate limit counts."""
+        if self.paused:
+            return LimitScope.NAMES
+        detail = self.detail.lower()
+        return next((scope for mark, scope in _LIMIT_MARKS if mark in detail), LimitScope.ACCOUNT)
+
+    def mentions(self, name: str) -> bool:
+        """Whether the CA's description contains a name."""
+        return name.lower() in self.detail.lower()
 
     @property
     def sentence(self) -> str:

@@ -7,6 +7,7 @@ are counted instead of kept.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,17 +17,34 @@ from datetime import timedelta
 
 from certmgr.acme import ari, cas
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.deployment import DeployResult, deploy
+from certmgr.acme.deployment import deploy
 from certmgr.acme.planning import PlannedRenewal, plan_one, select
 from certmgr.acme.preflight_facts import FactCollector
-from certmgr.acme.service import IssuanceService, IssueResult
+from certmgr.acme.results import DeployResult, DeployState, IssueResult, IssueState
+from certmgr.acme.service import IssuanceService
 from inventory.db.database import to_epoch
-from inventory.errors import CertmgrError, NotFound
+from inventory.errors import (
+    INTERNAL_ERROR,
+    CertmgrError,
+    NotFound,
+    abort_reason,
+    log_internal_error,
+)
 from inventory.records import ListedLineage, QuarantinedName
 from inventory.store import acme_orders, certificates, jobs, lineages, purchases, servers
 from inventory.text import printable
 
+_log = logging.getLogger(__name__)
+
 JOB = "renew"
+# What needs no word from a person who runs certmgr.
+_QUIET = (
+    DeployState.LIVE,
+    DeployState.PLACED,
+    DeployState.NOTHING,
+    IssueState.ISSUED,
+    IssueState.CURRENT,
+)
 MAX_PROBLEMS = 200
 # Quarantined names per run, so that many of them do not delay the renewals.
 MAX_RECHECKED = 200
@@ -57,10 +75,7 @@ class RenewalSummary:
         """Count a result."""
         self.counts[state] += 1
         self.failed |= not ok
-        if (
-            state not in ("live", "placed", "issued", "nothing", "current")
-            and len(self.problems) < MAX_PROBLEMS
-        ):
+        if state not in _QUIET and len(self.problems) < MAX_PROBLEMS:
             self.problems.append((lineage, state, message))
 
 
@@ -173,6 +188,7 @@ class RenewalRunner:
             Busy: Another run is in progress.
         """
         with jobs.alone(self.context.database, JOB):
+            _log.info("renewal run begins")
             with self.context.write() as tx:
                 jobs.started(tx, JOB)
             summary = RenewalSummary()
@@ -184,7 +200,7 @@ class RenewalRunner:
                 self._deploy_remaining({p.id for p in chosen}, summary)
             except BaseException as error:
                 with self.context.write() as tx:
-                    jobs.failed(tx, JOB, f"the run was aborted: {type(error).__name__}")
+                    jobs.failed(tx, JOB, abort_reason(error))
                 raise
             with self.context.write() as tx:
                 # The longest window of a known rate limit is seven days.
@@ -208,7 +224,11 @@ class RenewalRunner:
         for results in self._each(chosen, self._renew_one):
             for result in results:
                 summary.add(result.lineage, result.state, result.message, ok=result.ok)
-                summary.renewed += result.state in ("live", "placed", "untold")
+                summary.renewed += result.state in (
+                    DeployState.LIVE,
+                    DeployState.PLACED,
+                    DeployState.UNDETERMINED,
+                )
 
     def _each(
         self,
@@ -246,9 +266,9 @@ class RenewalRunner:
         try:
             return self._issue_and_deploy(planned)
         # An internal error is the result of this lineage only; the others continue.
-        except Exception as error:
-            message = f"internal error: {type(error).__name__}: {printable(str(error), 200)}"
-            return [IssueResult(planned.name, planned.client, "failed", message)]
+        except Exception:
+            log_internal_error(_log, f"the renewal of {planned.name}")
+            return [IssueResult(planned.name, planned.client, IssueState.FAILED, INTERNAL_ERROR)]
 
     def _issue_and_deploy(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
         context = self.context
@@ -260,7 +280,7 @@ class RenewalRunner:
                 ari.replaces(context, row), row.ari_start, context.now()
             )
             result = self.service.issue(row.id, reason)
-        if result.state != "issued":
+        if result.state is not IssueState.ISSUED:
             return [result]
         return [deploy(context, row.id)]
 

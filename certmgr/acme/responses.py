@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+import requests
 from acme import messages
 from josepy.errors import DeserializationError
+from requests.utils import parse_header_links
 
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
 from inventory.text import printable
 
 MAX_URL = 1000
+MAX_LINKS = 100
 _T = TypeVar("_T")
 
 
@@ -31,6 +34,15 @@ class RawPayload:
 
     def json_dumps(self, **_: Any) -> str:
         return json.dumps(self._document)
+
+
+def links(response: requests.Response, relation: str) -> list[str]:
+    """Return the URLs of a relation in the header Link (RFC 8288), at most 100.
+
+    ``requests.Response.links`` keeps one URL per relation, and RFC 8555 allows several.
+    """
+    found = parse_header_links(response.headers.get("Link", ""))
+    return [link["url"] for link in found[:MAX_LINKS] if link.get("rel") == relation]
 
 
 def _read(what: str, decode: Callable[[], _T]) -> _T:

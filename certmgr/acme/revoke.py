@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certmgr.acme import cas
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.deployment import version_of
+from certmgr.acme.delivery import version_of
 from certmgr.acme.problems import AcmeError
 from certmgr.acme.responses import RawPayload
 from certmgr.acme.session import connect

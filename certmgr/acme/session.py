@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from acme import client, messages
+import requests
+from acme import messages
 from cryptography.hazmat.primitives.asymmetric import rsa
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
@@ -64,14 +65,19 @@ class AccountSession:
         ca: The CA.
         net: The connection.
         directory: The directory object of the CA (RFC 8555 7.1.1).
-        acme: The client of the ``acme`` library over the same connection.
     """
 
     row: AccountRecord | None
     ca: CertificateAuthority
     net: AcmeNetwork
     directory: messages.Directory
-    acme: client.ClientV2
+
+    def post(self, url: str, obj: Any = None) -> requests.Response:
+        """Send a signed request. Without ``obj`` it is a POST-as-GET (RFC 8555 6.3)."""
+        response: requests.Response = self.net.post(
+            url, obj, new_nonce_url=self.directory["newNonce"]
+        )
+        return response
 
     @property
     def account(self) -> AccountRecord:
@@ -90,6 +96,14 @@ class AccountSession:
         """The account key."""
         key: Any = self.net.key
         return key  # type: ignore[no-any-return]
+
+    @property
+    def renewal_info(self) -> Any:
+        """The URL for renewal information (RFC 9773 4); None if the CA has none."""
+        try:
+            return self.directory["renewalInfo"]
+        except KeyError:
+            return None
 
     @property
     def profiles(self) -> dict[str, str]:
@@ -130,7 +144,7 @@ def connect(
     directory = directory_of(net, ca.directory)
     if url:
         net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
-    return AccountSession(None, ca, net, directory, client.ClientV2(directory, net))
+    return AccountSession(None, ca, net, directory)
 
 
 def open_session(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from certmgr.acme.results import DeployState, IssueState
+
 # A state without a symbol is a failure; the callers print "✗" for it.
-SYMBOLS = {"waits": "…", "held": "!", "busy": "…", "untold": "?"}
-WORDS = {
-    "waits": "postponed",
-    "held": "waits for your approval",
-    "busy": "in use by another process",
-    "untold": "deployed; whether it is live is undetermined",
-    "unseen": "deployed, but not live",
-    "failed": "failed",
-    "rolled-back": "rolled back",
-    "staff": "an administrator has to act",
+SYMBOLS: dict[str, str] = {
+    IssueState.WAITS: "…",
+    IssueState.HELD: "!",
+    IssueState.BUSY: "…",
+    DeployState.UNDETERMINED: "?",
+}
+WORDS: dict[str, str] = {
+    IssueState.WAITS: "postponed",
+    IssueState.HELD: "waits for your approval",
+    IssueState.BUSY: "in use by another process",
+    IssueState.FAILED: "failed",
+    DeployState.UNDETERMINED: "deployed; whether it is live is undetermined",
+    DeployState.UNSEEN: "deployed, but not live",
+    DeployState.ROLLED_BACK: "rolled back",
+    DeployState.STAFF: "an administrator has to act",
 }

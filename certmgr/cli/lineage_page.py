@@ -17,7 +17,7 @@ from certmgr.cli.lineage_rows import STATES, rows_of
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from certmgr.deploy.lineage import Lineage
 from inventory.records import DeploymentRecord, LineageNameRecord, ListedLineage, OrderRecord
-from inventory.store import acme_orders, lineages
+from inventory.store import acme_orders, certificates, lineages
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _load(app: CommandContext, name: str) -> _LineagePage:
         )
         orders = acme_orders.last_of(conn, row.id, 10)
         deliveries = lineages.deliveries(conn, lineage_id=row.id, states=("pending", "done"))
-        served = lineages.served_names(conn, [row.sha256]) if row.sha256 else {}
+        served = certificates.names_of(conn, [row.sha256]) if row.sha256 else {}
         replace_reason = lineages.must_replace(conn).get(row.sha256 or "", "")
     return _LineagePage(
         row=row,

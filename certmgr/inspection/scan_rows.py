@@ -77,8 +77,8 @@ def proposal(changes: FindingChanges, at: int) -> dict[str, Any]:
     return {
         "at": at,
         "close": changes.closed,
-        "open": [scan_results.columns_of(f) for f in changes.opened],
-        "update": [[i, scan_results.columns_of(f)] for i, f in changes.updated],
+        "open": [findings.columns_of(f) for f in changes.opened],
+        "update": [[i, findings.columns_of(f)] for i, f in changes.updated],
     }
 
 

@@ -38,9 +38,11 @@ from inventory.db.database import Tx, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import (
     cases,
+    certificates,
     clients,
     domains,
     endpoints,
+    findings,
     lineages,
     page_observations,
     runs,
@@ -210,7 +212,7 @@ class ScanRun:
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed before the run"
         with self.context.read() as conn:
-            known = scan_results.issuers(conn)
+            known = certificates.issuers(conn)
         if pool is not None:
             pool.run(self._chunks(client_id), lambda results: self._handle(results, planned), known)
         else:
@@ -309,7 +311,7 @@ class ScanRun:
         changed = [(r, r.report) for r in results if r.report is not None]
         if not changed:
             return
-        scan_results.add_certificates(
+        certificates.add(
             tx,
             [
                 {f: getattr(c, f) for f in CERTIFICATE_FIELDS}
@@ -318,7 +320,7 @@ class ScanRun:
             ],
         )
         # Read in the same transaction in which the proposals are stored.
-        known = scan_results.open_findings(tx.conn, [r.key for r, _ in changed])
+        known = findings.open_findings(tx.conn, [r.key for r, _ in changed])
         proposals, status_rows = [], []
         for result, report in changed:
             changes = reconcile([OpenFinding(i, f) for i, f in known.get(result.key, ())], report)

@@ -89,7 +89,7 @@ def probe_targets(
     if database is not None:
         with database.read() as conn:
             setup.issuers, setup.servers = (
-                tuple(scan_results.issuers(conn)),
+                tuple(certificates.issuers(conn)),
                 servers.all_addresses(conn),
             )
     scan_jobs(

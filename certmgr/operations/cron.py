@@ -20,7 +20,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.notices.run import run_of, worker_of
 from certmgr.revocation.job import run as check_revocation
-from inventory.errors import CertmgrError, NotFound
+from inventory.errors import INTERNAL_ERROR, CertmgrError, NotFound, log_internal_error
 from inventory.store import jobs, lineages
 from notifiers.inbox import read
 from notifiers.pipeline.report import problems_of
@@ -101,7 +101,8 @@ def _part(result: CronResult, name: str, work: Callable[[], None]) -> None:
         result.problems.append(f"{name}: {error}")
     # An internal error in one part must not stop the others. It is raised after they have run.
     except Exception as error:
-        result.problems.append(f"{name}: {type(error).__name__}")
+        log_internal_error(_log, name)
+        result.problems.append(f"{name}: {INTERNAL_ERROR}")
         result.error = result.error or error
 
 

@@ -15,8 +15,9 @@ from certmgr.notices.setup import channels_of, rules_of
 from certmgr.operations.check_result import CheckResult, CheckState
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
-from inventory.store import audit_log, certificate_ends, contacts, jobs, outbox, tickets
+from inventory.store import audit_log, contacts, jobs, outbox, tickets
 from inventory.store import recipients as recipient_store
+from inventory.store import runs as store_runs
 from inventory.text import printable
 
 # A daily job may be two hours late.
@@ -189,8 +190,8 @@ def lineages_and_accounts(context: Context) -> Iterator[CheckResult]:
 def runs(database: Database, now: datetime) -> Iterator[CheckResult]:
     at = to_epoch(now)
     with database.read() as conn:
-        complete = certificate_ends.last_complete(conn)
-        last = certificate_ends.last_run(conn)
+        complete = store_runs.last_complete(conn)
+        last = store_runs.newest(conn)
         notify = jobs.state(conn, "notify")
     for name, success in (("scan", complete), ("notify", notify.success_at)):
         if success is None:

@@ -20,7 +20,7 @@ from certmgr.notices.setup import channels_of, rules_of, templates_of
 from certmgr.operations.check_result import CheckResult, CheckState
 from certmgr.x509.trust_data import OLD_AFTER, age, load_rules, rules_path
 from inventory.db.database import Database
-from inventory.store import certificate_ends
+from inventory.store import audit_log
 from inventory.text import printable
 from notifiers.channels import Channel
 from notifiers.inbox import reachable
@@ -80,7 +80,7 @@ def configuration(settings: Settings) -> Iterator[CheckResult]:
 def clock(database: Database | None, now: datetime) -> Iterator[CheckResult]:
     if database is not None:
         with database.read() as conn:
-            fault = clock_fault(now, certificate_ends.newest_instant(conn))
+            fault = clock_fault(now, audit_log.newest_instant(conn))
         # A wrong clock would notify clients of ends that are not near.
         if fault:
             yield CheckResult(

@@ -27,6 +27,8 @@ from certmgr.x509.trust import TrustStore
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.store import certificates, clients, endpoints, findings, jobs
+from inventory.errors import abort_reason
+
 from inventory.store import revocation as store
 from inventory.targets import Target
 
@@ -108,7 +110,7 @@ def run(
         except BaseException as error:
             # Also if the process is interrupted, the job must not stay marked as running.
             with context.write() as tx:
-                jobs.failed(tx, JOB, f"{type(error).__name__}: {error}")
+                jobs.failed(tx, JOB, abort_reason(error))
             raise
         with context.write() as tx:
             jobs.succeeded(tx, JOB, _job_detail(tx, summary, client_id, now))

@@ -16,6 +16,7 @@ from certmgr.x509.crl import Crl
 from inventory.certificates import Certificate, issued_by, parse
 from inventory.db.database import Database, to_epoch
 from inventory.records import CrlRecord
+from inventory.store import certificates
 from inventory.store import revocation as store
 
 _log = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ class ListSources:
         with self._database.read() as conn:
             observed = [
                 *store.sent_with(conn, leaf.sha256),
-                *store.issuers_named(conn, leaf.issuer),
+                *certificates.issuers_named(conn, leaf.issuer),
             ]
         candidates = (*map(parse, observed), *self._anchors.get(leaf.issuer_der, ()))
         issuer = next((c for c in candidates if issued_by(leaf, c)), None)

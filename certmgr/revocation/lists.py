@@ -21,6 +21,7 @@ from certmgr.x509.crl import RevocationStatus
 from inventory.certificates import MAX_CRL_URLS, Certificate, issued_by, parse
 from inventory.db.database import Database, to_epoch
 from inventory.records import CrlRecord
+from inventory.store import certificates
 from inventory.store import revocation as store
 
 CHUNK_SIZE = 500
@@ -124,7 +125,7 @@ class CrlCheck:
 
     def _read(self, hashes: Sequence[str]) -> list[Certificate]:
         with self.database.read() as conn:
-            return [parse(der) for der in store.ders(conn, hashes).values()]
+            return [parse(der) for der in certificates.ders(conn, hashes).values()]
 
     # -- lists
 

@@ -14,7 +14,8 @@ from certmgr.acme import accounts
 from certmgr.acme import staff_news as news
 from certmgr.acme.accounts import AccountRequest
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.service import IssuanceService, IssueResult, RenewalReason
+from certmgr.acme.results import IssueResult, RenewalReason
+from certmgr.acme.service import IssuanceService
 from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings
 from certmgr.config.settings import NetworkSettings, Settings
 from inventory.db.database import Database

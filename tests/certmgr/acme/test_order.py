@@ -10,8 +10,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.results import RenewalReason
 from certmgr.acme.revoke import revoke
-from certmgr.acme.service import IssuanceService, RenewalReason
+from certmgr.acme.service import IssuanceService
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from certmgr.x509 import csr

@@ -1,0 +1,144 @@
+"""Domain control validation for one order (RFC 8555 7.5).
+
+It answers the authorizations of the order, and waits for the decisions of the CA.
+
+This module performs I/O.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from acme import messages
+
+from certmgr.acme import responses
+from certmgr.acme.ca_requests import CaRequests
+from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.order_errors import NamesFailed
+from certmgr.acme.problems import AcmeError, AcmeProblem
+from certmgr.acme.responses import RawPayload
+from inventory.errors import UsageError
+from inventory.names import display
+from inventory.store import acme_orders
+from inventory.text import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Authorizations:
+    """The authorizations of one order.
+
+    Attributes:
+        requests: Sends the requests of the account.
+        account_id: The account, for which failed authorizations are counted.
+        solver: The name of the solver in the configuration.
+        names: The names of the order.
+    """
+
+    requests: CaRequests
+    account_id: int
+    solver: str
+    names: Sequence[str]
+
+    @property
+    def _context(self) -> IssuanceContext:
+        return self.requests.context
+
+    def complete(self, body: messages.Order) -> None:
+        """Answer every pending authorization, and always remove the answers afterwards."""
+        solver = self._context.solvers.get(self.solver)
+        self._context.checkpoint("authorizations")
+        pending: list[tuple[str, ChallengeProof, Any]] = []
+        failed: dict[str, str] = {}
+        for url in body.authorizations:
+            authorization = responses.authorization(self.requests.post(url))
+            if authorization.status == messages.STATUS_PENDING:
+                pending.append((url, *self._challenge(authorization, solver)))
+            elif authorization.status != messages.STATUS_VALID:
+                failed[authorization.identifier.value] = failure_of(authorization)
+        # With one failed authorization the order is invalid: no other is worth an attempt.
+        if failed:
+            raise self.failed(failed)
+        proofs = [p for _, p, _ in pending]
+        try:
+            self._context.checkpoint("present")
+            solver.present(proofs)
+            self._context.checkpoint("answer")
+            for _, _, challenge in pending:
+                if challenge.status == messages.STATUS_PENDING:
+                    self.requests.post(responses.check_url(challenge.uri), RawPayload({}))
+            self._await_authorizations([(url, p.name) for url, p, _ in pending])
+        finally:
+            solver.clean(proofs)
+
+    def _challenge(
+        self, authorization: messages.Authorization, solver: Solver
+    ) -> tuple[ChallengeProof, Any]:
+        """Return the answer to the solver's challenge of an authorization, and the challenge."""
+        name = str(authorization.identifier.value).removeprefix("*.").lower()
+        # The name becomes part of paths and records: only names of the order are accepted.
+        if name not in {n.removeprefix("*.") for n in self.names}:
+            raise AcmeError(
+                "The CA requests validation of another name",
+                AcmeProblem("unreadable", f"'{printable(name, 100)}' is not in the order"),
+            )
+        thumbprint = urlsafe_b64encode(self.requests.session.key.thumbprint()).rstrip(b"=").decode()
+        offered: set[str] = set()
+        for challenge in authorization.challenges or ():
+            document = challenge.chall.to_partial_json()
+            if challenge.chall.typ == solver.challenge:
+                return challenge_proof(name, document.get("token"), thumbprint), challenge
+            offered.add(printable(str(document.get("type", challenge.chall.typ)), 30))
+        raise UsageError(
+            f"{display(name)} cannot be validated",
+            f"the CA offers {', '.join(sorted(offered)) or 'no challenge'}, and the solver"
+            f" '{self.solver}' uses {solver.challenge}",
+            "Give the lineage another solver; a wildcard needs dns-01.",
+        )
+
+    def _await_authorizations(self, authorizations: Sequence[tuple[str, str]]) -> None:
+        """Wait until the CA has decided about every authorization, given as (URL, name).
+
+        Raises:
+            NamesFailed: The CA could not validate a name.
+            OrderPending: The CA has not decided within the time limit.
+        """
+        end = self._context.now() + timedelta(seconds=self._context.settings.acme.challenge_seconds)
+        failed: dict[str, str] = {}
+        for url, name in authorizations:
+            for attempt in range(100_000):
+                response = self.requests.post(url)
+                authorization = responses.authorization(response)
+                if authorization.status == messages.STATUS_PENDING:
+                    self.requests.pause(response, attempt, end, display(name))
+                    continue
+                if authorization.status != messages.STATUS_VALID:
+                    failed[name] = failure_of(authorization)
+                break
+        if failed:
+            raise self.failed(failed)
+
+    def failed(self, failed: dict[str, str]) -> NamesFailed:
+        """Count the failed authorizations, and return the error to raise."""
+        with self._context.write() as tx:
+            acme_orders.count(
+                tx,
+                self.account_id,
+                "failure",
+                [(n.removeprefix("*."), None) for n in failed],
+            )
+        return NamesFailed(failed)
+
+
+def failure_of(authorization: messages.Authorization) -> str:
+    """Return the CA's reason for an authorization that is not valid."""
+    problems = [
+        responses.problem_of(c.error) for c in authorization.challenges or () if c.error is not None
+    ]
+    if problems:
+        return "; ".join(p.sentence for p in problems)
+    return f"its authorization is {authorization.status.name}"

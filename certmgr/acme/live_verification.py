@@ -1,0 +1,78 @@
+"""Whether the certificate of a lineage is served: its endpoints, probed until it is live.
+
+This module performs I/O.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from certmgr.acme.context import IssuanceContext
+from certmgr.inspection import live_check
+from certmgr.inspection.verification import Observation, Verification, VerificationState, verify
+from certmgr.x509.bundle import CertificateBundle
+from inventory.certificates import parse
+from inventory.records import LineageRecord
+from inventory.store import cases
+
+# Seconds between two checks. Most servers show the new certificate shortly after their reload.
+CHECK_INTERVALS = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
+
+
+def live_check_targets(
+    context: IssuanceContext, row: LineageRecord
+) -> list[live_check.LiveCheckTarget]:
+    """Return the client's endpoints that the names of the newest certificate cover."""
+    with context.read() as conn:
+        endpoints = cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, [])
+        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
+    names = parse(ders[0]).names if ders else ()
+    hosts = {r.host for r in endpoints}
+    return [p for p in live_check.live_check_targets(names, endpoints) if p.target.host in hosts]
+
+
+def observe(
+    context: IssuanceContext, endpoints: Sequence[live_check.LiveCheckTarget]
+) -> list[Observation]:
+    """Check every endpoint once for each key type."""
+    return live_check.check_live(context.settings, endpoints)
+
+
+def _same_key_type(
+    observations: Sequence[Observation], bundle: CertificateBundle
+) -> list[Observation]:
+    """Return the observations of the lineage's key type.
+
+    A server may also have a certificate of the other key type, which is another lineage.
+    """
+    return [o for o in observations if o.key_type == bundle.leaf.key_type]
+
+
+def await_live(
+    context: IssuanceContext,
+    endpoints: Sequence[live_check.LiveCheckTarget],
+    bundle: CertificateBundle,
+    patience: float,
+) -> tuple[Verification, list[Observation]]:
+    """Check repeatedly until all endpoints serve the certificate or the time is over.
+
+    Returns:
+        The last verification and its observations.
+    """
+    expected = {bundle.leaf.key_type: bundle.sha256}
+    observations: list[Observation] = []
+    verification = verify(expected, observations)
+    if not endpoints:
+        return verification, observations
+    left, attempt = patience, 0
+    while True:
+        started = time.monotonic()
+        observations = observe(context, endpoints)
+        left -= time.monotonic() - started
+        verification = verify(expected, _same_key_type(observations, bundle))
+        if verification.state is VerificationState.LIVE or left <= 0:
+            return verification, observations
+        pause = min(CHECK_INTERVALS[min(attempt, len(CHECK_INTERVALS) - 1)], left)
+        left, attempt = left - pause, attempt + 1
+        context.wait(pause)
