@@ -329,9 +329,7 @@ class OrderFlow:
         self.context.checkpoint("store")
         leaf = chain.leaf
         with self.context.write() as tx:
-            certificates.add(
-                tx, [asdict(certificate_row(c)) for c in chain.certificates]
-            )
+            certificates.add(tx, [asdict(certificate_row(c)) for c in chain.certificates])
             self.row = acme_orders.record(
                 tx,
                 self.row,

@@ -12,9 +12,7 @@ from certmgr.inspection.report import CertificateRow, EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import VisitedEndpoint
-from inventory.store import (
-    scan_results,
-)
+from inventory.store import findings, scan_results
 from inventory.targets import Target
 
 CERTIFICATE_FIELDS = tuple(f.name for f in fields(CertificateRow))

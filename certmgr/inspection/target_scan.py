@@ -9,10 +9,7 @@ from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.worker import scan_jobs
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database
-from inventory.store import (
-    scan_results,
-    servers,
-)
+from inventory.store import certificates, servers
 from inventory.targets import Target
 from inventory.vocabulary import Parties
 

@@ -26,9 +26,8 @@ from certmgr.revocation.status_rows import GRACE
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
-from inventory.store import certificates, clients, endpoints, findings, jobs
 from inventory.errors import abort_reason
-
+from inventory.store import certificates, clients, endpoints, findings, jobs
 from inventory.store import revocation as store
 from inventory.targets import Target
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from certmgr.acme import client
+from certmgr.acme import client, connection
 from inventory.store import acme_orders
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.servers import faulty
@@ -16,7 +16,7 @@ from tests.servers.faulty import Proxy, Rule
 def test_dripping_answer_ends_with_the_time_limit(
     proxied_env: AcmeEnvironment, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "TOTAL_SECONDS", 0.5)
     for number, fault in enumerate((faulty.dripping(0.05), faulty.dripping(0.05, headers=True))):
         proxy.rules[:] = [Rule(fault, "/dir")]
         with proxied_env.database.write() as tx:

@@ -14,7 +14,8 @@ from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import ConnectionHandler, server_context
 from certmgr.inspection.report import EndpointReport
-from certmgr.inspection.scan_run import ScanOptions, scan_targets
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan import connection, openssl
 from inventory.targets import Target
 from tests.certmgr.tls_records import (
