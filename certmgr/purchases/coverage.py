@@ -6,13 +6,14 @@ without a purchase.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations
 
 from certmgr.purchases.model import Purchase, PurchasedCertificate
 from certmgr.purchases.terms import DAY
+from certmgr.renewers.renewer import RenewalFacts
 from certmgr.x509.names import name_covers
 from inventory.names import display, matches
 
@@ -116,7 +117,7 @@ def remarks(
     purchases: Sequence[Purchase],
     names: Iterable[tuple[str, int, str]],
     live: Iterable[tuple[str, int, PurchasedCertificate, str]],
-    automated: Mapping[tuple[int, str], str],
+    facts: RenewalFacts,
     now: datetime,
 ) -> list[Remark]:
     """Return all remarks about purchases, names and live certificates.
@@ -125,7 +126,7 @@ def remarks(
         purchases: The purchases to check.
         names: (client, client id, name) of the inventory.
         live: (client, client id, certificate, issuer) of served certificates.
-        automated: (client id, name) of names with automatic renewal, and what renews them.
+        facts: Who renews which name.
         now: Time of the check.
     """
     results: list[Remark] = []
@@ -145,7 +146,7 @@ def remarks(
     results += overlaps(purchases, now)
     for client, client_id, name in names:
         # A name with automatic renewal needs no purchase.
-        if (client_id, name) not in automated and not any(
+        if not facts.renewer(client_id, name).automatic and not any(
             covered_by(o, name) for o in by_client.get(client_id, ())
         ):
             results.append(
@@ -160,7 +161,7 @@ def remarks(
     # A certificate counts as linked if it was recorded or recognised under any purchase.
     linked = {i.sha256 for o in purchases for i in o.issued}
     for client, client_id, issued, issuer in live:
-        all_automated = all((client_id, n) in automated for n in issued.names) and issued.names
+        all_automated = facts.all_automatic(client_id, issued.names)
         if issued.sha256 not in linked and not all_automated:
             text = (
                 f"serial {issued.serial}, until {issued.not_after:%Y-%m-%d}, issued by"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from certmgr.config.settings import Settings
 from certmgr.purchases.coverage import Remark, belongs, remarks
 from certmgr.purchases.model import LeadTimes, Purchase, PurchasedCertificate
+from certmgr.renewers.load import load_facts
 from inventory.certificates import organisation
 from inventory.db.database import from_epoch
 from inventory.records import ListedPurchase, LiveCertificate, PurchasedLeaf
@@ -144,15 +145,6 @@ def is_automation(parties: Parties, tags: Iterable[str]) -> str:
     return AUTOMATION_TAG if AUTOMATION_TAG in tags else ""
 
 
-def automated_names(conn: Connection, client_id: int | None = None) -> dict[tuple[int, str], str]:
-    """Return (client id, name) of domains with automatic renewal, and what renews them."""
-    automated = {}
-    for row in domains.listing(conn, client_id=client_id):
-        if automation := is_automation(row.parties, row.tags):
-            automated[(row.client_id, row.name)] = automation
-    return automated
-
-
 def parent_names(name: str) -> list[str]:
     """Return the name, and each name above it up to the top-level domain."""
     # A wildcard stands for names below its domain, so it has the same parents.
@@ -198,4 +190,4 @@ def coverage_remarks(conn: Connection, now: datetime, client_id: int | None = No
             live=True,
         )
         live.append((leaf.client, leaf.client_id, visible, organisation(leaf.issuer)))
-    return remarks(load(conn, client_id), names, live, automated_names(conn, client_id), now)
+    return remarks(load(conn, client_id), names, live, load_facts(conn, now, client_id), now)

@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 
 from certmgr.config.settings import Settings
 from certmgr.purchases.forecast import Forecast, Prices, UnmanagedCertificate, forecast
-from certmgr.purchases.load import automated_names, lead_times, load
+from certmgr.purchases.load import lead_times, load
+from certmgr.renewers.load import load_facts
+from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import Database, from_epoch
 from inventory.errors import UsageError
 from inventory.store import clients, domains, purchases
@@ -49,16 +51,16 @@ def lifetime_days(text: str | None) -> int | None:
 
 
 def unmanaged_certificates(
-    conn: Connection, known: Container[str], client_id: int | None = None
+    conn: Connection, facts: RenewalFacts, known: Container[str], client_id: int | None = None
 ) -> list[UnmanagedCertificate]:
     """Return the live certificates without a purchase and without automatic renewal.
 
     Args:
         conn: An open connection.
+        facts: Who renews which name.
         known: SHA-256 fingerprints of the certificates that belong to a purchase.
         client_id: Only certificates of this client.
     """
-    automated = automated_names(conn, client_id)
     names_by_client = domains.names_of_clients(
         conn, sorted({r.client_id for r in domains.listing(conn, client_id=client_id)})
     )
@@ -67,12 +69,7 @@ def unmanaged_certificates(
         # A certificate may be shared with another client, whose names are not shown to this one.
         own = purchases.own_names(names_of(row), names_by_client.get(row.client_id, ()))
         end = from_epoch(row.not_after)
-        if (
-            row.sha256 in known
-            or end is None
-            or not own
-            or all((row.client_id, n.removeprefix("*.")) in automated for n in own)
-        ):
+        if row.sha256 in known or end is None or not own or facts.all_automatic(row.client_id, own):
             continue
         certificates.append(UnmanagedCertificate(row.client, own, end))
     return certificates
@@ -118,10 +115,13 @@ def load_forecast(
     with database.read() as conn:
         client_id = clients.find(conn, client).id if client else None
         # A purchase that has already lapsed is not bought again.
-        current = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]
+        running = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]
+        facts = load_facts(conn, today or now, client_id)
         unmanaged = unmanaged_certificates(
-            conn, frozenset(i.sha256 for o in current for i in o.issued), client_id
+            conn, facts, frozenset(i.sha256 for o in running for i in o.issued), client_id
         )
+    # What automation renews by now is neither installed by hand nor bought again.
+    current = [o for o in running if not facts.all_automatic(o.client_id, o.names)]
     return forecast(
         current,
         unmanaged,

@@ -6,9 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 from certmgr.purchases.coverage import belongs, covered_by, overlaps, remarks, unused_days
 from certmgr.purchases.model import Purchase, PurchasedCertificate
+from certmgr.renewers.renewer import DomainParties, RenewalFacts
+from inventory.vocabulary import Parties
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 DAY = timedelta(days=1)
+# A hosting panel renews one domain of client 1.
+PANEL = RenewalFacts(
+    now=NOW,
+    domains={1: {"panel.example": DomainParties(True, Parties(renews="panel"), ())}},
+)
 
 
 def purchase(
@@ -59,7 +66,7 @@ def test_names_and_certificates_without_a_purchase_are_reported_unless_a_panel_r
         ("1001", 1, leaf(-5, 85, blog, "b"), "Let's Encrypt"),
         ("1001", 1, leaf(-5, 85, panel, "c"), "Let's Encrypt"),
     ]
-    results = remarks([bought], names, live, {(1, "panel.example"): "panel"}, NOW)
+    results = remarks([bought], names, live, PANEL, NOW)
     assert [(r.kind, r.client, r.label) for r in results] == [
         ("uncovered", "1001", "blog.other.example"),
         ("uncovered", "1002", "shop2.example"),
