@@ -28,7 +28,7 @@ from tests.clock import clock as test_clock
 from tests.clock import frozen
 from tests.databases import open_sqlite, write_sqlite
 from tests.program import Ran, run
-from tests.servers import postgres
+from tests.servers import chromium, postgres
 
 if TYPE_CHECKING:
     import psycopg
@@ -160,6 +160,13 @@ def sqlite_database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
     opened = open_sqlite(tmp_path / "inventory.db", clock=clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[chromium.Browser]:
+    """A browser that draws pages from files, once per worker."""
+    with chromium.browser(drawn=True) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from certmgr.demo.authority import Authority
+from tests.campaign import PATIENCE
 from tests.servers.pebble import TRIES, held_port, new_folder, session
 from tests.servers.ports import wait_for
 from tests.servers.processes import stop
@@ -197,7 +198,7 @@ def acme2certifier(
             try:
                 wait_for(port, process)
                 with session(ca_file) as http:
-                    assert "newOrder" in http.get(made.directory, timeout=10).json()
+                    assert "newOrder" in http.get(made.directory, timeout=PATIENCE).json()
             except (AssertionError, OSError):
                 if attempt + 1 < TRIES and "Address already in use" in path.read_text():
                     continue

@@ -30,7 +30,8 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
-from tests.servers.pebble import TRIES, held_port, new_folder
+from tests.campaign import PATIENCE
+from tests.servers.pebble import TRIES, held_port, may_start, new_folder
 from tests.servers.processes import stop
 from tests.servers.real import program
 
@@ -89,7 +90,7 @@ class Named:
         question = dns.message.make_query(name, kind, want_dnssec=dnssec)
         if dnssec:
             question.flags |= dns.flags.AD
-        return dns.query.udp_with_fallback(question, host, 10, int(port))[0]
+        return dns.query.udp_with_fallback(question, host, PATIENCE, int(port))[0]
 
     def txt(self, name: str) -> list[str]:
         """Return the TXT values at ``name`` from the authoritative server."""
@@ -123,7 +124,7 @@ class Named:
         return dns.update.UpdateMessage(zone, keyring=keyring)
 
     def _send(self, update: dns.update.UpdateMessage) -> None:
-        rcode = dns.query.tcp(update, self.address, 10, self.port).rcode()
+        rcode = dns.query.tcp(update, self.address, PATIENCE, self.port).rcode()
         assert rcode == dns.rcode.NOERROR, dns.rcode.to_text(rcode)
 
 
@@ -207,7 +208,7 @@ def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
             )
             stack.callback(stop, process)
             # If the port is in use, named only logs that and continues.
-            if _is_ready(process, port, token):
+            if _is_ready(process, port, token, log):
                 yield port, log
                 return
         raise AssertionError(
@@ -215,10 +216,10 @@ def _named(folder: Path, options: str, rest: str) -> Iterator[tuple[int, Path]]:
         )
 
 
-def _is_ready(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
+def _is_ready(process: subprocess.Popen[bytes], port: int, token: str, log: Path) -> bool:
     question = dns.message.make_query("version.bind.", "TXT", "CH")
-    end = time.monotonic() + 15
-    while time.monotonic() < end and process.poll() is None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and may_start(process, log):
         with suppress(OSError, dns.exception.DNSException):
             asked = (
                 dns.query.udp(question, "127.0.0.1", 0.3, port),
@@ -232,7 +233,7 @@ def _is_ready(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
 
 def _trust_anchor(server: Named, zone: str) -> str:
     """Return the key of a zone in the syntax of trust-anchors, after the zone is signed."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         answer = server.ask(zone, "DNSKEY", dnssec=True).answer
         keys = [
@@ -263,7 +264,7 @@ def _tampering_relay(server: Named) -> Iterator[int]:
 
     def answer(wire: bytes) -> bytes:
         question = dns.message.from_wire(wire)
-        found = dns.query.udp_with_fallback(question, server.address, 10, server.port)[0]
+        found = dns.query.udp_with_fallback(question, server.address, PATIENCE, server.port)[0]
         if question.question and question.question[0].name in server._tampered:
             for section in (found.answer, found.authority):
                 section[:] = [_with_broken_signature(rrset) for rrset in section]

@@ -55,9 +55,18 @@ class Browser:
         folder: The profile.
         flags: Further flags, which override those of all tests.
         home: The home directory, whose NSS database holds further CAs. Default: the profile.
+        drawn: Whether the page is drawn, for screenshots and audits. A page without a window
+            judges connections, certificates and answers in the same way, for half of the CPU.
     """
 
-    def __init__(self, folder: Path, flags: Sequence[str] = (), home: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        flags: Sequence[str] = (),
+        home: Path | None = None,
+        *,
+        drawn: bool = False,
+    ) -> None:
         path = shutil.which("chromium") or shutil.which("chromium-browser")
         assert path, "chromium is missing: apt-get install chromium (make test does it as root)"
         commands_read, self._out = os.pipe()
@@ -93,6 +102,9 @@ class Browser:
         targets = self.call("Target.getTargets")["targetInfos"]
         self.target = next(t["targetId"] for t in targets if t["type"] == "page")
         self._attach()
+        if not drawn:
+            # The window stays: Chromium may end with its last one.
+            self._create_page()
 
     def _attach(self) -> None:
         self._session = None
@@ -103,12 +115,16 @@ class Browser:
         self.call("Page.setLifecycleEventsEnabled", enabled=True)
         self.call("Network.enable")
 
+    def _create_page(self) -> None:
+        self._session = None
+        created = self.call("Target.createTarget", url="about:blank", hidden=True)
+        self.target = created["targetId"]
+        self._attach()
+
     def new_page(self) -> None:
         """Replace the page by a new one, from which no event of the old one comes."""
         old = self.target
-        self._session = None
-        self.target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._attach()
+        self._create_page()
         session, self._session = self._session, None
         self.send("Target.closeTarget", targetId=old)
         self._session = session
@@ -254,12 +270,12 @@ class Browser:
 
 
 @contextmanager
-def browser(*flags: str) -> Iterator[Browser]:
+def browser(*flags: str, drawn: bool = False) -> Iterator[Browser]:
     """Run a browser with an empty profile. The flags override those of all tests."""
     with tempfile.TemporaryDirectory(
         prefix="certmgr-chromium-", ignore_cleanup_errors=True
     ) as folder:
-        opened = Browser(Path(folder), flags)
+        opened = Browser(Path(folder), flags, drawn=drawn)
         try:
             yield opened
         finally:

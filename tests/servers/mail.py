@@ -27,6 +27,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from certmgr.demo.authority import Authority, IssuedCertificate
+from tests.campaign import PATIENCE
 from tests.servers.ports import free_port
 from tests.servers.real import dovecot, long_lived, write_pair
 
@@ -181,7 +182,7 @@ def hook(root: Authority, folder: Path) -> Iterator[Hook]:
         def do_POST(self) -> None:
             state.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             if state.answer == "hang":
-                stop.wait(8)
+                stop.wait()
                 return
             self.send_response(int(state.answer))
             self.end_headers()
@@ -219,7 +220,7 @@ class Mailbox:
     @contextmanager
     def session(self) -> Iterator[imaplib.IMAP4]:
         """Log in to the mailbox."""
-        imap = imaplib.IMAP4("localhost", self.port, timeout=10)
+        imap = imaplib.IMAP4("localhost", self.port, timeout=PATIENCE)
         imap.starttls(self.context)
         imap.login("answers@provider.example", "secret")
         try:

@@ -35,6 +35,7 @@ from josepy.jwa import ES256, RS256
 from josepy.jwk import JWK, JWKEC
 
 from certmgr.demo.authority import Authority
+from tests.campaign import PATIENCE
 from tests.servers.ports import wait_for
 from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
@@ -111,7 +112,7 @@ class Pebble:
 
     def _manage_dns(self, what: str, **given: Any) -> requests.Response:
         answer = self._session.post(
-            f"{self.dns_management}/{what}", data=json.dumps(given), timeout=10
+            f"{self.dns_management}/{what}", data=json.dumps(given), timeout=PATIENCE
         )
         assert answer.status_code == 200, (what, given, answer.status_code, answer.text)
         return answer
@@ -174,7 +175,7 @@ class Pebble:
         self._manage_dns("clear-request-history", host=name, type="dns")
 
     def _pem(self, what: str) -> str:
-        answer = self._session.get(f"{self.management}/{what}", timeout=10)
+        answer = self._session.get(f"{self.management}/{what}", timeout=PATIENCE)
         assert answer.status_code == 200, (what, answer.status_code)
         return answer.text
 
@@ -264,7 +265,7 @@ def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
             )
             stack.callback(stop, process)
             # If a port is in use, challtestsrv only logs that: both must be tested.
-            if _is_ready(process, port, f"http://127.0.0.1:{management}"):
+            if _is_ready(process, port, f"http://127.0.0.1:{management}", Path(log.name)):
                 yield f"127.0.0.1:{port}", f"http://127.0.0.1:{management}"
                 return
         raise AssertionError(
@@ -273,11 +274,17 @@ def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
         )
 
 
-def _is_ready(process: subprocess.Popen[bytes], port: int, management: str) -> bool:
+def may_start(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Return whether a server runs and has not logged that another process has its port."""
+    text = log.read_text(errors="replace")
+    return process.poll() is None and not re.search("address (already )?in use", text)
+
+
+def _is_ready(process: subprocess.Popen[bytes], port: int, management: str, log: Path) -> bool:
     value = secrets.token_hex(8)
     question = dns.message.make_query("probe.certmgr.invalid.", "TXT")
-    end = time.monotonic() + 10
-    while time.monotonic() < end and process.poll() is None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and may_start(process, log):
         try:
             session().post(
                 f"{management}/set-txt",
@@ -395,7 +402,7 @@ def pebble(
             try:
                 wait_for(listen, process)
                 wait_for(management, process)
-                made._session.get(made.directory, timeout=10).raise_for_status()
+                made._session.get(made.directory, timeout=PATIENCE).raise_for_status()
                 made.root()
             except (AssertionError, OSError):
                 if attempt + 1 < TRIES and "address already in use" in path.read_text():

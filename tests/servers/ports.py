@@ -5,27 +5,36 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections import deque
+
+from tests.campaign import PATIENCE
+
+_KEPT = 200
+"""The number of ports that a process keeps for its servers: more than one test uses."""
+_kept: deque[socket.socket] = deque()
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """Return a port that is free now for TCP and UDP, since name servers need both."""
+    """Return a free TCP port, which no other process gets until ``_KEPT`` later calls.
+
+    A socket without a listener keeps it: connections are refused, and a server with SO_REUSEADDR,
+    as all servers of the tests are, can listen.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    for _ in range(100):
-        with socket.socket(family) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
-            tcp.bind((address, 0))
-            port = int(tcp.getsockname()[1])
-            with suppress(OSError):
-                udp.bind((address, port))
-                return port
-    raise AssertionError(f"no port of {address} is free")
+    kept = socket.socket(family)
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind((address, 0))
+    _kept.append(kept)
+    if len(_kept) > _KEPT:
+        _kept.popleft().close()
+    return int(kept.getsockname()[1])
 
 
 def wait_for(
     port: int,
     process: subprocess.Popen[bytes] | None = None,
     address: str = "127.0.0.1",
-    seconds: float = 120,
+    seconds: float = PATIENCE,
 ) -> None:
     """Wait until a server listens. It is a failure if the process ends or never listens."""
     end = time.monotonic() + seconds

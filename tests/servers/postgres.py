@@ -112,6 +112,7 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             wait_until(
                 lambda: _accepts(port) or process.poll() is not None, "the start of PostgreSQL"
             )
+            assert process.poll() is None, f"PostgreSQL ended with {process.returncode}"
             yield port
         finally:
             process.send_signal(2)  # fast shutdown

@@ -8,26 +8,36 @@ from pathlib import Path
 from certmgr.config.acme import SolverSettings
 from tests.servers.pebble import Pebble
 
-# challtestsrv can only remove all values of a name, and several orders may have values there: only
-# the last call with "remove" removes them. Without the site module Python starts in milliseconds.
+# challtestsrv can only remove all values of a name: those of other orders are set again. Values
+# whose removal failed would pile up otherwise, until an answer over UDP is larger than pebble reads
+# ("overflowing header size"). Without the site module Python starts in milliseconds.
 PROGRAM = r"""#!{python} -IS
 import fcntl, json, socket, sys
 
 action, name, value = sys.argv[1:]
+
+def post(path, **given):
+    body = json.dumps({{"host": name + ".", **given}})
+    with socket.create_connection({server!r}) as server:
+        head = f"POST /{{path}} HTTP/1.0\r\nContent-Length: {{len(body)}}\r\n\r\n"
+        server.sendall((head + body).encode())
+        if b" 200 " not in server.makefile("rb").readline():
+            sys.exit(1)
+
 with open({calls!r}, "a+") as calls:
     fcntl.flock(calls, fcntl.LOCK_EX)
     calls.write(" ".join(sys.argv[1:]) + "\n")
     calls.flush()
     calls.seek(0)
-    seen = [line.split()[0] for line in calls if line.split()[1] == name]
-    if action == "remove" and seen.count("add") > seen.count("remove"):
-        sys.exit()
-    path = "set-txt" if action == "add" else "clear-txt"
-    body = json.dumps({{"host": name + ".", "value": value}})
-    with socket.create_connection({server!r}) as server:
-        head = f"POST /{{path}} HTTP/1.0\r\nContent-Length: {{len(body)}}\r\n\r\n"
-        server.sendall((head + body).encode())
-        sys.exit(b" 200 " not in server.makefile("rb").readline())
+    live = {{}}
+    for done, *record in map(str.split, calls):
+        if record[0] == name:
+            live.pop(record[1], None)
+            if done == "add":
+                live[record[1]] = None
+    post("clear-txt")
+    for each in live:
+        post("set-txt", value=each)
 """
 
 
@@ -38,4 +48,4 @@ def hook(folder: Path, ca: Pebble) -> SolverSettings:
     calls = str(folder / "calls")
     path.write_text(PROGRAM.format(python=sys.executable, calls=calls, server=(host, int(port))))
     path.chmod(0o755)
-    return SolverSettings(kind="hook", command=(str(path),), propagation=5.0)
+    return SolverSettings(kind="hook", command=(str(path),), propagation=120.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from tests.certmgr.browser import (
@@ -35,7 +35,7 @@ GROUPS = {
 }
 SITUATIONS = tuple(s for group in GROUPS.values() for s in group)
 
-# Relatives of other situations: "make soak" judges all of them, and "make test" a few.
+# Relatives of other situations: "make soak" judges them, and "make test" only their kind.
 _KEPT_ANSWERS = [
     "ordinary",
     "version-1",
@@ -140,8 +140,26 @@ def _is_relative(situation: Situation) -> bool:
     return any(fnmatchcase(situation.name, p) for p in patterns)
 
 
-RELATIVES = tuple(s for s in SITUATIONS if _is_relative(s))
 ORDINARY = tuple(s for s in SITUATIONS if not _is_relative(s))
+
+
+def kind(situation: Situation) -> tuple[str, str]:
+    """Return the group and the first word of the name, such as wildcard."""
+    return situation.group, situation.name.split("-")[0]
+
+
+def few(always: Collection[str]) -> tuple[Situation, ...]:
+    """Return every third situation of each kind, without relatives, for ``make test``.
+
+    Args:
+        always: The ids of further situations.
+    """
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for situation in ORDINARY:
+        kinds.setdefault(kind(situation), []).append(situation.id)
+    chosen = {*always, *(id for ids in kinds.values() for id in ids[::3])}
+    return tuple(s for s in SITUATIONS if s.id in chosen)
+
 
 # Situations that are served and scanned together. More in one batch cost less; fewer waste less if
 # two workers share a batch.

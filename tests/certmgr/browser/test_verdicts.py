@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.campaign import size
+from tests.campaign import SOAK
 from tests.certmgr.browser.agreement import (
     CRITICAL_ALTHOUGH_OPEN,
     DIFFERENT,
@@ -17,25 +16,26 @@ from tests.certmgr.browser.agreement import (
     Result,
     court,
 )
-from tests.certmgr.browser.catalogue import BATCH, ORDINARY, RELATIVES, SITUATIONS, batches
+from tests.certmgr.browser.catalogue import ORDINARY, SITUATIONS, batches, few, kind
 from tests.certmgr.browser.situations import Situation
 
 pytestmark = pytest.mark.real_clock(reason="Chromium spins under libfaketime")
 
 Judge = Callable[[Situation], Result]
+CHOSEN = SITUATIONS if SOAK else few({*GAPS, *DIFFERENT})
 
 
 @pytest.fixture(scope="session")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
     """Chromium and certmgr, once per worker."""
-    with court(SITUATIONS, tmp_path_factory.mktemp("browser")) as opened:
+    with court(CHOSEN, tmp_path_factory.mktemp("browser")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def judge(both: Court) -> Judge:
     """A function that judges a situation, together with the others of its batch."""
-    batch_of = {s.id: b for part in (ORDINARY, RELATIVES) for b in batches(part) for s in b}
+    batch_of = {s.id: batch for batch in batches(CHOSEN) for s in batch}
     results: dict[str, Result] = {}
 
     def judge_one(situation: Situation) -> Result:
@@ -47,11 +47,8 @@ def judge(both: Court) -> Judge:
     return judge_one
 
 
-def _parameters(situations: Iterable[Situation]) -> list[Any]:
-    return [pytest.param(s, id=s.id) for s in situations]
-
-
-@pytest.mark.parametrize("situation", _parameters(ORDINARY))
+@pytest.mark.campaign
+@pytest.mark.parametrize("situation", [pytest.param(s, id=s.id) for s in CHOSEN])
 def test_critical_means_an_error_page_with_the_code_that_diagnose_names(
     situation: Situation, judge: Judge
 ) -> None:
@@ -59,16 +56,14 @@ def test_critical_means_an_error_page_with_the_code_that_diagnose_names(
     assert bool(result.disagreements) == (situation.id in GAPS), f"{result.shown}; {result.found}"
 
 
-@pytest.mark.campaign
-@pytest.mark.parametrize("situation", _parameters(RELATIVES[: size(BATCH, len(RELATIVES))]))
-def test_critical_means_an_error_page_in_relatives_too(situation: Situation, judge: Judge) -> None:
-    result = judge(situation)
-    assert bool(result.disagreements) == (situation.id in GAPS), f"{result.shown}; {result.found}"
+def test_each_kind_gap_and_difference_is_among_at_least_150_situations() -> None:
+    assert len(CHOSEN) >= 150
+    assert {kind(s) for s in CHOSEN} == {kind(s) for s in ORDINARY + CHOSEN}
+    assert set(GAPS) | set(DIFFERENT) <= {s.id for s in CHOSEN}
 
 
-def test_at_least_150_situations_have_unique_names() -> None:
+def test_situations_have_unique_names() -> None:
     assert len({s.id for s in SITUATIONS}) == len(SITUATIONS)
-    assert len(ORDINARY) >= 150
 
 
 def test_at_most_five_differences_are_intended() -> None:

@@ -5,7 +5,6 @@ and the plain part has the same words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -115,12 +114,6 @@ STATES = (
     "incident-waiting",
 )
 KINDS = [f"{state}-{language}" for state in STATES for language in ("de", "en")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[chromium.Browser]:
-    with chromium.browser() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,6 @@ from certmgr.demo.authority import Authority
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.report.provider import ReportProvider, States, states
 from tests.clock import frozen
-from tests.servers import chromium
 
 
 @pytest.fixture
@@ -36,10 +35,3 @@ def all_states(
     with contextlib.ExitStack() as stack:
         provider = ReportProvider(loopback_settings(root, folder), issuer, folder, stack, frozen)
         yield provider, states(provider)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[chromium.Browser]:
-    """Yield a headless browser."""
-    with chromium.browser() as opened:
-        yield opened

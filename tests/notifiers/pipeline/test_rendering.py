@@ -6,7 +6,7 @@ axe-core runs in Chromium.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,6 @@ import pytest
 from notifiers.pipeline.compose import Message
 from tests.notifiers.samples import KINDS
 from tests.servers import chromium
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[chromium.Browser]:
-    with chromium.browser() as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("kind", KINDS)
