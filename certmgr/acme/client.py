@@ -9,8 +9,8 @@ configuration allows that.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -18,21 +18,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from acme import client, jws, messages
 from josepy.errors import DeserializationError
 from josepy.jwa import ES256, ES384, RS256
 from josepy.jwk import JWK, JWKEC
 
 from certmgr import __version__
-from certmgr.acme.connection import (
-    TIMEOUT,
-    CaConnection,
-    CheckedAdapter,
-    InternalAddressRefused,
-    read_bounded,
-)
+from certmgr.acme.connection import CaConnection, http_client
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
+from certmgr.net.http_stream import HttpError, HttpProblem
 from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
 from inventory.text import printable
@@ -44,7 +38,11 @@ NONCE_SECONDS = 120.0
 
 
 class AcmeNetwork(client.ClientNetwork):
-    """The connection of one account to a CA. Threads may share it."""
+    """The connection of one account to a CA. Threads may share it.
+
+    It replaces the three methods of the library that send requests. The library's session is left
+    without an adapter, so that nothing is sent past the guarded client.
+    """
 
     def __init__(
         self,
@@ -53,81 +51,63 @@ class AcmeNetwork(client.ClientNetwork):
         wait: Callable[[float], None] = time.sleep,
         clock: Clock = system_clock,
     ) -> None:
+        """Prepare the connection.
+
+        Raises:
+            AcmeError: The file with the roots of the CA cannot be used.
+        """
         alg = ES256 if isinstance(key, JWKEC) else RS256
         if isinstance(key, JWKEC) and key.key.curve.name == "secp384r1":
             alg = ES384
         super().__init__(key, alg=alg, user_agent=f"certmgr/{__version__} acme-python")
-        self.verify_ssl = connection.ca_file or True  # type: ignore[assignment]
-        self.session.trust_env = False
-        for scheme in list(self.session.adapters):
-            del self.session.adapters[scheme]
-        self.session.mount(
-            "https://", CheckedAdapter(connection.allowed, connection.internal, connection.at_once)
-        )
+        self.session.adapters.clear()
+        self._http = http_client(connection)
         self._lock = threading.Lock()
         self._nonce_stack: list[Any] = []
         self._wait = wait
         self.clock = clock
         self.requests = 0
 
-    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request.
+    def _send(self, method: str, url: str, content: bytes | None = None) -> requests.Response:
+        """Send a request, and return the answer in the type of the library.
 
         Raises:
             AcmeError: The CA is unreachable, or its URL is not https://.
             InternalAddress: The URL leads to an internal address.
         """
-        headers = kwargs.pop("headers", {})
-        headers.setdefault("User-Agent", self.user_agent)
-        headers["Accept-Encoding"] = "identity"
         self.requests += 1
         _log.debug("%s %s", method, url)
-        what = f"The CA at {_host(url)} did not answer"
-        if not url.startswith("https://"):
-            raise AcmeError(
-                f"The CA's URL {printable(url, 120)} is not used",
-                AcmeProblem("unreadable", "it is not an https:// URL"),
-            )
+        headers = {"User-Agent": self.user_agent}
+        if content is not None:
+            headers["Content-Type"] = self.JOSE_CONTENT_TYPE
         try:
-            response = self.session.request(
-                method,
-                url,
-                data=kwargs.get("data"),
-                headers=headers,
-                verify=self.verify_ssl,
-                timeout=TIMEOUT,
-                stream=True,
-                allow_redirects=False,
-            )
-            response._content = read_bounded(response)
-            response._content_consumed = True  # type: ignore[attr-defined]
-            response.encoding = "utf-8"
-            if method == "POST":
-                # A refusal carries a nonce too, which saves a request for the next one.
-                self._keep_nonce(response)
-            return response
-        except requests.exceptions.SSLError as error:
-            raise AcmeError(
-                what,
-                AcmeProblem(
-                    "unreachable",
-                    f"its TLS certificate cannot be verified: {_reason_of(_innermost(error))}",
-                ),
-                "Check the directory's URL, and ca_file of [acme.ca.NAME] for an internal CA.",
-            ) from None
-        except (
-            requests.exceptions.RequestException,
-            urllib3.exceptions.HTTPError,
-            ssl.SSLError,
-            OSError,
-        ) as error:
-            inner = _innermost(error)
-            if isinstance(inner, InternalAddressRefused):
-                raise InternalAddress(url, inner.why) from None
-            _log.info("%s: %s", what, _reason_of(inner))
-            raise AcmeError(what, AcmeProblem("unreachable", _reason_of(inner))) from None
+            answer = self._http.request(method, url, headers=headers, content=content)
+        except HttpError as error:
+            raise _unreachable(url, error) from None
+        response = requests.Response()
+        response.status_code, response.url = answer.status, answer.url
+        response.headers.update(answer.headers)
+        response.raw, response.encoding = io.BytesIO(answer.body), "utf-8"
+        if method == "POST":
+            # A refusal carries a nonce too, which saves a request for the next one.
+            self._keep_nonce(response)
+        return response
 
-    def _check_response(  # type: ignore[override]  # a class method there; here it needs the clock
+    def head(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a HEAD request, without a check of the status."""
+        return self._send("HEAD", *args)
+
+    def get(
+        self, url: str, content_type: str = client.ClientNetwork.JSON_CONTENT_TYPE, **kwargs: Any
+    ) -> requests.Response:
+        """Send a GET request, and check the response.
+
+        Raises:
+            AcmeError: The CA refused, or did not send JSON.
+        """
+        return self._checked(self._send("GET", url), content_type)
+
+    def _checked(
         self, response: requests.Response, content_type: str | None = None
     ) -> requests.Response:
         """Return a successful response.
@@ -170,32 +150,42 @@ class AcmeNetwork(client.ClientNetwork):
                 del self._nonce_stack[: max(0, len(self._nonce_stack) - 99)]
                 self._nonce_stack.append(decoded)
 
-    def _add_nonce(self, response: requests.Response) -> None:
-        """Do nothing: :meth:`_send_request` stored the nonce already."""
-
-    def _get_nonce(self, url: str, new_nonce_url: str) -> Any:
+    def _nonce(self, url: str) -> Any:
         with self._lock:
             if self._nonce_stack:
                 # The newest first: older ones may be unknown to a server that was restarted.
                 return self._nonce_stack.pop()
         try:
-            return _decode_nonce(self._check_response(self.head(new_nonce_url or url)))
+            return _decode_nonce(self._checked(self.head(url)))
         except DeserializationError:
             raise AcmeError(
                 f"The CA at {_host(url)} sent no nonce",
                 AcmeProblem("unreadable", "the header Replay-Nonce is missing or invalid"),
             ) from None
 
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+    def post(
+        self,
+        url: str,
+        obj: Any,
+        content_type: str = client.ClientNetwork.JOSE_CONTENT_TYPE,
+        *,
+        new_nonce_url: str | None = None,
+        **_: Any,
+    ) -> requests.Response:
         """Send a signed request, and repeat it while the CA refuses the nonce.
 
         A refused nonce has no effect on the request (RFC 8555 6.5). It is repeated at most 200
         times and for at most two minutes.
+
+        Args:
+            obj: The payload; None for POST-as-GET.
+            new_nonce_url: The URL for a new nonce, if there is none from an earlier answer.
         """
         end = time.monotonic() + NONCE_SECONDS
         for attempt in range(NONCE_TRIES):
             try:
-                return self._post_once(*args, **dict(kwargs))
+                content = self._signed(url, obj, self._nonce(new_nonce_url or url))
+                return self._checked(self._send("POST", url, content))
             except AcmeError as error:
                 if error.problem.type != "badNonce" or time.monotonic() > end:
                     raise
@@ -208,6 +198,15 @@ class AcmeNetwork(client.ClientNetwork):
             "Check whether a proxy between this machine and the CA caches or rewrites answers. The"
             " request is retried later.",
         )
+
+    def _signed(self, url: str, obj: Any, nonce: Any) -> bytes:
+        """Return a request in JWS form (RFC 8555 6.2), without the account's URL if it has none."""
+        payload = obj.json_dumps(indent=2).encode() if obj else b""
+        given: dict[str, Any] = {"key": self.key, "alg": self.alg, "nonce": nonce, "url": url}
+        if self.account is not None:
+            given["kid"] = self.account["uri"]
+        signed: str = jws.JWS.sign(payload, **given).json_dumps(indent=2)
+        return signed.encode()
 
 
 class InternalAddress(CertmgrError):
@@ -226,26 +225,24 @@ class InternalAddress(CertmgrError):
         return InternalAddress, (self.url, self.reason)
 
 
+def _unreachable(url: str, error: HttpError) -> CertmgrError:
+    if error.problem is HttpProblem.INTERNAL:
+        return InternalAddress(url, error.message)
+    if error.problem is HttpProblem.URL:
+        return AcmeError(
+            f"The CA's URL {printable(url, 120)} is not used",
+            AcmeProblem("unreadable", error.message),
+        )
+    todo = ""
+    if error.problem is HttpProblem.TLS:
+        todo = "Check the directory's URL, and ca_file of [acme.ca.NAME] for an internal CA."
+    what = f"The CA at {_host(url)} did not answer"
+    _log.info("%s: %s", what, error.message)
+    return AcmeError(what, AcmeProblem("unreachable", error.message), todo)
+
+
 def _decode_nonce(response: requests.Response) -> Any:
     return jws.Header._fields["nonce"].decode(response.headers.get("Replay-Nonce", ""))
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Return the exception that caused this one; requests and urllib3 wrap it several times."""
-    current: BaseException = error
-    for _ in range(6):
-        inner = getattr(current, "reason", None) or (
-            current.args[0] if current.args and isinstance(current.args[0], BaseException) else None
-        )
-        if not isinstance(inner, BaseException):
-            break
-        current = inner
-    return current
-
-
-def _reason_of(error: BaseException) -> str:
-    """Return the message of an exception, without the address of the object that it names."""
-    return printable(str(error).rpartition(">: ")[2] or type(error).__name__, 300)
 
 
 def _host(url: str) -> str:

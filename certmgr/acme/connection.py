@@ -1,114 +1,19 @@
-"""HTTPS connections to a CA: addresses are checked, and the time and size
-of answers are bounded.
-
-This module performs I/O.
-"""
+"""The connection settings of a CA, and the HTTP client that they make."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-import time
-from collections.abc import Sequence
+import ssl
 from dataclasses import dataclass
-from typing import Any
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
-
-from certmgr.net.addresses import Network, refusal
+from certmgr.acme.problems import AcmeError, AcmeProblem
+from certmgr.net.addresses import Network
+from certmgr.net.http_client import HttpClient, HttpLimits, public_trust
+from certmgr.net.http_stream import AddressPolicy
 from inventory.text import printable
 
 # A chain for 100 names has about 20 KB.
 MAX_RESPONSE = 1_000_000
 TOTAL_SECONDS = 60.0
-# Seconds to connect, and seconds between two reads.
-TIMEOUT = (10.0, 30.0)
-
-
-class InternalAddressRefused(urllib3.exceptions.NewConnectionError):
-    """The name leads to an internal address, so nothing was sent."""
-
-    def __init__(self, connection: HTTPSConnection, why: str) -> None:
-        super().__init__(connection, why)
-        self.why = why
-
-
-class CheckedConnection(HTTPSConnection):
-    """A connection to an address that was checked, with a time limit for the headers.
-
-    The name is resolved once. A second lookup could return another, unchecked address.
-    """
-
-    allowed: Sequence[Network] = ()
-    internal = False
-
-    def _new_conn(self) -> socket.socket:
-        host, port = self._dns_host, self.port or 443
-        try:
-            results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise urllib3.exceptions.NewConnectionError(
-                self, f"the name {printable(host, 100)} could not be resolved"
-            ) from error
-        why = ""
-        last: OSError | None = None
-        for family, kind, proto, _, address in results[:8]:
-            plain = str(address[0]).partition("%")[0]
-            # A CA's answer names further URLs: without this check it could reach internal hosts.
-            why = "" if self.internal else refusal(plain, self.allowed) or ""
-            if why:
-                continue
-            connection = socket.socket(family, kind, proto)
-            try:
-                connection.settimeout(TIMEOUT[0])
-                connection.connect(address)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return connection
-            except OSError as error:
-                last = error
-                connection.close()
-        if last is None and why:
-            raise InternalAddressRefused(
-                self, f"{printable(host, 100)} leads to an internal address: {why}"
-            )
-        raise urllib3.exceptions.NewConnectionError(
-            self, f"no server answers: {last.strerror if last else 'no address'}"
-        )
-
-    def getresponse(self) -> Any:
-        # The read timeout starts anew with each byte, so a timer ends a slow header.
-        sock = self.sock
-        watch = threading.Timer(TOTAL_SECONDS, _shutdown_socket, (sock,))
-        watch.daemon = True
-        watch.start()
-        try:
-            return super().getresponse()
-        finally:
-            watch.cancel()
-
-
-def _shutdown_socket(sock: Any) -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        sock.shutdown(socket.SHUT_RDWR)
-
-
-class CheckedAdapter(HTTPAdapter):
-    """Opens :class:`CheckedConnection`, and never repeats a request."""
-
-    def __init__(self, allowed: Sequence[Network], internal: bool, at_once: int) -> None:
-        self._attributes = {"allowed": tuple(allowed), "internal": internal}
-        super().__init__(pool_connections=4, pool_maxsize=at_once, max_retries=0)
-
-    def init_poolmanager(self, *arguments: Any, **given: Any) -> None:
-        super().init_poolmanager(*arguments, **given)
-        connection = type("Connection", (CheckedConnection,), self._attributes)
-        pool = type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": connection})
-        self.poolmanager.pool_classes_by_scheme = {"https": pool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,29 +33,33 @@ class CaConnection:
     at_once: int = 16
 
 
-def read_bounded(response: requests.Response) -> bytes:
-    """Return the body, of at most :data:`MAX_RESPONSE` bytes within :data:`TOTAL_SECONDS`."""
-    end, parts, size = time.monotonic() + TOTAL_SECONDS, [], 0
-    raw = response.raw
+def http_client(connection: CaConnection) -> HttpClient:
+    """Return the client for requests to a CA. It opens no connection.
+
+    Raises:
+        AcmeError: The file with the roots of the CA cannot be used.
+    """
+    return HttpClient(
+        # A CA's answer names further URLs: without this it could reach internal hosts.
+        policy=AddressPolicy(tuple(connection.allowed), connection.internal),
+        limits=HttpLimits(TOTAL_SECONDS, MAX_RESPONSE),
+        trust=_trust(connection.ca_file),
+        connections=connection.at_once,
+    )
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    """Return a TLS context with the roots of a PEM file; with the public ones if there is none."""
+    if not ca_file:
+        return public_trust()
     try:
-        while part := raw.read1(65_536):
-            size += len(part)
-            parts.append(part)
-            if size > MAX_RESPONSE:
-                raise requests.exceptions.ContentDecodingError(
-                    f"its answer is larger than {MAX_RESPONSE:,} bytes"
-                )
-            if time.monotonic() > end:
-                raise requests.exceptions.ReadTimeout(
-                    f"its answer took longer than {TOTAL_SECONDS:.0f} seconds"
-                )
-    except BaseException:
-        raw.close()
-        raise
-    expected = response.headers.get("Content-Length", "")
-    if expected.isdigit() and response.request.method != "HEAD" and size < int(expected):
-        raise requests.exceptions.ChunkedEncodingError(
-            f"its answer was cut off after {size} of {expected} bytes"
-        )
-    raw.release_conn()
-    return b"".join(parts)
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError):
+        raise AcmeError(
+            "The CA cannot be contacted",
+            AcmeProblem(
+                "unreachable",
+                f"its file {printable(ca_file, 200)} cannot be read, or has no certificate",
+            ),
+            "Correct ca_file of [acme.ca.NAME].",
+        ) from None

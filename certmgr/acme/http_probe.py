@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-import urllib3
-
 from certmgr.acme.challenges.interface import WELL_KNOWN
-from certmgr.net.addresses import Network, refusal
+from certmgr.net.addresses import Network
+from certmgr.net.http_client import REDIRECTS, HttpClient, HttpLimits, no_trust
+from certmgr.net.http_stream import AddressPolicy, HttpError, HttpProblem
 from inventory.errors import CertmgrError
 from inventory.names import as_ip, normalise_host
 from inventory.text import printable
 
 MAX_REDIRECTS = 10  # the limit of Let's Encrypt
 MAX_BODY = 2048
-TIMEOUT = 10.0
+SECONDS = 10.0  # over all redirects: a CA does not wait longer either
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class ProbeResult:
     state: str
     message: str = ""
 
+
+_HEADERS = {"User-Agent": "certmgr preflight"}
 
 Resolve = Callable[[str], Sequence[str]]
 
@@ -66,26 +68,41 @@ def probe(
     host = f"[{name}]" if ":" in name else name
     url = f"http://{host}{'' if port == 80 else f':{port}'}{WELL_KNOWN}{token}"
     target = address
-    for _ in range(MAX_REDIRECTS + 1):
+    client = HttpClient(
         # The DNS and the redirects belong to clients and could lead to internal hosts.
-        if (why := refusal(target, allowed)) is not None:
-            return ProbeResult(address, "refused", f"{target} is not requested: {why}")
-        status, location, body = _get(url, target)
-        if status == 0:
-            return ProbeResult(address, "failed", body)
-        if status in (301, 302, 303, 307, 308) and location:
+        policy=AddressPolicy(tuple(allowed)),
+        limits=HttpLimits(SECONDS, MAX_BODY, cut=True),
+        # CAs follow a redirect to HTTPS without verifying the certificate, because it may be the
+        # one that is renewed.
+        trust=no_trust(),
+        schemes=("http", "https"),
+        resolve=lambda _: [target],
+    )
+    with client:
+        budget = client.budget()
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                answer = client.request("GET", url, headers=_HEADERS, budget=budget)
+            except HttpError as error:
+                state = "refused" if error.problem is HttpProblem.INTERNAL else "failed"
+                return ProbeResult(address, state, printable(error.message, 160))
+            location = answer.headers.get("Location", "")
+            if answer.status not in REDIRECTS or not location:
+                return _judge(address, answer.status, answer.body, expected)
             step = _follow(url, location, name, address, resolve)
             if isinstance(step, ProbeResult):
                 return step
             url, target = step
-            continue
-        if status == 200 and body.strip() == expected:
-            return ProbeResult(address, "ok")
-        message = (
-            f"HTTP {status}" if status != 200 else f"another text: '{printable(body[:60], 60)}'"
-        )
-        return ProbeResult(address, "other", message)
     return ProbeResult(address, "other", f"more than {MAX_REDIRECTS} redirects")
+
+
+def _judge(address: str, status: int, body: bytes, expected: str) -> ProbeResult:
+    text = body.decode("utf-8", "replace")
+    if status != 200:
+        return ProbeResult(address, "other", f"HTTP {status}")
+    if text.strip() == expected:
+        return ProbeResult(address, "ok")
+    return ProbeResult(address, "other", f"another text: '{printable(text[:60], 60)}'")
 
 
 def _follow(
@@ -111,55 +128,3 @@ def _follow(
             address, "other", f"a redirect to {printable(host, 100)}, which does not exist"
         )
     return target, addresses[0]
-
-
-def _get(url: str, address: str) -> tuple[int, str, str]:
-    """Return status, Location and body from an address.
-
-    Without an answer the status is 0 and the body is the reason.
-    """
-
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    timeout = urllib3.Timeout(total=TIMEOUT)
-    if secure:
-        # CAs follow a redirect to HTTPS without verifying the certificate, because it may be the
-        # one that is renewed.
-        pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
-            address,
-            port,
-            timeout=timeout,
-            retries=False,
-            cert_reqs="CERT_NONE",
-            assert_hostname=False,
-            server_hostname=None if as_ip(host) else host,
-        )
-    else:
-        pool = urllib3.HTTPConnectionPool(address, port, timeout=timeout, retries=False)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    shown = f"[{host}]" if ":" in host else host
-    try:
-        response = pool.request(
-            "GET",
-            path,
-            headers={
-                "Host": shown if port in (80, 443) else f"{shown}:{port}",
-                "Accept-Encoding": "identity",
-                "User-Agent": "certmgr preflight",
-            },
-            redirect=False,
-            preload_content=False,
-        )
-        body = response.read(MAX_BODY, decode_content=False)
-        return (
-            int(response.status),
-            printable(response.headers.get("Location", ""), 2000),
-            body.decode("utf-8", "replace"),
-        )
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        return 0, "", printable(str(reason).rpartition(">: ")[2] or type(error).__name__, 160)
-    finally:
-        pool.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import certifi
@@ -10,14 +11,20 @@ import click
 
 from certmgr.cli.output import cell, echo_json, instant, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.config.settings import Settings
 from certmgr.inspection.trust_ends import StoredTrust, trust_text
 from certmgr.inspection.trust_ends import trust_row as ends_row
+from certmgr.net.addresses import networks
+from certmgr.net.downloads import download_verified
+from certmgr.net.http_client import HttpLimits
 from certmgr.x509 import trust_data
 from certmgr.x509.trust_rules import BROWSERS, TrustRule, TrustRules, document_of, rule_row
 from inventory.errors import NotFound
 from inventory.store import clients
 
 _LIST = ("name", "browsers", "kind", "ca", "at", "certificates", "confidence", "source")
+_SECONDS = 60.0
+_MAX_REDIRECTS = 3
 _ENDS = ("target", "client", "not_after", "chrome", "mozilla", "detail")
 
 
@@ -134,6 +141,15 @@ def _order(rule: TrustRule) -> tuple[bool, str, str]:
     return rule.at is not None, instant(rule.at) or "", rule.name
 
 
+def _read(source: str, settings: Settings) -> bytes:
+    """Read a file, or download a URL."""
+    if "://" not in source:
+        return trust_data.read_rules(Path(source))
+    allowed = networks(settings.network.allow, "[network] allow")
+    limits = HttpLimits(_SECONDS, trust_data.MAX_BYTES, _MAX_REDIRECTS)
+    return download_verified(source, settings.trust.ca_files, allowed, limits)
+
+
 @trust.command("update")
 @click.argument("source", metavar="FILE|URL")
 @click.option("--dry-run", is_flag=True, help="Validate and compare; replace nothing.")
@@ -157,7 +173,7 @@ def update_(
     completely before it replaces anything. The next scan judges every endpoint again.
     """
     path = trust_data.rules_path(app.settings.trust.rules)
-    data = trust_data.read_source(source, app.settings.trust.ca_files)
+    data = _read(source, app.settings)
     update, content = trust_data.prepare(data, source, path, app.now(), force=force)
     if not dry_run:
         trust_data.install(path, content)

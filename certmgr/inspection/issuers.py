@@ -1,8 +1,8 @@
 """Issuer certificates that a server did not send, fetched by AIA (``[trust] fetch_issuers``).
 
 The URL comes from a certificate that is not trusted yet. So only plain http is used (BR 7.1.2.7.7),
-with the guards of certmgr/net/downloads.py, at most 64 KB and a few seconds. A fetched certificate
-is only a candidate: the trust path is verified as usual.
+with the guards of certmgr/net/http_stream.py, at most 64 KB and a few seconds. A fetched
+certificate is only a candidate: the trust path is verified as usual.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from certmgr.net.addresses import Network
-from certmgr.net.downloads import download, first_permitted, literal_address, parse_target
+from certmgr.net.downloads import download, literal_address, parse_target
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import Certificate, from_pkcs7, parse
 
@@ -53,12 +53,9 @@ class IssuerFetcher:
             literal_address(target)
             or (await self._resolver.resolve(target.host, target.port)).addresses
         )
-        address, _ = first_permitted(addresses, self._allowed)
-        if address is None:
-            return []
         async with self._limit:
             result = await asyncio.to_thread(
-                download, address, target, limit=MAX_BYTES, seconds=TIMEOUT
+                download, target, addresses, self._allowed, limit=MAX_BYTES, seconds=TIMEOUT
             )
         if result.final:
             self.answered.add(url)

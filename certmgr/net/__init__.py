@@ -1,1 +1,1 @@
-"""The network outside of a scan: guarded addresses, DNS questions, one HTTP exchange, downloads."""
+"""The network: guarded addresses, DNS questions, HTTP exchanges and client, downloads."""

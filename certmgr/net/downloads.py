@@ -1,30 +1,27 @@
-"""Download a file from a URL of an untrusted certificate (AIA, CRL).
+"""Download a file: plain http from a URL of an untrusted certificate (AIA, CRL), or verified https.
 
-Plain http only, guarded, pinned, and bounded in size and time. The caller resolves the name once.
-Internal addresses are refused unless configured, and the request goes to the address that was
-checked. No redirect is followed. One deadline covers the whole transfer, so that a server that
-sends one byte at a time cannot block the caller.
+The client of :mod:`certmgr.net.http_client` guards addresses, and bounds size and time.
 """
 
 from __future__ import annotations
 
 import logging
-import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
 from urllib.parse import quote, urlsplit
 
-from certmgr.net.addresses import Network, refusal
-from certmgr.net.http_exchange import HttpExchange
-from inventory.errors import CertmgrError
+from certmgr.net.addresses import Network
+from certmgr.net.http_client import HttpClient, HttpLimits, public_trust
+from certmgr.net.http_stream import AddressPolicy, HttpError, HttpProblem
+from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip, normalise_host
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
 MAX_URL = 2000
-_PIECE = 65_536
+_USER_AGENT = {"User-Agent": "certmgr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +33,10 @@ class DownloadTarget:
     path: str
 
     @property
-    def header(self) -> str:
-        """The value of the Host header."""
+    def url(self) -> str:
+        """The URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 80 else f"{host}:{self.port}"
+        return f"http://{host}:{self.port}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,63 +70,98 @@ def parse_target(url: str) -> DownloadTarget | None:
     return DownloadTarget(host, port, quote(path, safe="/?&=%:@!$'()*+,;~-._[]"))
 
 
-def first_permitted(addresses: Sequence[str], allowed: Sequence[Network]) -> tuple[str | None, str]:
-    """Return the first address that may be requested, or None and the reason."""
-    reason = "the host has no address"
-    for address in addresses:
-        refused = refusal(address, allowed)
-        if refused is None:
-            return address, ""
-        reason = f"{address} is not visited: {refused}"
-    return None, reason
-
-
 def literal_address(target: DownloadTarget) -> tuple[str, ...]:
     """Return the address in the URL itself; empty if the URL has a host name."""
     return (target.host,) if as_ip(target.host) is not None else ()
 
 
-def download(address: str, target: DownloadTarget, *, limit: int, seconds: float) -> Download:
-    """Send one GET request to ``address``. Never raises for the behaviour of a server.
+def download(
+    target: DownloadTarget,
+    addresses: Sequence[str],
+    allowed: Sequence[Network],
+    *,
+    limit: int,
+    seconds: float,
+) -> Download:
+    """Send one GET request. Never raises for the behaviour of a server.
 
     Anything but a complete 200 response within ``limit`` bytes and ``seconds`` is a problem.
+
+    Args:
+        addresses: The addresses of the host. The caller resolves it once.
+        allowed: Networks that may be reached although they are internal.
     """
-    exchange = HttpExchange(target.header, target.path, (("Accept-Encoding", "identity"),), limit)
-    _log.debug("GET http://%s%s at %s", target.host, target.path, address)
-    end = monotonic() + seconds
+    _log.debug("GET %s", target.url)
+    client = HttpClient(
+        policy=AddressPolicy(tuple(allowed)),
+        limits=HttpLimits(seconds, limit),
+        schemes=("http",),
+        resolve=lambda _: addresses,
+    )
     try:
-        with socket.create_connection((address, target.port), seconds) as sock:
-            sock.sendall(exchange.request)
-            complete = False
-            while not complete:
-                # A time-out per read would restart with every byte of a slow server.
-                remaining = end - monotonic()
-                if remaining <= 0:
-                    raise TimeoutError
-                sock.settimeout(remaining)
-                data = sock.recv(_PIECE)
-                complete = exchange.feed(data) if data else exchange.end() or True
-    except TimeoutError:
-        return Download(problem=f"it did not complete within {seconds:g} seconds")
-    except OSError as error:
+        with client:
+            answer = client.get(target.url, _USER_AGENT)
+    except HttpError as error:
+        if error.problem is HttpProblem.NAME:
+            return Download(problem="the host has no address")
+        return Download(problem=printable(error.message, 150))
+    # A redirect is not followed: BR 7.1.2.7.7 and RFC 5280 name the URL of the file itself.
+    if answer.status != 200:
         return Download(
-            problem=f"the connection failed: {printable(error.strerror or str(error), 100)}"
+            problem=f"the server answered with HTTP {answer.status}", final=answer.status >= 400
         )
-    return _download_result(exchange, limit)
+    return Download(answer.body, final=True)
 
 
-def _download_result(exchange: HttpExchange, limit: int) -> Download:
-    if exchange.invalid or exchange.error:
-        problem = f"it answers with {exchange.invalid or exchange.error}"
-        return Download(problem=printable(problem, 150))
-    if exchange.status is None:
-        return Download(problem="the server closed the connection without an answer")
-    # A redirect is not followed: its target would have to be guarded again.
-    if exchange.status != 200:
-        return Download(
-            problem=f"the server answered with HTTP {exchange.status}",
-            final=exchange.status >= 400,
+def download_verified(
+    url: str, ca_files: Sequence[str], allowed: Sequence[Network], limits: HttpLimits
+) -> bytes:
+    """Download a URL that an administrator names, over https.
+
+    Args:
+        url: Its host may be an internal one. A redirect to another internal host is refused.
+        ca_files: PEM files with trust anchors in addition to those of browsers.
+        allowed: Internal networks to which a redirect may lead.
+        limits: The limits of the transfer.
+
+    Raises:
+        UsageError: The URL is not https://, or a CA file cannot be used.
+        CertmgrError: It cannot be downloaded.
+    """
+    shown = printable(url, 200)
+    try:
+        host = urlsplit(url).hostname if urlsplit(url).scheme == "https" else None
+    except ValueError:
+        host = None
+    if not host:
+        # Plain http does not prove where the data comes from.
+        raise UsageError(
+            f"{shown} is not downloaded",
+            "only https:// proves where the data comes from",
+            "Give an https:// URL, or the path of a file.",
         )
-    if exchange.truncated or exchange.incomplete:
-        return Download(problem=f"it is larger than {limit} bytes, or incomplete")
-    return Download(exchange.body, final=True)
+    trust = public_trust()
+    for name in ca_files:
+        try:
+            trust.load_verify_locations(name)
+        except (OSError, ssl.SSLError):
+            raise UsageError(
+                f"The CA file {printable(name, 200)} cannot be used",
+                "it cannot be read, or has no certificate",
+                "Correct [trust] ca_files.",
+            ) from None
+    policy = AddressPolicy(tuple(allowed), internal_hosts=frozenset({host}))
+    try:
+        with HttpClient(policy=policy, limits=limits, trust=trust) as client:
+            answer = client.get(url, _USER_AGENT)
+    except HttpError as error:
+        raise _failed(shown, error.message) from None
+    if answer.status != 200:
+        raise _failed(shown, f"the server answered with HTTP {answer.status}")
+    return answer.body
+
+
+def _failed(what: str, why: str) -> CertmgrError:
+    return CertmgrError(
+        f"{what} cannot be downloaded", why, "Download it by hand, and give the path of the file."
+    )

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import urllib3
-
 from certmgr.acme.caa_identity import identities_for as configured_identities
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
@@ -19,6 +17,7 @@ from certmgr.config.settings import secret
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.notices.run import run_of, worker_of
+from certmgr.operations.heartbeat import heartbeat
 from certmgr.revocation.job import run as check_revocation
 from inventory.errors import INTERNAL_ERROR, CertmgrError, NotFound, log_internal_error
 from inventory.store import jobs, lineages
@@ -174,31 +173,3 @@ def _notify(context: Context, result: CronResult) -> None:
     counts = worker_of(context.database, context.settings).run()
     result.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
     result.messages.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")
-
-
-def heartbeat(url: str) -> None:
-    """Send one GET request to the heartbeat URL.
-
-    Raises:
-        CertmgrError: The request failed. The outside monitor will raise an alarm as well.
-    """
-
-    # The URL may contain a secret, which plain HTTP would disclose.
-    if not url.startswith("https://"):
-        raise CertmgrError(
-            "The heartbeat URL is invalid", "it is not https://", "Correct [notify] heartbeat."
-        )
-    try:
-        answer = urllib3.PoolManager(retries=urllib3.Retry(2, redirect=0)).request(
-            "GET", url, timeout=10.0, preload_content=False
-        )
-        status = answer.status
-        answer.release_conn()
-    except (urllib3.exceptions.HTTPError, ValueError):
-        raise CertmgrError(
-            "The heartbeat could not be sent",
-            "the server did not answer, or its TLS certificate is not trusted",
-            "Check the monitor.",
-        ) from None
-    if status >= 400:
-        raise CertmgrError("The heartbeat was refused", f"HTTP {status}", "Check the monitor.")

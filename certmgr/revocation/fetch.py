@@ -1,6 +1,6 @@
 """Fetch revocation lists over plain http: a few at once, each within bounds.
 
-Internal addresses are refused by the guards of certmgr/net/downloads.py.
+Internal addresses are refused by the guards of certmgr/net/http_stream.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from certmgr.net.addresses import Network
 from certmgr.net.dns import DnsClient
-from certmgr.net.downloads import Download, download, first_permitted, literal_address, parse_target
+from certmgr.net.downloads import Download, download, literal_address, parse_target
 from certmgr.x509.crl import MAX_BYTES
 
 _log = logging.getLogger(__name__)
@@ -49,12 +49,7 @@ class CrlFetcher:
             if answer.status != "ok":
                 return Download(problem=f"{target.host}: {answer.reason}")
             addresses = answer.records
-        # The checked address is the one that is contacted, so that a second DNS answer cannot
-        # replace it with an internal one.
-        address, reason = first_permitted(addresses, self._allowed)
-        if address is None:
-            return Download(problem=reason)
-        return download(address, target, limit=self._limit, seconds=self._seconds)
+        return download(target, addresses, self._allowed, limit=self._limit, seconds=self._seconds)
 
     def each(self, urls: Iterable[str]) -> Iterator[tuple[str, Download]]:
         """Fetch several lists, and yield each URL with its result in the order of completion."""

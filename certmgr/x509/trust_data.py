@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import ssl
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from time import monotonic
-from urllib.parse import urljoin, urlsplit
 
-import certifi
 import platformdirs
-import urllib3
 
 from certmgr.files import write_whole
 from certmgr.x509.ccadb import is_report, read_report
 from certmgr.x509.trust_rules import TrustRule, TrustRules, document_of, parse_rules
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
-from inventory.text import printable
 
 BUILT_IN = Path(__file__).with_name("trust_rules.toml")
 MAX_BYTES = 20_000_000
-_SECONDS = 60.0
-_PIECE = 65_536
-MAX_REDIRECTS = 3
 OLD_AFTER = timedelta(days=90)
 """From this age on, the data is called old: browsers publish new dates every few months."""
 
@@ -64,7 +55,7 @@ def load_rules(path: Path | None) -> TrustRules:
     if path is None or not path.exists():
         return built_in()
     try:
-        installed = parse_rules(_document(_read(path), str(path)), str(path))
+        installed = parse_rules(_document(read_rules(path), str(path)), str(path))
     except UsageError as error:
         # Falling back silently would drop rules that an administrator installed.
         raise CertmgrError(
@@ -102,7 +93,12 @@ def _values(rule: TrustRule) -> list[object]:
     return [getattr(rule, name) for name in TrustRule.__dataclass_fields__]
 
 
-def _read(path: Path) -> bytes:
+def read_rules(path: Path) -> bytes:
+    """Read a file of trust rules, or a report of the CCADB.
+
+    Raises:
+        CertmgrError: It cannot be read.
+    """
     data = read_regular(path, MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise UsageError(
@@ -250,110 +246,6 @@ def uninstall(path: Path) -> None:
             error.strerror or "the system refused it",
             "Remove it as its owner.",
         ) from None
-
-
-def read_source(source: str, ca_files: Sequence[str] = ()) -> bytes:
-    """Read a file, or download a URL.
-
-    Raises:
-        CertmgrError: It cannot be read.
-    """
-    if "://" not in source:
-        return _read(Path(source))
-    return fetch(source, ca_files)
-
-
-def fetch(url: str, ca_files: Sequence[str] = (), seconds: float = _SECONDS) -> bytes:
-    """Download a URL over https, bounded in size and time.
-
-    Args:
-        url: The URL; plain http is refused, since the rules decide what is trusted.
-        ca_files: PEM files with trust anchors in addition to those of browsers.
-        seconds: The limit for the whole transfer.
-
-    Raises:
-        CertmgrError: It cannot be downloaded.
-    """
-    context = ssl.create_default_context(cafile=certifi.where())
-    for name in ca_files:
-        try:
-            context.load_verify_locations(name)
-        except (OSError, ssl.SSLError):
-            raise UsageError(
-                f"The CA file {printable(name, 200)} cannot be used",
-                "it cannot be read, or has no certificate",
-                "Correct [trust] ca_files.",
-            ) from None
-    end, shown = monotonic() + seconds, printable(url, 200)
-    try:
-        with urllib3.PoolManager(ssl_context=context) as pool:
-            for _ in range(MAX_REDIRECTS + 1):
-                _require_https(url)
-                answer = _get(pool, url, shown, end)
-                if isinstance(answer, bytes):
-                    return answer
-                url = urljoin(url, answer)
-    except urllib3.exceptions.HTTPError as error:
-        raise _failed(shown, _reason(error)) from None
-    except (OSError, ValueError):
-        raise _failed(shown, "the connection failed") from None
-    raise _failed(shown, "it redirects too often")
-
-
-def _require_https(url: str) -> None:
-    if urlsplit(url).scheme != "https":
-        raise UsageError(
-            f"{printable(url, 200)} is not downloaded",
-            "only https:// proves where the data comes from",
-            "Give an https:// URL, or the path of a file.",
-        )
-
-
-def _get(pool: urllib3.PoolManager, url: str, shown: str, end: float) -> bytes | str:
-    """Return the body, or the address to which the answer redirects."""
-    pieces, size = [], 0
-    with pool.request(
-        "GET",
-        url,
-        preload_content=False,
-        redirect=False,
-        retries=False,
-        timeout=urllib3.Timeout(connect=10, read=20),
-    ) as response:
-        if response.status in (301, 302, 303, 307, 308):
-            return response.headers.get("Location", "")
-        if response.status != 200:
-            raise _failed(shown, f"the server answered with HTTP {response.status}")
-        for piece in response.stream(_PIECE, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_BYTES:
-                raise _failed(shown, f"it is larger than {MAX_BYTES // 1_000_000} MB")
-            # A time-out per read would restart with every byte of a slow server.
-            if monotonic() > end:
-                raise _failed(shown, "it did not complete in time")
-    return b"".join(pieces)
-
-
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
-    """Return what happened, without the wording of the library."""
-    inner = getattr(error, "reason", None) or error
-    if isinstance(inner, urllib3.exceptions.SSLError):
-        return "its certificate is not trusted"
-    if isinstance(inner, urllib3.exceptions.NameResolutionError):
-        return "its host name does not resolve"
-    # A refused connection is a kind of time-out to the library.
-    if isinstance(inner, urllib3.exceptions.TimeoutError) and not isinstance(
-        inner, urllib3.exceptions.NewConnectionError
-    ):
-        return "the server did not answer in time"
-    return "the connection failed"
-
-
-def _failed(what: str, why: str) -> CertmgrError:
-    return CertmgrError(
-        f"{what} cannot be downloaded", why, "Download it by hand, and give the path of the file."
-    )
 
 
 def age(rules: TrustRules, now: datetime) -> timedelta:

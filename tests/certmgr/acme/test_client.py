@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 
 from certmgr.acme import client, connection
+from certmgr.acme.problems import AcmeError
 from inventory.store import acme_orders
 from tests.certmgr.acme.shop import AcmeEnvironment
+from tests.certmgr.net.scripted import count_waits, scripted
 from tests.servers import faulty
 from tests.servers.faulty import Proxy, Rule
 
@@ -25,6 +30,33 @@ def test_dripping_answer_ends_with_the_time_limit(
         assert done.state == "failed" and (
             "did not answer" in done.message or "did not send JSON" in done.message
         ), done
+
+
+@pytest.mark.parametrize(
+    ("head", "drip"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (b"HTTP/1.1 200 OK\r\nX-Header: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["chunk size", "chunk extension", "header", "interim answers"],
+)
+def test_ca_that_drips_one_line_does_not_move_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, head: bytes, drip: bytes
+) -> None:
+    """A deadline that is checked between reads would never be: each line is one read."""
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    count_waits(monkeypatch, "certmgr.acme.connection", 1)
+    settings = connection.CaConnection(str(tmp_path / "ca.pem"), internal=True)
+    with scripted(head, drip, trust=context) as server:
+        network = client.AcmeNetwork(settings)
+        with pytest.raises(AcmeError, match="did not complete within 60 seconds"):
+            network.get(f"https://localhost:{server.port}/directory")
+    assert server.sent <= len(drip) * 200
 
 
 def test_url_of_an_internal_address_is_not_requested(

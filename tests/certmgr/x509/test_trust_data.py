@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from OpenSSL import SSL
 
-from certmgr.demo.authority import Authority
-from certmgr.demo.servers import Server, server_context
 from certmgr.x509 import trust_data
 from certmgr.x509.trust_rules import document_of, parse_rules
 from inventory.errors import CertmgrError, UsageError
@@ -169,85 +163,8 @@ def test_digest_depends_on_the_content_and_not_on_the_order() -> None:
     assert document_of(trust_data.built_in())["version"] == "2026-11-27"
 
 
-# -- URLs
-
-
-@pytest.fixture
-def served(opened: contextlib.ExitStack, tmp_path: Path) -> Callable[[bytes], tuple[str, str]]:
-    """Return a function that serves an answer over https: the URL, and the file of its CA."""
-
-    def serve(answer: bytes) -> tuple[str, str]:
-        root = Authority("Mirror Root")
-        issued = Authority("Mirror Issuer", root).issue("127.0.0.1")
-
-        context = server_context(issued)
-
-        def talk(sock: socket.socket) -> None:
-            connection = SSL.Connection(context, sock)
-            connection.set_accept_state()
-            connection.do_handshake()
-            connection.recv(65_536)
-            connection.sendall(answer)
-            connection.shutdown()
-
-        server = Server(talk)
-        opened.callback(server.close)
-        (tmp_path / "mirror.pem").write_bytes(root.pem)
-        return f"https://127.0.0.1:{server.port}/rules.json", str(tmp_path / "mirror.pem")
-
-    return serve
-
-
-def answer(body: bytes, head: str = "200 OK") -> bytes:
-    return (
-        f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    ).encode() + body
-
-
-def test_url_is_downloaded_and_its_certificate_verified(
-    served: Callable[[bytes], tuple[str, str]],
-) -> None:
-    url, ca_file = served(answer(newer()))
-    assert trust_data.read_source(url, (ca_file,)) == newer()
-    with pytest.raises(CertmgrError) as caught:
-        trust_data.read_source(url)
-    assert caught.value.why == "its certificate is not trusted"
-
-
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
-        (answer(b"gone", "404 Not Found"), "HTTP 404"),
-        (answer(b"", "302 Found\r\nLocation: http://127.0.0.1:9/x"), "https"),
-        (answer(b"", "302 Found\r\nLocation: /again"), "too often"),
-        (b"", "connection"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", "connection"),
-    ],
-)
-def test_other_answer_is_an_error(
-    served: Callable[[bytes], tuple[str, str]], reply: bytes, reason: str
-) -> None:
-    url, ca_file = served(reply)
-    with pytest.raises(CertmgrError) as caught:
-        trust_data.read_source(url, (ca_file,))
-    assert reason in caught.value.why
-    assert "file" in caught.value.todo
-
-
-def test_answer_without_end_is_cut(
-    served: Callable[[bytes], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trust_data, "MAX_BYTES", 1000)
-    url, ca_file = served(answer(b"x" * 200_000))
-    with pytest.raises(CertmgrError, match="larger"):
-        trust_data.read_source(url, (ca_file,))
-
-
-def test_unusable_ca_file_and_directory_are_named(tmp_path: Path) -> None:
+def test_unusable_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("")
-    for name in ("none.pem", "empty.pem"):
-        with pytest.raises(UsageError, match=name):
-            trust_data.read_source("https://127.0.0.1:9/x", (str(tmp_path / name),))
     with pytest.raises(CertmgrError, match="cannot be written"):
         trust_data.install(tmp_path / "empty.pem" / "rules.json", b"{}")
     (tmp_path / "folder").mkdir()
@@ -255,12 +172,6 @@ def test_unusable_ca_file_and_directory_are_named(tmp_path: Path) -> None:
         trust_data.uninstall(tmp_path / "folder")
 
 
-@pytest.mark.parametrize("url", ["http://a.test/r", "ftp://a.test/r", "file:///etc/passwd"])
-def test_other_schemes_are_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="https"):
-        trust_data.read_source(url)
-
-
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CertmgrError, match="none"):
-        trust_data.read_source(str(tmp_path / "none.json"))
+        trust_data.read_rules(tmp_path / "none.json")

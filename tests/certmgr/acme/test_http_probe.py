@@ -1,0 +1,96 @@
+"""The request of preflight to the web server of a client, which may be hostile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import pytest
+
+from certmgr.acme.http_probe import ProbeResult, probe
+from certmgr.net.addresses import Network
+from tests.certmgr.net.scripted import count_waits, scripted
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+STEPS = 40
+
+
+def ask(port: int, allowed: Sequence[Network] = LOOPBACK, **hosts: str) -> ProbeResult:
+    return probe(
+        "shop.test",
+        "127.0.0.1",
+        "token",
+        "token.print",
+        port=port,
+        resolve=lambda host: [hosts[host.partition(".")[0]]],
+        allowed=allowed,
+    )
+
+
+def answer(status: str, body: bytes = b"") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    ("head", "drip"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Header: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ],
+    ids=["header", "headers", "interim answers", "chunk size"],
+)
+def test_dripping_web_server_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, drip: bytes
+) -> None:
+    count_waits(monkeypatch, "certmgr.acme.http_probe", 0.25)
+    with scripted(head, drip) as server:
+        got = ask(server.port)
+    assert got.state == "failed"
+    assert "did not complete within 10 seconds" in got.message
+    assert server.sent <= len(drip) * STEPS * 4
+
+
+def test_deadline_covers_all_redirects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten redirects, each of which takes most of the time."""
+    count_waits(monkeypatch, "certmgr.acme.http_probe", 1)
+    with scripted(answer("302 Found\r\nLocation: /again")) as server:
+        got = ask(server.port)
+    assert (got.state, len(server.requests) < 5) == ("failed", True)
+
+
+def test_long_body_is_cut() -> None:
+    with scripted(answer("200 OK", b"x" * 100_000)) as server:
+        got = ask(server.port)
+    assert (got.state, got.message.startswith("another text: 'xxx")) == ("other", True)
+
+
+def test_endless_body_is_cut() -> None:
+    with scripted(b"HTTP/1.1 200 OK\r\n\r\ntoken.print", b"x" * 1000) as server:
+        assert ask(server.port).state == "other"
+        assert server.ended.wait(20)
+
+
+def test_right_text_is_ok_also_behind_redirects() -> None:
+    with scripted(answer("200 OK", b"token.print\n")) as last:
+        location = f"Location: http://other.test:{last.port}/x"
+        with scripted(answer(f"302 Found\r\n{location}")) as first:
+            assert ask(first.port, other="127.0.0.1").state == "ok"
+    assert b"Host: other.test" in last.requests[0]
+
+
+def test_redirect_to_an_internal_address_is_refused() -> None:
+    with scripted(answer("200 OK", b"secret")) as inside:
+        for location in (f"http://127.0.0.2:{inside.port}/", f"http://inner.test:{inside.port}/"):
+            with scripted(answer(f"302 Found\r\nLocation: {location}")) as first:
+                got = ask(first.port, (ip_network("127.0.0.1/32"),), inner="127.0.0.2")
+            assert got.state == "refused", got
+            assert "loopback" in got.message
+    assert inside.requests == []
+
+
+def test_redirect_loop_ends() -> None:
+    with scripted(answer("302 Found\r\nLocation: /again")) as server:
+        assert "more than 10 redirects" in ask(server.port).message
+    assert len(server.requests) == 11
