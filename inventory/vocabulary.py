@@ -162,6 +162,15 @@ class CaseState(StrEnum):
     REOPENED = "reopened"
 
 
+class VerificationState(StrEnum):
+    """The result of a verification; ``ABSENT``: the certificate is served at no location."""
+
+    LIVE = "live"
+    PARTIAL = "partial"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
 class LineageState(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"

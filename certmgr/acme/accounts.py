@@ -11,6 +11,7 @@ receives it. After a crash both keys are tried.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from inventory.names import mail_address
 from inventory.records import AccountRecord, ListedAccount
 from inventory.store import accounts
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 ACCOUNT_KEY = "ec-p256"
 ROLLED_KEY_NAME = re.compile(r"(.+)-roll(\d{1,6})")
@@ -136,6 +139,7 @@ def add(context: Context, request: AccountRequest) -> AccountRecord:
         else:
             account_id = row.id
             accounts.edit(tx, account_id, **values)
+    _log.info("registering the account %s at %s", request.name, ca.directory)
     url = _register(session, contacts, binding, bool(terms))
     with context.write() as tx:
         accounts.edit(tx, account_id, url=url, state="active")
@@ -270,6 +274,7 @@ def deactivate(context: Context, name: str) -> AccountRecord:
         )
     # A pending or lost account has no usable record at the CA: it is only retired here.
     if row.state == "active":
+        _log.info("deactivating the account %s", row.name)
         session = open_session(context.settings, row)
         session.post(session.url, RawPayload({"status": "deactivated"}))
     with context.write() as tx:

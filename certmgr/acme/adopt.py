@@ -9,6 +9,7 @@ links of certbot's live directory are redirected last. After a crash the same ca
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import normalise_host
 from inventory.store import accounts, certificates, clients, lineages, purchases
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
     _end_schedules(planned.schedules, request.root)
     done = []
     for lineage in planned.chosen:
+        _log.info("taking %s over from certbot", lineage.name)
         account = planned.installation.account_of(lineage)
         assert account is not None
         account_id = _ensure_account(context, account)

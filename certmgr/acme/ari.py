@@ -9,6 +9,7 @@ of the next request.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +30,8 @@ from inventory.errors import CertmgrError
 from inventory.records import LineageRecord
 from inventory.store import cases, lineages
 
+_log = logging.getLogger(__name__)
+
 
 def refresh(context: IssuanceContext, row: LineageRecord) -> RenewalWindow | None:
     """Request the window of a lineage's certificate if that is due, and store it.
@@ -44,7 +47,9 @@ def refresh(context: IssuanceContext, row: LineageRecord) -> RenewalWindow | Non
     try:
         session = context.session(row.account_id)
         current, next_request = _request_window(context, session, row, now)
-    except CertmgrError:
+    # Without an answer the stored window counts: renewal never waits for this service.
+    except CertmgrError as error:
+        _log.info("no renewal information of %s: %s", row.name, error)
         current, next_request = stored, now + ARI_INTERVAL
     values: dict[str, Any] = {"ari_next_at": to_epoch(next_request)}
     if current is not None and (

@@ -7,6 +7,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from inventory.errors import UsageError
 from inventory.names import display
 from inventory.store import acme_orders
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Authorizations:
                 pending.append((url, *self._challenge(authorization, solver)))
             elif authorization.status != messages.STATUS_VALID:
                 failed[authorization.identifier.value] = failure_of(authorization)
+        _log.info("%d authorization(s) to answer with %s", len(pending), self.solver)
         # With one failed authorization the order is invalid: no other is worth an attempt.
         if failed:
             raise self.failed(failed)

@@ -6,6 +6,7 @@ This module performs I/O. The row of each target is ``pending`` before the targe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from certmgr.acme import backoff
@@ -15,6 +16,8 @@ from certmgr.deploy.targets import TargetResult, deploy_to_target
 from certmgr.x509.bundle import CertificateBundle
 from inventory.records import DeploymentRecord, LineageRecord
 from inventory.store import lineages
+
+_log = logging.getLogger(__name__)
 
 
 def version_of(folder: Lineage, sha256: str) -> Version | None:
@@ -52,6 +55,7 @@ def deliver(
         if again:
             lineages.deliver_again(tx, row.id, row.sha256, targets)
         due = lineages.deliveries(tx.conn, lineage_id=row.id, due=tx.at)
+    _log.info("%s: %d target(s) are due", row.name, len(due))
     # A target that reloads switches the live directory itself, as part of its test and reload.
     if not any(configured[t].kind == "reload" for t in targets if t in configured):
         folder.switch(version)

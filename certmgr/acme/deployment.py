@@ -21,10 +21,11 @@ from certmgr.acme.regression import VERSIONS_KEPT, behind_cdn, roll_back_on_regr
 from certmgr.acme.results import DeployResult, DeployState
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.targets import TargetResult
-from certmgr.inspection.verification import Observation, Verification, VerificationState
+from certmgr.inspection.verification import Observation, Verification
 from inventory.errors import Busy, CertmgrError
 from inventory.records import LineageRecord
 from inventory.store import lineages
+from inventory.vocabulary import VerificationState
 
 _log = logging.getLogger(__name__)
 
@@ -135,8 +136,9 @@ class _Deployment:
         verified_at = self.context.now_epoch if live else None
         proof = verification.sentence[:1000]
         # Each run verifies a certificate again that is served nowhere; only changes are written.
-        if (row.proof, row.proven_at) != (proof, verified_at):
-            note(self.context, row, proof=proof, proven_at=verified_at)
+        state = verification.state if verification.probed else None
+        if (row.proof, row.proven_at, row.verification) != (proof, verified_at, state):
+            note(self.context, row, proof=proof, proven_at=verified_at, verification=state)
 
     def _roll_back(
         self, before: Sequence[Observation], after: Sequence[Observation]
@@ -152,6 +154,7 @@ class _Deployment:
             self.context,
             self.row,
             proven_at=self.context.now_epoch if live else None,
+            verification=VerificationState.LIVE if live else verification.state,
             proof=f"{verification.sentence[:800]}; behind a CDN, which never shows our certificate:"
             f" {behind}",
         )

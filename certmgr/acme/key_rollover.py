@@ -7,6 +7,7 @@ are tried.
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from acme import jws, messages
@@ -24,6 +25,8 @@ from certmgr.x509.key_store import key_reference, local_path
 from inventory.records import AccountRecord
 from inventory.store import accounts
 
+_log = logging.getLogger(__name__)
+
 
 def rollover(context: Context, name: str, key_type: str = ACCOUNT_KEY) -> AccountRecord:
     """Replace the key of an account (RFC 8555 7.3.5).
@@ -37,6 +40,7 @@ def rollover(context: Context, name: str, key_type: str = ACCOUNT_KEY) -> Accoun
     rolled = ROLLED_KEY_NAME.fullmatch(folder)
     stem, number = (rolled[1], int(rolled[2]) + 1) if rolled else (folder, 1)
     path, new = keys.make(f"{stem}-roll{number}", key_type)
+    _log.info("replacing the key of the account %s", row.name)
     # After a lost answer the CA may have the new key already. A second keyChange would fail then.
     if not _is_registered_under(context.settings, row, new):
         session = open_session(context.settings, row)

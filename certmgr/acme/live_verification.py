@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 from certmgr.acme.context import IssuanceContext
 from certmgr.inspection import live_check
-from certmgr.inspection.verification import Observation, Verification, VerificationState, verify
+from certmgr.inspection.verification import Observation, Verification, verify
 from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.records import LineageRecord
 from inventory.store import cases
+from inventory.vocabulary import VerificationState
 
 # Seconds between two checks. Most servers show the new certificate shortly after their reload.
 CHECK_INTERVALS = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)

@@ -5,6 +5,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from acme import messages
@@ -14,6 +15,8 @@ from certmgr.acme.ca_requests import CaRequests
 from certmgr.acme.problems import AcmeError, NextAction
 from inventory.names import as_ip
 from inventory.store import acme_orders
+
+_log = logging.getLogger(__name__)
 
 MAX_LISTED = 1000
 
@@ -38,6 +41,7 @@ def find_lost_order(requests: CaRequests, account_id: int, names: Sequence[str])
         Boulder returns an open order for the same names instead of a new one.
     """
     requests.context.checkpoint("lost")
+    _log.info("searching for an order whose answer was lost")
     with requests.context.read() as conn:
         known = acme_orders.urls(conn, account_id)
     expected = {(i.typ.name, i.value) for i in identifiers(names)}

@@ -365,6 +365,7 @@ class OrderFlow:
                 ari_next_at=None,
                 proven_at=None,
                 proof=None,
+                verification=None,
             )
             lineages.names_good(tx, self.lineage.id, self.names)
         self.context.checkpoint("stored")

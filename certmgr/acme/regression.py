@@ -5,6 +5,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from certmgr.acme.context import IssuanceContext
@@ -15,6 +16,8 @@ from certmgr.deploy.rollback import OldVersion, RollbackAction, SwitchState, dec
 from certmgr.inspection.verification import Observation
 from inventory.records import LineageRecord
 from inventory.store import cases, certificate_ends, revocation
+
+_log = logging.getLogger(__name__)
 
 VERSIONS_KEPT = 5
 
@@ -51,6 +54,7 @@ def roll_back_on_regression(
         return None
     if verdict.action is RollbackAction.STAFF:
         return DeployResult(row.name, row.client, DeployState.STAFF, verdict.reason)
+    _log.warning("rolling %s back: %s", row.name, verdict.reason)
     # Written before the switch: if the process dies in between, the certificate is not deployed
     # again before an administrator decides.
     note(context, row, rolled_back=row.sha256, error=None)

@@ -6,6 +6,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import logging
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from inventory.certificates import parse
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import LineageRecord
 from inventory.store import acme_orders, cases, lineages, revocation
+
+_log = logging.getLogger(__name__)
 
 # The reasons of RFC 5280 5.3.1 that a subscriber may choose (Baseline Requirements 4.9.1.1).
 REASONS = {
@@ -139,9 +142,8 @@ def _send(
             clock=context.now,
         )
     try:
-        session.net.post(
-            session.directory["revokeCert"], document, new_nonce_url=session.directory["newNonce"]
-        )
+        _log.info("revoking the certificate %s", digest[:16])
+        session.post(session.directory["revokeCert"], document)
     except AcmeError as error:
         # An earlier request whose answer was lost may have succeeded: that is a success too.
         if error.problem.type != "alreadyRevoked":

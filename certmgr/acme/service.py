@@ -5,6 +5,7 @@ This module performs I/O. Pure modules make the decisions.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from certmgr.x509.key_store import local_path, pem
 from inventory.errors import Busy, CertmgrError
 from inventory.records import LineageRecord, ListedLineage, OrderRecord
 from inventory.store import acme_orders, cases, lineages, purchases
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -132,6 +135,7 @@ class IssuanceService:
             owners = {n: purchases.owner_of(conn, n.removeprefix("*.")) for n in active}
         foreign = {n: o for n, o in owners.items() if o is None or o.client_id != row.client_id}
         if foreign:
+            _log.info("%s: %d name(s) no longer belong to its client", row.name, len(foreign))
             with self.context.write() as tx:
                 for name, owner in foreign.items():
                     why = (

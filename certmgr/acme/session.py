@@ -5,6 +5,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
 from inventory.records import AccountRecord
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 
 def base_directory(settings: Settings) -> Path:
@@ -140,6 +143,7 @@ def connect(
     Raises:
         AcmeError: The CA does not answer, or its answer is not a directory.
     """
+    _log.debug("connecting to %s", ca.directory)
     net = AcmeNetwork(connection_for(settings, ca), jwk(key), clock=clock)
     directory = directory_of(net, ca.directory)
     if url:

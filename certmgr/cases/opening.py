@@ -14,7 +14,6 @@ from typing import Any
 from certmgr.cases import incident_progress
 from certmgr.cases.service import CaseService, Overrides
 from certmgr.cases.states import CaseAction
-from certmgr.inspection.verification import VerificationState
 from certmgr.purchases.load import lead_times, load, manually_renewed_domains, parent_names
 from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.terms import DAY, plan, term_of
@@ -23,7 +22,7 @@ from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.records import CaseRecord, IssuanceRecord
 from inventory.store import cases, findings, jobs
-from inventory.vocabulary import CaseState
+from inventory.vocabulary import CaseState, VerificationState
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
 # Each case opens in a separate transaction under the lock of this job. A process that dies in

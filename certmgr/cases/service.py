@@ -29,7 +29,7 @@ from certmgr.inspection.live_check import (
     check_live,
     live_check_targets,
 )
-from certmgr.inspection.verification import Observation, Verification, VerificationState, verify
+from certmgr.inspection.verification import Observation, Verification, verify
 from certmgr.purchases.load import lead_times
 from certmgr.x509 import key_store as keystore
 from inventory.certificates import parse
@@ -37,7 +37,7 @@ from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import Conflict, UsageError
 from inventory.records import CaseRecord, IncidentRecord
 from inventory.store import cases, clients, contacts, editing, purchases
-from inventory.vocabulary import CaseState
+from inventory.vocabulary import CaseState, VerificationState
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
 MAX_NAMES = 5000  # per case: a wildcard may be served at many hosts

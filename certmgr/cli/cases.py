@@ -22,13 +22,13 @@ from certmgr.cli.scan import overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
 from certmgr.files import write_whole
-from certmgr.inspection.verification import VerificationState
 from certmgr.purchases.load import lead_times
 from certmgr.x509.upload import read_files, unpack
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.records import CaseRecord
 from inventory.store import cases
+from inventory.vocabulary import VerificationState
 from notifiers.wording.cases import INSTRUCTIONS, UPLOAD_MESSAGES, filled
 
 if TYPE_CHECKING:

@@ -83,5 +83,5 @@ def _state(row: LineageRecord, quarantined: list[str], must_replace: Mapping[str
         return "waiting"
     if row.proven_at is not None:
         return "live"
-    # "no place": no endpoint of the inventory serves these names, so a scan cannot verify them.
-    return "unproved" if row.proof and not str(row.proof).startswith("no place") else "placed"
+    # Without a state, no endpoint of the inventory serves these names: nothing can be verified.
+    return "placed" if row.verification is None else "unproved"

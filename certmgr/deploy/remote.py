@@ -6,6 +6,7 @@ The layout is that of a local target. :mod:`certmgr.deploy.ssh` opens the connec
 from __future__ import annotations
 
 import contextlib
+import logging
 import posixpath
 import re
 import secrets
@@ -23,6 +24,8 @@ from inventory.text import printable
 
 if TYPE_CHECKING:
     from paramiko import SFTPAttributes, SFTPClient, SFTPFile, Transport
+
+_log = logging.getLogger(__name__)
 
 
 KEPT_VERSIONS = 5
@@ -218,6 +221,7 @@ class Remote:
                 self._link(f"current/{name}", posixpath.join(directory, name))
         self._link(f"versions/{before}" if before else "none", trial)
         self._link(f"versions/{version}", posixpath.join(directory, "current"))
+        _log.info("%s: %s is at %s", self.where, directory, version)
         return before
 
     def commit(self, directory: str) -> None:

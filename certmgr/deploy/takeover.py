@@ -6,6 +6,7 @@ No file of certbot is deleted, its keys are only read, and the takeover can be u
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ from certmgr.x509.bundle import CertificateBundle, build_bundle
 from inventory.certificates import from_pem
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
+
+_log = logging.getLogger(__name__)
 
 LINKS = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem")
 COMBINED = "combined.pem"
@@ -152,6 +155,7 @@ def take_over_links(live: Path, lineage: Lineage) -> None:
             # A repeated call must not record links that were replaced already.
             if record is None or record[0] != live:
                 _write_record(lineage, live, {n: existing[n] for n in LINKS})
+            _log.info("replacing the links in %s", live)
             # Durable before the first link changes.
             lineage.hold(f"the links of certbot in {live} are being replaced")
             remove_leftovers(live)

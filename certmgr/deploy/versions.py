@@ -9,6 +9,7 @@ then syncs. So the link leads to a complete version at all times, even after a c
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection
@@ -30,6 +31,8 @@ from certmgr.deploy.disk import (
 )
 from certmgr.x509.bundle import FILES, CertificateBundle, from_files
 from inventory.errors import CertmgrError
+
+_log = logging.getLogger(__name__)
 
 _VERSION = re.compile(r"\d{6}-[0-9a-f]{12}")
 _PREVIOUS_LINK, _TRIAL_LINK = "previous", "trial"
@@ -218,6 +221,7 @@ class VersionStore:
             if before != version:
                 with open_folder(self._current.parent) as handle:
                     link_at(handle, self._current.name, self._link_text(version))
+                _log.info("%s leads to %s", self._current, version.name)
         return before
 
     def _link_text(self, version: Version) -> str:

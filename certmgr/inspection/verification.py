@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from inventory.names import display
+from inventory.vocabulary import VerificationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,6 @@ class Observation:
         return f"{display(self.host)}:{self.port} at {where}"
 
 
-class VerificationState(StrEnum):
-    """The result of a verification; ``ABSENT``: the certificate is served at no location."""
-
-    LIVE = "live"
-    PARTIAL = "partial"
-    ABSENT = "absent"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True)
 class Verification:
     """The result of a verification, with the locations as text.
@@ -79,6 +70,11 @@ class Verification:
     unknown: tuple[str, ...]
 
     @property
+    def probed(self) -> bool:
+        """Whether there was a location to probe. Without one, nothing can be verified."""
+        return bool(self.seen or self.missing or self.unknown)
+
+    @property
     def sentence(self) -> str:
         """The result in words, with at most 12 locations."""
         match self.state:
@@ -95,10 +91,8 @@ class Verification:
                     f" {'; '.join(self.missing[:12])}"
                 )
             case _ if not self.unknown:
-                # The text is stored with the lineage. Its beginning ("no place") is how other
-                # modules recognise an installation that cannot be verified.
                 return (
-                    "no place was probed: its names cover no endpoint of the inventory; add one"
+                    "nothing was probed: its names cover no endpoint of the inventory; add one"
                     " with certmgr endpoint add"
                 )
             case _:

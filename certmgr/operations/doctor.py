@@ -5,6 +5,7 @@ The checks change nothing and send no notice.
 
 from __future__ import annotations
 
+import logging
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 _TODO = {
     "mail server": "Start it, open its port, or correct [notify] mail.",
@@ -107,6 +110,7 @@ def _exists(url: str) -> bool:
 
 def _guarded(name: str, check: Check) -> Iterator[CheckResult]:
     """Run one check; an error becomes a fault."""
+    _log.debug("checking: %s", name)
     try:
         yield from check()
     except CertmgrError as error:

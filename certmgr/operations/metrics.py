@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from sqlalchemy import Connection
 
 from certmgr.cases.states import is_overdue, waits_for
 from certmgr.operations.health import Health
@@ -17,9 +18,24 @@ def text(database: Database, health: Health, now: datetime) -> str:
 
     Certificate ends have one series per endpoint; other metrics are totals.
     """
-
     registry = CollectorRegistry()
+    _verdicts(registry, health)
+    with database.read() as conn:
+        _ends(registry, conn, now)
+        _jobs(registry, conn, health)
+        _notices(registry, conn)
+        _cases(registry, conn, now)
+    written = Gauge(
+        "certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry
+    )
+    # An alert on the age of this value detects that metrics are not written any more.
+    written.set(now.timestamp())
+    return generate_latest(registry).decode()
+
+
+def _verdicts(registry: CollectorRegistry, health: Health) -> None:
     verdicts = Gauge("certmgr_endpoints", "Endpoints by verdict", ["verdict"], registry=registry)
+    # A series that is missing and one that is 0 are different for an alert.
     for verdict in ("ok", "attention", "fault", "unknown"):
         verdicts.labels(verdict).set(health.verdicts[verdict])
     findings = Gauge(
@@ -30,22 +46,28 @@ def text(database: Database, health: Health, now: datetime) -> str:
     )
     for (code, severity), count in health.findings.items():
         findings.labels(code, severity).set(count)
+
+
+def _ends(registry: CollectorRegistry, conn: Connection, now: datetime) -> None:
+    labels = ["target", "client"]
     ends = Gauge(
         "certmgr_certificate_not_after_seconds",
         "End of the served certificate",
-        ["target", "client"],
+        labels,
         registry=registry,
     )
     days = Gauge(
         "certmgr_certificate_days_left",
         "Days until the served certificate ends",
-        ["target", "client"],
+        labels,
         registry=registry,
     )
-    with database.read() as conn:
-        for target, client, end in endpoint_status.ends(conn):
-            ends.labels(target, client).set(end)
-            days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
+    for target, client, end in endpoint_status.ends(conn):
+        ends.labels(target, client).set(end)
+        days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
+
+
+def _jobs(registry: CollectorRegistry, conn: Connection, health: Health) -> None:
     success = Gauge(
         "certmgr_last_success_timestamp_seconds",
         "When a job last succeeded",
@@ -54,8 +76,13 @@ def text(database: Database, health: Health, now: datetime) -> str:
     )
     if health.last_complete is not None:
         success.labels("scan").set(health.last_complete.timestamp())
-    with database.read() as conn:
-        depth, oldest, known = outbox.depth(conn), outbox.oldest_queued(conn), jobs.every(conn)
+    for name, row in jobs.every(conn).items():
+        if row.success_at is not None:
+            success.labels(name).set(row.success_at)
+
+
+def _notices(registry: CollectorRegistry, conn: Connection) -> None:
+    depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     queue = Gauge("certmgr_notices", "Notices by state", ["state"], registry=registry)
     for state in ("queued", "leased", "sending", "sent", "unknown", "failed", "dead"):
         queue.labels(state).set(depth.get(state, 0))
@@ -65,11 +92,10 @@ def text(database: Database, health: Health, now: datetime) -> str:
         registry=registry,
     )
     waiting.set(oldest or 0)
-    for name, row in known.items():
-        if row.success_at is not None:
-            success.labels(name).set(row.success_at)
-    with database.read() as conn:
-        open_cases = cases.listing(conn, states=cases.OPEN)
+
+
+def _cases(registry: CollectorRegistry, conn: Connection, now: datetime) -> None:
+    open_cases = cases.listing(conn, states=cases.OPEN)
     states = Gauge("certmgr_cases", "Open cases by state", ["state"], registry=registry)
     for state in cases.OPEN:
         states.labels(state).set(sum(c.state == state for c in open_cases))
@@ -83,9 +109,3 @@ def text(database: Database, health: Health, now: datetime) -> str:
         overdue_cases.labels(party).set(
             sum(is_overdue(c, now) and waits_for(c) == party for c in open_cases)
         )
-    written = Gauge(
-        "certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry
-    )
-    # An alert on the age of this value detects that metrics are not written any more.
-    written.set(now.timestamp())
-    return generate_latest(registry).decode()

@@ -8,6 +8,7 @@ Then no unknown status becomes a finding, and the summary reports it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ from inventory.errors import abort_reason
 from inventory.store import certificates, clients, endpoints, findings, jobs
 from inventory.store import revocation as store
 from inventory.targets import Target
+
+_log = logging.getLogger(__name__)
 
 JOB = "revocation"
 # The findings about lists; certmgr/revocation/policy.py changes those about the DNS.
@@ -101,6 +104,7 @@ def run(
     with context.read() as conn:
         client_id = int(clients.find(conn, client).id) if client else None
     with jobs.alone(context.database, JOB):
+        _log.info("revocation pass begins")
         # The state of the job is committed first, so that a pass that dies is visible.
         with context.write() as tx:
             jobs.started(tx, JOB)

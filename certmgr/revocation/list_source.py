@@ -136,6 +136,7 @@ class ListSources:
                     },
                 )
             return source
+        _log.info("the list %s cannot be used: %s", url, source.problem)
         self._summary.problems[url] = source.problem
         failures = (state.failures if state is not None else 0) + 1
         next_at = to_epoch(retry_at(failures, self._now))

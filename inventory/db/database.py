@@ -27,7 +27,7 @@ from inventory.db import audit_chain
 from inventory.errors import DatabaseError
 from inventory.models import AuditEntry
 
-HEAD = "0007"  # revision of the schema that this program needs
+HEAD = "0008"  # revision of the schema that this program needs
 SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
 _CHAIN_LOCK = 7301003  # key of the advisory lock of the audit chain
 

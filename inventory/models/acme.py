@@ -6,7 +6,13 @@ from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.models.base import Base, EnumText, Id
-from inventory.vocabulary import AccountState, DeploymentState, LineageNameState, LineageState
+from inventory.vocabulary import (
+    AccountState,
+    DeploymentState,
+    LineageNameState,
+    LineageState,
+    VerificationState,
+)
 
 
 class AcmeAccount(Base):
@@ -69,8 +75,10 @@ class StoredLineage(Base):
     deployed: Mapped[str | None]
     # when that leaf was seen live on every address
     proven_at: Mapped[int | None]
-    # the result of the last verification
+    # the result of the last verification in words
     proof: Mapped[str | None]
+    # its state; NULL if no endpoint could be probed
+    verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
     # SHA-256 of the leaf that was taken back: once, then staff
     rolled_back: Mapped[str | None]
     # SHA-256 of leaves that must never come back, space-separated

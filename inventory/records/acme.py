@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inventory.records.base import Record
-from inventory.vocabulary import AccountState, DeploymentState, LineageNameState, LineageState
+from inventory.vocabulary import (
+    AccountState,
+    DeploymentState,
+    LineageNameState,
+    LineageState,
+    VerificationState,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,7 @@ class LineageRecord(Record):
     deployed: str | None
     proven_at: int | None
     proof: str | None
+    verification: VerificationState | None
     rolled_back: str | None
     compromised: str
     ari_start: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ from inventory.errors import UsageError
 
 if TYPE_CHECKING:
     pass
+
+_log = logging.getLogger(__name__)
 
 
 class Pkcs12Writer:
@@ -63,6 +66,7 @@ class Pkcs12Writer:
                 "without a password its key is practically unprotected",
                 "Set 'password' of the target.",
             )
+        _log.debug("writing %s", self._path)
         data = self._build(self._bundle.key_pem)
         require_trusted(self._path.parent)
         with (

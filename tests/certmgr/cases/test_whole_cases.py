@@ -22,7 +22,6 @@ from certmgr.cases.opening import run as run_cases
 from certmgr.cases.states import CaseAction
 from certmgr.config.settings import NotifySettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.inspection.verification import VerificationState
 from certmgr.notices.run import run_of
 from certmgr.purchases.load import load
 from certmgr.purchases.planning import load_forecast as forecast
@@ -30,6 +29,7 @@ from certmgr.x509.upload import unpack
 from inventory.certificates import parse
 from inventory.errors import Conflict
 from inventory.store import cases, purchases
+from inventory.vocabulary import VerificationState
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
 from notifiers.pipeline.run import address_of

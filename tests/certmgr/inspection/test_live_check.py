@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.inspection.live_check import LiveCheckTarget, check_live, live_check_targets
-from certmgr.inspection.verification import VerificationState, verify
+from certmgr.inspection.verification import verify
 from inventory.records import ClientEndpoint
 from inventory.targets import Target
+from inventory.vocabulary import VerificationState
 from tests.certmgr.cases.place import sha256
 from tests.records import record
 from tests.servers.ports import free_port

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from certmgr.inspection.verification import Observation, VerificationState, verify
+from certmgr.inspection.verification import Observation, verify
+from inventory.vocabulary import VerificationState
 
 NEW, OLD, OTHER, RSA_NEW = "a" * 64, "b" * 64, "c" * 64, "d" * 64
 SECOND = "192.0.2.2"

@@ -110,6 +110,49 @@ def test_stored_name_of_the_announcement_template_is_migrated(
     ]
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_state_of_a_verification_is_migrated_from_its_text(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = (
+        str(tmp_path / "old.db") if kind == "sqlite" else request.getfixturevalue("new_postgres")()
+    )
+    engine = make_engine(url)
+    if kind == "sqlite":
+        prepare_file(Path(url))
+    maintenance.migrate(engine, "0007")
+    proofs = (
+        (None, None, None),
+        ("verified live at 1 address(es): 192.0.2.1", 5, "live"),
+        ("served at 1 address(es), but not at: 192.0.2.2", None, "partial"),
+        ("not served at any address; another certificate at: 192.0.2.1", None, "absent"),
+        ("no place was probed: its names cover no endpoint of the inventory", None, None),
+        ("it could not be determined: 192.0.2.1", None, "unknown"),
+    )
+    with engine.connect().execution_options(certmgr_write=True) as conn, conn.begin():
+        conn.execute(text("INSERT INTO client (number, name, created_at) VALUES ('1', 'One', 1)"))
+        conn.execute(
+            text(
+                "INSERT INTO acme_account (name, ca, directory, key_reference, created_at)"
+                " VALUES ('main', 'test', 'https://ca.test/dir', 'file:key', 1)"
+            )
+        )
+        for number, (proof, proven_at, _) in enumerate(proofs):
+            conn.execute(
+                text(
+                    "INSERT INTO lineage (name, client_id, account_id, key_type, solver, proof,"
+                    " proven_at, created_at) SELECT :name, client.id, acme_account.id, 'ec-p256',"
+                    " 'web', :proof, :proven_at, 1 FROM client, acme_account"
+                ),
+                {"name": f"l{number}", "proof": proof, "proven_at": proven_at},
+            )
+    maintenance.migrate(engine)
+    with engine.connect() as conn:
+        states = list(conn.scalars(text("SELECT verification FROM lineage ORDER BY name")))
+    engine.dispose()
+    assert states == [state for _, _, state in proofs]
+
+
 def test_failed_migration_leaves_the_old_version_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,13 +133,14 @@ def in_order(rows: Contents) -> Contents:
 
 def after_migration(before: Contents, old: str) -> Contents:
     """Return the rows of a database of version ``old`` as they must be today."""
+    renamed = RENAMED if old < "0007" else {}
     return {
         table: [
             {
                 column: new if value == earlier else value
                 for column, value in row.items()
                 if REMOVED.get((table, column), old) <= old
-                for earlier, new in [RENAMED.get((table, column), (None, None))]
+                for earlier, new in [renamed.get((table, column), (None, None))]
             }
             for row in rows
         ]
