@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -38,7 +37,17 @@ from inventory.store import cases
 from inventory.targets import Target
 from inventory.vocabulary import CaseState
 from notifiers.calendar import CalendarWindow
-from notifiers.pipeline.topic import EndedTopic, Money, StaffTask, Topic, TopicKind
+from notifiers.pipeline.topic import (
+    CaseFacts,
+    EndedTopic,
+    Money,
+    PurchaseFacts,
+    ScheduledEnd,
+    StaffTask,
+    TextValue,
+    Topic,
+    TopicKind,
+)
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
 PRODUCTS = {"dv": "domain validation", "ov": "organisation validation", "ev": "extended validation"}
@@ -228,28 +237,29 @@ def case_topic(
         window = _calendar_window(row, cancelled=True)
     return Topic(
         key=cases.matter_key(row.id, row.client_id),
-        kind=TopicKind.CASE,
         revision=f"{row.step} {state}",
         client_id=row.client_id,
         client=row.client,
         domain_id=row.domain_id or 0,
-        endpoint_id=None,
         target=_target(row.names),
         severity="critical" if row.kind == "incident" else "high",
         actor="client" if client_acts else "provider",
-        opened=since,
-        act_by=due if client_acts else None,
         code=_wording_key(row, state, client_acts, purchase is not None and purchase.auto_renew),
-        cause=f"case {row.reference}",
+        opened=since,
+        facts=CaseFacts(
+            reference=row.reference,
+            values=_text_values(row, purchase, minutes),
+            upload_problems=_upload_problems(row),
+            paste="\n".join(pems),
+            window=window,
+            contact_id=row.contact_id,
+            since_days=last_reminder_day(since, due, end, now),
+        ),
+        act_by=due if client_acts else None,
         visible=True,
         assigned=(staff, due) if not client_acts and staff and due is not None else None,
-        facts=_facts(row, purchase, minutes),
-        paste="\n".join(pems),
-        window=window,
-        since_days=last_reminder_day(since, due, end, now),
-        text=row.reference,
-        contact_id=row.contact_id,
         suppress_reason=_suppress_reason(row),
+        cause=f"case {row.reference}",
     )
 
 
@@ -303,9 +313,14 @@ def _wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_rene
             return str(state)
 
 
-def _facts(row: CaseRecord, purchase: Purchase | None, minutes: int) -> dict[str, Any]:
+def _upload_problems(row: CaseRecord) -> list[tuple[str, Mapping[str, str]]]:
+    """Return code and values of each problem of the last upload that the client has to fix."""
+    return [(s[0], s[1]) for s in json.loads(row.said) if s[2]]
+
+
+def _text_values(row: CaseRecord, purchase: Purchase | None, minutes: int) -> dict[str, TextValue]:
     """Return the values for the placeholders of the texts. Tuples are translated."""
-    facts: dict[str, Any] = {
+    facts: dict[str, TextValue] = {
         "names": (
             ", ".join(display(n) for n in row.names[:12]) + (", ..." if len(row.names) > 12 else "")
         ),
@@ -314,7 +329,6 @@ def _facts(row: CaseRecord, purchase: Purchase | None, minutes: int) -> dict[str
         "product": [PRODUCTS[purchase.validation], KINDS[purchase.kind]] if purchase else [],
         "minutes": str(minutes),
         "why": row.reason or "",
-        "upload_problems": [(s[0], s[1]) for s in json.loads(row.said) if s[2]],
         "fee": Money(row.fee, row.currency),
     }
     # The client reads the hour, since an incident can end within a day.
@@ -348,27 +362,28 @@ def ended_case_topic(
     # Without the cancellation the entry would stay in the client's calendar.
     if row.window_state == "cancelled" and row.window_start is not None:
         window = _calendar_window(row, cancelled=True)
-    facts = _facts(row, purchase, 0) | (
+    values = _text_values(row, purchase, 0) | (
         _closing_facts(row, issued, purchase, now, leads) if not stopped else {}
     )
     opened = _timestamp(row.opened_at)
     assert opened is not None
     topic = Topic(
         key=key,
-        kind=TopicKind.CASE,
         revision=f"{row.step} {row.state}",
         client_id=row.client_id,
         client=row.client,
         domain_id=row.domain_id or 0,
-        endpoint_id=None,
         target=_target(row.names),
         severity="high",
         actor="client",
-        opened=opened,
         code="cancelled" if stopped else "closed",
-        facts=facts,
-        window=window,
-        text=row.reference,
+        opened=opened,
+        facts=CaseFacts(
+            reference=row.reference,
+            values=values,
+            upload_problems=_upload_problems(row),
+            window=window,
+        ),
     )
     return EndedTopic(key, True, f"the case is {row.state}", topic)
 
@@ -379,12 +394,12 @@ def _closing_facts(
     purchase: Purchase | None,
     now: datetime,
     leads: LeadTimes,
-) -> dict[str, Any]:
+) -> dict[str, TextValue]:
     """Return the values about the new certificates and the next date that the client can expect."""
     received = [i for i in issued if i.sha256 is not None]
     last = max(received, key=lambda i: i.not_after or 0, default=None)
     end = _timestamp(last.not_after) if last is not None else None
-    facts: dict[str, Any] = {
+    facts: dict[str, TextValue] = {
         "serial": ", ".join(i.serial or "" for i in received),
         "not_after": end,
         "before": (
@@ -584,7 +599,7 @@ def _deadline_topic(
         issue: The date of the next reissue, if there is one.
     """
     end = at if kind == "order" else due
-    facts = {
+    values: dict[str, TextValue] = {
         "order": purchase.label,
         "names": ", ".join(display(n) for n in purchase.names[:12]),
         "date": at,
@@ -593,22 +608,19 @@ def _deadline_topic(
     }
     return Topic(
         key=f"order:{purchase.id}:{kind}:{purchase.client_id}",
-        kind=TopicKind.ORDER,
         revision=f"{at:%Y-%m-%d}",
         client_id=purchase.client_id,
         client=purchase.client,
         domain_id=0,
-        endpoint_id=None,
         target=_target(purchase.names),
         severity="high",
         actor=actor,
-        opened=purchase.starts,
-        end=end,
-        life=400 * DAY,
-        act_by=due,
         code=_CODES[kind],
+        opened=purchase.starts,
+        facts=PurchaseFacts(values=values),
+        schedule=ScheduledEnd(end),
+        act_by=due,
         cause=f"order {purchase.id} {kind}",
-        facts=facts,
     )
 
 

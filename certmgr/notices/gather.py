@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
-from typing import Any
 
 from certmgr.acme import staff_news as automation
 from certmgr.cases import topics as casework
@@ -32,7 +31,17 @@ from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Actor, Finding, Parties
 from notifiers.pipeline.thresholds import DAY, ThresholdRules, default_renewal_lead, learned_lead
-from notifiers.pipeline.topic import EndedTopic, NoticeSource, Topic, TopicKind
+from notifiers.pipeline.topic import (
+    CoverFacts,
+    DeadlineFacts,
+    EndedTopic,
+    FaultFacts,
+    NamedCertificate,
+    NoticeSource,
+    ScheduledEnd,
+    Topic,
+    TopicKind,
+)
 from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
 
 # Automation renews the certificates of a domain or client with this tag.
@@ -321,37 +330,33 @@ def cover(
     kind, where = fix_location(
         _target(place), place.client, place.server, first.sha256, first.issuer, finding
     )
+    facts = CoverFacts(
+        endpoint_id=endpoint_id,
+        server_id=place.server_id,
+        finding=finding,
+        certificate=_named(first),
+        partial=bool(newer),
+        we_install=we_install(parties, elsewhere),
+    )
     return Topic(
         key=f"cover:{endpoint_id}:{place.client_id}",
-        kind=TopicKind.COVER,
         revision=first.sha256,
         client_id=place.client_id,
         client=place.client,
         domain_id=place.domain_id,
-        endpoint_id=endpoint_id,
         target=_target(place),
         severity=str(finding.severity),
         actor=str(actor),
-        opened=start,
-        end=end,
-        life=end - start,
-        act_by=_act_by(end, ahead if client_buys else (), now),
-        lead_days=leads.total if client_buys else 0,
-        renewal_lead=renewal_lead,
         code=code,
-        finding=finding,
-        server_id=place.server_id,
-        suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
-        partial=bool(newer),
-        parent="",
-        cause=f"{kind} {where} {code}",
+        opened=start,
+        facts=facts,
+        schedule=ScheduledEnd(end, end - start, leads.total if client_buys else 0, renewal_lead),
+        act_by=_act_by(end, ahead if client_buys else (), now),
         visible=is_over,
-        confirmed=True,
         assigned=_assigned(place, code, basis, endpoint_id),
-        we_install=we_install(parties, elsewhere),
+        suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
+        cause=f"{kind} {where} {code}",
         tags=place.tags,
-        serial=first.serial,
-        issuer=organisation(first.issuer),
     )
 
 
@@ -440,51 +445,41 @@ def _fault(
     )
     # A fault that another one causes is resolved with it.
     parent = parent_of(code, codes)
-    parties = place.parties
-    # Visitors notice critical findings, since browsers show an error.
-    critical = row.severity == "critical"
+    facts = FaultFacts(
+        endpoint_id=endpoint_id,
+        server_id=place.server_id,
+        finding=finding,
+        # The served certificate may belong to another client, whose data no message shows.
+        certificate=_named(leaf) if leaf is not None and not codes & FOREIGN_CERTIFICATE else None,
+        parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
+        run=row.opened_run or 0,
+        confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
+        we_install=we_install(place.parties, "points-elsewhere" in codes),
+    )
     return Topic(
         key=f"fault:{endpoint_id}:{code}:{place.client_id}",
-        kind=TopicKind.FAULT,
         revision=str(row.id),
         client_id=place.client_id,
         client=place.client,
         domain_id=place.domain_id,
-        endpoint_id=endpoint_id,
         target=_target(place),
         severity=str(row.severity),
         actor=row.actor,
-        opened=_from_epoch(row.opened_at),
         code=code,
-        finding=finding,
-        server_id=place.server_id,
-        suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
-        parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
-        cause=f"{kind} {where} {code}",
-        visible=critical or code in VISIBLE,
-        confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
+        opened=_from_epoch(row.opened_at),
+        facts=facts,
+        # Browsers show an error for critical findings, so visitors notice them.
+        visible=row.severity == "critical" or code in VISIBLE,
         assigned=_assigned(place, code, basis, endpoint_id),
-        we_install=we_install(parties, "points-elsewhere" in codes),
+        suppress_reason=_suppress_reason(place, code, basis, endpoint_id),
+        cause=f"{kind} {where} {code}",
         tags=place.tags,
-        run=row.opened_run or 0,
-        **_served(leaf if not codes & FOREIGN_CERTIFICATE else None),
     )
 
 
-def _served(leaf: ServedLeaf | None) -> dict[str, Any]:
-    """Return the certificate that a message names.
-
-    It is empty if the served certificate may belong to another client.
-    """
-    return (
-        {}
-        if leaf is None
-        else {
-            "serial": leaf.serial,
-            "issuer": organisation(leaf.issuer),
-            "not_after": _from_epoch(leaf.not_after),
-        }
-    )
+def _named(leaf: ServedLeaf) -> NamedCertificate:
+    """Return the certificate that a message names."""
+    return NamedCertificate(leaf.serial, organisation(leaf.issuer), _from_epoch(leaf.not_after))
 
 
 # -- deadlines
@@ -532,32 +527,33 @@ def _deadline(row: ComplianceRow, now: datetime, basis: _Basis) -> Topic:
         ),
         "",
     )
+    facts = DeadlineFacts(
+        title=due.title,
+        text=due.text,
+        # A deadline is the last second before the day from which its rule holds.
+        day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(),
+        finding=for_client(finding, names) if finding else None,
+        we_install=we_install(subject.parties, False),
+    )
     return Topic(
         key=f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}",
-        kind=TopicKind.DEADLINE,
         revision=due.at.isoformat(),
         client_id=subject.client_id,
         client=subject.client,
         domain_id=subject.domain_id,
-        endpoint_id=None,
         target=target or Target(subject.name),
         severity="high",
         actor=str(actor),
-        opened=now - timedelta(days=1),
-        end=due.at,
-        life=timedelta(days=400),
-        act_by=ahead[0] if ahead else due.at,
-        lead_days=due.purchase_days + due.validation_days + due.installation_days,
         code=finding.code if finding else "",
-        finding=for_client(finding, names) if finding else None,
+        opened=now - timedelta(days=1),
+        facts=facts,
+        schedule=ScheduledEnd(
+            due.at, lead_days=due.purchase_days + due.validation_days + due.installation_days
+        ),
+        act_by=ahead[0] if ahead else due.at,
         suppress_reason=suppress_reason,
         cause=f"deadline {due.name}",
-        visible=False,
         tags=subject.tags,
-        title=due.title,
-        text=due.text,
-        day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(),
-        we_install=we_install(subject.parties, False),
     )
 
 
@@ -569,8 +565,8 @@ def _parented(topics: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
     by_domain: dict[tuple[int, str], str] = {(d.domain_id, d.code): d.key for d in dues if d.code}
     return [
         (
-            replace(s, parent=by_domain[(s.domain_id, s.code)])
-            if s.kind is TopicKind.FAULT
+            replace(s, facts=replace(s.facts, parent=by_domain[(s.domain_id, s.code)]))
+            if isinstance(s.facts, FaultFacts)
             and s.severity != "critical"
             and (s.domain_id, s.code) in by_domain
             else s
@@ -643,7 +639,7 @@ def resolved_topic(
                 None
                 if good is None
                 else EndedTopic(
-                    key, True, "it complies now", replace(good, end=None, severity="medium")
+                    key, True, "it complies now", replace(good, schedule=None, severity="medium")
                 )
             )
         return EndedTopic(key, False, "the deadline or the domain is no longer checked")
@@ -663,19 +659,17 @@ def _remnant(
     ticket: TicketRecord, place: EndpointOwnership, finding: Finding | None = None
 ) -> Topic:
     """Return enough of the topic to compose the message that it is done."""
+    kind = CoverFacts if ticket.kind == TopicKind.COVER else FaultFacts
     return Topic(
         key=ticket.key,
-        kind=TopicKind(ticket.kind),
         revision=ticket.round,
         client_id=place.client_id,
         client=place.client,
         domain_id=place.domain_id,
-        endpoint_id=ticket.endpoint_id,
         target=_target(place),
         severity="medium",
         actor="client",
-        opened=_from_epoch(ticket.opened_at),
         code=ticket.code or "",
-        finding=finding,
-        server_id=place.server_id,
+        opened=_from_epoch(ticket.opened_at),
+        facts=kind(endpoint_id=ticket.endpoint_id, server_id=place.server_id, finding=finding),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, assert_never
 
 from babel.dates import format_date
 
@@ -21,7 +21,16 @@ from notifiers.pipeline.plan import Draft, NoticeItem
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.thresholds import DAY
-from notifiers.pipeline.topic import Money, Topic, TopicKind
+from notifiers.pipeline.topic import (
+    CaseFacts,
+    CoverFacts,
+    DeadlineFacts,
+    FaultFacts,
+    Money,
+    PurchaseFacts,
+    TextValue,
+    Topic,
+)
 from notifiers.wording.cases import ORDERS, STEPS, UPLOAD_MESSAGES, filled
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases
@@ -122,7 +131,8 @@ def _calendar(draft: Draft, sender: Sender, reader: Language, now: datetime) -> 
         return ()
     found = []
     for item in draft.items:
-        if (window := item.topic.window) is not None:
+        facts = item.topic.facts
+        if isinstance(facts, CaseFacts) and (window := facts.window) is not None:
             title = reader(N.window_title).format(
                 host=display(item.topic.target.host), reference=item.reference
             )
@@ -198,11 +208,11 @@ def subject_line(draft: Draft, reader: Language) -> str:
 def _block(item: NoticeItem, outcome: Outcome, reader: Language) -> dict[str, Any]:
     topic = item.topic
     host = display(topic.target.host)
-    do = ""
-    if topic.kind in (TopicKind.CASE, TopicKind.ORDER):
+    do, facts = "", topic.facts
+    if isinstance(facts, CaseFacts | PurchaseFacts):
         do = case_text(topic, CASE_DO, reader)
-    elif isinstance(item.outcome, YouAct) and topic.finding is not None:
-        do = client_instruction(topic.finding, topic.target, reader, we_install=topic.we_install)
+    elif isinstance(item.outcome, YouAct) and facts.finding is not None:
+        do = client_instruction(facts.finding, topic.target, reader, we_install=facts.we_install)
     elif not isinstance(item.outcome, YouAct) and item.outcome != outcome:
         # The outcome of this item differs from the first sentence of the message.
         do = lead_sentence(item.outcome, reader)
@@ -217,42 +227,42 @@ def _block(item: NoticeItem, outcome: Outcome, reader: Language) -> dict[str, An
         "what": what,
         "do": do,
         "facts": _facts(item, reader),
-        "paste": topic.paste,
+        "paste": facts.paste if isinstance(facts, CaseFacts) else "",
     }
 
 
 def what_is_wrong(item: NoticeItem, reader: Language) -> str:
     """Return what is wrong, in one or more sentences."""
-    topic = item.topic
-    if topic.kind in (TopicKind.CASE, TopicKind.ORDER):
+    topic, facts = item.topic, item.topic.facts
+    if isinstance(facts, CaseFacts | PurchaseFacts):
         return case_text(topic, CASE_WHAT, reader)
-    problem = sentence(topic.finding, topic.target, reader) if topic.finding is not None else ""
+    problem = sentence(facts.finding, topic.target, reader) if facts.finding is not None else ""
     # Only a deadline has a title and a text of the provider.
-    if topic.kind is not TopicKind.DEADLINE or topic.end is None:
+    if not isinstance(facts, DeadlineFacts) or topic.end is None:
         return problem
     words = N.deadline_ahead if item.crossed.days >= 0 else N.deadline_past
     head = reader(words).format(
         host=display(topic.target.host),
-        date=_day(topic.day, reader) if topic.day else reader.date(topic.end),
-        title=one_line(topic.title, 200),
+        date=_day(facts.day, reader),
+        title=one_line(facts.title, 200),
     )
-    return " ".join(p for p in (head, one_line(topic.text, 2000), problem) if p)
+    return " ".join(p for p in (head, one_line(facts.text, 2000), problem) if p)
 
 
 def _resolved(item: NoticeItem, reader: Language) -> str:
     topic, host = item.topic, display(item.topic.target.host)
-    match topic.kind:
-        case TopicKind.CASE | TopicKind.ORDER:
+    match topic.facts:
+        case CaseFacts() | PurchaseFacts():
             return case_text(topic, CASE_WHAT, reader)
-        case TopicKind.COVER:
+        case CoverFacts():
             return reader(N.resolved_cover).format(host=host)
-        case TopicKind.DEADLINE:
-            return reader(N.resolved_deadline).format(host=host, title=one_line(topic.title, 200))
-        case _:
-            what = (
-                sentence(topic.finding, topic.target, reader) if topic.finding is not None else host
-            )
+        case DeadlineFacts(title=title):
+            return reader(N.resolved_deadline).format(host=host, title=one_line(title, 200))
+        case FaultFacts(finding=finding):
+            what = sentence(finding, topic.target, reader) if finding is not None else host
             return reader(N.resolved_fault).format(what=what)
+        case _:
+            assert_never(topic.facts)
 
 
 CASE_WHAT, CASE_DO = 0, 1
@@ -264,32 +274,29 @@ def case_text(topic: Topic, part: int, reader: Language) -> str:
     Args:
         part: :data:`CASE_WHAT` or :data:`CASE_DO`.
     """
+    facts = topic.facts
+    assert isinstance(facts, CaseFacts | PurchaseFacts), "only cases and purchases have such texts"
     # The code of such a topic selects its texts.
-    words = (STEPS if topic.kind is TopicKind.CASE else ORDERS)[topic.code][part]
+    words = (STEPS if isinstance(facts, CaseFacts) else ORDERS)[topic.code][part]
     if not words:
         return ""
-    return one_line(
-        filled(
-            reader(words),
-            {k: _fact(k, v, reader) for k, v in topic.facts.items() if k != "upload_problems"}
-            | _problems(topic, reader),
-        ),
-        4000,
-    )
+    values = {k: _text_value(k, v, reader) for k, v in facts.values.items()}
+    values["problems"] = _problems(facts, reader) if isinstance(facts, CaseFacts) else ""
+    return one_line(filled(reader(words), values), 4000)
 
 
-def _problems(topic: Topic, reader: Language) -> dict[str, str]:
+def _problems(facts: CaseFacts, reader: Language) -> str:
     """Return the problems of an upload as one text."""
     problems = [
         filled(reader(UPLOAD_MESSAGES[code]), {k: one_line(v, 300) for k, v in values.items()})
-        for code, values in topic.facts.get("upload_problems", ())
+        for code, values in facts.upload_problems
         if code in UPLOAD_MESSAGES
     ]
-    return {"problems": " ".join(problems)}
+    return " ".join(problems)
 
 
-def _fact(name: str, value: Any, reader: Language) -> str:
-    """Return a fact in the reader's format. A tuple is a phrase with a date."""
+def _text_value(name: str, value: TextValue, reader: Language) -> str:
+    """Return a value in the reader's format. A tuple is a phrase with a date."""
     if isinstance(value, Money):
         return (
             reader("no fee")
@@ -317,26 +324,27 @@ def local_and_utc(at: datetime, reader: Language) -> str:
 
 def _facts(item: NoticeItem, reader: Language) -> list[tuple[str, str]]:
     """Return label and value of the certificate that the item is about."""
-    topic, facts = item.topic, []
-    if isinstance(item.outcome, Resolved):
+    topic, facts = item.topic, item.topic.facts
+    if isinstance(item.outcome, Resolved) or not isinstance(facts, CoverFacts | FaultFacts):
         return []
-    if topic.serial:
-        named = (
-            f"{reader('Certificate')} ({reader('issued by')} {one_line(topic.issuer, 100)})"
-            if topic.issuer
+    if (named := facts.certificate) is None:
+        return []
+    pairs = []
+    if named.serial:
+        label = (
+            f"{reader('Certificate')} ({reader('issued by')} {one_line(named.issuer, 100)})"
+            if named.issuer
             else reader("Certificate")
         )
-        facts.append((named, one_line(topic.serial, 80)))
-    end = topic.end if topic.kind is TopicKind.COVER else topic.not_after
-    if end is not None:
-        # The days of a topic without a date ahead count from its opening.
-        ended = (
-            item.crossed.days < 0
-            if topic.kind is TopicKind.COVER
-            else end < shifted(topic.opened, -item.crossed.days * DAY)
-        )
-        facts.append((reader(N.ended if ended else "ends"), local_and_utc(end, reader)))
-    return facts
+        pairs.append((label, one_line(named.serial, 80)))
+    # The days of a topic without a date ahead count from its opening.
+    ended = (
+        item.crossed.days < 0
+        if isinstance(facts, CoverFacts)
+        else named.not_after < shifted(topic.opened, -item.crossed.days * DAY)
+    )
+    pairs.append((reader(N.ended if ended else "ends"), local_and_utc(named.not_after, reader)))
+    return pairs
 
 
 def _brief(item: NoticeItem, reader: Language) -> str:

@@ -19,7 +19,7 @@ from notifiers.pipeline.outcome import Escalated, Outcome, Resolved, WeAct, YouA
 from notifiers.pipeline.plan import Draft, DueTopic, NoticeItem, NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person, RecipientChoice
 from notifiers.pipeline.thresholds import DAY, CrossedThreshold, before_end, crossed, rank_of, since
-from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
+from notifiers.pipeline.topic import CaseFacts, FaultFacts, Recheck, RecheckState, Topic, TopicKind
 from notifiers.working_days import before_freezes
 
 MAX_ITEMS = 300
@@ -33,25 +33,25 @@ def threshold(
 ) -> CrossedThreshold | None:
     """Return the most urgent threshold that the topic has crossed."""
     # The case itself decides when a reminder is due.
-    if topic.since_days is not None:
-        return CrossedThreshold(f"+{topic.since_days}", topic.since_days, -float(topic.since_days))
+    if isinstance(topic.facts, CaseFacts) and (passed := topic.facts.since_days) is not None:
+        return CrossedThreshold(f"+{passed}", passed, -float(passed))
     # Without a date ahead, severe faults are repeated weekly and the others monthly.
-    if topic.end is None:
+    if (schedule := topic.schedule) is None:
         return since(topic.opened, now, 7 if topic.severity in ("critical", "high") else 30)
-    end = before_freezes(topic.end, policy.freezes, zone) if topic.end > now else topic.end
-    if end <= now < topic.end:
+    # Changes are not allowed in a freeze, so the client has to be done before it begins.
+    end = before_freezes(schedule.at, policy.freezes, zone) if schedule.at > now else schedule.at
+    if end <= now < schedule.at:
         # Within the freeze. Thresholds after the end are counted from the real end.
-        return CrossedThreshold("0", 0, (topic.end - now) / DAY)
+        return CrossedThreshold("0", 0, (schedule.at - now) / DAY)
     thresholds, chosen = policy.thresholds.of(topic.client, topic.tags)
-    life = topic.life or timedelta(days=400)
     return crossed(
         end,
         before_end(
-            life,
+            schedule.life or timedelta(days=400),
             thresholds,
             chosen=chosen,
-            lead_days=topic.lead_days,
-            renewal_lead=topic.renewal_lead,
+            lead_days=schedule.lead_days,
+            renewal_lead=schedule.renewal_lead,
         ),
         now,
     )
@@ -231,10 +231,10 @@ def _recipients(
     """
     topic = due_topic.topic
     # Faults of the server go to the technical contact first.
-    technical = (
-        topic.finding is not None and topic.kind is TopicKind.FAULT and topic.code in TECHNICAL
-    )
-    named = snapshot.people.chosen(topic.contact_id, topic.client_id, snapshot.now)
+    technical = isinstance(topic.facts, FaultFacts) and topic.code in TECHNICAL
+    # The contact who opened a case is the one who knows of it.
+    contact_id = topic.facts.contact_id if isinstance(topic.facts, CaseFacts) else None
+    named = snapshot.people.chosen(contact_id, topic.client_id, snapshot.now)
     first = named or snapshot.people.owner(topic.client_id, snapshot.now, technical=technical)
     if first.person is None:
         notice_plan.record(

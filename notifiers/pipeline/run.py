@@ -37,7 +37,14 @@ from notifiers.pipeline.record import (
 )
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff import Alarm
-from notifiers.pipeline.topic import EndedTopic, NoticeSource, Recheck, RecheckState, Topic
+from notifiers.pipeline.topic import (
+    EndedTopic,
+    FaultFacts,
+    NoticeSource,
+    Recheck,
+    RecheckState,
+    Topic,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -287,11 +294,11 @@ class NoticeRun:
             The topics and ended topics that are left, and the number of clients concerned.
         """
         last = int(state.detail.get("run_id") or 0)
-        opened = [d for d in kept if d.topic.run > last and _is_new(d.topic, snapshot)]
+        opened = [d for d in kept if _run_of(d.topic) > last and _is_new(d.topic, snapshot)]
         closed = [e for e in ended if e.run > last and e.resolved and e.topic is not None]
         by_run: dict[int, set[int]] = {}
         for d in opened:
-            by_run.setdefault(d.topic.run, set()).add(d.topic.client_id)
+            by_run.setdefault(_run_of(d.topic), set()).add(d.topic.client_id)
         for e in closed:
             if e.topic is not None:
                 by_run.setdefault(e.run, set()).add(e.topic.client_id)
@@ -304,7 +311,7 @@ class NoticeRun:
         if snapshot.baseline or not broken:
             return kept, ended, 0
         opened, closed = (
-            [d for d in opened if d.topic.run in broken],
+            [d for d in opened if _run_of(d.topic) in broken],
             [e for e in closed if e.run in broken],
         )
         clients = {c for run in broken for c in by_run[run]}
@@ -556,6 +563,11 @@ class NoticeRun:
 
 
 NOT_RECHECKED = Recheck(RecheckState.UNKNOWN, "it was not rechecked")
+
+
+def _run_of(topic: Topic) -> int:
+    """Return the run that opened a fault. 0 for a topic that no run opened."""
+    return topic.facts.run if isinstance(topic.facts, FaultFacts) else 0
 
 
 def _is_new(topic: Topic, snapshot: Snapshot) -> bool:

@@ -15,7 +15,7 @@ from certmgr.notices.recheck import compare, rechecker
 from inventory.certificates import parse
 from inventory.store import endpoints, findings
 from inventory.targets import Target
-from notifiers.pipeline.topic import RecheckState, Topic, TopicKind
+from notifiers.pipeline.topic import FaultFacts, RecheckState, Topic
 from tests.certmgr.revocation.two_clients import HOSTS, TwoClients
 from tests.clock import clock
 from tests.servers.real import nginx, write_pair
@@ -29,19 +29,17 @@ def topic_of(two_clients: TwoClients, code: str) -> Topic:
         row = next(r for r in findings.listing(conn) if r.code == code and r.host == HOSTS["1001"])
     one = Finding(code, row.severity, tuple(row.addresses), row.evidence, row.actor)
     return Topic(
-        "fault:1",
-        TopicKind.FAULT,
-        str(row.id),
-        row.client_id,
-        row.client,
-        row.domain_id,
-        row.endpoint_id,
-        Target(row.host, row.port),
-        row.severity,
-        row.actor,
-        clock(),
+        key="fault:1",
+        revision=str(row.id),
+        client_id=row.client_id,
+        client=row.client,
+        domain_id=row.domain_id,
+        target=Target(row.host, row.port),
+        severity=row.severity,
+        actor=row.actor,
         code=code,
-        finding=one,
+        opened=clock(),
+        facts=FaultFacts(endpoint_id=row.endpoint_id, server_id=None, finding=one),
     )
 
 
@@ -97,19 +95,17 @@ def test_recheck_compares_the_finding_with_what_is_served(
     )
     one = finding(code, ("192.0.2.0",), **evidence)
     topic = Topic(
-        "k",
-        TopicKind.FAULT,
-        "1",
-        1,
-        "1001",
-        1,
-        1,
-        report.target,
-        one.severity,
-        "client",
-        report.at,
+        key="k",
+        revision="1",
+        client_id=1,
+        client="1001",
+        domain_id=1,
+        target=report.target,
+        severity=one.severity,
+        actor="client",
         code=code,
-        finding=one,
+        opened=report.at,
+        facts=FaultFacts(endpoint_id=1, server_id=None, finding=one),
     )
     assert compare(topic, report, {}).state is expected
 

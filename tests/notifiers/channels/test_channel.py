@@ -21,7 +21,6 @@ from notifiers.channels import (
     DeliveryStatus,
     OutgoingMessage,
     SendResult,
-    classify_failure,
     preview,
 )
 from tests.campaign import PATIENCE
@@ -145,7 +144,7 @@ def test_tarpit_ends_with_the_time_limit() -> None:
 
 
 def test_time_limit_of_the_configuration_is_not_cut_by_the_mail_library() -> None:
-    service = channel(9)._service(message())
+    service = channel(9).service(message())
     assert compute_deadline(service, None) is None
     assert compute_deadline(service, 1e9) == 1e9
 
@@ -259,17 +258,6 @@ def test_body_and_password_do_not_reach_another_log(
     send(server)
     assert PASSWORD not in caplog.text
     assert "Grüße" not in caplog.text
-
-
-def test_log_without_a_reply_code_is_unknown_and_with_one_has_that_status() -> None:
-    assert classify_failure([], mail=True).status is DeliveryStatus.UNKNOWN
-    assert classify_failure([], mail=False).status is DeliveryStatus.UNKNOWN
-    assert (
-        classify_failure(["Socket Exception: (421, b'4.7.0 bye')"], mail=True).status
-        is DeliveryStatus.TEMPORARY
-    )
-    refused = classify_failure(["Socket Exception: {'a@b.example': (450, b'x 550 y')}"], mail=True)
-    assert refused.code == 450
 
 
 def test_preview_is_the_mail_as_it_would_be_sent() -> None:
