@@ -148,7 +148,7 @@ def decide(path: Path) -> dict[str, Any]:
     """Run notices once, on a weekday at ten o'clock, when clients may be notified."""
     from certmgr.notices.gather import gather
     from certmgr.purchases.model import LeadTimes
-    from notifiers.pipeline.record import NoticeSettings
+    from notifiers.pipeline.notice_settings import NoticeSettings
     from notifiers.pipeline.rendering import Templates
     from notifiers.pipeline.run import NoticeRun
     from notifiers.pipeline.topic import Recheck, RecheckState

@@ -21,7 +21,7 @@ from inventory.records import CompleteNotice, ListedTicket
 from inventory.store import clients, domains, editing, inbox, outbox, recipients, servers, tickets
 from notifiers.channels import OutgoingMessage, preview
 from notifiers.inbox import MAX_MAIL, read, record_mail
-from notifiers.pipeline.compose import Message
+from notifiers.pipeline.message import Message
 from notifiers.pipeline.plan import Snapshot
 from notifiers.pipeline.staff import calls
 

@@ -16,7 +16,7 @@ from inventory.store import endpoints, tickets
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
-    from notifiers.pipeline.record import RunOutcome
+    from notifiers.pipeline.run_outcome import RunOutcome
 
 
 @click.command()

@@ -19,7 +19,8 @@ from inventory.names import display
 from inventory.records import AnnouncementRecord
 from inventory.store import clients, editing, recipients, tickets
 from inventory.text import printable
-from notifiers.pipeline.compose import Announcement, Message, announcement_message
+from notifiers.pipeline.announcement import Announcement, announcement_message
+from notifiers.pipeline.message import Message
 from notifiers.pipeline.recipients import Person
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases as N

@@ -17,7 +17,8 @@ from inventory.db.database import Database
 from inventory.records import TicketRecord
 from notifiers.delivery import DeliveryWorker
 from notifiers.pipeline.plan import NoticePolicy
-from notifiers.pipeline.run import NoticeRun, address_of
+from notifiers.pipeline.run import NoticeRun
+from notifiers.pipeline.send_address import address_of
 from notifiers.pipeline.thresholds import ThresholdRules
 from notifiers.pipeline.topic import NoticeSource
 

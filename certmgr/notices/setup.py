@@ -13,10 +13,11 @@ from certmgr.config.settings import NotifySettings, Settings, secret
 from inventory.countries import is_known_country
 from inventory.errors import ConfigError
 from notifiers.channels import Channel, enable_only
-from notifiers.pipeline import compose
+from notifiers.pipeline.message import Sender
+from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.plan import NoticePolicy
-from notifiers.pipeline.record import NoticeSettings
 from notifiers.pipeline.rendering import Templates
+from notifiers.pipeline.template_samples import SAMPLES
 from notifiers.pipeline.thresholds import BEFORE, ThresholdRules
 from notifiers.wording.catalogue import available
 from notifiers.working_days import ChangeFreeze
@@ -56,7 +57,7 @@ def rules_of(settings: Settings) -> NoticeSettings:
         )
     return NoticeSettings(
         policy=policy,
-        sender=compose.Sender(provider.name, notify.answer, notify.offers, _sender(notify.mail)),
+        sender=Sender(provider.name, notify.answer, notify.offers, _sender(notify.mail)),
         zone=ZoneInfo(provider.time_zone),
         zone_name=provider.time_zone,
         language=provider.language,
@@ -217,5 +218,5 @@ def templates_of(settings: Settings) -> Templates:
     """Return the checked templates, so that errors show before anything is decided."""
     templates = Templates(settings.notify.templates)
     # The samples have all keys that a template can use.
-    templates.check(compose.SAMPLES, available())
+    templates.check(SAMPLES, available())
     return templates

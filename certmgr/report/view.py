@@ -27,8 +27,8 @@ from inventory.dates import days_left
 from inventory.db.database import from_epoch
 from inventory.names import display
 from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding
-from notifiers.pipeline.compose import CASE_DO, CASE_WHAT, case_text
 from notifiers.pipeline.topic import Topic
+from notifiers.pipeline.topic_text import CASE_DO, CASE_WHAT, case_text
 from notifiers.wording.cases import filled
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES

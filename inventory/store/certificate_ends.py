@@ -1,6 +1,6 @@
 """What notices are decided from: certificates that end, where they are served, and what was served
 before. For the whole inventory; a client's message is made from rows of that client alone
-(notifiers/pipeline/decide.py).
+(notifiers/pipeline/addressees.py).
 """
 
 from __future__ import annotations

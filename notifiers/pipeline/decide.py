@@ -1,136 +1,24 @@
 """Decide which contact is notified of which topic. Pure.
 
-:func:`due` finds the topics that are past a threshold and :func:`candidates` those that may be
-sent. After a recheck of each, :func:`plan` makes the drafts. Each due topic gets a decision with
-its reason: it is sent, waits, is held, is suppressed, or goes to staff only.
+:func:`candidates` finds the due topics that may be sent. After a recheck of each, :func:`plan`
+makes the drafts. Each due topic gets a decision with its reason: it is sent, waits, is held, is
+suppressed, or goes to staff only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from inventory.db.database import to_epoch
-from inventory.records import TicketRecord
-from notifiers.pipeline.limits import FLAPPING, NEAR, delay_reason, hold_reason, suppression
-from notifiers.pipeline.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, decides
-from notifiers.pipeline.plan import Draft, DueTopic, NoticeItem, NoticePlan, NoticePolicy, Snapshot
-from notifiers.pipeline.recipients import Person, RecipientChoice
-from notifiers.pipeline.thresholds import DAY, CrossedThreshold, before_end, crossed, rank_of, since
-from notifiers.pipeline.topic import CaseFacts, FaultFacts, Recheck, RecheckState, Topic, TopicKind
-from notifiers.working_days import before_freezes
+from notifiers.pipeline.addressees import addressees_of, reaches_clients
+from notifiers.pipeline.limits import FLAPPING, delay_reason, hold_reason, suppression
+from notifiers.pipeline.outcome import Outcome, decides
+from notifiers.pipeline.plan import Draft, DueTopic, NoticeItem, NoticePlan, Snapshot
+from notifiers.pipeline.recipients import Person
+from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
 MAX_ITEMS = 300
-
-
-# -- due topics
-
-
-def threshold(
-    topic: Topic, policy: NoticePolicy, zone: Any, now: datetime
-) -> CrossedThreshold | None:
-    """Return the most urgent threshold that the topic has crossed."""
-    # The case itself decides when a reminder is due.
-    if isinstance(topic.facts, CaseFacts) and (passed := topic.facts.since_days) is not None:
-        return CrossedThreshold(f"+{passed}", passed, -float(passed))
-    # Without a date ahead, severe faults are repeated weekly and the others monthly.
-    if (schedule := topic.schedule) is None:
-        return since(topic.opened, now, 7 if topic.severity in ("critical", "high") else 30)
-    # Changes are not allowed in a freeze, so the client has to be done before it begins.
-    end = before_freezes(schedule.at, policy.freezes, zone) if schedule.at > now else schedule.at
-    if end <= now < schedule.at:
-        # Within the freeze. Thresholds after the end are counted from the real end.
-        return CrossedThreshold("0", 0, (schedule.at - now) / DAY)
-    thresholds, chosen = policy.thresholds.of(topic.client, topic.tags)
-    return crossed(
-        end,
-        before_end(
-            schedule.life or timedelta(days=400),
-            thresholds,
-            chosen=chosen,
-            lead_days=schedule.lead_days,
-            renewal_lead=schedule.renewal_lead,
-        ),
-        now,
-    )
-
-
-def due(snapshot: Snapshot, topics: Iterable[Topic], zone: Any) -> list[DueTopic]:
-    """Return the topics that are past a threshold."""
-    due_topics = []
-    for topic in topics:
-        crossed_threshold = threshold(topic, snapshot.policy, zone, snapshot.now)
-        if crossed_threshold is not None:
-            due_topics.append(DueTopic(topic, crossed_threshold))
-    return due_topics
-
-
-def outcome_of(due_topic: DueTopic, snapshot: Snapshot, person: Person) -> Outcome | None:
-    """Return the outcome for a client contact. None if clients are not notified of the topic."""
-    topic, now = due_topic.topic, snapshot.now
-    if topic.actor == "client":
-        if (
-            topic.act_by is None
-            or topic.act_by <= now
-            or (topic.end is not None and topic.end <= now)
-        ):
-            # Too late for a planned date: only the end itself can still be kept.
-            end = topic.end
-            return YouAct(
-                person.calendar.working_day_before(end) if end is not None and end > now else None
-            )
-        # The client is asked for a working day on which changes are allowed.
-        by = before_freezes(topic.act_by, snapshot.policy.freezes, person.calendar.zone)
-        day = person.calendar.working_day_before(by)
-        return YouAct(day if day >= person.calendar.day(now) else None)
-    # Clients are not notified of our faults that visitors do not notice.
-    if not topic.visible:
-        return None
-    # "We are fixing it" needs a name and a date, so that the promise can be kept.
-    if topic.assigned is not None and topic.assigned[1] > now:
-        return WeAct(*topic.assigned)
-    # One run may be a glitch: only a confirmed fault is passed to level 2.
-    if topic.actor == "staff" and topic.severity == "critical" and topic.confirmed:
-        return Escalated(person.calendar.working_day_after(now, snapshot.policy.status_update_days))
-    return None
-
-
-def label_of(
-    outcome: Outcome,
-    crossed_threshold: CrossedThreshold,
-    sent: Sequence[tuple[int, str, str, int, str]],
-    contact_id: int,
-    now: datetime,
-) -> tuple[str, str]:
-    """Return step and threshold as they are stored.
-
-    "We are fixing it" is sent once per promised date. An escalated fault is sent again on the day
-    of the last promised update.
-    """
-    if isinstance(outcome, WeAct):
-        return "we", outcome.by.date().isoformat()
-    if isinstance(outcome, Escalated):
-        promised = [t for c, step, t, _, _ in sent if step == "word" and c == contact_id]
-        today = now.date().isoformat()
-        pending = [p for p in promised if p > today]
-        return "word", max(pending) if pending else outcome.next_update.isoformat()
-    return "owner", crossed_threshold.label
-
-
-def reaches_clients(due_topic: DueTopic, snapshot: Snapshot) -> bool:
-    """Return whether clients are notified of it at all, given who acts and who is assigned."""
-    topic = due_topic.topic
-    if topic.actor == "client":
-        return True
-    if not topic.visible:
-        return False
-    assigned = topic.assigned is not None and topic.assigned[1] > snapshot.now
-    return assigned or (topic.actor == "staff" and topic.severity == "critical" and topic.confirmed)
-
-
-# -- messages
 
 
 def candidates(
@@ -184,7 +72,7 @@ def candidates(
             )
         elif reason := hold_reason(due_topic, snapshot):
             notice_plan.record(topic, due_topic.crossed.label, "hold", reason)
-        elif _recipients(due_topic, snapshot, notice_plan):
+        elif addressees_of(due_topic, snapshot, notice_plan):
             kept.append(due_topic)
     return kept
 
@@ -222,123 +110,6 @@ def _was_notified(topic: Topic, snapshot: Snapshot) -> bool:
     return bool(snapshot.sent.get((topic.key, topic.revision)))
 
 
-def _recipients(
-    due_topic: DueTopic, snapshot: Snapshot, notice_plan: NoticePlan
-) -> list[tuple[RecipientChoice, Outcome, str, str]]:
-    """Return recipient, outcome, step and label for each contact not notified of the threshold.
-
-    If no contact can be reached, the reason is recorded for staff.
-    """
-    topic = due_topic.topic
-    # Faults of the server go to the technical contact first.
-    technical = isinstance(topic.facts, FaultFacts) and topic.code in TECHNICAL
-    # The contact who opened a case is the one who knows of it.
-    contact_id = topic.facts.contact_id if isinstance(topic.facts, CaseFacts) else None
-    named = snapshot.people.chosen(contact_id, topic.client_id, snapshot.now)
-    first = named or snapshot.people.owner(topic.client_id, snapshot.now, technical=technical)
-    if first.person is None:
-        notice_plan.record(
-            topic, due_topic.crossed.label, "staff", f"no contact can be reached: {first.reason}"
-        )
-        notice_plan.for_staff.append((topic, f"no contact can be reached: {first.reason}"))
-        notice_plan.unreachable.append(topic)
-        return []
-    sent = snapshot.sent.get((topic.key, topic.revision), ())
-    chosen = [first]
-    if first.step == "owner" and _escalates(due_topic, snapshot, first.person, sent):
-        second = snapshot.people.fallback(first.person, topic.client_id, snapshot.now)
-        if second.person is not None:
-            chosen.append(second)
-    found = []
-    for choice in chosen:
-        assert choice.person is not None
-        outcome = outcome_of(due_topic, snapshot, choice.person)
-        if outcome is None:
-            continue
-        step, label = label_of(outcome, due_topic.crossed, sent, choice.person.id, snapshot.now)
-        if step == "owner":
-            step = choice.step
-        if not _is_notified(sent, choice.person.id, step, label):
-            found.append((choice, outcome, step, label))
-    return found
-
-
-# Faults in how a site is served: for the contact who maintains the server of the client.
-TECHNICAL = frozenset(
-    {
-        "not-tls",
-        "starttls-missing",
-        "handshake-failed",
-        "tls-legacy-only",
-        "ciphers-obsolete",
-        "handshake-incompatible",
-        "chain-incomplete",
-        "intermediate-expired",
-        "issuer-not-yet-valid",
-        "mixed-content",
-        "redirect-missing",
-        "redirect-insecure",
-        "redirect-loop",
-        "redirect-broken",
-        "answer-invalid",
-        "http-collects-secrets",
-        "http-collects-input",
-        "http-served",
-        "default-certificate",
-    }
-)
-
-
-def _is_notified(
-    sent: Sequence[tuple[int, str, str, int, str]], contact_id: int, step: str, label: str
-) -> bool:
-    """Return whether the contact was notified of this threshold or a more urgent one."""
-    for contact, sent_step, sent_label, _, _ in sent:
-        if contact != contact_id:
-            continue
-        if step in ("we", "word"):
-            if sent_step == step and sent_label == label:
-                return True
-        elif sent_step in ("owner", "fallback") and rank_of(sent_label) >= rank_of(label):
-            return True
-    return False
-
-
-def _escalates(
-    due_topic: DueTopic,
-    snapshot: Snapshot,
-    first: Person,
-    sent: Sequence[tuple[int, str, str, int, str]],
-) -> bool:
-    """Return whether the fallback contact is notified too.
-
-    That is so if no acknowledgement came within some days after the first message, or if the last
-    one is too old.
-    """
-    first_at = min(
-        (
-            at
-            for contact, step, _, at, state in sent
-            if contact == first.id and step == "owner" and state in ("sent", "unknown")
-        ),
-        default=None,
-    )
-    if any(contact == first.id and state == "failed" for contact, _, _, _, state in sent):
-        return True  # the message to the owner was refused
-    if first_at is None:
-        return False
-    ticket = snapshot.tickets.get(due_topic.topic.key)
-    if ticket is not None and ticket.acked_at is not None:
-        # An acknowledgement starts the waiting time again when it expires.
-        first_at = max(first_at, int(ticket.acked_at) + snapshot.policy.ack_days * 86_400)
-    days = (
-        snapshot.policy.escalate_after_days
-        if due_topic.crossed.days > NEAR
-        else snapshot.policy.escalate_near_after_days
-    )
-    return to_epoch(snapshot.now) >= first_at + days * 86_400
-
-
 def plan(
     snapshot: Snapshot,
     due_topics: Sequence[DueTopic],
@@ -354,7 +125,7 @@ def plan(
             notice_plan.record(topic, due_topic.crossed.label, *stop)
             continue
         # Decisions about recipients were recorded by candidates(); these are thrown away.
-        for choice, outcome, step, label in _recipients(due_topic, snapshot, NoticePlan()):
+        for choice, outcome, step, label in addressees_of(due_topic, snapshot, NoticePlan()):
             assert choice.person is not None
             assert snapshot.people.may_read(choice.person, topic.client_id), (
                 "internal error: a notice would show data of another client"
@@ -430,61 +201,3 @@ def _after_recheck(
                 (topic, f"sent without a recheck, which has failed for a day: {recheck.reason}")
             )
     return None
-
-
-# -- resolved topics
-
-
-def resolved_items(
-    snapshot: Snapshot, ticket: TicketRecord, topic: Topic
-) -> list[tuple[Person, NoticeItem]]:
-    """Return one "resolved" item per contact who was notified and may still read it."""
-    sent = snapshot.sent.get((ticket.key, ticket.round), ())
-    done = {c for c, step, _, _, _ in sent if step == "resolved"}
-    notified = dict.fromkeys(
-        c for c, _, _, _, state in sent if state in ("sent", "unknown") and c not in done
-    )
-    found = []
-    for contact_id in notified:
-        person = snapshot.people.by_id.get(contact_id)
-        if (
-            person is None
-            or person.contact_method is None
-            or not snapshot.people.may_read(person, topic.client_id)
-        ):
-            continue
-        item = NoticeItem(
-            topic=replace(topic, key=ticket.key, revision=ticket.round),
-            crossed=CrossedThreshold("+0", 0, 0.0),
-            step="resolved",
-            label="+0",
-            outcome=Resolved(),
-            reference=ticket.reference,
-            ticket_id=ticket.id,
-        )
-        found.append((person, item))
-    return found
-
-
-def merge(
-    notice_plan: NoticePlan, more: Iterable[tuple[Person, NoticeItem]], snapshot: Snapshot
-) -> None:
-    """Add resolved items to the message to the same person, or make a separate message."""
-    by_person: dict[int, tuple[Person, list[NoticeItem]]] = {}
-    for person, item in more:
-        by_person.setdefault(person.id, (person, []))[1].append(item)
-    for contact_id, (person, items) in by_person.items():
-        index = next(
-            (i for i, d in enumerate(notice_plan.drafts) if d.person.id == contact_id), None
-        )
-        if index is not None:
-            draft = notice_plan.drafts[index]
-            notice_plan.drafts[index] = replace(draft, items=(*draft.items, *items))
-        elif snapshot.hold_reason:
-            for item in items:
-                notice_plan.record(item.topic, "resolved", "hold", snapshot.hold_reason, contact_id)
-        elif reason := delay_reason(snapshot, person, items):
-            for item in items:
-                notice_plan.record(item.topic, "resolved", "wait", reason, contact_id)
-        else:
-            notice_plan.drafts.append(Draft(person, tuple(items), Resolved()))

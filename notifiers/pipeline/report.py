@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from notifiers.delivery import DeliveryCounts
-    from notifiers.pipeline.record import RunOutcome
+    from notifiers.pipeline.run_outcome import RunOutcome
 
 
 def summary(outcome: RunOutcome | None, counts: DeliveryCounts | None) -> dict[str, Any]:

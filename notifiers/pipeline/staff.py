@@ -16,33 +16,14 @@ from inventory.names import display
 from inventory.records import ListedNotice, ListedTicket
 from inventory.store import audit_log, inbox, jobs, outbox, runs, tickets
 from notifiers.calendar import invitation
-from notifiers.pipeline.compose import Message, Section, Sender, one_line, section, staff_message
+from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.limits import FLAPPING
+from notifiers.pipeline.message import Message, Sender, one_line
 from notifiers.pipeline.plan import NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
+from notifiers.pipeline.staff_message import Section, section, staff_message
 from notifiers.pipeline.topic import NoticeSource, StaffTask, TopicKind
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A message to staff that is sent at once, and at most once per day and key.
-
-    Faults go to administrators on call; holds go to all staff.
-    """
-
-    key: str
-    text: str
-
-    @property
-    def topic(self) -> str:
-        """The key under which the sent item is stored."""
-        return f"alarm:{self.key}"
-
-    @property
-    def oncall(self) -> bool:
-        """Whether it goes to administrators on call only."""
-        return self.key.startswith(("oncall:", "acme:"))
 
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 import inventory.db.database
 from certmgr.demo.authority import Authority
 from inventory.db.database import Database
-from notifiers.pipeline.compose import Message
+from notifiers.pipeline.message import Message
 from tests.databases import open_sqlite
 from tests.notifiers.samples import sample_messages
 from tests.notifiers.sites import SiteSimulation

@@ -26,7 +26,7 @@ from inventory.db.opening import open_database
 from inventory.store import clients, contacts, outbox
 from notifiers.channels import Channel, OutgoingMessage, SendResult
 from notifiers.delivery import BATCH, LEASE, DeliveryWorker
-from notifiers.pipeline.run import address_of
+from notifiers.pipeline.send_address import address_of
 from tests.campaign import PATIENCE
 from tests.clock import START
 

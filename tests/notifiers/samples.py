@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from inventory.store import contacts, findings
-from notifiers.pipeline.compose import Announcement, Message, announcement_message
+from notifiers.pipeline.announcement import Announcement, announcement_message
+from notifiers.pipeline.message import Message
 from notifiers.pipeline.outcome import name_of
 from tests.notifiers.sites import DAY, START, SiteSimulation, fault
 

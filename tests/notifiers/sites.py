@@ -32,11 +32,12 @@ from inventory.store import (
     tickets,
 )
 from inventory.vocabulary import Finding
-from notifiers.pipeline.compose import Sender
+from notifiers.pipeline.message import Sender
+from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.plan import NoticePolicy
-from notifiers.pipeline.record import NoticeSettings, RunOutcome
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.run import NoticeRun
+from notifiers.pipeline.run_outcome import RunOutcome
 from notifiers.pipeline.topic import NoticeSource, Recheck, RecheckState, Topic, TopicKind
 
 DAY = timedelta(days=1)

@@ -25,7 +25,7 @@ from inventory.models import Notice
 from inventory.store import contacts, outbox
 from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.delivery import LEASE, DeliveryWorker, backoff
-from notifiers.pipeline.run import address_of
+from notifiers.pipeline.send_address import address_of
 from tests.campaign import Campaign, follow
 from tests.clock import START, ManualClock, frozen
 from tests.notifiers.crash import PAUSES, fill

@@ -20,7 +20,7 @@ from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.models import Notice
 from inventory.store import cases, purchases
-from notifiers.pipeline.compose import Message
+from notifiers.pipeline.message import Message
 from tests.certmgr.cases.place import CaseEnvironment, issue, make_env, serve, vendor_upload
 from tests.databases import open_sqlite
 from tests.servers import chromium

@@ -32,7 +32,7 @@ from inventory.store import cases, purchases
 from inventory.vocabulary import VerificationState
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
-from notifiers.pipeline.run import address_of
+from notifiers.pipeline.send_address import address_of
 from tests.certmgr.cases.place import CaseEnvironment, Machine, issue, make_env, serve, sha256
 from tests.databases import open_sqlite
 from tests.servers.mail import MailServer, Received, mail_server

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from certmgr.compliance.rules import RULES
 from inventory.store import clients, contacts, deadlines
-from notifiers.pipeline.compose import Message
+from notifiers.pipeline.message import Message
 from tests.notifiers.sites import DAY, START, SiteSimulation, fault
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inventory.store import clients, contacts, erase, outbox, recipients
-from notifiers.pipeline.record import RunOutcome
+from notifiers.pipeline.run_outcome import RunOutcome
 from tests.notifiers.sites import (
     DAY,
     START,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from notifiers.pipeline.compose import Message
+from notifiers.pipeline.message import Message
 from tests.notifiers.samples import KINDS
 from tests.servers import chromium
 

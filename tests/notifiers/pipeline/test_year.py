@@ -21,7 +21,7 @@ from inventory.records import ListedNotice
 from inventory.store import outbox, tickets
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
-from notifiers.pipeline.run import address_of
+from notifiers.pipeline.send_address import address_of
 from notifiers.pipeline.thresholds import rank_of
 from notifiers.working_days import is_working_day
 from tests.campaign import PATIENCE, Campaign, size

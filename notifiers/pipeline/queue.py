@@ -1,0 +1,97 @@
+"""Add composed messages to the queue of notices, inside the transaction of a run."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inventory.db.database import Tx
+from inventory.store import outbox
+from notifiers.pipeline.message import Message
+from notifiers.pipeline.recipients import Person
+from notifiers.pipeline.run_outcome import RunOutcome
+
+EXPIRES = 3 * 86_400  # seconds: an older notice would state something that is no longer true
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedItem:
+    """One topic of a queued notice. Contact, topic, step, threshold and revision are unique.
+
+    Attributes:
+        topic: The key of the topic.
+        step: Why the contact got it: owner, fallback, we, word, resolved, broadcast or staff.
+        threshold: The threshold as it is stored.
+        ticket_id: The ticket. None for messages to staff.
+    """
+
+    topic: str
+    step: str
+    threshold: str
+    revision: str
+    ticket_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeQueue:
+    """Adds messages to the queue.
+
+    Attributes:
+        default_channel: The channel of contacts with a mail address.
+        outcome: Counts what was queued.
+    """
+
+    tx: Tx
+    default_channel: str
+    outcome: RunOutcome
+
+    def add(
+        self,
+        person: Person,
+        kind: str,
+        client_id: int | None,
+        message: Message,
+        items: Sequence[QueuedItem],
+    ) -> int | None:
+        """Add a message for one person.
+
+        Args:
+            kind: client, broadcast, alarm, digest or errand.
+            client_id: The client of the first topic. None for messages to staff.
+
+        Returns:
+            The id of the notice. None if it was queued before.
+        """
+        contact_method, value = person.contact_method or ("email", "")
+        values = {
+            "contact_id": person.id,
+            "client_id": client_id,
+            "kind": kind,
+            "reference": message.reference,
+            # It identifies the notice in replies, so it must not be guessable.
+            "secret": secrets.token_hex(10),
+            "outcome": message.outcome,
+            "channel": self.default_channel if contact_method == "email" else value,
+            "subject": message.subject,
+            "text": message.text,
+            "html": message.html,
+            "calendar": json.dumps(message.calendar) if message.calendar else "",
+            "next_at": self.tx.at,
+            "expires_at": self.tx.at + EXPIRES,
+        }
+        stored_items = [
+            {
+                "subject": item.topic,
+                "step": item.step,
+                "threshold": item.threshold,
+                "round": item.revision,
+                "matter_id": item.ticket_id,
+                "contact_id": person.id,
+            }
+            for item in items
+        ]
+        notice_id = outbox.add(self.tx, values, stored_items)
+        self.outcome.queued += notice_id is not None
+        return notice_id

@@ -1,0 +1,112 @@
+"""Queue the messages to staff, inside the transaction of a run: alarms, tasks and the digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from inventory.db.database import Tx
+from inventory.store import jobs, outbox
+from notifiers.pipeline.alarms import Alarm
+from notifiers.pipeline.message import Message
+from notifiers.pipeline.notice_settings import NoticeSettings
+from notifiers.pipeline.plan import NoticePlan, Snapshot
+from notifiers.pipeline.queue import NoticeQueue, QueuedItem
+from notifiers.pipeline.recipients import Person
+from notifiers.pipeline.rendering import Templates
+from notifiers.pipeline.staff import (
+    StaffDigest,
+    alarm_message,
+    digest_message,
+    staff_task_message,
+)
+from notifiers.pipeline.topic import NoticeSource
+
+
+@dataclass(frozen=True, slots=True)
+class StaffRecorder:
+    """Queues the messages to staff."""
+
+    now: datetime
+    config: NoticeSettings
+    templates: Templates
+    snapshot: Snapshot
+    plan: NoticePlan
+    source: NoticeSource
+    alarms: Sequence[Alarm]
+
+    def write(self, tx: Tx, queue: NoticeQueue) -> None:
+        """Queue alarms that were not sent today, new tasks, and the digest once a day."""
+        local = self.now.astimezone(self.config.zone)
+        today = local.date().isoformat()
+        staff = self.snapshot.people.staff(self.now)
+        queue.outcome.staffless = not staff and bool(
+            self.alarms or self.plan.for_staff or self.plan.held
+        )
+        self._alarms(tx, queue, staff, today)
+        self._tasks(tx, queue)
+        missing = [p for p in staff if not outbox.digest_sent(tx.conn, p.id, today)]
+        # The digest is sent once per day and person, from this hour on.
+        if local.hour < self.config.digest_hour or not missing:
+            return
+        digest = StaffDigest.read(
+            tx, self.now, self.plan, self.snapshot, self.source, self.config.policy
+        )
+        message = digest_message(digest, today, self.templates)
+        for person in missing:
+            _add(queue, person, "digest", message, [("digest", today)])
+        jobs.succeeded(tx, "digest", {"head": digest.head, "entries": digest.entries, "day": today})
+
+    def _alarms(self, tx: Tx, queue: NoticeQueue, staff: Sequence[Person], today: str) -> None:
+        known = outbox.said(tx.conn, [a.topic for a in self.alarms])
+        for person in staff:
+            # Faults concern those on call only; a hold concerns all staff.
+            new_alarms = [
+                a
+                for a in self.alarms
+                if (not a.oncall or person.role == "administrator")
+                and person.id not in {c for c, *_ in known.get((a.topic, today), ())}
+            ]
+            if new_alarms:
+                message = alarm_message(new_alarms, self.templates)
+                _add(queue, person, "alarm", message, [(a.topic, today) for a in new_alarms])
+
+    def _tasks(self, tx: Tx, queue: NoticeQueue) -> None:
+        """Notify administrators of the tasks that wait for them, once per step."""
+        known = outbox.said(tx.conn, [e.key for e in self.source.staff_tasks])
+        for task in self.source.staff_tasks:
+            for person in self._administrators(task.contact_id):
+                if person.contact_method is None or person.id in {
+                    c for c, *_ in known.get((task.key, task.revision), ())
+                }:
+                    continue
+                message = staff_task_message(
+                    task, person, self.config.sender, self.templates, self.now
+                )
+                _add(queue, person, "errand", message, [(task.key, task.revision)])
+
+    def _administrators(self, contact_id: int | None) -> list[Person]:
+        """Return the administrator of a task, or all of them if it has none."""
+        person = self.snapshot.people.by_id.get(contact_id or -1)
+        # A contact of a client must never get a task of staff.
+        if person is None or person.client_id is not None:
+            return self.snapshot.people.staff(self.now, "administrator")
+        return [person]
+
+
+def _add(
+    queue: NoticeQueue,
+    person: Person,
+    kind: str,
+    message: Message,
+    keys: Sequence[tuple[str, str]],
+) -> None:
+    """Queue a message to staff.
+
+    Args:
+        keys: Key and revision of each thing that the message reports.
+    """
+    items = [QueuedItem(key, "staff", "0", revision) for key, revision in keys]
+    if queue.add(person, kind, None, message, items) is not None:
+        queue.outcome.staff.append((person.id, message))

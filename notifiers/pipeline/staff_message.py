@@ -1,0 +1,56 @@
+"""Compose a message to staff, in English. Pure, except for reading templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from notifiers.pipeline.message import MAX_SUBJECT, Message, one_line
+from notifiers.pipeline.rendering import Templates
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a digest.
+
+    Attributes:
+        more: The number of lines that did not fit.
+        command: The command that shows all of them.
+    """
+
+    heading: str
+    lines: tuple[str, ...]
+    more: int = 0
+    command: str = ""
+
+
+MAX_LINES = 25
+
+
+def section(heading: str, lines: Sequence[str], command: str) -> Section:
+    """Return a section with at most :data:`MAX_LINES` lines."""
+    # A digest stays short; the command shows the rest.
+    shown = tuple(one_line(line, 300) for line in lines[:MAX_LINES])
+    return Section(heading, shown, max(0, len(lines) - MAX_LINES), command)
+
+
+def staff_message(
+    subject: str,
+    lead_sentence: str,
+    sections: Sequence[Section],
+    footer: Sequence[str],
+    templates: Templates,
+    reference: str,
+) -> Message:
+    """Return a message to staff, in English."""
+    message = {
+        "subject": one_line(subject, MAX_SUBJECT),
+        "lead": lead_sentence,
+        "sections": [s for s in sections if s.lines],
+        "footer": [one_line(line, 500) for line in footer],
+    }
+    text, html = (
+        templates.render("staff", "en", output_format, message, str)
+        for output_format in ("txt", "html")
+    )
+    return Message(one_line(subject, MAX_SUBJECT), text, html, None, reference)

@@ -1,0 +1,81 @@
+"""Which contact is notified, and with which outcome, in an inventory over time."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from inventory.store import findings
+from notifiers.pipeline.outcome import Escalated, WeAct, YouAct
+from tests.notifiers.sites import DAY, SiteSimulation, add_expiring_site, fault, sent_items
+
+
+def test_day_to_act_by_is_counted_back_from_the_end(simulation: SiteSimulation) -> None:
+    key = add_expiring_site(simulation, left=31)
+    outcome = simulation.day()
+    ((draft, message),) = outcome.drafts
+    assert sent_items(outcome) == [(key, "30", "owner")]
+    # Three weeks for buying, validating and installing: nine days from now is a Thursday.
+    assert draft.outcome == YouAct(date(2026, 3, 12))
+    assert "You need to act by 12 March 2026." in message.text
+
+
+def test_fault_of_the_provider_is_notified_when_visible_and_assigned_with_a_date(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.staff()
+    simulation.client("1")
+    site = simulation.site("shop.example", "1")
+    simulation.baseline()
+    site.faults = {
+        "not-tls": fault("not-tls", "critical", "provider"),
+        "redirect-missing": fault("redirect-missing", "medium", "provider"),
+    }
+    outcome = simulation.day()
+    assert sent_items(outcome) == [], "not assigned"
+    alarm = any("New fault on our side" in m.text and "not-tls" in m.text for _, m in outcome.staff)
+    assert alarm, "those on call get an alarm at once"
+    with simulation.database.write(simulation.now) as tx:
+        for code in site.faults:
+            findings.accept(
+                tx,
+                code,
+                frozenset(site.faults),
+                simulation.now + 2 * DAY,
+                "on it",
+                domain_id=site.domain_id,
+                kind="take",
+                by="Ada",
+            )
+    ((draft, message),) = simulation.notify().drafts
+    assert [i.topic.code for i in draft.items] == ["not-tls"], "visitors do not notice the other"
+    assert isinstance(draft.outcome, WeAct)
+    assert "We are fixing it: Ada will have it done by 5 March 2026." in message.text
+    simulation.mark_sent()
+    assert sent_items(simulation.notify()) == [], "once per date"
+    outcome = simulation.day(3)
+    overdue = "not-tls was assigned to Ada until 2026-03-05"
+    assert any(overdue in m.text for _, m in outcome.staff), "staff handle an overdue promise"
+
+
+def test_escalated_fault_is_notified_again_on_the_promised_day(simulation: SiteSimulation) -> None:
+    simulation.client("1", hosts=None, buys=None, renews=None)
+    site = simulation.site("shop.example", "1")
+    simulation.baseline()
+    site.faults = {"not-tls": fault("not-tls", "critical", "staff")}
+    assert sent_items(simulation.day()) == [], "only after a second scan"
+    ((draft, _),) = simulation.day().drafts
+    assert draft.outcome == Escalated(date(2026, 3, 6))
+    simulation.mark_sent()
+    assert sent_items(simulation.day()) == [], "Thursday: an update was promised for Friday"
+    assert len(sent_items(simulation.day())) == 1
+
+
+def test_undetermined_result_is_not_notified_to_clients(simulation: SiteSimulation) -> None:
+    simulation.client("1")
+    site = simulation.site("shop.example", "1")
+    simulation.baseline()
+    site.faults = {
+        "connection-timeout": fault("connection-timeout", "undetermined", "staff"),
+        "scanner-error": fault("scanner-error", "undetermined", "staff"),
+    }
+    assert [x for _ in range(4) for x in sent_items(simulation.day())] == []
