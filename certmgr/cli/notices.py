@@ -1,26 +1,25 @@
-"""``certmgr notice``: the queue of notices, snoozes, releases, phone calls and replies."""
+"""``certmgr notice``: the queue of notices, and the clients to telephone."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from certmgr.cli.notice_broadcast import notice_broadcast
+from certmgr.cli.notice_mail import notice_bounce, notice_inbox
+from certmgr.cli.notice_releases import notice_release
+from certmgr.cli.notice_snoozes import notice_snooze, notice_snoozes, notice_unsnooze
 from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
-from certmgr.config.settings import secret
 from certmgr.files import write_whole
-from certmgr.notices.broadcast import broadcast
 from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
-from inventory.db.database import to_epoch
-from inventory.errors import CertmgrError, ConfigError, NotFound, UsageError
-from inventory.records import CompleteNotice, ListedTicket
-from inventory.store import clients, domains, editing, inbox, outbox, recipients, servers, tickets
+from inventory.errors import CertmgrError, NotFound, UsageError
+from inventory.records import CompleteNotice
+from inventory.store import clients, editing, inbox, outbox, recipients, tickets
 from notifiers.channels import OutgoingMessage, preview
-from notifiers.inbox import MAX_MAIL, read, record_mail
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.plan import Snapshot
 from notifiers.pipeline.staff import calls
@@ -46,6 +45,18 @@ _STATES = ("queued", "leased", "sending", "sent", "unknown", "failed", "dead")
 @click.group()
 def notice() -> None:
     """Manage queued notices and the replies to them."""
+
+
+for _command in (
+    notice_broadcast,
+    notice_bounce,
+    notice_inbox,
+    notice_release,
+    notice_snooze,
+    notice_snoozes,
+    notice_unsnooze,
+):
+    notice.add_command(_command)
 
 
 def _client_id(conn: Any, key: str | None) -> int | None:
@@ -246,208 +257,6 @@ def notice_ack(app: CommandContext, reference: str, by: str) -> None:
     click.echo(f"{row.reference} is acknowledged.")
 
 
-@notice.command("snooze")
-@click.argument("reference", required=False)
-@click.option("--domain", metavar="NAME", help="All tickets about this domain.")
-@click.option(
-    "--server", metavar="NAME", help="All tickets about this server: a maintenance window."
-)
-@click.option("--client", metavar="NUMBER", help="All tickets of this client.")
-@click.option("--everything", is_flag=True, help="All clients.")
-@click.option("--from", "start", metavar="DATE", help="Start of the snooze. Default: now.")
-@click.option(
-    "--until",
-    required=True,
-    metavar="DATE",
-    help="End of the snooze. Until then clients are not notified; staff still are.",
-)
-@click.option("--reason", required=True, metavar="TEXT", help="Reason of the snooze.")
-@pass_app
-def notice_snooze(
-    app: CommandContext,
-    reference: str | None,
-    domain: str | None,
-    server: str | None,
-    client: str | None,
-    everything: bool,
-    start: str | None,
-    until: str,
-    reason: str,
-) -> None:
-    """Stop notices to clients about a ticket, domain, server or client until a date."""
-
-    given = [v for v in (reference, domain, server, client, everything) if v]
-    if len(given) != 1:
-        raise UsageError(
-            "A snooze has exactly one scope",
-            "",
-            "Give a REFERENCE, --domain, --server, --client or --everything.",
-        )
-    moment = app.now()
-    begins, ends = app.moment(start) or moment, app.moment(until)
-    assert ends is not None
-    # Such a snooze has no effect, so it is a typing error in a date.
-    if ends <= moment or ends <= begins:
-        raise UsageError(
-            f"A snooze until {ends:%Y-%m-%d %H:%M} UTC would never apply",
-            "it must end in the future and after its start",
-        )
-    with app.open().write(moment) as tx:
-        # Scope names are stored in the inventory; a ticket has the scope "matter" there.
-        if reference:
-            scope, row_id = "matter", tickets.find(tx.conn, reference).id
-        elif domain:
-            scope, row_id = "domain", domains.find(tx.conn, domain).id
-        elif server:
-            scope, row_id = "server", servers.find(tx.conn, server).id
-        elif client:
-            scope, row_id = "client", clients.find(tx.conn, client).id
-        else:
-            scope, row_id = "all", 0
-        number = tickets.add_snooze(
-            tx,
-            scope,
-            row_id,
-            to_epoch(begins),
-            to_epoch(ends),
-            editing.required(reason, "reason", 300),
-            tx.actor,
-        )
-    click.echo(
-        f"Snooze {number}: no notices to clients until {ends:%Y-%m-%d %H:%M} UTC. To end it"
-        f" earlier: certmgr notice unsnooze {number}"
-    )
-
-
-@notice.command("unsnooze")
-@click.argument("number", type=click.IntRange(1, 2**62))
-@pass_app
-def notice_unsnooze(app: CommandContext, number: int) -> None:
-    """End a snooze before its date."""
-
-    with app.open().write(app.now()) as tx:
-        if not tickets.end_snooze(tx, number):
-            raise NotFound(f"There is no snooze {number}", "", "See certmgr notice snoozes.")
-    click.echo(f"Snooze {number} has ended.")
-
-
-@notice.command("snoozes")
-@format_option
-@pass_app
-def notice_snoozes(app: CommandContext, output_format: str) -> None:
-    """List current and future snoozes."""
-
-    with app.open().read() as conn:
-        rows = [r for r in tickets.snoozes(conn) if r.until > to_epoch(app.now())]
-        names = tickets.snoozed(conn)
-    shown = [
-        r.as_dict()
-        | {
-            "about": names.get((r.scope, r.scope_id), ""),
-            "from": epoch_text(r.starts_at),
-            "until": epoch_text(r.until),
-        }
-        for r in rows
-    ]
-    show(
-        "snoozes",
-        ("id", "scope", "about", "from", "until", "by", "reason"),
-        shown,
-        output_format,
-        "Nothing is snoozed.",
-    )
-
-
-@notice.command("release")
-@click.argument("cause", required=False)
-@click.option(
-    "--per-day",
-    type=click.IntRange(1, 1_000_000),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="Notify at most N clients per day.",
-)
-@format_option
-@pass_app
-def notice_release(
-    app: CommandContext, cause: str | None, per_day: int, output_format: str
-) -> None:
-    """List held notices, or release the notices of one CAUSE.
-
-    Notices are held after a first scan, and after a run that changed too much. '* CODE' stands for
-    all causes with that finding code. Released notices go to a limited number of clients per day.
-    """
-
-    database = app.open()
-    with database.read() as conn:
-        held = tickets.listing(conn, held=True)
-        running = {r.cause: r.per_day for r in tickets.releases(conn)}
-    groups: dict[str, dict[str, Any]] = {}
-    for row in held:
-        group = groups.setdefault(row.cause, _group(row.cause, row, running))
-        _count(group, row)
-    # Codes with more than one held cause get the additional group "* CODE".
-    several = {
-        row.code for row in held if row.code and sum(g.endswith(f" {row.code}") for g in groups) > 1
-    }
-    for row in held:
-        # Many causes with one finding code can be released together.
-        if row.code in several:
-            all_causes = f"* {row.code}"
-            _count(groups.setdefault(all_causes, _group(all_causes, row, running)), row)
-    if cause is None:
-        shown = sorted(
-            ({**g, "clients": len(g["clients"])} for g in groups.values()),
-            key=lambda g: -g["matters"],
-        )
-        show(
-            "held",
-            ("matters", "clients", "why", "per_day", "cause"),
-            shown,
-            output_format,
-            "Nothing is held.",
-        )
-        return
-    codes = {row.code for row in held if row.code}
-    # '* CODE' of a code with only one cause has no group, so it stands for that cause.
-    if cause.startswith("* ") and cause[2:] in codes and cause not in groups:
-        cause = next(c for c in groups if c.endswith(f" {cause[2:]}"))
-    # A prefix must have 8 characters: a shorter one would match by accident.
-    matching = [c for c in groups if c == cause] or [
-        c for c in groups if len(cause) >= 8 and c.startswith(cause)
-    ]
-    if len(matching) != 1:
-        reason = f"{len(matching)} causes begin with it" if matching else "no notice of it is held"
-        raise NotFound(
-            f"The cause '{cell(cause, 80)}' cannot be released",
-            reason,
-            "See certmgr notice release.",
-        )
-    with database.write(app.now()) as tx:
-        tickets.release(tx, matching[0], per_day, editing.required(tx.actor, "name"))
-    count = len(groups[matching[0]]["clients"])
-    click.echo(
-        f"{cell(matching[0])}: {groups[matching[0]]['matters']} ticket(s) of {count} client(s) are"
-        f" released, {min(per_day, count)} client(s) per day."
-    )
-
-
-def _group(cause: str, row: ListedTicket, running: dict[str, int]) -> dict[str, Any]:
-    return {
-        "cause": cause,
-        "why": (row.hold or "").partition(" ")[0],
-        "matters": 0,
-        "clients": set(),
-        "per_day": running.get(cause),
-    }
-
-
-def _count(group: dict[str, Any], row: ListedTicket) -> None:
-    group["matters"] += 1
-    group["clients"].add(row.client_id)
-
-
 @notice.command("calls")
 @format_option
 @pass_app
@@ -476,125 +285,3 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
         for c in phone_calls
     ]
     show("calls", columns, shown, output_format, "There are no clients to call.")
-
-
-@notice.command("inbox")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Only classify each mail; nothing is recorded and no mail is marked as read.",
-)
-@pass_app
-def notice_inbox(app: CommandContext, dry_run: bool) -> int:
-    """Read the mailbox for replies and bounces ([notify] inbox).
-
-    A reply acknowledges its ticket, a bounce notifies the fallback contact, and an automatic reply
-    does neither.
-    """
-
-    url = app.settings.notify.inbox
-    if not url:
-        raise ConfigError(
-            "There is no mailbox to read",
-            "[notify] inbox is empty",
-            'Set inbox = "env:CERTMGR_INBOX" with an imaps:// URL.',
-        )
-    counts = read(app.open(), secret(url), app.now(), dry_run=dry_run)
-    # Cron mails every line of output, so an empty mailbox is reported on a terminal only.
-    if counts or sys.stdout.isatty():
-        click.echo(", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "No new mail.")
-    return 0
-
-
-@notice.command("bounce")
-@pass_app
-def notice_bounce(app: CommandContext) -> int:
-    """Read one delivery report (RFC 3464) from standard input, for a pipe of a mail server.
-
-    Exits 0 even if the report does not belong to a notice of certmgr.
-    """
-
-    # The report of a stranger may have any size, so at most MAX_MAIL bytes are parsed.
-    raw = sys.stdin.buffer.read(MAX_MAIL + 1)
-    kind = record_mail(app.open(), raw[:MAX_MAIL], app.now())
-    click.echo(_RESULTS.get(kind, f"It is not a bounce of our notices: {kind}."))
-    return 0
-
-
-_RESULTS = {
-    "bounce": "The address is marked as bad. The fallback contact is notified.",
-    "known": "It was recorded before. Nothing changes.",
-    "reply": "It is a reply. The ticket is acknowledged.",
-    "automatic": "It is an automatic reply. Nothing changes.",
-    "delay": "The delivery is delayed, but has not failed. Nothing changes.",
-}
-
-
-@notice.command("broadcast")
-@click.option(
-    "--template",
-    default="announcement",
-    show_default=True,
-    metavar="NAME",
-    help="announcement, or a template from [notify] templates.",
-)
-@click.option(
-    "--deadline",
-    required=True,
-    metavar="NAME",
-    help="Deadline to announce, from certmgr deadline list.",
-)
-@click.option(
-    "--tag", metavar="TAG", help="Only clients that have this tag, or whose domains have it."
-)
-@click.option("--text", metavar="TEXT", help="Your text, instead of the text of the deadline.")
-@click.option(
-    "--per-day",
-    type=click.IntRange(1, 1_000_000),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="Notify at most N clients per day.",
-)
-@click.option("--dry-run", is_flag=True, help="Show the messages; nothing is queued.")
-@pass_app
-def notice_broadcast(
-    app: CommandContext,
-    template: str,
-    deadline: str,
-    tag: str | None,
-    text: str | None,
-    per_day: int,
-    dry_run: bool,
-) -> None:
-    """Queue an announcement of a deadline for all clients, with the status of their sites.
-
-    The next runs of notify send it, to a limited number of clients per day. A client receives the
-    same announcement of the same deadline only once.
-    """
-
-    announced = broadcast(
-        app.open(),
-        app.settings,
-        app.now(),
-        template=template,
-        name=deadline,
-        tag=tag,
-        text=text,
-        per_day=per_day,
-        dry_run=dry_run,
-    )
-    # Without --dry-run, the messages are queued and can be read with notice show.
-    for person, message in announced.messages if dry_run else ():
-        click.echo(
-            f"To: {cell(person.name)} <{cell((person.contact_method or ('', ''))[1])}>\nSubject:"
-            f" {cell(message.subject)}\n"
-        )
-        click.echo("\n".join(cell(line, 2000) for line in message.text.strip().splitlines()))
-        click.echo("-" * 78)
-    verb = "would receive" if dry_run else "will receive"
-    click.echo(
-        f"{len(announced.messages)} client(s) {verb} it,"
-        f" {min(per_day, len(announced.messages))} per day; {announced.before} received it before,"
-        f" {announced.unreachable} have no contact to notify."
-    )

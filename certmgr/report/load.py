@@ -20,7 +20,7 @@ from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.purchases.load import load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
-from certmgr.report.view import DatedItem, ReportInput
+from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch
 from inventory.store import cases, clients, contacts, findings, runs
 from inventory.vocabulary import Acceptance

@@ -1,4 +1,4 @@
-"""What a message tells about one topic, in the language and time zone of its reader. Pure.
+"""What a message states about one topic, in the language and time zone of its reader. Pure.
 
 Cases and purchases have texts with placeholders; all other topics are described by a finding.
 """

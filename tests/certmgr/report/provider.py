@@ -22,9 +22,10 @@ from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import EndpointStatus
+from certmgr.report.facts import ReportInput
 from certmgr.report.load import load_report_input
 from certmgr.report.model import ClientReport
-from certmgr.report.view import ReportInput, build
+from certmgr.report.view import build
 from inventory.clock import Clock
 from inventory.store import clients, deadlines, domains, endpoints, findings
 from inventory.targets import Target

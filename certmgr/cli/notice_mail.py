@@ -1,0 +1,64 @@
+"""``certmgr notice inbox`` and ``bounce``: replies and delivery reports."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.config.settings import secret
+from inventory.errors import ConfigError
+from notifiers.inbox import MAX_MAIL, read, record_mail
+
+
+@click.command("inbox")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only classify each mail; nothing is recorded and no mail is marked as read.",
+)
+@pass_app
+def notice_inbox(app: CommandContext, dry_run: bool) -> int:
+    """Read the mailbox for replies and bounces ([notify] inbox).
+
+    A reply acknowledges its ticket, a bounce notifies the fallback contact, and an automatic reply
+    does neither.
+    """
+
+    url = app.settings.notify.inbox
+    if not url:
+        raise ConfigError(
+            "There is no mailbox to read",
+            "[notify] inbox is empty",
+            'Set inbox = "env:CERTMGR_INBOX" with an imaps:// URL.',
+        )
+    counts = read(app.open(), secret(url), app.now(), dry_run=dry_run)
+    # Cron mails every line of output, so an empty mailbox is reported on a terminal only.
+    if counts or sys.stdout.isatty():
+        click.echo(", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "No new mail.")
+    return 0
+
+
+@click.command("bounce")
+@pass_app
+def notice_bounce(app: CommandContext) -> int:
+    """Read one delivery report (RFC 3464) from standard input, for a pipe of a mail server.
+
+    Exits 0 even if the report does not belong to a notice of certmgr.
+    """
+
+    # The report of a stranger may have any size, so at most MAX_MAIL bytes are parsed.
+    raw = sys.stdin.buffer.read(MAX_MAIL + 1)
+    kind = record_mail(app.open(), raw[:MAX_MAIL], app.now())
+    click.echo(_RESULTS.get(kind, f"It is not a bounce of our notices: {kind}."))
+    return 0
+
+
+_RESULTS = {
+    "bounce": "The address is marked as bad. The fallback contact is notified.",
+    "known": "It was recorded before. Nothing changes.",
+    "reply": "It is a reply. The ticket is acknowledged.",
+    "automatic": "It is an automatic reply. Nothing changes.",
+    "delay": "The delivery is delayed, but has not failed. Nothing changes.",
+}

@@ -1,0 +1,123 @@
+"""``certmgr notice snooze``, ``unsnooze`` and ``snoozes``: times without notices to clients."""
+
+from __future__ import annotations
+
+import click
+
+from certmgr.cli.output import epoch_text, show
+from certmgr.cli.shared import CommandContext, format_option, pass_app
+from inventory.db.database import to_epoch
+from inventory.errors import NotFound, UsageError
+from inventory.store import clients, domains, editing, servers, tickets
+
+
+@click.command("snooze")
+@click.argument("reference", required=False)
+@click.option("--domain", metavar="NAME", help="All tickets about this domain.")
+@click.option(
+    "--server", metavar="NAME", help="All tickets about this server: a maintenance window."
+)
+@click.option("--client", metavar="NUMBER", help="All tickets of this client.")
+@click.option("--everything", is_flag=True, help="All clients.")
+@click.option("--from", "start", metavar="DATE", help="Start of the snooze. Default: now.")
+@click.option(
+    "--until",
+    required=True,
+    metavar="DATE",
+    help="End of the snooze. Until then clients are not notified; staff still are.",
+)
+@click.option("--reason", required=True, metavar="TEXT", help="Reason of the snooze.")
+@pass_app
+def notice_snooze(
+    app: CommandContext,
+    reference: str | None,
+    domain: str | None,
+    server: str | None,
+    client: str | None,
+    everything: bool,
+    start: str | None,
+    until: str,
+    reason: str,
+) -> None:
+    """Stop notices to clients about a ticket, domain, server or client until a date."""
+
+    given = [v for v in (reference, domain, server, client, everything) if v]
+    if len(given) != 1:
+        raise UsageError(
+            "A snooze has exactly one scope",
+            "",
+            "Give a REFERENCE, --domain, --server, --client or --everything.",
+        )
+    moment = app.now()
+    begins, ends = app.moment(start) or moment, app.moment(until)
+    assert ends is not None
+    # Such a snooze has no effect, so it is a typing error in a date.
+    if ends <= moment or ends <= begins:
+        raise UsageError(
+            f"A snooze until {ends:%Y-%m-%d %H:%M} UTC would never apply",
+            "it must end in the future and after its start",
+        )
+    with app.open().write(moment) as tx:
+        # Scope names are stored in the inventory; a ticket has the scope "matter" there.
+        if reference:
+            scope, row_id = "matter", tickets.find(tx.conn, reference).id
+        elif domain:
+            scope, row_id = "domain", domains.find(tx.conn, domain).id
+        elif server:
+            scope, row_id = "server", servers.find(tx.conn, server).id
+        elif client:
+            scope, row_id = "client", clients.find(tx.conn, client).id
+        else:
+            scope, row_id = "all", 0
+        number = tickets.add_snooze(
+            tx,
+            scope,
+            row_id,
+            to_epoch(begins),
+            to_epoch(ends),
+            editing.required(reason, "reason", 300),
+            tx.actor,
+        )
+    click.echo(
+        f"Snooze {number}: no notices to clients until {ends:%Y-%m-%d %H:%M} UTC. To end it"
+        f" earlier: certmgr notice unsnooze {number}"
+    )
+
+
+@click.command("unsnooze")
+@click.argument("number", type=click.IntRange(1, 2**62))
+@pass_app
+def notice_unsnooze(app: CommandContext, number: int) -> None:
+    """End a snooze before its date."""
+
+    with app.open().write(app.now()) as tx:
+        if not tickets.end_snooze(tx, number):
+            raise NotFound(f"There is no snooze {number}", "", "See certmgr notice snoozes.")
+    click.echo(f"Snooze {number} has ended.")
+
+
+@click.command("snoozes")
+@format_option
+@pass_app
+def notice_snoozes(app: CommandContext, output_format: str) -> None:
+    """List current and future snoozes."""
+
+    with app.open().read() as conn:
+        rows = [r for r in tickets.snoozes(conn) if r.until > to_epoch(app.now())]
+        names = tickets.snoozed(conn)
+    shown = [
+        r.as_dict()
+        | {
+            "about": names.get((r.scope, r.scope_id), ""),
+            "from": epoch_text(r.starts_at),
+            "until": epoch_text(r.until),
+        }
+        for r in rows
+    ]
+    show(
+        "snoozes",
+        ("id", "scope", "about", "from", "until", "by", "reason"),
+        shown,
+        output_format,
+        "Nothing is snoozed.",
+    )

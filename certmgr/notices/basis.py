@@ -1,0 +1,111 @@
+"""What the topics of endpoints are computed from, and what they share. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+
+from certmgr.checks.codes import CODES
+from inventory.certificates import organisation
+from inventory.records import EndpointOwnership, ListedFinding
+from inventory.store.certificate_ends import ServedLeaf
+from inventory.targets import Target
+from inventory.vocabulary import Acceptance
+from notifiers.pipeline.topic import NamedCertificate
+
+# Findings that a renewal resolves.
+_FIXED_BY_RENEWAL = frozenset(
+    {"certificate-expired", "certificate-expiring", "revoked", "ca-distrusted"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicBasis:
+    """What the database knows.
+
+    Attributes:
+        places: Endpoint rows by id.
+        open: Open finding rows by endpoint id.
+        served: The served leaf certificates by endpoint id.
+        assigned: Assignments of findings.
+        names: The names of each client.
+        ends: The end of a certificate by its SHA-256.
+        zone: The time zone of the provider, in which their deadlines end.
+        case_references: Client id -> name -> reference of the open case for it.
+        automated: The time until which our automation handles an endpoint.
+    """
+
+    now: datetime
+    places: Mapping[int, EndpointOwnership]
+    open: Mapping[int, Sequence[ListedFinding]]
+    served: Mapping[int, Sequence[ServedLeaf]]
+    accepted: Sequence[Acceptance]
+    assigned: Sequence[Acceptance]
+    names: Mapping[int, frozenset[str]]
+    ends: Mapping[str, int]
+    zone: tzinfo
+    case_references: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    automated: Mapping[int, datetime] = field(default_factory=dict)
+
+
+def utc_of(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def reason_to_suppress(
+    place: EndpointOwnership, code: str, basis: TopicBasis, endpoint_id: int
+) -> str:
+    """Return why clients are never notified of it. Empty if they may be."""
+    if "retired" in (place.state, place.domain_state, place.client_state):
+        return "it is retired"
+    # The client moves the domain away, so renewing is not expected any more.
+    if place.domain_state == "leaving":
+        return "the domain is leaving"
+    # The case sends its own notices about the certificate.
+    concerns_holder = code in CODES and CODES[code].role.startswith("holder")
+    if (
+        concerns_holder
+        and (case := basis.case_references.get(place.client_id, {}).get(place.host)) is not None
+    ):
+        return f"case {case} handles it"
+    for acceptance in basis.accepted:
+        if acceptance.covers(code, place.client_id, place.domain_id, endpoint_id, basis.now):
+            return (
+                f"accepted by {acceptance.by} until {acceptance.until:%Y-%m-%d}:"
+                f" {acceptance.reason}"
+            )
+    return ""
+
+
+def assignment_of(
+    place: EndpointOwnership, code: str, basis: TopicBasis, endpoint_id: int
+) -> tuple[str, datetime] | None:
+    """Return who fixes it by when: the latest assignment, even if its date has passed."""
+    matching = [
+        t
+        for t in basis.assigned
+        if t.code == code
+        and t.client_id in (None, place.client_id)
+        and t.domain_id in (None, place.domain_id)
+        and t.endpoint_id in (None, endpoint_id)
+    ]
+    # The latest promise counts, so that an extended one replaces the first.
+    last = max(matching, key=lambda t: t.until, default=None)
+    # Our automation renews without an assignment by a person.
+    if (
+        last is None
+        and code in _FIXED_BY_RENEWAL
+        and (until := basis.automated.get(endpoint_id)) is not None
+    ):
+        return "automatic renewal", until
+    return None if last is None else (last.by, last.until)
+
+
+def target_of(place: EndpointOwnership) -> Target:
+    return Target(place.host, place.port, place.protocol)
+
+
+def named_certificate(leaf: ServedLeaf) -> NamedCertificate:
+    """Return the certificate that a message names."""
+    return NamedCertificate(leaf.serial, organisation(leaf.issuer), utc_of(leaf.not_after))

@@ -1,0 +1,107 @@
+"""Deadlines of the provider that domains do not, or will not, meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from certmgr.checks.actors import we_install
+from certmgr.compliance.assessment import ComplianceRow, judge, load_domain_facts
+from certmgr.compliance.milestones import Deadline
+from certmgr.compliance.rules import ComplianceState
+from certmgr.notices.basis import TopicBasis, reason_to_suppress
+from inventory.db.database import Database
+from inventory.targets import Target
+from notifiers.pipeline.topic import DeadlineFacts, FaultFacts, ScheduledEnd, Topic
+from notifiers.wording.scope import for_client
+
+
+def deadlines(
+    database: Database, now: datetime, dues: Sequence[Deadline], basis: TopicBasis
+) -> tuple[list[Topic], dict[str, Topic | None]]:
+    """Return the provider's deadlines that domains do not, or will not, meet.
+
+    The second result has those that they meet, by key. Its value is None if that is undetermined.
+    """
+    known, _ = load_domain_facts(database, now)
+    rows = judge(known, dues, now)
+    undetermined = {
+        f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}"
+        for r in rows
+        if r.state is ComplianceState.UNKNOWN
+    }
+    late = [
+        _deadline(row, now, basis)
+        for row in rows
+        if row.state in (ComplianceState.FAILS, ComplianceState.WILL_FAIL)
+    ]
+    met = [_deadline(row, now, basis) for row in rows if row.state is ComplianceState.COMPLIES]
+    return late, {s.key: s for s in met} | dict.fromkeys(undetermined)
+
+
+def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
+    subject, due = row.subject, row.deadline
+    target, finding = next(iter(row.findings), (None, None))
+    names = frozenset({subject.name, *(k.target.host for k in subject.known)})
+    steps = [s for s in row.steps if s.actor == "client"]
+    actor = (
+        steps[0].actor
+        if steps
+        else (row.steps[0].actor if row.steps else (finding.actor if finding else "staff"))
+    )
+    ahead = [s.by for s in steps if not s.late]
+    suppress_reason = next(
+        (
+            reason_to_suppress(p, finding.code if finding else "", basis, i)
+            for i, p in basis.places.items()
+            if p.domain_id == subject.domain_id
+        ),
+        "",
+    )
+    facts = DeadlineFacts(
+        title=due.title,
+        text=due.text,
+        # A deadline is the last second before the day from which its rule holds.
+        day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(),
+        finding=for_client(finding, names) if finding else None,
+        we_install=we_install(subject.parties, False),
+    )
+    return Topic(
+        key=f"deadline:{subject.domain_id}:{due.name}:{subject.client_id}",
+        revision=due.at.isoformat(),
+        client_id=subject.client_id,
+        client=subject.client,
+        domain_id=subject.domain_id,
+        target=target or Target(subject.name),
+        severity="high",
+        actor=str(actor),
+        code=finding.code if finding else "",
+        opened=now - timedelta(days=1),
+        facts=facts,
+        schedule=ScheduledEnd(
+            due.at, lead_days=due.purchase_days + due.validation_days + due.installation_days
+        ),
+        act_by=ahead[0] if ahead else due.at,
+        suppress_reason=suppress_reason,
+        cause=f"deadline {due.name}",
+        tags=subject.tags,
+    )
+
+
+def with_deadlines_as_parents(topics: Sequence[Topic], dues: Sequence[Topic]) -> list[Topic]:
+    """Return the topics, with faults that violate a deadline as its children.
+
+    A critical fault stays separate, since visitors see an error now.
+    """
+    by_domain: dict[tuple[int, str], str] = {(d.domain_id, d.code): d.key for d in dues if d.code}
+    return [
+        (
+            replace(s, facts=replace(s.facts, parent=by_domain[(s.domain_id, s.code)]))
+            if isinstance(s.facts, FaultFacts)
+            and s.severity != "critical"
+            and (s.domain_id, s.code) in by_domain
+            else s
+        )
+        for s in topics
+    ]

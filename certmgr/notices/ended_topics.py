@@ -1,0 +1,110 @@
+"""Whether a topic that clients were notified of is over. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from certmgr.cases import topics as casework
+from certmgr.notices.basis import TopicBasis, target_of, utc_of
+from inventory.records import EndpointOwnership, FindingRecord, TicketRecord
+from inventory.vocabulary import Finding
+from notifiers.pipeline.topic import CoverFacts, EndedTopic, FaultFacts, Topic, TopicKind
+from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
+
+
+def resolved_topic(
+    ticket: TicketRecord,
+    now_: Topic | None,
+    basis: TopicBasis,
+    closed: Mapping[int, FindingRecord],
+    met: Mapping[str, Topic | None],
+) -> EndedTopic | None:
+    """Return whether a notified ticket is over, and whether it was resolved.
+
+    None while it continues, or if that is undetermined.
+    """
+    key, kind = ticket.key, ticket.kind
+    # The same revision still exists.
+    if now_ is not None and now_.revision == ticket.round:
+        return None
+    # A retired or transferred endpoint ends the ticket without a message.
+    place = None
+    if ticket.endpoint_id is not None:
+        place = basis.places.get(ticket.endpoint_id)
+        if place is None or "retired" in (place.state, place.domain_state, place.client_state):
+            return EndedTopic(key, False, "it is retired")
+        if place.client_id != ticket.client_id:
+            return EndedTopic(key, False, "it belongs to another client now")
+    if place is not None and kind == TopicKind.COVER:
+        served = basis.served.get(place.id, ())
+        if not served or any(leaf.sha256 == ticket.round for leaf in served):
+            return None  # still served; or no scan result, so the last known state is kept
+        codes = {r.code for r in basis.open.get(place.id, ())}
+        if codes & FOREIGN_CERTIFICATE or min(leaf.not_after for leaf in served) <= basis.ends.get(
+            ticket.round, 0
+        ):
+            return None  # another certificate that ends no later
+        return EndedTopic(
+            key, True, f"replaced: {served[0].serial} is served", _remnant(ticket, place)
+        )
+    if place is not None and kind == TopicKind.FAULT:
+        row_id = int(ticket.round)
+        if row_id not in closed:
+            return EndedTopic(key, False, "its finding was deleted")
+        if closed[row_id].closed_at is None:
+            return (
+                EndedTopic(key, False, "it was accepted, or the client no longer has to act")
+                if now_ is None
+                else None
+            )
+        return EndedTopic(
+            key,
+            True,
+            "it was no longer found",
+            _remnant(ticket, place, _resolved_finding(closed[row_id], place, basis)),
+            closed[row_id].closed_run or 0,
+        )
+    if kind == TopicKind.ORDER:
+        return casework.ended_purchase_topic(key, set() if now_ is None else {key})
+    if kind == TopicKind.DEADLINE:
+        if key in met:
+            good = met[key]
+            return (
+                None
+                if good is None
+                else EndedTopic(
+                    key, True, "it complies now", replace(good, schedule=None, severity="medium")
+                )
+            )
+        return EndedTopic(key, False, "the deadline or the domain is no longer checked")
+    return None
+
+
+def _resolved_finding(row: FindingRecord, place: EndpointOwnership, basis: TopicBasis) -> Finding:
+    raw = Finding(row.code, "medium", row.addresses, row.evidence)
+    return for_client(
+        raw,
+        basis.names.get(place.client_id, frozenset()),
+        foreign_certificate=row.code in FOREIGN_CERTIFICATE,
+    )
+
+
+def _remnant(
+    ticket: TicketRecord, place: EndpointOwnership, finding: Finding | None = None
+) -> Topic:
+    """Return enough of the topic to compose the message that it is done."""
+    kind = CoverFacts if ticket.kind == TopicKind.COVER else FaultFacts
+    return Topic(
+        key=ticket.key,
+        revision=ticket.round,
+        client_id=place.client_id,
+        client=place.client,
+        domain_id=place.domain_id,
+        target=target_of(place),
+        severity="medium",
+        actor="client",
+        code=ticket.code or "",
+        opened=utc_of(ticket.opened_at),
+        facts=kind(endpoint_id=ticket.endpoint_id, server_id=place.server_id, finding=finding),
+    )

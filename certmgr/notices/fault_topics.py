@@ -1,0 +1,118 @@
+"""Open findings as topics. Pure."""
+
+from __future__ import annotations
+
+from certmgr.checks.actors import we_install
+from certmgr.checks.folding import parent_of
+from certmgr.inspection.status import fix_location
+from certmgr.notices.basis import (
+    TopicBasis,
+    assignment_of,
+    named_certificate,
+    reason_to_suppress,
+    target_of,
+    utc_of,
+)
+from inventory.records import EndpointOwnership, ListedFinding
+from inventory.vocabulary import Finding
+from notifiers.pipeline.topic import FaultFacts, Topic
+from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
+
+_DATE_CODES = frozenset({"certificate-expired", "certificate-expiring"})
+NOTIFIED_SEVERITIES = ("critical", "high", "medium")
+# In addition to critical findings, visitors notice these.
+VISIBLE = frozenset(
+    {
+        "name-not-found",
+        "unreachable",
+        "connection-failed",
+        "https-missing",
+        "redirect-loop",
+        "redirect-broken",
+        "answer-invalid",
+        "handshake-failed",
+    }
+)
+
+
+def faults(basis: TopicBasis, covered: set[int | None]) -> list[Topic]:
+    """Return the topics of open findings.
+
+    Args:
+        covered: The endpoints that have a cover topic.
+    """
+    topics = []
+    for endpoint_id, rows in basis.open.items():
+        place = basis.places.get(endpoint_id)
+        if place is None:
+            continue
+        codes = {r.code for r in rows}
+        for row in rows:
+            # The cover topic already has the dates of the certificate.
+            if (
+                row.severity in NOTIFIED_SEVERITIES
+                and row.actor != "none"
+                and not (endpoint_id in covered and row.code in _DATE_CODES)
+            ):
+                topics.append(_fault(basis, endpoint_id, place, row, codes))
+    return topics
+
+
+def _fault(
+    basis: TopicBasis,
+    endpoint_id: int,
+    place: EndpointOwnership,
+    row: ListedFinding,
+    codes: set[str],
+) -> Topic:
+    code = row.code
+    raw = Finding(code, row.severity, tuple(row.addresses), row.evidence, row.actor)
+    finding = for_client(
+        raw,
+        basis.names.get(place.client_id, frozenset()),
+        foreign_certificate=bool(codes & FOREIGN_CERTIFICATE),
+    )
+    served = basis.served.get(endpoint_id, ())
+    leaf = served[0] if served else None
+    kind, where = fix_location(
+        target_of(place),
+        place.client,
+        place.server,
+        leaf.sha256 if leaf else None,
+        leaf.issuer if leaf else None,
+        raw,
+    )
+    # A fault that another one causes is resolved with it.
+    parent = parent_of(code, codes)
+    facts = FaultFacts(
+        endpoint_id=endpoint_id,
+        server_id=place.server_id,
+        finding=finding,
+        # The served certificate may belong to another client, whose data no message shows.
+        certificate=named_certificate(leaf)
+        if leaf is not None and not codes & FOREIGN_CERTIFICATE
+        else None,
+        parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
+        run=row.opened_run or 0,
+        confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
+        we_install=we_install(place.parties, "points-elsewhere" in codes),
+    )
+    return Topic(
+        key=f"fault:{endpoint_id}:{code}:{place.client_id}",
+        revision=str(row.id),
+        client_id=place.client_id,
+        client=place.client,
+        domain_id=place.domain_id,
+        target=target_of(place),
+        severity=str(row.severity),
+        actor=row.actor,
+        code=code,
+        opened=utc_of(row.opened_at),
+        facts=facts,
+        # Browsers show an error for critical findings, so visitors notice them.
+        visible=row.severity == "critical" or code in VISIBLE,
+        assigned=assignment_of(place, code, basis, endpoint_id),
+        suppress_reason=reason_to_suppress(place, code, basis, endpoint_id),
+        cause=f"{kind} {where} {code}",
+        tags=place.tags,
+    )
