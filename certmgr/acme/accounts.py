@@ -82,18 +82,7 @@ def add(context: Context, request: AccountRequest) -> AccountRecord:
         Conflict: There is another account of this name.
         AcmeError: The CA refuses the registration.
     """
-    if not NAME_PATTERN.fullmatch(request.name) or ROLLED_KEY_NAME.fullmatch(request.name):
-        raise UsageError(
-            f"An account cannot be called '{printable(request.name, 60)}'",
-            "a name has lower-case letters, digits and -",
-            "Give another name with --name.",
-        )
-    if bool(request.eab_kid) != bool(request.eab_key):
-        raise UsageError(
-            "The external account binding is incomplete",
-            "it has an id and a key",
-            "Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
-        )
+    _require_valid(request)
     ca = cas.find(context.settings.acme, request.ca, request.directory)
     contacts = tuple(mail_address(c) for c in request.contacts)
     row = _pending_account(context.database, request, ca)
@@ -114,36 +103,61 @@ def add(context: Context, request: AccountRequest) -> AccountRecord:
             "Read them, then give --agree.",
         )
     binding = _binding(session, ca, request)
-    with context.write() as tx:
-        values: dict[str, Any] = {
-            "contacts": " ".join(contacts),
-            "eab_kid": request.eab_kid or None,
-            "terms": terms or None,
-        }
-        values |= {
-            "agreed_at": tx.at if terms else None,
-            "agreed_by": request.by if terms else None,
-        }
-        values["fallback_id"] = (
-            accounts.find(tx.conn, request.fallback).id if request.fallback else None
-        )
-        if row is None:
-            new_row = {
-                "name": request.name,
-                "ca": ca.name,
-                "directory": ca.directory,
-                "key_reference": key_reference(path),
-                **values,
-            }
-            account_id = accounts.add(tx, new_row)
-        else:
-            account_id = row.id
-            accounts.edit(tx, account_id, **values)
+    account_id = _record_pending(context, request, ca, row, key_reference(path), terms)
     _log.info("registering the account %s at %s", request.name, ca.directory)
+    # From here on the CA may know the account: after a crash, the same command completes it.
     url = _register(session, contacts, binding, bool(terms))
     with context.write() as tx:
         accounts.edit(tx, account_id, url=url, state="active")
         return accounts.by_id(tx.conn, account_id)
+
+
+def _require_valid(request: AccountRequest) -> None:
+    if not NAME_PATTERN.fullmatch(request.name) or ROLLED_KEY_NAME.fullmatch(request.name):
+        raise UsageError(
+            f"An account cannot be called '{printable(request.name, 60)}'",
+            "a name has lower-case letters, digits and -",
+            "Give another name with --name.",
+        )
+    if bool(request.eab_kid) != bool(request.eab_key):
+        raise UsageError(
+            "The external account binding is incomplete",
+            "it has an id and a key",
+            "Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
+        )
+
+
+def _record_pending(
+    context: Context,
+    request: AccountRequest,
+    ca: CertificateAuthority,
+    row: ListedAccount | None,
+    reference: str,
+    terms: str,
+) -> int:
+    """Record the account before the CA receives its registration, and return its id."""
+    contacts = tuple(mail_address(c) for c in request.contacts)
+    with context.write() as tx:
+        fallback = accounts.find(tx.conn, request.fallback).id if request.fallback else None
+        values: dict[str, Any] = {
+            "contacts": " ".join(contacts),
+            "eab_kid": request.eab_kid or None,
+            "terms": terms or None,
+            "agreed_at": tx.at if terms else None,
+            "agreed_by": request.by if terms else None,
+            "fallback_id": fallback,
+        }
+        # An interrupted registration keeps its key, since the CA may know it already.
+        if row is not None:
+            accounts.edit(tx, row.id, **values)
+            return row.id
+        new_row = {
+            "name": request.name,
+            "ca": ca.name,
+            "directory": ca.directory,
+            "key_reference": reference,
+        }
+        return accounts.add(tx, new_row | values)
 
 
 def _pending_account(

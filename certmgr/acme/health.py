@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from certmgr.acme.session import key_store
 from certmgr.acme.staff_news import gather
+from certmgr.config.acme import AcmeSettings
 from certmgr.config.context import Context
-from certmgr.x509.key_store import local_path
+from certmgr.x509.key_store import KeyStore, local_path
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError
+from inventory.records import ListedAccount, ListedLineage
 from inventory.store import accounts, jobs, lineages
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
@@ -32,61 +34,59 @@ def examine(context: Context) -> Iterator[tuple[str, str, str]]:
         return
     keys = key_store(context.settings)
     for account in known:
-        try:
-            keys.load(local_path(account.key_reference))
-        except CertmgrError as error:
-            yield (
-                FAULT,
-                f"account '{account.name}': {error.what}{': ' + error.why if error.why else ''}",
-                error.todo,
-            )
-        if account.state == "lost":
-            yield (
-                FAULT,
-                f"the CA does not know the account '{account.name}' any more",
-                (
-                    f"Run certmgr account add {account.ca} --name OTHER, then certmgr lineage"
-                    " edit NAME --account OTHER."
-                ),
-            )
-    acme = context.settings.acme
+        yield from _examine_account(keys, account)
     for row in rows:
-        if row.solver not in acme.solvers:
-            yield (
-                FAULT,
-                f"lineage '{row.name}': the configuration has no [acme.solver.{row.solver}]",
-                f"Write it, or run certmgr lineage edit {row.name} --solver NAME.",
-            )
-        for target in row.targets.split():
-            if target not in acme.targets:
-                yield (
-                    FAULT,
-                    f"lineage '{row.name}': the configuration has no [acme.target.{target}]",
-                    f"Write it, or run certmgr lineage edit {row.name} --target NAME.",
-                )
+        yield from _examine_lineage(context.settings.acme, row)
     for _, text in report.alarms:
         yield FAULT, text, "See certmgr lineage list."
     # Without lineages no renewal run is expected.
     if rows:
-        success = state.success_at
-        if success is None:
-            yield (
-                WARNING,
-                "certmgr renew --due has never succeeded",
-                "Run certmgr run, or certmgr renew --due, from cron.",
-            )
-        elif to_epoch(now) - success > MAX_AGE:
+        yield _last_renewal(len(rows), state.success_at, to_epoch(now))
+
+
+def _examine_account(keys: KeyStore, account: ListedAccount) -> Iterator[tuple[str, str, str]]:
+    try:
+        keys.load(local_path(account.key_reference))
+    except CertmgrError as error:
+        why = f": {error.why}" if error.why else ""
+        yield FAULT, f"account '{account.name}': {error.what}{why}", error.todo
+    if account.state == "lost":
+        yield (
+            FAULT,
+            f"the CA does not know the account '{account.name}' any more",
+            f"Run certmgr account add {account.ca} --name OTHER, then certmgr lineage"
+            " edit NAME --account OTHER.",
+        )
+
+
+def _examine_lineage(acme: AcmeSettings, row: ListedLineage) -> Iterator[tuple[str, str, str]]:
+    if row.solver not in acme.solvers:
+        yield (
+            FAULT,
+            f"lineage '{row.name}': the configuration has no [acme.solver.{row.solver}]",
+            f"Write it, or run certmgr lineage edit {row.name} --solver NAME.",
+        )
+    for target in row.targets.split():
+        if target not in acme.targets:
             yield (
                 FAULT,
-                (
-                    "certmgr renew --due last succeeded"
-                    f" {(to_epoch(now) - success) // 3600} hours ago"
-                ),
-                "Check that cron is running.",
+                f"lineage '{row.name}': the configuration has no [acme.target.{target}]",
+                f"Write it, or run certmgr lineage edit {row.name} --target NAME.",
             )
-        else:
-            yield (
-                OK,
-                f"{len(rows)} lineage(s), renewed {(to_epoch(now) - success) // 60} minutes ago",
-                "",
-            )
+
+
+def _last_renewal(count: int, success: int | None, at: int) -> tuple[str, str, str]:
+    if success is None:
+        return (
+            WARNING,
+            "certmgr renew --due has never succeeded",
+            "Run certmgr run, or certmgr renew --due, from cron.",
+        )
+    if at - success > MAX_AGE:
+        hours = (at - success) // 3600
+        return (
+            FAULT,
+            f"certmgr renew --due last succeeded {hours} hours ago",
+            "Check that cron is running.",
+        )
+    return OK, f"{count} lineage(s), renewed {(at - success) // 60} minutes ago", ""

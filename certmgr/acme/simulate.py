@@ -82,6 +82,43 @@ class Simulation:
     hits: list[PostponedOrder] = field(default_factory=list)
 
 
+# When a lineage is due in epoch seconds, a number against ties, the lineage, and when its
+# certificate ends.
+_Renewal = tuple[float, int, SimulatedLineage, float]
+
+
+def _first_renewals(items: Iterable[SimulatedLineage], now: datetime) -> list[_Renewal]:
+    """Return the first renewal of each lineage, as a heap."""
+    queue: list[_Renewal] = []
+    for number, item in enumerate(items):
+        # A lineage without a certificate is due at once, and no certificate of it can expire.
+        if item.not_before is None or item.not_after is None:
+            heapq.heappush(queue, (now.timestamp(), number, item, float("inf")))
+        else:
+            when = max(due(CertificateLife(item.not_before, item.not_after)).at, now)
+            heapq.heappush(queue, (when.timestamp(), number, item, item.not_after.timestamp()))
+    return queue
+
+
+def _postpone(
+    result: Simulation,
+    item: SimulatedLineage,
+    timestamp: datetime,
+    again: float,
+    reason: str,
+    end: float,
+) -> None:
+    """Count an order that a rate limit postpones to ``again``."""
+    result.postponed += 1
+    # The order comes too late if the certificate expires before the limit allows it.
+    late = again >= end
+    if late:
+        result.expired.add(item.name)
+    if len(result.hits) < MAX_HITS:
+        until = datetime.fromtimestamp(again, UTC)
+        result.hits.append(PostponedOrder(timestamp, item.name, until, reason, late))
+
+
 def simulate(
     items: Iterable[SimulatedLineage],
     cas: dict[str, CertificateAuthority],
@@ -102,13 +139,7 @@ def simulate(
     """
     result = Simulation()
     ledgers = {name: Ledger(ca.limits) for name, ca in cas.items()}
-    queue: list[tuple[float, int, SimulatedLineage, float]] = []
-    for number, item in enumerate(items):
-        if item.not_before is None or item.not_after is None:
-            heapq.heappush(queue, (now.timestamp(), number, item, float("inf")))
-        else:
-            when = max(due(CertificateLife(item.not_before, item.not_after)).at, now)
-            heapq.heappush(queue, (when.timestamp(), number, item, item.not_after.timestamp()))
+    queue = _first_renewals(items, now)
     swept = 0.0
     while queue and queue[0][0] <= until.timestamp():
         at, number, item, end = heapq.heappop(queue)
@@ -122,21 +153,7 @@ def simulate(
         allowed = ledger.allows(item.account, item.names, int(at), exempt=item.ari)
         if allowed.until is not None:
             again = max(float(allowed.until), at + 60)
-            result.postponed += 1
-            # The order comes too late if the certificate expires before the limit allows it.
-            late = again >= end
-            if late:
-                result.expired.add(item.name)
-            if len(result.hits) < MAX_HITS:
-                result.hits.append(
-                    PostponedOrder(
-                        timestamp,
-                        item.name,
-                        datetime.fromtimestamp(again, UTC),
-                        allowed.reason,
-                        late,
-                    )
-                )
+            _postpone(result, item, timestamp, again, allowed.reason, end)
             heapq.heappush(queue, (again, number, item, end))
             continue
         # An exempt renewal uses no limit (RFC 9773 5).

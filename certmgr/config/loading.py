@@ -48,7 +48,14 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     # A named file that is missing is an error; the default file is optional.
     if named or file.is_file():
         raw, source = _read(file), str(file)
-    sections = {}
+    _require_known_sections(raw, file)
+    sections = {name: _section(name, raw.get(name, {}), environ, file) for name in SECTIONS}
+    settings = Settings(**sections, source=source)
+    check(settings)
+    return settings
+
+
+def _require_known_sections(raw: Mapping[str, Any], file: Path) -> None:
     known = sorted(SECTIONS)
     for name, values in raw.items():
         if name not in SECTIONS:
@@ -59,39 +66,38 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
                 "",
                 f"Move it below [{known[0]}] or another section.",
             )
-    for name in SECTIONS:
-        cls = get_type_hints(Settings)[name]
-        values = dict(raw.get(name, {}))
-        # The tables of [acme] are read separately, so they are not keys of the section.
-        hints = {
-            k: v
-            for k, v in get_type_hints(cls).items()
-            if not (name == "acme" and k in ("cas", "solvers", "targets"))
-        }
-        tables = _tables(values, file) if name == "acme" else {}
-        for key in values:
+
+
+def _section(name: str, raw: Mapping[str, Any], environ: Mapping[str, str], file: Path) -> Any:
+    """Return the values of a section: those of the file, and over them those of variables."""
+    cls = get_type_hints(Settings)[name]
+    values = dict(raw)
+    # The tables of [acme] are read separately, so they are not keys of the section.
+    hints = {
+        k: v
+        for k, v in get_type_hints(cls).items()
+        if not (name == "acme" and k in ("cas", "solvers", "targets"))
+    }
+    tables = _tables(values, file) if name == "acme" else {}
+    # A misspelt key would leave its default in force without a sign, so it is an error.
+    for key in values:
+        if key not in hints:
+            raise ConfigError(
+                f"{file}: unknown key '{key}' in [{name}]", "", nearest(key, list(hints))
+            )
+    prefix = f"CERTMGR_{name.upper()}_"
+    for variable, text in environ.items():
+        if variable.startswith(prefix):
+            key = variable[len(prefix) :].lower()
             if key not in hints:
                 raise ConfigError(
-                    f"{file}: unknown key '{key}' in [{name}]", "", nearest(key, list(hints))
+                    f"The environment variable {variable} is unknown",
+                    "",
+                    nearest(key, list(hints)),
                 )
-        prefix = f"CERTMGR_{name.upper()}_"
-        for variable, text in environ.items():
-            if variable.startswith(prefix):
-                key = variable[len(prefix) :].lower()
-                if key not in hints:
-                    raise ConfigError(
-                        f"The environment variable {variable} is unknown",
-                        "",
-                        nearest(key, list(hints)),
-                    )
-                values[key] = _from_text(text, hints[key], variable)
-        where = f"{file}: [{name}]"
-        sections[name] = cls(
-            **{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables
-        )
-    settings = Settings(**sections, source=source)
-    check(settings)
-    return settings
+            values[key] = _from_text(text, hints[key], variable)
+    where = f"{file}: [{name}]"
+    return cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables)
 
 
 def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:

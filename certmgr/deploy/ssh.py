@@ -88,65 +88,71 @@ def connect(target: TargetSettings) -> Iterator[Remote]:
     _require_private(Path(target.key_file))
     where = f"{target.login}@{target.host}:{target.port}"
     _log.info("connecting to %s", where)
-    with paramiko.SSHClient() as client:
+    with paramiko.SSHClient() as client, _map_ssh_errors(target, where):
         client.set_missing_host_key_policy(Strict)
         marked_lines = _load_known(client, Path(target.known_hosts))
         # Neither an agent nor other keys: only the configured key decides about the access.
-        try:
-            client.connect(
-                target.host,
-                target.port,
-                target.login,
-                key_filename=target.key_file,
-                allow_agent=False,
-                look_for_keys=False,
-                timeout=target.timeout,
-                banner_timeout=target.timeout,
-                auth_timeout=target.timeout,
-                channel_timeout=target.timeout,
-            )
-            transport = client.get_transport()
-            assert transport is not None
-            _require_not_revoked(
-                marked_lines, transport.get_remote_server_key(), target.known_hosts
-            )
-            with client.open_sftp() as sftp:
-                channel = sftp.get_channel()
-                if channel is not None:
-                    channel.settimeout(target.timeout)
-                yield Remote(transport, sftp, where, target.timeout)
-        except paramiko.BadHostKeyException as error:
-            raise SshError(
-                f"The host key of {target.host} has CHANGED: it presents"
-                f" {_fingerprint(error.key)}, known is {_fingerprint(error.expected_key)}",
-                "the machine was reinstalled, or an attacker intercepts the connection",
-                f"Nothing was sent. Find the cause, then replace its line in {target.known_hosts}.",
-            ) from None
-        except paramiko.PasswordRequiredException:
-            raise SshError(
-                f"The key file {target.key_file} is encrypted",
-                "certmgr has no passphrase for it",
-                "Use a separate key without a passphrase for this machine.",
-            ) from None
-        except paramiko.AuthenticationException:
-            raise SshError(
-                f"{where} does not accept the key",
-                "",
-                f"Add the public part of {target.key_file} to its authorized_keys.",
-            ) from None
-        except (paramiko.SSHException, EOFError) as error:
-            raise CertmgrError(
-                f"SSH to {where} failed", printable(str(error) or type(error).__name__, 200)
-            ) from None
-        except OSError as error:
-            why = (
-                "it did not answer in time"
-                if isinstance(error, TimeoutError)
-                else error.strerror or str(error) or type(error).__name__
-            )
-            raise CertmgrError(
-                f"{where}: the connection or a file operation failed", printable(why, 200)
-            ) from None
+        client.connect(
+            target.host,
+            target.port,
+            target.login,
+            key_filename=target.key_file,
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=target.timeout,
+            banner_timeout=target.timeout,
+            auth_timeout=target.timeout,
+            channel_timeout=target.timeout,
+        )
+        transport = client.get_transport()
+        assert transport is not None
+        _require_not_revoked(marked_lines, transport.get_remote_server_key(), target.known_hosts)
+        with client.open_sftp() as sftp:
+            channel = sftp.get_channel()
+            if channel is not None:
+                channel.settimeout(target.timeout)
+            yield Remote(transport, sftp, where, target.timeout)
+
+
+@contextmanager
+def _map_ssh_errors(target: TargetSettings, where: str) -> Iterator[None]:
+    """Raise errors of paramiko and of the operating system with what an administrator can do."""
+    import paramiko
+
+    try:
+        yield
+    except paramiko.BadHostKeyException as error:
+        raise SshError(
+            f"The host key of {target.host} has CHANGED: it presents"
+            f" {_fingerprint(error.key)}, known is {_fingerprint(error.expected_key)}",
+            "the machine was reinstalled, or an attacker intercepts the connection",
+            f"Nothing was sent. Find the cause, then replace its line in {target.known_hosts}.",
+        ) from None
+    except paramiko.PasswordRequiredException:
+        raise SshError(
+            f"The key file {target.key_file} is encrypted",
+            "certmgr has no passphrase for it",
+            "Use a separate key without a passphrase for this machine.",
+        ) from None
+    except paramiko.AuthenticationException:
+        raise SshError(
+            f"{where} does not accept the key",
+            "",
+            f"Add the public part of {target.key_file} to its authorized_keys.",
+        ) from None
+    except (paramiko.SSHException, EOFError) as error:
+        raise CertmgrError(
+            f"SSH to {where} failed", printable(str(error) or type(error).__name__, 200)
+        ) from None
+    except OSError as error:
+        why = (
+            "it did not answer in time"
+            if isinstance(error, TimeoutError)
+            else error.strerror or str(error) or type(error).__name__
+        )
+        raise CertmgrError(
+            f"{where}: the connection or a file operation failed", printable(why, 200)
+        ) from None
 
 
 def _load_known(client: SSHClient, path: Path) -> list[str]:

@@ -35,6 +35,25 @@ RULES = 7
 MAX_WAITING = 2000
 
 
+def _judgement_basis(setup: ScanSetup, trust: TrustStore) -> str:
+    """Return a digest of the settings that a judgement depends on, in addition to the evidence.
+
+    With another trust store, other networks or other rules, each endpoint is judged again.
+    """
+    basis = (
+        RULES,
+        setup.store,
+        setup.ca_files,
+        sorted(trust.anchors),
+        rules_digest(setup.rules.rules),
+        setup.provider,
+        sorted(setup.servers),
+        setup.deep,
+        setup.web and setup.web.port,
+    )
+    return blake2b(repr(basis).encode(), digest_size=8).hexdigest()
+
+
 class ScanWorker:
     """Scans endpoints in one process.
 
@@ -87,20 +106,7 @@ class ScanWorker:
             self.judge.issuers.add(certificates.parse(der))
         self._reported_issuers = len(self.judge.issuers.added)
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
-        # A judgement also depends on these settings. With another trust store, other networks or
-        # other rules, each endpoint is judged again.
-        basis = (
-            RULES,
-            setup.store,
-            setup.ca_files,
-            sorted(trust.anchors),
-            rules_digest(setup.rules.rules),
-            setup.provider,
-            sorted(setup.servers),
-            setup.deep,
-            setup.web and setup.web.port,
-        )
-        self._basis = blake2b(repr(basis).encode(), digest_size=8).hexdigest()
+        self._basis = _judgement_basis(setup, trust)
         self._waiting: list[tuple[ScanJob, Evidence]] = []
         self._sent: set[str] = set()
 
