@@ -114,6 +114,19 @@ def as_ip(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def certificate_name(text: str) -> str:
+    """Return a typed name as a certificate has it: a DNS name, ``*.example.com``, or an address.
+
+    Raises:
+        InvalidName: The text is none of these.
+    """
+    value = text.strip()
+    if value.startswith("*."):
+        return f"*.{normalise(value[2:])}"
+    address = as_ip(value)
+    return str(address) if address is not None else normalise(value)
+
+
 def normalise_host(text: str) -> str:
     """Return a host as it is stored: an address in its shortest form, or a name in A-labels."""
     address = as_ip(text.strip())

@@ -171,6 +171,23 @@ class VerificationState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class CaseKind(StrEnum):
+    """Why a case was opened. ``incident``: the certificate must be replaced by a time."""
+
+    NEW = "new"
+    RENEWAL = "renewal"
+    REISSUE = "reissue"
+    INCIDENT = "incident"
+
+
+class WindowState(StrEnum):
+    """The installation window of a case. A cancelled one is still removed from calendars."""
+
+    NONE = "none"
+    AGREED = "agreed"
+    CANCELLED = "cancelled"
+
+
 class LineageState(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"

@@ -36,7 +36,13 @@ from inventory.certificates import describe_key
 from inventory.db.database import Tx
 from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import normalise_host
-from inventory.store import accounts, certificates, clients, lineages, purchases
+from inventory.store import (
+    accounts,
+    certificates,
+    clients,
+    domain_owners,
+    lineages,
+)
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -95,7 +101,7 @@ def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
     with context.read() as conn:
         for lineage in [known[n] for n in request.names] or list(installation.lineages):
             owners = {
-                o.number if (o := purchases.owner_of(conn, n.removeprefix("*."))) else None
+                o.number if (o := domain_owners.owner_of(conn, n.removeprefix("*."))) else None
                 for n in lineage.names
             }
             # A lineage belongs to one client: names of several clients, or of none, stay with
@@ -247,7 +253,7 @@ def _record_lineage(
         normalise_host(n) if not n.startswith("*.") else f"*.{normalise_host(n[2:])}"
         for n in lineage.names
     ]
-    owner = purchases.owner_of(tx.conn, names[0].removeprefix("*."))
+    owner = domain_owners.owner_of(tx.conn, names[0].removeprefix("*."))
     assert owner is not None
     existing = [
         r

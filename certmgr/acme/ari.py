@@ -28,7 +28,7 @@ from certmgr.acme.session import AccountSession
 from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.records import LineageRecord
-from inventory.store import cases, lineages
+from inventory.store import certificates, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _request_window(
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
     with context.read() as conn:
-        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
+        ders = certificates.ders_in_order(conn, [row.sha256] if row.sha256 is not None else [])
     identifier = _certificate_id(ders[0]) if ders else None
     not_after = from_epoch(row.not_after)
     # An expired certificate is due anyway, and one without an id cannot be asked about.
@@ -124,5 +124,5 @@ def replaces(context: IssuanceContext, row: LineageRecord) -> str | None:
     if not isinstance(session.renewal_info, str) or row.sha256 is None:
         return None
     with context.read() as conn:
-        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
+        ders = certificates.ders_in_order(conn, [row.sha256] if row.sha256 is not None else [])
     return _certificate_id(ders[0]) if ders else None

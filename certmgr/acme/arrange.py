@@ -19,9 +19,9 @@ from certmgr.deploy.lineage import safe_name
 from certmgr.x509 import csr as requests_
 from inventory.db.database import Tx
 from inventory.errors import UsageError
-from inventory.names import as_ip, display
+from inventory.names import as_ip, certificate_name, display
 from inventory.records import ClientRecord
-from inventory.store import accounts, clients, lineages, purchases
+from inventory.store import accounts, clients, domain_owners, lineages
 from inventory.text import printable
 
 KEY_TYPES_BY_NAME = {
@@ -92,7 +92,7 @@ def _arrange(tx: Tx, settings: Settings, request: IssueRequest) -> list[str]:
             "certmgr issue shop.example.com www.shop.example.com --client 1001",
         )
     client = clients.find(tx.conn, request.client or _client_of(tx, texts))
-    names, _ = purchases.names_of(tx.conn, client.id, texts, lineages.MAX_NAMES)
+    names, _ = domain_owners.names_of(tx.conn, client.id, texts, lineages.MAX_NAMES)
     # A client never gets a certificate for another client's name.
     lineages.require_owned(tx.conn, client, names)
     if csr is not None:
@@ -163,8 +163,8 @@ def _check_csr(csr: requests_.SigningRequest, names: Sequence[str]) -> None:
 
 
 def _client_of(tx: Tx, texts: Sequence[str]) -> str:
-    first = purchases.pattern(texts[0].split(",")[0].strip())
-    owner = purchases.owner_of(tx.conn, first.removeprefix("*."))
+    first = certificate_name(texts[0].split(",")[0].strip())
+    owner = domain_owners.owner_of(tx.conn, first.removeprefix("*."))
     if owner is None:
         raise UsageError(
             f"{display(first)} is not in the inventory",

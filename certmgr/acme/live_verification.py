@@ -14,7 +14,7 @@ from certmgr.inspection.verification import Observation, Verification, verify
 from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.records import LineageRecord
-from inventory.store import cases
+from inventory.store import certificates, endpoints
 from inventory.vocabulary import VerificationState
 
 # Seconds between two checks. Most servers show the new certificate shortly after their reload.
@@ -26,11 +26,11 @@ def live_check_targets(
 ) -> list[live_check.LiveCheckTarget]:
     """Return the client's endpoints that the names of the newest certificate cover."""
     with context.read() as conn:
-        endpoints = cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, [])
-        ders = cases.chain_of(conn, [row.sha256] if row.sha256 is not None else [])
+        visited = endpoints.of_clients(conn, [row.client_id]).get(row.client_id, [])
+        ders = certificates.ders_in_order(conn, [row.sha256] if row.sha256 is not None else [])
     names = parse(ders[0]).names if ders else ()
-    hosts = {r.host for r in endpoints}
-    return [p for p in live_check.live_check_targets(names, endpoints) if p.target.host in hosts]
+    hosts = {r.host for r in visited}
+    return [p for p in live_check.live_check_targets(names, visited) if p.target.host in hosts]
 
 
 def observe(

@@ -16,8 +16,8 @@ from certmgr.acme.session import open_session
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from inventory.errors import CertmgrError, UsageError
-from inventory.names import as_ip
-from inventory.store import accounts, clients, domains, purchases, servers
+from inventory.names import as_ip, certificate_name
+from inventory.store import accounts, clients, domain_owners, domains, servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,8 @@ def _names_with_client(
     if request.names:
         names = []
         for text in request.names:
-            name = purchases.pattern(text)
-            owner = purchases.owner_of(conn, name.removeprefix("*."))
+            name = certificate_name(text)
+            owner = domain_owners.owner_of(conn, name.removeprefix("*."))
             if client_id is not None and owner is not None and owner.client_id != client_id:
                 raise UsageError(f"{text[:100]} belongs to another client")
             names.append((name, owner.number if owner is not None else ""))

@@ -15,7 +15,7 @@ from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.rollback import OldVersion, RollbackAction, SwitchState, decide, switch_states
 from certmgr.inspection.verification import Observation
 from inventory.records import LineageRecord
-from inventory.store import cases, certificate_ends, revocation
+from inventory.store import certificate_ends, endpoints, revocation
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ def _cdn_hosts(context: IssuanceContext, row: LineageRecord, hosts: set[str]) ->
     with context.read() as conn:
         ids = [
             e.id
-            for e in cases.endpoints_of_clients(conn, [row.client_id]).get(row.client_id, ())
+            for e in endpoints.of_clients(conn, [row.client_id]).get(row.client_id, ())
             if e.host in hosts
         ]
-        endpoints = certificate_ends.places(conn, ids)
-    return {p.host for p in endpoints.values() if p.parties.hosts == "cdn"}
+        places = certificate_ends.places(conn, ids)
+    return {p.host for p in places.values() if p.parties.hosts == "cdn"}

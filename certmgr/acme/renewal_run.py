@@ -31,7 +31,14 @@ from inventory.errors import (
     log_internal_error,
 )
 from inventory.records import ListedLineage, QuarantinedName
-from inventory.store import acme_orders, certificates, jobs, lineages, purchases, servers
+from inventory.store import (
+    acme_orders,
+    certificates,
+    domain_owners,
+    jobs,
+    lineages,
+    servers,
+)
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -176,7 +183,7 @@ class RenewalRunner:
     def _is_still_ours(self, name: QuarantinedName) -> bool:
         """Return whether the name still belongs to the client of its lineage."""
         with self.context.read() as conn:
-            owner = purchases.owner_of(conn, name.name.removeprefix("*."))
+            owner = domain_owners.owner_of(conn, name.name.removeprefix("*."))
         return owner is not None and owner.client_id == name.client_id
 
     # -- a run

@@ -23,7 +23,7 @@ from certmgr.deploy.lineage import Lineage
 from inventory.certificates import parse
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import LineageRecord
-from inventory.store import acme_orders, cases, lineages, revocation
+from inventory.store import acme_orders, certificates, lineages, revocation
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def revoke(
     with context.read() as conn:
         row = lineages.find(conn, name)
         digest = _select_certificate(conn, row, sha256)
-        ders = cases.chain_of(conn, [digest])
+        ders = certificates.ders_in_order(conn, [digest])
         order = acme_orders.issued_for(conn, row.id, digest)
     if not ders:
         raise NotFound(f"'{row.name}' has no certificate to revoke")

@@ -21,7 +21,7 @@ from certmgr.deploy.lineage import Lineage, Version
 from certmgr.x509.key_store import local_path, pem
 from inventory.errors import Busy, CertmgrError
 from inventory.records import LineageRecord, ListedLineage, OrderRecord
-from inventory.store import acme_orders, cases, lineages, purchases
+from inventory.store import acme_orders, certificates, domain_owners, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class IssuanceService:
         """
         with self.context.read() as conn:
             active = [n.name for n in row.names if n.state == "active"]
-            owners = {n: purchases.owner_of(conn, n.removeprefix("*.")) for n in active}
+            owners = {n: domain_owners.owner_of(conn, n.removeprefix("*.")) for n in active}
         foreign = {n: o for n, o in owners.items() if o is None or o.client_id != row.client_id}
         if foreign:
             _log.info("%s: %d name(s) no longer belong to its client", row.name, len(foreign))
@@ -154,7 +154,7 @@ class IssuanceService:
         """
         with self.context.read() as conn:
             row = lineages.by_id(conn, order.lineage_id)
-            chain = cases.chain_of(conn, row.chain.split())
+            chain = certificates.ders_in_order(conn, row.chain.split())
         assert order.sha256 is not None
         self.context.checkpoint("version")
         version = Lineage(self.context.base, row.name).store(self._key_pem(order), chain)

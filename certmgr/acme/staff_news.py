@@ -15,7 +15,7 @@ from certmgr.x509.names import name_covers
 from inventory.db.database import from_epoch, to_epoch
 from inventory.names import display
 from inventory.records import ListedLineage
-from inventory.store import accounts, acme_orders, cases, lineages
+from inventory.store import accounts, acme_orders, endpoints, lineages
 from inventory.text import printable
 
 DAY = 86_400
@@ -141,10 +141,10 @@ def _automated_endpoints(
             continue
         span = life.not_after - life.not_before
         healthy.append((row, life.not_after - span / 6))
-    endpoints = cases.endpoints_of_clients(conn, {r.client_id for r, _ in healthy})
+    visited = endpoints.of_clients(conn, {r.client_id for r, _ in healthy})
     for row, until in healthy:
         names = [n.name for n in row.names if n.state == "active"]
-        for endpoint in endpoints.get(row.client_id, ()):
+        for endpoint in visited.get(row.client_id, ()):
             if any(name_covers(n, endpoint.host) for n in names):
                 automated[endpoint.id] = max(until, automated.get(endpoint.id, until))
     return automated

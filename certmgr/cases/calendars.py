@@ -17,8 +17,9 @@ from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.terms import purchase_deadlines
 from inventory.db.database import Database, from_epoch
 from inventory.names import display
-from inventory.store import cases, clients, domains, purchases
+from inventory.store import cases, certificates, clients, domains
 from inventory.store.incidents import names as names_of
+from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarEntry
 from notifiers.wording.cases import DATES, filled
 
@@ -81,14 +82,19 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Cal
     result = []
     for row in cases.listing(conn, client_id=client_id):
         start, end = from_epoch(row.window_start), from_epoch(row.window_end)
-        if start is None or end is None or row.window_state == "none" or end < now - PAST_RANGE:
+        if (
+            start is None
+            or end is None
+            or row.window_state == WindowState.NONE
+            or end < now - PAST_RANGE
+        ):
             continue
         names = ", ".join(display(n) for n in row.names[:10])
         title = f"{filled(DATES['window'], {'reference': row.reference})}: {names}"
         window = InstallationWindow(start, end, row.window_zone or "UTC")
         text = f"Client {row.client}\n{window.text}\nState: {row.state}"
         # A cancelled window stays in the file, so that calendars remove the entry they have.
-        cancelled = row.window_state == "cancelled"
+        cancelled = row.window_state == WindowState.CANCELLED
         result.append(
             CalendarEntry(
                 uid=f"{row.reference.lower()}-window@certmgr",
@@ -137,12 +143,12 @@ def _certificates(conn: Connection, client_id: int | None, now: datetime) -> lis
         conn, sorted({r.client_id for r in domains.listing(conn, client_id=client_id)})
     )
     result = []
-    for row in purchases.live(conn, client_id):
+    for row in certificates.live(conn, client_id):
         end = from_epoch(row.not_after)
         if end is None or not now - PAST_RANGE <= end <= now + FUTURE_RANGE:
             continue
         # A shared certificate also names other clients, who must not appear in this entry.
-        own = purchases.own_names(names_of(row), client_names.get(row.client_id, ()))
+        own = certificates.own_names(names_of(row), client_names.get(row.client_id, ()))
         names = ", ".join(display(n) for n in own[:10])
         result.append(
             CalendarEntry(

@@ -8,6 +8,7 @@ be forwarded to the client, are in notifiers/wording/cases.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,17 @@ _REFUSING_CODES = frozenset(
         "signature-weak",
         "validity-too-long",
         "chain-incomplete",
+    }
+)
+# Causes of distrust that have a separate message.
+_EXPLAIN_DISTRUST = frozenset(
+    {
+        "certificate-malformed",
+        "key-weak",
+        "signature-weak",
+        "san-missing",
+        "ca-distrusted",
+        "issuer-not-yet-valid",
     }
 )
 # The review has separate messages for names (names-missing) and dates (ends-no-later).
@@ -82,6 +94,16 @@ class ReviewMessage:
     code: str
     values: dict[str, str]
     refuses: bool
+
+
+def messages_to_json(messages: Sequence[ReviewMessage]) -> str:
+    """Return messages as the case stores them: a JSON list of ``[code, values, refuses]``."""
+    return json.dumps([[m.code, m.values, m.refuses] for m in messages])
+
+
+def messages_from_json(text: str) -> tuple[ReviewMessage, ...]:
+    """Return the messages that a case has stored."""
+    return tuple(ReviewMessage(code, values, refuses) for code, values, refuses in json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +178,7 @@ def review_upload(
             (),
         )
     by_key = {a.spki: a for a in expected}
+    # The key decides: only its holder can use a certificate, whatever names it has.
     requested = [c for c in leaves if public_key_fingerprint(c) in by_key]
     if not requested:
         first = leaves[0]
@@ -164,13 +187,7 @@ def review_upload(
             (), (*messages, ReviewMessage("wrong-key", values, True)), tuple(leaves)
         )
     matched = []
-    # If there are several certificates for one key, the latest one is used.
-    latest = {
-        public_key_fingerprint(c): c
-        for c in sorted(
-            requested, key=lambda c: c.not_before or datetime.min.replace(tzinfo=now.tzinfo)
-        )
-    }
+    latest = _latest_by_key(requested, now)
     for key, leaf in latest.items():
         chain, leaf_messages = _review_leaf(
             leaf, upload, names, trust, issuers, now, rules or built_in()
@@ -196,6 +213,16 @@ def review_upload(
     return UploadReview(tuple(matched), tuple(_deduplicated(messages)), tuple(leaves))
 
 
+def _latest_by_key(certificates: Sequence[Certificate], now: datetime) -> dict[str, Certificate]:
+    """Return public key -> the certificate that was issued last for it."""
+    # An archive may contain the certificates of earlier issues, whose time is shorter.
+    first = datetime.min.replace(tzinfo=now.tzinfo)
+    return {
+        public_key_fingerprint(c): c
+        for c in sorted(certificates, key=lambda c: c.not_before or first)
+    }
+
+
 def _deduplicated(messages: Sequence[ReviewMessage]) -> list[ReviewMessage]:
     result: list[ReviewMessage] = []
     for message in messages:
@@ -214,29 +241,7 @@ def _review_leaf(
     rules: TrustRules,
 ) -> tuple[tuple[Certificate, ...], list[ReviewMessage]]:
     """Return the chain of a leaf, leaf first and without the root, and the messages about it."""
-    messages: list[ReviewMessage] = []
-    # A wildcard covers host names, but only the wildcard itself covers a wildcard of the case.
-    missing = [
-        n
-        for n in names
-        if not (certificate_covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)
-    ]
-    if missing:
-        messages.append(
-            ReviewMessage(
-                "names-missing", {"names": _shortened(missing), "has": _shortened(leaf.names)}, True
-            )
-        )
-    # The name with or without "www." belongs to the same site, so that it needs no remark.
-    extra = [
-        n
-        for n in leaf.names
-        if n not in names
-        and n.removeprefix("www.") not in names
-        and not any(n == f"www.{m}" for m in names)
-    ]
-    if extra:
-        messages.append(ReviewMessage("names-extra", {"names": _shortened(extra)}, False))
+    messages = _name_messages(leaf, names)
     others = [c for c in upload.certificates if c.is_ca]
     verdict = trust.assess((leaf, *others), issuers, now)
     host = next((n for n in names if not n.startswith("*.")), leaf.names[0] if leaf.names else "")
@@ -249,33 +254,9 @@ def _review_leaf(
     ends = BrowserTrust(trust, rules, issuers).ends((leaf, *others), verdict)
     findings += trust_findings(ends, rules, leaf, now, ())
     # If one of these causes the distrust, a second message about the path would only confuse.
-    explained = any(
-        f.code
-        in (
-            "certificate-malformed",
-            "key-weak",
-            "signature-weak",
-            "san-missing",
-            "ca-distrusted",
-            "issuer-not-yet-valid",
-        )
-        for f in findings
-    )
+    explained = any(f.code in _EXPLAIN_DISTRUST for f in findings)
     findings += path_findings(verdict, (), explained)
-    for finding in findings:
-        if finding.code in _IGNORED_CODES:
-            continue
-        # The missing intermediates are known from scans, so that the chain was completed here.
-        if finding.code == "chain-incomplete" and finding.evidence.get("held"):
-            messages.append(
-                ReviewMessage(
-                    "chain-completed", {"missing": str(finding.evidence["missing"])}, False
-                )
-            )
-            continue
-        messages.append(
-            ReviewMessage(finding.code, _values(finding), finding.code in _REFUSING_CODES)
-        )
+    messages += [_message(f) for f in findings if f.code not in _IGNORED_CODES]
     # Servers do not need to send the root, since clients have it in their trust store.
     chain = (
         (leaf, *[c for c in verdict.path[1:] if not c.self_issued])
@@ -283,6 +264,40 @@ def _review_leaf(
         else (leaf, *others)
     )
     return chain, messages
+
+
+def _name_messages(leaf: Certificate, names: Sequence[str]) -> list[ReviewMessage]:
+    """Return what is wrong with the names of a leaf."""
+    messages = []
+    # A wildcard covers host names, but only the wildcard itself covers a wildcard of the case.
+    missing = [
+        n
+        for n in names
+        if not (certificate_covers(leaf, n) if not n.startswith("*.") else n in leaf.dns_names)
+    ]
+    if missing:
+        values = {"names": _shortened(missing), "has": _shortened(leaf.names)}
+        messages.append(ReviewMessage("names-missing", values, True))
+    # The name with or without "www." belongs to the same site, so that it needs no remark.
+    extra = [
+        n
+        for n in leaf.names
+        if n not in names
+        and n.removeprefix("www.") not in names
+        and not any(n == f"www.{m}" for m in names)
+    ]
+    if extra:
+        messages.append(ReviewMessage("names-extra", {"names": _shortened(extra)}, False))
+    return messages
+
+
+def _message(finding: Finding) -> ReviewMessage:
+    """Return the message for a finding about the leaf or its chain."""
+    # The missing intermediates are known from scans, so that the chain was completed here.
+    if finding.code == "chain-incomplete" and finding.evidence.get("held"):
+        missing = str(finding.evidence.get("missing"))
+        return ReviewMessage("chain-completed", {"missing": missing}, False)
+    return ReviewMessage(finding.code, _values(finding), finding.code in _REFUSING_CODES)
 
 
 def _values(finding: Finding) -> dict[str, str]:

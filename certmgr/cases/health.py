@@ -16,7 +16,7 @@ from certmgr.config.settings import Settings
 from certmgr.x509.key_store import local_path
 from inventory.db.database import Database
 from inventory.errors import CertmgrError
-from inventory.store import cases
+from inventory.store import cases, issuances
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 
@@ -27,7 +27,7 @@ def examine(
     """Yield the results of all checks as (state, finding, remedy)."""
     with database.read() as conn:
         rows = cases.listing(conn, states=cases.OPEN)
-        issued = cases.issuances(conn, [r.id for r in rows])
+        issued = issuances.of_cases(conn, [r.id for r in rows])
     folder = key_store(settings).directory
     # A readable folder exposes all keys at once, so that it is a fault and not a warning.
     if folder.exists() and folder.stat().st_mode & 0o077:

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from certmgr.cases import new_case
 from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cases.service import CaseService
 from inventory.errors import UsageError
 from inventory.records import IncidentRecord
-from inventory.store import cases, editing, incidents, purchases
+from inventory.store import cases, domain_owners, editing, incidents
+from inventory.vocabulary import CaseKind
 
 
 def open_incident(
@@ -99,7 +101,7 @@ def _open_or_join_cases(
     assert item.client is not None
     assert item.client_id is not None
     result: list[tuple[int, list[str], bool]] = []
-    owners = {n: purchases.owner_of(tx.conn, n.removeprefix("*.")) for n in item.by_hand}
+    owners = {n: domain_owners.owner_of(tx.conn, n.removeprefix("*.")) for n in item.by_hand}
     # A case contains only names of its client. Names that another client owns are left out.
     remaining = [
         n for n, owner in owners.items() if owner is None or owner.client_id == item.client_id
@@ -109,16 +111,16 @@ def _open_or_join_cases(
         joined_names = [n for n in remaining if n in joined.names]
         remaining = [n for n in remaining if n not in joined_names]
         if joined_names:
-            service.join_incident(tx, joined, row, reason)
+            new_case.join_incident(service, tx, joined, row, reason)
             result.append((int(joined.id), joined_names, True))
     if remaining:
-        options = {
-            "kind": "incident",
-            "incident_id": row.id,
-            "ends_at": row.until,
-            "bought_by": "us" if item.category is Category.OURS else "client",
-        }
+        options = new_case.CaseOptions(
+            kind=CaseKind.INCIDENT,
+            incident_id=row.id,
+            ends_at=row.until,
+            bought_by="us" if item.category is Category.OURS else "client",
+        )
         text = f"{row.reference}: {reason}"
-        opened = service.open_in(tx, item.client, remaining, options, text)
+        opened = new_case.open_case_in(service, tx, item.client, remaining, options, text)
         result.append((int(opened.id), remaining, False))
     return result

@@ -1,18 +1,16 @@
-"""Keys, CSRs and vendor uploads of a case.
+"""Vendor uploads of a case: reviewed, and recorded with all their problems.
 
 Each function is one transaction, or changes nothing.
 
-Order of durability: a key is on disk and synced before its CSR is recorded
-(certmgr/x509/key_store.py). A process that dies in between leaves a key that the next call uses.
-A certificate is stored before the case is marked as received.
+Order of durability: an enclosed key is on disk and synced before the case refers to it, and a
+certificate is stored before the case is marked as received.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,17 +22,17 @@ from certmgr.cases.check import (
     MatchedCertificate,
     ReviewMessage,
     UploadReview,
+    messages_to_json,
     public_key_fingerprint,
     review_upload,
 )
+from certmgr.cases.missing_issuers import fetch_missing_issuers
 from certmgr.cases.service import CaseService
+from certmgr.cases.signing_requests import key_type_of
 from certmgr.cases.states import CaseAction, next_state
 from certmgr.config.checks import KEY_TYPES
-from certmgr.inspection.issuers import IssuerFetcher
 from certmgr.inspection.report import certificate_row
-from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.purchases.terms import DCV_REUSE, is_reusable, organisation_rules
-from certmgr.scan.resolve import Resolver
 from certmgr.x509 import csr as requests
 from certmgr.x509 import key_store as keystore
 from certmgr.x509.trust import Issuers, TrustStore
@@ -42,200 +40,22 @@ from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.upload import VendorUpload, read_files, unpack
 from inventory.certificates import Certificate, describe_key, parse
 from inventory.db.database import Database, Tx, from_epoch
-from inventory.errors import CertmgrError, Conflict, UsageError
+from inventory.errors import CertmgrError, Conflict
 from inventory.models import StoredPurchase
 from inventory.names import display
 from inventory.records import CaseRecord
-from inventory.store import cases, certificates, editing, purchases
-from inventory.text import printable
+from inventory.store import (
+    case_changes,
+    certificates,
+    domain_owners,
+    editing,
+    issuances,
+    purchases,
+)
 from inventory.vocabulary import CaseState
 from notifiers.wording.cases import UPLOAD_MESSAGES, filled
 
-# -- key and CSR
-
-
-def key_type_of(key: str) -> str:
-    """Convert the description of a key to its type: ``EC P-256`` -> ec-p256."""
-    return key.lower().replace("ec p-", "ec-p").replace(" ", "-")
-
-
-def make_csr(
-    service: CaseService, reference: str, key_types: Sequence[str] = (), **subject: str
-) -> list[str]:
-    """Create a key and a CSR for each key type.
-
-    If a process died after it wrote a key, that key is used.
-
-    Args:
-        service: The service for cases.
-        reference: The reference of the case.
-        key_types: The types of the keys; empty for the default of the configuration.
-        **subject: Fields of the CSR's subject.
-
-    Returns:
-        The CSRs in PEM form.
-
-    Raises:
-        UsageError: A key type is unknown, or two are of one kind.
-        Conflict: The state does not allow a CSR, or the key has a certificate already.
-    """
-    row = service.read(reference)
-    chosen = tuple(dict.fromkeys(key_types)) or (service.settings.cases.key_type,)
-    if unknown := [t for t in chosen if t not in KEY_TYPES]:
-        raise UsageError(
-            f"'{printable(unknown[0], 30)}' is not a key type",
-            "certmgr cannot generate such a key",
-            f"Choose one of {', '.join(KEY_TYPES)}.",
-        )
-    # Servers select one certificate per key algorithm, so that two RSA certificates are useless.
-    if len({t.partition("-")[0] for t in chosen}) < len(chosen):
-        raise UsageError(
-            "Two key types have the same algorithm",
-            "a server uses at most one RSA and one EC certificate per name",
-            "Give one of each.",
-        )
-    with service.database.read() as conn:
-        earlier = cases.issuances(conn, [row.id]).get(row.id, [])
-    if next_state(row.state, CaseAction.CSR) is None:
-        with service.database.read() as conn:
-            raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.CSR)
-    created = []
-    for key_type in chosen:
-        path, key = service.keys.make(row.reference, key_type)
-        pem = requests.make(key, row.names, **subject).decode()
-        created.append(
-            (key_type, requests.spki(key.public_key()), pem, keystore.key_reference(path))
-        )
-    with service.database.write(service.now) as tx:
-        certified = {i.spki for i in earlier if i.sha256 is not None}
-        cases.drop_issuances(tx, row.id, also_received=True)
-        for key_type, spki, pem, key_reference in created:
-            if spki in certified:
-                raise Conflict(
-                    "The key of this case has a certificate already",
-                    "a new certificate is requested with a new key",
-                    "Move the old key file away first, or open a new case.",
-                )
-            cases.add_issuance(
-                tx,
-                {
-                    "case_id": row.id,
-                    "order_id": row.order_id,
-                    "key_type": key_type,
-                    "spki": spki,
-                    "csr": pem,
-                    "key_reference": key_reference,
-                },
-            )
-        service.transition(
-            tx,
-            row,
-            CaseAction.CSR,
-            f"key and CSR created: {', '.join(chosen)}",
-            own_csr=0,
-            said="[]",
-        )
-    return [pem for _, _, pem, _ in created]
-
-
-def record_client_csr(service: CaseService, reference: str, data: bytes) -> requests.SigningRequest:
-    """Record the client's own CSR.
-
-    A CSR with problems is not recorded. The caller shows the problems of the result.
-
-    Args:
-        service: The service for cases.
-        reference: The reference of the case.
-        data: The CSR in PEM or DER form.
-
-    Raises:
-        Conflict: The CSR was created by the provider, or the state does not allow a CSR.
-    """
-    row = service.read(reference)
-    request = requests.read(data, row.names)
-    with service.database.read() as conn:
-        ours = [
-            i
-            for i in cases.issuances(conn, [row.id]).get(row.id, [])
-            if i.spki == request.spki and i.key_reference
-        ]
-    # Recorded as the client's CSR, the case would lose the reference to its key.
-    if ours:
-        raise Conflict(
-            "This CSR was created by certmgr",
-            "the provider has its key, so that it is not the client's CSR",
-            f"certmgr case send {row.reference}",
-        )
-    # In an incident the old key may be compromised, so that it must not be used again.
-    if row.kind == "incident" and request.spki in _old_keys(service, row):
-        request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
-    # Additional names do no harm; every other problem prevents a usable certificate.
-    if any(code != "csr-extra" for code, _ in request.problems):
-        return request
-    key_type = key_type_of(request.key)
-    with service.database.write(service.now) as tx:
-        cases.drop_issuances(tx, row.id)
-        cases.add_issuance(
-            tx,
-            {
-                "case_id": row.id,
-                "order_id": row.order_id,
-                "key_type": key_type,
-                "spki": request.spki,
-                "csr": request.pem,
-                "key_reference": None,
-            },
-        )
-        service.transition(
-            tx,
-            row,
-            CaseAction.CSR,
-            f"the client's own CSR ({request.key}); the client keeps the key",
-            own_csr=1,
-            said="[]",
-        )
-    return request
-
-
-def _old_keys(service: CaseService, row: CaseRecord) -> set[str]:
-    """Return the public keys of the certificates that the case replaces."""
-    with service.database.read() as conn:
-        ders = cases.chain_of(conn, (row.replaces or "").split())
-    return {public_key_fingerprint(parse(d)) for d in ders} - {""}
-
-
-def drop_certificate(service: CaseService, reference: str, key_type: str) -> CaseRecord:
-    """Drop a requested certificate that has not been received.
-
-    Raises:
-        Conflict: The case does not wait for a certificate of this key type.
-    """
-    row = service.read(reference)
-    with service.database.read() as conn:
-        waiting = [i for i in cases.issuances(conn, [row.id]).get(row.id, []) if i.sha256 is None]
-    # A received certificate is part of the case and stays.
-    if key_type not in {i.key_type for i in waiting}:
-        raise Conflict(
-            f"The case {row.reference} does not wait for a certificate with the key type"
-            f" {key_type[:30]}",
-            "",
-            f"See certmgr case show {row.reference}.",
-        )
-    with service.database.write(service.now) as tx:
-        cases.drop_issuances(tx, row.id, key_type=key_type)
-        return cases.change(tx, row, "drop", {}, f"dropped the certificate for {key_type}")
-
-
-def send_csr(service: CaseService, reference: str, text: str = "") -> CaseRecord:
-    """Hand over the CSR to the buyer. The next notification run sends it to the client."""
-    row = service.read(reference)
-    with service.database.write(service.now) as tx:
-        return service.transition(
-            tx, row, CaseAction.SEND, text or "the next notice sends the CSR to the buyer"
-        )
-
-
-# -- vendor uploads
+_log = logging.getLogger(__name__)
 
 
 def receive(
@@ -270,20 +90,27 @@ def receive(
     # Some vendors generate the key. With --use-key the case adopts it, if it fits a certificate.
     if not review.matched and use_key and (enclosed := _enclosed_key(upload)) is not None:
         review, expected = _review(
-            service, row, upload, [ExpectedCertificate(0, enclosed[0], enclosed[1])]
+            service, row, upload, [ExpectedCertificate(0, enclosed.key_type, enclosed.spki)]
         )
+    _log.info(
+        "case %s: the upload is %s",
+        row.reference,
+        "refused" if review.refused else "accepted",
+    )
     with service.database.write(service.now) as tx:
         if enclosed is not None and not review.refused:
-            path = service.keys.store_key(row.reference, enclosed[0], enclosed[2], enclosed=True)
-            cases.drop_issuances(tx, row.id)
-            values = {
-                "case_id": row.id,
-                "order_id": row.order_id,
-                "key_type": enclosed[0],
-                "spki": enclosed[1],
-                "key_reference": keystore.key_reference(path),
-            }
-            ids = {0: cases.add_issuance(tx, values)}
+            path = service.keys.store_key(
+                row.reference, enclosed.key_type, enclosed.key, enclosed=True
+            )
+            issuances.drop(tx, row.id)
+            new = issuances.NewIssuance(
+                case_id=row.id,
+                order_id=row.order_id,
+                key_type=enclosed.key_type,
+                spki=enclosed.spki,
+                key_reference=keystore.key_reference(path),
+            )
+            ids = {0: issuances.add(tx, new)}
         else:
             ids = {e.issuance_id: e.issuance_id for e in expected}
         _record(service, tx, row, review, ids, upload, use_key)
@@ -297,7 +124,9 @@ def preview_upload(
     row = service.read(reference)
     review = _review(service, row, upload)[0]
     if not review.matched and use_key and (enclosed := _enclosed_key(upload)) is not None:
-        return _review(service, row, upload, [ExpectedCertificate(0, enclosed[0], enclosed[1])])[0]
+        return _review(
+            service, row, upload, [ExpectedCertificate(0, enclosed.key_type, enclosed.spki)]
+        )[0]
     return review
 
 
@@ -315,7 +144,7 @@ def _refuse_certificate_of_another_client(
             x for x in review.leaves[:20] if not (review.matched and set(x.names) & set(row.names))
         ]
         for name in [n for leaf in leaves for n in leaf.names[:50]]:
-            owner = purchases.owner_of(conn, name.removeprefix("*."))
+            owner = domain_owners.owner_of(conn, name.removeprefix("*."))
             if owner is not None and owner.client_id != row.client_id:
                 raise Conflict(
                     f"This is a certificate of the client {owner.number}",
@@ -337,10 +166,10 @@ def _review(
     """
     with service.database.read() as conn:
         if expected is None:
-            issuances = cases.issuances(conn, [row.id]).get(row.id, [])
+            requested = issuances.of_case(conn, row.id)
             expected = [
                 ExpectedCertificate(i.id, i.key_type, i.spki, i.sha256 is not None)
-                for i in issuances
+                for i in requested
                 if i.spki
             ]
         # Intermediates from scans complete a chain that the vendor left out.
@@ -365,54 +194,34 @@ def _review(
     )
 
 
-def fetch_missing_issuers(service: CaseService, upload: VendorUpload) -> list[Certificate]:
-    """Fetch the missing issuers of an upload from their AIA URLs (RFC 5280, 4.2.2.1).
+@dataclass(frozen=True, slots=True)
+class _EnclosedKey:
+    """A private key that an upload contains.
 
-    Nothing is fetched unless ``[trust] fetch_issuers`` allows it.
+    Attributes:
+        key_type: Such as ``ec-p256``.
+        spki: SHA-256 of its public key.
+        key: The key.
     """
-    # The URLs come from the certificate, so that an administrator has to allow these requests.
-    if not service.settings.trust.fetch_issuers:
-        return []
-    subjects = {c.subject_der for c in upload.certificates}
-    # A self-issued certificate has no further issuer.
-    waiting = [
-        c
-        for c in upload.certificates
-        if c.parsed is not None and not c.self_issued and c.issuer_der not in subjects
-    ]
-    return asyncio.run(_fetch(service, waiting[:5])) if waiting else []
+
+    key_type: str
+    spki: str
+    key: Any
 
 
-async def _fetch(service: CaseService, waiting: list[Certificate]) -> list[Certificate]:
-    """Fetch the issuers of these certificates, and then the issuers of those."""
-    setup = setup_for(service.settings, ScanOptions(), guarded=True)
-    resolver = Resolver(servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed)
-    fetcher, fetched = IssuerFetcher(resolver, setup.allowed), []
-    try:
-        # Three levels bound the requests that a hostile certificate can cause.
-        for _ in range(3):
-            new = [c for certificate in waiting for c in await fetcher.issuers(certificate)]
-            waiting = [c for c in new if c.is_ca and not c.self_issued and c not in fetched]
-            fetched += new
-    finally:
-        await resolver.close()
-    return fetched
-
-
-def _enclosed_key(upload: VendorUpload) -> tuple[str, str, Any] | None:
-    """Return the private key of the upload that belongs to one of its leaves.
-
-    Returns:
-        Key type, fingerprint and key; None if there is no such key.
-    """
-    leaves = {public_key_fingerprint(c) for c in upload.certificates if not c.is_ca}
+def _keys_of(upload: VendorUpload) -> Iterator[_EnclosedKey]:
+    """Return the private keys of an upload that a case can have."""
     for data in upload.keys:
         key: Any = load_pem_private_key(data, None)
-        spki = requests.spki(key.public_key())
         key_type = key_type_of(describe_key(key.public_key())[0])
-        if spki in leaves and key_type in KEY_TYPES:
-            return key_type, spki, key
-    return None
+        if key_type in KEY_TYPES:
+            yield _EnclosedKey(key_type, requests.spki(key.public_key()), key)
+
+
+def _enclosed_key(upload: VendorUpload) -> _EnclosedKey | None:
+    """Return the private key of the upload that belongs to one of its leaves, if there is one."""
+    leaves = {public_key_fingerprint(c) for c in upload.certificates if not c.is_ca}
+    return next((k for k in _keys_of(upload) if k.spki in leaves), None)
 
 
 def _record(
@@ -435,13 +244,13 @@ def _record(
         upload: The parsed files.
         use_key: Whether to store a private key of the upload.
     """
-    messages = json.dumps([[m.code, m.values, m.refuses] for m in review.messages])
+    messages = messages_to_json(review.messages)
     leaves = [f"serial {c.serial}, SHA-256 {c.sha256}" for c in review.leaves[:5]]
     event_text = f"received: {'; '.join(leaves) or 'no leaf certificate'}"
     # A checked case has a usable certificate. A later upload that is refused must not replace it.
     if review.refused and row.state == CaseState.CHECKED:
         problems = " ".join(message_sentences(review.messages, refusing=True))
-        cases.change(tx, row, "refuse", {}, f"{event_text}. {problems}")
+        case_changes.change(tx, row, "refuse", {}, f"{event_text}. {problems}")
         return
     received = service.transition(tx, row, CaseAction.RECEIVE, event_text, said=messages)
     if review.refused:
@@ -452,7 +261,7 @@ def _record(
         store_certificates(tx, match.chain)
         if use_key:
             _store_client_key(service, tx, row, upload, match)
-        cases.received(
+        issuances.record_received(
             tx, ids[match.issuance_id], match.leaf.sha256, [c.sha256 for c in match.chain[1:]]
         )
     _record_validation(service, tx, row, review)
@@ -468,16 +277,16 @@ def _store_client_key(
     The key is on disk before the case refers to it.
     """
     fingerprint = public_key_fingerprint(match.leaf)
-    issuance = next(i for i in cases.issuances(tx.conn, [row.id])[row.id] if i.spki == fingerprint)
+    issuance = next(i for i in issuances.of_case(tx.conn, row.id) if i.spki == fingerprint)
     # The case has its key already, so that a second copy is not needed.
     if issuance.key_reference is not None:
         return
-    for data in upload.keys:
-        key: Any = load_pem_private_key(data, None)
-        key_type = key_type_of(describe_key(key.public_key())[0])
-        if requests.spki(key.public_key()) == fingerprint and key_type in KEY_TYPES:
-            path = service.keys.store_key(row.reference, key_type, key, enclosed=True)
-            cases.has_key(tx, issuance.id, keystore.key_reference(path))
+    for enclosed in _keys_of(upload):
+        if enclosed.spki == fingerprint:
+            path = service.keys.store_key(
+                row.reference, enclosed.key_type, enclosed.key, enclosed=True
+            )
+            issuances.set_key_reference(tx, issuance.id, keystore.key_reference(path))
 
 
 def _record_validation(service: CaseService, tx: Tx, row: CaseRecord, review: UploadReview) -> None:
@@ -549,6 +358,6 @@ def attach_certificate(
             store_certificates(tx, leaves)
             sha256 = leaves[0].sha256
         else:
-            sha256 = purchases.find_certificate(tx.conn, certificate).sha256
-        purchases.attach(tx, purchase.id, sha256)
+            sha256 = certificates.find(tx.conn, certificate).sha256
+        issuances.attach(tx, purchase.id, sha256)
     return sha256

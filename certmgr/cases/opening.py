@@ -6,12 +6,12 @@ was installed through an earlier case and ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from certmgr.cases import incident_progress
+from certmgr.cases import incident_progress, installation, new_case
+from certmgr.cases.new_case import CaseOptions
 from certmgr.cases.service import CaseService, Overrides
 from certmgr.cases.states import CaseAction
 from certmgr.purchases.load import lead_times, load, manually_renewed_domains, parent_names
@@ -21,8 +21,8 @@ from certmgr.x509.names import name_covers
 from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.records import CaseRecord, IssuanceRecord
-from inventory.store import cases, findings, jobs
-from inventory.vocabulary import CaseState, VerificationState
+from inventory.store import cases, certificates, findings, issuances, jobs
+from inventory.vocabulary import CaseKind, CaseState, VerificationState
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
 # Each case opens in a separate transaction under the lock of this job. A process that dies in
@@ -37,13 +37,13 @@ class DueCase:
     Attributes:
         client: The number of the client.
         names: The names of the case.
-        options: The options of :meth:`CaseService.open`.
+        options: What is stated about the new case.
         reason: Why it is due, as text.
     """
 
     client: str
     names: tuple[str, ...]
-    options: Mapping[str, Any]
+    options: CaseOptions
     reason: str
 
 
@@ -73,7 +73,7 @@ def due_for_purchase(
         return DueCase(
             purchase.client,
             purchase.names,
-            {"order": f"#{purchase.id}", "kind": "new" if first else "reissue"},
+            CaseOptions(order=f"#{purchase.id}", kind=CaseKind.NEW if first else CaseKind.REISSUE),
             reason,
         )
     # A purchase without a further reissue has to be bought again, unless that happened already.
@@ -81,7 +81,7 @@ def due_for_purchase(
         return DueCase(
             purchase.client,
             purchase.names,
-            {"order": f"#{purchase.id}", "kind": "renewal"},
+            CaseOptions(order=f"#{purchase.id}", kind=CaseKind.RENEWAL),
             f"the purchase ends on {purchase.ends:%Y-%m-%d}",
         )
     return None
@@ -116,9 +116,14 @@ def due_for_closed_case(
         or end < now - 60 * DAY
     ):
         return None
-    options = {k: getattr(row, k) for k in ("bought_by", "own_csr", "price", "fee", "currency")} | {
-        "kind": "renewal"
-    }
+    options = CaseOptions(
+        kind=CaseKind.RENEWAL,
+        bought_by=row.bought_by,
+        own_csr=bool(row.own_csr),
+        price=row.price,
+        fee=row.fee,
+        currency=row.currency,
+    )
     return DueCase(
         row.client,
         tuple(row.names),
@@ -146,8 +151,8 @@ def due_cases(
         closed = [r for r in cases.listing(conn, states=("closed",)) if r.client_state != "retired"]
         client_ids = {p.client_id for p in active_purchases} | {r.client_id for r in closed}
         manual_domains = manually_renewed_domains(conn, client_ids)
-        served_until = cases.served_until(conn, client_ids)
-        issued = cases.issuances(conn, [r.id for r in closed])
+        served_until = certificates.served_until(conn, client_ids)
+        issued = issuances.of_cases(conn, [r.id for r in closed])
     due_now: list[DueCase] = []
     taken_names: dict[str, set[str]] = {}
     ids_by_client = {p.client: p.client_id for p in active_purchases} | {
@@ -233,7 +238,8 @@ def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResu
         for due in due_cases(service.database, service.now, lead_times(service.settings), ahead):
             try:
                 result.opened.append(
-                    service.open(
+                    new_case.open_case(
+                        service,
                         due.client,
                         due.names,
                         due.options,
@@ -272,9 +278,11 @@ def _verify_waiting(service: CaseService, overrides: Overrides, result: OpeningR
     for row in rows:
         try:
             # A case that was reopened before a certificate was received has nothing to verify.
-            if row.state == CaseState.REOPENED and not service.expected_certificates(row):
+            if row.state == CaseState.REOPENED and not installation.expected_certificates(
+                service, row
+            ):
                 continue
-            after, verification = service.verify(row.reference, overrides)
+            after, verification = installation.verify_case(service, row.reference, overrides)
         except CertmgrError as error:
             result.problems.append(f"{row.reference}: {error}")
             continue

@@ -8,7 +8,7 @@ from certmgr.x509.csr import spki
 from certmgr.x509.key_store import local_path
 from inventory.certificates import Certificate, parse
 from inventory.errors import CertmgrError, Conflict
-from inventory.store import cases
+from inventory.store import certificates, issuances
 
 
 def build_case_package(
@@ -30,8 +30,8 @@ def build_case_package(
     """
     row = service.read(reference)
     with service.database.read() as conn:
-        issued = [i for i in cases.issuances(conn, [row.id]).get(row.id, []) if i.der is not None]
-        chains = [(i, cases.chain_of(conn, i.chain.split())) for i in issued]
+        issued = [i for i in issuances.of_case(conn, row.id) if i.der is not None]
+        chains = [(i, certificates.ders_in_order(conn, i.chain.split())) for i in issued]
     if not chains:
         raise Conflict(
             f"The case {row.reference} has no certificate yet",

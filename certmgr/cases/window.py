@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from inventory.db.database import from_epoch
 from inventory.errors import UsageError
+from inventory.records import CaseRecord
 from inventory.text import printable
+from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarWindow
 
 MAX_DURATION = timedelta(days=2)
@@ -162,4 +166,52 @@ def calendar_window(
         datetime.fromtimestamp(start, UTC),
         datetime.fromtimestamp(end, UTC),
         cancelled,
+    )
+
+
+def cancelled(row: CaseRecord) -> dict[str, Any]:
+    """Return the columns that cancel an agreed window, so that calendars remove it too."""
+    # After the installation the window took place, so that its calendar entry stays.
+    if row.window_state != WindowState.AGREED or row.installed_at is not None:
+        return {}
+    return _cancelled(row)
+
+
+def cancelled_if_future(row: CaseRecord, now: datetime) -> dict[str, Any]:
+    """Return the columns that cancel a window that has not begun when the case is live."""
+    # A window that has begun took place, so that its calendar entry stays.
+    if row.window_state == WindowState.AGREED and (row.window_start or 0) > now.timestamp():
+        return _cancelled(row)
+    return {}
+
+
+def reset(row: CaseRecord, now: datetime) -> dict[str, Any]:
+    """Return the window columns of a reopened case.
+
+    A window that is not over is cancelled in the calendars. A past one is only removed.
+    """
+    if row.window_state == WindowState.AGREED and (row.window_end or 0) > now.timestamp():
+        return _cancelled(row)
+    return {"window_state": str(WindowState.NONE)}
+
+
+def _cancelled(row: CaseRecord) -> dict[str, Any]:
+    # RFC 5545, 3.8.7.4: calendars ignore a cancellation unless its SEQUENCE is higher.
+    return {"window_state": str(WindowState.CANCELLED), "window_sequence": row.window_sequence + 1}
+
+
+def window_of(row: CaseRecord) -> InstallationWindow:
+    """Return the window of a case that has one."""
+    start, end = from_epoch(row.window_start), from_epoch(row.window_end)
+    assert start is not None
+    assert end is not None
+    return InstallationWindow(start, end, row.window_zone or "UTC")
+
+
+def calendar_window_of(row: CaseRecord, *, cancelled: bool) -> CalendarWindow:
+    """Return the window of a case that has one, as a calendar entry or its cancellation."""
+    assert row.window_start is not None
+    assert row.window_end is not None
+    return calendar_window(
+        row.reference, row.window_sequence, row.window_start, row.window_end, cancelled=cancelled
     )

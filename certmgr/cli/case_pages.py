@@ -23,8 +23,8 @@ from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.records import CaseRecord
-from inventory.store import cases, clients, contacts, outbox
-from inventory.vocabulary import CaseState
+from inventory.store import cases, clients, contacts, issuances, outbox
+from inventory.vocabulary import CaseState, WindowState
 
 _COLUMNS = (
     "reference",
@@ -98,7 +98,7 @@ def list_(
         and (
             not windows
             or (
-                r.window_state == "agreed"
+                r.window_state == WindowState.AGREED
                 and r.window_start is not None
                 and now.timestamp() <= (r.window_end or 0)
                 and r.window_start < week
@@ -135,7 +135,7 @@ def case_row(row: CaseRecord, now: Any) -> dict[str, Any]:
     # A cancelled window keeps its dates in the row, but must not be shown as agreed.
     window = (
         InstallationWindow(start, end, row.window_zone or "UTC").text
-        if start and end and row.window_state == "agreed"
+        if start and end and row.window_state == WindowState.AGREED
         else None
     )
     state = CaseState(row.state)
@@ -186,8 +186,8 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
     with app.open().read() as conn:
         row = cases.find(conn, reference)
         events = cases.events(conn, row.id)
-        issued = cases.issuances(conn, [row.id]).get(row.id, [])
-        messages = outbox.about(conn, cases.matter_key(row.id, row.client_id), row.client_id)
+        issued = issuances.of_case(conn, row.id)
+        messages = outbox.about(conn, cases.ticket_key(row.id, row.client_id), row.client_id)
     case = case_row(row, now)
     reminds = next_reminder(row, now)
     escalation_steps = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cases import intake
+from certmgr.cases import agreement, assignment, installation, intake, new_case, signing_requests
 from certmgr.cases.intake import message_sentences
 from certmgr.cases.opening import awaiting_verification, due_cases
 from certmgr.cases.opening import run as run_cases
@@ -27,7 +27,7 @@ from certmgr.x509.upload import read_files, unpack
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.records import CaseRecord
-from inventory.store import cases
+from inventory.store import cases, issuances
 from inventory.vocabulary import VerificationState
 from notifiers.wording.cases import INSTRUCTIONS, UPLOAD_MESSAGES, filled
 
@@ -110,7 +110,13 @@ def open_(
 
     Options that are omitted are filled in from the purchase and the inventory.
     """
-    row = case_service(app).open(client, names, values | {"order": purchase_key}, text=reason)
+    row = new_case.open_case(
+        case_service(app),
+        client,
+        names,
+        new_case.CaseOptions(order=purchase_key, **values),
+        text=reason,
+    )
     echo_result(row, f"opened for {', '.join(row.names[:8])}")
 
 
@@ -131,7 +137,8 @@ def assign(app: CommandContext, reference: str, staff: str, expected_version: in
     The client reads the assignee's name; the assignee is notified of each step that waits for them.
     """
     echo_result(
-        case_service(app, expected_version).assign(reference, staff), f"assigned to {staff}"
+        assignment.assign(case_service(app, expected_version), reference, staff),
+        f"assigned to {staff}",
     )
 
 
@@ -199,14 +206,14 @@ def csr(
     # --drop, --from and --again each replace the making of a key: only one of them takes effect.
     service = case_service(app, expected_version)
     if drop is not None:
-        echo_result(intake.drop_certificate(service, reference, drop), f"{drop} dropped")
+        echo_result(signing_requests.drop_certificate(service, reference, drop), f"{drop} dropped")
         return 0
     if source is not None:
         return _check_client_csr(service, reference, source)
     if again:
         csrs = _existing_csrs(service, reference)
     else:
-        csrs = intake.make_csr(service, reference, key_types, **subject)
+        csrs = signing_requests.make_csr(service, reference, key_types, **subject)
     # One file holds all CSRs, because a case may have an EC and an RSA certificate.
     text = "\n".join(csrs)
     row = _row(service, reference)
@@ -234,7 +241,7 @@ def _existing_csrs(service: CaseService, reference: str) -> list[str]:
     """Return the CSRs of a case, as PEM; raise Conflict if it has none."""
     with service.database.read() as conn:
         row = cases.find(conn, reference)
-        csrs = [i.csr for i in cases.issuances(conn, [row.id]).get(row.id, []) if i.csr]
+        csrs = [i.csr for i in issuances.of_case(conn, row.id) if i.csr]
     if not csrs:
         raise Conflict(
             f"The case {row.reference} has no CSR yet",
@@ -265,7 +272,7 @@ def _export(row: CaseRecord, text: str, output: Path) -> None:
 
 def _check_client_csr(service: CaseService, reference: str, source: Path) -> int:
     """Check the client's CSR, and record it if it can be used; return the exit code."""
-    request = intake.record_client_csr(service, reference, read_files([str(source)])[0])
+    request = signing_requests.record_client_csr(service, reference, read_files([str(source)])[0])
     # csr-extra is only a remark; every other problem refuses the CSR.
     refused = any(code != "csr-extra" for code, _ in request.problems)
     for code, values in request.problems:
@@ -290,7 +297,7 @@ def send(app: CommandContext, reference: str, reason: str, expected_version: int
     If the client buys, they receive the CSR with the next notice.
     """
 
-    echo_result(intake.send_csr(case_service(app, expected_version), reference, reason))
+    echo_result(signing_requests.send_csr(case_service(app, expected_version), reference, reason))
 
 
 @case.command("receive")
@@ -396,8 +403,14 @@ def approve(
 ) -> None:
     """Record who approved price and window, and how."""
     echo_result(
-        case_service(app, expected_version).approve(
-            reference, by, how, price=price, fee=fee, currency=currency
+        agreement.approve(
+            case_service(app, expected_version),
+            reference,
+            by,
+            how,
+            price=price,
+            fee=fee,
+            currency=currency,
         ),
         f"{by} approved",
     )
@@ -444,7 +457,7 @@ def window(
 
     service = case_service(app, expected_version)
     if cancel:
-        echo_result(service.cancel_window(reference, reason), "window cancelled")
+        echo_result(agreement.cancel_window(service, reference, reason), "window cancelled")
         return
     # START is optional on the command line only because --cancel has none.
     if start is None:
@@ -453,7 +466,9 @@ def window(
             "a window needs the time at which it begins",
             "Write certmgr case window REF 2026-11-30T10:00.",
         )
-    row, chosen = service.agree_window(reference, start, minutes=minutes, zone=zone, text=reason)
+    row, chosen = agreement.agree_window(
+        service, reference, start, minutes=minutes, zone=zone, text=reason
+    )
     echo_result(row, f"window {chosen.text}")
 
 
@@ -514,7 +529,7 @@ def install(app: CommandContext, reference: str, reason: str, expected_version: 
 
     `case verify` or the next run verifies that it is live.
     """
-    echo_result(case_service(app, expected_version).mark_installed(reference, reason))
+    echo_result(installation.mark_installed(case_service(app, expected_version), reference, reason))
 
 
 @case.command("verify")
@@ -549,7 +564,9 @@ def verify(
     everywhere, the case is closed. Exit code 1 if it is not, 3 if undetermined.
     """
 
-    row, verification = case_service(app, expected_version).verify(reference, overrides_of(resolve))
+    row, verification = installation.verify_case(
+        case_service(app, expected_version), reference, overrides_of(resolve)
+    )
     if output_format == "json":
         echo_json(
             {

@@ -16,7 +16,7 @@ from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.records import LineageRecord
-from inventory.store import accounts, clients, lineages, purchases
+from inventory.store import accounts, clients, domain_owners, lineages
 
 
 @click.group()
@@ -169,7 +169,7 @@ def _set_names(tx: Tx, row: LineageRecord, names: str | None) -> list[str]:
     if names is None:
         return [n.name for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])]
     client = clients.find(tx.conn, row.client)
-    new_names, _ = purchases.names_of(tx.conn, client.id, [names], lineages.MAX_NAMES)
+    new_names, _ = domain_owners.names_of(tx.conn, client.id, [names], lineages.MAX_NAMES)
     # A certificate never covers names of two clients: its key would serve both.
     lineages.require_owned(tx.conn, client, new_names)
     lineages.set_names(tx, row.id, new_names)

@@ -13,7 +13,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.cases import intake
+from certmgr.cases import agreement, installation, intake, new_case, signing_requests
 from certmgr.cases.service import CaseService
 from certmgr.cli.output import table
 from certmgr.config.settings import CasesSettings, Settings
@@ -70,11 +70,11 @@ def show_case(
     service = CaseService(
         database, replace(settings, cases=CasesSettings(keys=str(folder / "keys"))), now
     )
-    reference = service.open(
-        CLIENT, [], {"order": "SV-4711"}, text="the purchase was placed"
+    reference = new_case.open_case(
+        service, CLIENT, [], new_case.CaseOptions(order="SV-4711"), text="the purchase was placed"
     ).reference
-    (csr,) = intake.make_csr(service, reference)
-    intake.send_csr(service, reference)
+    (csr,) = signing_requests.make_csr(service, reference)
+    signing_requests.send_csr(service, reference)
     review = intake.receive(service, reference, _upload(vendor.issue(HOST)))
     click.echo(
         "The client sends a certificate for another key, and can forward this to the vendor:"
@@ -85,7 +85,7 @@ def show_case(
         HOST, key=x509.load_pem_x509_csr(csr.encode()), not_before=now - timedelta(hours=1)
     )
     intake.receive(service, reference, _upload(issued))
-    service.approve(reference, f"Owner of client {CLIENT}", "telephone")
+    agreement.approve(service, reference, f"Owner of client {CLIENT}", "telephone")
     server = Server(
         tls(
             server_context(
@@ -95,8 +95,8 @@ def show_case(
     )
     with database.write(now) as tx:
         endpoints.edit(tx, Target(HOST), {"port": server.port, "addresses": ["127.0.0.1"]})
-    service.mark_installed(reference, "immediately, as the client requested")
-    row, verification = service.verify(reference)
+    installation.mark_installed(service, reference, "immediately, as the client requested")
+    row, verification = installation.verify_case(service, reference)
     click.echo(
         f"Installed and checked: {verification.sentence}. The events of {reference}, now"
         f" '{row.state}':"

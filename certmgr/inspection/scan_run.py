@@ -37,12 +37,12 @@ from certmgr.x509.trust import TrustStore
 from inventory.db.database import Tx, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import (
-    cases,
     certificates,
     clients,
     domains,
     endpoints,
     findings,
+    issuances,
     lineages,
     page_observations,
     runs,
@@ -132,8 +132,8 @@ class ScanRun:
             endpoints.require_some(planned, self.options.client, self.options.tag)
             own_servers = servers.all_addresses(conn)
             self.expected = expectations(
-                [*cases.expected(conn), *lineages.expected(conn)],
-                partial(cases.endpoints_of_clients, conn),
+                [*issuances.expected(conn), *lineages.expected(conn)],
+                partial(endpoints.of_clients, conn),
                 to_epoch(started),
             )
         setup = setup_for(

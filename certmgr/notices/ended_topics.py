@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from certmgr.cases import topics as casework
+from certmgr.cases.purchase_topics import ended_purchase_topic
 from certmgr.notices.basis import TopicBasis, target_of, utc_of
 from inventory.records import EndpointOwnership, FindingRecord, TicketRecord
 from inventory.vocabulary import Finding
@@ -66,7 +66,7 @@ def resolved_topic(
             closed[row_id].closed_run or 0,
         )
     if kind == TopicKind.ORDER:
-        return casework.ended_purchase_topic(key, set() if now_ is None else {key})
+        return ended_purchase_topic(key, set() if now_ is None else {key})
     if kind == TopicKind.DEADLINE:
         if key in met:
             good = met[key]

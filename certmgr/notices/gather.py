@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from sqlalchemy import Connection
 
 from certmgr.acme import staff_news as automation
+from certmgr.cases import purchase_topics as purchase_deadlines
 from certmgr.cases import topics as casework
 from certmgr.compliance.assessment import own_deadlines
 from certmgr.notices.basis import TopicBasis
@@ -66,7 +67,7 @@ def gather(
         )
         history = certificate_ends.replacements(conn, ids)
         case_topics = casework.gather(conn, now, tickets, leads, window_minutes, provider)
-        purchase_topics = casework.purchase_topics(
+        purchase_topics = purchase_deadlines.purchase_topics(
             conn, now, leads, until - now, case_topics.open_names
         )
         automation_report = automation.gather(conn, now)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from certmgr.purchases.forecast import Prices
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import Term, plan
-from inventory.store.purchases import years_later
+from inventory.store.purchase_values import years_later
 
 YEARS = 3
 

@@ -17,7 +17,7 @@ from certmgr.renewers.load import load_facts
 from inventory.certificates import organisation
 from inventory.db.database import from_epoch
 from inventory.records import ListedPurchase, LiveCertificate, PurchasedLeaf
-from inventory.store import domains, purchases
+from inventory.store import certificates, domains, purchases
 from inventory.vocabulary import Parties
 
 # An administrator sets this tag on a domain whose renewal certmgr does not control.
@@ -116,7 +116,7 @@ def load(
         if client_id is not None
         else (rows[0].client_id if len({r.client_id for r in rows}) == 1 else None)
     )
-    for leaf in purchases.live(conn, live_client_id, buyers=True) if rows else ():
+    for leaf in certificates.live(conn, live_client_id, buyers=True) if rows else ():
         live_by_client.setdefault(leaf.client_id, []).append(leaf)
     by_id = {r.id: purchase_from_row(r, live_by_client.get(r.client_id, ())) for r in rows}
     for row in rows:
@@ -176,10 +176,10 @@ def coverage_remarks(conn: Connection, now: datetime, client_id: int | None = No
     names_by_client = domains.names_of_clients(conn, sorted(domains_by_client))
     # Only names in domains of the client belong to the comparison.
     live = []
-    for leaf in purchases.live(conn, client_id):
+    for leaf in certificates.live(conn, client_id):
         certificate = _certificate(leaf, recorded=False, live=True)
         # A certificate may be shared with another client, whose names are not shown to this one.
-        own = purchases.own_names(certificate.names, names_by_client.get(leaf.client_id, ()))
+        own = certificates.own_names(certificate.names, names_by_client.get(leaf.client_id, ()))
         visible = PurchasedCertificate(
             sha256=certificate.sha256,
             serial=certificate.serial,

@@ -16,7 +16,7 @@ from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import Database, from_epoch
 from inventory.errors import UsageError
-from inventory.store import clients, domains, purchases
+from inventory.store import certificates, clients, domains
 from inventory.store.incidents import names as names_of
 
 
@@ -64,15 +64,15 @@ def unmanaged_certificates(
     names_by_client = domains.names_of_clients(
         conn, sorted({r.client_id for r in domains.listing(conn, client_id=client_id)})
     )
-    certificates = []
-    for row in purchases.live(conn, client_id):
+    unmanaged = []
+    for row in certificates.live(conn, client_id):
         # A certificate may be shared with another client, whose names are not shown to this one.
-        own = purchases.own_names(names_of(row), names_by_client.get(row.client_id, ()))
+        own = certificates.own_names(names_of(row), names_by_client.get(row.client_id, ()))
         end = from_epoch(row.not_after)
         if row.sha256 in known or end is None or not own or facts.all_automatic(row.client_id, own):
             continue
-        certificates.append(UnmanagedCertificate(row.client, own, end))
-    return certificates
+        unmanaged.append(UnmanagedCertificate(row.client, own, end))
+    return unmanaged
 
 
 def load_forecast(

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from certmgr.cases import topics as casework
+from certmgr.cases.purchase_topics import purchase_topics
 from certmgr.compliance.assessment import judge, load_domain_facts
 from certmgr.compliance.milestones import Deadline
 from certmgr.config.settings import Settings
@@ -22,8 +23,8 @@ from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
 from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch
-from inventory.store import cases, clients, contacts, findings, runs
-from inventory.vocabulary import Acceptance
+from inventory.store import cases, clients, contacts, findings, issuances, runs
+from inventory.vocabulary import Acceptance, WindowState
 from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
@@ -125,16 +126,14 @@ def _purchases_and_cases(
     # Ended cases have no further dates and no actions.
     rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     purchases = load(conn, client_id, ended=False)
-    issued = cases.issuances(conn, [r.id for r in rows])
+    issued = issuances.of_cases(conn, [r.id for r in rows])
     by_id = {p.id: p for p in purchases}
     names = {n: r.reference for r in rows for n in r.names}
     topics = [
         casework.case_topic(r, issued.get(r.id, ()), by_id.get(r.order_id or 0), at, 60)
         for r in rows
     ]
-    topics += casework.purchase_topics(
-        conn, at, leads, PURCHASES_AHEAD, {client_id: names}, client_id
-    )
+    topics += purchase_topics(conn, at, leads, PURCHASES_AHEAD, {client_id: names}, client_id)
     # A certificate that needs no reissue has an event already, from its endpoint.
     dates = [
         DatedItem(d.at, "order", DATES[d.kind], {"order": p.label}, p.names)
@@ -145,7 +144,7 @@ def _purchases_and_cases(
     for row in rows:
         start = from_epoch(row.window_start)
         # A proposed window is not a date yet; only an agreed one is.
-        if row.window_state == "agreed" and start is not None:
+        if row.window_state == WindowState.AGREED and start is not None:
             dates.append(
                 DatedItem(
                     start,

@@ -23,6 +23,7 @@ from inventory.files import read_regular, require_regular
 from inventory.importers.csv_format import read_cells
 from inventory.importers.entry import ImportProblem
 from inventory.models import PurchaseName, StoredPurchase
+from inventory.names import certificate_name
 from inventory.records import ListedPurchase
 from inventory.store import clients, purchases
 from inventory.text import guard_cell, printable
@@ -253,7 +254,7 @@ def _existing(
     # Without a number and a start, the purchase cannot be identified, so it is added.
     if "starts_at" not in given:
         return None
-    row_names = sorted(purchases.pattern(n) for n in names)
+    row_names = sorted(certificate_name(n) for n in names)
     for candidate in tx.conn.execute(
         query.where(
             StoredPurchase.starts_at == int(given["starts_at"].timestamp()),

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Select, exists, func, or_, select
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Select,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch, fetch_all, fetch_one
+from inventory.db.sql import chunks, fetch, fetch_all, fetch_one
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models import Client, Domain, Endpoint, ProbeState, Server, Tag
+from inventory.models import (
+    Client,
+    Domain,
+    Endpoint,
+    ProbeState,
+    Server,
+    Tag,
+)
 from inventory.names import display
-from inventory.records import DomainRecord, EndpointRecord, ListedEndpoint, VisitedEndpoint
+from inventory.records import (
+    ClientEndpoint,
+    DomainRecord,
+    EndpointRecord,
+    ListedEndpoint,
+    VisitedEndpoint,
+)
 from inventory.store import domains, editing, servers
 from inventory.targets import Target
 from inventory.vocabulary import PARTY_FIELDS
@@ -277,3 +298,38 @@ def named(conn: Connection, name: str) -> list[tuple[int, int]]:
         conn.execute(query.where(or_(Endpoint.host == name, Domain.name == name)))
     )
     return [(row[0], row[1]) for row in rows]
+
+
+def of_clients(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[ClientEndpoint]]:
+    """Client id -> its endpoints that are visited: id, host, port, protocol, addresses (fixed
+    ones), server, backends, domain_id.
+    """
+    found: dict[int, list[ClientEndpoint]] = {}
+    wanted = sorted(set(client_ids))
+    columns = (
+        Endpoint.id,
+        Endpoint.host,
+        Endpoint.port,
+        Endpoint.protocol,
+        Endpoint.addresses,
+        Endpoint.domain_id,
+        Domain.client_id,
+        Domain.name.label("domain"),
+        Server.name.label("server"),
+        Server.backends,
+    )
+    for part in chunks(wanted):
+        query = (
+            select(*columns)
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .outerjoin(Server, Server.id == Domain.server_id)
+            .where(
+                Domain.client_id.in_(part),
+                Endpoint.state == "active",
+                Domain.state != "retired",
+            )
+            .order_by(Endpoint.id)
+        )
+        for record in fetch(conn, ClientEndpoint, query):
+            found.setdefault(record.client_id, []).append(record)
+    return found

@@ -38,7 +38,7 @@ from inventory.records import (
     ListedLineage,
     QuarantinedName,
 )
-from inventory.store import clients, editing, purchases
+from inventory.store import clients, domain_owners, editing
 
 MAX_NAMES = 100
 
@@ -150,7 +150,7 @@ def require_owned(conn: Connection, who: ClientRecord, names: Sequence[str]) -> 
     the name of another client.
     """
     for name in names:
-        owner = purchases.owner_of(conn, name.removeprefix("*."))
+        owner = domain_owners.owner_of(conn, name.removeprefix("*."))
         if owner is not None and owner.client_id == who.id:
             continue
         what = f"{display(name)} does not belong to client {who.number}"

@@ -1,429 +1,266 @@
-"""Orders: what a client bought for a term, which names it covers, and the certificates that were
-issued under it.
+"""Purchases: what a client bought for a term, and the names that it covers.
+
+``purchase_values`` checks what is stated, ``issuances`` has the certificates of a purchase.
 """
 
 from __future__ import annotations
 
-import json
-from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from dataclasses import replace
 from typing import Any
 
-from babel.core import get_global
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute
 
-from inventory.db.database import Tx, from_epoch, to_epoch
-from inventory.db.sql import fetch
+from inventory.db.database import Tx
+from inventory.db.sql import CHUNK, chunks, fetch, fetch_all
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import (
     Case,
     Client,
-    Domain,
-    Endpoint,
     Issuance,
     PurchaseName,
-    ServedChain,
     StoredCertificate,
     StoredPurchase,
 )
-from inventory.names import as_ip, display, matches, normalise
 from inventory.records import (
-    CertificateRecord,
-    DomainOwner,
     ListedPurchase,
-    LiveCertificate,
     PurchasedLeaf,
     PurchaseRecord,
 )
-from inventory.store import clients, contacts, editing
+from inventory.store import (
+    clients,
+    domain_owners,
+    editing,
+    purchase_values,
+)
+from inventory.store.purchase_values import PurchaseValues
 from inventory.text import printable
-
-VALIDATIONS = ("dv", "ov", "ev")
-KINDS = ("single", "multi", "wildcard")
-BUYERS = ("client", "us")
-MAX_NAMES = 250
-MAX_DOCUMENTS = 50
-EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+from inventory.vocabulary import PurchaseState
 
 
 def find(conn: Connection, key: str, client_id: int | None = None) -> PurchaseRecord:
-    """By id (``12`` or ``#12``) or by the vendor's number.
+    """Return a purchase by its id (``12`` or ``#12``) or by the vendor's number.
 
-    Raises NotFound; UsageError where several vendors gave that number.
+    Args:
+        conn: The connection.
+        key: The id or the number.
+        client_id: Only purchases of this client; None for all clients.
+
+    Raises:
+        NotFound: There is no such purchase.
+        UsageError: Several vendors gave that number.
     """
     text = key.strip()
     bare = text.removeprefix("#")
+    # More digits than a 64-bit id has would overflow the column.
     as_id = int(bare) if bare.isascii() and bare.isdigit() and len(bare) < 19 else -1
     query = select(StoredPurchase, Client.number.label("client")).join(
         Client, Client.id == StoredPurchase.client_id
     )
     if client_id is not None:
         query = query.where(StoredPurchase.client_id == client_id)
-    rows = (
-        []
-        if text.startswith("#")
-        else conn.execute(query.where(StoredPurchase.number == text)).mappings().all()
-    )
-    if len(rows) > 1:
-        ids = ", ".join(f"#{r['id']}" for r in rows)
-        raise UsageError(
-            f"{len(rows)} orders have the number '{printable(text, 60)}'",
-            f"they are {ids}",
-            "Name one by its id.",
-        )
-    if not rows:
-        rows = conn.execute(query.where(StoredPurchase.id == as_id)).mappings().all()
-    if not rows and text.startswith("#"):
-        rows = conn.execute(query.where(StoredPurchase.number == text)).mappings().all()
-    if not rows:
-        raise NotFound(
-            f"There is no order '{printable(text, 60)}'", "", "See certmgr purchase list."
-        )
-    return PurchaseRecord(**rows[0])
-
-
-def amount(text: str | None, what: str) -> str | None:
-    """A decimal amount as it is stored: ``49.90``."""
-    value = editing.clean(text, what, 20)
-    if value is None:
-        return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise UsageError(
-            f"The {what} '{printable(value, 20)}' is not an amount", "", "Write 49.90."
-        ) from None
-    if (
-        not number.is_finite()
-        or number < 0
-        or number >= 10**9
-        or -int(number.as_tuple().exponent) > 4
-    ):
-        raise UsageError(
-            f"The {what} '{printable(value, 20)}' cannot be so",
-            "it is 0 to 999,999,999, with at most 4 decimals",
-        )
-    return format(number, "f")
-
-
-def currency(text: str | None) -> str | None:
-    """ISO 4217."""
-    value = editing.clean(text, "currency", 3)
-    if value is None:
-        return None
-
-    if value.upper() not in get_global("all_currencies"):
-        raise UsageError(
-            f"'{printable(value, 10)}' is not a currency",
-            "",
-            "Write a code of ISO 4217 such as EUR.",
-        )
-    return value.upper()
-
-
-def pattern(text: str) -> str:
-    """A name that a certificate can cover: a DNS name, ``*.example.com``, or an address."""
-    value = text.strip()
-    if value.startswith("*."):
-        return f"*.{normalise(value[2:])}"
-    address = as_ip(value)
-    return str(address) if address is not None else normalise(value)
-
-
-def years_later(start: datetime, years: int) -> datetime:
-    """The last second of a term of whole years: 2026-03-01 and one year end on 2027-02-28 at
-    23:59:59.
-    """
-    year = start.year + years
-    day = min(start.day, monthrange(year, start.month)[1])
-    return start.replace(year=year, day=day) - timedelta(seconds=1)
-
-
-def names_of(
-    conn: Connection, client_id: int, texts: Sequence[str], limit: int = MAX_NAMES
-) -> tuple[list[str], list[str]]:
-    """(names as they are stored, those of them that are none of the client's).
-
-    A name of another client is refused.
-    """
-    found = list(
-        dict.fromkeys(pattern(t) for text in texts for t in text.replace(",", " ").split())
-    )
-    if len(found) > limit:
-        raise UsageError(
-            f"There are {len(found)} names", f"one certificate covers at most {limit} here"
-        )
-    strange = []
-    for name in found:
-        host = name.removeprefix("*.")
-        owner = owner_of(conn, host)
-        if owner is not None and owner.client_id != client_id:
-            raise Conflict(
-                f"{display(host)} belongs to the client {owner.number}",
-                "an order covers the names of one client",
-                "Name the right client, or move the domain first: certmgr domain edit.",
-            )
-        if owner is None:
-            strange.append(name)
-    return found, strange
-
-
-def owner_of(conn: Connection, host: str) -> DomainOwner | None:
-    """The active domain that the host is or is below: id, client_id, number, server_id, name."""
-    labels = host.split(".")
-    parents = [".".join(labels[i:]) for i in range(len(labels) - 1 or 1)]
-    query = (
-        select(Domain.id, Domain.name, Domain.client_id, Domain.server_id, Client.number)
-        .join(Client, Client.id == Domain.client_id)
-        .where(Domain.name.in_(parents), Domain.state != "retired")
-    )
-    rows = fetch(conn, DomainOwner, query)
-    return max(rows, key=lambda r: len(r.name), default=None)
-
-
-def _values(conn: Connection, given: Mapping[str, Any], client_id: int) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    if "vendor" in given:
-        values["vendor"] = editing.required(given["vendor"], "vendor", 120)
-    if "number" in given:
-        values["number"] = editing.clean(given["number"], "order number", 120)
-    for key, what, allowed in (
-        ("validation", "kind of validation", VALIDATIONS),
-        ("kind", "kind of certificate", KINDS),
-        ("bought_by", "buyer", BUYERS),
-    ):
-        if given.get(key):
-            values[key] = editing.choice(str(given[key]).lower(), what, allowed)
-    if given.get("years") is not None:
-        if not 1 <= given["years"] <= 5:
+    by_number = query.where(StoredPurchase.number == text)
+    by_id = query.where(StoredPurchase.id == as_id)
+    # Invoices show the vendor's number, so that it precedes the id. A leading # asks for the id.
+    for candidates in (by_id, by_number) if text.startswith("#") else (by_number, by_id):
+        found = fetch(conn, PurchaseRecord, candidates)
+        if len(found) > 1:
             raise UsageError(
-                f"A term of {given['years']} years", "vendors sell 1 to 3, and resellers up to 5"
+                f"{len(found)} orders have the number '{printable(text, 60)}'",
+                f"they are {', '.join(f'#{purchase.id}' for purchase in found)}",
+                "Name one by its id.",
             )
-        values["years"] = given["years"]
-    for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
-        if given.get(key) is not None:
-            if not EARLIEST <= given[key] < LATEST:
-                raise UsageError(
-                    f"The date {given[key].year:04}-{given[key].month:02}-{given[key].day:02}"
-                    " cannot be so",
-                    "orders lie between 2000 and 2100",
-                )
-            values[key] = to_epoch(given[key])
-    for key, what in (("price", "price"), ("fee", "installation fee"), ("warranty", "warranty")):
-        if key in given:
-            values[key] = amount(given[key], what)
-    if "currency" in given:
-        values["currency"] = currency(given["currency"])
-    if given.get("contact"):
-        values["contact_id"] = contacts.find(conn, given["contact"], client_id).id
-    if "documents" in given:
-        paths = [editing.required(d, "document", 500) for d in given["documents"]]
-        if len(paths) > MAX_DOCUMENTS:
-            raise UsageError(
-                f"There are {len(paths)} documents", f"an order has at most {MAX_DOCUMENTS}"
-            )
-        values["documents"] = json.dumps(paths)
-    if given.get("auto_renew") is not None:
-        values["auto_renew"] = int(given["auto_renew"])
-    if "note" in given:
-        values["note"] = editing.clean(given["note"], "note", editing.MAX_TEXT)
-    return values
-
-
-def _check(row: Mapping[str, Any], names: Sequence[str], now: int) -> None:
-    for key in ("dcv_at", "organisation_at"):
-        if (row.get(key) or 0) > now + 2 * 86_400:
-            raise UsageError(
-                "A validation lies in the future",
-                "what is meant is when it was last done",
-                "Correct the date.",
-            )
-    if row["ends_at"] <= row["starts_at"]:
-        raise UsageError("The order ends before it starts", "", "Correct --start or --end.")
-    if row["ends_at"] - row["starts_at"] > 6 * 366 * 86_400:
-        raise UsageError(
-            "The order runs for more than six years",
-            "no vendor sells that",
-            "Correct --start or --end.",
-        )
-    if (row.get("price") or row.get("fee")) and not row.get("currency"):
-        raise UsageError("An amount needs a currency", "", "Give --currency EUR, for example.")
-    if not names:
-        raise UsageError(
-            "An order covers at least one name", "", "Name them: --name shop.example.com."
-        )
-    wild = [n for n in names if n.startswith("*.")]
-    if row["kind"] == "single" and (len({n.removeprefix("www.") for n in names}) > 1 or wild):
-        raise UsageError(
-            f"A single-name product covers {len(names)} names", "", "Give --kind multi or wildcard."
-        )
-    if row["validation"] == "ev" and wild:
-        raise UsageError(
-            "There are no EV wildcards",
-            "EV Guidelines 3.2.2.13",
-            "Choose --validation ov, or list the names.",
-        )
+        if found:
+            return found[0]
+    raise NotFound(f"There is no order '{printable(text, 60)}'", "", "See certmgr purchase list.")
 
 
 def add(
     tx: Tx, client_key: str, given: Mapping[str, Any], names: Sequence[str]
 ) -> tuple[int, list[str]]:
-    """``given``: vendor, number, validation, kind, years, starts_at, ends_at, price, ...
+    """Add a purchase of a client.
 
-    Returns (id, names that are none of the inventory's).
+    Args:
+        tx: The transaction.
+        client_key: The number or id of the client.
+        given: The stated values (:func:`inventory.store.purchase_values.column_values`). Missing
+            ones follow from the names and from today's date.
+        names: The names that the purchase covers.
+
+    Returns:
+        The id, and the names that the inventory does not have.
+
+    Raises:
+        UsageError: A value is invalid, or the client is retired.
+        Conflict: A name belongs to another client, or the vendor's number is in use.
+        NotFound: There is no such client or contact.
     """
-    row = clients.find(tx.conn, client_key)
-    if row.state == "retired":
-        raise UsageError(f"The client {row.number} is retired", "a retired client buys nothing")
-    found, strange = names_of(tx.conn, row.id, names)
-    wild = any(n.startswith("*.") for n in found)
-    one = len({n.removeprefix("www.") for n in found}) <= 1
-    base = {
-        "number": None,
-        "validation": "dv",
-        "kind": "wildcard" if wild else "single" if one else "multi",
-        "years": 1,
-        "bought_by": "client",
-        "documents": "[]",
-        "auto_renew": 0,
-    }
-    values = base | {"client_id": row.id} | _values(tx.conn, given, row.id)
-    values.setdefault("starts_at", tx.at)
-    if "ends_at" not in values:
-        start = from_epoch(values["starts_at"])
-        assert start is not None
-        values["ends_at"] = to_epoch(years_later(start, values["years"]))
+    owner = clients.find(tx.conn, client_key)
+    if owner.state == "retired":
+        raise UsageError(f"The client {owner.number} is retired", "a retired client buys nothing")
+    covered, unmanaged = domain_owners.names_of(tx.conn, owner.id, names)
+    values = purchase_values.column_values(tx.conn, given, owner.id)
     if "vendor" not in values:
         raise UsageError("An order needs a vendor", "", "Give --vendor NAME.")
-    _check(values, found, tx.at)
-    _free(tx.conn, values, None)
-    row_id = editing.add(tx, StoredPurchase, values)
-    tx.conn.execute(insert(PurchaseName), [{"order_id": row_id, "name": n} for n in found])
-    return row_id, strange
+    defaults = {"kind": purchase_values.product_of(covered), "starts_at": tx.at}
+    purchase = _with_end(defaults | values | {"client_id": owner.id})
+    return _insert(tx, purchase, covered), unmanaged
 
 
-def _free(conn: Connection, values: Mapping[str, Any], row_id: int | None) -> None:
-    if values.get("number") is None:
+def _with_end(values: dict[str, Any]) -> PurchaseValues:
+    """Return the values of a new purchase; its end follows from its begin and years if missing."""
+    begin, years, end = values.pop("starts_at"), values.pop("years", 1), values.pop("ends_at", None)
+    if end is None:
+        end = purchase_values.term_end(begin, years)
+    return PurchaseValues(**values, starts_at=begin, years=years, ends_at=end)
+
+
+def _insert(tx: Tx, purchase: PurchaseValues, names: Sequence[str]) -> int:
+    """Check and insert a purchase with its names, and return its id."""
+    purchase_values.check(purchase, names, tx.at)
+    _require_free_number(tx.conn, purchase, None)
+    purchase_id = editing.add(tx, StoredPurchase, purchase.columns())
+    tx.conn.execute(
+        insert(PurchaseName), [{"order_id": purchase_id, "name": name} for name in names]
+    )
+    return purchase_id
+
+
+def _require_free_number(
+    conn: Connection, purchase: PurchaseValues, purchase_id: int | None
+) -> None:
+    """Raise :class:`Conflict` if another purchase of the client has this vendor and number."""
+    # Two rows of one purchase would be billed and reissued twice.
+    if purchase.number is None:
         return
     query = select(StoredPurchase.id).where(
-        StoredPurchase.client_id == values["client_id"],
-        StoredPurchase.vendor == values["vendor"],
-        StoredPurchase.number == values["number"],
+        StoredPurchase.client_id == purchase.client_id,
+        StoredPurchase.vendor == purchase.vendor,
+        StoredPurchase.number == purchase.number,
     )
-    other = next((i for i in conn.scalars(query) if i != row_id), None)
+    other = next((i for i in conn.scalars(query) if i != purchase_id), None)
     if other is not None:
         raise Conflict(
-            f"{values['vendor']} {values['number']} is an order already",
+            f"{purchase.vendor} {purchase.number} is an order already",
             f"it is #{other}",
             f"See certmgr purchase show {other}.",
         )
 
 
+def _names_of(conn: Connection, purchase_id: int) -> list[str]:
+    """Return the names of a purchase in alphabetical order."""
+    query = select(PurchaseName.name).where(PurchaseName.order_id == purchase_id)
+    return sorted(conn.scalars(query))
+
+
 def edit(
     tx: Tx, key: str, given: Mapping[str, Any], names: Sequence[str] | None = None
 ) -> dict[str, list[Any]]:
-    """``names``: replaces them all."""
+    """Change a purchase.
+
+    Args:
+        tx: The transaction.
+        key: The id or the vendor's number.
+        given: The values to change, as for :func:`add`.
+        names: All names of the purchase from now on; None to keep them.
+
+    Returns:
+        Column (or ``names``) -> the value before and after.
+
+    Raises:
+        UsageError: A value is invalid.
+        Conflict: A name belongs to another client, or the vendor's number is in use.
+        NotFound: There is no such purchase or contact.
+    """
     before = find(tx.conn, key)
-    values = _values(tx.conn, given, before.client_id)
-    had = sorted(
-        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before.id))
-    )
-    found = had if names is None else sorted(names_of(tx.conn, before.client_id, names)[0])
-    after = asdict(before) | values
-    _check(after, found, tx.at)
-    _free(tx.conn, after, before.id)
+    values = purchase_values.column_values(tx.conn, given, before.client_id)
+    old_names = _names_of(tx.conn, before.id)
+    new_names = old_names
+    if names is not None:
+        new_names = sorted(domain_owners.names_of(tx.conn, before.client_id, names)[0])
+    after = replace(PurchaseValues.of(before), **values)
+    purchase_values.check(after, new_names, tx.at)
+    _require_free_number(tx.conn, after, before.id)
     changes = editing.edit(tx, StoredPurchase, before, values)
-    if found != had:
+    if new_names != old_names:
         tx.conn.execute(delete(PurchaseName).where(PurchaseName.order_id == before.id))
-        tx.conn.execute(insert(PurchaseName), [{"order_id": before.id, "name": n} for n in found])
-        changes["names"] = [had, found]
-        tx.audit("edit", "order", before.id, {"names": [len(had), len(found)]})
+        tx.conn.execute(
+            insert(PurchaseName), [{"order_id": before.id, "name": name} for name in new_names]
+        )
+        changes["names"] = [old_names, new_names]
+        # A purchase may cover 250 names: the audit log states how many there were.
+        tx.audit("edit", "order", before.id, {"names": [len(old_names), len(new_names)]})
     return changes
 
 
 def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
-    """A new purchase that succeeds this one, with everything known filled in; it begins when the
-    old one ends, unless ``starts_at`` is given.
+    """Add the purchase that follows another one, and return its id.
+
+    Everything that is known is copied. The new purchase begins when the old one ends, unless
+    ``starts_at`` is given. An open case for the renewal continues under the new purchase.
+
+    Raises:
+        UsageError: A value is invalid.
+        Conflict: The purchase was cancelled or renewed already.
+        NotFound: There is no such purchase.
     """
     before = find(tx.conn, key)
-    if before.state != "active":
+    if before.state != PurchaseState.ACTIVE:
         raise Conflict(f"The order {key} was cancelled", "", "Add a new one: certmgr purchase add.")
+    # Two successors would both be planned, reissued and billed.
     if before.successor_id is not None:
         raise Conflict(
             f"The order {key} was renewed already",
             f"by #{before.successor_id}",
             "Edit that one.",
         )
-    names = list(
-        tx.conn.scalars(select(PurchaseName.name).where(PurchaseName.order_id == before.id))
-    )
-    kept = (
-        "client_id",
-        "vendor",
-        "validation",
-        "kind",
-        "years",
-        "price",
-        "fee",
-        "currency",
-        "warranty",
-        "bought_by",
-        "contact_id",
-        "auto_renew",
-        "note",
-        "organisation_at",
-        "dcv_at",
-    )
-    values = (
-        {k: getattr(before, k) for k in kept}
-        | {"number": None, "documents": "[]"}
-        | _values(tx.conn, given, before.client_id)
-    )
-    values.setdefault("starts_at", before.ends_at + 1)
-    if "ends_at" not in values:
-        start = from_epoch(values["starts_at"])
-        assert start is not None
-        values["ends_at"] = to_epoch(years_later(start, values["years"]))
-    _check(values, names, tx.at)
-    _free(tx.conn, values, None)
-    row_id = editing.add(tx, StoredPurchase, values)
-    tx.conn.execute(insert(PurchaseName), [{"order_id": row_id, "name": n} for n in names])
+    # The number and the documents belong to one order at the vendor, and its term is over.
+    fresh = {"number": None, "documents": "[]", "starts_at": before.ends_at + 1, "ends_at": None}
+    values = purchase_values.column_values(tx.conn, given, before.client_id)
+    successor = _with_end(PurchaseValues.of(before).columns() | fresh | values)
+    successor_id = _insert(tx, successor, _names_of(tx.conn, before.id))
     tx.conn.execute(
-        update(StoredPurchase).where(StoredPurchase.id == before.id).values(successor_id=row_id)
+        update(StoredPurchase)
+        .where(StoredPurchase.id == before.id)
+        .values(successor_id=successor_id)
     )
-    # A renewal that is led already goes on under the new order, with the certificate that it waits
-    # for.
-    led = select(Case.id).where(
+    # An open case for this renewal continues under the new purchase, with the certificate that it
+    # waits for. A case for a reissue belongs to the old term.
+    renewals = select(Case.id).where(
         Case.order_id == before.id, Case.kind == "renewal", Case.closed_at.is_(None)
     )
-    tx.conn.execute(update(Issuance).where(Issuance.case_id.in_(led)).values(order_id=row_id))
-    tx.conn.execute(update(Case).where(Case.id.in_(led)).values(order_id=row_id))
-    tx.audit("renew", "order", before.id, {"successor": row_id})
-    return row_id
+    tx.conn.execute(
+        update(Issuance).where(Issuance.case_id.in_(renewals)).values(order_id=successor_id)
+    )
+    tx.conn.execute(update(Case).where(Case.id.in_(renewals)).values(order_id=successor_id))
+    tx.audit("renew", "order", before.id, {"successor": successor_id})
+    return successor_id
 
 
 def cancel(tx: Tx, key: str, reason: str) -> PurchaseRecord:
+    """Cancel a purchase, and return it as it was before.
+
+    Raises:
+        Conflict: It was cancelled already.
+        NotFound: There is no such purchase.
+        UsageError: The reason is empty.
+    """
     before = find(tx.conn, key)
-    if before.state == "cancelled":
+    if before.state == PurchaseState.CANCELLED:
         raise Conflict(f"The order {key} was cancelled already")
+    # The purchase before it has no successor any more, so that it can be renewed again.
     tx.conn.execute(
         update(StoredPurchase)
         .where(StoredPurchase.successor_id == before.id)
         .values(successor_id=None)
     )
-    editing.edit(
-        tx,
-        StoredPurchase,
-        before,
-        {
-            "state": "cancelled",
-            "reason": editing.required(reason, "reason", 500),
-            "retired_at": tx.at,
-        },
-    )
+    values = {
+        "state": PurchaseState.CANCELLED,
+        "reason": editing.required(reason, "reason", 500),
+        "retired_at": tx.at,
+    }
+    editing.edit(tx, StoredPurchase, before, values)
     return before
 
 
@@ -434,166 +271,89 @@ def listing(
     ids: Iterable[int] | None = None,
     ended: bool = True,
 ) -> list[ListedPurchase]:
-    """Orders with ``client`` (number), ``names`` and ``issued`` (rows of their certificates); of
-    every client where ``client_id`` is None.
+    """Return purchases with their names and certificates, the first end first.
+
+    Args:
+        conn: The connection.
+        client_id: Only purchases of this client; None for all clients.
+        ids: Only purchases with these ids; None for all.
+        ended: Whether to include cancelled purchases and those of retired clients.
     """
-    query = select(
-        StoredPurchase, Client.number.label("client"), Client.name.label("client_name")
-    ).join(Client, Client.id == StoredPurchase.client_id)
+    query = (
+        select(StoredPurchase, Client.number.label("client"), Client.name.label("client_name"))
+        .join(Client, Client.id == StoredPurchase.client_id)
+        .order_by(StoredPurchase.ends_at, StoredPurchase.id)
+    )
     if client_id is not None:
         query = query.where(StoredPurchase.client_id == client_id)
     if not ended:
         query = query.where(StoredPurchase.state == "active", Client.state != "retired")
-    wanted = None if ids is None else sorted(set(ids))
-    parts = (
-        [query]
-        if wanted is None
-        else [
-            query.where(StoredPurchase.id.in_(wanted[i : i + 500]))
-            for i in range(0, len(wanted), 500)
-        ]
-    )
-    rows = [
-        dict(r)
-        for part in parts
-        for r in conn.execute(part.order_by(StoredPurchase.ends_at, StoredPurchase.id)).mappings()
-    ]
-    keep = {r["id"] for r in rows}
-    narrow = keep if client_id is not None or wanted is not None else None
-    names: dict[int, list[str]] = {}
-    for order_id, name in conn.execute(
-        _scoped(
-            select(PurchaseName.order_id, PurchaseName.name).order_by(PurchaseName.name),
-            PurchaseName.order_id,
-            narrow,
+    if ids is None:
+        queries = [query]
+    else:
+        queries = [query.where(StoredPurchase.id.in_(part)) for part in chunks(sorted(set(ids)))]
+    rows = [row for part in queries for row in fetch_all(conn, part)]
+    purchase_ids = [row["id"] for row in rows]
+    # Without a filter, whole tables are read: an IN list of all ids would be slower.
+    scope = purchase_ids if client_id is not None or ids is not None else None
+    names = _names_by_purchase(conn, scope)
+    issued = _issued_by_purchase(conn, scope)
+    return [
+        ListedPurchase(
+            **row,
+            names=tuple(names.get(purchase_id, ())),
+            issued=tuple(issued.get(purchase_id, ())),
         )
-    ):
-        names.setdefault(order_id, []).append(name)
-    issued: dict[int, list[PurchasedLeaf]] = {}
-    columns = (
-        Issuance.order_id,
-        StoredCertificate.sha256,
-        StoredCertificate.serial,
-        StoredCertificate.not_before,
-        StoredCertificate.not_after,
-        StoredCertificate.names,
-        Issuance.live_at,
-    )
-    # What came in a case counts when it was installed, or still may be.
+        for purchase_id, row in zip(purchase_ids, rows, strict=True)
+    ]
+
+
+def _names_by_purchase(conn: Connection, purchase_ids: list[int] | None) -> dict[int, list[str]]:
+    """Return purchase id -> names in alphabetical order."""
+    query = select(PurchaseName.order_id, PurchaseName.name).order_by(PurchaseName.name)
+    names: dict[int, list[str]] = {}
+    for purchase_id, name in conn.execute(query.where(_among(PurchaseName.order_id, purchase_ids))):
+        names.setdefault(purchase_id, []).append(name)
+    return names
+
+
+def _issued_by_purchase(
+    conn: Connection, purchase_ids: list[int] | None
+) -> dict[int, list[PurchasedLeaf]]:
+    """Return purchase id -> the certificates that count as issued under it."""
+    # A certificate of a case that was cancelled before its installation is not in use.
     counts = or_(
         Issuance.case_id.is_(None), Issuance.live_at.is_not(None), Case.closed_at.is_(None)
     )
-    query_ = (
-        select(*columns)
-        .join(StoredCertificate, StoredCertificate.sha256 == Issuance.sha256)
-        .outerjoin(Case, Case.id == Issuance.case_id)
-        .where(Issuance.order_id.is_not(None), counts)
-    )
-    for row in conn.execute(_scoped(query_, Issuance.order_id, narrow)).mappings():
-        if row["not_before"] is not None and row["not_after"] is not None:
-            issued.setdefault(row["order_id"], []).append(PurchasedLeaf(**row))
-    return [
-        ListedPurchase(
-            **r, names=tuple(names.get(r["id"], ())), issued=tuple(issued.get(r["id"], ()))
-        )
-        for r in rows
-    ]
-
-
-def _scoped(query: Any, column: Any, keep: set[int] | None) -> Any:
-    if keep is None:
-        return query
-    return query.where(column.in_(sorted(keep))) if len(keep) <= 500 else query
-
-
-def attach(tx: Tx, order_id: int, sha256: str) -> None:
-    """Links a certificate that is stored to an order."""
-    known = tx.conn.execute(
-        select(Issuance).where(Issuance.order_id == order_id, Issuance.sha256 == sha256)
-    ).first()
-    if known is not None:
-        raise Conflict("That certificate belongs to this order already")
-    values = {"order_id": order_id, "sha256": sha256, "created_at": tx.at, "received_at": tx.at}
-    tx.conn.execute(insert(Issuance).values(values))
-    tx.audit("attach", "order", order_id, {"fingerprint": sha256})
-
-
-def find_certificate(conn: Connection, key: str) -> CertificateRecord:
-    """By SHA-256 or serial number, or the beginning of either (8 characters at least).
-
-    Raises NotFound, UsageError.
-    """
-    bare = key.strip().lower().replace(":", "")
-    if len(bare) < 8 or not all(c in "0123456789abcdef" for c in bare):
-        raise UsageError(
-            f"'{printable(key, 60)}' is no fingerprint and no serial number",
-            "",
-            "Give 8 hexadecimal digits of it at least.",
-        )
-    # Serial numbers are stored without leading zeros. If fewer than 8 digits are left, they must be
-    # the whole number: the beginning "1" of "00000001" would match certificates at random.
-    serial = bare.lstrip("0") or "0"
-    by_serial = StoredCertificate.serial == serial
-    if len(serial) >= 8:
-        by_serial = StoredCertificate.serial.startswith(serial)
-    query = select(StoredCertificate)
-    query = query.where(
-        StoredCertificate.is_ca == 0, or_(StoredCertificate.sha256.startswith(bare), by_serial)
-    )
-    rows = conn.execute(query.limit(3)).mappings().all()
-    if len(rows) > 1:
-        raise UsageError(f"Several certificates begin with '{bare}'", "", "Give more of it.")
-    if not rows:
-        raise NotFound(
-            f"There is no certificate '{printable(bare, 70)}'",
-            "",
-            "Give the file in its place, or scan first.",
-        )
-    return CertificateRecord(**rows[0])
-
-
-def live(
-    conn: Connection, client_id: int | None = None, *, buyers: bool = False
-) -> list[LiveCertificate]:
-    """Leaves that are served now: sha256, serial, issuer, dates, names (JSON), client (number),
-    client_id; a row a client and certificate. ``buyers``: only of clients that have orders.
-    """
     query = (
         select(
+            Issuance.order_id,
             StoredCertificate.sha256,
             StoredCertificate.serial,
-            StoredCertificate.issuer,
             StoredCertificate.not_before,
             StoredCertificate.not_after,
             StoredCertificate.names,
-            Domain.client_id,
-            Client.number.label("client"),
+            Issuance.live_at,
         )
-        .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
-        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
+        .join(StoredCertificate, StoredCertificate.sha256 == Issuance.sha256)
+        .outerjoin(Case, Case.id == Issuance.case_id)
         .where(
-            ServedChain.open == 1,
-            ServedChain.live == 1,
-            Endpoint.state == "active",
-            Domain.state != "retired",
-            Client.state != "retired",
+            Issuance.order_id.is_not(None),
+            # A certificate whose dates cannot be parsed has no place in a plan.
             StoredCertificate.not_before.is_not(None),
             StoredCertificate.not_after.is_not(None),
+            counts,
         )
-        .distinct()
     )
-    if client_id is not None:
-        query = query.where(Domain.client_id == client_id)
-    elif buyers:
-        query = query.where(Domain.client_id.in_(select(StoredPurchase.client_id)))
-    return fetch(conn, LiveCertificate, query)
+    issued: dict[int, list[PurchasedLeaf]] = {}
+    for leaf in fetch(conn, PurchasedLeaf, query.where(_among(Issuance.order_id, purchase_ids))):
+        issued.setdefault(leaf.order_id, []).append(leaf)
+    return issued
 
 
-def own_names(names: Iterable[str], mine: Iterable[str]) -> tuple[str, ...]:
-    """Of a certificate's names those that are the client's: what a certificate that clients share
-    states about the others stays out.
+def _among(column: InstrumentedAttribute[Any], ids: list[int] | None) -> ColumnElement[bool]:
+    """Return the condition that a column is one of these ids.
+
+    Without ids, or with more than one statement takes, all rows are read.
     """
-    hosts = set(mine)
-    return tuple(n for n in names if n in hosts or any(matches(n, h) for h in hosts if "*" in n))
+    return true() if ids is None or len(ids) > CHUNK else column.in_(ids)

@@ -6,6 +6,7 @@ import pytest
 
 from inventory.errors import InvalidName
 from inventory.names import (
+    certificate_name,
     display,
     is_ehlo_name,
     matches,
@@ -127,3 +128,12 @@ def test_registered_domain_follows_the_public_suffix_list() -> None:
 )
 def test_name_for_ehlo_is_an_ascii_name_or_an_address_literal(text: str, valid: bool) -> None:
     assert is_ehlo_name(text) is valid
+
+
+def test_pattern_is_a_name_a_wildcard_or_an_address() -> None:
+    assert certificate_name(" Shop.Example. ") == "shop.example"
+    assert certificate_name("*.BÜCHER.example") == "*.xn--bcher-kva.example"
+    assert certificate_name("[2001:DB8::1]") == "2001:db8::1"
+    for wrong in ("*", "*.", "a.*.example", "*.*.example", "*.192.0.2.1", ""):
+        with pytest.raises(InvalidName):
+            certificate_name(wrong)

@@ -21,7 +21,7 @@ from certmgr.config.settings import NetworkSettings, Settings
 from inventory.db.database import Database
 from inventory.records import AccountRecord, LineageRecord, OrderRecord
 from inventory.store import accounts as account_rows
-from inventory.store import acme_orders, cases, clients, domains, endpoints, lineages
+from inventory.store import acme_orders, certificates, clients, domains, endpoints, lineages
 from inventory.targets import Target
 from tests.servers.ports import free_port
 
@@ -120,7 +120,7 @@ def leaf(env: AcmeEnvironment, lineage: int) -> x509.Certificate:
     row = env.row(lineage)
     assert row.sha256 is not None
     with env.database.read() as conn:
-        return x509.load_der_x509_certificate(cases.chain_of(conn, [row.sha256])[0])
+        return x509.load_der_x509_certificate(certificates.ders_in_order(conn, [row.sha256])[0])
 
 
 def names(certificate: x509.Certificate) -> set[str]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy import event
 
-from certmgr.cases import intake
+from certmgr.cases import new_case, signing_requests
 from certmgr.cases.service import CaseService
 from certmgr.config.settings import Settings
 from certmgr.x509.csr import spki
 from certmgr.x509.key_store import pem
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
-from inventory.store import cases
+from inventory.store import cases, issuances
 from tests.certmgr.cases.place import START, CaseEnvironment, make_env
 from tests.certmgr.deploy.forks import Child, die_at, without_sync
 from tests.databases import open_sqlite
@@ -40,12 +40,12 @@ def _make_csr(env: CaseEnvironment, reference: str, step: int) -> Callable[[], N
         database = open_database(str(env.folder / NAME), actor="Bob")
         service = CaseService(database, env.settings, START)
         if not step:
-            intake.make_csr(service, reference)
+            signing_requests.make_csr(service, reference)
             return
         count = die_at(step)
         event.listen(database.engine, "before_cursor_execute", lambda *_: count())
         event.listen(database.engine, "commit", lambda *_: count())
-        intake.make_csr(service, reference)
+        signing_requests.make_csr(service, reference)
         count()  # a crash after everything was recorded
 
     return act
@@ -59,14 +59,14 @@ def _examine(env: CaseEnvironment, reference: str) -> bool:
     known = env.service.keys.load(left[0]) if left else None
     unfinished: bool = env.row(reference).state == "requested"
     if unfinished:
-        intake.make_csr(env.service, reference)
+        signing_requests.make_csr(env.service, reference)
     assert [p.name for p in folder.iterdir()] == ["ec-p256.key"], "one key, and nothing else"
     key = env.service.keys.load(folder / "ec-p256.key")
     if known is not None:
         assert pem(key) == pem(known), "the key that was there is the one"
     with env.database.read() as conn:
         case_id = cases.find(conn, reference).id
-        (issued,) = cases.issuances(conn, [case_id])[case_id]
+        (issued,) = issuances.of_cases(conn, [case_id])[case_id]
     assert issued.spki == spki(key.public_key())
     return unfinished
 
@@ -80,7 +80,9 @@ def deaths_at_each_step(folder: str) -> Any:
     unfinished = 0
     with without_sync():
         for step in range(1, 1000):
-            reference = env.service.open("1001", [f"n{step}.shop.example.com"]).reference
+            reference = new_case.open_case(
+                env.service, "1001", [f"n{step}.shop.example.com"]
+            ).reference
             killed_by = Child(_make_csr(env, reference, step)).ended_by()
             assert killed_by in (0, signal.SIGKILL), (step, killed_by)
             unfinished += _examine(env, reference)
@@ -93,12 +95,14 @@ def kills_at_any_moment(folder: str, kills: int) -> Any:
     """Kill children at times that are spread over the duration of one of them."""
     env = _make_env(Path(folder))
     begun = time.monotonic()
-    reference = env.service.open("1001", ["whole.shop.example.com"]).reference
+    reference = new_case.open_case(env.service, "1001", ["whole.shop.example.com"]).reference
     assert Child(_make_csr(env, reference, 0)).ended_by() == 0
     needed = time.monotonic() - begun
     unfinished = 0
     for number in range(kills):
-        reference = env.service.open("1001", [f"n{number}.shop.example.com"]).reference
+        reference = new_case.open_case(
+            env.service, "1001", [f"n{number}.shop.example.com"]
+        ).reference
         child = Child(_make_csr(env, reference, 0))
         if not child.ended_within(needed * number / kills):
             child.kill()
@@ -114,7 +118,7 @@ def full_disk(folder: str, limit: int) -> Any:
     left, and the final state of the case.
     """
     env = _make_env(Path(folder))
-    reference = env.service.open("1001", ["shop.example.com"]).reference
+    reference = new_case.open_case(env.service, "1001", ["shop.example.com"]).reference
     store = env.service.keys
 
     def make() -> str:
@@ -127,7 +131,7 @@ def full_disk(folder: str, limit: int) -> Any:
 
     error = Child(make).result()
     left = [p.name for p in store.directory.rglob("*") if p.is_file()]
-    intake.make_csr(env.service, reference)
+    signing_requests.make_csr(env.service, reference)
     return {"error": error, "left": left, "state": env.row(reference).state}
 
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
 
-from certmgr.cases import intake
+from certmgr.cases import installation, intake, new_case, signing_requests
 from certmgr.cases.service import CaseService, Prober
 from certmgr.config.settings import CasesSettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
@@ -277,9 +277,11 @@ class CaseEnvironment:
         **given: Any,
     ) -> tuple[str, str]:
         """Open a case and receive its certificate. Return its reference and the leaf's SHA-256."""
-        reference = self.service.open(client, names or [HOST], given).reference
-        (pem,) = intake.make_csr(self.service, reference)
-        intake.send_csr(self.service, reference)
+        reference = new_case.open_case(
+            self.service, client, names or [HOST], new_case.CaseOptions(**given)
+        ).reference
+        (pem,) = signing_requests.make_csr(self.service, reference)
+        signing_requests.send_csr(self.service, reference)
         issued = issue(issuer, pem, start=self.now, life=timedelta(days=life))
         review = intake.receive(self.service, reference, vendor_upload(issued))
         assert not review.refused, review.messages
@@ -288,8 +290,8 @@ class CaseEnvironment:
     def closed(self, issuer: Authority, *names: str, **given: Any) -> tuple[str, str]:
         """As :meth:`ready`, then install the certificate and verify it."""
         reference, leaf = self.ready(issuer, *names, **given)
-        self.service.mark_installed(reference, "at once")
-        row, _ = self.service_seeing(leaf).verify(reference)
+        installation.mark_installed(self.service, reference, "at once")
+        row, _ = installation.verify_case(self.service_seeing(leaf), reference)
         assert row.state == "closed"
         return reference, leaf
 

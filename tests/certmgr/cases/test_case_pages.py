@@ -11,7 +11,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from certmgr.cases import incident, incident_selection, intake
+from certmgr.cases import (
+    agreement,
+    incident,
+    incident_selection,
+    intake,
+    new_case,
+    signing_requests,
+)
 from certmgr.cases.states import CaseAction
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
@@ -68,17 +75,19 @@ def _run_case(
     env: CaseEnvironment, issuer: Authority, number: str, name: str, found: dict[str, Message]
 ) -> None:
     """Run a case from its CSR to its cancellation."""
-    reference = env.service.open(number, [], {"order": f"N-{number}"}).reference
-    (pem,) = intake.make_csr(env.service, reference)
-    intake.send_csr(env.service, reference)
+    reference = new_case.open_case(
+        env.service, number, [], new_case.CaseOptions(order=f"N-{number}")
+    ).reference
+    (pem,) = signing_requests.make_csr(env.service, reference)
+    signing_requests.send_csr(env.service, reference)
     _notify(env, "waiting", found)
     wrong = parse(issuer.issue("elsewhere.example").der)
     intake.receive(env.service, reference, VendorUpload((wrong,), (), ("key-sent",)))
     _notify(env, "again", found)
     intake.receive(env.service, reference, vendor_upload(issue(issuer, pem, start=env.now)))
     _notify(env, "checked", found)
-    env.service.approve(reference, "Ada", "telephone")
-    env.service.agree_window(reference, "2026-11-26T10:00")
+    agreement.approve(env.service, reference, "Ada", "telephone")
+    agreement.agree_window(env.service, reference, "2026-11-26T10:00")
     _notify(env, "window", found)
     env.service.end(reference, CaseAction.CANCEL, "der Laden schließt <script>alert(1)</script>")
     _notify(env, "stopped", found)
@@ -99,8 +108,8 @@ def _run_incident(
     with env.database.read() as conn:
         rows = cases.listing(conn)
     (row,) = [r for r in rows if r.kind == "incident" and r.client == number]
-    intake.make_csr(env.service, row.reference)
-    intake.send_csr(env.service, row.reference)
+    signing_requests.make_csr(env.service, row.reference)
+    signing_requests.send_csr(env.service, row.reference)
     _notify(env, "incident-waiting", found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from certmgr.cases import agreement
 from certmgr.cases.calendars import calendar_entries
 from certmgr.cases.topics import gather
 from certmgr.compliance.assessment import all_deadlines
@@ -31,7 +32,7 @@ def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_o
         with env.database.write(env.now) as tx:
             purchases.add(tx, number, purchase, [name])
         reference, _ = env.ready(issuer, name, client=number)
-        env.service.agree_window(reference, "2026-11-27T10:00", text=f"word of {number}")
+        agreement.agree_window(env.service, reference, "2026-11-27T10:00", text=f"word of {number}")
     for client, other, other_name in (
         ("1001", "1002", "other.example"),
         ("1002", "1001", "shop.example"),

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from certmgr.cases import incident, incident_progress, incident_selection, intake
+from certmgr.cases import (
+    incident,
+    incident_progress,
+    incident_selection,
+    installation,
+    intake,
+    new_case,
+    signing_requests,
+)
 from certmgr.cases.incident_selection import Category
 from certmgr.cases.opening import run
 from certmgr.demo.authority import Authority
@@ -197,11 +205,11 @@ def test_incident_of_an_issuer_closes_when_its_case_is_verified(
         (one,) = cases.listing(conn, incident_id=row.id)
     reference = one.reference
     assert one.names == (HOST, SECOND_HOST)
-    (pem,) = intake.make_csr(env.service, reference)
+    (pem,) = signing_requests.make_csr(env.service, reference)
     issued = issue(issuer, pem, start=env.now)
-    intake.send_csr(env.service, reference)
+    signing_requests.send_csr(env.service, reference)
     assert not intake.receive(env.service, reference, vendor_upload(issued)).refused
-    env.service.mark_installed(reference, "at once: the CA revokes")
+    installation.mark_installed(env.service, reference, "at once: the CA revokes")
     done = run(env.service_seeing(sha256(issued)))
     assert done.closed == [reference]
     with env.database.read() as conn:
@@ -213,7 +221,7 @@ def test_open_case_joins_the_incident_and_is_not_opened_twice(
 ) -> None:
     bad = issuer.issue(HOST, days=80)
     serve(env.database, HOST, bad, env.now)
-    reference = env.service.open("1001", [HOST]).reference
+    reference = new_case.open_case(env.service, "1001", [HOST]).reference
     items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 5 * HOURS
     row, counts = incident.open_incident(env.service, items, "serials", "1", until, "stolen key")

@@ -11,12 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from certmgr.cases import intake
+from certmgr.cases import intake, new_case, signing_requests
 from certmgr.demo.authority import Authority
-from certmgr.x509.csr import make
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.errors import Conflict
@@ -26,36 +24,15 @@ from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, issue, 
 DAY = timedelta(days=1)
 
 
-# -- CSRs ----------------------------------------------------------------------------------------
-
-
-def test_csr_of_certmgr_is_refused_as_the_clients_own(env: CaseEnvironment) -> None:
-    reference = env.service.open("1001", [HOST]).reference
-    (csr,) = intake.make_csr(env.service, reference)
-    with pytest.raises(Conflict, match="created by certmgr"):
-        intake.record_client_csr(env.service, reference, csr.encode())
-
-
-def test_csr_of_the_client_is_recorded_and_a_weak_one_is_not(
-    env: CaseEnvironment, weak_key: rsa.RSAPrivateKey
-) -> None:
-    reference = env.service.open("1001", [HOST]).reference
-    client_csr = make(ec.generate_private_key(ec.SECP256R1()), [HOST])
-    intake.record_client_csr(env.service, reference, client_csr)
-    assert env.row(reference).own_csr
-    assert intake.record_client_csr(env.service, reference, make(weak_key, [HOST])).problems
-    assert env.events(reference).count("csr") == 1
-
-
 # -- uploads -------------------------------------------------------------------------------------
 
 
 def test_certificate_of_another_client_is_refused_and_leaves_no_trace(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
-    reference = env.service.open("1001", [HOST]).reference
-    (csr,) = intake.make_csr(env.service, reference)
-    intake.send_csr(env.service, reference)
+    reference = new_case.open_case(env.service, "1001", [HOST]).reference
+    (csr,) = signing_requests.make_csr(env.service, reference)
+    signing_requests.send_csr(env.service, reference)
     before = env.row(reference), env.events(reference)
     wrong = issue(issuer, csr, OTHER_HOST, start=env.now)
     with pytest.raises(Conflict, match="client 1002"):
@@ -97,9 +74,9 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
         url = x509.UniformResourceIdentifier(f"{server}/ca.der")
         kind = AuthorityInformationAccessOID.CA_ISSUERS
         aia = x509.AuthorityInformationAccess([x509.AccessDescription(kind, url)])
-        reference = env.service.open("1001", [HOST]).reference
-        (pem,) = intake.make_csr(env.service, reference)
-        intake.send_csr(env.service, reference)
+        reference = new_case.open_case(env.service, "1001", [HOST]).reference
+        (pem,) = signing_requests.make_csr(env.service, reference)
+        signing_requests.send_csr(env.service, reference)
         issued = issue(ca, pem, start=env.now, extensions=((aia, False),))
         alone = VendorUpload((parse(issued.der),))
         assert intake.preview_upload(env.service, reference, alone).refused
@@ -121,10 +98,10 @@ def test_renewal_continues_under_the_next_purchase(env: CaseEnvironment, issuer:
     term = {"starts_at": env.now - 360 * DAY, "ends_at": env.now + 20 * DAY}
     with env.database.write(env.now) as tx:
         purchases.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
-    given = {"order": "1", "kind": "renewal"}
-    reference = env.service.open("1001", [], given).reference
-    (pem,) = intake.make_csr(env.service, reference)
-    intake.send_csr(env.service, reference)
+    given = new_case.CaseOptions(order="1", kind="renewal")
+    reference = new_case.open_case(env.service, "1001", [], given).reference
+    (pem,) = signing_requests.make_csr(env.service, reference)
+    signing_requests.send_csr(env.service, reference)
     with env.database.write(env.now) as tx:
         new_id = purchases.renew(tx, "1", {"number": "2"})
     assert env.row(reference).order_id == new_id

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from certmgr.cases import agreement, installation, new_case
 from certmgr.cases.opening import due_cases, run
 from certmgr.cases.states import CaseAction
 from certmgr.config.context import Context
@@ -14,7 +15,7 @@ from certmgr.inspection.verification import Observation
 from certmgr.operations.cron import run as cron
 from certmgr.purchases.model import LeadTimes
 from inventory.errors import CertmgrError
-from inventory.store import cases, clients, contacts, domains, purchases
+from inventory.store import clients, contacts, domains, issuances, purchases
 from inventory.vocabulary import Finding
 from tests.certmgr.cases.place import (
     HOST,
@@ -54,7 +55,7 @@ def test_case_whose_window_is_over_is_verified_despite_an_error_of_another(
     first, _ = env.ready(issuer)
     second, leaf = env.ready(issuer, OTHER_HOST, client="1002")
     for reference in (first, second):
-        env.service.agree_window(reference, "2026-11-26T10:00", text="agreed by mail")
+        agreement.agree_window(env.service, reference, "2026-11-26T10:00", text="agreed by mail")
     env.pass_(days=2)
 
     def probe(settings: Any, targets: Any, overrides: Any) -> list[Observation]:
@@ -93,7 +94,7 @@ def test_due_purchase_opens_one_case_and_none_if_a_panel_renews(env: CaseEnviron
     add_purchase(env, "1001", "1", HOST, left=40)
     add_purchase(env, "1002", "2", OTHER_HOST, begun=None)
     found = due_cases(env.database, env.now, LEADS, AHEAD)
-    assert {(d.client, d.options["kind"]) for d in found} == {("1001", "new"), ("1002", "new")}
+    assert {(d.client, d.options.kind) for d in found} == {("1001", "new"), ("1002", "new")}
     with env.database.write(env.now) as tx:
         clients.edit(tx, "1002", {"renews": "panel"})
     found = due_cases(env.database, env.now, LEADS, AHEAD)
@@ -116,7 +117,7 @@ def test_renewal_keeps_contact_and_assignee_of_the_previous_case(
     row = env.row(again)
     assert (row.contact_id, row.staff_id) == (first.contact_id, first.staff_id)
     assert None not in (row.contact_id, row.staff_id)
-    other = env.row(env.service.open("1002", [OTHER_HOST]).reference)
+    other = env.row(new_case.open_case(env.service, "1002", [OTHER_HOST]).reference)
     assert other.contact_id is None, "another client's contact is never taken"
 
 
@@ -125,11 +126,11 @@ def test_ending_purchase_opens_a_renewal_until_it_is_renewed(
 ) -> None:
     add_purchase(env, "1001", "1", HOST, left=60)
     reference, _ = env.ready(issuer, order="1", life=60)
-    env.service.mark_installed(reference, "x")
+    installation.mark_installed(env.service, reference, "x")
     row = env.row(reference)
     with env.database.read() as conn:
-        leaf = cases.issuances(conn, [row.id])[row.id][0].sha256
-    env.service_seeing(leaf).verify(reference)
+        leaf = issuances.of_case(conn, row.id)[0].sha256
+    installation.verify_case(env.service_seeing(leaf), reference)
     assert run(env.service).opened == []
     env.pass_(days=30)
     (second,) = run(env.service).opened

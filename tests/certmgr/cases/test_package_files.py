@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from certmgr.cases import new_case
 from certmgr.cases.package_files import build_case_package
 from certmgr.demo.authority import Authority
 from certmgr.x509.key_store import generate, pem
@@ -22,7 +23,7 @@ def test_case_is_packed_with_its_certificate_and_key(
 
 
 def test_case_without_a_certificate_is_not_packed(sqlite_env: CaseEnvironment) -> None:
-    reference = sqlite_env.service.open("1001", [HOST]).reference
+    reference = new_case.open_case(sqlite_env.service, "1001", [HOST]).reference
     with pytest.raises(Conflict, match="has no certificate yet"):
         build_case_package(sqlite_env.service, reference, "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, timedelta
 
+from certmgr.cases import installation, new_case
 from certmgr.cases.statistics import monthly_statistics
 from certmgr.demo.authority import Authority
 from inventory.store import cases
@@ -15,10 +16,10 @@ def test_statistics_of_a_month_count_its_cases_and_their_hours(
 ) -> None:
     reference, leaf = env.ready(issuer)
     env.pass_(hours=48)
-    env.service.mark_installed(reference, "x")
+    installation.mark_installed(env.service, reference, "x")
     env.pass_(hours=2)
-    env.service_seeing(leaf).verify(reference)
-    env.service.open("1002", [OTHER_HOST])
+    installation.verify_case(env.service_seeing(leaf), reference)
+    new_case.open_case(env.service, "1002", [OTHER_HOST])
     env.now = START + timedelta(days=40)
     with env.database.read() as conn:
         found = monthly_statistics(cases.listing(conn), cases.events_of(conn), env.now, UTC)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certmgr.cases import new_case
 from certmgr.cases.service import CaseService
 from certmgr.config.settings import CasesSettings, Settings
 from inventory.store import contacts, purchases
@@ -88,7 +89,9 @@ def test_open_case_notifies_instead_of_its_purchase(
     simulation: SiteSimulation, tmp_path: Path
 ) -> None:
     add_purchase(simulation, 50)
-    row = case_service(simulation, tmp_path).open("1", [], {"order": "D-1"})
+    row = new_case.open_case(
+        case_service(simulation, tmp_path), "1", [], new_case.CaseOptions(order="D-1")
+    )
     outcome = simulation.day()
     assert [s for s, _, _ in sent_items(outcome) if s.startswith("order:")] == []
     assert outcome.drafts[0][1].reference == row.reference
@@ -101,7 +104,7 @@ def test_case_continues_under_the_reference_that_the_client_knows_until_it_is_ov
     simulation.advance(373)
     before = simulation.day(1).drafts[0][1].reference
     simulation.mark_sent()
-    case = case_service(simulation, tmp_path).open("1", ["shop.example"])
+    case = new_case.open_case(case_service(simulation, tmp_path), "1", ["shop.example"])
     assert case.reference == before
     outcome = simulation.day(0.95)
     assert {k.partition(":")[0] for k, _, _ in sent_items(outcome)} == {"case"}
@@ -120,8 +123,8 @@ def test_contact_of_a_case_is_notified_and_without_an_answer_the_owner(
     tech = {"name": "Tech", "role": "technical"}
     with simulation.database.write(simulation.now) as tx:
         contacts.add(tx, "1", tech, ("email:tech@client1.example",))
-    given = {"contact": "Tech", "own_csr": True}
-    case_service(simulation, tmp_path).open("1", ["shop.example"], given)
+    given = new_case.CaseOptions(contact="Tech", own_csr=True)
+    new_case.open_case(case_service(simulation, tmp_path), "1", ["shop.example"], given)
     outcome = simulation.day()
     assert [d.person.name for d, _ in outcome.drafts] == ["Tech"]
     simulation.mark_sent()
@@ -137,7 +140,9 @@ def test_case_that_is_overdue_with_the_provider_is_escalated_to_all_administrato
     simulation: SiteSimulation, tmp_path: Path
 ) -> None:
     simulation.staff("Carol", "email:carol@provider.example")
-    row = case_service(simulation, tmp_path).open("1", ["shop.example"], {"staff": "Ada"})
+    row = new_case.open_case(
+        case_service(simulation, tmp_path), "1", ["shop.example"], new_case.CaseOptions(staff="Ada")
+    )
     subject = f"{row.reference}: overdue, level 2"
     by_day = []
     for _ in range(8):

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from icalendar import Calendar
 
-from certmgr.cases import intake
+from certmgr.cases import agreement, installation, intake, new_case, signing_requests
 from certmgr.cases.check import UploadReview
 from certmgr.cases.opening import run as run_cases
 from certmgr.cases.states import CaseAction
@@ -77,9 +77,9 @@ class CaseSimulation:
         assert [r.subject for r in self.notify() if r.to == to] == []
 
     def csr(self, reference: str) -> str:
-        (pem,) = intake.make_csr(self.env.service, reference)
+        (pem,) = signing_requests.make_csr(self.env.service, reference)
         assert self.env.row(reference).state == "csr-ready"
-        intake.send_csr(self.env.service, reference)
+        signing_requests.send_csr(self.env.service, reference)
         return pem
 
     def receive(self, reference: str, *files: bytes, password: str = "") -> UploadReview:
@@ -97,12 +97,12 @@ class CaseSimulation:
         issued = issue(self.vendor, csr, start=env.now, life=lifetime)
         review = self.receive(reference, issued.chain_pem)
         assert not review.refused, review.messages
-        env.service.approve(reference, "Ada", "telephone")
-        env.service.agree_window(reference, (env.now + DAY).strftime("%Y-%m-%dT10:00"))
+        agreement.approve(env.service, reference, "Ada", "telephone")
+        agreement.agree_window(env.service, reference, (env.now + DAY).strftime("%Y-%m-%dT10:00"))
         env.pass_(days=1)
         machine.show(issued, env.key(reference))
-        env.service.mark_installed(reference)
-        row, verification = env.service.verify(reference)
+        installation.mark_installed(env.service, reference)
+        row, verification = installation.verify_case(env.service, reference)
         assert (verification.state, row.state) == (VerificationState.LIVE, "closed"), verification
         return issued
 
@@ -219,8 +219,8 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     mail = simulation.only(to)
     assert "is correct and can be installed" in mail.text
     assert "fee 25 EUR" in mail.text
-    env.service.approve(reference, "Ada", "telephone", fee="25", currency="EUR")
-    row, span = env.service.agree_window(reference, "2026-11-26T10:00")
+    agreement.approve(env.service, reference, "Ada", "telephone", fee="25", currency="EUR")
+    row, span = agreement.agree_window(env.service, reference, "2026-11-26T10:00")
     assert row.state == "window-agreed"
     assert span.start == datetime(2026, 11, 26, 9, tzinfo=UTC)
     sent = simulation.notify()
@@ -233,18 +233,18 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
 
     # -- moved, cancelled, agreed again: one entry in the calendar, three changes
     second_start = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    env.service.agree_window(reference, "2026-11-27T10:00")
+    agreement.agree_window(env.service, reference, "2026-11-27T10:00")
     assert invitations(simulation.only(to)) == [("REQUEST", 1, second_start, uid)]
-    env.service.cancel_window(reference, "Ada is ill")
+    agreement.cancel_window(env.service, reference, "Ada is ill")
     assert invitations(simulation.only(to)) == [("CANCEL", 2, second_start, uid)]
-    env.service.agree_window(reference, "2026-11-30T10:00")
+    agreement.agree_window(env.service, reference, "2026-11-30T10:00")
     third_start = datetime(2026, 11, 30, 9, tzinfo=UTC)
     assert invitations(simulation.only(to)) == [("REQUEST", 3, third_start, uid)]
 
     env.now = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
     machine.show(issued, env.key(reference))
-    env.service.mark_installed(reference, "reloaded")
-    row, verification = env.service.verify(reference)
+    installation.mark_installed(env.service, reference, "reloaded")
+    row, verification = installation.verify_case(env.service, reference)
     assert (verification.state, row.state) == (VerificationState.LIVE, "closed")
     mail = simulation.only(to)
     assert mail.subject == f"[{reference}] Done: shop.example.com"
@@ -287,11 +287,11 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
 
     # -- the old certificate comes back, and the case is reopened
     machine.show(old, env.key(reference))
-    row, verification = env.service.verify(second)
+    row, verification = installation.verify_case(env.service, second)
     assert verification.old == (f"shop.example.com:{machine.port} at 127.0.0.1",)
     assert row.state == "reopened"
     machine.show(issued, env.key(second))
-    assert env.service.verify(second)[0].state == "closed"
+    assert installation.verify_case(env.service, second)[0].state == "closed"
 
     # -- the step of 2029; a certificate that was issued in between is linked by hand
     begin = datetime(2029, 1, 13, tzinfo=UTC)
@@ -317,7 +317,9 @@ def test_pkcs12_with_a_wrong_key_is_refused_and_the_right_certificate_is_install
     env.client("1002", "laden.example.com", language="de")
     simulation.purchase("1002", "laden.example.com")
     machine = env.machine("laden.example.com")
-    reference = env.service.open("1002", [], {"order": "D-1002"}).reference
+    reference = new_case.open_case(
+        env.service, "1002", [], new_case.CaseOptions(order="D-1002")
+    ).reference
     pem = simulation.csr(reference)
     simulation.only(to)
     wrong = simulation.vendor.issue("laden.example.com", days=199)
@@ -339,8 +341,8 @@ def test_pkcs12_with_a_wrong_key_is_refused_and_the_right_certificate_is_install
     issued = issue(simulation.vendor, pem, start=env.now, life=timedelta(days=199))
     assert not simulation.receive(reference, issued.chain_pem).refused
     assert "ist richtig" in simulation.only(to).text
-    env.service.approve(reference, "Herr Meier", "Mail vom 25. November")
-    env.service.agree_window(reference, "2026-11-26T08:30")
+    agreement.approve(env.service, reference, "Herr Meier", "Mail vom 25. November")
+    agreement.agree_window(env.service, reference, "2026-11-26T08:30")
     assert changes(simulation.only(to)) == [("REQUEST", 0)]
     env.now = datetime(2026, 11, 26, 8, tzinfo=UTC)
     machine.show(issued, env.key(reference))
@@ -367,20 +369,20 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     old = simulation.vendor.issue(name, not_before=begin, not_after=end)
     machine.show(old, old.key)
     serve(env.database, name, old, env.now, (first, second))
-    reference = env.service.open("1003", [name]).reference
+    reference = new_case.open_case(env.service, "1003", [name]).reference
     row = env.row(reference)
     assert (row.kind, row.replaces) == ("renewal", sha256(old))
     csr = simulation.csr(reference)
     issued = issue(simulation.vendor, csr, start=env.now, life=timedelta(days=199))
     assert not simulation.receive(reference, issued.chain_pem).refused
-    env.service.approve(reference, "Eve", "telephone")
-    env.service.agree_window(reference, "2026-11-26T10:00")
+    agreement.approve(env.service, reference, "Eve", "telephone")
+    agreement.agree_window(env.service, reference, "2026-11-26T10:00")
     simulation.notify()
 
     # -- one address is forgotten: the case stays open, and is overdue
     env.now = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
     machine.show(issued, env.key(reference), first)
-    row, verification = env.service.verify(reference)
+    row, verification = installation.verify_case(env.service, reference)
     assert verification.state is VerificationState.PARTIAL
     assert verification.missing == verification.old == (f"{name}:{machine.port} at {second}",)
     assert row.state == "installed"
@@ -399,7 +401,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
 
     # -- the old one comes back on one address: the next verification reopens the case
     machine.show(old, old.key, second)
-    row, verification = env.service.verify(reference)
+    row, verification = installation.verify_case(env.service, reference)
     assert row.state == "reopened"
     mail = simulation.only(to)
     back = "the earlier certificate is shown again"
@@ -408,7 +410,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     with env.database.read() as conn:
         assert "unexpected-certificate" in cases.events(conn, row.id)[-1].text
     machine.show(issued, env.key(reference), second)
-    row, _ = env.service.verify(reference)
+    row, _ = installation.verify_case(env.service, reference)
     assert row.state == "closed"
 
 
@@ -417,11 +419,11 @@ def test_cancelled_case_cancels_its_calendar_entry_and_gives_the_reason(
 ) -> None:
     env, to = simulation.env, "owner@client1004.example"
     env.client("1004", "gone.example.com")
-    reference = env.service.open("1004", ["gone.example.com"]).reference
+    reference = new_case.open_case(env.service, "1004", ["gone.example.com"]).reference
     issued = issue(simulation.vendor, simulation.csr(reference), start=env.now)
     simulation.receive(reference, issued.chain_pem)
-    env.service.approve(reference, "Zoe", "telephone")
-    env.service.agree_window(reference, "2026-11-26T10:00")
+    agreement.approve(env.service, reference, "Zoe", "telephone")
+    agreement.agree_window(env.service, reference, "2026-11-26T10:00")
     simulation.only(to)
     env.service.end(reference, CaseAction.CANCEL, "the shop closes")
     mail = simulation.only(to)

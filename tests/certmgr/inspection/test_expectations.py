@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certmgr.cases import intake
+from certmgr.cases import installation, intake, new_case, signing_requests
 from certmgr.cases.opening import run
 from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
@@ -15,19 +15,17 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_rows import _renewed_by_automation
 from certmgr.inspection.scan_run import ScanRun
 from inventory.clock import Clock
-from inventory.store import cases, clients, domains, endpoints, findings, purchases
+from inventory.store import clients, domains, endpoints, findings, issuances, purchases
 from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, issue, vendor_upload
 
 
 def expected(env: CaseEnvironment) -> dict[str, frozenset[str]]:
     """Host -> the leaves that are expected there now."""
     with env.database.read() as conn:
-        rows = cases.expected(conn)
+        rows = issuances.expected(conn)
         now = int(env.now.timestamp())
-        leaves_by_id = expectations(rows, lambda ids: cases.endpoints_of_clients(conn, ids), now)
-        hosts = {
-            e.id: e.host for c in cases.endpoints_of_clients(conn, [1, 2, 3]).values() for e in c
-        }
+        leaves_by_id = expectations(rows, lambda ids: endpoints.of_clients(conn, ids), now)
+        hosts = {e.id: e.host for c in endpoints.of_clients(conn, [1, 2, 3]).values() for e in c}
     return {hosts[i]: leaves for i, leaves in leaves_by_id.items()}
 
 
@@ -36,8 +34,8 @@ def test_leaf_that_a_case_verified_is_expected_and_the_next_one_too(
 ) -> None:
     reference, leaf = env.ready(issuer)
     assert expected(env) == {}, "nothing was verified yet"
-    env.service.mark_installed(reference, "x")
-    env.service_seeing(leaf).verify(reference)
+    installation.mark_installed(env.service, reference, "x")
+    installation.verify_case(env.service_seeing(leaf), reference)
     assert expected(env) == {HOST: frozenset({leaf})}
     env.pass_(days=1)
     _, following = env.ready(issuer)
@@ -57,7 +55,7 @@ def test_certificate_that_was_linked_to_an_order_is_expected_too(
 
 def test_endpoint_that_a_panel_renews_expects_nothing(env: CaseEnvironment) -> None:
     with env.database.read() as conn:
-        ids = [e.id for e in cases.endpoints_of_clients(conn, [1, 2, 3]).get(1, [])]
+        ids = [e.id for e in endpoints.of_clients(conn, [1, 2, 3]).get(1, [])]
         rows = endpoints.visited(conn, ids)
     assert [_renewed_by_automation(r) for r in rows] == [False, False]
     with env.database.write(env.now) as tx:
@@ -85,13 +83,13 @@ def test_scan_finds_a_certificate_that_no_case_installed_and_the_case_reopens(
     old = issuer.issue(HOST, days=20)
     machine.show(old, old.key)
     assert "unexpected-certificate" not in scan(env), "nothing was verified yet"
-    reference = env.service.open("1001", [HOST]).reference
-    (pem,) = intake.make_csr(env.service, reference)
-    intake.send_csr(env.service, reference)
+    reference = new_case.open_case(env.service, "1001", [HOST]).reference
+    (pem,) = signing_requests.make_csr(env.service, reference)
+    signing_requests.send_csr(env.service, reference)
     issued = issue(issuer, pem)
     assert not intake.receive(env.service, reference, vendor_upload(issued)).refused
     machine.show(issued, env.key(reference))
-    env.service.mark_installed(reference, "at night")
+    installation.mark_installed(env.service, reference, "at night")
     assert run(env.service).closed == [reference]
     assert "unexpected-certificate" not in scan(env)
     machine.show(old, old.key)

@@ -15,7 +15,7 @@ from certmgr.purchases.load import coverage_remarks, load
 from inventory.certificates import parse
 from inventory.db.database import Database
 from inventory.errors import Conflict
-from inventory.store import certificates, clients, purchases
+from inventory.store import certificates, clients, issuances, purchases
 from tests.certmgr.cases.place import serve
 from tests.certmgr.purchases.adding import NAME, add
 from tests.clock import START as NOW
@@ -87,9 +87,9 @@ def test_certificates_of_a_purchase_are_linked_by_hand_or_recognised(
     serve(two_clients, NAME, recognised, NOW)
     with two_clients.write(NOW) as tx:
         sha = _store(tx, linked.der)
-        purchases.attach(tx, row_id, sha)
+        issuances.attach(tx, row_id, sha)
         with pytest.raises(Conflict):
-            purchases.attach(tx, row_id, sha)
+            issuances.attach(tx, row_id, sha)
     with two_clients.read() as conn:
         (purchase,) = load(conn)
     assert [(i.recorded, i.live) for i in purchase.issued] == [(True, False), (False, True)]

@@ -11,7 +11,7 @@ import pytest
 from inventory.db.database import Database, from_epoch
 from inventory.errors import CertmgrError, Conflict, NotFound, UsageError
 from inventory.importers import purchases_format
-from inventory.store import purchases
+from inventory.store import purchase_values, purchases
 from tests.certmgr.purchases.adding import NAME, add
 from tests.clock import START as NOW
 
@@ -28,7 +28,7 @@ def at(year: int) -> datetime:
 def test_purchase_from_a_leap_day_ends_before_28_february() -> None:
     """A year after 29 February is 28 February; the purchase ends one second before it."""
     leap_day = datetime(2028, 2, 29, tzinfo=UTC)
-    assert purchases.years_later(leap_day, 1) == datetime(2029, 2, 27, 23, 59, 59, tzinfo=UTC)
+    assert purchase_values.years_later(leap_day, 1) == datetime(2029, 2, 27, 23, 59, 59, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.cases import intake
+from certmgr.cases import new_case, signing_requests
 from certmgr.config.checks import KEY_TYPES
 from certmgr.config.loading import load
 from certmgr.x509.key_store import KeyStore, generate, key_reference, local_path, pem
@@ -80,11 +80,11 @@ def test_key_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_unknown_key_type_or_two_of_one_kind_are_refused(sqlite_env: CaseEnvironment) -> None:
     env = sqlite_env
-    reference = env.service.open("1001", ["shop.example.com"]).reference
+    reference = new_case.open_case(env.service, "1001", ["shop.example.com"]).reference
     with pytest.raises(UsageError, match="is not a key type"):
-        intake.make_csr(env.service, reference, ["dsa-1024"])
+        signing_requests.make_csr(env.service, reference, ["dsa-1024"])
     with pytest.raises(UsageError, match="one RSA and one EC"):
-        intake.make_csr(env.service, reference, ["rsa-2048", "rsa-4096"])
+        signing_requests.make_csr(env.service, reference, ["rsa-2048", "rsa-4096"])
     assert env.row(reference).state == "requested"
 
 

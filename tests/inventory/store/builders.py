@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
 from inventory.db.database import Database, Tx, to_epoch
 from inventory.models import (
     AuditEntry,
     Base,
+    Case,
     Client,
     Domain,
     Endpoint,
@@ -32,6 +33,7 @@ from inventory.records import CaseRecord, OrderRecord
 from inventory.store import (
     accounts,
     acme_orders,
+    case_changes,
     cases,
     certificates,
     clients,
@@ -246,13 +248,16 @@ def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> OrderRecor
 
 
 def open_case(tx: Tx, client_id: int, *names: str, **given: Any) -> CaseRecord:
-    values = {
-        "client_id": client_id,
-        "kind": "new",
-        "state": "requested",
-        "bought_by": "client",
-    } | given
-    return cases.open_(tx, values, names, "opened by hand")
+    """A new case; what a case gets later only (a reason, an end) is written afterwards."""
+    values = {"kind": "new", "bought_by": "client"} | given
+    first = {f.name for f in fields(case_changes.NewCase)}
+    case = case_changes.NewCase(
+        client_id=client_id, **{k: v for k, v in values.items() if k in first}
+    )
+    row = case_changes.open_case(tx, case, names, "opened by hand")
+    if later := {k: v for k, v in values.items() if k not in first}:
+        tx.conn.execute(update(Case).where(Case.id == row.id).values(later))
+    return cases.find(tx.conn, row.reference)
 
 
 def add_matter(tx: Tx, client_id: int | None, key: str, **given: Any) -> int:

@@ -7,21 +7,17 @@ from typing import Any
 import pytest
 from sqlalchemy import exc, insert, select, text
 
-from inventory.db.database import Database, Tx
+from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound
-from inventory.models import Case, CaseEvent, CaseName, Client, Issuance, ServedChain, Ticket
-from inventory.records import CaseRecord
+from inventory.models import Case, CaseEvent, CaseName, Client, Issuance, Ticket
 from inventory.store import (
+    case_changes,
     cases,
-    clients,
     contacts,
     domains,
-    endpoints,
-    purchases,
-    servers,
+    issuances,
     tickets,
 )
-from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -29,43 +25,17 @@ from tests.inventory.store.builders import (
     NOW,
     ONE,
     TWO,
-    add_certificate,
     add_matter,
     audited,
     count,
     domain_id,
     endpoint_id,
     entry_count,
-    fingerprint,
-    many_clients,
     open_case,
-    rows,
-    serve,
 )
+from tests.inventory.store.casework import add_order, ids_of_clients, move
 
 Told = tuple[Database, int]  # and the id of a matter
-Given = dict[str, Any]
-
-
-def ids_of_clients(tx: Tx) -> tuple[int, int]:
-    return clients.find(tx.conn, ONE).id, clients.find(tx.conn, TWO).id
-
-
-def move(tx: Tx, row: CaseRecord, state: str, **values: Any) -> CaseRecord:
-    return cases.change(tx, row, "move", {"state": state, **values})
-
-
-def issued(tx: Tx, row: CaseRecord, label: str, *, live: bool = False, **certificate: Any) -> str:
-    """An issuance of the case whose certificate came, and was seen live if so asked."""
-    sha256 = add_certificate(tx, label, **certificate)
-    cases.received(tx, cases.add_issuance(tx, {"case_id": row.id}), sha256, ())
-    if live:
-        cases.seen_live(tx, row.id)
-    return sha256
-
-
-def add_order(tx: Tx, number: str, *names: str) -> int:
-    return purchases.add(tx, number, {"vendor": "DigiCert", "starts_at": NOW, "years": 1}, names)[0]
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -100,7 +70,7 @@ def test_opened_case_has_names_an_event_and_a_matter(pair: Database) -> None:
     assert (event.version, event.action, event.by) == (1, "open", "tester")
     assert (event.before, event.after, event.at) == (None, "requested", AT)
     assert event.text == "opened by hand"
-    assert (topic.key, topic.kind) == (cases.matter_key(row.id, one), "case")
+    assert (topic.key, topic.kind) == (cases.ticket_key(row.id, one), "case")
     assert (topic.client_id, topic.opened_at) == (one, AT)
     detail = {"reference": row.reference, "kind": "new", "state": "requested"}
     assert audited(pair, before)[-1] == ("open", "case", row.id, detail)
@@ -146,7 +116,7 @@ def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
         topic = tickets.find(conn, row.reference)
         assert count(conn, Ticket) == 3
     assert (topic.id, topic.kind) == (matter_id, "case")
-    assert topic.key == cases.matter_key(row.id, one)
+    assert topic.key == cases.ticket_key(row.id, one)
     assert topic.opened_at == AT, "the conversation began before the case"
     cleared = ("endpoint_id", "told_at", "acked_at", "hold", "closed_at")
     assert [getattr(topic, c) for c in cleared] == [None] * 5
@@ -176,14 +146,14 @@ def test_reference_of_an_older_case_is_not_given_again(told: Told) -> None:
         assert second.reference != first.reference
         assert cases.find(tx.conn, first.reference).id == first.id
         topic = tickets.find(tx.conn, second.reference)
-        assert topic.key == cases.matter_key(second.id, one)
+        assert topic.key == cases.ticket_key(second.id, one)
 
 
 def test_exception_in_the_transaction_leaves_no_case(pair: Database) -> None:
     before = entry_count(pair)
     with pytest.raises(RuntimeError), pair.write(NOW) as tx:
         one, _ = ids_of_clients(tx)
-        cases.add_issuance(tx, {"case_id": open_case(tx, one, "shop1001.example").id})
+        issuances.add(tx, issuances.NewIssuance(case_id=open_case(tx, one, "shop1001.example").id))
         raise RuntimeError
     with pair.read() as conn:
         for table in (Case, CaseName, CaseEvent, Issuance, Ticket):
@@ -194,7 +164,7 @@ def test_exception_in_the_transaction_leaves_no_case(pair: Database) -> None:
 def test_second_writer_of_a_locked_client_waits(pair: Database) -> None:
     with pair.write(NOW) as tx:
         one, two = ids_of_clients(tx)
-        cases.lock_client(tx, one)
+        case_changes.lock_client(tx, one)
         with pair.engine.connect() as other:
             if pair.path is None:
                 query = select(Client.id).with_for_update(nowait=True)
@@ -218,10 +188,12 @@ def test_change_counts_version_and_step_and_writes_an_event(pair: Database) -> N
         row = open_case(tx, one, "shop1001.example")
     before = entry_count(pair)
     with pair.write(LATER) as tx:
-        moved = cases.change(tx, row, "csr", {"state": "csr-ready", "since": tx.at}, "x" * 5000)
-        noted = cases.change(tx, moved, "note", {"fee": "25"})
-        same = cases.change(tx, noted, "csr", {"state": "csr-ready"})
-        again = cases.change(tx, same, "csr", {"step": 99})
+        moved = case_changes.change(
+            tx, row, "csr", {"state": "csr-ready", "since": tx.at}, "x" * 5000
+        )
+        noted = case_changes.change(tx, moved, "note", {"fee": "25"})
+        same = case_changes.change(tx, noted, "csr", {"state": "csr-ready"})
+        again = case_changes.change(tx, same, "csr", {"step": 99})
         events = cases.events(tx.conn, row.id)
     steps = [(r.version, r.step, r.state) for r in (moved, noted, same, again)]
     assert steps == [
@@ -253,11 +225,11 @@ def test_change_of_an_outdated_case_is_refused_and_tells_what_happened(pair: Dat
         one, _ = ids_of_clients(tx)
         row = open_case(tx, one, "shop1001.example")
     with pair.write(LATER) as tx:
-        cases.change(tx, row, "csr", {"state": "csr-ready"})
-        latest = cases.change(tx, cases.find(tx.conn, row.reference), "note", {"fee": "25"})
+        case_changes.change(tx, row, "csr", {"state": "csr-ready"})
+        latest = case_changes.change(tx, cases.find(tx.conn, row.reference), "note", {"fee": "25"})
     before = entry_count(pair)
     with pytest.raises(Conflict) as caught, pair.write(LATER) as tx:
-        cases.change(tx, row, "decline", {"state": "declined"})
+        case_changes.change(tx, row, "decline", {"state": "declined"})
     assert caught.value.what == f"The case {row.reference} was changed meanwhile"
     who = "tester at 2026-03-03 09:00 UTC"
     assert caught.value.why == f"{who}: csr, now csr-ready; {who}: note"
@@ -341,7 +313,7 @@ def test_names_of_more_cases_than_one_statement_takes_stay_apart(pair: Database)
         asked = [{"case_id": i, "key_type": "ec-p256", "created_at": AT} for i in ids]
         tx.conn.execute(insert(Issuance), asked)
         found = cases.listing(tx.conn)
-        by_case = cases.issuances(tx.conn, ids)
+        by_case = issuances.of_cases(tx.conn, ids)
     assert [r.names for r in found] == [(f"n{i}.example",) for i in range(1001)]
     assert {i: [r.case_id for r in part] for i, part in by_case.items()} == {i: [i] for i in ids}
 
@@ -374,8 +346,8 @@ def test_open_cases_are_counted_and_found_by_name_administrator_and_order(pair: 
         move(tx, done, "closed")
     with pair.read() as conn:
         assert cases.count_open(conn) == 3
-        assert cases.led(conn) == {bob: 2, eve: 1}
-        assert cases.open_of_orders(conn) == {order}
+        assert cases.open_cases_by_assignee(conn) == {bob: 2, eve: 1}
+        assert cases.purchases_with_open_case(conn) == {order}
         mine = dict.fromkeys(names, first.reference)
         assert cases.open_names(conn) == {
             one: mine | {"mail.shop1001.example": third.reference},
@@ -396,12 +368,12 @@ def test_case_before_is_the_last_one_of_the_client_that_was_closed(pair: Databas
             move(tx, row, "closed")
         move(tx, open_case(tx, one, "a.example"), "declined")
         open_case(tx, one, "a.example")
-        found = cases.before(tx.conn, one, ["b.example", "a.example"])
+        found = cases.last_closed(tx.conn, one, ["b.example", "a.example"])
         assert found is not None
         assert found.id == closed[1].id
-        assert cases.before(tx.conn, two, ["a.example"]) is None
-        assert cases.before(tx.conn, one, ["c.example"]) is None
-        assert cases.before(tx.conn, one, []) is None
+        assert cases.last_closed(tx.conn, two, ["a.example"]) is None
+        assert cases.last_closed(tx.conn, one, ["c.example"]) is None
+        assert cases.last_closed(tx.conn, one, []) is None
 
 
 def test_closed_case_is_billed_once_when_it_was_first_closed(pair: Database) -> None:
@@ -413,7 +385,7 @@ def test_closed_case_is_billed_once_when_it_was_first_closed(pair: Database) -> 
         move(tx, open_case(tx, one, "c.example"), "declined")
     with pair.write(LATER) as tx:
         reopened = move(tx, reopened, "closed")
-        cases.change(tx, reopened, "note", {"fee": "25"})
+        case_changes.change(tx, reopened, "note", {"fee": "25"})
         later = move(tx, open_case(tx, one, "d.example"), "closed")
     with pair.read() as conn:
         found = cases.closed_between(conn, AT, AT + DAY + 1)
@@ -432,215 +404,4 @@ def test_closed_case_is_billed_once_when_it_was_first_closed(pair: Database) -> 
 # -- issuances -------------------------------------------------------------------------------------
 
 
-def test_issuance_goes_from_request_to_proof(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        one, two = ids_of_clients(tx)
-        row, foreign = open_case(tx, one, "shop1001.example"), open_case(tx, two, "b.example")
-        first = cases.add_issuance(tx, {"case_id": row.id, "key_type": "ec-p256", "csr": "PEM"})
-        other = cases.add_issuance(tx, {"case_id": foreign.id})
-        cases.has_key(tx, first, "machine:/keys/1")
-        (asked,) = cases.issuances(tx.conn, [row.id])[row.id]
-        sha256 = add_certificate(tx, "leaf", serial="2a", not_after=AT + 9)
-    assert (asked.id, asked.key_reference, asked.csr) == (first, "machine:/keys/1", "PEM")
-    assert (asked.created_at, asked.sha256, asked.der) == (AT, None, None)
-    with pair.write(LATER) as tx:
-        cases.seen_live(tx, row.id)
-        cases.received(tx, first, sha256, ("c" * 64, "d" * 64))
-        (came,) = cases.issuances(tx.conn, [row.id])[row.id]
-        cases.seen_live(tx, row.id)
-        cases.seen_live(tx, foreign.id)
-        found = cases.issuances(tx.conn, [foreign.id, row.id])
-    assert came.live_at is None, "what has not come cannot be seen"
-    assert (came.sha256, came.received_at) == (sha256, AT + DAY)
-    assert came.chain.split() == ["c" * 64, "d" * 64]
-    assert (came.der, came.serial, came.not_after) == (b"leaf", "2a", AT + 9)
-    assert [r.live_at for r in found[row.id]] == [AT + DAY]
-    assert [(r.id, r.live_at) for r in found[foreign.id]] == [(other, None)]
-    with pair.write(NOW) as tx:
-        cases.seen_live(tx, row.id)
-        (kept,) = cases.issuances(tx.conn, [row.id])[row.id]
-        assert kept.live_at == AT + DAY, "the first proof stays"
-        assert cases.issuances(tx.conn, []) == cases.issuances(tx.conn, [foreign.id + 99]) == {}
-
-
-@pytest.mark.parametrize(
-    ("given", "left"),
-    [
-        ({}, {"received rsa", "live rsa"}),
-        ({"key_type": "rsa"}, {"received rsa", "live rsa", "asked ec"}),
-        ({"key_type": "ec"}, {"received rsa", "live rsa", "asked rsa"}),
-        ({"also_received": True}, {"live rsa"}),
-        ({"also_received": True, "key_type": "ec"}, {"received rsa", "live rsa", "asked rsa"}),
-    ],
-)
-def test_new_request_drops_what_was_not_live(pair: Database, given: Given, left: set[str]) -> None:
-    with pair.write(NOW) as tx:
-        one, two = ids_of_clients(tx)
-        row, foreign = open_case(tx, one, "shop1001.example"), open_case(tx, two, "b.example")
-        made = {}
-        for label, key_type in (("live rsa", "rsa"), ("received rsa", "rsa"), ("asked rsa", "rsa")):
-            made[label] = cases.add_issuance(tx, {"case_id": row.id, "key_type": key_type})
-            if not label.startswith("asked"):
-                cases.received(tx, made[label], add_certificate(tx, label), ())
-            if label.startswith("live"):
-                cases.seen_live(tx, row.id)
-        made["asked ec"] = cases.add_issuance(tx, {"case_id": row.id, "key_type": "ec"})
-        cases.add_issuance(tx, {"case_id": foreign.id, "key_type": "rsa"})
-        for _ in range(2):
-            cases.drop_issuances(tx, row.id, **given)
-        found = cases.issuances(tx.conn, [row.id, foreign.id])
-    labels = {row_id: label for label, row_id in made.items()}
-    assert {labels[r.id] for r in found[row.id]} == left
-    assert len(found[foreign.id]) == 1, "of another client"
-
-
-def test_chain_is_returned_in_the_order_asked_for(database: Database) -> None:
-    with database.write(NOW) as tx:
-        first, second = add_certificate(tx, "first"), add_certificate(tx, "second", is_ca=True)
-        unknown = fingerprint("unknown")
-        assert cases.chain_of(tx.conn, [second, unknown, first]) == [b"second", b"first"]
-        assert cases.chain_of(tx.conn, (first,)) == [b"first"]
-        assert cases.chain_of(tx.conn, [unknown]) == cases.chain_of(tx.conn, []) == []
-
-
-def test_last_issued_of_an_order_was_seen_live_and_ends_last(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        order, other = (
-            add_order(tx, ONE, "shop1001.example"),
-            add_order(tx, ONE, "shop1001.example"),
-        )
-        assert cases.last_issued(tx.conn, order) == []
-        ends = {"early": AT + 1, "late": AT + 9, "not live": AT + 99, "dateless": None}
-        for label, end in ends.items():
-            row = {"order_id": order, "sha256": add_certificate(tx, label, not_after=end)}
-            cases.add_issuance(tx, row | {"live_at": None if label == "not live" else AT})
-        late = {"sha256": fingerprint("late"), "not_after": AT + 9}
-        assert [r.as_dict() for r in cases.last_issued(tx.conn, order)] == [late]
-        assert cases.last_issued(tx.conn, other) == []
-
-
-def test_expected_certificates_are_those_of_cases_and_of_orders_linked_by_hand(
-    pair: Database,
-) -> None:
-    with pair.write(NOW) as tx:
-        assert cases.expected(tx.conn) == []
-        one, two = ids_of_clients(tx)
-        live = open_case(tx, one, "shop1001.example", "www.shop1001.example")
-        issued(tx, live, "live", live=True, not_after=AT + 9)
-        waiting = open_case(tx, two, "shop1002.example")
-        issued(tx, waiting, "waiting", not_after=AT + 5)
-        cases.add_issuance(tx, {"case_id": waiting.id})
-        for state in ("declined", "cancelled"):
-            row = open_case(tx, one, "old.shop1001.example")
-            issued(tx, row, state)
-            move(tx, row, state)
-        order = add_order(tx, TWO, "shop1002.example")
-        sha256 = add_certificate(tx, "by hand")
-        cases.add_issuance(tx, {"order_id": order, "sha256": sha256})
-        cases.add_issuance(tx, {"order_id": order})
-        found = cases.expected(tx.conn)
-    keys = ("client_id", "names", "sha256", "live_at", "not_after")
-    assert [tuple(getattr(r, k) for k in keys) for r in found] == [
-        (one, ("shop1001.example", "www.shop1001.example"), fingerprint("live"), AT, AT + 9),
-        (two, ("shop1002.example",), fingerprint("waiting"), None, AT + 5),
-        (two, ("shop1002.example",), sha256, None, None),
-    ]
-
-
 # -- where they are served -------------------------------------------------------------------------
-
-
-def test_places_are_the_endpoints_that_are_visited(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        one, two = ids_of_clients(tx)
-        servers.add(tx, {"name": "lb", "kind": "balancer", "backends": ["10.0.0.1:8443"]})
-        domains.edit(tx, "shop1001.example", {"server": "lb"})
-        endpoints.add(tx, Target("mail.shop1001.example", 993, "tls"), addresses=("192.0.2.7",))
-        endpoints.add(tx, Target("old.shop1001.example"))
-        endpoints.retire(tx, Target("old.shop1001.example"))
-        domains.add(tx, "gone.example", {"client": TWO})
-        domains.retire(tx, "gone.example")
-        found = cases.endpoints_of_clients(tx.conn, [two, one, two])
-        assert cases.endpoints_of_clients(tx.conn, [two]) == {two: found[two]}
-        assert (
-            cases.endpoints_of_clients(tx.conn, [])
-            == cases.endpoints_of_clients(tx.conn, [two + 99])
-            == {}
-        )
-    assert [(r.host, r.port, r.protocol, r.addresses) for r in found[one]] == [
-        ("shop1001.example", 443, "https", None),
-        ("mail.shop1001.example", 993, "tls", "192.0.2.7"),
-    ]
-    behind = [(r.domain, r.server, r.backends) for r in (*found[one], *found[two])]
-    assert behind == [
-        ("shop1001.example", "lb", "10.0.0.1:8443"),
-        ("shop1001.example", "lb", "10.0.0.1:8443"),
-        ("shop1002.example", None, None),
-    ]
-
-
-def test_live_leaves_are_what_the_hosts_of_the_client_serve_now(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        one, two = ids_of_clients(tx)
-        endpoints.add(tx, Target("www.shop1001.example"))
-        hosts = ["shop1001.example", "www.shop1001.example"]
-        shop, www = (endpoint_id(tx.conn, h) for h in hosts)
-        old, late = add_certificate(tx, "old"), add_certificate(tx, "late", not_after=AT + 9)
-        early, dateless = (
-            add_certificate(tx, "early", not_after=AT + 1),
-            add_certificate(tx, "dateless", not_after=None),
-        )
-        serve(tx, shop, old, "192.0.2.1", "192.0.2.2")
-        serve(tx, shop, late, "192.0.2.1", "192.0.2.2")
-        serve(tx, www, early)
-        serve(tx, endpoint_id(tx.conn, "shop1002.example"), old)
-        assert [r.as_dict() for r in cases.live_leaves(tx.conn, one, hosts)] == [
-            {"sha256": early, "not_after": AT + 1},
-            {"sha256": late, "not_after": AT + 9},
-        ]
-        assert [r.sha256 for r in cases.live_leaves(tx.conn, one, hosts[:1])] == [late]
-        assert cases.live_leaves(tx.conn, two, hosts) == [], "hosts of another client"
-        assert cases.live_leaves(tx.conn, one, []) == []
-        serve(tx, www, dateless)
-        assert cases.live_leaves(tx.conn, one, hosts[1:]) == []
-        serve(tx, www, None)
-        assert cases.live_leaves(tx.conn, one, hosts[1:]) == []
-
-
-def test_first_end_of_what_a_host_serves_is_returned_per_client(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        one, two = ids_of_clients(tx)
-        endpoints.add(tx, Target("shop1001.example", 8443))
-        for name in ("gone", "dateless"):
-            endpoints.add(tx, Target(f"{name}.shop1001.example"))
-        early, late = (add_certificate(tx, f"c{n}", not_after=AT + n) for n in (1, 9))
-        serve(tx, endpoint_id(tx.conn, "shop1001.example"), late, "192.0.2.1")
-        serve(tx, endpoint_id(tx.conn, "shop1001.example", 8443), early)
-        serve(tx, endpoint_id(tx.conn, "gone.shop1001.example"), early)
-        endpoints.retire(tx, Target("gone.shop1001.example"))
-        dateless = add_certificate(tx, "dateless", not_after=None)
-        serve(tx, endpoint_id(tx.conn, "dateless.shop1001.example"), dateless)
-        serve(tx, endpoint_id(tx.conn, "shop1002.example"), late)
-        found = cases.served_until(tx.conn, [two, one, one])
-        assert cases.served_until(tx.conn, [two]) == {two: found[two]}
-        assert cases.served_until(tx.conn, []) == cases.served_until(tx.conn, [two + 99]) == {}
-        # The address is no longer seen: what it served is not served now.
-        serve(tx, endpoint_id(tx.conn, "shop1002.example"), early, "192.0.2.2")
-        assert cases.served_until(tx.conn, [two]) == {two: {"shop1002.example": AT + 1}}
-        assert [r["live"] for r in rows(tx.conn, ServedChain)].count(0) == 1
-    assert found == {one: {"shop1001.example": AT + 1}, two: {"shop1002.example": AT + 9}}
-
-
-def test_places_of_more_clients_than_one_statement_takes_stay_apart(database: Database) -> None:
-    """The ids are asked for 500 at a time."""
-    with database.write(NOW) as tx:
-        ids = many_clients(tx, 1001)
-        sha256 = add_certificate(tx, "leaf", not_after=AT + 9)
-        for number in (50_000, 50_500, 51_000):
-            serve(tx, endpoint_id(tx.conn, f"d{number}.example"), sha256)
-        found = cases.endpoints_of_clients(tx.conn, ids)
-        ends = cases.served_until(tx.conn, ids)
-    assert {i: [r.host for r in part] for i, part in found.items()} == {
-        row_id: [f"d{50_000 + i}.example"] for i, row_id in enumerate(ids)
-    }
-    assert ends == {ids[i]: {f"d{50_000 + i}.example": AT + 9} for i in (0, 500, 1000)}

@@ -9,8 +9,19 @@ from sqlalchemy import select
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models import Client, Domain, Endpoint
-from inventory.store import clients, domains, editing, endpoints, servers
+from inventory.models import (
+    Client,
+    Domain,
+    Endpoint,
+)
+from inventory.store import (
+    certificates,
+    clients,
+    domains,
+    editing,
+    endpoints,
+    servers,
+)
 from inventory.targets import Target, parse
 from tests.inventory.store.builders import (
     AT,
@@ -29,6 +40,7 @@ from tests.inventory.store.builders import (
     rows,
     serve,
 )
+from tests.inventory.store.casework import ids_of_clients
 
 MAIL = Target("mail.shop1001.example", 993, "tls")
 
@@ -305,3 +317,43 @@ def test_scan_without_endpoints_names_what_was_asked_for() -> None:
     ):
         with pytest.raises(NotFound, match=f"no active endpoint{scope} to scan"):
             endpoints.require_some(0, client_key, tag)
+
+
+def test_places_are_the_endpoints_that_are_visited(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        one, two = ids_of_clients(tx)
+        servers.add(tx, {"name": "lb", "kind": "balancer", "backends": ["10.0.0.1:8443"]})
+        domains.edit(tx, "shop1001.example", {"server": "lb"})
+        endpoints.add(tx, Target("mail.shop1001.example", 993, "tls"), addresses=("192.0.2.7",))
+        endpoints.add(tx, Target("old.shop1001.example"))
+        endpoints.retire(tx, Target("old.shop1001.example"))
+        domains.add(tx, "gone.example", {"client": TWO})
+        domains.retire(tx, "gone.example")
+        found = endpoints.of_clients(tx.conn, [two, one, two])
+        assert endpoints.of_clients(tx.conn, [two]) == {two: found[two]}
+        assert endpoints.of_clients(tx.conn, []) == endpoints.of_clients(tx.conn, [two + 99]) == {}
+    assert [(r.host, r.port, r.protocol, r.addresses) for r in found[one]] == [
+        ("shop1001.example", 443, "https", None),
+        ("mail.shop1001.example", 993, "tls", "192.0.2.7"),
+    ]
+    behind = [(r.domain, r.server, r.backends) for r in (*found[one], *found[two])]
+    assert behind == [
+        ("shop1001.example", "lb", "10.0.0.1:8443"),
+        ("shop1001.example", "lb", "10.0.0.1:8443"),
+        ("shop1002.example", None, None),
+    ]
+
+
+def test_places_of_more_clients_than_one_statement_takes_stay_apart(database: Database) -> None:
+    """The ids are asked for 500 at a time."""
+    with database.write(NOW) as tx:
+        ids = many_clients(tx, 1001)
+        sha256 = add_certificate(tx, "leaf", not_after=AT + 9)
+        for number in (50_000, 50_500, 51_000):
+            serve(tx, endpoint_id(tx.conn, f"d{number}.example"), sha256)
+        found = endpoints.of_clients(tx.conn, ids)
+        ends = certificates.served_until(tx.conn, ids)
+    assert {i: [r.host for r in part] for i, part in found.items()} == {
+        row_id: [f"d{50_000 + i}.example"] for i, row_id in enumerate(ids)
+    }
+    assert ends == {ids[i]: {f"d{50_000 + i}.example": AT + 9} for i in (0, 500, 1000)}

@@ -40,6 +40,7 @@ from inventory.models import (
 from inventory.store import (
     acme_orders,
     audit_log,
+    case_changes,
     cases,
     clients,
     contacts,
@@ -50,6 +51,7 @@ from inventory.store import (
     erase,
     findings,
     inbox,
+    issuances,
     lineages,
     outbox,
     purchases,
@@ -192,11 +194,11 @@ def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: 
         update(StoredPurchase).where(StoredPurchase.id == first).values(successor_id=second)
     )
     row = open_case(tx, owner, f"{word}.example", order_id=first, contact_id=ada, reason=word)
-    row = cases.change(tx, row, "note", {"approved_by": word}, word)
-    asked = {"case_id": row.id, "key_type": "ec-p256", "csr": word}
-    cases.received(tx, cases.add_issuance(tx, asked), leaf, ())
+    row = case_changes.change(tx, row, "note", {"approved_by": word}, word)
+    asked = issuances.NewIssuance(case_id=row.id, key_type="ec-p256", csr=word)
+    issuances.record_received(tx, issuances.add(tx, asked), leaf, ())
     late = add_certificate(tx, f"{word} late")
-    cases.add_issuance(tx, {"order_id": second, "sha256": late, "key_reference": word})
+    issuances.add(tx, issuances.NewIssuance(order_id=second, sha256=late, key_reference=word))
     item = {"incident_id": incident_id, "serial": "01", "sha256": leaf, "client_id": owner}
     item |= {"names": word, "sort": "client", "case_id": row.id}
     tx.conn.execute(insert(IncidentItem).values(item))
@@ -543,7 +545,7 @@ def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_cl
         lineage_id = add_lineage(tx, "theirs", TWO, account, "shop1002.example")
         labels = ("of a case", "newest", "in use", "of an older order", "mine")
         made = {label: add_certificate(tx, label) for label in labels}
-        cases.add_issuance(tx, {"case_id": row.id, "sha256": made["of a case"]})
+        issuances.add(tx, issuances.NewIssuance(case_id=row.id, sha256=made["of a case"]))
         lineages.note(tx, lineage_id, sha256=made["newest"], deployed=made["in use"])
         placed = intend(tx, lineage_id, account)
         acme_orders.end(tx, placed, "done", sha256=made["of an older order"])

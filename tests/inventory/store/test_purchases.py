@@ -10,13 +10,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, insert, select, update
+from sqlalchemy import insert, select, update
 
 from inventory.db.database import Database, to_epoch
-from inventory.errors import Conflict, InvalidName, NotFound, UsageError
+from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Case, Issuance, PurchaseName, StoredPurchase
-from inventory.store import clients, contacts, domains, endpoints, purchases
-from inventory.targets import Target
+from inventory.store import (
+    clients,
+    contacts,
+    issuances,
+    purchase_values,
+    purchases,
+)
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -24,138 +29,20 @@ from tests.inventory.store.builders import (
     NOW,
     across_chunks,
     add_leaf,
-    add_site,
     audited,
     count,
     entry_count,
     insert_row,
-    observe,
     open_case,
     rows,
-    site,
     unknown_id,
 )
-
-
-def add(database: Database, *names: str, client: str = "1001", **given: Any) -> int:
-    with database.write(NOW) as tx:
-        values = {"vendor": "DigiCert", "currency": "EUR"} | given
-        return purchases.add(tx, client, values, names or (f"shop{client}.example",))[0]
-
-
-def client_ids(database: Database) -> tuple[int, int]:
-    with database.read() as conn:
-        one, two = (int(clients.find(conn, n).id) for n in ("1001", "1002"))
-        return one, two
-
+from tests.inventory.store.casework import add_purchase, client_ids
 
 # -- values ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("typed", "stored"),
-    [
-        (None, None),
-        (" ", None),
-        ("49.90", "49.90"),
-        (" 0 ", "0"),
-        ("1e3", "1000"),
-        ("999999999.9999", "999999999.9999"),
-    ],
-)
-def test_amount_is_stored_as_plain_decimal_text(typed: str | None, stored: str | None) -> None:
-    assert purchases.amount(typed, "price") == stored
-
-
-@pytest.mark.parametrize("typed", ["0.00001", "1000000000", "Infinity", "-0.01"])
-def test_amount_out_of_its_limits_is_refused(typed: str) -> None:
-    with pytest.raises(UsageError, match="The fee"):
-        purchases.amount(typed, "fee")
-
-
-def test_currency_is_a_code_of_iso_4217() -> None:
-    assert purchases.currency(" eur ") == "EUR"
-    assert purchases.currency("") is None
-    with pytest.raises(UsageError, match="'XXY' is not a currency"):
-        purchases.currency("XXY")
-    with pytest.raises(UsageError, match="the limit is 3"):
-        purchases.currency("EURO")
-
-
-def test_pattern_is_a_name_a_wildcard_or_an_address() -> None:
-    assert purchases.pattern(" Shop.Example. ") == "shop.example"
-    assert purchases.pattern("*.BÜCHER.example") == "*.xn--bcher-kva.example"
-    assert purchases.pattern("[2001:DB8::1]") == "2001:db8::1"
-    for wrong in ("*", "*.", "a.*.example", "*.*.example", "*.192.0.2.1", ""):
-        with pytest.raises(InvalidName):
-            purchases.pattern(wrong)
-
-
-def test_term_ends_one_second_before_its_anniversary() -> None:
-    start = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
-    assert purchases.years_later(start, 2) == datetime(2028, 3, 1, 12, 29, 59, tzinfo=UTC)
-    leap = datetime(2024, 2, 29, tzinfo=UTC)
-    assert purchases.years_later(leap, 4) == datetime(2028, 2, 28, 23, 59, 59, tzinfo=UTC)
-
-
-def test_only_names_of_the_client_are_kept_of_a_shared_certificate() -> None:
-    names = ["a.example", "b.example", "*.c.example", "www.d.example"]
-    assert purchases.own_names(names, ["a.example", "www.c.example"]) == (
-        "a.example",
-        "*.c.example",
-    )
-    assert purchases.own_names(names, ["d.example", "c.example", "x.y.c.example"]) == ()
-    assert purchases.own_names([], ["a.example"]) == purchases.own_names(names, []) == ()
-
-
 # -- names and their owners --------------------------------------------------------------
-
-
-def test_owner_is_that_of_the_nearest_active_domain(pair: Database) -> None:
-    one, two = client_ids(pair)
-    with pair.write(NOW) as tx:
-        add_site(tx, "1002", "b.shop1001.example")
-        add_site(tx, "1002", "192.0.2.7")
-        add_site(tx, "1002", "2001:db8::1")
-        conn = tx.conn
-        expected = {
-            "shop1001.example": ("shop1001.example", one),
-            "a.shop1001.example": ("shop1001.example", one),
-            "x.b.shop1001.example": ("b.shop1001.example", two),
-            "192.0.2.7": ("192.0.2.7", two),
-            "2001:db8::1": ("2001:db8::1", two),
-        }
-        for host, (name, owner) in expected.items():
-            found = purchases.owner_of(conn, host)
-            assert found is not None, host
-            assert (found.name, found.client_id) == (name, owner)
-        for host in ("example", "strange.example", "notshop1001.example", "192.0.2.8"):
-            assert purchases.owner_of(conn, host) is None, host
-        domains.retire(tx, "b.shop1001.example")
-        found = purchases.owner_of(conn, "x.b.shop1001.example")
-        assert found is not None
-        assert found.client_id == one
-
-
-def test_names_are_taken_apart_once_and_those_of_another_client_are_refused(pair: Database) -> None:
-    one, two = client_ids(pair)
-    with pair.read() as conn:
-        typed = ["shop1001.example, *.shop1001.example", "SHOP1001.example strange.example"]
-        found, strange = purchases.names_of(conn, one, typed)
-        assert found == ["shop1001.example", "*.shop1001.example", "strange.example"]
-        assert strange == ["strange.example"]
-        assert purchases.names_of(conn, one, []) == ([], [])
-        with pytest.raises(Conflict, match=r"shop1001\.example belongs to the client 1001"):
-            purchases.names_of(conn, two, typed)
-        with pytest.raises(
-            UsageError,
-            match=r"There are 3 names: one certificate covers at most 2",
-        ):
-            purchases.names_of(conn, one, typed, 2)
-        many = [f"h{i}.shop1001.example" for i in range(purchases.MAX_NAMES)]
-        assert len(purchases.names_of(conn, one, many)[0]) == 250
-        with pytest.raises(UsageError, match="There are 251 names"):
-            purchases.names_of(conn, one, [*many, "shop1001.example"])
 
 
 # -- adding, changing, renewing ----------------------------------------------------------
@@ -169,7 +56,7 @@ def test_order_without_details_has_those_of_a_plain_product(pair: Database) -> N
         (("*.shop1001.example",), "wildcard"),
     ]
     for names, kind in kinds:
-        row_id = add(pair, *names)
+        row_id = add_purchase(pair, *names)
         with pair.read() as conn:
             row = purchases.find(conn, f"#{row_id}")
         assert row.kind == kind
@@ -210,7 +97,7 @@ def test_dates_and_terms_are_accepted_up_to_their_limits(pair: Database) -> None
         {"dcv_at": NOW + timedelta(days=2)},
         {"years": 5, "documents": ["/a"] * 50},
     ):
-        row_id = add(pair, **given)
+        row_id = add_purchase(pair, **given)
         with pair.read() as conn:
             row = purchases.find(conn, f"#{row_id}")
         for key, value in given.items():
@@ -245,7 +132,7 @@ def test_order_with_a_wrong_value_leaves_nothing(pair: Database) -> None:
         values = dict(given)
         names = values.pop("names", ())
         with pytest.raises(UsageError, match=message):
-            add(pair, *names, **values)
+            add_purchase(pair, *names, **values)
     with pytest.raises(UsageError, match="An order needs a vendor"), pair.write(NOW) as tx:
         purchases.add(tx, "1001", {}, ["shop1001.example"])
     with pytest.raises(NotFound, match="no client '9'"), pair.write(NOW) as tx:
@@ -259,15 +146,15 @@ def test_retired_client_buys_nothing(pair: Database) -> None:
     with pair.write(NOW) as tx:
         clients.retire(tx, "1002")
     with pytest.raises(UsageError, match="The client 1002 is retired"):
-        add(pair, client="1002")
+        add_purchase(pair, client="1002")
 
 
 def test_order_is_found_by_number_before_id_and_only_for_its_client(pair: Database) -> None:
     one, two = client_ids(pair)
-    first = add(pair, number="D-1")
-    second = add(pair, client="1002", number="#D-2")
-    third = add(pair, number=str(first))
-    same = add(pair, number="D-9"), add(pair, client="1002", number="D-9")
+    first = add_purchase(pair, number="D-1")
+    second = add_purchase(pair, client="1002", number="#D-2")
+    third = add_purchase(pair, number=str(first))
+    same = add_purchase(pair, number="D-9"), add_purchase(pair, client="1002", number="D-9")
     with pair.read() as conn:
         assert [purchases.find(conn, "D-9", i).id for i in (one, two)] == list(same)
         with pytest.raises(UsageError, match="2 orders have the number 'D-9'"):
@@ -292,8 +179,8 @@ def test_order_is_found_by_number_before_id_and_only_for_its_client(pair: Databa
 
 
 def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> None:
-    row_id = add(pair, number="D-1", price="10", documents=["/a"])
-    other = add(pair, number="D-2")
+    row_id = add_purchase(pair, number="D-1", price="10", documents=["/a"])
+    other = add_purchase(pair, number="D-2")
     with pair.write(NOW) as tx:
         contacts.add(tx, "1001", {"name": "Eve"})
     known = entry_count(pair)
@@ -330,7 +217,7 @@ def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> N
 
 def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database) -> None:
     one, _ = client_ids(pair)
-    row_id = add(pair, number="D-1", documents=["/a"], dcv_at=NOW, note="x")
+    row_id = add_purchase(pair, number="D-1", documents=["/a"], dcv_at=NOW, note="x")
     with pair.write(NOW) as tx:
         leaf = add_leaf(tx, "leaf")
         opened = {
@@ -365,7 +252,7 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
         issued = {r["case_id"]: r["order_id"] for r in rows(tx.conn, Issuance)}
     assert (row.number, row.documents, row.note, row.dcv_at) == (None, "[]", "x", AT)
     assert row.starts_at == to_epoch(start)
-    assert row.ends_at == to_epoch(purchases.years_later(start, 2))
+    assert row.ends_at == to_epoch(purchase_values.years_later(start, 2))
     assert moved == issued
     assert {i for i, o in moved.items() if o == new} == {opened["renewal"]}
     assert [e[:3] for e in audited(pair, known)] == [
@@ -378,7 +265,7 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
 
 
 def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Database) -> None:
-    row_id = add(pair, number="D-1")
+    row_id = add_purchase(pair, number="D-1")
     with pair.write(NOW) as tx:
         purchases.renew(tx, "D-1", {"number": "D-2"})
     known = entry_count(pair)
@@ -409,9 +296,9 @@ def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Datab
 
 def test_listing_is_of_one_client_and_leaves_out_what_ended(pair: Database) -> None:
     one, two = client_ids(pair)
-    late = add(pair, "b.shop1001.example", "a.shop1001.example", years=2)
-    soon = add(pair, number="D-2")
-    theirs = add(pair, client="1002")
+    late = add_purchase(pair, "b.shop1001.example", "a.shop1001.example", years=2)
+    soon = add_purchase(pair, number="D-2")
+    theirs = add_purchase(pair, client="1002")
     with pair.write(NOW) as tx:
         purchases.cancel(tx, "D-2", "moved")
         conn = tx.conn
@@ -433,14 +320,14 @@ def test_listing_is_of_one_client_and_leaves_out_what_ended(pair: Database) -> N
 
 def test_certificate_of_a_case_counts_while_it_may_still_be_installed(pair: Database) -> None:
     one, _ = client_ids(pair)
-    row_id = add(pair)
-    other = add(pair, client="1002")
+    row_id = add_purchase(pair)
+    other = add_purchase(pair, client="1002")
     with pair.write(NOW) as tx:
         names = ("by hand", "open", "closed", "closed and live", "undated", "theirs")
         leaves = {n: add_leaf(tx, n, not_after=None if n == "undated" else AT + DAY) for n in names}
         for name in ("by hand", "undated"):
-            purchases.attach(tx, row_id, leaves[name])
-        purchases.attach(tx, other, leaves["theirs"])
+            issuances.attach(tx, row_id, leaves[name])
+        issuances.attach(tx, other, leaves["theirs"])
         for name, closed, live in (
             ("open", None, None),
             ("closed", AT, None),
@@ -462,7 +349,7 @@ def test_certificate_of_a_case_counts_while_it_may_still_be_installed(pair: Data
 
 def test_several_hundred_orders_are_listed_with_their_names(pair: Database) -> None:
     one, _ = client_ids(pair)
-    first, theirs = add(pair), add(pair, client="1002")
+    first, theirs = add_purchase(pair), add_purchase(pair, client="1002")
     with pair.write(NOW) as tx:
         row = {k: v for k, v in rows(tx.conn, StoredPurchase)[0].items() if k != "id"}
         tx.conn.execute(insert(StoredPurchase), [row | {"number": f"N{i}"} for i in range(1000)])
@@ -482,95 +369,11 @@ def test_several_hundred_orders_are_listed_with_their_names(pair: Database) -> N
         assert [r.id for r in few] == sorted([first, *ids[1:4], theirs])
 
 
-def test_certificate_is_attached_once_to_an_order_that_exists(pair: Database) -> None:
-    row_id, other = add(pair), add(pair)
-    known = entry_count(pair)
-    with pair.write(NOW) as tx:
-        leaf = add_leaf(tx, "leaf")
-        purchases.attach(tx, row_id, leaf)
-        purchases.attach(tx, other, leaf)
-    with pair.write(LATER) as tx, pytest.raises(Conflict, match="belongs to this order already"):
-        purchases.attach(tx, row_id, leaf)
-    for order_id, sha256 in ((unknown_id(0), leaf), (row_id, "0" * 64)):
-        with pytest.raises(exc.IntegrityError), pair.write(LATER) as tx:
-            purchases.attach(tx, order_id, sha256)
-    with pair.read() as conn:
-        found = [(r["order_id"], r["created_at"], r["received_at"]) for r in rows(conn, Issuance)]
-    assert found == [(row_id, AT, AT), (other, AT, AT)]
-    detail = {"fingerprint": leaf}
-    assert audited(pair, known) == [("attach", "order", i, detail) for i in (row_id, other)]
-
-
-def test_certificate_is_found_by_the_beginning_of_its_fingerprint_or_serial_number(
-    database: Database,
-) -> None:
-    with database.write(NOW) as tx:
-        for sha256, serial, is_ca in (
-            ("aaaaaaaa11" + "0" * 54, "12345678ab", 0),
-            ("aaaaaaaa22" + "0" * 54, "1", 0),
-            ("bbbbbbbb11" + "0" * 54, "1fffffffff", 0),
-            ("cccccccc11" + "0" * 54, "cc", 1),
-        ):
-            add_leaf(tx, sha256, sha256=sha256, serial=serial, is_ca=is_ca)
-        conn = tx.conn
-        expected = {
-            "AAAAAAAA11": "a1",
-            " aa:aa:aa:aa:22 ": "a2",
-            "12345678": "a1",
-            "00:12:34:56:78:AB": "a1",
-            "bbbbbbbb": "b1",
-            "00000001": "a2",  # the whole number 1, and not each that begins with 1
-        }
-        for key, short in expected.items():
-            found = purchases.find_certificate(conn, key).sha256
-            assert (found[0], found[9]) == (short[0], short[1]), key
-        with pytest.raises(UsageError, match="Several certificates begin with 'aaaaaaaa'"):
-            purchases.find_certificate(conn, "aaaaaaaa")
-        for key in ("cccccccc", "00000000", "0000001f", "123456789"):
-            with pytest.raises(NotFound, match="There is no certificate"):
-                purchases.find_certificate(conn, key)
-        for key in ("aaaaaaa", "", "aaaaaaag", "aaaaaaaa%"):
-            with pytest.raises(UsageError, match="is no fingerprint and no serial number"):
-                purchases.find_certificate(conn, key)
-
-
-def test_served_certificates_are_of_one_client_or_of_all_that_buy(pair: Database) -> None:
-    one, two = client_ids(pair)
-    with pair.write(NOW) as tx:
-        shared = add_leaf(tx, "shared", "shop1001.example", "shop1002.example")
-        undated, hidden = add_leaf(tx, "undated", not_before=None), add_leaf(tx, "hidden")
-        mine, theirs = site(tx, "shop1001.example"), site(tx, "shop1002.example")
-        more = add_site(tx, "1001", "more.example")
-        observe(tx, mine.endpoint_id, hidden, "192.0.2.1")
-        observe(tx, mine.endpoint_id, shared, "192.0.2.2", "192.0.2.3")
-        observe(tx, theirs.endpoint_id, shared)
-        observe(tx, more.endpoint_id, shared, "192.0.2.1")
-        observe(tx, more.endpoint_id, undated, "192.0.2.2")
-        conn = tx.conn
-        assert [(r.client_id, r.sha256) for r in purchases.live(conn, two)] == [(two, shared)]
-        found = purchases.live(conn)
-        assert {(r.client, r.sha256) for r in found} == {("1001", shared), ("1002", shared)}
-        assert purchases.live(conn, buyers=True) == []
-    add(pair, client="1002")
-    with pair.write(NOW) as tx:
-        conn = tx.conn
-        assert [r.client_id for r in purchases.live(conn, buyers=True)] == [two]
-        named = purchases.live(conn, one, buyers=True)
-        assert [r.client_id for r in named] == [one], "a named client need not buy"
-        observe(tx, more.endpoint_id, shared, "192.0.2.1")
-        endpoints.retire(tx, Target("shop1001.example"))
-        assert len(purchases.live(conn, one)) == 1
-        domains.retire(tx, "more.example")
-        assert purchases.live(conn, one) == []
-        clients.retire(tx, "1002")
-        assert purchases.live(conn) == []
-
-
 def test_exception_leaves_no_order_and_no_link(pair: Database) -> None:
-    row_id = add(pair, number="D-1")
+    row_id = add_purchase(pair, number="D-1")
     known = entry_count(pair)
     with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
-        purchases.attach(tx, row_id, add_leaf(tx, "leaf"))
+        issuances.attach(tx, row_id, add_leaf(tx, "leaf"))
         purchases.renew(tx, "D-1", {})
         purchases.edit(tx, "D-1", {"note": "x"}, ["a.shop1001.example"])
         tx.conn.execute(update(StoredPurchase).values(vendor="x"))

@@ -1,0 +1,207 @@
+"""Installation of a case and its verification.
+
+A case is done only when every server of its names presents the new certificate. What an
+administrator reports counts as "installed", and only a verification as "live".
+"""
+
+from __future__ import annotations
+
+import logging
+
+from certmgr.cases import window as windows
+from certmgr.cases.service import RESET_ON_REOPEN, CaseService, Overrides
+from certmgr.cases.states import CaseAction, next_state
+from certmgr.inspection.live_check import (
+    MAX_TARGETS,
+    live_check_targets,
+)
+from certmgr.inspection.verification import Observation, Verification, verify
+from inventory.certificates import parse
+from inventory.db.database import Tx
+from inventory.errors import Conflict, UsageError
+from inventory.records import CaseRecord
+from inventory.store import (
+    case_changes,
+    cases,
+    endpoints,
+    issuances,
+)
+from inventory.vocabulary import CaseState, VerificationState
+from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
+
+_log = logging.getLogger(__name__)
+
+
+def mark_installed(service: CaseService, reference: str, text: str = "") -> CaseRecord:
+    """Record that the certificate was installed.
+
+    Args:
+        reference: The reference of the case.
+        text: The reason; required if no window was agreed.
+
+    Raises:
+        UsageError: No window was agreed and no reason is given.
+        Conflict: The state does not allow it, or a certificate is missing.
+    """
+    row = service.read(reference)
+    # An installation without a window was not announced to the client.
+    if row.state == CaseState.CHECKED and not text:
+        raise UsageError(
+            "No window was agreed",
+            "",
+            "Agree on one (certmgr case window), or give the reason with --reason TEXT.",
+        )
+    require_certificates(service, row)
+    with service.database.write(service.now) as tx:
+        return service.transition(
+            tx, row, CaseAction.INSTALL, text or "installed", installed_at=tx.at
+        )
+
+
+def require_certificates(service: CaseService, row: CaseRecord) -> dict[str, str]:
+    """Return the expected certificates of a case (:func:`expected_certificates`).
+
+    Raises:
+        Conflict: A certificate is missing.
+    """
+    expected = expected_certificates(service, row)
+    with service.database.read() as conn:
+        requested = issuances.of_case(conn, row.id)
+    # With two key types, a server that has only one of them fails for some of its visitors.
+    if waiting := [i.key_type for i in requested if i.sha256 is None]:
+        raise Conflict(
+            f"The certificate for {', '.join(waiting)} has not been received yet",
+            "a case is installed and verified as a whole",
+            f"certmgr case receive {row.reference} FILE; or drop it: certmgr case csr"
+            f" {row.reference} --drop {waiting[0]}.",
+        )
+    if not expected:
+        raise Conflict(
+            f"The case {row.reference} has no certificate yet",
+            "there is nothing to install or verify",
+            f"certmgr case receive {row.reference} FILE",
+        )
+    return expected
+
+
+def expected_certificates(service: CaseService, row: CaseRecord) -> dict[str, str]:
+    """Return key type (EC, RSA) -> SHA-256 of the leaf that servers must present.
+
+    If there are several of a type, the one that was received last counts.
+    """
+    with service.database.read() as conn:
+        requested = issuances.of_case(conn, row.id)
+    return {
+        parse(i.der).key_type: i.sha256
+        for i in requested
+        if i.der is not None and i.sha256 is not None
+    }
+
+
+def verify_case(
+    service: CaseService, reference: str, overrides: Overrides | None = None
+) -> tuple[CaseRecord, Verification]:
+    """Probe all endpoints of a case, and record the result.
+
+    If all of them present the certificate, the case is closed.
+
+    Args:
+        reference: The reference of the case.
+        overrides: (host, port) -> addresses to probe instead of those of the resolvers. Such a
+            check does not show what visitors reach, so that nothing is recorded.
+
+    Returns:
+        The row of the case and the verification.
+    """
+    row = service.read(reference)
+    expected = require_certificates(service, row)
+    with service.database.read() as conn:
+        visited = endpoints.of_clients(conn, [row.client_id])
+    targets = live_check_targets(row.names, visited.get(row.client_id, []))
+    _log.info("verifying the case %s at %d targets", row.reference, len(targets))
+    observations = service.prober(service.settings, targets[:MAX_TARGETS], overrides or {})
+    # Targets beyond the limit are not probed. One failed observation keeps the case open.
+    observations += [
+        Observation(
+            host=t.target.host,
+            port=t.target.port,
+            address="its addresses",
+            key_type="EC",
+            sha256=None,
+            error="too many targets for one verification",
+        )
+        for t in targets[MAX_TARGETS:][:1]
+    ]
+    verification = verify(expected, observations, (row.replaces or "").split())
+    _log.info("the case %s is %s", row.reference, verification.state)
+    if overrides:
+        return row, verification
+    return record_verification(service, row, verification), verification
+
+
+def record_verification(
+    service: CaseService, row: CaseRecord, verification: Verification
+) -> CaseRecord:
+    """Apply the result of a verification to the case, and return its row.
+
+    An undetermined result changes nothing: the last known state of the case stays.
+    """
+    state = CaseState(row.state)
+    with service.database.write(service.now) as tx:
+        is_live = verification.state is VerificationState.LIVE
+        if is_live and next_state(state, CaseAction.VERIFY) is not None:
+            row = service.transition(
+                tx,
+                row,
+                CaseAction.VERIFY,
+                verification.sentence,
+                live_at=tx.at,
+                installed_at=row.installed_at or tx.at,
+                **windows.cancelled_if_future(row, service.now),
+            )
+            issuances.record_live(tx, row.id)
+        # Some servers already present it, so that the installation has begun without a report.
+        elif verification.state is VerificationState.PARTIAL and state in (
+            CaseState.CHECKED,
+            CaseState.WINDOW,
+        ):
+            text = _begun_text(verification)
+            row = service.transition(tx, row, CaseAction.INSTALL, text, installed_at=tx.at)
+        # The client was notified that the work is done, and now it is undone.
+        elif verification.old and state in (CaseState.CLOSED, CaseState.LIVE):
+            row = _reopen(service, tx, row, verification)
+        elif _is_new(tx, row, verification):
+            row = case_changes.change(tx, row, "look", {}, verification.sentence)
+        if row.state == CaseState.LIVE:
+            text = "closed: it was verified live everywhere"
+            row = service.transition(tx, row, CaseAction.CLOSE, text)
+    return row
+
+
+def _reopen(
+    service: CaseService, tx: Tx, row: CaseRecord, verification: Verification
+) -> CaseRecord:
+    """Reopen a case whose replaced certificate is served again."""
+    places = "; ".join(verification.old[:8])
+    return service.transition(
+        tx,
+        row,
+        CaseAction.REOPEN,
+        f"the old certificate is served again (unexpected-certificate) at {places}",
+        reason=OLD_CERTIFICATE_SERVED,
+        **RESET_ON_REOPEN,
+        **windows.reset(row, service.now),
+    )
+
+
+def _begun_text(verification: Verification) -> str:
+    """Return the event text of an installation that a verification found to have begun."""
+    return f"it is {verification.sentence}"
+
+
+def _is_new(tx: Tx, row: CaseRecord, verification: Verification) -> bool:
+    """Return whether the result differs from the last one."""
+    # A verification runs in every run of certmgr. Equal results would bury the rest of the history.
+    checks = [e for e in cases.events(tx.conn, row.id) if e.action in ("look", "see", "install")]
+    equal_texts = (verification.sentence, _begun_text(verification))
+    return not checks or checks[-1].text not in equal_texts

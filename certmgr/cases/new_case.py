@@ -1,0 +1,220 @@
+"""Opening a case: everything that is known is filled in, so that a case needs one command.
+
+The purchase, the inventory, the served certificates and the previous case of the same names supply
+what the caller leaves out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from certmgr.cases import assignment
+from certmgr.cases.service import CaseService, name_is_busy
+from inventory.db.database import Tx
+from inventory.errors import UsageError
+from inventory.records import CaseRecord, ClientRecord, IncidentRecord, LiveLeaf, PurchaseRecord
+from inventory.store import (
+    case_changes,
+    cases,
+    certificates,
+    clients,
+    contacts,
+    domain_owners,
+    issuances,
+    purchase_values,
+    purchases,
+)
+from inventory.vocabulary import CaseKind, CaseState, Party, RecordState
+
+_log = logging.getLogger(__name__)
+# A wildcard may be served at many hosts, each of which is a name of the case.
+MAX_NAMES = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseOptions:
+    """What a caller may state about a new case. None: it is filled in.
+
+    Attributes:
+        order: The key of the purchase.
+        kind: new, renewal or reissue.
+        contact: The key of the client's contact.
+        staff: The key of the assignee.
+        own_csr: Whether the client generates the key and the CSR.
+        bought_by: client, or us (the provider).
+        price: The price of the certificate, a decimal amount in ``currency``.
+        fee: The fee of the installation, likewise.
+        currency: The code of ISO 4217.
+        incident_id: The incident that the case belongs to.
+        ends_at: When the replaced certificate ends, in epoch seconds.
+    """
+
+    order: str | None = None
+    kind: str | None = None
+    contact: str | None = None
+    staff: str | None = None
+    own_csr: bool = False
+    bought_by: str | None = None
+    price: str | None = None
+    fee: str | None = None
+    currency: str | None = None
+    incident_id: int | None = None
+    ends_at: int | None = None
+
+
+def open_case(
+    service: CaseService,
+    client: str,
+    names: Sequence[str],
+    options: CaseOptions | None = None,
+    *,
+    text: str = "",
+) -> CaseRecord:
+    """Open a case. See :func:`open_case_in`."""
+    with service.database.write(service.now) as tx:
+        return open_case_in(service, tx, client, names, options or CaseOptions(), text)
+
+
+def open_case_in(
+    service: CaseService,
+    tx: Tx,
+    client: str,
+    names: Sequence[str],
+    options: CaseOptions,
+    text: str,
+) -> CaseRecord:
+    """Open a case in a transaction.
+
+    Missing options are filled in from the purchase, the inventory, the served certificates, and
+    the previous case of these names. The previous case supplies the contact, the assignee, and
+    the party that generates the key.
+
+    Args:
+        service: The service for cases.
+        tx: The transaction.
+        client: The key of the client.
+        names: The names of the case; empty for those of the purchase.
+        options: What the caller states.
+        text: The text of the event.
+
+    Raises:
+        UsageError: The client is retired, there is no name, or an option is invalid.
+        Conflict: Another case is open for one of the names.
+        NotFound: The client, purchase or contact does not exist.
+    """
+    owner = clients.find(tx.conn, client)
+    # The provider has no contract with a retired client any more.
+    if owner.state == RecordState.RETIRED:
+        raise UsageError(
+            f"The client {owner.number} is retired",
+            "a retired client gets no new cases",
+            "Open the case for the client that has the names now.",
+        )
+    purchase = purchases.find(tx.conn, options.order, owner.id) if options.order else None
+    case_names = _case_names(tx, owner, names, purchase)
+    # The lock closes the gap between the check for open cases and the insert.
+    case_changes.lock_client(tx, owner.id)
+    # Two cases of one name would install two certificates over each other.
+    if busy := cases.open_for(tx.conn, owner.id, case_names):
+        raise name_is_busy(busy[0])
+    case = _filled_in(service, tx, owner, purchase, case_names, options)
+    row = case_changes.open_case(tx, case, case_names, text)
+    _log.info("case %s opened for the client %s", row.reference, owner.number)
+    return row
+
+
+def _case_names(
+    tx: Tx, owner: ClientRecord, names: Sequence[str], purchase: PurchaseRecord | None
+) -> list[str]:
+    """Return the names of a new case: those that were stated, or all names of the purchase."""
+    stated = list(names)
+    if not stated and purchase is not None:
+        stated = list(purchases.listing(tx.conn, ids=[purchase.id])[0].names)
+    case_names, _ = domain_owners.names_of(tx.conn, owner.id, stated, MAX_NAMES)
+    if not case_names:
+        raise UsageError(
+            "A case needs at least one name", "", "Name the domains, or give --purchase."
+        )
+    return case_names
+
+
+def _replaced_leaves(
+    tx: Tx, client_id: int, purchase: PurchaseRecord | None, names: Sequence[str]
+) -> list[LiveLeaf]:
+    """Return the certificates that the case replaces."""
+    # A wildcard has no host; only if there are no other names, its base name stands for it.
+    hosts = [n for n in names if not n.startswith("*.")] or [n.removeprefix("*.") for n in names]
+    leaves = certificates.live_leaves(tx.conn, client_id, hosts)
+    # If scans found nothing, the last certificate of the purchase is the one to replace.
+    if not leaves and purchase is not None:
+        return issuances.last_of_purchase(tx.conn, purchase.id)
+    return leaves
+
+
+def _filled_in(
+    service: CaseService,
+    tx: Tx,
+    owner: ClientRecord,
+    purchase: PurchaseRecord | None,
+    names: Sequence[str],
+    options: CaseOptions,
+) -> case_changes.NewCase:
+    """Return the columns of a new case. An option precedes the purchase, and that the rest."""
+    leaves = _replaced_leaves(tx, owner.id, purchase, names)
+    previous = cases.last_closed(tx.conn, owner.id, names)
+    ends_at = options.ends_at
+    # Several certificates may be replaced at once. The first end is the deadline of all.
+    if ends_at is None:
+        ends_at = min((leaf.not_after for leaf in leaves), default=None)
+    contact_id = purchase.contact_id if purchase is not None else None
+    if options.contact:
+        contact_id = contacts.find(tx.conn, options.contact, owner.id).id
+    elif contact_id is None and previous is not None:
+        contact_id = previous.contact_id
+    return case_changes.NewCase(
+        client_id=owner.id,
+        order_id=purchase.id if purchase is not None else None,
+        incident_id=options.incident_id,
+        kind=str(options.kind or (CaseKind.RENEWAL if leaves else CaseKind.NEW)),
+        bought_by=(
+            options.bought_by
+            or (purchase.bought_by if purchase is not None else None)
+            or ("us" if owner.buys == Party.US else "client")
+        ),
+        replaces=" ".join(leaf.sha256 for leaf in leaves) or None,
+        ends_at=ends_at,
+        due_at=service.due_at(CaseState.REQUESTED, ends_at=ends_at),
+        # A client who generated the key before has the tools and the wish to do so again.
+        own_csr=int(options.own_csr or (previous is not None and bool(previous.own_csr))),
+        contact_id=contact_id,
+        staff_id=assignment.choose_assignee(
+            tx, options.staff, previous.staff_id if previous is not None else None
+        ),
+        price=purchase_values.amount(options.price, "price")
+        or (None if purchase is None else purchase.price),
+        fee=purchase_values.amount(options.fee, "fee")
+        or (None if purchase is None else purchase.fee),
+        currency=purchase_values.currency(options.currency)
+        or (None if purchase is None else purchase.currency),
+    )
+
+
+def join_incident(
+    service: CaseService, tx: Tx, row: CaseRecord, incident: IncidentRecord, reason: str
+) -> CaseRecord:
+    """Add an open case to an incident.
+
+    The case begins its step again, so that its client is notified of the new date.
+    """
+    values = {
+        "incident_id": incident.id,
+        "ends_at": incident.until,
+        "kind": str(CaseKind.INCIDENT),
+        "since": tx.at,
+        "step": 1,
+        "due_at": service.due_at(row.state, ends_at=incident.until, window_end=row.window_end),
+    }
+    text = f"added to {incident.reference}: {reason}"
+    return case_changes.change(tx, row, "join", values, text)

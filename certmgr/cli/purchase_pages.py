@@ -1,0 +1,473 @@
+"""Pages of ``certmgr purchase``: the list, and one purchase with its plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+
+import click
+
+from certmgr.cli.output import csv_text, day_in, echo_json, instant, pairs, show, table
+from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.purchases.coverage import unused_days
+from certmgr.purchases.load import coverage_remarks, lead_times, load
+from certmgr.purchases.model import LeadTimes, Purchase
+from certmgr.purchases.planning import lifetime_days
+from certmgr.purchases.terms import (
+    BestDay,
+    PlannedCertificate,
+    PurchaseDeadline,
+    best_day,
+    plan,
+    purchase_deadlines,
+    term_of,
+)
+from inventory.records import PurchaseRecord
+from inventory.store import clients, purchases
+
+_COLUMNS = (
+    "order",
+    "client",
+    "vendor",
+    "number",
+    "names",
+    "validation",
+    "kind",
+    "years",
+    "starts",
+    "ends",
+    "certificate_until",
+    "next",
+    "due",
+    "state",
+)
+_REMARK_COLUMNS = ("kind", "client", "what", "days", "detail")
+_DEADLINES = {
+    "order": "purchase ends",
+    "certificate": "reissue",
+    "dcv": "domain validation",
+    "organisation": "organisation validation",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadlineRow:
+    """One deadline of a purchase in the output; dates as RFC 3339 text."""
+
+    what: str
+    at: str | None
+    due: str | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchaseRow:
+    """One purchase of ``certmgr.orders/1``; dates as RFC 3339 text, amounts as decimal text."""
+
+    id: int
+    order: str
+    client: str
+    vendor: str
+    number: str | None
+    names: list[str]
+    validation: str
+    kind: str
+    years: int
+    starts: str | None
+    ends: str | None
+    certificate_until: str | None
+    next: str | None
+    due: str | None
+    state: str
+    price: str | None
+    fee: str | None
+    currency: str | None
+    warranty: str | None
+    bought_by: str
+    auto_renew: bool
+    successor: int | None
+    clocks: list[DeadlineRow]
+    unused_days: int
+
+
+_KEYS = tuple(f.name for f in fields(PurchaseRow))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedRow:
+    """A certificate of a purchase in the output."""
+
+    serial: str
+    sha256: str
+    not_before: str | None
+    not_after: str | None
+    live: bool
+    linked: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRow:
+    """A certificate that is still to be issued, in the output."""
+
+    number: int
+    issue: str | None
+    not_after: str | None
+    days: int
+    domain_validation: bool
+    organisation_validation: bool
+    tail: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchasePage:
+    """One purchase with everything that ``purchase show`` prints about it."""
+
+    purchase: PurchaseRow
+    row: PurchaseRecord
+    issued: list[IssuedRow]
+    planned: list[PlannedRow]
+    best: BestDay | None
+
+
+@click.command("list")
+@client_filter
+@click.option(
+    "--due",
+    type=click.IntRange(0, 3650),
+    metavar="DAYS",
+    help="Only purchases with a due date within this number of days.",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help=(
+        "List remarks instead of purchases: unused paid days, overlaps, names without a purchase,"
+        " certificates without a purchase."
+    ),
+)
+@click.option("--all", "everything", is_flag=True, help="Include ended and cancelled purchases.")
+@format_option
+@pass_app
+def list_(
+    app: CommandContext,
+    client: str | None,
+    due: int | None,
+    check: bool,
+    everything: bool,
+    output_format: str,
+) -> None:
+    """List purchases, the next end first, with their next due date."""
+    now, leads = app.now(), lead_times(app.settings)
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client).id if client else None
+        if check:
+            remarks = [
+                (r.kind, r.client, r.label, r.days or None, r.text)
+                for r in coverage_remarks(conn, now, client_id)
+            ]
+        else:
+            known = load(conn, client_id)
+            stored = {r.id: r for r in purchases.listing(conn, client_id=client_id)}
+    if check:
+        rows = [dict(zip(_REMARK_COLUMNS, remark, strict=True)) for remark in remarks]
+        show("remarks", _REMARK_COLUMNS, rows, output_format, "There are no remarks.")
+        return
+    shown = [
+        purchase_row(bought, stored[bought.id], leads, now)
+        for bought in known
+        # Ended and cancelled purchases need no action and would hide the others.
+        if (everything or (bought.state == "active" and bought.ends >= now))
+        and (due is None or _is_due(bought, leads, now, due))
+    ]
+    if output_format == "table":
+        _purchase_table(shown, app.settings.provider.time_zone)
+    else:
+        show("orders", _COLUMNS, [asdict(r) for r in shown], output_format, keys=_KEYS)
+
+
+def _deadlines(bought: Purchase, leads: LeadTimes, now: datetime) -> tuple[PurchaseDeadline, ...]:
+    """Return the deadlines of a purchase; a cancelled one has none."""
+    return purchase_deadlines(bought, leads, now) if bought.state == "active" else ()
+
+
+def _next_step(deadlines: Sequence[PurchaseDeadline]) -> PurchaseDeadline | None:
+    """Return the deadline that needs the next action."""
+    # A deadline without a due date needs no action before its end.
+    return next((c for c in deadlines if c.due is not None), None)
+
+
+def _is_due(bought: Purchase, leads: LeadTimes, now: datetime, days: int) -> bool:
+    """Return whether a purchase needs an action within some days."""
+    step = _next_step(_deadlines(bought, leads, now))
+    return (
+        step is not None
+        and step.due is not None
+        and step.due.timestamp() <= now.timestamp() + days * 86_400
+    )
+
+
+def _purchase_table(rows: Sequence[PurchaseRow], zone: str) -> None:
+    if not rows:
+        click.echo(
+            "There are no purchases. Add one: certmgr purchase add CLIENT --vendor NAME --name"
+            " shop.example.com."
+        )
+        return
+    # A table has no room for 250 names; the first ones identify the purchase.
+    cells = [
+        [
+            r.order,
+            r.client,
+            r.vendor,
+            day_in(r.ends, zone),
+            day_in(r.certificate_until, zone) or "none",
+            f"{r.next or 'nothing'}{' by ' + day_in(r.due, zone) if r.due else ''}",
+            " ".join(r.names[:4]),
+        ]
+        for r in rows
+    ]
+    table(["PURCHASE", "CLIENT", "VENDOR", "ENDS", "CERTIFICATE UNTIL", "NEXT", "NAMES"], cells)
+
+
+def purchase_row(
+    bought: Purchase, row: PurchaseRecord, leads: LeadTimes, now: datetime
+) -> PurchaseRow:
+    """Return one purchase for the output.
+
+    Args:
+        bought: The purchase.
+        row: The same purchase as a row of the database, with the columns that it does not have.
+        leads: The lead times.
+        now: The current time.
+    """
+    deadlines = _deadlines(bought, leads, now)
+    step = _next_step(deadlines)
+    current = bought.current
+    return PurchaseRow(
+        id=bought.id,
+        order=f"#{bought.id}",
+        client=bought.client,
+        vendor=bought.vendor,
+        number=bought.number or None,
+        names=list(bought.names),
+        validation=bought.validation,
+        kind=bought.kind,
+        years=bought.years,
+        starts=instant(bought.starts),
+        ends=instant(bought.ends),
+        certificate_until=instant(current.not_after) if current else None,
+        next=_DEADLINES[step.kind] if step else None,
+        due=instant(step.due) if step else None,
+        state=bought.state,
+        price=str(bought.price) if bought.price is not None else None,
+        fee=str(bought.fee) if bought.fee is not None else None,
+        currency=bought.currency or None,
+        warranty=row.warranty,
+        bought_by=bought.bought_by,
+        auto_renew=bought.auto_renew,
+        successor=row.successor_id,
+        clocks=[
+            DeadlineRow(what=c.kind, at=instant(c.at), due=instant(c.due), actor=c.actor)
+            for c in deadlines
+        ],
+        unused_days=unused_days(bought, now),
+    )
+
+
+@click.command("show")
+@click.argument("purchase_key", metavar="PURCHASE")
+@click.option(
+    "--lifetime", metavar="DAYS", help="Assume this maximum lifetime of certificates, such as 45d."
+)
+@format_option
+@pass_app
+def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_format: str) -> None:
+    """Show a purchase: its certificates, its deadlines, and the best day to reissue.
+
+    PURCHASE is an id or the order number of the vendor.
+    """
+    days = lifetime_days(lifetime)
+    with app.open().read() as conn:
+        row = purchases.find(conn, purchase_key)
+        bought = load(conn, ids=[row.id])[0]
+    page = _page_of(bought, row, lead_times(app.settings), app.now(), days)
+    match output_format:
+        case "json":
+            echo_json(_document(page))
+        case "csv":
+            columns = tuple(f.name for f in fields(PlannedRow))
+            click.echo(csv_text(columns, [asdict(p) for p in page.planned]), nl=False)
+        case _:
+            _show_page(page, app.settings.provider.time_zone)
+
+
+def _page_of(
+    bought: Purchase, row: PurchaseRecord, leads: LeadTimes, now: datetime, lifetime: int | None
+) -> PurchasePage:
+    """Return everything that is printed about a purchase.
+
+    Args:
+        bought: The purchase.
+        row: The same purchase as a row of the database.
+        leads: The lead times.
+        now: The current time.
+        lifetime: The assumed lifetime of certificates in days; None for the dated limits.
+    """
+    term = term_of(bought)
+    # Nothing is issued any more under a purchase that was cancelled.
+    steps: Sequence[PlannedCertificate] = (
+        plan(term, now, leads.reissue, lifetime=lifetime) if bought.state == "active" else ()
+    )
+    return PurchasePage(
+        purchase=purchase_row(bought, row, leads, now),
+        row=row,
+        issued=[
+            IssuedRow(
+                serial=i.serial,
+                sha256=i.sha256,
+                not_before=instant(i.not_before),
+                not_after=instant(i.not_after),
+                live=i.live,
+                linked="recorded" if i.recorded else "recognised",
+            )
+            for i in bought.issued
+        ],
+        planned=[
+            PlannedRow(
+                number=p.number,
+                issue=instant(p.issue),
+                not_after=instant(p.not_after),
+                # notAfter is inclusive, so that a part of a day counts as a day (BR 6.3.2).
+                days=(p.not_after - p.not_before).days + 1,
+                domain_validation=p.dcv,
+                organisation_validation=p.organisation,
+                tail=p.tail,
+            )
+            for p in steps
+        ],
+        best=best_day(term, now, leads.reissue, lifetime=lifetime) if steps else None,
+    )
+
+
+def _document(page: PurchasePage) -> dict[str, object]:
+    """Return a purchase as ``certmgr.order/1``."""
+    best = page.best
+    return {
+        "schema": "certmgr.order/1",
+        "order": asdict(page.purchase),
+        "note": page.row.note,
+        "reason": page.row.reason,
+        "documents": page.row.documents,
+        "issued": [asdict(i) for i in page.issued],
+        "ahead": [asdict(p) for p in page.planned],
+        "best": None
+        if best is None
+        else {
+            "day": instant(best.day),
+            "certificates": best.count,
+            "saves": best.saves,
+            "not_before": instant(best.earliest),
+        },
+    }
+
+
+def _show_page(page: PurchasePage, zone: str) -> None:
+    """Print one purchase for a terminal."""
+    _show_facts(page.purchase, page.row, zone)
+    for clock in page.purchase.clocks:
+        click.echo(f"  {_deadline_line(clock, zone)}")
+    click.echo("\nCertificates")
+    for issued in page.issued:
+        click.echo(
+            f"  {day_in(issued.not_before, zone)} to {day_in(issued.not_after, zone)}"
+            f"  serial {issued.serial}{', live' if issued.live else ''}"
+            f"{', recognised by names and vendor' if issued.linked == 'recognised' else ''}"
+        )
+    if not page.issued:
+        click.echo("  none yet")
+    if page.planned:
+        click.echo("Planned, each as late as the lead time allows")
+    for planned in page.planned:
+        click.echo(f"  {_planned_line(planned, zone)}")
+    _show_advice(page.best, zone)
+
+
+def _show_facts(purchase: PurchaseRow, row: PurchaseRecord, zone: str) -> None:
+    """Print the values of a purchase, one per line."""
+    amounts = [
+        f"{what} {amount} {purchase.currency}"
+        for what, amount in (("price", purchase.price), ("fee", purchase.fee))
+        if amount
+    ]
+    renewed = ", renewed automatically by the vendor" if purchase.auto_renew else ""
+    pairs(
+        [
+            ("Purchase", f"{purchase.order} {purchase.vendor} {purchase.number or ''}".strip()),
+            ("Client", purchase.client),
+            ("State", f"{purchase.state}: {row.reason}" if row.reason else purchase.state),
+            (
+                "Product",
+                f"{purchase.validation.upper()}, {purchase.kind}, {purchase.years} year(s),"
+                f" bought by {purchase.bought_by}{renewed}",
+            ),
+            ("Names", purchase.names),
+            ("Term", f"{day_in(purchase.starts, zone)} to {day_in(purchase.ends, zone)}"),
+            ("Amounts", ", ".join(amounts)),
+            ("Warranty", purchase.warranty),
+            ("Documents", json.loads(row.documents)),
+            ("Unused days", purchase.unused_days or None),
+            ("Renewed by", f"#{purchase.successor}" if purchase.successor else None),
+            ("Note", row.note),
+        ]
+    )
+
+
+def _deadline_line(clock: DeadlineRow, zone: str) -> str:
+    """Return one deadline with what has to be done by when."""
+    # A validation stays valid until its end, and is repeated only for the reissue that needs it.
+    validation = clock.what in ("dcv", "organisation")
+    verb = "repeat by" if validation else "begin by"
+    due = (
+        f"{verb} {day_in(clock.due, zone)} ({clock.actor})"
+        if clock.due
+        else "no action needed before"
+    )
+    prefix = "valid until " if validation else ""
+    return f"{_DEADLINES[clock.what]}: {prefix}{day_in(clock.at, zone)}, {due}"
+
+
+def _planned_line(planned: PlannedRow, zone: str) -> str:
+    """Return one certificate that is still to be issued, with the validations that it needs."""
+    validations = [
+        label
+        for label, needed in (
+            ("domain validation", planned.domain_validation),
+            ("organisation validation", planned.organisation_validation),
+        )
+        if needed
+    ]
+    extra = f"; with {' and '.join(validations)}" if validations else ""
+    tail = "; covers a short rest of the term after an earlier reissue" if planned.tail else ""
+    return (
+        f"{day_in(planned.issue, zone)} certificate {planned.number},"
+        f" until {day_in(planned.not_after, zone)} ({planned.days} days){extra}{tail}"
+    )
+
+
+def _show_advice(best: BestDay | None, zone: str) -> None:
+    """Print when to reissue, if the day makes a difference."""
+    if best is None:
+        return
+    # A reissue restarts the lifetime of the certificate, so its day decides how many are needed.
+    if best.saves > 0:
+        click.echo(
+            f"If you reissue on {day_in(best.day.isoformat(), zone)} instead, {best.saves} fewer"
+            " certificate(s) are needed until the term ends."
+        )
+    elif best.earliest is not None:
+        click.echo(
+            f"Do not reissue before {day_in(best.earliest.isoformat(), zone)}: after an earlier"
+            " reissue, the term needs one more certificate."
+        )
