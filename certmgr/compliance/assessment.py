@@ -11,16 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from certmgr.checks.http import NO_PAGE
+from certmgr.compliance.facts import ComplianceState, EndpointFacts, LeafFacts, RuleResult, worst
 from certmgr.compliance.milestones import Deadline, milestones
-from certmgr.compliance.rules import (
-    NEEDS_CERTIFICATE,
-    RULES,
-    ComplianceState,
-    EndpointFacts,
-    LeafFacts,
-    RuleResult,
-    worst,
-)
+from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES
 from certmgr.compliance.steps import ComplianceStep, backward_schedule
 from certmgr.inspection.status import EndpointStatus, load
 from inventory.db.database import Database, from_epoch, to_epoch

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
+from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import ComplianceState
 from certmgr.config.settings import Settings
 from certmgr.notices.setup import rules_of, templates_of
 from inventory.db.database import Database

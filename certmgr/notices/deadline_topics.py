@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from certmgr.checks.actors import we_install
 from certmgr.compliance.assessment import ComplianceRow, judge, load_domain_facts
+from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import ComplianceState
 from certmgr.notices.basis import TopicBasis, reason_to_suppress
 from inventory.db.database import Database
 from inventory.targets import Target

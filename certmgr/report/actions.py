@@ -9,7 +9,7 @@ from certmgr.checks.actors import we_install
 from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
 from certmgr.compliance.assessment import ComplianceRow, DomainFacts
-from certmgr.compliance.rules import ComplianceState
+from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.steps import backward_schedule
 from certmgr.inspection.status import EndpointStatus
 from certmgr.report.facts import ReportInput

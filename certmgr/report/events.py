@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from certmgr.compliance.assessment import ComplianceRow
+from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import ComplianceState
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import ReportEvent
 from inventory.db.database import from_epoch

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from certmgr.checks.folding import parent_of
 from certmgr.checks.http import NO_PAGE
 from certmgr.compliance.assessment import ComplianceRow, DomainFacts
-from certmgr.compliance.rules import ComplianceState
+from certmgr.compliance.facts import ComplianceState
 from certmgr.inspection.status import EndpointStatus
 from certmgr.inspection.trust_ends import trust_row
 from certmgr.report.facts import ReportInput

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from certmgr.compliance.assessment import ComplianceRow, DomainFacts, assess
+from certmgr.compliance.facts import EndpointFacts, LeafFacts
 from certmgr.compliance.milestones import Deadline
-from certmgr.compliance.rules import EndpointFacts, LeafFacts
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Parties
 from tests.certmgr.compliance.scanned_site import DAY, HOST

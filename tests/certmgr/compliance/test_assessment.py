@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from certmgr.compliance import rules
 from certmgr.compliance.assessment import assess, judge
+from certmgr.compliance.facts import NOT_CHECKED, ComplianceState, EndpointFacts, LeafFacts
 from certmgr.compliance.milestones import Deadline, milestones
-from certmgr.compliance.rules import RULES, ComplianceState, EndpointFacts, LeafFacts
+from certmgr.compliance.rules import RULES
 from certmgr.demo.authority import Authority
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
@@ -31,7 +31,7 @@ def test_domain_gets_one_of_five_states() -> None:
     row = assess_domain(OWN, endpoint_facts(SERVED))
     assert (row.state, row.since) == (ComplianceState.WILL_FAIL, OWN.at)
     assert assess_domain(OWN, endpoint_facts(visited=False)).state is ComplianceState.UNKNOWN
-    assert assess_domain(OWN, endpoint_facts(checked=False)).note == rules.NOT_CHECKED
+    assert assess_domain(OWN, endpoint_facts(checked=False)).note == NOT_CHECKED
     acceptance = Acceptance(
         1, "http-served", None, 1, None, NOW + 5 * DAY, "moves in spring", "ines"
     )

@@ -9,7 +9,8 @@ from OpenSSL import SSL
 
 from certmgr.compliance import rules
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
-from certmgr.compliance.rules import RULES, ComplianceState, LeafFacts
+from certmgr.compliance.facts import ComplianceState, LeafFacts
+from certmgr.compliance.rules import RULES
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
