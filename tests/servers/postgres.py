@@ -91,6 +91,17 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             "autovacuum=off",
             "-c",
             "max_connections=40",
+            "-c",
+            "shared_buffers=32MB",
+            "-c",
+            "wal_level=minimal",
+            "-c",
+            "max_wal_senders=0",
+            # Compiling a query takes longer than running it on the few rows of a test.
+            "-c",
+            "jit=off",
+            "-c",
+            "max_parallel_workers_per_gather=0",
         ]
         if tls:
             for source, name in zip(tls, ("server.crt", "server.key"), strict=True):
