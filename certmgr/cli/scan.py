@@ -92,6 +92,13 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @client_filter
 @tag_filter
+@click.option("--server", metavar="NAME", help="Only the names on this server.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last run if it was interrupted less than an hour ago; else begin a new"
+    " one.",
+)
 @click.option(
     "--resolve",
     "resolves",
@@ -147,6 +154,8 @@ def scan(
     targets: tuple[str, ...],
     client: str | None,
     tag: str | None,
+    server: str | None,
+    resume: bool,
     resolves: tuple[str, ...],
     ca_files: tuple[str, ...],
     timeout: float | None,
@@ -172,6 +181,8 @@ def scan(
     options = ScanOptions(
         client=client,
         tag=tag,
+        server=server,
+        resume=resume,
         deep=deep,
         full=output_format != "table",
         overrides=overrides_of(resolves),
@@ -186,9 +197,9 @@ def scan(
     )
     # Given targets need not be in the inventory, so a client or a tag cannot select among them.
     if targets:
-        if client or tag:
+        if client or tag or server or resume:
             raise UsageError(
-                "--client and --tag select from the inventory",
+                "--client, --tag, --server and --resume are about the inventory",
                 "targets were given too",
                 "Give only one of them.",
             )
@@ -311,7 +322,8 @@ def _scan_inventory(
         consequence = (
             "no finding was opened or closed, and no client is notified"
             if summary.state == "suspect"
-            else "its findings were discarded"
+            else "its findings take effect only if it is resumed within an hour (certmgr scan"
+            " --resume)"
         )
         click.echo(
             f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {consequence}.",
@@ -386,6 +398,11 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     verdict_counts = ", ".join(
         f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
     )
+    if summary.resumed:
+        click.echo(
+            f"Run {summary.run_id} went on: {summary.resumed:,} endpoints had been checked before"
+            " the interruption."
+        )
     click.echo(
         f"Run {summary.run_id}: {summary.checked:,} of {summary.planned:,} endpoints in"
         f" {summary.seconds:.1f} s: {verdict_counts or 'none'}. {summary.opened:,} finding(s)"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from certmgr import __version__
 from certmgr.config.settings import Settings
 from certmgr.inspection.scan_job import ScanSetup
-from certmgr.net.addresses import networks
+from certmgr.net.addresses import Network, networks
 from certmgr.net.own_name import own_name
 from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_connection import WebOptions
@@ -23,6 +23,8 @@ class ScanOptions:
     Attributes:
         client: Only the endpoints of this client (number or name).
         tag: Only endpoints with this tag.
+        server: Only endpoints of domains on this server.
+        resume: Go on with the last run if it was interrupted less than an hour ago.
         deep: Inspect the certificate of the other key type too, TLS 1.0 and 1.1, and post-quantum
             key exchange.
         full: Pass each report to ``on_report``, changed or not.
@@ -40,6 +42,8 @@ class ScanOptions:
 
     client: str | None = None
     tag: str | None = None
+    server: str | None = None
+    resume: bool = False
     deep: bool = False
     full: bool = False
     overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
@@ -67,14 +71,15 @@ def setup_for(
         clock: Dates each observation.
     """
     scan = settings.scan
+    provider = networks(settings.network.provider, "[network] provider")
     limits = DialLimits(
         timeout=options.timeout or scan.timeout,
         connect_timeout=options.connect_timeout or scan.connect_timeout or None,
         in_flight=options.concurrency or scan.concurrency,
         per_address=scan.per_address,
         rate=scan.rate,
+        own=provider,
     )
-    provider = networks(settings.network.provider, "[network] provider")
     return ScanSetup(
         limits=limits,
         store=settings.trust.store,
@@ -91,13 +96,15 @@ def setup_for(
         overrides=options.overrides,
         # DNS queries must leave most of the time of a probe to the handshake.
         dns_timeout=min(2.0, limits.timeout / 3),
-        web=_web(settings, options),
+        web=_web(settings, options, provider),
         ehlo_name=scan.ehlo_name or own_name(),
         clock=clock,
     )
 
 
-def _web(settings: Settings, options: ScanOptions) -> WebOptions | None:
+def _web(
+    settings: Settings, options: ScanOptions, provider: tuple[Network, ...]
+) -> WebOptions | None:
     http = settings.http
     # A diagnosis always visits the pages; a scan does so if the configuration enables it.
     if not (options.always_http or (options.http and http.enabled)):
@@ -107,4 +114,10 @@ def _web(settings: Settings, options: ScanOptions) -> WebOptions | None:
         f"certmgr/{__version__} (certificate and HTTPS"
         f" check{'; ' + http.contact if http.contact else ''})"
     )
-    return WebOptions(options.http_port or http.port, agent, http.per_address, http.rate)
+    return WebOptions(
+        port=options.http_port or http.port,
+        user_agent=agent,
+        per_address=http.per_address,
+        rate=http.rate,
+        own=provider,
+    )

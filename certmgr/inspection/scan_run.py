@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -58,6 +59,9 @@ POOL_THRESHOLD = 64
 # Above this share of undetermined endpoints, a run does not count as a check of the inventory.
 UNDETERMINED_PERCENT = 20.0
 CHUNK_SIZE = 1000  # endpoints per read
+# An interrupted run goes on only if its last result is younger: older facts would be mixed with
+# new ones in one run.
+RESUME_SECONDS = 3600
 
 
 @dataclass(slots=True)
@@ -73,6 +77,7 @@ class ScanSummary:
         opened: Findings that were opened.
         closed: Findings that were closed.
         no_route: The IP versions to which this machine has no route.
+        resumed: The number of endpoints that the run had checked before it was interrupted.
     """
 
     run_id: int
@@ -87,6 +92,7 @@ class ScanSummary:
     finished_at: datetime
     seconds: float
     no_route: frozenset[int] = frozenset()
+    resumed: int = 0
 
     @property
     def too_undetermined(self) -> bool:
@@ -113,6 +119,9 @@ class ScanRun:
         self.checked = self.undetermined = self.was_good = self.fell = 0
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
+        self.resumed = False
+        self.before = 0
+        self.server_id: int | None = None
         self.visits = False
         self.sent = 0
         self.expected: Mapping[int, frozenset[str]] = {}
@@ -128,8 +137,13 @@ class ScanRun:
         started, begun = self.context.now(), time.monotonic()
         with self.context.read() as conn:
             client_id = clients.find(conn, self.options.client).id if self.options.client else None
-            planned = endpoints.count_visited(conn, client_id, self.options.tag)
-            endpoints.require_some(planned, self.options.client, self.options.tag)
+            self.server_id = (
+                servers.find(conn, self.options.server).id if self.options.server else None
+            )
+            planned = endpoints.count_visited(conn, client_id, self.options.tag, self.server_id)
+            endpoints.require_some(
+                planned, self.options.client, self.options.tag, self.options.server
+            )
             own_servers = servers.all_addresses(conn)
             self.expected = expectations(
                 [*issuances.expected(conn), *lineages.expected(conn)],
@@ -156,8 +170,7 @@ class ScanRun:
             pool = Pool(setup, processes, self._names)
         try:
             with runs.exclusive(self.context.database):
-                with self.context.write() as tx:
-                    self.run_id = runs.start(tx, self._scope(), planned)
+                self._begin(planned)
                 try:
                     state, reason = self._scan_all(setup, pool, planned, client_id, controls)
                 except Exception:
@@ -171,10 +184,29 @@ class ScanRun:
             if pool is not None:
                 pool.close()
 
+    def _begin(self, planned: int) -> None:
+        """Begin a run, or take up the last one if it was interrupted shortly before."""
+        now = to_epoch(self.context.now())
+        with self.context.write() as tx:
+            resumed = (
+                runs.resume(tx, self._scope(), planned, now - RESUME_SECONDS)
+                if self.options.resume
+                else None
+            )
+            if resumed is None:
+                self.run_id = runs.start(tx, self._scope(), planned)
+                return
+        _log.info("run %d goes on after %d endpoints", resumed.run_id, resumed.checked)
+        self.run_id, self.resumed = resumed.run_id, True
+        self.checked = self.sent = self.before = resumed.checked
+        self.undetermined = resumed.undetermined
+        self.was_good, self.fell = resumed.was_good, resumed.fell
+
     def _scope(self) -> str:
         parts = [
             f"client {self.options.client}" if self.options.client else "",
             f"tag {self.options.tag}" if self.options.tag else "",
+            f"server {self.options.server}" if self.options.server else "",
         ]
         return ", ".join(p for p in parts if p)
 
@@ -265,11 +297,21 @@ class ScanRun:
         Each chunk is read separately, so that no snapshot is held for the length of the run.
         """
         with self.context.read() as conn:
-            ids = endpoints.visited_ids(conn, client_id, self.options.tag)
-        if self.visits:
-            # Names of one machine often follow each other. In a random order, none of them waits
-            # long for its turn at that address.
-            random.Random(self.run_id).shuffle(ids)  # noqa: S311 - the order is not a secret
+            groups = endpoints.visit_order(
+                conn,
+                client_id,
+                self.options.tag,
+                self.server_id,
+                done_in=self.run_id if self.resumed else None,
+            )
+        ids = array("q")
+        order = random.Random(self.run_id)  # noqa: S311 - the order is not a secret
+        for group in groups:
+            if self.visits:
+                # Names of one machine often follow each other. In a random order, none of them
+                # waits long for its turn at that address.
+                order.shuffle(group)
+            ids.extend(group)
         for start in range(0, len(ids), CHUNK_SIZE):
             with self.context.read() as conn:
                 rows = endpoints.visited(conn, ids[start : start + CHUNK_SIZE])
@@ -376,4 +418,5 @@ class ScanRun:
             finished_at=self.context.now(),
             seconds=time.monotonic() - begun,
             no_route=self.no_route,
+            resumed=self.before,
         )

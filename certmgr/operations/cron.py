@@ -107,7 +107,8 @@ def _part(result: CronResult, name: str, work: Callable[[], None]) -> None:
 
 def _scan(context: Context, result: CronResult) -> None:
     try:
-        summary = ScanRun(context, ScanOptions()).run()
+        # A run that a reboot or a time limit interrupted goes on where it was.
+        summary = ScanRun(context, ScanOptions(resume=True)).run()
     except NotFound:
         return  # There is nothing to scan in an empty inventory, which is not a failure.
     if summary.state != "complete":

@@ -103,7 +103,7 @@ class Dialler:
         # endpoint there, so that thousands of names on one server do not wait for it one by one.
         self.unreachable: dict[tuple[str, int], Failure] = {}
         self._rate_limiter = AddressRateLimiter(
-            limits.per_address, limits.rate, self.loop, self._start, self._admit
+            limits.per_address, limits.rate, self.loop, self._start, self._admit, own=limits.own
         )
         self._ready: deque[_Dial] = deque()
         self._silent: dict[tuple[str, int], set[str | None]] = {}

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
+
+from certmgr.net.addresses import Network, within
 
 T = TypeVar("T")
 # If more addresses than this have a state, the state of idle addresses is removed.
 MAX_IDLE = 4096
+# How many times as many connections at once our own servers get.
+OWN_FACTOR = 4
 
 
 class _AddressState(Generic[T]):
     """The open connections of an address, the waiting items, and the earliest next start."""
 
-    __slots__ = ("next_start", "open", "waiting")
+    __slots__ = ("at_once", "next_start", "open", "rate", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int, rate: float) -> None:
+        self.at_once, self.rate = at_once, rate
         self.open = 0
         self.next_start = 0.0
         self.waiting: deque[T] = deque()
@@ -32,7 +37,8 @@ class AddressRateLimiter(Generic[T]):
 
     ``per_address`` and ``rate``: 0 means no limit. ``start`` is called with an item that may
     connect now; :meth:`leave` must follow. ``admit`` is called with an item that has waited and
-    must apply again.
+    must apply again. ``own``: networks whose addresses have a higher limit and no rate. Politeness
+    is owed to the servers of others.
     """
 
     def __init__(
@@ -42,7 +48,9 @@ class AddressRateLimiter(Generic[T]):
         loop: asyncio.AbstractEventLoop,
         start: Callable[[T], None],
         admit: Callable[[T], None],
+        own: Iterable[Network] = (),
     ) -> None:
+        self._own = tuple(own)
         self._per_address, self._rate, self._loop = per_address, rate, loop
         self._start, self._admit = start, admit
         self._states: dict[str, _AddressState[T]] = {}
@@ -55,23 +63,28 @@ class AddressRateLimiter(Generic[T]):
             return
         state = self._states.get(address)
         if state is None:
-            state = self._states[address] = _AddressState()
+            state = self._states[address] = self._new_state(address)
         now = self._loop.time()
-        if self._per_address and state.open >= self._per_address:
+        if state.at_once and state.open >= state.at_once:
             state.waiting.append(item)
-        elif self._rate and state.next_start > now:
+        elif state.rate and state.next_start > now:
             if not state.waiting:
                 # One timer per queue: _admit_waiting sets the next one through enter().
                 self._loop.call_at(state.next_start, self._admit_waiting, address)
             state.waiting.append(item)
         else:
             state.open += 1
-            if self._rate:
+            if state.rate:
                 # The schedule may lie at most one burst in the past, so idle time does not
                 # accumulate.
-                burst = (self._per_address or 1) / self._rate
-                state.next_start = max(state.next_start, now - burst) + 1 / self._rate
+                burst = (state.at_once or 1) / state.rate
+                state.next_start = max(state.next_start, now - burst) + 1 / state.rate
             self._start(item)
+
+    def _new_state(self, address: str) -> _AddressState[T]:
+        if self._own and within(address, self._own):
+            return _AddressState(self._per_address * OWN_FACTOR, 0.0)
+        return _AddressState(self._per_address, self._rate)
 
     def enter_second(self, address: str) -> bool:
         """Take a slot for a second connection of an item that has started.
@@ -81,7 +94,7 @@ class AddressRateLimiter(Generic[T]):
         state = self._states.get(address)
         if state is None:
             return True
-        if self._per_address and state.open >= self._per_address:
+        if state.at_once and state.open >= state.at_once:
             return False
         state.open += 1
         return True

@@ -171,10 +171,13 @@ def selection(
     client_id: int | None,
     tag_name: str | None,
     target: Target | None = None,
+    server_id: int | None = None,
 ) -> Select[*tuple[Any, ...]]:
-    """Restricts a query over endpoint and domain to a client and a tag (of the endpoint, its domain
-    or its client).
+    """Restricts a query over endpoint and domain to a client, a server, and a tag (of the endpoint,
+    its domain or its client).
     """
+    if server_id is not None:
+        query = query.where(Domain.server_id == server_id)
     if client_id is not None:
         query = query.where(Domain.client_id == client_id)
     if tag_name is not None:
@@ -254,8 +257,13 @@ _VISITED = (
 )
 
 
-def count_visited(conn: Connection, client_id: int | None, tag_name: str | None) -> int:
-    query = selection(_VISITED.with_only_columns(func.count()), client_id, tag_name)
+def count_visited(
+    conn: Connection, client_id: int | None, tag_name: str | None, server_id: int | None = None
+) -> int:
+    """Return the number of endpoints that a scan of this selection visits."""
+    query = selection(
+        _VISITED.with_only_columns(func.count()), client_id, tag_name, server_id=server_id
+    )
     return int(conn.execute(query).scalar() or 0)
 
 
@@ -264,6 +272,44 @@ def visited_ids(conn: Connection, client_id: int | None, tag_name: str | None) -
     return array(
         "q", conn.scalars(selection(_VISITED.with_only_columns(Endpoint.id), client_id, tag_name))
     )
+
+
+def visit_order(
+    conn: Connection,
+    client_id: int | None,
+    tag_name: str | None,
+    server_id: int | None = None,
+    *,
+    done_in: int | None = None,
+) -> list[array[int]]:
+    """Return the ids of the endpoints that a scan visits, grouped by the hour of the last attempt.
+
+    The group that was not attempted for the longest time comes first, so that runs that are
+    interrupted again and again reach every endpoint.
+
+    Args:
+        conn: An open connection.
+        client_id: Only endpoints of this client.
+        tag_name: Only endpoints with this tag.
+        server_id: Only endpoints of domains on this server.
+        done_in: Leave out the endpoints whose last attempt belongs to this run.
+    """
+    hour = func.coalesce(ProbeState.last_attempt, 0) // 3600
+    query = selection(
+        _VISITED.with_only_columns(Endpoint.id, hour), client_id, tag_name, server_id=server_id
+    ).order_by(hour, Endpoint.id)
+    if done_in is not None:
+        query = query.where(
+            or_(ProbeState.last_run_id.is_(None), ProbeState.last_run_id != done_in)
+        )
+    groups: list[array[int]] = []
+    last = None
+    for endpoint_id, attempted in conn.execute(query):
+        if not groups or attempted != last:
+            groups.append(array("q"))
+            last = attempted
+        groups[-1].append(endpoint_id)
+    return groups
 
 
 def visited(conn: Connection, ids: Sequence[int]) -> list[VisitedEndpoint]:
@@ -277,9 +323,13 @@ def visited(conn: Connection, ids: Sequence[int]) -> list[VisitedEndpoint]:
     ]
 
 
-def require_some(count: int, client_key: str | None, tag_name: str | None) -> None:
+def require_some(
+    count: int, client_key: str | None, tag_name: str | None, server_name: str | None = None
+) -> None:
+    """Raise :class:`NotFound` if a selection of endpoints is empty."""
     if count == 0:
         scope = f" for client {client_key}" if client_key else ""
+        scope += f" on server {server_name}" if server_name else ""
         scope += f" with tag {tag_name}" if tag_name else ""
         raise NotFound(
             f"There is no active endpoint{scope} to scan",

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, case, delete, func, select, update
@@ -57,14 +58,94 @@ def _busy(database: Database) -> Busy:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that goes on after an interruption, with what it has counted so far.
+
+    Attributes:
+        checked: The endpoints that it attempted.
+        undetermined: Those of which it is unknown what they serve.
+        was_good: Those that were good in the last complete run.
+        fell: Those of them that are not good any more.
+    """
+
+    run_id: int
+    checked: int
+    undetermined: int
+    was_good: int
+    fell: int
+
+
+def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
+    """Take up the newest run if it was interrupted; None if there is nothing to take up.
+
+    The run must have the same scope, and must have attempted an endpoint, or begun, at ``since``
+    (epoch seconds) or later: older facts are not mixed with new ones. What it proposed is kept.
+
+    Only under :func:`exclusive`: a run that is marked as running died.
+    """
+    row = (
+        tx.conn.execute(
+            select(Run.id, Run.state, Run.scope, Run.started_at).order_by(Run.id.desc()).limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None or row["scope"] != scope or row["state"] not in ("running", "incomplete"):
+        return None
+    run_id = int(row["id"])
+    mine = ProbeState.last_run_id == run_id
+    is_good = ProbeState.last_good == ProbeState.last_attempt
+    count = tx.conn.execute(
+        select(
+            func.count().label("checked"),
+            func.coalesce(func.max(ProbeState.last_attempt), 0).label("last"),
+            func.count(case((ProbeState.failing_since.is_not(None), 1))).label("undetermined"),
+            func.count(case((ProbeState.good == 1, 1))).label("was_good"),
+            func.count(case(((ProbeState.good == 1) & is_good, 1))).label("still_good"),
+        ).where(mine)
+    ).one()
+    if max(count.last, row["started_at"]) < since:
+        return None
+    if row["state"] == "incomplete":
+        # finish() took back what the run counted against these endpoints.
+        tx.conn.execute(
+            update(ProbeState)
+            .where(mine, ProbeState.failing_since.is_not(None))
+            .values(failing_runs=ProbeState.failing_runs + 1)
+        )
+    tx.conn.execute(
+        update(Run)
+        .where(Run.id == run_id)
+        .values(
+            state="running",
+            reason=None,
+            finished_at=None,
+            vantage=vantage(),
+            pid=os.getpid(),
+            planned=planned,
+        )
+    )
+    tx.audit("resume", "run", run_id, {"checked": count.checked})
+    return Resumed(
+        run_id=run_id,
+        checked=count.checked,
+        undetermined=count.undetermined,
+        was_good=count.was_good,
+        fell=count.was_good - count.still_good,
+    )
+
+
 def start(tx: Tx, scope: str, planned: int) -> int:
-    """Marks runs that died as incomplete (and drops what they proposed), then begins a new one.
+    """Marks runs that died as incomplete, drops what unfinished runs proposed, then begins a new
+    one.
 
     Only under :func:`exclusive`.
     """
+    unfinished = select(Run.id).where(Run.state != "complete")
+    tx.conn.execute(delete(Proposal).where(Proposal.run_id.in_(unfinished)))
     dead = list(tx.conn.scalars(select(Run.id).where(Run.state == "running")))
     for run_id in dead:
-        tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
         tx.conn.execute(
             update(Run)
             .where(Run.id == run_id)
@@ -89,9 +170,10 @@ def finish(
 ) -> None:
     """``state``: complete, incomplete or suspect.
 
-    Other states than complete take back what the run counted against endpoints.
+    Other states than complete take back what the run counted against endpoints. An incomplete run
+    keeps what it proposed until the next run begins, because it may be resumed.
     """
-    if state != "complete":
+    if state == "suspect":
         tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
     if state == "complete":
         is_good = case((ProbeState.last_good == ProbeState.last_attempt, 1), else_=0)
