@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import click
@@ -22,7 +23,7 @@ from certmgr.cases.window import InstallationWindow
 from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
-from inventory.records import CaseRecord
+from inventory.records import CaseRecord, IssuanceRecord
 from inventory.store import cases, clients, contacts, issuances, outbox
 from inventory.vocabulary import CaseState, WindowState
 
@@ -39,22 +40,95 @@ _COLUMNS = (
     "window",
     "todo",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRow:
+    """One case of ``certmgr.cases/1``; dates as RFC 3339 text, amounts as decimal text."""
+
+    reference: str
+    client: str
+    state: str
+    waits_for: str
+    due: str | None
+    overdue: bool
+    names: tuple[str, ...]
+    kind: str
+    staff: str | None
+    window: str | None
+    todo: str | None
+    id: int
+    version: int
+    since: str | None
+    opened: str | None
+    closed: str | None
+    order_id: int | None
+    contact: str | None
+    approved_by: str | None
+    price: str | None
+    fee: str | None
+    currency: str | None
+    reason: str | None
+
+
 # Keys of certmgr.cases/1: the columns of the CSV, and what only a program needs.
-_KEYS = (
-    *_COLUMNS,
-    "id",
-    "version",
-    "since",
-    "opened",
-    "closed",
-    "order_id",
-    "contact",
-    "approved_by",
-    "price",
-    "fee",
-    "currency",
-    "reason",
-)
+_KEYS = tuple(f.name for f in fields(CaseRow))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalationRow:
+    """One escalation of a case in the output."""
+
+    who: str
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRow:
+    """One certificate of a case in the output."""
+
+    key_type: str
+    key: str
+    sha256: str | None
+    serial: str | None
+    not_after: str | None
+    received: str | None
+    seen_live: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """One message to the client in the output."""
+
+    at: str | None
+    contact: str | None
+    state: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One event of a case in the output."""
+
+    at: str | None
+    by: str
+    action: str
+    before: str | None
+    after: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CasePage:
+    """One case with everything that ``case show`` prints about it."""
+
+    case: CaseRow
+    can: list[str]
+    reminds: str | None
+    climbs: list[EscalationRow]
+    certificates: list[CertificateRow]
+    messages: list[MessageRow]
+    events: list[EventRow]
 
 
 @click.command("list")
@@ -87,50 +161,47 @@ def list_(
         client_id = clients.find(conn, client).id if client else None
         staff_id = contacts.find(conn, mine).id if mine else None
         rows = cases.listing(conn, client_id=client_id, states=None if everything else cases.OPEN)
-    # --windows shows the windows that are open now or begin within a week.
-    week = now.timestamp() + 7 * 86_400
-    rows = [
-        r
+    shown = [
+        case_row(r, now)
         for r in rows
         if (staff_id is None or r.staff_id == staff_id)
         and (waiting is None or waits_for(r) == waiting)
         and (not overdue or is_overdue(r, now))
-        and (
-            not windows
-            or (
-                r.window_state == WindowState.AGREED
-                and r.window_start is not None
-                and now.timestamp() <= (r.window_end or 0)
-                and r.window_start < week
-            )
-        )
+        and (not windows or _has_window_within_a_week(r, now))
     ]
-    shown = [case_row(r, now) for r in rows]
-    # The table shows what fits a terminal: the date without the time, and at most three names.
-    if output_format == "table":
+    if output_format != "table":
+        show("cases", _COLUMNS, [asdict(r) for r in shown], output_format, keys=_KEYS)
+    elif not shown:
+        click.echo("There are no such cases.")
+    else:
+        # The table shows what fits a terminal: the date without the time, at most three names.
         lines = [
             [
-                r["reference"],
-                r["client"],
-                r["state"],
-                r["waits_for"],
-                f"{(r['due'] or '')[:10]}{' overdue' if r['overdue'] else ''}",
-                r["staff"] or "unassigned",
-                " ".join(r["names"][:3]),
+                r.reference,
+                r.client,
+                r.state,
+                r.waits_for,
+                f"{(r.due or '')[:10]}{' overdue' if r.overdue else ''}",
+                r.staff or "unassigned",
+                " ".join(r.names[:3]),
             ]
             for r in shown
         ]
-        if not lines:
-            click.echo("There are no such cases.")
-        else:
-            table(["CASE", "CLIENT", "STATE", "WAITS FOR", "DUE", "ASSIGNEE", "NAMES"], lines)
-    else:
-        show("cases", _COLUMNS, shown, output_format, keys=_KEYS)
+        table(["CASE", "CLIENT", "STATE", "WAITS FOR", "DUE", "ASSIGNEE", "NAMES"], lines)
 
 
-def case_row(row: CaseRecord, now: Any) -> dict[str, Any]:
-    """Return one case of ``certmgr.cases/1``."""
+def _has_window_within_a_week(row: CaseRecord, now: datetime) -> bool:
+    """Return whether a window is agreed that is open now or begins within seven days."""
+    return (
+        row.window_state == WindowState.AGREED
+        and row.window_start is not None
+        and now.timestamp() <= (row.window_end or 0)
+        and row.window_start < now.timestamp() + 7 * 86_400
+    )
 
+
+def case_row(row: CaseRecord, now: datetime) -> CaseRow:
+    """Return one case for the output."""
     start, end = from_epoch(row.window_start), from_epoch(row.window_end)
     # A cancelled window keeps its dates in the row, but must not be shown as agreed.
     window = (
@@ -139,37 +210,32 @@ def case_row(row: CaseRecord, now: Any) -> dict[str, Any]:
         else None
     )
     state = CaseState(row.state)
-    # A case that ended has nothing due, so it is never overdue.
-    return {
-        **{
-            k: getattr(row, k)
-            for k in (
-                "id",
-                "reference",
-                "client",
-                "version",
-                "kind",
-                "order_id",
-                "staff",
-                "contact",
-                "approved_by",
-                "price",
-                "fee",
-                "currency",
-                "reason",
-                "names",
-            )
-        },
-        "state": str(state),
-        "waits_for": waits_for(row),
-        "due": epoch_text(row.due_at),
-        "overdue": state not in ENDED and is_overdue(row, now),
-        "window": window,
-        "since": epoch_text(row.since),
-        "opened": epoch_text(row.opened_at),
-        "closed": epoch_text(row.closed_at),
-        "todo": NEXT_STEPS.get(state, "").replace("REF", row.reference) or None,
-    }
+    return CaseRow(
+        reference=row.reference,
+        client=row.client,
+        state=str(state),
+        waits_for=waits_for(row),
+        due=epoch_text(row.due_at),
+        # A case that ended has nothing due, so it is never overdue.
+        overdue=state not in ENDED and is_overdue(row, now),
+        names=row.names,
+        kind=row.kind,
+        staff=row.staff,
+        window=window,
+        todo=NEXT_STEPS.get(state, "").replace("REF", row.reference) or None,
+        id=row.id,
+        version=row.version,
+        since=epoch_text(row.since),
+        opened=epoch_text(row.opened_at),
+        closed=epoch_text(row.closed_at),
+        order_id=row.order_id,
+        contact=row.contact,
+        approved_by=row.approved_by,
+        price=row.price,
+        fee=row.fee,
+        currency=row.currency,
+        reason=row.reason,
+    )
 
 
 @click.command("show")
@@ -188,64 +254,92 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
         events = cases.events(conn, row.id)
         issued = issuances.of_case(conn, row.id)
         messages = outbox.about(conn, cases.ticket_key(row.id, row.client_id), row.client_id)
-    case = case_row(row, now)
     reminds = next_reminder(row, now)
-    escalation_steps = [
-        {"who": c.who, "at": epoch_text(int(c.at.timestamp()))}
-        for c in escalations(row, app.settings.notify.escalate_after_days, now.tzinfo)
-    ]
-    certificates = [
-        {
-            "key_type": i.key_type,
-            "key": i.key_reference or "with the client",  # the client's CSR
-            "sha256": i.sha256,
-            "serial": i.serial,
-            "not_after": epoch_text(i.not_after),
-            "received": epoch_text(i.received_at),
-            "seen_live": epoch_text(i.live_at),
-        }
-        for i in issued
-    ]
-    history = [
-        {
-            "at": epoch_text(e.at),
-            "by": e.by,
-            "action": e.action,
-            "before": e.before,
-            "after": e.after,
-            "text": e.text,
-        }
-        for e in events
-    ]
-    sent = [
-        {
-            "at": epoch_text(m.sent_at or m.created_at),
-            "contact": m.contact,
-            "state": m.state,
-            "subject": m.subject,
-        }
-        for m in messages
-    ]
-    document = {
-        "schema": "certmgr.case/1",
-        "case": case,
-        "can": list(allowed_actions(row.state)),
-        "reminds": instant(reminds),
-        "climbs": escalation_steps,
-        "certificates": certificates,
-        "messages": sent,
-        "events": history,
-    }
-    if output_format == "json":
-        echo_json(document)
-    elif output_format == "csv":
-        show("events", ("at", "by", "action", "before", "after", "text"), history, output_format)
-    else:
-        _page(case, row, document)
+    page = CasePage(
+        case=case_row(row, now),
+        can=[str(action) for action in allowed_actions(row.state)],
+        reminds=instant(reminds),
+        climbs=[
+            EscalationRow(who=c.who, at=epoch_text(int(c.at.timestamp())))
+            for c in escalations(row, app.settings.notify.escalate_after_days, now.tzinfo)
+        ],
+        certificates=[_certificate_row(i) for i in issued],
+        messages=[
+            MessageRow(
+                at=epoch_text(m.sent_at or m.created_at),
+                contact=m.contact,
+                state=m.state,
+                subject=m.subject,
+            )
+            for m in messages
+        ],
+        events=[
+            EventRow(
+                at=epoch_text(e.at),
+                by=e.by,
+                action=e.action,
+                before=e.before,
+                after=e.after,
+                text=e.text,
+            )
+            for e in events
+        ],
+    )
+    match output_format:
+        case "json":
+            echo_json({"schema": "certmgr.case/1", **asdict(page)})
+        case "csv":
+            columns = tuple(f.name for f in fields(EventRow))
+            show("events", columns, [asdict(e) for e in page.events], output_format)
+        case _:
+            _show_page(page, row)
 
 
-def _page(case: dict[str, Any], row: CaseRecord, document: dict[str, Any]) -> None:
+def _certificate_row(issuance: IssuanceRecord) -> CertificateRow:
+    """Return one certificate of a case for the output."""
+    return CertificateRow(
+        key_type=issuance.key_type,
+        # Without a reference the client made the CSR, and never hands the key over.
+        key=issuance.key_reference or "with the client",
+        sha256=issuance.sha256,
+        serial=issuance.serial,
+        not_after=epoch_text(issuance.not_after),
+        received=epoch_text(issuance.received_at),
+        seen_live=epoch_text(issuance.live_at),
+    )
+
+
+def _show_page(page: CasePage, row: CaseRecord) -> None:
     """Print one case for a terminal."""
+    _show_facts(page, row)
+    # What follows if no side acts: the reminder to the client, then each escalation.
+    if page.reminds:
+        click.echo(f"  next reminder to the client: {page.reminds[:10]}")
+    for escalation in page.climbs:
+        click.echo(f"  escalates to {escalation.who}, {escalation.at}")
+    for certificate in page.certificates:
+        click.echo(f"  {_certificate_line(certificate)}")
+    if page.messages:
+        click.echo("\nMessages to the client, newest first")
+    for message in page.messages:
+        click.echo(
+            f"  {message.at} {message.state} to {cell(message.contact)}: {cell(message.subject)}"
+        )
+    click.echo("\nHistory")
+    for event in page.events:
+        text = f": {cell(event.text, 2000)}" if event.text else ""
+        # A note or a failed verification leaves the state as it was.
+        transition = (
+            f" ({event.before} -> {event.after})"
+            if event.before and event.before != event.after
+            else ""
+        )
+        click.echo(f"  {event.at} {cell(event.by)}: {event.action}{transition}{text}")
+
+
+def _show_facts(page: CasePage, row: CaseRecord) -> None:
+    """Print the values of a case, one per line."""
+    case = page.case
     amounts = ", ".join(
         f"{what} {amount} {row.currency}"
         for what, amount in (("price", row.price), ("fee", row.fee))
@@ -256,69 +350,41 @@ def _page(case: dict[str, Any], row: CaseRecord, document: dict[str, Any]) -> No
         if row.approved_at
         else "not yet"
     )
+    reason = f": {case.reason}" if case.reason else ""
+    due = f"{case.due}{', overdue' if case.overdue else ''}" if case.due else None
     pairs(
         [
-            ("Case", f"{case['reference']} ({case['kind']}), version {case['version']}"),
+            ("Case", f"{case.reference} ({case.kind}), version {case.version}"),
             ("Client", f"{row.client} {row.client_name}"),
-            ("Names", case["names"]),
-            (
-                "State",
-                (
-                    f"{case['state']} since"
-                    f" {case['since']}{': ' + case['reason'] if case['reason'] else ''}"
-                ),
-            ),
-            ("Waits for", case["waits_for"]),
-            (
-                "Due",
-                f"{case['due']}{', overdue' if case['overdue'] else ''}" if case["due"] else None,
-            ),
-            ("To do", case["todo"]),
+            ("Names", case.names),
+            ("State", f"{case.state} since {case.since}{reason}"),
+            ("Waits for", case.waits_for),
+            ("Due", due),
+            ("To do", case.todo),
             ("Assignee", row.staff or "none; to assign one: certmgr case assign"),
             ("Contact", row.contact),
             ("Purchase", f"#{row.order_id}" if row.order_id else None),
             ("Amounts", amounts),
             ("Approved", approved),
-            ("Window", case["window"]),
+            ("Window", case.window),
             ("Replaces", row.replaces),
             ("Old expiry", epoch_text(row.ends_at)),
-            ("Possible now", document["can"]),
+            ("Possible now", page.can),
         ]
     )
-    # What follows if no side acts: the reminder to the client, then each escalation.
-    if document["reminds"]:
-        click.echo(f"  next reminder to the client: {document['reminds'][:10]}")
-    for escalation in document["climbs"]:
-        click.echo(f"  escalates to {escalation['who']}, {escalation['at']}")
-    for certificate in document["certificates"]:
-        until = certificate["not_after"][:10] if certificate["not_after"] else "?"
-        # Empty until a verification succeeded.
-        live = f"; seen live {certificate['seen_live']}" if certificate["seen_live"] else ""
-        state = (
-            f"serial {certificate['serial']}, until {until}, SHA-256 {certificate['sha256']}"
-            if certificate["sha256"]
-            else "not received yet"
-        )
-        click.echo(
-            f"  certificate ({certificate['key_type']}): {state}; key {certificate['key']}{live}"
-        )
-    if document["messages"]:
-        click.echo("\nMessages to the client, newest first")
-        for message in document["messages"]:
-            click.echo(
-                f"  {message['at']} {message['state']} to {cell(message['contact'])}:"
-                f" {cell(message['subject'])}"
-            )
-    click.echo("\nHistory")
-    for event in document["events"]:
-        text = f": {cell(event['text'], 2000)}" if event["text"] else ""
-        # A note or a failed verification leaves the state as it was.
-        transition = (
-            f" ({event['before']} -> {event['after']})"
-            if event["before"] and event["before"] != event["after"]
-            else ""
-        )
-        click.echo(f"  {event['at']} {cell(event['by'])}: {event['action']}{transition}{text}")
+
+
+def _certificate_line(certificate: CertificateRow) -> str:
+    """Return one certificate of a case as a line."""
+    until = certificate.not_after[:10] if certificate.not_after else "?"
+    # Empty until a verification succeeded.
+    live = f"; seen live {certificate.seen_live}" if certificate.seen_live else ""
+    state = (
+        f"serial {certificate.serial}, until {until}, SHA-256 {certificate.sha256}"
+        if certificate.sha256
+        else "not received yet"
+    )
+    return f"certificate ({certificate.key_type}): {state}; key {certificate.key}{live}"
 
 
 @click.command("measures")
