@@ -5,7 +5,6 @@ The order in which its steps are committed is documented in inventory/store/outb
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import secrets
@@ -195,7 +194,7 @@ class DeliveryWorker:
             # The lease was lost: another worker may have sent the notice by now.
             if not outbox.begin(tx, row.id, token, LEASE):
                 return None
-        calendar = tuple(json.loads(row.calendar)) if row.calendar else ()
+        calendar = row.calendar
         # The state "sending" is committed. If the process dies from here on, the delivery status
         # is unknown, and the notice is not sent again automatically.
         delivery = channel.send(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from inventory.records import Record
 
 R = TypeVar("R", bound=Record)
-_EMPTY = {"int": 0, "str": "", "tuple": ()}
+_EMPTY = {"int": 0, "str": "", "tuple": (), "list": []}
 
 
 def record(kind: type[R], **given: Any) -> R:

@@ -5,6 +5,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certmgr.acme import rate_limits
@@ -41,7 +42,7 @@ class AccountChoice:
                 f"'{account.name}' is {account.state}",
             )
         try:
-            self._require_no_backoff(order.account_id, order.names.split(), reason)
+            self._require_no_backoff(order.account_id, order.names, reason)
             return self.context.session(order.account_id)
         except CertmgrError:
             with self.context.read() as conn:
@@ -57,7 +58,7 @@ class AccountChoice:
             raise
 
     def for_names(
-        self, row: ListedLineage, names: list[str], reason: RenewalReason
+        self, row: ListedLineage, names: Sequence[str], reason: RenewalReason
     ) -> AccountSession:
         """Return the session of the lineage's account, or of its fallback account.
 
@@ -79,7 +80,9 @@ class AccountChoice:
                 # The administrator chose the first account, so its error is the one to report.
                 raise error from None
 
-    def _require_no_backoff(self, account_id: int, names: list[str], reason: RenewalReason) -> None:
+    def _require_no_backoff(
+        self, account_id: int, names: Sequence[str], reason: RenewalReason
+    ) -> None:
         """Raise :class:`Deferred` if the CA, the account or a name backs off."""
         account = self.context.account(account_id)
         # The scope "" stands for a CA that could not be reached. An urgent renewal ignores it and

@@ -140,7 +140,7 @@ def _record_pending(
     with context.write() as tx:
         fallback = accounts.find(tx.conn, request.fallback).id if request.fallback else None
         values: dict[str, Any] = {
-            "contacts": " ".join(contacts),
+            "contacts": tuple(contacts),
             "eab_kid": request.eab_kid or None,
             "terms": terms or None,
             "agreed_at": tx.at if terms else None,

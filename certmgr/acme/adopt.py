@@ -223,7 +223,7 @@ def _ensure_account(context: Context, account: CertbotAccount) -> int:
                 "ca": ca.name,
                 "directory": account.directory_url,
                 "key_reference": key_reference(path),
-                "contacts": " ".join(account.contacts),
+                "contacts": tuple(account.contacts),
             },
         )
         accounts.edit(tx, account_id, url=account.uri, state="active")
@@ -275,7 +275,7 @@ def _record_lineage(
             "account_id": account_id,
             "key_type": lineage.key_type,
             "solver": solver,
-            "targets": " ".join(targets),
+            "targets": tuple(targets),
             "reuse_key": int(lineage.reuse_key),
             "profile": lineage.profile or None,
             "preferred_chain": lineage.preferred_chain or None,
@@ -293,7 +293,7 @@ def _record_lineage(
             retired_at=None,
             account_id=account_id,
             solver=solver,
-            targets=" ".join(targets),
+            targets=tuple(targets),
         )
         lineages.set_names(tx, lineage_id, names)
     digest = lineage.bundle.sha256
@@ -302,7 +302,7 @@ def _record_lineage(
         lineage_id,
         sha256=digest,
         deployed=digest,
-        chain=" ".join(c.sha256 for c in lineage.bundle.chain),
+        chain=tuple(c.sha256 for c in lineage.bundle.chain),
     )
 
 

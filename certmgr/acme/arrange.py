@@ -202,7 +202,7 @@ def _values(
     return {
         "account_id": row.id,
         "solver": solver,
-        "targets": " ".join(targets),
+        "targets": tuple(targets),
         "reuse_key": int(request.reuse_key),
         "profile": request.profile or None,
         "preferred_chain": request.chain or None,

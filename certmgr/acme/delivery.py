@@ -48,7 +48,7 @@ def deliver(
     A failing target does not stop the others.
     """
     configured = context.settings.acme.targets
-    targets = row.targets.split()
+    targets = row.targets
     assert row.sha256 is not None
     with context.write() as tx:
         lineages.to_deliver(tx, row.id, row.sha256, targets)
@@ -110,7 +110,7 @@ def rollback(
         The targets that failed.
     """
     configured = context.settings.acme.targets
-    targets = [t for t in row.targets.split() if t in configured]
+    targets = [t for t in row.targets if t in configured]
     if not any(configured[t].kind == "reload" for t in targets):
         folder.switch(old)
     results = [

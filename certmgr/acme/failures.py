@@ -36,7 +36,7 @@ class FailureLog:
 
     def clear_backoffs(self, session: AccountSession, order: OrderRecord) -> None:
         """End the backoffs of the CA, the account and the names after a success."""
-        names = order.names.split()
+        names = order.names
         scopes = [
             "",
             f"account:{session.account.name}",
@@ -162,7 +162,7 @@ def _scopes(problem: AcmeProblem, account: AccountRecord, order: OrderRecord | N
     # A request without names, such as a registration, concerns the account alone.
     if order is None:
         return whole_account
-    ordered = order.names.split()
+    ordered = order.names
     domains = [f"domain:{d}" for d in rate_limits.registered_domains(ordered)]
     match problem.limit_scope:
         case LimitScope.NAMES:

@@ -66,7 +66,7 @@ def _examine_lineage(acme: AcmeSettings, row: ListedLineage) -> Iterator[tuple[s
             f"lineage '{row.name}': the configuration has no [acme.solver.{row.solver}]",
             f"Write it, or run certmgr lineage edit {row.name} --solver NAME.",
         )
-    for target in row.targets.split():
+    for target in row.targets:
         if target not in acme.targets:
             yield (
                 FAULT,

@@ -143,9 +143,9 @@ class OrderFlow:
     # -- before the first request
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> tuple[str, ...]:
         """The names of the order."""
-        return str(self.row.names).split()
+        return self.row.names
 
     def _record(self, step: str, **values: Any) -> None:
         self.context.checkpoint(step)
@@ -181,7 +181,7 @@ class OrderFlow:
             return None
         material = folder.read(current)
         pem = material.key_pem
-        if material.sha256 in self.lineage.compromised.split():
+        if material.sha256 in self.lineage.compromised:
             return None  # a compromised key is never used again
         return None if pem is None else load_pem_private_key(pem, None)
 
@@ -349,7 +349,7 @@ class OrderFlow:
                 [*rows, (None, rate_limits.name_set_digest(self.names))],
                 exempt=exempt,
             )
-            hashes = " ".join(c.sha256 for c in chain.certificates)
+            hashes = tuple(c.sha256 for c in chain.certificates)
             lineages.note(
                 tx,
                 self.lineage.id,

@@ -44,7 +44,7 @@ class OrderIntent:
             "lineage_id": row.id,
             "account_id": account.id,
             "reason": reason.text[:200],
-            "names": " ".join(names),
+            "names": tuple(names),
             "profile": self._profile(row, session, names),
             "replaces": reason.replaces if same else None,
             "exempt": int(same and reason.exempt),
@@ -78,7 +78,7 @@ class OrderIntent:
         )
         for order in acme_orders.unfinished(conn):
             if order.account_id in ids and not order.exempt and order.state != "issued":
-                names = order.names.split()
+                names = order.names
                 # An order with a URL was counted when the CA accepted it.
                 if order.url is None:
                     ledger.add(RateLimitEvent("order", str(order.account_id), at))

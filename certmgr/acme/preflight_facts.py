@@ -290,7 +290,7 @@ def inventory_facts(
         client_id: Only the domains of this client; None for all clients.
     """
     rows = {r.name: r for r in domains.listing(conn, client_id=client_id)}
-    machines = {r.id: tuple(r.addresses.split()) for r in servers.listing(conn, retired=True)}
+    machines = {r.id: r.addresses for r in servers.listing(conn, retired=True)}
     validated = [
         (o.client_id, o.validation, n)
         for o in purchases.listing(conn, client_id=client_id, ended=False)

@@ -43,7 +43,7 @@ def roll_back_on_regression(
         previous.sha256,
         previous.leaf.not_after,
         revoked,
-        previous.sha256 in row.compromised.split(),
+        previous.sha256 in row.compromised,
     )
     rolled_back = row.rolled_back is not None and row.rolled_back == row.sha256
     assert row.sha256 is not None

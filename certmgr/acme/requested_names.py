@@ -27,7 +27,7 @@ def names_to_request(row: ListedLineage, *, urgent: bool = False) -> list[str]:
     """
     active = [n.name for n in row.names if n.state == "active"]
     quarantined = [n for n in row.names if n.state == "quarantined"]
-    approved = set(row.shrink_ok.split())
+    approved = set(row.shrink_ok)
     # The names of a CSR are fixed, so no name can be left out.
     if row.csr and quarantined:
         raise ApprovalRequired(
@@ -36,7 +36,7 @@ def names_to_request(row: ListedLineage, *, urgent: bool = False) -> list[str]:
             "Ask the client for a CSR without that name.",
         )
     # A new certificate for a compromised key would be revoked at once.
-    if row.csr and row.sha256 is not None and row.sha256 in row.compromised.split():
+    if row.csr and row.sha256 is not None and row.sha256 in row.compromised:
         raise ApprovalRequired(
             f"The lineage '{row.name}' needs another CSR",
             "the key of the client's CSR is compromised",

@@ -90,7 +90,7 @@ def revoke(
             lineages.edit(
                 tx,
                 row.id,
-                compromised=" ".join(dict.fromkeys([*row.compromised.split(), digest])),
+                compromised=tuple(dict.fromkeys([*row.compromised, digest])),
             )
         # The replacement must not wait for a postponed retry.
         lineages.note(tx, row.id, next_at=None)

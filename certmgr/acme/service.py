@@ -154,13 +154,13 @@ class IssuanceService:
         """
         with self.context.read() as conn:
             row = lineages.by_id(conn, order.lineage_id)
-            chain = certificates.ders_in_order(conn, row.chain.split())
+            chain = certificates.ders_in_order(conn, row.chain)
         assert order.sha256 is not None
         self.context.checkpoint("version")
         version = Lineage(self.context.base, row.name).store(self._key_pem(order), chain)
         self.context.checkpoint("end")
         with self.context.write() as tx:
-            targets = row.targets.split()
+            targets = row.targets
             lineages.to_deliver(tx, row.id, order.sha256, targets)
             acme_orders.end(tx, acme_orders.by_id(tx.conn, order.id), "done")
         return version

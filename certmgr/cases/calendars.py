@@ -18,7 +18,6 @@ from certmgr.purchases.terms import purchase_deadlines
 from inventory.db.database import Database, from_epoch
 from inventory.names import display
 from inventory.store import cases, certificates, clients, domains
-from inventory.store.incidents import names as names_of
 from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarEntry
 from notifiers.wording.cases import DATES, filled
@@ -148,7 +147,7 @@ def _certificates(conn: Connection, client_id: int | None, now: datetime) -> lis
         if end is None or not now - PAST_RANGE <= end <= now + FUTURE_RANGE:
             continue
         # A shared certificate also names other clients, who must not appear in this entry.
-        own = certificates.own_names(names_of(row), client_names.get(row.client_id, ()))
+        own = certificates.own_names(row.names, client_names.get(row.client_id, ()))
         names = ", ".join(display(n) for n in own[:10])
         result.append(
             CalendarEntry(

@@ -8,10 +8,10 @@ be forwarded to the client, are in notifiers/wording/cases.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
 from certmgr.checks.browser_trust import BrowserTrust, trust_findings
@@ -96,14 +96,14 @@ class ReviewMessage:
     refuses: bool
 
 
-def messages_to_json(messages: Sequence[ReviewMessage]) -> str:
-    """Return messages as the case stores them: a JSON list of ``[code, values, refuses]``."""
-    return json.dumps([[m.code, m.values, m.refuses] for m in messages])
+def messages_to_json(messages: Sequence[ReviewMessage]) -> list[Any]:
+    """Return messages as the case stores them: a list of ``[code, values, refuses]``."""
+    return [[m.code, m.values, m.refuses] for m in messages]
 
 
-def messages_from_json(text: str) -> tuple[ReviewMessage, ...]:
+def messages_from_json(stored: Sequence[Any]) -> tuple[ReviewMessage, ...]:
     """Return the messages that a case has stored."""
-    return tuple(ReviewMessage(code, values, refuses) for code, values, refuses in json.loads(text))
+    return tuple(ReviewMessage(code, values, refuses) for code, values, refuses in stored)
 
 
 @dataclass(frozen=True, slots=True)

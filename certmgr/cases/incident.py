@@ -65,7 +65,7 @@ def open_incident(
         rows = []
         for item in items:
             counts[item.category] += 1
-            row_of = {
+            row_of: dict[str, Any] = {
                 "serial": item.serial,
                 "sha256": item.sha256,
                 "client_id": item.client_id,
@@ -77,15 +77,15 @@ def open_incident(
                 or item.client is None
                 or item.client_id is None
             ):
-                rows.append(row_of | {"names": " ".join(item.hosts), "case_id": None})
+                rows.append(row_of | {"names": item.hosts, "case_id": None})
                 continue
             in_cases = _open_or_join_cases(service, tx, row, item, reason)
             for case_id, names, joined in in_cases:
                 counts["joined" if joined else "opened"] += 1
-                rows.append(row_of | {"names": " ".join(names), "case_id": case_id})
+                rows.append(row_of | {"names": tuple(names), "case_id": case_id})
             # Every host belongs to another client by now: the item stays visible without a case.
             if not in_cases:
-                rows.append(row_of | {"names": " ".join(item.hosts), "case_id": None})
+                rows.append(row_of | {"names": item.hosts, "case_id": None})
         incidents.add_items(tx, row.id, rows)
     return row, counts
 

@@ -82,7 +82,7 @@ def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now
     if item.state == CaseState.CLOSED:
         return True
     of_client = [s for s in seen if s.client_id == item.client_id]
-    names = _names_to_check(item.names.split(), {s.host for s in of_client if s.host})
+    names = _names_to_check(item.names, {s.host for s in of_client if s.host})
     valid = [s for s in of_client if s.not_after > now]
     if item.sort == Category.REINSTALL:
         return _live_at_all(names, [s for s in valid if s.at >= opened])

@@ -192,7 +192,7 @@ def _affected_by_client(
         # The party that acts for the first host without automation is asked for all of them.
         recorded = facts.domain(client_id, (manual or hosts)[0])
         category, reason = category_of(recorded.parties if recorded else Parties(), renewers)
-        own = [n for n in incidents.names(client_rows[0]) if _belongs_to_client(n, hosts)]
+        own = [n for n in client_rows[0].names if _belongs_to_client(n, hosts)]
         # The client's names in the certificate, and the hosts that none of them covers.
         names = [*own, *[h for h in hosts if not any(name_covers(n, h) for n in own)]]
         result.append(

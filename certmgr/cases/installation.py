@@ -132,7 +132,7 @@ def verify_case(
         )
         for t in targets[MAX_TARGETS:][:1]
     ]
-    verification = verify(expected, observations, (row.replaces or "").split())
+    verification = verify(expected, observations, row.replaces or ())
     _log.info("the case %s is %s", row.reference, verification.state)
     if overrides:
         return row, verification

@@ -183,7 +183,7 @@ def _filled_in(
             or (purchase.bought_by if purchase is not None else None)
             or ("us" if owner.buys == Party.US else "client")
         ),
-        replaces=" ".join(leaf.sha256 for leaf in leaves) or None,
+        replaces=tuple(leaf.sha256 for leaf in leaves) or None,
         ends_at=ends_at,
         due_at=service.due_at(CaseState.REQUESTED, ends_at=ends_at),
         # A client who generated the key before has the tools and the wish to do so again.

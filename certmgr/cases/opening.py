@@ -302,7 +302,7 @@ def _reopen_if_old_certificate_is_served(service: CaseService, result: OpeningRe
         # A later case is responsible for these names.
         if row.id in superseded:
             continue
-        old = set((row.replaces or "").split())
+        old = set(row.replaces or ())
         # Findings from before the verification describe the state that the case changed.
         matching = [
             f

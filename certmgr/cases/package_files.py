@@ -31,7 +31,7 @@ def build_case_package(
     row = service.read(reference)
     with service.database.read() as conn:
         issued = [i for i in issuances.of_case(conn, row.id) if i.der is not None]
-        chains = [(i, certificates.ders_in_order(conn, i.chain.split())) for i in issued]
+        chains = [(i, certificates.ders_in_order(conn, i.chain)) for i in issued]
     if not chains:
         raise Conflict(
             f"The case {row.reference} has no certificate yet",

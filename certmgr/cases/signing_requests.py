@@ -179,7 +179,7 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
 def _old_keys(service: CaseService, row: CaseRecord) -> set[str]:
     """Return the public keys of the certificates that the case replaces."""
     with service.database.read() as conn:
-        ders = certificates.ders_in_order(conn, (row.replaces or "").split())
+        ders = certificates.ders_in_order(conn, row.replaces or ())
     return {public_key_fingerprint(parse(d)) for d in ders} - {""}
 
 

@@ -177,7 +177,8 @@ def list_(app: CommandContext, retired: bool, output_format: str) -> None:
     output.show(
         "accounts",
         columns,
-        rows,
+        # The JSON schema has the contacts as text.
+        [r.as_dict() | {"contacts": " ".join(r.contacts)} for r in rows],
         output_format,
         "There are no ACME accounts. Add one: certmgr account add.",
         [*columns, "url", "contacts"],

@@ -71,7 +71,7 @@ def document(
         "client_name": row.client_name,
         "server": row.server,
         "purpose": row.purpose,
-        "paths": row.paths.split(),
+        "paths": list(row.paths),
         "policy": row.policy,
         "state": row.state,
         "note": row.note,
@@ -159,7 +159,7 @@ def _endpoint(
     return {
         "target": target.key,
         "verdict": str(verdict),
-        "fixed_addresses": (endpoint_row.addresses or "").split(),
+        "fixed_addresses": list(endpoint_row.addresses or ()),
         "last_attempt": epoch_text(state.last_attempt) if state else None,
         "last_good": epoch_text(state.last_good) if state else None,
         "error": state.error_reason if state else None,

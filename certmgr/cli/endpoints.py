@@ -71,7 +71,7 @@ def _endpoint_row(row: dict[str, Any]) -> dict[str, Any]:
         "target": Target(row["host"], row["port"], row["protocol"]).key,
         "created_at": epoch_text(row["created_at"]),
         # Fixed addresses only; without them each scan resolves the host.
-        "addresses": (row["addresses"] or "").split(),
+        "addresses": list(row["addresses"] or ()),
     }
 
 

@@ -273,7 +273,7 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
             "sort": i.sort,
             "client": i.client,
             "serial": i.serial,
-            "names": i.names.split(),
+            "names": list(i.names),
             "case": i.reference,
             "stands": progress.state(i),
             "served_at": i.served,

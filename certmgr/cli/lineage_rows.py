@@ -49,7 +49,7 @@ def rows_of(conn: Any, client_id: int | None, states: Sequence[str]) -> list[dic
                 "quarantined": quarantined,
                 "account": row.account,
                 "solver": row.solver,
-                "targets": row.targets.split(),
+                "targets": list(row.targets),
                 "key": row.key_type,
                 "sha256": row.sha256,
                 "proof": row.proof,
@@ -74,7 +74,7 @@ def _state(row: LineageRecord, quarantined: list[str], must_replace: Mapping[str
     if row.sha256 is not None and row.rolled_back == row.sha256:
         return "taken-back"
     # Quarantined names hold the next order unless an administrator allowed to leave them out.
-    if quarantined and not (row.shrink == "auto" or set(quarantined) <= set(row.shrink_ok.split())):
+    if quarantined and not (row.shrink == "auto" or set(quarantined) <= set(row.shrink_ok)):
         return "held"
     if row.sha256 is None:
         return "none"

@@ -151,7 +151,7 @@ def edit(
             target_names = [t for t in targets if t]
             # With a client's CSR there is no private key here, and some targets need one.
             arrange.check_targets(app.settings, target_names, own_key=row.csr is None)
-            values["targets"] = " ".join(target_names)
+            values["targets"] = tuple(target_names)
         # find() raises for an unknown account, so a typing error never clears the account.
         if account is not None:
             values["account_id"] = accounts.find(tx.conn, account).id
@@ -197,7 +197,7 @@ def approve(app: CommandContext, name: str) -> None:
                 f"No name of '{name}' is quarantined", "", f"See certmgr lineage show {name}."
             )
         # Exactly these names are approved: a name quarantined later needs a new approval.
-        lineages.edit(tx, row.id, shrink_ok=" ".join(quarantined))
+        lineages.edit(tx, row.id, shrink_ok=tuple(quarantined))
         lineages.note(tx, row.id, next_at=None)
     click.echo(
         f"The next certificate of '{name}' leaves out {', '.join(display(n) for n in quarantined)}."

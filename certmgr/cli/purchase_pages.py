@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -416,7 +415,7 @@ def _show_facts(purchase: PurchaseRow, row: PurchaseRecord, zone: str) -> None:
             ("Term", f"{day_in(purchase.starts, zone)} to {day_in(purchase.ends, zone)}"),
             ("Amounts", ", ".join(amounts)),
             ("Warranty", purchase.warranty),
-            ("Documents", json.loads(row.documents)),
+            ("Documents", list(row.documents)),
             ("Unused days", purchase.unused_days or None),
             ("Renewed by", f"#{purchase.successor}" if purchase.successor else None),
             ("Note", row.note),

@@ -21,6 +21,7 @@ from certmgr.cli.shared import (
     untag_option,
 )
 from inventory.names import display
+from inventory.records import ListedServer
 from inventory.store import domains, servers
 
 _SERVER_COLUMNS = ("name", "kind", "keeper", "addresses", "backends", "domains", "state")
@@ -99,7 +100,15 @@ def server_list(app: CommandContext, retired: bool, output_format: str) -> None:
 
     with app.open().read() as conn:
         rows = servers.listing(conn, retired=retired)
-    show("servers", _SERVER_COLUMNS, rows, output_format)
+    show("servers", _SERVER_COLUMNS, [_server_row(r) for r in rows], output_format)
+
+
+def _server_row(row: ListedServer) -> dict[str, Any]:
+    """Return a server with its addresses and backends as text, as the JSON schema has them."""
+    return row.as_dict() | {
+        "addresses": " ".join(row.addresses),
+        "backends": " ".join(row.backends),
+    }
 
 
 @server.command("show")
@@ -114,9 +123,10 @@ def server_show(app: CommandContext, name: str, output_format: str) -> None:
         row = next(r for r in servers.listing(conn, retired=True) if r.name == name)
         names = domains.listing(conn, server_name=name)
     if output_format != "table":
-        show("servers", _SERVER_COLUMNS, [row], output_format)
+        show("servers", _SERVER_COLUMNS, [_server_row(row)], output_format)
         return
-    pairs([(k, getattr(row, k)) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
+    shown = _server_row(row)
+    pairs([(k, shown[k]) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
     for domain in names:
         click.echo(f"domain  {display(domain.name)} (client {domain.client})")
 

@@ -137,10 +137,14 @@ def changed(what: str, changes: dict[str, list[Any]]) -> str:
     if not changes:
         return f"{what}: nothing to change."
     details = ", ".join(
-        f"{k} {printable(str(a), 60) if a is not None else 'unset'} -> {printable(str(b), 60)}"
+        f"{k} {_value(a) if a is not None else 'unset'} -> {_value(b)}"
         for k, (a, b) in changes.items()
     )
     return f"{what}: {details}."
+
+
+def _value(value: Any) -> str:
+    return printable(" ".join(value) if isinstance(value, tuple) else str(value), 60)
 
 
 tag_option = click.option(

@@ -97,13 +97,13 @@ def load(database: Database, target: Target, now: datetime) -> HostContext | Non
             language=next((p.language for p in people if p.language), None),
             time_zone=next((p.time_zone for p in people if p.time_zone), None),
             last_good=None,
-            paths=tuple(row.paths.split()),
+            paths=row.paths,
         )
         # Without a server, the inventory does not know to which address the host should point.
         if row.server_id is not None:
-            context.own_addresses = tuple(servers.by_id(conn, row.server_id).addresses.split())
+            context.own_addresses = servers.by_id(conn, row.server_id).addresses
         if endpoint_row is not None:
-            context.fixed = tuple((endpoint_row.addresses or "").split())
+            context.fixed = endpoint_row.addresses or ()
             _endpoint(conn, context, endpoint_row, row, now)
         context.edits = _edits(conn, row.id)
         context.notices = list(

@@ -62,10 +62,8 @@ def live_check_targets(
     for row in endpoints:
         if row.host in plain or any(matches(w, row.host) for w in wild):
             target = Target(row.host, row.port, row.protocol)
-            backends = tuple(
-                (row.server or "", _backend(b, target)) for b in (row.backends or "").split()
-            )
-            fixed = tuple((row.addresses or "").split())
+            backends = tuple((row.server or "", _backend(b, target)) for b in row.backends or ())
+            fixed = row.addresses or ()
             targets.append(LiveCheckTarget(target, fixed, backends))
     for name in plain:
         if not any(p.target.host == name for p in targets):
@@ -80,7 +78,7 @@ def _backends_of_domain(
     above = [r for r in endpoints if name == r.domain or name.endswith("." + r.domain)]
     row = max(above, key=lambda r: len(r.domain), default=None)
     return (
-        tuple((row.server or "", _backend(b, Target(name))) for b in (row.backends or "").split())
+        tuple((row.server or "", _backend(b, Target(name))) for b in row.backends or ())
         if row is not None
         else ()
     )

@@ -207,7 +207,7 @@ class CertificateRow:
     issuer: str
     not_before: int | None
     not_after: int | None
-    names: str
+    names: tuple[str, ...]
     key: str
     is_ca: int
 
@@ -224,7 +224,7 @@ def certificate_row(certificate: Certificate) -> CertificateRow:
         not_before=int(start.timestamp()) if start else None,
         not_after=int(end.timestamp()) if end else None,
         # Some certificates have ten thousand names; the full list stays in the DER.
-        names=json.dumps(certificate.names[:MAX_STORED_NAMES]),
+        names=tuple(certificate.names[:MAX_STORED_NAMES]),
         key=certificate.key,
         is_ca=int(certificate.is_ca),
     )

@@ -55,7 +55,7 @@ def observations(report: EndpointReport) -> dict[str, dict[str, Any]]:
     return {
         a.address: {
             "at": at,
-            "chain": " ".join(a.chain),
+            "chain": a.chain,
             "leaf": a.chain[0],
             "tls_version": a.tls_version,
             "cipher": a.cipher,
@@ -105,7 +105,7 @@ def jobs_of(
             ScanJob(
                 key=row.id,
                 target=Target(row.host, row.port, row.protocol),
-                fixed=tuple((row.addresses or "").split()),
+                fixed=row.addresses or (),
                 client_id=row.client_id,
                 parties=row.parties,
                 history=history,
@@ -115,7 +115,7 @@ def jobs_of(
                 # After this time the same evidence may give other findings, such as an expiry.
                 evidence_key=(row.memo or "") if use_cache and (row.recheck_at or 0) > now else "",
                 purpose=row.purpose,
-                paths=tuple(row.paths.split()),
+                paths=row.paths,
                 expected=frozenset()
                 if _renewed_by_automation(row)
                 else expected.get(row.id, frozenset()),

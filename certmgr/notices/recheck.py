@@ -82,13 +82,13 @@ def _examine(
         ScanJob(
             key=row.id,
             target=Target(row.host, row.port, row.protocol),
-            fixed=tuple((row.addresses or "").split()),
+            fixed=row.addresses or (),
             client_id=row.client_id,
             parties=row.parties,
             history=None,
             ever_good=row.last_good is not None,
             purpose=row.purpose,
-            paths=tuple(row.paths.split()),
+            paths=row.paths,
         )
         for row in rows
     ]

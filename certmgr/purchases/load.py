@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,7 +44,7 @@ def _certificate(
         serial=row.serial,
         not_before=_required_time(row.not_before),
         not_after=_required_time(row.not_after),
-        names=tuple(json.loads(row.names)),
+        names=row.names,
         recorded=recorded,
         live=live,
     )

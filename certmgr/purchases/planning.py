@@ -17,7 +17,6 @@ from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import Database, from_epoch
 from inventory.errors import UsageError
 from inventory.store import certificates, clients, domains
-from inventory.store.incidents import names as names_of
 
 
 def prices_of(settings: Settings) -> Prices:
@@ -67,7 +66,7 @@ def unmanaged_certificates(
     unmanaged = []
     for row in certificates.live(conn, client_id):
         # A certificate may be shared with another client, whose names are not shown to this one.
-        own = certificates.own_names(names_of(row), names_by_client.get(row.client_id, ()))
+        own = certificates.own_names(row.names, names_by_client.get(row.client_id, ()))
         end = from_epoch(row.not_after)
         if row.sha256 in known or end is None or not own or facts.all_automatic(row.client_id, own):
             continue

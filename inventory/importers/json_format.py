@@ -263,7 +263,7 @@ def _plan_record(
         }
         values |= {
             "keeper": _text(row, "keeper"),
-            "addresses": servers.addresses([row.get("addresses") or ""]),
+            "addresses": " ".join(servers.addresses([row.get("addresses") or ""])),
         }
         values["backends"] = _text(row, "backends", editing.MAX_TEXT) or ""
     elif kind == "contact":
@@ -280,7 +280,7 @@ def _plan_record(
             "name": normalise_host(row["name"]),
             "purpose": editing.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
         }
-        values["paths"] = domains.paths([_text(row, "paths", 4000) or ""]) or None
+        values["paths"] = " ".join(domains.paths([_text(row, "paths", 4000) or ""])) or None
         values["policy"] = editing.choice(row.get("policy"), "policy", ("required", "optional"))
     else:
         values |= {
@@ -288,7 +288,7 @@ def _plan_record(
             "port": parse_port(str(row["port"])),
             "protocol": parse_protocol(str(row["protocol"])),
         }
-        values["addresses"] = servers.addresses([row.get("addresses") or ""]) or None
+        values["addresses"] = " ".join(servers.addresses([row.get("addresses") or ""])) or None
     for column, of_kind in REFERENCES[kind].items():
         reference = row.get(column.removesuffix("_id"))
         if reference is not None:

@@ -33,7 +33,7 @@ class ImportItem:
     Attributes:
         kind: One of :data:`KINDS`.
         key: Natural key (see :func:`key_of`).
-        values: Columns. A reference is the key of another item.
+        values: Columns, a list as text as in a file. A reference is the key of another item.
         id: Id of an existing row. None for a record that will be added.
         before: Old values of the columns that change.
         contact_methods: (kind, value, state) of a contact.

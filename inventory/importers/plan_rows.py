@@ -168,7 +168,7 @@ def _domain_values(
         "purpose": editing.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
         "policy": editing.choice(fields.get("policy"), "HTTPS policy", ("required", "optional")),
         "state": editing.choice(fields.get("state"), "state", ("active", "leaving")),
-        "paths": domains.paths([fields.get("paths") or ""]) or None,
+        "paths": " ".join(domains.paths([fields.get("paths") or ""])) or None,
         "note": editing.clean(fields.get("note"), "note", editing.MAX_TEXT),
         **editing.parties({f: fields.get(f) for f in PARTY_FIELDS}),
     }
@@ -181,6 +181,6 @@ def _domain_values(
         "host": target.host,
         "port": target.port,
         "protocol": target.protocol,
-        "addresses": servers.addresses(row.addresses) or None,
+        "addresses": " ".join(servers.addresses(row.addresses)) or None,
     }
     return values, endpoint, host

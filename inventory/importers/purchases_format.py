@@ -319,7 +319,7 @@ def _cells(row: ListedPurchase) -> dict[str, Any]:
         "auto_renew": "yes" if row.auto_renew else "no",
         "domain_validated": timestamp(row.dcv_at),
         "organisation_validated": timestamp(row.organisation_at),
-        "documents": "|".join(json.loads(row.documents)),
+        "documents": "|".join(row.documents),
         "note": row.note or "",
         "state": row.state,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import (
     AccountState,
     DeploymentState,
@@ -28,8 +28,8 @@ class AcmeAccount(Base):
     # of the account at the CA; NULL until it answered
     url: Mapped[str | None]
     key_reference: Mapped[str]
-    # space-separated mail addresses
-    contacts: Mapped[str] = mapped_column(server_default="")
+    # mail addresses
+    contacts: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     eab_kid: Mapped[str | None]
     # the URL that was agreed to
     terms: Mapped[str | None]
@@ -61,16 +61,16 @@ class StoredLineage(Base):
     solver: Mapped[str]
     profile: Mapped[str | None]
     preferred_chain: Mapped[str | None]
-    # space-separated words of the configuration
-    targets: Mapped[str] = mapped_column(server_default="")
+    # words of the configuration
+    targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # ask, auto: whether names in quarantine may be left out
     shrink: Mapped[str] = mapped_column(server_default="ask")
-    # the quarantined names whose leaving out was approved, space-separated
-    shrink_ok: Mapped[str] = mapped_column(server_default="")
+    # the quarantined names whose leaving out was approved
+    shrink_ok: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # the newest certificate
     sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     # SHA-256 of each, leaf first
-    chain: Mapped[str] = mapped_column(server_default="")
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # SHA-256 of the leaf that the current link holds
     deployed: Mapped[str | None]
     # when that leaf was seen live on every address
@@ -81,8 +81,8 @@ class StoredLineage(Base):
     verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
     # SHA-256 of the leaf that was taken back: once, then staff
     rolled_back: Mapped[str | None]
-    # SHA-256 of leaves that must never come back, space-separated
-    compromised: Mapped[str] = mapped_column(server_default="")
+    # SHA-256 of leaves that must never come back
+    compromised: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     ari_start: Mapped[int | None]
     ari_end: Mapped[int | None]
     # the instant that was drawn once for this window
@@ -142,8 +142,7 @@ class AcmeOrder(Base):
     state: Mapped[str]
     # why it was begun
     reason: Mapped[str]
-    # space-separated
-    names: Mapped[str]
+    names: Mapped[tuple[str, ...]] = mapped_column(Words)
     profile: Mapped[str | None]
     # ARI certificate id
     replaces: Mapped[str | None]

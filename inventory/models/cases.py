@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, Json, Words
 from inventory.vocabulary import CaseState
 
 
@@ -56,8 +58,8 @@ class Case(Base):
     bought_by: Mapped[str]
     # 1: the client makes key and CSR
     own_csr: Mapped[int] = mapped_column(Integer, server_default="0")
-    # SHA-256 of the leaf that it takes the place of
-    replaces: Mapped[str | None]
+    # SHA-256 of the leaves that it replaces, one per key type
+    replaces: Mapped[tuple[str, ...] | None] = mapped_column(Words)
     # when that one ends, or must be gone
     ends_at: Mapped[int | None]
     price: Mapped[str | None]
@@ -76,8 +78,8 @@ class Case(Base):
     live_at: Mapped[int | None]
     # why it was declined, cancelled or reopened
     reason: Mapped[str | None]
-    # JSON: [code, values] of what is wrong with what came back last
-    said: Mapped[str] = mapped_column(server_default="[]")
+    # [code, values, refuses] of what is wrong with what came back last
+    said: Mapped[list[Any]] = mapped_column(Json, server_default="[]")
     opened_at: Mapped[int]
     closed_at: Mapped[int | None]
 
@@ -128,8 +130,8 @@ class Issuance(Base):
     # machine:path; NULL: the client has the key
     key_reference: Mapped[str | None]
     sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
-    # SHA-256 of the issuers in their order, space-separated
-    chain: Mapped[str] = mapped_column(server_default="")
+    # SHA-256 of the issuers in their order
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     created_at: Mapped[int]
     received_at: Mapped[int | None]
     live_at: Mapped[int | None]
@@ -145,7 +147,7 @@ class IncidentItem(Base):
     serial: Mapped[str]
     sha256: Mapped[str | None]
     client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
-    names: Mapped[str] = mapped_column(server_default="")
+    names: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # replaced, automatic, ours, client, unknown
     sort: Mapped[str]
     case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import Purpose, RecordState
 
 
@@ -30,8 +30,8 @@ class Domain(Base):
     client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
     server_id: Mapped[int | None] = mapped_column(Id, ForeignKey("server.id"), index=True)
     purpose: Mapped[Purpose] = mapped_column(EnumText(Purpose), server_default="site")
-    # visited in addition to the home page, space-separated
-    paths: Mapped[str] = mapped_column(server_default="")
+    # visited in addition to the home page
+    paths: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # required, optional, or NULL for the provider's rule
     policy: Mapped[str | None]
     note: Mapped[str | None]
@@ -55,8 +55,8 @@ class Endpoint(Base):
     host: Mapped[str]
     port: Mapped[int] = mapped_column(Integer)
     protocol: Mapped[str]
-    # fixed addresses that are visited instead of those in the DNS, space-separated
-    addresses: Mapped[str | None]
+    # fixed addresses that are visited instead of those in the DNS
+    addresses: Mapped[tuple[str, ...] | None] = mapped_column(Words)
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
     created_at: Mapped[int]
     retired_at: Mapped[int | None]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, Json, JsonTexts
 from inventory.vocabulary import NoticeState
 
 
@@ -84,8 +86,8 @@ class Notice(Base):
     error: Mapped[str | None]
     acked_at: Mapped[int | None]
     resolved_at: Mapped[int | None]
-    # JSON list of iCalendar files that go with it
-    calendar: Mapped[str] = mapped_column(server_default="")
+    # iCalendar files that go with it
+    calendar: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
 
 
 class SentItem(Base):
@@ -211,5 +213,4 @@ class Job(Base):
     started_at: Mapped[int | None]
     success_at: Mapped[int | None]
     error: Mapped[str | None]
-    # JSON
-    detail: Mapped[str] = mapped_column(server_default="{}")
+    detail: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, JsonTexts
 from inventory.vocabulary import ProductKind, PurchaseState, Validation
 
 
@@ -39,8 +39,8 @@ class StoredPurchase(Base):
     # client, us
     bought_by: Mapped[str]
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
-    # JSON list of paths
-    documents: Mapped[str] = mapped_column(server_default="[]")
+    # paths of files
+    documents: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
     # 1: the vendor renews it by itself
     auto_renew: Mapped[int] = mapped_column(Integer, server_default="0")
     # when control of the domains was last validated

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id, Json, Words
+from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
 from inventory.vocabulary import Actor, RunState, Severity
 
 
@@ -24,8 +24,7 @@ class StoredCertificate(Base):
     issuer: Mapped[str]
     not_before: Mapped[int | None]
     not_after: Mapped[int | None]
-    # JSON list
-    names: Mapped[str]
+    names: Mapped[tuple[str, ...]] = mapped_column(JsonTexts)
     key: Mapped[str]
     is_ca: Mapped[int] = mapped_column(Integer)
     first_seen: Mapped[int]
@@ -99,8 +98,8 @@ class ServedChain(Base):
     open: Mapped[int] = mapped_column(Integer)
     # 1: the last attempt saw it
     live: Mapped[int] = mapped_column(Integer)
-    # SHA-256 of each certificate, leaf first, space-separated
-    chain: Mapped[str]
+    # SHA-256 of each certificate, leaf first
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words)
     leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     tls_version: Mapped[str | None]
     cipher: Mapped[str | None]
@@ -126,8 +125,8 @@ class PageObservation(Base):
     # 1: nothing else was seen since
     open: Mapped[int] = mapped_column(Integer)
     digest: Mapped[str]
-    # JSON: "http" of certmgr.scan/1
-    document: Mapped[str]
+    # "http" of certmgr.scan/1
+    document: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class StoredFinding(Base):
@@ -174,8 +173,8 @@ class Proposal(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
     endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
-    # JSON
-    changes: Mapped[str]
+    # {"open", "update", "close", "at", "marks"} (inventory/store/scan_results.py)
+    changes: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class StoredAcceptance(Base):

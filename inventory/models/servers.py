@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import RecordState, ServerKind
 
 
@@ -18,10 +18,9 @@ class Server(Base):
     # web, mail, balancer, panel, cdn, other
     kind: Mapped[ServerKind] = mapped_column(EnumText(ServerKind))
     keeper: Mapped[str | None]
-    # space-separated
-    addresses: Mapped[str] = mapped_column(server_default="")
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # inside addresses behind a balancer, host[:port]
-    backends: Mapped[str] = mapped_column(server_default="")
+    backends: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     note: Mapped[str | None]
     hosts: Mapped[str | None]
     dns: Mapped[str | None]

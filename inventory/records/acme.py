@@ -24,7 +24,7 @@ class AccountRecord(Record):
     directory: str
     url: str | None
     key_reference: str
-    contacts: str
+    contacts: tuple[str, ...]
     eab_kid: str | None
     terms: str | None
     agreed_at: int | None
@@ -70,17 +70,17 @@ class LineageRecord(Record):
     solver: str
     profile: str | None
     preferred_chain: str | None
-    targets: str
+    targets: tuple[str, ...]
     shrink: str
-    shrink_ok: str
+    shrink_ok: tuple[str, ...]
     sha256: str | None
-    chain: str
+    chain: tuple[str, ...]
     deployed: str | None
     proven_at: int | None
     proof: str | None
     verification: VerificationState | None
     rolled_back: str | None
-    compromised: str
+    compromised: tuple[str, ...]
     ari_start: int | None
     ari_end: int | None
     ari_at: int | None
@@ -147,7 +147,7 @@ class OrderRecord(Record):
     account_id: int
     state: str
     reason: str
-    names: str
+    names: tuple[str, ...]
     profile: str | None
     replaces: str | None
     exempt: int

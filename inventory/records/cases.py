@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from inventory.records.base import Record
 from inventory.vocabulary import CaseState, RecordState
@@ -30,7 +31,7 @@ class CaseRecord(Record):
     staff_id: int | None
     bought_by: str
     own_csr: int
-    replaces: str | None
+    replaces: tuple[str, ...] | None
     ends_at: int | None
     price: str | None
     fee: str | None
@@ -46,7 +47,7 @@ class CaseRecord(Record):
     installed_at: int | None
     live_at: int | None
     reason: str | None
-    said: str
+    said: list[Any]
     opened_at: int
     closed_at: int | None
     client: str
@@ -95,7 +96,7 @@ class IssuanceRecord(Record):
     csr: str | None
     key_reference: str | None
     sha256: str | None
-    chain: str
+    chain: tuple[str, ...]
     created_at: int
     received_at: int | None
     live_at: int | None
@@ -155,7 +156,7 @@ class IncidentItemRecord(Record):
     serial: str
     sha256: str | None
     client_id: int | None
-    names: str
+    names: tuple[str, ...]
     sort: str
     case_id: int | None
     client: str | None
@@ -172,7 +173,7 @@ class SerialMatch(Record):
 
     sha256: str
     serial: str
-    names: str
+    names: tuple[str, ...]
     issuer: str
 
 
@@ -183,7 +184,7 @@ class ServedName(Record):
     sha256: str
     serial: str
     issuer: str
-    names: str
+    names: tuple[str, ...]
     host: str
     domain_id: int
     client_id: int

@@ -107,8 +107,8 @@ class ServerRecord(Record):
     name: str
     kind: ServerKind
     keeper: str | None
-    addresses: str
-    backends: str
+    addresses: tuple[str, ...]
+    backends: tuple[str, ...]
     note: str | None
     hosts: str | None
     dns: str | None

@@ -17,7 +17,7 @@ class DomainRecord(Record):
     client_id: int
     server_id: int | None
     purpose: Purpose
-    paths: str
+    paths: tuple[str, ...]
     policy: str | None
     note: str | None
     hosts: str | None
@@ -60,7 +60,7 @@ class EndpointRecord(Record):
     host: str
     port: int
     protocol: str
-    addresses: str | None
+    addresses: tuple[str, ...] | None
     state: RecordState
     created_at: int
     retired_at: int | None
@@ -83,13 +83,13 @@ class VisitedEndpoint(Record):
     host: str
     port: int
     protocol: str
-    addresses: str | None
+    addresses: tuple[str, ...] | None
     domain_id: int
     domain: str
     client_id: int
     server_id: int | None
     purpose: Purpose
-    paths: str
+    paths: tuple[str, ...]
     client: str
     parties: Parties
     fingerprint: str | None
@@ -113,12 +113,12 @@ class ClientEndpoint(Record):
     host: str
     port: int
     protocol: str
-    addresses: str | None
+    addresses: tuple[str, ...] | None
     domain_id: int
     client_id: int
     domain: str
     server: str | None
-    backends: str | None
+    backends: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

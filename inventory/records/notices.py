@@ -78,7 +78,7 @@ class NoticeSummary(Record):
     error: str | None
     acked_at: int | None
     resolved_at: int | None
-    calendar: str
+    calendar: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

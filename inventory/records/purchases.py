@@ -27,7 +27,7 @@ class PurchaseRecord(Record):
     warranty: str | None
     bought_by: str
     contact_id: int | None
-    documents: str
+    documents: tuple[str, ...]
     auto_renew: int
     dcv_at: int | None
     organisation_at: int | None
@@ -49,7 +49,7 @@ class PurchasedLeaf(Record):
     serial: str
     not_before: int
     not_after: int
-    names: str
+    names: tuple[str, ...]
     live_at: int | None
 
 
@@ -73,7 +73,7 @@ class CertificateRecord(Record):
     issuer: str
     not_before: int | None
     not_after: int | None
-    names: str
+    names: tuple[str, ...]
     key: str
     is_ca: int
     first_seen: int
@@ -88,6 +88,6 @@ class LiveCertificate(Record):
     issuer: str
     not_before: int
     not_after: int
-    names: str
+    names: tuple[str, ...]
     client_id: int
     client: str

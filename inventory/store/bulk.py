@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, Text, delete, insert, select, type_coerce, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch_all
 from inventory.models import Client, Contact, ContactMethod, Domain, Endpoint, Server, Tag, metadata
+from inventory.models.base import Words
 
 _TABLES: dict[str, Table] = {
     m.__tablename__: metadata.tables[m.__tablename__]
@@ -27,9 +28,15 @@ def columns(kind: str) -> list[str]:
 
 
 def rows(conn: Connection, kind: str) -> list[dict[str, Any]]:
-    """Return all rows of a kind by column, in the order of their ids."""
+    """Return all rows of a kind by column, in the order of their ids.
+
+    Lists are texts with spaces between their words, as in files.
+    """
     table = _TABLES[kind]
-    return fetch_all(conn, select(table).order_by(table.c.id))
+    as_text = [
+        type_coerce(c, Text).label(c.name) if isinstance(c.type, Words) else c for c in table.c
+    ]
+    return fetch_all(conn, select(*as_text).order_by(table.c.id))
 
 
 def insert_rows(tx: Tx, kind: str, new: Sequence[Mapping[str, Any]]) -> list[int]:

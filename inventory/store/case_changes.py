@@ -54,7 +54,7 @@ class NewCase:
     contact_id: int | None = None
     staff_id: int | None = None
     own_csr: int = 0
-    replaces: str | None = None
+    replaces: tuple[str, ...] | None = None
     ends_at: int | None = None
     price: str | None = None
     fee: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,7 +81,7 @@ def names_of(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset[str
             StoredCertificate.sha256.in_(part)
         )
         for sha, names in conn.execute(query):
-            found[sha] = frozenset(json.loads(names))
+            found[sha] = frozenset(names)
     return found
 
 

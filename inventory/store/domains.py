@@ -68,8 +68,8 @@ MAX_PATHS = 10
 _OTHERS = frozenset(f"{who}_{f}" for who in ("client", "server") for f in PARTY_FIELDS)
 
 
-def paths(texts: Sequence[str]) -> str:
-    """Paths that are visited in addition to the home page, as the column holds them.
+def paths(texts: Sequence[str]) -> tuple[str, ...]:
+    """Paths that are visited in addition to the home page, each once.
 
     Raises :class:`UsageError`.
     """
@@ -93,7 +93,7 @@ def paths(texts: Sequence[str]) -> str:
             f"a domain has at most {MAX_PATHS}",
             "Name the pages with a login or a payment.",
         )
-    return " ".join(found)
+    return tuple(found)
 
 
 def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:

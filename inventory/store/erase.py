@@ -124,7 +124,7 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
     tx.conn.execute(
         update(IncidentItem)
         .where(IncidentItem.client_id == client_id)
-        .values(client_id=None, case_id=None, names="")
+        .values(client_id=None, case_id=None, names=())
     )
     found: set[str] = set()
     for column, ids in ((Issuance.case_id, case_ids), (Issuance.order_id, order_ids)):
@@ -180,7 +180,7 @@ def _lineage_hosts(tx: Tx, client_id: int) -> set[str]:
     mine = select(StoredLineage.id).where(StoredLineage.client_id == client_id)
     names = set(tx.conn.scalars(select(LineageName.name).where(LineageName.lineage_id.in_(mine))))
     for ordered in tx.conn.scalars(select(AcmeOrder.names).where(AcmeOrder.lineage_id.in_(mine))):
-        names |= set(ordered.split())
+        names |= set(ordered)
     return {n.removeprefix("*.") for n in names}
 
 
@@ -206,7 +206,7 @@ def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
         for chain in tx.conn.scalars(
             select(ServedChain.chain).where(ServedChain.endpoint_id.in_(part))
         ):
-            found |= set(chain.split()[:1])
+            found |= set(chain[:1])
         found |= {
             s
             for s in tx.conn.scalars(
@@ -277,7 +277,7 @@ def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> N
         "subject": "",
         "text": "",
         "html": "",
-        "calendar": "",
+        "calendar": (),
         "sent_to": None,
         "contact_id": None,
         "error": None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -239,8 +238,8 @@ def columns_of(one: Finding) -> dict[str, Any]:
         "severity": str(one.severity),
         "actor": str(one.actor),
         "outcome": one.outcome,
-        "addresses": " ".join(one.addresses),
-        "evidence": json.dumps(one.evidence, sort_keys=True, default=str),
+        "addresses": one.addresses,
+        "evidence": one.evidence,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,8 +27,6 @@ from inventory.names import matches
 from inventory.records import (
     IncidentItemRecord,
     IncidentRecord,
-    LiveCertificate,
-    SerialMatch,
     ServedName,
 )
 from inventory.store import editing, tickets
@@ -151,10 +148,6 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[ServedNa
     return fetch(conn, ServedName, query)
 
 
-def names(row: SerialMatch | ServedName | LiveCertificate) -> list[str]:
-    return list(json.loads(row.names))
-
-
 @dataclass(frozen=True, slots=True)
 class SeenLeaf:
     """A leaf that was seen at a client's host.
@@ -219,13 +212,13 @@ def seen(conn: Connection, client_ids: Sequence[int], since: int) -> list[SeenLe
             .where(Case.client_id.in_(part), Issuance.live_at >= since)
         )
         for query, verified in ((served_now, False), (by_lineage, True), (by_case, True)):
-            for client_id, host, sha256, names_json, not_after, at in conn.execute(query):
+            for client_id, host, sha256, names, not_after, at in conn.execute(query):
                 found.append(
                     SeenLeaf(
                         client_id=client_id,
                         host=host,
                         sha256=sha256,
-                        names=tuple(json.loads(names_json)),
+                        names=names,
                         not_after=not_after or 0,
                         at=at,
                         verified=verified,
@@ -280,9 +273,7 @@ def lost_hosts(conn: Connection, server_name: str, now: int) -> list[LostHost]:
     for row in conn.execute(query).mappings():
         key = (row["client_id"], row["host"])
         host = LostHost(row["client_id"], row["client"], row["host"], None, None)
-        if row["sha256"] and any(
-            n == row["host"] or matches(n, row["host"]) for n in json.loads(row["names"])
-        ):
+        if row["sha256"] and any(n == row["host"] or matches(n, row["host"]) for n in row["names"]):
             host = replace(host, sha256=row["sha256"], serial=row["serial"])
         # Ordered by their end, so that a later valid certificate replaces an earlier one.
         if host.sha256 is not None or key not in best:

@@ -135,7 +135,7 @@ def record_received(tx: Tx, issuance_id: int, sha256: str, chain: Sequence[str])
     tx.conn.execute(
         update(Issuance)
         .where(Issuance.id == issuance_id)
-        .values(sha256=sha256, chain=" ".join(chain), received_at=tx.at)
+        .values(sha256=sha256, chain=tuple(chain), received_at=tx.at)
     )
 
 

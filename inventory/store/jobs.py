@@ -5,7 +5,6 @@ Silence must be visible.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +31,7 @@ def every(conn: Connection) -> dict[str, JobRecord]:
 
 
 def _record(row: RowMapping) -> JobRecord:
-    return JobRecord(**{**row, "detail": json.loads(row["detail"])})
+    return JobRecord(**row)
 
 
 def _write(tx: Tx, name: str, values: Mapping[str, Any]) -> None:
@@ -48,7 +47,7 @@ def succeeded(tx: Tx, name: str, detail: Mapping[str, Any] | None = None) -> Non
     """``detail`` replaces what was remembered; None leaves it."""
     values: dict[str, Any] = {"success_at": tx.at, "error": None}
     if detail is not None:
-        values["detail"] = json.dumps(detail, sort_keys=True)
+        values["detail"] = dict(detail)
     _write(tx, name, values)
 
 

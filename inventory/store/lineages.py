@@ -4,7 +4,6 @@ quarantine, and where it was brought.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -311,7 +310,7 @@ def expected(conn: Connection) -> list[ExpectedLeaf]:
         newest = ExpectedLeaf(
             id=-1,
             client_id=row["client_id"],
-            names=tuple(json.loads(row["names"])),
+            names=row["names"],
             sha256=row["sha256"],
             live_at=row["proven_at"],
             not_after=row["not_after"],

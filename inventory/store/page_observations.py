@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +16,6 @@ _LONGER = (
     .where(PageObservation.endpoint_id == bindparam("e"), PageObservation.open == 1)
     .values(last_seen=bindparam("at"))
 )
-
-
-def _text(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, separators=(",", ":"))
 
 
 def seen_again(tx: Tx, rows: Sequence[tuple[int, int]]) -> None:
@@ -44,7 +39,7 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
     for endpoint_id in ids:
         met, before = seen[endpoint_id], known.get(endpoint_id)
         if met is not None and before is not None and before["digest"] == met[1]:
-            longer.append({"i": before["id"], "at": met[0], "d": _text(met[2])})
+            longer.append({"i": before["id"], "at": met[0], "d": dict(met[2])})
             continue
         if before is not None:
             ended.append({"i": before["id"]})
@@ -57,7 +52,7 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
                     "last_seen": at,
                     "open": 1,
                     "digest": digest,
-                    "document": _text(document),
+                    "document": dict(document),
                 }
             )
     by_id = PageObservation.id == bindparam("i")

@@ -5,7 +5,6 @@ Amounts are decimal texts, because binary floating point cannot represent most p
 
 from __future__ import annotations
 
-import json
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -120,13 +119,13 @@ def _date(value: datetime) -> int:
     return to_epoch(value)
 
 
-def _documents(value: Sequence[str]) -> str:
+def _documents(value: Sequence[str]) -> tuple[str, ...]:
     paths = [editing.required(d, "document", 500) for d in value]
     if len(paths) > MAX_DOCUMENTS:
         raise UsageError(
             f"There are {len(paths)} documents", f"an order has at most {MAX_DOCUMENTS}"
         )
-    return json.dumps(paths)
+    return tuple(paths)
 
 
 def _choice(what: str, allowed: Sequence[str]) -> Callable[[Any], str | None]:

@@ -216,7 +216,7 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
             "Edit that one.",
         )
     # The number and the documents belong to one order at the vendor, and its term is over.
-    fresh = {"number": None, "documents": "[]", "starts_at": before.ends_at + 1, "ends_at": None}
+    fresh = {"number": None, "documents": (), "starts_at": before.ends_at + 1, "ends_at": None}
     values = purchase_values.column_values(tx.conn, given, before.client_id)
     successor = _with_end(PurchaseValues.of(before).columns() | fresh | values)
     successor_id = _insert(tx, successor, _names_of(tx.conn, before.id))

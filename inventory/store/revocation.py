@@ -72,7 +72,7 @@ def sent_with(conn: Connection, leaf: str, limit: int = 8) -> list[bytes]:
         .where(ServedChain.leaf == leaf, ServedChain.open == 1)
         .limit(limit)
     )
-    hashes = list(dict.fromkeys(h for chain in chains for h in chain.split()[1:4]))
+    hashes = list(dict.fromkeys(h for chain in chains for h in chain[1:4]))
     return list(certificates.ders(conn, hashes).values())
 
 
@@ -185,7 +185,7 @@ def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedAddress
         ).where(o.endpoint_id.in_(part), o.open == 1, o.leaf.is_not(None))
         for r in conn.execute(query.order_by(o.endpoint_id, o.address)):
             trusted = None if r.trusted is None else bool(r.trusted and r.public)
-            one = ServedAddress(r.address, r.leaf, tuple(r.chain.split()), bool(r.live), trusted)
+            one = ServedAddress(r.address, r.leaf, r.chain, bool(r.live), trusted)
             found.setdefault(r.endpoint_id, []).append(one)
     return found
 

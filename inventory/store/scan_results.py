@@ -9,7 +9,6 @@ the same again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -197,7 +196,7 @@ def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, An
             {
                 "run_id": run_id,
                 "endpoint_id": marks[0],
-                "changes": json.dumps({**changes, "marks": marks[1:]}),
+                "changes": {**changes, "marks": marks[1:]},
             }
             for marks, changes in rows
         ]
@@ -223,7 +222,7 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
         after = rows[-1]["id"]
         opens, updates, closes, marks = [], [], [], []
         for row in rows:
-            changes = json.loads(row["changes"])
+            changes = row["changes"]
             marks.append((row["endpoint_id"], *changes["marks"]))
             stamp = {
                 "endpoint_id": row["endpoint_id"],

@@ -90,7 +90,7 @@ def served(
                 client=row[4],
                 client_id=row[5],
                 address=row[6],
-                chain=tuple(row[7].split()),
+                chain=row[7],
                 public=None if row[8] is None else bool(row[8]),
                 issuer=row[9],
                 not_before=row[10] or 0,

@@ -19,8 +19,8 @@ from inventory.text import printable
 KINDS = ("web", "mail", "balancer", "panel", "cdn", "other")
 
 
-def addresses(texts: tuple[str, ...] | list[str]) -> str:
-    """Addresses as they are stored: shortest form, space-separated, each once."""
+def addresses(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Addresses as they are stored: shortest form, each once."""
     found = []
     for text in texts:
         for part in text.replace(",", " ").split():
@@ -32,7 +32,7 @@ def addresses(texts: tuple[str, ...] | list[str]) -> str:
                     "Write 192.0.2.1 or 2001:db8::1.",
                 )
             found.append(str(address))
-    return " ".join(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def find(conn: Connection, key: str) -> ServerRecord:
@@ -66,7 +66,7 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
     if "backends" in given:
         # host[:port], checked as a target and kept as typed
         backends = [parse_backend(b).key for b in given["backends"]]
-        values["backends"] = " ".join(dict.fromkeys(backends))
+        values["backends"] = tuple(dict.fromkeys(backends))
     return values
 
 
@@ -113,4 +113,4 @@ def listing(conn: Connection, *, retired: bool = False) -> list[ListedServer]:
 
 def all_addresses(conn: Connection) -> frozenset[str]:
     rows = conn.scalars(select(Server.addresses).where(Server.state != "retired"))
-    return frozenset(address for text in rows for address in text.split())
+    return frozenset(address for one in rows for address in one)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ class NoticeQueue:
             "subject": message.subject,
             "text": message.text,
             "html": message.html,
-            "calendar": json.dumps(message.calendar) if message.calendar else "",
+            "calendar": tuple(message.calendar),
             "next_at": self.tx.at,
             "expires_at": self.tx.at + EXPIRES,
         }

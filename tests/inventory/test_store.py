@@ -145,7 +145,7 @@ def test_endpoint_belongs_to_the_domain_above_it(two_clients: Database) -> None:
         endpoints.retire(tx, parse("mail.shop.example.com:993"))
         endpoints.add(tx, parse("mail.shop.example.com:993"), addresses=("192.0.2.7",))
     with two_clients.read() as conn:
-        assert endpoints.find(conn, parse("mail.shop.example.com:993")).addresses == "192.0.2.7"
+        assert endpoints.find(conn, parse("mail.shop.example.com:993")).addresses == ("192.0.2.7",)
 
 
 def test_server_with_domains_cannot_be_retired(two_clients: Database) -> None:

@@ -193,7 +193,7 @@ def test_chain_in_the_wrong_order_is_sorted(
     done = proxied_env.order(lineage)
     assert done.state == "issued" and rule.fired == 1, done
     with proxied_env.database.read() as conn:
-        ders = certificates.ders_in_order(conn, proxied_env.row(lineage).chain.split())
+        ders = certificates.ders_in_order(conn, proxied_env.row(lineage).chain)
     assert len(ders) == 2
 
 
@@ -208,7 +208,7 @@ def test_preferred_chain_is_stored_if_it_is_offered(env: AcmeEnvironment, ca: Pe
     assert env.order(lineage).state == "issued"
     with env.database.read() as conn:
         top = x509.load_der_x509_certificate(
-            certificates.ders_in_order(conn, env.row(lineage).chain.split())[-1]
+            certificates.ders_in_order(conn, env.row(lineage).chain)[-1]
         )
     assert wanted in top.issuer.rfc4514_string()
     missing = env.lineage("1001", ["shop.test"], name="second", preferred_chain="Unknown Root")

@@ -84,7 +84,7 @@ def test_name_that_points_elsewhere_is_quarantined_before_the_order(
         ca.clear_a("left.shop.test")
     assert dict(summary.counts) == {"placed": 1}, summary
     assert ca.order_count() == before + 1
-    assert env.orders(lineage)[0].names == "shop.test"
+    assert env.orders(lineage)[0].names == ("shop.test",)
     assert any("not one of our addresses" in line for line in env.staff_news().lines)
 
 

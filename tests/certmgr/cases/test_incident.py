@@ -399,7 +399,7 @@ def test_a_lost_server_opens_no_case_and_is_done_when_each_host_is_live_again(
     env.pass_(hours=1)
     serve(env.database, HOST, good[HOST], env.now)
     with env.database.read() as conn:
-        assert [i.names for i in left_of(conn, row.reference, env)] == [SECOND_HOST]
+        assert [i.names for i in left_of(conn, row.reference, env)] == [(SECOND_HOST,)]
     serve(env.database, SECOND_HOST, issuer.issue(SECOND_HOST, days=80), env.now)
     assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
 

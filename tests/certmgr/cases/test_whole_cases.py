@@ -371,7 +371,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     serve(env.database, name, old, env.now, (first, second))
     reference = new_case.open_case(env.service, "1003", [name]).reference
     row = env.row(reference)
-    assert (row.kind, row.replaces) == ("renewal", sha256(old))
+    assert (row.kind, row.replaces) == ("renewal", (sha256(old),))
     csr = simulation.csr(reference)
     issued = issue(simulation.vendor, csr, start=env.now, life=timedelta(days=199))
     assert not simulation.receive(reference, issued.chain_pem).refused

@@ -36,9 +36,9 @@ def test_wildcard_is_probed_at_the_clients_endpoints() -> None:
             domain=host,
         )
         for host, port, protocol, backends in (
-            ("a.shop.example.com", 443, "https", "10.0.0.1 10.0.0.2:8443"),
-            ("mail.shop.example.com", 25, "smtp", ""),
-            ("other.example.com", 443, "https", ""),
+            ("a.shop.example.com", 443, "https", ("10.0.0.1", "10.0.0.2:8443")),
+            ("mail.shop.example.com", 25, "smtp", ()),
+            ("other.example.com", 443, "https", ()),
         )
     ]
     found = live_check_targets(["*.shop.example.com", HOST], endpoints)

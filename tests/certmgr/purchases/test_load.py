@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -53,7 +52,7 @@ def test_purchase_is_read_with_all_stored_values(two_clients: Database) -> None:
     assert str(purchase.price) == "300.50"
     # Three years, to the last second.
     assert purchase.ends == datetime(2029, 2, 28, 23, 59, 59, tzinfo=UTC)
-    assert json.loads(row.documents) == ["/srv/invoices/1.pdf"]
+    assert row.documents == ("/srv/invoices/1.pdf",)
 
 
 def test_renewal_copies_the_known_values_and_follows_without_a_gap(two_clients: Database) -> None:

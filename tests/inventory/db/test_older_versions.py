@@ -34,7 +34,7 @@ from inventory.db import audit_chain, maintenance
 from inventory.db.database import HEAD, make_engine, prepare_file, version
 from inventory.db.opening import open_database
 from inventory.models import metadata
-from inventory.models.base import EnumText, Json, Words
+from inventory.models.base import EnumText, Json, JsonTexts, Words
 from inventory.store import audit_log
 from tests.campaign import Campaign, size
 
@@ -88,6 +88,8 @@ def valid_value(table: Table, column: Column[Any], number: int) -> Any:
         return str(members[number % len(members)])
     if isinstance(kind, Json):
         return f'{{"kept": {number}}}'
+    if isinstance(kind, JsonTexts):
+        return f'["kept {number}"]'
     if isinstance(kind, Words):
         return f"first-{number} second-{number}"
     if isinstance(column.type, LargeBinary):

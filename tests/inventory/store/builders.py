@@ -139,7 +139,7 @@ def add_certificate(
                 "issuer": "CN=Test Issuer",
                 "not_before": AT - 30 * DAY,
                 "not_after": not_after,
-                "names": json.dumps(names),
+                "names": names,
                 "key": "EC P-256",
                 "is_ca": int(is_ca),
             }
@@ -158,7 +158,7 @@ def serve(
     """What a scan stores when an endpoint served this leaf at these addresses."""
     facts = {
         "at": tx.at,
-        "chain": " ".join((*([leaf] if leaf else []), *issuers)),
+        "chain": (*([leaf] if leaf else []), *issuers),
         "leaf": leaf,
         "tls_version": "TLSv1.3",
         "cipher": "x",
@@ -239,7 +239,7 @@ def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> OrderRecor
         "lineage_id": lineage_id,
         "account_id": account_id,
         "reason": "due",
-        "names": "shop1001.example",
+        "names": ("shop1001.example",),
     }
     return acme_orders.intend(tx, values | given)
 
@@ -393,7 +393,7 @@ def certificate_row(label: str, *names: str, **columns: Any) -> dict[str, Any]:
         "issuer": "CN=Test Issuer",
         "not_before": AT - 30 * DAY,
         "not_after": AT + 60 * DAY,
-        "names": json.dumps(names),
+        "names": names,
         "key": "EC P-256",
         "is_ca": 0,
     } | columns
@@ -410,7 +410,7 @@ def facts(at: int, sha256: str | None, **changes: Any) -> dict[str, Any]:
     """What a scan finds at one address."""
     return {
         "at": at,
-        "chain": sha256 or "",
+        "chain": (sha256,) if sha256 else (),
         "leaf": sha256,
         "tls_version": "TLSv1.3",
         "cipher": "x",

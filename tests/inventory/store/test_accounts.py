@@ -40,7 +40,7 @@ def test_added_account_is_pending_and_found_by_name_and_id(database: Database) -
     assert row.id == row_id
     assert row.state == "pending"
     assert row.created_at == AT
-    assert row.contacts == "acme@provider.example"
+    assert row.contacts == ("acme@provider.example",)
     assert audited(database) == [("add", "acme_account", row_id, {})]
 
 

@@ -70,11 +70,11 @@ def test_domain_without_server_is_hosted_by_no_known_party() -> None:
 
 
 def test_paths_are_stored_once_each() -> None:
-    assert domains.paths([]) == ""
-    assert domains.paths(["/login /pay", "/login", " "]) == "/login /pay"
-    assert len(domains.paths([f"/{i}" for i in range(10)]).split()) == 10
+    assert domains.paths([]) == ()
+    assert domains.paths(["/login /pay", "/login", " "]) == ("/login", "/pay")
+    assert len(domains.paths([f"/{i}" for i in range(10)])) == 10
     longest = "/" + "x" * 299
-    assert domains.paths([longest]) == longest
+    assert domains.paths([longest]) == (longest,)
     for bad in ("login", "//other.example", "/a#b", "/" + "x" * 300, "/a\x1bb"):
         with pytest.raises(UsageError, match="is not a path"):
             domains.paths([bad])
@@ -102,7 +102,7 @@ def test_domain_is_stored_in_a_labels_with_its_endpoint(hosted: Database) -> Non
     assert (row.id, row.name, row.client) == (row_id, "xn--bcher-kva.example", ONE)
     assert (row.client_name, row.state, row.created_at) == ("Client 1001", "active", AT)
     assert (row.purpose, row.policy, row.note) == ("mail", "required", "by phone")
-    assert (row.paths, endpoint.domain_id) == ("/login", row_id)
+    assert (row.paths, endpoint.domain_id) == (("/login",), row_id)
     listed = named(hosted, "xn--bcher-kva.example")
     assert (listed.server, listed.tags) == ("web1", ("blue", "vip"))
     assert listed.parties == Parties("us", "us", None, "cdn", on_our_server=True)
@@ -115,7 +115,7 @@ def test_domain_is_stored_in_a_labels_with_its_endpoint(hosted: Database) -> Non
 
 def test_defaults_of_a_domain(pair: Database) -> None:
     row = named(pair, "shop1001.example")
-    assert (row.purpose, row.paths, row.policy, row.note) == ("site", "", None, None)
+    assert (row.purpose, row.paths, row.policy, row.note) == ("site", (), None, None)
     assert (row.server, row.server_id, row.tags) == (None, None, ())
     assert row.parties == Parties()
 

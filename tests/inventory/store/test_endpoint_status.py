@@ -199,8 +199,8 @@ def test_standing_of_a_past_instant_is_what_was_last_seen_then(pair: Database) -
         observe(tx, one.endpoint_id, old, at=AT + 3 * DAY)
         observe(tx, one.endpoint_id, new, at=AT + 5 * DAY)
         both = {
-            "192.0.2.1": {"at": AT + DAY, "leaf": old, "chain": old},
-            "192.0.2.2": {"at": AT + DAY, "leaf": early, "chain": early},
+            "192.0.2.1": {"at": AT + DAY, "leaf": old, "chain": (old,)},
+            "192.0.2.2": {"at": AT + DAY, "leaf": early, "chain": (early,)},
         }
         common = dict.fromkeys(
             ("tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted", "public"),

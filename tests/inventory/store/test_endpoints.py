@@ -62,7 +62,7 @@ def test_endpoint_is_added_under_the_domain_above_it(pair: Database) -> None:
             with pytest.raises(NotFound, match="no endpoint"):
                 endpoints.find(tx.conn, parse(unknown))
     assert (row.host, row.port, row.protocol) == ("mail.shop1001.example", 993, "tls")
-    assert (row.addresses, row.created_at) == ("2001:db8::1 192.0.2.1", AT)
+    assert (row.addresses, row.created_at) == (("2001:db8::1", "192.0.2.1"), AT)
     assert [(e[0], e[1], e[2]) for e in audited(pair, before)] == [
         ("add", "endpoint", row_id),
         ("tag", "endpoint", row_id),
@@ -125,7 +125,7 @@ def test_retired_endpoint_comes_back_with_its_id_and_new_addresses(pair: Databas
             "edit",
             "endpoint",
             row_id,
-            {"addresses": ["-", None], "retired_at": [AT, None], "state": ["retired", "active"]},
+            {"addresses": [["-"], None], "retired_at": [AT, None], "state": ["retired", "active"]},
         ),
         ("tag", "endpoint", row_id, {"added": ["new"], "removed": []}),
     ]
@@ -139,12 +139,12 @@ def test_edit_changes_port_protocol_and_addresses(pair: Database) -> None:
         assert endpoints.edit(tx, shop, {}) == {}
         assert endpoints.edit(tx, shop, {"port": 443, "protocol": None, "addresses": []}) == {}
         changes = endpoints.edit(tx, shop, {"addresses": ["192.0.2.1", "192.0.2.2"]})
-        assert changes == {"addresses": [None, "192.0.2.1 192.0.2.2"]}
+        assert changes == {"addresses": [None, ("192.0.2.1", "192.0.2.2")]}
         moved = endpoints.edit(tx, shop, {"port": 993, "protocol": "tls", "addresses": []})
         assert moved == {
             "port": [443, 993],
             "protocol": ["https", "tls"],
-            "addresses": ["192.0.2.1 192.0.2.2", None],
+            "addresses": [("192.0.2.1", "192.0.2.2"), None],
         }
         with pytest.raises(NotFound):
             endpoints.edit(tx, shop, {"port": 8443})
@@ -288,7 +288,7 @@ def test_visited_rows_carry_parties_and_standing(pair: Database) -> None:
         first, second = sorted(endpoints.visited(conn, ids), key=lambda r: r.host)
         assert [r.id for r in endpoints.visited(conn, ids[1:])] == ids[1:]
         assert endpoints.visited(conn, []) == []
-    assert (first.client, first.domain, first.paths) == (ONE, "shop1001.example", "/login")
+    assert (first.client, first.domain, first.paths) == (ONE, "shop1001.example", ("/login",))
     parties = first.parties
     assert (parties.dns, parties.renews, parties.buys) == ("cdn", "panel", "client")
     assert (first.last_good, first.last_attempt, first.failing_runs) == (AT, AT, 0)
@@ -334,12 +334,12 @@ def test_places_are_the_endpoints_that_are_visited(pair: Database) -> None:
         assert endpoints.of_clients(tx.conn, []) == endpoints.of_clients(tx.conn, [two + 99]) == {}
     assert [(r.host, r.port, r.protocol, r.addresses) for r in found[one]] == [
         ("shop1001.example", 443, "https", None),
-        ("mail.shop1001.example", 993, "tls", "192.0.2.7"),
+        ("mail.shop1001.example", 993, "tls", ("192.0.2.7",)),
     ]
     behind = [(r.domain, r.server, r.backends) for r in (*found[one], *found[two])]
     assert behind == [
-        ("shop1001.example", "lb", "10.0.0.1:8443"),
-        ("shop1001.example", "lb", "10.0.0.1:8443"),
+        ("shop1001.example", "lb", ("10.0.0.1:8443",)),
+        ("shop1001.example", "lb", ("10.0.0.1:8443",)),
         ("shop1002.example", None, None),
     ]
 

@@ -100,7 +100,7 @@ def dump(conn: Connection) -> Dump:
 
 
 def _hashable(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
 def behind(after: Dump, before: Dump) -> Dump:
@@ -162,8 +162,8 @@ def add_everything(tx: Tx, word: str, shared: dict[str, int]) -> None:
 def _seen(tx: Tx, word: str, shop: int, run_id: int) -> None:
     add_finding(tx, shop, evidence=f'{{"name": "{word}"}}')
     span = {"endpoint_id": shop, "first_seen": AT, "last_seen": AT, "open": 1}
-    tx.conn.execute(insert(PageObservation).values(**span, digest="d", document=word))
-    proposed = {"run_id": run_id, "endpoint_id": shop, "changes": word}
+    tx.conn.execute(insert(PageObservation).values(**span, digest="d", document={"title": word}))
+    proposed = {"run_id": run_id, "endpoint_id": shop, "changes": {"title": word}}
     tx.conn.execute(insert(Proposal).values(proposed))
     values = {"status": "good", "reason": None, "revoked_at": None, "source": word, "detail": None}
     answer = {"sha256": fingerprint(f"{word} leaf"), **values}
@@ -175,7 +175,8 @@ def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int)
     topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
     for scope, scope_id in (("matter", topic), ("domain", home), ("client", owner)):
         tickets.add_snooze(tx, scope, scope_id, AT, AT + DAY, word, word)
-    texts = dict.fromkeys(("subject", "text", "html", "calendar", "sent_to", "error"), word)
+    texts: dict[str, Any] = dict.fromkeys(("subject", "text", "html", "sent_to", "error"), word)
+    texts["calendar"] = (word,)
     sent = add_notice(tx, owner, ada, topic, state="sent", sent_at=AT, **texts)
     add_notice(tx, owner, ada, topic, state="queued", **texts)
     mail = {"message_id": f"<{sent}@mail>", "kind": "reply", "notice_id": sent, "contact_id": ada}
@@ -436,7 +437,7 @@ def test_notice_keeps_its_time_and_state_and_is_not_sent_any_more(pair: Database
         assert {r["contact_id"] for r in rows(conn, Notice)} == {None, bob}
     assert items == {sent, *others, foreign}, "what was not said may be decided anew"
     assert (row["sent_at"], row["sent_to"], row["client_id"]) == (AT, None, one)
-    assert [row[c] for c in ("subject", "html", "calendar", "error")] == ["", "", "", None]
+    assert [row[c] for c in ("subject", "html", "calendar", "error")] == ["", "", (), None]
 
 
 def test_message_to_a_reseller_loses_its_text_if_it_names_the_client(pair: Database) -> None:
@@ -677,11 +678,11 @@ def test_incident_keeps_the_serial_number_without_names(pair: Database) -> None:
             row_id = clients.find(tx.conn, number).id
             row = open_case(tx, row_id, f"shop{number}.example")
             item = {"incident_id": shared["incident"], "serial": number, "sort": "client"}
-            item |= {"client_id": row_id, "case_id": row.id, "names": f"shop{number}.example"}
+            item |= {"client_id": row_id, "case_id": row.id, "names": (f"shop{number}.example",)}
             tx.conn.execute(insert(IncidentItem).values(item))
         erase.erase(tx, ONE)
         first, second = rows(tx.conn, IncidentItem)
         assert [r.client for r in cases.listing(tx.conn)] == [TWO]
-    assert [first[c] for c in ("serial", "client_id", "case_id", "names")] == [ONE, None, None, ""]
-    assert second["names"] == "shop1002.example"
+    assert [first[c] for c in ("serial", "client_id", "case_id", "names")] == [ONE, None, None, ()]
+    assert second["names"] == ("shop1002.example",)
     assert None not in (second["client_id"], second["case_id"])

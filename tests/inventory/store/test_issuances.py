@@ -58,7 +58,7 @@ def test_issuance_goes_from_request_to_proof(pair: Database) -> None:
         found = issuances.of_cases(tx.conn, [foreign.id, row.id])
     assert came.live_at is None, "what has not come cannot be seen"
     assert (came.sha256, came.received_at) == (sha256, AT + DAY)
-    assert came.chain.split() == ["c" * 64, "d" * 64]
+    assert came.chain == ("c" * 64, "d" * 64)
     assert (came.der, came.serial, came.not_after) == (b"leaf", "2a", AT + 9)
     assert [r.live_at for r in found[row.id]] == [AT + DAY]
     assert [(r.id, r.live_at) for r in found[foreign.id]] == [(other, None)]

@@ -84,12 +84,12 @@ def test_certificates_are_found_as_they_were_sent_and_by_their_subject(pair: Dat
         ca = {"is_ca": 1, "subject": "CN=CA"}
         chain = [add_leaf(tx, f"ca{i}", **ca, not_after=AT + i) for i in range(4)]
         add_leaf(tx, "no ca", subject="CN=CA")
-        observe(tx, one, leaf, "192.0.2.1", chain=f"{leaf} {' '.join(chain)}")
+        observe(tx, one, leaf, "192.0.2.1", chain=(leaf, *chain))
         observe(
             tx,
             site(tx, "shop1002.example").endpoint_id,
             leaf,
-            chain=f"{leaf} {unknown_hash(0)}",
+            chain=(leaf, unknown_hash(0)),
         )
         conn = tx.conn
         assert sorted(revocation.sent_with(conn, leaf)) == [b"ca0", b"ca1", b"ca2"]
@@ -203,7 +203,7 @@ def test_served_leaves_carry_their_chain_and_whether_browsers_trust_them(pair: D
         trusts = ((1, 1, True), (1, 0, False), (0, 1, False), (None, 1, None), (1, None, False))
         for i, (trusted, public, _) in enumerate(trusts):
             where = add_site(tx, "1001", f"h{i}.example").endpoint_id
-            observe(tx, where, leaf, trusted=trusted, public=public, chain=f"{leaf} ca")
+            observe(tx, where, leaf, trusted=trusted, public=public, chain=(leaf, "ca"))
             (found,) = revocation.served(tx.conn, [where])[where]
             assert found.trusted is trusts[i][2]
         observe(tx, one, leaf, "192.0.2.2", "192.0.2.1")

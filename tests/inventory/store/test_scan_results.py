@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,7 +123,7 @@ def test_any_other_fact_at_the_address_begins_a_new_span(pair: Database) -> None
             {"ocsp": "good"},
             {"trusted": None},
             {"public": 0},
-            {"chain": f"{leaf} {leaf}"},
+            {"chain": (leaf, leaf)},
         ]
         for change in changes:
             observe(tx, one, leaf, **change)
@@ -242,8 +241,8 @@ def test_finding_survives_its_columns(pair: Database) -> None:
         assert findings.open_findings(tx.conn, []) == {}
         many = across_chunks([one, unknown_id(1), two], unknown_id)
         assert findings.open_findings(tx.conn, many) == found
-    assert findings.columns_of(given)["evidence"] == json.dumps({"a": "é", "b": [1]})
-    assert findings.columns_of(bare)["addresses"] == ""
+    assert findings.columns_of(given)["evidence"] == {"a": "é", "b": [1]}
+    assert findings.columns_of(bare)["addresses"] == ()
 
 
 def change(

@@ -16,8 +16,8 @@ from tests.inventory.store.builders import AT, DAY, LATER, NOW, add_site, audite
 
 def test_addresses_are_stored_in_their_shortest_form_and_once() -> None:
     typed = ["192.0.2.1, 2001:DB8:0:0::1", "[2001:db8::1] 192.0.2.1", ""]
-    assert servers.addresses(typed) == "192.0.2.1 2001:db8::1"
-    assert servers.addresses(()) == ""
+    assert servers.addresses(typed) == ("192.0.2.1", "2001:db8::1")
+    assert servers.addresses(()) == ()
 
 
 @pytest.mark.parametrize("text", ["web1", "192.0.2.300", "192.0.2.1/24", "fe80::1%eth0"])
@@ -43,13 +43,13 @@ def test_added_server_has_checked_values_and_is_audited(database: Database) -> N
         row = servers.find(conn, "web1")
         plain = servers.find(conn, "web2")
         assert editing.tags_of(conn, "server") == {row_id: ("rack",)}
-    expected = ("balancer", "Ada", None, "192.0.2.1", "10.0.0.7:8443 app.example:443", "us")
+    expected = ("balancer", "Ada", None, ("192.0.2.1",), ("10.0.0.7:8443", "app.example:443"), "us")
     columns = ("kind", "keeper", "note", "addresses", "backends", "renews")
     assert tuple(getattr(row, c) for c in columns) == expected
     assert (plain.kind, plain.addresses, plain.backends, plain.renews) == (
         "web",
-        "",
-        "",
+        (),
+        (),
         None,
     )
     added, tagged, _ = audited(database)
@@ -95,7 +95,7 @@ def test_edited_server_is_audited_and_keeps_what_was_not_given(database: Databas
             {"addresses": [], "kind": "", "keeper": "", "dns": "cdn"},
         )
         assert changes == {
-            "addresses": ["192.0.2.1", ""],
+            "addresses": [("192.0.2.1",), ()],
             "keeper": ["Ada", None],
             "dns": [None, "cdn"],
         }
