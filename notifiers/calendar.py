@@ -103,11 +103,11 @@ def invitation(
         stamp,
     )
     event.add("organizer", vCalAddress(f"mailto:{organizer}"))
-    # The client agreed to the window in the case, so no answer to the invitation is requested.
+    # Calendars offer "accept" and "decline" only if an answer is requested (RFC 5545 3.2.17).
     guest = vCalAddress(f"mailto:{attendee}")
     guest.params["ROLE"] = "REQ-PARTICIPANT"
     guest.params["PARTSTAT"] = "NEEDS-ACTION"
-    guest.params["RSVP"] = "FALSE"
+    guest.params["RSVP"] = "FALSE" if window.cancelled else "TRUE"
     event.add("attendee", guest)
     calendar.add_component(event)
     return str(calendar.to_ical().decode())

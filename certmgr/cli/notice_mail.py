@@ -6,10 +6,15 @@ import sys
 
 import click
 
+from certmgr.cases.inbound import CaseMail
+from certmgr.cases.service import CaseService
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
 from inventory.errors import ConfigError
-from notifiers.inbox import MAX_MAIL, read, record_mail
+from notifiers.inbox.classify import MAX_MAIL
+from notifiers.inbox.mailbox import read
+from notifiers.inbox.process import MailParserProcess
+from notifiers.inbox.record import record_mail
 
 
 @click.command("inbox")
@@ -23,7 +28,8 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
     """Read the mailbox for replies and bounces ([notify] inbox).
 
     A reply acknowledges its ticket, a bounce notifies the fallback contact, and an automatic reply
-    does neither.
+    does neither. A declined invitation cancels its installation window. Mail that may be automatic
+    acknowledges nothing, and staff see its text in the digest.
     """
 
     url = app.settings.notify.inbox
@@ -33,7 +39,9 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
             "[notify] inbox is empty",
             'Set inbox = "env:CERTMGR_INBOX" with an imaps:// URL.',
         )
-    counts = read(app.open(), secret(url), app.now(), dry_run=dry_run)
+    database, now = app.open(), app.now()
+    case_mail = CaseMail(CaseService(database, app.settings, now))
+    counts = read(database, secret(url), now, dry_run=dry_run, on_mail=case_mail.record)
     # Cron mails every line of output, so an empty mailbox is reported on a terminal only.
     if counts or sys.stdout.isatty():
         click.echo(", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "No new mail.")
@@ -50,7 +58,11 @@ def notice_bounce(app: CommandContext) -> int:
 
     # The report of a stranger may have any size, so at most MAX_MAIL bytes are parsed.
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
-    kind = record_mail(app.open(), raw[:MAX_MAIL], app.now())
+    database, now = app.open(), app.now()
+    case_mail = CaseMail(CaseService(database, app.settings, now))
+    with MailParserProcess() as parser:
+        mail = parser.parse(raw[:MAX_MAIL])
+    kind = record_mail(database, mail, now, on_mail=case_mail.record)
     click.echo(_RESULTS.get(kind, f"It is not a bounce of our notices: {kind}."))
     return 0
 
@@ -61,4 +73,8 @@ _RESULTS = {
     "reply": "It is a reply. The ticket is acknowledged.",
     "automatic": "It is an automatic reply. Nothing changes.",
     "delay": "The delivery is delayed, but has not failed. Nothing changes.",
+    "receipt": "It is a receipt. Nothing changes.",
+    "accepted": "The client accepts the installation window. The ticket is acknowledged.",
+    "declined": "The client declines the installation window, which is cancelled.",
+    "uncertain": "It may be an automatic mail. Staff see its text in the digest.",
 }

@@ -11,6 +11,7 @@ from certmgr.acme.caa_identity import identities_for as configured_identities
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.cases import opening
+from certmgr.cases.inbound import CaseMail
 from certmgr.cases.service import CaseService
 from certmgr.config.context import Context
 from certmgr.config.settings import secret
@@ -21,7 +22,7 @@ from certmgr.operations.heartbeat import heartbeat
 from certmgr.revocation.job import run as check_revocation
 from inventory.errors import INTERNAL_ERROR, CertmgrError, NotFound, log_internal_error
 from inventory.store import jobs, lineages
-from notifiers.inbox import read
+from notifiers.inbox.mailbox import read
 from notifiers.pipeline.report import problems_of
 
 if TYPE_CHECKING:
@@ -164,7 +165,10 @@ def _cases(context: Context, result: CronResult) -> None:
 
 
 def _inbox(context: Context, result: CronResult) -> None:
-    counts = read(context.database, secret(context.settings.notify.inbox), context.now())
+    now = context.now()
+    case_mail = CaseMail(CaseService(context.database, context.settings, now))
+    url = secret(context.settings.notify.inbox)
+    counts = read(context.database, url, now, on_mail=case_mail.record)
     if counts:
         result.messages.append(f"{sum(counts.values())} mail(s)")
 

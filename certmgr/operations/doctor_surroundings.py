@@ -23,7 +23,7 @@ from inventory.db.database import Database
 from inventory.store import audit_log
 from inventory.text import printable
 from notifiers.channels import Channel
-from notifiers.inbox import reachable
+from notifiers.inbox.mailbox import reachable
 from notifiers.pipeline.limits import clock_fault
 
 # Files that exist while a time service runs: systemd-timesyncd, chrony, ntp, ntpsec.

@@ -196,7 +196,7 @@ class InboundMessage(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     message_id: Mapped[str] = mapped_column(unique=True)
-    # reply, bounce, automatic, stranger
+    # reply, bounce, delay, automatic, receipt, accepted, declined, uncertain, stranger
     kind: Mapped[str]
     notice_id: Mapped[int | None] = mapped_column(Id)
     contact_id: Mapped[int | None] = mapped_column(Id)

@@ -12,6 +12,9 @@ from inventory.db.sql import fetch, upsert
 from inventory.models import InboundMessage
 from inventory.records import InboundRecord
 
+# Kinds of mail whose text staff read in the digest.
+SHOWN = ("reply", "uncertain", "accepted", "declined")
+
 
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
     """False where it was taken before."""
@@ -21,6 +24,22 @@ def add(tx: Tx, values: Mapping[str, Any]) -> bool:
         .on_conflict_do_nothing(index_elements=["message_id"])
     )
     return tx.conn.execute(statement.returning(InboundMessage.id)).first() is not None
+
+
+def known(conn: Connection, message_id: str) -> bool:
+    """Return whether a mail was recorded before."""
+    query = select(InboundMessage.id).where(InboundMessage.message_id == message_id)
+    return conn.execute(query).first() is not None
+
+
+def answers(conn: Connection, since: int) -> list[InboundRecord]:
+    """Return the mail since a time that staff should read, the oldest first."""
+    query = (
+        select(InboundMessage)
+        .where(InboundMessage.kind.in_(SHOWN), InboundMessage.at >= since)
+        .order_by(InboundMessage.id)
+    )
+    return fetch(conn, InboundRecord, query)
 
 
 def unmatched(conn: Connection, since: int) -> list[InboundRecord]:

@@ -85,6 +85,7 @@ class StaffDigest:
     failed: list[str] = field(default_factory=list)
     promises: list[str] = field(default_factory=list)
     undetermined: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
     unmatched_mail: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
@@ -156,8 +157,12 @@ class StaffDigest:
                 digest.failed.append(_notice(notice))
         sent_items = outbox.said(conn, [m.key for m in open_tickets])
         digest.calls = [call_line(c) for c in calls(open_tickets, sent_items, snapshot, policy)]
+        digest.answers = [
+            f"notice {r.notice_id}, {r.kind}: {r.text or '(no text)'}"
+            for r in inbox.answers(conn, at - 86_400)
+        ]
         digest.unmatched_mail = [
-            f"{r.kind} of {datetime.fromtimestamp(r.at, now.tzinfo):%Y-%m-%d %H:%M}"
+            f"{datetime.fromtimestamp(r.at, now.tzinfo):%Y-%m-%d %H:%M}: {r.text or '(no text)'}"
             for r in inbox.unmatched(conn, at - 86_400)
         ]
         if source.suspect:
@@ -207,6 +212,7 @@ def digest_message(digest: StaffDigest, day: str, templates: Templates) -> Messa
         section("Held until you release them", digest.held, "certmgr notice release"),
         section("Our faults, or not assigned yet", digest.causes, "certmgr status --causes"),
         section("Undetermined", digest.undetermined, "certmgr finding list"),
+        section("Answers of clients", digest.answers, "certmgr notice show ID"),
         section("Mail that belongs to no notice", digest.unmatched_mail, "certmgr notice inbox"),
     ]
     count = sum(len(s.lines) + s.more for s in sections)

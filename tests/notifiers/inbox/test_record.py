@@ -6,6 +6,7 @@ The mailbox is a real one, at Dovecot.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -17,11 +18,15 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from certmgr.demo.authority import Authority
+from inventory.db.database import Database
 from inventory.errors import CertmgrError, ConfigError
 from inventory.models import Notice
 from inventory.store import contacts, inbox, outbox, tickets
-from notifiers.inbox import parse, read, record_mail
+from notifiers.inbox.classify import parse
+from notifiers.inbox.mailbox import read
+from notifiers.inbox.record import record_mail
 from tests.databases import open_sqlite
+from tests.notifiers.inbox import mails
 from tests.notifiers.sites import DAY, START, Site, SiteSimulation
 from tests.servers.mail import Mailbox, mailbox
 
@@ -58,6 +63,10 @@ def simulation(
     simulation.sites = copy.deepcopy(sites)
     yield simulation
     simulation.database.close()
+
+
+def record(database: Database, raw: bytes, now: datetime) -> str:
+    return record_mail(database, parse(raw), now)
 
 
 def mark(simulation: SiteSimulation) -> str:
@@ -115,25 +124,25 @@ def bad(simulation: SiteSimulation) -> list[str]:
 
 def test_reply_acknowledges_the_notice_once(simulation: SiteSimulation) -> None:
     raw = reply(f"<certmgr.{mark(simulation)}@provider.example> <x@y.example>")
-    assert record_mail(simulation.database, raw, NOW) == "reply"
+    assert record(simulation.database, raw, NOW) == "reply"
     assert acked(simulation)
     with simulation.database.read() as conn:
         (answer,) = inbox.of_notice(conn, outbox.listing(conn)[0].id)
         assert outbox.listing(conn)[0].acked_at == int(NOW.timestamp())
     assert answer.text == "Thank you, we are on it."
-    assert record_mail(simulation.database, raw, NOW) == "known"
+    assert record(simulation.database, raw, NOW) == "known"
 
 
 def test_mail_with_only_in_reply_to_is_a_reply(simulation: SiteSimulation) -> None:
     raw = reply("", In_Reply_To=f"<certmgr.{mark(simulation)}@provider.example>")
-    assert record_mail(simulation.database, raw, NOW) == "reply"
+    assert record(simulation.database, raw, NOW) == "reply"
 
 
 @pytest.mark.parametrize("part", ["text/rfc822-headers", "message/rfc822"])
 def test_bounce_marks_the_address_and_the_fallback_is_notified(
     simulation: SiteSimulation, part: str
 ) -> None:
-    assert record_mail(simulation.database, dsn(mark(simulation), part=part), NOW) == "bounce"
+    assert record(simulation.database, dsn(mark(simulation), part=part), NOW) == "bounce"
     assert bad(simulation) == ["owner1@client1.example"]
     assert not acked(simulation)
     simulation.now = NOW + DAY / 24
@@ -142,12 +151,7 @@ def test_bounce_marks_the_address_and_the_fallback_is_notified(
 
 
 def test_delay_report_is_not_a_bounce(simulation: SiteSimulation) -> None:
-    assert (
-        record_mail(simulation.database, dsn(mark(simulation), "delayed", "4.4.1"), NOW) == "delay"
-    )
-    assert (
-        record_mail(simulation.database, dsn(mark(simulation), "failed", "4.4.7"), NOW) == "delay"
-    )
+    assert record(simulation.database, dsn(mark(simulation), "delayed", "4.4.1"), NOW) == "delay"
     assert bad(simulation) == []
 
 
@@ -166,7 +170,7 @@ def test_automatic_reply_neither_acknowledges_nor_bounces(
     headers: dict[str, str],
 ) -> None:
     raw = reply(f"<certmgr.{mark(simulation)}@provider.example>", "I am away.", **headers)
-    assert record_mail(simulation.database, raw, NOW) == "automatic"
+    assert record(simulation.database, raw, NOW) == "automatic"
     assert not acked(simulation)
     assert bad(simulation) == []
 
@@ -195,7 +199,7 @@ def test_automatic_reply_neither_acknowledges_nor_bounces(
     ],
 )
 def test_forged_answer_changes_nothing(simulation: SiteSimulation, raw: bytes) -> None:
-    assert record_mail(simulation.database, raw, NOW) == "stranger"
+    assert record(simulation.database, raw, NOW) == "stranger"
     assert not acked(simulation)
     assert bad(simulation) == []
 
@@ -208,13 +212,13 @@ def test_bounce_that_names_another_address_marks_the_one_it_was_sent_to(
         b"Final-Recipient: rfc822; owner1@client1.example",
         b"Final-Recipient: rfc822; deputy@client1.example",
     )
-    assert record_mail(simulation.database, raw, NOW) == "bounce"
+    assert record(simulation.database, raw, NOW) == "bounce"
     assert bad(simulation) == ["owner1@client1.example"]
 
 
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_parsed_as_a_mail(raw: bytes) -> None:
-    assert parse(raw).kind in ("reply", "bounce", "delay", "automatic")
+    assert parse(raw).kind in ("reply", "uncertain", "bounce", "delay", "automatic", "receipt")
 
 
 @given(
@@ -271,3 +275,57 @@ def test_unreadable_mailbox_is_an_error_without_its_password(
     with pytest.raises(CertmgrError, match="cannot be read") as caught:
         read(simulation.database, "imaps://user:secret-word@localhost:1/INBOX", NOW)
     assert "secret-word" not in str(caught.value)
+
+
+def test_hostile_mail_does_not_keep_others_back(simulation: SiteSimulation, box: Mailbox) -> None:
+    """500 multiparts in each other, which took 40 seconds to parse, and a reply after it."""
+    known = mark(simulation)
+    box.put(
+        mails.nested(500).replace(mails.MARK.encode(), known.encode()),
+        reply(f"<certmgr.{known}@provider.example>"),
+    )
+    assert read(simulation.database, box.url, NOW) == {"uncertain": 1, "reply": 1}
+    assert box.unseen() == 0
+
+
+def test_mail_beyond_the_time_of_a_run_waits_for_the_next(
+    simulation: SiteSimulation, box: Mailbox
+) -> None:
+    known = mark(simulation)
+    box.put(*(reply(f"<certmgr.{known}@p>", f"answer {n}") for n in range(3)))
+    # One reading of the timer starts the budget, and each mail takes 100 seconds of it.
+    count = itertools.count()
+    taken = read(simulation.database, box.url, NOW, timer=lambda: next(count) * 100.0)
+    assert (taken, box.unseen()) == ({"reply": 1}, 2)
+    assert read(simulation.database, box.url, NOW) == {"reply": 2}
+
+
+# -- what staff see --------------------------------------------------------------------------------
+
+
+def test_uncertain_mail_acknowledges_nothing_and_its_text_is_in_the_digest(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.staff()
+    raw = reply(f"<certmgr.{mark(simulation)}@p>", "I am out of the office. Ask Deputy.")
+    stranger = reply("", "Where is my invoice?")
+    agreed = reply(f"<certmgr.{mark(simulation)}@p>", "Monday is fine.")
+    assert record(simulation.database, raw, simulation.now) == "uncertain"
+    assert not acked(simulation)
+    assert record(simulation.database, stranger, simulation.now) == "stranger"
+    assert record(simulation.database, agreed, simulation.now) == "reply"
+    simulation.now += DAY / 24
+    texts = [" ".join(m.text.split()) for _, m in simulation.notify().staff]
+    assert any("I am out of the office. Ask Deputy." in t for t in texts)
+    assert any("owner1@client1.example" in t and "Where is my invoice?" in t for t in texts)
+    assert any("Monday is fine." in t for t in texts)
+
+
+def test_receipt_and_bounce_in_plain_text_are_recorded(simulation: SiteSimulation) -> None:
+    known = mark(simulation).encode()
+    receipt = mails.receipt("automatic-action/MDN-sent-automatically; deleted")
+    for raw, kind in ((receipt, "receipt"), (mails.qmail(), "bounce")):
+        mail = raw.replace(mails.MARK.encode(), known)
+        assert record(simulation.database, mail, NOW) == kind
+    assert not acked(simulation)
+    assert bad(simulation) == ["owner1@client1.example"]

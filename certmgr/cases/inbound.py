@@ -1,0 +1,89 @@
+"""Mail of clients in their cases: texts of answers, and answers to invitations.
+
+Everything happens in the transaction that records the mail.
+"""
+
+from __future__ import annotations
+
+from certmgr.cases import window as windows
+from certmgr.cases.service import CaseService
+from certmgr.cases.states import CaseAction, next_state
+from inventory.db.database import Tx
+from inventory.errors import NotFound
+from inventory.records import CaseRecord, NoticeRecord
+from inventory.store import case_changes, cases, tickets
+from inventory.text import printable
+from inventory.vocabulary import WindowState
+from notifiers.inbox.classify import InboundMail
+
+_NOTED = frozenset({"reply", "uncertain", "accepted", "declined"})
+_WORDS = {
+    "reply": "reply",
+    "uncertain": "mail that may be automatic",
+    "accepted": "calendar: the window was accepted",
+    "declined": "calendar: the window was declined",
+}
+_MAX_NOTE = 500
+
+
+class CaseMail:
+    """Records mail in the cases that its notice is about."""
+
+    def __init__(self, service: CaseService) -> None:
+        self._service = service
+
+    def record(self, tx: Tx, notice: NoticeRecord, mail: InboundMail) -> str:
+        """Record a mail in the history of each case of its notice, and return its kind.
+
+        A declined window is cancelled, so that the case asks for another one and the calendars
+        remove the entry. An answer to another version of the window, or to a window that is over,
+        changes nothing: it is ``uncertain``, and staff read it.
+        """
+        rows = _cases(tx, notice)
+        kind = mail.kind
+        if mail.answer is not None:
+            row = _invited(rows, mail.answer.uid)
+            if row is None or not self._current(row, mail):
+                kind = "uncertain"
+            elif kind == "declined":
+                text = _note(kind, mail)
+                self._service.transition(
+                    tx, row, CaseAction.CANCEL_WINDOW, text, **windows.cancelled(row)
+                )
+                rows = [r for r in rows if r.id != row.id]
+        if kind in _NOTED:
+            for row in rows:
+                case_changes.change(tx, row, "note", {}, _note(kind, mail))
+        return kind
+
+    def _current(self, row: CaseRecord, mail: InboundMail) -> bool:
+        """Return whether the answer is about the agreed window, which is still ahead."""
+        assert mail.answer is not None
+        return (
+            row.window_state == WindowState.AGREED
+            and (row.window_start or 0) > self._service.now.timestamp()
+            and mail.answer.sequence == row.window_sequence
+            and next_state(row.state, CaseAction.CANCEL_WINDOW) is not None
+        )
+
+
+def _cases(tx: Tx, notice: NoticeRecord) -> list[CaseRecord]:
+    """Return the open cases of the notice's client that the notice is about."""
+    found = []
+    for ticket in tickets.of_notice(tx.conn, notice.id):
+        try:
+            row = cases.find(tx.conn, ticket.reference)
+        except NotFound:
+            continue
+        if row.closed_at is None and ticket.client_id == row.client_id:
+            found.append(row)
+    return found
+
+
+def _invited(rows: list[CaseRecord], uid: str) -> CaseRecord | None:
+    return next((r for r in rows if uid == f"{r.reference.lower()}-window@certmgr"), None)
+
+
+def _note(kind: str, mail: InboundMail) -> str:
+    text = f"{_WORDS[kind]}, from {mail.sender or 'an unknown sender'}: {mail.text or '(no text)'}"
+    return printable(text, _MAX_NOTE)

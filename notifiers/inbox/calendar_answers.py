@@ -1,0 +1,62 @@
+"""The answer of a calendar program to an invitation (RFC 5546 3.2.3). Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from icalendar import Calendar
+
+from inventory.text import printable
+
+_STATES = ("ACCEPTED", "DECLINED", "TENTATIVE")
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarAnswer:
+    """An answer to an invitation.
+
+    Attributes:
+        uid: The identifier of the entry.
+        sequence: The version of the entry that was answered.
+        status: ACCEPTED, DECLINED, TENTATIVE, or OTHER (such as a proposal of another time).
+        comment: The text of the answer.
+    """
+
+    uid: str
+    sequence: int
+    status: str
+    comment: str = ""
+
+
+def calendar_answer(text: str) -> CalendarAnswer | None:
+    """Return the answer in a calendar file; None if the file is no answer.
+
+    Raises:
+        ValueError: The file is not valid.
+    """
+    calendar: Any = Calendar.from_ical(text)
+    method = str(calendar.get("METHOD", "")).upper()
+    if method not in ("REPLY", "COUNTER", "DECLINECOUNTER"):
+        return None
+    event = next(iter(calendar.walk("VEVENT")), None)
+    if event is None:
+        return None
+    attendees = event.get("ATTENDEE", [])
+    attendees = attendees if isinstance(attendees, list) else [attendees]
+    states = {str(a.params.get("PARTSTAT", "")).upper() for a in attendees if hasattr(a, "params")}
+    # One person answers. If the file has several answers, staff decide what it means.
+    status = states.pop() if len(states) == 1 and method == "REPLY" else "OTHER"
+    return CalendarAnswer(
+        printable(str(event.get("UID", "")), 200),
+        _number(event.get("SEQUENCE", 0)),
+        status if status in _STATES else "OTHER",
+        printable(" ".join(str(event.get("COMMENT", "")).split()), 500),
+    )
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1

@@ -1,0 +1,313 @@
+"""What an inbound mail is: reply, bounce, automatic mail, receipt or answer to an invitation. Pure.
+
+Mail is hostile. Headers come first, since they alone decide about most mail; the body of a mail
+with too many parts is not parsed. :mod:`notifiers.inbox.process` limits the time.
+
+Only a person's reply is consent. Whatever may be the work of a program is ``uncertain``: staff read
+its text, and it acknowledges nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.policy
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from email.header import decode_header, make_header
+from email.message import Message
+from email.parser import BytesHeaderParser, BytesParser
+
+from flufl.bounce import all_failures
+
+from inventory.text import printable
+from notifiers.channels.results import MARK_HEADER
+from notifiers.inbox.automatic import (
+    automatic_headers,
+    automatic_subject,
+    doubtful,
+    empty_return_path,
+    receipt_subject,
+    sender,
+)
+from notifiers.inbox.calendar_answers import CalendarAnswer, calendar_answer
+
+MAX_MAIL = 512 * 1024
+MAX_HEADERS = 64 * 1024
+MAX_MULTIPARTS = 20
+MAX_PARTS = 50
+MAX_TEXT = 2000
+_PART_BYTES = 20_000
+_MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
+_RAW_MARK = re.compile(rb"X-Certmgr-Notice:\s*(\d{1,18}\.[0-9a-f]{20})\b", re.IGNORECASE)
+_REPORTS = ("message/delivery-status", "message/global-delivery-status")
+_RECEIPTS = (
+    "message/disposition-notification",
+    "message/global-disposition-notification",
+)
+_COPIES = (
+    "text/rfc822-headers",
+    "message/rfc822",
+    "message/global",
+    "message/global-headers",
+)
+_DAEMONS = re.compile(r"^(?:mailer-daemon|postmaster|mail-daemon|mmdf|mail\.daemon)(?:[+._-].*)?@")
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMail:
+    """A parsed mail.
+
+    Attributes:
+        kind: reply, bounce, delay (a report of a temporary failure), automatic, receipt (of reading
+            or delivery), accepted or declined (an answer to an invitation), or uncertain.
+        message_id: A hash of the content. With the Message-ID, an attacker could block another mail
+            by using its id.
+        marks: The marks of notices, from headers and parts that only a reader of the notice can
+            return.
+        text: The text for staff, without quoted lines.
+        status: The status code of a report (RFC 3463).
+        sender: The address in From.
+        subject: The subject.
+        answer: The answer to an invitation.
+    """
+
+    kind: str
+    message_id: str
+    marks: tuple[str, ...] = ()
+    text: str = ""
+    status: str = ""
+    sender: str = ""
+    subject: str = ""
+    answer: CalendarAnswer | None = None
+
+
+def parse(raw: bytes) -> InboundMail:
+    """Parse a mail. Never raises."""
+    head = parse_head(raw)
+    try:
+        return parse_body(raw, head)
+    except Exception as error:
+        # The mail parser fails in many ways on hostile mail, and all of them mean the same.
+        return replace(head, text=f"its text is unreadable: {type(error).__name__}")
+
+
+def mail_key(raw: bytes) -> str:
+    """Return the identifier of a mail: a hash of its content."""
+    return f"<{hashlib.sha256(raw).hexdigest()}>"
+
+
+def parse_head(raw: bytes) -> InboundMail:
+    """Parse only the headers. Never raises.
+
+    The result stands if the body cannot be parsed: an automatic mail is automatic, and any other
+    mail is uncertain.
+    """
+    key = mail_key(raw)
+    try:
+        message = BytesHeaderParser(policy=email.policy.compat32).parsebytes(_head_of(raw))
+        subject = _subject(message)
+        automatic = automatic_headers(message) or automatic_subject(subject)
+        return InboundMail(
+            "automatic" if automatic else "uncertain",
+            key,
+            # Mail programs return the message id of the notice in one of these headers.
+            _marks(f"{_header(message, 'References')} {_header(message, 'In-Reply-To')}"),
+            sender=printable(sender(message), 320),
+            subject=subject,
+        )
+    except Exception as error:
+        return InboundMail("uncertain", key, text=f"unreadable: {type(error).__name__}")
+
+
+def parse_body(raw: bytes, head: InboundMail) -> InboundMail:
+    """Parse the whole mail. Raises whatever the mail parser raises.
+
+    Args:
+        head: The result of :func:`parse_head`.
+    """
+    raw = raw[:MAX_MAIL]
+    # The parser compares each line with the boundaries of all open parts, so depth costs time.
+    if len(re.findall(rb"(?i)boundary\s*=", raw)) > MAX_MULTIPARTS:
+        return replace(head, text=f"its text is not read: more than {MAX_MULTIPARTS} multiparts")
+    message = BytesParser(policy=email.policy.compat32).parsebytes(raw)
+    parts = _parts(message)
+    text = _text(parts)
+    read = replace(head, text=printable(" ".join(_without_quotes(text).split()), MAX_TEXT))
+    for classify in (_report, _receipt, _plain_bounce, _calendar):
+        found = classify(message, parts, raw, read)
+        if found is not None:
+            return found
+    if head.kind == "automatic":
+        return read
+    if receipt_subject(head.subject):
+        return replace(read, kind="receipt")
+    # An empty text may be a mail program's mistake, or a receipt in a form that is not known.
+    if not read.text or doubtful(head.subject, read.text):
+        return replace(read, kind="uncertain")
+    return replace(read, kind="reply")
+
+
+# -- kinds
+
+
+def _report(
+    message: Message, parts: list[Message], raw: bytes, read: InboundMail
+) -> InboundMail | None:
+    """Classify a delivery report (RFC 3464, RFC 6533 for internationalized mail)."""
+    report = next((p for p in parts if p.get_content_type() in _REPORTS), None)
+    if report is None:
+        return None
+    text = _source(report)
+    action = re.search(r"^action:\s*([a-z]+)", text, re.I | re.M)
+    status = re.search(r"^status:\s*([245]\.\d{1,3}\.\d{1,3})", text, re.I | re.M)
+    did, code = (action[1].lower() if action else ""), (status[1] if status else "")
+    # "failed" is final, whatever its status: 4.4.7 is the status of a queue that gave up.
+    if did == "failed" or (not did and code.startswith("5")):
+        kind = "bounce"
+    elif did == "delayed" or (not did and code.startswith("4")):
+        kind = "delay"
+    elif did in ("delivered", "relayed", "expanded"):
+        kind = "receipt"
+    else:
+        kind = "uncertain"
+    reason = re.search(r"^diagnostic-code:\s*(.{1,300})", text, re.I | re.M)
+    shown = f"{did} {code}".strip() + (f": {reason[1].strip()}" if reason else "")
+    marks = _returned_marks(parts) or _raw_marks(raw)
+    return replace(read, kind=kind, marks=marks, text=printable(shown, 400), status=code)
+
+
+def _receipt(
+    message: Message, parts: list[Message], raw: bytes, read: InboundMail
+) -> InboundMail | None:
+    """Classify a disposition notification (RFC 8098): displayed, deleted unread, and others."""
+    notification = next((p for p in parts if p.get_content_type() in _RECEIPTS), None)
+    if notification is None:
+        return None
+    what = re.search(r"^disposition:\s*(.{1,200})", _source(notification), re.I | re.M)
+    marks = read.marks or _returned_marks(parts) or _raw_marks(raw)
+    shown = what[1].strip() if what else "receipt"
+    return replace(read, kind="receipt", marks=marks, text=printable(shown, 300))
+
+
+def _plain_bounce(
+    message: Message, parts: list[Message], raw: bytes, read: InboundMail
+) -> InboundMail | None:
+    """Classify a bounce without a report: Exim, qmail, Exchange, Gmail and others."""
+    # A person may forward a bounce with the notice in it, so the sender must be a mail system.
+    if not (
+        empty_return_path(message)
+        or _DAEMONS.match(sender(message))
+        or message.get("X-Failed-Recipients") is not None
+    ):
+        return None
+    temporary, permanent = all_failures(message)
+    failed = message.get("X-Failed-Recipients") is not None
+    marks = _returned_marks(parts) or _raw_marks(raw)
+    # Warnings of Exim carry the same header as its bounces.
+    if temporary and not permanent:
+        return replace(read, kind="delay", marks=marks)
+    if permanent or failed:
+        return replace(read, kind="bounce", marks=marks)
+    if _DAEMONS.match(sender(message)):
+        return replace(read, kind="uncertain", marks=marks or read.marks)
+    return None
+
+
+def _calendar(
+    message: Message, parts: list[Message], raw: bytes, read: InboundMail
+) -> InboundMail | None:
+    """Classify the answer of a calendar to an invitation (RFC 5546 3.2.3)."""
+    part = next((p for p in parts if p.get_content_type() == "text/calendar"), None)
+    if part is None:
+        return None
+    answer = calendar_answer(_body(part, 100_000))
+    if answer is None:
+        return None
+    kinds = {"ACCEPTED": "accepted", "DECLINED": "declined"}
+    shown = f"{answer.status.lower()}: {answer.comment or read.text}".rstrip(": ")
+    return replace(
+        read,
+        kind=kinds.get(answer.status, "uncertain"),
+        text=printable(shown, MAX_TEXT),
+        answer=answer,
+    )
+
+
+# -- parts
+
+
+def _head_of(raw: bytes) -> bytes:
+    end = re.search(rb"\r?\n\r?\n", raw[:MAX_HEADERS])
+    return raw[: end.end() if end else MAX_HEADERS]
+
+
+def _parts(message: Message) -> list[Message]:
+    parts = []
+    for part in message.walk():
+        parts.append(part)
+        if len(parts) >= MAX_PARTS:
+            break
+    return parts
+
+
+def _header(part: Message, name: str) -> str:
+    return str(part.get(name, ""))[:2000]
+
+
+def _subject(message: Message) -> str:
+    text = _header(message, "Subject")
+    with contextlib.suppress(ValueError, LookupError):
+        text = str(make_header(decode_header(text)))
+    return printable(" ".join(text.split()), 300)
+
+
+def _returned_marks(parts: list[Message]) -> tuple[str, ...]:
+    """Return the marks in the returned copy of the sent mail, or of its headers."""
+    copies = (p for p in parts if p.get_content_type() in _COPIES or p.get(MARK_HEADER) is not None)
+    return _marks(" ".join(f"{_header(p, MARK_HEADER)} {_source(p)}" for p in copies))
+
+
+def _raw_marks(raw: bytes) -> tuple[str, ...]:
+    """Return the marks in the header of the notice anywhere: bounces quote it as plain text."""
+    return tuple(dict.fromkeys(m.decode() for m in _RAW_MARK.findall(raw)))[:10]
+
+
+def _source(part: Message) -> str:
+    """Return the content of a part that has headers as its content."""
+    if part.is_multipart():
+        inner = part.get_payload()
+        assert isinstance(inner, list)
+        return "\n".join(str(p)[:_PART_BYTES] for p in inner[:20])[:_PART_BYTES]
+    return _body(part, _PART_BYTES)
+
+
+def _body(part: Message, limit: int = _PART_BYTES) -> str:
+    payload = part.get_payload(decode=True)
+    if not isinstance(payload, bytes):
+        return ""
+    charset = part.get_content_charset() or "utf-8"
+    try:
+        return payload[:limit].decode(charset, "replace")
+    except (LookupError, ValueError):
+        return payload[:limit].decode("utf-8", "replace")
+
+
+def _text(parts: list[Message]) -> str:
+    """Return the text of a mail; that of its HTML if it has no other."""
+    plain = next((_body(p) for p in parts if p.get_content_type() == "text/plain"), "")
+    if plain.strip():
+        return plain
+    html = next((_body(p) for p in parts if p.get_content_type() == "text/html"), "")
+    html = re.sub(r"(?is)<(script|style|blockquote)\b.{0,20000}?</\1>", " ", html)
+    return re.sub(r"<[^<>]{0,2000}>", " ", html).replace("&nbsp;", " ")
+
+
+def _marks(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_MARK.findall(text)))[:10]
+
+
+def _without_quotes(text: str) -> str:
+    """Return the text without quoted lines."""
+    lines = [line for line in text.splitlines()[:400] if not line.lstrip().startswith(">")]
+    return "\n".join(lines)[: 2 * MAX_TEXT]

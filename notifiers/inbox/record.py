@@ -1,0 +1,82 @@
+"""What an inbound mail changes, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from inventory.db.database import Database, Tx
+from inventory.records import NoticeRecord
+from inventory.store import inbox, outbox, recipients, tickets
+from inventory.text import printable
+from notifiers.inbox.classify import MAX_TEXT, InboundMail
+
+OnMail = Callable[[Tx, NoticeRecord, InboundMail], str]
+"""Records a mail in the case of a notice, and returns its kind: "uncertain" if the case does not
+allow what the mail asks for."""
+
+# A person agreed. A client who declines a window has not agreed to anything.
+_CONSENT = frozenset({"reply", "accepted"})
+
+
+def without_cases(tx: Tx, row: NoticeRecord, mail: InboundMail) -> str:
+    """Return the kind of a mail for an inventory without cases: no invitation was sent."""
+    return "uncertain" if mail.answer is not None else mail.kind
+
+
+def record_mail(
+    database: Database,
+    mail: InboundMail,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    on_mail: OnMail = without_cases,
+) -> str:
+    """Record one mail, in one transaction.
+
+    Returns:
+        Its kind (:class:`InboundMail`), stranger if it has no valid mark, or known if it was
+        recorded before.
+    """
+    with database.read() as conn:
+        row = next((r for m in mail.marks if (r := outbox.by_mark(conn, m)) is not None), None)
+    if dry_run:
+        return mail.kind if row is not None else "stranger"
+    with database.write(now) as tx:
+        kind = "stranger"
+        if row is not None:
+            kind = mail.kind
+            # Mail of staff belongs to no case: notices to staff cover many clients.
+            if row.kind == "client" and not inbox.known(tx.conn, mail.message_id):
+                kind = on_mail(tx, row, mail)
+        values = {
+            "message_id": mail.message_id,
+            "kind": kind,
+            "notice_id": row.id if row else None,
+            "contact_id": row.contact_id if row else None,
+            "text": _shown(mail, kind),
+        }
+        # The mail was recorded before, so it must not change anything again.
+        if not inbox.add(tx, values):
+            return "known"
+        if row is None:
+            return kind  # without a mark it changes nothing
+        # Replies of staff to a digest acknowledge nothing.
+        if kind in _CONSENT and row.kind == "client":
+            about = [m.id for m in tickets.of_notice(tx.conn, row.id)]
+            tickets.acknowledge(tx, about, f"contact {row.contact_id}")
+        elif kind == "bounce" and row.contact_id is not None and row.sent_to:
+            # The address is the one that the notice was sent to. The report could name another.
+            recipients.mark_way(tx, row.contact_id, row.sent_to, "bad")
+            outbox.bounced(tx, row.id, mail.text)
+        tx.audit(kind, "notice", row.id)
+    return kind
+
+
+def _shown(mail: InboundMail, kind: str) -> str:
+    """Return the text for staff. Mail that they have to judge comes with sender and subject."""
+    if kind not in ("stranger", "uncertain", "automatic", "receipt"):
+        return mail.text
+    parts = (mail.sender, f"'{mail.subject}'" if mail.subject else "", mail.text)
+    # Anyone can send mail without a mark, so little of it is kept.
+    return printable(": ".join(p for p in parts if p), 300 if kind == "stranger" else MAX_TEXT)
