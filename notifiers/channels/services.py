@@ -19,6 +19,7 @@ from apprise.attachment.memory import AttachMemory
 from apprise.manager_plugins import NotificationManager
 from apprise.plugins.email.base import NotifyEmail
 
+from notifiers.channels.invitation_part import with_invitation
 from notifiers.channels.results import MARK_HEADER, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.channels.smtp import (
     SMTP_ERRORS,
@@ -87,7 +88,8 @@ class RecordingMail(NotifyEmail):  # type: ignore[no-untyped-call]
         try:
             for message in messages:
                 try:
-                    connection.sendmail(str(self.from_addr[1]), message.to_addrs, message.body)
+                    composed_mail = with_invitation(message.body)
+                    connection.sendmail(str(self.from_addr[1]), message.to_addrs, composed_mail)
                 except SMTP_ERRORS as error:
                     self.failures[message.recipient] = failure_of(error, SmtpStage.MESSAGE)
         finally:

@@ -134,6 +134,8 @@ def invitations(mail: Received) -> list[tuple[str, int, datetime, str]]:
             events: list[Any] = list(parsed.walk("VEVENT"))
             (event,) = events
             method, sequence = str(parsed["METHOD"]), int(str(event["SEQUENCE"]))
+            # Without this parameter, mail programs show a file and offer no answer (RFC 6047 2.4).
+            assert part.get_param("method") == method
             found.append((method, sequence, event["DTSTART"].dt, str(event["UID"])))
     return found
 
