@@ -98,6 +98,9 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
         return
     if visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT):
         yield _unknown(visit)
+        # A page of an error, or for refused clients, with fields for secrets.
+        if visit.page is not None and _is_plain_page(visit.last.url, host):
+            yield from _served(visit)
         return
     home = urlsplit(visit.url).path == "/"
     own = urlsplit(final).hostname == host

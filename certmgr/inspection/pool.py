@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 BATCH = 200  # jobs per message
 MAX_ISSUERS = 20_000  # of one run
+MAX_ISSUER_BYTES = 16_777_216
 FLUSH_SECONDS = 0.2  # results are sent at least this often
 
 
@@ -60,6 +61,7 @@ class Pool:
             web = replace(
                 web, per_address=-(-web.per_address // processes), rate=web.rate / processes
             )
+        self._issuer_bytes = 0
         self._members: list[tuple[Any, Connection]] = []
         parent_ends: list[Connection] = []
         for _ in range(processes):
@@ -149,8 +151,10 @@ class Pool:
             outstanding[conn] -= done
             for der in issuers:
                 # The limit bounds the memory of the parent.
-                if len(seen) < MAX_ISSUERS:
-                    seen[der] = None
+                if len(seen) < MAX_ISSUERS and der not in seen:
+                    self._issuer_bytes += len(der)
+                    if self._issuer_bytes <= MAX_ISSUER_BYTES:
+                        seen[der] = None
             if results:
                 handle(results)
 

@@ -33,6 +33,7 @@ RULES = 7
 # The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
 # when more issuers are known.
 MAX_WAITING = 2000
+MAX_WAITING_BYTES = 33_554_432  # of their certificates
 
 
 def _judgement_basis(setup: ScanSetup, trust: TrustStore) -> str:
@@ -108,6 +109,7 @@ class ScanWorker:
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
         self._basis = _judgement_basis(setup, trust)
         self._waiting: list[tuple[ScanJob, Evidence]] = []
+        self._waiting_bytes = 0
         self._sent: set[str] = set()
 
     async def scan(self, job: ScanJob) -> None:
@@ -148,9 +150,12 @@ class ScanWorker:
         judgement = self._judge(job, evidence)
         if judgement.unresolved and self.setup.fetch_issuers:
             judgement = await self._with_fetched(job, judgement)
-        if judgement.unresolved and len(self._waiting) < MAX_WAITING:
+        size = sum(len(der) for a in evidence.addresses for der in (*a.chain, *a.other_chain))
+        fits = self._waiting_bytes + size <= MAX_WAITING_BYTES
+        if judgement.unresolved and fits and len(self._waiting) < MAX_WAITING:
             # Another endpoint of this run may send the missing issuer.
             self._waiting.append((job, evidence))
+            self._waiting_bytes += size
         else:
             self._emit(job, judgement)
 
@@ -187,7 +192,7 @@ class ScanWorker:
             known.add(self.judge.parse(der))
         if all_reported:  # what came from the parent is not sent back
             self._reported_issuers = len(known.added)
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for job, evidence in waiting:
             try:
                 self._emit(job, self._judge(job, evidence))

@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MAX_HEADERS = 65_536
+MAX_HEADERS = 262_144  # as in Chromium (HttpStreamParser)
 MAX_LINE = 16_384  # of a chunk's size with its extensions
 _SLOP = 4  # bytes before the status line that browsers ignore, such as an empty line
 _SURE = 8  # so many bytes show that there is no status line
 _END = re.compile(rb"\n\r?\n")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _LWS = b" \t"
+LARGE_HEADERS = f"headers of more than {MAX_HEADERS // 1024} KB"
 NUL_IN_HEADERS = "a NUL byte in its headers"
 TWO_LENGTHS = "two different lengths (Content-Length)"
 TWO_DISPOSITIONS = "two different Content-Disposition headers"
@@ -70,7 +71,12 @@ def status_line_at(data: bytes | bytearray) -> int | None:
 
 
 def head_end(data: bytes | bytearray, start: int) -> int | None:
-    """Return where the body begins; None if the headers are not complete."""
+    """Return where the body begins; None if the headers are not complete.
+
+    Args:
+        data: The bytes so far.
+        start: Where to search: no empty line ends before it.
+    """
     match = _END.search(data, start)
     return match.end() if match else None
 

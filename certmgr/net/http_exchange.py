@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from certmgr.net.http1 import (
+    LARGE_HEADERS,
     MAX_HEADERS,
     ChunkDecoder,
     Head,
@@ -108,6 +109,7 @@ class HttpExchange:
         self._raw = self._interim = 0
         self._buffer = bytearray()
         self._start: int | None = None
+        self._searched = 0
         self._chunks: ChunkDecoder | None = None
         self._left: int | None = None
         self._reader: BodyReader | None = None
@@ -176,11 +178,18 @@ class HttpExchange:
                 self._start = status_line_at(self._buffer)
             if self._start is None and not ended:
                 return False
+            if self._start is None and self._secure:
+                # Too few bytes to know whether it is HTTP.
+                self.invalid = TRUNCATED_HEADERS
+                return True
             if self._start is None or self._start < 0:
                 return self._without_status()
-            end = head_end(self._buffer, self._start)
+            end = head_end(self._buffer, max(self._start, self._searched))
+            # An empty line may have begun with the last bytes. Bytes are not searched again, since
+            # a hostile server could send them one by one.
+            self._searched = max(0, len(self._buffer) - 2)
             if end is None and len(self._buffer) - self._start > MAX_HEADERS:
-                self.error = f"headers of more than {MAX_HEADERS // 1024} KB"
+                self.invalid = LARGE_HEADERS
                 return True
             if end is None and not ended:
                 return False
@@ -203,7 +212,7 @@ class HttpExchange:
             if self._interim > MAX_INTERIM:
                 self.error = "too many 1xx answers"
                 return True
-            self._buffer, self._start = bytearray(rest), None
+            self._buffer, self._start, self._searched = bytearray(rest), None, 0
             if not rest:
                 return False
 

@@ -32,6 +32,9 @@ MAX_READ = 16_384
 # After so many bytes, the connections of other servers get their turn.
 MAX_PER_TURN = 4 * MAX_READ
 MAX_HANDSHAKE_BYTES = 524_288
+# An ordinary handshake has 5 KB. Few connections at once may have more, since OpenSSL keeps the
+# certificates several times.
+LARGE_HANDSHAKE = 32_768
 # Records after the handshake that carry no application data: tickets, key updates, warnings,
 # renegotiation. An ordinary server sends less than 20 KB of them.
 MAX_SILENT_BYTES = 131_072
@@ -60,6 +63,9 @@ class ConnectionOwner(Protocol):
 
     def ended(self, connection: Connection, result: DialResult) -> None:
         """Close the connection and use its result."""
+
+    def grew(self, connection: Connection) -> None:
+        """Record that a handshake takes much memory."""
 
     def resume(self, connection: Connection) -> None:
         """Advance the connection again after the turns of others."""
@@ -212,6 +218,9 @@ class Connection:
                 return
             turn += len(data)
             self._received(data)
+            # A server that asks for answers (key updates, frames of HTTP/2) and does not read them.
+            if len(self.unsent) > MAX_UNSENT and self.state != "done":
+                self.fail(failures.too_much(self.state, MAX_UNSENT))
             # Without epoll the loop is level-triggered and calls again if more bytes are waiting.
             if len(data) < 4096 and self._owner.level_triggered:
                 return
@@ -224,11 +233,15 @@ class Connection:
         """Process bytes in the state that the connection has."""
         if not self.received and self.state in ("tls", "exchange"):
             self._owner.answered()
+        large = self.received > LARGE_HANDSHAKE
         self.received += len(data)
         if self.state == "exchange":
             self._http_step(data)
+            return
+        if not large and self.received > LARGE_HANDSHAKE:
+            self._owner.grew(self)  # never ends this one, but an earlier one
         # A hostile server could send handshake bytes without end.
-        elif self.received > MAX_HANDSHAKE_BYTES:
+        if self.received > MAX_HANDSHAKE_BYTES:
             self.fail(failures.too_much(self.state, MAX_HANDSHAKE_BYTES))
         elif self.state == "starttls":
             self._starttls_step(data)
@@ -236,9 +249,6 @@ class Connection:
             self._after_handshake(data)
         else:
             self._tls_step(data)
-        # A server that asks for answers (key updates, frames of HTTP/2) and does not read them.
-        if len(self.unsent) > MAX_UNSENT and self.state != "done":
-            self.fail(failures.too_much(self.state, MAX_UNSENT))
 
     def _starttls_step(self, data: bytes) -> None:
         assert self.dialogue is not None
@@ -345,8 +355,7 @@ class Connection:
             if self.exchange.end():
                 self.succeed()
                 return
-            alert = self.tls.alert if self.tls is not None else None
-            self.fail(failures.closed(self.state, answered=True, alert=alert))
+            self.fail(failures.without_answer(self.tls))
         elif self.state == "after":
             self.succeed()
         elif (failure := self._explained_by_dialogue()) is not None:

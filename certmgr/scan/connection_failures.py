@@ -82,11 +82,17 @@ def from_dialogue(failed: DialogueFailed) -> Failure:
     return Failure("starttls", kind, str(failed), answered=True)
 
 
-def closed(state: str, *, answered: bool, alert: int | None = None) -> Failure:
-    """Return the failure of a connection that the server closed."""
-    if state == "exchange":
-        reason = "the server closed the connection without an answer"
-        return Failure("http", FailureKind.CLOSED, reason, alert, answered=True)
+def without_answer(tls: Handshake | None) -> Failure:
+    """Return the failure of a request that got no answer: the connection ended, or TLS failed."""
+    reason = "the server closed the connection without an answer"
+    if tls is None or not tls.error_codes:
+        return Failure("http", FailureKind.CLOSED, reason, answered=True)
+    kind = FailureKind.TLS if tls.alert is None else FailureKind.ALERT
+    return Failure("http", kind, reason, tls.alert, answered=True)
+
+
+def closed(state: str, *, answered: bool) -> Failure:
+    """Return the failure of a handshake or dialogue that the server ended."""
     layer = "starttls" if state == "starttls" else "tls"
     reason = "the server closed the connection in the handshake"
     return Failure(layer, FailureKind.CLOSED, reason, answered=answered)

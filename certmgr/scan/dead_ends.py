@@ -13,6 +13,9 @@ HANDSHAKE = "the TLS handshake fails there"
 BAD_PORT = "browsers do not open that port"
 INVALID_URL = "its target is not a valid web address"
 UNSAFE_URL = "its target is not a web page"
+NO_ANSWER = "nothing: it closes the connection"
+RESET = "a reset of the connection"
+INVALID_TLS = "invalid TLS records or an alert"
 PROXY_LOGIN = "a request for the password of a proxy (407)"
 
 _FAILURES = {
@@ -22,6 +25,13 @@ _FAILURES = {
     FailureKind.MALFORMED: HANDSHAKE,
 }
 
+_WITHOUT_ANSWER = {
+    FailureKind.CLOSED: NO_ANSWER,
+    FailureKind.RESET: RESET,
+    FailureKind.ALERT: INVALID_TLS,
+    FailureKind.TLS: INVALID_TLS,
+}
+
 
 def dead_end(failure: Failure) -> str:
     """Return the phrase if a browser shows an error for certain; else an empty text.
@@ -29,3 +39,8 @@ def dead_end(failure: Failure) -> str:
     A time-out or a closed connection may be different for visitors.
     """
     return _FAILURES.get(failure.kind, "")
+
+
+def without_answer(failure: Failure) -> str:
+    """Return the phrase for a request after a handshake that got no answer; else an empty text."""
+    return _WITHOUT_ANSWER.get(failure.kind, "") if failure.layer == "http" else ""

@@ -18,8 +18,8 @@ import select
 import socket
 from collections import deque
 
-from certmgr.scan.connection import Connection
-from certmgr.scan.connection_failures import NO_ROUTE
+from certmgr.scan.connection import LARGE_HANDSHAKE, Connection
+from certmgr.scan.connection_failures import NO_ROUTE, too_much
 from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import TRANSIENT, Failure, FailureKind
 from certmgr.scan.rate_limits import AddressRateLimiter
@@ -31,6 +31,8 @@ SECOND_PROBE_DELAY = 0.4
 # If an address accepts connections but stays silent for this many names, it counts as unreachable
 # for the rest of the run.
 SILENT_NAMES = 5
+# Connections at once whose handshake takes much memory (about 350 KB each).
+MAX_LARGE = 100
 
 _IN_PROGRESS = frozenset({0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN})
 
@@ -78,6 +80,9 @@ class _Dial:
     def ended(self, connection: Connection, result: DialResult) -> None:
         self._dialler.end(self, connection, result)
 
+    def grew(self, connection: Connection) -> None:
+        self._dialler.grew(connection)
+
     def resume(self, connection: Connection) -> None:
         self._dialler.resume(connection)
 
@@ -109,6 +114,7 @@ class Dialler:
         self._silent: dict[tuple[str, int], set[str | None]] = {}
         self._responsive: set[tuple[str, int]] = set()
         self._connections: dict[int, tuple[_Dial, Connection]] = {}
+        self._large: dict[Connection, None] = {}
         self._poller = select.epoll() if hasattr(select, "epoll") else None
         if self._poller is not None:
             self.loop.add_reader(self._poller.fileno(), self._drain)
@@ -214,6 +220,15 @@ class Dialler:
             known = connections.get(fd)
             if known is not None:
                 known[1].advance()
+
+    def grew(self, connection: Connection) -> None:
+        """Bound the memory of handshakes: of too many large ones, the first ends.
+
+        An ordinary handshake ends within moments, so the first one is that of a server that stalls.
+        """
+        self._large[connection] = None
+        if len(self._large) > MAX_LARGE:
+            next(iter(self._large)).fail(too_much("tls", LARGE_HANDSHAKE))
 
     def resume(self, connection: Connection) -> None:
         """Advance a connection with more bytes to read, after the turns of the others.
@@ -325,6 +340,7 @@ class Dialler:
         self.active -= 1
         fd = connection.sock.fileno()
         self._connections.pop(fd, None)
+        self._large.pop(connection, None)
         if self._poller is None and fd >= 0:
             self.loop.remove_reader(fd)
             self.loop.remove_writer(fd)

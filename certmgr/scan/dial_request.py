@@ -45,6 +45,7 @@ class DialResult:
         profile: The TLS profile of the connection that gave this result.
         signature: The signature scheme of the server, if the profile records it.
         seconds: The time that the dial took, without its wait for a free slot.
+        as_browser: Whether the request of the exchange had the headers and protocols of a browser.
     """
 
     chain: tuple[bytes, ...] = ()
@@ -60,6 +61,7 @@ class DialResult:
     profile: str = "browser"
     signature: str | None = None
     seconds: float = 0.0
+    as_browser: bool = False
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ _BLOCKED = {
     429: "it limits the rate of our requests (429)",
     503: "it is temporarily unavailable (503)",
 }
+_CHALLENGE = "a protection service asks for a browser (challenge page)"
 # Headers of protection services that mark a challenge instead of the page.
 _CHALLENGE_HEADERS = (
     ("cf-mitigated", "challenge"),
@@ -58,6 +59,7 @@ class Answer:
         failure: Why there is no answer.
         note: Why the body is not complete; else empty.
         invalid_location: The target of a redirect that no browser follows.
+        as_browser: Whether the request was that of a browser.
     """
 
     status: int | None = None
@@ -70,6 +72,7 @@ class Answer:
     failure: Failure | None = None
     note: str = ""
     invalid_location: str = ""
+    as_browser: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header."""
@@ -91,6 +94,16 @@ class Answer:
         """Whether the answer shows what a visitor sees."""
         return not self.problem and not self.client_certificate
 
+    @property
+    def has_page(self) -> bool:
+        """Whether a browser shows its body, even if that is not the page of the site.
+
+        A challenge is no page of the site: a protection service sends it to us only.
+        """
+        if self.failure is not None or self.broken or self.client_certificate:
+            return False
+        return self.status is not None and self.location is None and self.blocked != _CHALLENGE
+
 
 def read_answer(result: DialResult, url: str) -> Answer:
     """Return what the result of one request means.
@@ -107,7 +120,11 @@ def read_answer(result: DialResult, url: str) -> Answer:
             "http", FailureKind.CLOSED, "the server closed the connection without an answer"
         )
         wants_certificate = failure.alert in CLIENT_CERTIFICATE_ALERTS
-        return Answer(failure=failure, client_certificate=wants_certificate)
+        return Answer(
+            failure=failure,
+            client_certificate=wants_certificate,
+            as_browser=result.as_browser,
+        )
     if exchange.invalid:
         return Answer(exchange.status, broken=exchange.invalid)
     if exchange.status is None:
@@ -171,7 +188,7 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
     """
     for name, value in _CHALLENGE_HEADERS:
         if any(n == name and value in v.lower() for n, v in headers):
-            return "a protection service asks for a browser (challenge page)"
+            return _CHALLENGE
     if status in _BLOCKED:
         return _BLOCKED[status]
     # The page of the site without the error is unknown. A status of 600 or more is no error of
@@ -180,7 +197,7 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
         return "it answers with a server error"
     # Challenge pages are short. A long page may contain a marker for another reason.
     if len(body) < 20_000 and any(mark in body for mark in _CHALLENGE_MARKERS):
-        return "a protection service asks for a browser (challenge page)"
+        return _CHALLENGE
     return ""
 
 

@@ -33,6 +33,12 @@ _WANTS_HTTP2 = frozenset({426, 464, 505})
 _MAY_WANT_HTTP2 = frozenset(
     {FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET}
 )
+# Some servers close the connections of programs that do not resemble a browser. Before an answer
+# counts as missing, they get the request of one. Our own name stays in it.
+_BROWSER_AGENT = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/143.0.0.0 Safari/537.36"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,8 @@ class PageConnection:
     ) -> AsyncIterator[tuple[DialResult, float]]:
         """Send one request. Its body stays in memory until the context ends, so they are limited.
 
-        A server that does not speak HTTP/1.1 gets a second one, with the protocols of a browser.
+        A server that does not speak HTTP/1.1, or closes the connection without an answer, gets a
+        second one, with the protocols and headers of a browser.
 
         Args:
             url: The URL.
@@ -111,7 +118,7 @@ class PageConnection:
                 self._rate_limiter.leave(address)
             used = result.seconds
             if request.alpn == _HTTP1 and used < seconds and _may_want_http2(result):
-                second = self._request(url, address, cookies, seconds - used, own)
+                second = self._request(url, address, cookies, seconds - used, own, as_browser=True)
                 second.alpn = _BROWSER
                 await self._turn(address)
                 try:
@@ -119,9 +126,13 @@ class PageConnection:
                 finally:
                     self._rate_limiter.leave(address)
                 used += other.seconds
-                if isinstance(other.exchange, Http2Exchange) and other.exchange.status is not None:
-                    if len(self._need_http2) < MAX_KNOWN:
-                        self._need_http2.add(key)
+                other.as_browser = True
+                answered = other.exchange is not None and other.exchange.status is not None
+                http2 = answered and isinstance(other.exchange, Http2Exchange)
+                if http2 and len(self._need_http2) < MAX_KNOWN:
+                    self._need_http2.add(key)
+                # Without any answer, what the request of a browser meets counts.
+                if answered or result.failure is not None:
                     result = other
             yield result, used
 
@@ -131,21 +142,31 @@ class PageConnection:
         await slot.future
 
     def _request(
-        self, url: str, address: str, cookies: str | None, seconds: float, own: bool
+        self,
+        url: str,
+        address: str,
+        cookies: str | None,
+        seconds: float,
+        own: bool,
+        *,
+        as_browser: bool = False,
     ) -> DialRequest:
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         name = parts.hostname or ""
         bracketed = f"[{name}]" if ":" in name else name
         host = bracketed if parts.port is None else f"{bracketed}:{parts.port}"
+        agent = self._options.user_agent
         headers = [
-            ("User-Agent", self._options.user_agent),
+            ("User-Agent", f"{_BROWSER_AGENT} {agent}" if as_browser else agent),
             ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
             # A browser offers more over HTTPS. Each server can send one of these.
             ("Accept-Encoding", "gzip, deflate"),
             # Some sites redirect to HTTPS only if the browser sends this header.
             ("Upgrade-Insecure-Requests", "1"),
         ]
+        if as_browser:
+            headers.append(("Accept-Language", "en-US,en;q=0.9"))
         if cookies is not None:
             headers.append(("Cookie", cookies))  # limited to fit one TLS record
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -1,6 +1,6 @@
 """Fetch the pages of one address of an endpoint, over http:// and https://.
 
-page_connection.py sends a request, page_answer.py reads the answer, page_process.py parses the
+page_connection.py sends a request, page_answer.py reads the answer, page_parsers.py parses the
 page, and redirects.py follows from one to the next.
 """
 
@@ -14,7 +14,7 @@ from certmgr.scan.dial import Dialler
 from certmgr.scan.evidence import INTERNAL_ERROR
 from certmgr.scan.page_answer import Answer, content_type, is_download, read_answer
 from certmgr.scan.page_connection import PageConnection, WebOptions
-from certmgr.scan.page_process import PageParserProcess
+from certmgr.scan.page_parsers import PageParsers
 from certmgr.scan.redirects import FetchedPage, RedirectFollower, TimeBudget
 from certmgr.scan.refresh import parse_refresh
 from certmgr.scan.resolve import Resolver
@@ -38,7 +38,7 @@ class PageFetcher:
         self._dialler, self._resolver = dialler, resolver
         self._allowed, self._options = allowed, options
         self._connection = PageConnection(dialler, options)
-        self._parser = PageParserProcess()
+        self._parsers = PageParsers()
 
     async def visit(
         self, target: Target, address: str, paths: tuple[str, ...], *, secure: bool
@@ -49,7 +49,7 @@ class PageFetcher:
         succeeds.
         """
         # The process starts while the first request is sent, so that no page waits for it.
-        self._parser.start()
+        self._parsers.start()
         follower = RedirectFollower(
             fetch=self._fetch,
             resolver=self._resolver,
@@ -98,7 +98,7 @@ class PageFetcher:
             budget.left -= used
             answer = read_answer(result, url)
             page = None
-            if own and answer.readable and answer.location is None:
+            if own and answer.has_page:
                 page = await self._page(answer, url)
             # The page is parsed, and an answer is kept for the whole visit.
             answer.body = b""
@@ -107,7 +107,7 @@ class PageFetcher:
     async def _page(self, answer: Answer, url: str) -> Page | None:
         if is_download(answer):
             return None
-        page = await self._parser.read(
+        page = await self._parsers.read(
             answer.body,
             content_type(answer),
             url,
@@ -127,5 +127,5 @@ class PageFetcher:
         return replace(page or Page(), refresh=refresh[0], refresh_seconds=refresh[1])
 
     async def close(self) -> None:
-        """End the parser process."""
-        await self._parser.close()
+        """End the parser processes."""
+        await self._parsers.close()

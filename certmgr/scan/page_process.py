@@ -1,9 +1,9 @@
 """Parse pages in a separate process.
 
-If an input crashes or blocks the parser, only that process ends. Each scanning process has one
-parser process. Its limit is CPU time, so that a busy machine does not make a page look slow, and a
-site is blamed only for what its page did: whatever else goes wrong is the problem of this machine.
-A message is one line of JSON followed by the body.
+If an input crashes or blocks the parser, only that process ends. Its limit is CPU time, so that a
+busy machine does not make a page look slow, and a site is blamed only for what its page did:
+whatever else goes wrong is the problem of this machine. A message is one line of JSON followed by
+the body. page_parsers.py distributes the pages over several processes.
 """
 
 from __future__ import annotations

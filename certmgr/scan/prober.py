@@ -40,30 +40,42 @@ _REFUSALS = frozenset({FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, F
 # A later visitor may not meet these, so the pages are visited.
 _MAY_PASS = TRANSIENT | {FailureKind.LOCAL}
 
+# An ordinary certificate takes 4 KB.
+MAX_CACHE_BYTES = 16_777_216
+
 
 class CertificateCache:
-    """A bounded cache of parsed certificates by their bytes.
+    """A cache of parsed certificates by their bytes, bounded in number and memory.
 
     Thousands of endpoints share a few intermediates.
     """
 
-    def __init__(self, limit: int = 4096) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 4096, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self._limit, self._max_bytes = limit, max_bytes
         self._by_der: dict[bytes, Certificate] = {}
+        self.bytes = 0
 
     def parse(self, der: bytes) -> Certificate:
         """Return the parsed certificate, from the cache if possible."""
         certificate = self._by_der.get(der)
         if certificate is None:
             certificate = parse(der)
-            if len(self._by_der) >= self._limit:
+            # A huge certificate occurs once. It must not displace those that occur often.
+            if certificate.weight > self._max_bytes // 64:
+                return certificate
+            if self._is_full(certificate):
                 # A leaf occurs once, an issuer often. A full cache therefore drops its leaves
                 # first, and everything only if it is full of issuers.
                 self._by_der = {k: v for k, v in self._by_der.items() if v.is_ca}
-                if len(self._by_der) >= self._limit:
-                    self._by_der = {}
+                self.bytes = sum(c.weight for c in self._by_der.values())
+                if self._is_full(certificate):
+                    self._by_der, self.bytes = {}, 0
             self._by_der[der] = certificate
+            self.bytes += certificate.weight
         return certificate
+
+    def _is_full(self, certificate: Certificate) -> bool:
+        return len(self._by_der) >= self._limit or self.bytes + certificate.weight > self._max_bytes
 
 
 @dataclass(slots=True)

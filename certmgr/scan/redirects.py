@@ -217,8 +217,16 @@ class _Path:
                 return self._end(fetched)
             self._cookies.store(current, answer.headers)
             if self._follower.leaves(following):
-                return self._ended(VisitEnd.LEFT)
+                return await self._leave(following)
             current = following
+
+    async def _leave(self, url: str) -> Visit:
+        """End at another site. Nothing is requested there, but its name must exist."""
+        target, broken = await self._follower.target(url)
+        if not broken:
+            return self._ended(VisitEnd.LEFT)
+        self._hops.append(target)
+        return self._ended(VisitEnd.BROKEN, why=target.why)
 
     def _refresh(self, fetched: FetchedPage, url: str) -> str | None:
         """Return where the page sends its visitors, if the visit continues there.
@@ -244,7 +252,11 @@ class _Path:
         if answer.broken:
             return self._ended(VisitEnd.BROKEN, why=answer.broken)
         if answer.blocked:
-            return self._ended(VisitEnd.UNKNOWN, why=answer.blocked)
+            # The page of the site is unknown, but visitors see the fields of this one.
+            page = fetched.page
+            plain = self._hops[-1].url.startswith("http:")
+            shown = page if plain and page is not None and page.secrets else None
+            return self._ended(VisitEnd.UNKNOWN, shown, why=answer.blocked)
         visit = self._ended(VisitEnd.PAGE, fetched.page)
         last = self._hops[-1].url
         offered = [v.strip().lower() for n, v in answer.headers if n == "www-authenticate"]
@@ -258,7 +270,12 @@ class _Path:
         failure = answer.failure
         assert failure is not None
         end, why = VisitEnd.UNKNOWN, failure.reason
-        if len(self._hops) > 1:
+        last = self._hops[-1].url
+        # Without TLS, it may only mean that nothing is served there.
+        phrase = dead_ends.without_answer(failure) if answer.as_browser else ""
+        if phrase and last.startswith("https:") and self._follower.is_own(last):
+            end, why = VisitEnd.BROKEN, phrase
+        elif len(self._hops) > 1:
             # The target of a redirect does not open, so a visitor sees an error.
             if phrase := dead_ends.dead_end(failure):
                 end, why = VisitEnd.BROKEN, phrase

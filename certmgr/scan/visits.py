@@ -92,7 +92,8 @@ class Visit:
     """The path from one URL to the page where a browser ends.
 
     Attributes:
-        page: The page of the last hop, if it is HTML.
+        page: The page of the last hop, if it is HTML. If the end is unknown, only one with fields
+            for secrets over plain HTTP.
         hsts: The header of the first hop, over HTTPS only.
         hsts_seen: Whether the first hop gave an answer that can have the header.
         asks_password: Whether the site uses HTTP Basic authentication over plain HTTP.

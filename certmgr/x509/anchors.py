@@ -25,6 +25,7 @@ from inventory.errors import ConfigError, UsageError
 from inventory.names import as_ip
 
 MAX_PATH = 8
+MAX_KEPT = 65_536  # bytes of memory of an issuer that is kept; those of public CAs take 8 KB
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -174,6 +175,7 @@ class Anchors:
             len(path) != 3
             or any(c.constrains_names for c in path[1:])
             or len(self._issuers) >= 4096
+            or sum(c.weight for c in path[1:]) > MAX_KEPT
         ):
             return
         issuer, root = path[1:]

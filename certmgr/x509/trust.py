@@ -60,14 +60,22 @@ class PathVerdict:
     remarks: tuple[str, ...] = ()
 
 
+# The intermediates of the public CAs have at most 4 KB.
+MAX_ISSUER = 65_536
+MAX_ISSUER_BYTES = 33_554_432
+MAX_VERDICT_BYTES = 16_777_216
+
+
 @dataclass(slots=True)
 class Issuers:
     """The intermediates in the inventory and those seen in the run, by their subject.
 
-    It grows during a run, up to ``limit``.
+    It grows during a run, up to ``limit`` certificates and ``max_bytes`` of memory.
     """
 
     limit: int = 20_000
+    max_bytes: int = MAX_ISSUER_BYTES
+    kept_bytes: int = 0
     by_subject: dict[bytes, list[Certificate]] = field(default_factory=dict)
     hashes: set[str] = field(default_factory=set)
     added: list[Certificate] = field(default_factory=list)
@@ -77,10 +85,13 @@ class Issuers:
         if (
             not certificate.is_ca
             or certificate.sha256 in self.hashes
-            # Hostile servers can send any number of intermediates.
+            # Hostile servers can send any number of intermediates, of any size.
             or len(self.hashes) >= self.limit
+            or certificate.weight > MAX_ISSUER
+            or self.kept_bytes + certificate.weight > self.max_bytes
         ):
             return False
+        self.kept_bytes += certificate.weight
         self.hashes.add(certificate.sha256)
         self.added.append(certificate)
         self.by_subject.setdefault(certificate.subject_der, []).append(certificate)
@@ -125,6 +136,7 @@ class TrustStore:
     ) -> None:
         self._anchors = Anchors(public, added)
         self._cache: dict[tuple[str, ...], tuple[int, PathVerdict]] | None = {} if cache else None
+        self._cache_bytes = 0
 
     @classmethod
     def load(
@@ -166,11 +178,15 @@ class TrustStore:
             ):
                 return verdict
         verdict = self._dated(self._assess(chain, issuers, now), chain, issuers, now)
-        if self._cache is not None:
+        # A verdict holds the certificates of its path. A huge one occurs once.
+        weight = sum(c.weight for c in verdict.path)
+        if self._cache is not None and weight <= MAX_VERDICT_BYTES // 64:
             # Bounded memory. Clearing everything is cheap compared with an eviction order.
-            if len(self._cache) >= 8192:
+            if len(self._cache) >= 8192 or self._cache_bytes + weight > MAX_VERDICT_BYTES:
                 self._cache.clear()
+                self._cache_bytes = 0
             self._cache[key] = (len(issuers.hashes), verdict)
+            self._cache_bytes += weight
         return verdict
 
     def _assess(self, chain: Sequence[Certificate], issuers: Issuers, now: datetime) -> PathVerdict:

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
-from functools import lru_cache
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -153,9 +152,22 @@ class TrustRules:
         return list(dict.fromkeys(found))
 
 
-@lru_cache(maxsize=8192)
+# By fingerprint: a cache of certificates would keep huge ones in memory.
+_keys: dict[str, str] = {}
+
+
 def spki_sha256(certificate: Certificate) -> str:
     """Return the SHA-256 of the public key in hexadecimal; empty if it cannot be read."""
+    known = _keys.get(certificate.sha256)
+    if known is None:
+        # Bounded memory. Clearing everything is cheap compared with an eviction order.
+        if len(_keys) >= 8192:
+            _keys.clear()
+        known = _keys[certificate.sha256] = _spki_sha256(certificate)
+    return known
+
+
+def _spki_sha256(certificate: Certificate) -> str:
     if certificate.parsed is None:
         return ""
     try:

@@ -126,7 +126,9 @@ class Sites:
         blocks = "\n".join(self._blocks(folder, pair))
         with real.web(folder, pair, "return 404;", "return 404;", http=blocks) as (plain, secure):
             options = ScanOptions(
-                overrides={(h, p): ("127.0.0.1",) for h in self._sites for p in (plain, secure)},
+                overrides={(h, p): ("127.0.0.1",) for h in self._sites for p in (plain, secure)}
+                # It is resolved, and nothing is requested there.
+                | {("www.elsewhere.test", 443): ("192.0.2.1",)},
                 http_port=plain,
                 timeout=60,  # No site takes that long.
             )

@@ -43,18 +43,10 @@ GAPS = {
     "chains/issuer-name-in-another-string-type": "names are compared byte by byte",
     "chains/issuer-name-in-capitals": "names are compared byte by byte",
     "chains/issuer-name-with-blanks": "names are compared byte by byte",
-    "handshakes/close-after-handshake": "undetermined: the answer may be meant for our request",
-    "handshakes/reset-after-handshake": "undetermined: the answer may be meant for our request",
     "handshakes/chain-of-150-kilobytes": "undetermined: above our limit for certificates",
     "names/international-as-utf8": "named ERR_CERT_COMMON_NAME_INVALID",
     "dates/second-60": "critical, and Chromium reads the date",
     "private-cas/root-without-extensions": "critical; Chromium accepts such a root",
-    "answers/headers-of-300-kilobytes": "undetermined: above our limit for headers",
-    "answers/nothing": "undetermined: the answer may be meant for our request",
-    "answers/half-a-status-line": "named ERR_INVALID_HTTP_RESPONSE",
-    "forms/status-500": "undetermined: the answer may be meant for our request",
-    "redirects/to-unknown-name": "a redirect to another site over HTTPS is not followed",
-    "redirects/refresh-to-unknown-name": "a redirect to another site over HTTPS is not followed",
     "redirects/to-name-not-in-certificate": "a redirect to another site over HTTPS is not followed",
 }
 # Situation -> reason, for a difference that no code explains.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
@@ -225,6 +228,23 @@ def _reset_after_handshake(connection: SSL.Connection, site: Site) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
+_BAD_RECORD = bytes([23, 3, 3, 0, 32]) + bytes(32)
+
+
+def _write(data: bytes) -> Callable[[SSL.Connection, Site], None]:
+    """Answer the request with bytes that are not encrypted."""
+
+    def talk(connection: SSL.Connection, site: Site) -> None:
+        connection.recv(65536)
+        os.write(connection.fileno(), data)
+        connection.sock_shutdown(socket.SHUT_WR)
+        with contextlib.suppress(SSL.Error):
+            while connection.recv(65536):
+                pass
+
+    return talk
+
+
 def _stall_in_certificate(sock: socket.socket, site: Site) -> None:
     """Close in the middle of a record."""
     client_hello(sock)
@@ -238,6 +258,9 @@ _add("close-after-hello", lambda host: after_hello(b""))
 _add("close-in-record", lambda host: _stall_in_certificate)
 _add("close-after-handshake", lambda host: tls(leaf(host), talk=_close_after_handshake))
 _add("reset-after-handshake", lambda host: tls(leaf(host), talk=_reset_after_handshake))
+# Records after the handshake that no key fits, or that are not TLS.
+_add("garbage-after-handshake", lambda host: tls(leaf(host), talk=_write(b"HTTP/1.1 400 Bad\r\n")))
+_add("bad-record-after-handshake", lambda host: tls(leaf(host), talk=_write(_BAD_RECORD)))
 _add("refused", lambda host: None)
 _add(
     "http-400",

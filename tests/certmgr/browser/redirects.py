@@ -15,7 +15,8 @@ _HTTPS, _HTTP = "https://{host}:{https}", "http://{host}:{http}"
 
 def _add(name: str, answer: Answer, plain: Answer | None = None, *aliases: str) -> None:
     """Add a site with an answer to / over HTTPS; /next is a page."""
-    pages = routes({"/": answer, "/next": _NEXT, "/back": redirect("/")})
+    away = redirect("https://www4.nowhere.test/")
+    pages = routes({"/": answer, "/next": _NEXT, "/back": redirect("/"), "/away": away})
     GROUP.add(
         name,
         lambda host: tls(leaf(host, *aliases), pages),
@@ -71,6 +72,12 @@ _add("refresh-without-url", page("x", "Refresh: 3600"))
 _add("to-https-on-plain-port", redirect("https://{host}:{http}/"), _PLAIN_PAGE)
 _add("to-unknown-name", redirect("https://www.nowhere.test/"))
 _add("refresh-to-unknown-name", page("x", "Refresh: 0; url=https://www2.nowhere.test/"))
+_add("to-unknown-name-by-a-page", redirect("/away"))
+_add(
+    "refresh-tag-to-unknown-name",
+    page('<meta http-equiv=refresh content="0; url=https://www3.nowhere.test/">'),
+)
+_add("to-unsafe-port-of-another-site", redirect("https://www.example.test:25/"))
 _add("to-closed-port", redirect("https://{host}:2/"))
 _add(
     "to-name-not-in-certificate",

@@ -212,3 +212,25 @@ def test_bytes_that_are_no_http_2_are_no_answer() -> None:
     assert exchange.feed(b"HTTP/1.1 200 OK\r\n\r\n" * 100) or exchange.end()
     assert exchange.status is None
     assert exchange.error
+
+
+def test_server_that_answers_only_browsers_is_read(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path
+) -> None:
+    """nginx closes the connections of other programs (444), as many sites do with bots."""
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    closing = 'if ($http_user_agent !~ "^Mozilla.*certmgr") { return 444; }'
+    _, port = opened.enter_context(
+        real.web(tmp_path, pair, "return 200;", f"{closing} return 200 Page;")
+    )
+    report = scan_https(settings, opened, port)
+    assert set(codes(report)) == {"hsts-missing"}
+
+
+def test_server_that_answers_nobody_is_a_fault_after_the_request_of_a_browser(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path
+) -> None:
+    pair = real.write_pair(tmp_path, issuer.issue(HOST))
+    _, port = opened.enter_context(real.web(tmp_path, pair, "return 444;", "return 444;"))
+    report = scan_https(settings, opened, port)
+    assert codes(report)["answer-invalid"].evidence["browser_error"] == "ERR_EMPTY_RESPONSE"
