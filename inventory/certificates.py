@@ -13,7 +13,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from ipaddress import ip_address
@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.utils import CryptographyDeprecationWarning
@@ -29,12 +28,13 @@ from cryptography.x509.oid import (
     AuthorityInformationAccessOID,
     ExtendedKeyUsageOID,
     ExtensionOID,
-    NameOID,
     PublicKeyAlgorithmOID,
+    SignatureAlgorithmOID,
 )
 
 from inventory import der as encoding
-from inventory.text import printable
+from inventory.distinguished_names import is_name, name_text, normalised
+from inventory.repairs import algorithms_differ, repaired
 
 # A serial number of zero or below is reported as a problem here, not as a warning on a terminal.
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
@@ -71,7 +71,7 @@ class Certificate:
     Attributes:
         der: The certificate in DER.
         sha256: Fingerprint in hexadecimal.
-        parsed: The parsed certificate; None if it cannot be parsed.
+        parsed: The parsed certificate; None if it cannot be parsed. It may be a repaired copy.
         problems: Why fields are missing. Empty for a well-formed certificate.
         dns_names: dNSNames in lower case, in the order of the SAN.
         ip_names: Addresses of the SAN, as text.
@@ -89,10 +89,13 @@ class Certificate:
         crl_urls: HTTP URLs of revocation lists that the issuer signs for all reasons.
         must_staple: Whether it requires a stapled OCSP response (RFC 7633).
         has_responder: Whether it names an OCSP responder (AIA).
-        extensions_readable: Whether the extensions can be parsed.
         extensions_readable: Whether its names can be read: there is no SAN, or it can be parsed.
-        unreadable: The object identifiers of extensions that cannot be parsed, are listed twice or
-            are empty.
+        unreadable: The object identifiers of extensions that cannot be parsed or are empty.
+        invalid_extensions: The object identifiers of extensions because of which browsers refuse
+            all extensions: listed twice, or with a critical flag that is not in DER.
+        constrains_policies: Whether it has policy constraints or inhibits anyPolicy.
+        repaired: Whether ``parsed`` is a copy that the library can read
+            (:mod:`inventory.repairs`). Its signature and its bytes are not those of ``der``.
         well_formed: Whether version, dates, key and the names of subject and issuer can be read.
     """
 
@@ -121,6 +124,9 @@ class Certificate:
     has_responder: bool = False
     extensions_readable: bool = True
     unreadable: frozenset[str] = frozenset()
+    invalid_extensions: frozenset[str] = frozenset()
+    constrains_policies: bool = False
+    repaired: bool = False
     well_formed: bool = True
 
     @property
@@ -134,11 +140,11 @@ class Certificate:
 
     @cached_property
     def subject(self) -> str:
-        return _name_text(self.parsed, "subject")
+        return name_text(self.subject_der)
 
     @cached_property
     def issuer(self) -> str:
-        return _name_text(self.parsed, "issuer")
+        return name_text(self.issuer_der)
 
     @cached_property
     def subject_der(self) -> bytes:
@@ -148,9 +154,24 @@ class Certificate:
     def issuer_der(self) -> bytes:
         return _name_der(self.parsed, "issuer")
 
+    @cached_property
+    def subject_key(self) -> bytes:
+        """The subject in the form in which names are compared (RFC 5280 7.1)."""
+        return normalised(self.subject_der)
+
+    @cached_property
+    def issuer_key(self) -> bytes:
+        """The issuer in the form in which names are compared (RFC 5280 7.1)."""
+        return normalised(self.issuer_der)
+
+    @cached_property
+    def algorithms_differ(self) -> bool:
+        """Whether it names two different signature algorithms (RFC 5280 4.1.1.2)."""
+        return algorithms_differ(self.der)
+
     @property
     def self_issued(self) -> bool:
-        return bool(self.subject_der) and self.subject_der == self.issuer_der
+        return bool(self.subject_der) and self.subject_key == self.issuer_key
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -175,14 +196,6 @@ class Certificate:
 
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-_SHORT = {
-    NameOID.COMMON_NAME: "CN",
-    NameOID.ORGANIZATION_NAME: "O",
-    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
-    NameOID.COUNTRY_NAME: "C",
-    NameOID.STATE_OR_PROVINCE_NAME: "ST",
-    NameOID.LOCALITY_NAME: "L",
-}
 
 
 def describe_key(key: object) -> tuple[str, int]:
@@ -200,35 +213,38 @@ def describe_key(key: object) -> tuple[str, int]:
     return "unknown", 0
 
 
-def _name(parsed: x509.Certificate | None, which: str) -> x509.Name:
-    if parsed is None:
-        return x509.Name([])
-    try:
-        return parsed.subject if which == "subject" else parsed.issuer
-    except PARSE_ERRORS:
-        return x509.Name([])
-
-
 def _name_der(parsed: x509.Certificate | None, which: str) -> bytes:
+    if parsed is None:
+        return b""
     try:
-        return _name(parsed, which).public_bytes()
+        name: x509.Name = getattr(parsed, which)
+        return name.public_bytes()
+    except PARSE_ERRORS:
+        return _raw_name(parsed, which)
+
+
+def _raw_name(parsed: x509.Certificate, which: str) -> bytes:
+    """Return a name that the library refuses, as it is encoded; empty if there is none."""
+    try:
+        parts = encoding.outline(parsed.public_bytes(Encoding.DER))
     except PARSE_ERRORS:
         return b""
+    return parts.subject if which == "subject" else parts.issuer
 
 
-def _name_text(parsed: x509.Certificate | None, which: str) -> str:
-    parts = []
-    for attribute in _name(parsed, which):
-        value = attribute.value
-        text = value if isinstance(value, str) else value.hex()
-        parts.append(
-            f"{_SHORT.get(attribute.oid, attribute.oid.dotted_string)}={printable(text, 120)}"
-        )
-        # A hostile name may have thousands of attributes.
-        if len(parts) == 12:
-            parts.append("...")
-            break
-    return ", ".join(parts)
+def _readable_name(parsed: x509.Certificate, which: str) -> x509.Name | None:
+    """Return a name if the library reads it, and None if only browsers do.
+
+    Raises:
+        ValueError: Browsers cannot read it either.
+    """
+    try:
+        name: x509.Name = getattr(parsed, which)
+    except PARSE_ERRORS:
+        if is_name(_raw_name(parsed, which)):
+            return None
+        raise
+    return name
 
 
 class _Reader:
@@ -284,12 +300,13 @@ def _extensions_one_by_one(der: bytes, reader: _Reader) -> dict[str, Any]:
     unreadable: set[str] = set()
     criticals: set[str] = set()
     seen: set[str] = set()
+    repeated: set[str] = set()
     parts = encoding.outline(der)
     for encoded in parts.extensions:
         oid, critical, value = encoding.extension_parts(encoded)
         if oid in seen:
             reader.problems.append(f"the extension {oid} is listed twice")
-            unreadable.add(oid)
+            repeated.add(oid)
             continue
         seen.add(oid)
         if critical:
@@ -308,6 +325,7 @@ def _extensions_one_by_one(der: bytes, reader: _Reader) -> dict[str, Any]:
     return fields | {
         "criticals": frozenset(criticals),
         "unreadable": frozenset(unreadable),
+        "invalid_extensions": frozenset(repeated),
         "extensions_readable": _SAN not in unreadable,
     }
 
@@ -337,8 +355,9 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
         oid, value = extension.oid, extension.value
         if oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
             fields["has_san"] = True
-            if not list(value):
-                reader.problems.append("the subject alternative names are empty")
+            unusable = _unusable_names(value)
+            if unusable:
+                reader.problems.append(unusable)
                 fields["unreadable"] = frozenset({_SAN})
                 fields["extensions_readable"] = False
             fields["dns_names"] = reader.read("SAN", partial(_dns_names, value), ())
@@ -347,6 +366,8 @@ def _extension_fields(extensions: x509.Extensions, reader: _Reader) -> dict[str,
             fields["is_ca"] = bool(value.ca)
         elif oid == ExtensionOID.NAME_CONSTRAINTS:
             fields["constrains_names"] = True
+        elif oid in (ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.INHIBIT_ANY_POLICY):
+            fields["constrains_policies"] = True
         elif oid == ExtensionOID.KEY_USAGE:
             fields["key_usage"] = frozenset(u for u in _KEY_USES if getattr(value, u))
         elif oid == ExtensionOID.EXTENDED_KEY_USAGE:
@@ -406,6 +427,18 @@ def _ip_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
     return tuple(str(a) for a in value.get_values_for_type(x509.IPAddress)[:MAX_NAMES])
 
 
+def _unusable_names(value: x509.SubjectAlternativeName) -> str:
+    """Return why browsers refuse a SAN that the library reads; empty if they accept it."""
+    names = list(value)
+    if not names:
+        return "the subject alternative names are empty"
+    texts = (x509.DNSName, x509.RFC822Name, x509.UniformResourceIdentifier)
+    # They are IA5Strings (RFC 5280 4.2.1.6): an international name is written as A-labels.
+    if any(isinstance(n, texts) and not n.value.isascii() for n in names):
+        return "a subject alternative name has characters outside ASCII"
+    return ""
+
+
 def _dns_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
     return tuple(n.lower() for n in value.get_values_for_type(x509.DNSName)[:MAX_NAMES])
 
@@ -454,6 +487,8 @@ def parse(der: bytes) -> Certificate:
         )
     reader = _Reader()
     parsed = reader.read("certificate", lambda: x509.load_der_x509_certificate(der), None)
+    if parsed is None and (copy := _repaired(der)) is not None:
+        return copy
     if parsed is None:
         return Certificate(
             der,
@@ -463,17 +498,43 @@ def parse(der: bytes) -> Certificate:
             extensions_readable=False,
             well_formed=False,
         )
+    return _read(der, sha256, parsed, reader)
+
+
+def _repaired(der: bytes) -> Certificate | None:
+    """Return the certificate with the fields of a copy that the library can read, or None."""
+    repair = repaired(der)
+    if repair is None:
+        return None
+    reader = _Reader()
+    try:
+        parsed = x509.load_der_x509_certificate(repair.der)
+    except PARSE_ERRORS:
+        return None
+    reader.problems += repair.problems
+    reader.problems += [f"the extension {oid} cannot be read" for oid in sorted(repair.invalid)]
+    made = _read(der, hashlib.sha256(der).hexdigest(), parsed, reader)
+    return replace(
+        made,
+        repaired=True,
+        invalid_extensions=made.invalid_extensions | repair.invalid,
+    )
+
+
+def _read(der: bytes, sha256: str, parsed: x509.Certificate, reader: _Reader) -> Certificate:
+    """Read the fields of a parsed certificate one by one."""
+    known = len(reader.problems)
     # Subject, issuer and version are read only to collect their problems.
     read = reader.read
-    read("subject", lambda: parsed.subject, None)
-    read("issuer", lambda: parsed.issuer, None)
+    read("subject", lambda: _readable_name(parsed, "subject"), None)
+    read("issuer", lambda: _readable_name(parsed, "issuer"), None)
     version = read("version", lambda: parsed.version, None)
     key, bits = read("public key", lambda: _key(parsed), ("unknown", 0))
     dates = (
         read("dates", lambda: _date(parsed, "not_valid_before_utc"), None),
         read("dates", lambda: _date(parsed, "not_valid_after_utc"), None),
     )
-    well_formed = not reader.problems
+    well_formed = len(reader.problems) == known
     fields: dict[str, Any] = {}
     try:
         fields = read("extensions", partial(_extension_fields, parsed.extensions, reader), fields)
@@ -484,7 +545,7 @@ def parse(der: bytes) -> Certificate:
     except PARSE_ERRORS:
         fields = read(
             "extensions",
-            partial(_extensions_one_by_one, der, reader),
+            partial(_extensions_one_by_one, parsed.public_bytes(Encoding.DER), reader),
             {"extensions_readable": False},
         )
     return Certificate(
@@ -541,30 +602,42 @@ def from_pkcs7(data: bytes) -> list[Certificate]:
 def issued_by(child: Certificate, issuer: Certificate) -> bool:
     """Return whether ``issuer`` issued ``child``: the name matches, and the signature verifies."""
     # Comparing names first avoids most signature checks.
-    if child.parsed is None or issuer.parsed is None or child.issuer_der != issuer.subject_der:
+    if child.parsed is None or issuer.parsed is None or child.issuer_key != issuer.subject_key:
         return False
-    try:
-        child.parsed.verify_directly_issued_by(issuer.parsed)
-    except InvalidSignature:
-        return False
-    except PARSE_ERRORS:
-        return _outdated_signature(child.parsed, issuer.parsed)
-    return True
-
-
-def _outdated_signature(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether a signature with MD5 or SHA-1 verifies.
-
-    The library refuses to verify them in certificates. Without them the path would end below such
-    a signature, and the finding would be a missing issuer.
-    """
-    try:
-        digest, key = child.signature_hash_algorithm, issuer.public_key()
-        if not isinstance(digest, (hashes.MD5, hashes.SHA1)):
+    if not child.repaired:
+        try:
+            child.parsed.verify_directly_issued_by(issuer.parsed)
+        except InvalidSignature:
             return False
-        content, signature = child.tbs_certificate_bytes, child.signature
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, content, padding.PKCS1v15(), digest)
+        except PARSE_ERRORS:
+            pass
+        else:
+            return True
+    return _signature_verifies(child, issuer.parsed)
+
+
+def _signature_verifies(child: Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether a signature verifies that the library does not verify by itself.
+
+    It refuses MD5 and SHA-1, names that are written in different ways, and an RSA algorithm without
+    its NULL parameters. Without them the path would end here, and the finding would be a missing
+    issuer.
+    """
+    parsed = child.parsed
+    if parsed is None or child.algorithms_differ:
+        return False
+    try:
+        digest, key = parsed.signature_hash_algorithm, issuer.public_key()
+        content, signature = encoding.outline(child.der).body, parsed.signature
+        if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+            key.verify(signature, content)
+        elif digest is None:
+            return False
+        elif isinstance(key, rsa.RSAPublicKey):
+            scheme: Any = padding.PKCS1v15()
+            if parsed.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+                scheme = parsed.signature_algorithm_parameters
+            key.verify(signature, content, scheme, digest)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, content, ec.ECDSA(digest))
         else:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 SEQUENCE = 0x30
 MAX_EXTENSIONS = 64
-_BOOLEAN, _INTEGER, _BIT_STRING, _OCTET_STRING, _OID = 1, 2, 3, 4, 6
+_BOOLEAN, _INTEGER, BIT_STRING, _OCTET_STRING, _OID = 1, 2, 3, 4, 6
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 
 
@@ -62,8 +62,12 @@ def encode(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(length)]) + length + content
 
 
-def _only(data: bytes, tag: int) -> bytes:
-    """Return the content of the one value of this tag, which is all of ``data``."""
+def only(data: bytes, tag: int) -> bytes:
+    """Return the content of the one value of this tag, which is all of ``data``.
+
+    Raises:
+        ValueError: It is something else.
+    """
     found = list(elements(data))
     if len(found) != 1 or found[0].tag != tag:
         raise ValueError("another kind of value is expected")
@@ -74,20 +78,63 @@ class Outline(NamedTuple):
     """The parts of a certificate.
 
     Attributes:
+        body: The part that is signed (TBSCertificate), encoded.
         fields: The fields before the extensions, encoded.
         extensions: The encoded extensions, as they are listed.
         signature: The signature algorithm and the signature, encoded.
     """
 
+    body: bytes
     fields: tuple[bytes, ...]
     extensions: tuple[bytes, ...]
     signature: tuple[bytes, ...]
 
+    @property
+    def has_version(self) -> bool:
+        """Whether it names its version; without, it is version 1."""
+        return self.fields[0][0] == _VERSION
+
+    @property
+    def _first(self) -> int:
+        """The position of the serial number: an explicit version precedes it."""
+        return 1 if self.has_version else 0
+
+    @property
+    def algorithms(self) -> tuple[bytes, bytes]:
+        """The signature algorithm in the signed part, and the one next to the signature."""
+        return self.fields[self._first + 1], self.signature[0]
+
+    @property
+    def issuer(self) -> bytes:
+        """The Name of the issuer, encoded."""
+        return self.fields[self._first + 2]
+
+    @property
+    def validity(self) -> bytes:
+        """The two dates, encoded."""
+        return self.fields[self._first + 3]
+
+    @property
+    def subject(self) -> bytes:
+        """The Name of the subject, encoded."""
+        return self.fields[self._first + 4]
+
+    def with_fields(self, **changes: bytes) -> Outline:
+        """Return a copy with other fields: algorithm, issuer, validity, subject or key."""
+        names = ("algorithm", "issuer", "validity", "subject", "key")
+        fields = list(self.fields)
+        for name, value in changes.items():
+            fields[self._first + 1 + names.index(name)] = value
+        return self._replace(fields=tuple(fields))
+
+    def signed_part(self, *extensions: bytes) -> bytes:
+        """Return the fields with extensions (TBSCertificate), encoded."""
+        listed = encode(_EXTENSIONS, encode(SEQUENCE, b"".join(extensions))) if extensions else b""
+        return encode(SEQUENCE, b"".join(self.fields) + listed)
+
     def with_extensions(self, *extensions: bytes) -> bytes:
         """Return the certificate with other extensions. Its signature is wrong then."""
-        listed = encode(_EXTENSIONS, encode(SEQUENCE, b"".join(extensions))) if extensions else b""
-        body = encode(SEQUENCE, b"".join(self.fields) + listed)
-        return encode(SEQUENCE, body + b"".join(self.signature))
+        return encode(SEQUENCE, self.signed_part(*extensions) + b"".join(self.signature))
 
 
 def outline(der: bytes) -> Outline:
@@ -96,8 +143,8 @@ def outline(der: bytes) -> Outline:
     Raises:
         ValueError: The certificate does not have the outline of RFC 5280 4.1.
     """
-    body, *signature = elements(_only(der, SEQUENCE))
-    if body.tag != SEQUENCE or [s.tag for s in signature] != [SEQUENCE, _BIT_STRING]:
+    body, *signature = elements(only(der, SEQUENCE))
+    if body.tag != SEQUENCE or [s.tag for s in signature] != [SEQUENCE, BIT_STRING]:
         raise ValueError("the certificate does not consist of three parts")
     fields = list(elements(body.content))
     tags = [f.tag for f in fields]
@@ -106,9 +153,11 @@ def outline(der: bytes) -> Outline:
         raise ValueError("a field of the certificate is missing")
     listed: tuple[bytes, ...] = ()
     if tags[-1] == _EXTENSIONS:
-        encoded = elements(_only(fields.pop().content, SEQUENCE))
+        encoded = elements(only(fields.pop().content, SEQUENCE))
         listed = tuple(e.encoded for e, _ in zip(encoded, range(MAX_EXTENSIONS), strict=False))
-    return Outline(tuple(f.encoded for f in fields), listed, tuple(s.encoded for s in signature))
+    return Outline(
+        body.encoded, tuple(f.encoded for f in fields), listed, tuple(s.encoded for s in signature)
+    )
 
 
 def extension_parts(encoded: bytes) -> tuple[str, bool, bytes]:
@@ -117,15 +166,15 @@ def extension_parts(encoded: bytes) -> tuple[str, bool, bytes]:
     Raises:
         ValueError: It is not an extension (RFC 5280 4.1).
     """
-    parts = list(elements(_only(encoded, SEQUENCE)))
+    parts = list(elements(only(encoded, SEQUENCE)))
     tags = [p.tag for p in parts]
     if tags not in ([_OID, _OCTET_STRING], [_OID, _BOOLEAN, _OCTET_STRING]):
         raise ValueError("an extension cannot be read")
     critical = len(parts) == 3 and parts[1].content not in (b"", b"\0")
-    return _dotted(parts[0].content), critical, parts[-1].content
+    return dotted(parts[0].content), critical, parts[-1].content
 
 
-def _dotted(content: bytes) -> str:
+def dotted(content: bytes) -> str:
     """Return an object identifier as text."""
     if not content or len(content) > 64 or content[-1] & 0x80:
         raise ValueError("an object identifier cannot be read")
@@ -159,7 +208,7 @@ def general_names(value: bytes, limit: int) -> tuple[list[str], list[bytes]]:
     names: list[str] = []
     addresses: list[bytes] = []
     count = 0
-    for element in elements(_only(value, SEQUENCE)):
+    for element in elements(only(value, SEQUENCE)):
         count += 1
         if element.tag in (_MAIL, _DNS, _URI):
             text = element.content.decode("ascii")
@@ -183,7 +232,7 @@ def is_basic_constraints(value: bytes) -> bool | None:
     Browsers accept an explicit FALSE, and a path length without the CA flag.
     """
     try:
-        parts = list(elements(_only(value, SEQUENCE)))
+        parts = list(elements(only(value, SEQUENCE)))
     except ValueError:
         return None
     if [p.tag for p in parts] not in ([], [_BOOLEAN], [_INTEGER], [_BOOLEAN, _INTEGER]):

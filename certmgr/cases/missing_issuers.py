@@ -26,12 +26,12 @@ def fetch_missing_issuers(service: CaseService, upload: VendorUpload) -> list[Ce
     # The URLs come from the certificate, so that an administrator has to allow these requests.
     if not service.settings.trust.fetch_issuers:
         return []
-    subjects = {c.subject_der for c in upload.certificates}
+    subjects = {c.subject_key for c in upload.certificates}
     # A self-issued certificate has no further issuer.
     waiting = [
         c
         for c in upload.certificates
-        if c.parsed is not None and not c.self_issued and c.issuer_der not in subjects
+        if c.parsed is not None and not c.self_issued and c.issuer_key not in subjects
     ]
     if not waiting:
         return []

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 
 from cryptography.x509.oid import ExtensionOID
 
@@ -70,6 +71,8 @@ NO_SIGNATURE_USE = "the key usage does not allow digital signatures"
 NO_ENCRYPTION_USE = "the key usage does not allow key encipherment"
 UNKNOWN_CRITICAL = "a critical extension is not known to browsers"
 SAN_NOT_CRITICAL = "the subject is empty, and the subject alternative names are not critical"
+ALGORITHMS_DIFFER = "a certificate of the path names two different signature algorithms"
+NAME_DIFFERS = "the name of the issuer is written in another way than in its certificate (Firefox)"
 CA_UNREADABLE = "a certificate of the CA cannot be read"
 
 
@@ -85,6 +88,8 @@ def malformed_findings(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Findi
         rule = unreadable_rule(leaf.der)
     elif not leaf.well_formed:
         rule = "outline" if leaf.key == "unknown" else "format"
+    elif leaf.invalid_extensions:
+        rule = "extension"
     elif _KEY_USAGE in leaf.unreadable:
         rule = "outline"
     # Without an algorithm that can be read, the signature cannot be verified.
@@ -143,9 +148,17 @@ def path_rule_findings(
     below_anchor = (leaf, *(issuers[:-1] if ends_in_anchor(verdict) else issuers))
     if any(c.criticals - _PROCESSED for c in below_anchor):
         problems.append(UNKNOWN_CRITICAL)
+    if any(c.algorithms_differ for c in below_anchor):
+        problems.append(ALGORITHMS_DIFFER)
     if problems:
         yield finding("certificate-malformed", at, problems=problems, rule="path")
-    if any(not c.well_formed or c.unreadable & _PARSED for c in below_anchor[1:]):
+    # Firefox and many programs compare the encoded names.
+    elif any(c.issuer_der != above.subject_der for c, above in pairwise(verdict.path)):
+        yield finding("certificate-malformed", at, Severity.HIGH, problems=[NAME_DIFFERS])
+    if any(
+        not c.well_formed or c.invalid_extensions or c.unreadable & _PARSED
+        for c in below_anchor[1:]
+    ):
         yield finding("certificate-malformed", at, problems=[CA_UNREADABLE], rule="issuer-format")
 
 

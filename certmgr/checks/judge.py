@@ -330,7 +330,7 @@ class Judge:
         nothing: tuple[TrustEnd, ...] = ()
         ends = collector.value("chain", at, lambda: self.browsers.ends(chain, verdict), nothing)
         found += check("chain", at, lambda: trust_findings(ends, self.rules, leaf, now, at))
-        explained = malformed or any(f.code in _EXPLAINS for f in found)
+        explained = malformed or any(_explains(f, verdict) for f in found)
         check("chain", at, lambda: path_findings(verdict, at, explained, self.unavailable))
         # Without a verdict on the path, the order of the chain is unknown.
         if verdict.trusted is not None and len(chain) > 1:
@@ -367,11 +367,22 @@ class Judge:
             *trust_findings(self.browsers.ends(chain, verdict), self.rules, chain[0], now, at),
         ]
         address_findings += path_findings(
-            verdict, at, any(f.code in _EXPLAINS for f in address_findings), self.unavailable
+            verdict, at, any(_explains(f, verdict) for f in address_findings), self.unavailable
         )
         for entry in address_findings:
             yield replace(entry, evidence=entry.evidence | {"key": chain[0].key, "deep": True})
         served.append(ServedCertificate(address.address, chain[0], verdict.trusted))
+
+
+def _explains(entry: Finding, verdict: PathVerdict) -> bool:
+    """Return whether a finding gives the reason why a verifier refuses a chain.
+
+    Browsers accept what is not critical, so it does not explain a refusal. It explains a dispute,
+    since one of two verifiers may be stricter.
+    """
+    return entry.code in _EXPLAINS and (
+        entry.severity == Severity.CRITICAL or verdict.reason == "disputed"
+    )
 
 
 def _default(

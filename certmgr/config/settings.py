@@ -92,7 +92,7 @@ class TrustSettings:
 
     store: str = "mozilla"
     ca_files: tuple[str, ...] = ()
-    fetch_issuers: bool = False
+    fetch_issuers: bool = True
     rules: str = ""
 
 

@@ -24,7 +24,8 @@ class IssuerFetcher:
     """Fetches each URL once per run, four at a time.
 
     Attributes:
-        answered: The URLs whose server answered, with a certificate or not.
+        answered: The URLs whose server answered, with a certificate or not, or whose name does not
+            exist.
     """
 
     def __init__(self, resolver: Resolver, allowed: Sequence[Network]) -> None:
@@ -49,10 +50,13 @@ class IssuerFetcher:
         target = parse_target(url)
         if target is None:
             return []
-        addresses = (
-            literal_address(target)
-            or (await self._resolver.resolve(target.host, target.port)).addresses
-        )
+        addresses = literal_address(target)
+        if not addresses:
+            resolution = await self._resolver.resolve(target.host, target.port)
+            addresses = resolution.addresses
+            # Browsers get no certificate from a name that does not exist.
+            if resolution.status in ("nxdomain", "nodata"):
+                self.answered.add(url)
         async with self._limit:
             result = await asyncio.to_thread(
                 download, target, addresses, self._allowed, limit=MAX_BYTES, seconds=TIMEOUT

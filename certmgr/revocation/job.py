@@ -217,7 +217,7 @@ def _anchors(settings: Settings) -> dict[bytes, list[Certificate]]:
     for anchor in TrustStore.load(
         settings.trust.store, settings.trust.ca_files, cache=False
     ).anchors.values():
-        by_subject.setdefault(anchor.subject_der, []).append(anchor)
+        by_subject.setdefault(anchor.subject_key, []).append(anchor)
     return by_subject
 
 

@@ -15,6 +15,7 @@ from certmgr.x509 import crl as crls
 from certmgr.x509.crl import Crl
 from inventory.certificates import Certificate, issued_by, parse
 from inventory.db.database import Database, to_epoch
+from inventory.distinguished_names import normalised
 from inventory.records import CrlRecord
 from inventory.store import certificates
 from inventory.store import revocation as store
@@ -181,7 +182,7 @@ class ListSources:
                 url,
                 "the certificate of the issuer is not stored, so the signature cannot be verified",
             )
-        named = [i for i in issuers if i.subject_der == crl.issuer_der]
+        named = [i for i in issuers if i.subject_key == normalised(crl.issuer_der)]
         if not named:
             return ListSource(url, "it is the list of another issuer")
         # Two issuers with the same name may have different keys.
@@ -201,7 +202,7 @@ class ListSources:
         observed, and trust anchors.
         """
         # One issuer signs many leaves, so found issuers are kept for the pass.
-        known = self._issuers.setdefault(leaf.issuer_der, [])
+        known = self._issuers.setdefault(leaf.issuer_key, [])
         if (issuer := next((c for c in known if issued_by(leaf, c)), None)) is not None:
             return issuer
         with self._database.read() as conn:
@@ -209,7 +210,7 @@ class ListSources:
                 *store.sent_with(conn, leaf.sha256),
                 *certificates.issuers_named(conn, leaf.issuer),
             ]
-        candidates = (*map(parse, observed), *self._anchors.get(leaf.issuer_der, ()))
+        candidates = (*map(parse, observed), *self._anchors.get(leaf.issuer_key, ()))
         issuer = next((c for c in candidates if issued_by(leaf, c)), None)
         if issuer is not None:
             known.append(issuer)

@@ -25,6 +25,7 @@ _KINDS = {
     errno.ENETDOWN: FailureKind.UNREACHABLE,
     errno.EHOSTDOWN: FailureKind.UNREACHABLE,
 }
+TOO_LARGE = "a message of its handshake is larger than browsers accept"
 _LAYERS = {"connect": "connect", "starttls": "starttls", "exchange": "http"}
 _TIMEOUTS = {
     "connect": "no answer to the connection attempt",
@@ -58,7 +59,8 @@ def from_tls(tls: Handshake) -> Failure:
         return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True)
     kind = FailureKind.TLS
     if tls.too_large:
-        kind = FailureKind.TOO_LARGE
+        # OpenSSL and Chrome have the same limit for the certificates of a server: 100 KB.
+        reason = TOO_LARGE
     elif tls.not_tls:
         kind = FailureKind.NOT_TLS
     elif tls.malformed:

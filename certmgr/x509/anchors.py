@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
+from certmgr.x509.equivalent_path import copies, needs_copies
 from certmgr.x509.openssl_path import OpensslResult, openssl_path
 from certmgr.x509.refusals import purpose_refused
 from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, parse
@@ -57,7 +58,7 @@ class Anchors:
         self.by_sha256: dict[str, Certificate] = {c.sha256: c for c in (*readable, *own)}
         self.by_subject: dict[bytes, list[Certificate]] = {}
         for anchor in self.by_sha256.values():
-            self.by_subject.setdefault(anchor.subject_der, []).append(anchor)
+            self.by_subject.setdefault(anchor.subject_key, []).append(anchor)
         parsed = [c.parsed for c in self.by_sha256.values() if c.parsed is not None]
         self._store = verification.Store(parsed) if parsed else None
         # Issuers with a verified path. They serve as anchors for further leaves, so that each of
@@ -113,8 +114,10 @@ class Anchors:
     ) -> tuple[Certificate, ...] | None:
         """Return the path that the profile of public CAs accepts; None if it refuses the chain."""
         path = self._webpki_path(leaf, others, at)
+        if path is None:
+            return None
         # The verifier of the profile does not check the purpose of an anchor.
-        if path is not None and self.is_own(path) and purpose_refused(path):
+        if self.is_own(path) and purpose_refused(path):
             return None
         return path
 
@@ -149,6 +152,20 @@ class Anchors:
         self._cache_issuer(path)
         return path
 
+    def equivalent(self, path: Sequence[Certificate], at: datetime) -> OpensslResult | None:
+        """Return what OpenSSL finds of a path to an own anchor as browsers read it.
+
+        None if browsers read it as OpenSSL does.
+        """
+        if not (self.is_own(path) and len(path) > 1 and needs_copies(path)):
+            return None
+        made = copies(path)
+        if made is None:
+            return None
+        if purpose_refused(path):
+            return OpensslResult(None, _INVALID_PURPOSE)
+        return openssl_path(made[0], made[1:-1], [made[-1]], at, partial=True)
+
     def subject(self, leaf: Certificate) -> x509.DNSName | x509.IPAddress | None:
         """Return a name of the leaf that the verifier accepts.
 
@@ -182,8 +199,8 @@ class Anchors:
         # The next leaf must get the path that it gets without the cache. So no other anchor may
         # compete with this root, or with this issuer.
         if (
-            len(self.by_subject.get(issuer.issuer_der, ())) != 1
-            or issuer.subject_der in self.by_subject
+            len(self.by_subject.get(issuer.issuer_key, ())) != 1
+            or issuer.subject_key in self.by_subject
         ):
             return
         if (

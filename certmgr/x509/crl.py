@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.distinguished_names import normalised
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -183,7 +184,7 @@ def signed_by(crl: Crl, issuer: Certificate) -> bool:
     The cost depends on the size of the list: about a second for 20 MB.
     """
 
-    if issuer.parsed is None or issuer.subject_der != crl.issuer_der:
+    if issuer.parsed is None or issuer.subject_key != normalised(crl.issuer_der):
         return False
     try:
         usages = [e.value for e in issuer.parsed.extensions if isinstance(e.value, x509.KeyUsage)]

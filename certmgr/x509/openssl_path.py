@@ -74,8 +74,12 @@ def openssl_path(
     for certificate in accepted:
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         path.append(known.get(der) or parse(der))
-    # Browsers compare the encoded names, and OpenSSL their text. Firefox refuses an empty issuer.
-    if any(a.issuer_der != b.subject_der or not a.issuer for a, b in pairwise(path)):
+    # OpenSSL also takes a TeletexString for the same text in another type, and browsers do not.
+    # Firefox refuses an empty issuer.
+    if any(a.issuer_key != b.subject_key or not a.issuer for a, b in pairwise(path)):
+        return OpensslResult(None, NO_ISSUER)
+    # Chrome finds an anchor of the user by its encoded name, as Firefox finds every issuer.
+    if len(path) > 1 and path[-2].issuer_der != path[-1].subject_der:
         return OpensslResult(None, NO_ISSUER)
     return OpensslResult(tuple(path))
 
@@ -99,12 +103,12 @@ def _usable(
     present = {c.sha256 for c in chain}
     by_issuer: dict[bytes, list[Certificate]] = {}
     for certificate in chain:
-        by_issuer.setdefault(certificate.issuer_der, []).append(certificate)
+        by_issuer.setdefault(certificate.issuer_key, []).append(certificate)
     usable = []
     for candidate in candidates:
         if candidate.parsed is None:
             continue
-        children = by_issuer.get(candidate.subject_der, [])
+        children = by_issuer.get(candidate.subject_key, [])
         children = [c for c in children if c.sha256 != candidate.sha256]
         if children:
             if not all(_wrong_key(c, candidate) for c in children):
@@ -121,7 +125,7 @@ def _wrong_key(child: Certificate, issuer: Certificate) -> bool:
     try:
         child.parsed.verify_directly_issued_by(issuer.parsed)
     except InvalidSignature:
-        return True
+        return not child.repaired
     except PARSE_ERRORS:
         return False  # an algorithm that only OpenSSL knows, such as SHA-1
     return False

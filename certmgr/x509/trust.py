@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from certmgr.x509.anchors import MAX_PATH, Anchors
 from certmgr.x509.openssl_path import OpensslResult
+from certmgr.x509.policies import NO_POLICY, policies_valid
 from certmgr.x509.refusals import OUTSIDE_PROFILE, objections, refusal
 from inventory.certificates import Certificate, issued_by, self_signed
 
@@ -94,7 +95,7 @@ class Issuers:
         self.kept_bytes += certificate.weight
         self.hashes.add(certificate.sha256)
         self.added.append(certificate)
-        self.by_subject.setdefault(certificate.subject_der, []).append(certificate)
+        self.by_subject.setdefault(certificate.subject_key, []).append(certificate)
         return True
 
     def closure(self, start: Sequence[Certificate], limit: int = 24) -> list[Certificate]:
@@ -110,7 +111,7 @@ class Issuers:
 
     def _of(self, child: Certificate, limit: int = 8) -> list[Certificate]:
         """Return the issuers of one certificate, independent of the order in which they came."""
-        found = sorted(self.by_subject.get(child.issuer_der, ()), key=lambda c: c.sha256)
+        found = sorted(self.by_subject.get(child.issuer_key, ()), key=lambda c: c.sha256)
         # Many certificates with one subject would multiply the paths, so the number is bounded.
         # A flood of them must not displace the one that issued the child.
         if len(found) > limit:
@@ -245,6 +246,9 @@ class TrustStore:
             conforms: Whether the profile of public CAs accepts the path too.
         """
         anchor = path[-1]
+        if not policies_valid(path, own=self._anchors.is_own(path)):
+            public = self._anchors.is_public(anchor)
+            return PathVerdict("refused", False, path, public=public, problem=NO_POLICY)
         remarks: tuple[str, ...] = ()
         if self._anchors.is_own(path):
             # An expired leaf is verified at its end. A private root that has expired since then has
@@ -271,7 +275,7 @@ class TrustStore:
         """Return a verdict with its window, which ends at the next date that may change it."""
         involved = [*chain[: MAX_SERVED + 1], *verdict.path]
         involved += issuers.closure(involved)
-        involved += [a for c in involved for a in self._anchors.by_subject.get(c.issuer_der, ())]
+        involved += [a for c in involved for a in self._anchors.by_subject.get(c.issuer_key, ())]
         first, last = _FIRST, _LAST
         for certificate in involved:
             for date, moment in (
@@ -317,6 +321,12 @@ class TrustStore:
             # The leaf and its CA are never valid at the same time. Only the dates of the leaf are
             # at fault.
             return replace(verdict, reason="ok", codes=())
+        equivalent = self._anchors.equivalent(path, at) if end == "anchor" else None
+        if equivalent is not None and equivalent.path is not None:
+            unsent = [c for c in path if c in held]
+            in_time = _valid(leaf, now)
+            return self._accepted("incomplete" if unsent else "ok", path, in_time, now, unsent)
+        result = equivalent or result
         if end == "anchor" and len(path) > 1:
             # Not the leaf, which has separate findings about its dates.
             expired = [c for c in path[1:] if c.not_after is not None and c.not_after < at]
@@ -340,25 +350,36 @@ class TrustStore:
             current = path[-1]
             if current.sha256 in self._anchors.by_sha256:
                 return tuple(path), "anchor"
-            named = self._anchors.by_subject.get(current.issuer_der, ())
-            anchors = [a for a in named if a != current]
+            named = self._anchors.by_subject.get(current.issuer_key, ())
+            # The name of an anchor is compared as it is encoded (openssl_path.py).
+            anchors = [a for a in named if a != current and a.subject_der == current.issuer_der]
             anchors.sort(key=lambda c: not _valid(c, at))
-            anchor = next((a for a in anchors if issued_by(current, a)), None)
+            anchor = next((a for a in anchors if _issued(current, a)), None)
             if anchor is not None:
                 return (*path, anchor), "anchor"
             if current.self_issued and self_signed(current):
                 return tuple(path), "self-signed"
             candidates = [
-                c for c in (*served, *held) if c.subject_der == current.issuer_der and c not in path
+                c for c in (*served, *held) if c.subject_key == current.issuer_key and c not in path
             ]
             # Currently valid candidates first: an expired cross-certificate is not a fault if
             # another path exists.
             candidates.sort(key=lambda c: not _valid(c, at))
-            issuer = next((c for c in candidates[:8] if issued_by(current, c)), None)
+            issuer = next((c for c in candidates[:8] if _issued(current, c)), None)
             if issuer is None:
                 return tuple(path), "missing"
             path.append(issuer)
         return tuple(path), "long"
+
+
+def _issued(child: Certificate, issuer: Certificate) -> bool:
+    """Return whether a path leads from ``child`` to ``issuer``, for the reason of a refusal.
+
+    Browsers do not verify a signature whose two algorithms differ; they refuse the path.
+    """
+    return issued_by(child, issuer) or (
+        child.issuer_key == issuer.subject_key and child.algorithms_differ
+    )
 
 
 def _valid(certificate: Certificate, at: datetime) -> bool:

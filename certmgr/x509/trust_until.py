@@ -141,7 +141,7 @@ class PathFinder:
         """Return a finder for these roots."""
         by_subject: dict[bytes, list[Certificate]] = {}
         for root in roots:
-            by_subject.setdefault(root.subject_der, []).append(root)
+            by_subject.setdefault(root.subject_key, []).append(root)
         return cls(by_subject, issuers)
 
     def _issued(self, child: Certificate, issuer: Certificate) -> bool:
@@ -176,10 +176,10 @@ class PathFinder:
         return found
 
     def _candidates(self, child: Certificate, served: Sequence[Certificate]) -> list[Certificate]:
-        subject = child.issuer_der
+        subject = child.issuer_key
         candidates = [
             *self.roots.get(subject, ())[:MAX_ISSUERS],
-            *[c for c in served if c.subject_der == subject][:MAX_ISSUERS],
+            *[c for c in served if c.subject_key == subject][:MAX_ISSUERS],
             *self.issuers(subject)[:MAX_ISSUERS],
         ]
         return [c for c in dict.fromkeys(candidates) if c.parsed is not None]
@@ -190,7 +190,7 @@ class PathFinder:
 
     def _upwards(self, path: Path, served: Sequence[Certificate]) -> Iterator[Path]:
         top = path[-1]
-        if top in self.roots.get(top.subject_der, ()):
+        if top in self.roots.get(top.subject_key, ()):
             yield path
             return
         # A self-issued certificate that is not a root of the list leads nowhere.

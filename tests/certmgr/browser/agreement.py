@@ -30,23 +30,6 @@ OPEN_ALTHOUGH_ERROR = {
 }
 # Situation -> what certmgr does not know yet. A test fails as soon as one of them agrees.
 GAPS = {
-    "certificates/signature-pss-sha1": "named ERR_SSL_SERVER_CERT_BAD_FORMAT",
-    "certificates/signature-algorithms-differ": "named ERR_CERT_AUTHORITY_INVALID",
-    "certificates/malformed-critical-false-encoded": "named ERR_SSL_SERVER_CERT_BAD_FORMAT",
-    "certificates/malformed-rsa-signature-without-null": "the path is not found; Chromium finds it",
-    "certificates/malformed-boolean-one": "named ERR_SSL_SERVER_CERT_BAD_FORMAT",
-    "certificates/subject-t61-string": "critical; Chromium reads the subject",
-    "certificates/extension-twice": "only high, since browsers ignore most such extensions",
-    "certificates/extension-usage-twice": "named ERR_SSL_PROTOCOL_ERROR",
-    "chains/intermediate-not-sent-url-dead": "only high: the URL is not asked by default",
-    "chains/intermediate-requires-policy": "policy constraints are not evaluated",
-    "chains/issuer-name-in-another-string-type": "names are compared byte by byte",
-    "chains/issuer-name-in-capitals": "names are compared byte by byte",
-    "chains/issuer-name-with-blanks": "names are compared byte by byte",
-    "handshakes/chain-of-150-kilobytes": "undetermined: above our limit for certificates",
-    "names/international-as-utf8": "named ERR_CERT_COMMON_NAME_INVALID",
-    "dates/second-60": "critical, and Chromium reads the date",
-    "private-cas/root-without-extensions": "critical; Chromium accepts such a root",
     "redirects/to-name-not-in-certificate": "a redirect to another site over HTTPS is not followed",
 }
 # Situation -> reason, for a difference that no code explains.

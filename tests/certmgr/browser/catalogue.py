@@ -106,13 +106,19 @@ _RELATIVES = {
     " extension-unknown basic-path* authority-key* version-2* version-4 version-1-encoded"
     " serial-zero serial-2* malformed-ski malformed-aki malformed-crl* malformed-auth*"
     " malformed-unknown malformed-signed* malformed-boolean* policies* subject-empty-san*"
-    " subject-bmp* subject-t61* subject-printable* size-20*",
+    " subject-bmp* subject-t61* subject-printable* size-20* extension-[se]* malformed-flag*"
+    " signature-ecdsa-with*"
+    " signature-algorithms-differ-rsa *null-expired subject-t61-* subject-u* subject-e*set"
+    " subject-two* policy-* eku-ocsp*",
     "chains": "one-of-two* only-root* leaf-twice surplus-expired both-keys* three-int*"
     " six-int* root-unknown-intermediate-sent root-unknown-all-sent root-cross* intermediate-p384"
     " intermediate-secp* intermediate-for-any* intermediate-for-email intermediate-serial*"
     " intermediate-rsa-md5 constraint-excluded-other constraint-permitted-top constraint-mail*"
     " constraint-uri* constraint-address-excluded constraint-permitted-and* issuer-name-in-cap*"
-    " rsa-chain",
+    " rsa-chain policy-*not-critical policy-*below* policy-of* policy-*any* policy-*another"
+    " intermediate-flag* intermediate-sec* intermediate-alg* intermediate-rsa-sig*"
+    " intermediate-with-a* issuer-name-in-t61* issuer-name-in-bmp* leaf-has* three-intermediates-r*"
+    " intermediate-not-sent-url-[lht]*",
     "handshakes": "alert-unexpected* alert-bad-record* alert-access* alert-decode* alert-inapp*"
     " alert-user* alert-missing* alert-certificate* alert-bad-cert* rsa-version-1.[02]*"
     " suite-*aes256* suite-*chacha* suite-*ccm suite-camellia* suite-ecdhe-rsa-aes128-gcm*"
@@ -123,15 +129,16 @@ _RELATIVES = {
     " wildcard-city* wildcard-internal wildcard-local wildcard-two* wildcard-twice"
     " wildcard-second* one-label* none-of-many www-surplus address-as-uri address-mapped"
     " address-and-name san-*-first san-with-* san-uri* san-long* san-leading* san-zero-byte-at*"
-    " digits* leading-*",
+    " digits* leading-* *-outside-ascii *-in-capitals wildcard-with-tr*",
     "dates": "expired-a-year* begins-next* begun-an* end-2049 end-3000 begin-19* hour-24"
     " generalized-with-comma generalized-with-offset valid-for-no* its-root-gen* leaf-began*"
-    " expired-three*",
+    " expired-three* second-60-[begu]* second-61 minute-60",
     "private-cas": "root-version-1-with* root-without-key-id* root-serial-zero root-p521"
     " root-rsa2048* root-expired-with* root-for-servers* leaf-without-key-id* leaf-bare-with*"
     " leaf-serial-n* root-constraint-plain root-constraint-dotted-other"
     " intermediate-constraint-other intermediate-constraint-plain leaf-expired leaf-purpose*"
-    " intermediate-expired pinned-expired pinned-of* root-key-usage*",
+    " intermediate-expired pinned-expired pinned-of* root-key-usage* root-without-ext*-*"
+    " root-without-basic* root-unknown*",
     "redirects": "status-30[238] query-only blanks* capital* umlaut loop-of* location-twice-same"
     " location-unsafe* refresh-header-upper* refresh-tag-without* status-403* status-503* to-alias",
 }

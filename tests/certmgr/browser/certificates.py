@@ -17,6 +17,7 @@ from tests.certmgr.browser.pki import (
     EMAIL,
     SERVER_AUTH,
     Leaf,
+    days,
     key,
     leaf,
     rsa_issuer,
@@ -232,3 +233,47 @@ GROUP.add(
     ),
     host="rsa-encipherment.certificates.test",
 )
+
+# Relatives of what browsers and libraries read differently
+GROUP.add("extension-san-twice", lambda host: leaf(host, extensions={"x": der.san(host)}))
+_add("extension-eku-twice", extensions={"x": der.extended_key_usage(SERVER_AUTH)})
+GROUP.add(
+    "malformed-flag-of-san",
+    lambda host: leaf(
+        host,
+        extensions={
+            "san": der.seq(
+                der.oid("2.5.29.17"), b"\x01\x01\x07", tlv(0x04, der.seq(tlv(0x82, host.encode())))
+            )
+        },
+    ),
+)
+_add_rsa(
+    "signature-algorithms-differ-rsa", outer_algorithm=der.seq(der.oid("1.2.840.113549.1.1.12"))
+)
+_add(
+    "signature-ecdsa-with-null",
+    outer_algorithm=der.seq(der.oid("1.2.840.10045.4.3.2"), der.NULL),
+)
+_add_rsa(
+    "malformed-rsa-signature-without-null-expired",
+    begin=days(-90),
+    end=days(-2),
+    outer_algorithm=der.seq(der.oid("1.2.840.113549.1.1.11")),
+)
+_add("subject-t61-ascii", subject=der.common_name("Garden", 0x14))
+_add("subject-universal-string", subject=der.common_name("\0\0\0h\0\0\0i", 0x1C))
+_add("subject-empty-set", subject=der.seq(tlv(0x31, b"")))
+_add(
+    "subject-two-values-in-a-set",
+    subject=der.seq(
+        tlv(
+            0x31,
+            der.seq(der.oid("2.5.4.3"), tlv(0x0C, b"a"))
+            + der.seq(der.oid("2.5.4.10"), tlv(0x0C, b"b")),
+        )
+    ),
+)
+_add("policy-constraints-in-leaf", extensions={"x": der.require_policy()})
+_add("policy-any", extensions={"x": der.policies("2.5.29.32.0")})
+_add("eku-ocsp-signing", extensions={"eku": der.extended_key_usage("1.3.6.1.5.5.7.3.9")})

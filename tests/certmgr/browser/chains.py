@@ -252,3 +252,109 @@ _under(
     extensions={"x": der.name_constraints(["example.com"], critical=False)},
 )
 _under("constraint-empty", extensions={"x": der.name_constraints()})
+
+# Policies
+_POLICY = "1.3.6.1.4.1.99999.7"
+_under("policy-required-not-critical", extensions={"x": der.require_policy(critical=False)})
+_under("policy-required-below-the-leaf", extensions={"x": der.require_policy(2)})
+_under("policy-of-the-intermediate-only", extensions={"x": der.policies(_POLICY)})
+for _name, _of_leaf in {"same": _POLICY, "another": f"{_POLICY}.1", "any": "2.5.29.32.0"}.items():
+    _add(
+        f"policy-required-and-{_name}",
+        lambda host, name=_name, policy=_of_leaf: leaf(  # type: ignore[misc]
+            host,
+            issuer=ca(
+                f"Issuer policy {name}",
+                ROOT,
+                extensions={"x": der.require_policy(), "y": der.policies(_POLICY)},
+            ),
+            extensions={"x": der.policies(policy)},
+        ),
+    )
+_under(
+    "policy-any-inhibited",
+    extensions={"x": der.extension("2.5.29.54", der.integer(0), True)},
+)
+
+# What browsers and libraries read differently
+_under(
+    "intermediate-extension-twice",
+    extensions={
+        "x": der.extension("1.3.6.1.4.1.99999.1", der.NULL),
+        "y": der.extension("1.3.6.1.4.1.99999.1", der.NULL),
+    },
+)
+_under(
+    "intermediate-flag-not-der",
+    extensions={
+        "x": der.seq(der.oid("1.3.6.1.4.1.99999.1"), b"\x01\x01\0", tlv(0x04, der.NULL)),
+    },
+)
+_under("intermediate-second-60", end=tlv(0x17, b"301231235960Z"))
+_under(
+    "intermediate-algorithms-differ",
+    outer_algorithm=der.seq(der.oid("1.2.840.10045.4.3.3")),
+)
+_under_rsa(
+    "intermediate-rsa-signature-without-null",
+    outer_algorithm=der.seq(der.oid("1.2.840.113549.1.1.11")),
+)
+_under(
+    "intermediate-with-authority-key-of-another",
+    extensions={"aki": der.extension("2.5.29.35", der.seq(tlv(0x80, b"\x22" * 20)))},
+)
+_add("issuer-name-in-t61-string", lambda host: _renamed(host, 0x14))
+_add(
+    "issuer-name-in-bmp-string",
+    lambda host: _renamed(host, 0x1E, "".join(f"\0{c}" for c in "Browser Test Issuer")),
+)
+_add("issuer-name-of-other-words", lambda host: _renamed(host, 0x0C, "BrowserTest Issuer"))
+
+
+def _root_name_in_capitals(host: str) -> Leaf:
+    root = Ca(der.common_name("BROWSER TEST ROOT", 0x13), ROOT.der, ROOT.key)
+    return leaf(host, issuer=ca("Below a root in capitals", root))
+
+
+_add("root-name-in-capitals", _root_name_in_capitals)
+
+
+def _same_subject(host: str) -> Leaf:
+    """The leaf has the subject of its issuer, with another key."""
+    return leaf(host, subject=ISSUER.name)
+
+
+_add("leaf-has-the-name-of-its-issuer", _same_subject)
+
+
+def _new_key(host: str) -> Leaf:
+    """A CA signed its new key with its old one (self-issued)."""
+    old = ca("Issuer with a new key", ROOT)
+    return leaf(host, issuer=ca("Issuer with a new key", old, kind="p256 new key"))
+
+
+_add("intermediate-with-a-new-key", _new_key)
+_add(
+    "three-intermediates-reversed",
+    lambda host: (x := _deep(host, 3)).sent_with(*reversed(x.chain[1:])),
+)
+
+
+def _two_urls(*urls: bytes) -> bytes:
+    issuers = [der.seq(der.oid("1.3.6.1.5.5.7.48.2"), tlv(0x86, u)) for u in urls]
+    return der.extension("1.3.6.1.5.5.7.1.1", der.seq(*issuers))
+
+
+for _name, _urls in {
+    "ldap": (b"ldap://issuer.nowhere.test/cn=issuer",),
+    "https": (b"https://issuer.nowhere.test/issuer.der",),
+    "two-dead": (b"http://a.nowhere.test/a", b"http://b.nowhere.test/b"),
+}.items():
+    _add(
+        f"intermediate-not-sent-url-{_name}",
+        lambda host, name=_name, urls=_urls: leaf(  # type: ignore[misc]
+            host,
+            issuer=ca(f"Not sent, URL {name}", ROOT),
+            extensions={"aia": _two_urls(*urls)},
+        ).sent_with(),
+    )

@@ -90,3 +90,25 @@ _root("its-root-expired", days(-900), days(-5))
 _root("its-root-begins-tomorrow", days(1), days(900))
 _root("its-root-end-9999", days(-900), _generalized("99991231235959Z"))
 _root("its-root-generalized-before-2050", _generalized(days(-900)), _generalized(days(900)))
+
+# A second 60 is read, as the date may be that of a leap second.
+_add("second-60-begin", begin=_utc("251231235960Z"))
+_add("second-60-generalized", end=_generalized("20501231235960Z"))
+_add("second-60-expired", begin=days(-400), end=_utc("251231235960Z"))
+_add("second-61", end=_utc("301231235961Z"))
+_add("minute-60", end=_utc("301231236000Z"))
+
+
+def _second_60_under(name: str, **fields: Any) -> None:
+    GROUP.add(
+        f"second-60-{name}",
+        lambda host: leaf(
+            host, issuer=ca(f"Issuer {name}", ROOT, **fields), end=_utc("301231235960Z")
+        ),
+    )
+
+
+_second_60_under("under-constraint", extensions={"x": der.name_constraints(["dates.test"])})
+_second_60_under("against-constraint", extensions={"x": der.name_constraints(["example.com"])})
+_second_60_under("under-no-ca", extensions={"basic": der.basic_constraints(False)})
+_second_60_under("under-expired", begin=days(-900), end=days(-5))

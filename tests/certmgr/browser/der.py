@@ -225,3 +225,13 @@ def certificate(
     if signature_value is None:
         signature_value = signature(signer, digest, body, pss=pss)
     return seq(body, outer_algorithm or used, tlv(0x03, b"\0" + signature_value))
+
+
+def policies(*dotted: str, critical: bool = False) -> bytes:
+    """Return certificatePolicies without qualifiers."""
+    return extension("2.5.29.32", seq(*(seq(oid(d)) for d in dotted)), critical)
+
+
+def require_policy(skip: int = 0, *, critical: bool = True) -> bytes:
+    """Return policyConstraints with requireExplicitPolicy."""
+    return extension("2.5.29.36", seq(tlv(0x80, bytes([skip]))), critical)

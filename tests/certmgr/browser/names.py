@@ -134,3 +134,20 @@ GROUP.add(
     "rsa-leaf-of-another-name",
     lambda host: tls(leaf(host), extra=(leaf("other.names.test", kind="rsa2048 leaf"),)),
 )
+
+# Characters outside ASCII
+_add_san(
+    "san-mail-outside-ascii",
+    "mail2.names.test",
+    tlv(0x81, "bücher@names.test".encode()),
+    "mail2.names.test",
+)
+_add_san(
+    "san-uri-outside-ascii",
+    "uri2.names.test",
+    tlv(0x86, "https://bücher.names.test/".encode()),
+    "uri2.names.test",
+)
+_add_san("international-in-capitals", "xn--strae-oqa.names.test", "XN--STRAE-OQA.names.test")
+_add_san("san-long-name", "long.names.test", ".".join(["a" * 60] * 5), "long.names.test")
+_add_san("wildcard-with-trailing-dot", "a.dotted.names.test", "*.dotted.names.test.")

@@ -214,3 +214,29 @@ def _two_roots(host: str) -> Trusted:
 
 
 GROUP.add("root-renewed-with-the-same-key", _two_roots)
+
+# Roots that OpenSSL does not accept as a CA, and browsers do
+_add(
+    "root-without-extensions-with-intermediate",
+    root={"extensions": _NOTHING},
+    intermediate={},
+)
+_add(
+    "root-without-extensions-expired",
+    root={"extensions": _NOTHING, "begin": days(-900), "end": days(-4)},
+)
+_add(
+    "root-without-extensions-not-sent-intermediate-constraint",
+    root={"extensions": _NOTHING},
+    intermediate={"extensions": {"x": der.name_constraints(["example.com"])}},
+)
+_add("root-without-basic-constraints", root={"extensions": {"basic": None}})
+_add("root-policy-required", root={"extensions": {"x": der.require_policy()}})
+_add(
+    "root-unknown-critical", root={"extensions": {"x": der.extension("1.3.6.1.4.1.9.1", b"", True)}}
+)
+_add(
+    "root-without-extensions-leaf-of-another-name",
+    root={"extensions": _NOTHING},
+    extensions={"san": der.san("other.example.com")},
+)

@@ -180,7 +180,7 @@ def test_what_browsers_refuse_under_a_private_root_is_severe_and_in_words(
     assert result.report.addresses[0].trusted is False
 
 
-def test_issuer_in_another_string_type_is_not_accepted_as_in_browsers(
+def test_root_in_another_string_type_is_not_accepted_as_in_browsers(
     probe: Probe, opened: Stack, tmp_path: Path
 ) -> None:
     result = scanned(probe, opened, tmp_path, mixed_string_types())

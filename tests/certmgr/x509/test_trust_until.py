@@ -63,7 +63,7 @@ def ends_of(
     known: Sequence[Certificate] = (),
 ) -> dict[str, TrustEnd]:
     finder = PathFinder.of(
-        [parse(r.der) for r in roots], lambda s: [c for c in known if c.subject_der == s]
+        [parse(r.der) for r in roots], lambda s: [c for c in known if c.subject_key == s]
     )
     dates = leaf_dates(leaf, in_force)
     assert dates is not None
