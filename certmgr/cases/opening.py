@@ -14,9 +14,10 @@ from certmgr.cases import incident_progress, installation, new_case
 from certmgr.cases.new_case import CaseOptions
 from certmgr.cases.service import CaseService, Overrides
 from certmgr.cases.states import CaseAction
-from certmgr.purchases.load import lead_times, load, manually_renewed_domains, parent_names
+from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.terms import DAY, plan, term_of
+from certmgr.renewers.load import load_facts
 from certmgr.x509.names import name_covers
 from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.errors import CertmgrError
@@ -150,7 +151,9 @@ def due_cases(
         open_names = cases.open_names(conn)
         closed = [r for r in cases.listing(conn, states=("closed",)) if r.client_state != "retired"]
         client_ids = {p.client_id for p in active_purchases} | {r.client_id for r in closed}
-        manual_domains = manually_renewed_domains(conn, client_ids)
+        # Purchases and cases that recur at regular dates look like automation in scans, so that
+        # only what is recorded or arranged keeps a case from being opened.
+        facts = load_facts(conn, now, learned=False)
         served_until = certificates.served_until(conn, client_ids)
         issued = issuances.of_cases(conn, [r.id for r in closed])
     due_now: list[DueCase] = []
@@ -176,9 +179,7 @@ def due_cases(
         ):
             continue
         # The client's domains left the inventory, or automation renews their certificates.
-        if not any(
-            (client_id, parent) in manual_domains for n in names for parent in parent_names(n)
-        ):
+        if not facts.needs_person(client_id, names):
             continue
         # The servers already present certificates that last longer, from whatever source.
         ends = [

@@ -5,13 +5,13 @@ The end of a certificate is not among them: it is the topic of its case, or of i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from certmgr.cases.topic_facts import target_of
-from certmgr.purchases.load import load, manually_renewed_domains, parent_names
+from certmgr.purchases.load import load
 from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.terms import (
     DAY,
@@ -21,6 +21,8 @@ from certmgr.purchases.terms import (
     purchase_deadlines,
     term_of,
 )
+from certmgr.renewers.load import load_facts
+from certmgr.renewers.renewer import RenewalFacts
 from inventory.names import display
 from notifiers.pipeline.topic import EndedTopic, PurchaseFacts, ScheduledEnd, TextValue, Topic
 
@@ -47,11 +49,12 @@ def purchase_topics(
         client_id: The client; None for all clients.
     """
     purchases = load(conn, client_id, ended=False)
-    manual_domains = manually_renewed_domains(conn, {p.client_id for p in purchases})
+    # Purchases that were reissued regularly look like automation in scans.
+    facts = load_facts(conn, now, client_id, learned=False)
     return [
         _deadline_topic(purchase, deadline, plan(term_of(purchase), now, leads.reissue))
         for purchase in purchases
-        if _concerns_client(purchase, now, open_names.get(purchase.client_id, {}), manual_domains)
+        if _concerns_client(purchase, now, open_names.get(purchase.client_id, {}), facts)
         for deadline in purchase_deadlines(purchase, leads, now)
         # The end of a certificate is the topic of its case or endpoint. A deadline without a due
         # date needs no action.
@@ -65,7 +68,7 @@ def _concerns_client(
     purchase: Purchase,
     now: datetime,
     open_names: Mapping[str, str],
-    manual_domains: Collection[tuple[int, str]],
+    facts: RenewalFacts,
 ) -> bool:
     """Return whether the client has to know about the deadlines of a purchase.
 
@@ -73,7 +76,7 @@ def _concerns_client(
         purchase: The purchase.
         now: The current time.
         open_names: Name -> reference of the client's open case.
-        manual_domains: (client id, domain) of domains whose certificates a person renews.
+        facts: Who renews which name.
     """
     # A purchase that ended more than 60 days ago is not going to be renewed.
     if purchase.ends < now - 60 * DAY:
@@ -82,11 +85,7 @@ def _concerns_client(
     if all(n in open_names for n in purchase.names):
         return False
     # Otherwise the client's domains left the inventory, or automation renews their certificates.
-    return any(
-        (purchase.client_id, parent) in manual_domains
-        for n in purchase.names
-        for parent in parent_names(n)
-    )
+    return facts.needs_person(purchase.client_id, purchase.names)
 
 
 _CODES = {"order": "order-ending", "dcv": "dcv-ending", "organisation": "organisation-ending"}

@@ -188,6 +188,7 @@ def _show_context(context: HostContext, changes: list[str]) -> None:
             for k in ("hosts", "dns", "buys", "renews")
         )
     )
+    click.echo(f"  {cell(context.renewal, 300)}")
     # Remarks of severity info are no faults.
     open_findings = [
         f"{f.code} since {s:%Y-%m-%d}" if s else f.code
@@ -233,6 +234,7 @@ def _document(diagnosis: Diagnosis) -> dict[str, Any]:
                 "account_manager": context.account_manager,
                 "domain": context.domain,
                 "server": context.server,
+                "renewal": context.renewal,
                 "open": [{"code": f.code, "since": instant(s)} for f, s in context.open],
                 "told": [
                     {

@@ -13,6 +13,7 @@ from certmgr.cli.output import cell, epoch_text, instant, pairs
 from certmgr.config.settings import Settings
 from certmgr.inspection.status import split_accepted
 from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
+from certmgr.renewers.load import load_facts
 from certmgr.x509.names import name_covers
 from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.dates import days_left
@@ -64,6 +65,7 @@ def document(
             for c in cases.listing(conn, client_id=row.client_id)
             if any(name_covers(n, row.name) for n in c.names)
         ]
+        renewer = load_facts(conn, now, row.client_id).renewer(row.client_id, row.name)
     return {
         "schema": "certmgr.domain/1",
         "name": row.name,
@@ -79,6 +81,12 @@ def document(
         "dns": row.parties.dns,
         "buys": row.parties.buys,
         "renews": row.parties.renews,
+        "renewal": {
+            "method": str(renewer.method),
+            "reference": renewer.reference or None,
+            "automatic": renewer.automatic,
+            "text": renewer.description,
+        },
         "tags": list(tags),
         "contacts": [
             {k: getattr(p, k) for k in ("name", "role", "ways", "language", "time_zone")}
@@ -232,6 +240,7 @@ def render(page: dict[str, Any]) -> None:
                     f"{k} {page[k] or 'unknown'}" for k in ("hosts", "dns", "buys", "renews")
                 ),
             ),
+            ("renewal", page["renewal"]["text"]),
             ("tags", page["tags"]),
             ("note", page["note"]),
         ]

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from certmgr.diagnose.outcome import OutcomeFacts
 from certmgr.inspection.report import EndpointReport
 from certmgr.net.addresses import Network, within
+from certmgr.renewers.load import load_facts
 from inventory.db.database import Database, from_epoch
 from inventory.names import registered_domain
 from inventory.records import DomainRecord, EndpointRecord, ListedDomain, NoticeAbout
@@ -48,6 +49,7 @@ class HostContext:
         own_addresses: The addresses of its server.
         paths: Paths that each scan visits.
         fixed: Addresses that the administrator set for the endpoint.
+        renewal: Who renews the certificate, as one line for staff.
     """
 
     domain: str
@@ -70,6 +72,7 @@ class HostContext:
     own_addresses: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    renewal: str = ""
 
 
 def load(database: Database, target: Target, now: datetime) -> HostContext | None:
@@ -98,6 +101,9 @@ def load(database: Database, target: Target, now: datetime) -> HostContext | Non
             time_zone=next((p.time_zone for p in people if p.time_zone), None),
             last_good=None,
             paths=row.paths,
+            renewal=load_facts(conn, now, row.client_id)
+            .renewer(row.client_id, target.host)
+            .description,
         )
         # Without a server, the inventory does not know to which address the host should point.
         if row.server_id is not None:

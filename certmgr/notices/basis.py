@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
 from certmgr.checks.codes import CODES
+from certmgr.renewers.renewer import RenewalFacts
 from inventory.certificates import organisation
 from inventory.records import EndpointOwnership, ListedFinding
 from inventory.store.certificate_ends import ServedLeaf
@@ -34,6 +35,7 @@ class TopicBasis:
         zone: The time zone of the provider, in which their deadlines end.
         case_references: Client id -> name -> reference of the open case for it.
         automated: The time until which our automation handles an endpoint.
+        renewers: Who renews which name.
     """
 
     now: datetime
@@ -47,6 +49,7 @@ class TopicBasis:
     zone: tzinfo
     case_references: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     automated: Mapping[int, datetime] = field(default_factory=dict)
+    renewers: RenewalFacts = field(kw_only=True)
 
 
 def utc_of(seconds: int) -> datetime:

@@ -19,15 +19,12 @@ from certmgr.notices.basis import (
     utc_of,
 )
 from certmgr.purchases.model import LeadTimes
+from certmgr.renewers.renewer import Renewer
 from inventory.dates import shifted
-from inventory.records import EndpointOwnership
-from inventory.vocabulary import Actor, Finding, Parties
+from inventory.vocabulary import Actor, Finding
 from notifiers.pipeline.thresholds import DAY, default_renewal_lead, learned_lead
 from notifiers.pipeline.topic import CoverFacts, ScheduledEnd, Topic
 from notifiers.wording.scope import FOREIGN_CERTIFICATE
-
-# Automation renews the certificates of a domain or client with this tag.
-AUTOMATION_TAG = "auto-renewed"
 
 
 def cover(
@@ -53,15 +50,10 @@ def cover(
     code = "certificate-expired" if is_over else "certificate-expiring"
     elsewhere = "points-elsewhere" in codes
     actor = actor_of(code, "high", parties, elsewhere=elsewhere, ever_had_certificate=True)
-    # A panel or CDN renews automatically, so the client needs no time for buying.
-    client_buys = (
-        actor is Actor.CLIENT
-        and parties.renews not in ("panel", "cdn")
-        and parties.buys not in ("panel", "cdn")
-    )
-    renewal_lead = _renewal_lead(
-        place, parties, history, end - start, ours=endpoint_id in basis.automated
-    )
+    renewer = basis.renewers.renewer(place.client_id, place.host)
+    # What renews automatically needs no time for buying.
+    client_buys = actor is Actor.CLIENT and not renewer.automatic
+    renewal_lead = _renewal_lead(renewer, history, end - start, ours=endpoint_id in basis.automated)
     steps = backward_schedule(
         end,
         Deadline(
@@ -132,8 +124,7 @@ def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime
 
 
 def _renewal_lead(
-    place: EndpointOwnership,
-    parties: Parties,
+    renewer: Renewer,
     history: Sequence[tuple[str, int, int, int]],
     life: timedelta,
     *,
@@ -142,14 +133,19 @@ def _renewal_lead(
     """Return how long before the end automation renews. None if people renew.
 
     It is learned from two replacements. If there are none, it is a third of the lifetime, provided
-    that automation is configured.
+    that automation is known.
+
+    Args:
+        renewer: Who renews the name.
+        history: The certificates that the endpoint served.
+        life: The lifetime of the certificate.
+        ours: Whether a healthy lineage handles the endpoint in time.
     """
     leads = [utc_of(before[3]) - utc_of(after[1]) for before, after in pairwise(history)]
     learned = learned_lead(life, leads)
-    # Observed behaviour wins over what is configured.
+    # Observed behaviour wins over what is recorded.
     if learned is not None:
         return learned
-    configured = (
-        (parties.renews or parties.buys) in ("panel", "cdn") or AUTOMATION_TAG in place.tags or ours
-    )
-    return default_renewal_lead(life) if configured else None
+    # A lineage alone is no reason to wait: one that fails is not in ``ours``.
+    known = ours or (renewer.automatic and not renewer.ours)
+    return default_renewal_lead(life) if known else None

@@ -21,6 +21,7 @@ from certmgr.notices.deadline_topics import deadlines, with_deadlines_as_parents
 from certmgr.notices.ended_topics import resolved_topic
 from certmgr.notices.fault_topics import NOTIFIED_SEVERITIES, faults
 from certmgr.purchases.model import LeadTimes
+from certmgr.renewers.load import load_facts
 from inventory.db.database import Database, to_epoch
 from inventory.records import EndedRun, ListedFinding, TicketRecord
 from inventory.store import certificate_ends, certificates, clients, domains, findings, runs
@@ -153,6 +154,8 @@ def _read_basis(
         zone=zone,
         case_references=case_topics.open_names,
         automated=automated,
+        # What scans learned of an endpoint is in the history of its certificates already.
+        renewers=load_facts(conn, now, learned=False),
     )
 
 

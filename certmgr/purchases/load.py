@@ -17,11 +17,6 @@ from inventory.certificates import organisation
 from inventory.db.database import from_epoch
 from inventory.records import ListedPurchase, LiveCertificate, PurchasedLeaf
 from inventory.store import certificates, domains, purchases
-from inventory.vocabulary import Parties
-
-# An administrator sets this tag on a domain whose renewal certmgr does not control.
-AUTOMATION_TAG = "auto-renewed"
-AUTOMATED_PARTIES = ("panel", "cdn")
 
 
 def lead_times(settings: Settings) -> LeadTimes:
@@ -133,35 +128,6 @@ def load(
                 issued=tuple(sorted([*successor.issued, *moved], key=lambda i: i.not_before)),
             )
     return list(by_id.values())
-
-
-def is_automation(parties: Parties, tags: Iterable[str]) -> str:
-    """Return what renews automatically for a domain; empty if nothing is known to."""
-    # A hosting panel or a CDN renews its certificates without an administrator.
-    party = parties.renews or parties.buys
-    if party in AUTOMATED_PARTIES:
-        return str(party)
-    return AUTOMATION_TAG if AUTOMATION_TAG in tags else ""
-
-
-def parent_names(name: str) -> list[str]:
-    """Return the name, and each name above it up to the top-level domain."""
-    # A wildcard stands for names below its domain, so it has the same parents.
-    labels = name.removeprefix("*.").split(".")
-    return [".".join(labels[i:]) for i in range(len(labels))]
-
-
-def manually_renewed_domains(conn: Connection, client_ids: Iterable[int]) -> set[tuple[int, str]]:
-    """Return (client id, name) of the clients' active domains without automatic renewal."""
-    client_list = sorted(set(client_ids))
-    # Above 50 clients, one query over all domains is cheaper than a query per client.
-    scopes: list[int | None] = list(client_list) if len(client_list) <= 50 else [None]
-    return {
-        (r.client_id, r.name)
-        for i in scopes
-        for r in domains.listing(conn, client_id=i)
-        if r.state == "active" and not is_automation(r.parties, r.tags)
-    }
 
 
 def coverage_remarks(conn: Connection, now: datetime, client_id: int | None = None) -> list[Remark]:

@@ -16,7 +16,7 @@ from certmgr.renewers.renewer import (
 )
 from inventory.db.database import from_epoch
 from inventory.records import ListedLineage
-from inventory.store import certificate_ends, domains, lineages, purchases
+from inventory.store import certificate_ends, domains, editing, lineages, purchases
 from inventory.vocabulary import LineageNameState
 from notifiers.pipeline.thresholds import learned_lead
 
@@ -48,8 +48,16 @@ def load_facts(
         )
         purchases_by_client.setdefault(purchase.client_id, []).append(cover)
     domains_by_client: dict[int, dict[str, DomainParties]] = {}
+    # A tag of a client or a server holds for all its domains.
+    of_clients = editing.tags_of(conn, "client", None if client_id is None else [client_id])
+    of_servers = editing.tags_of(conn, "server", None)
     for domain in domains.listing(conn, client_id=client_id):
-        recorded = DomainParties(domain.state == "active", domain.parties, domain.tags)
+        tags = (
+            *domain.tags,
+            *of_clients.get(domain.client_id, ()),
+            *of_servers.get(domain.server_id or 0, ()),
+        )
+        recorded = DomainParties(domain.state == "active", domain.parties, tags)
         domains_by_client.setdefault(domain.client_id, {})[domain.name] = recorded
     return RenewalFacts(
         now=now,

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import assert_never
 
 from certmgr.x509.names import name_covers
 from inventory.names import as_ip
 from inventory.vocabulary import LineageState, Parties
 
-# Set by an administrator on a domain whose client renews without a person.
+# Set by an administrator on a domain, client or server whose names renew without a person.
 AUTOMATION_TAG = "auto-renewed"
 
 
@@ -68,6 +69,36 @@ class Renewer:
         return self.method is RenewalMethod.LINEAGE
 
     @property
+    def description(self) -> str:
+        """Who renews it, as one line for staff."""
+        until = f"{self.not_after:%Y-%m-%d}" if self.not_after else ""
+        match self.method:
+            case RenewalMethod.LINEAGE:
+                end = f", whose certificate ends on {until}" if until else ""
+                trouble = f"; {self.trouble}" if self.trouble else ""
+                return f"renewed by certmgr: lineage {self.reference}{end}{trouble}"
+            case RenewalMethod.PANEL:
+                return "renewed by the hosting panel"
+            case RenewalMethod.CDN:
+                return "renewed by the CDN"
+            case RenewalMethod.STATED:
+                return f"renewed by the client's automation (tag {AUTOMATION_TAG})"
+            case RenewalMethod.LEARNED:
+                days = round(self.lead / timedelta(days=1)) if self.lead else 0
+                return (
+                    f"renewed by an automation that scans observed, about {days} day(s) before the"
+                    " end"
+                )
+            case RenewalMethod.PURCHASE:
+                return (
+                    f"renewed by hand, under the purchase {self.reference}, which ends on {until}"
+                )
+            case RenewalMethod.NONE:
+                return "renewed by hand: no purchase covers it, and no automation is known"
+            case _:
+                assert_never(self.method)
+
+    @property
     def replaces_on_revocation(self) -> bool:
         """Whether it replaces a certificate that has to be revoked before its end.
 
@@ -106,7 +137,7 @@ class PurchaseCover:
 
 @dataclass(frozen=True, slots=True)
 class DomainParties:
-    """What the inventory states about a domain."""
+    """What the inventory states about a domain. ``tags``: with those of its client and server."""
 
     active: bool
     parties: Parties

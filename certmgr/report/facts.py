@@ -13,6 +13,7 @@ from certmgr.compliance.assessment import ComplianceRow, DomainFacts
 from certmgr.compliance.milestones import Deadline
 from certmgr.inspection.status import EndpointStatus
 from certmgr.inspection.trust_ends import EndpointTrust
+from certmgr.renewers.renewer import RenewalFacts
 from inventory.vocabulary import Acceptance
 from notifiers.pipeline.topic import Topic
 from notifiers.wording.catalogue import Language
@@ -61,6 +62,7 @@ class ReportInput:
         dates: Dates of purchases and cases.
         trust: Until when browsers trust the certificate of an endpoint, by its id.
         trust_rules: The version of the trust rules.
+        renewers: Who renews which name. None in a report of the past, since it has no history.
     """
 
     number: str
@@ -82,3 +84,4 @@ class ReportInput:
     dates: Sequence[DatedItem] = ()
     trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
     trust_rules: str = ""
+    renewers: RenewalFacts | None = None

@@ -21,6 +21,7 @@ from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.purchases.load import load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
+from certmgr.renewers.load import load_facts
 from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch
 from inventory.store import cases, clients, contacts, findings, issuances, runs
@@ -82,6 +83,7 @@ def load_report_input(
         if past is None:
             stored = StoredTrust.of(conn, settings or Settings())
             trust, version = stored.endpoints(client_id=row.id), stored.rules.version
+        renewers = load_facts(conn, at, row.id) if past is None else None
     facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
     measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
     # The language and the time zone are those of the owner, if one is recorded.
@@ -113,6 +115,7 @@ def load_report_input(
         dates=dates,
         trust=trust,
         trust_rules=version,
+        renewers=renewers,
     )
 
 

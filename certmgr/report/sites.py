@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from certmgr.checks.folding import parent_of
 from certmgr.checks.http import NO_PAGE
@@ -10,6 +11,7 @@ from certmgr.compliance.assessment import ComplianceRow, DomainFacts
 from certmgr.compliance.facts import ComplianceState
 from certmgr.inspection.status import EndpointStatus
 from certmgr.inspection.trust_ends import trust_row
+from certmgr.renewers.renewer import RenewalMethod
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import Bar, ReportAction, ReportSite
 from certmgr.x509.trust_rules import BROWSER_NAMES
@@ -21,6 +23,7 @@ from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import NOTES, STATES
 from notifiers.wording.report import ReportPhrases as P
+from notifiers.wording.scope import FOREIGN_CERTIFICATE
 from notifiers.wording.sentences import sentence
 
 # More bars than this are not readable; the table has all sites.
@@ -45,6 +48,7 @@ def site_view(
     undetermined = _undetermined_rules(status, rows)
     facts = [
         *_certificate_facts(report_input, status),
+        *_renewal_facts(report_input, status),
         *_trust_facts(report_input, status),
         *_finding_facts(report_input, status, domain, good=not undetermined),
     ]
@@ -89,6 +93,35 @@ def _certificate_facts(report_input: ReportInput, status: EndpointStatus) -> lis
         words = P.certificate_ended if is_over else P.certificate_until
     issuer = organisation(status.issuer or "") or "?"
     return [language(words).format(issuer=issuer, date=language.date(end))]
+
+
+def _renewal_facts(report_input: ReportInput, status: EndpointStatus) -> list[str]:
+    """Return a sentence about who renews the certificate, if one was served."""
+    if report_input.renewers is None or status.not_after is None or status.last_good is None:
+        return []
+    # The certificate of another site is no concern of this client.
+    if any(f.code in FOREIGN_CERTIFICATE for f in status.findings):
+        return []
+    language = report_input.language
+    renewer = report_input.renewers.renewer(status.client_id, status.target.host)
+    match renewer.method:
+        case RenewalMethod.LINEAGE:
+            # A promise is made only if nothing is known that breaks it.
+            text = P.renewed_by_us_trouble if renewer.trouble else P.renewed_by_us
+        case RenewalMethod.PANEL:
+            text = P.renewed_by_panel
+        case RenewalMethod.CDN:
+            text = P.renewed_by_cdn
+        case RenewalMethod.STATED | RenewalMethod.LEARNED:
+            text = P.renewed_by_automation
+        case RenewalMethod.PURCHASE:
+            end = language.date(renewer.not_after) if renewer.not_after else "?"
+            return [language(P.renewed_by_purchase).format(order=renewer.reference, date=end)]
+        case RenewalMethod.NONE:
+            text = P.renewed_by_none
+        case _:
+            assert_never(renewer.method)
+    return [language(text)]
 
 
 def _finding_facts(

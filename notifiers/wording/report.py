@@ -81,6 +81,15 @@ class ReportPhrases:
         " does, and open its pages over HTTP and HTTPS."
     )
     limits = "Pages behind a login, and what a page loads only by its scripts, are not tested."
+    renewed_by_us = "We renew it automatically."
+    renewed_by_us_trouble = "We renew it automatically; the last attempt failed, and we watch it."
+    renewed_by_panel = "It is renewed by the hosting panel."
+    renewed_by_cdn = "It is renewed by the CDN (content delivery network)."
+    renewed_by_automation = "It is renewed by your automation."
+    renewed_by_purchase = "It is renewed by hand, under the order {order}, which ends on {date}."
+    renewed_by_none = (
+        "It is renewed by hand: we know of no order that covers it, and of no automation."
+    )
     days_left = "{n} day left"
     days_left_many = "{n} days left"
     expired = "ended"

@@ -8,6 +8,7 @@ from typing import Any
 
 from certmgr.cases import agreement, installation, new_case
 from certmgr.cases.opening import due_cases, run
+from certmgr.cases.purchase_topics import purchase_topics
 from certmgr.cases.states import CaseAction
 from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
@@ -15,7 +16,7 @@ from certmgr.inspection.verification import Observation
 from certmgr.operations.cron import run as cron
 from certmgr.purchases.model import LeadTimes
 from inventory.errors import CertmgrError
-from inventory.store import clients, contacts, domains, issuances, purchases
+from inventory.store import clients, contacts, domains, issuances, lineages, purchases
 from inventory.vocabulary import Finding
 from tests.certmgr.cases.place import (
     HOST,
@@ -25,6 +26,7 @@ from tests.certmgr.cases.place import (
     serve,
     sha256,
 )
+from tests.inventory.store.builders import add_account, add_leaf, add_lineage
 
 DAY = timedelta(days=1)
 LEADS, AHEAD = LeadTimes(7, 7, 7), timedelta(days=14)
@@ -151,6 +153,22 @@ def test_certificate_without_a_purchase_is_renewed_before_it_ends(
     row = env.row(second)
     assert (row.kind, row.names) == ("renewal", (HOST,))
     assert row.reference != first
+
+
+def test_lineage_of_the_client_opens_no_case_for_its_purchase(env: CaseEnvironment) -> None:
+    add_purchase(env, "1001", "1", HOST, begun=None)
+    add_purchase(env, "1002", "2", OTHER_HOST, begun=None)
+    with env.database.write(env.now) as tx:
+        account = add_account(tx)
+        # The second lineage has not issued yet, so that it renews nothing.
+        for number, name, issued in (("1001", HOST, True), ("1002", OTHER_HOST, False)):
+            lineage = add_lineage(tx, f"of {number}", number, account, name)
+            if issued:
+                lineages.note(tx, lineage, sha256=add_leaf(tx, name, name))
+    with env.database.read() as conn:
+        topics = purchase_topics(conn, env.now, LEADS, 400 * DAY, {})
+    assert {t.client for t in topics} <= {"1002"}
+    assert [d.client for d in due_cases(env.database, env.now, LEADS, AHEAD)] == ["1002"]
 
 
 def test_leaving_domain_and_retired_client_open_nothing(

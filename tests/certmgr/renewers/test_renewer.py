@@ -178,3 +178,35 @@ def test_parent_names_of_hosts_wildcards_and_addresses() -> None:
     assert parent_names("*.b.example") == ["b.example", "example"]
     assert parent_names("192.0.2.1") == ["192.0.2.1"]
     assert parent_names("2001:db8::1") == ["2001:db8::1"]
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        (
+            facts(lineages=(lineage("shop.example", error="no answer"),)),
+            "renewed by certmgr: lineage shop, whose certificate ends on 2027-01-04; its last"
+            " attempt failed: no answer",
+        ),
+        (
+            facts(domain=DomainParties(True, Parties(renews="panel"), ())),
+            "renewed by the hosting panel",
+        ),
+        (facts(domain=DomainParties(True, Parties(buys="cdn"), ())), "renewed by the CDN"),
+        (
+            facts(domain=DomainParties(True, Parties(), ("auto-renewed",))),
+            "renewed by the client's automation (tag auto-renewed)",
+        ),
+        (
+            facts(learned={"shop.example": timedelta(days=29, hours=20)}),
+            "renewed by an automation that scans observed, about 30 day(s) before the end",
+        ),
+        (
+            facts(purchases=(purchase("shop.example"),)),
+            "renewed by hand, under the purchase Vendor 1, which ends on 2027-06-13",
+        ),
+        (facts(), "renewed by hand: no purchase covers it, and no automation is known"),
+    ],
+)
+def test_description_names_the_evidence(known: RenewalFacts, text: str) -> None:
+    assert known.renewer(1, "shop.example").description == text

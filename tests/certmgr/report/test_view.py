@@ -31,6 +31,22 @@ def test_client_without_findings_does_not_need_to_act(provider: ReportProvider) 
     assert [e.kind for e in report.events if e.kind == "certificate"] == ["certificate"]
 
 
+def test_report_states_who_renews_each_certificate(provider: ReportProvider) -> None:
+    provider.client("1001", "Shop")
+    provider.client("1002", "Panel", renews="panel")
+    for number, host in (("1001", "hand.example.test"), ("1002", "panel.example.test")):
+        provider.site(number, host, server_context(provider.issuer.issue(host)))
+    provider.scan()
+    renewed = {}
+    for number in ("1001", "1002"):
+        report, _ = provider.report(number)
+        (renewed[number],) = [f for s in report.sites for f in s.facts if "renewed by" in f]
+    assert renewed == {
+        "1001": "It is renewed by hand: we know of no order that covers it, and of no automation.",
+        "1002": "It is renewed by the hosting panel.",
+    }
+
+
 def test_action_of_the_client_has_a_due_date(provider: ReportProvider) -> None:
     now = clock()
     provider.client("1001", "Buyer", hosts="us", dns="client", buys="client", renews="client")
