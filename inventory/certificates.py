@@ -40,6 +40,8 @@ from inventory.repairs import algorithms_differ, repaired
 warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
 # A name that is longer than X.520 permits is read, and the library warns about it.
 warnings.filterwarnings("ignore", message="Attribute's length must be", category=UserWarning)
+# PKCS#7 in BER, which Windows and Java write, is read, and the library warns about it.
+warnings.filterwarnings("ignore", message="PKCS#7 certificates could not", category=UserWarning)
 
 # Errors that parsing of hostile DER raises (measured with 3.16 million mutated certificates).
 PARSE_ERRORS = (
@@ -571,17 +573,19 @@ def from_pem(data: bytes) -> list[Certificate]:
         ValueError: The file has no PEM certificate.
     """
     blocks = re.findall(
-        rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
+        rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
     )
     if not blocks:
         raise ValueError("it contains no PEM certificate")
-    return [parse(_decoded(block)) for block in blocks]
+    return [parse(_decoded(block, label == b"TRUSTED ")) for label, block in blocks]
 
 
-def _decoded(block: bytes) -> bytes:
+def _decoded(block: bytes, trusted: bool) -> bytes:
     try:
-        return base64.b64decode(b"".join(block.split()), validate=False)
-    except ValueError:
+        raw = base64.b64decode(b"".join(block.split()), validate=False)
+        # OpenSSL appends trust settings to the certificate in a block TRUSTED CERTIFICATE.
+        return next(encoding.elements(raw)).encoded if trusted else raw
+    except (ValueError, StopIteration):
         return block  # it is not base64, so it will not be readable as a certificate either
 
 

@@ -21,6 +21,7 @@ else
     need haproxy command -v haproxy
     need openssl command -v openssl
     need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb || command -v initdb'
+    need pgbouncer command -v pgbouncer
     need dovecot-imapd sh -c 'test -e /usr/lib/dovecot/imap-login || test -e /usr/libexec/dovecot/imap-login'
     need dovecot-pop3d sh -c 'test -e /usr/lib/dovecot/pop3-login || test -e /usr/libexec/dovecot/pop3-login'
     need dovecot-managesieved sh -c 'test -e /usr/lib/dovecot/managesieve-login || test -e /usr/libexec/dovecot/managesieve-login'

@@ -126,7 +126,9 @@ def _create(
     )
 
 
-def record_client_csr(service: CaseService, reference: str, data: bytes) -> requests.SigningRequest:
+def record_client_csr(
+    service: CaseService, reference: str, data: bytes, ordered: Sequence[str] = ()
+) -> requests.SigningRequest:
     """Record the client's own CSR.
 
     A CSR with problems is not recorded. The caller shows the problems of the result.
@@ -135,12 +137,13 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
         service: The service for cases.
         reference: The reference of the case.
         data: The CSR in PEM or DER form.
+        ordered: Names that the buyer enters at the vendor, because the CSR does not have them.
 
     Raises:
         Conflict: The CSR was created by the provider, or the state does not allow a CSR.
     """
     row = service.read(reference)
-    request = requests.read(data, row.names)
+    request = requests.read(data, row.names, ordered)
     with service.database.read() as conn:
         ours = [
             i for i in issuances.of_case(conn, row.id) if i.spki == request.spki and i.key_reference
@@ -155,8 +158,7 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
     # In an incident the old key may be compromised, so that it must not be used again.
     if row.kind == CaseKind.INCIDENT and request.spki in _old_keys(service, row):
         request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
-    # Additional names do no harm; every other problem prevents a usable certificate.
-    if any(code != "csr-extra" for code, _ in request.problems):
+    if request.refused:
         return request
     with service.database.write(service.now) as tx:
         issuances.drop(tx, row.id)
@@ -172,6 +174,10 @@ def record_client_csr(service: CaseService, reference: str, data: bytes) -> requ
             ),
         )
         text = f"the client's own CSR ({request.key}); the client keeps the key"
+        for code, values in request.problems:
+            # The names to enter at the vendor must be found again when the case is ordered.
+            if code == "csr-names-ordered":
+                text += f"; to be entered at the vendor: {values['names']}"
         service.transition(tx, row, CaseAction.CSR, text, own_csr=1, said=NO_MESSAGES)
     return request
 

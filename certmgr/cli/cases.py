@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,10 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
 from certmgr.files import write_whole
 from certmgr.purchases.load import lead_times
+from certmgr.x509.csr import REMARKS
 from certmgr.x509.upload import read_files, unpack
 from inventory.errors import Conflict, UsageError
-from inventory.names import display
+from inventory.names import certificate_name, display
 from inventory.records import CaseRecord
 from inventory.store import cases, issuances
 from inventory.vocabulary import VerificationState
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from certmgr.cases.service import CaseService
     from certmgr.inspection.verification import Verification
 
+ALL_NAMES = "*"  # value of --names without a value
 # Two administrators may work on one case: the version detects a change in the meantime.
 version_option = click.option(
     "--if-version",
@@ -168,6 +171,16 @@ def note(app: CommandContext, reference: str, text: str, expected_version: int |
     metavar="FILE",
     help="The client's CSR, which is checked instead of making one.",
 )
+@click.option(
+    "--names",
+    is_flag=False,
+    flag_value=ALL_NAMES,
+    metavar="[NAMES]",
+    help=(
+        "With --from: accept a CSR without these names of the case (default: all), because the"
+        " buyer enters them at the vendor."
+    ),
+)
 @click.option("--organisation", metavar="TEXT", default="", help="Organisation, for OV and EV.")
 @click.option("--locality", metavar="TEXT", default="", help="City, for OV and EV.")
 @click.option("--region", metavar="TEXT", default="", help="State or province.")
@@ -192,6 +205,7 @@ def csr(
     reference: str,
     key_types: tuple[str, ...],
     source: Path | None,
+    names: str | None,
     output: Path | None,
     again: bool,
     drop: str | None,
@@ -203,13 +217,17 @@ def csr(
     The key stays on this machine. The next step is `case send`.
     """
 
+    if names is not None and source is None:
+        raise UsageError(
+            "--names needs --from", "it completes the client's CSR", "Add --from FILE."
+        )
     # --drop, --from and --again each replace the making of a key: only one of them takes effect.
     service = case_service(app, expected_version)
     if drop is not None:
         echo_result(signing_requests.drop_certificate(service, reference, drop), f"{drop} dropped")
         return 0
     if source is not None:
-        return _check_client_csr(service, reference, source)
+        return _check_client_csr(service, reference, source, names)
     if again:
         csrs = _existing_csrs(service, reference)
     else:
@@ -270,18 +288,43 @@ def _export(row: CaseRecord, text: str, output: Path) -> None:
     )
 
 
-def _check_client_csr(service: CaseService, reference: str, source: Path) -> int:
+def _ordered_names(row: CaseRecord, names: str | None) -> Sequence[str]:
+    """Return the names of --names: those that the vendor adds to the names of the CSR."""
+    if names is None:
+        return ()
+    if names == ALL_NAMES:
+        return row.names
+    given = [certificate_name(n) for n in names.replace(",", " ").split()]
+    if foreign := [n for n in given if n not in row.names]:
+        raise UsageError(
+            f"{display(foreign[0])} is not a name of the case {row.reference}",
+            "a CSR is checked for the names of its case",
+            f"Its names: certmgr case show {row.reference}.",
+        )
+    return given
+
+
+def _check_client_csr(service: CaseService, reference: str, source: Path, names: str | None) -> int:
     """Check the client's CSR, and record it if it can be used; return the exit code."""
-    request = signing_requests.record_client_csr(service, reference, read_files([str(source)])[0])
-    # csr-extra is only a remark; every other problem refuses the CSR.
-    refused = any(code != "csr-extra" for code, _ in request.problems)
+    data = read_files([str(source)])[0]
+    request = signing_requests.record_client_csr(
+        service, reference, data, _ordered_names(_row(service, reference), names)
+    )
     for code, values in request.problems:
         click.echo(cell(filled(UPLOAD_MESSAGES[code], values), 1000))
-    if refused:
+    if request.refused:
         click.echo(
             "The CSR was not accepted. You can forward the lines above to the client.", err=True
         )
+        # Vendors add names that are entered in their order form, so a common name can be enough.
+        if {code for code, _ in request.problems} - REMARKS == {"csr-names"}:
+            click.echo(
+                "To accept it, and to enter the missing names at the vendor: add --names.", err=True
+            )
         return 3
+    if names is not None:
+        wanted = ", ".join(display(n) for n in _row(service, reference).names)
+        click.echo(f"To be requested at the vendor: {cell(wanted, 1000)}")
     echo_result(_row(service, reference), f"the client's CSR ({request.key}) was accepted")
     return 0
 
@@ -349,6 +392,8 @@ def receive(
     # The text comes from a file of a third party: cell() removes control characters.
     for line in message_sentences(review.messages):
         click.echo(f"- {cell(line, 1000)}")
+    for part in upload.ignored:
+        click.echo(f"- Not used: {cell(part, 300)}")
     if dry_run:
         click.echo(
             "The certificate cannot be installed. Nothing was recorded."

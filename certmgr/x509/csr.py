@@ -9,17 +9,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
+from certmgr.x509.names import name_covers
+from certmgr.x509.pem_text import (
+    as_bytes_of_text,
+    bare_base64,
+    decode_body,
+    pem_blocks,
+    with_plain_armour,
+)
+from certmgr.x509.signatures import verifies
+from inventory import der
 from inventory.certificates import PARSE_ERRORS, describe_key
-from inventory.errors import UsageError
-from inventory.names import as_ip, display
+from inventory.errors import InvalidName, UsageError
+from inventory.names import as_ip, certificate_name, display
 from inventory.text import printable
 
 MAX_CSR = 65_536
 GOOD_KEYS = ("EC P-256", "EC P-384", "RSA 2048", "RSA 3072", "RSA 4096")
+# Problems that do not prevent a certificate for all names; every other problem refuses the CSR.
+REMARKS = frozenset({"csr-extra", "csr-outdated", "csr-key-sent", "csr-names-ordered"})
+_OUTDATED = ("md5", "sha1")
+_SAN = ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string
+_EXTENSION_REQUEST = "1.2.840.113549.1.9.14"  # RFC 2985 5.4.2
+_MICROSOFT_EXTENSIONS = "1.3.6.1.4.1.311.2.1.14"  # szOID_CERT_EXTENSIONS
+_DNS_NAME = 0x82  # tag of a dNSName (RFC 5280 4.2.1.6)
+_MAX_NAMES = 1000
 
 
 def spki(public_key: Any) -> str:
@@ -93,7 +112,12 @@ def make(
 class SigningRequest:
     """A parsed CSR.
 
-    ``problems`` has a (code, values) pair per problem; see notifiers/wording/cases.py.
+    Attributes:
+        pem: The CSR with the usual PEM lines.
+        key: The key in words, such as ``RSA 2048``.
+        spki: SHA-256 of the public key.
+        names: The requested names, in A-labels.
+        problems: A (code, values) pair per problem or remark; see notifiers/wording/cases.py.
     """
 
     pem: str
@@ -102,12 +126,21 @@ class SigningRequest:
     names: tuple[str, ...]
     problems: tuple[tuple[str, dict[str, str]], ...] = ()
 
+    @property
+    def refused(self) -> bool:
+        """Whether a problem prevents the use of the CSR."""
+        return any(code not in REMARKS for code, _ in self.problems)
 
-def read(data: bytes, names: Sequence[str]) -> SigningRequest:
+
+def read(data: bytes, names: Sequence[str], ordered: Sequence[str] = ()) -> SigningRequest:
     """Parse a CSR and check it.
+
+    The file may be PEM with either label, DER, or base64 without PEM lines, in UTF-8 or UTF-16,
+    with text around it.
 
     Args:
         names: The names that it must request.
+        ordered: Names that are entered at the vendor in addition to those of the CSR.
 
     Raises:
         UsageError: The data is not a CSR.
@@ -116,34 +149,113 @@ def read(data: bytes, names: Sequence[str]) -> SigningRequest:
         raise UsageError(
             "The file is too large for a CSR", f"{len(data):,} bytes, the limit is {MAX_CSR:,}"
         )
+    encoded, key_sent = _find(with_plain_armour(as_bytes_of_text(data)))
     try:
-        request = (
-            x509.load_pem_x509_csr(data) if b"-----BEGIN" in data else x509.load_der_x509_csr(data)
-        )
-        public_key, signature_valid = request.public_key(), request.is_signature_valid
+        request = x509.load_der_x509_csr(encoded)
+        public_key = request.public_key()
         key = describe_key(public_key)[0]
-        encoded, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public_key)
+        pem, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public_key)
+        signature_problem = _signature_problem(request)
     except PARSE_ERRORS:
-        raise UsageError(
-            "The file is not a CSR",
-            "it cannot be read as one",
-            "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----).",
-        ) from None
+        raise _not_a_csr("it cannot be read as one") from None
     requested = _requested_names(request)
     problems: list[tuple[str, dict[str, str]]] = []
-    # The signature proves that the sender has the private key.
-    if not signature_valid:
-        problems.append(("csr-signature", {}))
+    if signature_problem is not None:
+        problems.append(signature_problem)
     if key not in GOOD_KEYS:
         problems.append(("csr-key", {"key": key}))
-    missing = [n for n in names if n not in requested]
-    # Extra names are a problem too: the certificate would cover hosts that were not agreed.
-    extra = [n for n in requested if n not in names]
-    if missing:
-        problems.append(("csr-names", {"names": ", ".join(display(n) for n in missing)}))
-    if extra:
-        problems.append(("csr-extra", {"names": ", ".join(display(n) for n in extra[:10])}))
-    return SigningRequest(encoded, key, fingerprint, tuple(requested), tuple(problems))
+    problems += _name_problems(requested, names, ordered)
+    if key_sent:
+        problems.append(("csr-key-sent", {}))
+    return SigningRequest(pem, key, fingerprint, tuple(requested), tuple(problems))
+
+
+def _not_a_csr(
+    why: str, action: str = "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----)."
+) -> UsageError:
+    return UsageError("The file is not a CSR", why, action)
+
+
+def _find(data: bytes) -> tuple[bytes, bool]:
+    """Return the one CSR of a file in DER, and whether a private key was sent with it.
+
+    Raises:
+        UsageError: The file has no CSR or several.
+    """
+    blocks = list(pem_blocks(data))
+    labels = [label for label, _ in blocks]
+    key_sent = any(label.endswith(b"PRIVATE KEY") for label in labels)
+    bodies = [body for label, body in blocks if label.endswith(b"CERTIFICATE REQUEST")]
+    found = list(dict.fromkeys(decode_body(b) if b is not None else None for b in bodies))
+    if len(found) > 1:
+        raise UsageError(
+            f"The file contains {len(found)} CSRs", "one is read at a time", "Send one per file."
+        )
+    if found:
+        if found[0] is None:
+            raise _not_a_csr(
+                "its block is incomplete or damaged",
+                "Copy it from the line BEGIN to the line END, or attach the file.",
+            )
+        return found[0], key_sent
+    if any(b"CERTIFICATE" in label for label in labels):
+        raise _not_a_csr(
+            "it is a certificate", "Send the CSR, which is the request for the certificate."
+        )
+    if key_sent:
+        raise _not_a_csr(
+            "it is a private key", "Create a new key, keep it secret, and send only its CSR."
+        )
+    # Some forms show the base64 alone, and a file may end with a line end after the DER.
+    content = data if data[:1] == b"\x30" and not data[:40].isascii() else bare_base64(data)
+    if not content:
+        raise _not_a_csr("it contains neither PEM, DER nor base64 of a CSR")
+    with contextlib.suppress(ValueError):
+        return next(der.elements(content)).encoded, False
+    raise _not_a_csr("it is incomplete or damaged", "Copy or attach the whole file.")
+
+
+def _signature_problem(
+    request: x509.CertificateSigningRequest,
+) -> tuple[str, dict[str, str]] | None:
+    """Return the problem of the signature, which proves that the sender has the private key.
+
+    The certificate library verifies no signature with MD5 or SHA-1, which IIS and old devices use.
+    Such a signature proves the same: the hash of the CSR does not reach the certificate.
+    """
+    if request.is_signature_valid:
+        return None
+    try:
+        digest = request.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        digest = None
+    if (
+        digest is not None
+        and digest.name in _OUTDATED
+        and verifies(request.public_key(), request.signature, request.tbs_certrequest_bytes, digest)
+    ):
+        return "csr-outdated", {"hash": {"md5": "MD5", "sha1": "SHA-1"}[digest.name]}
+    return "csr-signature", {}
+
+
+def _name_problems(
+    requested: Sequence[str], names: Sequence[str], ordered: Sequence[str]
+) -> list[tuple[str, dict[str, str]]]:
+    problems: list[tuple[str, dict[str, str]]] = []
+    missing = [n for n in names if not any(name_covers(r, n) for r in requested)]
+    entered = [n for n in missing if n in ordered]
+    missing = [n for n in missing if n not in ordered]
+    # Extra names are a problem too: the certificate would cover hosts that were not agreed. A
+    # wildcard that covers an agreed name is needed for it.
+    extra = [r for r in requested if not any(name_covers(r, n) for n in names)]
+    for code, affected in (
+        ("csr-names", missing),
+        ("csr-names-ordered", entered),
+        ("csr-extra", extra[:10]),
+    ):
+        if affected:
+            problems.append((code, {"names": ", ".join(display(n) for n in affected)}))
+    return problems
 
 
 def _requested_names(request: x509.CertificateSigningRequest) -> list[str]:
@@ -151,13 +263,47 @@ def _requested_names(request: x509.CertificateSigningRequest) -> list[str]:
     names: list[str] = []
     try:
         san = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names += [n.lower() for n in san.get_values_for_type(x509.DNSName)]
+        names += san.get_values_for_type(x509.DNSName)
         names += [str(a) for a in san.get_values_for_type(x509.IPAddress)]
-    except (*PARSE_ERRORS, x509.ExtensionNotFound):
+    except x509.ExtensionNotFound:
         pass
+    except PARSE_ERRORS:
+        # One malformed extension, or a U-label in the SAN, must not hide the names.
+        names += _raw_dns_names(request)
     with contextlib.suppress(*PARSE_ERRORS):
-        names += [
-            str(a.value).lower()
-            for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        ]
-    return [printable(n, 253) for n in dict.fromkeys(names)][:1000]
+        names += [str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return list(dict.fromkeys(_a_labels(n) for n in names))[:_MAX_NAMES]
+
+
+def _a_labels(name: str) -> str:
+    """Return a name as certificates have it, or as it is written if it is not a name."""
+    try:
+        return certificate_name(name)
+    except InvalidName:
+        return printable(name.lower(), 253)
+
+
+def _raw_dns_names(request: x509.CertificateSigningRequest) -> list[str]:
+    names: list[str] = []
+    for attribute in request.attributes:
+        oid = attribute.oid.dotted_string
+        if oid not in (_EXTENSION_REQUEST, _MICROSOFT_EXTENSIONS):
+            continue
+        with contextlib.suppress(ValueError):
+            # The value is the list of extensions (RFC 2985 5.4.2).
+            for extension in _content(attribute.value):
+                found, _, value = der.extension_parts(extension.encoded)
+                if found == _SAN:
+                    names += [
+                        e.content.decode("utf-8") for e in _content(value) if e.tag == _DNS_NAME
+                    ]
+    return names
+
+
+def _content(encoded: bytes) -> list[der.Element]:
+    """Return the elements of a SEQUENCE."""
+    outer = next(der.elements(encoded), None)
+    if outer is None or outer.tag != der.SEQUENCE:
+        raise ValueError("it is not a sequence")
+    # Attributes of a hostile CSR are bounded by the size of the file.
+    return list(der.elements(outer.content))

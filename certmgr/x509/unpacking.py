@@ -9,22 +9,29 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 import resource
 import sys
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    load_der_private_key,
     load_pem_private_key,
     pkcs7,
     pkcs12,
 )
 
 from certmgr.x509.key_store import pem
+from certmgr.x509.pem_text import (
+    as_bytes_of_text,
+    bare_base64,
+    decode_body,
+    pem_blocks,
+    with_plain_armour,
+)
 from certmgr.x509.upload import (
     MAX_CERTIFICATES,
     MAX_DEPTH,
@@ -34,13 +41,35 @@ from certmgr.x509.upload import (
     MEMORY,
     SECONDS,
 )
+from inventory import der
 from inventory.certificates import PARSE_ERRORS
+from inventory.text import printable
 
-_CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
-_PKCS7 = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
-
-
-MAX_BLOCKS = 2000
+MAX_IGNORED = 50
+MAX_VALUES = 2000  # values that follow each other in one file
+# What files begin with that clients send by mistake, and what they are.
+_MAGIC = (
+    (b"%PDF", "a PDF document"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\xd0\xcf\x11\xe0", "an Office document"),
+    (b"\xfe\xed\xfe\xed", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"),
+    (b"\xce\xce\xce\xce", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"),
+    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"7z\xbc\xaf", "a 7-Zip archive: unpack it first"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"PuTTY-User-Key-File", "a key of PuTTY, which is for SSH"),
+    (b"ssh-", "a public key for SSH"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+)
+_REASONS = {
+    b"X509 CRL": "a revocation list",
+    b"PUBLIC KEY": "a public key",
+    b"RSA PUBLIC KEY": "a public key",
+    b"DH PARAMETERS": "Diffie-Hellman parameters",
+    b"EC PARAMETERS": "parameters of an EC key",
+    b"PGP PUBLIC KEY BLOCK": "a key for PGP",
+}
 
 
 class UnpackError(Exception):
@@ -55,30 +84,47 @@ class Unpacker:
         self.certificates: list[bytes] = []
         self.keys: list[bytes] = []
         self.remarks: set[str] = set()
-        self.seen: list[str] = []
+        self.ignored: list[str] = []
         self.read = 0
+        self._source = ""
 
-    def add(self, data: bytes, depth: int = 0) -> None:
-        """Add a file. Its content decides the format, never its name."""
-        if len(self.certificates) >= MAX_CERTIFICATES:
+    def add(self, data: bytes, depth: int = 0, source: str = "") -> None:
+        """Add a file. Its content decides the format, never its name.
+
+        Args:
+            source: What the list of ignored parts calls the file.
+        """
+        if source:
+            self._source = source
+        data = as_bytes_of_text(data)
+        if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            self._zip(data, depth)
+        elif b"-----BEGIN " in (text := with_plain_armour(data)):
+            self._pem(text)
+        elif data[:1] == b"\x30":
+            self._der(data)
+        elif decoded := bare_base64(data):
+            self._der(decoded)
+        elif not data.strip():
+            self._ignore("an empty file")
+        else:
+            known = [what for magic, what in _MAGIC if data.startswith(magic)]
+            self._ignore(known[0] if known else "content that is not a certificate")
+
+    def _ignore(self, what: str) -> None:
+        """List a part that is not used; nothing is dropped silently."""
+        text = f"{self._source}: {what}" if self._source else what
+        if text not in self.ignored and len(self.ignored) < MAX_IGNORED:
+            self.ignored.append(text)
+
+    def _take(self, certificates: list[bytes]) -> None:
+        self.certificates += certificates
+        if len(set(self.certificates)) > MAX_CERTIFICATES:
             raise UnpackError(
                 "The files have too many certificates",
                 f"the limit is {MAX_CERTIFICATES}",
                 "Send the one certificate with its chain.",
             )
-        # Windows tools save PEM as UTF-16.
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a UTF-16 text file from Windows
-            data = data.decode("utf-16", "replace").encode("ascii", "replace")
-        if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            self._zip(data, depth)
-        elif b"-----BEGIN " in data:
-            self._pem(data)
-        elif data[:1] == b"\x30":
-            self._der(data)
-        elif text := _bare_base64(data):
-            self.add(text, depth)
-        else:
-            self.seen.append("content that is not a certificate")
 
     def _zip(self, data: bytes, depth: int) -> None:
         if depth >= MAX_DEPTH:
@@ -122,7 +168,8 @@ class Unpacker:
         self.read += len(content)
         if len(content) > MAX_MEMBER or self.read > MAX_TOTAL:
             if len(content) > MAX_MEMBER:
-                self.seen.append("a file that is too large for a certificate")
+                self._source = printable(entry.filename, 80)
+                self._ignore("a file that is too large for a certificate")
             if self.read > MAX_TOTAL:
                 raise UnpackError(
                     "The archive is too large",
@@ -130,55 +177,106 @@ class Unpacker:
                     "Send the certificate files alone.",
                 )
             return
-        self.add(content, depth + 1)
+        self.add(content, depth + 1, printable(entry.filename, 80))
 
     def _pem(self, data: bytes) -> None:
         for label, body in pem_blocks(data):
-            if label in _CERTIFICATES or label in _PKCS7:
-                try:
-                    raw = base64.b64decode(b"".join(body.split()), validate=False)
-                except ValueError:
-                    self.remarks.add("damaged-part")
-                    continue
-                self._der(raw)
-            elif label.endswith(b"PRIVATE KEY"):
-                block = b"-----BEGIN " + label + b"-----" + body + b"-----END " + label + b"-----\n"
-                try:
-                    secret = self.password.encode() if b"ENCRYPTED" in block else None
-                    self._key(load_pem_private_key(block, secret))
-                except (ValueError, TypeError):
-                    self.remarks.add("key-unreadable")
+            name = printable(label.decode("ascii", "replace"), 40)
+            if label.endswith(b"PRIVATE KEY"):
+                self._pem_key(label, body)
+            elif label in _REASONS:
+                self._ignore(_REASONS[label])
             # Vendors sometimes return the CSR instead of the certificate.
             elif b"REQUEST" in label:
-                self.remarks.add("csr-sent-back")
+                self._csr_sent_back()
+            elif body is None:
+                self._damaged(f"a block {name} without its end")
+            # The label is not trusted: PKCS#7 and PKCS#12 come as CERTIFICATE, CMS and others.
+            elif (raw := decode_body(body)) is None:
+                self._damaged(f"a block {name} that is not base64")
+            else:
+                self._der(raw, f"a block {name} that cannot be read")
 
-    def _der(self, data: bytes) -> None:
+    def _damaged(self, what: str) -> None:
+        self.remarks.add("damaged-part")
+        self._ignore(what)
+
+    def _csr_sent_back(self) -> None:
+        self.remarks.add("csr-sent-back")
+        self._ignore("a CSR")
+
+    def _pem_key(self, label: bytes, body: bytes | None) -> None:
+        block = b"-----BEGIN %b-----%b-----END %b-----\n" % (label, body or b"", label)
+        try:
+            secret = self.password.encode() if b"ENCRYPTED" in block else None
+            self._key(load_pem_private_key(block, secret))
+        except (*PARSE_ERRORS, UnsupportedAlgorithm):
+            self.remarks.add("key-unreadable")
+            self._ignore("a private key that cannot be read")
+
+    def _der(self, data: bytes, otherwise: str = "") -> None:
+        """Add the values that follow each other in ``data``.
+
+        OpenSSL appends trust settings to a certificate (TRUSTED CERTIFICATE); a file may hold
+        several certificates.
+        """
+        values: list[bytes] = []
+        rest = False
+        try:
+            # Windows and Java write PKCS#7 in BER, whose outer length can be indefinite.
+            if data[:2] == b"\x30\x80":
+                values.append(data)
+            else:
+                for element in der.elements(data):
+                    values.append(element.encoded)
+        except ValueError:
+            # Such as a line end behind the last value.
+            rest = bool(values) and bool(data[sum(map(len, values)) :].strip(b"\0\r\n\t "))
+        found = [v for v in values[:MAX_VALUES] if self._value(v)]
+        if not found:
+            self.remarks |= {"damaged-part"} if otherwise else set()
+            self._ignore(otherwise or "a DER file that is neither certificate, PKCS#7 nor PKCS#12")
+        # The second value of a trusted certificate is a list of purposes.
+        elif rest or len(found) < len(values):
+            self._ignore("data behind a certificate, such as trust settings of OpenSSL")
+
+    def _value(self, data: bytes) -> bool:
+        """Add one value, and return whether its format is known."""
         try:
             x509.load_der_x509_certificate(data)
-            self.certificates.append(data)
-            return
+            self._take([data])
+            return True
         except PARSE_ERRORS:
             pass
         try:
             certificates = pkcs7.load_der_pkcs7_certificates(data)
-            self.certificates += [
-                c.public_bytes(Encoding.DER) for c in certificates[:MAX_CERTIFICATES]
-            ]
-            return
+            if not certificates:
+                self._ignore("PKCS#7 without certificates")
+            self._take([c.public_bytes(Encoding.DER) for c in certificates])
+            return True
         except PARSE_ERRORS:
             pass
         if self._pkcs12(data):
-            return
-        try:
-            x509.load_der_x509_csr(data)
-            self.remarks.add("csr-sent-back")
-        except PARSE_ERRORS:
-            self.seen.append("a DER file that is neither certificate, PKCS#7 nor PKCS#12")
+            return True
+        for load, use in (
+            (x509.load_der_x509_csr, self._csr_sent_back),
+            (lambda d: load_der_private_key(d, None), None),
+            (x509.load_der_x509_crl, lambda: self._ignore("a revocation list")),
+        ):
+            try:
+                loaded: Any = load(data)
+            except PARSE_ERRORS:
+                continue
+            if use is None:
+                self._key(loaded)
+            else:
+                use()
+            return True
+        return False
 
     def _pkcs12(self, data: bytes) -> bool:
-        if (
-            b"\x2a\x86\x48\x86\xf7\x0d\x01\x07" not in data[:64]
-        ):  # every PFX begins with pkcs-7 data or signedData (RFC 7292 4)
+        # A PFX begins with version 3, and PKCS#7 with an object identifier (RFC 7292 4).
+        if b"\x02\x01\x03" not in data[:9]:
             return False
         # Some tools write an empty password, others none; both count as "no password".
         for secret in dict.fromkeys((self.password.encode(), b"", None)):
@@ -191,9 +289,7 @@ class Unpacker:
             certificates = ([contents.cert] if contents.cert is not None else []) + list(
                 contents.additional_certs
             )
-            self.certificates += [
-                c.certificate.public_bytes(Encoding.DER) for c in certificates[:MAX_CERTIFICATES]
-            ]
+            self._take([c.certificate.public_bytes(Encoding.DER) for c in certificates])
             return True
         reason = "the password is wrong" if self.password else "it needs a password"
         raise UnpackError(
@@ -207,41 +303,6 @@ class Unpacker:
         self.remarks.add("key-sent")
 
 
-def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (label, body) of each complete PEM block in linear time.
-
-    The number of blocks and the length of a body are bounded.
-    """
-    position = 0
-    for _ in range(MAX_BLOCKS):
-        start = data.find(b"-----BEGIN ", position)
-        if start < 0:
-            return
-        stop = data.find(b"-----", start + 11, start + 60)
-        position = start + 11
-        if stop < 0:
-            continue
-        label = data[start + 11 : stop]
-        end = data.find(b"-----END " + label + b"-----", stop, stop + MAX_MEMBER)
-        # A BEGIN before the END belongs to the next block: this one is incomplete.
-        following = data.find(b"-----BEGIN ", stop, stop + MAX_MEMBER)
-        if end >= 0 and not 0 <= following < end:
-            position = end
-            yield label, data[stop + 5 : end]
-
-
-def _bare_base64(data: bytes) -> bytes:
-    """Return DER data that was pasted as base64 without the PEM header; else b""."""
-    text = b"".join(data[:200_000].split())
-    # "MI" is the base64 of a DER sequence with a long length.
-    if not re.fullmatch(rb"MI[A-Za-z0-9+/]{60,}={0,2}", text):
-        return b""
-    try:
-        return base64.b64decode(text)
-    except ValueError:
-        return b""
-
-
 def main() -> None:
     """Apply the limits, unpack the files of the request, and write the answer."""
     # The limits apply before the first byte of the input is read.
@@ -252,8 +313,9 @@ def main() -> None:
     unpacker = Unpacker(request["password"])
     answer: dict[str, Any] = {}
     try:
-        for text in request["files"]:
-            unpacker.add(base64.b64decode(text))
+        several = len(request["files"]) > 1
+        for number, text in enumerate(request["files"], 1):
+            unpacker.add(base64.b64decode(text), 0, f"file {number}" if several else "")
     # The exit code stays 0: the parent distinguishes a refusal from a crash by the answer.
     except UnpackError as refused:
         answer["error"] = list(refused.args)
@@ -261,7 +323,7 @@ def main() -> None:
         "certificates": [base64.b64encode(c).decode() for c in unpacker.certificates],
         "keys": [base64.b64encode(k).decode() for k in unpacker.keys],
         "remarks": sorted(unpacker.remarks),
-        "seen": "; ".join(dict.fromkeys(unpacker.seen))[:200],
+        "ignored": unpacker.ignored,
     }
     sys.stdout.write(json.dumps(answer))
 

@@ -38,11 +38,13 @@ class VendorUpload:
     Attributes:
         keys: The enclosed private keys, as unencrypted PKCS#8 PEM.
         remarks: Codes of remarks about the upload (notifiers/wording/cases.py).
+        ignored: The parts that were not used, each with its file and what it is.
     """
 
     certificates: tuple[Certificate, ...]
     keys: tuple[bytes, ...] = ()
     remarks: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def unpack(files: list[bytes], password: str = "") -> VendorUpload:
@@ -107,7 +109,8 @@ def unpack(files: list[bytes], password: str = "") -> VendorUpload:
             (
                 "they contain a CSR, which is only the request for a certificate"
                 if "csr-sent-back" in answer["remarks"]
-                else answer.get("seen") or "no content could be read as a certificate"
+                else "; ".join(answer["ignored"])[:400]
+                or "no content could be read as a certificate"
             ),
             "Request the certificate as PEM, PKCS#7 or PKCS#12.",
         )
@@ -115,6 +118,7 @@ def unpack(files: list[bytes], password: str = "") -> VendorUpload:
         tuple(certificates.values()),
         tuple(base64.b64decode(k) for k in answer["keys"]),
         tuple(answer["remarks"]),
+        tuple(answer["ignored"]),
     )
 
 

@@ -216,6 +216,17 @@ UPLOAD_MESSAGES: dict[str, str] = {
     "damaged-part": "A part of it is damaged.",
     "csr-old-key": "The CSR is for the key that must no longer be used. Create a new key.",
     "csr-signature": "The signature of the CSR is wrong: the CSR was changed after it was created.",
+    "csr-outdated": (
+        "The CSR is signed with {hash}. Its signature is correct, but some CAs refuse such a CSR:"
+        " then create one with SHA-256."
+    ),
+    "csr-key-sent": (
+        "A private key was sent with the CSR. Never send a private key: create a new key and a new"
+        " CSR if others may have read it."
+    ),
+    "csr-names-ordered": (
+        "The CSR does not name {names}. Enter these names in the order form of the vendor."
+    ),
     "csr-key": (
         "The key of the CSR ({key}) is too weak, or of a kind that browsers refuse. Create a key"
         " with RSA 2048 to 4096, P-256 or P-384."

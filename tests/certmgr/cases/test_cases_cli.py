@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -290,3 +291,35 @@ def test_hostile_text_stays_text_in_every_output_at_any_hour(
     page = program("report", "--client", "1001", "--format", "html").out
     assert "<script>" not in page
     assert "&lt;script&gt;" in page or "script" not in page
+
+
+def test_csr_with_one_of_two_names_is_taken_with_names_and_shows_what_is_requested(
+    program: Program, tmp_path: Path
+) -> None:
+    program("domain", "add", "www.shop.example.com", "--client", "1001")
+    opened = program("case", "open", "1001", "shop.example.com", "www.shop.example.com").out
+    found = re.search(r"[A-Z0-9]+-[A-Z0-9-]+", opened)
+    assert found is not None
+    source, key = tmp_path / "client.csr", tmp_path / "client.key"
+    openssl = ("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-sha1")
+    subject = ("-subj", "/CN=shop.example.com", "-keyout", str(key), "-out", str(source))
+    subprocess.run([*openssl, *subject], check=True, capture_output=True)
+    refused = program("case", "csr", found[0], "--from", str(source), expect=3)
+    assert "does not name www.shop.example.com" in refused.out
+    assert "add --names" in refused.err
+    other = ("--names", "other.example.com")
+    assert "is not a name of the case" in (
+        program("case", "csr", found[0], "--from", str(source), *other, expect=2).err
+    )
+    assert "needs --from" in program("case", "csr", found[0], "--names", expect=2).err
+    taken = program("case", "csr", found[0], "--from", str(source), "--names").out
+    assert "signed with SHA-1. Its signature is correct" in taken
+    assert "requested at the vendor: shop.example.com, www.shop.example.com" in taken
+    shown = program("case", "show", found[0]).out
+    assert "to be entered at the vendor: www.shop.example.com" in " ".join(shown.split())
+    (tmp_path / "note.pdf").write_bytes(b"%PDF-1.7")
+    # Nothing of the upload is dropped silently.
+    sent = program(
+        "case", "receive", found[0], str(tmp_path / "note.pdf"), str(source), "--dry-run", expect=2
+    )
+    assert "they contain a CSR" in sent.err

@@ -1,0 +1,107 @@
+"""PEM and base64 in the forms in which people and programs send it. Pure and bounded.
+
+Sources of the forms: RFC 7468 (labels, explanatory text around the blocks), RFC 1421 (headers in a
+block), Windows (UTF-16 text), mail programs (quote marks, typographic dashes, lost line ends).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+MAX_BLOCKS = 2000
+MAX_BODY = 1024 * 1024
+# Typographic dashes, which word processors and mail programs write instead of hyphens.
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒−", "-") | {"\u2013": "--"})
+_EM_DASH = "\u2014"
+_ARMOUR = re.compile(rb"[>|\s]*-{2,12}[ \t]*(BEGIN|END)[ \t]+([A-Za-z0-9#][A-Za-z0-9# ]*?)[ \t]*-+")
+_MAX_ARMOUR = 120
+
+
+def as_bytes_of_text(data: bytes) -> bytes:
+    """Return UTF-16 and UTF-8 with a mark as ASCII-compatible bytes; other data unchanged.
+
+    Windows tools save PEM as UTF-16, with or without a byte order mark.
+    """
+    if data[:3] == b"\xef\xbb\xbf":
+        return data[3:]
+    encoding = ""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    # Text without a mark: every second byte of ASCII text is zero, which no DER begins with.
+    elif len(data) >= 8 and data[1:8:2] == b"\0\0\0\0" and 0 not in data[0:8:2]:
+        encoding = "utf-16-le"
+    elif len(data) >= 8 and data[0:8:2] == b"\0\0\0\0" and 0 not in data[1:8:2]:
+        encoding = "utf-16-be"
+    return data.decode(encoding, "replace").encode("utf-8") if encoding else data
+
+
+def with_plain_armour(data: bytes) -> bytes:
+    """Return text whose BEGIN and END lines have exactly five hyphens.
+
+    Mail programs quote lines and replace hyphens; JSON and shells write line ends as ``\\n``.
+    """
+    if b"BEGIN" not in data:
+        return data
+    if b"\\n" in data:
+        data = data.replace(b"\\r", b"").replace(b"\\n", b"\n")
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines):
+        if len(line) <= _MAX_ARMOUR and (b"BEGIN" in line or b"END" in line):
+            text = line.decode("utf-8", "replace").replace(_EM_DASH, "---").translate(_DASHES)
+            match = _ARMOUR.fullmatch(text.encode("utf-8").rstrip())
+            if match is not None:
+                lines[number] = b"-----" + match[1] + b" " + match[2].upper() + b"-----"
+    return b"\n".join(lines)
+
+
+def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield (label, body) of each PEM block in linear time; the body of an incomplete one is None.
+
+    The number of blocks and the length of a body are bounded.
+    """
+    position = 0
+    for _ in range(MAX_BLOCKS):
+        start = data.find(b"-----BEGIN ", position)
+        if start < 0:
+            return
+        stop = data.find(b"-----", start + 11, start + 60)
+        position = start + 11
+        label = data[start + 11 : max(stop, 0)]
+        # A label is a part of one line (RFC 7468 3).
+        if stop < 0 or b"\n" in label:
+            continue
+        end = data.find(b"-----END ", stop, stop + MAX_BODY)
+        # A BEGIN before the END belongs to the next block: this one is incomplete.
+        following = data.find(b"-----BEGIN ", stop, stop + MAX_BODY)
+        if end >= 0 and not 0 <= following < end:
+            position = end
+            yield label, data[stop + 5 : end]
+        else:
+            yield label, None
+
+
+def decode_body(body: bytes) -> bytes | None:
+    """Return the bytes of the base64 in a PEM body; None if it is not base64.
+
+    Headers (RFC 1421) and characters that base64 does not have, such as quote marks, are ignored.
+    """
+    lines = [line for line in body.splitlines() if b":" not in line]
+    try:
+        return base64.b64decode(b"".join(lines)) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def bare_base64(data: bytes) -> bytes:
+    """Return DER data that was pasted as base64 without the PEM lines; else b""."""
+    text = b"".join(data[: 2 * MAX_BODY].replace(b"\xc2\xa0", b" ").split())
+    # "M" and a letter of A-I is the base64 of a DER sequence: 30 followed by a length.
+    if not re.fullmatch(rb"M[A-I][A-Za-z0-9+/_-]{20,}={0,2}", text):
+        return b""
+    try:
+        return base64.b64decode(text.translate(bytes.maketrans(b"-_", b"+/")))
+    except (binascii.Error, ValueError):
+        return b""
