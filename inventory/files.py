@@ -1,10 +1,11 @@
-"""Reading of files that a user names: only regular files, and only up to a limit.
+"""Files that a user names: reading of regular files up to a limit, and names that must be new.
 
 Reading a pipe or a device may never end.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -49,3 +50,31 @@ def read_regular(path: Path, limit: int) -> bytes:
         raise CertmgrError(
             f"{path} cannot be read", error.strerror or str(error), "Name a readable file."
         ) from None
+
+
+def rename_new(source: str, target: str, folder: int | None = None) -> None:
+    """Rename a file, and never replace an existing name or follow a link there.
+
+    A check before a rename would leave a moment in which another program can place the name.
+
+    Args:
+        source: The file.
+        target: The new name in the same file system.
+        folder: The handle of the folder that both names are relative to.
+
+    Raises:
+        FileExistsError: The name exists.
+        OSError: The file cannot be renamed.
+    """
+    try:
+        os.link(source, target, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        os.unlink(source, dir_fd=folder)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        # Network shares and FAT have no hard links: the name is taken first, and replaced then.
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(target, flags, 0o600, dir_fd=folder))
+        os.rename(source, target, src_dir_fd=folder, dst_dir_fd=folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from certmgr.purchases.load import lead_times
 from certmgr.x509.csr import REMARKS
 from certmgr.x509.upload import read_files, unpack
 from inventory.errors import Conflict, UsageError
+from inventory.files import read_regular
 from inventory.names import certificate_name, display
 from inventory.records import CaseRecord
 from inventory.store import cases, issuances
@@ -228,6 +230,10 @@ def csr(
         return 0
     if source is not None:
         return _check_client_csr(service, reference, source, names)
+    # Before a CSR is made, so that the same command can be repeated with another file.
+    if output is not None:
+        _require_replaceable(output, b"-----BEGIN ")
+        _require_replaceable(_instructions_file(output), INSTRUCTIONS[:11].encode())
     if again:
         csrs = _existing_csrs(service, reference)
     else:
@@ -275,10 +281,7 @@ def _export(row: CaseRecord, text: str, output: Path) -> None:
         INSTRUCTIONS,
         {"names": ", ".join(display(n) for n in row.names), "reference": row.reference},
     )
-    instructions_file = output.with_name(f"{output.name}.txt")
-    # An older CSR may be overwritten; any other file may be something that the caller needs.
-    if output.exists() and not output.read_bytes()[:11].startswith(b"-----BEGIN "):
-        raise Conflict(f"{output} exists already", "it is not a CSR", "Name another file.")
+    instructions_file = _instructions_file(output)
     # A CSR is public (mode 0644), unlike the private key.
     write_whole(output, text.encode(), 0o644)
     write_whole(instructions_file, f"{instructions}\n\n{text}".encode(), 0o644)
@@ -286,6 +289,21 @@ def _export(row: CaseRecord, text: str, output: Path) -> None:
         f"Written: {cell(output)}, and {cell(instructions_file)} with instructions for the vendor.",
         err=True,
     )
+
+
+def _instructions_file(output: Path) -> Path:
+    return output.with_name(f"{output.name}.txt")
+
+
+def _require_replaceable(path: Path, start: bytes) -> None:
+    """Refuse to overwrite a file that is not from an earlier export: the caller may need it."""
+    if not os.path.lexists(path):
+        return
+    # A link leads to a file of unknown purpose.
+    if path.is_symlink() or not read_regular(path, len(start)).startswith(start):
+        raise Conflict(
+            f"{path} exists already", "it was not written by case csr", "Name another file."
+        )
 
 
 def _ordered_names(row: CaseRecord, names: str | None) -> Sequence[str]:
@@ -542,14 +560,14 @@ def package(app: CommandContext, reference: str, output: Path, password: str, fo
     """
 
     # The file may be a package that was already handed over.
-    if output.exists() and not force:
+    if os.path.lexists(output) and not force:
         raise Conflict(
             f"{output} exists already",
             "a package is overwritten only on request",
             "Name another file, or give --force.",
         )
     data, leaves = build_case_package(case_service(app), reference, _secret(password))
-    write_whole(output, data)
+    write_whole(output, data, secret=True, overwrite=force)
     # The administrator who installs the package compares these fingerprints.
     for leaf in leaves:
         click.echo(f"{leaf.key}: SHA-256 {fingerprint(leaf.sha256)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import click
@@ -11,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.files import write_whole
 from inventory.errors import CertmgrError, UsageError
 from inventory.importers import (
     apache,
@@ -134,37 +133,5 @@ def export(app: CommandContext, output_format: str, output: Path | None) -> None
     if output is None:
         click.echo(text, nl=False)
         return
-    write_whole(output, text)
+    write_whole(output, text.encode())
     click.echo(f"Written to {output}.", err=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file atomically, readable only by its owner.
-
-    The text goes to a temporary file in the same folder, which is synced and then renamed. A link
-    is followed. A device or a pipe is written to and never replaced.
-
-    Raises:
-        CertmgrError: The file cannot be written.
-    """
-    name = ""
-    try:
-        # A rename would replace /dev/stdout or a named pipe by a regular file.
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        path = path.resolve()
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # A crash before this line leaves the old file complete.
-        Path(name).replace(path)
-    except OSError as error:
-        # The temporary file holds personal data.
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise CertmgrError(
-            f"{path} cannot be written", error.strerror or str(error), "Name another file."
-        ) from None

@@ -13,7 +13,7 @@ from certmgr.cli.notice_releases import notice_release
 from certmgr.cli.notice_snoozes import notice_snooze, notice_snoozes, notice_unsnooze
 from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
-from certmgr.files import write_whole
+from certmgr.files import require_no_link, write_whole
 from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
 from inventory.errors import CertmgrError, NotFound, UsageError
@@ -182,6 +182,7 @@ def notice_preview(app: CommandContext, output: str) -> None:
     """Write the messages that notify would send now as .eml files, without sending them."""
 
     folder = Path(output)
+    require_no_link(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

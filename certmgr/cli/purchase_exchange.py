@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from certmgr.cli.exchange import write_whole
 from certmgr.cli.output import (
     cell,
 )
@@ -15,6 +14,7 @@ from certmgr.cli.shared import (
     client_filter,
     pass_app,
 )
+from certmgr.files import write_whole
 from inventory.importers import purchases_format
 from inventory.store import clients, purchases
 
@@ -78,5 +78,5 @@ def export(
     if output is None:
         click.echo(text, nl=False)
     else:
-        write_whole(output, text)
+        write_whole(output, text.encode())
         click.echo(f"Written to {output}.", err=True)

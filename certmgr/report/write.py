@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from certmgr.files import require_no_link
 from inventory.errors import CertmgrError
 
 
@@ -26,8 +27,9 @@ def make_folder(path: Path) -> Path:
     """Return the folder for the reports; create it if it is missing.
 
     Raises:
-        CertmgrError: The folder cannot be created.
+        CertmgrError: The folder cannot be created, or it is a link.
     """
+    require_no_link(path)
     # Reports contain personal data, so only the owner may read the folder.
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)

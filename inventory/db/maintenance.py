@@ -30,6 +30,7 @@ from inventory.db.database import (
 )
 from inventory.db.locks import file_lock
 from inventory.errors import DatabaseError, DatabaseVersion
+from inventory.files import rename_new
 
 _log = logging.getLogger(__name__)
 
@@ -122,10 +123,11 @@ def _backup_before(engine: Engine, clock: Clock) -> Path:
     return target
 
 
-def _copy_sqlite(source: Path, target: Path) -> None:
+def _copy_sqlite(source: Path, target: Path, *, overwrite: bool = True) -> None:
     """Copy an SQLite database that may be in use.
 
     The copy goes to a temporary file next to ``target``, is synced to disk, and is then renamed.
+    Without ``overwrite``, an existing name (also a link) is an error.
     """
     module = sqlite_module()
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
@@ -138,7 +140,10 @@ def _copy_sqlite(source: Path, target: Path) -> None:
         with open(name, "rb") as file:  # noqa: PTH123
             # The rename must not become durable before the content.
             os.fsync(file.fileno())
-        Path(name).replace(target)
+        if overwrite:
+            Path(name).replace(target)
+        else:
+            rename_new(name, str(target))
         # The new name must survive a power failure too.
         _sync_directory(target.parent)
     finally:
@@ -170,12 +175,15 @@ def backup(engine: Engine, target: Path) -> None:
     if engine.dialect.name != "sqlite":
         raise _only_sqlite(engine, "back up", "pg_dump -Fc")
     # An administrator may have only this one backup.
-    if target.exists():
-        raise DatabaseError(
-            f"{target} exists already", "a backup is never overwritten", "Name another file."
-        )
+    exists = DatabaseError(
+        f"{target} exists already", "a backup is never overwritten", "Name another file."
+    )
+    if os.path.lexists(target):
+        raise exists
     try:
-        _copy_sqlite(Path(str(engine.url.database)), target)
+        _copy_sqlite(Path(str(engine.url.database)), target, overwrite=False)
+    except FileExistsError:
+        raise exists from None
     except (OSError, sqlite3.Error, sqlite_module().Error) as error:
         raise DatabaseError(
             f"The backup {target} cannot be written",

@@ -46,14 +46,15 @@ def test_export_is_a_private_file_of_the_documented_schema(certmgr: Runner, tmp_
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
-def test_export_to_a_link_or_a_pipe_writes_into_it(certmgr: Runner, tmp_path: Path) -> None:
+def test_export_replaces_a_link_and_writes_into_a_pipe(certmgr: Runner, tmp_path: Path) -> None:
     certmgr("client", "add", "1", "One")
     real, link, pipe = (tmp_path / name for name in ("real.json", "link.json", "pipe"))
     real.write_text("")
     link.symlink_to(real)
     assert certmgr("export", "--output", str(link)).code == 0
-    assert link.is_symlink()
-    assert "One" in real.read_text()
+    assert not link.is_symlink()
+    assert "One" in link.read_text()
+    assert real.read_text() == ""
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
     assert certmgr("export", "--output", str(pipe)).code == 0
