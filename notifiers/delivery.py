@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from inventory.db.database import Database, to_epoch
 from inventory.records import NoticeRecord
 from inventory.store import outbox, recipients
+from inventory.threads import thread_pool
 from notifiers.channels import DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.working_days import WorkingCalendar
 
@@ -92,6 +93,7 @@ class DeliveryWorker:
         clock: The current time, in UTC.
         rate: Messages per second and channel; 0: no limit.
         limit: At most this many messages per channel in one run.
+        seconds: No message is begun after this time; the rest stays queued. 0: no limit.
         timer: Measures the time between two messages.
         sleep: Waits until the next one.
     """
@@ -105,11 +107,13 @@ class DeliveryWorker:
         *,
         rate: float = 2.0,
         limit: int | None = None,
+        seconds: float = 0.0,
         timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.database, self.channels, self.address, self.clock = database, channels, address, clock
-        self.rate, self.limit = rate, limit
+        self.rate, self.limit, self.seconds = rate, limit, seconds
+        self._interrupted = threading.Event()
         self.timer, self.sleep = timer, sleep
 
     def run(self) -> DeliveryCounts:
@@ -125,15 +129,22 @@ class DeliveryWorker:
         for name in set(names) - set(known):
             # Its notices stay queued, since the channel may come back.
             total.skipped[name] = "it is no longer in the configuration"
+        self._until = self.timer() + self.seconds if self.seconds else float("inf")
         # A single channel needs no thread.
         if len(known) <= 1:
             for name in known:
                 total.add(self._drain(self.channels[name]))
             return total
-        with ThreadPoolExecutor(len(known), thread_name_prefix="channel") as pool:
-            for counts in pool.map(self._drain, [self.channels[n] for n in known]):
-                total.add(counts)
+        try:
+            with thread_pool(len(known), "channel") as pool:
+                for counts in pool.map(self._drain, [self.channels[n] for n in known]):
+                    total.add(counts)
+        finally:  # after Ctrl-C, the threads end with their current message
+            self._interrupted.set()
         return total
+
+    def _must_end(self) -> bool:
+        return self._interrupted.is_set() or self.timer() >= self._until
 
     def _drain(self, channel: MessageChannel) -> DeliveryCounts:
         """Send the due notices of one channel, batch by batch."""
@@ -149,6 +160,11 @@ class DeliveryWorker:
                 if self.rate:
                     self.sleep(max(0.0, next_at - self.timer()))
                     next_at = max(next_at, self.timer()) + 1 / self.rate
+                # Between two messages, so that the delivery status of each is known.
+                if self._must_end():
+                    with self.database.write(self.clock()) as tx:
+                        outbox.give_back(tx, token)
+                    return counts
                 delivery = self._one(channel, row, token, counts)
                 done += 1
                 failures = failures + 1 if delivery is not None and delivery.channel_down else 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +26,7 @@ from inventory.errors import CertmgrError
 from inventory.names import as_ip, registered_domain
 from inventory.store import domains, purchases, servers
 from inventory.text import printable
+from inventory.threads import thread_pool
 
 MAX_PARALLEL = 16
 MAX_PROBED = 8
@@ -74,7 +74,7 @@ class FactCollector:
 
     def advise(self, items: Iterable[tuple[str, str, NameFacts]]) -> list[Advice]:
         """Return the advice for each (name, solver, facts of the inventory), in the same order."""
-        with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        with thread_pool(MAX_PARALLEL) as pool:
             return list(pool.map(lambda item: self._advise(*item), items))
 
     def _advise(self, name: str, solver: str, known: NameFacts) -> Advice:

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -40,6 +40,7 @@ from inventory.store import (
     servers,
 )
 from inventory.text import printable
+from inventory.threads import thread_pool
 
 _log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class RenewalRunner:
                 for r in lineages.listing(conn, states=("active",))
                 if r.sha256 and (r.ari_next_at or 0) <= self.context.now_epoch
             ]
-        with ThreadPoolExecutor(self.context.settings.acme.at_once) as pool:
+        with thread_pool(self.context.settings.acme.at_once) as pool:
             for _ in pool.map(lambda r: ari.refresh(self.context, r), rows, chunksize=1):
                 pass
 
@@ -177,7 +178,7 @@ class RenewalRunner:
                     lineages.note(tx, row.id, next_at=None)
             return recovered
 
-        with ThreadPoolExecutor(self.context.settings.acme.at_once) as pool:
+        with thread_pool(self.context.settings.acme.at_once) as pool:
             return sum(pool.map(recheck, due))
 
     def _is_still_ours(self, name: QuarantinedName) -> bool:
@@ -248,7 +249,7 @@ class RenewalRunner:
         """
         at_once, count, total = self.context.settings.acme.at_once, 0, len(chosen)
         waiting: set[Future[list[IssueResult | DeployResult]]] = set()
-        with ThreadPoolExecutor(at_once) as pool:
+        with thread_pool(at_once) as pool:
             for planned in chosen:
                 waiting.add(pool.submit(work, planned))
                 while len(waiting) >= 2 * at_once:

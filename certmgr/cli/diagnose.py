@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, instant
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.diagnose.examination import diagnose as run_diagnosis
@@ -109,16 +110,20 @@ def diagnose(
         timeout=timeout,
         always_http=True,
     )
-    diagnosis = run_diagnosis(
-        app.settings,
-        _inventory(app),
-        question,
-        options,
-        app.now(),
-        vantage=vantage(),
-        clock=clock,
-        chosen=None if language is None else require(language),
-    )
+    chosen = None if language is None else require(language)
+    with ProgressLine().waiting(
+        f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
+    ):
+        diagnosis = run_diagnosis(
+            app.settings,
+            _inventory(app),
+            question,
+            options,
+            app.now(),
+            vantage=vantage(),
+            clock=clock,
+            chosen=chosen,
+        )
     if only_message:
         click.echo(diagnosis.message)
     elif output_format == "json":

@@ -17,6 +17,7 @@ from certmgr.cli import output
 from certmgr.cli.accounts import KEY_TYPES
 from certmgr.cli.issue_states import SYMBOLS, WORDS
 from certmgr.cli.lineage_rows import rows_of
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from certmgr.config.context import Context
 from certmgr.x509.csr import MAX_CSR
@@ -178,11 +179,13 @@ def issue(
     # A lineage that exists already and is not due keeps its certificate: CAs limit the number of
     # certificates per set of names.
     due_lineages = [p.name for p in runner.plan(lineages) if p.due.at <= app.now()]
-    code = (
-        show_lineages(context.database, due_lineages, runner.run_named(due_lineages), output_format)
-        if due_lineages
-        else 0
-    )
+    code = 0
+    if due_lineages:
+        with ProgressLine().waiting(
+            f"{len(due_lineages)} certificate(s): the CA, deployment, verification"
+        ):
+            summary = runner.run_named(due_lineages)
+        code = show_lineages(context.database, due_lineages, summary, output_format)
     unchanged = [n for n in lineages if n not in due_lineages]
     # One JSON or CSV document per call: the lineages that ran have filled it already.
     if unchanged and (output_format == "table" or not due_lineages):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import click
@@ -11,7 +14,8 @@ import click
 from certmgr import __version__
 from certmgr.cli.lazy import LazyCommand, LazyGroup
 from certmgr.cli.logs import FORMATS, LogFormat, configure
-from certmgr.cli.shared import CommandContext, guard
+from certmgr.cli.shared import Caller, CommandContext, guard
+from certmgr.operations.stopping import INTERRUPTED, TERMINATED, stoppable
 from inventory.clock import Clock, system_clock
 
 
@@ -104,28 +108,40 @@ def cli(
     certmgr status --causes              what needs attention, and how to fix it
     """
     configure(verbose, log_format)
-    app = context.obj = CommandContext(config, database_url, debug, context.obj or system_clock)
+    caller = context.obj or Caller()
+    app = context.obj = CommandContext(config, database_url, debug, caller.clock, caller.stop)
     context.call_on_close(app.close)
 
 
 def run() -> None:
     """Run the console script."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code in (INTERRUPTED, TERMINATED):
+        # The interpreter would wait for threads whose work has begun, such as a CA's answer. What
+        # they do is durable at every step, so the process may end now.
+        for child in multiprocessing.active_children():
+            child.terminate()
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str], clock: Clock = system_clock) -> int:
     """Run one command and return its exit code. Every error becomes one line on stderr."""
     debug = "--debug" in arguments
-    return guard(lambda: _invoke(list(arguments), clock), lambda: debug)
+    with stoppable() as stop:
+        caller = Caller(clock, stop)
+        return guard(lambda: _invoke(list(arguments), caller), lambda: debug, stop)
 
 
-def _invoke(arguments: list[str], clock: Clock) -> object:
+def _invoke(arguments: list[str], caller: Caller) -> object:
     """Invoke the group as ``cli.main(standalone_mode=False)`` does.
 
     A closed pipe keeps its exception, because click turns it into exit code 1, which means
     findings.
     """
-    with cli.make_context("certmgr", arguments, obj=clock) as context:
+    with cli.make_context("certmgr", arguments, obj=caller) as context:
         result = cli.invoke(context)
         sys.stdout.flush()
         return result

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from certmgr.cli.output import cell, epoch_text, show, table
-from certmgr.cli.scan import terminated_as_interrupt
+from certmgr.cli.progress import ProgressLine, progress_line
+from certmgr.cli.renew import WAITS_FOR_CA
+from certmgr.cli.scan import page_rate
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.files import write_whole
 from certmgr.operations import metrics as prometheus
@@ -96,15 +98,46 @@ def run(app: CommandContext, no_scan: bool, verbose: bool) -> int:
     exit code 3. A notice that is retried later is not a failure.
     """
 
-    with terminated_as_interrupt():
-        result = run_all(app.context(), scan=not no_scan)
+    with progress_line() as line:
+        result = run_all(
+            app.context(),
+            scan=not no_scan,
+            stop=app.stop,
+            progress=lambda part, done, planned: _draw(app, line, part, done, planned),
+        )
     # Cron mails every line of output, so a good run prints nothing without --verbose.
     if verbose and result.messages:
         click.echo("; ".join(result.messages))
+    problems = "; ".join(result.problems)
+    if result.interrupted:
+        not_done = f" Not done: {', '.join(result.not_done)}." if result.not_done else ""
+        more = f" Before: {cell(problems, 1000)}" if problems else ""
+        click.echo(
+            f"certmgr run: interrupted in: {cell(result.interrupted, 300)}.{not_done}{more}",
+            err=True,
+        )
+        return app.stop.exit_code
     if result.problems:
-        click.echo(f"certmgr run: {cell('; '.join(result.problems), 1500)}", err=True)
+        click.echo(f"certmgr run: {cell(problems, 1500)}", err=True)
         return 3
     return 0
+
+
+# What each part of a run waits for most of its time.
+_WAITS = {
+    "renew": WAITS_FOR_CA,
+    "inbox": "waits for the mail server",
+    "notify": "checks again, then sends",
+    "cases": "checks installations",
+}
+
+
+def _draw(app: CommandContext, line: ProgressLine, part: str, done: int, planned: int) -> None:
+    waits = page_rate(app.settings) if part == "scan" else _WAITS.get(part, "")
+    if planned:
+        line.counted(part, done, planned, waits)
+    else:
+        line.text(f"{part} ... {waits}")
 
 
 @click.command()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
@@ -17,10 +16,12 @@ from certmgr.acme.simulation_input import lineages_to_simulate
 from certmgr.cli import output
 from certmgr.cli.issue import show_lineages
 from certmgr.cli.issue_states import SYMBOLS, WORDS
+from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.store import lineages
 
+WAITS_FOR_CA = "waits for the CA and the checks after deployment"
 REASONS = [
     "unspecified",
     "keyCompromise",
@@ -92,13 +93,15 @@ def renew(
         )
 
     context = IssuanceContext.of(app.context())
-    runner = RenewalRunner(context, _progress())
-    if dry_run:
-        return _dry_run(runner, names, output_format)
-    # Named lineages are renewed at once, even if they are not due.
+    with progress_line() as line:
+        runner = RenewalRunner(context, partial(line.counted, "renew", waits_for=WAITS_FOR_CA))
+        if dry_run:
+            return _dry_run(runner, names, output_format)
+        line.text(f"renew ... {WAITS_FOR_CA}")
+        # Named lineages are renewed at once, even if they are not due.
+        summary = runner.run_named(names) if names else runner.run_due()
     if names:
-        return show_lineages(context.database, list(names), runner.run_named(names), output_format)
-    summary = runner.run_due()
+        return show_lineages(context.database, list(names), summary, output_format)
     if output_format == "csv":
         rows = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
         output.show("renewals", ("lineage", "state", "said"), rows, "csv")
@@ -116,17 +119,6 @@ def renew(
     else:
         _show_summary(summary)
     return 3 if summary.failed else 0
-
-
-def _progress() -> Callable[[int, int], None] | None:
-    # Control characters of a progress line would clutter the mail of cron.
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        click.echo(f"\r{done} of {total}", nl=done == total, err=True)
-
-    return show
 
 
 def _show_summary(summary: Any) -> None:

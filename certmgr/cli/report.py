@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from certmgr.cli.output import show
+from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.compliance.assessment import all_deadlines
 from certmgr.files import write_whole
@@ -267,8 +267,7 @@ _STATES = {
 
 
 def _progress(numbers: list[str]) -> Iterator[str]:
-    if not sys.stderr.isatty():
-        yield from numbers
-        return
-    with click.progressbar(numbers, file=sys.stderr, label="Reports") as bar:
-        yield from bar
+    with progress_line() as line:
+        for done, number in enumerate(numbers):
+            line.counted("reports", done, len(numbers), f"client {number}")
+            yield number

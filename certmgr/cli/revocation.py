@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from certmgr.acme.caa_identity import identities_for
 from certmgr.cli.output import csv_text, echo_json, instant, table
+from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.config.context import Context
 from certmgr.revocation.job import plan, run
@@ -52,13 +50,13 @@ def revocation(
         return _planned(context, client, every, output_format)
 
     ca_identities = identities_for(context)
-    with _progress() as progress:
+    with progress_line() as line:
         summary = run(
             context,
             identities_for=ca_identities,
             client=client,
             every=every,
-            progress=progress,
+            progress=line.counted,
         )
     rows = _rows(context.database, client)
     if output_format == "json":
@@ -180,18 +178,3 @@ def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> Non
     # If most checks failed, that is not evidence against a site.
     for reason in summary.suspect:
         click.echo(f"Suspect: {reason}. No finding was opened as unknown.")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a function that prints the progress on stderr, or None if stderr is not a terminal."""
-
-    if not sys.stderr.isatty():
-        yield None
-        return
-
-    def show(what: str, done: int, planned: int) -> None:
-        click.echo(f"\r{done} of {planned} {what} ", nl=False, err=True)
-
-    yield show
-    click.echo("\r" + " " * 40 + "\r", nl=False, err=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import signal
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +14,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from certmgr.cli.output import cell, csv_text, echo_json, instant
+from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.scan_report import (
     CSV_COLUMNS,
     csv_row,
@@ -40,6 +38,7 @@ from inventory.targets import parse, parse_port
 from inventory.vocabulary import verdict_of
 
 if TYPE_CHECKING:
+    from certmgr.config.settings import Settings
     from certmgr.inspection.report import EndpointReport
     from certmgr.inspection.scan_options import ScanOptions
     from certmgr.inspection.scan_run import ScanSummary
@@ -209,6 +208,11 @@ def scan(
     return 0 if exit_zero and code == 1 else code
 
 
+def _waiting(targets: Sequence[Target]) -> AbstractContextManager[None]:
+    what = str(targets[0]) if len(targets) == 1 else f"{len(targets)} targets"
+    return ProgressLine().waiting(f"scan of {what}")
+
+
 def _scan_targets(
     app: CommandContext,
     texts: tuple[str, ...],
@@ -218,8 +222,14 @@ def _scan_targets(
 ) -> int:
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = app.now()
-    with terminated_as_interrupt():
-        reports = scan_targets(app.settings, options, targets, _known_issuers(app), clock=app.clock)
+    try:
+        with _waiting(targets):
+            reports = scan_targets(
+                app.settings, options, targets, _known_issuers(app), clock=app.clock
+            )
+    except KeyboardInterrupt:
+        click.echo("certmgr: interrupted; targets that you name are not stored.", err=True)
+        return app.stop.exit_code
     rows = [endpoint_row(r, None, []) for r in reports]
     finished = app.now()
     if output_format == "json":
@@ -254,64 +264,30 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
         return ()
 
 
-class _Progress:
-    """Progress on stderr with rate and remaining time, on a terminal only."""
-
-    def __init__(self) -> None:
-        self.on = sys.stderr.isatty()
-        self.start = time.monotonic()
-        self.drawn = 0.0
-
-    def __call__(self, checked: int, planned: int) -> None:
-        now = time.monotonic()
-        # Five updates per second are enough, and the last one is always shown.
-        if not self.on or (now - self.drawn < 0.2 and checked < planned):
-            return
-        self.drawn = now
-        rate = checked / max(now - self.start, 0.001)
-        left = (planned - checked) / rate if rate else 0
-        click.echo(
-            f"\r{checked:,} of {planned:,} ({100 * checked // max(planned, 1)}%), {rate:,.0f}/s,"
-            f" {left:,.0f} s left   ",
-            nl=False,
-            err=True,
-        )
-
-    def end(self) -> None:
-        if self.on and self.drawn:
-            click.echo("\r" + " " * 70 + "\r", nl=False, err=True)
-
-
-@contextlib.contextmanager
-def terminated_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which a service manager sends, end the work like Ctrl-C.
-
-    SIGINT also works if the shell started the process with SIGINT ignored.
-    """
-    # SIGINT is ignored in background jobs of a shell, so its handler is installed explicitly.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, interrupt)
+def page_rate(settings: Settings) -> str:
+    """Return what limits the speed of a scan with pages, in a few words."""
+    http = settings.http
+    return f"at most {http.rate:g} pages/s per address ([http] rate)" if http.rate else ""
 
 
 def _scan_inventory(
     app: CommandContext, options: ScanOptions, output_format: str, verbose: bool
 ) -> int:
-    progress = _Progress()
     # 100,000 reports do not fit into memory, so they are kept in a file until the run ends.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
 
         def keep(key: int, report: EndpointReport) -> None:
             spool.write(json.dumps([key, endpoint_row(report, None, [])], default=str) + "\n")
 
-        scan_run = ScanRun(app.context(), options, progress, keep if options.full else None)
-        with terminated_as_interrupt():
+        with progress_line() as line:
+            waits = page_rate(app.settings) if options.http else ""
+            scan_run = ScanRun(
+                app.context(),
+                options,
+                lambda done, planned: line.counted("scan", done, planned, waits),
+                keep if options.full else None,
+            )
             summary = scan_run.run()
-        progress.end()
         note_families(summary.no_route)
         if output_format == "table":
             code = _show_run(app, summary, verbose)
@@ -329,7 +305,7 @@ def _scan_inventory(
             f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {consequence}.",
             err=True,
         )
-        return 3
+        return app.stop.exit_code if summary.interrupted else 3
     return 3 if summary.too_undetermined and code == 0 else code
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from certmgr.operations.stopping import StopState
 from inventory.clock import Clock, system_clock
 from inventory.dates import parse_end
 from inventory.errors import CertmgrError, UsageError
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the caller of the command line gives to each command.
+
+    Attributes:
+        clock: The clock.
+        stop: What interrupts the command: Ctrl-C, SIGTERM, or a time budget.
+    """
+
+    clock: Clock = system_clock
+    stop: StopState = field(default_factory=StopState)
+
+
 @dataclass(slots=True)
 class CommandContext:
     """The global options, and what they lead to.
@@ -37,12 +51,14 @@ class CommandContext:
         database_url: The database; None for the configured one.
         debug: Whether errors are printed with a traceback.
         clock: The clock of the command.
+        stop: What interrupts the command.
     """
 
     config: str | None
     database_url: str | None
     debug: bool
     clock: Clock = system_clock
+    stop: StopState = field(default_factory=StopState)
     _settings: Settings | None = None
     _opened: list[Database] = field(default_factory=list)
 
@@ -182,7 +198,9 @@ def fail(error: BaseException, debug: bool) -> int:
     return 3
 
 
-def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
+def guard(
+    function: Callable[[], Any], debug: Callable[[], bool], stop: StopState | None = None
+) -> int:
     """Run the command line. Every error becomes one line on stderr and an exit code."""
     try:
         result = function()
@@ -194,7 +212,7 @@ def guard(function: Callable[[], Any], debug: Callable[[], bool]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("certmgr: interrupted.", err=True)
-        return 130
+        return (stop or StopState()).exit_code
     except BrokenPipeError:
         # The reader closed the pipe (| head), which is not an error. Python would report one when
         # it flushes the rest of the output at exit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from inventory.errors import ConfigError
 from inventory.names import as_ip, is_ehlo_name
 
 MAX_CONCURRENCY = 20_000
+MAX_BUDGET_MINUTES = 10_080  # a week
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -61,6 +63,13 @@ def check(settings: Settings) -> None:
     _check_notify(settings.notify)
     _check_cases(settings.cases)
     _check_forecast(settings.forecast)
+    for budget in fields(settings.run):
+        minutes = getattr(settings.run, budget.name)
+        if not 0 <= minutes <= MAX_BUDGET_MINUTES:
+            raise ConfigError(
+                f"[run] {budget.name} is {minutes:g}",
+                f"it must be 0 (no limit) to {MAX_BUDGET_MINUTES:,} minutes",
+            )
     check_acme(settings.acme, KEY_TYPES)
     if scan.concurrency > MAX_CONCURRENCY:
         raise ConfigError(

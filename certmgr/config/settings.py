@@ -238,6 +238,27 @@ class ForecastSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSettings:
+    """Section [run]: the time budgets of the parts of ``certmgr run``, in minutes; 0: no limit.
+
+    Attributes:
+        scan_minutes: The scan before the other parts. The rest of a longer scan follows them.
+        revocation_minutes: Revocation lists, CAA and DANE.
+        renew_minutes: Renewals by ACME.
+        cases_minutes: Cases of purchases.
+        inbox_minutes: Replies and bounces.
+        notify_minutes: Composing and sending notices.
+    """
+
+    scan_minutes: float = 60.0
+    revocation_minutes: float = 30.0
+    renew_minutes: float = 60.0
+    cases_minutes: float = 15.0
+    inbox_minutes: float = 15.0
+    notify_minutes: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
 
@@ -255,6 +276,7 @@ class Settings:
     cases: CasesSettings = field(default_factory=CasesSettings)
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     acme: AcmeSettings = field(default_factory=AcmeSettings)
+    run: RunSettings = field(default_factory=RunSettings)
     source: str = "built-in defaults"
 
 

@@ -78,6 +78,7 @@ class ScanSummary:
         closed: Findings that were closed.
         no_route: The IP versions to which this machine has no route.
         resumed: The number of endpoints that the run had checked before it was interrupted.
+        interrupted: Whether it ended by Ctrl-C, SIGTERM or a time budget.
     """
 
     run_id: int
@@ -93,6 +94,7 @@ class ScanSummary:
     seconds: float
     no_route: frozenset[int] = frozenset()
     resumed: int = 0
+    interrupted: bool = False
 
     @property
     def too_undetermined(self) -> bool:
@@ -119,7 +121,7 @@ class ScanRun:
         self.checked = self.undetermined = self.was_good = self.fell = 0
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
-        self.resumed = False
+        self.resumed = self.interrupted = False
         self.before = 0
         self.server_id: int | None = None
         self.visits = False
@@ -227,6 +229,7 @@ class ScanRun:
             return self._scan_between_controls(setup, pool, planned, client_id, controls)
         # The facts of the finished batches stay. Findings change only after a complete run.
         except KeyboardInterrupt:
+            self.interrupted = True
             return "incomplete", "it was interrupted"
         except CertmgrError as error:
             return "incomplete", str(error)
@@ -419,4 +422,5 @@ class ScanRun:
             seconds=time.monotonic() - begun,
             no_route=self.no_route,
             resumed=self.before,
+            interrupted=self.interrupted,
         )

@@ -77,12 +77,13 @@ def _gather(
 
 
 def worker_of(
-    database: Database, settings: Settings, *, limit: int | None = None
+    database: Database, settings: Settings, *, limit: int | None = None, seconds: float = 0.0
 ) -> DeliveryWorker:
     """Return the worker for all configured channels.
 
     Args:
         limit: At most this many messages per channel.
+        seconds: No message is begun after this time; 0: no limit.
     """
     return DeliveryWorker(
         database,
@@ -92,4 +93,5 @@ def worker_of(
         database.clock,
         rate=settings.notify.rate,
         limit=limit,
+        seconds=seconds,
     )

@@ -1,10 +1,15 @@
-"""All scheduled work: scan, revocation, renewal, cases, replies, notices, and the heartbeat."""
+"""All scheduled work: scan, revocation, renewal, cases, replies, notices, and the heartbeat.
+
+Each part has its own time budget and its own failure. :meth:`_Run.parts` has the reasons for their
+order.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certmgr.acme.caa_identity import identities_for as configured_identities
@@ -19,6 +24,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.notices.run import run_of, worker_of
 from certmgr.operations.heartbeat import heartbeat
+from certmgr.operations.stopping import StopState
 from certmgr.revocation.job import run as check_revocation
 from inventory.errors import INTERNAL_ERROR, CertmgrError, NotFound, log_internal_error
 from inventory.store import jobs, lineages
@@ -33,6 +39,9 @@ _log = logging.getLogger(__name__)
 JOB = "run"
 
 
+Progress = Callable[[str, int, int], None]
+
+
 @dataclass(slots=True)
 class CronResult:
     """The result of one run of the cron job.
@@ -41,11 +50,160 @@ class CronResult:
         problems: One line per part that failed; empty if all work was result.
         messages: One line per part that did something.
         error: The first internal error, raised after all parts have run.
+        interrupted: What was interrupted by Ctrl-C or SIGTERM; empty if the run came to its end.
+        not_done: The parts that were not begun because of that.
     """
 
     problems: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     error: Exception | None = None
+    interrupted: str = ""
+    not_done: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the run.
+
+    Attributes:
+        name: The name in problems.
+        minutes: Its time budget; 0: no limit.
+        work: Does the work. Its argument are the seconds of the budget.
+    """
+
+    name: str
+    minutes: float
+    work: Callable[[float], None]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run: what its parts share.
+
+    Attributes:
+        late: Whether the scan had more endpoints than its budget allowed.
+        scanned: What the interrupted scan had checked, for people.
+    """
+
+    context: Context
+    identities_for: IdentitiesFor | None
+    stop: StopState
+    progress: Progress
+    result: CronResult = field(default_factory=CronResult)
+    late: bool = False
+    scanned: str = ""
+
+    def parts(self, *, scan: bool) -> Iterator[Part]:
+        """Yield the parts in their order.
+
+        The scan is first: renewals need what it finds (a revoked or distrusted certificate), cases
+        close by what it observes, and a notice about what is fixed already would be wrong. Replies
+        are read before the notices, because an acknowledgement stops a reminder. Notices are last,
+        since they report on all other parts. A scan that is late is interrupted by its budget, and
+        goes on after the notices: it never keeps renewals, cases and notices back.
+        """
+        settings, context, result = self.context.settings, self.context, self.result
+        budgets = settings.run
+        if scan:
+            yield Part("scan", budgets.scan_minutes, lambda _: self._scan())
+        if settings.scan.revocation or settings.scan.dane:
+            yield Part("revocation", budgets.revocation_minutes, lambda _: self._revocation())
+        yield Part("renew", budgets.renew_minutes, lambda _: self._renew())
+        yield Part("cases", budgets.cases_minutes, lambda _: _cases(context, result))
+        if settings.notify.inbox:
+            yield Part("inbox", budgets.inbox_minutes, lambda _: _inbox(context, result))
+        yield Part("notify", budgets.notify_minutes, lambda s: _notify(context, result, s))
+        # The parts are a generator: whether the scan was late is known by now.
+        if self.late:
+            yield Part("rest of the scan", 0.0, lambda _: self._scan())
+
+    def do(self, part: Part) -> None:
+        """Do one part. Only Ctrl-C and SIGTERM leave it as an exception."""
+        _log.info("%s", part.name)
+        self.progress(part.name, 0, 0)
+        seconds = 60 * part.minutes
+        # Notices end between two messages, so that no delivery is interrupted. The grace is for
+        # the last message of each channel.
+        grace = self.context.settings.notify.timeout + 60 if part.name == "notify" else 0.0
+        try:
+            with self.stop.budget(seconds + grace if seconds else 0.0):
+                part.work(seconds)
+        except CertmgrError as error:
+            self.result.problems.append(f"{part.name}: {error}")
+        except KeyboardInterrupt:
+            if not self.stop.late or self.stop.terminated:
+                raise
+            self.result.problems.append(
+                f"{part.name}: its time budget of {part.minutes:g} minutes has ended; the next run"
+                " goes on"
+            )
+        # An internal error in one part must not stop the others. It is raised after they have run.
+        except Exception as error:
+            log_internal_error(_log, part.name)
+            self.result.problems.append(f"{part.name}: {INTERNAL_ERROR}")
+            self.result.error = self.result.error or error
+
+    def _scan(self) -> None:
+        try:
+            # A run that a reboot or a time limit interrupted goes on where it was.
+            options = ScanOptions(resume=True)
+            summary = ScanRun(self.context, options, partial(self.progress, "scan")).run()
+        except NotFound:
+            return  # There is nothing to scan in an empty inventory, which is not a failure.
+        if summary.interrupted:
+            self.scanned = (
+                f"{summary.checked:,} of {summary.planned:,} endpoints; the next run goes on there"
+            )
+            if not self.stop.late or self.stop.terminated:
+                raise KeyboardInterrupt
+            self.late = True
+            return
+        result = self.result
+        if summary.state != "complete":
+            result.problems.append(
+                f"scan: run {summary.run_id} is {summary.state}: {summary.reason}"
+            )
+        elif summary.too_undetermined:
+            result.problems.append(
+                f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
+            )
+        result.messages.append(
+            f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
+        )
+
+    def _revocation(self) -> None:
+        """Check revocation after the scan, which found the certificates."""
+        summary = check_revocation(
+            self.context,
+            identities_for=self.identities_for or configured_identities(self.context),
+            progress=lambda what, done, planned: self.progress(f"revocation {what}", done, planned),
+        )
+        result = self.result
+        result.problems += [f"revocation: {reason}" for reason in summary.suspect]
+        if summary.opened or summary.closed or summary.lists.fetched:
+            result.messages.append(
+                f"{summary.lists.fetched} revocation list(s) fetched, {summary.opened} finding(s)"
+                f" opened, {summary.closed} closed"
+            )
+
+    def _renew(self) -> None:
+        """Renew what is due; the notices report failed renewals."""
+        with self.context.read() as conn:
+            if not lineages.any_active(conn):
+                return
+        context = IssuanceContext.of(self.context)
+        summary = RenewalRunner(context, partial(self.progress, "renew")).run_due()
+        result = self.result
+        if summary.failed:
+            result.problems += [f"renew: {n}: {message}" for n, _, message in summary.problems[:20]]
+        if summary.planned:
+            result.messages.append(
+                f"{summary.planned} certificate(s) due, {summary.renewed} renewed"
+            )
+
+
+def _ignore(what: str, done: int, planned: int) -> None:
+    """Show no progress."""
 
 
 def run(
@@ -53,104 +211,54 @@ def run(
     *,
     scan: bool = True,
     identities_for: IdentitiesFor | None = None,
+    stop: StopState | None = None,
+    progress: Progress | None = None,
 ) -> CronResult:
     """Run all scheduled work.
 
-    Each part runs even if another part fails. Notices can go out after a failed scan, because they
-    recheck their endpoints themselves.
+    Each part has its own time budget ([run]), and runs even if another part fails. Notices can go
+    out after a failed scan, because they recheck their endpoints themselves. Ctrl-C and SIGTERM end
+    the run: no other part is begun.
 
     Args:
         context: The inventory, the configuration and the clock.
         scan: Whether to scan.
         identities_for: Returns the CA for a name (certmgr/revocation/policy.py). None: the CA of
             its lineage, or of the default account.
+        stop: What interrupts the run.
+        progress: Called with the part, the number of what is done, and the planned number (0 if
+            it is unknown).
 
     Raises:
         Exception: The first internal error of a part, after all parts have run.
     """
-    result = CronResult()
+    work = _Run(context, identities_for, stop or StopState(), progress or _ignore)
+    result = work.result
     with context.write() as tx:
         jobs.started(tx, JOB)
-    if scan:
-        _part(result, "scan", lambda: _scan(context, result))
-    if context.settings.scan.revocation or context.settings.scan.dane:
-        _part(result, "revocation", lambda: _revocation(context, result, identities_for))
-    _part(result, "renew", lambda: _renew(context, result))
-    _part(result, "cases", lambda: _cases(context, result))
-    if context.settings.notify.inbox:
-        _part(result, "inbox", lambda: _inbox(context, result))
-    _part(result, "notify", lambda: _notify(context, result))
+    parts = work.parts(scan=scan)
+    for part in parts:
+        try:
+            work.do(part)
+        except KeyboardInterrupt:
+            result.interrupted = f"{part.name} ({work.scanned})" if work.scanned else part.name
+            result.not_done = tuple(p.name for p in parts)
+            break
     with context.write() as tx:
-        if result.problems:
+        if result.interrupted:
+            jobs.failed(tx, JOB, f"it was interrupted: {result.interrupted}")
+        elif result.problems:
             jobs.failed(tx, JOB, "; ".join(result.problems))
         else:
             jobs.succeeded(tx, JOB)
     if result.error is not None:
         raise result.error
     # A missing heartbeat makes the outside monitor raise an alarm, so a failed run sends none.
-    if context.settings.notify.heartbeat and not result.problems:
-        _part(result, "heartbeat", lambda: heartbeat(secret(context.settings.notify.heartbeat)))
+    if context.settings.notify.heartbeat and not (result.problems or result.interrupted):
+        work.do(
+            Part("heartbeat", 1.0, lambda _: heartbeat(secret(context.settings.notify.heartbeat)))
+        )
     return result
-
-
-def _part(result: CronResult, name: str, work: Callable[[], None]) -> None:
-    _log.info("%s", name)
-    try:
-        work()
-    except CertmgrError as error:
-        result.problems.append(f"{name}: {error}")
-    # An internal error in one part must not stop the others. It is raised after they have run.
-    except Exception as error:
-        log_internal_error(_log, name)
-        result.problems.append(f"{name}: {INTERNAL_ERROR}")
-        result.error = result.error or error
-
-
-def _scan(context: Context, result: CronResult) -> None:
-    try:
-        # A run that a reboot or a time limit interrupted goes on where it was.
-        summary = ScanRun(context, ScanOptions(resume=True)).run()
-    except NotFound:
-        return  # There is nothing to scan in an empty inventory, which is not a failure.
-    if summary.state != "complete":
-        result.problems.append(f"scan: run {summary.run_id} is {summary.state}: {summary.reason}")
-    elif summary.too_undetermined:
-        result.problems.append(
-            f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
-        )
-    result.messages.append(
-        f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
-    )
-
-
-def _revocation(context: Context, result: CronResult, identities_for: IdentitiesFor | None) -> None:
-    """Check revocation after the scan, which found the certificates, and before the notices."""
-
-    summary = check_revocation(
-        context, identities_for=identities_for or configured_identities(context)
-    )
-    result.problems += [f"revocation: {reason}" for reason in summary.suspect]
-    if summary.opened or summary.closed or summary.lists.fetched:
-        result.messages.append(
-            f"{summary.lists.fetched} revocation list(s) fetched, {summary.opened} finding(s)"
-            f" opened, {summary.closed} closed"
-        )
-
-
-def _renew(context: Context, result: CronResult) -> None:
-    """Renew after the scan and before the notices.
-
-    The scan finds certificates that are revoked or distrusted. The notices report failed renewals.
-    """
-    with context.read() as conn:
-        if not lineages.any_active(conn):
-            return
-
-    summary = RenewalRunner(IssuanceContext.of(context)).run_due()
-    if summary.failed:
-        result.problems += [f"renew: {n}: {message}" for n, _, message in summary.problems[:20]]
-    if summary.planned:
-        result.messages.append(f"{summary.planned} certificate(s) due, {summary.renewed} renewed")
 
 
 def _cases(context: Context, result: CronResult) -> None:
@@ -173,8 +281,8 @@ def _inbox(context: Context, result: CronResult) -> None:
         result.messages.append(f"{sum(counts.values())} mail(s)")
 
 
-def _notify(context: Context, result: CronResult) -> None:
+def _notify(context: Context, result: CronResult, seconds: float) -> None:
     outcome = run_of(context.database, context.settings, context.now()).decide()
-    counts = worker_of(context.database, context.settings).run()
+    counts = worker_of(context.database, context.settings, seconds=seconds).run()
     result.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
     result.messages.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")

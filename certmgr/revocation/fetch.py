@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from certmgr.net.addresses import Network
 from certmgr.net.dns import DnsClient
 from certmgr.net.downloads import Download, download, literal_address, parse_target
 from certmgr.x509.crl import MAX_BYTES
+from inventory.threads import thread_pool
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class CrlFetcher:
     def each(self, urls: Iterable[str]) -> Iterator[tuple[str, Download]]:
         """Fetch several lists, and yield each URL with its result in the order of completion."""
         waiting = iter(urls)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with thread_pool(AT_ONCE) as pool:
             running: dict[Future[Download], str] = {}
             while True:
                 # Each URL is submitted only when another is done. A list may have 32 MB, so

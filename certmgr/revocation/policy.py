@@ -27,6 +27,7 @@ from inventory.records import VisitedEndpoint
 from inventory.store import certificates, endpoints, findings
 from inventory.store import revocation as store
 from inventory.targets import Target
+from inventory.threads import thread_pool
 from inventory.vocabulary import Finding, Severity
 
 CHUNK_SIZE = 200  # endpoints per transaction
@@ -101,7 +102,7 @@ class DnsPolicyCheck:
         """Check the endpoints of one client (or of all), and change their findings."""
         with self.database.read() as conn:
             ids = endpoints.visited_ids(conn, client_id, None)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with thread_pool(AT_ONCE) as pool:
             # The answers of one chunk are stored before the next queries are sent.
             for start in range(0, len(ids), CHUNK_SIZE):
                 if self._mostly_failing():

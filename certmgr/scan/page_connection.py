@@ -78,10 +78,17 @@ class PageConnection:
             options.per_address,
             options.rate,
             dialler.loop,
-            lambda w: w.future.set_result(None),
+            self._give_slot,
             self._enter_queue,
             own=options.own,
         )
+
+    def _give_slot(self, waiting: _WaitingFetch) -> None:
+        # A fetch that was cancelled while it waited (Ctrl-C, a time limit) gives the slot back.
+        if waiting.future.done():
+            self._dialler.loop.call_soon(self._rate_limiter.leave, waiting.address)
+        else:
+            waiting.future.set_result(None)
 
     def _enter_queue(self, waiting: _WaitingFetch) -> None:
         self._rate_limiter.enter(waiting, waiting.address)
@@ -139,7 +146,12 @@ class PageConnection:
     async def _turn(self, address: str) -> None:
         slot = _WaitingFetch(address, self._dialler.loop.create_future())
         self._enter_queue(slot)
-        await slot.future
+        try:
+            await slot.future
+        except asyncio.CancelledError:
+            if slot.future.done() and not slot.future.cancelled():
+                self._rate_limiter.leave(address)
+            raise
 
     def _request(
         self,

@@ -77,4 +77,4 @@ def running_scan(database: Path, silent: Server) -> Iterator[subprocess.Popen[by
     finally:
         process.terminate()
         code = process.wait()
-    assert code == 3
+    assert code == 143

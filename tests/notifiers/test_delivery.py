@@ -279,6 +279,18 @@ def test_two_workers_at_once_send_each_notice_once(
     assert max(Counter(r.subject for r in server.received).values()) == 1
 
 
+def test_worker_whose_time_ends_stops_between_two_messages_and_frees_the_rest(
+    database: Database, server: MailServer
+) -> None:
+    fill(database, 5)
+    seconds = iter(range(1000))  # each question for the time is a second later
+    channels = {"mail": mail(server)}
+    counts = worker(database, channels, seconds=3.0, timer=lambda: float(next(seconds))).run()
+    assert 0 < counts.sent < 5
+    assert states(database) == {"sent": counts.sent, "queued": 5 - counts.sent}
+    assert worker(database, channels).run().sent == 5 - counts.sent
+
+
 @pytest.mark.campaign
 def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
     url: str, server: MailServer, tmp_path: Path, campaign: Campaign

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from certmgr.config.context import Context
-from certmgr.config.settings import Settings
+from certmgr.config.settings import RunSettings, Settings
+from certmgr.demo import servers
+from certmgr.demo.servers import Server
 from certmgr.operations import cron
-from inventory.store import jobs
+from certmgr.operations.stopping import stoppable
+from inventory.models import Run
+from inventory.store import domains, endpoints, jobs
+from inventory.targets import Target
+from tests.campaign import wait_until
 from tests.certmgr.installation import SHOP, Installation
+from tests.certmgr.scanning import add_endpoint
+from tests.certmgr.tls_servers import Stack
 from tests.databases import open_sqlite
 
 
@@ -39,7 +53,7 @@ def test_internal_error_in_one_part_does_not_stop_the_others(
         raise ZeroDivisionError
 
     database = open_sqlite(tmp_path / "run.db")
-    monkeypatch.setattr(cron, "_scan", fail)
+    monkeypatch.setattr(cron._Run, "_scan", fail)
     with pytest.raises(ZeroDivisionError):
         cron.run(Context(database, settings, database.clock))
     with database.read() as conn:
@@ -49,3 +63,123 @@ def test_internal_error_in_one_part_does_not_stop_the_others(
     assert states["run"].success_at is None
     error = states["run"].error or ""
     assert "scan: an internal error of certmgr" in error and "ZeroDivisionError" not in error
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "not_done"),
+    [
+        ("_scan", "scan", ("revocation", "renew", "cases", "notify")),
+        ("_revocation", "revocation", ("renew", "cases", "notify")),
+        ("_cases", "cases", ("notify",)),
+        ("_notify", "notify", ()),
+    ],
+)
+def test_interrupt_ends_the_run_and_names_what_was_not_done(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    name: str,
+    not_done: tuple[str, ...],
+) -> None:
+    heartbeats: list[str] = []
+    monkeypatch.setattr(cron, "heartbeat", heartbeats.append)
+    monkeypatch.setattr(cron._Run if hasattr(cron._Run, part) else cron, part, _interrupt)
+    settings = replace(
+        settings, notify=replace(settings.notify, heartbeat="https://example.com/beat")
+    )
+    database = open_sqlite(tmp_path / "run.db")
+    result = cron.run(Context(database, settings, database.clock))
+    with database.read() as conn:
+        states = jobs.every(conn)
+    database.close()
+    assert (result.interrupted, result.not_done) == (name, not_done)
+    assert states["run"].success_at is None
+    assert states["run"].error == f"it was interrupted: {name}"
+    assert "notify" not in states
+    assert heartbeats == []
+
+
+def test_part_whose_budget_ends_does_not_stop_the_others(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(*_: object) -> None:
+        signal.pause()
+
+    monkeypatch.setattr(cron, "_cases", wait)
+    database = open_sqlite(tmp_path / "run.db")
+    settings = replace(settings, run=RunSettings(cases_minutes=0.001))
+    context = Context(database, settings, database.clock)
+    with stoppable() as stop:
+        result = cron.run(context, stop=stop)
+    with database.read() as conn:
+        states = jobs.every(conn)
+    database.close()
+    assert result.problems == [
+        "cases: its time budget of 0.001 minutes has ended; the next run goes on"
+    ]
+    assert states["notify"].success_at is not None
+    assert result.interrupted == ""
+
+
+def test_late_scan_goes_on_after_the_notices(
+    settings: Settings, tmp_path: Path, opened: Stack
+) -> None:
+    silent = Server(servers.silent)
+    opened.callback(silent.close)
+    database = open_sqlite(tmp_path / "run.db")
+    opened.callback(database.close)
+    with database.write() as tx:
+        add_endpoint(tx, "late.example.test", silent.port, ("127.0.0.1",))
+    begun: list[str] = []
+    settings = replace(
+        settings,
+        scan=replace(settings.scan, timeout=1.5, revocation=False, dane=False),
+        run=RunSettings(scan_minutes=0.3 / 60),
+    )
+
+    def progress(part: str, done: int, planned: int) -> None:
+        if not planned:
+            begun.append(part)
+
+    with stoppable() as stop:
+        result = cron.run(Context(database, settings, database.clock), stop=stop, progress=progress)
+    assert begun == ["scan", "renew", "cases", "notify", "rest of the scan"]
+    # The endpoint is silent, so the scan as a whole is undetermined.
+    assert result.problems == ["scan: 1 of 1 endpoints are undetermined"]
+    with database.read() as conn:
+        assert list(conn.scalars(select(Run.state))) == ["complete"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_run_queues_no_notice_and_prints_one_line(
+    due_installation: Installation, opened: Stack, number: signal.Signals, code: int
+) -> None:
+    installation = due_installation
+    silent = Server(servers.silent)
+    opened.callback(silent.close)
+    database = open_sqlite(installation.database)
+    with database.write() as tx:
+        domains.add(tx, "late.example.test", {"client": "1001"})
+        changes = {"port": silent.port, "addresses": ["127.0.0.1"]}
+        endpoints.edit(tx, Target("late.example.test"), changes)
+    database.close()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "certmgr", *installation.options, "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **installation.environment},
+    )
+    wait_until(lambda: silent.connections > 0 or process.poll() is not None, "the first connection")
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (code, "")
+    (line,) = err.splitlines()
+    assert line.startswith("certmgr run: interrupted in: scan (")
+    assert line.endswith("Not done: revocation, renew, cases, notify.")
+    assert installation.mail.received == []

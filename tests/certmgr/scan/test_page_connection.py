@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,11 +18,16 @@ from h2.events import RequestReceived
 from OpenSSL import SSL
 
 from certmgr.config.settings import Settings
+from certmgr.demo import servers
 from certmgr.demo.authority import Authority
+from certmgr.demo.servers import Server
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
 from certmgr.net.http2_exchange import Http2Exchange
+from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialLimits
+from certmgr.scan.page_connection import PageConnection, WebOptions
 from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve
 from tests.certmgr.websites import NO_RATE_LIMIT, codes, document
@@ -234,3 +240,40 @@ def test_server_that_answers_nobody_is_a_fault_after_the_request_of_a_browser(
     _, port = opened.enter_context(real.web(tmp_path, pair, "return 444;", "return 444;"))
     report = scan_https(settings, opened, port)
     assert codes(report)["answer-invalid"].evidence["browser_error"] == "ERR_EMPTY_RESPONSE"
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_fetch_that_is_cancelled_while_it_waits_gives_its_slot_back(
+    opened: Stack, rate: float
+) -> None:
+    """Ctrl-C cancels all fetches; those that waited for a slot of their address end quietly."""
+    silent = Server(servers.silent)
+    opened.callback(silent.close)
+    url = f"http://h.example.test:{silent.port}/"
+    problems: list[dict[str, Any]] = []
+
+    async def fetch(connection: PageConnection) -> None:
+        async with connection.fetch(url, "127.0.0.1", None, 600, own=True):
+            pass
+
+    async def cancel_fetches() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, problem: problems.append(problem))
+        dialler = Dialler(DialLimits())
+        connection = PageConnection(dialler, WebOptions(per_address=1, rate=rate))
+        fetches = [asyncio.ensure_future(fetch(connection)) for _ in range(4)]
+        while not silent.connections:
+            await asyncio.sleep(0.01)
+        for waiting in (*fetches[1:], fetches[0]):
+            waiting.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+        # Their slots are free: another fetch has its turn.
+        connected = silent.connections
+        other = asyncio.ensure_future(fetch(connection))
+        while silent.connections == connected:
+            await asyncio.sleep(0.01)
+        other.cancel()
+        dialler.close()
+
+    asyncio.run(cancel_fetches())
+    assert problems == []
