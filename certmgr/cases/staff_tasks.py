@@ -1,8 +1,11 @@
-"""Tasks of the administrators from open cases: per assignee, escalated, and in the digest. Pure."""
+"""Tasks of the administrators from open cases: per assignee, escalated, and in the digest. Pure.
+
+Cases of an incident, and many cases in one step, are folded into one line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from certmgr.cases.states import (
@@ -15,20 +18,54 @@ from certmgr.cases.states import (
 )
 from certmgr.cases.window import calendar_window_of, window_of
 from certmgr.purchases.terms import DAY
-from inventory.db.database import from_epoch
+from inventory.db.database import from_epoch, to_epoch
 from inventory.records import CaseRecord
 from inventory.vocabulary import CaseState, WindowState
 from notifiers.pipeline.topic import StaffTask
 
+# More cases of one kind than this are one line of the digest.
+_MAX_LINES = 5
+# Commands that take --incident, by the state that they lead out of.
+_BULK_COMMANDS = {
+    CaseState.REQUESTED: "certmgr case csr --incident {incident}",
+    CaseState.CSR_READY: "certmgr case send --incident {incident}",
+}
+_SHOW = "certmgr case show REF"
+# The steps that follow from the incident itself. After the others a client has acted.
+_QUIET_STATES = frozenset({CaseState.REQUESTED, CaseState.CSR_READY, CaseState.WAITING})
 
-def worklist(rows: Sequence[CaseRecord], now: datetime) -> list[str]:
-    """Return lines about overdue cases, then about the windows of the next seven days."""
-    overdue = [r for r in rows if is_overdue(r, now)]
-    lines = [
-        f"{r.reference} client {r.client}: {r.state} waits for {waits_for(r)}, due"
-        f" {from_epoch(r.due_at):%Y-%m-%d}"
-        for r in overdue
-    ]
+
+def worklist(
+    rows: Sequence[CaseRecord], now: datetime, incidents: Mapping[int, str] | None = None
+) -> list[str]:
+    """Return lines about new and overdue cases, then about the windows of the next seven days.
+
+    Args:
+        rows: The open cases.
+        now: The current time.
+        incidents: Id -> reference of each incident.
+    """
+    references = incidents or {}
+    since = to_epoch(now - DAY)
+    # A few new cases were reported one by one.
+    opened = [r for r in rows if r.incident_id is None and r.opened_at > since]
+    new = opened if len(opened) > _MAX_LINES else []
+    overdue = [r for r in rows if is_overdue(r, now) or r.incident_id is not None]
+    groups: dict[tuple[str, str, CaseState], list[CaseRecord]] = {}
+    for row in (*overdue, *(r for r in new if not is_overdue(r, now))):
+        incident = references.get(row.incident_id or 0, "")
+        groups.setdefault((incident, _waits_for_whom(row), CaseState(row.state)), []).append(row)
+    lines = []
+    for (incident, whom, state), group in groups.items():
+        if incident or len(group) > _MAX_LINES:
+            lines.append(_folded(incident, whom, state, group, now))
+            continue
+        lines += [
+            f"{r.reference} client {r.client}: {r.state} waits for {waits_for(r)}, due"
+            f" {from_epoch(r.due_at):%Y-%m-%d}"
+            for r in group
+            if r.due_at is not None
+        ]
     upcoming = [
         r
         for r in rows
@@ -42,16 +79,55 @@ def worklist(rows: Sequence[CaseRecord], now: datetime) -> list[str]:
     ]
 
 
-def staff_task(row: CaseRecord, now: datetime) -> StaffTask | None:
+def _waits_for_whom(row: CaseRecord) -> str:
+    """Return the person or party that a case waits for."""
+    whom = waits_for(row)
+    return row.staff or whom if whom == PROVIDER else whom
+
+
+def _folded(
+    incident: str, whom: str, state: CaseState, rows: Sequence[CaseRecord], now: datetime
+) -> str:
+    """Return one line about cases in one state: what is new, by whom it waits, and the command."""
+    late = sum(is_overdue(r, now) for r in rows)
+    fresh = sum(r.opened_at > to_epoch(now - DAY) for r in rows)
+    counts = ", ".join(f"{n} {word}" for n, word in ((fresh, "new"), (late, "overdue")) if n)
+    first = min((r.due_at for r in rows if r.due_at is not None), default=None)
+    return (
+        f"{incident + ': ' if incident else ''}{len(rows)} case(s) in the step {state} wait for"
+        f" {whom}{f' ({counts})' if counts else ''}"
+        + (f", the first is due {from_epoch(first):%Y-%m-%d %H:%M} UTC" if first else "")
+        + f": {_command(state, incident) or _list_command(state, incident)}"
+    )
+
+
+def _list_command(state: CaseState, incident: str) -> str:
+    return f"certmgr case list --state {state}" + (f" --incident {incident}" if incident else "")
+
+
+def _command(state: CaseState, incident: str) -> str:
+    """Return the command for all cases of an incident in a state; empty if there is none."""
+    return _BULK_COMMANDS.get(state, "").format(incident=incident) if incident else ""
+
+
+def staff_task(
+    row: CaseRecord, now: datetime, incidents: Mapping[int, str] | None = None
+) -> StaffTask | None:
     """Return the task of the assignee of a case.
 
     The assignee is notified of each step that waits for the provider, and of each window with its
     calendar entry, including its cancellation. A case without an assignee notifies all
     administrators.
 
+    Args:
+        row: The case.
+        now: The current time.
+        incidents: Id -> reference of each incident.
+
     Returns:
         The task; None if the assignee has nothing to do.
     """
+    incident = (incidents or {}).get(row.incident_id or 0, "")
     state, ref = CaseState(row.state), row.reference
     window_cancelled = (
         row.window_state == WindowState.CANCELLED
@@ -84,13 +160,25 @@ def staff_task(row: CaseRecord, now: datetime) -> StaffTask | None:
         title=title,
         lines=tuple(lines),
         window=window,
+        reference=ref,
+        step=f"{state}{', overdue' if overdue else ''}",
+        command=_command(state, incident) or NEXT_STEPS.get(state, _SHOW),
+        event=incident,
+        quiet=state in _QUIET_STATES and window is None,
     )
 
 
-def level_2_task(row: CaseRecord, now: datetime) -> StaffTask | None:
+def level_2_task(
+    row: CaseRecord, now: datetime, incidents: Mapping[int, str] | None = None
+) -> StaffTask | None:
     """Return the task that escalates an overdue case of the provider to all administrators.
 
     They are notified once per state, in addition to the assignee.
+
+    Args:
+        row: The case.
+        now: The current time.
+        incidents: Id -> reference of each incident.
 
     Returns:
         The task; None if the case is not overdue for long enough.
@@ -105,12 +193,19 @@ def level_2_task(row: CaseRecord, now: datetime) -> StaffTask | None:
         f"assigned to: {row.staff or 'no administrator'}",
         _next_step(row, state),
     )
+    incident = (incidents or {}).get(row.incident_id or 0, "")
     return StaffTask(
         None,
         f"errand:{row.id}:level2",
         f"{row.step} {state} level 2",
         f"{row.reference}: overdue, level 2",
         lines,
+        reference=row.reference,
+        step=f"{state}, level 2",
+        command=_command(state, incident) or NEXT_STEPS.get(state, _SHOW),
+        event=incident,
+        # The digest repeats an incident daily until its cases are done.
+        quiet=True,
     )
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from certmgr.cases.incident_events import events
 from certmgr.cases.staff_tasks import level_2_task, staff_task, worklist
 from certmgr.cases.states import (
     CLIENT,
@@ -35,10 +36,10 @@ from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.terms import DAY
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import CaseRecord, IssuanceRecord, TicketRecord
-from inventory.store import cases, issuances
+from inventory.store import cases, incidents, issuances
 from inventory.vocabulary import CaseKind, CaseState, WindowState
 from notifiers.calendar import CalendarWindow
-from notifiers.pipeline.topic import CaseFacts, EndedTopic, StaffTask, Topic, TopicKind
+from notifiers.pipeline.topic import CaseFacts, EndedTopic, StaffEvent, StaffTask, Topic, TopicKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class CaseTopics:
         topics: The topics of the open cases.
         ended: Key -> the last topic of a case that has ended.
         staff_tasks: The tasks of the administrators.
+        events: The open incidents, each with what is left of it.
         worklist: Lines for the daily digest.
         open_names: Client id -> name -> reference of the open case. No notices of another kind are
             sent about these names.
@@ -57,6 +59,7 @@ class CaseTopics:
     topics: list[Topic]
     ended: dict[str, EndedTopic]
     staff_tasks: list[StaffTask]
+    events: list[StaffEvent]
     worklist: list[str]
     open_names: dict[int, dict[str, str]]
 
@@ -86,10 +89,11 @@ def gather(
         case_topic(r, issued.get(r.id, ()), purchases.get(r.order_id or 0), now, minutes, provider)
         for r in rows
     ]
+    references = {i.id: i.reference for i in incidents.listing(conn)}
     staff_tasks = [
         task
         for r in (*rows, *_cancelled_windows(conn, now))
-        for task in (staff_task(r, now), level_2_task(r, now))
+        for task in (staff_task(r, now, references), level_2_task(r, now, references))
         if task is not None
     ]
     open_ids = {r.id for r in rows}
@@ -100,7 +104,14 @@ def gather(
         if ticket.kind == TopicKind.CASE and (case_id := cases.case_id_of(key)) not in open_ids
     }
     ended = _ended_topics(conn, ended_keys, now, leads)
-    return CaseTopics(topics, ended, staff_tasks, worklist(rows, now), _covering_cases(rows, now))
+    return CaseTopics(
+        topics,
+        ended,
+        staff_tasks,
+        events(conn, now),
+        worklist(rows, now, references),
+        _covering_cases(rows, now),
+    )
 
 
 def _purchases_of(conn: Connection, rows: Sequence[CaseRecord]) -> dict[int, Purchase]:
@@ -144,11 +155,16 @@ def _covering_cases(rows: Sequence[CaseRecord], now: datetime) -> dict[int, dict
     """Return client id -> name -> reference of the case that replaces other notices.
 
     A case does so only while it is on schedule. If it is overdue, or its certificate ends within a
-    day, the client is notified of everything again.
+    day, the client is notified of everything again. An incident often ends within a day: its cases
+    state the hour, so that nothing else is sent until they are overdue.
     """
     result: dict[int, dict[str, str]] = {}
     for row in rows:
-        ends_soon = row.ends_at is not None and row.ends_at < to_epoch(now + DAY)
+        ends_soon = (
+            row.kind is not CaseKind.INCIDENT
+            and row.ends_at is not None
+            and row.ends_at < to_epoch(now + DAY)
+        )
         if not is_overdue(row, now) and not ends_soon:
             result.setdefault(row.client_id, {}).update(dict.fromkeys(row.names, row.reference))
     return result

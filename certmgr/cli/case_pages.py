@@ -24,7 +24,7 @@ from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.records import CaseRecord, IssuanceRecord
-from inventory.store import cases, clients, contacts, issuances, outbox
+from inventory.store import cases, clients, contacts, incidents, issuances, outbox
 from inventory.vocabulary import CaseState, WindowState
 
 _COLUMNS = (
@@ -140,6 +140,10 @@ class CasePage:
     help="Only cases that wait for this side.",
 )
 @click.option("--overdue", is_flag=True, help="Only cases whose due date has passed.")
+@click.option("--incident", metavar="REF", help="Only cases of this incident.")
+@click.option(
+    "--state", type=click.Choice([str(s) for s in CaseState]), help="Only cases in this state."
+)
 @click.option("--windows", is_flag=True, help="Only cases with a window within seven days.")
 @click.option("--all", "everything", is_flag=True, help="Include cases that ended.")
 @format_option
@@ -150,6 +154,8 @@ def list_(
     mine: str | None,
     waiting: str | None,
     overdue: bool,
+    incident: str | None,
+    state: str | None,
     windows: bool,
     everything: bool,
     output_format: str,
@@ -160,7 +166,10 @@ def list_(
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
         staff_id = contacts.find(conn, mine).id if mine else None
-        rows = cases.listing(conn, client_id=client_id, states=None if everything else cases.OPEN)
+        incident_id = incidents.find(conn, incident).id if incident else None
+        # A state that ends a case is shown without --all, since it was asked for.
+        states = [state] if state else None if everything else cases.OPEN
+        rows = cases.listing(conn, client_id=client_id, states=states, incident_id=incident_id)
     shown = [
         case_row(r, now)
         for r in rows

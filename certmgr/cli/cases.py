@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cases import agreement, assignment, installation, intake, new_case, signing_requests
+from certmgr.cases.bulk import of_incident
 from certmgr.cases.intake import message_sentences
 from certmgr.cases.opening import awaiting_verification, due_cases
 from certmgr.cases.opening import run as run_cases
@@ -18,6 +19,7 @@ from certmgr.cases.package import fingerprint
 from certmgr.cases.package_files import build_case_package
 from certmgr.cases.service import CaseService
 from certmgr.cases.states import CaseAction, waits_for
+from certmgr.cli.case_bulk import alone, echo_bulk, incident_option, one_of
 from certmgr.cli.case_pages import list_, measures, show_
 from certmgr.cli.output import cell, echo_json, epoch_text
 from certmgr.cli.scan import overrides_of
@@ -158,7 +160,8 @@ def note(app: CommandContext, reference: str, text: str, expected_version: int |
 
 
 @case.command("csr")
-@click.argument("reference")
+@click.argument("reference", required=False)
+@incident_option
 @click.option(
     "--key-type",
     "key_types",
@@ -204,7 +207,8 @@ def note(app: CommandContext, reference: str, text: str, expected_version: int |
 def csr(
     app: CommandContext,
     /,
-    reference: str,
+    reference: str | None,
+    incident: str | None,
     key_types: tuple[str, ...],
     source: Path | None,
     names: str | None,
@@ -216,7 +220,8 @@ def csr(
 ) -> int:
     """Make a key and a CSR, or check the client's CSR.
 
-    The key stays on this machine. The next step is `case send`.
+    The key stays on this machine. The next step is `case send`. With --incident, each case that
+    has no CSR yet gets one; `case csr REF --again` prints it.
     """
 
     if names is not None and source is None:
@@ -225,6 +230,18 @@ def csr(
         )
     # --drop, --from and --again each replace the making of a key: only one of them takes effect.
     service = case_service(app, expected_version)
+    one_of(reference, incident)
+    if incident is not None:
+        alone(**{"from": source, "output": output, "again": again, "drop": drop})
+        alone(if_version=expected_version)
+        result = of_incident(
+            service,
+            incident,
+            CaseAction.CSR,
+            lambda r: signing_requests.make_csr(service, r, key_types, **subject),
+        )
+        return echo_bulk(result, "with a new CSR")
+    assert reference is not None
     if drop is not None:
         echo_result(signing_requests.drop_certificate(service, reference, drop), f"{drop} dropped")
         return 0
@@ -348,17 +365,37 @@ def _check_client_csr(service: CaseService, reference: str, source: Path, names:
 
 
 @case.command("send")
-@click.argument("reference")
+@click.argument("reference", required=False)
+@incident_option
 @click.option("--reason", metavar="TEXT", default="", help="How the CSR was sent.")
 @version_option
 @pass_app
-def send(app: CommandContext, reference: str, reason: str, expected_version: int | None) -> None:
+def send(
+    app: CommandContext,
+    reference: str | None,
+    incident: str | None,
+    reason: str,
+    expected_version: int | None,
+) -> int:
     """Hand the CSR to the buyer.
 
     If the client buys, they receive the CSR with the next notice.
     """
 
-    echo_result(signing_requests.send_csr(case_service(app, expected_version), reference, reason))
+    service = case_service(app, expected_version)
+    one_of(reference, incident)
+    if incident is not None:
+        alone(if_version=expected_version)
+        result = of_incident(
+            service,
+            incident,
+            CaseAction.SEND,
+            lambda r: signing_requests.send_csr(service, r, reason),
+        )
+        return echo_bulk(result, "handed to the buyer")
+    assert reference is not None
+    echo_result(signing_requests.send_csr(service, reference, reason))
+    return 0
 
 
 @case.command("receive")
@@ -441,7 +478,8 @@ def _secret(text: str) -> str:
 
 
 @case.command("approve")
-@click.argument("reference")
+@click.argument("reference", required=False)
+@incident_option
 @click.option("--by", required=True, metavar="NAME", help="Person at the client who approved.")
 @click.option(
     "--how",
@@ -456,27 +494,31 @@ def _secret(text: str) -> str:
 @pass_app
 def approve(
     app: CommandContext,
-    reference: str,
+    reference: str | None,
+    incident: str | None,
     by: str,
     how: str,
     price: str | None,
     fee: str | None,
     currency: str | None,
     expected_version: int | None,
-) -> None:
-    """Record who approved price and window, and how."""
-    echo_result(
-        agreement.approve(
-            case_service(app, expected_version),
-            reference,
-            by,
-            how,
-            price=price,
-            fee=fee,
-            currency=currency,
-        ),
-        f"{by} approved",
-    )
+) -> int:
+    """Record who approved price and window, and how.
+
+    With --incident, for each case whose certificate was checked and that was not approved yet.
+    """
+    service = case_service(app, expected_version)
+    one_of(reference, incident)
+
+    def change(one: str) -> CaseRecord:
+        return agreement.approve(service, one, by, how, price=price, fee=fee, currency=currency)
+
+    if incident is not None:
+        alone(if_version=expected_version)
+        return echo_bulk(of_incident(service, incident, None, change), f"approved by {by}")
+    assert reference is not None
+    echo_result(change(reference), f"{by} approved")
+    return 0
 
 
 @case.command("window")

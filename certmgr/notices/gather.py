@@ -103,6 +103,7 @@ def gather(
         run=run.id if run else 0,
         whole_run=complete is not None,
         staff_tasks=case_topics.staff_tasks,
+        events=case_topics.events,
         worklist=case_topics.worklist,
         undetermined=Counter(r.code for r in open_rows if r.severity == "undetermined"),
         automation=automation_report.lines,

@@ -15,13 +15,9 @@ from notifiers.pipeline.plan import NoticePlan, Snapshot
 from notifiers.pipeline.queue import NoticeQueue, QueuedItem
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
-from notifiers.pipeline.staff import (
-    StaffDigest,
-    alarm_message,
-    digest_message,
-    staff_task_message,
-)
-from notifiers.pipeline.topic import NoticeSource
+from notifiers.pipeline.staff import StaffDigest, alarm_message, digest_message
+from notifiers.pipeline.staff_tasks import EVENT, bundles, task_message, unreported
+from notifiers.pipeline.topic import NoticeSource, StaffTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +69,30 @@ class StaffRecorder:
                 _add(queue, person, "alarm", message, [(a.topic, today) for a in new_alarms])
 
     def _tasks(self, tx: Tx, queue: NoticeQueue) -> None:
-        """Notify administrators of the tasks that wait for them, once per step."""
-        known = outbox.said(tx.conn, [e.key for e in self.source.staff_tasks])
-        for task in self.source.staff_tasks:
+        """Notify administrators of events, and of the tasks that wait for them, once per step."""
+        events, tasks = self.source.events, self.source.staff_tasks
+        if not events and not tasks:
+            return
+        keys = [*(EVENT + e.reference for e in events), *(t.key for t in tasks)]
+        known = outbox.said(tx.conn, keys)
+        people = {p.id: p for p in self._administrators(None)} if events else {}
+        of_person: dict[int, list[StaffTask]] = {}
+        for task in tasks:
             for person in self._administrators(task.contact_id):
-                if person.contact_method is None or person.id in {
-                    c for c, *_ in known.get((task.key, task.revision), ())
-                }:
-                    continue
-                message = staff_task_message(
-                    task, person, self.config.sender, self.templates, self.now
-                )
-                _add(queue, person, "errand", message, [(task.key, task.revision)])
+                people[person.id] = person
+                of_person.setdefault(person.id, []).append(task)
+        for person in people.values():
+            if person.contact_method is None:
+                continue
+            new = unreported(of_person.get(person.id, ()), person, known)
+            reported = frozenset(
+                e.reference
+                for e in events
+                if person.id in {c for c, *_ in known.get((EVENT + e.reference, "opened"), ())}
+            )
+            for bundle in bundles(events, new, reported):
+                message = task_message(bundle, person, self.config.sender, self.templates, self.now)
+                _add(queue, person, "errand", message, bundle.keys)
 
     def _administrators(self, contact_id: int | None) -> list[Person]:
         """Return the administrator of a task, or all of them if it has none."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,15 +15,13 @@ from inventory.db.database import Tx, to_epoch
 from inventory.names import display
 from inventory.records import ListedNotice, ListedTicket
 from inventory.store import audit_log, inbox, jobs, outbox, runs, tickets
-from notifiers.calendar import invitation
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.limits import FLAPPING
-from notifiers.pipeline.message import Message, Sender, one_line
+from notifiers.pipeline.message import Message, one_line
 from notifiers.pipeline.plan import NoticePlan, NoticePolicy, Snapshot
-from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff_message import Section, section, staff_message
-from notifiers.pipeline.topic import NoticeSource, StaffTask, TopicKind
+from notifiers.pipeline.topic import NoticeSource, TopicKind
 
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
@@ -37,31 +35,6 @@ def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
         templates,
         "alarm",
     )
-
-
-def staff_task_message(
-    task: StaffTask, person: Person, sender: Sender, templates: Templates, now: datetime
-) -> Message:
-    """Return the message about a step of a case to its administrator.
-
-    An installation window goes along as a calendar entry.
-    """
-    kind, address = person.contact_method or ("", "")
-    title = f"Certificate installation: {task.title}"
-    window = (
-        [invitation(task.window, title, "\n".join(task.lines), sender.address, address, now)]
-        if task.window and kind == "email"
-        else []
-    )
-    message = staff_message(
-        f"[certmgr] {task.title}",
-        task.title,
-        [section("Case", task.lines, "certmgr case list")],
-        (),
-        templates,
-        "errand",
-    )
-    return replace(message, calendar=tuple(window))
 
 
 @dataclass(slots=True)
@@ -88,6 +61,7 @@ class StaffDigest:
     answers: list[str] = field(default_factory=list)
     unmatched_mail: list[str] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
+    incidents: list[str] = field(default_factory=list)
     cases: list[str] = field(default_factory=list)
     automation: list[str] = field(default_factory=list)
     sent: int = 0
@@ -132,6 +106,7 @@ class StaffDigest:
         flapping = tickets.recent(conn, FLAPPING, at - 86_400)
         references = {k: m.reference for k, m in tickets.by_key(conn, flapping).items()}
         digest.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
+        digest.incidents = [f"{e.title}: {'; '.join(e.lines)}" for e in source.events]
         digest.cases = list(source.worklist)
         digest.automation = list(source.automation)
         digest.undetermined = [
@@ -195,6 +170,7 @@ def digest_message(digest: StaffDigest, day: str, templates: Templates) -> Messa
     """Return the message of a digest. Empty sections are left out."""
     sections: list[Section] = [
         section("Jobs", digest.jobs, "certmgr doctor"),
+        section("Incidents", digest.incidents, "certmgr incident list"),
         section("To call", digest.calls, "certmgr notice calls"),
         section(
             "Delivery status unknown: check whether they arrived, and retry them if not",
@@ -202,9 +178,9 @@ def digest_message(digest: StaffDigest, day: str, templates: Templates) -> Messa
             "certmgr notice list --state unknown",
         ),
         section(
-            "Cases: overdue, and the windows of this week",
+            "Cases: new and overdue, and the windows of this week",
             digest.cases,
-            "certmgr case list --overdue",
+            "certmgr case list",
         ),
         section("Automatic renewal", digest.automation, "certmgr lineage list"),
         section("Not sent", digest.failed, "certmgr notice list --state failed"),

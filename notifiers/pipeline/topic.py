@@ -337,6 +337,12 @@ class StaffTask:
 
     Attributes:
         contact_id: The administrator. None for all of them.
+        reference: The reference of the case.
+        step: What is waited for; tasks with the same step are folded into one line.
+        command: What to do: for all cases of the event, or with REF for the reference of a case.
+        event: The reference of the incident. Empty for a case without one.
+        quiet: The step follows from the event itself, such as the first step of each of its
+            cases. After the message about the event, only the digest reports it.
     """
 
     contact_id: int | None
@@ -345,6 +351,30 @@ class StaffTask:
     title: str
     lines: tuple[str, ...]
     window: CalendarWindow | None = None
+    reference: str = ""
+    step: str = ""
+    command: str = ""
+    event: str = ""
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StaffEvent:
+    """Something that opens many cases or concerns many certificates: an incident.
+
+    Staff get one message about it, however many cases it has.
+
+    Attributes:
+        reference: The reference of the incident.
+        title: What happened, in one line.
+        lines: What is new, and by whom it waits.
+        command: What shows all of it.
+    """
+
+    reference: str
+    title: str
+    lines: tuple[str, ...]
+    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +387,8 @@ class NoticeSource:
         clients: The number of clients in the inventory.
         run: The last run that ended.
         whole_run: Whether a complete run has ever checked the whole inventory.
-        worklist: Overdue cases and the windows ahead, one line each.
+        events: The incidents that are not over.
+        worklist: New and overdue cases, folded, and the windows ahead.
         undetermined: The number of endpoints without a result, by finding code.
         automation: What our automation could not do, or what waits for staff, one line each.
         alarms: Key and text of what cannot wait for the daily digest.
@@ -370,6 +401,7 @@ class NoticeSource:
     run: int = 0
     whole_run: bool = False
     staff_tasks: Sequence[StaffTask] = ()
+    events: Sequence[StaffEvent] = ()
     worklist: Sequence[str] = ()
     undetermined: Mapping[str, int] = field(default_factory=dict)
     automation: Sequence[str] = ()

@@ -323,3 +323,11 @@ def test_csr_with_one_of_two_names_is_taken_with_names_and_shows_what_is_request
         "case", "receive", found[0], str(tmp_path / "note.pdf"), str(source), "--dry-run", expect=2
     )
     assert "they contain a CSR" in sent.err
+
+
+def test_step_of_all_cases_of_an_incident_is_one_command(program: Program) -> None:
+    for wrong in (("csr",), ("send",), ("csr", "CM-AAAAAA", "--incident", "IN-AAAAAA")):
+        assert "Exactly one of a case and an incident" in program("case", *wrong, expect=2).err
+    assert "IN-AAAAAA" in program("case", "send", "--incident", "IN-AAAAAA", expect=2).err
+    refused = program("case", "csr", "--incident", "IN-AAAAAA", "--again", expect=2)
+    assert "--again cannot be combined with --incident" in refused.err

@@ -1,0 +1,45 @@
+"""Open incidents as events of the administrators: what happened, and what is left."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from certmgr.cases.incident_progress import Progress, progress_of
+from certmgr.cases.incident_selection import Category
+from inventory.db.database import from_epoch, to_epoch
+from inventory.store import incidents
+from notifiers.pipeline.topic import StaffEvent
+
+_LABELS = {
+    Category.REPLACED: "already replaced",
+    Category.AUTOMATIC: "renewed by automation",
+    Category.REINSTALL: "to be installed again",
+    Category.OURS: "bought by us",
+    Category.CLIENT: "bought by the client",
+    Category.UNKNOWN: "not in the inventory",
+}
+
+
+def events(conn: Connection, now: datetime) -> list[StaffEvent]:
+    """Return the open incidents, each with what is done of each category."""
+    return [event_of(p) for p in progress_of(conn, incidents.listing(conn), to_epoch(now))]
+
+
+def event_of(progress: Progress) -> StaffEvent:
+    """Return an incident as an event. Pure."""
+    row = progress.incident
+    lines = [f"until {from_epoch(row.until):%Y-%m-%d %H:%M} UTC: {row.reason}"]
+    for category, (done, total) in progress.counts().items():
+        # What is not in the inventory has nothing that could be done.
+        if total and category is Category.UNKNOWN:
+            lines.append(f"{total} {_LABELS[category]}")
+        elif total:
+            lines.append(f"{done} of {total} done: {_LABELS[category]}")
+    return StaffEvent(
+        reference=row.reference,
+        title=f"{row.reference}: {row.what}, {len(progress.left)} of {len(progress.items)} left",
+        lines=tuple(lines),
+        command=f"certmgr incident show {row.reference}",
+    )
