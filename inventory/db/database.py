@@ -151,14 +151,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection for reading."""
-        with _map_errors(self.engine.url), self.engine.connect() as conn:
+        with map_errors(self.engine.url), self.engine.connect() as conn:
             yield conn
 
     @contextmanager
     def write(self, now: datetime | None = None) -> Iterator[Tx]:
         """Yield a write transaction; commit it at the end, or roll it back on an exception."""
         with (
-            _map_errors(self.engine.url),
+            map_errors(self.engine.url),
             self.engine.connect().execution_options(certmgr_write=True) as conn,
             conn.begin(),
         ):
@@ -181,7 +181,7 @@ def display_url(url: URL) -> str:
 
 
 @contextmanager
-def _map_errors(url: URL) -> Iterator[None]:
+def map_errors(url: URL) -> Iterator[None]:
     """Raise errors of the database driver as :class:`DatabaseError`.
 
     A violated constraint is not mapped, because the caller must handle it.
@@ -206,6 +206,13 @@ def database_error(error: BaseException, url: URL) -> DatabaseError:
         action = "Free space on its disk. This step wrote nothing."
     elif "not a database" in reason or "malformed" in reason:
         action = "Restore a backup: certmgr database restore FILE."
+    elif "query_wait_timeout" in reason:
+        action = (
+            "PgBouncer had no free connection: a command needs up to"
+            f" {POOLED_CONNECTIONS} at a time, so raise default_pool_size."
+        )
+    elif "statement pooling mode" in reason:
+        action = "Set pool_mode of PgBouncer to transaction or session; statement is not enough."
     elif url.get_backend_name() != "sqlite":
         action = "Check the URL, the server and the rights of the user."
     return DatabaseError(f"The database {display_url(url)} cannot be used", reason, action)
@@ -220,6 +227,8 @@ def default_actor() -> str:
 
 
 LOCK_TIMEOUT = 30.0  # seconds
+# Connections at a time of one command: a lock per kind of job, a reader and a writer.
+POOLED_CONNECTIONS = 5
 
 
 def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
@@ -246,7 +255,13 @@ def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
             return _sqlite_engine(parsed, lock_timeout)
         if backend == "postgresql":
             # pool_pre_ping replaces connections that the server has closed.
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+            # A pooler such as PgBouncer runs the transactions of one client on several connections
+            # of the server, which do not have each other's prepared statements.
+            return create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                connect_args={"prepare_threshold": None},
+            )
     except (exc.ArgumentError, ImportError, ValueError) as error:
         raise DatabaseError(
             "The database URL cannot be used",

@@ -1,6 +1,6 @@
 """Locks that end with their process: one scan and one run of notices at a time per database.
 
-SQLite: flock on a file next to the database. PostgreSQL: an advisory lock of the session.
+SQLite: flock on a file next to the database. PostgreSQL: an advisory lock of a transaction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from inventory.db.database import Database
+from inventory.db.database import Database, map_errors
 from inventory.errors import Busy
 
 # Fixed numbers: all versions of the program must use the same key for a lock.
@@ -45,26 +45,37 @@ def exclusive_lock(database: Database, name: str) -> Iterator[None]:
         with file_lock(path, name):
             yield
         return
+    with _advisory_lock(database, name):
+        yield
+
+
+@contextmanager
+def _advisory_lock(database: Database, name: str) -> Iterator[None]:
+    """Hold an advisory lock of a transaction that stays open until the block ends.
+
+    A lock of the session would be lost behind a pooler such as PgBouncer, which lends the
+    connection to other clients after each transaction; it does not lend it within one. The
+    transaction has no snapshot and no id while it is idle, so it does not hold back VACUUM.
+    """
     key = {"k": _ADVISORY_KEYS[name]}
-    with database.engine.connect() as conn:
+    with map_errors(database.engine.url), database.engine.connect() as conn:
         # The server notices the end of a killed holder a little later, so the lock is tried for two
         # seconds.
         end = time.monotonic() + 2
         while True:
-            acquired = conn.execute(text("SELECT pg_try_advisory_lock(:k)"), key).scalar()
-            conn.commit()
-            if acquired:
+            # The server would otherwise end a transaction that is idle for longer than its limit.
+            conn.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            if conn.execute(text("SELECT pg_try_advisory_xact_lock(:k)"), key).scalar():
                 break
+            conn.rollback()
             if time.monotonic() > end:
                 raise LockHeld(
                     f"Another {name} is running on this database", "", "Wait until it ends."
                 )
             time.sleep(0.1)
-        try:
-            yield
-        finally:
-            conn.execute(text("SELECT pg_advisory_unlock(:k)"), key)
-            conn.commit()
+        yield
+        # The end of the transaction releases the lock.
+        conn.rollback()
 
 
 @contextmanager

@@ -29,7 +29,15 @@ def _binary(name: str) -> str:
     return path
 
 
-def _as_user(command: list[str], user: str | None) -> list[str]:
+def server_user() -> str | None:
+    """Return the user who runs servers that refuse to run as root; None for the current user."""
+    if os.getuid() != 0:
+        return None
+    return "postgres" if _exists("postgres") else "nobody"
+
+
+def as_user(command: list[str], user: str | None) -> list[str]:
+    """Return the command as the user runs it."""
     return (
         [
             "setpriv",
@@ -50,9 +58,7 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
     Args:
         tls: Certificate and key files for TLS connections.
     """
-    user = None
-    if os.getuid() == 0:
-        user = "postgres" if _exists("postgres") else "nobody"
+    user = server_user()
     folder = Path(tempfile.mkdtemp(prefix="certmgr-pg-", dir=_memory()))
     try:
         if user:
@@ -72,7 +78,7 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             "--locale=C",
             "--no-sync",
         ]
-        subprocess.run(_as_user(init, user), check=True, capture_output=True, cwd="/")
+        subprocess.run(as_user(init, user), check=True, capture_output=True, cwd="/")
         port = free_port()
         options = [
             "-c",
@@ -112,7 +118,7 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
                     os.chown(target, pwd.getpwnam(user).pw_uid, -1)
             options += ["-c", "ssl=on"]
         process = subprocess.Popen(
-            _as_user([_binary("postgres"), "-D", str(data), *options], user),
+            as_user([_binary("postgres"), "-D", str(data), *options], user),
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

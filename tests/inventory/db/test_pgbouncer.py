@@ -1,0 +1,170 @@
+"""PgBouncer in transaction pooling: statements, locks, migrations and whole commands through it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from inventory.clock import Clock
+from inventory.db import locks
+from inventory.db.database import Database, make_engine
+from inventory.db.opening import open_database
+from inventory.errors import Busy, DatabaseError
+from inventory.store import clients
+from tests.campaign import wait_until
+from tests.program import run
+from tests.servers import pgbouncer
+
+
+def through(port: int, url: str) -> str:
+    """Return the URL of the same database at another port."""
+    return f"postgresql://test@127.0.0.1:{port}/{url.rsplit('/', 1)[1]}"
+
+
+@pytest.fixture
+def pooled_url(postgres_port: int, new_postgres: Callable[[], str]) -> Iterator[str]:
+    """A database of the current version behind PgBouncer; the migration went through it too."""
+    with pgbouncer.running(postgres_port) as port:
+        url = through(port, new_postgres())
+        open_database(url, actor="tester", migrate=True).close()
+        yield url
+
+
+def test_same_statements_of_several_clients_share_the_servers_connections(
+    pooled_url: str, clock: Clock
+) -> None:
+    """psycopg would prepare a statement after five uses, on one of the connections."""
+    reader, writer = (open_database(pooled_url, actor="tester", clock=clock) for _ in range(2))
+    pids = set()
+
+    def write(number: str) -> None:
+        with writer.write() as tx:
+            clients.add(tx, {"number": number, "name": f"Client {number}"})
+            pids.add(tx.conn.execute(text("SELECT pg_backend_pid()")).scalar())
+
+    for number in range(15):
+        # An open transaction keeps one connection of the server, so the next one is another.
+        with reader.read() as held:
+            held.execute(text("SELECT count(*) FROM client"))
+            write(f"{number}-a")
+        for repeat in range(number % 3):
+            write(f"{number}-{repeat}")
+    assert len(pids) > 1
+    with reader.read() as conn:
+        assert conn.execute(text("SELECT count(*) FROM client")).scalar() == 30
+    reader.close()
+    writer.close()
+
+
+def test_lock_is_held_and_released_while_other_clients_use_the_pool(
+    pooled_url: str, clock: Clock
+) -> None:
+    database = open_database(pooled_url, actor="tester", clock=clock)
+    other = open_database(pooled_url, actor="tester", clock=clock)
+    for name in ("scan", "renew"):
+        with locks.exclusive_lock(database, name):
+            for number in range(8):
+                with other.write() as tx:
+                    tx.conn.execute(text("SELECT :n"), {"n": number})
+            if name == "scan":
+                with pytest.raises(Busy), locks.exclusive_lock(other, name):
+                    raise AssertionError("two processes hold one lock")
+            # Another job has a lock of its own.
+            with locks.exclusive_lock(other, "notify"):
+                pass
+        with locks.exclusive_lock(other, name):
+            pass
+    database.close()
+    other.close()
+
+
+HOLDER = """
+import sys
+from inventory.db.opening import open_database
+from inventory.db.locks import exclusive_lock
+with exclusive_lock(open_database(sys.argv[1]), "scan"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_lock_of_a_killed_process_is_free(pooled_url: str, clock: Clock) -> None:
+    command = [sys.executable, "-c", HOLDER, pooled_url]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    database = open_database(pooled_url, actor="tester", clock=clock)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder.stdin, holder.stdout:
+        assert holder.stdout.readline() == "held\n"
+        holder.kill()
+        holder.wait()
+
+    def free() -> bool:
+        try:
+            with locks.exclusive_lock(database, "scan"):
+                return True
+        except Busy:
+            return False
+
+    wait_until(free, "the lock of a killed process")
+    database.close()
+
+
+def test_commands_work_through_the_pool(pooled_url: str, tmp_path: Path, clock: Clock) -> None:
+    config = tmp_path / "certmgr.toml"
+    config.write_text(
+        "[scan]\ntimeout = 2.0\nprocesses = 2\n[http]\nenabled = false\n"
+        f'[database]\nurl = "{pooled_url}"\n[network]\nallow = ["127.0.0.0/8"]\n'
+    )
+
+    def call(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+        done = run(("--config", str(config), *arguments), clock)
+        assert done.code in codes, (arguments, done.out, done.err)
+        return done.out
+
+    call("client", "add", "1001", "Rosen GmbH")
+    for name in ("a", "b", "c"):
+        call("domain", "add", f"{name}.example.com", "--client", "1001")
+        call("endpoint", "add", f"{name}.example.com:1/https", "--address", "127.0.0.1")
+    # The endpoints refuse connections; the scan stores that, under its lock.
+    call("scan", codes=(1, 3))
+    call("scan", codes=(1, 3))
+    assert "a.example.com" in call("status", codes=(0, 1))
+    call("notify", "--dry-run", codes=(0, 3))
+
+
+@pytest.mark.parametrize(
+    ("mode", "pool", "reason"),
+    [("transaction", 1, "raise default_pool_size"), ("statement", 5, "Set pool_mode")],
+)
+def test_pool_that_cannot_work_is_refused_with_what_to_change(
+    postgres_port: int,
+    new_postgres: Callable[[], str],
+    clock: Clock,
+    mode: str,
+    pool: int,
+    reason: str,
+) -> None:
+    with pgbouncer.running(postgres_port, mode=mode, pool=pool, wait_seconds=1) as port:
+        pooled = Database(make_engine(through(port, new_postgres())), "tester", clock)
+        with (
+            pytest.raises(DatabaseError, match=reason),
+            locks.exclusive_lock(pooled, "scan"),
+            pooled.write() as tx,
+        ):
+            tx.conn.execute(text("SELECT 1"))
+        pooled.close()
+
+
+def test_session_pooling_works_as_well(postgres_port: int, new_postgres: Callable[[], str]) -> None:
+    with pgbouncer.running(postgres_port, mode="session") as port:
+        url = through(port, new_postgres())
+        database = open_database(url, actor="tester", migrate=True)
+        with locks.exclusive_lock(database, "scan"), database.write() as tx:
+            clients.add(tx, {"number": "1001", "name": "Rosen GmbH"})
+        database.close()
