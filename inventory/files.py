@@ -32,6 +32,22 @@ def require_regular(path: Path) -> None:
         )
 
 
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, device or socket at once. The caller reports all other problems.
+
+    Raises:
+        CertmgrError: Reading the path may never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise CertmgrError(
+            f"{path} cannot be read", "it is a pipe, device or socket", "Name a file."
+        )
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """Return the content, cut one byte after ``limit``.
 

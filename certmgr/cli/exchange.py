@@ -11,6 +11,7 @@ from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.files import write_whole
 from inventory.errors import CertmgrError, UsageError
+from inventory.files import refuse_special
 from inventory.importers import (
     apache,
     certbot,
@@ -47,6 +48,7 @@ def import_(app: CommandContext, source: Path, kind: str, client: str | None, dr
     same file changes nothing.
     """
 
+    refuse_special(source)
     database = app.open()
     with database.read() as conn:
         planned = plan_store.snapshot(conn)

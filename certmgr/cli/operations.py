@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ from certmgr.operations.cron import run as run_all
 from certmgr.operations.doctor import examine
 from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
 from inventory.db import audit_chain
-from inventory.errors import CertmgrError
+from inventory.errors import CertmgrError, UsageError
 from inventory.store import audit_log, jobs
 
 
@@ -163,6 +164,7 @@ def doctor(app: CommandContext, output_format: str) -> int:
     return 3 if any(x.state is CheckState.FAULT for x in checks) else 0
 
 
+HEAD_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 _STYLE = {"fault": "red", "warning": "yellow", "ok": "green"}
 
 
@@ -212,13 +214,20 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, output_format:
 def audit_verify(app: CommandContext, expect: str | None) -> int:
     """Verify the whole chain. Exits 3 if an entry was changed or removed."""
 
+    # A script whose variable is empty must not believe that it compared something.
+    if expect is not None and not HEAD_HASH.fullmatch(expect.strip()):
+        raise UsageError(
+            f"--expect '{cell(expect, 70)}' is not a hash of the audit log",
+            "a hash has 64 hexadecimal digits",
+            "Copy it from a digest, or from an earlier certmgr audit verify.",
+        )
     with app.open().read() as conn:
         broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
         # A chain that was cut at its end is still consistent. Only a hash that was recorded
         # elsewhere (a digest, --expect) shows that entries are missing.
         known_heads = [
             h
-            for h in (expect, jobs.state(conn, "digest").detail.get("head"))
+            for h in (expect and expect.strip(), jobs.state(conn, "digest").detail.get("head"))
             if h and h != audit_chain.START
         ]
         missing = next((h for h in known_heads if audit_log.has(conn, h.lower()) is None), None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from certmgr.config.redaction import redact
 from certmgr.operations.stopping import StopState
 from inventory.clock import Clock, system_clock
 from inventory.dates import parse_end
@@ -188,9 +189,9 @@ def fail(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, CertmgrError):
-        click.echo(f"certmgr: {printable(str(error), 1500)}", err=True)
+        click.echo(f"certmgr: {printable(redact(str(error)), 1500)}", err=True)
         return error.exit_code
-    reason = printable(f"{type(error).__name__}: {error}", 300)
+    reason = printable(redact(f"{type(error).__name__}: {error}"), 300)
     click.echo(
         f"certmgr: internal error: {reason}. Run it again with --debug and report the error.",
         err=True,

@@ -18,9 +18,12 @@ import platformdirs
 
 from certmgr.config.acme import TABLES
 from certmgr.config.checks import check, nearest
+from certmgr.config.file_rights import require_unchangeable
 from certmgr.config.settings import Settings
-from inventory.errors import ConfigError
+from inventory.errors import CertmgrError, ConfigError
+from inventory.files import read_regular
 
+_MAX_FILE = 4_000_000  # bytes
 SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
 
 
@@ -52,6 +55,8 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     sections = {name: _section(name, raw.get(name, {}), environ, file) for name in SECTIONS}
     settings = Settings(**sections, source=source)
     check(settings)
+    if raw:
+        require_unchangeable(settings, file)
     return settings
 
 
@@ -136,13 +141,19 @@ def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
+        data = read_regular(file, _MAX_FILE)
+    except CertmgrError as error:
+        raise ConfigError(
+            f"The configuration {file} cannot be read", error.why, "Give a readable file."
+        ) from None
+    if len(data) > _MAX_FILE:
         raise ConfigError(
             f"The configuration {file} cannot be read",
-            error.strerror or str(error),
-            "Give a readable file.",
-        ) from None
+            f"it is larger than {_MAX_FILE} bytes",
+            "Give a configuration of certmgr.",
+        )
+    try:
+        return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"The configuration {file} is not TOML", str(error), "Correct this line."

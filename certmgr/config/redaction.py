@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 _MASK = "***"
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+# A password with an unencoded "@" is removed up to the last one.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
+# Fields of a query with a secret: ?password=, &sslpassword=, ?access_token=, &api-key=, &sig=.
+_QUERY = re.compile(
+    r"([?&;][\w.-]*(?:pass|pwd|secret|token|key|auth|signature|sig|credential)[\w.-]*=)[^&;\s#'\"<>]+",
+    re.IGNORECASE,
+)
 # Shorter values would mask ordinary words.
 _SHORTEST = 6
 _secrets: set[str] = set()
@@ -19,7 +25,7 @@ def register(secret: str) -> None:
 
 def redact(text: str) -> str:
     """Return the text without known secrets and without credentials in URLs."""
-    text = _CREDENTIALS.sub(_MASK, text)
+    text = _QUERY.sub(rf"\1{_MASK}", _CREDENTIALS.sub(_MASK, text))
     # Longer secrets first: one may contain another.
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, _MASK)

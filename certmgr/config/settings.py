@@ -10,7 +10,10 @@ import platformdirs
 
 from certmgr.config.acme import AcmeSettings
 from certmgr.config.redaction import register
-from inventory.errors import ConfigError
+from inventory.errors import CertmgrError, ConfigError
+from inventory.files import read_regular
+
+_MAX_SECRET = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +315,11 @@ def secret(text: str) -> str:
         return value
     if kind == "file":
         try:
-            value = Path(rest).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ConfigError(
-                f"The secret file {rest} cannot be read", error.strerror or str(error)
-            ) from None
+            value = read_regular(Path(rest), _MAX_SECRET)[:_MAX_SECRET].decode("utf-8").strip()
+        except CertmgrError as error:
+            raise ConfigError(f"The secret file {rest} cannot be read", error.why) from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"The secret file {rest} cannot be read", "it is not text") from None
         register(value)
         return value
     return text

@@ -28,6 +28,7 @@ from certmgr.operations.doctor_inventory import (
 from certmgr.operations.doctor_surroundings import (
     clock,
     configuration,
+    file_rights,
     inbox,
     mail_server,
     resolver_answers,
@@ -80,6 +81,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
     checks: list[tuple[str, Check]] = [
         ("clock", lambda: clock(database, now)),
         ("resolver", lambda: resolver_answers(settings)),
+        ("file rights", lambda: file_rights(settings)),
         ("secrets", lambda: secrets(settings)),
         ("mail server", lambda: mail_server(settings, now)),
         ("SPF", lambda: spf(settings)),

@@ -15,6 +15,7 @@ from typing import Any
 import dns.exception
 import dns.resolver
 
+from certmgr.config.file_rights import changeable_by_others, programs
 from certmgr.config.settings import Settings, resolver_parts, secret
 from certmgr.notices.setup import channels_of, rules_of, templates_of
 from certmgr.operations.check_result import CheckResult, CheckState
@@ -148,6 +149,26 @@ def _resolver_of(settings: Settings) -> Any:
         resolver.nameservers, resolver.nameserver_ports = hosts, ports
     resolver.lifetime = 5.0
     return resolver
+
+
+def file_rights(settings: Settings) -> Iterator[CheckResult]:
+    """Check that no other user can change the configuration, or a program that it names."""
+    files = [Path(settings.source)] if settings.source != "built-in defaults" else []
+    files += sorted({Path(c[0]) for c in programs(settings)})
+    faults = [(f, p) for f in files if (p := changeable_by_others(f)) is not None]
+    for file, place in faults:
+        yield CheckResult(
+            "file rights",
+            CheckState.FAULT,
+            f"other users may change {place}, and so {file}",
+            f"chown root {place}; chmod go-w {place}",
+        )
+    if not faults:
+        yield CheckResult(
+            "file rights",
+            CheckState.OK,
+            f"no other user may change the configuration and its programs ({len(files)} file(s))",
+        )
 
 
 def secrets(settings: Settings) -> Iterator[CheckResult]:

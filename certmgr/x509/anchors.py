@@ -22,7 +22,8 @@ from certmgr.x509.equivalent_path import copies, needs_copies
 from certmgr.x509.openssl_path import OpensslResult, openssl_path
 from certmgr.x509.refusals import purpose_refused
 from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, parse
-from inventory.errors import ConfigError, UsageError
+from inventory.errors import CertmgrError, ConfigError, UsageError
+from inventory.files import read_regular
 from inventory.names import as_ip
 
 MAX_PATH = 8
@@ -254,6 +255,9 @@ def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
             yield x509.IPAddress(parsed)
 
 
+_MAX_FILE = 16_000_000  # bytes; bundles of whole systems have less than one
+
+
 @cache
 def _mozilla() -> Sequence[Certificate]:
     """Return the anchors of certifi.
@@ -271,13 +275,17 @@ def read_anchors(path: str) -> list[Certificate]:
         UsageError: The file cannot be read, or has no certificate.
     """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
+        data = read_regular(Path(path), _MAX_FILE)
+    except CertmgrError as error:
         raise UsageError(
-            f"The CA file {path} cannot be read",
-            error.strerror or str(error),
-            "Use the path of a readable PEM file.",
+            f"The CA file {path} cannot be read", error.why, "Use the path of a readable PEM file."
         ) from None
+    if len(data) > _MAX_FILE:
+        raise UsageError(
+            f"The CA file {path} cannot be used",
+            f"it is larger than {_MAX_FILE} bytes",
+            "Use a file with the CA certificates that you need.",
+        )
     try:
         anchors = from_pem(data) if b"-----BEGIN" in data else [parse(data)]
     except ValueError as error:

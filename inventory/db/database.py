@@ -8,8 +8,8 @@ and a new directory 0700.
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +26,7 @@ from inventory.clock import Clock, system_clock
 from inventory.db import audit_chain
 from inventory.errors import DatabaseError
 from inventory.models import AuditEntry
+from inventory.text import printable
 
 HEAD = "0008"  # revision of the schema that this program needs
 SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
@@ -172,12 +173,14 @@ class Database:
 
 
 def display_url(url: URL) -> str:
-    """Return the URL without its password."""
-    return (
-        str(url.database)
-        if url.get_backend_name() == "sqlite"
-        else url.render_as_string(hide_password=True)
-    )
+    """Return the URL without secrets.
+
+    libpq takes passwords in the query too, so only the names of its fields are shown.
+    """
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    shown = url.set(query=dict.fromkeys(url.query, "***"))
+    return shown.render_as_string(hide_password=True)
 
 
 @contextmanager
@@ -219,11 +222,17 @@ def database_error(error: BaseException, url: URL) -> DatabaseError:
 
 
 def default_actor() -> str:
-    """Return the name of the system user, or its number if it has no name."""
+    """Return the name of the real user, or its number if it has no name.
+
+    LOGNAME and USER are not read: any user may set them. SUDO_USER is shown next to the real user,
+    and does not replace it, for the same reason.
+    """
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    invoker = printable(os.environ.get("SUDO_USER", ""), 40)
+    return f"{name} (sudo by {invoker})" if invoker and invoker != name else name
 
 
 LOCK_TIMEOUT = 30.0  # seconds
@@ -290,6 +299,8 @@ def _sqlite_engine(url: URL, lock_timeout: float) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA cache_size=-16000")
+        # Functions in the schema of a file from elsewhere are not called.
+        cursor.execute("PRAGMA trusted_schema=OFF")
         # Erased data of a client must not stay in the file.
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()

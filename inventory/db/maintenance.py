@@ -28,9 +28,11 @@ from inventory.db.database import (
     sqlite_module,
     version,
 )
+from inventory.db.foreign_schema import foreign_parts_of_postgresql, foreign_parts_of_sqlite
 from inventory.db.locks import file_lock
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.files import rename_new
+from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -237,6 +239,7 @@ def _check_backup(source: Path) -> None:
     try:
         with closing(module.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as conn:
             intact = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            foreign = foreign_parts_of_sqlite(conn)
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
     except module.Error as error:
         raise DatabaseError(
@@ -250,12 +253,33 @@ def _check_backup(source: Path) -> None:
             "its integrity check failed",
             "Name another backup. Nothing was changed.",
         )
+    _refuse_foreign(source, foreign)
     if not is_known(row[0]):
         raise DatabaseVersion(
             f"{source} belongs to a newer certmgr",
             f"its version is {row[0]}",
             "Install the newer certmgr. Nothing was changed.",
         )
+
+
+def _refuse_foreign(source: Path, foreign: list[str]) -> None:
+    """Refuse a backup with parts that would act with the rights of the administrator."""
+    if foreign:
+        raise DatabaseError(
+            f"{source} is not a backup of certmgr",
+            f"it contains {printable(', '.join(foreign[:5]), 300)}, which certmgr does not create",
+            "Name a backup from a trusted place. Nothing was changed.",
+        )
+
+
+def _mark(staged: Path, source: Path) -> None:
+    """Check the copy once more, and mark its queued notices.
+
+    The file of the backup may have been replaced since the first check.
+    """
+    with closing(sqlite_module().connect(staged)) as copy:
+        _refuse_foreign(source, foreign_parts_of_sqlite(copy))
+        _mark_notices_unknown(copy)
 
 
 def _replace(target: Path, source: Path, clock: Clock) -> Path | None:
@@ -287,8 +311,7 @@ def _overwrite(source: Path, target: Path) -> None:
         # Queued notices are marked in a copy first. If the process died after the content was
         # replaced, notices that were sent since the backup would otherwise be sent again.
         _copy_sqlite(source, staged)
-        with closing(module.connect(staged)) as copy:
-            _mark_notices_unknown(copy)
+        _mark(staged, source)
         with closing(module.connect(staged)) as new, closing(module.connect(target)) as current:
             new.backup(current)
     finally:
@@ -316,8 +339,7 @@ def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
     """
     restored = target.with_name(f".{target.name}.restored")
     _copy_sqlite(source, restored)
-    with closing(sqlite_module().connect(restored)) as connection:
-        _mark_notices_unknown(connection)
+    _mark(restored, source)
     for suffix in ("", "-wal", "-shm"):
         if (part := target.with_name(target.name + suffix)).exists():
             shutil.copy2(part, kept.with_name(kept.name + suffix))
@@ -356,10 +378,16 @@ def check(database: Database) -> list[str]:
                 f"{row[0]}: row {row[1]} refers to a missing row"
                 for row in conn.exec_driver_sql("PRAGMA foreign_key_check")
             ]
+            foreign = foreign_parts_of_sqlite(conn.connection.dbapi_connection)
             # The database contains personal data, so only its owner may read it.
             path = database.path
             if path and path.stat().st_mode & 0o077:
                 problems.append(f"{path} can be read by other users: chmod 600 {path}")
+        else:
+            foreign = foreign_parts_of_postgresql(conn)
+        problems += [
+            f"{part} was not created by certmgr, and may change what it stores" for part in foreign
+        ]
         running = (
             conn.execute(text("SELECT count(*) FROM run WHERE state = 'running'")).scalar() or 0
         )

@@ -78,7 +78,7 @@ class WebRoot:
                 if make:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o755, dir_fd=handle)
-                        _give_to_owner(part, handle, owner)
+                        _open_to_web_server(part, handle, owner)
                 handle = os.open(part, _DIRECTORY, dir_fd=handle)
                 handles.callback(os.close, handle)
             yield handle, owner
@@ -95,13 +95,16 @@ def split_path(path: str, name: str) -> tuple[Path, list[str]]:
     return Path(*parts[:first]), [p.replace("{name}", name) for p in parts[first:]]
 
 
-def _give_to_owner(part: str, folder: int, owner: os.stat_result) -> None:
-    """Give a new directory to the owner of the web root.
+def _open_to_web_server(part: str, folder: int, owner: os.stat_result) -> None:
+    """Give a new directory to the owner of the web root, readable for the web server.
+
+    The umask may be 0077, as in our systemd unit, and the web server is another user.
 
     It is opened by its handle: a client could replace the path by a link in between.
     """
     handle = os.open(part, _DIRECTORY, dir_fd=folder)
     try:
+        os.fchmod(handle, 0o755)
         _set_owner(handle, owner)
     finally:
         os.close(handle)

@@ -72,3 +72,20 @@ def test_short_secret_does_not_mask_words(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(redaction, "_secrets", set())
     redaction.register("mail")
     assert redaction.redact("mail to mail") == "mail to mail"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("https://ada:hunter2x@host.example/a", "host.example/a"),
+        ("https://ada:p@hunter2x@host.example/a", "host.example/a"),
+        ("https://host.example/a?password=hunter2x&b=1", "&b=1"),
+        ("https://host.example/a?b=1&access_token=hunter2x#c", "?b=1"),
+        ("postgresql://host.example/x?sslpassword=hunter2x", "host.example/x"),
+        ("GET /hook?api-key=hunter2x failed", "failed"),
+        ("https://host.example/a?X-Amz-Signature=hunter2x", "host.example/a"),
+    ],
+)
+def test_secret_in_a_url_is_removed(text: str, kept: str) -> None:
+    assert "hunter2x" not in redaction.redact(text)
+    assert kept in redaction.redact(text)

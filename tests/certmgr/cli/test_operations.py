@@ -14,6 +14,9 @@ def test_changed_or_truncated_audit_log_is_detected(installation: Installation) 
     run = installation.run
     head = run("audit", "verify").out.split()[-1]
     assert "follow each other" in run("audit", "verify", "--expect", head).out
+    for other in ("", " ", "0" * 63, "z" * 64, head + "0"):
+        assert "is not a hash" in run("audit", "verify", "--expect", other, expect=2).err
+    assert run("audit", "verify", "--expect", f" {head.upper()}").out
     connection: sqlite3.Connection = sqlite_module().connect(installation.database)
     with closing(connection):
         connection.execute("UPDATE audit SET actor = 'another actor' WHERE id = 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import threading
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.engine import make_url
 
-from inventory.db.database import Database, make_engine, version
+from inventory.db.database import Database, default_actor, display_url, make_engine, version
 from inventory.db.opening import open_database
 from inventory.errors import DatabaseVersion
 from inventory.models import AuditEntry, Client
@@ -94,3 +96,31 @@ def test_change_is_audited_in_its_transaction(database: Database) -> None:
     with database.read() as conn:
         (entry,) = conn.execute(select(AuditEntry.actor, AuditEntry.action, AuditEntry.kind)).all()
     assert tuple(entry) == ("tester", "add", "client")
+
+
+def test_actor_is_the_real_user_and_not_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = pwd.getpwuid(os.getuid()).pw_name
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "someone-else")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    assert default_actor() == real
+    monkeypatch.setenv("SUDO_USER", "ada\n\x1b[2J")
+    assert default_actor().startswith(f"{real} (sudo by ada")
+    assert default_actor().isprintable()
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert default_actor().startswith("uid 4000000000 (sudo by ada")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:s3cretword@db.example/x",
+        "postgresql://ada@db.example/x?password=s3cretword",
+        "postgresql://ada@db.example/x?sslpassword=s3cretword&sslmode=require",
+        "postgresql://db.example/x?user=ada&passfile=/s3cretword",
+    ],
+)
+def test_shown_url_has_no_password(url: str) -> None:
+    shown = display_url(make_url(url))
+    assert "s3cretword" not in shown
+    assert "db.example/x" in shown

@@ -225,3 +225,21 @@ def test_restore_of_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
         maintenance.restore(opened.engine, tmp_path / "junk")
     with opened.read() as conn:
         assert len(clients.listing(conn)) == 1
+
+
+def test_trigger_on_a_table_is_a_problem(database: Database) -> None:
+    assert maintenance.check(database) == []
+    with database.write() as tx:
+        if tx.conn.dialect.name == "postgresql":
+            tx.conn.exec_driver_sql(
+                "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+            )
+            tx.conn.exec_driver_sql(
+                "CREATE TRIGGER t BEFORE INSERT ON client FOR EACH ROW EXECUTE FUNCTION f()"
+            )
+            tx.conn.exec_driver_sql("CREATE RULE r AS ON DELETE TO client DO INSTEAD NOTHING")
+        else:
+            tx.conn.exec_driver_sql("CREATE TRIGGER t AFTER INSERT ON client BEGIN SELECT 1; END")
+    problems = " ".join(maintenance.check(database))
+    assert "trigger 't'" in problems
+    assert ("rule 'r'" in problems) == (database.engine.dialect.name == "postgresql")

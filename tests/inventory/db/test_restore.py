@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
+
+import pytest
 
 from certmgr.demo import servers
 from certmgr.demo.servers import Server
+from inventory.db import maintenance
+from inventory.db.database import make_engine, prepare_file, sqlite_module
+from inventory.db.foreign_schema import foreign_parts_of_sqlite
 from tests.certmgr.scanning import add, running_scan
 from tests.databases import open_sqlite
 from tests.program import Ran
@@ -57,3 +62,43 @@ def test_file_name_with_characters_of_a_url_is_not_parsed_as_a_url(
     assert certmgr("--database", str(tmp_path / "q?mark.db"), "client", "list").code == 0
     assert (tmp_path / "q?mark.db").exists()
     assert not (tmp_path / "q").exists()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON notice BEGIN DELETE FROM contact; END",
+        "CREATE VIEW v AS SELECT * FROM client",
+        "CREATE TABLE t (a)",
+        "CREATE VIRTUAL TABLE t USING fts5(a)",
+        "CREATE TEMP TRIGGER t AFTER INSERT ON notice BEGIN DELETE FROM contact; END",
+    ],
+)
+def test_backup_with_a_foreign_part_is_refused_and_reported_by_check(
+    certmgr: Runner, tmp_path: Path, statement: str
+) -> None:
+    copy = tmp_path / "copy.db"
+    certmgr("client", "add", "1", "One")
+    assert certmgr("database", "backup", str(copy)).code == 0
+    for path in (copy, tmp_path / "cli.db"):
+        with closing(sqlite_module().connect(path)) as connection:
+            connection.execute(statement)
+    ran = certmgr("database", "restore", str(copy), "--yes")
+    check = certmgr("database", "check")
+    # A temporary trigger ends with its connection, and the backup remains usable.
+    if "TEMP" in statement:
+        assert (ran.code, check.code) == (0, 0)
+        return
+    assert (ran.code, "certmgr does not create" in ran.err) == (3, True)
+    assert list(tmp_path.glob("cli.db.replaced-*")) == []
+    assert (check.code, "not created by certmgr" in check.out) == (3, True)
+
+
+def test_tables_of_each_earlier_version_are_known(tmp_path: Path) -> None:
+    for revision in sorted(p.name[:4] for p in (maintenance.MIGRATIONS / "versions").glob("0*.py")):
+        engine = make_engine(str(tmp_path / f"{revision}.db"))
+        prepare_file(tmp_path / f"{revision}.db")
+        maintenance.migrate(engine, revision)
+        engine.dispose()
+        with closing(sqlite_module().connect(tmp_path / f"{revision}.db")) as connection:
+            assert foreign_parts_of_sqlite(connection) == []

@@ -108,3 +108,21 @@ def test_path_of_the_client_begins_at_its_name() -> None:
         ["a.test", "htdocs"],
     )
     assert split_path("/srv/www", "a.test") == (Path("/srv"), ["www"])
+
+
+@pytest.mark.parametrize("kind", ["webroot", "alias"])
+def test_web_server_can_read_the_challenge_under_a_strict_umask(tmp_path: Path, kind: str) -> None:
+    site = tmp_path / "shop.test"
+    site.mkdir(mode=0o755)
+    before = os.umask(0o077)
+    try:
+        WebRoot(str(site if kind == "alias" else tmp_path / "{name}"), kind == "alias").present(
+            [PROOF]
+        )
+    finally:
+        os.umask(before)
+    below = [site] if kind == "alias" else [site / ".well-known"]
+    below += [] if kind == "alias" else [site / ".well-known" / "acme-challenge"]
+    for folder in below:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((below[-1] / PROOF.token).stat().st_mode) == 0o644
