@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import click
 from certmgr.cases import incident as incident_work
 from certmgr.cases import incident_progress, incident_selection
 from certmgr.cases.blocked_keys import depending_on, read_keys
+from certmgr.cases.incident_progress import Progress
 from certmgr.cases.incident_selection import AffectedCertificate, Category
+from certmgr.cases.service import CaseService
 from certmgr.cli.cases import case_service
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.files import read_regular
+from inventory.records import IncidentItemRecord, IncidentRecord
 from inventory.store import incidents
 
 # The order in which an incident is worked off; "replaced" and "automatic" need no case.
@@ -30,7 +34,7 @@ _CATEGORY_LABELS = {
     Category.CLIENT: "bought by the client",
     Category.UNKNOWN: "not in the inventory",
 }
-_DRY_RUN_ROWS = 200  # of the table; JSON and CSV have no limit
+_TABLE_ROWS = 200  # of the table; JSON and CSV have no limit
 
 
 @click.group()
@@ -97,6 +101,77 @@ def open_(
     the client's. With --dry-run, each is listed with the reason for its group.
     """
 
+    _check_selection(serials, spki, issuer, server, cause)
+    at = app.moment(until)
+    assert at is not None
+    if at <= app.now() or at > app.now() + timedelta(days=400):
+        raise UsageError(
+            "--until is out of range",
+            "it must be in the future, within 400 days",
+            "Correct --until.",
+        )
+    service = case_service(app)
+    if serials is not None:
+        selected = _by_serials(service, serials)
+    elif spki is not None:
+        selected = _by_keys(app, service, spki)
+    elif server is not None and cause in (None, "server-lost"):
+        items = incident_selection.select_lost(service, server)
+        selected = _Selection("server-lost", server, items)
+    else:
+        items = incident_selection.select_affected(
+            service, issuer=issuer or "", server=server or ""
+        )
+        selected = _Selection("issuer" if issuer else "server", issuer or server or "", items)
+    if dry_run:
+        _show_sorting(selected.items, output_format)
+        return 0
+    row, counts = incident_work.open_incident(
+        service, selected.items, selected.kind, selected.what, at, reason
+    )
+    if output_format == "json":
+        echo_json(
+            {
+                "schema": "certmgr.incident-opened/1",
+                "reference": row.reference,
+                "until": epoch_text(row.until),
+                "counts": dict(counts),
+            }
+        )
+    else:
+        _counts(counts)
+        click.echo(
+            f"{row.reference}: {counts['opened']} case(s) opened, {counts['joined']} existing"
+            f" case(s) joined. To see what is left: certmgr incident show {row.reference}"
+        )
+    # A skipped line may be a certificate that is not replaced in time.
+    return 3 if selected.skipped else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The certificates of an incident.
+
+    Attributes:
+        kind: How they were selected; "server-lost" for the hosts of an emptied server.
+        what: The criterion, for people.
+        items: The certificates.
+        skipped: The lines of the file that could not be read.
+    """
+
+    kind: str
+    what: str
+    items: Sequence[AffectedCertificate]
+    skipped: Sequence[str] = ()
+
+
+def _check_selection(
+    serials: Path | None,
+    spki: Path | None,
+    issuer: str | None,
+    server: str | None,
+    cause: str | None,
+) -> None:
     if sum(x is not None for x in (serials, spki, issuer, server)) != 1:
         raise UsageError(
             "Exactly one selection of certificates is needed",
@@ -116,66 +191,28 @@ def open_(
             "what has to be installed again is found by the server",
             "Give --server NAME.",
         )
-    lost = server is not None and cause in (None, "server-lost")
-    serial_numbers: list[str] = []
-    keys: list[str] = []
-    invalid_lines: list[str] = []
-    if serials is not None:
-        serial_numbers, invalid_lines = incident_selection.read_serials(_text_of(serials))
-        _require_some(serials, serial_numbers, invalid_lines, "serial number", "in hexadecimal")
-    if spki is not None:
-        keys, invalid_lines = read_keys(_text_of(spki))
-        _require_some(spki, keys, invalid_lines, "public key", "as the SHA-256 of its SPKI")
+
+
+def _by_serials(service: CaseService, path: Path) -> _Selection:
+    numbers, invalid = incident_selection.read_serials(_text_of(path))
+    _require_some(path, numbers, invalid, "serial number", "in hexadecimal")
+    _report_skipped(invalid, "serial number")
+    items = incident_selection.select_affected(service, serials=numbers)
+    return _Selection("serials", f"{len(numbers)} serial numbers", items, invalid)
+
+
+def _by_keys(app: CommandContext, service: CaseService, path: Path) -> _Selection:
+    keys, invalid = read_keys(_text_of(path))
+    _require_some(path, keys, invalid, "public key", "as the SHA-256 of its SPKI")
+    _report_skipped(invalid, "public key")
+    items = incident_selection.select_affected(service, leaves=_depending(app, keys))
+    return _Selection("spki", f"{len(keys)} public key(s), {keys[0][:16]}...", items, invalid)
+
+
+def _report_skipped(lines: Sequence[str], noun: str) -> None:
     # A file of the wrong format would fill the screen.
-    noun = "serial number" if spki is None else "public key"
-    for line in invalid_lines[:20]:
+    for line in lines[:20]:
         click.echo(f"skipped: {cell(line)} is not a {noun}", err=True)
-    service, at = case_service(app), app.moment(until)
-    assert at is not None
-    if at <= app.now() or at > app.now() + timedelta(days=400):
-        raise UsageError(
-            "--until is out of range",
-            "it must be in the future, within 400 days",
-            "Correct --until.",
-        )
-    leaves = None if spki is None else _depending(app, keys)
-    items = (
-        incident_selection.select_lost(service, server)
-        if lost and server is not None
-        else incident_selection.select_affected(
-            service, serials=serial_numbers, issuer=issuer or "", server=server or "", leaves=leaves
-        )
-    )
-    kind, selection = (
-        ("serials", f"{len(serial_numbers)} serial numbers")
-        if serial_numbers
-        else ("spki", f"{len(keys)} public key(s), {keys[0][:16]}...")
-        if keys
-        else ("issuer", issuer or "")
-        if issuer
-        else ("server-lost" if lost else "server", server or "")
-    )
-    if dry_run:
-        _show_sorting(items, output_format)
-        return 0
-    row, counts = incident_work.open_incident(service, items, kind, selection, at, reason)
-    if output_format == "json":
-        echo_json(
-            {
-                "schema": "certmgr.incident-opened/1",
-                "reference": row.reference,
-                "until": epoch_text(row.until),
-                "counts": dict(counts),
-            }
-        )
-    else:
-        _counts(counts)
-        click.echo(
-            f"{row.reference}: {counts['opened']} case(s) opened, {counts['joined']} existing"
-            f" case(s) joined. To see what is left: certmgr incident show {row.reference}"
-        )
-    # A skipped line may be a certificate that is not replaced in time.
-    return 3 if invalid_lines else 0
 
 
 def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> None:
@@ -195,13 +232,10 @@ def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> N
         return
     table(
         ["CATEGORY", "CLIENT", "NAMES", "REASON"],
-        [
-            [i.category.value, i.client, _names_text(i.hosts), i.reason]
-            for i in items[:_DRY_RUN_ROWS]
-        ],
+        [[i.category.value, i.client, _names_text(i.hosts), i.reason] for i in items[:_TABLE_ROWS]],
     )
-    if len(items) > _DRY_RUN_ROWS:
-        click.echo(f"and {len(items) - _DRY_RUN_ROWS:,} more: --format csv lists all")
+    if len(items) > _TABLE_ROWS:
+        click.echo(f"and {len(items) - _TABLE_ROWS:,} more: --format csv lists all")
     _counts(Counter(i.category for i in items))
     click.echo("No case was opened.")
 
@@ -267,79 +301,87 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
     with app.open().read() as conn:
         row = incidents.find(conn, reference)
         progress = incident_progress.progress(conn, row, int(now.timestamp()))
-    hours = (row.until - now.timestamp()) / 3600
-    rows: list[dict[str, Any]] = [
-        {
-            "sort": i.sort,
-            "client": i.client,
-            "serial": i.serial,
-            "names": list(i.names),
-            "case": i.reference,
-            "stands": progress.state(i),
-            "served_at": i.served,
-        }
-        for i in progress.items
-        if everything or i.id not in progress.done
-    ]
-    left = progress.left
-    counts = {
-        c.value: {"all": total, "done": done} for c, (done, total) in progress.counts().items()
-    }
-    if output_format == "json":
-        echo_json(
-            {
-                "schema": "certmgr.incident/1",
-                "reference": row.reference,
-                "kind": row.kind,
-                "what": row.what,
-                "reason": row.reason,
-                "until": epoch_text(row.until),
-                "hours_left": round(hours, 1),
-                "closed": epoch_text(row.closed_at),
-                "left": len(left),
-                "counts": counts,
-                "items": rows,
-            }
-        )
-    elif output_format == "csv":
-        show(
-            "items",
-            ("sort", "client", "serial", "names", "case", "stands", "served_at"),
-            rows,
-            output_format,
-        )
+    shown = [i for i in progress.items if everything or i.id not in progress.done]
+    if output_format == "table":
+        _show_progress(progress, shown, now)
     else:
-        click.echo(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
-        click.echo(
-            f"Until {epoch_text(row.until)},"
-            f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"
-            f" {epoch_text(row.opened_at)} by {cell(row.by)}"
+        rows = [_item_document(progress, i) for i in shown]
+        if output_format == "csv":
+            show("items", tuple(_ITEM_COLUMNS), rows, output_format)
+        else:
+            echo_json(_document(progress, rows, now))
+    return 1 if progress.left else 0
+
+
+_ITEM_COLUMNS = ("sort", "client", "serial", "names", "case", "stands", "served_at")
+
+
+def _item_document(progress: Progress, item: IncidentItemRecord) -> dict[str, Any]:
+    """Return an item as in JSON and CSV."""
+    values = (
+        item.sort,
+        item.client,
+        item.serial,
+        list(item.names),
+        item.reference,
+        progress.state(item),
+        item.served,
+    )
+    return dict(zip(_ITEM_COLUMNS, values, strict=True))
+
+
+def _document(progress: Progress, rows: Sequence[dict[str, Any]], now: datetime) -> dict[str, Any]:
+    """Return what is left of an incident, as in JSON."""
+    row = progress.incident
+    return {
+        "schema": "certmgr.incident/1",
+        "reference": row.reference,
+        "kind": row.kind,
+        "what": row.what,
+        "reason": row.reason,
+        "until": epoch_text(row.until),
+        "hours_left": round(_hours_left(row, now), 1),
+        "closed": epoch_text(row.closed_at),
+        "left": len(progress.left),
+        "counts": {
+            c.value: {"all": total, "done": done} for c, (done, total) in progress.counts().items()
+        },
+        "items": rows,
+    }
+
+
+def _hours_left(row: IncidentRecord, now: datetime) -> float:
+    return (row.until - now.timestamp()) / 3600
+
+
+def _show_progress(progress: Progress, items: Sequence[IncidentItemRecord], now: datetime) -> None:
+    """Print what is left of an incident."""
+    row = progress.incident
+    hours = _hours_left(row, now)
+    click.echo(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
+    click.echo(
+        f"Until {epoch_text(row.until)},"
+        f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"
+        f" {epoch_text(row.opened_at)} by {cell(row.by)}"
+    )
+    counts = progress.counts()
+    for category, label in _CATEGORY_LABELS.items():
+        done, total = counts[category]
+        if total:
+            click.echo(f"  {done:6,} of {total:6,}  {label}")
+    if items:
+        table(
+            ["CATEGORY", "CLIENT", "CASE", "STATUS", "SERVED AT", "NAMES"],
+            [
+                [i.sort, i.client, i.reference, progress.state(i), i.served, " ".join(i.names[:3])]
+                for i in items[:_TABLE_ROWS]
+            ],
         )
-        for category, label in _CATEGORY_LABELS.items():
-            done, total = progress.counts()[category]
-            if total:
-                click.echo(f"  {done:6,} of {total:6,}  {label}")
-        if rows:
-            table(
-                ["CATEGORY", "CLIENT", "CASE", "STATUS", "SERVED AT", "NAMES"],
-                [
-                    [
-                        r["sort"],
-                        r["client"],
-                        r["case"],
-                        r["stands"],
-                        r["served_at"],
-                        " ".join(r["names"][:3]),
-                    ]
-                    for r in rows[:200]  # JSON and CSV have no limit
-                ],
-            )
-        click.echo(
-            "Closed: every certificate was replaced or is no longer served."
-            if row.closed_at
-            else f"{len(left)} left."
-        )
-    return 1 if left else 0
+    click.echo(
+        "Closed: every certificate was replaced or is no longer served."
+        if row.closed_at
+        else f"{len(progress.left)} left."
+    )
 
 
 @incident.command("list")
