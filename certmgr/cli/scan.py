@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from certmgr.config.settings import Settings
     from certmgr.inspection.report import EndpointReport
     from certmgr.inspection.scan_options import ScanOptions
-    from certmgr.inspection.scan_run import ScanSummary
+    from certmgr.inspection.scan_summary import ScanSummary
     from inventory.targets import Target
 
 

@@ -13,7 +13,7 @@ import random
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from certmgr.inspection.scan_rows import (
     observations,
     proposal,
 )
+from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.inspection.worker import scan_jobs
 from certmgr.x509.trust import TrustStore
 from inventory.db.database import Tx, to_epoch
@@ -56,50 +57,10 @@ _log = logging.getLogger(__name__)
 
 # Up to this many endpoints are scanned in one process: starting others would cost more time.
 POOL_THRESHOLD = 64
-# Above this share of undetermined endpoints, a run does not count as a check of the inventory.
-UNDETERMINED_PERCENT = 20.0
 CHUNK_SIZE = 1000  # endpoints per read
 # An interrupted run goes on only if its last result is younger: older facts would be mixed with
 # new ones in one run.
 RESUME_SECONDS = 3600
-
-
-@dataclass(slots=True)
-class ScanSummary:
-    """The result of a run.
-
-    Attributes:
-        state: complete, incomplete or suspect.
-        reason: Why it is not complete.
-        planned: The number of endpoints to check.
-        checked: The number of endpoints that gave a result.
-        undetermined: Those of which it is unknown what they serve.
-        opened: Findings that were opened.
-        closed: Findings that were closed.
-        no_route: The IP versions to which this machine has no route.
-        resumed: The number of endpoints that the run had checked before it was interrupted.
-        interrupted: Whether it ended by Ctrl-C, SIGTERM or a time budget.
-    """
-
-    run_id: int
-    state: str
-    reason: str | None
-    planned: int
-    checked: int
-    undetermined: int
-    opened: int
-    closed: int
-    started_at: datetime
-    finished_at: datetime
-    seconds: float
-    no_route: frozenset[int] = frozenset()
-    resumed: int = 0
-    interrupted: bool = False
-
-    @property
-    def too_undetermined(self) -> bool:
-        """Whether the share of undetermined endpoints is above the limit."""
-        return self.checked > 0 and 100.0 * self.undetermined / self.checked > UNDETERMINED_PERCENT
 
 
 class ScanRun:

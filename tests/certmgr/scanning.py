@@ -13,7 +13,8 @@ from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo.servers import Server
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.scan_run import ScanRun, ScanSummary
+from certmgr.inspection.scan_run import ScanRun
+from certmgr.inspection.scan_summary import ScanSummary
 from inventory.db.database import Database, Tx
 from inventory.errors import NotFound
 from inventory.store import clients, domains, endpoints, findings

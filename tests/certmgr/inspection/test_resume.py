@@ -15,7 +15,8 @@ from certmgr.demo.authority import self_signed
 from certmgr.demo.servers import Server
 from certmgr.inspection import scan_run
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.scan_run import ScanRun, ScanSummary
+from certmgr.inspection.scan_run import ScanRun
+from certmgr.inspection.scan_summary import ScanSummary
 from inventory.db.database import Database, to_epoch
 from inventory.models import ProbeState, Proposal, Run
 from inventory.store import domains, editing, findings
