@@ -28,13 +28,15 @@ from certmgr.acme.session import AccountSession
 from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.records import LineageRecord
-from inventory.store import certificates, lineages
+from inventory.store import acme_orders, certificates, lineages
 
 _log = logging.getLogger(__name__)
 
 
 def refresh(context: IssuanceContext, row: LineageRecord) -> RenewalWindow | None:
     """Request the window of a lineage's certificate if that is due, and store it.
+
+    A certificate that another account ordered is not asked about.
 
     Returns:
         The current window; None if there is none.
@@ -89,6 +91,8 @@ def _request_window(
     # A CA may introduce ARI later, so its directory is checked again each day.
     if not isinstance(base, str):
         return None, now + timedelta(days=1)
+    if not _is_of_account(context, row):
+        return _stored_window(row), now + timedelta(days=1)
     with context.read() as conn:
         ders = certificates.ders_in_order(conn, [row.sha256] if row.sha256 is not None else [])
     identifier = _certificate_id(ders[0]) if ders else None
@@ -103,6 +107,20 @@ def _request_window(
     )
 
 
+def _is_of_account(context: IssuanceContext, row: LineageRecord) -> bool:
+    """Return whether the lineage's account ordered its certificate.
+
+    Another account may belong to another CA, or may not name the certificate as replaced (RFC 9773
+    5: the server verifies that). The account of a certificate that was adopted is unknown; the
+    lineage has the account that was adopted with it.
+    """
+    if row.sha256 is None:
+        return False
+    with context.read() as conn:
+        order = acme_orders.issued_for(conn, row.id, row.sha256)
+    return order is None or order.account_id == row.account_id
+
+
 def _certificate_id(der: bytes) -> str | None:
     try:
         return ari_id(x509.load_der_x509_certificate(der))
@@ -114,9 +132,11 @@ def replaces(context: IssuanceContext, row: LineageRecord) -> str | None:
     """Return the ARI id of the certificate that a new order would replace.
 
     Returns:
-        The value of ``replaces`` (RFC 9773 5); None if the CA has no ARI or cannot be reached, or
-        if the lineage has no certificate.
+        The value of ``replaces`` (RFC 9773 5); None if the CA has no ARI or cannot be reached, if
+        the lineage has no certificate, or if another account ordered it.
     """
+    if not _is_of_account(context, row):
+        return None
     try:
         session = context.session(row.account_id)
     except (AcmeError, CertmgrError):

@@ -12,7 +12,7 @@ from typing import Any
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import challenge_of, find
-from certmgr.acme.requested_names import default_name
+from certmgr.acme.requested_names import default_name, redundancy
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.deploy.lineage import safe_name
@@ -113,6 +113,13 @@ def _arrange(tx: Tx, settings: Settings, request: IssueRequest) -> list[str]:
         _ensure_lineage(tx, client, names, values, kind, request, csr)
         for kind in dict.fromkeys(key_types)
     ]
+
+
+def remarks(request: IssueRequest) -> str:
+    """Return in words what a CA may object to in the names of a valid request."""
+    csr = _read_csr(request)
+    texts = request.names or (csr.names if csr is not None else ())
+    return redundancy(certificate_name(t) for t in texts)
 
 
 class _DryRun(Exception):

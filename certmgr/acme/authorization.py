@@ -22,6 +22,7 @@ from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.order_errors import NamesFailed
 from certmgr.acme.problems import AcmeError, AcmeProblem
+from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.responses import RawPayload
 from inventory.errors import UsageError
 from inventory.names import display
@@ -37,12 +38,14 @@ class Authorizations:
 
     Attributes:
         requests: Sends the requests of the account.
+        order_id: The order, under which published answers are recorded.
         account_id: The account, for which failed authorizations are counted.
         solver: The name of the solver in the configuration.
         names: The names of the order.
     """
 
     requests: CaRequests
+    order_id: int
     account_id: int
     solver: str
     names: Sequence[str]
@@ -52,7 +55,12 @@ class Authorizations:
         return self.requests.context
 
     def complete(self, body: messages.Order) -> None:
-        """Answer every pending authorization, and always remove the answers afterwards."""
+        """Answer every pending authorization, and remove the answers when all are final.
+
+        Once the CA knows that an answer is published, it may validate it at any time: removing it
+        earlier fails the authorization. If this run ends before, the answers stay published if the
+        solver can do that, and the run that continues the order removes them.
+        """
         solver = self._context.solvers.get(self.solver)
         self._context.checkpoint("authorizations")
         pending: list[tuple[str, ChallengeProof, Any]] = []
@@ -68,16 +76,27 @@ class Authorizations:
         if failed:
             raise self.failed(failed)
         proofs = [p for _, p, _ in pending]
+        journal = ProofJournal(self._context)
+        journal.record(self.order_id, self.solver, proofs)
+        # Another run may have notified the CA already.
+        known_to_ca = any(c.status != messages.STATUS_PENDING for _, _, c in pending)
+        final = False
         try:
             self._context.checkpoint("present")
             solver.present(proofs)
             self._context.checkpoint("answer")
             for _, _, challenge in pending:
                 if challenge.status == messages.STATUS_PENDING:
+                    known_to_ca = True
                     self.requests.post(responses.check_url(challenge.uri), RawPayload({}))
             self._await_authorizations([(url, p.name) for url, p, _ in pending])
+            final = True
+        except NamesFailed:
+            final = True
+            raise
         finally:
-            solver.clean(proofs)
+            if final or not known_to_ca or not solver.persistent:
+                journal.remove(self.order_id)
 
     def _challenge(
         self, authorization: messages.Authorization, solver: Solver
@@ -118,7 +137,7 @@ class Authorizations:
                 response = self.requests.post(url)
                 authorization = responses.authorization(response)
                 if authorization.status == messages.STATUS_PENDING:
-                    self.requests.pause(response, attempt, end, display(name))
+                    self.requests.pause(response, attempt, end, display(name), stay=True)
                     continue
                 if authorization.status != messages.STATUS_VALID:
                     failed[name] = failure_of(authorization)

@@ -30,7 +30,15 @@ class CaRequests:
         """Send a signed request, and return the response. Without ``obj`` it is POST-as-GET."""
         return self.session.post(url, obj)
 
-    def pause(self, response: Any, attempt: int, end: datetime, what: str) -> None:
+    def pause(
+        self,
+        response: Any,
+        attempt: int,
+        end: datetime,
+        what: str,
+        *,
+        stay: bool = False,
+    ) -> None:
         """Wait before the next request, as long as Retry-After asks for.
 
         Args:
@@ -38,25 +46,31 @@ class CaRequests:
             attempt: The number of earlier pauses.
             end: When the wait is given up.
             what: What the CA has not decided about, for the message.
+            stay: Whether to wait until ``end`` if the CA asks for a longer pause.
 
         Raises:
             OrderPending: The time is over, or the CA asks for a longer pause than is left.
         """
-        wait = responses.retry_after_seconds(response, self.context.now())
+        asked = responses.retry_after_seconds(response, self.context.now())
         wait = (
             POLL_INTERVALS[min(attempt, len(POLL_INTERVALS) - 1)]
-            if wait is None
-            else max(wait, 0.1)
+            if asked is None
+            else max(asked, 0.1)
         )
         left = (end - self.context.now()).total_seconds()
-        # A CA that asks for a long pause must not block this worker: the next run continues.
-        if left <= 0 or wait > max(left, 0) + 60:
+        # A CA that asks for a long pause must not block this worker: the next run continues. While
+        # answers to challenges are published, the CA may validate them at any time, so the worker
+        # stays until its own limit: only Retry-After is a wish, the limit is ours.
+        if left <= 0 or (not stay and wait > max(left, 0) + 60):
             why = (
                 f"it asks to retry in {wait:.0f} seconds"
                 if wait > max(left, 0)
                 else "the time limit is reached"
             )
             raise OrderPending(
-                f"The CA has not decided about {what}", why, "The next run continues the order."
+                f"The CA has not decided about {what}",
+                why,
+                "The next run continues the order.",
+                asked,
             )
         self.context.wait(min(wait, max(left, 0.1)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from certmgr.acme import responses
 from certmgr.acme.ca_requests import CaRequests
@@ -22,7 +22,12 @@ MAX_ALTERNATES = 5
 
 
 def fetch_chain(
-    requests: CaRequests, url: str, public_key: str, names: Sequence[str], preferred: str
+    requests: CaRequests,
+    url: str,
+    public_key: str,
+    names: Sequence[str],
+    preferred: str,
+    is_own: Callable[[str], bool],
 ) -> tuple[IssuedChain, str]:
     """Fetch the chain of a certificate, and check it against the request.
 
@@ -32,9 +37,10 @@ def fetch_chain(
         public_key: The fingerprint of the CSR's SubjectPublicKeyInfo.
         names: The names of the order.
         preferred: The topmost issuer of the preferred chain; empty for the CA's default chain.
+        is_own: Whether a name that was not requested belongs to the client of the lineage.
 
     Returns:
-        The chain, and a note for staff if the preferred chain is not offered.
+        The chain, and a note for staff: what differs from the request.
 
     Raises:
         ClockFault: The certificate is not valid yet: the clock of this machine is wrong.
@@ -44,7 +50,7 @@ def fetch_chain(
     response = requests.post(responses.check_url(url))
     now = requests.context.now()
     try:
-        chains = [read_chain(response.content, public_key, names, now)]
+        chains = [read_chain(response.content, public_key, names, now, is_own)]
     except ClockFault:
         # The certificate is good and the clock is wrong: another order would not help.
         raise
@@ -52,10 +58,11 @@ def fetch_chain(
         raise OrderExpired(error.what, error.why, error.todo) from None
     # The default chain is what the CA recommends, so no alternate is fetched without a reason.
     if not preferred:
-        return chains[0], ""
+        return chains[0], chains[0].remark
     for alternate in responses.links(response, "alternate")[:MAX_ALTERNATES]:
         # The CA's default chain is good: a failure of an alternate chain is no failure.
         with contextlib.suppress(CertmgrError):
             content = requests.post(responses.check_url(alternate)).content
-            chains.append(read_chain(content, public_key, names, now))
-    return choose(chains, preferred)
+            chains.append(read_chain(content, public_key, names, now, is_own))
+    chain, note = choose(chains, preferred)
+    return chain, "; ".join(part for part in (chain.remark, note) if part)

@@ -13,7 +13,7 @@ from typing import Any
 
 from certmgr.acme import backoff, rate_limits
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.order_errors import NamesFailed
+from certmgr.acme.order_errors import NamesFailed, OrderPending
 from certmgr.acme.problems import AcmeError, AcmeProblem, LimitScope, NextAction
 from certmgr.acme.results import IssueResult, IssueState, RenewalReason
 from certmgr.acme.session import AccountSession
@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 # Consecutive failures after which a name is quarantined. A single failure may be transient.
 QUARANTINE_AFTER = 2
+# A CA that asks for a longer pause is polled again after six hours: an order that is not continued
+# for a day is given up.
+LONGEST_POLL_DELAY = 6 * backoff.HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class FailureLog:
             failures = lineages.by_id(tx.conn, row.id).failures + 1
             wait = backoff.retry(failures, self.context.random())
             # Close to expiry the renewal is retried at least hourly.
+            asked = error.retry_after if isinstance(error, OrderPending) else None
+            wait = max(wait, min(asked or 0.0, LONGEST_POLL_DELAY))
             until = tx.at + int(min(wait, backoff.HOUR) if reason.urgent else wait)
             if isinstance(error, NamesFailed):
                 self._names_failed(tx, row, error)
@@ -95,7 +100,9 @@ class FailureLog:
                 tx, row.id, error=_error_document(error), failures=failures, next_at=until
             )
         _log.info("the order of %s failed; the next attempt is at %d", row.name, until)
-        return IssueResult(row.name, row.client, IssueState.FAILED, str(error), until)
+        # A pause that the CA asks for is not a failure, and its answer stays published meanwhile.
+        state = IssueState.WAITS if asked is not None else IssueState.FAILED
+        return IssueResult(row.name, row.client, state, str(error), until)
 
     def _names_failed(self, tx: Tx, row: LineageRecord, error: NamesFailed) -> None:
         named = {n.name: n for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])}

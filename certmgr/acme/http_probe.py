@@ -6,7 +6,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -19,6 +19,8 @@ from inventory.names import as_ip, normalise_host
 from inventory.text import printable
 
 MAX_REDIRECTS = 10  # the limit of Let's Encrypt
+# BR 3.2.2.4.19: redirects lead to the ports 80 and 443 only.
+CA_PORTS = (80, 443)
 MAX_BODY = 2048
 SECONDS = 10.0  # over all redirects: a CA does not wait longer either
 
@@ -53,6 +55,7 @@ def probe(
     port: int,
     resolve: Resolve,
     allowed: Sequence[Network],
+    ports: Collection[int] = CA_PORTS,
 ) -> ProbeResult:
     """Request the answer of a challenge from one address.
 
@@ -64,6 +67,7 @@ def probe(
         port: The port of the first request.
         resolve: Resolve the host of a redirect.
         allowed: Networks that may be reached although they are internal.
+        ports: The ports to which a redirect may lead.
     """
     host = f"[{name}]" if ":" in name else name
     url = f"http://{host}{'' if port == 80 else f':{port}'}{WELL_KNOWN}{token}"
@@ -89,7 +93,7 @@ def probe(
             location = answer.headers.get("Location", "")
             if answer.status not in REDIRECTS or not location:
                 return _judge(address, answer.status, answer.body, expected)
-            step = _follow(url, location, name, address, resolve)
+            step = _follow(url, location, name, address, resolve, ports)
             if isinstance(step, ProbeResult):
                 return step
             url, target = step
@@ -106,23 +110,40 @@ def _judge(address: str, status: int, body: bytes, expected: str) -> ProbeResult
 
 
 def _follow(
-    url: str, location: str, name: str, address: str, resolve: Resolve
+    url: str,
+    location: str,
+    name: str,
+    address: str,
+    resolve: Resolve,
+    ports: Collection[int],
 ) -> tuple[str, str] | ProbeResult:
     """Return the URL and the address of a redirect's target, or why it cannot be followed."""
     try:
         target = urljoin(url, location)[:2000]
         parts = urlsplit(target)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         host = normalise_host(parts.hostname or "")
-    except (ValueError, CertmgrError) as error:
+    except (ValueError, CertmgrError):
         return ProbeResult(
-            address, "other", f"a redirect to an invalid URL: {printable(str(error), 80)}"
+            address, "other", f"a redirect to an invalid URL: '{printable(location, 80)}'"
         )
     if parts.scheme not in ("http", "https"):
         return ProbeResult(address, "other", f"a redirect to {printable(parts.scheme, 20)}:")
+    # What a CA does not follow must not count as an answer here.
+    if port not in ports:
+        return ProbeResult(
+            address, "other", f"a redirect to the port {port}; a CA follows only to 80 and 443"
+        )
     # A redirect to the same name stays at the address that is probed.
     if host == name:
         return target, address
-    addresses = [host] if as_ip(host) is not None else list(resolve(host))
+    if as_ip(host) is not None:
+        return ProbeResult(
+            address,
+            "other",
+            f"a redirect to the address {host}; a CA follows only redirects to host names",
+        )
+    addresses = list(resolve(host))
     if not addresses:
         return ProbeResult(
             address, "other", f"a redirect to {printable(host, 100)}, which does not exist"

@@ -37,7 +37,9 @@ from certmgr.acme.context import IssuanceContext
 from certmgr.acme.lost_orders import find_lost_order, identifiers
 from certmgr.acme.messages import NewOrder
 from certmgr.acme.order_errors import OrderExpired, OrderPending
+from certmgr.acme.order_intent import OrderIntent
 from certmgr.acme.problems import AcmeError, NextAction
+from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.received import IssuedChain
 from certmgr.acme.responses import RawPayload
 from certmgr.acme.session import AccountSession
@@ -46,13 +48,15 @@ from certmgr.inspection.report import certificate_row
 from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
 from inventory.records import ListedLineage, OrderRecord
-from inventory.store import acme_orders, certificates, lineages
+from inventory.store import acme_orders, certificates, domain_owners, lineages
 
 _log = logging.getLogger(__name__)
 
 # Seconds after which an unfinished order is given up.
 MAX_ORDER_AGE = 86_400
 FINALIZE_SECONDS = 300.0
+# Requests to finalize an order that the CA reports as not ready.
+FINALIZE_TRIES = 8
 
 
 @dataclass(slots=True)
@@ -64,12 +68,14 @@ class OrderFlow:
         session: The session of the order's account.
         lineage: The row of the lineage, with ``names``.
         row: The row of the order, whose lease the caller holds.
+        urgent: Whether only the CA's own answer may postpone the order.
     """
 
     context: IssuanceContext
     session: AccountSession
     lineage: ListedLineage
     row: OrderRecord
+    urgent: bool = False
 
     @property
     def _requests(self) -> CaRequests:
@@ -77,7 +83,9 @@ class OrderFlow:
 
     @property
     def _authorizations(self) -> Authorizations:
-        return Authorizations(self._requests, self.row.account_id, self.lineage.solver, self.names)
+        return Authorizations(
+            self._requests, self.row.id, self.row.account_id, self.lineage.solver, self.names
+        )
 
     def run(self) -> OrderRecord:
         """Place or continue the order until its certificate is stored.
@@ -90,6 +98,7 @@ class OrderFlow:
             NamesFailed: The CA could not validate a name.
             OrderExpired: The order cannot be completed any more.
             OrderPending: The CA has not decided within the time limit.
+            Deferred: The order is requested again, and a rate limit is reached.
             CertmgrError: A solver or the disk failed.
         """
         _log.info("ACME order %d: %s", self.row.id, self.row.state)
@@ -129,6 +138,8 @@ class OrderFlow:
                 lambda b: b.status != messages.STATUS_PENDING,
                 self.context.settings.acme.challenge_seconds,
             )
+        # Its authorizations are final: answers of an earlier run are not needed any more.
+        ProofJournal(self.context).remove(self.row.id)
         if body.status == messages.STATUS_READY:
             self._finalize(body)
         if body.status in (messages.STATUS_READY, messages.STATUS_PROCESSING):
@@ -195,7 +206,14 @@ class OrderFlow:
             else None
         )
         if url is None:
-            self._record("ask", state="asked")
+            hint = {}
+            if self.row.state == "asked":
+                # An earlier request failed. Near the end of a certificate nothing optional is
+                # risked again, such as with a CA that answers HTTP 500 to ``replaces``.
+                if self.urgent and self.row.replaces is not None:
+                    hint = {"replaces": None, "exempt": 0}
+                self._check_limits()
+            self._record("ask", state="asked", **hint)
             self.context.checkpoint("new-order")
             url = self._new_order()
         self.context.checkpoint("url")
@@ -215,20 +233,25 @@ class OrderFlow:
         try:
             response = self._requests.post(self.session.directory["newOrder"], new)
         except AcmeError as error:
-            if (
-                self.row.replaces is None
-                or error.problem.next_action is not NextAction.WITHOUT_REPLACES
-            ):
+            if self.row.replaces is None or not error.problem.may_be_about_replaces:
                 raise
-            # A renewal must not fail because the CA rejects ``replaces``: it is requested again
-            # without it, and then counts against the rate limits.
+            _log.info("order %d is requested without replaces: %s", self.row.id, error)
+            # ``replaces`` is a hint, and a renewal never fails because of it. CAs refuse it for
+            # many reasons in as many words (another account's certificate, one that was replaced or
+            # expired, another CA's), so the refusal is not interpreted: the order is requested once
+            # more without it. It then counts against the rate limits.
             self._record("without-replaces", replaces=None, exempt=0)
+            self._check_limits()
             response = self._requests.post(
                 self.session.directory["newOrder"],
                 NewOrder(identifiers=identifiers(self.names), profile=self.row.profile),
             )
         responses.order(response)
         return responses.check_url(response.headers.get("Location"))
+
+    def _check_limits(self) -> None:
+        """Raise :class:`Deferred` if a rate limit is reached for a repeated request."""
+        OrderIntent(self.context).check_again(self.session, self.row, urgent=self.urgent)
 
     def _fetch_order(self) -> messages.Order:
         """Return the order as the CA has it.
@@ -279,15 +302,30 @@ class OrderFlow:
         self._record("finalize", state="finalizing")
         der = x509.load_pem_x509_csr(self._csr).public_bytes(Encoding.DER)
         self.context.checkpoint("finalizing")
-        try:
-            self._requests.post(
-                responses.check_url(body.finalize),
-                RawPayload({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}),
+        end = self.context.now() + timedelta(seconds=FINALIZE_SECONDS)
+        for attempt in range(FINALIZE_TRIES):
+            try:
+                self._requests.post(
+                    responses.check_url(body.finalize),
+                    RawPayload({"csr": urlsafe_b64encode(der).rstrip(b"=").decode()}),
+                )
+                break
+            except AcmeError as error:
+                if error.problem.type != "orderNotReady":
+                    raise
+            # Two cases. After a lost answer the CA may have accepted the CSR already. Or another of
+            # its servers does not know yet that the order is ready: it is asked again.
+            response = self._requests.post(self._url)
+            body = responses.order(response)
+            if body.status not in (messages.STATUS_READY, messages.STATUS_PENDING):
+                break
+            self._requests.pause(response, attempt, end, "the order")
+        else:
+            raise OrderPending(
+                "The CA does not accept the CSR yet",
+                f"it reported {FINALIZE_TRIES} times that the order is not ready",
+                "The next run continues the order.",
             )
-        except AcmeError as error:
-            # After a lost answer the CA may have accepted the CSR already.
-            if error.problem.type != "orderNotReady":
-                raise
         self.context.checkpoint("finalized")
 
     def _raise_failure(self, body: messages.Order) -> None:
@@ -321,8 +359,15 @@ class OrderFlow:
             requests_.spki(csr.public_key()),
             self.names,
             self.lineage.preferred_chain or "",
+            self._is_own,
         )
         return self._store(chain, url, note)
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether a name belongs to the client of the lineage."""
+        with self.context.read() as conn:
+            owner = domain_owners.owner_of(conn, name.removeprefix("*."))
+        return owner is not None and owner.client_id == self.lineage.client_id
 
     def _store(self, chain: IssuedChain, url: str, note: str) -> OrderRecord:
         """Store the certificate, its rate limit events and the lineage in one transaction."""

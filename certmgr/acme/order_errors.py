@@ -33,4 +33,17 @@ class OrderExpired(CertmgrError):
 
 
 class OrderPending(CertmgrError):
-    """The CA has not decided yet. A later run continues the order."""
+    """The CA has not decided yet. A later run continues the order.
+
+    Attributes:
+        retry_after: Seconds after which the CA asks to poll again; None if it did not ask.
+    """
+
+    def __init__(
+        self, what: str, why: str = "", todo: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(what, why, todo)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> Any:
+        return OrderPending, (self.what, self.why, self.todo, self.retry_after)

@@ -61,10 +61,27 @@ class OrderIntent:
                     raise Deferred(allowed.reason, allowed.until)
             return acme_orders.intend(tx, values)
 
-    def ledger(self, tx: Tx, ca: cas.CertificateAuthority, account: AccountRecord) -> Ledger:
+    def check_again(self, session: AccountSession, order: OrderRecord, *, urgent: bool) -> None:
+        """Check the rate limits for an order that is recorded and is about to be requested again.
+
+        Raises:
+            Deferred: A rate limit is reached.
+        """
+        if urgent or order.exempt:
+            return
+        with self.context.write() as tx:
+            allowed = self.ledger(tx, session.ca, session.account, but=order.id).allows(
+                order.account_id, order.names, tx.at
+            )
+        if allowed.until is not None:
+            raise Deferred(allowed.reason, allowed.until)
+
+    def ledger(
+        self, tx: Tx, ca: cas.CertificateAuthority, account: AccountRecord, *, but: int = 0
+    ) -> Ledger:
         """Return the rate limit ledger of a CA.
 
-        Open orders are counted as if each ended with a certificate.
+        Open orders are counted as if each ended with a certificate, except the order ``but``.
         """
         conn, at = tx.conn, tx.at
         ids = [
@@ -77,7 +94,12 @@ class OrderIntent:
             ),
         )
         for order in acme_orders.unfinished(conn):
-            if order.account_id in ids and not order.exempt and order.state != "issued":
+            if (
+                order.id != but
+                and order.account_id in ids
+                and not order.exempt
+                and order.state != "issued"
+            ):
                 names = order.names
                 # An order with a URL was counted when the CA accepted it.
                 if order.url is None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from certmgr.acme.renewal import CertificateLife, RenewalDue, due, is_near
+from certmgr.acme.requested_names import redundancy
 from certmgr.acme.results import RenewalReason
+from certmgr.x509.names import name_covers
 from inventory.db.database import from_epoch
 from inventory.records import ListedLineage
 
@@ -28,6 +30,7 @@ class PlannedRenewal:
         client: The number of the client.
         due: When and why it is renewed.
         deferred_until: The earliest time of the next attempt in epoch seconds; None for now.
+        remark: What a CA may object to in its names.
     """
 
     id: int
@@ -35,6 +38,7 @@ class PlannedRenewal:
     client: str
     due: RenewalDue
     deferred_until: int | None = None
+    remark: str = ""
 
     def renewal_reason(
         self, replaces: str | None, ari_start: int | None, now: datetime
@@ -69,6 +73,8 @@ def plan_one(
     """
     at = int(now.timestamp())
     deferred_until = row.next_at if row.next_at is not None and row.next_at > at else None
+    active_names = {n.name for n in row.names if n.state == "active"}
+    remark = redundancy(active_names)
     not_before, not_after = from_epoch(row.not_before), from_epoch(row.not_after)
     if row.sha256 is None or not_before is None or not_after is None:
         return PlannedRenewal(
@@ -77,15 +83,14 @@ def plan_one(
             row.client,
             RenewalDue(datetime.fromtimestamp(0, UTC), "there is no certificate yet"),
             deferred_until,
+            remark,
         )
     life = CertificateLife(not_before, not_after, from_epoch(row.ari_at), must_replace)
     when = due(life)
     # A name that was added, or that returned from quarantine, needs a new certificate at once.
-    active_names = {n.name for n in row.names if n.state == "active"}
-    if when.at > now and served is not None and active_names - served:
-        when = RenewalDue(
-            not_before, f"{len(active_names - served)} name(s) are not in the certificate"
-        )
+    missing = {n for n in active_names if not any(name_covers(s, n) for s in served or ())}
+    if when.at > now and served is not None and missing:
+        when = RenewalDue(not_before, f"{len(missing)} name(s) are not in the certificate")
     if not when.urgent and is_near(life, now):
         when = RenewalDue(when.at, "it expires soon", urgent=True)
     # An open order is continued: otherwise it would count against the rate limits for nothing.
@@ -93,7 +98,7 @@ def plan_one(
         when = RenewalDue(not_before, "an order is open", when.urgent)
     if when.urgent and deferred_until is not None and deferred_until > at + URGENT_RETRY_LIMIT:
         deferred_until = None  # close to expiry it is retried at least hourly
-    return PlannedRenewal(row.id, row.name, row.client, when, deferred_until)
+    return PlannedRenewal(row.id, row.name, row.client, when, deferred_until, remark)
 
 
 def select(planned: Iterable[PlannedRenewal], now: datetime) -> list[PlannedRenewal]:

@@ -6,7 +6,7 @@ succeeds, and the reverse. Each name gets a category and the reason for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from certmgr.acme.http_probe import ProbeResult
@@ -22,6 +22,7 @@ class Category(StrEnum):
     BUY = "buy"  # ACME cannot provide the certificate
     ELSEWHERE = "elsewhere"  # it is hosted elsewhere
     UNKNOWN = "unknown"  # undetermined
+    NOT_NOW = "not-now"  # it can be automated, but a CA would refuse it at this moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,11 @@ class PreflightFacts:
         probes: The answers of its addresses.
         caa: Whether CAA records permit the CA.
         caa_wanted: The CAA record that would permit it.
+        caa_failed: Whether the CAA records could not be queried.
         agree: Whether the name servers of its zone agree; None if undetermined.
         disagreement: The different answers in words.
         delegated: The target of a CNAME at ``_acme-challenge``.
+        wildcard_cname: The target to which a wildcard CNAME leads ``_acme-challenge``.
         delegate_to: The target that such a CNAME should have.
         may_set: Whether the provider may set records of the zone; None if unknown.
         validated: ov or ev if the name's purchase requires that validation.
@@ -57,9 +60,11 @@ class PreflightFacts:
     probes: tuple[ProbeResult, ...] = ()
     caa: Permission = field(default_factory=lambda: Permission(True, "", ""))
     caa_wanted: str = ""
+    caa_failed: bool = False
     agree: bool | None = None
     disagreement: str = ""
     delegated: str = ""
+    wildcard_cname: str = ""
     delegate_to: str = ""
     may_set: bool | None = None
     validated: str = ""
@@ -87,6 +92,20 @@ class Advice:
 
 def advise(facts: PreflightFacts) -> Advice:
     """Return the advice for a name."""
+    advice = _advise(facts)
+    # A CA must not issue while it cannot query CAA records (RFC 8659 3, BR 3.2.2.8), whether they
+    # exist or not. That ends with the fault of the name servers, so no record helps.
+    if facts.caa_failed and advice.category is Category.AUTOMATE:
+        return replace(
+            advice,
+            category=Category.NOT_NOW,
+            reason=f"a CA would refuse it now: {facts.caa.reason}; otherwise {advice.reason}",
+            notes=tuple(n for n in advice.notes if not n.startswith("CAA:")),
+        )
+    return advice
+
+
+def _advise(facts: PreflightFacts) -> Advice:
     name, shown = facts.name, display(facts.name)
     notes = _notes(facts)
     # ACME CAs issue domain-validated certificates; an OV or EV certificate has to be bought.
@@ -208,6 +227,11 @@ def _notes(facts: PreflightFacts) -> tuple[str, ...]:
     notes = []
     if facts.agree is False:
         notes.append(f"the name servers of its zone do not agree: {facts.disagreement}")
+    if facts.wildcard_cname:
+        notes.append(
+            f"a wildcard CNAME leads _acme-challenge to {facts.wildcard_cname}: that is no"
+            " delegation, and the TXT record at _acme-challenge itself replaces it"
+        )
     if facts.caa.allowed is None and facts.caa.reason:
         notes.append(f"CAA: {facts.caa.reason}")
     return tuple(notes)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from certmgr.acme.challenges.build import Solvers, challenge_of, find
-from certmgr.acme.challenges.dns01 import is_published, record_location
+from certmgr.acme.challenges.dns01 import find_location, is_published, record_location
 from certmgr.acme.challenges.interface import ChallengeProof
-from certmgr.acme.http_probe import ProbeResult, probe
+from certmgr.acme.http_probe import CA_PORTS, ProbeResult, probe
 from certmgr.acme.preflight import Advice, PreflightFacts, advise
 from certmgr.checks import caa
 from certmgr.config.acme import SolverSettings
@@ -23,7 +23,7 @@ from certmgr.net.addresses import networks, within
 from certmgr.net.dns import DnsClient
 from certmgr.x509.names import name_covers
 from inventory.errors import CertmgrError
-from inventory.names import as_ip, registered_domain
+from inventory.names import as_ip
 from inventory.store import domains, purchases, servers
 from inventory.text import printable
 from inventory.threads import thread_pool
@@ -99,14 +99,16 @@ class FactCollector:
             if challenge != "dns-01" and as_ip(bare) is None
             else (None, "")
         )
-        permission = self._caa(name, challenge)
+        caa_set = caa.find(self.dns_client.ask, name)
+        permission = self._caa(caa_set, name, challenge)
         probes: tuple[ProbeResult, ...] = ()
-        delegated = ""
+        delegated = wildcard_cname = ""
         if challenge == "http-01" and addresses and not name.startswith("*."):
             probes = self._probes(bare, addresses, solver, solver_settings)
         if challenge == "dns-01":
-            location = record_location(self.dns_client, f"_acme-challenge.{bare}")
-            delegated = "" if location == f"_acme-challenge.{bare}" else location
+            found = find_location(self.dns_client, f"_acme-challenge.{bare}")
+            delegated = "" if found.name == f"_acme-challenge.{bare}" else found.name
+            wildcard_cname = found.wildcard_cname
         return PreflightFacts(
             name=name,
             challenge=challenge,
@@ -116,10 +118,12 @@ class FactCollector:
             server=known.server,
             probes=probes,
             caa=permission,
-            caa_wanted=self._wanted_caa(name),
+            caa_wanted=self._wanted_caa(caa_set, name),
+            caa_failed=caa_set.status == "unknown",
             agree=agree,
             disagreement=disagreement,
             delegated=delegated,
+            wildcard_cname=wildcard_cname,
             delegate_to=_delegation_target(bare, solver_settings),
             may_set=self._may_set(bare, solver_settings, known),
             validated=known.validated,
@@ -213,6 +217,7 @@ class FactCollector:
                     token,
                     proof.key_authorization,
                     port=solver_settings.http_port,
+                    ports=(*CA_PORTS, solver_settings.http_port),
                     resolve=lambda host: self.dns_client.addresses(host).records,
                     allowed=self._allowed,
                 )
@@ -243,27 +248,23 @@ class FactCollector:
             for records, name_servers in list(answers.items())[:4]
         )
 
-    def _caa(self, name: str, challenge: str) -> caa.Permission:
+    def _caa(self, caa_set: caa.CaaSet, name: str, challenge: str) -> caa.Permission:
         # Without the CA's name a CAA record can neither permit nor forbid it.
-        if not self.identities:
+        if not self.identities and caa_set.status != "unknown":
             return caa.Permission(None, "the CA's name in CAA records is unknown")
-        records = caa.find(self.dns_client.ask, name)
         return caa.permits(
-            records,
+            caa_set,
             self.identities,
             wildcard=name.startswith("*."),
             account_uri=self.account,
             method=challenge,
         )
 
-    def _wanted_caa(self, name: str) -> str:
+    def _wanted_caa(self, caa_set: caa.CaaSet, name: str) -> str:
         """Return the CAA record that would permit the CA."""
-        tag = "issuewild" if name.startswith("*.") else "issue"
-        return (
-            f'{registered_domain(name.removeprefix("*."))}. IN CAA 0 {tag} "{self.identities[0]}"'
-            if self.identities
-            else ""
-        )
+        if not self.identities or caa_set.status != "found":
+            return ""
+        return caa.addition(caa_set, self.identities[0], wildcard=name.startswith("*."))
 
     def _may_set(self, name: str, solver_settings: SolverSettings, known: NameFacts) -> bool | None:
         """Return whether the provider may set records of the zone; None if that is unknown."""

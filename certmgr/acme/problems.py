@@ -100,6 +100,17 @@ class AcmeProblem:
         return name.lower() in self.detail.lower()
 
     @property
+    def may_be_about_replaces(self) -> bool:
+        """Whether an order that was refused with ``replaces`` may be accepted without it.
+
+        That is any refusal of the client's request (4xx). A rate limit is left out: it states when
+        to come back, and a repetition at once would extend it at some CAs.
+        """
+        return self.next_action is NextAction.WITHOUT_REPLACES or (
+            self.status is not None and 400 <= self.status < 500 and not self.rate_limited
+        )
+
+    @property
     def sentence(self) -> str:
         """The problem and its subproblems in words."""
         meaning = _MEANINGS.get(self.type, "")

@@ -5,11 +5,12 @@ Pure. The bytes of a CA are untrusted input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certmgr.x509.csr import spki
+from certmgr.x509.names import name_covers
 from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, issued_by, self_signed
 from inventory.errors import CertmgrError
 from inventory.names import as_ip, display
@@ -21,9 +22,13 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class IssuedChain:
-    """A certificate chain without its root: the leaf first, each issued by the next."""
+    """A certificate chain without its root: the leaf first, each issued by the next.
+
+    ``remark`` states how the names of the leaf differ from the requested ones.
+    """
 
     certificates: tuple[Certificate, ...]
+    remark: str = ""
 
     @property
     def leaf(self) -> Certificate:
@@ -38,7 +43,13 @@ class IssuedChain:
         return parts.get("CN", "") or issuer
 
 
-def read(pem: bytes, public_key: str, names: Sequence[str], now: datetime) -> IssuedChain:
+def read(
+    pem: bytes,
+    public_key: str,
+    names: Sequence[str],
+    now: datetime,
+    is_own: Callable[[str], bool] = lambda _: False,
+) -> IssuedChain:
     """Parse a chain and check it against the request.
 
     Args:
@@ -46,6 +57,7 @@ def read(pem: bytes, public_key: str, names: Sequence[str], now: datetime) -> Is
         public_key: The digest of the CSR's public key (certmgr.x509.csr.spki).
         names: The requested names.
         now: The current time.
+        is_own: Whether a name that was not requested belongs to the client of the lineage.
 
     Raises:
         ClockFault: The certificate is not valid now.
@@ -63,9 +75,9 @@ def read(pem: bytes, public_key: str, names: Sequence[str], now: datetime) -> Is
     leaf = next((c for c in certificates if _key(c) == public_key), None)
     if leaf is None:
         raise _rejected("its leaf has another key than the CSR")
-    _check_names(leaf, names)
+    remark = _check_names(leaf, names, is_own)
     _check_dates(leaf, now)
-    return IssuedChain(_sorted_chain(leaf, [c for c in certificates if c is not leaf]))
+    return IssuedChain(_sorted_chain(leaf, [c for c in certificates if c is not leaf]), remark)
 
 
 class ClockFault(CertmgrError):
@@ -87,16 +99,34 @@ def _key(certificate: Certificate) -> str:
         return ""
 
 
-def _check_names(leaf: Certificate, names: Sequence[str]) -> None:
+def _check_names(leaf: Certificate, names: Sequence[str], is_own: Callable[[str], bool]) -> str:
+    """Compare the names of a certificate with the requested ones.
+
+    Returns:
+        A remark about a difference that does no harm; empty without one.
+    """
     have, want = set(leaf.names), {str(as_ip(n) or n) for n in names}
-    # A missing name would break a site; an additional one could belong to another client.
-    if missing := sorted(want - have):
+    # Some CAs leave out a name that a wildcard of the same certificate covers. A name that nothing
+    # covers would break a site.
+    if missing := sorted(w for w in want if not any(name_covers(h, w) for h in have)):
         raise _rejected(f"it lacks {', '.join(display(n) for n in missing[:10])}")
-    if extra := sorted(have - want):
+    # Some CAs add www, or the name without it. A name of another client, or of a domain that the
+    # inventory does not have, would certify a stranger's site.
+    extra = sorted(have - want)
+    if foreign := [n for n in extra if not is_own(n)]:
         raise _rejected(
             "it has names that were not requested:"
-            f" {', '.join(printable(n, 100) for n in extra[:10])}"
+            f" {', '.join(printable(n, 100) for n in foreign[:10])}"
         )
+    remarks = []
+    if extra:
+        remarks.append(f"the CA added {', '.join(display(n) for n in extra[:10])}")
+    if left_out := sorted(want - have):
+        remarks.append(
+            f"the CA left out {', '.join(display(n) for n in left_out[:10])}, which another of its"
+            " names covers"
+        )
+    return "; ".join(remarks)
 
 
 def _check_dates(leaf: Certificate, now: datetime) -> None:

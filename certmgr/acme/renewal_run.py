@@ -20,6 +20,7 @@ from certmgr.acme.context import IssuanceContext
 from certmgr.acme.deployment import deploy
 from certmgr.acme.planning import PlannedRenewal, plan_one, select
 from certmgr.acme.preflight_facts import FactCollector
+from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.results import DeployResult, DeployState, IssueResult, IssueState
 from certmgr.acme.service import IssuanceService
 from inventory.db.database import to_epoch
@@ -69,7 +70,8 @@ class RenewalSummary:
         problems: The first problems: (lineage, state, message).
         failed: Whether a failure occurred that is not a pending retry.
         returned: The number of names that returned from quarantine.
-        renewed: The number of certificates that were deployed.
+        issued: The number of certificates that the CA issued, deployed or not.
+        renewed: The number of certificates that were issued and deployed.
     """
 
     planned: int = 0
@@ -77,7 +79,16 @@ class RenewalSummary:
     problems: list[tuple[str, str, str]] = field(default_factory=list)
     failed: bool = False
     returned: int = 0
+    issued: int = 0
     renewed: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What was due, issued and deployed, in words."""
+        text = f"{self.planned} due, {self.issued} issued"
+        if self.renewed != self.issued:
+            text += f", {self.renewed} deployed"
+        return text + (f", {self.returned} name(s) returned" if self.returned else "")
 
     def add(self, lineage: str, state: str, message: str, *, ok: bool) -> None:
         """Count a result."""
@@ -201,6 +212,8 @@ class RenewalRunner:
                 jobs.started(tx, JOB)
             summary = RenewalSummary()
             try:
+                # Orders may have been ended without a run, such as with their lineage.
+                ProofJournal(self.context).sweep()
                 summary.returned = self.recheck_quarantine()
                 self.refresh_ari()
                 chosen = select(self.plan(), self.context.now())
@@ -231,6 +244,10 @@ class RenewalRunner:
         summary.planned = len(chosen)
         for results in self._each(chosen, self._renew_one):
             for result in results:
+                # What becomes of an issued certificate is the result of its deployment.
+                if result.state is IssueState.ISSUED:
+                    summary.issued += 1
+                    continue
                 summary.add(result.lineage, result.state, result.message, ok=result.ok)
                 summary.renewed += result.state in (
                     DeployState.LIVE,
@@ -290,7 +307,13 @@ class RenewalRunner:
             result = self.service.issue(row.id, reason)
         if result.state is not IssueState.ISSUED:
             return [result]
-        return [deploy(context, row.id)]
+        try:
+            return [result, deploy(context, row.id)]
+        # The certificate is issued and counts, whatever happens to its deployment.
+        except Exception:
+            log_internal_error(_log, f"the deployment of {planned.name}")
+            failed = DeployResult(planned.name, planned.client, DeployState.FAILED, INTERNAL_ERROR)
+            return [result, failed]
 
     def _gate(self, account_id: int) -> threading.BoundedSemaphore:
         """Return the semaphore that limits the parallel orders of an account."""

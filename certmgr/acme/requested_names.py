@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from certmgr.x509.names import name_covers
 from inventory.errors import CertmgrError
 from inventory.names import display
 from inventory.records import ListedLineage
@@ -62,6 +65,29 @@ def names_to_request(row: ListedLineage, *, urgent: bool = False) -> list[str]:
             f"See the reasons with certmgr lineage show {row.name}.",
         )
     return active
+
+
+def redundancy(names: Iterable[str]) -> str:
+    """Return in words which names a wildcard of the same certificate covers; empty if none.
+
+    Pure. Let's Encrypt refuses such an order ("redundant with a wildcard domain in the same
+    request"), and other CAs leave the name out.
+    """
+    wanted = sorted(set(names))
+    pairs = [
+        (name, wildcard)
+        for wildcard in wanted
+        if wildcard.startswith("*.")
+        for name in wanted
+        if name != wildcard and name_covers(wildcard, name)
+    ]
+    if not pairs:
+        return ""
+    listed = ", ".join(f"{display(n)} (by {display(w)})" for n, w in pairs[:10])
+    return (
+        f"redundant, and some CAs refuse the order because of it: {listed}. Leave out either the"
+        " covered name or the wildcard"
+    )
 
 
 def default_name(names: list[str], key_type: str) -> str:

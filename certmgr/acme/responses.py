@@ -6,6 +6,7 @@ An unreadable answer is raised as :class:`AcmeError`, never as an exception of t
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from requests.utils import parse_header_links
 
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 MAX_URL = 1000
 MAX_LINKS = 100
@@ -56,7 +59,16 @@ def _read(what: str, decode: Callable[[], _T]) -> _T:
         KeyError,
         RecursionError,
     ) as error:
-        why = printable(str(error) or type(error).__name__, 200)
+        # The text of a library does not help a reader; it is in the log.
+        _log.info(
+            "the %s of the CA: %s: %s", what, type(error).__name__, printable(str(error), 300)
+        )
+        if isinstance(error, json.JSONDecodeError):
+            why = "it is not JSON"
+        elif isinstance(error, RecursionError):
+            why = "its JSON is nested too deeply"
+        else:
+            why = "a field that RFC 8555 requires is missing, or has another type or value"
         raise AcmeError(f"The CA's {what} cannot be read", AcmeProblem("unreadable", why)) from None
 
 

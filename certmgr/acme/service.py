@@ -15,6 +15,7 @@ from certmgr.acme.failures import FailureLog
 from certmgr.acme.order import OrderFlow
 from certmgr.acme.order_errors import OrderExpired
 from certmgr.acme.order_intent import OrderIntent
+from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.requested_names import ApprovalRequired, names_to_request
 from certmgr.acme.results import Deferred, IssueResult, IssueState, RenewalReason
 from certmgr.deploy.lineage import Lineage, Version
@@ -52,7 +53,10 @@ class IssuanceService:
             row = lineages.by_id(conn, lineage_id)
         try:
             with self.context.lineage_lock(row.name):
-                return self._issue(row, reason)
+                try:
+                    return self._issue(row, reason)
+                finally:
+                    ProofJournal(self.context).sweep()
         except Busy as error:
             return IssueResult(row.name, row.client, IssueState.BUSY, str(error))
         except CertmgrError as error:  # the lock cannot be created
@@ -108,7 +112,7 @@ class IssuanceService:
             names = names_to_request(row, urgent=reason.urgent)
             session = self._accounts.for_names(row, names, reason)
             order = OrderIntent(self.context).record(row, session, names, reason)
-        flow = OrderFlow(self.context, session, row, order)
+        flow = OrderFlow(self.context, session, row, order, urgent=reason.urgent)
         try:
             issued = flow.run()
         except BaseException:

@@ -43,12 +43,21 @@ class CaaSet:
         found_at: The name that has the records: the name itself or one above it.
         status: found, none (no name up to the root has a record) or unknown (a query failed).
         reason: Why the status is unknown.
+        owner: The name that holds the records, if a CNAME leads from ``found_at`` to it.
     """
 
     found_at: str = ""
     records: tuple[CaaRecord, ...] = ()
     status: str = "none"
     reason: str = ""
+    owner: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the records stand, in words."""
+        if self.owner:
+            return f"{self.owner} (to which {self.found_at} is a CNAME)"
+        return self.found_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,8 @@ def find(ask: Callable[[str, str], DnsAnswer], name: str) -> CaaSet:
             )
         records = tuple(r for r in answer.records if isinstance(r, CaaRecord))
         if records:
-            return CaaSet(above, records, "found")
+            owner = answer.canonical if answer.canonical not in ("", above) else ""
+            return CaaSet(above, records, "found", owner=owner)
     return CaaSet()
 
 
@@ -121,15 +131,13 @@ def permits(
     if (record := next((r for r in unknown_tags if r.flags & CRITICAL), None)) is not None:
         return Permission(
             False,
-            f"a critical record at {caa_set.found_at} that no CA supports",
+            f"a critical record at {caa_set.place} that no CA supports",
             _text(caa_set, record),
         )
     # Records with other tags alone do not restrict issuance (RFC 8659).
     relevant = _relevant(caa_set, wildcard)
     if not relevant:
-        decided = Permission(
-            True, f"the CAA records of {caa_set.found_at} do not restrict who issues"
-        )
+        decided = Permission(True, f"the CAA records of {caa_set.place} do not restrict who issues")
     else:
         decided = _decide(
             caa_set, relevant, {i.rstrip(".").lower() for i in identities}, account_uri, method
@@ -180,9 +188,9 @@ def _decide(
     # The message names the allowed CAs, so that the administrator knows whom to ask.
     others = ", ".join(sorted({parse_issue(r.value)[0] for r in relevant} - {""})[:5])
     reason = (
-        f"{caa_set.found_at} allows only {printable(others, 200)}"
+        f"{caa_set.place} allows only {printable(others, 200)}"
         if others
-        else f"{caa_set.found_at} allows no CA to issue"
+        else f"{caa_set.place} allows no CA to issue"
     )
     return Permission(False, reason, _text(caa_set, relevant[0]))
 
@@ -239,3 +247,20 @@ def parse_issue(value: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def _text(caa_set: CaaSet, record: CaaRecord) -> str:
     return f"{caa_set.found_at} {record}"
+
+
+def addition(caa_set: CaaSet, identity: str, *, wildcard: bool = False) -> str:
+    """Return the record that makes a set permit a CA, in zone file syntax.
+
+    It belongs to the set that decides: a record at a name above it, or before a CNAME, would have
+    no effect (RFC 8659 3). issuewild is added only to a set that has it, because the first one
+    would forbid wildcards to all CAs that issue permits.
+
+    Args:
+        caa_set: The relevant record set.
+        identity: The issuer domain name of the CA.
+        wildcard: Whether the name is a wildcard.
+    """
+    has_wild = any(r.tag == "issuewild" for r in caa_set.records)
+    tag = "issuewild" if wildcard and has_wild else "issue"
+    return f'{caa_set.owner or caa_set.found_at}. IN CAA 0 {tag} "{identity}"'

@@ -31,6 +31,7 @@ CATEGORIES = {
     "buy": "€ buy",
     "elsewhere": "✗ no longer hosted here",
     "unknown": "? undetermined",
+    "not-now": "… not now",
 }
 
 
@@ -175,6 +176,8 @@ def issue(
     if dry_run:
         return _check_only(context, request)
     lineages = arrange(context, request)
+    if remark := arranging.remarks(request):
+        click.echo(f"Names are {output.cell(remark, 1500)}.", err=True)
     runner = RenewalRunner(IssuanceContext.of(context))
     # A lineage that exists already and is not due keeps its certificate: CAs limit the number of
     # certificates per set of names.
@@ -218,6 +221,8 @@ def _check_only(context: Context, request: IssueRequest) -> int:
     """Run all checks of a new lineage in a transaction that is rolled back."""
 
     lineages = arranging.check(context, request)
+    if remark := arranging.remarks(request):
+        click.echo(f"Names are {output.cell(remark, 1500)}.")
     click.echo(
         f"It could be ordered as {', '.join(lineages)}. Nothing was ordered; --preflight"
         " checks what a CA would check."

@@ -111,6 +111,8 @@ def renew(
             {
                 "schema": "certmgr.renew/1",
                 "planned": summary.planned,
+                "issued": summary.issued,
+                "deployed": summary.renewed,
                 "counts": dict(summary.counts),
                 "troubles": problems,
                 "returned": summary.returned,
@@ -130,10 +132,7 @@ def _show_summary(summary: Any) -> None:
             f" {output.cell(message, 1500)}"
         )
     if summary.planned or summary.returned or summary.problems:
-        click.echo(
-            f"{summary.planned} due, {summary.renewed}"
-            f" renewed{f', {summary.returned} name(s) returned' if summary.returned else ''}"
-        )
+        click.echo(summary.sentence)
 
 
 def _dry_run(runner: Any, names: tuple[str, ...], output_format: str) -> int:
@@ -148,15 +147,27 @@ def _dry_run(runner: Any, names: tuple[str, ...], output_format: str) -> int:
             "due": p.due.at <= moment,
             "why": p.due.reason,
             "waits": output.epoch_text(p.deferred_until),
+            "remark": p.remark,
         }
         for p in planned
     ]
     if output_format != "table":
         output.show(
-            "renewals", ("lineage", "client", "from", "due", "why", "waits"), rows, output_format
+            "renewals",
+            ("lineage", "client", "from", "due", "why", "waits", "remark"),
+            rows,
+            output_format,
         )
         return 0
-    shown = [[_when(r, moment), r["lineage"], r["client"], r["why"]] for r in rows]
+    shown = [
+        [
+            _when(r, moment),
+            r["lineage"],
+            r["client"],
+            "; ".join(t for t in (str(r["why"]), r["remark"] and f"names are {r['remark']}") if t),
+        ]
+        for r in rows
+    ]
     if shown:
         output.table(["WHEN", "LINEAGE", "CLIENT", "WHY"], shown)
     click.echo(

@@ -279,10 +279,8 @@ class DnsClient:
                 want_dnssec=True,
                 flags=flags,
             )
-        except (dns.exception.DNSException, ValueError) as error:
-            return DnsAnswer(
-                "servfail", reason=f"the query is not valid: {printable(str(error), 100)}"
-            )
+        except (dns.exception.DNSException, ValueError):
+            return DnsAnswer("servfail", reason=f"'{printable(name, 80)}' is not a valid DNS name")
         last = DnsAnswer("timeout", reason="no name server answered in time")
         for _ in range(self._tries):
             for address, port in servers[:MAX_SERVERS]:

@@ -197,9 +197,7 @@ class _Run:
         if summary.failed:
             result.problems += [f"renew: {n}: {message}" for n, _, message in summary.problems[:20]]
         if summary.planned:
-            result.messages.append(
-                f"{summary.planned} certificate(s) due, {summary.renewed} renewed"
-            )
+            result.messages.append(f"certificates: {summary.sentence}")
 
 
 def _ignore(what: str, done: int, planned: int) -> None:

@@ -28,6 +28,7 @@ class HttpHook:
 
     settings: SolverSettings
     challenge: str = "http-01"
+    persistent: bool = True
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Call the program with ``add`` for each challenge."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Dns01:
         propagation: The maximum seconds to wait until the zone's servers publish the records.
         wait: Sleep for a number of seconds.
         challenge: The challenge type.
+        persistent: The answers stay published after the process ends.
     """
 
     zone: Zone
@@ -52,6 +54,7 @@ class Dns01:
     propagation: float
     wait: Callable[[float], None] = time.sleep
     challenge: str = "dns-01"
+    persistent: bool = True
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Set the records and wait until they are published, or the time is over.
@@ -81,17 +84,47 @@ class Dns01:
                 self.zone.remove(record_location(dns_client, proof.record), proof.txt)
 
 
-def record_location(dns_client: DnsClient, record: str) -> str:
-    """Return the name at which a record must be set, after CNAMEs.
+@dataclass(frozen=True, slots=True)
+class RecordLocation:
+    """Where the TXT record of a challenge must be set.
 
-    A CNAME at ``_acme-challenge`` delegates the challenge to a zone that the provider can change.
+    Attributes:
+        name: The name of the record.
+        wildcard_cname: The target of a wildcard CNAME that covers the record; empty without one.
+    """
+
+    name: str
+    wildcard_cname: str = ""
+
+
+def record_location(dns_client: DnsClient, record: str) -> str:
+    """Return the name at which a record must be set, as :func:`find_location` does."""
+    return find_location(dns_client, record).name
+
+
+def find_location(dns_client: DnsClient, record: str) -> RecordLocation:
+    """Return where a record must be set, after CNAMEs.
+
+    A CNAME at ``_acme-challenge`` delegates the challenge to a zone that the provider can change. A
+    wildcard CNAME (``*.shop.test``, for subdomains at a website builder) is none: its target is a
+    foreign zone, and a record at the name itself takes precedence over it (RFC 4592 2.2.1). It is
+    recognised by a random name next to the record, which leads to the same target.
 
     Raises:
         CertmgrError: The DNS does not answer.
     """
     answer = dns_client.ask(record, "TXT")
-    if answer.status in ("ok", "nodata", "nxdomain"):
-        return answer.canonical or record
+    if answer.determined:
+        target = answer.canonical or record
+        if target == record:
+            return RecordLocation(record)
+        parent = record.partition(".")[2]
+        sibling = dns_client.ask(f"_{secrets.token_hex(8)}.{parent}", "TXT")
+        if sibling.determined:
+            same = sibling.canonical == target
+            return RecordLocation(record, target) if same else RecordLocation(target)
+        # Undetermined: the foreign zone of a wildcard must not be written to.
+        answer = sibling
     raise CertmgrError(
         f"The location of the record {record} cannot be determined",
         answer.reason or f"the DNS answered {answer.status}",

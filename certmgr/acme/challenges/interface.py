@@ -68,9 +68,11 @@ class Solver(Protocol):
 
     Attributes:
         challenge: The challenge type: http-01, dns-01 or tls-alpn-01.
+        persistent: Whether the answers stay published after the process ends.
     """
 
     challenge: str
+    persistent: bool
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Publish the answers, so that the CA can validate them.

@@ -68,6 +68,7 @@ class Standalone:
     """The http-01 solver that listens while there are answers. Parallel orders share the server."""
 
     challenge = "http-01"
+    persistent = False
 
     def __init__(self, address: str, port: int) -> None:
         self.address, self.port = address or "::", port or 80

@@ -79,6 +79,7 @@ class TlsAlpn:
     """The tls-alpn-01 solver that listens while there are answers. Parallel orders share it."""
 
     challenge = "tls-alpn-01"
+    persistent = False
 
     def __init__(self, address: str, port: int, clock: Clock) -> None:
         self._clock = clock

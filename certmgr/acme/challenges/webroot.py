@@ -38,11 +38,13 @@ class WebRoot:
         alias: Whether the file is directly in this directory, to which the web server maps the
             challenge's path.
         challenge: The challenge type.
+        persistent: The answers stay published after the process ends.
     """
 
     path: str
     alias: bool = False
     challenge: str = "http-01"
+    persistent: bool = True
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Write a file for each challenge."""

@@ -6,6 +6,7 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from certmgr.net.dns import DnsClient
 from inventory.errors import CertmgrError, ConfigError
 from inventory.names import registered_domain
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 TTL = 60
 
@@ -71,9 +74,10 @@ class Rfc2136:
                 update, host, timeout=settings.timeout, port=settings.port or int(port)
             )
         except (dns.exception.DNSException, OSError, EOFError) as error:
+            _log.info("%s: %s: %s", what, type(error).__name__, printable(str(error), 300))
             raise CertmgrError(
                 what,
-                printable(str(error) or type(error).__name__, 200),
+                _reason(error),
                 "Check its address, the TSIG key and the clocks of both machines.",
             ) from None
         if answer.rcode() != dns.rcode.NOERROR:
@@ -92,6 +96,25 @@ class Rfc2136:
                 "Set zone in the solver's configuration.",
             )
         return answer.zone
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why an update failed. The text of the library is for its developers."""
+    match error:
+        case dns.exception.Timeout():
+            return "it did not answer in time"
+        case dns.tsig.PeerBadKey() | dns.tsig.PeerBadSignature():
+            return "it does not accept the TSIG key: its name, secret or algorithm differs"
+        case dns.tsig.PeerBadTime() | dns.tsig.BadTime():
+            return "the clocks of both machines differ by minutes"
+        case dns.tsig.BadSignature() | dns.tsig.BadKey() | dns.tsig.BadAlgorithm():
+            return "the signature of its answer does not match the TSIG key"
+        case dns.exception.DNSException():
+            return "its answer cannot be read"
+        case OSError() if error.strerror:
+            return printable(error.strerror, 100)
+        case _:
+            return "it closed the connection"
 
 
 @dataclass(slots=True)

@@ -8,9 +8,11 @@ from pathlib import Path
 from certmgr.config.acme import SolverSettings
 from tests.servers.pebble import Pebble
 
-# challtestsrv can only remove all values of a name: those of other orders are set again. Values
-# whose removal failed would pile up otherwise, until an answer over UDP is larger than pebble reads
-# ("overflowing header size"). Without the site module Python starts in milliseconds.
+# challtestsrv can only remove all values of a name. That waits for the last value, because a CA
+# that asks between a removal and the return of the others would not find them. Values whose
+# removal failed would pile up until an answer over UDP is larger than pebble reads ("overflowing
+# header size"), so more than eight are set anew. Without the site module Python starts in
+# milliseconds.
 PROGRAM = r"""#!{python} -IS
 import fcntl, json, socket, sys
 
@@ -35,9 +37,12 @@ with open({calls!r}, "a+") as calls:
             live.pop(record[1], None)
             if done == "add":
                 live[record[1]] = None
-    post("clear-txt")
-    for each in live:
-        post("set-txt", value=each)
+    if action == "add" and len(live) <= 8:
+        post("set-txt", value=value)
+    elif not live or len(live) > 8:
+        post("clear-txt")
+        for each in live:
+            post("set-txt", value=each)
 """
 
 

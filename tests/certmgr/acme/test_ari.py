@@ -11,6 +11,7 @@ from certmgr.acme.revoke import revoke
 from certmgr.config.settings import Settings
 from inventory.clock import system_clock
 from inventory.db.database import Database
+from inventory.store import lineages
 from tests.certmgr.acme.shop import make_environment
 from tests.servers import faulty
 from tests.servers.acme2certifier import Acme2certifier
@@ -69,3 +70,33 @@ def test_certificate_is_renewed_at_the_time_selected_from_its_window(
     assert row.sha256 is not None
     revoked = revoke(env.context, "shop.test", "superseded", sha256=row.sha256)
     assert set(ari_ca.revoked()) - before == {int(revoked.serial, 16)}
+
+
+def test_certificate_of_another_account_is_neither_asked_about_nor_replaced(
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    ari_ca: Acme2certifier,
+    opened: ExitStack,
+) -> None:
+    """After a lineage got another account, also at the same CA, its next order names nothing."""
+    proxy = opened.enter_context(faulty.faulty(tmp_path, ari_ca.directory, ari_ca.ca_file))
+    env = make_environment(database, settings, tmp_path, proxy.directory, proxy.ca_file)
+    env.client("1001", "shop.test")
+    env.unwatch("shop.test")
+    env.register()
+    other = env.register("other")
+    lineage = env.lineage("1001", ["shop.test"], profile="shortlived")
+    assert env.order(lineage).state == "issued"
+    with env.database.write() as tx:
+        lineages.edit(tx, lineage, account_id=other.id)
+    end = env.row(lineage).not_after
+    env.given = {"clock": lambda: datetime.fromtimestamp((end or 0) - 3600, UTC)}
+    summary = RenewalRunner(env.context).run_due()
+    assert not summary.failed and summary.renewed == 1, summary
+    assert proxy.to("/acme/renewal-info") == []
+    posts = [s.payload for s in proxy.to("/acme/neworder", "POST")]
+    assert len(posts) == 2 and "replaces" not in posts[1]
+    # What the new account ordered is asked about again.
+    RenewalRunner(env.context).run_due()
+    assert len(proxy.to("/acme/renewal-info")) == 1

@@ -15,7 +15,9 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 STEPS = 40
 
 
-def ask(port: int, allowed: Sequence[Network] = LOOPBACK, **hosts: str) -> ProbeResult:
+def ask(
+    port: int, allowed: Sequence[Network] = LOOPBACK, *, ports: Sequence[int] = (), **hosts: str
+) -> ProbeResult:
     return probe(
         "shop.test",
         "127.0.0.1",
@@ -24,6 +26,7 @@ def ask(port: int, allowed: Sequence[Network] = LOOPBACK, **hosts: str) -> Probe
         port=port,
         resolve=lambda host: [hosts[host.partition(".")[0]]],
         allowed=allowed,
+        ports=(80, 443, port, *ports),
     )
 
 
@@ -76,18 +79,42 @@ def test_right_text_is_ok_also_behind_redirects() -> None:
     with scripted(answer("200 OK", b"token.print\n")) as last:
         location = f"Location: http://other.test:{last.port}/x"
         with scripted(answer(f"302 Found\r\n{location}")) as first:
-            assert ask(first.port, other="127.0.0.1").state == "ok"
+            assert ask(first.port, ports=(last.port,), other="127.0.0.1").state == "ok"
     assert b"Host: other.test" in last.requests[0]
 
 
 def test_redirect_to_an_internal_address_is_refused() -> None:
     with scripted(answer("200 OK", b"secret")) as inside:
-        for location in (f"http://127.0.0.2:{inside.port}/", f"http://inner.test:{inside.port}/"):
-            with scripted(answer(f"302 Found\r\nLocation: {location}")) as first:
-                got = ask(first.port, (ip_network("127.0.0.1/32"),), inner="127.0.0.2")
-            assert got.state == "refused", got
-            assert "loopback" in got.message
+        location = f"http://inner.test:{inside.port}/"
+        with scripted(answer(f"302 Found\r\nLocation: {location}")) as first:
+            got = ask(
+                first.port,
+                (ip_network("127.0.0.1/32"),),
+                ports=(inside.port,),
+                inner="127.0.0.2",
+            )
+        assert got.state == "refused", got
+        assert "loopback" in got.message
     assert inside.requests == []
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("http://shop.test:8080/x", "the port 8080"),
+        ("https://shop.test:8443/x", "the port 8443"),
+        ("http://www.shop.test:1/", "the port 1;"),
+        ("http://127.0.0.1/", "the address 127.0.0.1"),
+        ("http://[::1]/", "the address ::1"),
+        ("http://shop.test:99999/", "invalid URL"),
+        ("ftp://shop.test/", "ftp:"),
+    ],
+)
+def test_redirect_that_a_ca_does_not_follow_is_no_answer(location: str, message: str) -> None:
+    with scripted(answer(f"302 Found\r\nLocation: {location}")) as first:
+        got = ask(first.port, www="127.0.0.1")
+    assert got.state == "other" and message in got.message, got
+    assert len(first.requests) == 1
 
 
 def test_redirect_loop_ends() -> None:

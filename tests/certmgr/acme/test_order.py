@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from datetime import timedelta
 
@@ -10,21 +11,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmgr.acme.renewal_run import RenewalRunner
-from certmgr.acme.results import RenewalReason
 from certmgr.acme.revoke import revoke
-from certmgr.acme.service import IssuanceService
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from certmgr.x509 import csr
 from certmgr.x509.csr import spki
 from inventory.clock import system_clock
-from inventory.store import acme_orders, certificates
+from inventory.store import acme_orders, certificates, domains
 from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
+from tests.certmgr.cases.place import PublicKey
 from tests.servers import faulty
 from tests.servers.faulty import Proxy, Rule
 from tests.servers.pebble import Pebble
 
 ORDER, CERTIFICATE, AUTHORIZATION = "/order-plz", "/certZ/", "/authZ/"
+FINALIZE = "/finalize-order/"
 
 
 def test_order_by_http_stores_one_version(env: AcmeEnvironment, ca: Pebble) -> None:
@@ -230,19 +231,140 @@ def test_clock_a_day_slow_fails_the_order_and_a_day_fast_does_not(
         assert done.state == "issued", done
 
 
-def test_order_is_repeated_without_a_refused_replaces(
-    proxied_env: AcmeEnvironment, proxy: Proxy
+REFUSALS = [
+    (409, "alreadyReplaced", "that certificate was replaced"),
+    (400, "malformed", "could not find an order for the given certificate"),
+    (403, "unauthorized", "requester account did not request the certificate"),
+    (404, "notFound", "no such certificate"),
+    (409, "conflict", "a predecessor was specified already"),
+    (422, "", "unprocessable"),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "detail"), REFUSALS)
+def test_order_is_repeated_once_without_a_refused_replaces(
+    proxied_env: AcmeEnvironment, proxy: Proxy, status: int, kind: str, detail: str
 ) -> None:
     lineage = proxied_env.lineage("1001", ["shop.test"])
     refuse = Rule(
-        faulty.problem(409, "alreadyReplaced", "that certificate was replaced"),
+        faulty.problem(status, kind, detail),
         ORDER,
         when=lambda s: "replaces" in (s.payload or {}),
     )
     proxy.rules.append(refuse)
-    done = IssuanceService(proxied_env.context).issue(
-        lineage, RenewalReason("test", replaces="AAAA.BBBB", exempt=True)
-    )
+    done = proxied_env.order(lineage, replaces="AAAA.BBBB", exempt=True)
     assert done.state == "issued" and refuse.fired == 1, done
-    assert proxied_env.orders(lineage)[0].replaces is None
+    order = proxied_env.orders(lineage)[0]
+    assert order.replaces is None and not order.exempt
     assert [("replaces" in (s.payload or {})) for s in proxy.to(ORDER, "POST")] == [True, False]
+
+
+def test_order_without_replaces_is_subject_to_the_rate_limits(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    """The exemption of a renewal ends with ``replaces``; a retry of the order is checked too."""
+    env = proxied_env
+    env.configure(cas={"test": dataclasses.replace(env.settings.acme.cas["test"], per_set="1/7d")})
+    lineage = env.lineage("1001", ["shop.test"])
+    assert env.order(lineage).state == "issued"
+    refuse = Rule(
+        faulty.problem(403, "unauthorized", "not yours"),
+        ORDER,
+        when=lambda s: "replaces" in (s.payload or {}),
+    )
+    proxy.rules.append(refuse)
+    for _ in range(2):
+        done = env.order(lineage, replaces="AAAA.BBBB", exempt=True)
+        assert done.state == "waits" and "limit of 1" in done.message, done
+    assert [("replaces" in (s.payload or {})) for s in proxy.to(ORDER, "POST")] == [False, True]
+    # Near the end only the CA's own answer counts.
+    assert env.order(lineage, replaces="AAAA.BBBB", urgent=True).state == "issued"
+
+
+def test_refusal_of_the_order_itself_is_repeated_only_once(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    refuse = Rule(faulty.problem(403, "unauthorized", "the account is suspended"), ORDER)
+    proxy.rules.append(refuse)
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]), replaces="AAAA.BBBB")
+    assert done.state == "failed" and refuse.fired == 2, done
+
+
+def test_rate_limit_is_not_answered_by_a_second_order(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    refuse = Rule(faulty.rate_limited(3600), ORDER)
+    proxy.rules.append(refuse)
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]), replaces="AAAA.BBBB")
+    assert done.state == "failed" and refuse.fired == 1, done
+
+
+def test_urgent_retry_after_an_internal_error_leaves_replaces_out(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    refuse = Rule(faulty.problem(500), ORDER, when=lambda s: "replaces" in (s.payload or {}))
+    proxy.rules.append(refuse)
+    lineage = proxied_env.lineage("1001", ["shop.test"])
+    assert proxied_env.order(lineage, replaces="AAAA.BBBB", urgent=True).state == "failed"
+    done = proxied_env.order(lineage, replaces="AAAA.BBBB", urgent=True)
+    assert done.state == "issued" and refuse.fired == 1, done
+
+
+@pytest.mark.parametrize("refused", [(1,), (1, 2, 3)])
+def test_order_that_is_not_ready_yet_is_finalized_again(
+    proxied_env: AcmeEnvironment, proxy: Proxy, refused: tuple[int, ...]
+) -> None:
+    rule = Rule(
+        faulty.problem(403, "orderNotReady", "Order's status is pending"), FINALIZE, nth=refused
+    )
+    proxy.rules.append(rule)
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
+    assert done.state == "issued" and rule.fired == len(refused), done
+
+
+def test_order_that_never_becomes_ready_is_left_to_the_next_run(
+    proxied_env: AcmeEnvironment, proxy: Proxy
+) -> None:
+    rule = Rule(faulty.problem(403, "orderNotReady", "not ready"), FINALIZE)
+    proxy.rules.append(rule)
+    proxied_env.given = {"wait": lambda _: None}
+    lineage = proxied_env.lineage("1001", ["shop.test"])
+    done = proxied_env.order(lineage)
+    assert done.state == "failed" and "not ready" in done.message, done
+    assert 1 < rule.fired < 20
+    proxy.rules.clear()
+    assert proxied_env.order(lineage).state == "issued"
+    assert len(proxied_env.orders(lineage)) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "state"), [("www.shop.test", "issued"), ("other.test", "failed")]
+)
+def test_name_that_the_ca_adds_is_taken_if_it_belongs_to_the_client(
+    proxied_env: AcmeEnvironment, proxy: Proxy, extra: str, state: str
+) -> None:
+    """A CA that adds www to each certificate; other.test belongs to another client."""
+    env = proxied_env
+    env.client("1002")
+    with env.database.write() as tx:
+        domains.edit(tx, "other.test", {"client": "1002"})
+    lineage = env.lineage("1001", ["shop.test"])
+
+    def with_extra(seen: faulty.Seen) -> bool:
+        with env.database.read() as conn:
+            pem = acme_orders.last_of(conn, lineage, 1)[0].csr or ""
+        key = x509.load_pem_x509_csr(pem.encode()).public_key()
+        issuer = Authority("Generous Issuer", Authority("Generous Root"))
+        made = issuer.issue("shop.test", extra, key=PublicKey(key), days=30)
+        rule.fault = faulty.answer(200, made.chain_pem, "application/pem-certificate-chain")
+        return True
+
+    rule = Rule(faulty.answer(200), CERTIFICATE, when=with_extra)
+    proxy.rules.append(rule)
+    done = env.order(lineage)
+    assert done.state == state, done
+    if state == "issued":
+        assert "added www.shop.test" in (env.row(lineage).error or "")
+        assert names(leaf(env, lineage)) == {"shop.test", extra}
+    else:
+        assert "other.test" in done.message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from certmgr.acme.http_probe import ProbeResult
@@ -95,3 +97,33 @@ def test_facts_lead_to_an_advice_and_its_record(
     advice = advise(facts)
     assert (advice.category, advice.record) == (category, record), advice
     assert advice.reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "category"),
+    [
+        (
+            PreflightFacts("a.test", "http-01", "ok", ("192.0.2.1",), ("192.0.2.1",), probes=(OK,)),
+            Category.NOT_NOW,
+        ),
+        (PreflightFacts("*.a.test", "dns-01", "ok", may_set=True), Category.NOT_NOW),
+        (PreflightFacts("a.test", "tls-alpn-01", "ok", ("192.0.2.1",)), Category.NOT_NOW),
+        # Other faults come first: the client has something to do.
+        (
+            PreflightFacts("a.test", "http-01", "nxdomain", server=("192.0.2.1",)),
+            Category.RECORD,
+        ),
+        (PreflightFacts("a.test", "http-01", "ok", ("198.51.100.1",), ()), Category.ELSEWHERE),
+    ],
+)
+def test_caa_that_cannot_be_queried_is_not_now(facts: PreflightFacts, category: Category) -> None:
+    failed = Permission(None, "the CAA records of a.test could not be queried: SERVFAIL")
+    advice = advise(replace(facts, caa=failed, caa_failed=True))
+    assert advice.category is category
+    assert "could not be queried" in f"{advice.reason} {advice.notes}"
+
+
+def test_wildcard_cname_is_a_remark() -> None:
+    facts = PreflightFacts("a.test", "dns-01", "ok", may_set=True, wildcard_cname="builder.test")
+    advice = advise(facts)
+    assert advice.category is Category.AUTOMATE and "builder.test" in advice.notes[0]

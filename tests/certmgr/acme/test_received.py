@@ -82,3 +82,43 @@ def test_preferred_chain_is_chosen_if_it_is_offered() -> None:
     assert received.choose(chains, "new root") == (chains[1], "")
     chosen, why = received.choose(chains, "Third")
     assert chosen is chains[0] and "Old Root, New Root" in why
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "remark"),
+    [
+        (["a.test"], ["a.test", "www.a.test"], "the CA added www.a.test"),
+        (["www.a.test"], ["a.test", "www.a.test"], "the CA added a.test"),
+        (["a.test", "*.a.test"], ["a.test", "*.a.test"], ""),
+        (
+            ["a.test", "www.a.test", "*.a.test"],
+            ["a.test", "*.a.test"],
+            "the CA left out www.a",
+        ),
+    ],
+)
+def test_other_names_of_the_same_client_are_a_remark(
+    asked: list[str], sent: list[str], remark: str
+) -> None:
+    made = Authority("Issuer", Authority("Root")).issue(*sent, days=30)
+    chain = received.read(
+        _pem(*made.chain),
+        spki(made.key.public_key()),
+        asked,
+        system_clock(),
+        lambda name: name.endswith("a.test"),
+    )
+    assert chain.remark.startswith(remark) and bool(chain.remark) == bool(remark)
+
+
+@pytest.mark.parametrize("extra", ["b.test", "*.b.test", "nota.test", "192.0.2.1"])
+def test_certificate_with_a_name_of_another_client_is_refused(extra: str) -> None:
+    made = Authority("Issuer", Authority("Root")).issue("a.test", extra, days=30)
+    with pytest.raises(CertmgrError, match="not requested"):
+        received.read(
+            _pem(*made.chain),
+            spki(made.key.public_key()),
+            ["a.test"],
+            system_clock(),
+            lambda name: name.removeprefix("*.") == "a.test" or name.endswith(".a.test"),
+        )

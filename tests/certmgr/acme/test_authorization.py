@@ -1,0 +1,132 @@
+"""How long the answers to challenges stay published, at pebble behind a proxy."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from certmgr.acme.renewal_run import RenewalRunner
+from inventory.clock import system_clock
+from tests.campaign import wait_until
+from tests.certmgr.acme.hook import hook
+from tests.certmgr.acme.shop import AcmeEnvironment
+from tests.servers import faulty
+from tests.servers.faulty import Proxy, Rule
+from tests.servers.pebble import Pebble
+
+AUTHORIZATION, VALID = "/authZ/", "set VALID by completed challenge"
+PENDING = (
+    '{"status": "pending", "identifier": {"type": "dns", "value": "shop.test"}, "challenges": []}'
+)
+
+
+class Waiting:
+    """A clock that a wait moves forward."""
+
+    def __init__(self) -> None:
+        self.at = system_clock()
+        self.waits: list[float] = []
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.at += timedelta(seconds=seconds)
+
+
+def undecided(retry_after: str, nth: range | tuple[int, ...]) -> Rule:
+    answer = faulty.answer(200, PENDING, "application/json", {"Retry-After": retry_after})
+    return Rule(answer, AUTHORIZATION, nth=nth)
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    ["86400", format_datetime(system_clock() + timedelta(days=2), usegmt=True), "999999999"],
+)
+def test_answer_stays_published_for_a_ca_that_asks_for_a_long_pause(
+    proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble, tmp_path: Path, retry_after: str
+) -> None:
+    env, time = proxied_env, Waiting()
+    env.solve(dns=hook(tmp_path, ca))
+    env.given = {"wait": time.wait, "clock": time}
+    lineage = env.lineage("1001", ["shop.test"], solver="dns")
+    rule = undecided(retry_after, range(2, 10_000))
+    proxy.rules.append(rule)
+    done = env.order(lineage)
+    assert done.state == "waits" and "has not decided about shop.test" in done.message, done
+    assert sum(time.waits) <= env.settings.acme.challenge_seconds + 1
+    assert done.until is not None and done.until > time.at.timestamp() + 3600
+    calls = (tmp_path / "calls").read_text().split()
+    assert "add" in calls and "remove" not in calls
+    # The next run finds the order decided, and removes the answer.
+    proxy.rules.remove(rule)
+    time.at = datetime.fromtimestamp(done.until, time.at.tzinfo)
+    done = env.order(lineage)
+    assert done.state == "issued", done
+    assert len(env.orders(lineage)) == 1
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls.count("remove") >= 1
+    assert list((env.context.base / "proofs").iterdir()) == []
+
+
+def test_answer_of_this_process_stays_until_the_own_limit(
+    proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble
+) -> None:
+    """The standalone server ends with its process, so the process waits and polls once more."""
+    env, time = proxied_env, Waiting()
+    decided = ca.log.read_text().count(VALID)
+
+    def wait(seconds: float) -> None:
+        wait_until(lambda: ca.log.read_text().count(VALID) > decided, "a valid authorization")
+        time.wait(seconds)
+
+    env.given = {"wait": wait, "clock": time}
+    proxy.rules.append(undecided("86400", (2,)))
+    done = env.order(env.lineage("1001", ["shop.test"]))
+    assert done.state == "issued", done
+    assert 0 < max(time.waits) <= env.settings.acme.challenge_seconds
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_answer_stays_published_while_the_ca_is_out_of_order(
+    proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble, tmp_path: Path, status: int
+) -> None:
+    env = proxied_env
+    env.solve(dns=hook(tmp_path, ca))
+    lineage = env.lineage("1001", ["shop.test"], solver="dns")
+    proxy.rules.append(Rule(faulty.problem(status), AUTHORIZATION, nth=range(2, 100)))
+    assert env.order(lineage).state == "failed"
+    assert "remove" not in (tmp_path / "calls").read_text()
+
+
+def test_answers_of_an_order_that_ended_are_removed(
+    proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble, tmp_path: Path
+) -> None:
+    env, time = proxied_env, Waiting()
+    env.solve(dns=hook(tmp_path, ca))
+    env.given = {"wait": time.wait, "clock": time}
+    lineage = env.lineage("1001", ["shop.test"], solver="dns")
+    proxy.rules.append(undecided("86400", range(2, 10_000)))
+    assert env.order(lineage).state == "waits"
+    with env.database.write() as tx:
+        tx.conn.exec_driver_sql("UPDATE acme_order SET state = 'failed', ended_at = 1")
+        tx.conn.exec_driver_sql("UPDATE lineage SET state = 'paused'")
+    RenewalRunner(env.context).run_due()
+    assert "remove" in (tmp_path / "calls").read_text()
+    assert list((env.context.base / "proofs").iterdir()) == []
+
+
+def test_refused_answer_is_removed(env: AcmeEnvironment, ca: Pebble, tmp_path: Path) -> None:
+    settings = hook(tmp_path, ca)
+    (tmp_path / "dns-hook").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n')
+    env.solve(dns=dataclasses.replace(settings, propagation=0.0))
+    done = env.order(env.lineage("1001", ["shop.test"], solver="dns"))
+    assert done.state == "failed" and "could not validate" in done.message, done
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls.count("add") == calls.count("remove") == 1
+    assert list((env.context.base / "proofs").iterdir()) == []
