@@ -29,6 +29,10 @@ SEVERITY_ORDER = {
 
 REISSUE = "reissue"
 """The ``variant`` of a finding that only another certificate fixes."""
+SAME_CERTIFICATE = "same-certificate"
+"""The ``variant`` of a foreign address that serves the certificate of the provider's server."""
+FOREIGN_ADDRESS = "foreign-address"
+"""The finding about an address that is not the provider's. It names all such addresses."""
 
 
 class Actor(StrEnum):

@@ -88,6 +88,13 @@ With `points-elsewhere`, no fault is assigned to the provider. With `default-cer
 has to fix other problems of that certificate, and not the buyer. `https-missing` is assigned to the
 buyer of the certificate until a certificate has been observed, and to the host after that.
 
+`foreign-address` is an address outside [network] provider and the servers of the inventory, at a
+name of which other addresses are the provider's. Whatever it serves, the record is the fault: it is
+one finding, assigned to the party that runs the DNS, and what it serves is not judged otherwise. It
+is critical if browsers show an error there, and medium if each such address serves a valid
+certificate of the name. If it serves the certificate of the provider's own server, staff check
+whether a network is missing in the configuration. Names that a client or a CDN hosts are left out.
+
 The outcome is `you-act` if the client has to act. It is `we-act` only if a named person or a
 running automation has been assigned, with a date. To assign a fault: `certmgr finding assign`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from certmgr.checks.codes import CODES
-from inventory.vocabulary import REISSUE, Actor, Finding, Parties, Severity
+from inventory.vocabulary import REISSUE, SAME_CERTIFICATE, Actor, Finding, Parties, Severity
 
 
 def _actor(party: str | None, parties: Parties) -> Actor:
@@ -42,9 +42,13 @@ def actor_of(
         elsewhere: The name points to none of our servers.
         serves_default: The server sends its default certificate, so a new certificate for the
             client does not fix it.
-        variant: The ``variant`` of the evidence: with ``reissue``, only another certificate helps.
+        variant: The ``variant`` of the evidence: with ``reissue``, only another certificate helps;
+            with ``same-certificate``, the address may be one of ours.
     """
     role = "holder" if variant == REISSUE else CODES[code].role
+    # Staff know whether the networks of the configuration are complete.
+    if variant == SAME_CERTIFICATE:
+        role = "staff"
     # The certificate may exist: the host has to configure the virtual host.
     if serves_default and role == "holder":
         role = "host"

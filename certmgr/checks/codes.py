@@ -36,6 +36,7 @@ CODES: dict[str, FindingCode] = {
     "dns-failure": FindingCode(_S.UNDETERMINED, "staff", "dns"),
     "address-refused": FindingCode(_S.UNDETERMINED, "staff", "dns"),
     "points-elsewhere": FindingCode(_S.INFO, "dns", "dns"),
+    "foreign-address": FindingCode(_S.HIGH, "dns", "dns"),
     "connection-timeout": FindingCode(_S.UNDETERMINED, "staff", "transport"),
     "unreachable": FindingCode(_S.HIGH, "host", "transport"),
     "connection-failed": FindingCode(_S.HIGH, "host", "transport"),

@@ -22,6 +22,7 @@ from certmgr.checks.deployment import (
     default_certificate,
     unexpected_findings,
 )
+from certmgr.checks.foreign_address import FoldedFindings, folded, foreign_addresses
 from certmgr.checks.http import NO_PAGE, http_findings
 from certmgr.checks.ocsp import Staple
 from certmgr.checks.refused_offer import without_repeated_keys
@@ -133,6 +134,9 @@ class Judgement:
         unresolved: No path was found, but additional issuers may complete one.
         failed: A check failed, so the judgement may not be reused.
         rules: The version of the trust rules that the judgement rests on.
+        foreign: Addresses that are not the provider's, if others are. What they serve is not what
+            the endpoint serves.
+        explained: The findings at foreign addresses, which ``foreign-address`` stands for.
     """
 
     evidence: Evidence
@@ -141,17 +145,24 @@ class Judgement:
     unresolved: bool = False
     failed: bool = False
     rules: str = ""
+    foreign: frozenset[str] = frozenset()
+    explained: tuple[Finding, ...] = ()
+
+    @property
+    def own(self) -> list[JudgedAddress]:
+        """The addresses without the foreign ones."""
+        return [a for a in self.addresses if a.evidence.address not in self.foreign]
 
     @property
     def leaf(self) -> Certificate | None:
         """The certificate that ends first among those that the addresses serve."""
-        leaves = [a.leaf for a in self.addresses if a.leaf is not None]
+        leaves = [a.leaf for a in self.own if a.leaf is not None]
         return min(leaves, key=_end, default=None)
 
     @property
     def good(self) -> bool:
         """Whether the probe succeeded: at least one address served a certificate."""
-        return any(a.chain for a in self.addresses)
+        return any(a.chain for a in self.own)
 
     def stable_until(self, now: datetime) -> datetime | None:
         """Return until when the same evidence gives the same findings; None if undetermined.
@@ -225,6 +236,13 @@ class Judge:
             lambda: [*pointing_findings(evidence, context.networks, context.servers)],
             nowhere,
         )
+        alone: tuple[str, ...] = ()
+        foreign = collector.value(
+            "resolution",
+            (),
+            lambda: foreign_addresses(evidence, context.networks, context.servers, context.parties),
+            alone,
+        )
         judged_addresses, served, unresolved = [], [], False
         for address in evidence.addresses:
             at = (address.address,)
@@ -245,10 +263,12 @@ class Judge:
                     at,
                     partial(self._other_key_type, evidence, address, now, served),
                 )
-        if len(served) > 1:
-            addresses = [s.address for s in served]
-            check("comparison", addresses, lambda: consistency_findings(served))
-        check("comparison", (), lambda: unexpected_findings(served, context.expected))
+        # A foreign server is not expected to serve what ours do.
+        own = [s for s in served if s.address not in foreign]
+        if len(own) > 1:
+            addresses = [s.address for s in own]
+            check("comparison", addresses, lambda: consistency_findings(own))
+        check("comparison", (), lambda: unexpected_findings(own, context.expected))
         if has_no_route(evidence):
             findings.append(
                 finding(
@@ -267,10 +287,12 @@ class Judge:
         result = collector.value(
             "summary",
             (),
-            lambda: self._summarised(evidence, findings, pointing, context, now),
-            [*findings, *pointing],
+            lambda: folded(
+                self._summarised(evidence, findings, pointing, context, now), foreign, served
+            ),
+            FoldedFindings((*findings, *pointing)),
         )
-        merged = merge([*result, *collector.errors()])
+        merged = merge([*result.findings, *collector.errors()])
         return Judgement(
             evidence,
             _with_actors(merged, context, elsewhere=bool(pointing)),
@@ -278,6 +300,8 @@ class Judge:
             unresolved,
             failed=bool(collector.failed) or evidence.error is not None,
             rules=self.rules.version,
+            foreign=frozenset(foreign),
+            explained=tuple(merge(result.explained)),
         )
 
     def _summarised(

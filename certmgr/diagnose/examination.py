@@ -118,7 +118,7 @@ def diagnose(
     staff = decide(report, report.findings, facts, plain=question.plain, error=error)
     visit_steps = steps(report, url, now, clock)
     shown = chrome.browser_view(
-        report.findings,
+        [*report.findings, *report.explained],
         [a.address for a in report.addresses],
         plain=question.plain,
         visited=report.web is not None and report.web.document is not None,

@@ -7,14 +7,20 @@ must act.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certmgr.checks.codes import CODES
 from certmgr.diagnose.chrome import ERRORS
 from certmgr.inspection.report import EndpointReport
 from inventory.names import display
-from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding
+from inventory.vocabulary import (
+    FOREIGN_ADDRESS,
+    SAME_CERTIFICATE,
+    SEVERITY_ORDER,
+    Acceptance,
+    Finding,
+)
 from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.sentences import client_instruction, instruction, sentence
@@ -130,8 +136,16 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
     # A certain fault explains more than an undetermined one.
     sure = [f for f in relevant if f.severity != "undetermined"]
 
-    def rank(f: Finding) -> tuple[int, int, bool]:
-        return SEVERITY_ORDER[f.severity], _LAYERS.index(CODES[f.code].layer), f.code not in ERRORS
+    # If our own server is broken too, the visit fails also without the foreign record.
+    own_broken = any(f.severity == "critical" and f.code != FOREIGN_ADDRESS for f in sure)
+
+    def rank(f: Finding) -> tuple[int, bool, int, bool]:
+        return (
+            SEVERITY_ORDER[f.severity],
+            own_broken and f.code == FOREIGN_ADDRESS,
+            _LAYERS.index(CODES[f.code].layer),
+            f.code not in ERRORS,
+        )
 
     return min(sure or relevant, key=rank, default=None)
 
@@ -187,6 +201,8 @@ def decide(
         if set(finding.addresses) < all_addresses
         else ()
     )
+    if finding.code == FOREIGN_ADDRESS and finding.evidence.get("variant") != SAME_CERTIFICATE:
+        return _foreign_address(report, finding, facts, language)
     if (
         partial
         and finding.code in _OF_ADDRESS
@@ -217,6 +233,42 @@ def _page_error(facts: OutcomeFacts, language: Language, url: str, status: int) 
             "provider",
         )
     return DiagnosisOutcome("you-act", "page-error", cause, language(words.PAGE_ERROR_DO), "client")
+
+
+def _foreign_address(
+    report: EndpointReport, finding: Finding, facts: OutcomeFacts, language: Language
+) -> DiagnosisOutcome:
+    """Return the outcome if the DNS has a record of an address that is not the provider's.
+
+    The party that runs the DNS deletes it. A new certificate would not help, and the instruction
+    states that: what the foreign address serves often looks like an expired certificate.
+    """
+    cause = sentence(finding, report.target, language)
+    host, records = display(report.target.host), finding.addresses
+    who = str(finding.actor)
+    if not facts.known:
+        who = "client"
+    elif who not in words.DNS_OPERATORS:
+        who = "staff"
+    delete = " ".join(
+        language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host)
+        for a in records
+    )
+    texts = [delete, language(words.DNS_OPERATORS[who]), language(words.NO_RENEWAL)]
+    outcome = "you-act" if who == "client" else "escalated"
+    found = DiagnosisOutcome(outcome, finding.code, cause, " ".join(texts), who, partial=records)
+    return found if who == "client" else _assigned(found, facts)
+
+
+def _assigned(outcome: DiagnosisOutcome, facts: OutcomeFacts) -> DiagnosisOutcome:
+    """Return the outcome as we-act if its fault is assigned.
+
+    Only a fault that is assigned with a date may be promised to the client.
+    """
+    assignment = next((a for a in facts.assigned if a.code == outcome.code), None)
+    if assignment is None:
+        return outcome
+    return replace(outcome, outcome="we-act", person=assignment.by, by=assignment.until)
 
 
 def _record(
@@ -317,19 +369,7 @@ def _by_actor(
             "client",
             partial=partial,
         )
-    # Only a fault that is assigned with a date may be promised to the client.
-    assignment = next((a for a in facts.assigned if a.code == finding.code), None)
-    if assignment is not None:
-        return DiagnosisOutcome(
-            outcome="we-act",
-            code=finding.code,
-            cause=cause,
-            instruction=instruction(finding, target),
-            who=who,
-            person=assignment.by,
-            by=assignment.until,
-            partial=partial,
-        )
-    return DiagnosisOutcome(
+    escalated = DiagnosisOutcome(
         "escalated", finding.code, cause, instruction(finding, target), who, partial=partial
     )
+    return _assigned(escalated, facts)

@@ -11,6 +11,7 @@ from certmgr.inspection.report import AddressView, EndpointReport
 from inventory.dates import days_left
 from inventory.names import display
 from inventory.text import printable
+from inventory.vocabulary import FOREIGN_ADDRESS
 from notifiers.wording.sentences import sentence
 
 OK, FAULT, UNKNOWN, SKIPPED = "ok", "fault", "unknown", "not reached"
@@ -55,7 +56,7 @@ def steps(
         now: The current time.
         clock: What the clock of the visitor's device shows, if it is known.
     """
-    result = [_resolution(report), *[_reach(a) for a in report.addresses]]
+    result = [_resolution(report), *_foreign(report), *[_reach(a) for a in report.addresses]]
     seen = [a for a in report.addresses if a.seen]
     # An address that accepts no connection has no TLS step.
     result += [_tls(a) for a in report.addresses if _connected(a)]
@@ -90,6 +91,15 @@ def _resolution(report: EndpointReport) -> DiagnosisStep:
     if not addresses:
         return DiagnosisStep("name resolution", UNKNOWN, f"{host}: no address that may be visited")
     return DiagnosisStep("name resolution", OK, f"{host} is {addresses}")
+
+
+def _foreign(report: EndpointReport) -> list[DiagnosisStep]:
+    """Return a step about addresses that are not the provider's, with what is wrong there."""
+    found = next((f for f in report.findings if f.code == FOREIGN_ADDRESS), None)
+    if found is None:
+        return []
+    text = " ".join(sentence(f, report.target) for f in (found, *report.explained))
+    return [DiagnosisStep("DNS records", FAULT, text)]
 
 
 def _connected(address: AddressView) -> bool:

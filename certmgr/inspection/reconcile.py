@@ -115,6 +115,9 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
         return None
     kept = []
     for address in open_finding.addresses:
+        # One finding stands for all that a foreign address serves.
+        if address in report.foreign:
+            continue
         view = resolved.get(address)
         if view is None:
             # The name does not resolve to this address any more, so its findings are gone. An

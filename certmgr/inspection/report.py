@@ -122,6 +122,8 @@ class EndpointReport:
         deep: Whether it was a deep scan.
         web: The pages; None if plain HTTP was not checked.
         rules: The version of the trust rules.
+        foreign: The addresses that are not the provider's, if others are (``foreign-address``).
+        explained: What is wrong at the foreign addresses. That finding stands for it.
     """
 
     target: Target
@@ -137,6 +139,8 @@ class EndpointReport:
     deep: bool = False
     web: PageSummary | None = None
     rules: str = ""
+    foreign: frozenset[str] = frozenset()
+    explained: tuple[Finding, ...] = ()
 
     def families_without_route(self) -> frozenset[int]:
         """Return the IP versions (4, 6) to which this machine has no route.
@@ -305,11 +309,14 @@ def build_report(judgement: Judgement) -> EndpointReport:
         and not evidence.resolution.partial
         and evidence.error is None
     )
+    # What a foreign address serves, or not, decides nothing about the endpoint.
+    own = [a for a in addresses if a.address not in judgement.foreign]
+    silent = tuple(a for a in silent if a not in judgement.foreign)
     good = judgement.good
     error = None
     if not good:
         # An internal error explains most, then a failed handshake, then the DNS.
-        first = next((a.error for a in addresses if a.error is not None), None)
+        first = next((a.error for a in own if a.error is not None), None)
         if evidence.error is not None:
             error = ("local", evidence.error)
         elif first is not None:
@@ -319,7 +326,7 @@ def build_report(judgement: Judgement) -> EndpointReport:
         elif evidence.resolution.refused:
             error = ("local", "the address is internal and not allowed")
     # One address that answers is enough to determine what is wrong with the endpoint.
-    undetermined = not good and (not resolved or (bool(silent) and len(silent) >= len(addresses)))
+    undetermined = not good and (not resolved or (bool(silent) and len(silent) >= len(own)))
     return EndpointReport(
         target=evidence.target,
         at=evidence.at,
@@ -333,6 +340,8 @@ def build_report(judgement: Judgement) -> EndpointReport:
         error=error,
         web=_web(evidence),
         rules=judgement.rules,
+        foreign=judgement.foreign,
+        explained=judgement.explained,
     )
 
 

@@ -241,7 +241,9 @@ _BY_CERTIFICATE = frozenset(
         "revocation-unknown",
     }
 )
-_BY_NAME_SERVER = frozenset({"name-not-found", "dns-failure", "caa-mismatch", "dane-mismatch"})
+_BY_NAME_SERVER = frozenset(
+    {"name-not-found", "dns-failure", "foreign-address", "caa-mismatch", "dane-mismatch"}
+)
 _BY_CLIENT = frozenset(
     {"points-elsewhere", "address-refused", "client-certificate-required", "mixed-content"}
 )

@@ -29,7 +29,7 @@ from inventory.errors import log_internal_error
 _log = logging.getLogger(__name__)
 # The version of the checks. Increase it with each change of a check: then no stored evidence key
 # matches, and each endpoint is judged again.
-RULES = 7
+RULES = 8
 # The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
 # when more issuers are known.
 MAX_WAITING = 2000

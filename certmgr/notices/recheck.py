@@ -142,7 +142,7 @@ def _elsewhere(topic: Topic, report: EndpointReport) -> Recheck:
         return Recheck(
             RecheckState.SAME, "a connection to the server cannot show it; certmgr revocation can"
         )
-    seen = [a for a in report.addresses if a.seen]
+    seen = [a for a in report.addresses if a.seen and a.address not in report.foreign]
     if any(a.chain[0] in about for a in seen):
         return Recheck(RecheckState.SAME, f"the certificate is still served at {when}")
     # A new certificate disproves a revocation, but not a record in the DNS.
@@ -157,7 +157,9 @@ def _elsewhere(topic: Topic, report: EndpointReport) -> Recheck:
 
 
 def _cover(topic: Topic, report: EndpointReport, known: Mapping[str, int]) -> Recheck:
-    seen = [a for a in report.addresses if a.seen]
+    # What a foreign address serves is not the certificate of the endpoint.
+    addresses = [a for a in report.addresses if a.address not in report.foreign]
+    seen = [a for a in addresses if a.seen]
     if not seen:
         return Recheck(
             RecheckState.UNKNOWN,
@@ -170,7 +172,7 @@ def _cover(topic: Topic, report: EndpointReport, known: Mapping[str, int]) -> Re
     ]
     new = [a for a in seen if a.address not in old]
     # An address that this machine cannot reach at all does not count as silent.
-    silent = [a for a in report.addresses if not a.seen and not a.no_route]
+    silent = [a for a in addresses if not a.seen and not a.no_route]
     when = f"{report.at:%Y-%m-%d %H:%M} UTC"
     # The client has renewed, but the installation is not complete.
     if old and new:

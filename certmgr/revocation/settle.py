@@ -19,7 +19,7 @@ from certmgr.x509.crl import REASONS
 from inventory.db.database import to_epoch
 from inventory.store.revocation import ServedAddress
 from inventory.targets import Target
-from inventory.vocabulary import Finding, Parties
+from inventory.vocabulary import FOREIGN_ADDRESS, Finding, Parties
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,14 @@ class EndpointState:
 
     @property
     def live(self) -> tuple[ServedAddress, ...]:
-        """The addresses that answered the last scan."""
-        return tuple(s for s in self.served if s.live)
+        """The addresses that answered the last scan, without foreign ones.
+
+        A revoked certificate at a foreign address is part of the finding about that address.
+        """
+        foreign = {
+            a for o in self.known if o.finding.code == FOREIGN_ADDRESS for a in o.finding.addresses
+        }
+        return tuple(s for s in self.served if s.live and s.address not in foreign)
 
     @property
     def silent(self) -> frozenset[str]:

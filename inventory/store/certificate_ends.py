@@ -22,6 +22,7 @@ from inventory.models import (
     Tag,
 )
 from inventory.records import EndpointOwnership
+from inventory.store import foreign_addresses
 from inventory.store.domains import parties_of_row, without_parties
 from inventory.vocabulary import PARTY_FIELDS
 
@@ -69,7 +70,8 @@ def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[in
 
 
 def leaves(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedLeaf]]:
-    """Endpoint id -> what each of its addresses serves now."""
+    """Endpoint id -> what each of its addresses serves now, without foreign addresses."""
+    foreign = foreign_addresses.by_endpoint(conn)
     found: dict[int, list[ServedLeaf]] = {}
     columns = (
         StoredCertificate.sha256,
@@ -93,7 +95,9 @@ def leaves(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedLeaf]]:
         )
         for row in conn.execute(query).mappings():
             values = dict(row)
-            found.setdefault(values.pop("endpoint_id"), []).append(ServedLeaf(**values))
+            endpoint_id = values.pop("endpoint_id")
+            if values["address"] not in foreign.get(endpoint_id, ()):
+                found.setdefault(endpoint_id, []).append(ServedLeaf(**values))
     return found
 
 

@@ -22,6 +22,7 @@ from inventory.models import (
     StoredCertificate,
     StoredFinding,
 )
+from inventory.store import foreign_addresses
 from inventory.store.endpoints import selection
 from inventory.targets import Target
 
@@ -162,14 +163,16 @@ def leaves(
     conn: Connection, at: int | None = None, client_id: int | None = None
 ) -> dict[int, list[tuple[int, int, int | None]]]:
     """Endpoint id -> (notBefore, notAfter, public) of each leaf that its addresses serve now, or
-    served at ``at``.
+    served at ``at``. Foreign addresses are left out.
     """
+    foreign = foreign_addresses.by_endpoint(conn, at)
     query = (
         select(
             ServedChain.endpoint_id,
             StoredCertificate.not_before,
             StoredCertificate.not_after,
             ServedChain.public,
+            ServedChain.address,
         )
         .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
         .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
@@ -187,7 +190,9 @@ def leaves(
     if client_id is not None:
         query = query.where(Domain.client_id == client_id)
     found: dict[int, list[tuple[int, int, int | None]]] = {}
-    for endpoint_id, start, end, public in conn.execute(query):
+    for endpoint_id, start, end, public, address in conn.execute(query):
+        if address in foreign.get(endpoint_id, ()):
+            continue
         if start is not None and end is not None:
             found.setdefault(endpoint_id, []).append((start, end, public))
     return found

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from inventory.db.sql import chunks
 from inventory.models import Client, Domain, Endpoint, ServedChain, StoredCertificate
+from inventory.store import foreign_addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ class StoredChain:
 def served(
     conn: Connection, *, endpoint_ids: Sequence[int] | None = None, client_id: int | None = None
 ) -> Iterator[StoredChain]:
-    """Yield what active endpoints serve: all, some, or those of one client."""
+    """Yield what active endpoints serve: all, some, or those of one client.
+
+    Foreign addresses are left out, since the endpoint is not judged by them.
+    """
+    foreign = foreign_addresses.by_endpoint(conn)
     query = (
         select(
             ServedChain.endpoint_id,
@@ -82,6 +87,8 @@ def served(
     for part in parts:
         found = query if part is None else query.where(ServedChain.endpoint_id.in_(part))
         for row in conn.execute(found):
+            if row[6] in foreign.get(row[0], ()):
+                continue
             yield StoredChain(
                 endpoint_id=row[0],
                 host=row[1],

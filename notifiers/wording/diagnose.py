@@ -20,6 +20,12 @@ DONE_BY = "It will be done {by}; {person} takes care of it."
 NEXT_UPDATE = "You do not need to do anything. We will write again as soon as we know more."
 THANKS = "Kind regards"
 DELETE_RECORD = "Please delete the {kind} record {address} of {host}."
+DNS_OPERATORS = {
+    "client": "You manage the DNS of this name, or a company does it for you.",
+    "provider": "We manage the DNS of this name.",
+    "staff": "The inventory does not name who manages the DNS of this name.",
+}
+NO_RENEWAL = "Please do not renew a certificate for this: a new one does not fix it."
 OR_SERVE = "If a server should answer there, please have it started instead."
 PAGE_ERROR_CAUSE = (
     "{url} answers with the error {status}. The error comes from the site itself, and not"
@@ -53,6 +59,8 @@ MESSAGE_TEXTS = (
     DONE_BY,
     NEXT_UPDATE,
     THANKS,
+    NO_RENEWAL,
+    *DNS_OPERATORS.values(),
     DELETE_RECORD,
     CHANGE_RECORD,
     RECORD_CAUSE,

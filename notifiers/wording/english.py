@@ -46,6 +46,13 @@ FINDINGS: dict[str, FindingText] = {
         "If this is intended, you do not need to do anything. Otherwise set the A and AAAA"
         " records of {host} to the addresses of the server.",
     ),
+    "foreign-address": FindingText(
+        "foreign {kind} record {addresses}",
+        "{host} also points to {addresses}, which is not one of the provider's servers. Visitors"
+        " who get that address do not reach the site.",
+        "Delete the {kind} record {addresses} of {host} in the DNS. No certificate has to be"
+        " renewed for it.",
+    ),
     "connection-timeout": FindingText(
         "no answer",
         "{host} ({addresses}) did not answer two attempts in time. That alone does not mean that"
@@ -398,6 +405,20 @@ FINDINGS: dict[str, FindingText] = {
 
 # Findings of a code that another action fixes: (code, "variant" of the evidence).
 VARIANTS: dict[tuple[str, str], FindingText] = {
+    ("foreign-address", "valid"): FindingText(
+        "foreign {kind} record {addresses}",
+        "{host} also points to {addresses}, which is not one of the provider's servers. It serves a"
+        " valid certificate, but its visitors see the site of another server.",
+        "Delete the {kind} record {addresses} of {host} in the DNS. No certificate has to be"
+        " renewed for it.",
+    ),
+    ("foreign-address", "same-certificate"): FindingText(
+        "unknown address {addresses}",
+        "{host} also points to {addresses}, which is not in the networks of the provider. It serves"
+        " the same certificate as the provider's server.",
+        "If {addresses} is ours, add it to [network] provider in the configuration, or to its"
+        " server. Otherwise delete the {kind} record {addresses} of {host} in the DNS.",
+    ),
     ("staple-invalid", "reissue"): FindingText(
         "certificate requires an OCSP staple that no one issues",
         "The certificate of {host} requires a confirmation (OCSP), and its CA does not offer that"

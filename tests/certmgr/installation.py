@@ -40,6 +40,7 @@ class Installation:
     site: Server
     """Serves a certificate for SHOP that ends in six days."""
     resolver: str
+    site_url: str = ""
 
     def __post_init__(self) -> None:
         (self.folder / "root.pem").write_bytes(self.root.pem)
@@ -133,6 +134,7 @@ class Base:
     mail: MailServer
     site: Server
     resolver: str
+    site_url: str = ""
     """The address of a name server without any names."""
     databases: dict[str, bytes] = field(default_factory=dict)
 
