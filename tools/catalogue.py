@@ -13,7 +13,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from certmgr.compliance.milestones import milestones
-from notifiers.wording import cases, diagnose, english, notice, report, values
+from notifiers.wording import cases, dashboard, diagnose, english, notice, report, values
 from notifiers.wording.catalogue import FOLDER
 
 
@@ -27,12 +27,18 @@ def messages() -> Iterator[str | tuple[str, str]]:
     yield from english.CLIENT_DO.values()
     yield from english.CLIENT_VARIANTS.values()
     yield from english.OUTCOMES.values()
-    phrases = {k: v for k, v in vars(report.ReportPhrases).items() if not k.startswith("_")}
-    for name, text in phrases.items():
-        if f"{name}_many" in phrases:
-            yield text, phrases[f"{name}_many"]
-        elif not name.endswith("_many"):
-            yield text
+    yield from _phrases(report.ReportPhrases)
+    yield from _phrases(dashboard.DashboardPhrases)
+    for table in (
+        dashboard.SEVERITIES,
+        dashboard.KINDS,
+        dashboard.ACTORS,
+        dashboard.CASE_STATES,
+        dashboard.RENEWALS,
+        dashboard.COMPLIANCE,
+    ):
+        yield from table.values()
+    yield from dashboard.LABELS
     for table in (report.STATES, report.STEPS, report.WHO, report.NOTES):
         yield from table.values()
     yield from report.LABELS
@@ -48,6 +54,16 @@ def messages() -> Iterator[str | tuple[str, str]]:
     for milestone in milestones():
         yield from (milestone.title, milestone.affects)
     yield from sorted(values.VALUES)
+
+
+def _phrases(owner: type) -> Iterator[str | tuple[str, str]]:
+    """Yield the phrases of a class; one ending in ``_many`` is the plural of the one before."""
+    phrases = {k: v for k, v in vars(owner).items() if not k.startswith("_")}
+    for name, text in phrases.items():
+        if f"{name}_many" in phrases:
+            yield text, phrases[f"{name}_many"]
+        elif not name.endswith("_many"):
+            yield text
 
 
 _HEADER = (

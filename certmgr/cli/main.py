@@ -33,6 +33,7 @@ class CertmgrGroup(LazyGroup):
             ("client", "cli.clients:client", "Manage clients, who own domains."),
             ("compliance", "cli.compliance:compliance", "Check domains against dated rules."),
             ("contact", "cli.contacts:contact", "Manage people and mailboxes."),
+            ("dashboard", "cli.dashboard:dashboard", "Show the whole inventory on one page."),
             ("database", "cli.database:database", "Migrate, back up, restore, check."),
             ("deadline", "cli.deadlines:deadline", "Manage dated rules."),
             ("demo", "demo.command:demo", "Show the main job on local TLS sites."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
@@ -14,11 +14,14 @@ from certmgr.cli.output import show
 from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.compliance.assessment import all_deadlines
+from certmgr.dashboard.html import ReportLink
+from certmgr.dashboard.html import render as render_dashboard
+from certmgr.dashboard.load import load_dashboard_input
+from certmgr.dashboard.view import build as build_dashboard
 from certmgr.files import write_whole
 from certmgr.operations.support_statistics import measure, read
 from certmgr.purchases.load import lead_times
 from certmgr.report import html, pdf, tabular
-from certmgr.report.html import render_index
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from certmgr.report.write import file_name, make_folder
@@ -36,7 +39,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--client", metavar="NUMBER", help="Report for this client.")
 @click.option(
-    "--all", "all_clients", is_flag=True, help="Reports for all clients, and an index page for you."
+    "--all",
+    "all_clients",
+    is_flag=True,
+    help="Reports for all clients, and the dashboard as their index.",
 )
 @click.option(
     "--support",
@@ -219,42 +225,27 @@ def _write_all(
     make_folder(target)
     with database.read() as conn:
         numbers = clients.with_domains(conn)
-    lines: list[dict[str, Any]] = []
+    links: dict[str, ReportLink] = {}
     for number in _progress(numbers):
         client_report, language = _build_report(
             app, database, dues, number, moment, at, language_code
         )
         name = file_name(number, output_format)
         write_whole(target / name, _rendered(client_report, language, output_format))
-        lines.append(
-            {
-                "file": name,
-                "number": client_report.client,
-                "name": client_report.client_name,
-                "state": client_report.state,
-                "state_text": _STATES[client_report.state],
-                "sites": client_report.counts["sites"],
-                "you": len(client_report.you_act),
-                "we": len(client_report.we_act),
-                "escalated": len(client_report.escalated),
-                "unknown": client_report.counts["unknown"],
-            }
-        )
-    counts = {s: sum(x["state"] == s for x in lines) for s in _STATES}
-    summary = f"{len(lines)} client(s): " + ", ".join(
+        state = client_report.state
+        links[number] = ReportLink(name, state, _STATES[state])
+    facts = load_dashboard_input(
+        database, app.settings, moment, as_of=at, language_code=language_code
+    )
+    # Each report is linked, so no client is left out.
+    index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
+    write_whole(target / "index.html", index.encode())
+    counts = {s: sum(x.state == s for x in links.values()) for s in _STATES}
+    summary = f"{len(links)} client(s): " + ", ".join(
         f"{counts[s]} {w[2:]}" for s, w in _STATES.items() if counts[s]
     )
-    # The index shows the most urgent state; undetermined counts more than attention.
-    worst = next((s for s in ("fault", "unknown", "attention") if counts[s]), "ok")
-    index = render_index(
-        lines,
-        f"{(at or moment):%Y-%m-%d %H:%M} UTC",
-        summary if lines else "There are no clients with domains.",
-        worst,
-    )
-    write_whole(target / "index.html", index.encode())
     click.echo(
-        f"{target}: {summary if lines else 'no client has a domain'}. Open {target / 'index.html'}."
+        f"{target}: {summary if links else 'no client has a domain'}. Open {target / 'index.html'}."
     )
 
 

@@ -1,33 +1,23 @@
 """Rendering of a report as one HTML file, without scripts and remote resources.
 
-A content security policy allows only the inline style sheet, by its hash. Texts from the inventory
-and from servers are values, never templates. The template environment is sandboxed, escapes all
-values, and raises an error for an undefined name.
+The environment of its template, and its policy, are those of all pages
+(:mod:`certmgr.pages.template`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
-
+from certmgr.pages.template import SYMBOLS, render_page
 from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 
 FOLDER = Path(__file__).with_name("templates")
-# A symbol in addition to the colour, for readers who cannot distinguish the colours.
-SYMBOLS = {"ok": "✓", "attention": "!", "fault": "✗", "unknown": "?"}
 # Colours with enough contrast on white paper.
 _FILL = {
     "rule": "#5b3a9e",
@@ -49,32 +39,8 @@ _MARK_WIDTH = 27  # least distance of two marks on one level
 MAX_LISTED = 8
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Any:
-    return ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(FOLDER),
-        # All values may contain text of servers and clients.
-        autoescape=True,
-        # A missing value must fail a test and not print an empty text.
-        undefined=StrictUndefined,
-        # Templates do not change while the program runs.
-        auto_reload=False,
-    )
-
-
-@lru_cache(maxsize=1)
-def _style() -> tuple[Any, str]:
-    # The hash must be that of the exact text in the page.
-    text = (FOLDER / "style.css").read_text(encoding="utf-8")
-    return (
-        Markup(text),  # noqa: S704 - a file of this package
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
-    )
-
-
 def render(report: ClientReport, language: Language) -> str:
     """Return the page of a report."""
-    style, style_hash = _style()
     kinds = {
         "rule": language("of browsers and CAs"),
         "own": language("our deadline"),
@@ -82,37 +48,17 @@ def render(report: ClientReport, language: Language) -> str:
         "order": language("order"),
         "window": language("installation"),
     }
-    return str(
-        _environment()
-        .get_template("report.html")
-        .render(
-            r=report,
-            _=language,
-            style=style,
-            style_hash=style_hash,
-            symbol=SYMBOLS[report.state],
-            kinds=kinds,
-            line=time_line(report.events, report.as_of, language),
-            chart=chart(report.bars),
-            outcomes={k: language(v) for k, v in OUTCOMES.items()},
-            listed=lambda names: _listed(names, language),
-        )
-    )
-
-
-def render_index(clients: Sequence[Any], as_of: str, summary: str, state: str) -> str:
-    """Return the administrator's page, which links the reports of all clients."""
-    style, style_hash = _style()
-    template = _environment().get_template("index.html")
-    return str(
-        template.render(
-            clients=clients,
-            as_of=as_of,
-            summary=summary,
-            state=state,
-            style=style,
-            style_hash=style_hash,
-        )
+    return render_page(
+        FOLDER,
+        "report.html",
+        r=report,
+        _=language,
+        symbol=SYMBOLS[report.state],
+        kinds=kinds,
+        line=time_line(report.events, report.as_of, language),
+        chart=chart(report.bars),
+        outcomes={k: language(v) for k, v in OUTCOMES.items()},
+        listed=lambda names: _listed(names, language),
     )
 
 

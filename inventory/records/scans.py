@@ -61,6 +61,30 @@ class EndedRun(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteRun(Record):
+    """A complete run: how many endpoints it checked, and how many stayed undetermined."""
+
+    id: int
+    finished_at: int
+    checked: int
+    undetermined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingPeriod(Record):
+    """From when to when a finding was open. ``retired_at``: of its endpoint."""
+
+    endpoint_id: int
+    domain_id: int
+    client_id: int
+    code: str
+    severity: Severity
+    opened_at: int
+    closed_at: int | None
+    retired_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord(Record):
     """An entry of the audit log."""
 

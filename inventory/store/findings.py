@@ -13,7 +13,7 @@ from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.errors import NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
-from inventory.records import AcceptanceRecord, FindingRecord, ListedFinding
+from inventory.records import AcceptanceRecord, FindingPeriod, FindingRecord, ListedFinding
 from inventory.store import editing
 from inventory.vocabulary import Acceptance, Finding
 
@@ -207,6 +207,29 @@ def listing(
         if value is not None:
             query = query.where(column == value)
     return fetch(conn, ListedFinding, query)
+
+
+def periods(conn: Connection, since: int, severities: Sequence[str]) -> list[FindingPeriod]:
+    """When each finding of some severities was open that was not closed before ``since``."""
+    query = (
+        select(
+            StoredFinding.endpoint_id,
+            Endpoint.domain_id,
+            Domain.client_id,
+            StoredFinding.code,
+            StoredFinding.severity,
+            StoredFinding.opened_at,
+            StoredFinding.closed_at,
+            Endpoint.retired_at,
+        )
+        .join(Endpoint, Endpoint.id == StoredFinding.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .where(
+            or_(StoredFinding.closed_at.is_(None), StoredFinding.closed_at > since),
+            StoredFinding.severity.in_(severities),
+        )
+    )
+    return fetch(conn, FindingPeriod, query)
 
 
 def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:

@@ -18,10 +18,10 @@ from sqlalchemy import Connection, case, delete, func, select, update
 
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.db.locks import LockHeld, exclusive_lock
-from inventory.db.sql import fetch_one, insert_id
+from inventory.db.sql import fetch, fetch_one, insert_id
 from inventory.errors import Busy
 from inventory.models import ProbeState, Proposal, Run
-from inventory.records import EndedRun, NewestRun
+from inventory.records import CompleteRun, EndedRun, NewestRun
 
 
 def vantage() -> str:
@@ -218,6 +218,17 @@ def last_complete(conn: Connection) -> int | None:
     return conn.execute(
         select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
     ).scalar()
+
+
+def recent_complete(conn: Connection, until: datetime, limit: int) -> list[CompleteRun]:
+    """The last complete runs of the whole inventory that ended by a time, the newest first."""
+    columns = (Run.id, Run.finished_at, Run.looked.label("checked"), Run.undetermined)
+    query = (
+        select(*columns)
+        .where(Run.state == "complete", Run.scope == "", Run.finished_at <= to_epoch(until))
+        .order_by(Run.finished_at.desc(), Run.id.desc())
+    )
+    return fetch(conn, CompleteRun, query.limit(limit))
 
 
 def newest(conn: Connection) -> NewestRun | None:

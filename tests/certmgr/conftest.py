@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, CaseEnvironment, make_env
 from tests.certmgr.installation import Base, Installation, base
+from tests.certmgr.loopback import loopback_settings
+from tests.certmgr.report.provider import ReportProvider, States, states
+from tests.clock import frozen
 from tests.databases import open_sqlite
 
 
@@ -67,3 +71,25 @@ def rsa_key() -> rsa.RSAPrivateKey:
 @pytest.fixture(scope="session")
 def weak_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 1024)
+
+
+@pytest.fixture
+def provider(
+    settings: Settings, issuer: Authority, tmp_path: Path, opened: contextlib.ExitStack
+) -> ReportProvider:
+    """Return a provider without clients."""
+    return ReportProvider(settings, issuer, tmp_path, opened)
+
+
+@pytest.fixture(scope="session")
+def all_states(
+    root: Authority, issuer: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[States]:
+    """Yield a provider with scanned clients in each state, and their reports.
+
+    The fixture is shared, so tests must not change it.
+    """
+    folder = tmp_path_factory.mktemp("states")
+    with contextlib.ExitStack() as stack:
+        provider = ReportProvider(loopback_settings(root, folder), issuer, folder, stack, frozen)
+        yield provider, states(provider)

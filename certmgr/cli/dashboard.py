@@ -1,0 +1,108 @@
+"""``certmgr dashboard``: the whole inventory on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.dashboard import html
+from certmgr.dashboard.load import load_dashboard_input
+from certmgr.dashboard.server import DashboardServer, require_loopback
+from certmgr.dashboard.view import build
+from certmgr.files import write_whole
+from inventory.errors import UsageError
+from notifiers.wording.catalogue import require
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from inventory.db.database import Database
+
+
+@click.command()
+@click.option("--output", metavar="FILE", help="Output file. Default: standard output.")
+@click.option(
+    "--as-of", metavar="DATE", help="Show what was known on this day, or is expected then."
+)
+@click.option(
+    "--language",
+    "language_code",
+    metavar="CODE",
+    help="Language, such as en or de. Default: the language of the provider.",
+)
+@click.option("--serve", is_flag=True, help="Serve the page on this machine until interrupted.")
+@click.option(
+    "--address",
+    metavar="IP",
+    default="127.0.0.1",
+    show_default=True,
+    help="With --serve: address to listen on.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8480,
+    show_default=True,
+    metavar="N",
+    help="With --serve: port; 0 takes a free one.",
+)
+@click.option(
+    "--allow-remote",
+    is_flag=True,
+    help="With --serve: accept an address that other machines reach. The page has no password.",
+)
+@pass_app
+def dashboard(
+    app: CommandContext,
+    output: str | None,
+    as_of: str | None,
+    language_code: str | None,
+    serve: bool,
+    address: str,
+    port: int,
+    allow_remote: bool,
+) -> None:
+    """Write one page about the whole inventory, for administrators.
+
+    It shows faults with their causes, certificates that end, deadlines, cases, automation, the
+    trend of the last scans, and clients by urgency. It needs no script and no network.
+    """
+    if serve and output is not None:
+        raise UsageError(
+            "--serve and --output exclude each other",
+            "a served page is not written to a file",
+            "Give one of them.",
+        )
+    code = None if language_code is None else require(language_code)
+    at = app.moment(as_of)
+    if serve:
+        _serve(app, require_loopback(address, allow_remote=allow_remote), port, at, code)
+        return
+    page, summary = _page(app, app.open(), at, code)
+    if output is None:
+        click.echo(page, nl=False)
+    else:
+        write_whole(Path(output), page.encode())
+        click.echo(f"{output}: {summary}")
+
+
+def _page(
+    app: CommandContext, database: Database, at: datetime | None, code: str | None
+) -> tuple[str, str]:
+    """Return the page and its summary."""
+    facts = load_dashboard_input(database, app.settings, app.now(), as_of=at, language_code=code)
+    built = build(facts)
+    return html.render(built, facts.language), built.summary
+
+
+def _serve(
+    app: CommandContext, address: str, port: int, at: datetime | None, code: str | None
+) -> None:
+    """Serve the page until the command is interrupted."""
+    database = app.open()
+    with DashboardServer(address, port, lambda: _page(app, database, at, code)[0]) as server:
+        click.echo(f"Serving the dashboard on {server.url} (Ctrl-C ends it).")
+        server.serve_forever()

@@ -1,0 +1,5 @@
+"""The dashboard of an administrator: the whole inventory on one page, which is one HTML file.
+
+Public: :mod:`certmgr.dashboard.load` (facts from the inventory), :mod:`certmgr.dashboard.view` (the
+pure decisions), :mod:`certmgr.dashboard.html` (the page) and :mod:`certmgr.dashboard.server`.
+"""
