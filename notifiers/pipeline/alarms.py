@@ -11,7 +11,7 @@ from inventory.db.database import to_epoch
 from inventory.store import outbox
 from notifiers.pipeline import limits
 from notifiers.pipeline.plan import DueTopic, Snapshot
-from notifiers.pipeline.topic import NoticeSource, Topic
+from notifiers.pipeline.topic import NoticeSource, Topic, TopicKind
 
 _ALARM = "alarm:"
 _ONCALL = "oncall:"
@@ -83,7 +83,8 @@ def faults_of_ours(snapshot: Snapshot, due_topics: Sequence[DueTopic]) -> dict[s
     """Return new critical faults of the provider by cause. Pure.
 
     Faults of the baseline were there before notices began, so they alarm no one. A fault with a
-    parent is fixed with it.
+    parent is fixed with it. A step of a case is work and no fault: staff read of it in the message
+    about its incident or in the digest.
     """
     causes: dict[str, list[Topic]] = {}
     if snapshot.baseline:
@@ -91,7 +92,8 @@ def faults_of_ours(snapshot: Snapshot, due_topics: Sequence[DueTopic]) -> dict[s
     for due in due_topics:
         topic = due.topic
         if (
-            topic.actor == "provider"
+            topic.kind is not TopicKind.CASE
+            and topic.actor == "provider"
             and topic.severity == "critical"
             and not topic.suppress_reason
             and not topic.parent
