@@ -69,6 +69,11 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
     metavar="PORT",
     help="Port of HTTPS if the URL is http://. Default: 443.",
 )
+@click.option(
+    "--internal",
+    is_flag=True,
+    help="Also visit internal addresses that the name points to.",
+)
 @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Time limit per address.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are faults.")
 @click.option(
@@ -90,6 +95,7 @@ def diagnose(
     ca_files: tuple[str, ...],
     http_port: int | None,
     https_port: int | None,
+    internal: bool,
     timeout: float | None,
     exit_zero: bool,
     output_format: str,
@@ -123,6 +129,7 @@ def diagnose(
             vantage=vantage(),
             clock=clock,
             chosen=chosen,
+            internal=internal,
         )
     if only_message:
         click.echo(diagnosis.message)

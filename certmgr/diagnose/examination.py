@@ -67,6 +67,7 @@ def diagnose(
     vantage: str,
     clock: datetime | None = None,
     chosen: str | None = None,
+    internal: bool = False,
 ) -> Diagnosis:
     """Diagnose one URL.
 
@@ -79,6 +80,8 @@ def diagnose(
         vantage: The machine from which the site is probed, in words.
         clock: What the clock of the visitor's device shows, if it is known.
         chosen: A language to use instead of the client's.
+        internal: Whether internal addresses are visited that the name points to. The owner of a
+            name chooses its addresses, and the result is sent to that owner.
     """
     target, url = question.target, question.url
     context = contexts.load(database, target, now) if database is not None else None
@@ -95,6 +98,8 @@ def diagnose(
         _purpose(context),
         database,
         ever_good=context is not None and context.last_good is not None,
+        # An address that the agent typed is the agent's choice.
+        guarded=not internal and not target.is_address,
         clock=lambda: now,
     )
     facts = contexts.facts(

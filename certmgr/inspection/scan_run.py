@@ -34,6 +34,7 @@ from certmgr.inspection.scan_rows import (
     proposal,
 )
 from certmgr.inspection.scan_summary import ScanSummary
+from certmgr.inspection.suspicion import POSITIVE_CODES, failed_together
 from certmgr.inspection.worker import scan_jobs
 from certmgr.x509.trust import TrustStore
 from inventory.db.database import Tx, to_epoch
@@ -80,6 +81,7 @@ class ScanRun:
         self.context, self.options = context, options
         self.progress, self.on_report = progress, on_report
         self.checked = self.undetermined = self.was_good = self.fell = 0
+        self.fell_ids: set[int] = set()
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
         self.resumed = self.interrupted = False
@@ -226,17 +228,23 @@ class ScanRun:
         if (failed := self._failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
         # If many good endpoints fail together, the cause is probably the network between.
-        share = 100.0 * self.fell / self.was_good if self.was_good else 0.0
-        if (
-            not self.options.accept_suspect
-            and share > self.context.settings.scan.suspect_percent
-            and self.fell >= self.context.settings.scan.suspect_least
-        ):
+        if not self.options.accept_suspect and (counts := self._failed_together()) is not None:
+            fell, was_good = counts
+            share = 100.0 * fell / was_good
             return (
                 "suspect",
-                (f"{self.fell} of {self.was_good} good endpoints failed together ({share:.0f}%)"),
+                f"{fell} of {was_good} good endpoints failed together ({share:.0f}%)",
             )
         return "complete", None
+
+    def _failed_together(self) -> tuple[int, int] | None:
+        scan = self.context.settings.scan
+        # The rows are read only if there are enough failures.
+        if self.fell < max(1, scan.suspect_least):
+            return None
+        with self.context.read() as conn:
+            endpoints = runs.good_endpoints(conn, self.run_id, self.fell_ids)
+        return failed_together(endpoints, scan.suspect_percent, scan.suspect_least)
 
     def _failed_control(self, setup: ScanSetup, controls: list[Target]) -> Target | None:
         if not controls:
@@ -295,7 +303,9 @@ class ScanRun:
             self.no_route |= result.no_route
             self.undetermined += result.undetermined
             self.was_good += result.was_good
-            self.fell += result.was_good and not result.good
+            if result.was_good and not result.good:
+                self.fell += 1
+                self.fell_ids.add(result.key)
             if self.on_report is not None and result.report is not None:
                 self.on_report(result.key, result.report)
         if self.progress is not None:
@@ -364,10 +374,14 @@ class ScanRun:
         self, state: str, reason: str | None, planned: int, started: datetime, begun: float
     ) -> ScanSummary:
         opened = closed = 0
-        # Only a complete run changes findings.
+        # Only a complete run changes findings; a suspect one opens what a handshake showed.
         with self.context.write() as tx:
             if state == "complete":
                 opened, closed = scan_results.apply_proposals(tx, self.run_id)
+            elif state == "suspect":
+                # What was seen is true, whatever else failed. Nothing closes, and the cache keys
+                # do not move, so that the next run judges these endpoints again.
+                opened = scan_results.open_positive(tx, self.run_id, POSITIVE_CODES)
             runs.finish(tx, self.run_id, state, reason, self.checked, self.undetermined)
         return ScanSummary(
             run_id=self.run_id,

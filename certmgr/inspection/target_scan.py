@@ -58,11 +58,10 @@ def probe_targets(
     database: Database | None,
     *,
     ever_good: bool = False,
+    guarded: bool = False,
     clock: Clock = system_clock,
 ) -> EndpointReport:
     """Scan one target and its pages as a browser would; store nothing.
-
-    The user chose the target, so internal addresses are permitted.
 
     Args:
         settings: The configuration.
@@ -73,6 +72,7 @@ def probe_targets(
         purpose: The purpose of its domain.
         database: Gives issuers and the addresses of servers; None: there is no inventory.
         ever_good: Whether a certificate was ever observed.
+        guarded: Whether internal addresses that the target's name points to are refused.
         clock: Dates each observation.
     """
     reports: list[EndpointReport] = []
@@ -81,7 +81,7 @@ def probe_targets(
         if result.report is not None:
             reports.append(result.report)
 
-    setup = setup_for(settings, options, guarded=False, clock=clock)
+    setup = setup_for(settings, options, guarded=guarded, clock=clock)
     setup.full = True
     if database is not None:
         with database.read() as conn:

@@ -22,6 +22,7 @@ from typing import IO, Any
 from certmgr.scan.page import read
 from certmgr.scan.page_source import document_kind
 from certmgr.scan.visits import Page
+from inventory.sandbox import confine
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +153,9 @@ async def _start() -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         limit=MAX_ANSWER,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        # None of our environment variables, which may hold secrets.
+        env={"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        cwd="/",
     )
     assert process.stdout is not None
     try:
@@ -184,11 +187,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    import resource
-
     # Ctrl-C goes to the whole process group. The parent ends this process itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    # A crash by a hostile page must not fill the disk with core files.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(MAX_MEMORY)
     serve(sys.stdin.buffer, sys.stdout.buffer)

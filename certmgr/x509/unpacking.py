@@ -43,6 +43,7 @@ from certmgr.x509.upload import (
 )
 from inventory import der
 from inventory.certificates import PARSE_ERRORS
+from inventory.sandbox import confine
 from inventory.text import printable
 
 MAX_IGNORED = 50
@@ -306,9 +307,8 @@ class Unpacker:
 def main() -> None:
     """Apply the limits, unpack the files of the request, and write the answer."""
     # The limits apply before the first byte of the input is read.
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    confine(MEMORY)
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     request = json.loads(sys.stdin.read())
     unpacker = Unpacker(request["password"])
     answer: dict[str, Any] = {}

@@ -60,6 +60,20 @@ class EndedRun(Record):
     finished_at: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class GoodEndpoint:
+    """An endpoint that served a certificate before a run.
+
+    Attributes:
+        still_good: Whether the run observed one too.
+    """
+
+    client_id: int
+    server_id: int | None
+    host: str
+    still_good: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteRun(Record):
     """A complete run: how many endpoints it checked, and how many stayed undetermined."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,8 @@ from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.db.locks import LockHeld, exclusive_lock
 from inventory.db.sql import fetch, fetch_one, insert_id
 from inventory.errors import Busy
-from inventory.models import ProbeState, Proposal, Run
-from inventory.records import CompleteRun, EndedRun, NewestRun
+from inventory.models import Domain, Endpoint, ProbeState, Proposal, Run
+from inventory.records import CompleteRun, EndedRun, GoodEndpoint, NewestRun
 
 
 def vantage() -> str:
@@ -201,6 +201,32 @@ def finish(
         run_id,
         {"state": state, "reason": reason, "looked": looked, "undetermined": undetermined},
     )
+
+
+def good_endpoints(
+    conn: Connection, run_id: int, failed: Collection[int] = ()
+) -> list[GoodEndpoint]:
+    """Return the endpoints that the run attempted, and that were good before it.
+
+    To be read before :func:`finish`, which replaces what was known before.
+
+    Args:
+        conn: An open connection.
+        run_id: The run.
+        failed: Ids of endpoints that failed. Those of a resumed run are known from their times.
+    """
+    still_good = case((ProbeState.last_good == ProbeState.last_attempt, 1), else_=0)
+    rows = conn.execute(
+        select(Endpoint.id, Domain.client_id, Domain.server_id, Endpoint.host, still_good)
+        .select_from(ProbeState)
+        .join(Endpoint, Endpoint.id == ProbeState.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .where(ProbeState.last_run_id == run_id, ProbeState.good == 1)
+    )
+    return [
+        GoodEndpoint(client, server, host, bool(good) and key not in failed)
+        for key, client, server, host, good in rows
+    ]
 
 
 def last_run(conn: Connection) -> EndedRun | None:

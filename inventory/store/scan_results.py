@@ -18,6 +18,11 @@ from inventory.db.database import Tx
 from inventory.db.sql import chunks, upsert
 from inventory.models import ProbeState, Proposal, ServedChain, StoredFinding
 
+# Findings that show, or may show, the certificate of another machine.
+_NOT_THEIRS = frozenset(
+    {"name-mismatch", "default-certificate", "self-signed", "untrusted-root", "not-tls"}
+)
+
 _SEEN = (
     update(ProbeState)
     .where(ProbeState.endpoint_id == bindparam("e"))
@@ -267,3 +272,41 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
         opened, closed = opened + len(opens), closed + len(closes)
     tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
     return opened, closed
+
+
+def open_positive(tx: Tx, run_id: int, codes: frozenset[str]) -> int:
+    """Open those proposed findings of a suspect run that were positively seen; return how many.
+
+    Only endpoints with a completed handshake count, and only if nothing else was found that
+    doubts whose certificate it is.
+
+    Args:
+        tx: The transaction that ends the run.
+        run_id: The run. Its other proposals are left to :func:`runs.finish`.
+        codes: The findings that a handshake proves.
+    """
+    rows = tx.conn.execute(
+        select(Proposal)
+        .join(ProbeState, ProbeState.endpoint_id == Proposal.endpoint_id)
+        .where(Proposal.run_id == run_id, ProbeState.last_good == ProbeState.last_attempt)
+        .order_by(Proposal.id)
+    ).mappings()
+    opens = []
+    for row in rows:
+        found = row["changes"]["open"]
+        if any(columns["code"] in _NOT_THEIRS for columns in found):
+            continue
+        stamp = {
+            "endpoint_id": row["endpoint_id"],
+            "opened_at": row["changes"]["at"],
+            "opened_run": run_id,
+        }
+        opens += [columns | stamp for columns in found if columns["code"] in codes]
+    for part in chunks(opens):
+        tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), list(part))
+    tx.audit_many(
+        "open",
+        "finding",
+        [(None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id}) for o in opens],
+    )
+    return len(opens)

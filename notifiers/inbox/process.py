@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from inventory.errors import CertmgrError
+from inventory.sandbox import confine
 from notifiers.inbox.calendar_answers import CalendarAnswer
 from notifiers.inbox.classify import MAX_MAIL, InboundMail, mail_key, parse_body, parse_head
 
@@ -157,11 +158,7 @@ def _write(sink: IO[bytes], mail: InboundMail) -> None:
 
 
 if __name__ == "__main__":
-    import resource
-
     # Ctrl-C goes to the whole process group. The parent ends this process itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    # A crash by a hostile mail must not fill the disk with core files.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine(MAX_MEMORY)
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -5,17 +5,26 @@ inventory.
 from __future__ import annotations
 
 import contextlib
+import socket
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from certmgr.config.settings import ScanSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import PageResponse, page, secure
 from certmgr.demo.servers import Server, server_context
+from certmgr.diagnose.examination import diagnose
+from certmgr.diagnose.question import parse
+from certmgr.inspection.scan_options import ScanOptions
+from inventory.clock import system_clock
 from tests.certmgr.diagnose.demonstration import Demo, Run, call
 from tests.certmgr.diagnose.probed_site import HOST
 from tests.clock import clock
+from tests.servers.real import dns
 
 # site: (outcome, code that decides, what Chrome shows); of the client who renews themselves (1002)
 # and of those we care for
@@ -175,3 +184,21 @@ def test_host_outside_the_inventory_is_diagnosed(
     assert done.json["context"] is None
     assert (done.json["outcome"], done.json["code"]) == ("you-act", "certificate-expired")
     assert any("/login" in s["text"] for s in done.json["steps"] if s["step"] == "HTTP")
+
+
+def test_internal_address_of_a_name_is_visited_only_on_request() -> None:
+    visits: list[str] = []
+
+    def secret(connection: socket.socket) -> None:
+        visits.append("visited")
+        connection.close()
+
+    with dns({"inside.test": ["127.0.0.1"]}) as resolver, closing(Server(secret)) as server:
+        settings = replace(Settings(), scan=ScanSettings(timeout=3.0, resolvers=(resolver,)))
+        request = parse(f"https://inside.test:{server.port}/", None)
+        options = ScanOptions(always_http=True, http_port=server.port)
+        guarded = diagnose(settings, None, request, options, system_clock(), vantage="here")
+        assert visits == []
+        assert [f.code for f in guarded.findings] == ["address-refused"]
+        diagnose(settings, None, request, options, system_clock(), vantage="here", internal=True)
+        assert visits != []

@@ -459,3 +459,41 @@ def test_scan_by_several_processes_judges_each_endpoint(
     assert {host for host, codes in found.items() if codes} == set(names[70:])
     # The certificate covers other names of this client.
     assert all("default-certificate" not in codes for codes in found.values())
+
+
+def test_no_single_party_silences_the_others(
+    database: Database, settings: Settings, issuer: Authority, opened: Stack
+) -> None:
+    """Six sites of one client go down; the expired certificate of another one opens."""
+    many = [f"h{n}.many.test" for n in range(6)]
+    others = [f"www.other{n}.test" for n in range(6)]
+    down = Server(servers.tls(server_context(issuer.issue(*many))))
+    add(database, down.port, *many, client="1")
+    add(database, serve_certificate(opened, issuer.issue(*others)), *others, client="2")
+    scan(database, settings)
+    down.close()
+    clock.advance(seconds=2)
+    done = scan(database, settings)
+    assert (done.state, done.opened) == ("complete", 6)
+
+
+def test_expired_certificate_opens_in_a_suspect_run(
+    database: Database, settings: Settings, issuer: Authority, opened: Stack
+) -> None:
+    names = [f"www.site{n}.test" for n in range(12)]
+    server = Server(servers.tls(server_context(issuer.issue(*names))))
+    add(database, server.port, *names[:6], client="1")
+    add(database, server.port, *names[6:], client="3")
+    soon = issuer.issue("late.test", not_after=clock() + timedelta(hours=1))
+    add(database, serve_certificate(opened, soon), "late.test", client="2")
+    scan(database, settings)
+    server.close()
+    clock.advance(seconds=7200)
+    run = scan(database, settings)
+    assert (run.state, run.opened) == ("suspect", 1)
+    assert "certificate-expired" in open_codes(database)
+    assert "unreachable" not in open_codes(database)
+    # The same fault is not opened twice, and the rest follows when the run is accepted.
+    assert scan(database, settings).opened == 0
+    accepted = scan(database, settings, accept_suspect=True)
+    assert (accepted.state, accepted.opened >= 12) == ("complete", True)
