@@ -21,7 +21,7 @@ from certmgr.dashboard.view import build as build_dashboard
 from certmgr.files import write_whole
 from certmgr.operations.support_statistics import measure, read
 from certmgr.purchases.load import lead_times
-from certmgr.report import html, pdf, tabular
+from certmgr.report import badge, html, pdf, tabular
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from certmgr.report.write import file_name, make_folder
@@ -60,9 +60,10 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["html", "pdf", "table", "csv", "json"]),
+    type=click.Choice(["html", "pdf", "table", "csv", "json", "badge"]),
     default=None,
-    help="Output format. Default: html; with --support: table (or csv, json).",
+    help="Output format. Default: html; with --support: table (or csv, json). badge: an SVG for the"
+    " client's sites, only if all of them are in order.",
 )
 @click.option(
     "--output",
@@ -103,7 +104,7 @@ def report(
     output_format = output_format or "html"
     if output_format == "table":
         raise UsageError(
-            "A client report has no table output", "", "Choose html, pdf, csv or json."
+            "A client report has no table output", "", "Choose html, pdf, csv, json or badge."
         )
     if (client is None) == (not all_clients):
         raise UsageError(
@@ -118,6 +119,12 @@ def report(
             "",
             "Give --output FOLDER." if all_clients else "Give --output FILE.",
         )
+    if output_format == "badge" and as_of is not None:
+        raise UsageError(
+            "A badge has no --as-of",
+            "it states that the sites are in order now",
+            "Remove --as-of.",
+        )
     moment, at = app.now(), app.moment(as_of)
     language_code = None if language_code is None else require(language_code)
     database = app.open()
@@ -128,6 +135,8 @@ def report(
     client_report, language = _build_report(
         app, database, dues, str(client), moment, at, language_code
     )
+    if output_format == "badge" and output is not None and badge.why_not(client_report):
+        _remove_badge(Path(output))
     data = _rendered(client_report, language, output_format)
     if output is None:
         click.echo(data.decode(), nl=False)
@@ -154,7 +163,7 @@ def _show_statistics(app: CommandContext, days: int, output_format: str, other: 
             "it is written to standard output",
             "Remove the other options.",
         )
-    if output_format in ("html", "pdf"):
+    if output_format in ("html", "pdf", "badge"):
         raise UsageError(
             f"The statistics have no {output_format} output", "", "Choose table, csv or json."
         )
@@ -200,6 +209,8 @@ def _rendered(client_report: ClientReport, language: Language, output_format: st
         return tabular.to_json(client_report).encode()
     if output_format == "csv":
         return tabular.to_csv(client_report).encode()
+    if output_format == "badge":
+        return badge.render(client_report, language).encode()
     # The PDF is rendered from the HTML page, so both have the same content.
     page = html.render(client_report, language)
     if output_format == "pdf":
@@ -230,7 +241,11 @@ def _write_all(
         client_report, language = _build_report(
             app, database, dues, number, moment, at, language_code
         )
-        name = file_name(number, output_format)
+        name = file_name(number, "svg" if output_format == "badge" else output_format)
+        # A badge of yesterday must not stay after a fault of today.
+        if output_format == "badge" and badge.why_not(client_report):
+            _remove_badge(target / name)
+            continue
         write_whole(target / name, _rendered(client_report, language, output_format))
         state = client_report.state
         links[number] = ReportLink(name, state, _STATES[state])
@@ -247,6 +262,13 @@ def _write_all(
     click.echo(
         f"{target}: {summary if links else 'no client has a domain'}. Open {target / 'index.html'}."
     )
+
+
+def _remove_badge(path: Path) -> None:
+    """Remove a badge that is not true any more. Another file is left alone."""
+    if path.is_file() and not path.is_symlink() and badge.MARK in path.read_bytes()[:4096]:
+        path.unlink()
+        click.echo(f"{path}: removed, because it is not true any more.", err=True)
 
 
 _STATES = {

@@ -6,16 +6,19 @@ The environment of its template, and its policy, are those of all pages
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from certmgr.pages.template import SYMBOLS, render_page
+from certmgr.report.cards import action_cards, site_rows
 from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
+from notifiers.wording.report import STATES
 
 FOLDER = Path(__file__).with_name("templates")
 # Colours with enough contrast on white paper.
@@ -34,7 +37,10 @@ _SHAPE = {
     "order": "square",
     "window": "diamond",
 }
-_LEFT, _RIGHT, _BAR = 24, 696, 300  # edges of the time line and longest bar, in SVG units
+# The classes and widths of the drawings, in SVG units. The style sheet shows one of them.
+WIDE, NARROW = 720, 340
+_WIDTHS = (("wide", WIDE), ("narrow", NARROW))
+_EDGE, _TEXT = 24, 114  # the margin of the time line, and the room for the text after a bar
 _MARK_WIDTH = 27  # least distance of two marks on one level
 MAX_LISTED = 8
 
@@ -55,8 +61,13 @@ def render(report: ClientReport, language: Language) -> str:
         _=language,
         symbol=SYMBOLS[report.state],
         kinds=kinds,
-        line=time_line(report.events, report.as_of, language),
-        chart=chart(report.bars),
+        cards=action_cards,
+        rows=site_rows(report),
+        tiles=[(s, language(STATES[s])) for s in ("fault", "attention", "unknown", "ok")],
+        # A drawing that only shrinks is not readable on a telephone.
+        lines=[(k, time_line(report.events, report.as_of, language, w)) for k, w in _WIDTHS],
+        charts=[(k, chart(report.bars, w)) for k, w in _WIDTHS],
+        more=lambda n: language("and {n} more").replace("{n}", str(n)),
         outcomes={k: language(v) for k, v in OUTCOMES.items()},
         listed=lambda names: _listed(names, language),
     )
@@ -97,26 +108,30 @@ class Tick:
 class TimeLine:
     """The drawing of the dates ahead."""
 
+    width: int
     height: float
     axis: float
     marks: tuple[Mark, ...]
     ticks: tuple[Tick, ...]
 
 
-def time_line(events: Sequence[ReportEvent], now: datetime, language: Language) -> TimeLine:
+def time_line(
+    events: Sequence[ReportEvent], now: datetime, language: Language, width: int = WIDE
+) -> TimeLine:
     """Return the drawing of the events. The marks have the numbers of the list below it.
 
     A mark that would overlap another one is drawn on a higher level.
     """
     if not events:
-        return TimeLine(0, 0, (), ())
+        return TimeLine(width, 0, 0, (), ())
+    left, right = _EDGE, width - _EDGE
     # At least a month, so that an event of tomorrow does not stretch over the whole line.
     end = max(events[-1].at, now + timedelta(days=30))
     span = (end - now).total_seconds()
     levels: list[float] = []
     positions = []
     for number, event in enumerate(events, 1):
-        x = round(_LEFT + (_RIGHT - _LEFT) * (event.at - now).total_seconds() / span, 1)
+        x = round(left + (right - left) * (event.at - now).total_seconds() / span, 1)
         level = next((i for i, last in enumerate(levels) if x - last >= _MARK_WIDTH), len(levels))
         # The level is occupied up to this position.
         levels[level : level + 1] = [x]
@@ -128,13 +143,15 @@ def time_line(events: Sequence[ReportEvent], now: datetime, language: Language) 
         )
         for n, x, level, kind in positions
     )
-    middle = now + (end - now) / 2
-    ticks = (
-        Tick(_LEFT, language("today") if (end - now).days else "", "start"),
-        Tick((_LEFT + _RIGHT) / 2, language.month(middle), "middle"),
-        Tick(_RIGHT, language.month(end), "end"),
-    )
-    return TimeLine(axis + 30, axis, marks, ticks)
+    ticks = [
+        Tick(left, language("today") if (end - now).days else "", "start"),
+        Tick(right, language.month(end), "end"),
+    ]
+    # The names of three months do not fit side by side into a narrow drawing.
+    if width == WIDE:
+        middle = now + (end - now) / 2
+        ticks.insert(1, Tick((left + right) / 2, language.month(middle), "middle"))
+    return TimeLine(width, axis + 30, axis, marks, tuple(ticks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +159,8 @@ class DrawnBar:
     """One bar of the chart, with its position."""
 
     name: str
+    name_y: int
+    x: int
     y: int
     width: float
     text: str
@@ -153,12 +172,18 @@ class DrawnBar:
 class Chart:
     """The drawing of the days until each certificate expires."""
 
+    width: int
     height: int
     bars: tuple[DrawnBar, ...]
 
 
-def chart(bars: Sequence[Bar]) -> Chart:
-    """Return the drawing of the bars; a certificate that expires soon or expired has a colour."""
+def chart(bars: Sequence[Bar], width: int = WIDE) -> Chart:
+    """Return the drawing of the bars; a certificate that expires soon or expired has a colour.
+
+    A name stands before its bar, or above it if the drawing is narrow.
+    """
+    before = 300 if width == WIDE else 0
+    row, longest_bar = (22 if before else 42), width - before - _TEXT - 6
     # The longest bar has the whole width, and the others are drawn in proportion.
     longest = max((b.days for b in bars), default=1) or 1
     drawn = []
@@ -172,16 +197,33 @@ def chart(bars: Sequence[Bar]) -> Chart:
             else ("", "#0b4fa8")
         )
         # An expired certificate still gets a visible bar.
-        width = round(max(2.0, _BAR * max(bar.days, 0) / max(longest, 1)), 1)
+        length = round(max(2.0, longest_bar * max(bar.days, 0) / max(longest, 1)), 1)
         drawn.append(
             DrawnBar(
-                # Longer names do not fit into the column left of the bars.
-                name=printable(bar.name, 36),
-                y=22 * index,
-                width=width,
+                name=_cut(bar.name, (before or width) - 8),
+                name_y=row * index + 15,
+                x=before,
+                y=row * index + (3 if before else 21),
+                width=length,
                 text=bar.text,
                 kind=kind,
                 fill=fill,
             )
         )
-    return Chart(22 * len(bars), tuple(drawn))
+    return Chart(width, row * len(bars), tuple(drawn))
+
+
+# The widths of characters of a font of 13 units: an upper estimate, since the font is not known.
+_CHARACTER, _WIDE_CHARACTER = 8.5, 13.5
+
+
+def _cut(text: str, width: float) -> str:
+    """Return the text, cut with an ellipsis if it may be wider than ``width`` units."""
+    shown = printable(text, 253)
+    used = 0.0
+    for index, character in enumerate(shown):
+        is_wide = unicodedata.east_asian_width(character) in ("W", "F") or character in "mwMW@"
+        used += _WIDE_CHARACTER if is_wide else _CHARACTER
+        if used > width:
+            return shown[: max(index - 1, 1)] + "…"
+    return shown

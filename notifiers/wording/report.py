@@ -93,6 +93,10 @@ class ReportPhrases:
     days_left = "{n} day left"
     days_left_many = "{n} days left"
     expired = "ended"
+    badge = "HTTPS in order"
+    badge_tested = "tested on {date}"
+    badge_title = "HTTPS in order: {n} site of {client}, tested on {date}"
+    badge_title_many = "HTTPS in order: {n} sites of {client}, tested on {date}"
 
 
 STATES = {
@@ -161,4 +165,6 @@ LABELS = (
     "late",
     "This report concerns only the sites of this client.",
     "Prepared by",
+    "The same holds for",
+    "Next date",
 )

@@ -1,0 +1,88 @@
+"""Actions as cards, and sites as rows, without repeated sentences. Pure.
+
+Programs get each action of each site (JSON, CSV). A reader gets one card for what differs only in
+the name of the site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from certmgr.report.model import ClientReport, ReportAction, ReportSite
+from inventory.errors import InvalidName
+from inventory.names import normalise_host
+
+# A site that was measured with the others needs no date in its row.
+_SAME_SCAN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCard:
+    """One action for one or more sites; its texts name the first site."""
+
+    action: ReportAction
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRow:
+    """Sites with the same state and the same facts.
+
+    Attributes:
+        facts: What was seen, without what a card states already.
+        measured: Whether the time of the measurement is shown: not if it was the last scan.
+    """
+
+    site: ReportSite
+    names: tuple[str, ...]
+    facts: tuple[str, ...]
+    measured: bool
+
+
+def action_cards(actions: Iterable[ReportAction]) -> tuple[ActionCard, ...]:
+    """Return one card for the actions that differ only in the name of the site."""
+    cards: dict[Hashable, tuple[ReportAction, dict[str, None]]] = {}
+    for action in actions:
+        texts = tuple(_nameless(t, action.site) for t in (action.what, action.do))
+        key = (action.outcome, action.code, texts, action.by_text, action.person)
+        # A name with several ports is listed once.
+        cards.setdefault(key, (action, {}))[1][action.site] = None
+    return tuple(ActionCard(action, tuple(sites)) for action, sites in cards.values())
+
+
+def site_rows(report: ClientReport) -> tuple[SiteRow, ...]:
+    """Return the rows of the table of sites, in the order of the sites."""
+    stated: dict[str, set[str]] = {}
+    for action in (*report.you_act, *report.we_act, *report.escalated):
+        stated.setdefault(action.site, set()).add(action.what)
+    newest = max((s.measured for s in report.sites if s.measured is not None), default=None)
+    rows: dict[Hashable, tuple[SiteRow, list[str]]] = {}
+    for site in report.sites:
+        facts = tuple(f for f in site.facts if f not in stated.get(site.name, ()))
+        measured = newest is None or site.measured is None or newest - site.measured > _SAME_SCAN
+        key = (
+            site.state,
+            site.outcome,
+            # Sentences that name a site stay in a row of that site.
+            facts,
+            site.untested,
+            site.measured_text if measured else "",
+        )
+        row = SiteRow(site, (), facts, measured)
+        names = rows.setdefault(key, (row, []))[1]
+        if site.name not in names:
+            names.append(site.name)
+    return tuple(
+        SiteRow(row.site, tuple(names), row.facts, row.measured) for row, names in rows.values()
+    )
+
+
+def _nameless(text: str, site: str) -> str:
+    """Return the text with a mark for the site, in the form of the DNS too, as URLs have it."""
+    try:
+        stored = normalise_host(site)
+    except InvalidName:
+        stored = site
+    return text.replace(site, "\0").replace(stored, "\0")
