@@ -2,47 +2,60 @@
 
 This module performs I/O.
 
-Order of durability: certbot's schedule is disabled first. An account's key is a file before its row
-is written. A version holds the same key and certificate before the row of the lineage names it. The
-links of certbot's live directory are redirected last. After a crash the same call continues.
+A takeover is all or nothing. Every lineage is checked before anything is changed
+(:func:`plan`). What a takeover changes outside of the inventory is recorded before its first step
+(``takeover_journal.py``), so that a failure undoes it, and after a kill the same call completes it
+or ``--undo`` restores certbot.
+
+Order of durability: the record; certbot's timer, or the renewal configuration of each lineage if
+the timer keeps running for others; the keys of accounts and a version per lineage as files; one
+transaction with all rows; the links of certbot's live directories; the end of the record.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from sqlalchemy import Connection
 
-from certmgr.acme import cas
+from certmgr.acme.adopt_records import (
+    account_objection,
+    conflict,
+    record_account,
+    record_lineage,
+    store_account_key,
+)
 from certmgr.acme.arrange import check_solver, check_targets
-from certmgr.acme.session import base_directory, key_store
+from certmgr.acme.session import base_directory
+from certmgr.acme.takeover_journal import (
+    TakeoverJournal,
+    TakeoverRecord,
+    sync_folder,
+)
 from certmgr.config.checks import KEY_TYPES
 from certmgr.config.context import Context
 from certmgr.deploy import hooks
 from certmgr.deploy.certbot import (
-    CertbotAccount,
+    DISABLED_SUFFIX,
     CertbotInstallation,
     CertbotLineage,
     read_installation,
 )
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import Schedule, renewal_schedules, take_over_links, undo_takeover
-from certmgr.inspection.report import certificate_row
-from certmgr.x509.key_store import key_reference
-from inventory.certificates import describe_key
-from inventory.db.database import Tx
-from inventory.errors import CertmgrError, Conflict, UsageError
-from inventory.names import normalise_host
-from inventory.store import (
-    accounts,
-    certificates,
-    clients,
-    domain_owners,
-    lineages,
+from certmgr.deploy.takeover import (
+    Schedule,
+    is_taken_over,
+    renewal_schedules,
+    take_over_links,
+    undo_takeover,
 )
+from certmgr.deploy.takeover_checks import objections
+from inventory.errors import CertmgrError, NotFound, UsageError
+from inventory.store import domain_owners, lineages
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -64,6 +77,13 @@ class AdoptionPlan:
     unmanaged: tuple[tuple[str, str], ...]
     schedules: tuple[Schedule, ...]
 
+    @property
+    def rest(self) -> tuple[str, ...]:
+        """What certbot would still have to renew, including what was not named or not readable."""
+        taken = {x.name for x in self.chosen}
+        names = [x.name for x in self.installation.lineages if x.name not in taken]
+        return (*names, *(p.path.stem for p in self.installation.problems if p.renewal))
+
 
 @dataclass(frozen=True, slots=True)
 class AdoptionRequest:
@@ -75,6 +95,7 @@ class AdoptionRequest:
         solver: The solver of all of them, because the configuration has no web root of certbot.
         targets: The targets of all of them.
         root: The root of the file system, for tests.
+        keep_timer: Whether certbot's timer keeps running for the lineages that stay with certbot.
     """
 
     path: Path
@@ -82,6 +103,7 @@ class AdoptionRequest:
     solver: str = ""
     targets: tuple[str, ...] = ()
     root: Path = Path("/")
+    keep_timer: bool = False
 
 
 def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
@@ -90,41 +112,22 @@ def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
     Raises:
         UsageError: certbot has no lineage of a given name, or no directory at the path.
     """
-    installation = read_installation(request.path)
+    record = TakeoverJournal(base_directory(context.settings)).read()
+    interrupted = record.lineages if record is not None and record.running else ()
+    installation = read_installation(request.path, interrupted)
     known = {x.name: x for x in installation.lineages}
-    if missing := [n for n in request.names if n not in known]:
+    unreadable = {p.path.stem for p in installation.problems if p.renewal}
+    if missing := [n for n in request.names if n not in known and n not in unreadable]:
         raise UsageError(
             f"certbot has no lineage '{printable(missing[0], 60)}' in {request.path}",
             f"it has {', '.join(sorted(known)[:20]) or 'none'}",
         )
+    wanted = [known[n] for n in dict.fromkeys(request.names) if n in known]
     chosen, unmanaged = [], []
     with context.read() as conn:
-        for lineage in [known[n] for n in request.names] or list(installation.lineages):
-            owners = {
-                o.number if (o := domain_owners.owner_of(conn, n.removeprefix("*."))) else None
-                for n in lineage.names
-            }
-            # A lineage belongs to one client: names of several clients, or of none, stay with
-            # certbot.
-            if None in owners or len(owners) != 1:
-                unmanaged.append(
-                    (
-                        lineage.name,
-                        (
-                            "its names do not belong to one client of the inventory (certmgr"
-                            " domain add NAME --client NUMBER)"
-                        ),
-                    )
-                )
-            elif lineage.key_type not in KEY_TYPES:
-                unmanaged.append(
-                    (
-                        lineage.name,
-                        f"its key is {lineage.key_type}; certmgr renews {', '.join(KEY_TYPES)}",
-                    )
-                )
-            elif installation.account_of(lineage) is None:
-                unmanaged.append((lineage.name, "its account cannot be read"))
+        for lineage in wanted or ([] if request.names else installation.lineages):
+            if why := _objections(context, conn, request, installation, lineage):
+                unmanaged.append((lineage.name, "; ".join(why)))
             else:
                 chosen.append(lineage)
     return AdoptionPlan(
@@ -132,16 +135,94 @@ def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
     )
 
 
+def _objections(
+    context: Context,
+    conn: Connection,
+    request: AdoptionRequest,
+    installation: CertbotInstallation,
+    lineage: CertbotLineage,
+) -> list[str]:
+    """Return all reasons why a lineage has to stay with certbot."""
+    why = []
+    owners = {
+        o.client_id if (o := domain_owners.owner_of(conn, n.removeprefix("*."))) else None
+        for n in lineage.names
+    }
+    # A lineage belongs to one client: names of several clients, or of none, stay with certbot.
+    owner = next(iter(owners)) if len(owners) == 1 else None
+    if owner is None:
+        why.append(
+            "its names do not belong to one client of the inventory (certmgr domain add NAME"
+            " --client NUMBER)"
+        )
+    elif refusal := conflict(conn, lineage, owner):
+        why.append(refusal)
+    if lineage.key_type not in KEY_TYPES:
+        why.append(f"its key is {lineage.key_type}; certmgr renews {', '.join(KEY_TYPES)}")
+    account = installation.account_of(lineage)
+    if account is None:
+        why.append("its account cannot be read")
+    elif refusal := account_objection(context, account):
+        why.append(refusal)
+    solver = request.solver or context.settings.acme.default_solver
+    if solver:
+        try:
+            check_solver(context.settings, solver, lineage.names)
+        except UsageError as error:
+            why.append(f"{error.what}: {error.why}")
+    ours = Lineage(base_directory(context.settings), lineage.name)
+    return [*why, *objections(lineage, ours, context.now())]
+
+
 def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan) -> list[str]:
-    """Take over the lineages of a plan.
+    """Take over the lineages of a plan, all or none.
 
     Returns:
         The names of the lineages.
 
     Raises:
         UsageError: There is no solver, or it cannot validate a name.
-        CertmgrError: certbot would still renew automatically. Nothing was taken over then.
+        CertmgrError: certbot would still renew automatically, or a step failed. Nothing is taken
+            over then: what was done is undone.
     """
+    solver = _require_possible(context, request, planned)
+    journal = TakeoverJournal(base_directory(context.settings))
+    before = journal.read()
+    names = tuple(x.name for x in planned.chosen)
+    # The timer keeps running if certbot still has lineages; it then must not see ours.
+    disabled = () if planned.rest else planned.schedules
+    record = TakeoverRecord(
+        str(request.path.resolve()),
+        True,
+        tuple(dict.fromkeys([*(before.lineages if before else ()), *names])),
+        tuple(
+            dict.fromkeys(
+                [*(before.enable if before else ()), *(s.enable for s in disabled if s.enable)]
+            )
+        ),
+    )
+    journal.write(record)
+    try:
+        if disabled:
+            _end_schedules(disabled, request.root)
+        elif planned.schedules:
+            for name in names:
+                _disable_renewal(record, name)
+        _take_over_all(context, planned, solver, request.targets)
+    except BaseException:
+        _undo_failed(context, record, before, [n for n in names if n not in _finished(before)])
+        raise
+    journal.write(replace(record, running=False))
+    return list(names)
+
+
+def _finished(before: TakeoverRecord | None) -> tuple[str, ...]:
+    """Return the lineages of an earlier takeover that completed, which a failure must not undo."""
+    return () if before is None or before.running else before.lineages
+
+
+def _require_possible(context: Context, request: AdoptionRequest, planned: AdoptionPlan) -> str:
+    """Check what concerns the takeover as a whole, and return the solver."""
     solver = request.solver or context.settings.acme.default_solver
     if not solver:
         raise UsageError(
@@ -152,16 +233,26 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
     for lineage in planned.chosen:
         check_solver(context.settings, solver, lineage.names)
     check_targets(context.settings, request.targets)
-    _end_schedules(planned.schedules, request.root)
-    done = []
-    for lineage in planned.chosen:
-        _log.info("taking %s over from certbot", lineage.name)
-        account = planned.installation.account_of(lineage)
-        assert account is not None
-        account_id = _ensure_account(context, account)
-        _take_over_lineage(context, lineage, account_id, solver, request.targets)
-        done.append(lineage.name)
-    return done
+    if not planned.schedules:
+        return solver
+    if planned.rest and not request.keep_timer:
+        # Without its timer certbot would let these certificates expire.
+        raise CertmgrError(
+            f"certbot would still renew automatically: {planned.schedules[0].source}",
+            f"{len(planned.rest)} of its lineages stay with it"
+            f" ({printable(', '.join(planned.rest[:10]), 300)}); nothing was taken over",
+            "Fix what --dry-run lists and take over all, or give --keep-timer: the timer then keeps"
+            " running for them, and no longer renews what is taken over.",
+        )
+    # A line in a crontab is the administrator's: only they can remove it.
+    manual = next((s for s in planned.schedules if s.disable is None), None)
+    if manual is not None and not planned.rest:
+        raise CertmgrError(
+            f"certbot would still renew automatically: {manual.source}",
+            "nothing was taken over",
+            manual.todo,
+        )
+    return solver
 
 
 def _end_schedules(active: Sequence[Schedule], root: Path) -> None:
@@ -170,13 +261,7 @@ def _end_schedules(active: Sequence[Schedule], root: Path) -> None:
     Two programs that renew the same names would undo each other's work.
     """
     for schedule in active:
-        # A line in a crontab is the administrator's: only they can remove it.
-        if schedule.disable is None:
-            raise CertmgrError(
-                f"certbot would still renew automatically: {schedule.source}",
-                "nothing was taken over",
-                schedule.todo,
-            )
+        assert schedule.disable is not None
         outcome = hooks.run(schedule.disable)
         if not outcome.ok:
             raise CertmgrError(
@@ -184,137 +269,158 @@ def _end_schedules(active: Sequence[Schedule], root: Path) -> None:
                 f"{outcome.sentence}: {outcome.output_tail}",
                 schedule.todo,
             )
-    if active and renewal_schedules(root):
+    if left := renewal_schedules(root):
         raise CertmgrError(
-            f"certbot's schedule {renewal_schedules(root)[0].source} is still active",
+            f"certbot's schedule {left[0].source} is still active",
             "nothing was taken over",
-            renewal_schedules(root)[0].todo,
+            left[0].todo,
         )
 
 
-def _ensure_account(context: Context, account: CertbotAccount) -> int:
-    """Return the id of certbot's account in the inventory, recorded if it is new there.
-
-    The key is stored as a file before the row is written.
-    """
-
-    with context.read() as conn:
-        same = next((r for r in accounts.listing(conn, retired=True) if r.url == account.uri), None)
-    if same is not None:
-        return int(same.id)
-    ca = cas.find(context.settings.acme, "", account.directory_url)
-    key = load_pem_private_key(account.key_pem, None)
-    kind = (
-        describe_key(key.public_key())[0].lower().replace("ec p-", "ec-p").replace("rsa ", "rsa-")
-    )
-    if kind not in KEY_TYPES:
-        raise CertmgrError(
-            f"The key of certbot's account {account.id[:12]} is {printable(kind, 30)}",
-            f"certmgr can use {', '.join(KEY_TYPES)}",
-            "Create a new account: certmgr account add.",
-        )
-    name = f"certbot-{account.id[:12]}".lower()
-    path = key_store(context.settings).store_key(f"account-{name}", kind, key)
-    with context.write() as tx:
-        account_id = accounts.add(
-            tx,
-            {
-                "name": name,
-                "ca": ca.name,
-                "directory": account.directory_url,
-                "key_reference": key_reference(path),
-                "contacts": tuple(account.contacts),
-            },
-        )
-        accounts.edit(tx, account_id, url=account.uri, state="active")
-        return account_id
-
-
-def _take_over_lineage(
-    context: Context,
-    lineage: CertbotLineage,
-    account_id: int,
-    solver: str,
-    targets: Sequence[str],
+def _take_over_all(
+    context: Context, planned: AdoptionPlan, solver: str, targets: Sequence[str]
 ) -> None:
-    folder = Lineage(base_directory(context.settings), lineage.name)
-    version = folder.store(lineage.bundle.key_pem, lineage.bundle.chain_der)
-    folder.switch(version)
+    base = base_directory(context.settings)
+    accounts = {}
+    for lineage in planned.chosen:
+        account = planned.installation.account_of(lineage)
+        assert account is not None
+        accounts[lineage.name] = store_account_key(context, account)
+        folder = Lineage(base, lineage.name)
+        folder.switch(folder.store(lineage.bundle.key_pem, lineage.bundle.chain_der))
     with context.write() as tx:
-        _record_lineage(tx, lineage, account_id, solver, targets)
+        for lineage in planned.chosen:
+            account_id = record_account(tx, accounts[lineage.name])
+            record_lineage(tx, lineage, account_id, solver, targets)
     # The links come last: until then servers read certbot's own files.
-    take_over_links(lineage.live, folder)
+    for lineage in planned.chosen:
+        _log.info("taking %s over from certbot", lineage.name)
+        take_over_links(lineage.live, Lineage(base, lineage.name))
 
 
-def _record_lineage(
-    tx: Tx, lineage: CertbotLineage, account_id: int, solver: str, targets: Sequence[str]
+# -- certbot's renewal configuration
+
+
+def _disable_renewal(record: TakeoverRecord, name: str) -> None:
+    """Hide the renewal configuration of a lineage from certbot, which reads *.conf."""
+    _rename(record.renewal, f"{name}.conf", f"{name}.conf{DISABLED_SUFFIX}")
+
+
+def _enable_renewal(record: TakeoverRecord, name: str) -> None:
+    """Restore the renewal configuration of a lineage."""
+    if not (record.renewal / f"{name}.conf").exists():
+        _rename(record.renewal, f"{name}.conf{DISABLED_SUFFIX}", f"{name}.conf")
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
+    try:
+        with suppress(FileNotFoundError):
+            (folder / old).rename(folder / new)
+            sync_folder(folder)
+    except OSError as error:
+        raise CertmgrError(
+            f"{folder / old} cannot be renamed",
+            error.strerror or str(error),
+            "Check the permissions of certbot's directory.",
+        ) from None
+
+
+# -- back to certbot
+
+
+def _undo_failed(
+    context: Context, record: TakeoverRecord, before: TakeoverRecord | None, names: Sequence[str]
 ) -> None:
-    names = [
-        normalise_host(n) if not n.startswith("*.") else f"*.{normalise_host(n[2:])}"
-        for n in lineage.names
-    ]
-    owner = domain_owners.owner_of(tx.conn, names[0].removeprefix("*."))
-    assert owner is not None
-    existing = [
-        r
-        for r in lineages.listing(tx.conn, states=("active", "paused", "retired"))
-        if r.name == lineage.name
-    ]
-    if existing and (
-        existing[0].client_id != owner.client_id
-        or existing[0].sha256 not in (None, lineage.bundle.sha256)
-    ):
-        raise Conflict(
-            f"There is already another lineage '{lineage.name}'",
-            "",
-            "Retire it first, or leave this one to certbot.",
-        )
-    certificates.add(tx, [asdict(certificate_row(c)) for c in lineage.bundle.chain])
-    if not existing:
-        values = {
-            "account_id": account_id,
-            "key_type": lineage.key_type,
-            "solver": solver,
-            "targets": tuple(targets),
-            "reuse_key": int(lineage.reuse_key),
-            "profile": lineage.profile or None,
-            "preferred_chain": lineage.preferred_chain or None,
-        }
-        lineage_id = lineages.add(
-            tx, lineage.name, clients.find(tx.conn, owner.number).number, names, values
-        )
+    """Undo what a failed takeover did, and restore the record of before.
+
+    Raises:
+        CertmgrError: It cannot be undone completely. The record stays, for ``--undo``.
+    """
+    try:
+        for name in names:
+            _restore(context, record, name)
+        known = before.enable if before is not None else ()
+        _enable(tuple(c for c in record.enable if c not in known))
+    except (CertmgrError, OSError) as error:
+        raise CertmgrError(
+            "The takeover failed, and what was done could not be undone completely",
+            str(error),
+            "Run certmgr lineage adopt --undo when the cause is fixed.",
+        ) from error
+    journal = TakeoverJournal(base_directory(context.settings))
+    if before is None or before.running:
+        journal.remove()
     else:
-        # A second call after a crash, or a lineage that was given back to certbot before.
-        lineage_id = int(existing[0].id)
-        lineages.edit(
-            tx,
-            lineage_id,
-            state="active",
-            retired_at=None,
-            account_id=account_id,
-            solver=solver,
-            targets=tuple(targets),
-        )
-        lineages.set_names(tx, lineage_id, names)
-    digest = lineage.bundle.sha256
-    lineages.note(
-        tx,
-        lineage_id,
-        sha256=digest,
-        deployed=digest,
-        chain=tuple(c.sha256 for c in lineage.bundle.chain),
-    )
+        journal.write(before)
+
+
+def _restore(context: Context, record: TakeoverRecord | None, name: str) -> None:
+    """Give one lineage back: its links, its renewal configuration, then its row.
+
+    Each step may have been taken before, or never.
+    """
+    folder = Lineage(base_directory(context.settings), name)
+    if is_taken_over(folder):
+        undo_takeover(folder)
+    if record is not None:
+        _enable_renewal(record, name)
+    try:
+        with context.read() as conn:
+            row = lineages.find(conn, name)
+    except NotFound:
+        return
+    if row.state != "retired":
+        with context.write() as tx:
+            lineages.edit(tx, row.id, state="retired", retired_at=tx.at)
+
+
+def _enable(commands: Sequence[Sequence[str]]) -> None:
+    """Enable certbot's timers again."""
+    for command in commands:
+        outcome = hooks.run(tuple(command))
+        if not outcome.ok:
+            raise CertmgrError(
+                "certbot's timer could not be enabled again",
+                f"{outcome.sentence}: {outcome.output_tail}",
+                f"Run: {printable(' '.join(command), 200)}",
+            )
+
+
+def taken_over(context: Context) -> tuple[str, ...]:
+    """Return the lineages that were taken over, or whose takeover was interrupted."""
+    record = TakeoverJournal(base_directory(context.settings)).read()
+    return () if record is None else record.lineages
 
 
 def give_back(context: Context, name: str) -> None:
     """Give a lineage back to certbot: restore its links, then retire the lineage.
 
     A lineage that was never certbot's is refused and stays as it is. If the process dies in
-    between, certbot has its links again, and the lineage is still renewed here into a directory
-    that no server reads. ``certmgr lineage retire`` ends that.
+    between, the same call completes it. certbot's timer is enabled again if the takeover disabled
+    it; certbot then no longer sees the lineages that stay taken over.
+
+    Raises:
+        NotFound: There is no such lineage.
+        UsageError: Nothing of certbot was taken over for it.
+        CertmgrError: A link cannot be restored, or the timer cannot be enabled.
     """
-    with context.read() as conn:
-        row = lineages.find(conn, name)
-    undo_takeover(Lineage(base_directory(context.settings), row.name))
-    with context.write() as tx:
-        lineages.edit(tx, row.id, state="retired", retired_at=tx.at)
+    base = base_directory(context.settings)
+    journal = TakeoverJournal(base)
+    record = journal.read()
+    if record is None or name not in record.lineages:
+        with context.read() as conn:
+            lineages.find(conn, name)
+        if not is_taken_over(Lineage(base, name)):
+            undo_takeover(Lineage(base, name))  # which states that there is nothing to undo
+        _restore(context, None, name)
+        return
+    _restore(context, record, name)
+    for other in record.lineages:
+        if other != name and is_taken_over(Lineage(base, other)):
+            _disable_renewal(record, other)
+    _enable(record.enable)
+    left = replace(record, lineages=tuple(n for n in record.lineages if n != name), enable=())
+    if left.lineages:
+        journal.write(left)
+    else:
+        journal.remove()

@@ -9,6 +9,7 @@ import click
 from certmgr.acme import adopt as adoption
 from certmgr.cli import output
 from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.deploy.takeover import Schedule
 from inventory.errors import UsageError
 
 
@@ -37,7 +38,17 @@ from inventory.errors import UsageError
     metavar="NAME",
     help="Deployment target of renewals; may be repeated.",
 )
-@click.option("--undo", is_flag=True, help="Give the named lineages back to certbot.")
+@click.option(
+    "--keep-timer",
+    is_flag=True,
+    help="If some lineages stay with certbot, keep its timer running for them."
+    " Default: nothing is taken over then.",
+)
+@click.option(
+    "--undo",
+    is_flag=True,
+    help="Give the named lineages back to certbot, or all, also after an interrupted takeover.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be taken over.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_app
@@ -47,27 +58,35 @@ def adopt(
     path: Path,
     solver_name: str,
     targets: tuple[str, ...],
+    keep_timer: bool,
     undo: bool,
     dry_run: bool,
     yes: bool,
 ) -> int:
     """Take over accounts, keys and certificates that certbot renews on this machine.
 
-    certbot's timer is disabled first. live/NAME keeps its path, so no server configuration changes.
+    All lineages are checked before anything is changed, and all or none are taken over: a failure
+    undoes what was done. certbot's timer is disabled. live/NAME keeps its path, so no server
+    configuration changes.
     """
 
     context = app.context()
     if undo:
+        names = names or adoption.taken_over(context)
         if not names:
-            raise UsageError("No lineage was given", "--undo needs names", "Name the lineages.")
+            raise UsageError(
+                "No lineage was given",
+                "nothing is recorded as taken over from certbot",
+                "Name the lineages.",
+            )
         for name in names:
             adoption.give_back(context, name)
             click.echo(
-                f"'{name}' belongs to certbot again. Enable certbot's timer, unless other lineages"
-                " are still taken over."
+                f"'{name}' belongs to certbot again. Check that certbot's timer is enabled:"
+                " systemctl list-timers"
             )
         return 0
-    wanted = adoption.AdoptionRequest(path, names, solver_name, targets)
+    wanted = adoption.AdoptionRequest(path, names, solver_name, targets, keep_timer=keep_timer)
     planned = adoption.plan(context, wanted)
     for adopted in planned.chosen:
         click.echo(
@@ -85,10 +104,7 @@ def adopt(
     for problem in planned.installation.problems:
         click.echo(f"✗ {output.cell(str(problem.path))}: {output.cell(problem.reason, 300)}")
     for schedule in planned.schedules:
-        click.echo(
-            f"! {schedule.source} runs certbot:"
-            f" {'it is disabled first' if schedule.disable else schedule.todo}"
-        )
+        click.echo(f"! {schedule.source} runs certbot: {_effect(planned, keep_timer, schedule)}")
     if dry_run or not planned.chosen:
         click.echo("Nothing was changed.")
         return 0 if dry_run or not (planned.unmanaged or planned.installation.problems) else 3
@@ -101,3 +117,15 @@ def adopt(
         " twice a day, or certmgr run, which includes it."
     )
     return 0
+
+
+def _effect(planned: adoption.AdoptionPlan, keep_timer: bool, schedule: Schedule) -> str:
+    """Return what the takeover would do about a timer or cron job."""
+    if planned.rest and keep_timer:
+        return f"it keeps running for {len(planned.rest)} lineage(s) that stay with certbot"
+    if planned.rest:
+        return (
+            f"nothing is taken over while {len(planned.rest)} lineage(s) stay with certbot, unless"
+            " --keep-timer is given"
+        )
+    return "it is disabled" if schedule.disable else schedule.todo

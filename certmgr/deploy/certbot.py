@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from inventory.text import printable
 MAX_FILE_SIZE = 1_000_000
 MAX_ACCOUNTS = 1000
 _DEPTH = 6
+# Appended to the renewal configuration of a lineage that is taken over, which certbot then ignores.
+DISABLED_SUFFIX = ".certmgr-took-over"
 HOOKS = ("pre_hook", "post_hook", "renew_hook")  # renew_hook: the option --deploy-hook of certbot
 
 
@@ -94,6 +96,11 @@ class CertbotProblem:
     path: Path
     reason: str
 
+    @property
+    def renewal(self) -> bool:
+        """Whether it is the renewal configuration of a lineage, which certbot may still renew."""
+        return self.path.suffix == ".conf"
+
 
 @dataclass(frozen=True, slots=True)
 class CertbotInstallation:
@@ -116,11 +123,12 @@ class CertbotInstallation:
         )
 
 
-def read_installation(path: Path) -> CertbotInstallation:
+def read_installation(path: Path, interrupted: Sequence[str] = ()) -> CertbotInstallation:
     """Read a certbot directory.
 
     Args:
         path: The directory, usually /etc/letsencrypt.
+        interrupted: Lineages whose takeover was interrupted; their configuration may be disabled.
 
     Raises:
         UsageError: It is not a directory of certbot.
@@ -137,7 +145,8 @@ def read_installation(path: Path) -> CertbotInstallation:
         for p in _account_folders(path / "accounts")
         if (a := _try_read(problems, p, lambda p: _account(path / "accounts", p))) is not None
     ]
-    files = sorted((path / "renewal").glob("*.conf"))
+    hidden = (path / "renewal" / f"{n}.conf{DISABLED_SUFFIX}" for n in interrupted)
+    files = sorted([*(path / "renewal").glob("*.conf"), *(p for p in hidden if p.is_file())])
     lineages = [
         found
         for p in files
@@ -212,7 +221,7 @@ def _account(base: Path, path: Path) -> CertbotAccount:
 
 
 def _lineage(base: Path, path: Path) -> CertbotLineage:
-    name = safe_name(path.stem)
+    name = safe_name(path.name.removesuffix(DISABLED_SUFFIX).removesuffix(".conf"))
     sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
     top, values = sections.get((), {}), sections.get(("renewalparams",), {})
     live = base / "live" / name

@@ -59,11 +59,13 @@ class Schedule:
         source: The timer or the file, as text.
         disable: The command that disables it; None if an administrator has to do it.
         todo: What the administrator has to do.
+        enable: The command that enables it again.
     """
 
     source: str
     disable: tuple[str, ...] | None
     todo: str
+    enable: tuple[str, ...] | None = None
 
 
 def renewal_schedules(root: Path = Path("/")) -> list[Schedule]:
@@ -79,6 +81,7 @@ def renewal_schedules(root: Path = Path("/")) -> list[Schedule]:
             f"systemd timer {t}",
             ("/usr/bin/systemctl", "disable", "--now", t),
             f"systemctl disable --now {t}",
+            ("/usr/bin/systemctl", "enable", "--now", t),
         )
         for t in _TIMERS
         if any(_is_enabled(p / t) for p in (root / "etc/systemd/system").glob("*.wants"))
@@ -165,6 +168,11 @@ def take_over_links(live: Path, lineage: Lineage) -> None:
                     if existing.get(name) != texts[name]:
                         link_at(handle, name, texts[name])
         lineage.release()
+
+
+def is_taken_over(lineage: Lineage) -> bool:
+    """Return whether links of certbot were replaced, or are about to be."""
+    return (lineage.archive / _RECORD).exists()
 
 
 def undo_takeover(lineage: Lineage) -> None:
@@ -310,6 +318,7 @@ __all__: Sequence[str] = (
     "LINKS",
     "Schedule",
     "has_schedules",
+    "is_taken_over",
     "renewal_schedules",
     "take_over_links",
     "undo_takeover",

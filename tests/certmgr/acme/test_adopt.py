@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,15 @@ from certmgr.acme.adopt import AdoptionRequest
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
+from certmgr.deploy.takeover import Schedule, take_over_links
+from inventory.clock import system_clock
 from inventory.errors import CertmgrError, UsageError
 from inventory.store import accounts, lineages
+from tests.campaign import Campaign
 from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
-from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage
+from tests.certmgr.acme.takeover_deaths import Place
+from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage, content
+from tests.certmgr.deploy.forks import Forks, forks
 from tests.servers.pebble import Pebble
 
 
@@ -106,3 +114,145 @@ def test_unknown_lineage_and_folder_of_certbot_are_refused(
         )
     with pytest.raises(UsageError):
         adopt.plan(env.context, AdoptionRequest(certbot / "nowhere"))
+
+
+@pytest.fixture(scope="module")
+def deaths() -> Iterator[Forks]:
+    with forks("tests.certmgr.acme.takeover_deaths") as running:
+        yield running
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("keep_timer", [False, True])
+def test_takeover_and_undo_killed_at_any_step_are_completed_or_restored(
+    deaths: Forks, campaign: Campaign, tmp_path: Path, keep_timer: bool
+) -> None:
+    stride = campaign.size("of its steps one in ... is killed", 40, 1)
+    kills = deaths.call("deaths", folder=str(tmp_path), stride=stride, keep_timer=keep_timer)
+    assert kills >= 200 // stride
+    campaign.report("kills", kills)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path / "machine")
+    made.folder.mkdir()
+    made.prepare()
+    return made
+
+
+def _copies(live: Path) -> None:
+    for path in live.glob("*.pem"):
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+
+
+def _other_version(live: Path) -> None:
+    (live / "chain.pem").unlink()
+    (live / "chain.pem").symlink_to("../../archive/two.test/chain7.pem")
+    (live.parents[1] / "archive/two.test/chain7.pem").write_bytes(b"")
+
+
+def _foreign_key(live: Path) -> None:
+    key = (live.parent / "one.test/privkey.pem").read_bytes()
+    (live / "privkey.pem").resolve().write_bytes(key)
+
+
+def _broken_configuration(live: Path) -> None:
+    (live.parents[1] / "renewal/two.test.conf").write_text("[[[\n")
+
+
+def _open_to_others(live: Path) -> None:
+    live.chmod(0o777)
+
+
+def _missing(live: Path) -> None:
+    (live / "cert.pem").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_copies, "is a copy instead of a link"),
+        (_other_version, "different versions"),
+        (_foreign_key, "two.test"),
+        (_broken_configuration, "not a section header"),
+        (_open_to_others, "other users could replace"),
+        (_missing, "cert.pem is missing"),
+    ],
+)
+def test_lineage_that_cannot_be_taken_over_prevents_the_takeover_of_all(
+    place: Place, damage: object, reason: str
+) -> None:
+    """One lineage is damaged: it is named, certbot's timer keeps running, nothing is changed."""
+    assert callable(damage)
+    damage(place.certbot / "live/two.test")
+    before = content(place.certbot)
+    context = place.context()
+    wanted, planned = place.plan(context)
+    found = [
+        *(f"{n}: {why}" for n, why in planned.unmanaged),
+        *(f"{p.path}: {p.reason}" for p in planned.installation.problems),
+    ]
+    assert len(found) == 1 and reason in found[0] and "two.test" in found[0], found
+    with pytest.raises(CertmgrError, match="would still renew"):
+        adopt.take_over(context, wanted, planned)
+    context.database.close()
+    place.require_restored(before)
+    # As the user chooses, the timer keeps running for it, and does not see the other one.
+    place.keep_timer = True
+    assert place.take_over() == ["one.test"]
+    assert place.timer.is_symlink() and place.active() == ["one.test"]
+    assert [p.name for p in (place.certbot / "renewal").glob("*.conf")] == ["two.test.conf"]
+    place.undo()
+    place.require_restored(before)
+
+
+def test_expired_lineage_stays_with_certbot(place: Place) -> None:
+    context = place.context()
+    later = replace(context, clock=lambda: system_clock() + timedelta(days=60))
+    assert all("has expired" in why for _, why in place.plan(later)[1].unmanaged)
+    assert len(place.plan(later)[1].unmanaged) == 2
+    context.database.close()
+
+
+def test_failure_in_the_middle_undoes_what_was_done(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The links of the second lineage cannot be replaced after the first one was taken over."""
+    before = content(place.certbot)
+    real = take_over_links
+
+    def failing(live: Path, lineage: Lineage) -> None:
+        if live.name == "two.test":
+            raise CertmgrError("The links cannot be replaced", "the disk is full")
+        real(live, lineage)
+
+    monkeypatch.setattr(adopt, "take_over_links", failing)
+    with pytest.raises(CertmgrError, match="disk is full"):
+        place.take_over()
+    place.require_restored(before)
+    monkeypatch.undo()
+    assert sorted(place.take_over()) == ["one.test", "two.test"]
+    assert not place.timer.exists() and not place.timer.is_symlink()
+
+
+def test_timer_that_cannot_be_disabled_changes_nothing(place: Place) -> None:
+    before = content(place.certbot)
+    context = place.context()
+    wanted, planned = place.plan(context)
+    stuck = Schedule("systemd timer certbot.timer", ("/bin/false",), "disable it", ("/bin/true",))
+    with pytest.raises(CertmgrError, match="could not be disabled"):
+        adopt.take_over(context, wanted, replace(planned, schedules=(stuck,)))
+    context.database.close()
+    place.require_restored(before)
+
+
+def test_one_lineage_given_back_is_renewed_by_certbot_again(place: Place) -> None:
+    place.take_over()
+    context = place.context()
+    adopt.give_back(context, "one.test")
+    context.database.close()
+    assert place.active() == ["two.test"] and place.timer.is_symlink()
+    assert [p.name for p in (place.certbot / "renewal").glob("*.conf")] == ["one.test.conf"]

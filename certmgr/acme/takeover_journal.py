@@ -1,0 +1,111 @@
+"""The record of a takeover from certbot, from before its first step until everything is given back.
+
+This module performs I/O. The file is durable before the first change, so that a takeover that a
+kill interrupted can be completed, or undone as a whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from inventory.errors import CertmgrError
+from inventory.files import read_regular
+
+MAX_FILE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverRecord:
+    """What a takeover changes outside of the inventory.
+
+    Attributes:
+        path: certbot's directory.
+        running: Whether the takeover has not completed.
+        lineages: The lineages that are taken over.
+        enable: The commands that enable the disabled timers again.
+    """
+
+    path: str
+    running: bool = True
+    lineages: tuple[str, ...] = ()
+    enable: tuple[tuple[str, ...], ...] = field(default=())
+
+    @property
+    def renewal(self) -> Path:
+        """certbot's directory with the renewal configuration of each lineage."""
+        return Path(self.path) / "renewal"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverJournal:
+    """The file of the record.
+
+    Attributes:
+        base: The directory of ACME.
+    """
+
+    base: Path
+
+    @property
+    def file(self) -> Path:
+        """The path of the file."""
+        return self.base / "certbot-takeover.json"
+
+    def read(self) -> TakeoverRecord | None:
+        """Return the record; None if nothing is taken over.
+
+        Raises:
+            CertmgrError: The file is damaged.
+        """
+        if not self.file.exists():
+            return None
+        try:
+            document = json.loads(read_regular(self.file, MAX_FILE))
+            return TakeoverRecord(
+                str(document["path"]),
+                bool(document["running"]),
+                tuple(document["lineages"]),
+                tuple(tuple(c) for c in document["enable"]),
+            )
+        except (ValueError, KeyError, TypeError):
+            raise CertmgrError(
+                f"The record of the takeover in {self.file} cannot be read",
+                "the file is damaged",
+                "Restore it from a backup. Each lineage has a separate record, so that certmgr"
+                " lineage adopt --undo NAME works without it once the file is moved away.",
+            ) from None
+
+    def write(self, record: TakeoverRecord) -> None:
+        """Replace the record, durably."""
+        temporary = self.file.with_suffix(".new")
+        try:
+            self.base.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w") as file:
+                json.dump(asdict(record), file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.file)
+            sync_folder(self.base)
+        except OSError as error:
+            raise CertmgrError(
+                f"The record of the takeover cannot be written to {self.file}",
+                error.strerror or str(error),
+                "Check [acme] directory and its permissions.",
+            ) from None
+
+    def remove(self) -> None:
+        """Remove the record of a takeover that was undone."""
+        self.file.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
