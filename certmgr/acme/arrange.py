@@ -12,6 +12,7 @@ from typing import Any
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import challenge_of, find
+from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.requested_names import default_name, redundancy
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
@@ -235,7 +236,7 @@ def check_solver(settings: Settings, solver: str, names: Sequence[str]) -> None:
     # A CA would refuse these combinations after the order, so they are refused before it.
     challenge = challenge_of(find(settings, solver))
     wild = next((n for n in names if n.startswith("*.")), None)
-    if wild is not None and challenge != "dns-01":
+    if wild is not None and challenge not in ("dns-01", CHALLENGE):
         raise UsageError(
             f"{display(wild)} needs dns-01",
             f"the solver '{solver}' uses {challenge}, which CAs do not accept for a wildcard (RFC"
@@ -243,9 +244,9 @@ def check_solver(settings: Settings, solver: str, names: Sequence[str]) -> None:
             "Name a dns-01 solver with --solver.",
         )
     address = next((n for n in names if as_ip(n) is not None), None)
-    if address is not None and challenge == "dns-01":
+    if address is not None and challenge in ("dns-01", CHALLENGE):
         raise UsageError(
-            f"{address} cannot be validated by dns-01",
+            f"{address} cannot be validated by {challenge}",
             "this challenge does not exist for addresses (RFC 8738 7)",
             "Name an http-01 or tls-alpn-01 solver with --solver.",
         )

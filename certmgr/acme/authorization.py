@@ -19,8 +19,10 @@ from acme import messages
 from certmgr.acme import responses
 from certmgr.acme.ca_requests import CaRequests
 from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
+from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.order_errors import NamesFailed
+from certmgr.acme.persist_records import record_for
 from certmgr.acme.problems import AcmeError, AcmeProblem
 from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.responses import RawPayload
@@ -113,6 +115,8 @@ class Authorizations:
         offered: set[str] = set()
         for challenge in authorization.challenges or ():
             document = challenge.chall.to_partial_json()
+            if CHALLENGE == solver.challenge == document.get("type"):
+                return self._persist_proof(name, authorization, document), challenge
             if challenge.chall.typ == solver.challenge:
                 return challenge_proof(name, document.get("token"), thumbprint), challenge
             offered.add(printable(str(document.get("type", challenge.chall.typ)), 30))
@@ -122,6 +126,13 @@ class Authorizations:
             f" '{self.solver}' uses {solver.challenge}",
             "Give the lineage another solver; a wildcard needs dns-01.",
         )
+
+    def _persist_proof(
+        self, name: str, authorization: messages.Authorization, document: Any
+    ) -> ChallengeProof:
+        wildcard = bool(authorization.wildcard) or f"*.{name}" in self.names
+        record = record_for(self.requests.session, name, wildcard=wildcard, offered=document)
+        return ChallengeProof(name, "", "", record)
 
     def _await_authorizations(self, authorizations: Sequence[tuple[str, str]]) -> None:
         """Wait until the CA has decided about every authorization, given as (URL, name).

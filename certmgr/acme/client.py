@@ -13,7 +13,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +65,8 @@ class AcmeNetwork(client.ClientNetwork):
         self._lock = threading.Lock()
         self._nonce_stack: list[Any] = []
         self._wait = wait
+        # The metadata of the directory, of which the library drops what it does not know.
+        self.meta: Mapping[str, Any] = {}
         self.clock = clock
         self.requests = 0
 
@@ -267,6 +269,8 @@ def directory_of(net: AcmeNetwork, url: str) -> messages.Directory:
             AcmeProblem("unreadable", "newNonce, newAccount, newOrder or revokeCert is missing"),
             "Check the URL.",
         )
+    if isinstance(document.get("meta"), dict):
+        net.meta = dict(document["meta"])
     try:
         return messages.Directory.from_json(document)
     except (DeserializationError, TypeError, AttributeError):

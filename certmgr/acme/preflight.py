@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.http_probe import ProbeResult
 from certmgr.checks.caa import Permission
 from inventory.names import display
@@ -120,6 +121,14 @@ def _advise(facts: PreflightFacts) -> Advice:
     # Without a permitting CAA record every CA must refuse, whatever else is in order (RFC 8659).
     if facts.caa.allowed is False:
         return Advice(name, Category.RECORD, f"CAA: {facts.caa.reason}", facts.caa_wanted, notes)
+    # The record is compared with the account, which needs its CA.
+    if facts.challenge == CHALLENGE:
+        return Advice(
+            name,
+            Category.UNKNOWN,
+            f"certmgr solver record {name} checks its record of {CHALLENGE}",
+            notes=notes,
+        )
     if name.startswith("*.") and facts.challenge != "dns-01":
         return Advice(
             name,

@@ -14,6 +14,7 @@ from typing import Any
 from certmgr.acme.challenges.build import Solvers, challenge_of, find
 from certmgr.acme.challenges.dns01 import find_location, is_published, record_location
 from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.http_probe import CA_PORTS, ProbeResult, probe
 from certmgr.acme.preflight import Advice, PreflightFacts, advise
 from certmgr.checks import caa
@@ -139,6 +140,9 @@ class FactCollector:
         challenge = challenge_of(solver_settings)
         if challenge == "dns-01":
             return self._can_set_txt(bare, solver)
+        # Before an order the solver checks the record, so that no authorization fails in vain.
+        if challenge == CHALLENGE:
+            return True
         answer = self.dns_client.addresses(bare)
         # A tls-alpn-01 answer is not probed: it is enough that the name points to the provider.
         if challenge == "tls-alpn-01":
@@ -177,7 +181,7 @@ class FactCollector:
         solver_settings = find(self.settings, solver)
         challenge = challenge_of(solver_settings)
         # dns-01 does not depend on where the name points.
-        if challenge == "dns-01" or not (self.ours or self._provider):
+        if challenge in ("dns-01", CHALLENGE) or not (self.ours or self._provider):
             return {}
         moved = {}
         for name in names:

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from certmgr.acme.challenges.interface import ChallengeProof
@@ -50,7 +50,10 @@ class ProofJournal:
         # Answers of an earlier run for other tokens stay listed until the order is final.
         solver_before, earlier = self._read(order_id)
         listed = dict.fromkeys([*(earlier if solver_before == solver else ()), *proofs])
-        document = {"solver": solver, "proofs": [astuple(p) for p in listed]}
+        document = {
+            "solver": solver,
+            "proofs": [(p.name, p.token, p.key_authorization) for p in listed],
+        }
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

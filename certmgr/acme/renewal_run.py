@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from certmgr.acme import ari, cas
+from certmgr.acme import ari, cas, persist_records
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.deployment import deploy
 from certmgr.acme.planning import PlannedRenewal, plan_one, select
@@ -219,6 +219,9 @@ class RenewalRunner:
                 chosen = select(self.plan(), self.context.now())
                 self._run(chosen, summary)
                 self._deploy_remaining({p.id for p in chosen}, summary)
+                # A client may remove or change a record long before the renewal that needs it.
+                for name, text, fails in persist_records.watch(self.context):
+                    summary.add(name, "record", text, ok=not fails)
             except BaseException as error:
                 with self.context.write() as tx:
                     jobs.failed(tx, JOB, abort_reason(error))

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import click
 
-from certmgr.acme.challenges.build import challenge_of, find
+from certmgr.acme.challenges.build import challenge_of, find, new_dns_client
 from certmgr.acme.challenges.build import snippet as server_snippet
+from certmgr.acme.challenges.persist import letter as persist_letter
+from certmgr.acme.challenges.persisted import check
+from certmgr.acme.context import IssuanceContext
+from certmgr.acme.persist_records import records_of
 from certmgr.cli import output
 from certmgr.cli.shared import CommandContext, format_option, pass_app
+from inventory.db.database import to_epoch
+from inventory.errors import UsageError
+from inventory.names import certificate_name
+from inventory.store import accounts, domain_owners
 
 
 @click.group()
@@ -59,3 +67,75 @@ def snippet(app: CommandContext, name: str, server: str) -> None:
     """Print the web server configuration that serves the challenge answers of a solver."""
 
     click.echo(server_snippet(find(app.settings, name), server), nl=False)
+
+
+@solver.command("record")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--account",
+    default="",
+    metavar="NAME",
+    help="ACME account that the record permits. Default: [acme] default_account.",
+)
+@click.option(
+    "--until", metavar="DATE", help="End of the permission (persistUntil). Default: no end."
+)
+@click.option(
+    "--letter", is_flag=True, help="Print a letter to the administrator of the client's DNS."
+)
+@format_option
+@pass_app
+def record(
+    app: CommandContext,
+    names: tuple[str, ...],
+    account: str,
+    until: str | None,
+    letter: bool,
+    output_format: str,
+) -> int:
+    """Print and check the DNS records of dns-persist-01 for NAMEs of one client.
+
+    The client adds a record once, and renewals need no further change. It is checked at the name
+    servers of the zone and at each resolver. Exit code 1: a record is missing or would be refused.
+
+    \b
+    certmgr solver record shop.example.com '*.shop.example.com' --letter
+    """
+    context = IssuanceContext.of(app.context())
+    wanted = [certificate_name(n) for n in names]
+    with context.read() as conn:
+        owners = {
+            o.client_id if (o := domain_owners.owner_of(conn, n.removeprefix("*."))) else None
+            for n in wanted
+        }
+        row = accounts.find(conn, account or app.settings.acme.default_account)
+    if None in owners or len(owners) != 1:
+        raise UsageError(
+            "The names do not belong to one client of the inventory",
+            "a letter goes to one client",
+            "Name the domains of one client (certmgr domain list).",
+        )
+    end = app.moment(until)
+    if end is not None and end <= app.now():
+        raise UsageError("--until is in the past", "", "Give a later date.")
+    session = context.session(row.id)
+    records = records_of(session, wanted, to_epoch(end) if end is not None else None)
+    if letter:
+        click.echo(persist_letter(records, session.ca.title, app.settings.provider.name), nl=False)
+        return 0
+    dns_client = new_dns_client(app.settings)
+    rows = []
+    failed = False
+    for each in records:
+        verdict = check(dns_client, each, context.now)
+        failed |= not verdict.accepted
+        rows.append(
+            {
+                "name": each.name,
+                "state": str(verdict.state),
+                "reason": verdict.reason,
+                "record": each.zone_line,
+            }
+        )
+    output.show("records", ["name", "state", "reason", "record"], rows, output_format)
+    return 1 if failed else 0

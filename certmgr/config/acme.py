@@ -47,7 +47,8 @@ class SolverSettings:
     """A solver for domain control validation.
 
     Attributes:
-        kind: webroot, alias, standalone, tls-alpn, rfc2136, lexicon or hook.
+        kind: webroot, alias, standalone, tls-alpn, rfc2136, lexicon, hook or persist
+            (dns-persist-01: the client adds a record once).
         path: The web root (``{name}`` is replaced by the name), or the shared alias directory.
         address: The address on which standalone or tls-alpn listens.
         port: The port of standalone or tls-alpn, or of the name server of rfc2136.
@@ -182,7 +183,7 @@ TABLES = {
     "solver": ("solvers", SolverSettings),
     "target": ("targets", TargetSettings),
 }
-SOLVERS = ("webroot", "alias", "standalone", "tls-alpn", "rfc2136", "lexicon", "hook")
+SOLVERS = ("webroot", "alias", "standalone", "tls-alpn", "rfc2136", "lexicon", "hook", "persist")
 TARGETS = ("reload", "files", "pkcs12", "ssh")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # A number of events per hours (h) or days (d), such as 50/7d.

@@ -172,6 +172,14 @@ class DnsClient:
             result.set_result(answer)
         return answer
 
+    def ask_each(self, name: str, rdtype: str) -> list[tuple[str, DnsAnswer]]:
+        """Query each resolver, without the cache, and return (resolver, answer) for each."""
+        key = (_normalised(name), rdtype.upper())
+        return [
+            (f"{host}:{port}", self._query(*key, ((host, port),), recursive=True))
+            for host, port in self._resolvers()[:MAX_SERVERS]
+        ]
+
     def addresses(self, name: str) -> DnsAnswer:
         """Return A and AAAA records together, IPv4 first.
 

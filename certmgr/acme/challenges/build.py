@@ -10,6 +10,8 @@ from functools import partial
 
 from certmgr.acme.challenges.dns01 import Dns01
 from certmgr.acme.challenges.interface import ChallengeProof, Solver
+from certmgr.acme.challenges.persist import CHALLENGE
+from certmgr.acme.challenges.persisted import Persisted
 from certmgr.acme.challenges.standalone import Standalone
 from certmgr.acme.challenges.tlsalpn import TlsAlpn
 from certmgr.acme.challenges.webroot import WebRoot
@@ -97,7 +99,7 @@ def make(
     Args:
         settings: The settings of the solver.
         create_dns_client: Return a new DNS client with an empty cache.
-        clock: The current time, for the certificates of tls-alpn-01.
+        clock: The current time, for the certificates of tls-alpn-01 and for persistUntil.
     """
     match settings.kind:
         case "webroot" | "alias":
@@ -109,6 +111,8 @@ def make(
         case "rfc2136":
             zone = Rfc2136(settings, create_dns_client)
             return Dns01(zone, create_dns_client, settings.propagation)
+        case "persist":
+            return Persisted(create_dns_client, clock)
         case "lexicon":
             return Dns01(Lexicon(settings), create_dns_client, settings.propagation)
         # The kind hook serves http-01 or dns-01, as its setting "challenge" states.
@@ -119,7 +123,8 @@ def make(
 
 
 def challenge_of(settings: SolverSettings) -> str:
-    """Return the challenge type of a solver: http-01, dns-01 or tls-alpn-01. Pure."""
+    """Return the challenge type of a solver: http-01, dns-01, tls-alpn-01 or
+    dns-persist-01. Pure."""
     if settings.kind == "hook":
         return settings.challenge
     return {
@@ -127,6 +132,7 @@ def challenge_of(settings: SolverSettings) -> str:
         "alias": "http-01",
         "standalone": "http-01",
         "tls-alpn": "tls-alpn-01",
+        "persist": CHALLENGE,
     }.get(settings.kind, "dns-01")
 
 

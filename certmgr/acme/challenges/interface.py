@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from certmgr.acme.challenges.persist import PersistRecord
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
@@ -25,11 +26,13 @@ class ChallengeProof:
         name: The identifier, without ``*.``.
         token: The token, verified to be base64url.
         key_authorization: The key authorization (RFC 8555 8.1).
+        persist: The expected record of dns-persist-01, which has neither token nor authorization.
     """
 
     name: str
     token: str
     key_authorization: str
+    persist: PersistRecord | None = None
 
     @property
     def txt(self) -> str:
@@ -67,7 +70,7 @@ class Solver(Protocol):
     """Answers challenges. Several threads may call it at the same time.
 
     Attributes:
-        challenge: The challenge type: http-01, dns-01 or tls-alpn-01.
+        challenge: The challenge type: http-01, dns-01, tls-alpn-01 or dns-persist-01.
         persistent: Whether the answers stay published after the process ends.
     """
 

@@ -8,6 +8,7 @@ tests with pebble cover them. Certificates, their dates, ARI windows and rate li
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.query
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -45,6 +48,10 @@ class Ca:
         ca_file: PEM file that verifies its TLS certificate.
         refused: The number of orders that the rate limit refused.
         limit: The maximum number of certificates per registered domain in seven days; 0 for none.
+        resolver: HOST:PORT that is asked for the records of dns-persist-01; empty to validate
+            nothing.
+        jwk: The public key of the account.
+        validated: The names that were validated, with the result.
     """
 
     now: Callable[[], datetime]
@@ -56,6 +63,9 @@ class Ca:
     ca_file: Path = Path()
     refused: int = 0
     limit: int = 0
+    resolver: str = ""
+    jwk: dict[str, str] = field(default_factory=dict)
+    validated: list[tuple[str, bool]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.root = Authority(
@@ -82,7 +92,9 @@ class Ca:
                 return (
                     200,
                     {},
-                    found | ({"renewalInfo": f"{base}/ari"} if self.ari else {}) | {"meta": {}},
+                    found
+                    | ({"renewalInfo": f"{base}/ari"} if self.ari else {})
+                    | {"meta": self._meta(base)},
                 )
             case ["newNonce"]:
                 return 200, {}, None
@@ -92,6 +104,10 @@ class Ca:
                 return self._new(payload, base)
             case ["order", number]:
                 return 200, {}, self._made[int(number)]["order"]
+            case ["authz", number, index]:
+                return 200, {}, self._made[int(number)]["authz"][int(index)]
+            case ["challenge", number, index]:
+                return self._validate(int(number), int(index), base)
             case ["finalize", number]:
                 return self._finalize(int(number), payload, base)
             case ["certificate", number]:
@@ -131,16 +147,70 @@ class Ca:
                 )
             self.orders.append((self.now(), payload))
             number = len(self.orders)
+            count = len(names) if self.resolver else 0
             self._made[number] = {
                 "names": names,
+                "authz": [self._authz(n, f"{number}/{i}", base) for i, n in enumerate(names)],
                 "order": {
-                    "status": "ready",
+                    "status": "pending" if count else "ready",
                     "identifiers": payload["identifiers"],
-                    "authorizations": [],
+                    "authorizations": [f"{base}/authz/{number}/{i}" for i in range(count)],
                     "finalize": f"{base}/finalize/{number}",
                 },
             }
         return 201, {"Location": f"{base}/order/{number}"}, self._made[number]["order"]
+
+    # -- dns-persist-01 (draft -02), which pebble lacks
+
+    def _meta(self, base: str) -> dict[str, Any]:
+        if not self.resolver:
+            return {}
+        return {"issuerDomainNames": ["ca.example"], "accountHashPrefix": f"{base}/hash/"}
+
+    @staticmethod
+    def _authz(name: str, place: str, base: str) -> dict[str, Any]:
+        challenge = {
+            "type": "dns-persist-01",
+            "url": f"{base}/challenge/{place}",
+            "status": "pending",
+            "issuerDomainNames": ["ca.example", "second.example"],
+        }
+        return {
+            "status": "pending",
+            "identifier": {"type": "dns", "value": name.removeprefix("*.")},
+            "wildcard": name.startswith("*."),
+            "challenges": [challenge],
+        }
+
+    def _validate(self, number: int, index: int, base: str) -> tuple[int, dict[str, str], Any]:
+        """Ask for the record, and compare it with what the draft requires, computed here anew."""
+        authz = self._made[number]["authz"][index]
+        name = authz["identifier"]["value"]
+        members = json.dumps(dict(sorted(self.jwk.items())), separators=(",", ":"))
+        thumbprint = base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest())
+        data = bytes([len(name)]) + name.encode() + thumbprint.rstrip(b"=")
+        digest = hashlib.sha256(data + f"{base}/account/1".encode()).digest()
+        hashed = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        wanted = {f"accounturi={base}/hash/sha-256/{hashed}"}
+        if authz["wildcard"]:
+            wanted.add("policy=wildcard")
+        host, _, port = self.resolver.rpartition(":")
+        question = dns.message.make_query(f"_validation-persist.{name}", "TXT")
+        answer = dns.query.udp(question, host, 10, int(port)).answer
+        values = [b"".join(r.strings).decode() for rrset in answer for r in rrset]
+        valid = any(
+            v.split(";")[0].strip() in ("ca.example", "second.example")
+            and wanted <= {p.strip() for p in v.split(";")[1:]}
+            for v in values
+        )
+        self.validated.append((name, valid))
+        authz["status"] = authz["challenges"][0]["status"] = "valid" if valid else "invalid"
+        order = self._made[number]["order"]
+        if not valid:
+            order["status"] = "invalid"
+        elif all(a["status"] == "valid" for a in self._made[number]["authz"]):
+            order["status"] = "ready"
+        return 200, {}, authz["challenges"][0]
 
     def _finalize(self, number: int, payload: Any, base: str) -> tuple[int, dict[str, str], Any]:
         made = self._made[number]
@@ -181,6 +251,9 @@ def running(ca: Ca, folder: Path) -> Iterator[Ca]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else {}
             payload = json.loads(_decode(body["payload"])) if body.get("payload") else None
+            protected = json.loads(_decode(body["protected"])) if body else {}
+            if "jwk" in protected:
+                ca.jwk = protected["jwk"]
             status, headers, document = ca.answer(
                 self.path, payload, f"https://127.0.0.1:{server.server_port}"
             )
