@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from certmgr.cli.history import entry_document, stamp_in
 from certmgr.cli.output import cell, echo_json, epoch_text, instant
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.diagnose.examination import diagnose as run_diagnosis
 from certmgr.diagnose.question import parse
+from certmgr.diagnose.told import delivery_text, held_text, topic_of
 from certmgr.inspection.scan_options import ScanOptions
 from inventory.store.runs import vantage
 from notifiers.wording.catalogue import require
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from inventory.db.database import Database
 
 _SYMBOLS = {"ok": "✓", "fault": "✗", "unknown": "?", "not reached": "-"}
+# The newest events that a diagnosis shows.
+HISTORY_SHOWN = 12
 _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
 
 
@@ -136,7 +140,7 @@ def diagnose(
     elif output_format == "json":
         echo_json(_document(diagnosis))
     else:
-        _show(diagnosis)
+        _show(diagnosis, app.settings.provider.time_zone)
     return 1 if diagnosis.severe and not exit_zero else 0
 
 
@@ -151,20 +155,20 @@ def _inventory(app: CommandContext) -> Database | None:
     return app.open()
 
 
-def _show(diagnosis: Diagnosis) -> None:
+def _show(diagnosis: Diagnosis, zone: str) -> None:
     """Print a diagnosis for a terminal."""
     click.echo(diagnosis.url)
     if diagnosis.context is None:
         click.echo("  not in the inventory")
     else:
-        _show_context(diagnosis.context, diagnosis.changes)
+        _show_context(diagnosis.context, diagnosis.changes, zone)
     click.echo("")
     for step in diagnosis.steps:
         click.echo(f"{_SYMBOLS[step.state]} {step.name}: {cell(step.text, 600)}")
     click.echo(f"  Chrome shows: {cell(diagnosis.shown, 400)}")
     # The version for staff may name other clients; the client's message never does.
     outcome = diagnosis.staff
-    click.echo(f"\nOUTCOME  {OUTCOMES[outcome.outcome]}")
+    click.echo(f"\nOUTCOME  {_outcome_text(diagnosis)}")
     if outcome.code:
         click.echo(f"cause    {cell(outcome.cause, 600)}")
         click.echo(
@@ -184,7 +188,19 @@ def _show(diagnosis: Diagnosis) -> None:
     click.echo(f"\n--- message to the client\n{_lines(diagnosis.message)}")
 
 
-def _show_context(context: HostContext, changes: list[str]) -> None:
+def _outcome_text(diagnosis: Diagnosis) -> str:
+    """Return the outcome. It was passed to level 2 only if there is a ticket."""
+    outcome = diagnosis.staff
+    if outcome.outcome != "escalated":
+        return OUTCOMES[outcome.outcome]
+    if diagnosis.reference:
+        return f"It was passed to level 2, reference {diagnosis.reference}."
+    if not outcome.code:
+        return "No fault was seen from here. Ask the client the questions below."
+    return f"For {'us' if outcome.who == 'provider' else 'level 2'}; there is no ticket yet."
+
+
+def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
     """Print what the inventory knows about the host."""
     click.echo(
         f"  client {cell(context.client)} {cell(context.client_name)}, account manager"
@@ -213,16 +229,22 @@ def _show_context(context: HostContext, changes: list[str]) -> None:
             f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
             f" {cell(accepted.reason)}"
         )
+    stamp = stamp_in(zone)
     for notice in context.notices:
-        status = f"sent {epoch_text(notice.sent_at)}" if notice.sent_at else notice.state
-        answered = f", acknowledged {epoch_text(notice.acked_at)}" if notice.acked_at else ""
-        click.echo(f"  notice to the client: {cell(notice.subject)} ({status}{answered})")
-    if not context.notices:
+        status = cell(delivery_text(notice, stamp), 400)
+        click.echo(f"  notice to the client: {cell(notice.subject)} ({status})")
+    for held in context.held:
+        click.echo(f"  notice to the client: {cell(held_text(held, stamp), 400)}")
+    if not context.notices and not context.held:
         click.echo("  notice to the client: none yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
     click.echo(f"  last good result: {instant(context.last_good) or 'never'}; {since}")
     for edit in context.edits:
         click.echo(f"  edited: {cell(edit)}")
+    if context.history:
+        click.echo("  history (all of it: certmgr domain show NAME --history):")
+    for entry in context.history[-HISTORY_SHOWN:]:
+        click.echo(f"    {entry.local}: {cell(entry.text)}")
 
 
 def _lines(text: str) -> str:
@@ -257,9 +279,21 @@ def _document(diagnosis: Diagnosis) -> dict[str, Any]:
                         "subject": t.subject,
                         "sent_at": epoch_text(t.sent_at),
                         "acknowledged_at": epoch_text(t.acked_at),
+                        "to": t.sent_to or t.contact,
+                        "error": t.error,
                     }
                     for t in context.notices
                 ],
+                "held": [
+                    {
+                        "topic": topic_of(h.subject),
+                        "action": h.action,
+                        "reason": h.reason,
+                        "since": epoch_text(h.first_at),
+                    }
+                    for h in context.held
+                ],
+                "history": [entry_document(e) for e in context.history[-HISTORY_SHOWN:]],
                 "last_good": instant(context.last_good),
                 "changes": diagnosis.changes,
             }
@@ -268,6 +302,7 @@ def _document(diagnosis: Diagnosis) -> dict[str, Any]:
         "chrome": diagnosis.shown,
         "outcome": outcome.outcome,
         "code": outcome.code or None,
+        "reference": diagnosis.reference or None,
         "cause": outcome.cause or None,
         "who": outcome.who,
         "instruction": outcome.instruction or None,

@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from certmgr.cases.states import waits_for
+from certmgr.cli.history import stamp_in
 from certmgr.cli.output import cell, epoch_text, instant, pairs
 from certmgr.config.settings import Settings
+from certmgr.diagnose.told import delivery_text, held_text, topic_of
 from certmgr.inspection.status import split_accepted
 from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
 from certmgr.renewers.load import load_facts
@@ -20,7 +22,17 @@ from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.names import display
 from inventory.records import DomainRecord, EndpointRecord, ListedFinding
-from inventory.store import audit_log, cases, contacts, domains, editing, findings, observations
+from inventory.store import (
+    audit_log,
+    cases,
+    contacts,
+    domains,
+    editing,
+    findings,
+    observations,
+    outbox,
+    tickets,
+)
 from inventory.store import endpoints as endpoints_store
 from inventory.store import purchases as purchases_store
 from inventory.targets import Target, parse
@@ -52,6 +64,10 @@ def document(
             _endpoint(conn, endpoint_row, row, open_rows, accepted, now, until)
             for endpoint_row in endpoint_rows
         ]
+        told = outbox.told_about(conn, row.client_id, None, row.id)
+        ids = {r.id for r in endpoint_rows}
+        held = tickets.held_about(conn, row.client_id, ids, {row.id})
+        stamp = stamp_in((settings or Settings()).provider.time_zone)
         tags = editing.tags_of(conn, "domain", [row.id]).get(row.id, ())
         history = audit_log.of_row(conn, "domain", row.id, 5)
         # A wildcard or a certificate of several names covers this domain too.
@@ -111,6 +127,21 @@ def document(
                 "opened": epoch_text(c.opened_at),
             }
             for c in domain_cases[-5:]
+        ],
+        "notices": [
+            {
+                "notice": n.id,
+                "reference": n.reference,
+                "subject": n.subject,
+                "state": n.state,
+                "error": n.error,
+                "text": delivery_text(n, stamp),
+            }
+            for n in told
+        ],
+        "held": [
+            {"topic": topic_of(h.subject), "action": h.action, "text": held_text(h, stamp)}
+            for h in held
         ],
         "history": [
             {
@@ -260,6 +291,10 @@ def render(page: dict[str, Any]) -> None:
         click.echo(
             f"case     {case['reference']}: {case['state']}, waits for {case['waits_for']}{due}"
         )
+    for notice in page["notices"]:
+        click.echo(f"notice   {cell(notice['subject'])} ({cell(notice['text'], 400)})")
+    for message in page["held"]:
+        click.echo(f"notice   {cell(message['text'], 400)}")
     for endpoint in page["endpoints"]:
         click.echo(f"\n{parse(endpoint['target'])}  {VERDICTS[endpoint['verdict']]}")
         attempts = (

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from certmgr.cli.domain_page import document, render
+from certmgr.cli.history import entry_document, show_history
 from certmgr.cli.output import echo_json, show
 from certmgr.cli.shared import (
     PARTIES,
@@ -23,9 +24,11 @@ from certmgr.cli.shared import (
     tag_option,
     untag_option,
 )
+from certmgr.diagnose import history
 from certmgr.inspection.suggested_names import related, resolving
 from inventory.names import as_ip, display, normalise_host
 from inventory.store import clients, domains
+from notifiers.wording.catalogue import language
 
 _DOMAIN_COLUMNS = (
     "name",
@@ -162,11 +165,20 @@ def domain_list(
 
 @domain.command("show")
 @click.argument("name")
+@click.option(
+    "--history",
+    "with_history",
+    is_flag=True,
+    help="Show what happened as one time line, in the time zone of the provider.",
+)
 @format_option
 @pass_app
-def domain_show(app: CommandContext, name: str, output_format: str) -> None:
+def domain_show(app: CommandContext, name: str, with_history: bool, output_format: str) -> None:
     """Show a domain: owner, contacts, endpoints, certificates, findings and history."""
 
+    if with_history:
+        _show_history(app, name, output_format)
+        return
     page = document(app.open(), name, app.now(), app.settings)
     if output_format == "json":
         echo_json(page)
@@ -214,3 +226,16 @@ def domain_retire(app: CommandContext, name: str) -> None:
     with app.open().write(app.now()) as tx:
         domains.retire(tx, name)
     click.echo(f"Domain {name} retired.")
+
+
+def _show_history(app: CommandContext, name: str, output_format: str) -> None:
+    """Show the time line of a domain."""
+    english = language("en", app.settings.provider.time_zone)
+    with app.open().read() as conn:
+        row = domains.find(conn, name)
+        entries = history.load(conn, row.client_id, row.id, row.name, english)
+    if output_format == "table":
+        show_history(entries)
+        return
+    rows = [entry_document(e) for e in entries]
+    show("history", ("at", "local", "kind", "text"), rows, output_format)

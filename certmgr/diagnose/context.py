@@ -11,13 +11,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from certmgr.diagnose import history
+from certmgr.diagnose.history import HistoryEntry
 from certmgr.diagnose.outcome import OutcomeFacts
 from certmgr.inspection.report import EndpointReport
 from certmgr.net.addresses import Network, within
 from certmgr.renewers.load import load_facts
 from inventory.db.database import Database, from_epoch
 from inventory.names import registered_domain
-from inventory.records import DomainRecord, EndpointRecord, ListedDomain, NoticeAbout
+from inventory.records import DomainRecord, EndpointRecord, HeldMessage, ListedDomain, NoticeAbout
 from inventory.store import (
     audit_log,
     clients,
@@ -28,9 +30,11 @@ from inventory.store import (
     observations,
     outbox,
     servers,
+    tickets,
 )
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, Parties
+from notifiers.wording.catalogue import language
 
 
 @dataclass(slots=True)
@@ -45,7 +49,10 @@ class HostContext:
         accepted: The acceptances that cover the endpoint.
         assigned: Which staff member fixes which code, and by when.
         edits: The last changes of the domain's record, in words.
-        notices: The notices that the client got about the domain.
+        notices: The notices to the client about the domain, also those that were not delivered.
+        held: What the client was not notified of, since it is held or waits.
+        history: The time line of the domain, oldest first.
+        references: The code of a fault -> the reference of its open ticket.
         own_addresses: The addresses of its server.
         paths: Paths that each scan visits.
         fixed: Addresses that the administrator set for the endpoint.
@@ -73,10 +80,19 @@ class HostContext:
     paths: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     renewal: str = ""
+    held: list[HeldMessage] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
+    references: dict[str, str] = field(default_factory=dict)
 
 
-def load(database: Database, target: Target, now: datetime) -> HostContext | None:
-    """Return the data about a host; None if neither it nor its registered domain is known."""
+def load(
+    database: Database, target: Target, now: datetime, zone: str = "UTC"
+) -> HostContext | None:
+    """Return the data about a host; None if neither it nor its registered domain is known.
+
+    Args:
+        zone: The time zone of the provider, for the history.
+    """
     with database.read() as conn:
         # A visitor opens HTTPS, so endpoints of other protocols are not considered.
         endpoint_row = endpoints.known(conn, Target(target.host, target.port))
@@ -111,6 +127,7 @@ def load(database: Database, target: Target, now: datetime) -> HostContext | Non
         if endpoint_row is not None:
             context.fixed = endpoint_row.addresses or ()
             _endpoint(conn, context, endpoint_row, row, now)
+        own_ids = [] if endpoint_row is None else [endpoint_row.id]
         context.edits = _edits(conn, row.id)
         context.notices = list(
             outbox.told_about(
@@ -120,6 +137,10 @@ def load(database: Database, target: Target, now: datetime) -> HostContext | Non
                 row.id,
             )
         )
+        about = (row.client_id, set(own_ids), {row.id})
+        context.held = tickets.held_about(conn, *about)
+        context.references = tickets.open_references(conn, *about)
+        context.history = history.load(conn, row.client_id, row.id, row.name, language("en", zone))
     return context
 
 

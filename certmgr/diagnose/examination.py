@@ -23,6 +23,9 @@ from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import language
 from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
 
+DESK = "desk"
+"""The code of a ticket that a support agent opened without a fault that was found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -40,6 +43,7 @@ class Diagnosis:
         escalation: The text for level 2.
         changes: What changed since the last good scan.
         findings: All findings.
+        reference: The reference of the ticket about the cause; empty if there is none.
         severe: Whether a finding of severity critical or high is not accepted.
     """
 
@@ -54,6 +58,7 @@ class Diagnosis:
     escalation: str
     changes: list[str]
     findings: tuple[Finding, ...]
+    reference: str
     severe: bool
 
 
@@ -84,7 +89,11 @@ def diagnose(
             name chooses its addresses, and the result is sent to that owner.
     """
     target, url = question.target, question.url
-    context = contexts.load(database, target, now) if database is not None else None
+    context = (
+        contexts.load(database, target, now, settings.provider.time_zone)
+        if database is not None
+        else None
+    )
     # The administrator's addresses count, as in a scan. Options of this call take precedence.
     if context is not None and context.fixed:
         options.overrides = {(target.host, target.port): context.fixed, **options.overrides}
@@ -130,6 +139,7 @@ def diagnose(
         status=error[1] if error else None,
     )
     changes = contexts.changes(context, report) if context else []
+    reference = context.references.get(outcome.code or DESK, "") if context else ""
     # An accepted fault is explained, but does not change the exit code.
     accepted = {a.code for a in context.accepted} if context else set()
     return Diagnosis(
@@ -139,13 +149,16 @@ def diagnose(
         shown=shown,
         outcome=outcome,
         staff=staff,
-        message=message.message(outcome, context, url, now, provider.name, reader),
+        message=message.message(
+            outcome, context, url, now, provider.name, reader, reference=reference
+        ),
         questions=message.questions(report, now) if not outcome.code else [],
         escalation=message.escalation(
             url, report, visit_steps, context, changes, now, vantage, shown
         ),
         changes=changes,
         findings=report.findings,
+        reference=reference,
         severe=any(
             f.severity in ("critical", "high") and f.code not in accepted for f in report.findings
         ),

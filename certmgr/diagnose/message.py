@@ -22,6 +22,8 @@ def message(
     now: datetime,
     provider: str,
     language: Language,
+    *,
+    reference: str = "",
 ) -> str:
     """Return the message to the client, ready to send.
 
@@ -34,6 +36,7 @@ def message(
         now: The time of the diagnosis.
         provider: The name of the provider.
         language: The language of the client.
+        reference: The reference of the ticket about the cause; empty if there is none.
     """
     name = context.contact if context is not None else None
     greeting = (
@@ -53,8 +56,12 @@ def message(
             f"{language(words.WE_ACT)} {outcome.cause}",
             language(words.DONE_BY).format(by=by, person=outcome.person),
         ]
+    # Without a ticket, nothing was passed to anyone yet, so it is not claimed.
+    elif reference:
+        passed = language(words.ESCALATED).format(reference=reference)
+        lines += ["", f"{passed} {outcome.cause}", language(words.NEXT_UPDATE)]
     else:
-        lines += ["", f"{language(words.ESCALATED)} {outcome.cause}", language(words.NEXT_UPDATE)]
+        lines += ["", f"{language(words.OUR_TURN)} {outcome.cause}", language(words.NO_ACTION)]
     signature = [
         x for x in ((context.account_manager if context is not None else None), provider) if x
     ]

@@ -16,6 +16,7 @@ from inventory.models.clients import Client, Contact, ContactMethod
 from inventory.models.deadlines import DeadlineScope, StoredDeadline
 from inventory.models.domains import Domain, Endpoint, Tag
 from inventory.models.notices import (
+    DroppedItem,
     InboundMessage,
     Job,
     Notice,
@@ -58,6 +59,7 @@ __all__ = [
     "DeadlineScope",
     "Deployment",
     "Domain",
+    "DroppedItem",
     "Endpoint",
     "InboundMessage",
     "Incident",

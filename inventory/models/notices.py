@@ -111,6 +111,20 @@ class SentItem(Base):
     matter_id: Mapped[int | None] = mapped_column(Id, ForeignKey("matter.id"), index=True)
 
 
+class DroppedItem(Base):
+    """What a message stated that was not delivered, or is not sent any more.
+
+    Its items are deleted, so that its topics are decided again. This keeps what it was about.
+    """
+
+    __tablename__ = "dropped_item"
+
+    notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), primary_key=True)
+    matter_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("matter.id"), primary_key=True, index=True
+    )
+
+
 _DECISION_KEY = ("subject", "contact_id", "threshold", "round", "action", "reason")
 
 

@@ -130,6 +130,26 @@ class NoticeAbout(Record):
     created_at: int
     acked_at: int | None
     subject: str
+    sent_to: str | None
+    error: str | None
+    next_at: int
+    contact: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldMessage(Record):
+    """A message that was not queued: its last decision is to hold or to wait.
+
+    Attributes:
+        subject: The key of the ticket.
+        first_at: Since when the decision is the same, in epoch seconds.
+    """
+
+    subject: str
+    action: str
+    reason: str
+    first_at: int
+    last_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

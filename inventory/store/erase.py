@@ -24,6 +24,7 @@ from inventory.models import (
     DeadlineScope,
     Deployment,
     Domain,
+    DroppedItem,
     Endpoint,
     InboundMessage,
     IncidentItem,
@@ -265,6 +266,8 @@ def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> N
         .where(Ticket.client_id == client_id)
     )
     ids |= set(tx.conn.scalars(about))
+    dropped = select(DroppedItem.notice_id).join(Ticket, Ticket.id == DroppedItem.matter_id)
+    ids |= set(tx.conn.scalars(dropped.where(Ticket.client_id == client_id)))
     # So do messages to staff (digests, alarms, errands), which have no client.
     elsewhere = or_(Notice.contact_id.in_(_resellers(client_id)), Notice.client_id.is_(None))
     named = re.compile(rf"(?<!\w)(?:{re.escape(row.name)}|client {re.escape(row.number)})(?!\w)")
@@ -287,6 +290,7 @@ def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> N
             Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed"))
         )
         tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(waits)))
+        tx.conn.execute(delete(DroppedItem).where(DroppedItem.notice_id.in_(part)))
         tx.conn.execute(
             update(Notice)
             .where(Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed")))

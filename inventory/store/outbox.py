@@ -19,11 +19,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    union,
+    update,
+)
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, fetch_one, insert_id, upsert
-from inventory.models import Contact, Notice, SentItem, Ticket
+from inventory.models import Contact, DroppedItem, Notice, SentItem, Ticket
 from inventory.records import (
     CompleteNotice,
     ListedNotice,
@@ -152,9 +163,17 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None
     for part in chunks(ids):
         change = update(Notice).where(Notice.id.in_(part), Notice.state.in_((*WAITING, "failed")))
         gone += tx.conn.scalars(
-            change.values(state="dead", error=reason[:300]).returning(Notice.id)
+            # Why it was not delivered is kept, and not replaced by what follows from it.
+            change.values(
+                state="dead",
+                error=case(
+                    (Notice.state == "failed", func.coalesce(Notice.error, reason[:300])),
+                    else_=reason[:300],
+                ),
+            ).returning(Notice.id)
         )
     for part in chunks(gone):
+        _keep_items(tx, part)
         ended = select(SentItem.matter_id).where(
             SentItem.notice_id.in_(part), SentItem.step == "resolved"
         )
@@ -163,8 +182,21 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None
         )  # the message that it is resolved was not sent after all
         tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(part)))
         if not trace:
+            never_tried = select(Notice.id).where(Notice.id.in_(part), Notice.attempts == 0)
+            tx.conn.execute(delete(DroppedItem).where(DroppedItem.notice_id.in_(never_tried)))
             tx.conn.execute(delete(Notice).where(Notice.id.in_(part), Notice.attempts == 0))
     tx.audit_many("drop", "notice", [(i, {}) for i in gone])
+
+
+def _keep_items(tx: Tx, ids: Sequence[int]) -> None:
+    """Keep what notices were about, before their items are deleted."""
+    about = (
+        select(SentItem.notice_id, SentItem.matter_id)
+        .where(SentItem.notice_id.in_(ids), SentItem.matter_id.is_not(None))
+        .distinct()
+    )
+    kept = upsert(tx.conn, DroppedItem).from_select(["notice_id", "matter_id"], about)
+    tx.conn.execute(kept.on_conflict_do_nothing())
 
 
 RETRIED = "sent again by a person's decision"
@@ -355,8 +387,8 @@ def by_mark(conn: Connection, mark: str) -> NoticeRecord | None:
 def told_about(
     conn: Connection, client_id: int, endpoint_id: int | None, domain_id: int, limit: int = 5
 ) -> list[NoticeAbout]:
-    """The last notices to this client about an endpoint or domain: id, reference, outcome, state,
-    sent_at, acked_at, subject.
+    """The last notices to this client about an endpoint or domain, also those that failed, came
+    back or wait.
     """
     columns = (
         Notice.id,
@@ -367,17 +399,23 @@ def told_about(
         Notice.created_at,
         Notice.acked_at,
         Notice.subject,
+        Notice.sent_to,
+        Notice.error,
+        Notice.next_at,
+        Contact.name.label("contact"),
     )
     about = or_(
         Ticket.domain_id == domain_id,
         Ticket.endpoint_id == (endpoint_id if endpoint_id is not None else -1),
     )
+    sent = select(SentItem.notice_id).join(Ticket, Ticket.id == SentItem.matter_id).where(about)
+    dropped = (
+        select(DroppedItem.notice_id).join(Ticket, Ticket.id == DroppedItem.matter_id).where(about)
+    )
     query = (
         select(*columns)
-        .join(SentItem, SentItem.notice_id == Notice.id)
-        .join(Ticket, Ticket.id == SentItem.matter_id)
-        .where(Notice.client_id == client_id, about)
-        .distinct()
+        .outerjoin(Contact, Contact.id == Notice.contact_id)
+        .where(Notice.client_id == client_id, Notice.id.in_(union(sent, dropped)))
         .order_by(Notice.id.desc())
         .limit(limit)
     )
@@ -425,4 +463,5 @@ def bounced(tx: Tx, notice_id: int, reason: str) -> None:
         .where(Notice.id == notice_id)
         .values(state="failed", error=f"it came back: {reason}"[:300])
     )
+    _keep_items(tx, [notice_id])
     tx.conn.execute(delete(SentItem).where(SentItem.notice_id == notice_id))

@@ -28,6 +28,7 @@ from inventory.models import (
 from inventory.records import (
     AnnouncementRecord,
     DecisionRecord,
+    HeldMessage,
     ListedTicket,
     ReleasedTicket,
     ReleaseRecord,
@@ -274,6 +275,47 @@ def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> li
         .order_by(StoredDecision.last_at.desc(), StoredDecision.id.desc())
     )
     return fetch(conn, DecisionRecord, query.limit(limit))
+
+
+def held_about(
+    conn: Connection, client_id: int, endpoint_ids: set[int], domain_ids: set[int]
+) -> list[HeldMessage]:
+    """Return what the client was not notified of yet, since it is held or waits.
+
+    Only the last decision about a topic counts: what was sent since is not held any more.
+    """
+    found: dict[str, HeldMessage] = {}
+    keys = keys_about(conn, endpoint_ids, domain_ids)
+    for row in decisions(conn, keys):
+        if row.client_id != client_id or row.subject in found:
+            continue
+        found[row.subject] = HeldMessage(
+            subject=row.subject,
+            action=row.action,
+            reason=row.reason,
+            first_at=row.first_at,
+            last_at=row.last_at,
+        )
+    over = set(
+        conn.scalars(select(Ticket.key).where(Ticket.key.in_(found), Ticket.closed_at.is_not(None)))
+    )
+    return [h for h in found.values() if h.action in ("hold", "wait") and h.subject not in over]
+
+
+def open_references(
+    conn: Connection, client_id: int, endpoint_ids: set[int], domain_ids: set[int]
+) -> dict[str, str]:
+    """Return code -> reference of the open tickets about a host; the newest per code."""
+    query = (
+        select(Ticket.code, Ticket.reference)
+        .where(
+            Ticket.client_id == client_id,
+            Ticket.closed_at.is_(None),
+            or_(Ticket.endpoint_id.in_(endpoint_ids), Ticket.domain_id.in_(domain_ids)),
+        )
+        .order_by(Ticket.opened_at, Ticket.id)
+    )
+    return {code or "": reference for code, reference in conn.execute(query)}
 
 
 def recent(conn: Connection, reason: str, since: int) -> list[str]:

@@ -11,7 +11,9 @@ GREETING_PLAIN = "Hello,"
 OPENED = "we opened {url} on {date}."
 YOU_ACT = "You need to act:"
 WE_ACT = "We are fixing it:"
-ESCALATED = "We passed it to our specialists (level 2):"
+ESCALATED = "We passed it to our specialists (level 2), reference {reference}:"
+OUR_TURN = "Our specialists (level 2) have to check it:"
+NO_ACTION = "You do not need to do anything."
 NO_FAULT_FOUND = (
     "We see no fault from here. Please answer these questions, so that our specialists"
     " (level 2) can investigate:"
@@ -52,6 +54,8 @@ MESSAGE_TEXTS = (
     YOU_ACT,
     WE_ACT,
     ESCALATED,
+    OUR_TURN,
+    NO_ACTION,
     NO_FAULT_FOUND,
     OR_SERVE,
     PAGE_ERROR_CAUSE,
