@@ -27,7 +27,7 @@ from certmgr.inspection.status import counts, load, totals
 from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
 from certmgr.purchases import load as purchases
 from certmgr.purchases.terms import due_soon
-from inventory.store import cases, clients
+from inventory.store import cases, clients, findings
 from notifiers.wording.english import ACTORS, VERDICTS
 from notifiers.wording.sentences import instruction, sentence, short
 
@@ -112,7 +112,9 @@ def status(
     )
     code = 1 if total["fault"] and not exit_zero else 0
     if causes:
-        show_causes(fold(statuses), output_format, limit)
+        with database.read() as conn:
+            taken = findings.acceptances(conn, at or moment, kind="take")
+        show_causes(fold(statuses, taken, at or moment), output_format, limit)
         return code
     shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
     if output_format == "json":
@@ -332,8 +334,15 @@ def cause_row(cause: Cause) -> dict[str, Any]:
         "severity": cause.severity,
         "code": cause.code,
         "actor": cause.actor,
-        "detail": sentence(cause.example, first),
-        "do": instruction(cause.example, first),
+        "detail": (
+            sentence(cause.example, first)
+            if cause.down is None
+            else cause.down.sentence(len(cause.endpoints))
+        ),
+        "do": (
+            instruction(cause.example, first) if cause.down is None else cause.down.instruction()
+        ),
+        "assigned": [{"by": by, "until": instant(until)} for by, until in cause.assigned],
         "targets": [t.key for t in cause.endpoints],
     }
 
@@ -361,7 +370,12 @@ def show_causes(causes: Sequence[Cause], output_format: str, limit: int) -> None
             f"{row['endpoints']:6,} x {cause.code} ({severity}), {where}; who:"
             f" {ACTORS[cause.actor]}"
         )
+        for person in row["assigned"]:
+            click.echo(f"         {cell(person['by'])} fixes it until {person['until']}.")
         more = f" The same for {row['endpoints'] - 1:,} more." if row["endpoints"] > 1 else ""
+        if cause.down is not None:
+            more = ""
+            click.echo(f"         {cell(row['detail'], 400)}.")
         click.echo(f"         {cell(row['do'], 400)}{more}")
     if len(causes) > limit:
         click.echo(f"... and {len(causes) - limit:,} more causes: --limit, or --format csv.")

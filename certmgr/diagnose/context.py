@@ -15,6 +15,7 @@ from certmgr.diagnose import history
 from certmgr.diagnose.history import HistoryEntry
 from certmgr.diagnose.outcome import OutcomeFacts
 from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, servers_down
 from certmgr.net.addresses import Network, within
 from certmgr.renewers.load import load_facts
 from inventory.db.database import Database, from_epoch
@@ -29,6 +30,7 @@ from inventory.store import (
     findings,
     observations,
     outbox,
+    server_faults,
     servers,
     tickets,
 )
@@ -52,6 +54,7 @@ class HostContext:
         notices: The notices to the client about the domain, also those that were not delivered.
         held: What the client was not notified of, since it is held or waits.
         history: The time line of the domain, oldest first.
+        down: The server of the host, if the last scan found it down for several names.
         references: The code of a fault -> the reference of its open ticket.
         own_addresses: The addresses of its server.
         paths: Paths that each scan visits.
@@ -83,6 +86,7 @@ class HostContext:
     held: list[HeldMessage] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
+    down: ServerDown | None = None
 
 
 def load(
@@ -182,6 +186,8 @@ def _endpoint(
                 outcome=f.outcome,
             )
             context.open.append((finding, from_epoch(f.opened_at)))
+    not_connected = server_faults.not_connected(conn, NOT_CONNECTED)
+    context.down = servers_down(not_connected).get(endpoint_row.id)
     # What each address served last; older observations are closed.
     context.served = {
         o.address: (o.leaf, o.serial or "", from_epoch(o.first_seen))

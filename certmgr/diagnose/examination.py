@@ -16,6 +16,7 @@ from certmgr.diagnose.outcome import DiagnosisOutcome, decide
 from certmgr.diagnose.question import DiagnosisRequest
 from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
 from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.server_down import of_server
 from certmgr.inspection.target_scan import probe_targets
 from certmgr.net.addresses import networks
 from inventory.db.database import Database
@@ -111,6 +112,9 @@ def diagnose(
         guarded=not internal and not target.is_address,
         clock=lambda: now,
     )
+    # The server is down for other names too: no certificate is missing.
+    if context is not None and context.down is not None:
+        report.findings = tuple(of_server(f, context.parties) for f in report.findings)
     facts = contexts.facts(
         database, context, report, networks(settings.network.provider, "[network] provider"), clock
     )

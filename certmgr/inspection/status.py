@@ -13,15 +13,17 @@ from typing import Any
 from certmgr.checks.actors import with_actor
 from certmgr.checks.certificate import date_findings_of
 from certmgr.checks.judge import for_port
+from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server, servers_down
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.names import display, registered_domain
-from inventory.store import certificates, clients, domains, endpoint_status, findings
+from inventory.store import certificates, clients, domains, endpoint_status, findings, server_faults
 from inventory.targets import Target
 from inventory.vocabulary import (
     REISSUE,
     SEVERITY_ORDER,
     Acceptance,
+    Actor,
     Finding,
     Parties,
     Verdict,
@@ -44,6 +46,7 @@ class EndpointStatus:
         findings: Open findings that count for the verdict.
         accepted: Findings that do not count, each with its acceptance.
         never: Whether the endpoint was never judged.
+        down: The server of the endpoint, if it is down for several names.
     """
 
     id: int
@@ -62,6 +65,7 @@ class EndpointStatus:
     accepted: list[tuple[Finding, Acceptance]] = field(default_factory=list)
     domain_id: int = 0
     never: bool = False
+    down: ServerDown | None = None
 
     def days_left(self, now: datetime) -> int | None:
         """Return the days until the certificate expires; None if no certificate is known."""
@@ -111,7 +115,10 @@ def load(
         accepted = findings.acceptances(conn, at if past else None)
         # Only a future date needs the validity dates again, to judge them at that date.
         starts = certificates.not_before_of(conn) if as_of is not None and not past else {}
-        parties = domains.parties_by_domain(conn, client_id) if starts else {}
+        # Whether a server is down shows at the names of all its clients.
+        faults = [] if past else server_faults.not_connected(conn, NOT_CONNECTED)
+        down = servers_down(faults)
+        parties = domains.parties_by_domain(conn, client_id) if starts or down else {}
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:
         finding = Finding(
@@ -128,7 +135,11 @@ def load(
         known = by_endpoint.get(row.id, [])
         if starts and row.leaf is not None:
             known = _at_future(known, starts.get(row.leaf), row, parties.get(row.domain_id), at)
-        statuses.append(_endpoint_status(row, known, accepted, at))
+        if row.id in down:
+            known = [of_server(f, parties.get(row.domain_id)) for f in known]
+        status = _endpoint_status(row, known, accepted, at)
+        status.down = down.get(row.id)
+        statuses.append(status)
     return statuses
 
 
@@ -260,6 +271,8 @@ class Cause:
         endpoints: The endpoints with such a finding.
         clients: The numbers of their clients.
         example: A finding of the worst severity.
+        down: The server that is down, if that is the cause.
+        assigned: Who fixes it, and until when; each person once.
     """
 
     kind: str
@@ -270,10 +283,18 @@ class Cause:
     endpoints: list[Target]
     clients: set[str]
     example: Finding
+    down: ServerDown | None = None
+    assigned: list[tuple[str, datetime]] = field(default_factory=list)
 
 
-def causes(statuses: Iterable[EndpointStatus]) -> list[Cause]:
+def causes(
+    statuses: Iterable[EndpointStatus],
+    assignments: Sequence[Acceptance] = (),
+    now: datetime | None = None,
+) -> list[Cause]:
     """Group findings into causes. Pure.
+
+    A server that is down is one cause, whichever finding its endpoints have for it.
 
     The cause with the most endpoints comes first; ties are sorted by severity. Findings of severity
     info are left out, since they need no action.
@@ -297,7 +318,11 @@ def causes(statuses: Iterable[EndpointStatus]) -> list[Cause]:
                 status.issuer,
                 finding,
             )
+            down = status.down if finding.code in NOT_CONNECTED else None
             key = (kind, location, finding.code, finding.actor)
+            if down is not None:
+                kind, location = "server", down.location
+                key = (kind, location, "", "")
             cause = causes_by_key.get(key)
             if cause is None:
                 cause = causes_by_key[key] = Cause(
@@ -309,7 +334,13 @@ def causes(statuses: Iterable[EndpointStatus]) -> list[Cause]:
                     endpoints=[],
                     clients=set(),
                     example=finding,
+                    down=down,
                 )
+            # The provider starts its server, even if a client buys the certificates.
+            if down is not None and finding.actor == Actor.PROVIDER:
+                cause.actor = finding.actor
+            if now is not None:
+                _add_assignment(cause, status, finding, assignments, now)
             cause.endpoints.append(status.target)
             cause.clients.add(status.client)
             # The same code may be worse at another endpoint; the cause shows the worst.
@@ -319,6 +350,20 @@ def causes(statuses: Iterable[EndpointStatus]) -> list[Cause]:
         causes_by_key.values(),
         key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.location),
     )
+
+
+def _add_assignment(
+    cause: Cause,
+    status: EndpointStatus,
+    finding: Finding,
+    assignments: Sequence[Acceptance],
+    now: datetime,
+) -> None:
+    for assignment in assignments:
+        scope = (status.client_id, status.domain_id, status.id)
+        entry = (assignment.by, assignment.until)
+        if assignment.covers(finding.code, *scope, now) and entry not in cause.assigned:
+            cause.assigned.append(entry)
 
 
 def fix_location(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
 from certmgr.checks.codes import CODES
+from certmgr.inspection.server_down import ServerDown
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.certificates import organisation
 from inventory.records import EndpointOwnership, ListedFinding
@@ -34,6 +35,7 @@ class TopicBasis:
         ends: The end of a certificate by its SHA-256.
         zone: The time zone of the provider, in which their deadlines end.
         case_references: Client id -> name -> reference of the open case for it.
+        down: The server of an endpoint, if it is down for several names.
         automated: The time until which our automation handles an endpoint.
         renewers: Who renews which name.
     """
@@ -48,6 +50,7 @@ class TopicBasis:
     ends: Mapping[str, int]
     zone: tzinfo
     case_references: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    down: Mapping[int, ServerDown] = field(default_factory=dict)
     automated: Mapping[int, datetime] = field(default_factory=dict)
     renewers: RenewalFacts = field(kw_only=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from certmgr.checks.actors import we_install
 from certmgr.checks.folding import parent_of
+from certmgr.inspection.server_down import NOT_CONNECTED, of_server
 from certmgr.inspection.status import fix_location
 from certmgr.notices.basis import (
     TopicBasis,
@@ -67,6 +68,9 @@ def _fault(
 ) -> Topic:
     code = row.code
     raw = Finding(code, row.severity, tuple(row.addresses), row.evidence, row.actor)
+    down = basis.down.get(endpoint_id) if code in NOT_CONNECTED else None
+    if down is not None:
+        raw = of_server(raw, place.parties)
     finding = for_client(
         raw,
         basis.names.get(place.client_id, frozenset()),
@@ -105,7 +109,7 @@ def _fault(
         domain_id=place.domain_id,
         target=target_of(place),
         severity=str(row.severity),
-        actor=row.actor,
+        actor=raw.actor,
         code=code,
         opened=utc_of(row.opened_at),
         facts=facts,
@@ -113,6 +117,6 @@ def _fault(
         visible=row.severity == "critical" or code in VISIBLE,
         assigned=assignment_of(place, code, basis, endpoint_id),
         suppress_reason=reason_to_suppress(place, code, basis, endpoint_id),
-        cause=f"{kind} {where} {code}",
+        cause=f"{kind} {where} {code}" if down is None else f"server {down.location} down",
         tags=place.tags,
     )

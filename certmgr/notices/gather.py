@@ -15,6 +15,7 @@ from certmgr.acme import staff_news as automation
 from certmgr.cases import purchase_topics as purchase_deadlines
 from certmgr.cases import topics as casework
 from certmgr.compliance.assessment import own_deadlines
+from certmgr.inspection.server_down import NOT_CONNECTED, servers_down
 from certmgr.notices.basis import TopicBasis
 from certmgr.notices.cover_topics import cover
 from certmgr.notices.deadline_topics import deadlines, with_deadlines_as_parents
@@ -24,7 +25,15 @@ from certmgr.purchases.model import LeadTimes
 from certmgr.renewers.load import load_facts
 from inventory.db.database import Database, to_epoch
 from inventory.records import EndedRun, ListedFinding, TicketRecord
-from inventory.store import certificate_ends, certificates, clients, domains, findings, runs
+from inventory.store import (
+    certificate_ends,
+    certificates,
+    clients,
+    domains,
+    findings,
+    runs,
+    server_faults,
+)
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
 from notifiers.pipeline.topic import NoticeSource, Topic, TopicKind
 
@@ -155,6 +164,7 @@ def _read_basis(
         zone=zone,
         case_references=case_topics.open_names,
         automated=automated,
+        down=servers_down(server_faults.not_connected(conn, NOT_CONNECTED)),
         # What scans learned of an endpoint is in the history of its certificates already.
         renewers=load_facts(conn, now, learned=False),
     )

@@ -403,8 +403,20 @@ FINDINGS: dict[str, FindingText] = {
     ),
 }
 
+# A server that is down for several names.
+_DOWN = FindingText(
+    "server does not accept connections",
+    "The server of {host} does not accept connections on port {port}. This is a fault of the"
+    " server, and not of a certificate: none has to be bought or installed for it.",
+    "Start the service on port {port} at {addresses}, or open the port in its firewall. No"
+    " certificate has to be installed for it.",
+)
+
 # Findings of a code that another action fixes: (code, "variant" of the evidence).
 VARIANTS: dict[tuple[str, str], FindingText] = {
+    ("https-missing", "server-down"): _DOWN,
+    ("connection-failed", "server-down"): _DOWN,
+    ("unreachable", "server-down"): _DOWN,
     ("foreign-address", "valid"): FindingText(
         "foreign {kind} record {addresses}",
         "{host} also points to {addresses}, which is not one of the provider's servers. It serves a"

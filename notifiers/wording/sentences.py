@@ -109,7 +109,7 @@ def client_instruction(
     variant = (finding.code, str(finding.evidence.get("variant")))
     if we_install and variant in english.CLIENT_VARIANTS:
         return _filled(english.CLIENT_VARIANTS[variant], finding, target, language)
-    if we_install and finding.code in english.CLIENT_DO:
+    if we_install and variant not in english.VARIANTS and finding.code in english.CLIENT_DO:
         return _filled(english.CLIENT_DO[finding.code], finding, target, language)
     return instruction(finding, target, language)
 

@@ -1,0 +1,58 @@
+"""Endpoints to which no connection succeeds, with their server, for the whole inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from inventory.models import Client, Domain, Endpoint, ProbeState, Server, StoredFinding
+
+
+@dataclass(frozen=True, slots=True)
+class NotConnected:
+    """One endpoint with an open finding about its connection.
+
+    Attributes:
+        server: The name of the server; None if the inventory does not name it.
+        had_certificate: Whether a certificate was ever seen at the endpoint.
+    """
+
+    endpoint_id: int
+    server: str | None
+    port: int
+    code: str
+    addresses: tuple[str, ...]
+    had_certificate: bool
+
+
+def not_connected(conn: Connection, codes: Iterable[str]) -> list[NotConnected]:
+    """Return the active endpoints with an open finding of one of these codes."""
+    query = (
+        select(
+            Endpoint.id,
+            Server.name,
+            Endpoint.port,
+            StoredFinding.code,
+            StoredFinding.addresses,
+            ProbeState.last_good,
+        )
+        .join(StoredFinding, StoredFinding.endpoint_id == Endpoint.id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .join(Client, Client.id == Domain.client_id)
+        .outerjoin(Server, Server.id == Domain.server_id)
+        .outerjoin(ProbeState, ProbeState.endpoint_id == Endpoint.id)
+        .where(
+            StoredFinding.closed_at.is_(None),
+            StoredFinding.code.in_(sorted(codes)),
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
+        )
+        .order_by(Endpoint.id)
+    )
+    return [
+        NotConnected(i, server, port, code, tuple(addresses), last_good is not None)
+        for i, server, port, code, addresses, last_good in conn.execute(query)
+    ]
