@@ -44,7 +44,7 @@ class CertmgrGroup(LazyGroup):
             ("export", "cli.exchange:export", "Write all records as JSON or CSV."),
             ("finding", "cli.findings:finding", "List, accept and assign findings."),
             ("forecast", "cli.planning:forecast", "Show purchases and installations ahead."),
-            ("import", "cli.exchange:import_", "Import records from a file or directory."),
+            ("import", "cli.imports:import_", "Import records from a file or directory."),
             ("incident", "cli.incidents:incident", "Replace many certificates by a time."),
             ("issue", "cli.issue:issue", "Issue a certificate by ACME and deploy it."),
             ("lineage", "cli.lineages:lineage", "Manage automatically renewed certificates."),

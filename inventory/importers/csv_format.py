@@ -8,15 +8,17 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from inventory.errors import UsageError
+from inventory.importers.customer_lists import changed_by_excel, domains_of, guess, our_cells
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.plan import ImportPlan
+from inventory.importers.table import Table, read_source
 from inventory.targets import Target
-from inventory.text import guard_cell, printable, unguard_cell
+from inventory.text import guard_cell, printable
 
 COLUMNS = (
     "client",
@@ -43,76 +45,122 @@ COLUMNS = (
     "tags",
     "note",
 )
-# Limits against files that are not CSV, such as a binary file without line breaks.
-MAX_HEADER = 65_536
-MAX_FIELD = 65_536
 
 
-def _open(path: Path) -> TextIO:
-    """Open a file as UTF-8, with or without a BOM, or else as Windows-1252, which Excel writes."""
-    try:
-        with path.open("rb") as raw:
-            is_utf8 = _is_utf8(raw.read())
-        return path.open(
-            encoding="utf-8-sig" if is_utf8 else "cp1252", errors="replace", newline=""
-        )
-    except OSError as error:
+@dataclass(frozen=True, slots=True)
+class CustomerList:
+    """A CSV file and how its columns are read.
+
+    Attributes:
+        table: The file.
+        mapping: Our column -> column of the file.
+        ignored: Columns of the file that are not used.
+        guessed: Whether columns have other names than ours.
+    """
+
+    table: Table
+    mapping: dict[str, str]
+    ignored: tuple[str, ...]
+    guessed: bool
+
+
+def open_list(
+    path: Path, mapped: Mapping[str, str] | None = None, client: str = ""
+) -> CustomerList:
+    """Open a customer list, and find its columns.
+
+    Args:
+        path: The file.
+        mapped: Our column -> column of the file, as the user gave it; it wins over a guess.
+        client: Customer number of rows without one.
+
+    Raises:
+        UsageError: The file cannot be read, or a column that is needed was not found.
+    """
+    table = Table(path, read_source(path))
+    given = dict(mapped or {})
+    for column, name in given.items():
+        if name not in table.header:
+            raise UsageError(
+                f"{path}:{table.line} has no column '{printable(name, 60)}'",
+                f"--map {column}=... names a column of the file",
+                f"They are {printable(', '.join(table.header), 300)}.",
+            )
+    taken = set(given.values())
+    guessed = guess([n for n in table.header if n not in taken], COLUMNS)
+    mapping = {**{k: v for k, v in guessed.items() if k not in given}, **given}
+    _check_header(path, table, mapping, given)
+    if "client" not in mapping and not client:
         raise UsageError(
-            f"{path} cannot be read", error.strerror or str(error), "Name a readable CSV file."
-        ) from None
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _header(file: TextIO, path: Path, columns: Sequence[str], needed: str) -> tuple[list[str], str]:
-    """Return the column names and the delimiter: comma, semicolon or tab."""
-    # The limit keeps a file without line breaks out of memory.
-    line = file.readline(MAX_HEADER + 1)
-    if len(line) > MAX_HEADER:
-        raise UsageError(
-            f"{path}:1 is too long for a header",
-            f"over {MAX_HEADER:,} characters",
-            f"The columns are {', '.join(columns)}.",
-        )
-    # Spreadsheets write semicolons in some languages, so the delimiter with the most known columns
-    # is taken.
-    best: list[str] = []
-    delimiter = ","
-    for candidate in (",", ";", "\t"):
-        names = [n.strip().lower() for n in next(csv.reader([line], delimiter=candidate), [])]
-        if len(set(names) & set(columns)) > len(set(best) & set(columns)):
-            best, delimiter = names, candidate
-    if needed not in best:
-        raise UsageError(
-            f"{path}:1 has no column '{needed}'",
+            f"{path}:{table.line} has no column 'client'",
             "the first line names the columns",
-            f"They are {', '.join(columns)}.",
+            "Give --client NUMBER, or name the column: --map client=HEADER. The columns are"
+            f" {', '.join(COLUMNS)}.",
         )
-    for name in best:
-        if name not in columns:
-            # For a misspelt column, the nearest known name is suggested.
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"They are {', '.join(columns)}."
-            raise UsageError(f"{path}:1: unknown column '{printable(name, 60)}'", "", hint)
-        if best.count(name) > 1:
-            raise UsageError(f"{path}:1: the column '{name}' occurs twice", "", "Remove one.")
-    return best, delimiter
+    used = set(mapping.values())
+    ignored = tuple(n for n in table.header if n and n not in used)
+    return CustomerList(table, mapping, ignored, any(k != v.lower() for k, v in mapping.items()))
 
 
-def read(path: Path) -> Iterator[ImportRow | ImportProblem]:
-    """Yield each row of the file, or a problem for an invalid row.
+def _check_header(
+    path: Path, table: Table, mapping: Mapping[str, str], given: Mapping[str, str]
+) -> None:
+    for name in filter(None, table.header):
+        if table.header.count(name) > 1 and name in mapping.values():
+            raise UsageError(
+                f"{path}:{table.line}: the column '{printable(name, 60)}' occurs twice",
+                "",
+                "Remove one.",
+            )
+        # A misspelt column of ours would be ignored, and its values lost.
+        near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
+        if name not in mapping.values() and near and near[0] not in mapping and not given:
+            raise UsageError(
+                f"{path}:{table.line}: unknown column '{printable(name, 60)}'",
+                "",
+                f"Did you mean '{near[0]}'?",
+            )
+
+
+def read(
+    path: Path, client: str = "", mapped: Mapping[str, str] | None = None
+) -> Iterator[ImportRow | ImportProblem]:
+    """Yield each row of the file, or a problem for an invalid row. See :func:`rows_of`.
 
     Raises:
         UsageError: The file or its header is unusable.
     """
-    for where, row in read_cells(path, COLUMNS, "client"):
-        yield ImportProblem(where, row) if isinstance(row, str) else row_from_cells(where, row)
+    yield from rows_of(open_list(path, mapped, client), client)
+
+
+def rows_of(source: CustomerList, client: str = "") -> Iterator[ImportRow | ImportProblem]:
+    """Yield each row of a list, or a problem for an invalid row.
+
+    Args:
+        source: The list.
+        client: Customer number of all rows. A row of another number is a problem.
+    """
+    positions = {column: source.table.header.index(n) for column, n in source.mapping.items()}
+    for where, cells in source.table.rows():
+        if isinstance(cells, str):
+            yield ImportProblem(where, cells)
+            continue
+        row = our_cells({c: cells[i] for c, i in positions.items() if i < len(cells)})
+        number = row.get("client", "")
+        if changed_by_excel(number):
+            yield ImportProblem(
+                where,
+                f"'{printable(number, 40)}' is not a customer number: the spreadsheet has changed"
+                " it; format the column as text and export again",
+            )
+            continue
+        if client and number not in ("", client):
+            yield ImportProblem(
+                where, f"the row is of the client {printable(number, 60)}, and --client is {client}"
+            )
+            continue
+        for domain in domains_of(row.get("domain", "")):
+            yield row_from_cells(where, row | {"client": number or client, "domain": domain})
 
 
 def read_cells(
@@ -130,28 +178,28 @@ def read_cells(
     Raises:
         UsageError: The file or its header is unusable.
     """
-    # The limit of the csv module is global, and its default is larger.
-    csv.field_size_limit(MAX_FIELD)
-    with _open(path) as file:
-        names, delimiter = _header(file, path, columns, needed)
-        reader = csv.reader(file, delimiter=delimiter)
-        while True:
-            where = f"{path}:{reader.line_num + 2}"
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield where, f"not CSV: {error}"
-                continue
-            # Spreadsheets often write empty rows at the end.
-            if not any(c.strip() for c in cells):
-                continue
-            # An unquoted delimiter in a text shifts the cells, so the row is not imported.
-            if len(cells) > len(names):
-                yield where, f"{len(cells):,} cells, and the header has {len(names)} columns"
-                continue
-            yield where, {n: unguard_cell(c.strip()) for n, c in zip(names, cells, strict=False)}
+    table = Table(path, read_source(path))
+    names = [n.lower() for n in table.header]
+    if needed not in names:
+        raise UsageError(
+            f"{path}:{table.line} has no column '{needed}'",
+            "the first line names the columns",
+            f"They are {', '.join(columns)}.",
+        )
+    for name in names:
+        if name not in columns:
+            # For a misspelt column, the nearest known name is suggested.
+            near = difflib.get_close_matches(name, columns, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"They are {', '.join(columns)}."
+            raise UsageError(
+                f"{path}:{table.line}: unknown column '{printable(name, 60)}'", "", hint
+            )
+        if names.count(name) > 1:
+            raise UsageError(
+                f"{path}:{table.line}: the column '{name}' occurs twice", "", "Remove one."
+            )
+    for where, cells in table.rows():
+        yield where, cells if isinstance(cells, str) else dict(zip(names, cells, strict=False))
 
 
 def row_from_cells(where: str, row: dict[str, str]) -> ImportRow:
@@ -263,3 +311,12 @@ def rows(plan: ImportPlan) -> Iterator[dict[str, str]]:
         if not client_domains:
             yield client | first | {"tags": " ".join(sorted(item.tags))}
         yield from (client | p for p in people[1:])
+
+
+EXAMPLE = (
+    ",".join(COLUMNS)
+    + "\n1001,Rosen GmbH,Ada,Eva Rosen,owner,eva@rosen.example,+49 30 1234,de,Europe/Berlin,web1,"
+    "rosen.example,site,/login,required,us,us,client,client,active,rosen.example:443,,shop,\n"
+    "1002,Caf\u00e9 Blau,,Max Blau,owner,max@blau.example,,de,,web1,blau.example,,,,,,,,,,,,\n"
+    "1002,,,,,,,,,web2,mail.blau.example,mail,,,,,,,,mail.blau.example:993/imap,,,\n"
+)

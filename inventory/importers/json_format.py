@@ -12,6 +12,7 @@ from typing import Any
 from inventory.errors import CertmgrError, UsageError
 from inventory.importers.entry import ImportProblem
 from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, key_of, label
+from inventory.importers.table import read_source
 from inventory.names import normalise_host
 from inventory.store import contacts, domains, editing, servers
 from inventory.targets import parse_port, parse_protocol
@@ -55,14 +56,9 @@ def read(path: Path, plan: ImportPlan) -> None:
     Raises:
         UsageError: The file cannot be read, or is not an inventory.
     """
+    data = read_source(path, MAX_BYTES)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MB", "", "Split it.")
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read", error.strerror or str(error), "Name a readable JSON file."
-        ) from None
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not JSON",

@@ -1,8 +1,17 @@
-"""nginx configuration: names, ports and certificate paths of server blocks (crossplane)."""
+"""nginx configuration: names, ports and certificates of server blocks, read as nginx reads them.
+
+Includes are followed wherever they stand, relative to the folder of nginx.conf. The output of
+``nginx -T`` is a source too. crossplane parses the blocks.
+"""
 
 from __future__ import annotations
 
+import fnmatch
+import os
+import re
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,90 +20,273 @@ import crossplane
 from inventory.errors import UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.hosts import skip_reason
+from inventory.importers.table import decode, read_source
 from inventory.text import printable
+
+# Limits against files that include each other, and against a configuration that includes a lot.
+MAX_FILES = 5000
+MAX_DEPTH = 20
+MAX_DIRECTIVES = 2_000_000
+_MAX_FILE = 16 * 1024 * 1024
+_DUMPED = re.compile(r"^# configuration file (.+):\s*$", re.M)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_NOT_SITES = ("_", "", "localhost")
+# Protocols of the mail module.
+_MAIL = ("smtp", "imap", "pop3")
+_MAIL_PORTS = {25: "smtp", 587: "smtp", 465: "smtp", 143: "imap", 993: "imap", 110: "pop3"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a block inherits from the blocks around it."""
+
+    kind: str = ""  # http, stream or mail
+    ssl: bool = False
+    certificate: str = ""
+    names: tuple[tuple[str, str], ...] = ()  # name, file and line
+    values: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
-    """Yield a row per name and port of the server blocks. Includes are followed.
+    """Yield a row per name and port of the server blocks; what is left out is a problem, once.
 
     Args:
-        path: nginx.conf, or a file with server blocks.
+        path: nginx.conf, a file with server blocks, or the output of ``nginx -T``.
         client: Customer number of the names.
 
     Raises:
         UsageError: The file cannot be read.
     """
-    if not path.is_file():
-        raise UsageError(
-            f"{path} is not a file", "", "Name nginx.conf, or a file with server blocks."
+    seen: set[tuple[str, str]] = set()
+    for row in _Reader(path, client).rows():
+        # A snippet that is included several times is reported once.
+        key = (
+            (row.where, row.reason) if isinstance(row, ImportProblem) else (row.domain, row.target)
         )
-    try:
-        parsed = crossplane.parse(str(path), check_ctx=False, check_args=False, catch_errors=True)
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"{path} cannot be read", str(error)[:200]) from None
-    for file in parsed["config"]:
-        # crossplane reports errors per file, so the other files can still be imported.
-        for fault in file["errors"]:
+        if key not in seen:
+            seen.add(key)
+            yield row
+
+
+class _Reader:
+    def __init__(self, path: Path, client: str) -> None:
+        self.client = client
+        self.path = path
+        text = decode(read_source(path, 256 << 20))
+        parts = _DUMPED.split(text)
+        # The dump names each file before its content.
+        self.dumped = dict(zip(parts[1::2], parts[2::2], strict=True)) if len(parts) > 2 else None
+        self.main = parts[1] if self.dumped is not None else str(path)
+        self.root = os.path.dirname(self.main)  # noqa: PTH120
+        self.problems: list[ImportProblem] = []
+        self.parsed: dict[str, list[dict[str, Any]]] = {}
+        self.directives = 0
+
+    def rows(self) -> Iterator[ImportRow | ImportProblem]:
+        yield from self._block(self.main, self._parse(self.main), _Scope(), 0)
+        yield from self.problems
+
+    def _parse(self, name: str) -> list[dict[str, Any]]:
+        """Return the directives of one file, without its includes."""
+        if name not in self.parsed:
+            if len(self.parsed) >= MAX_FILES:
+                raise UsageError(f"{self.path} includes more than {MAX_FILES:,} files")
+            try:
+                self.parsed[name] = self._parsed(name)
+            except UsageError as error:
+                # Only the main file must be readable.
+                if name == self.main and self.dumped is None:
+                    raise
+                self.parsed[name] = []
+                self.problems.append(ImportProblem(f"{name}:0", printable(str(error), 200)))
+        return self.parsed[name]
+
+    def _parsed(self, name: str) -> list[dict[str, Any]]:
+        if self.dumped is None:
+            text = decode(read_source(Path(name), _MAX_FILE))
+        else:
+            text = self.dumped[name]
+        with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            try:
+                result = crossplane.parse(
+                    file.name, check_ctx=False, check_args=False, catch_errors=True, single=True
+                )
+            except (OSError, RecursionError, RuntimeError) as error:
+                raise UsageError(f"{name} cannot be read", type(error).__name__) from None
+            for fault in result["errors"]:
+                reason = str(fault["error"]).replace(file.name, name).partition(" in ")[0]
+                where = f"{name}:{fault.get('line') or 0}"
+                self.problems.append(ImportProblem(where, printable(reason, 200)))
+        parsed: list[dict[str, Any]] = result["config"][0]["parsed"]
+        return parsed
+
+    def _included(self, pattern: str, where: str) -> list[str]:
+        full = os.path.join(self.root, pattern)  # noqa: PTH118
+        if self.dumped is not None:
+            found = sorted(n for n in self.dumped if n == full or fnmatch.fnmatchcase(n, full))
+        elif any(c in pattern for c in "*?["):
+            base = Path("/") if full.startswith("/") else Path()
+            try:
+                found = sorted(str(p) for p in base.glob(full.lstrip("/")) if p.is_file())
+            except (ValueError, OSError, NotImplementedError):
+                found = []
+            return found[:MAX_FILES]
+        else:
+            found = [full] if Path(full).is_file() else []
+        if not found and not any(c in pattern for c in "*?["):
+            reason = f"include {printable(pattern, 100)}: there is no such file"
+            self.problems.append(ImportProblem(where, reason))
+        return found
+
+    def _flat(
+        self, name: str, block: list[dict[str, Any]], depth: int
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (file, directive) of a block, with its includes in their place."""
+        for directive in block:
+            self.directives += 1
+            if self.directives > MAX_DIRECTIVES:
+                raise UsageError(f"{self.path} has more than {MAX_DIRECTIVES:,} directives")
+            if directive["directive"] != "include" or not directive["args"]:
+                yield name, directive
+                continue
+            where = f"{name}:{directive['line']}"
+            if depth >= MAX_DEPTH:
+                self.problems.append(ImportProblem(where, "includes are nested too deeply"))
+                continue
+            for file in self._included(directive["args"][0], where):
+                yield from self._flat(file, self._parse(file), depth + 1)
+
+    def _block(
+        self, name: str, block: list[dict[str, Any]], scope: _Scope, depth: int
+    ) -> Iterator[ImportRow | ImportProblem]:
+        """Yield the rows of a block and of the blocks in it."""
+        if depth > MAX_DEPTH:
+            return
+        directives = list(self._flat(name, block, 0))
+        scope = self._inherited(directives, scope)
+        for file, directive in directives:
+            kind = directive["directive"]
+            if "block" not in directive:
+                continue
+            if kind == "server" and not directive["args"]:
+                yield from self._server(file, directive["block"], scope)
+            elif kind in ("http", "stream", "mail"):
+                yield from self._block(
+                    file, directive["block"], replace(scope, kind=kind), depth + 1
+                )
+            elif kind not in ("upstream", "map", "geo", "types", "split_clients"):
+                yield from self._block(file, directive["block"], scope, depth + 1)
+
+    def _inherited(self, directives: list[tuple[str, dict[str, Any]]], scope: _Scope) -> _Scope:
+        """Return what applies in a block: its own directives before those around it."""
+        names: list[tuple[str, str]] = []
+        values = dict(scope.values)
+        ssl, certificate = scope.ssl, scope.certificate
+        for file, directive in directives:
+            args = directive["args"]
+            match directive["directive"]:
+                case "set" if len(args) == 2:
+                    values[args[0].lstrip("$")] = args[1]
+                case "server_name":
+                    names += [(a, f"{file}:{directive['line']}") for a in args]
+                case "ssl":
+                    ssl = args == ["on"]
+                case "ssl_certificate" if args:
+                    certificate = args[0]
+                case "protocol" if args:
+                    values[" protocol"] = args[0]
+                case "starttls" if args:
+                    values[" starttls"] = args[0]
+        return _Scope(scope.kind, ssl, certificate, tuple(names) or scope.names, values)
+
+    def _server(
+        self, file: str, block: list[dict[str, Any]], outer: _Scope
+    ) -> Iterator[ImportRow | ImportProblem]:
+        directives = list(self._flat(file, block, 0))
+        scope = self._inherited(directives, outer)
+        targets: set[tuple[int, str]] = set()
+        proxied: dict[int, str] = {}
+        for where, directive in directives:
+            if directive["directive"] != "listen" or not directive["args"]:
+                continue
+            address, options = directive["args"][0], directive["args"][1:]
+            if address.startswith("unix:"):
+                continue
+            tls = "ssl" in options or "quic" in options or scope.ssl
+            port = _port(address, 443 if "ssl" in options else 80)
+            if "proxy_protocol" in options:
+                # Such a port expects the PROXY header of a balancer, which a client does not send.
+                proxied[port] = f"{where}:{directive['line']}"
+            elif (protocol := self._protocol(scope, port, tls)) is not None:
+                targets.add((port, protocol))
+        yield from self._names(scope, targets, proxied, f"{file}:0")
+
+    def _protocol(self, scope: _Scope, port: int, tls: bool) -> str | None:
+        """Return the protocol of a port; None if it has no TLS."""
+        if scope.kind == "mail":
+            protocol = scope.values.get(" protocol") or _MAIL_PORTS.get(port, "")
+            if tls:
+                return "tls"
+            starttls = scope.values.get(" starttls") in ("on", "only")
+            return protocol if starttls and protocol in _MAIL else None
+        if not tls:
+            return None
+        return "tls" if scope.kind == "stream" else "https"
+
+    def _names(
+        self,
+        scope: _Scope,
+        targets: set[tuple[int, str]],
+        proxied: dict[int, str],
+        where: str,
+    ) -> Iterator[ImportRow | ImportProblem]:
+        if scope.kind in ("stream", "mail") and targets and not scope.names:
+            ports = ", ".join(f"{p}/{protocol}" for p, protocol in sorted(targets))
+            reason = f"a {scope.kind} server on {ports} has no server_name: add its host by hand"
+            yield ImportProblem(where, reason)
+        for port, at in sorted(proxied.items()):
+            named = ", ".join(n for n, _ in scope.names[:3])
             yield ImportProblem(
-                f"{file['file']}:{fault.get('line') or 0}", printable(str(fault["error"]), 200)
+                at,
+                f"port {port} of {printable(named, 100)} expects the PROXY protocol of a balancer,"
+                " so it cannot be asked directly: add the balancer's port",
             )
-        yield from _servers(file["file"], file["parsed"], client)
+        for raw, at in scope.names:
+            name = _substituted(raw, scope.values)
+            # ".example.com" is the name and all names below it.
+            bare = name.removeprefix(".")
+            if "$" in name and not name.startswith("~"):
+                yield ImportProblem(at, f"'{printable(name, 80)}' has a variable without a value")
+                continue
+            if (reason_ := skip_reason(bare)) is not None:
+                # Names of default servers are common and are no sites.
+                if bare not in _NOT_SITES:
+                    yield ImportProblem(at, f"'{printable(name, 80)}' {reason_}")
+                continue
+            certificate = _substituted(scope.certificate, scope.values)
+            note = f"nginx certificate: {printable(certificate, 300)}" if certificate else ""
+            # A block without TLS is imported with port 443, so that the missing HTTPS is found.
+            default = [] if scope.kind in ("stream", "mail") or proxied else [(443, "https")]
+            for port, protocol in sorted(targets) or default:
+                yield ImportRow(
+                    at,
+                    client=self.client,
+                    domain=bare,
+                    domain_fields={"note": note} if note else {},
+                    target=f"{bare}:{port}/{protocol}",
+                )
 
 
-def _servers(
-    file: str, block: list[dict[str, Any]], client: str
-) -> Iterator[ImportRow | ImportProblem]:
-    for directive in block:
-        if directive["directive"] == "server" and "block" in directive and not directive["args"]:
-            yield from _server(file, directive, client)
-        # Server blocks are nested in http blocks and in includes.
-        elif "block" in directive:
-            yield from _servers(file, directive["block"], client)
+def _substituted(text: str, values: dict[str, str]) -> str:
+    """Return a text with the variables that "set" gives a fixed value."""
 
+    def value(match: re.Match[str]) -> str:
+        found = values.get(match[1] or match[2])
+        return found if found is not None and "$" not in found else match[0]
 
-def _server(file: str, server: dict[str, Any], client: str) -> Iterator[ImportRow | ImportProblem]:
-    names: list[tuple[str, int]] = []
-    ports: set[int] = set()
-    tls_everywhere, certificate = False, ""
-    for directive in server["block"]:
-        args = directive["args"]
-        match directive["directive"]:
-            case "server_name":
-                names += [(a, directive["line"]) for a in args]
-            case "listen" if args and "ssl" in args[1:]:
-                ports.add(_port(args[0], 443))
-            case "ssl":
-                tls_everywhere = args == ["on"]
-            case "ssl_certificate" if args:
-                certificate = args[0]
-    # "ssl on" enables TLS on all ports of the block, whatever "listen" has.
-    if tls_everywhere:
-        ports |= {
-            _port(d["args"][0], 80)
-            for d in server["block"]
-            if d["directive"] == "listen" and d["args"]
-        }
-    for name, line in names:
-        where = f"{file}:{line}"
-        # ".example.com" is the name and all names below it.
-        bare = name[1:] if name.startswith(".") else name
-        if (reason := skip_reason(bare)) is not None:
-            # Names of default servers are common and are no sites.
-            if bare not in ("_", "", "localhost"):
-                yield ImportProblem(where, f"'{printable(name, 80)}' {reason}")
-            continue
-        fields = (
-            {"note": f"nginx certificate: {printable(certificate, 300)}"} if certificate else {}
-        )
-        # A block without TLS is imported with port 443, so that the missing HTTPS is found.
-        for port in sorted(ports) or [443]:
-            yield ImportRow(
-                where,
-                client=client,
-                domain=bare,
-                domain_fields=fields,
-                target=f"{bare}:{port}/https",
-            )
+    return text if text.startswith("~") else _VARIABLE.sub(value, text)
 
 
 def _port(listen: str, default: int) -> int:

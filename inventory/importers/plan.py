@@ -116,7 +116,7 @@ class ImportPlan:
     def lines(self) -> Iterable[str]:
         """Yield the changes for ``--dry-run``: ``+`` for added, ``~`` for changed records."""
         for item in self.added():
-            yield f"+ {item.kind} {label(item)}"
+            yield f"+ {item.kind} {label(item)}{_details(item)}"
         for item in self.changed():
             changes = [
                 f"{c} {_value_text(b)} -> {_value_text(item.values[c])}"
@@ -129,6 +129,18 @@ class ImportPlan:
                     + ", ".join(f"{k}:{v}" for k, v, _ in item.new_contact_methods)
                 )
             yield f"~ {item.kind} {label(item)}: {'; '.join(changes)}"
+
+
+def _details(item: ImportItem) -> str:
+    """Return what a scan would visit in addition to the record itself, and how it is reached."""
+    parts = [
+        f"{column} {item.values[column]}"
+        for column in ("addresses", "paths", "backends")
+        if item.values.get(column)
+    ]
+    if item.new_contact_methods:
+        parts.append(", ".join(f"{k}:{v}" for k, v, _ in item.new_contact_methods))
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _value_text(value: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -274,8 +275,12 @@ def _existing(
 def _parse_date(text: str, zone: str, *, last: bool) -> datetime:
     """Return the first or the last second of a day; a text with a time is that time."""
     try:
+        text = _iso_date(text.strip())
         if len(text) > 10:
             timestamp = datetime.fromisoformat(text)
+            # A spreadsheet writes a date as its first moment.
+            if timestamp.tzinfo is None and timestamp.time() == time(0):
+                return _parse_date(text[:10], zone, last=last)
             return (
                 timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=ZoneInfo(zone))
             ).astimezone(UTC)
@@ -288,6 +293,24 @@ def _parse_date(text: str, zone: str, *, last: bool) -> datetime:
         raise UsageError(
             f"'{printable(text, 40)}' is not a date", "", "Write 2026-11-30."
         ) from None
+
+
+def _iso_date(text: str) -> str:
+    """Return a date as spreadsheets write it in ISO form; another text unchanged.
+
+    They write 30.11.2026, 30/11/2026, 11/30/2026, or the days since 1899-12-30. A date such as
+    03/04/2026 has two readings and stays as it is, so that it is refused.
+    """
+    if re.fullmatch(r"[2-9]\d{4}(\.0+)?", text):
+        return (date(1899, 12, 30) + timedelta(days=int(text[:5]))).isoformat()
+    match = re.fullmatch(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?: 0{1,2}:00(?::00)?)?", text)
+    if match is None:
+        return text
+    first, second, year = int(match[1]), int(match[3]), int(match[4])
+    # Dots stand between day and month; with a slash, Americans write the month first.
+    if match[2] == "." or first > 12 or first == second:
+        return date(year, second, first).isoformat()
+    return date(year, first, second).isoformat() if second > 12 else text
 
 
 def _cells(row: ListedPurchase) -> dict[str, Any]:

@@ -1,26 +1,39 @@
-"""BIND zone files: host names with an address or a CNAME record, parsed by dnspython."""
+"""BIND zone files: host names with an address or an alias, parsed by dnspython line by line.
+
+One bad line costs that line. Records that dnspython does not know (ALIAS, ANAME of several
+providers) are aliases. ``$INCLUDE`` and ``$GENERATE`` are not followed but named.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import dns.exception
+import dns.name
+import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
-import dns.zone
+import dns.tokenizer
 
 from inventory.errors import InvalidName, UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.hosts import skip_reason
+from inventory.importers.table import decode, read_source
 from inventory.names import normalise
 from inventory.text import printable
 
-# dnspython parses the whole zone in memory.
 MAX_BYTES = 64_000_000
+MAX_RECORD = 1_000_000
+_TTL = re.compile(r"\d+|(\d+[wdhms])+", re.I)
+_CLASSES = ("in", "ch", "hs", "cs")
+_ALIASES = ("alias", "aname")
+_ADDRESSES = ("a", "aaaa", "cname", "https", "svcb")
 
 
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
-    """Yield a row per host name of the zone. $INCLUDE is not followed.
+    """Yield a row per host name of the zone; what is left out is a problem.
 
     Args:
         path: The zone file. Without $ORIGIN, the file name must be the name of the zone
@@ -28,77 +41,173 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
         client: Customer number of the names.
 
     Raises:
-        UsageError: The file cannot be read or is not a zone file.
+        UsageError: The file cannot be read or has no record at all.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read", error.strerror or str(error), "Name a zone file."
-        ) from None
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MB", "", "Split it.")
-    # Comments in zone files may have any encoding.
-    text = data.decode("utf-8", "replace")
-    # One $GENERATE line can stand for millions of names.
-    if any(line.lstrip().upper().startswith("$GENERATE") for line in text.splitlines()):
-        raise UsageError(
-            f"{path} has a $GENERATE",
-            "the number of its names is not limited",
-            "Expand the names first: named-compilezone -o - ZONE FILE.",
-        )
-    try:
-        zone = dns.zone.from_text(
-            text,
-            origin=_origin(path, text),
-            relativize=False,
-            filename=str(path),
-            check_origin=False,
-        )
-    except (dns.exception.DNSException, ValueError) as error:
-        # The message of dnspython begins with file and line.
-        raise UsageError(
-            f"{path} is not a zone file",
-            printable(str(error), 200) or type(error).__name__,
-            "Correct that line.",
-        ) from None
-    lines = text.splitlines()
-    for name, node in zone.nodes.items():
-        # Only names with an address can be endpoints.
-        kinds = {dataset.rdtype for dataset in node.rdatasets}
-        if not kinds & {dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME}:
-            continue
-        host = name.to_text(omit_final_dot=True)
-        if host.startswith("_") or "._" in host:
-            continue  # such as _sip._tcp: names of services, not of hosts
-        origin = zone.origin.to_text(omit_final_dot=True) if zone.origin else ""
-        where = f"{path}:{_line(lines, host, origin)}"
-        if (reason := skip_reason(host)) is not None:
-            yield ImportProblem(where, f"'{printable(host, 80)}' {reason}")
-            continue
-        yield ImportRow(where, client=client, domain=host)
+    text = decode(read_source(path, MAX_BYTES))
+    seen: set[str] = set()
+    records = 0
+    problems: list[ImportProblem] = []
+    for number, name, reason in _names(path, text):
+        records += not reason
+        if reason:
+            problems.append(ImportProblem(f"{path}:{number}", reason))
+        elif name and name not in seen:
+            seen.add(name)
+            yield host_row(f"{path}:{number}", name, client)
+    # A file without a valid record is another kind of file.
+    if problems and not records and not any("$" in p.reason for p in problems):
+        raise UsageError(f"{path} is not a zone file", problems[0].reason, "Correct that line.")
+    yield from problems
 
 
-def _origin(path: Path, text: str) -> str | None:
-    if any(line.lstrip().upper().startswith("$ORIGIN") for line in text.splitlines()):
-        return None
+def host_row(where: str, name: str, client: str) -> ImportRow | ImportProblem:
+    """Return the row of a host name, or why it cannot be an endpoint."""
+    if (reason := skip_reason(name)) is not None:
+        return ImportProblem(where, f"'{printable(name, 80)}' {reason}")
+    return ImportRow(where, client=client, domain=name)
+
+
+def is_service(name: str) -> bool:
+    """Return whether a name is that of a service and not of a host, such as _sip._tcp."""
+    return name.startswith("_") or "._" in name
+
+
+def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, host name, reason) per record; one of the two texts is empty, or both."""
+    origin: dns.name.Name | None = None
+    owner: dns.name.Name | None = None
+    for number, entry in _entries(text):
+        try:
+            words = _tokens(entry)
+            if not words:
+                continue
+            directive = words[0].upper()
+            if directive == "$ORIGIN" and len(words) > 1:
+                origin = dns.name.from_text(words[1], origin or dns.name.root)
+                continue
+            if directive in ("$TTL",):
+                continue
+            if directive.startswith("$"):
+                yield number, "", _directive_reason(directive, words)
+                continue
+            if origin is None:
+                origin = _origin(path)
+            inherits = entry[:1] in (" ", "\t")
+            if not inherits:
+                owner = origin if words[0] == "@" else dns.name.from_text(words[0], origin)
+            if owner is None:
+                yield number, "", "the first record has no name"
+                continue
+            name = _host(owner, words if inherits else words[1:], origin)
+            yield number, name, ""
+        except (dns.exception.DNSException, ValueError, UnicodeError) as error:
+            reason = printable(str(error), 160) or type(error).__name__
+            yield number, "", f"the record cannot be read: {reason}"
+
+
+def _directive_reason(directive: str, words: list[str]) -> str:
+    argument = printable(words[1], 80) if len(words) > 1 else ""
+    if directive == "$INCLUDE":
+        return f"$INCLUDE {argument} is not followed: import that file too"
+    if directive == "$GENERATE":
+        return (
+            f"$GENERATE {argument} is not expanded, because it can stand for millions of names:"
+            " use named-compilezone -o - ZONE FILE"
+        )
+    return f"{printable(directive, 40)} is not a known directive"
+
+
+def _entries(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) per record; parentheses continue a record over several lines."""
+    pending: list[str] = []
+    start = depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = _without_comment(line)
+        if not pending:
+            start = number
+        depth += bare.count("(") - bare.count(")") if '"' not in bare else _depth(bare)
+        pending.append(bare)
+        if depth > 0 and sum(map(len, pending)) < MAX_RECORD:
+            continue
+        entry = " ".join(pending) if len(pending) > 1 else bare
+        pending, depth = [], 0
+        if entry.strip():
+            yield start, entry
+    if pending and " ".join(pending).strip():
+        yield start, " ".join(pending)
+
+
+def _without_comment(line: str) -> str:
+    if ";" not in line:
+        return line
+    quoted = escaped = False
+    for position, character in enumerate(line):
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif character == ";" and not quoted:
+            return line[:position]
+    return line
+
+
+def _depth(line: str) -> int:
+    """Return opened minus closed parentheses outside of quotes."""
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"?', "", line)
+    return outside.count("(") - outside.count(")")
+
+
+def _tokens(entry: str) -> list[str]:
+    """Return the words of a record; a quoted name is a word without its quotes."""
+    tokenizer = dns.tokenizer.Tokenizer(entry.replace("(", " ").replace(")", " "))
+    words = []
+    while not (token := tokenizer.get()).is_eol_or_eof():
+        words.append(token.value)
+    return words
+
+
+def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
+    """Return the owner of an address or alias record; empty for other records.
+
+    Raises:
+        ValueError: The record is malformed.
+        DNSException: The same, found by dnspython.
+    """
+    rest = list(words)
+    # TTL and class stand in any order before the type (RFC 1035 5.1).
+    while rest and (_TTL.fullmatch(rest[0]) or rest[0].lower() in _CLASSES):
+        rest.pop(0)
+    if not rest:
+        raise ValueError("it has no type")
+    kind, data = rest[0].lower(), rest[1:]
+    if kind in _ALIASES:
+        if not data:
+            raise ValueError(f"{kind.upper()} has no target")
+        dns.name.from_text(data[0], origin)
+    elif kind in _ADDRESSES:
+        dns.rdata.from_text(
+            dns.rdataclass.IN, dns.rdatatype.from_text(kind), " ".join(data), origin
+        )
+    else:
+        # The other records name no host, and providers have types that no library knows.
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,20}", kind):
+            raise ValueError(f"'{printable(kind, 40)}' is not a record type")
+        return ""
+    host = owner.to_text(omit_final_dot=True)
+    return "" if is_service(host) else host.lower()
+
+
+def _origin(path: Path) -> dns.name.Name:
     name = (
         path.name.removeprefix("db.").removesuffix(".zone").removesuffix(".txt").removesuffix(".db")
     )
     try:
-        return normalise(name) + "."
+        return dns.name.from_text(normalise(name) + ".")
     except InvalidName:
         raise UsageError(
             f"The zone of {path} is unknown",
             "the file has no $ORIGIN, and its name is not the name of a zone",
             "Name the file after the zone: db.example.com.",
         ) from None
-
-
-def _line(lines: list[str], host: str, origin: str) -> int:
-    """Return the first line that begins with the absolute or relative name; 1 if no line does."""
-    short = host.removesuffix(f".{origin}") if host != origin else "@"
-    for number, line in enumerate(lines, 1):
-        if line.split(None, 1)[:1] in ([short], [f"{host}."]):
-            return number
-    return 1

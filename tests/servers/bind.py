@@ -158,7 +158,7 @@ def named(
             sign = "dnssec-policy default;" if each in signed else ""
             parts.append(
                 f'zone "{each}" {{ type primary; file "{each}.zone"; allow-update {{ key'
-                f' "{KEY_NAME}"; }}; {sign} }};'
+                f' "{KEY_NAME}"; }}; allow-transfer {{ key "{KEY_NAME}"; }}; {sign} }};'
             )
         port, log = stack.enter_context(
             _named(folder, "recursion no; notify no;", "\n".join(parts))

@@ -32,6 +32,24 @@ _log = logging.getLogger(__name__)
 TTL = 60
 
 
+def tsig_key(settings: SolverSettings) -> dns.tsig.Key:
+    """Return the TSIG key of a solver.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return dns.tsig.Key(
+            settings.tsig_name, secret(settings.tsig_secret), settings.tsig_algorithm
+        )
+    except (ValueError, NotImplementedError, dns.exception.DNSException):
+        raise ConfigError(
+            "The TSIG key of the solver cannot be read",
+            "its secret must be base64",
+            "Correct tsig_name, tsig_secret or tsig_algorithm.",
+        ) from None
+
+
 @dataclass(slots=True)
 class Rfc2136:
     """A zone at a name server that accepts dynamic updates signed with TSIG (RFC 2136, RFC 8945).
@@ -56,16 +74,7 @@ class Rfc2136:
         settings = self.settings
         host, port = resolver_parts(settings.server)
         what = f"The name server {settings.server} did not accept the record {record}"
-        try:
-            key = dns.tsig.Key(
-                settings.tsig_name, secret(settings.tsig_secret), settings.tsig_algorithm
-            )
-        except (ValueError, NotImplementedError, dns.exception.DNSException):
-            raise ConfigError(
-                "The TSIG key of the solver cannot be read",
-                "its secret must be base64",
-                "Correct tsig_name, tsig_secret or tsig_algorithm.",
-            ) from None
+        key = tsig_key(settings)
         zone = settings.zone or self._zone(record)
         try:
             update = dns.update.UpdateMessage(zone, keyring=key)

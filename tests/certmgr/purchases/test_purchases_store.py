@@ -134,7 +134,7 @@ def test_invalid_rows_are_reported_and_the_others_are_imported(
         "1001;DigiCert;D-1;shop1001.example;2026-01-01;2026-12-31;yes\n"
         "1002;DigiCert;D-2;shop1001.example;2026-01-01;;no\n"
         "1009;DigiCert;D-3;x.example;;;\n"
-        "1001;DigiCert;D-4;shop1001.example;31.12.2026;;\n"
+        "1001;DigiCert;D-4;shop1001.example;31.13.2026;;\n"
         "1001;DigiCert;D-5;shop1001.example;;;perhaps\n"
         "1001;DigiCert;D-6;;;;\n"
     )
@@ -187,3 +187,17 @@ def test_file_that_is_not_an_export_is_refused(tmp_path: Path, text: str) -> Non
     path.write_text(text)
     with pytest.raises(UsageError):
         list(purchases_format.read_json(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["30.11.2026", "30/11/2026", "11/30/2026", "46356", "2026-11-30 00:00:00", "30.11.2026 00:00"],
+)
+def test_date_of_a_spreadsheet_is_the_day_that_it_shows(text: str) -> None:
+    expected = purchases_format._parse_date("2026-11-30", "Europe/Berlin", last=True)
+    assert purchases_format._parse_date(text, "Europe/Berlin", last=True) == expected
+
+
+def test_date_with_two_readings_is_refused() -> None:
+    with pytest.raises(UsageError, match="is not a date"):
+        purchases_format._parse_date("03/04/2026", "UTC", last=False)

@@ -53,7 +53,7 @@ def test_invalid_rows_are_reported_with_their_line_and_the_rest_is_imported(
         "3,Three,,,good.example.com,,,",
         "3,Three,,nobody,y.example.com,,,",
         "3,Three,,,z.example.com,castle,,",
-        "4,Four,,,w.example.com,,,,,,,",
+        "4,Four,,,w.example.com,,,,,,,x",
         "5,Five,,,last.example.com,,,",
     ]
     planned = import_text(database, HEAD + "\n".join(rows) + "\n")

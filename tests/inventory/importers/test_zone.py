@@ -24,3 +24,41 @@ def test_zone_file_gives_names_with_addresses(tmp_path: Path) -> None:
     path.write_text("@ IN A not-an-address\n")
     with pytest.raises(UsageError, match="not a zone file"):
         list(zone.read(path, "1"))
+
+
+def test_zone_of_named_and_of_providers_is_read_and_a_bad_line_costs_that_line(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "zone.txt"
+    path.write_text(
+        # As named writes a dynamic zone: the root first, then the zone.
+        "$ORIGIN .\n$TTL 300\t; 5 minutes\n"
+        "example.com\t\tIN SOA\tns.example.com. root.example.com. (\n\t\t\t1 ; serial\n"
+        "\t\t\t3600 600 86400 1 )\n\t\t\tNS\tns.example.com.\n\t\t\tALIAS\tlb.provider.example.\n"
+        "$ORIGIN example.com.\nbad\t\tA\t999.1.2.3\nwww 300 IN\tCNAME\t@\n"
+        'shop IN 60\tANAME lb.provider.example.\n"quoted"\tA\t192.0.2.1\n'
+        '_acme-challenge TXT "a;b" "c ( d"\nmail MX 10 mx.example.net.\napi HTTPS 1 . alpn=h2\n'
+        "svc\\.x A 192.0.2.1\n$INCLUDE more.zone\n$GENERATE 1-1000000000 h$ A 192.0.2.1\n"
+        "$ORIGIN sub\ndeep AAAA 2001:db8::1\nlist TYPE65534 \\# 1 00\n"
+    )
+    rows, problems = split(zone.read(path, "1"))
+    assert sorted(d for d, _ in rows) == [
+        "api.example.com",
+        "deep.sub.example.com",
+        "example.com",
+        "quoted.example.com",
+        "shop.example.com",
+        "www.example.com",
+    ]
+    reasons = ("cannot be read", "is not a host name", "$INCLUDE more.zone", "$GENERATE 1-1000000")
+    assert len(problems) == len(reasons)
+    assert all(any(r in p for p in problems) for r in reasons), problems
+    assert f"{path}:9 " in problems[0] + problems[-1] + problems[1]
+
+
+def test_apex_cname_that_no_server_would_load_is_still_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "example.com.zone"
+    path.write_text("@ SOA a b 1 2 3 4 5\n@ CNAME x.example.net.\n@ A 192.0.2.1\nW A 192.0.2.1\n")
+    rows, problems = split(zone.read(path, "1"))
+    assert [d for d, _ in rows] == ["example.com", "w.example.com"]
+    assert problems == []

@@ -1,0 +1,291 @@
+"""``certmgr import``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import IntegrityError
+
+from certmgr.acme.challenges.zones import tsig_key
+from certmgr.cli.output import cell
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.config.settings import resolver_parts
+from certmgr.net.addresses import networks, refusal
+from certmgr.net.zone_transfer import host_names
+from inventory.errors import CertmgrError, UsageError
+from inventory.files import refuse_special
+from inventory.importers import (
+    apache,
+    certbot,
+    csv_format,
+    json_format,
+    names_format,
+    nginx,
+    plan_guard,
+    plan_rows,
+    plan_store,
+    zone,
+)
+from inventory.importers.customer_lists import parse_map
+from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.guess import guess_format
+from inventory.importers.ownership import NameSummary, assign
+from inventory.importers.plan import ImportPlan
+from inventory.names import normalise
+from inventory.store import clients
+
+MAX_SHOWN = 200  # a file may have any number of bad rows
+FORMATS = ("csv", "json", "nginx", "apache", "certbot", "zone", "names", "axfr")
+AXFR = "axfr:"
+_READERS = {
+    "nginx": nginx.read,
+    "apache": apache.read,
+    "certbot": certbot.read,
+    "zone": zone.read,
+    "names": names_format.read,
+}
+
+
+@click.command("import")
+@click.argument("source", required=False)
+@click.option(
+    "--from", "kind", type=click.Choice(FORMATS), help="Format of SOURCE. Default: by its content."
+)
+@click.option(
+    "--client",
+    metavar="NUMBER",
+    help="Client of the names. With csv and json, rows of other clients are refused.",
+)
+@click.option(
+    "--map",
+    "mapped",
+    multiple=True,
+    metavar="COLUMN=HEADER",
+    help="Column of a CSV file, such as client=Kundennummer; may be repeated.",
+)
+@click.option("--server", metavar="NAME", help="Server of names without one.")
+@click.option(
+    "--accept-proposed",
+    is_flag=True,
+    help="Give a new name to the client who owns the domain above it.",
+)
+@click.option(
+    "--change-contacts",
+    is_flag=True,
+    help="Also change existing contacts, addresses and paths.",
+)
+@click.option("--internal-addresses", is_flag=True, help="Accept internal addresses in SOURCE.")
+@click.option("--example", type=click.Choice(["csv"]), help="Print an example file.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@pass_app
+def import_(
+    app: CommandContext,
+    source: str | None,
+    kind: str | None,
+    client: str | None,
+    mapped: tuple[str, ...],
+    server: str | None,
+    accept_proposed: bool,
+    change_contacts: bool,
+    internal_addresses: bool,
+    example: str | None,
+    dry_run: bool,
+) -> int:
+    """Import records from SOURCE.
+
+    SOURCE is a file, certbot's folder, or axfr:ZONE@SERVER, where SERVER is an
+    [acme.solver.NAME] of the kind rfc2136. A bad row is reported with its line, and the other
+    rows are imported. A second import of the same file changes nothing.
+    """
+    if example is not None:
+        click.echo(csv_format.EXAMPLE, nl=False)
+        return 0
+    if source is None:
+        raise UsageError("No SOURCE was given", "", "Name a file: certmgr import FILE --dry-run.")
+    path = Path(source)
+    if source.startswith(AXFR):
+        kind = "axfr"
+    else:
+        refuse_special(path)
+    database = app.open()
+    with database.read() as conn:
+        planned = plan_store.snapshot(conn)
+        if client and (kind not in ("csv", "json") or (client,) in planned.items["client"]):
+            client = str(clients.find(conn, client).number)
+    if kind is None:
+        kind = guess_format(path)
+        click.echo(f"{cell(str(path))} is read as {kind}.", err=True)
+    if mapped and kind != "csv":
+        raise UsageError("--map needs a CSV file", f"the format is {kind}", "Leave out --map.")
+    summary = NameSummary()
+    if kind == "json":
+        json_format.read(path, planned)
+        if client:
+            plan_guard.refuse_other_clients(planned, client)
+    else:
+        rows = (
+            _list_rows(path, client or "", mapped)
+            if kind == "csv"
+            else assign(
+                planned,
+                _named_rows(app, planned, source, kind, client or ""),
+                client or "",
+                accept=accept_proposed,
+                summary=summary,
+            )
+        )
+        plan_rows.add_rows(planned, _with_server(rows, server))
+    if not internal_addresses:
+        allowed = networks(app.settings.network.allow, "[network] allow")
+        plan_guard.refuse_internal(planned, lambda address: refusal(address, allowed))
+    sensitive = plan_guard.sensitive(planned)
+    if sensitive and not change_contacts:
+        plan_guard.withhold(planned)
+    _show_problems(planned)
+    if dry_run:
+        _show(planned.lines())
+    _show_names(summary, accepted=accept_proposed)
+    _show_sensitive(sensitive, changed=change_contacts)
+    if not dry_run:
+        _store(app, planned)
+    _show_totals(planned, dry_run=dry_run)
+    # A scheduled import must fail visibly if a row was skipped.
+    left = summary.unassigned or (summary.proposed and not accept_proposed)
+    return 3 if planned.problems or left or (sensitive and not change_contacts) else 0
+
+
+def _list_rows(
+    path: Path, client: str, mapped: tuple[str, ...]
+) -> Iterable[ImportRow | ImportProblem]:
+    """Return the rows of a customer list; show how its columns are read."""
+    found = csv_format.open_list(path, parse_map(mapped, csv_format.COLUMNS), client)
+    if found.guessed or found.ignored:
+        named = ", ".join(f"{ours}={theirs}" for ours, theirs in found.mapping.items())
+        click.echo(f"Columns: {cell(named, 600)}. To change one: --map COLUMN=HEADER.", err=True)
+    if found.ignored:
+        click.echo(f"Not used: {cell(', '.join(found.ignored), 600)}.", err=True)
+    return csv_format.rows_of(found, client)
+
+
+def _named_rows(
+    app: CommandContext, planned: ImportPlan, source: str, kind: str, client: str
+) -> Iterable[ImportRow | ImportProblem]:
+    """Return the rows of a format whose names have no client."""
+    if not client and not planned.items["domain"]:
+        raise UsageError(
+            f"--from {kind} needs --client",
+            "the names in this format have no client, and the inventory has no domains",
+            "Give --client NUMBER.",
+        )
+    if kind == "axfr":
+        return _transferred(app, source, client)
+    return _READERS[kind](Path(source), client)
+
+
+def _transferred(
+    app: CommandContext, source: str, client: str
+) -> Iterable[ImportRow | ImportProblem]:
+    """Return the rows of a zone that a configured name server transfers."""
+    zone_name, _, server = source.removeprefix(AXFR).rpartition("@")
+    known = {n: s for n, s in app.settings.acme.solvers.items() if s.kind == "rfc2136"}
+    # Only servers of the configuration are asked: an import must not name a target by itself.
+    solver = known.get(server) or next((s for s in known.values() if s.server == server), None)
+    if not zone_name or solver is None:
+        raise UsageError(
+            f"'{cell(source, 100)}' is not a zone of a configured name server",
+            "it has the form axfr:ZONE@SERVER, and SERVER is an [acme.solver.NAME] of the kind"
+            f" rfc2136; there is {', '.join(sorted(known)) or 'none'}",
+            "See docs/import.md.",
+        )
+    host, port = resolver_parts(solver.server)
+    zone_name = normalise(zone_name)
+    names = host_names(zone_name, host, solver.port or int(port), tsig_key(solver), solver.timeout)
+    return [
+        zone.host_row(f"zone {zone_name}", name, client)
+        for name in names
+        if not zone.is_service(name)
+    ]
+
+
+def _with_server(
+    rows: Iterable[ImportRow | ImportProblem], server: str | None
+) -> Iterable[ImportRow | ImportProblem]:
+    for row in rows:
+        if server and isinstance(row, ImportRow) and row.domain and not row.server:
+            row.server = server
+        yield row
+
+
+def _store(app: CommandContext, planned: ImportPlan) -> None:
+    try:
+        with app.open().write(app.now()) as tx:
+            plan_store.apply(tx, planned)
+    except IntegrityError as error:
+        # The database enforces what the plan could not foresee, such as a concurrent change.
+        reason = " ".join(str(error.orig).split())[:200]
+        raise CertmgrError(
+            "Nothing was imported",
+            f"two records have the same unique value ({reason})",
+            "Correct one of them and import again.",
+        ) from None
+
+
+def _show(lines: Iterable[str]) -> None:
+    for number, line in enumerate(lines):
+        if number == MAX_SHOWN:
+            click.echo("...")
+            break
+        click.echo(cell(line, 300))
+
+
+def _show_problems(planned: ImportPlan) -> None:
+    # What is left out is listed once, also if a snippet is included several times.
+    problems = list(dict.fromkeys(planned.problems))
+    for problem in problems[:MAX_SHOWN]:
+        click.echo(f"{cell(problem.where, 300)}: skipped: {cell(problem.reason, 400)}", err=True)
+    if len(problems) > MAX_SHOWN:
+        click.echo(f"... and {len(problems) - MAX_SHOWN:,} more rows were skipped.", err=True)
+
+
+def _show_names(summary: NameSummary, *, accepted: bool) -> None:
+    """Show which names of a server configuration are known, and who could own the others."""
+    if not summary.total:
+        return
+    others = summary.total - len(summary.known)
+    if not others:
+        click.echo(f"{summary.total:,} names, all known.")
+        return
+    click.echo(f"{summary.total:,} names: {len(summary.known):,} known, {others:,} new.")
+    _show(f"  {host}" for host in sorted(summary.new))
+    _show(
+        f"  {host}: {'given' if accepted else 'proposed'} to the client {number}, below {parent}"
+        for host, (number, parent) in sorted(summary.proposed.items())
+    )
+    _show(f"  {host}: no client ({where})" for host, where in sorted(summary.unassigned.items()))
+    if summary.proposed and not accepted:
+        click.echo("To accept the proposals: add --accept-proposed.")
+    if summary.unassigned:
+        click.echo("To give the names without a client to one: add --client NUMBER.")
+
+
+def _show_sensitive(lines: list[str], *, changed: bool) -> None:
+    if not lines:
+        return
+    click.echo("Changes to existing contacts, addresses and paths:")
+    _show(lines)
+    if not changed:
+        click.echo("They are left out. Check them, and add --change-contacts to make them.")
+
+
+def _show_totals(planned: ImportPlan, *, dry_run: bool) -> None:
+    # A dry run counts what is planned; an import counts what was stored.
+    counts = planned.counts() if dry_run else planned.applied
+    totals = [f"{n['added']:,} {kind}(s) added" for kind, n in counts.items() if n["added"]]
+    totals += [f"{n['changed']:,} {kind}(s) changed" for kind, n in counts.items() if n["changed"]]
+    verb = "Would change" if dry_run else "Done"
+    click.echo(
+        f"{verb}: {planned.rows:,} row(s); {', '.join(totals) or 'nothing to change'};"
+        f" {len(planned.problems):,} skipped."
+    )

@@ -1,0 +1,88 @@
+"""Zone transfers (AXFR, RFC 5936) signed with TSIG (RFC 8945), within bounds of time and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.tsig
+
+from inventory.errors import CertmgrError
+from inventory.text import printable
+
+MAX_RECORDS = 2_000_000
+_HOST_TYPES = (
+    dns.rdatatype.A,
+    dns.rdatatype.AAAA,
+    dns.rdatatype.CNAME,
+    dns.rdatatype.HTTPS,
+)
+
+
+def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: float) -> Iterator[str]:
+    """Yield the name of each address, alias and HTTPS record of a zone, in lower case, once.
+
+    Args:
+        zone: The name of the zone.
+        host: The address of the name server.
+        port: Its port.
+        key: The key that signs the request and every answer.
+        timeout: Seconds for the whole transfer.
+
+    Raises:
+        CertmgrError: The server refuses the transfer, or it did not end within the bounds.
+    """
+    seen: set[str] = set()
+    records = 0
+    try:
+        transfer: Iterator[dns.message.Message] = dns.query.xfr(
+            host,
+            zone,
+            port=port,
+            timeout=timeout,
+            lifetime=timeout,
+            keyring={key.name: key},
+            keyname=key.name,
+            keyalgorithm=key.algorithm,
+            relativize=False,
+        )
+        for message in transfer:
+            for rrset in message.answer:
+                records += len(rrset)
+                if records > MAX_RECORDS:
+                    raise _failed(zone, host, f"it has more than {MAX_RECORDS:,} records")
+                name = rrset.name.to_text(omit_final_dot=True).lower()
+                if rrset.rdtype in _HOST_TYPES and name not in seen:
+                    seen.add(name)
+                    yield name
+    except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+        raise _failed(zone, host, _reason(error)) from None
+
+
+def _failed(zone: str, host: str, why: str) -> CertmgrError:
+    return CertmgrError(
+        f"The zone {printable(zone, 253)} was not transferred from {printable(host, 80)}",
+        why,
+        "Check that the server has the zone, and allows transfers with this TSIG key"
+        " (allow-transfer). Nothing was imported.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why a transfer failed."""
+    match error:
+        case dns.exception.Timeout() | TimeoutError():
+            return "it did not end in time"
+        case dns.query.TransferError():
+            return f"the server answers {dns.rcode.to_text(error.rcode)}"
+        case dns.tsig.PeerError() | dns.tsig.BadSignature() | dns.tsig.BadTime():
+            return "the server does not accept the TSIG key, or the clocks differ"
+        case OSError():
+            return error.strerror or "the connection failed"
+        case _:
+            return f"its answer cannot be read ({type(error).__name__})"

@@ -1,0 +1,165 @@
+"""Headers of real customer lists: which of their columns is which of ours. Pure.
+
+Sources of the names: exports of WHMCS (clients, domains), Plesk (customers, domains), cPanel/WHM
+(List Accounts), and spreadsheets in several languages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from inventory.errors import UsageError
+from inventory.text import printable
+
+FIRST_NAME, LAST_NAME = "first_name", "last_name"
+# Our column -> names of it elsewhere, without case, blanks and punctuation. A name that stands
+# earlier wins, so that "User ID" of a domain list is the client and not "ID".
+KNOWN_NAMES: dict[str, tuple[str, ...]] = {
+    "client": (
+        *("customernumber", "customerno", "customerid", "clientnumber", "clientno", "clientid"),
+        *("kundennummer", "kundennr", "kdnr", "kundenid", "kundenno", "debitornummer", "debitor"),
+        *("debitorennummer", "numéroclient", "numeroclient", "numerodeclient", "numérodeclient"),
+        *("nclient", "n°client", "codeclient", "refclient", "númerodecliente", "numerodecliente"),
+        *("numerocliente", "idcliente", "codicecliente", "codigocliente", "códigocliente"),
+        *("klantnummer", "klantnr", "klantid", "numerklienta", "kundnummer", "asiakasnumero"),
+        *("customer", "accountnumber", "accountid", "userid", "custid"),
+        *("username", "login", "user", "account", "id", "nr", "no", "number"),
+    ),
+    "client_name": (
+        *("companyname", "company", "customername", "clientname", "organization"),
+        *("organisation", "firma", "firmenname", "unternehmen", "kundenname", "kunde", "société"),
+        *("societe", "entreprise", "raisonsociale", "nomduclient", "empresa", "razónsocial"),
+        *("razonsocial", "nombredelcliente", "azienda", "ragionesociale", "bedrijf"),
+        *("bedrijfsnaam", "klant", "klantnaam", "nazwafirmy", "nazwa", "företag", "yritys"),
+        *("name", "nom", "nombre", "nome", "naam", "displayname"),
+    ),
+    "domain": (
+        *("domain", "domains", "domainname", "domainnames", "domäne", "domaene", "primarydomain"),
+        *("maindomain", "hauptdomain", "internetadresse", "nomdedomaine", "domaine", "dominio"),
+        *("nombrededominio", "nomeadominio", "nomedominio", "domeinnaam", "domein", "domena"),
+        *("domän", "verkkotunnus", "hostname", "host", "fqdn", "website", "webseite", "site"),
+        *("siteweb", "sitioweb", "sitoweb", "url", "web"),
+    ),
+    "email": (
+        *("email", "emailaddress", "emailaddresses", "mail", "mailadresse", "emailadresse"),
+        *("courriel", "adresseemail", "adressemail", "correo", "correoelectrónico"),
+        *("correoelectronico", "indirizzoemail", "postaelettronica", "emailadres", "epost"),
+        *("adresemail", "sähköposti", "contactemail"),
+    ),
+    "phone": (
+        *("phone", "phonenumber", "telephone", "telefon", "telefonnummer", "tel", "rufnummer"),
+        *("téléphone", "teléfono", "telefono", "telefoon", "telefoonnummer", "mobile", "mobil"),
+        *("handy", "mobiltelefon", "puhelin"),
+    ),
+    "contact": (
+        *("contact", "contactname", "contactperson", "ansprechpartner", "kontakt", "kontaktperson"),
+        *("interlocuteur", "nomducontact", "contacto", "personadecontacto", "contatto"),
+        *("referente", "contactpersoon", "osobakontaktowa", "fullname"),
+    ),
+    FIRST_NAME: ("firstname", "vorname", "prénom", "prenom", "nombredepila", "voornaam"),
+    LAST_NAME: ("lastname", "surname", "nachname", "nomdefamille", "apellido", "apellidos"),
+    "language": ("language", "sprache", "langue", "idioma", "lingua", "taal", "język"),
+    "server": ("server", "servername", "serveur", "servidor", "serverhost"),
+    "note": ("note", "notes", "bemerkung", "bemerkungen", "notiz", "notizen", "remarques", "notas"),
+}
+_LANGUAGES = {
+    "english": "en",
+    "englisch": "en",
+    "german": "de",
+    "deutsch": "de",
+    "french": "fr",
+    "français": "fr",
+    "spanish": "es",
+    "español": "es",
+    "italian": "it",
+    "italiano": "it",
+    "dutch": "nl",
+    "nederlands": "nl",
+}
+# What Excel makes of a number such as 1-2 or 100000000000000.
+_EXCEL_VALUE = re.compile(
+    r"\d{1,2}[.-] ?[A-Za-zäÄé]{3,9}\.?(-?\d{2,4})?|[A-Z][a-z]{2}-\d{2}|\d[.,]\d+E\+\d+"
+    r"|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?|\d{4}-\d\d-\d\d 0?0:00(:00)?"
+)
+
+
+def plain(name: str) -> str:
+    """Return the name of a column without case, blanks and punctuation."""
+    return re.sub(r"[\s_\-./:#()]+", "", name.casefold())
+
+
+def parse_map(texts: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Return our column -> column of the file, from COLUMN=HEADER texts.
+
+    Raises:
+        UsageError: A text has another form, or the column is not one of ours.
+    """
+    mapping = {}
+    for text in texts:
+        column, equals, header = text.partition("=")
+        if not equals or column.strip() not in columns:
+            raise UsageError(
+                f"'{printable(text, 60)}' is not a mapping of a column",
+                "it has the form COLUMN=HEADER",
+                f"Such as --map client=Kundennummer. The columns are {', '.join(columns)}.",
+            )
+        mapping[column.strip()] = header.strip()
+    return mapping
+
+
+def guess(header: Sequence[str], ours: Sequence[str]) -> dict[str, str]:
+    """Return our column -> column of the file, for the names that are known.
+
+    Our own names win; each column of the file is used once.
+    """
+    by_plain: dict[str, str] = {}
+    for name in header:
+        by_plain.setdefault(plain(name), name)
+    found = {c: by_plain[plain(c)] for c in ours if plain(c) in by_plain}
+    for column, names in KNOWN_NAMES.items():
+        if column not in found:
+            match = next(
+                (by_plain[n] for n in names if n in by_plain and by_plain[n] not in found.values()),
+                None,
+            )
+            if match is not None:
+                found[column] = match
+    return found
+
+
+def our_cells(cells: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of a foreign list as ours: a joined name, one language code."""
+    row = dict(cells)
+    person = f"{row.pop(FIRST_NAME, '')} {row.pop(LAST_NAME, '')}".strip()
+    if person:
+        row.setdefault("contact", person)
+        # A private customer has no company.
+        if not row.get("client_name"):
+            row["client_name"] = person
+    if row.get("language"):
+        row["language"] = _LANGUAGES.get(row["language"].casefold(), row["language"])
+    return row
+
+
+def domains_of(cell: str) -> list[str]:
+    """Return the names of a cell, which may hold URLs and several names."""
+    parts = [p.strip() for p in re.split(r"[,;|\n]+", cell) if p.strip()]
+    # Blanks separate names too, but not the words of an invalid name.
+    words = [w for p in parts for w in (p.split() if all("." in w for w in p.split()) else [p])]
+    return list(dict.fromkeys(_host(w) for w in words)) or [""]
+
+
+def _host(text: str) -> str:
+    if "://" not in text and "/" not in text:
+        return text.removesuffix(".")
+    try:
+        return urlsplit(text if "://" in text else f"//{text}").hostname or text
+    except ValueError:
+        return text
+
+
+def changed_by_excel(value: str) -> bool:
+    """Return whether a spreadsheet has replaced a number by a date or a rounded number."""
+    return bool(_EXCEL_VALUE.fullmatch(value))

@@ -1,0 +1,54 @@
+"""The format of a file, by its content. Pure except for reading the beginning of the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from inventory.errors import UsageError
+from inventory.importers.csv_format import COLUMNS
+from inventory.importers.customer_lists import guess as guess_columns
+from inventory.importers.hosts import skip_reason
+from inventory.importers.table import Table, decode, read_source
+
+_APACHE = re.compile(r"^\s*(<VirtualHost|<Macro|ServerRoot|DocumentRoot\b|LoadModule)", re.I | re.M)
+_APACHE_DUMP = re.compile(r"^VirtualHost configuration:", re.M)
+_NGINX = re.compile(r"^\s*(server|http|stream|mail|events)\s*\{|^# configuration file ", re.M)
+_ZONE = re.compile(r"^\$(ORIGIN|TTL)\b|\sIN\s+SOA\s|\sSOA\s.*\(", re.I | re.M)
+
+
+def guess_format(path: Path) -> str:
+    """Return csv, json, nginx, apache, certbot, zone or names.
+
+    Raises:
+        UsageError: The file cannot be read, or its format is not known.
+    """
+    if path.is_dir():
+        if (path / "renewal").is_dir():
+            return "certbot"
+        raise UsageError(
+            f"{path} is a folder",
+            "only certbot's directory is imported as a folder",
+            "Name a file.",
+        )
+    data = read_source(path)
+    text = decode(data[:200_000])
+    if text.lstrip()[:1] == "{" and '"schema"' in text:
+        return "json"
+    for name, pattern in (("apache", _APACHE_DUMP), ("nginx", _NGINX), ("apache", _APACHE)):
+        if pattern.search(text):
+            return name
+    if _ZONE.search(text):
+        return "zone"
+    header = Table(path, data).header
+    if len(header) > 1 and {"client", "domain"} & set(guess_columns(header, COLUMNS)):
+        return "csv"
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()[:50]]
+    first = next((line.split()[0] for line in lines if line), "")
+    if first and skip_reason(first.rpartition("://")[2].partition("/")[0].rstrip(",;")) is None:
+        return "names"
+    raise UsageError(
+        f"The format of {path} is not known",
+        "its content is none that certmgr reads",
+        "Name it: --from csv, json, nginx, apache, certbot, zone or names.",
+    )
