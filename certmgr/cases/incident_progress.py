@@ -85,14 +85,14 @@ def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now
     names = _names_to_check(item.names, {s.host for s in of_client if s.host})
     valid = [s for s in of_client if s.not_after > now]
     if item.sort == Category.REINSTALL:
-        return _live_at_all(names, [s for s in valid if s.at >= opened])
+        return live_at_all(names, [s for s in valid if s.at >= opened])
     other = [s for s in valid if s.sha256 != item.sha256]
     if item.served == 0:
         # Without a case nothing else is waited for. With one, the site must serve another
         # certificate: a server that was emptied presents none.
-        return item.case_id is None or _live_at_all(names, other)
+        return item.case_id is None or live_at_all(names, other)
     # A scan that saw the old certificate after the verification proves that an address was missed.
-    return _live_at_all(names, [s for s in other if s.verified and s.at > item.seen_at])
+    return live_at_all(names, [s for s in other if s.verified and s.at > item.seen_at])
 
 
 def _names_to_check(names: Sequence[str], hosts: Iterable[str]) -> list[str]:
@@ -105,7 +105,7 @@ def _names_to_check(names: Sequence[str], hosts: Iterable[str]) -> list[str]:
     return known or list(names)
 
 
-def _live_at_all(names: Sequence[str], leaves: Sequence[SeenLeaf]) -> bool:
+def live_at_all(names: Sequence[str], leaves: Sequence[SeenLeaf]) -> bool:
     """Return whether one of the leaves covers each name, and was seen there."""
     return bool(names) and all(
         any(

@@ -196,8 +196,8 @@ def case_topic(
     )
     assert since is not None
     client_acts = waits == CLIENT
-    # A message without a name to answer to is ignored, so that there always is one.
-    staff = row.staff or row.account_manager or provider or "certmgr"
+    # A promise in the name of a person needs that this person was assigned.
+    staff = row.staff or provider
     # The client needs the CSR to buy, unless the client created it.
     pems = (
         [i.csr for i in issued if i.csr]

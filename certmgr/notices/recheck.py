@@ -14,6 +14,7 @@ from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
 from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.worker import scan_jobs
+from certmgr.notices.case_recheck import compare_case, read_cases
 from inventory.db.database import Database, to_epoch
 from inventory.store import certificates, domains, endpoints, servers
 from inventory.targets import Target
@@ -29,16 +30,24 @@ def rechecker(
 
     def recheck(topics: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
         # Several topics can share an endpoint, which is checked once.
-        ids = sorted({s.endpoint_id for s in topics if s.endpoint_id is not None})
+        now = database.clock()
+        with database.read() as conn:
+            open_cases = read_cases(conn, topics, now)
+        ids = sorted(
+            {s.endpoint_id for s in topics if s.endpoint_id is not None}
+            | {i for basis in open_cases.values() for i in basis.endpoint_ids}
+        )
         reports: dict[int, EndpointReport] = {}
         known: dict[str, int] = {}
         for start in range(0, len(ids), CHUNK):
             _examine(database, settings, ids[start : start + CHUNK], reports, known)
         rechecks: dict[tuple[str, str], Recheck] = {}
         for topic in topics:
-            if topic.endpoint_id is None:
+            if topic.mark in open_cases:
+                rechecks[topic.mark] = compare_case(open_cases[topic.mark], reports, known, now)
+            elif topic.endpoint_id is None:
                 rechecks[topic.mark] = Recheck(
-                    RecheckState.SAME, "deadlines, purchases and cases are not rechecked"
+                    RecheckState.SAME, "deadlines, purchases and ended cases are not rechecked"
                 )
             elif topic.endpoint_id not in reports:
                 rechecks[topic.mark] = Recheck(

@@ -173,7 +173,8 @@ def we_install_at(domain: DomainFacts | None, findings: Iterable[Finding]) -> bo
 
 def _provider_instruction(language: Language, outcome: str, person: str, by: str) -> str:
     if outcome == "we-act":
-        return language(P.we_act_do).format(person=person, by=by)
+        # A promise in the name of a person needs that this person was assigned.
+        return language(P.we_act_do if person else P.we_act_do_unnamed).format(person=person, by=by)
     return language(P.escalated_do)
 
 

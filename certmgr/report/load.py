@@ -74,7 +74,9 @@ def load_report_input(
         ]
         # Purchases and cases have no history, so a report of the past omits them.
         case_topics, dates, case_names = (
-            _purchases_and_cases(conn, row.id, at, leads) if past is None else ([], [], {})
+            _purchases_and_cases(conn, row.id, at, leads, provider)
+            if past is None
+            else ([], [], {})
         )
         # The last complete run at the time of the report is the source of its facts.
         vantage = runs.vantage_at(conn, at)
@@ -120,7 +122,7 @@ def load_report_input(
 
 
 def _purchases_and_cases(
-    conn: Connection, client_id: int, at: datetime, leads: LeadTimes
+    conn: Connection, client_id: int, at: datetime, leads: LeadTimes, provider: str
 ) -> tuple[list[Topic], list[DatedItem], dict[str, str]]:
     """Return the actions and dates of the client's purchases and open cases.
 
@@ -133,7 +135,7 @@ def _purchases_and_cases(
     by_id = {p.id: p for p in purchases}
     names = {n: r.reference for r in rows for n in r.names}
     topics = [
-        casework.case_topic(r, issued.get(r.id, ()), by_id.get(r.order_id or 0), at, 60)
+        casework.case_topic(r, issued.get(r.id, ()), by_id.get(r.order_id or 0), at, 60, provider)
         for r in rows
     ]
     topics += purchase_topics(conn, at, leads, PURCHASES_AHEAD, {client_id: names}, client_id)

@@ -50,7 +50,12 @@ def build(report_input: ReportInput) -> ClientReport:
     }
     grouped = {o: tuple(a for a in actions if a.outcome == o) for o in OUTCOMES}
     summary, state = _summary(
-        language, counts, grouped, events, any(s.accepted for s in report_input.statuses)
+        language,
+        counts,
+        grouped,
+        events,
+        any(s.accepted for s in report_input.statuses),
+        {s.name for s in sites if s.state == "fault"},
     )
     return ClientReport(
         client=report_input.number,
@@ -117,10 +122,15 @@ def _summary(
     grouped: dict[str, tuple[ReportAction, ...]],
     events: Sequence[ReportEvent],
     accepted: bool,
+    faulty: set[str],
 ) -> tuple[str, str]:
     """Return the summary sentence and its state.
 
-    The state is never good if a result is undetermined.
+    The state is never good if a result is undetermined or a site has a fault.
+
+    Args:
+        faulty: The sites with a fault, even if no action is listed, such as one that a case
+            handles.
     """
     sites = counts["sites"]
     # A client without sites has no facts, so the state is not good.
@@ -137,9 +147,14 @@ def _summary(
             language.count(P.you_by, P.you_by_many, count).replace("{date}", language.date(first)),
             "attention",
         )
-    if grouped["we-act"] or grouped["escalated"]:
-        count = len({a.site for a in (*grouped["we-act"], *grouped["escalated"])})
-        return language.count(P.ours, P.ours_many, count), "attention"
+    # Visitors see an error at these sites, whoever acts.
+    state = "fault" if counts["fault"] else "attention"
+    handled = {a.site for a in (*grouped["we-act"], *grouped["escalated"])} | faulty
+    if handled:
+        assigned = {a.site for a in grouped["we-act"]} - {a.site for a in grouped["escalated"]}
+        # A fault without an assignment, or whose case has none, is not promised to be fixed.
+        one, many = (P.ours, P.ours_many) if assigned >= handled else (P.level_2, P.level_2_many)
+        return language.count(one, many, len(handled)), state
     if counts["unknown"]:
         return language.count(P.some_unknown, P.some_unknown_many, counts["unknown"]), "unknown"
     # The sites comply today and will not comply with a rule that is already announced.

@@ -71,7 +71,12 @@ def _draft_lead(draft: Draft, reader: Language) -> str:
         i.topic.code == "cancelled" for i in draft.items
     ):
         return reader(N.stopped)
-    return lead_sentence(draft.outcome, reader)
+    lead = lead_sentence(draft.outcome, reader)
+    # Nothing may be asked of the client anywhere in the message, also of what is open from before.
+    asked = any(isinstance(i.outcome, YouAct) for i in (*draft.items, *draft.also_open))
+    if isinstance(draft.outcome, WeAct | Escalated) and not asked:
+        lead = f"{lead} {reader(N.nothing_asked)}"
+    return lead
 
 
 def _calendar(draft: Draft, sender: Sender, reader: Language, now: datetime) -> tuple[str, ...]:
@@ -100,6 +105,8 @@ def lead_sentence(outcome: Outcome, reader: Language) -> str:
             return reader(N.you_now)
         case YouAct(by):
             return reader(N.you_by).format(date=long_date(by, reader))
+        case WeAct("", by):
+            return reader(N.we_act_unnamed).format(date=reader.date(by))
         case WeAct(person, by):
             return reader(N.we_act).format(person=one_line(person, 100), date=reader.date(by))
         case Escalated(by):

@@ -26,7 +26,12 @@ class YouAct:
 
 @dataclass(frozen=True, slots=True)
 class WeAct:
-    """A named person or an automation fixes it by a date."""
+    """A named person or an automation fixes it by a date.
+
+    Attributes:
+        person: The person that it was assigned to. Empty if it was assigned to no person: the
+            provider plans to have it done then.
+    """
 
     person: str
     by: datetime
@@ -72,14 +77,17 @@ _TIES = ("you-act", "we-act", "escalated", "resolved")
 def decides(severities_and_outcomes: Iterable[tuple[str, Outcome]]) -> Outcome:
     """Return the outcome of a message from severity and outcome of each of its items.
 
-    The highest severity decides. In a tie the order is: you act, we act, escalated. Among several
-    days to act by the first counts, and "as soon as possible" is before any day.
+    If anything is asked of the client, the message says so first. Otherwise the highest severity
+    decides, and in a tie the order is: we act, escalated. Among several days to act by the first
+    counts, and "as soon as possible" is before any day.
     """
-    # A resolved item never hides one that is open.
+    # A resolved item never hides one that is open. A client who reads that we fix one fault would
+    # not read on to what only they can do.
     ranked = sorted(
         severities_and_outcomes,
         key=lambda f: (
             isinstance(f[1], Resolved),
+            not isinstance(f[1], YouAct),
             SEVERITY_ORDER.get(f[0], 9),
             _TIES.index(name_of(f[1])),
         ),

@@ -9,13 +9,10 @@ class NoticePhrases:
     greeting = "Hello {name},"
     you_by = "You need to act by {date}."
     you_now = "You need to act as soon as possible."
-    we_act = (
-        "We are fixing it: {person} will have it done by {date}. You do not need to do anything."
-    )
-    escalated = (
-        "We passed it to our specialists (level 2). You will get an update by {date}. You do not"
-        " need to do anything."
-    )
+    we_act = "We are fixing it: {person} will have it done by {date}."
+    we_act_unnamed = "We are fixing it, and plan to have it done by {date}."
+    escalated = "We passed it to our specialists (level 2). You will get an update by {date}."
+    nothing_asked = "You do not need to do anything."
     resolved = "It is done, and we have closed the ticket. Thank you!"
     subject_you_by = "You need to act by {date}: {site}"
     subject_you_now = "You need to act now: {site}"
@@ -33,7 +30,7 @@ class NoticePhrases:
     resolved_deadline = "{host} now complies with: {title}."
     ended = "ended"
     handler = (
-        "{person} takes care of this at {provider}. Please quote the reference {reference} when"
+        "{person} is your contact at {provider}. Please quote the reference {reference} when"
         " you write or call."
     )
     handler_plain = (

@@ -12,25 +12,27 @@ class ReportPhrases:
     you_now_many = "{n} sites need your action now. See below what to do."
     you_by = "{n} site needs your action by {date}. See below what to do."
     you_by_many = "{n} sites need your action, the first by {date}. See below what to do."
-    ours = "You do not need to do anything. {n} site has a fault, and we take care of it."
-    ours_many = "You do not need to do anything. {n} sites have faults, and we take care of them."
+    ours = "{n} site has a fault, and we take care of it. You do not need to do anything."
+    ours_many = "{n} sites have faults, and we take care of them. You do not need to do anything."
+    level_2 = "{n} site has a fault, and we determine what has to be done. We will write to you."
+    level_2_many = (
+        "{n} sites have faults, and we determine what has to be done. We will write to you."
+    )
     some_unknown = (
-        "You do not need to do anything now. {n} site could not be tested, and we will test it"
-        " again."
+        "{n} site could not be tested, and we will test it again. You do not need to do anything"
+        " now."
     )
     some_unknown_many = (
-        "You do not need to do anything now. {n} sites could not be tested, and we will test"
-        " them again."
+        "{n} sites could not be tested, and we will test them again. You do not need to do anything"
+        " now."
     )
     good_until = "Your sites comply today, but not with a coming rule. See below what to do."
     all_good = "Your sites comply with the rules for HTTPS today. You do not need to do anything."
     at_once = "as soon as possible"
     until = "by {date}"
-    we_act_do = "You do not need to do anything. {person} is fixing it {by}."
-    escalated_do = (
-        "You do not need to do anything. Our specialists (level 2) have the case and determine"
-        " what has to be done."
-    )
+    we_act_do = "{person} is fixing it {by}."
+    we_act_do_unnamed = "We are fixing it, and plan to have it done {by}."
+    escalated_do = "Our specialists (level 2) have the case and determine what has to be done."
     site_ok = "Everything that we tested is in order."
     certificate_until = "Its certificate, issued by {issuer}, is valid until {date}."
     certificate_until_of = "The certificate that it shows is valid until {date}."
@@ -41,7 +43,7 @@ class ReportPhrases:
     certificate_ended_of = "The certificate that it shows expired on {date}."
     no_page = "No page is expected under this name, so its pages are not checked."
     all_accepted = (
-        "You do not need to do anything. Your sites comply, or their faults were accepted."
+        "Your sites comply, or their faults were accepted. You do not need to do anything."
     )
     how_without_pages = (
         "We open every address that the DNS gives for a site, and check the certificate as a"

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from certmgr.cases import new_case
 from certmgr.cases.service import CaseService
 from certmgr.config.settings import CasesSettings, Settings
-from inventory.store import contacts, purchases
+from inventory.models import Case
+from inventory.store import clients, contacts, purchases
 from tests.databases import open_sqlite
 from tests.notifiers.sites import DAY, START, SiteSimulation, sent_items
 
@@ -152,3 +154,27 @@ def test_case_that_is_overdue_with_the_provider_is_escalated_to_all_administrato
     escalated = [day for day, people in enumerate(by_day) if people]
     assert [len(by_day[day]) for day in escalated] == [2], "both, and once"
     assert escalated[0] in (3, 4), "two days after it was due"
+
+
+@pytest.mark.parametrize("assignee", [None, "Ada"])
+def test_case_promises_in_the_name_of_its_assignee_alone(
+    simulation: SiteSimulation, tmp_path: Path, assignee: str | None
+) -> None:
+    with simulation.database.write(simulation.now) as tx:
+        clients.edit(tx, "1", {"account_manager": "Grace Hopper"})
+    row = new_case.open_case(
+        case_service(simulation, tmp_path),
+        "1",
+        ["shop.example"],
+        new_case.CaseOptions(staff=assignee),
+    )
+    if assignee is None:
+        with simulation.database.write(simulation.now) as tx:
+            tx.conn.execute(update(Case).values(staff_id=None))
+    (message,) = [m for _, m in simulation.day().drafts]
+    assert message.reference == row.reference
+    assert ("Ada will have it done" in message.text) == (assignee is not None)
+    assert ("plan to have it done" in message.text) == (assignee is None)
+    assert "Grace Hopper will" not in message.text
+    assert "Grace Hopper is your contact" in message.text
+    assert "You do not need to do anything." in message.text

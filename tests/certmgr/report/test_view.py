@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from certmgr.cases import new_case
+from certmgr.cases.service import CaseService
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context
 from certmgr.demo.pages import PageResponse, page
@@ -91,6 +95,38 @@ def test_fault_of_the_provider_is_escalated_until_it_is_assigned(provider: Repor
     assert report.escalated == ()
     assert "you do not need to do anything" in report.summary.lower()
     assert "January 2017" in report.why[1], "why HTTPS matters for this site"
+
+
+@pytest.mark.parametrize(("language", "nothing"), [("en", "You do not"), ("de", "Sie müssen")])
+@pytest.mark.parametrize("handled", ["nobody", "assigned", "accepted", "case"])
+def test_report_about_expired_sites_never_starts_with_nothing_to_do(
+    provider: ReportProvider, handled: str, language: str, nothing: str
+) -> None:
+    now = clock()
+    provider.client("1001", "Expired", hosts="us", dns="us", buys="us", renews="us")
+    names = [f"n{i}.example.test" for i in range(3)]
+    for name in names:
+        begin, end = now - timedelta(days=90), now - timedelta(days=10)
+        old = provider.issuer.issue(name, not_before=begin, not_after=end)
+        provider.site("1001", name, server_context(old))
+    provider.scan()
+    code, until = "certificate-expired", now + timedelta(days=2)
+    with provider.database.write() as tx:
+        row = clients.find(tx.conn, "1001")
+        if handled in ("assigned", "accepted"):
+            kind = "take" if handled == "assigned" else "accept"
+            codes = frozenset({code})
+            findings.accept(tx, code, codes, until, "x", client_id=row.id, kind=kind, by="Ines")
+    if handled == "case":
+        service = CaseService(provider.database, provider.settings, now)
+        new_case.open_case(service, "1001", names)
+    report, _ = provider.report("1001", language_code=language)
+    assert not report.summary.startswith(nothing), report.summary
+    if handled != "accepted":
+        assert report.summary.startswith("3 "), report.summary
+        assert report.state == "fault"
+    promised = "Ines" in str((report.we_act, report.escalated))
+    assert promised == (handled == "assigned")
 
 
 def test_undetermined_site_is_not_reported_as_good(provider: ReportProvider) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from certmgr.compliance.rules import RULES
-from inventory.store import clients, contacts, deadlines
+from inventory.store import clients, contacts, deadlines, findings
 from notifiers.pipeline.message import Message
 from tests.notifiers.sites import DAY, START, SiteSimulation, fault
 
@@ -106,3 +106,33 @@ def test_markup_template_syntax_and_line_breaks_in_names_have_no_effect(
     assert "\n" not in message.subject
     assert "\r" not in message.text
     assert "49" not in message.text.replace(message.reference, "")
+
+
+def test_nothing_is_asked_stands_only_in_messages_that_ask_nothing(
+    simulation: SiteSimulation,
+) -> None:
+    """A fault of ours and one of the client, at once and on two days."""
+    for number in ("1", "2"):
+        simulation.client(number)
+        simulation.site(f"ours{number}.example", number)
+        simulation.site(f"yours{number}.example", number)
+    simulation.baseline()
+    for number, days in (("1", 0), ("2", 1)):
+        ours = simulation.sites[f"ours{number}.example"]
+        ours.faults["not-tls"] = fault("not-tls", "critical", "provider")
+        with simulation.database.write(simulation.now) as tx:
+            until = simulation.now + 3 * DAY
+            codes, domain = frozenset({"not-tls"}), ours.domain_id
+            findings.accept(
+                tx, "not-tls", codes, until, "x", domain_id=domain, kind="take", by="Ada"
+            )
+        if not days:
+            simulation.sites[f"yours{number}.example"].faults["mixed-content"] = fault()
+    first = {m.reference: m for _, m in simulation.day().drafts}
+    texts = sorted(m.text for m in first.values())
+    asked = [x for x in texts if "yours1.example" in x]
+    alone = [x for x in texts if "ours2.example" in x]
+    assert "You need to act" in asked[0]
+    assert "You do not need to do anything" not in asked[0]
+    assert "Ada will have it done" in asked[0], "and what we do is there too"
+    assert "You do not need to do anything" in alone[0]

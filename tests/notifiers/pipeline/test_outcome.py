@@ -9,9 +9,10 @@ from notifiers.pipeline.outcome import Escalated, Resolved, WeAct, YouAct, decid
 END = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
-def test_most_severe_open_item_decides_the_outcome() -> None:
+def test_what_is_asked_of_the_client_decides_then_the_most_severe_open_item() -> None:
     you, we, up = YouAct(date(2026, 12, 1)), WeAct("Ada", END), Escalated(date(2026, 12, 2))
-    assert decides([("medium", you), ("critical", we)]) == we
+    assert decides([("medium", you), ("critical", we)]) == you
+    assert decides([("medium", we), ("critical", up)]) == up
     assert decides([("high", up), ("high", we), ("high", you)]) == you
     assert decides([("high", up), ("high", we)]) == we
     assert decides([("critical", Resolved()), ("medium", up)]) == up
