@@ -11,7 +11,7 @@ from certmgr.cli.notice_broadcast import notice_broadcast
 from certmgr.cli.notice_mail import notice_bounce, notice_inbox
 from certmgr.cli.notice_releases import notice_release
 from certmgr.cli.notice_snoozes import notice_snooze, notice_snoozes, notice_unsnooze
-from certmgr.cli.output import cell, echo_json, epoch_text, pairs, show
+from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.files import require_no_link, write_whole
 from certmgr.notices.run import run_of
@@ -20,9 +20,9 @@ from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import CompleteNotice
 from inventory.store import clients, editing, inbox, outbox, recipients, tickets
 from notifiers.channels import OutgoingMessage, preview
+from notifiers.pipeline.call_list import calls
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.plan import Snapshot
-from notifiers.pipeline.staff import calls
 
 COLUMNS = (
     "id",
@@ -249,29 +249,43 @@ def notice_retry(app: CommandContext, notice_id: int) -> None:
 def notice_ack(app: CommandContext, reference: str, by: str) -> None:
     """Record that a client acknowledged a ticket.
 
-    If the problem is not fixed after [notify] ack_days, reminders and escalation start again.
+    A certificate with several names is acknowledged as a whole. If the problem is not fixed after
+    [notify] ack_days, reminders and escalation start again.
     """
 
     with app.open().write(app.now()) as tx:
         row = tickets.find(tx.conn, reference)
-        tickets.acknowledge(tx, [row.id], editing.required(by, "name"))
-    click.echo(f"{row.reference} is acknowledged.")
+        same = tickets.of_same_certificate(tx.conn, row)
+        tickets.acknowledge(tx, [t.id for t in same], editing.required(by, "name"))
+    more = f", with {len(same) - 1} other name(s) of its certificate" if len(same) > 1 else ""
+    click.echo(f"{row.reference} is acknowledged{more}.")
 
 
 @notice.command("calls")
 @format_option
 @pass_app
 def notice_calls(app: CommandContext, output_format: str) -> None:
-    """List the clients to telephone, by account manager.
+    """List the clients to telephone, the most urgent first.
 
-    They did not answer, or they have no working address.
+    They did not answer, or they have no working address. The names of one certificate are one row.
     """
 
     rules = rules_of(app.settings)
     with app.open().read() as conn:
         snapshot = Snapshot(app.now(), rules.policy, rules.recipients(conn))
         phone_calls = calls(tickets.listing(conn), outbox.said(conn), snapshot, rules.policy)
-    columns = ("manager", "client", "name", "phones", "reference", "site", "why", "since")
+    columns = (
+        "manager",
+        "client",
+        "name",
+        "phones",
+        "reference",
+        "site",
+        "ends",
+        "urgency",
+        "why",
+        "since",
+    )
     shown = [
         {
             "manager": c.manager,
@@ -280,6 +294,8 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
             "phones": "; ".join(c.phones),
             "reference": c.reference,
             "site": c.site,
+            "ends": instant(c.ends),
+            "urgency": c.urgency,
             "why": c.why,
             "since": epoch_text(c.since),
         }

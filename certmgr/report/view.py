@@ -147,7 +147,7 @@ def _summary(
             language.count(P.you_by, P.you_by_many, count).replace("{date}", language.date(first)),
             "attention",
         )
-    # Visitors see an error at these sites, whoever acts.
+    # Visitors see an error at these sites.
     state = "fault" if counts["fault"] else "attention"
     handled = {a.site for a in (*grouped["we-act"], *grouped["escalated"])} | faulty
     if handled:

@@ -35,12 +35,17 @@ class TicketRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTicket(TicketRecord):
-    """An open ticket with its client and domain."""
+    """An open ticket with its client, its domain, and the host of its endpoint.
+
+    ``ends_at``: of the certificate that it is about, in epoch seconds.
+    """
 
     client: str | None
     client_name: str | None
     account_manager: str | None
     domain: str | None
+    host: str | None
+    ends_at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,14 @@ from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.models import (
     Client,
     Domain,
+    Endpoint,
     Notice,
     Release,
     SentItem,
     Server,
     Snooze,
     StoredAnnouncement,
+    StoredCertificate,
     StoredDecision,
     Ticket,
 )
@@ -94,6 +96,23 @@ def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
                 break
     if rows:
         tx.audit("open", "matter", None, {"count": len(rows)})
+
+
+def of_same_certificate(conn: Connection, row: TicketRecord) -> list[TicketRecord]:
+    """Return the open tickets of the same client about the same certificate, this one included.
+
+    A certificate with eight names is one matter, and one acknowledgement.
+    """
+    if row.kind != "cover" or row.client_id is None:
+        return [row]
+    query = select(Ticket).where(
+        Ticket.kind == "cover",
+        Ticket.client_id == row.client_id,
+        Ticket.round == row.round,
+        Ticket.closed_at.is_(None),
+    )
+    same = fetch(conn, TicketRecord, query.order_by(Ticket.id))
+    return same if any(t.id == row.id for t in same) else [row]
 
 
 def change(tx: Tx, matter_id: int, **values: Any) -> None:
@@ -173,9 +192,13 @@ def listing(
             Client.name.label("client_name"),
             Client.account_manager,
             Domain.name.label("domain"),
+            Endpoint.host,
+            StoredCertificate.not_after.label("ends_at"),
         )
         .outerjoin(Client, Client.id == Ticket.client_id)
         .outerjoin(Domain, Domain.id == Ticket.domain_id)
+        .outerjoin(Endpoint, Endpoint.id == Ticket.endpoint_id)
+        .outerjoin(StoredCertificate, StoredCertificate.sha256 == Ticket.round)
         .where(Ticket.closed_at.is_(None))
         .order_by(Ticket.id)
     )

@@ -77,7 +77,7 @@ _TIES = ("you-act", "we-act", "escalated", "resolved")
 def decides(severities_and_outcomes: Iterable[tuple[str, Outcome]]) -> Outcome:
     """Return the outcome of a message from severity and outcome of each of its items.
 
-    If anything is asked of the client, the message says so first. Otherwise the highest severity
+    If anything is asked of the client, the message states so first. Otherwise the highest severity
     decides, and in a tie the order is: we act, escalated. Among several days to act by the first
     counts, and "as soon as possible" is before any day.
     """

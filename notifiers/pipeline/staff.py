@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from inventory.db.database import Tx, to_epoch
 from inventory.names import display
-from inventory.records import ListedNotice, ListedTicket
+from inventory.records import ListedNotice
 from inventory.store import audit_log, inbox, jobs, outbox, runs, tickets
 from notifiers.pipeline.alarms import Alarm
+from notifiers.pipeline.call_list import call_lines, calls
 from notifiers.pipeline.limits import FLAPPING
-from notifiers.pipeline.message import Message, one_line
+from notifiers.pipeline.message import Message
 from notifiers.pipeline.plan import NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff_message import Section, section, staff_message
@@ -131,7 +131,7 @@ class StaffDigest:
             if notice.created_at > at - 86_400 * 2:
                 digest.failed.append(_notice(notice))
         sent_items = outbox.said(conn, [m.key for m in open_tickets])
-        digest.calls = [call_line(c) for c in calls(open_tickets, sent_items, snapshot, policy)]
+        digest.calls = call_lines(calls(open_tickets, sent_items, snapshot, policy))
         digest.answers = [
             f"notice {r.notice_id}, {r.kind}: {r.text or '(no text)'}"
             for r in inbox.answers(conn, at - 86_400)
@@ -202,84 +202,3 @@ def digest_message(digest: StaffDigest, day: str, templates: Templates) -> Messa
         f" verify --expect {digest.head}"
     ]
     return staff_message(f"[certmgr] {day}: {lead}", lead, sections, footer, templates, "digest")
-
-
-# -- clients to call
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneCall:
-    """A client who has to be called by telephone, because no message was answered.
-
-    Attributes:
-        since: The time of the first message in seconds, or of the opening of the ticket.
-    """
-
-    reference: str
-    client: str
-    client_name: str
-    manager: str
-    site: str
-    why: str
-    phones: tuple[str, ...]
-    since: int
-
-
-def calls(
-    open_tickets: Sequence[ListedTicket], sent_items: Any, snapshot: Snapshot, policy: NoticePolicy
-) -> list[PhoneCall]:
-    """Return the tickets whose clients have to be called. Pure.
-
-    They did not acknowledge for some time, or no contact can be reached.
-    """
-    phone_calls, now = [], to_epoch(snapshot.now)
-    for row in open_tickets:
-        if row.client_id is None or row.client_id not in snapshot.people.clients:
-            continue
-        # An acknowledgement is an answer until it expires.
-        if row.acked_at is not None and row.acked_at + policy.ack_days * 86_400 > now:
-            continue
-        items = sent_items.get((row.key, row.round), ())
-        first = snapshot.people.owner(row.client_id, snapshot.now)
-        sent = [
-            at
-            for _, step, _, at, state in items
-            if step in ("owner", "fallback") and state in ("sent", "unknown")
-        ]
-        if first.person is None:
-            why = first.reason
-        # Owner and fallback had their time to answer.
-        elif (
-            sent
-            and now - min(sent)
-            > (policy.escalate_after_days + policy.escalate_near_after_days) * 86_400
-        ):
-            why = (
-                "no acknowledgement since"
-                f" {datetime.fromtimestamp(min(sent), snapshot.now.tzinfo):%Y-%m-%d}"
-            )
-        else:
-            continue
-        contacts = snapshot.people.of_client.get(snapshot.people.addressee(row.client_id), [])
-        phones = tuple(f"{one_line(p.name, 60)} {phone}" for p in contacts for phone in p.phones)
-        phone_calls.append(
-            PhoneCall(
-                reference=row.reference,
-                client=row.client or "",
-                client_name=row.client_name or "",
-                manager=row.account_manager or "",
-                site=display(row.domain) if row.domain else "",
-                why=why,
-                phones=phones,
-                since=min(sent, default=row.opened_at),
-            )
-        )
-    return sorted(phone_calls, key=lambda c: (c.manager, c.since))
-
-
-def call_line(call: PhoneCall) -> str:
-    """Return a call as one line of the digest."""
-    return (
-        f"[{call.reference}] client {call.client}, {call.site}: {call.why};"
-        f" {', '.join(call.phones) or 'no telephone number'}"
-    )

@@ -98,7 +98,7 @@ def test_fault_of_the_provider_is_escalated_until_it_is_assigned(provider: Repor
 
 
 @pytest.mark.parametrize(("language", "nothing"), [("en", "You do not"), ("de", "Sie müssen")])
-@pytest.mark.parametrize("handled", ["nobody", "assigned", "accepted", "case"])
+@pytest.mark.parametrize("handled", ["unassigned", "assigned", "accepted", "case"])
 def test_report_about_expired_sites_never_starts_with_nothing_to_do(
     provider: ReportProvider, handled: str, language: str, nothing: str
 ) -> None:

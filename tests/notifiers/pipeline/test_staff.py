@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inventory.store import contacts, outbox, tickets
+from notifiers.pipeline.call_list import PhoneCall, call_lines, calls
 from notifiers.pipeline.plan import Snapshot
-from notifiers.pipeline.staff import PhoneCall, calls
-from tests.notifiers.sites import SiteSimulation, add_expiring_site, fault
+from tests.notifiers.sites import DAY, START, Leaf, SiteSimulation, add_expiring_site, fault
 
 
 def test_unanswered_notice_goes_to_the_fallback_and_then_to_the_call_list(
@@ -50,3 +50,31 @@ def test_undetermined_result_is_in_the_digest(simulation: SiteSimulation) -> Non
     simulation.day()
     outcome = simulation.day()
     assert any("scanner-error: 1 endpoint(s)" in m.text for _, m in outcome.staff)
+
+
+def test_names_of_one_certificate_are_one_call_and_the_most_urgent_client_is_first(
+    simulation: SiteSimulation,
+) -> None:
+    for number in ("1", "2"):
+        simulation.client(number, account_manager=f"Manager {number}")
+    shared = Leaf("ab" * 32, START - 385 * DAY, START + 25 * DAY)
+    for i in range(8):
+        site = simulation.site(f"n{i}.example", "1")
+        site.leaves = {"192.0.2.1": shared}
+    simulation.site("other.example", "2").serve(START - 390 * DAY, 403 * DAY)
+    simulation.baseline()
+    with simulation.database.write(simulation.now) as tx:
+        for cause in {t.cause for t in tickets.listing(tx.conn, held=True)}:
+            tickets.release(tx, cause, 100, "Ada")
+    simulation.days(12)
+    found = _calls(simulation)
+    assert [(c.client, len(c.hosts)) for c in found] == [("2", 1), ("1", 8)]
+    assert [c.urgency for c in found] == ["ends in 1 day(s)", "ends in 13 day(s)"]
+    assert [line.partition(":")[0][12:] for line in call_lines(found)] == [
+        "client 2, Manager 2",
+        "client 1, Manager 1",
+    ]
+    with simulation.database.write(simulation.now) as tx:
+        same = tickets.of_same_certificate(tx.conn, tickets.find(tx.conn, found[1].reference))
+        tickets.acknowledge(tx, [t.id for t in same], "Owner of 1")
+    assert [c.client for c in _calls(simulation)] == ["2"], "one acknowledgement for all names"
