@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from certmgr.acme import backoff
 from certmgr.acme.context import IssuanceContext
@@ -35,6 +36,18 @@ def failure_text(failures: Sequence[TargetResult]) -> str:
     return "; ".join(f"{d.target}: {d.message}" for d in failures)
 
 
+class Delivery(NamedTuple):
+    """The result of a delivery.
+
+    Attributes:
+        failures: The targets that failed.
+        delivered: Whether a target got the certificate now, so that its server just reloaded.
+    """
+
+    failures: list[TargetResult]
+    delivered: bool
+
+
 def deliver(
     context: IssuanceContext,
     row: LineageRecord,
@@ -42,11 +55,8 @@ def deliver(
     version: Version,
     bundle: CertificateBundle,
     again: bool,
-) -> list[TargetResult]:
-    """Deliver to every target that is due, and return those that failed.
-
-    A failing target does not stop the others.
-    """
+) -> Delivery:
+    """Deliver to every target that is due. A failing target does not stop the others."""
     configured = context.settings.acme.targets
     targets = row.targets
     assert row.sha256 is not None
@@ -79,7 +89,7 @@ def deliver(
         _record(context, job, result)
         if not result.ok:
             failures.append(result)
-    return failures
+    return Delivery(failures, len(due) > len(failures))
 
 
 def _record(context: IssuanceContext, job: DeploymentRecord, result: TargetResult) -> None:

@@ -41,7 +41,8 @@ def deploy(
         context: The shared dependencies.
         lineage_id: The lineage.
         again: Whether to deploy to targets that have the certificate already, and after a rollback.
-        patience: Seconds to wait until the certificate is live; None for the configured time.
+        patience: Seconds to wait until the certificate is live; None for the configured time,
+            which also applies if a target gets the certificate only now.
     """
     with context.read() as conn:
         row = lineages.by_id(conn, lineage_id)
@@ -104,7 +105,10 @@ class _Deployment:
         context, row = self.context, self.row
         # A regression is the difference between the observations before and after the switch.
         before = observe(context, self.endpoints) if self.changes and self.endpoints else []
-        failures = deliver(context, row, self.folder, self.version, self.bundle, again)
+        failures, delivered = deliver(context, row, self.folder, self.version, self.bundle, again)
+        # A server that reloaded just now needs its time, also in a retry of an earlier run.
+        if delivered:
+            patience = max(patience, context.settings.acme.verification_seconds)
         switched = self.folder.current() == self.version
         if switched and row.deployed != row.sha256:
             note(context, row, deployed=row.sha256)

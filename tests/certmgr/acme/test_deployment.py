@@ -49,6 +49,26 @@ def test_failing_target_is_retried_and_stops_no_other_target(
     assert env.staff_news().lines == ()
 
 
+def test_retry_waits_for_the_reload_before_it_judges(
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path, opened: ExitStack
+) -> None:
+    """The reload of the retry takes effect a second later: the certificate is live then."""
+    web = with_nginx(env, ca, tmp_path, opened)
+    flag = tmp_path / "works"
+    script = f'test -e {flag} || exit 1; (sleep 1; exec "$@") > /dev/null 2>&1 &'
+    slow = replace(
+        web.target, reload=("/bin/sh", "-c", script, "sh", *web.target.reload), settle=0.0
+    )
+    env.configure(targets={"nginx": slow})
+    env.lineage("1001", ["shop.test"], targets="nginx")
+    assert RenewalRunner(env.context).run_named(["shop.test"]).failed
+    env.given = {"clock": lambda: system_clock() + timedelta(minutes=3)}
+    flag.touch()
+    summary = RenewalRunner(env.context).run_due()
+    assert dict(summary.counts) == {"live": 1}, summary
+    assert not summary.failed
+
+
 def test_target_missing_from_the_configuration_is_reported(env: AcmeEnvironment) -> None:
     env.unwatch("shop.test")
     env.lineage("1001", ["shop.test"], targets="gone")
