@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-random test-clocks test-load soak coverage check bench docs lock clean help
+.PHONY: demo test test-random test-clocks test-load soak coverage check bench docs site lock clean help
 
 help:
 	@echo "make demo   inspect real sites on loopback, order by ACME from a local CA, and clean up"
@@ -13,6 +13,7 @@ help:
 	@echo "make check  ruff, mypy, import contracts, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
+	@echo "make site   the documentation as a site in build/site, which loads nothing from elsewhere"
 	@echo "make lock   renew requirements.lock and requirements-dev.lock"
 
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -75,6 +76,9 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python tools/document.py
 	PYTHONPATH=. $(BIN)/python tools/catalogue.py
+
+site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv

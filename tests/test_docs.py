@@ -5,7 +5,10 @@ Commands, options, finding codes, configuration keys, columns, and names of file
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +24,7 @@ from inventory.importers.purchases_format import COLUMNS as PURCHASE_COLUMNS
 from notifiers.wording.english import FINDINGS
 
 ROOT = Path(__file__).parents[1]
-DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def commands(group: click.Group, prefix: str = "certmgr") -> Iterator[tuple[str, click.Command]]:
@@ -84,7 +87,9 @@ def test_options_of_the_documentation_exist() -> None:
         | {o for p in cli.params for o in p.opts}
         | {"--help", "--version"}
     )
-    for path in (ROOT / "README.md", ROOT / "docs" / "commands.md"):
+    tasks = sorted(ROOT.glob("docs/tasks/*.md"))
+    assert len(tasks) == 7
+    for path in (ROOT / "README.md", ROOT / "docs" / "commands.md", *tasks):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text()):
             assert option in known, f"{path.name} names {option}"
 
@@ -147,3 +152,23 @@ def test_the_project_stands_alone() -> None:
         if ".venv" in path.parts or path == Path(__file__):
             continue
         assert "../" + "shared" not in path.read_text(), path
+
+
+def test_site_builds_without_warnings_and_loads_nothing_remote(tmp_path: Path) -> None:
+    """Each page is in the menu, each link leads to a page, and the site works without a network."""
+    subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        timeout=120,
+    )
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) >= len(list((ROOT / "docs").rglob("*.md")))
+    for page in pages:
+        loaded = re.findall(
+            r"<(?:script|img|iframe|source)[^>]*\ssrc=\"?(https?:[^\s\">]+)", page.read_text()
+        )
+        assert loaded == [], page.name
+        sheets = re.findall(r"<link[^>]*href=\"?(https?:[^\s\">]+)", page.read_text())
+        assert sheets == [], page.name
