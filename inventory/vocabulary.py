@@ -296,13 +296,14 @@ def verdict_of(severities: "set[str] | frozenset[str]") -> Verdict:
     """Return the verdict on an endpoint.
 
     Args:
-        severities: Severities of its findings that are not accepted. ``info`` is ignored.
+        severities: Severities of its findings that are not accepted. ``low`` and ``info`` are
+            remarks, with which the endpoint is ok.
     """
     # A known fault is worse than an undetermined check.
     if severities & {"critical", "high"}:
         return Verdict.FAULT
     if "undetermined" in severities:
         return Verdict.UNKNOWN
-    if severities & {"medium", "low"}:
+    if "medium" in severities:
         return Verdict.ATTENTION
     return Verdict.OK

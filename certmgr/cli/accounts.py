@@ -215,7 +215,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
             (
                 "Agreed",
                 (
-                    f"{output.epoch_text(row.agreed_at)} by {row.agreed_by}"
+                    f"{output.local_time(row.agreed_at)} by {row.agreed_by}"
                     if row.agreed_at
                     else None
                 ),
@@ -229,7 +229,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
     # Until then certmgr sends no order in this scope.
     for backoff in backoffs:
         click.echo(
-            f"Postponed until {output.epoch_text(backoff.until)}:"
+            f"Postponed until {output.local_time(backoff.until)}:"
             f" {backoff.scope or 'the whole CA'}: {output.cell(backoff.reason, 400)}"
         )
     # Without --ask the command works offline.

@@ -20,7 +20,7 @@ from certmgr.cases.states import (
 )
 from certmgr.cases.statistics import monthly_statistics
 from certmgr.cases.window import InstallationWindow
-from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show, table
+from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time, pairs, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.records import CaseRecord, IssuanceRecord
@@ -355,18 +355,18 @@ def _show_facts(page: CasePage, row: CaseRecord) -> None:
         if amount
     )
     approved = (
-        f"{row.approved_by} by {row.approved_how}, {epoch_text(row.approved_at)}"
+        f"{row.approved_by} by {row.approved_how}, {local_time(row.approved_at)}"
         if row.approved_at
         else "not yet"
     )
     reason = f": {case.reason}" if case.reason else ""
-    due = f"{case.due}{', overdue' if case.overdue else ''}" if case.due else None
+    due = f"{local_time(case.due)}{', overdue' if case.overdue else ''}" if case.due else None
     pairs(
         [
             ("Case", f"{case.reference} ({case.kind}), version {case.version}"),
             ("Client", f"{row.client} {row.client_name}"),
             ("Names", case.names),
-            ("State", f"{case.state} since {case.since}{reason}"),
+            ("State", f"{case.state} since {local_time(case.since)}{reason}"),
             ("Waits for", case.waits_for),
             ("Due", due),
             ("To do", case.todo),
@@ -377,7 +377,7 @@ def _show_facts(page: CasePage, row: CaseRecord) -> None:
             ("Approved", approved),
             ("Window", case.window),
             ("Replaces", row.replaces),
-            ("Old expiry", epoch_text(row.ends_at)),
+            ("Old expiry", local_time(row.ends_at)),
             ("Possible now", page.can),
         ]
     )

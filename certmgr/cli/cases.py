@@ -21,7 +21,7 @@ from certmgr.cases.service import CaseService
 from certmgr.cases.states import CaseAction, waits_for
 from certmgr.cli.case_bulk import alone, echo_bulk, incident_option, one_of
 from certmgr.cli.case_pages import list_, measures, show_
-from certmgr.cli.output import cell, echo_json, epoch_text
+from certmgr.cli.output import cell, echo_json, local_time
 from certmgr.cli.scan import overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
@@ -74,7 +74,7 @@ def case_service(app: CommandContext, expected_version: int | None = None) -> Ca
 
 def echo_result(row: CaseRecord, text: str = "") -> None:
     """Print what a command did to a case, who acts next, and the new version."""
-    due = f", due {epoch_text(row.due_at)}" if row.due_at else ""
+    due = f", due {local_time(row.due_at)}" if row.due_at else ""
     click.echo(
         f"{row.reference}: {text or row.state}. It waits for {waits_for(row)}{due}. Version"
         f" {row.version}."

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
 
 from certmgr.cli.deadlines import shown_date
-from certmgr.cli.output import cell, echo_json, instant, show, table
+from certmgr.cli.output import cell, echo_json, instant, local_day, paragraph, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
+from certmgr.cli.tables import MINOR, Column
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from inventory.errors import NotFound
 from inventory.names import display
+from inventory.store import domains
 from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
     from certmgr.compliance.assessment import ComplianceRow
+    from certmgr.compliance.milestones import Deadline
+    from inventory.db.database import Database
 
 _COLUMNS = (
     "domain",
@@ -40,14 +43,16 @@ _COLUMNS = (
     "waived_until",
     "waived_reason",
 )
-# The order of the summary line; the first two characters are a symbol for terminals without colour.
+# From the worst to the best, for one row per domain. The first two characters of a label are a
+# symbol for terminals without colour.
 _STATUS_LABELS = {
-    "complies": "✓ complies",
     "does-not-comply": "✗ does not comply",
     "will-not-comply": "! will not comply",
     "not-determined": "? undetermined",
     "waived": "- waived",
+    "complies": "✓ complies",
 }
+_WORST_FIRST = list(_STATUS_LABELS)
 _STYLES = {
     "does-not-comply": "red",
     "will-not-comply": "yellow",
@@ -59,20 +64,23 @@ _STYLES = {
 @click.command()
 @client_filter
 @tag_filter
+@click.option("--domain", "domain_name", metavar="NAME", help="Only this domain, rule by rule.")
 @click.option(
     "--as-of",
     metavar="DATE",
     help="Assess at DATE: a past date uses what was known then, a future date what is known now.",
 )
 @click.option("--deadline", "name", metavar="NAME", help="Only this deadline or milestone.")
-@click.option("--all", "everything", is_flag=True, help="Include rows that comply.")
+@click.option("--all", "everything", is_flag=True, help="List domains, also those that comply.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are faults.")
 @format_option
 @pass_app
 def compliance(
     app: CommandContext,
+    /,
     client: str | None,
     tag: str | None,
+    domain_name: str | None,
     as_of: str | None,
     name: str | None,
     everything: bool,
@@ -81,68 +89,220 @@ def compliance(
 ) -> int:
     """Assess each domain against each dated rule.
 
-    A domain complies, does not comply, will not comply from a date, is undetermined, or is waived.
-    Exit code 1 if a domain does not comply because of a fault of severity high or critical.
+    Shows how many domains comply with each rule. With --deadline, --client or --all, it lists
+    the domains, and with --domain the rules of one domain. A domain complies, does not comply,
+    will not comply from a date, is undetermined, or is waived. Exit code 1 if a domain does not
+    comply because of a fault of severity high or critical.
     """
-
     now = app.now()
     at = app.moment(as_of)
     database = app.open()
     # A past assessment must not use deadlines that were added later.
-    deadlines = all_deadlines(database, at if at is not None and at <= now else None)
-    if name is not None:
-        deadlines = tuple(d for d in deadlines if d.name == name)
-        if not deadlines:
-            raise NotFound(
-                f"There is no deadline '{cell(name, 60)}'",
-                "neither a deadline nor a milestone has this name",
-                "See certmgr deadline list.",
-            )
-        # Some milestones are announcements without a rule that a scan could check.
-        if not deadlines[0].rule:
-            raise NotFound(
-                f"Compliance with '{cell(name, 60)}' cannot be checked",
-                "it is for information only and has no rule",
-                "See certmgr deadline list.",
-            )
-    domain_facts, _ = load_domain_facts(database, now, as_of=at, client=client, tag=tag)
-    rows = judge(domain_facts, deadlines, at or now)
-    counts = Counter(str(r.state) for r in rows)
-    shown = (
-        rows
-        if everything or output_format == "json"
-        else [r for r in rows if r.state != "complies"]
+    deadlines = _selected(
+        all_deadlines(database, at if at is not None and at <= now else None), name
     )
+    if domain_name is not None:
+        client, domain_id = _owner(database, domain_name, client)
+    facts, _ = load_domain_facts(database, now, as_of=at, client=client, tag=tag)
+    if domain_name is not None:
+        facts = [f for f in facts if f.domain_id == domain_id]
+    rows = judge(facts, deadlines, at or now)
+    shown = [r for r in rows if everything or r.state != "complies"]
     if output_format == "json":
-        summary = {
-            "domains": len({r.subject.domain_id for r in rows}),
-            **{s: counts.get(s, 0) for s in _STATUS_LABELS},
-        }
-        echo_json(
-            {
-                "schema": "certmgr.compliance/1",
-                "as_of": instant(at or now),
-                "rows": [row_values(r) for r in shown],
-                "summary": summary,
-            }
-        )
+        echo_json(_document(rows, at or now))
     elif output_format == "csv":
         show("compliance", _COLUMNS, [row_values(r) for r in shown], output_format)
     else:
-        _table(shown, ZoneInfo(app.settings.provider.time_zone))
-        domains = len({r.subject.domain_id for r in rows})
-        totals = ", ".join(f"{counts[s]} {w[2:]}" for s, w in _STATUS_LABELS.items() if counts[s])
-        click.echo(
-            f"{domains} domain(s), {len({r.deadline.name for r in rows})} dated rule(s):"
-            f" {totals or 'nothing to assess'}."
+        zone = ZoneInfo(app.settings.provider.time_zone)
+        if domain_name is not None:
+            _show_rules(shown, zone)
+        elif name is not None or client is not None or everything:
+            _show_domains(shown)
+        else:
+            show_summary(rows, deadlines)
+        _show_total(rows)
+    return 1 if _severe(rows) and not exit_zero else 0
+
+
+def _selected(deadlines: tuple[Deadline, ...], name: str | None) -> tuple[Deadline, ...]:
+    """Return all deadlines, or the one with a name."""
+    if name is None:
+        return deadlines
+    found = tuple(d for d in deadlines if d.name == name)
+    if not found:
+        raise NotFound(
+            f"There is no deadline '{cell(name, 60)}'",
+            "neither a deadline nor a milestone has this name",
+            "See certmgr deadline list.",
         )
+    # Some milestones are announcements without a rule that a scan could check.
+    if not found[0].rule:
+        raise NotFound(
+            f"Compliance with '{cell(name, 60)}' cannot be checked",
+            "it is for information only and has no rule",
+            "See certmgr deadline list.",
+        )
+    return found
+
+
+def _owner(database: Database, name: str, client: str | None) -> tuple[str, int]:
+    """Return the client of a domain, and the id of the domain."""
+    with database.read() as conn:
+        domain = domains.find(conn, name)
+        listed = domains.listing(conn, client_id=domain.client_id, retired=True)
+    number = next(d.client for d in listed if d.id == domain.id)
+    if client is not None and client != number:
+        raise NotFound(
+            f"{display(name)} is not a domain of the client {cell(client, 60)}",
+            "",
+            "Leave out --client, or see certmgr domain list.",
+        )
+    return number, domain.id
+
+
+def _severe(rows: Sequence[ComplianceRow]) -> bool:
     # Lower severities do not fail a scheduled job.
-    severe = any(
+    return any(
         r.state == "does-not-comply"
         and any(f.severity in ("critical", "high") for _, f in r.findings)
         for r in rows
     )
-    return 1 if severe and not exit_zero else 0
+
+
+def _document(rows: Sequence[ComplianceRow], at: datetime) -> dict[str, Any]:
+    """Return ``certmgr.compliance/1``."""
+    counts = Counter(str(r.state) for r in rows)
+    return {
+        "schema": "certmgr.compliance/1",
+        "as_of": instant(at),
+        "rows": [row_values(r) for r in rows],
+        "summary": {
+            "domains": len({r.subject.domain_id for r in rows}),
+            **{s: counts.get(s, 0) for s in _STATUS_LABELS},
+        },
+    }
+
+
+def show_summary(rows: Sequence[ComplianceRow], deadlines: Sequence[Deadline]) -> None:
+    """Print one line per rule: how many domains comply, do not, and are undetermined."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row.deadline.name, Counter())[str(row.state)] += 1
+    lines = []
+    for deadline in deadlines:
+        if (c := counts.get(deadline.name)) is None:
+            continue
+        title = deadline.title + ("" if deadline.confirmed else " (announced, not confirmed)")
+        lines.append(
+            [
+                shown_date(deadline.at.date().isoformat(), deadline.precision),
+                c["complies"],
+                c["does-not-comply"] + c["will-not-comply"],
+                c["not-determined"],
+                c["waived"] or None,
+                deadline.name,
+                title,
+            ]
+        )
+    # The title is cut: all rules stand on one screen, and certmgr deadline list has the text.
+    title_column = Column("TITLE", 50, least=20)
+    columns: list[str | Column] = [
+        "DATE",
+        "COMPLY",
+        "DO NOT",
+        "UNDETERMINED",
+        "WAIVED",
+        "NAME",
+        title_column,
+    ]
+    table(columns, lines)
+    if lines:
+        paragraph("The domains of a rule: certmgr compliance --deadline NAME")
+
+
+def _show_total(rows: Sequence[ComplianceRow]) -> None:
+    counts = Counter(str(r.state) for r in rows)
+    totals = ", ".join(f"{counts[s]:,} {w[2:]}" for s, w in _STATUS_LABELS.items() if counts[s])
+    paragraph(
+        f"{len({r.subject.domain_id for r in rows}):,} domain(s),"
+        f" {len({r.deadline.name for r in rows})} dated rule(s): {totals or 'nothing to assess'}."
+    )
+
+
+def _show_domains(rows: Sequence[ComplianceRow]) -> None:
+    """Print one row per domain: its worst state, the rules that it does not meet, and why."""
+    by_domain: dict[int, list[ComplianceRow]] = {}
+    for row in rows:
+        by_domain.setdefault(row.subject.domain_id, []).append(row)
+    groups = []
+    for found in by_domain.values():
+        worst = min((str(r.state) for r in found), key=_WORST_FIRST.index)
+        groups.append((worst, [r for r in found if r.state == worst]))
+    groups.sort(key=lambda g: (_WORST_FIRST.index(g[0]), g[1][0].subject.name))
+    lines = []
+    for worst, found in groups:
+        names = list(dict.fromkeys(r.deadline.name for r in found))
+        reasons = dict.fromkeys(_reason(r) for r in found)
+        # Each rule has its own steps. The reasons without them are shown once.
+        steps = next((s for r in found if (s := _steps_text(r))), "")
+        since = min((r.since for r in found if r.since is not None), default=None)
+        lines.append(
+            [
+                _STATUS_LABELS[worst],
+                display(found[0].subject.name),
+                found[0].subject.client,
+                local_day(since),
+                "; ".join(filter(None, reasons)) + steps,
+                None if worst == "complies" else ", ".join(names),
+            ]
+        )
+    columns: list[str | Column] = [
+        "STATUS",
+        "DOMAIN",
+        "CLIENT",
+        "FROM",
+        "WHY",
+        Column("RULE", MINOR),
+    ]
+    table(columns, lines, [_STYLES.get(w) for w, _ in groups])
+
+
+def _show_rules(rows: Sequence[ComplianceRow], zone: ZoneInfo) -> None:
+    """Print one row per rule, with dates of the provider's own rules in its time zone."""
+    if not rows:
+        return
+    lines = []
+    for row in rows:
+        own = row.deadline.own
+        day = row.deadline.at.astimezone(zone).date() if own else row.deadline.at.date()
+        name = row.deadline.name + ("" if row.deadline.confirmed else " (announced, not confirmed)")
+        lines.append(
+            [
+                _STATUS_LABELS[row.state] + (f" from {local_day(row.since)}" if row.since else ""),
+                name,
+                shown_date(day.isoformat(), row.deadline.precision),
+                _reason(row) + _steps_text(row),
+            ]
+        )
+    table(["STATUS", "RULE", "SINCE", "WHY"], lines, [_STYLES.get(r.state) for r in rows])
+
+
+def _reason(row: ComplianceRow) -> str:
+    """Return in words why a domain does not comply, or why it is waived."""
+    if row.waived is not None:
+        by, until, waiver = row.waived
+        return f"by {by}{f' until {local_day(until)}' if until else ''}: {waiver}"
+    return "; ".join(dict.fromkeys(short(f, t) for t, f in row.findings)) or row.note
+
+
+def _steps_text(row: ComplianceRow) -> str:
+    """Return the next step of a domain, or the steps whose date has passed."""
+    if late := [s.name for s in row.steps if s.late]:
+        return f" (late: {', '.join(late)})"
+    if row.steps:
+        first = row.steps[0]
+        return f" ({first.name} by {local_day(first.by)}, {first.actor})"
+    return ""
 
 
 def row_values(row: ComplianceRow) -> dict[str, Any]:
@@ -180,28 +340,3 @@ def row_values(row: ComplianceRow) -> dict[str, Any]:
         "waived_until": instant(until),
         "waived_reason": reason,
     }
-
-
-def _table(rows: Sequence[ComplianceRow], zone: ZoneInfo) -> None:
-    """Print the rows for a terminal, with dates of the provider's own rules in its time zone."""
-    if not rows:
-        return
-    lines, styles = [], []
-    for row in rows:
-        day = (
-            row.deadline.at.astimezone(zone).date() if row.deadline.own else row.deadline.at.date()
-        )
-        due = shown_date(day.isoformat(), row.deadline.precision)
-        reason = "; ".join(dict.fromkeys(short(f, t) for t, f in row.findings)) or row.note
-        if row.waived is not None:
-            by, until, waiver = row.waived
-            reason = f"by {by}{f' until {until:%Y-%m-%d}' if until else ''}: {waiver}"
-        if late := [s.name for s in row.steps if s.late]:
-            reason += f" (late: {', '.join(late)})"
-        elif row.steps:
-            reason += f" ({row.steps[0].name} by {row.steps[0].by:%Y-%m-%d}, {row.steps[0].actor})"
-        status = _STATUS_LABELS[row.state] + (f" from {row.since:%Y-%m-%d}" if row.since else "")
-        name = row.deadline.name + ("" if row.deadline.confirmed else " (announced, not confirmed)")
-        lines.append([status, display(row.subject.name), row.subject.client, name, due, reason])
-        styles.append(_STYLES.get(row.state))
-    table(["STATUS", "DOMAIN", "CLIENT", "RULE", "SINCE", "WHY"], lines, styles)

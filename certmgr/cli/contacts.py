@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import epoch_text, pairs, show
+from certmgr.cli.output import local_time, pairs, show
 from certmgr.cli.shared import (
     CommandContext,
     changed,
@@ -157,7 +157,7 @@ def contact_edit(
         changes = contacts.edit(tx, contact, _given(app, **values), methods)
         # The database holds seconds; the message shows dates.
         if "away_until" in changes:
-            changes["away_until"] = [epoch_text(v) for v in changes["away_until"]]
+            changes["away_until"] = [local_time(v) for v in changes["away_until"]]
         message = changed(f"Contact {contact}", changes)
     click.echo(message)
 

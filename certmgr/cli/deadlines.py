@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import epoch_text, show
+from certmgr.cli.output import epoch_text, local_time, show
 from certmgr.cli.shared import (
     CommandContext,
     changed,
@@ -130,7 +130,7 @@ def add(
     fields = _given(app, date, values)
     with app.open().write(app.now()) as tx:
         deadlines.add(tx, name, fields, tuple(RULES), for_clients=for_clients, tags=tags)
-    click.echo(f"Deadline {name} added: {fields['at']:%Y-%m-%d %H:%M} UTC, rule {values['rule']}.")
+    click.echo(f"Deadline {name} added: {local_time(fields['at'])}, rule {values['rule']}.")
     # A past date is allowed: the rule then applies from the start.
     if fields["at"] < app.now():
         click.echo("Note: this date has passed.", err=True)
@@ -236,7 +236,7 @@ def edit(
             tags=[t for t in tags if t] if tags else None,
         )
     if "at" in changes:
-        changes["date"] = [epoch_text(v) for v in changes.pop("at")]
+        changes["date"] = [local_time(v) for v in changes.pop("at")]
     click.echo(changed(f"Deadline {name}", changes))
 
 

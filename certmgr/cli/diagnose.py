@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.history import entry_document, stamp_in
-from certmgr.cli.output import cell, echo_json, epoch_text, instant
+from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
@@ -173,7 +173,7 @@ def _show(diagnosis: Diagnosis, zone: str) -> None:
         click.echo(f"cause    {cell(outcome.cause, 600)}")
         click.echo(
             f"who      {_WHO[outcome.who]}"
-            + (f": {cell(outcome.person)} by {instant(outcome.by)}" if outcome.person else "")
+            + (f": {cell(outcome.person)} by {local_time(outcome.by)}" if outcome.person else "")
         )
         click.echo(f"do       {cell(outcome.instruction, 600)}")
     else:
@@ -238,7 +238,7 @@ def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
     if not context.notices and not context.held:
         click.echo("  notice to the client: none yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
-    click.echo(f"  last good result: {instant(context.last_good) or 'never'}; {since}")
+    click.echo(f"  last good result: {local_time(context.last_good) or 'never'}; {since}")
     for edit in context.edits:
         click.echo(f"  edited: {cell(edit)}")
     if context.history:

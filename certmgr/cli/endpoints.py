@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import epoch_text, pairs, show
+from certmgr.cli.output import epoch_text, pairs, show, table
 from certmgr.cli.shared import (
     CommandContext,
     change_tags,
@@ -20,6 +20,7 @@ from certmgr.cli.shared import (
     tag_option,
     untag_option,
 )
+from certmgr.cli.tables import MINOR, Column
 from inventory.store import clients, endpoints
 from inventory.targets import PROTOCOLS, Target, parse, parse_protocol
 
@@ -89,7 +90,16 @@ def endpoint_list(
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
         rows = endpoints.listing(conn, client_id=client_id, tag_name=tag, retired=retired)
-    show("endpoints", _ENDPOINT_COLUMNS, [_endpoint_row(r.as_dict()) for r in rows], output_format)
+    shown = [_endpoint_row(r.as_dict()) for r in rows]
+    if output_format == "table" and shown:
+        # The domain is a part of most targets, so it is the first column to be left out.
+        columns = (*_ENDPOINT_COLUMNS[:2], Column("DOMAIN", MINOR), *_ENDPOINT_COLUMNS[3:5], "tags")
+        table(
+            [c if isinstance(c, Column) else c.upper() for c in columns],
+            [[r[k] for k in (*_ENDPOINT_COLUMNS[:5], "tags")] for r in shown],
+        )
+        return
+    show("endpoints", _ENDPOINT_COLUMNS, shown, output_format)
 
 
 @endpoint.command("show")

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from certmgr.checks.codes import CODES
-from certmgr.cli.output import epoch_text, instant, show
+from certmgr.cli.output import epoch_text, instant, local_day, local_time, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, needs, pass_app
-from inventory.store import clients, domains, endpoints, findings
+from certmgr.cli.tables import MINOR, Column
+from certmgr.inspection.causes import causes
+from certmgr.inspection.status import load
+from inventory.errors import NotFound, UsageError
+from inventory.store import clients, domains, endpoints, findings, servers
 from inventory.targets import Target, parse
 from inventory.vocabulary import Finding
 from notifiers.wording.sentences import sentence
+
+if TYPE_CHECKING:
+    from inventory.db.database import Database
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group()
@@ -44,39 +55,13 @@ def list_(
 ) -> None:
     """List findings, or the acceptances or assignments in force."""
 
+    if accepted or assigned:
+        # The audit log and the database call an assignment "take".
+        _list_acceptances(app, "take" if assigned else "accept", client, domain, output_format)
+        return
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
         domain_id = domains.find(conn, domain).id if domain else None
-        if accepted or assigned:
-            # The audit log and the database call an assignment "take".
-            kind = "take" if assigned else "accept"
-            # The filters select acceptances by their exact scope.
-            known = [
-                a
-                for a in findings.acceptances(conn, kind=kind)
-                if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
-            ]
-            rows: list[dict[str, Any]] = [
-                {
-                    "id": a.id,
-                    "code": a.code,
-                    "until": instant(a.until),
-                    "by": a.by,
-                    "reason": a.reason,
-                    "client_id": a.client_id,
-                    "domain_id": a.domain_id,
-                    "endpoint_id": a.endpoint_id,
-                }
-                for a in known
-            ]
-            show(
-                "acceptances",
-                ("id", "code", "until", "by", "reason"),
-                rows,
-                output_format,
-                "No finding is assigned." if assigned else "No finding is accepted.",
-            )
-            return
         finding_rows = findings.listing(
             conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed
         )
@@ -108,30 +93,93 @@ def list_(
     )
 
 
+def _list_acceptances(
+    app: CommandContext, kind: str, client: str | None, domain: str | None, output_format: str
+) -> None:
+    """List the acceptances or the assignments in force, with for whom they hold."""
+    with app.open().read() as conn:
+        client_id = clients.find(conn, client).id if client else None
+        domain_id = domains.find(conn, domain).id if domain else None
+        # The filters select acceptances by their exact scope.
+        known = [
+            a
+            for a in findings.acceptances(conn, kind=kind)
+            if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
+        ]
+        scopes = findings.scopes(conn, known)
+    if output_format == "table" and known:
+        table(
+            ["ID", "CODE", "FOR", "UNTIL", Column("BY", MINOR), "REASON"],
+            [[a.id, a.code, scopes[a.id], local_day(a.until), a.by, a.reason] for a in known],
+        )
+        return
+    rows: list[dict[str, Any]] = [
+        {
+            "id": a.id,
+            "code": a.code,
+            "for": scopes[a.id],
+            "until": instant(a.until),
+            "by": a.by,
+            "reason": a.reason,
+            "client_id": a.client_id,
+            "domain_id": a.domain_id,
+            "endpoint_id": a.endpoint_id,
+        }
+        for a in known
+    ]
+    columns = ("id", "code", "for", "until", "by", "reason")
+    empty = "No finding is assigned." if kind == "take" else "No finding is accepted."
+    show("acceptances", columns, rows, output_format, empty)
+
+
+def _scope_options(command: _F) -> _F:
+    """Add the options that select where a finding is accepted or assigned."""
+    options = (
+        ("--client", "NUMBER", "Only at this client."),
+        ("--domain", "NAME", "Only at this domain."),
+        ("--endpoint", "TARGET", "Only at this endpoint."),
+        ("--server", "NAME", "At all endpoints on this server that have it now."),
+        ("--cause", "TARGET", "At all endpoints that have it now for the same cause as TARGET."),
+    )
+    command = click.option(
+        "--everywhere", is_flag=True, help="In the whole inventory, also where it is found later."
+    )(command)
+    for name, metavar, text in reversed(options):
+        command = click.option(name, metavar=metavar, help=text)(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decision:
+    """An acceptance or an assignment, as it was given.
+
+    Attributes:
+        kind: accept, or take (an assignment).
+        by: The administrator of an assignment.
+    """
+
+    kind: str
+    code: str
+    until: datetime
+    reason: str
+    by: str | None = None
+
+
 @finding.command()
 @click.argument("code")
 @click.option("--until", metavar="DATE", help="Date until which it does not count.")
 @click.option("--reason", metavar="TEXT", help="Why it is accepted.")
-@click.option("--client", metavar="NUMBER", help="Only at this client.")
-@click.option("--domain", metavar="NAME", help="Only at this domain.")
-@click.option("--endpoint", metavar="TARGET", help="Only at this endpoint.")
+@_scope_options
 @pass_app
 def accept(
-    app: CommandContext,
-    code: str,
-    until: str | None,
-    reason: str | None,
-    client: str | None,
-    domain: str | None,
-    endpoint: str | None,
+    app: CommandContext, /, code: str, until: str | None, reason: str | None, **scope: Any
 ) -> None:
     """Accept a finding: until a date it does not count in verdicts and exit codes."""
     # Checked before --reason, so that each missing option is reported by name.
-    needs(until, "--until")
-    number, end = _record(
-        app, "accept", code, until, needs(reason, "--reason"), client, domain, endpoint, None
-    )
-    click.echo(f"Acceptance {number}: {code} does not count until {end:%Y-%m-%d %H:%M} UTC.")
+    end = _end(app, needs(until, "--until"))
+    why = needs(reason, "--reason")
+    numbers = _record(app, _Decision(kind="accept", code=code, until=end, reason=why), **scope)
+    click.echo(f"{_numbers('Acceptance', numbers)}: {code} does not count until {local_time(end)}.")
 
 
 @finding.command()
@@ -139,58 +187,110 @@ def accept(
 @click.option("--by", metavar="NAME", help="Administrator who fixes it.")
 @click.option("--until", metavar="DATE", help="Date by which it will be fixed.")
 @click.option("--reason", metavar="TEXT", default="taken", help="What will be done.")
-@click.option("--client", metavar="NUMBER", help="Only at this client.")
-@click.option("--domain", metavar="NAME", help="Only at this domain.")
-@click.option("--endpoint", metavar="TARGET", help="Only at this endpoint.")
+@_scope_options
 @pass_app
 def assign(
     app: CommandContext,
+    /,
     code: str,
     by: str | None,
     until: str | None,
     reason: str,
-    client: str | None,
-    domain: str | None,
-    endpoint: str | None,
+    **scope: Any,
 ) -> None:
     """Assign a finding to an administrator, with the date by which it will be fixed.
 
     The client then reads "We are fixing it", with that date.
     """
-    number, end = _record(
-        app, "take", code, until, reason, client, domain, endpoint, needs(by, "--by")
-    )
+    end = _end(app, needs(until, "--until"))
+    name = needs(by, "--by")
+    decision = _Decision(kind="take", code=code, until=end, reason=reason, by=name)
+    numbers = _record(app, decision, **scope)
+    one = numbers[0] if len(numbers) == 1 else "NUMBER"
     click.echo(
-        f"{number}: {code} is assigned to {by} until {end:%Y-%m-%d %H:%M} UTC. To end the"
-        f" assignment: certmgr finding withdraw {number}"
+        f"{_numbers('Assignment', numbers)}: {code} is assigned to {name} until {local_time(end)}."
+        f" To end the assignment: certmgr finding withdraw {one}"
     )
+
+
+def _numbers(noun: str, numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"{noun} {numbers[0]}"
+    return f"{noun}s {numbers[0]} to {numbers[-1]}, for {len(numbers):,} endpoints"
+
+
+def _end(app: CommandContext, until: str) -> datetime:
+    # An acceptance always ends, so that a fault is not forgotten.
+    end = app.moment(until)
+    assert end is not None
+    return end
 
 
 def _record(
     app: CommandContext,
-    kind: str,
-    code: str,
-    until: str | None,
-    reason: str,
+    decision: _Decision,
+    *,
     client: str | None,
     domain: str | None,
     endpoint: str | None,
-    by: str | None,
-) -> tuple[int, datetime]:
-    """Record an acceptance or an assignment; return its number and its end."""
-    # An acceptance always ends, so that a fault is not forgotten.
-    end = app.moment(needs(until, "--until"))
-    assert end is not None
-    with app.open().write(app.now()) as tx:
+    server: str | None,
+    cause: str | None,
+    everywhere: bool,
+) -> list[int]:
+    """Record an acceptance or an assignment, and return its numbers."""
+    narrow = bool(client or domain or endpoint)
+    # With two scopes, more could be selected than one of them states.
+    if sum((bool(server), bool(cause), everywhere, narrow)) > 1:
+        raise UsageError(
+            "More than one scope was given",
+            "--server, --cause and --everywhere select endpoints alone",
+            "Give one of them.",
+        )
+    database, now = app.open(), app.now()
+    selected: list[int | None] = [None]
+    if server or cause:
+        selected = list(_endpoints_of(database, now, decision.code, server, cause))
+    with database.write(now) as tx:
         scope = {
             "client_id": clients.find(tx.conn, client).id if client else None,
             "domain_id": domains.find(tx.conn, domain).id if domain else None,
             "endpoint_id": endpoints.find(tx.conn, parse(endpoint)).id if endpoint else None,
         }
-        return (
-            findings.accept(tx, code, frozenset(CODES), end, reason, **scope, kind=kind, by=by),
-            end,
-        )
+        return [
+            findings.accept(
+                tx,
+                decision.code,
+                frozenset(CODES),
+                decision.until,
+                decision.reason,
+                **(scope if row_id is None else {"endpoint_id": row_id}),
+                everywhere=everywhere,
+                kind=decision.kind,
+                by=decision.by,
+            )
+            for row_id in selected
+        ]
+
+
+def _endpoints_of(
+    database: Database, now: datetime, code: str, server: str | None, cause: str | None
+) -> list[int]:
+    """Return the endpoints on a server, or with the cause of a target, that have a finding now."""
+    statuses = load(database, now, skip_healthy=True)
+    if server:
+        with database.read() as conn:
+            name = servers.find(conn, server).name
+        on_server = [s for s in statuses if s.server == name]
+        found = [s.id for s in on_server if any(f.code == code for f in s.findings)]
+        what = f"No endpoint on {name} has the finding '{code}'"
+    else:
+        target = parse(cause or "")
+        groups = [c for c in causes(statuses) if c.code == code and target in c.endpoints]
+        found = [i for c in groups for i in c.endpoint_ids]
+        what = f"{target} does not have the finding '{code}'"
+    if not found:
+        raise NotFound(what, "the last scan did not find it there", "See certmgr status --causes.")
+    return found
 
 
 @finding.command()

@@ -18,7 +18,7 @@ from certmgr.cases.incident_progress import Progress
 from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cases.service import CaseService
 from certmgr.cli.cases import case_service
-from certmgr.cli.output import cell, echo_json, epoch_text, show, table
+from certmgr.cli.output import cell, echo_json, epoch_text, local_time, show, table
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.files import read_regular
@@ -360,9 +360,9 @@ def _show_progress(progress: Progress, items: Sequence[IncidentItemRecord], now:
     hours = _hours_left(row, now)
     click.echo(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
     click.echo(
-        f"Until {epoch_text(row.until)},"
+        f"Until {local_time(row.until)},"
         f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"
-        f" {epoch_text(row.opened_at)} by {cell(row.by)}"
+        f" {local_time(row.opened_at)} by {cell(row.by)}"
     )
     counts = progress.counts()
     for category, label in _CATEGORY_LABELS.items():

@@ -71,9 +71,8 @@ def show(app: CommandContext, name: str, output_format: str) -> None:
             result = output.cell(delivery.error or delivery.state, 400)
             click.echo(f"{symbol} target {delivery.target}: {result}")
     for order in page.orders:
-        sha256 = f" {order.sha256[:16]}" if order.sha256 else ""
         click.echo(
-            f"order {order.id} of {output.epoch_text(order.created_at)}: {order.state}{sha256}"
+            f"order {order.id} of {output.local_time(order.created_at)}: {order.state}"
             f" ({output.cell(order.reason, 100)})"
         )
 
@@ -102,14 +101,13 @@ def _load(app: CommandContext, name: str) -> _LineagePage:
 def _show_facts(page: _LineagePage) -> None:
     row, view, due = page.row, page.view, page.due
     # A lineage without a certificate is due at once, so its date would only confuse.
-    renewal = f"{output.instant(due.at)}: {due.reason}" if row.sha256 else due.reason
+    renewal = f"{output.local_time(due.at)}: {due.reason}" if row.sha256 else due.reason
     output.pairs(
         [
             ("Lineage", row.name),
             ("Must be replaced", page.replace_reason or None),
             ("Client", row.client),
             ("State", STATES.get(view["state"], view["state"])),
-            ("Certificate", row.sha256),
             ("Ends", view["ends"]),
             ("Renewal due", renewal),
             ("Explanation of the CA", row.ari_url),
@@ -133,6 +131,6 @@ def _show_name(name: LineageNameRecord) -> None:
         click.echo(f"✓ {output.cell(name.name)}")
         return
     click.echo(
-        f"! {output.cell(name.name)}: quarantined since {output.epoch_text(name.since)}:"
+        f"! {output.cell(name.name)}: quarantined since {output.local_time(name.since)}:"
         f" {output.cell(name.reason, 400)}"
     )

@@ -14,7 +14,7 @@ import click
 from certmgr import __version__
 from certmgr.cli.lazy import LazyCommand, LazyGroup
 from certmgr.cli.logs import FORMATS, LogFormat, configure
-from certmgr.cli.shared import Caller, CommandContext, guard
+from certmgr.cli.shared import Caller, CommandContext, colour_choice, guard, width_option
 from certmgr.operations.stopping import INTERRUPTED, TERMINATED, stoppable
 from inventory.clock import Clock, system_clock
 
@@ -90,6 +90,16 @@ class CertmgrGroup(LazyGroup):
     show_default=True,
     help="Format of the log.",
 )
+@click.option(
+    "--color",
+    "--colour",
+    "color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour the output; always suits 'watch -c'. NO_COLOR and FORCE_COLOR are honoured.",
+)
+@width_option
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context
 def cli(
@@ -98,6 +108,7 @@ def cli(
     database_url: str | None,
     verbose: int,
     log_format: LogFormat,
+    color: str,
     debug: bool,
 ) -> None:
     """Manage certificates for the domains of many clients.
@@ -109,6 +120,7 @@ def cli(
     certmgr status --causes              what needs attention, and how to fix it
     """
     configure(verbose, log_format)
+    context.color = colour_choice(color)
     caller = context.obj or Caller()
     app = context.obj = CommandContext(config, database_url, debug, caller.clock, caller.stop)
     context.call_on_close(app.close)

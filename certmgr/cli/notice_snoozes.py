@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from certmgr.cli.output import epoch_text, show
+from certmgr.cli.output import epoch_text, local_time, show
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import to_epoch
 from inventory.errors import NotFound, UsageError
@@ -54,7 +54,7 @@ def notice_snooze(
     # Such a snooze has no effect, so it is a typing error in a date.
     if ends <= moment or ends <= begins:
         raise UsageError(
-            f"A snooze until {ends:%Y-%m-%d %H:%M} UTC would never apply",
+            f"A snooze until {local_time(ends)} would never apply",
             "it must end in the future and after its start",
         )
     with app.open().write(moment) as tx:
@@ -79,7 +79,7 @@ def notice_snooze(
             tx.actor,
         )
     click.echo(
-        f"Snooze {number}: no notices to clients until {ends:%Y-%m-%d %H:%M} UTC. To end it"
+        f"Snooze {number}: no notices to clients until {local_time(ends)}. To end it"
         f" earlier: certmgr notice unsnooze {number}"
     )
 

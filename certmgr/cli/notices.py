@@ -11,7 +11,7 @@ from certmgr.cli.notice_broadcast import notice_broadcast
 from certmgr.cli.notice_mail import notice_bounce, notice_inbox
 from certmgr.cli.notice_releases import notice_release
 from certmgr.cli.notice_snoozes import notice_snooze, notice_snoozes, notice_unsnooze
-from certmgr.cli.output import cell, echo_json, epoch_text, instant, pairs, show
+from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time, pairs, show
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.files import require_no_link, write_whole
 from certmgr.notices.run import run_of
@@ -165,7 +165,7 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
     for item in items:
         click.echo(f"about  {cell(item.subject)} at {cell(item.threshold)} ({cell(item.step)})")
     for answer in answers:
-        click.echo(f"{cell(answer.kind)} of {epoch_text(answer.at)}: {cell(answer.text, 400)}")
+        click.echo(f"{cell(answer.kind)} of {local_time(answer.at)}: {cell(answer.text, 400)}")
     click.echo()
     click.echo("\n".join(cell(line, 2000) for line in row.text.strip().splitlines()))
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.cli.tables import MINOR, Column
 from certmgr.notices.run import run_of, worker_of
 from inventory.errors import NotFound, UsageError
 from inventory.names import normalise_host
-from inventory.store import endpoints, tickets
+from inventory.store import contacts, endpoints, tickets
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -164,6 +166,19 @@ def _lines(text: str) -> str:
     return "\n".join(cell(line, 2000) for line in text.strip().splitlines())
 
 
+_ABOUT = {"cover": "end of the certificate", "case": "case"}
+
+
+def _about(key: str, references: Mapping[str, str]) -> str:
+    """Return the subject of a decision in words, from the key of its topic."""
+    kind, _, rest = key.partition(":")
+    # A fault is named by its code and a deadline by its name: fault:ENDPOINT:CODE:CLIENT.
+    middle = rest.split(":")[1] if kind in ("fault", "deadline") and ":" in rest else ""
+    words = _ABOUT.get(kind) or " ".join(filter(None, (kind, middle)))
+    reference = references.get(key)
+    return f"{words} ({reference})" if reference else words
+
+
 _COLUMNS = ("last", "since", "subject", "threshold", "contact", "action", "reason")
 
 
@@ -177,6 +192,8 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
             raise NotFound(f"The inventory has no name '{host}'", "", "See certmgr domain list.")
         subjects = tickets.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
         rows = tickets.decisions(conn, subjects)
+        people = {p.id: p.name for p in contacts.listing(conn, retired=True)}
+        references = {t.key: t.reference for t in tickets.listing(conn)}
     shown = [
         {
             "last": epoch_text(r.last_at),
@@ -191,7 +208,29 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
     ]
     empty = f"There is no decision about {host}: no notice was due."
     if output_format == "table" and shown:
-        table([c.upper() for c in _COLUMNS], [[r[c] for c in _COLUMNS] for r in shown])
+        table(
+            [
+                "LAST",
+                Column("SINCE", MINOR),
+                "ABOUT",
+                Column("THRESHOLD", MINOR),
+                "CONTACT",
+                "ACTION",
+                "REASON",
+            ],
+            [
+                [
+                    r["last"],
+                    r["since"],
+                    _about(str(r["subject"]), references),
+                    r["threshold"],
+                    people.get(int(r["contact"] or 0), ""),
+                    r["action"],
+                    r["reason"],
+                ]
+                for r in shown
+            ],
+        )
     else:
         show("decisions", _COLUMNS, shown, output_format, empty)
     return 0

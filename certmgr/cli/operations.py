@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import click
 
-from certmgr.cli.output import cell, epoch_text, show, table
+from certmgr.cli.output import cell, detail_words, epoch_text, show, table
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.renew import WAITS_FOR_CA
 from certmgr.cli.scan import page_rate
@@ -195,6 +196,15 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, output_format:
     with app.open().read() as conn:
         rows = audit_log.last(conn, limit, kind)
     shown = [r.as_dict() | {"at": epoch_text(r.at)} for r in rows]
+    if output_format == "table" and shown:
+        table(
+            ["AT", "ACTOR", "ACTION", "KIND", "DETAIL"],
+            [
+                [r["at"], r["actor"], r["action"], r["kind"], detail_words(json.loads(r["detail"]))]
+                for r in shown
+            ],
+        )
+        return
     show(
         "entries",
         ("id", "at", "actor", "action", "kind", "row_id", "detail"),

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,8 +18,13 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from certmgr.cli import tables
+from certmgr.cli.shared import WIDTH_KEY, CommandContext, colour_choice
+from certmgr.cli.tables import Column
 from inventory.dates import in_zone
+from inventory.names import display
 from inventory.records import Record
+from inventory.targets import Target
 from inventory.text import guard_cell, printable
 
 STYLES = {
@@ -85,61 +91,168 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
+def zone() -> ZoneInfo:
+    """Return the time zone of the provider; UTC outside of a command."""
+    context = click.get_current_context(silent=True)
+    app = context.find_object(CommandContext) if context is not None else None
+    return ZoneInfo(app.settings.provider.time_zone if app is not None else "UTC")
+
+
+def local_time(timestamp: str | int | datetime | None) -> str:
+    """Return a timestamp as text for a sentence: date, time and zone of the provider.
+
+    Args:
+        timestamp: RFC 3339 text, seconds since the epoch, or an aware datetime. None gives an
+            empty text.
+    """
+    return _local(timestamp, "%Y-%m-%d %H:%M %Z")
+
+
+def local_day(timestamp: str | int | datetime | None) -> str:
+    """Return the date of a timestamp in the time zone of the provider."""
+    return _local(timestamp, "%Y-%m-%d")
+
+
+def _local(timestamp: str | int | datetime | None, pattern: str) -> str:
+    if timestamp is None:
+        return ""
+    if isinstance(timestamp, int):
+        timestamp = datetime.fromtimestamp(timestamp, UTC)
+    if isinstance(timestamp, str):
+        timestamp = datetime.fromisoformat(timestamp)
+    local = in_zone(timestamp, zone())
+    # strftime() does not pad a year before 1000 with zeros.
+    return local.strftime(pattern.replace("%Y", f"{local.year:04}"))
+
+
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def person_cell(value: Any, limit: int = 200) -> str:
+    """Return a value for a person: as :func:`cell`, with timestamps in the provider's zone."""
+    if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+        return _local(value, "%Y-%m-%d %H:%M")
+    if isinstance(value, (list, tuple)):
+        return printable(", ".join(person_cell(v, limit) for v in value), limit)
+    return cell(value, limit)
+
+
+def detail_words(detail: Mapping[str, Any]) -> str:
+    """Return the detail of an audit entry in words, with what changed as ``old -> new``."""
+    # Ids and hashes name nothing for a person. They are in --format json.
+    kept = {
+        k: v
+        for k, v in detail.items()
+        if v is not None and not k.endswith("id") and k not in ("created_at", "hash", "sha256")
+    }
+    return "; ".join(f"{k.replace('_', ' ')} {_detail_value(k, v)}" for k, v in kept.items())
+
+
+def _detail_value(key: str, value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return " -> ".join(_detail_value(key, v) for v in value)
+    if isinstance(value, Mapping):
+        return f"({detail_words(value)})"
+    if value in (None, "", []):
+        return "none"
+    # Times are stored as seconds since the epoch.
+    if isinstance(value, int) and (key.endswith("at") or key == "until") and value > 10**8:
+        return local_time(value)
+    return person_cell(value)
+
+
 def colours() -> bool:
-    """Return whether output is coloured: on a terminal, unless NO_COLOR is set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Return whether output is coloured.
+
+    ``--color`` decides, then NO_COLOR, TERM=dumb and FORCE_COLOR (``colour_choice``), and then
+    whether the output is a terminal.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and context.color is not None:
+        return context.color
+    chosen = colour_choice("auto")
+    return sys.stdout.isatty() if chosen is None else chosen
+
+
+def line_width() -> int | None:
+    """Return the cells of a line: ``--width``, COLUMNS, or the width of the terminal.
+
+    None in a pipe without COLUMNS: ``grep`` and ``less -S`` get one whole line per row.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and (given := context.meta.get(WIDTH_KEY)):
+        return int(given)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    if not sys.stdout.isatty():
+        return None
+    try:
+        # A pseudo terminal without a size reports 0.
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def host_text(target: Target) -> str:
+    """Return a target for a table: without :443, which is meant if no port is given."""
+    plain = target.port == 443 and target.protocol == "https"
+    return display(target.host) if plain else str(target)
+
+
+def paragraph(text: str, indent: str = "", first: str | None = None) -> None:
+    """Print a sentence, folded at words if it does not fit into the line.
+
+    Args:
+        text: The text, without colours.
+        indent: What each line begins with.
+        first: What the first line begins with instead.
+    """
+    width = line_width()
+    begin = tables.width_of(click.unstyle(indent if first is None else first))
+    room = None if width is None else max(width - max(begin, len(indent)), 20)
+    lines = [text] if room is None else tables.fold(text, room)
+    for index, line in enumerate(lines):
+        click.echo((indent if index or first is None else first) + line)
 
 
 def table(
-    columns: Sequence[str],
+    columns: Sequence[str | Column],
     rows: Sequence[Sequence[Any]],
     styles: Sequence[str | None] | None = None,
 ) -> None:
-    """Print a table.
+    """Print a table, aligned in a pipe too.
 
-    On a terminal it is at most as wide as the terminal. In a pipe, its lines are tab-separated and
-    values are not wrapped.
+    In a line that is too narrow, long texts are folded or cut, and columns that matter least are
+    left out (:mod:`certmgr.cli.tables`).
 
     Args:
-        columns: The headings.
+        columns: The headings, or columns with their priority.
         rows: One sequence of values per row.
         styles: The colour of the first cell, one entry per row.
     """
-    if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            click.echo("\t".join(cell(v) for v in row).rstrip())
-        return
-    # Imported here because rich is slow to import, and JSON, CSV and pipes do not need it.
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(markup=False, emoji=False, highlight=False, no_color=not colours())
-    widths = [
-        max([len(name), *(len(cell(row[i])) for row in rows)]) + 2 for i, name in enumerate(columns)
-    ]
-    if sum(widths[:-1]) + min(widths[-1], 26) > console.width:
-        # The terminal is too narrow for the table. One value per line keeps all values readable.
-        for row in rows:
-            pairs([(name.capitalize(), value) for name, value in zip(columns, row, strict=True)])
-            click.echo()
-        return
-    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for i, name in enumerate(columns):
-        last = i == len(columns) - 1
-        shown.add_column(
-            name,
-            overflow="fold",
-            no_wrap=not last,
-            ratio=1 if last else None,
-            min_width=24 if last else None,
-        )
-    for index, row in enumerate(rows):
+    width = line_width()
+    specs = tables.columns_of(columns)
+    limit = 200 if width is not None else 1000
+    cells = [[person_cell(v, limit) for v in row] for row in rows]
+    layout = tables.arrange(specs, cells, width)
+    right = frozenset(
+        i
+        for i in range(len(specs))
+        if rows and all(isinstance(r[i], int | None) and not isinstance(r[i], bool) for r in rows)
+    )
+    coloured = colours()
+    titles = [tables.pad(tables.cut(specs[i].title, w), w, i in right) for i, w in layout.columns]
+    head = (" " * tables.GAP).join(titles).rstrip()
+    click.echo(click.style(head, bold=True) if coloured else head)
+    for index, row in enumerate(cells):
         style = styles[index] if styles else None
-        shown.add_row(
-            *[Text(cell(v), style=style or "" if i == 0 else "") for i, v in enumerate(row)]
-        )
-    console.print(shown)
+        for line in tables.row_lines(specs, row, layout, right):
+            text = (" " * tables.GAP).join(line).rstrip()
+            if coloured and style and line and line[0].strip():
+                first = text[: len(line[0])].rstrip()
+                text = click.style(first, fg=style) + text[len(first) :]
+            click.echo(text)
 
 
 def show(
@@ -184,7 +297,16 @@ def show(
 
 def pairs(items: Iterable[tuple[str, Any]]) -> None:
     """Print one labelled line per value. Empty values are omitted."""
-    kept = [(label, cell(value, 1000)) for label, value in items if value not in (None, "", [], ())]
+    kept = [
+        (label, person_cell(value, 1000))
+        for label, value in items
+        if value not in (None, "", [], ())
+    ]
     width = max((len(label) for label, _ in kept), default=0)
+    room = line_width()
     for label, value in kept:
-        click.echo(f"{label.ljust(width)}  {value}")
+        lines = [value]
+        if room is not None and tables.width_of(value) > room - width - tables.GAP:
+            lines = tables.fold(value, max(room - width - tables.GAP, 8))
+        for index, line in enumerate(lines):
+            click.echo(f"{'' if index else label:{width}}  {line}")

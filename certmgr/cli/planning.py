@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cases.calendars import calendar_entries
-from certmgr.cli.output import cell, csv_text, echo_json, instant, table
+from certmgr.cli.output import cell, csv_text, echo_json, instant, local_day, paragraph, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.cli.trust import early_rows
 from certmgr.files import write_whole
@@ -121,14 +121,16 @@ def forecast(
         bars({str(r["month"]): int(r["installations"]) for r in months})
         return
     for row in trust_ends[:20]:
-        click.echo(
-            f"{cell(row['target'])} ends {row['not_after'][:10]}, trusted by {cell(row['detail'])}"
+        paragraph(
+            f"{cell(row['target'])} ends {local_day(row['not_after'])}, trusted by"
+            f" {cell(row['detail'])}"
         )
     if trust_ends:
-        click.echo(
+        paragraph(
             f"{len(trust_ends):,} certificate(s) lose the trust of a browser before they expire:"
-            f" certmgr trust ends --within {(end - app.now()).days}\n"
+            f" certmgr trust ends --within {(end - app.now()).days}"
         )
+        click.echo()
     if not rows:
         click.echo(
             "Nothing to forecast: there are no purchases and no manually renewed certificates."
@@ -136,7 +138,7 @@ def forecast(
         return
     table([c.replace("_", " ").upper() for c in columns], [[r[c] for c in columns] for r in rows])
     total = line_row(ahead.total, rate)
-    click.echo(
+    paragraph(
         f"Until {end:%Y-%m-%d}: {total['installations']} installation(s), {total['reissues']}"
         f" reissue(s), {total['orders']} purchase(s), {total['hours']} hours;"
         f" {total['cost'] or 'no prices known'}."

@@ -7,10 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from certmgr.cli.output import (
-    echo_json,
-    show,
-)
+from certmgr.cli.output import echo_json, paragraph, show
 from certmgr.cli.shared import (
     CommandContext,
     client_filter,
@@ -128,7 +125,7 @@ def compare(
     if output_format == "table":
         click.echo("\nAssumptions")
         for line in assumptions:
-            click.echo(f"- {line}")
+            paragraph(line, "  ", "- ")
         # Without prices, all totals would be fees and work only.
         if not any(prices.by_years):
-            click.echo("No prices are configured. Set [forecast] price_1, price_2 and price_3.")
+            paragraph("No prices are configured. Set [forecast] price_1, price_2 and price_3.")

@@ -9,7 +9,8 @@ import click
 from certmgr.cases.intake import attach_certificate
 from certmgr.cli.output import (
     cell,
-    epoch_text,
+    local_day,
+    local_time,
 )
 from certmgr.cli.purchase_costs import billing, compare
 from certmgr.cli.purchase_exchange import export, import_
@@ -128,7 +129,7 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
         f"Purchase #{row_id} added: {cell(row.vendor)}, {row.years} year(s),"
-        f" {epoch_text(row.starts_at)} to {epoch_text(row.ends_at)}."
+        f" {local_day(row.starts_at)} to {local_day(row.ends_at)}."
     )
     # A certificate may cover names that no domain record has. They are accepted, but not scanned.
     for name in unmanaged:
@@ -150,7 +151,7 @@ def edit(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **va
         changes = purchases.edit(tx, purchase_key, _given(app, values), names or None)
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         if key in changes:
-            changes[key] = [epoch_text(v) for v in changes[key]]
+            changes[key] = [local_time(v) for v in changes[key]]
     click.echo(changed(f"Purchase {purchase_key}", changes))
 
 
@@ -174,8 +175,8 @@ def renew(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **v
         row_id = purchases.renew(tx, purchase_key, _given(app, values))
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Purchase #{row_id} follows {purchase_key}: {epoch_text(row.starts_at)} to"
-        f" {epoch_text(row.ends_at)}."
+        f"Purchase #{row_id} follows {purchase_key}: {local_day(row.starts_at)} to"
+        f" {local_day(row.ends_at)}."
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.acme.caa_identity import identities_for
-from certmgr.cli.output import csv_text, echo_json, instant, table
+from certmgr.cli.output import csv_text, echo_json, instant, local_time, table
 from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.config.context import Context
@@ -172,7 +172,7 @@ def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> Non
         )
     elif summary.dns_asked_at is not None:
         click.echo(
-            f"The DNS was last checked at {instant(summary.dns_asked_at)}; use --all to recheck."
+            f"The DNS was last checked at {local_time(summary.dns_asked_at)}; use --all to recheck."
         )
     click.echo(f"{summary.opened} finding(s) opened, {summary.closed} closed.")
     # If most checks failed, that is not evidence against a site.

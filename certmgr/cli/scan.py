@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from certmgr.cli.output import cell, csv_text, echo_json, instant
+from certmgr.cli.output import cell, csv_text, echo_json, instant, paragraph
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.scan_report import (
     CSV_COLUMNS,
+    ScannedEndpoint,
     csv_row,
     document,
-    endpoint_row,
     exit_code,
     note_families,
     scan_table,
@@ -28,14 +28,13 @@ from certmgr.cli.shared import CommandContext, client_filter, format_option, pas
 from certmgr.cli.status import status_table
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
-from certmgr.inspection.status import counts, load, totals
+from certmgr.inspection.status import count_findings, counts, findings_text, load, totals, urgency
 from certmgr.inspection.target_scan import scan_targets
 from inventory.db.database import HEAD, make_engine, version
 from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.names import as_ip, normalise
 from inventory.store import certificates
 from inventory.targets import parse, parse_port
-from inventory.vocabulary import verdict_of
 
 if TYPE_CHECKING:
     from certmgr.config.settings import Settings
@@ -230,7 +229,7 @@ def _scan_targets(
     except KeyboardInterrupt:
         click.echo("certmgr: interrupted; targets that you name are not stored.", err=True)
         return app.stop.exit_code
-    rows = [endpoint_row(r, None, []) for r in reports]
+    rows = [ScannedEndpoint.of(r) for r in reports]
     finished = app.now()
     if output_format == "json":
         echo_json(document(started, finished, rows))
@@ -277,7 +276,8 @@ def _scan_inventory(
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
 
         def keep(key: int, report: EndpointReport) -> None:
-            spool.write(json.dumps([key, endpoint_row(report, None, [])], default=str) + "\n")
+            row = ScannedEndpoint.of(report).as_row()
+            spool.write(json.dumps([key, row], default=str) + "\n")
 
         with progress_line() as line:
             waits = page_rate(app.settings) if options.http else ""
@@ -327,25 +327,16 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_for
     for index, line in enumerate(spool):
         key, row = json.loads(line)
         known = statuses.get(key)
+        endpoint = ScannedEndpoint.of_row(row)
         if known is not None:
-            row["client"] = known.client
             acceptances = {f.code: a for f, a in known.accepted}
-            for finding in row["findings"]:
-                if (accepted := acceptances.get(finding["code"])) is not None:
-                    finding["accepted"] = {
-                        "until": instant(accepted.until),
-                        "by": accepted.by,
-                        "reason": accepted.reason,
-                    }
-            # Accepted findings do not count for the verdict.
-            row["verdict"] = str(
-                verdict_of({f["severity"] for f in row["findings"] if "accepted" not in f})
-            )
-        verdicts.append(row["verdict"])
+            endpoint = endpoint.of_client(known.client, acceptances)
+        verdicts.append(endpoint.verdict)
         if output_format == "json":
-            click.echo((",\n" if index else "\n") + json.dumps(row), nl=False)
+            text = json.dumps(endpoint.as_row(), default=str)
+            click.echo((",\n" if index else "\n") + text, nl=False)
         else:
-            click.echo(csv_text(CSV_COLUMNS, [csv_row(row)]).split("\n", 1)[1], nl=False)
+            click.echo(csv_text(CSV_COLUMNS, [csv_row(endpoint)]).split("\n", 1)[1], nl=False)
     if output_format == "json":
         run = {
             "id": summary.run_id,
@@ -364,24 +355,23 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     everything = verbose or summary.checked <= 30
     statuses = load(database, moment, run_id=summary.run_id, skip_healthy=not everything)
     shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
+    shown.sort(key=urgency)
     if shown:
         status_table(shown, moment, verbose)
-    total = totals(
-        database,
-        [s for s in statuses if s.findings or s.accepted or s.verdict != "ok"],
-        run_id=summary.run_id,
-    )
+    total = totals(database, statuses, run_id=summary.run_id)
     verdict_counts = ", ".join(
-        f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
+        f"{total[v]:,} {v}" for v in ("fault", "unknown", "attention", "ok") if total[v]
     )
+    numbers = count_findings(statuses)
+    found = f"; {findings_text(numbers)}" if numbers else ""
     if summary.resumed:
-        click.echo(
+        paragraph(
             f"Run {summary.run_id} went on: {summary.resumed:,} endpoints had been checked before"
             " the interruption."
         )
-    click.echo(
+    paragraph(
         f"Run {summary.run_id}: {summary.checked:,} of {summary.planned:,} endpoints in"
-        f" {summary.seconds:.1f} s: {verdict_counts or 'none'}. {summary.opened:,} finding(s)"
-        f" opened, {summary.closed:,} closed."
+        f" {summary.seconds:.1f} s: {verdict_counts or 'none'}{found}."
+        f" {summary.opened:,} opened, {summary.closed:,} closed."
     )
     return 1 if total["fault"] else 0

@@ -1,15 +1,19 @@
-"""Output of a scan: the rows of ``certmgr.scan/1``, CSV, and a table for terminals."""
+"""The endpoints of a scan, as JSON (``certmgr.scan/1``), CSV, and a table for terminals.
+
+A :class:`ScannedEndpoint` has the keys of the JSON document as fields, so that a run can keep its
+endpoints in a file, and every format reads the same values.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from certmgr.cli.output import STYLES, cell, instant, table
+from certmgr.cli.output import STYLES, cell, detail_words, host_text, instant, paragraph, table
 from certmgr.inspection.status import counts
 from certmgr.inspection.trust_ends import trust_row, trust_text
 from inventory.dates import days_left
@@ -19,7 +23,7 @@ from notifiers.wording.english import VERDICTS
 from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
-    from certmgr.inspection.report import EndpointReport
+    from certmgr.inspection.report import AddressView, CertificateView, EndpointReport
     from inventory.vocabulary import Acceptance
 
 CSV_COLUMNS = (
@@ -38,153 +42,320 @@ CSV_COLUMNS = (
 )
 
 
-def document(started: datetime, finished: datetime, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _keys(value: Any) -> dict[str, Any]:
+    """Return the fields of a record by name. Nested records stay as they are."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedCertificate:
+    """The leaf certificate that was served first.
+
+    Attributes:
+        names: The names of the certificate.
+        not_before: ISO 8601 in UTC; None if the certificate has no valid date.
+        not_after: As ``not_before``.
+        days_left: Whole days from the scan to the end, negative after it.
+        key: Kind and size, such as EC P-256.
+    """
+
+    sha256: str
+    serial: str
+    subject: str
+    issuer: str
+    names: list[str]
+    not_before: str | None
+    not_after: str | None
+    days_left: int | None
+    key: str
+
+    @classmethod
+    def of(cls, leaf: CertificateView, now: datetime) -> Self:
+        """Return a certificate as it is shown."""
+        return cls(
+            sha256=leaf.sha256,
+            serial=leaf.serial,
+            subject=leaf.subject,
+            issuer=leaf.issuer,
+            names=list(leaf.names),
+            not_before=instant(leaf.not_before),
+            not_after=instant(leaf.not_after),
+            days_left=days_left(leaf.not_after, now) if leaf.not_after else None,
+            key=leaf.key,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScanError:
+    """Why the probe of an address failed.
+
+    Attributes:
+        layer: dns, connect, tls, starttls, timeout or local.
+    """
+
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedAddress:
+    """What one address served.
+
+    Attributes:
+        chain: SHA-256 of the certificates as sent, the leaf first.
+        trusted: None if that is undetermined.
+        trusted_until: Until when each browser trusts it, as
+            :func:`certmgr.inspection.trust_ends.trust_row` returns it.
+    """
+
+    address: str
+    tls_version: str | None
+    cipher: str | None
+    group: str | None
+    post_quantum: bool | None
+    alpn: str | None
+    ocsp: str | None
+    chain: list[str]
+    trusted: bool | None
+    trusted_until: dict[str, Any] | None
+    error: ScanError | None
+
+    @classmethod
+    def of(cls, view: AddressView, now: datetime, rules: str) -> Self:
+        """Return an address as it is shown."""
+        return cls(
+            address=view.address,
+            tls_version=view.tls_version,
+            cipher=view.cipher,
+            group=view.group,
+            post_quantum=view.post_quantum,
+            alpn=view.alpn,
+            ocsp=view.ocsp,
+            chain=list(view.chain),
+            trusted=view.trusted,
+            trusted_until=trust_row(view.trust_ends, now, rules),
+            error=None if view.error is None else ScanError(*view.error),
+        )
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return an address that was kept as JSON."""
+        error = row["error"]
+        return cls(**{**row, "error": None if error is None else ScanError(**error)})
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the address as it stands in the JSON document."""
+        return _keys(self) | {"error": None if self.error is None else _keys(self.error)}
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedUntil:
+    """An acceptance of a finding.
+
+    Attributes:
+        until: ISO 8601 in UTC.
+    """
+
+    until: str | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFinding:
+    """A finding, with its sentence in English.
+
+    Attributes:
+        accepted: The acceptance in force. The JSON document leaves the key out if there is none.
+    """
+
+    code: str
+    severity: str
+    actor: str
+    outcome: str | None
+    addresses: list[str]
+    detail: str
+    evidence: Mapping[str, Any]
+    accepted: AcceptedUntil | None = None
+
+    @classmethod
+    def of(cls, finding: Finding, target: Target) -> Self:
+        """Return a finding as it is shown."""
+        return cls(
+            code=finding.code,
+            severity=str(finding.severity),
+            actor=str(finding.actor),
+            outcome=finding.outcome,
+            addresses=list(finding.addresses),
+            detail=sentence(finding, target),
+            evidence=finding.evidence,
+        )
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the finding as it stands in the JSON document."""
+        row = _keys(self)
+        del row["accepted"]
+        return row if self.accepted is None else row | {"accepted": _keys(self.accepted)}
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedEndpoint:
+    """One endpoint of ``certmgr.scan/1``.
+
+    Attributes:
+        target: host:port, with the protocol if it is not https.
+        client: The number of the client. None if it is not known.
+        http: The pages, as :mod:`certmgr.scan.visits` describes them. None if they were not
+            requested.
+    """
+
+    target: str
+    host: str
+    port: int
+    protocol: str
+    client: str | None
+    verdict: str
+    certificate: ScannedCertificate | None
+    addresses: Sequence[ScannedAddress]
+    trust_rules: str
+    http: dict[str, Any] | None
+    findings: Sequence[ScannedFinding]
+
+    @classmethod
+    def of(cls, report: EndpointReport) -> Self:
+        """Return the result of a scan as it is shown."""
+        target, leaf = report.target, report.certificate
+        return cls(
+            target=target.key,
+            host=target.host,
+            port=target.port,
+            protocol=target.protocol,
+            client=None,
+            verdict=str(verdict_of({str(f.severity) for f in report.findings})),
+            certificate=None if leaf is None else ScannedCertificate.of(leaf, report.at),
+            addresses=[ScannedAddress.of(a, report.at, report.rules) for a in report.addresses],
+            trust_rules=report.rules,
+            http=report.web.document if report.web is not None else None,
+            findings=[ScannedFinding.of(f, target) for f in report.findings],
+        )
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return an endpoint that was kept as JSON, without acceptances."""
+        leaf = row["certificate"]
+        return cls(
+            **{
+                **row,
+                "certificate": None if leaf is None else ScannedCertificate(**leaf),
+                "addresses": [ScannedAddress.of_row(a) for a in row["addresses"]],
+                "findings": [ScannedFinding(**f) for f in row["findings"]],
+            }
+        )
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the endpoint as it stands in the JSON document."""
+        return _keys(self) | {
+            "certificate": None if self.certificate is None else _keys(self.certificate),
+            "addresses": [a.as_row() for a in self.addresses],
+            "findings": [f.as_row() for f in self.findings],
+        }
+
+    def of_client(self, client: str, accepted: Mapping[str, Acceptance]) -> Self:
+        """Return the endpoint of a client.
+
+        Args:
+            client: The number of the client.
+            accepted: The acceptances in force for this endpoint, by finding code.
+        """
+        findings = [
+            replace(f, accepted=AcceptedUntil(instant(a.until), a.by, a.reason))
+            if (a := accepted.get(f.code)) is not None
+            else f
+            for f in self.findings
+        ]
+        # Accepted findings do not count for the verdict.
+        verdict = verdict_of({f.severity for f in findings if f.accepted is None})
+        return replace(self, client=client, findings=findings, verdict=str(verdict))
+
+    @property
+    def parsed_target(self) -> Target:
+        """The target as a value."""
+        return Target(self.host, self.port, self.protocol)
+
+
+def document(
+    started: datetime, finished: datetime, endpoints: Sequence[ScannedEndpoint]
+) -> dict[str, Any]:
     """Return a scan of given targets as a document of ``certmgr.scan/1``."""
     return {
         "schema": "certmgr.scan/1",
         "started_at": instant(started),
         "finished_at": instant(finished),
-        "endpoints": rows,
-        "summary": counts(r["verdict"] for r in rows),
+        "endpoints": [e.as_row() for e in endpoints],
+        "summary": counts(e.verdict for e in endpoints),
     }
 
 
-def endpoint_row(
-    report: EndpointReport, client: str | None, acceptances: list[tuple[str, Acceptance]]
-) -> dict[str, Any]:
-    """Return one endpoint as a row of ``certmgr.scan/1``.
-
-    Args:
-        report: The result of the scan.
-        client: The number of the client, if known.
-        acceptances: (finding code, acceptance) of the acceptances in force for this endpoint.
-    """
-
-    accepted = dict(acceptances)
-    target, leaf = report.target, report.certificate
-    findings = []
-    for f in report.findings:
-        finding: dict[str, Any] = {
-            "code": f.code,
-            "severity": str(f.severity),
-            "actor": str(f.actor),
-            "outcome": f.outcome,
-            "addresses": list(f.addresses),
-            "detail": sentence(f, target),
-            "evidence": f.evidence,
-        }
-        if (acceptance := accepted.get(f.code)) is not None:
-            finding["accepted"] = {
-                "until": instant(acceptance.until),
-                "by": acceptance.by,
-                "reason": acceptance.reason,
-            }
-        findings.append(finding)
+def csv_row(endpoint: ScannedEndpoint) -> dict[str, Any]:
+    """Return an endpoint as a row of the CSV, with one line per endpoint."""
+    leaf = endpoint.certificate
+    facts = ("days_left", "not_after", "issuer", "subject", "serial", "sha256")
     return {
-        "target": target.key,
-        "host": target.host,
-        "port": target.port,
-        "protocol": target.protocol,
-        "client": client,
-        # Accepted findings do not count for the verdict.
-        "verdict": str(verdict_of({f["severity"] for f in findings if "accepted" not in f})),
-        "certificate": (
-            None
-            if leaf is None
-            else {
-                "sha256": leaf.sha256,
-                "serial": leaf.serial,
-                "subject": leaf.subject,
-                "issuer": leaf.issuer,
-                "names": list(leaf.names),
-                "not_before": instant(leaf.not_before),
-                "not_after": instant(leaf.not_after),
-                "days_left": days_left(leaf.not_after, report.at) if leaf.not_after else None,
-                "key": leaf.key,
-            }
-        ),
-        "addresses": [
-            {
-                "address": a.address,
-                "tls_version": a.tls_version,
-                "cipher": a.cipher,
-                "group": a.group,
-                "post_quantum": a.post_quantum,
-                "alpn": a.alpn,
-                "ocsp": a.ocsp,
-                "chain": list(a.chain),
-                "trusted": a.trusted,
-                "trusted_until": trust_row(a.trust_ends, report.at, report.rules),
-                "error": None if a.error is None else {"layer": a.error[0], "reason": a.error[1]},
-            }
-            for a in report.addresses
-        ],
-        "trust_rules": report.rules,
-        "http": report.web.document if report.web is not None else None,
-        "findings": findings,
+        "target": endpoint.target,
+        "client": endpoint.client,
+        "verdict": endpoint.verdict,
+        **{k: getattr(leaf, k, None) for k in facts},
+        "addresses": [a.address for a in endpoint.addresses],
+        "codes": [f.code for f in endpoint.findings],
+        "detail": [f.detail for f in endpoint.findings],
     }
 
 
-def csv_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of ``certmgr.scan/1`` as a row of the CSV, with one line per endpoint."""
-    leaf = row["certificate"] or {}
-    return {
-        **{k: row[k] for k in ("target", "client", "verdict")},
-        **{
-            k: leaf.get(k)
-            for k in ("days_left", "not_after", "issuer", "subject", "serial", "sha256")
-        },
-        "addresses": [a["address"] for a in row["addresses"]],
-        "codes": [f["code"] for f in row["findings"]],
-        "detail": [f["detail"] for f in row["findings"]],
-    }
+# -- terminals
 
 
-def problems_in_words(row: dict[str, Any]) -> str:
+def problems_in_words(endpoint: ScannedEndpoint) -> str:
     """Return the findings of an endpoint as text, without those of severity info."""
-
-    target = Target(row["host"], row["port"], row["protocol"])
     texts = []
-    for f in row["findings"]:
-        if f["severity"] == "info":
+    for f in endpoint.findings:
+        if f.severity == "info":
             continue
         words = short(
-            Finding(f["code"], f["severity"], tuple(f["addresses"]), f["evidence"]), target
+            Finding(f.code, f.severity, tuple(f.addresses), dict(f.evidence)),
+            endpoint.parsed_target,
         )
         # Addresses are named only if the finding holds for some of them and not for all.
-        partial = len(row["addresses"]) > 1 and 0 < len(f["addresses"]) < len(row["addresses"])
+        some = len(endpoint.addresses) > 1 and 0 < len(f.addresses) < len(endpoint.addresses)
         texts.append(
             words
-            + (f" at {', '.join(f['addresses'])}" if partial else "")
-            + (" (accepted)" if "accepted" in f else "")
+            + (f" at {', '.join(f.addresses)}" if some else "")
+            + (" (accepted)" if f.accepted is not None else "")
         )
     return "; ".join(texts)
 
 
-def scan_table(rows: list[dict[str, Any]], verbose: bool) -> None:
-    """Print rows of ``certmgr.scan/1`` as a table, with the evidence if ``verbose``."""
-    lines, styles = [], []
-    for row in rows:
-        leaf = row["certificate"] or {}
-        target = str(Target(row["host"], row["port"], row["protocol"]))
-        lines.append(
-            [
-                VERDICTS[row["verdict"]],
-                target,
-                leaf.get("days_left"),
-                issuer_name(leaf.get("issuer")),
-                problems_in_words(row),
-            ]
-        )
-        styles.append(STYLES.get(row["verdict"]))
-    table(["VERDICT", "HOST", "DAYS LEFT", "ISSUER", "WHAT IS WRONG"], lines, styles)
+def scan_table(endpoints: Sequence[ScannedEndpoint], verbose: bool) -> None:
+    """Print endpoints as a table, with the evidence if ``verbose``."""
+    lines = [
+        [
+            VERDICTS[e.verdict],
+            host_text(e.parsed_target),
+            e.certificate.days_left if e.certificate else None,
+            issuer_name(e.certificate.issuer if e.certificate else None),
+            problems_in_words(e),
+        ]
+        for e in endpoints
+    ]
+    styles = [STYLES.get(e.verdict) for e in endpoints]
+    table(["VERDICT", "HOST", "DAYS", "ISSUER", "WHAT IS WRONG"], lines, styles)
     if verbose:
-        for row in rows:
-            show_evidence(row)
+        for endpoint in endpoints:
+            show_evidence(endpoint)
     total = {
-        v: sum(r["verdict"] == v for r in rows) for v in ("ok", "attention", "fault", "unknown")
+        v: sum(e.verdict == v for e in endpoints) for v in ("ok", "attention", "fault", "unknown")
     }
-    click.echo(f"{len(rows)} endpoint(s): " + ", ".join(f"{n} {v}" for v, n in total.items() if n))
+    shown = ", ".join(f"{n} {v}" for v, n in total.items() if n)
+    click.echo(f"{len(endpoints)} endpoint(s): {shown}")
 
 
 def issuer_name(text: str | None) -> str:
@@ -193,40 +364,58 @@ def issuer_name(text: str | None) -> str:
     return parts.get("CN") or parts.get("O") or text or ""
 
 
-def show_evidence(row: dict[str, Any]) -> None:
+def show_evidence(endpoint: ScannedEndpoint) -> None:
     """Print certificate, addresses, pages and findings of an endpoint."""
-    click.echo(f"\n{row['target']}")
-    leaf = row["certificate"]
-    if leaf:
-        click.echo(f"  subject {cell(leaf['subject'])}; names {cell(leaf['names'][:8])}")
+    click.echo(f"\n{endpoint.target}")
+    if leaf := endpoint.certificate:
+        click.echo(f"  subject {cell(leaf.subject)}; names {cell(leaf.names[:8])}")
         click.echo(
-            f"  serial {leaf['serial']}, {leaf['key']}, {leaf['not_before']} to"
-            f" {leaf['not_after']}, SHA-256 {leaf['sha256']}"
+            f"  serial {leaf.serial}, {leaf.key}, {leaf.not_before} to"
+            f" {leaf.not_after}, SHA-256 {leaf.sha256}"
         )
-    for a in row["addresses"]:
-        trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[a["trusted"]]
-        facts = [f for f in (a["tls_version"], a["cipher"], a["group"], a["alpn"]) if f]
-        error = f"; {a['error']['layer']}: {cell(a['error']['reason'])}" if a["error"] else ""
-        click.echo(
-            f"  {a['address']}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of"
-            f" {len(a['chain'])}, {trust}{error}"
-        )
-        if early := trust_text(a["trusted_until"]):
-            click.echo(f"    trusted by {early}")
-    for visit in (row["http"] or {}).get("visits", []):
-        steps = [f"{h['status']} to {cell(h['location'])}" for h in visit["redirects"]]
-        end = visit["status"] if visit["end"] == "page" else visit["end"]
-        steps += (
-            []
-            if visit["end"] == "left"
-            else [str(end) + (f" '{cell(visit['title'], 60)}'" if visit["title"] else "")]
-        )
-        error = f" ({cell(visit['error'])})" if visit["error"] else ""
-        click.echo(f"  {visit['address']}: {cell(visit['url'])}: {', '.join(steps)}{error}")
-    for f in row["findings"]:
-        click.echo(f"  {f['severity']} {f['code']}: {cell(f['detail'], 400)}")
-        if f["evidence"]:
-            click.echo(f"    evidence: {cell(json.dumps(f['evidence'], default=str), 400)}")
+    for address in endpoint.addresses:
+        _show_address(address)
+    for visit in (endpoint.http or {}).get("visits", []):
+        _show_visit(_ShownVisit(**{k: visit[k] for k in _ShownVisit.__slots__}))
+    for f in endpoint.findings:
+        click.echo(f"  {f.severity} {f.code}: {cell(f.detail, 400)}")
+        if f.evidence:
+            paragraph(f"evidence: {cell(detail_words(f.evidence), 400)}", "      ", "    ")
+
+
+def _show_address(a: ScannedAddress) -> None:
+    trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[a.trusted]
+    facts = [f for f in (a.tls_version, a.cipher, a.group, a.alpn) if f]
+    error = f"; {a.error.layer}: {cell(a.error.reason)}" if a.error else ""
+    click.echo(
+        f"  {a.address}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of"
+        f" {len(a.chain)}, {trust}{error}"
+    )
+    if early := trust_text(a.trusted_until):
+        click.echo(f"    trusted by {early}")
+
+
+@dataclass(frozen=True, slots=True)
+class _ShownVisit:
+    """The keys of a visit that a terminal shows (certmgr/scan/visits.py)."""
+
+    url: str
+    address: str
+    end: str
+    status: int | None
+    redirects: Sequence[Mapping[str, Any]]
+    title: str | None
+    error: str | None
+
+
+def _show_visit(visit: _ShownVisit) -> None:
+    steps = [f"{h['status']} to {cell(h['location'])}" for h in visit.redirects]
+    # A redirect to another site ends the visit: what that site serves is not about this one.
+    if visit.end != "left":
+        end = visit.status if visit.end == "page" else visit.end
+        steps.append(str(end) + (f" '{cell(visit.title, 60)}'" if visit.title else ""))
+    error = f" ({cell(visit.error)})" if visit.error else ""
+    click.echo(f"  {visit.address}: {cell(visit.url)}: {', '.join(steps)}{error}")
 
 
 def note_families(versions: Iterable[int]) -> None:
@@ -241,9 +430,9 @@ def note_families(versions: Iterable[int]) -> None:
         )
 
 
-def exit_code(rows: list[dict[str, Any]]) -> int:
+def exit_code(endpoints: Sequence[ScannedEndpoint]) -> int:
     """Return 1 if an endpoint has a fault, 3 if over 20% are undetermined, else 0."""
-    if any(r["verdict"] == "fault" for r in rows):
+    if any(e.verdict == "fault" for e in endpoints):
         return 1
-    undetermined = sum(r["verdict"] == "unknown" for r in rows)
-    return 3 if rows and 100 * undetermined / len(rows) > 20 else 0
+    undetermined = sum(e.verdict == "unknown" for e in endpoints)
+    return 3 if endpoints and 100 * undetermined / len(endpoints) > 20 else 0

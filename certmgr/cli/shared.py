@@ -113,14 +113,53 @@ class CommandContext:
 
 pass_app = click.make_pass_decorator(CommandContext)
 
-format_option = click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="Output format.",
+
+def colour_choice(option: str) -> bool | None:
+    """Return whether output is coloured; None if that depends on whether it is a terminal.
+
+    Args:
+        option: always, never or auto.
+    """
+    if option != "auto":
+        return option == "always"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    forced = os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE")
+    return True if forced and forced != "0" else None
+
+
+WIDTH_KEY = "certmgr.width"
+
+
+def _keep_width(context: click.Context, _: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        context.meta[WIDTH_KEY] = value
+
+
+# Both before and after the name of the command, as people type it.
+width_option = click.option(
+    "--width",
+    type=click.IntRange(20, 10_000),
+    metavar="COLUMNS",
+    expose_value=False,
+    callback=_keep_width,
+    help="Width of tables. Default: COLUMNS, else the terminal; no limit in a pipe.",
 )
+
+
+def format_option(command: _F) -> _F:
+    """Add the options of a command that lists something: --format and --width."""
+    option = click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["table", "json", "csv"]),
+        default="table",
+        show_default=True,
+        help="Output format.",
+    )
+    return option(width_option(command))
+
+
 client_filter = click.option("--client", metavar="NUMBER", help="Only this client.")
 tag_filter = click.option("--tag", metavar="TAG", help="Only records with this tag.")
 retired_option = click.option("--retired", is_flag=True, help="Include retired records.")

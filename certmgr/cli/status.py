@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.cases.states import is_overdue
+from certmgr.checks.codes import CODES
+from certmgr.cli.cause_list import show_causes
 from certmgr.cli.output import (
     STYLES,
     cell,
-    colours,
-    day_in,
+    detail_words,
     echo_json,
     epoch_text,
+    host_text,
     instant,
+    local_day,
+    local_time,
+    paragraph,
     show,
     table,
 )
 from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
-from certmgr.inspection.status import causes as fold
-from certmgr.inspection.status import counts, load, totals
+from certmgr.cli.status_ahead import show_ahead, work_ahead
+from certmgr.inspection.causes import causes as fold
+from certmgr.inspection.status import (
+    FAULT_SEVERITIES,
+    count_findings,
+    counted,
+    counts,
+    findings_text,
+    load,
+    totals,
+    urgency,
+)
 from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
-from certmgr.purchases import load as purchases
-from certmgr.purchases.terms import due_soon
-from inventory.store import cases, clients, findings
-from notifiers.wording.english import ACTORS, VERDICTS
-from notifiers.wording.sentences import instruction, sentence, short
+from inventory.errors import UsageError
+from inventory.store import clients, findings, servers
+from inventory.vocabulary import Severity
+from notifiers.wording.english import VERDICTS
+from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
-    from certmgr.inspection.status import Cause, EndpointStatus
+    from certmgr.inspection.status import EndpointStatus
     from inventory.db.database import Database
 
 _COLUMNS = (
@@ -49,33 +66,90 @@ _COLUMNS = (
     "detail",
     "trust",
 )
-_CAUSE_COLUMNS = (
-    "endpoints",
-    "clients",
-    "kind",
-    "where",
-    "severity",
-    "code",
-    "actor",
-    "detail",
-    "do",
-)
+_MOST_CLIENTS = 10
+SORTS: dict[str, Callable[[EndpointStatus], Any]] = {
+    "severity": urgency,
+    "date": lambda s: (s.not_after is None, s.not_after or 0, *urgency(s)),
+    "client": lambda s: (s.client, *urgency(s)),
+    "server": lambda s: (s.server or "", *urgency(s)),
+    "host": lambda s: (s.target.host, s.target.port),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusQuery:
+    """What of the inventory is shown.
+
+    Attributes:
+        as_of: A past or future date; None: now.
+        severities: Only endpoints with a finding of one of these; empty: all.
+        codes: Only endpoints with a finding of one of these codes; empty: all.
+        everything: Whether endpoints without a fault are shown too.
+        sort: A key of :data:`SORTS`.
+        limit: The rows of the table.
+    """
+
+    client: str | None
+    tag: str | None
+    server: str | None
+    as_of: datetime | None
+    severities: frozenset[str]
+    codes: frozenset[str]
+    everything: bool
+    sort: str
+    limit: int
+
+    def selects(self, status: EndpointStatus) -> bool:
+        """Return whether the table shows an endpoint."""
+        if not self.severities and not self.codes:
+            return self.everything or status.verdict != "ok"
+        return any(
+            (not self.severities or f.severity in self.severities)
+            and (not self.codes or f.code in self.codes)
+            for f in status.findings
+        )
 
 
 @click.command()
 @client_filter
 @tag_filter
+@click.option("--server", metavar="NAME", help="Only domains on this server.")
+@click.option(
+    "--severity",
+    "severities",
+    multiple=True,
+    type=click.Choice([s.value for s in Severity]),
+    help="Only endpoints with a finding of this severity; may be repeated.",
+)
+@click.option(
+    "--code",
+    "codes",
+    multiple=True,
+    metavar="CODE",
+    help="Only endpoints with this finding; may be repeated.",
+)
 @click.option(
     "--as-of",
     metavar="DATE",
     help="Status as of a past date, or the expected status at a future date.",
 )
+@click.option("--causes", is_flag=True, help="Group findings by common cause, the worst first.")
+@click.option("--all", "everything", is_flag=True, help="Include endpoints that are ok.")
 @click.option(
-    "--causes", is_flag=True, help="Group findings by common cause, the largest group first."
+    "--sort",
+    type=click.Choice(list(SORTS)),
+    default="severity",
+    show_default=True,
+    help="Order of the rows; within it, by severity and then by date.",
 )
-@click.option("--all", "everything", is_flag=True, help="Include endpoints without findings.")
 @click.option(
     "--limit", type=click.IntRange(1), default=200, show_default=True, help="Rows of the table."
+)
+@click.option(
+    "--watch",
+    type=click.IntRange(1, 86_400),
+    metavar="SECONDS",
+    help="Show it again every SECONDS, until Ctrl-C.",
 )
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even if there are findings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show evidence.")
@@ -83,75 +157,177 @@ _CAUSE_COLUMNS = (
 @pass_app
 def status(
     app: CommandContext,
+    /,
     client: str | None,
     tag: str | None,
+    server: str | None,
+    severities: tuple[str, ...],
+    codes: tuple[str, ...],
     as_of: str | None,
     causes: bool,
     everything: bool,
+    sort: str,
     limit: int,
+    watch: int | None,
     exit_zero: bool,
     verbose: bool,
     output_format: str,
 ) -> int:
-    """Show what needs attention, soonest first, from stored scan results.
+    """Show what needs attention, worst and soonest first, from stored scan results.
 
-    Exits 1 if an endpoint has a fault.
+    Findings of severity low are remarks, with which an endpoint is ok. Exits 1 if an endpoint has
+    a fault.
     """
-
-    moment = app.now()
-    at = app.moment(as_of)
-    database = app.open()
-    # Endpoints without findings are counted by the database and not loaded: most are fine.
-    # A past or future status has to be computed from all of them.
-    skip_healthy = at is None and not everything
-    statuses = load(database, moment, as_of=at, client=client, tag=tag, skip_healthy=skip_healthy)
-    total = (
-        totals(database, statuses, client=client, tag=tag)
-        if skip_healthy
-        else counts(s.verdict for s in statuses)
+    if unknown := [c for c in codes if c not in CODES]:
+        what = f"'{cell(unknown[0], 60)}' is not a finding code"
+        raise UsageError(what, "", "See docs/findings.md.")
+    if watch is not None and output_format != "table":
+        raise UsageError(
+            "--watch has no " + output_format, "a document is written once", "Remove one of them."
+        )
+    query = StatusQuery(
+        client=client,
+        tag=tag,
+        server=server,
+        as_of=app.moment(as_of),
+        severities=frozenset(severities),
+        codes=frozenset(codes),
+        everything=everything,
+        sort=sort,
+        limit=limit,
     )
-    code = 1 if total["fault"] and not exit_zero else 0
+    database = app.open()
+    while True:
+        if watch is not None:
+            click.clear()
+            click.echo(f"{local_time(app.now())}, again every {watch} s")
+        fault = _show(app, database, query, causes, verbose, output_format)
+        if watch is None:
+            return 1 if fault and not exit_zero else 0
+        time.sleep(watch)
+
+
+def _show(
+    app: CommandContext,
+    database: Database,
+    query: StatusQuery,
+    causes: bool,
+    verbose: bool,
+    output_format: str,
+) -> bool:
+    """Print the status once. Return whether an endpoint has a fault."""
+    now = app.now()
+    at = query.as_of or now
+    statuses, total = _load(database, now, query)
+    shown = [s for s in statuses if query.selects(s)]
     if causes:
+        # A filter by code or severity selects findings here, and not endpoints.
         with database.read() as conn:
-            taken = findings.acceptances(conn, at or moment, kind="take")
-        show_causes(fold(statuses, taken, at or moment), output_format, limit)
-        return code
-    shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
-    if output_format == "json":
-        until = trusted_until(app, database, shown, moment, at)
-        rows = [status_row(s, at or moment, until.get(s.id)) for s in shown]
-        ahead = work_ahead(app, database, at or moment, client) if tag is None else {}
+            taken = findings.acceptances(conn, at, kind="take")
+        groups = [
+            c
+            for c in fold(statuses, taken, at)
+            if (not query.codes or c.code in query.codes)
+            and (not query.severities or c.severity in query.severities)
+        ]
+        show_causes(groups, output_format, query.limit, _names(database))
+    elif output_format != "table":
+        shown.sort(key=SORTS[query.sort])
+        until = trusted_until(app, database, shown, now, query.as_of)
+        rows = [status_row(s, at, until.get(s.id)) for s in shown]
+        if output_format == "csv":
+            show("endpoints", _COLUMNS, rows, output_format)
+            return bool(total["fault"])
+        ahead = work_ahead(app, database, at, query.client) if query.tag is None else {}
         echo_json(
             {
                 "schema": "certmgr.status/1",
-                "as_of": instant(at or moment),
+                "as_of": instant(at),
                 "endpoints": rows,
                 "summary": total,
                 **ahead,
             }
         )
-    elif output_format == "csv":
-        until = trusted_until(app, database, shown, moment, at)
-        rows = [status_row(s, at or moment, until.get(s.id)) for s in shown]
-        show("endpoints", _COLUMNS, rows, output_format)
     else:
-        if shown:
-            until = trusted_until(app, database, shown[:limit], moment, at)
-            status_table(shown[:limit], at or moment, verbose, until)
-        if len(shown) > limit:
-            click.echo(
-                f"... and {len(shown) - limit:,} more: --limit, --causes, --client, or --format"
-                " csv."
-            )
-        verdict_counts = ", ".join(
-            f"{total[v]:,} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
-        )
-        click.echo(f"{total['endpoints']:,} endpoint(s): {verdict_counts or 'none'}.")
-        if tag is None:
-            _show_ahead(
-                work_ahead(app, database, at or moment, client), app.settings.provider.time_zone
-            )
-    return code
+        _show_table(app, database, query, shown, verbose)
+        _show_totals(database, statuses, total)
+        if query.tag is None and query.server is None and not query.codes | query.severities:
+            ahead = work_ahead(app, database, at, query.client)
+            show_ahead(ahead, app.settings.provider.time_zone)
+    return bool(total["fault"])
+
+
+def _load(
+    database: Database, now: datetime, query: StatusQuery
+) -> tuple[list[EndpointStatus], dict[str, int]]:
+    """Return the endpoints, and the number of endpoints by verdict."""
+    # Endpoints without findings are counted by the database and not loaded: most are fine.
+    # A past or future status has to be computed from all of them.
+    skip_healthy = query.as_of is None and not query.everything and query.server is None
+    statuses = load(
+        database,
+        now,
+        as_of=query.as_of,
+        client=query.client,
+        tag=query.tag,
+        skip_healthy=skip_healthy,
+    )
+    if query.server is not None:
+        with database.read() as conn:
+            name = servers.find(conn, query.server).name
+        statuses = [s for s in statuses if s.server == name]
+    if skip_healthy:
+        return statuses, totals(database, statuses, client=query.client, tag=query.tag)
+    return statuses, counts(s.verdict for s in statuses)
+
+
+def _names(database: Database) -> dict[str, str]:
+    with database.read() as conn:
+        return {c.number: c.name for c in clients.listing(conn, retired=True)}
+
+
+def _show_table(
+    app: CommandContext,
+    database: Database,
+    query: StatusQuery,
+    shown: Sequence[EndpointStatus],
+    verbose: bool,
+) -> None:
+    now = app.now()
+    # Whatever the order is, a row that is left out is never worse than one that is shown.
+    rows = sorted(shown, key=urgency)[: query.limit]
+    left = len(shown) - len(rows)
+    if rows:
+        rows.sort(key=SORTS[query.sort])
+        until = trusted_until(app, database, rows, now, query.as_of)
+        remarks = bool(query.severities or query.codes)
+        status_table(rows, query.as_of or now, verbose, until, remarks=remarks)
+    if left:
+        paragraph(f"... and {left:,} more: --limit, --causes, --client, or --format csv.")
+
+
+def _show_totals(
+    database: Database, statuses: Sequence[EndpointStatus], total: Mapping[str, int]
+) -> None:
+    """Print the numbers of endpoints by verdict and by client, and of findings."""
+    verdicts = ", ".join(
+        f"{total[v]:,} {v}" for v in ("fault", "unknown", "attention", "ok") if total[v]
+    )
+    numbers = count_findings(statuses)
+    found = f"; {findings_text(numbers)}" if numbers else ""
+    paragraph(f"{total['endpoints']:,} endpoint(s): {verdicts or 'none'}{found}.")
+    faults = Counter(s.client for s in statuses if s.verdict == "fault")
+    if not faults:
+        return
+    names = _names(database)
+    ranked = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
+    click.echo()
+    table(
+        ["FAULTS", "CLIENT", "NAME"],
+        [[count, number, names.get(number, "")] for number, count in ranked[:_MOST_CLIENTS]],
+    )
+    if (more := len(ranked) - _MOST_CLIENTS) > 0:
+        click.echo(f"... and {more:,} more client(s) with faults.")
 
 
 def trusted_until(
@@ -172,68 +348,6 @@ def trusted_until(
         found = stored.endpoints(endpoint_ids=[s.id for s in statuses])
     rows = {i: trust_row(t.ends, as_of or now, stored.rules.version) for i, t in found.items()}
     return {i: row for i, row in rows.items() if row is not None}
-
-
-AHEAD = timedelta(days=60)
-
-
-def work_ahead(
-    app: CommandContext, database: Database, moment: datetime, client: str | None
-) -> dict[str, Any]:
-    """Return the due dates of purchases within 60 days, soonest first, and counts of open cases."""
-    with database.read() as conn:
-        client_id = clients.find(conn, client).id if client else None
-        soon = due_soon(
-            purchases.load(conn, client_id, ended=False),
-            purchases.lead_times(app.settings),
-            moment,
-            AHEAD,
-        )
-        rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
-    return {
-        "orders": [
-            {
-                "order": f"#{o.id}",
-                "client": o.client,
-                "vendor": o.vendor,
-                "number": o.number or None,
-                "what": c.kind,
-                "at": instant(c.at),
-                "due": instant(c.due),
-                "actor": c.actor,
-                "names": list(o.names),
-            }
-            for o, c in soon
-        ],
-        "cases": {"open": len(rows), "overdue": sum(is_overdue(r, moment) for r in rows)},
-    }
-
-
-_DEADLINES = {
-    "order": "buy again, the purchase ends",
-    "certificate": "reissue and install, the certificate ends",
-    "dcv": "validate the domains again, good until",
-    "organisation": "validate the organisation again, good until",
-}
-
-
-def _show_ahead(ahead: dict[str, Any], zone: str) -> None:
-    if ahead["orders"]:
-        click.echo(f"Purchases: {len(ahead['orders'])} date(s) to act on within {AHEAD.days} days.")
-    for deadline in ahead["orders"][:20]:
-        what = f"{_DEADLINES[deadline['what']]} {day_in(deadline['at'], zone)}"
-        click.echo(
-            f"  by {day_in(deadline['due'], zone)}  {cell(deadline['client'])},"
-            f" {cell(deadline['vendor'])} {cell(deadline['number'] or deadline['order'])}"
-            f" ({deadline['actor']}): {what}"
-        )
-    if len(ahead["orders"]) > 20:
-        click.echo("  ... and more: certmgr purchase list --due 60")
-    if ahead["cases"]["open"]:
-        click.echo(
-            f"Cases: {ahead['cases']['open']} open, {ahead['cases']['overdue']} overdue (certmgr"
-            " case list)."
-        )
 
 
 def status_row(
@@ -282,103 +396,56 @@ def status_table(
     moment: datetime,
     verbose: bool,
     until: Mapping[int, dict[str, Any]] | None = None,
+    *,
+    remarks: bool = False,
 ) -> None:
     """Print one row per endpoint, and the evidence if ``verbose``.
 
     Args:
+        statuses: The endpoints.
+        moment: The time of the status.
+        verbose: Whether findings are shown with their evidence.
         until: Until when browsers trust the certificate, by endpoint id.
+        remarks: Whether remarks are shown at endpoints with a fault too.
     """
     trust = [trust_text((until or {}).get(s.id)) for s in statuses]
-    # Most certificates are trusted to their end, so the column is usually left out.
-    extra = ["TRUSTED"] if any(trust) else []
-    lines, styles = [], []
-    for s, trusted in zip(statuses, trust, strict=True):
-        texts = [short(f, s.target) for f in s.findings if f.severity != "info"]
-        texts += [
-            f"{short(f, s.target)} (accepted until {a.until:%Y-%m-%d})" for f, a in s.accepted
+    # Most certificates are trusted to their end, so the column is usually empty and left out.
+    lines = [
+        [
+            VERDICTS[s.verdict],
+            host_text(s.target),
+            s.client,
+            s.days_left(moment),
+            issuer_name(s.issuer),
+            trusted,
+            _what_is_wrong(s, remarks),
         ]
-        words = "; ".join(texts) or (s.error if s.verdict != "ok" else "") or ""
-        lines.append(
-            [
-                VERDICTS[s.verdict],
-                s.target,
-                s.client,
-                s.days_left(moment),
-                issuer_name(s.issuer),
-                *([trusted] if extra else []),
-                words,
-            ]
-        )
-        styles.append(STYLES.get(s.verdict))
-    columns = ["VERDICT", "HOST", "CLIENT", "DAYS LEFT", "ISSUER", *extra, "WHAT IS WRONG"]
-    table(columns, lines, styles)
+        for s, trusted in zip(statuses, trust, strict=True)
+    ]
+    columns = ["VERDICT", "HOST", "CLIENT", "DAYS", "ISSUER", "TRUSTED", "WHAT IS WRONG"]
+    table(columns, lines, [STYLES.get(s.verdict) for s in statuses])
     if verbose:
-        for s in statuses:
-            if s.findings:
-                click.echo(f"\n{s.target}")
-            for f in s.findings:
-                click.echo(
-                    f"  {f.severity} {f.code} ({f.actor}): {cell(sentence(f, s.target), 400)}\n   "
-                    f" evidence: {cell(f.evidence, 400)}"
-                )
+        for status in statuses:
+            _show_evidence(status)
 
 
-def cause_row(cause: Cause) -> dict[str, Any]:
-    """Return one cause as a row of ``certmgr.causes/1``, explained by its first endpoint."""
-    first = cause.endpoints[0]
-    return {
-        "endpoints": len(cause.endpoints),
-        "clients": len(cause.clients),
-        "kind": cause.kind,
-        "where": cause.location,
-        "severity": cause.severity,
-        "code": cause.code,
-        "actor": cause.actor,
-        "detail": (
-            sentence(cause.example, first)
-            if cause.down is None
-            else cause.down.sentence(len(cause.endpoints))
-        ),
-        "do": (
-            instruction(cause.example, first) if cause.down is None else cause.down.instruction()
-        ),
-        "assigned": [{"by": by, "until": instant(until)} for by, until in cause.assigned],
-        "targets": [t.key for t in cause.endpoints],
-    }
+def _what_is_wrong(status: EndpointStatus, remarks: bool) -> str:
+    findings = counted(status.findings)
+    worse = [f for f in findings if f.severity in FAULT_SEVERITIES]
+    # A remark next to a fault would only distract from it.
+    texts = [short(f, status.target) for f in (findings if remarks else worse or findings)]
+    texts += [
+        f"{short(f, status.target)} (accepted until {local_day(a.until)})"
+        for f, a in status.accepted
+    ]
+    return "; ".join(texts) or (status.error if status.verdict != "ok" else "") or ""
 
 
-def show_causes(causes: Sequence[Cause], output_format: str, limit: int) -> None:
-    """Print findings grouped by cause."""
-    if output_format == "json":
-        echo_json({"schema": "certmgr.causes/1", "causes": [cause_row(c) for c in causes]})
-        return
-    if output_format == "csv":
-        show("causes", _CAUSE_COLUMNS, [cause_row(c) for c in causes], output_format)
-        return
-    if not causes:
-        click.echo("There is nothing to fix.")
-        return
-    for cause in causes[:limit]:
-        row = cause_row(cause)
-        where = f"{cause.kind} {cell(cause.location)}"
-        severity = (
-            click.style(str(cause.severity), fg=STYLES.get(cause.severity))
-            if colours()
-            else cause.severity
-        )
-        click.echo(
-            f"{row['endpoints']:6,} x {cause.code} ({severity}), {where}; who:"
-            f" {ACTORS[cause.actor]}"
-        )
-        for person in row["assigned"]:
-            click.echo(f"         {cell(person['by'])} fixes it until {person['until']}.")
-        more = f" The same for {row['endpoints'] - 1:,} more." if row["endpoints"] > 1 else ""
-        if cause.down is not None:
-            more = ""
-            click.echo(f"         {cell(row['detail'], 400)}.")
-        click.echo(f"         {cell(row['do'], 400)}{more}")
-    if len(causes) > limit:
-        click.echo(f"... and {len(causes) - limit:,} more causes: --limit, or --format csv.")
-    click.echo(
-        f"{sum(len(c.endpoints) for c in causes):,} finding(s) from {len(causes):,} cause(s)."
-    )
+def _show_evidence(status: EndpointStatus) -> None:
+    if status.findings:
+        click.echo(f"\n{host_text(status.target)}")
+    for f in status.findings:
+        text = cell(sentence(f, status.target), 400)
+        paragraph(f"{f.severity} {f.code} ({f.actor}): {text}", "    ", "  ")
+        if f.evidence:
+            paragraph(f"evidence: {cell(detail_words(f.evidence), 400)}", "      ", "    ")

@@ -16,10 +16,12 @@ from certmgr.compliance.milestones import Deadline, milestones
 from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES
 from certmgr.compliance.steps import ComplianceStep, backward_schedule
 from certmgr.inspection.status import EndpointStatus, load
+from certmgr.renewers.load import load_facts
+from certmgr.renewers.renewer import RenewalFacts, Renewer
 from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.store import clients, deadlines, domains, endpoint_status, page_observations
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding, Parties
+from inventory.vocabulary import Acceptance, Finding, Parties, Party
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ def _waived(
             leaves=known.leaves,
             checked=known.checked,
             visited=known.visited,
+            renewed=known.renewed,
         )
         result = rule(unaccepted, at)
         if result.state not in (ComplianceState.COMPLIES, ComplianceState.NONE):
@@ -181,6 +184,9 @@ def _steps(
         else deadline.at
     )
     codes = {f.code for f in result.findings}
+    # An expired certificate is replaced now: a plan that counts back from a later date misleads.
+    if "certificate-expired" in codes:
+        return ()
     elsewhere = any(f.code == "points-elsewhere" for k in subject.known for f in k.findings)
     # If the date is not that of the deadline, it is the expiry date of the certificate.
     expires = result.state is ComplianceState.WILL_FAIL and result.since != deadline.at
@@ -276,6 +282,7 @@ def load_domain_facts(
         pages = page_observations.visited(conn, to_epoch(at) if past else None, client_id)
         served = endpoint_status.leaves(conn, to_epoch(at) if past else None, client_id)
         client_tags = clients.tags(conn, client_id)
+    renewals = None if past else _renewal_facts(database, now, client_id, statuses)
     by_domain: dict[int, list[EndpointStatus]] = {}
     for status in statuses:
         by_domain.setdefault(status.domain_id, []).append(status)
@@ -285,7 +292,14 @@ def load_domain_facts(
         if endpoints_of_domain is None:
             continue  # no endpoint is selected
         known = tuple(
-            _known(s, row.purpose, served.get(s.id, ()), s.id in pages)
+            _known(
+                s,
+                row.purpose,
+                served.get(s.id, ()),
+                s.id in pages,
+                renewed=renewals is not None
+                and is_planned(renewals.renewer(row.client_id, s.target.host), row.parties),
+            )
             for s in endpoints_of_domain
             if s.target.protocol == "https"  # the rules are about websites
         )
@@ -307,11 +321,29 @@ def load_domain_facts(
     return facts, statuses
 
 
+def _renewal_facts(
+    database: Database, now: datetime, client_id: int | None, statuses: Sequence[EndpointStatus]
+) -> RenewalFacts | None:
+    """Return who renews the certificates; None if none ends soon, so that it does not matter."""
+    if not any(f.code == "certificate-expiring" for s in statuses for f in s.findings):
+        return None
+    with database.read() as conn:
+        # Automation that was only observed is no promise, and reading it costs more than the rest.
+        return load_facts(conn, now, client_id, learned=False)
+
+
+def is_planned(renewer: Renewer, parties: Parties) -> bool:
+    """Return whether a renewal is ours or automatic, and no trouble is known."""
+    return not renewer.trouble and (renewer.automatic or parties.renews == Party.US)
+
+
 def _known(
     status: EndpointStatus,
     purpose: str,
     served: Iterable[tuple[int, int, int | None]],
     visited: bool,
+    *,
+    renewed: bool = False,
 ) -> EndpointFacts:
     leaves = []
     for start, end, public in served:
@@ -329,4 +361,5 @@ def _known(
         checked=checked,
         visited=visited,
         accepted=tuple(status.accepted),
+        renewed=renewed,
     )

@@ -47,6 +47,7 @@ class EndpointFacts:
         checked: Whether it was ever judged.
         visited: Whether plain HTTP was checked.
         accepted: The accepted findings, each with its acceptance.
+        renewed: Whether we or an automation renew the certificate, and no trouble is known.
     """
 
     target: Target
@@ -56,6 +57,7 @@ class EndpointFacts:
     checked: bool
     visited: bool
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
+    renewed: bool = False
 
     def faults(self, codes: Set[str]) -> tuple[Finding, ...]:
         """Return the findings with these codes, except those of severity info or undetermined."""

@@ -21,7 +21,7 @@ from certmgr.compliance.facts import (
     worst,
 )
 from inventory.dates import shifted
-from inventory.vocabulary import Finding
+from inventory.vocabulary import Finding, Severity
 
 Rule = Callable[[EndpointFacts, datetime], RuleResult]
 # Each set contains the one before: a page with a password field also has a field and is a page.
@@ -177,7 +177,8 @@ _certificate_now = _by_tls(_BAD_CERTIFICATE | _NO_CONNECTION | _OLD_TLS, needs_c
 def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
     """Check that browsers accept the certificate.
 
-    If the certificate expires soon, it will not comply from then on.
+    If the certificate expires soon, it will not comply from then on. A renewal that is ours, or
+    automatic, is planned until it is late.
     """
     result = _certificate_now(known, at)
     # If the SCTs could not be checked, it is open whether browsers accept the certificate.
@@ -189,15 +190,27 @@ def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
         ends = [
             leaf.not_after
             for leaf in known.leaves
-            if expiring(leaf.not_before, leaf.not_after, at) is not None
+            if (severity := expiring(leaf.not_before, leaf.not_after, at)) is not None
+            # By then an automation should have replaced it, so a severe finding means it failed.
+            and not (known.renewed and severity == Severity.MEDIUM)
+            # Whether an accepted end counts is decided by the acceptance.
+            and not (leaf.not_after < at and _accepted_end(known))
         ]
         if ends:
+            findings = known.faults({"certificate-expiring"})
+            # It ended after the last scan, which could not find it yet.
+            if min(ends) < at:
+                return RuleResult(ComplianceState.FAILS, findings)
             return RuleResult(
                 ComplianceState.WILL_FAIL,
-                known.faults({"certificate-expiring"}),
+                findings,
                 since=shifted(min(ends), timedelta(seconds=1)),  # the last second is still valid
             )
     return result
+
+
+def _accepted_end(known: EndpointFacts) -> bool:
+    return any(f.code == "certificate-expired" for f, _ in known.accepted)
 
 
 def opens_over_https(known: EndpointFacts, at: datetime) -> RuleResult:

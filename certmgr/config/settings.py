@@ -133,6 +133,17 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChecksSettings:
+    """Section [checks].
+
+    Attributes:
+        ignore: Codes of remarks and medium findings that scans do not report.
+    """
+
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NotifySettings:
     """Section [notify].
 
@@ -275,6 +286,7 @@ class Settings:
     trust: TrustSettings = field(default_factory=TrustSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    checks: ChecksSettings = field(default_factory=ChecksSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     cases: CasesSettings = field(default_factory=CasesSettings)
     forecast: ForecastSettings = field(default_factory=ForecastSettings)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from certmgr.dashboard.facts import DashboardInput
 from certmgr.dashboard.model import CauseCard, SeverityGroup
-from certmgr.inspection.status import Cause, causes
+from certmgr.inspection.causes import Cause, causes
 from inventory.names import display
 from inventory.text import printable
 from notifiers.wording.dashboard import ACTORS, KINDS, SEVERITIES

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
 
-from certmgr.cli.deadlines import shown_date
+from certmgr.cli.cause_list import show_causes
+from certmgr.cli.compliance import show_summary
 from certmgr.cli.output import table
-from certmgr.cli.status import show_causes, status_table
+from certmgr.cli.status import status_table
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context
@@ -28,9 +28,10 @@ from certmgr.config.settings import (
 from certmgr.demo import automation, purchases
 from certmgr.demo.sites import CLIENTS, DemoSites, open_sites
 from certmgr.files import write_whole
+from certmgr.inspection.causes import causes
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
-from certmgr.inspection.status import causes, load
+from certmgr.inspection.status import load
 from certmgr.report.html import render
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
@@ -149,8 +150,8 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
         f"{summary.checked} endpoints in {summary.seconds:.1f} s, {summary.opened} findings. One of"
         " them did not respond within its time limit."
     )
-    _heading("certmgr status --causes: findings grouped by common cause, the largest group first")
-    show_causes(causes(statuses), "table", 50)
+    _heading("certmgr status --causes: findings grouped by common cause, the worst first")
+    show_causes(causes(statuses), "table", 50, dict(CLIENTS))
     _heading("certmgr compliance: all sites against dated rules of browsers, CAs and the provider")
     _show_compliance(database, now)
     _heading("certmgr report: the report for each client")
@@ -188,23 +189,7 @@ def _show_compliance(database: Database, now: datetime) -> None:
     """Print how many sites comply with each dated rule."""
     facts, _ = load_domain_facts(database, now)
     rows = judge(facts, all_deadlines(database), now)
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(row.deadline.name, Counter())[str(row.state)] += 1
-    lines = []
-    for deadline in all_deadlines(database):
-        if (c := counts.get(deadline.name)) is not None:
-            title = deadline.title + ("" if deadline.confirmed else " (announced, not confirmed)")
-            lines.append(
-                [
-                    shown_date(deadline.at.date().isoformat(), deadline.precision),
-                    c["complies"],
-                    c["does-not-comply"] + c["will-not-comply"],
-                    c["not-determined"],
-                    title,
-                ]
-            )
-    table(["DATE", "COMPLY", "DO NOT", "UNDETERMINED", "RULE"], lines)
+    show_summary(rows, all_deadlines(database))
 
 
 def _show_reports(database: Database, settings: Settings, folder: Path, now: datetime) -> None:

@@ -100,6 +100,7 @@ class ScanSetup:
         issuers: Intermediates that are known already, as DER.
         web: The options for pages; None: plain HTTP is not checked.
         ehlo_name: The name of this machine for mail servers; empty: its address.
+        ignored: Codes of findings that are not reported, unless they are faults.
         clock: Dates each observation, and so each judgement.
     """
 
@@ -121,4 +122,5 @@ class ScanSetup:
     fetch_issuers: bool = False
     web: WebOptions | None = None
     ehlo_name: str = ""
+    ignored: frozenset[str] = frozenset()
     clock: Clock = system_clock

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from certmgr import __version__
+from certmgr.checks.codes import CODES
 from certmgr.config.settings import Settings
 from certmgr.inspection.scan_job import ScanSetup
 from certmgr.net.addresses import Network, networks
@@ -14,6 +16,8 @@ from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_connection import WebOptions
 from certmgr.x509.trust_data import load_rules, rules_path
 from inventory.clock import Clock, system_clock
+from inventory.errors import ConfigError
+from inventory.text import printable
 
 
 @dataclass(slots=True)
@@ -99,7 +103,33 @@ def setup_for(
         web=_web(settings, options, provider),
         ehlo_name=scan.ehlo_name or own_name(),
         clock=clock,
+        ignored=ignored_codes(settings),
     )
+
+
+def ignored_codes(settings: Settings) -> frozenset[str]:
+    """Return the codes of ``[checks] ignore``.
+
+    Raises:
+        ConfigError: A code does not exist, or is one of a fault.
+    """
+    for code in settings.checks.ignore:
+        if code not in CODES:
+            near = difflib.get_close_matches(code, sorted(CODES), n=1)
+            raise ConfigError(
+                f"[checks] ignore names '{printable(code, 60)}'",
+                "it is not a finding code",
+                f"Did you mean '{near[0]}'?" if near else "See docs/findings.md.",
+            )
+        # An unseen fault takes a site offline: it can only be accepted until a date.
+        if CODES[code].severity in ("critical", "high", "undetermined"):
+            raise ConfigError(
+                f"[checks] ignore names '{code}'",
+                f"its severity is {CODES[code].severity}, and only remarks and medium findings can"
+                " be ignored",
+                f"To accept it until a date: certmgr finding accept {code}",
+            )
+    return frozenset(settings.checks.ignore)
 
 
 def _web(

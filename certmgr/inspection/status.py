@@ -1,11 +1,9 @@
-"""The status of the inventory: endpoints with their open findings, and the causes of findings.
-
-A cause groups the findings that one action would fix.
-"""
+"""The status of the inventory: endpoints with their open findings, and how findings are counted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,14 +14,11 @@ from certmgr.checks.judge import for_port
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server, servers_down
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.names import display, registered_domain
 from inventory.store import certificates, clients, domains, endpoint_status, findings, server_faults
 from inventory.targets import Target
 from inventory.vocabulary import (
-    REISSUE,
     SEVERITY_ORDER,
     Acceptance,
-    Actor,
     Finding,
     Parties,
     Verdict,
@@ -227,170 +222,42 @@ def split_accepted(
     return open_, accepted
 
 
-# What an action must change to fix a finding: a certificate, a name server, or something of the
-# client. All other findings are fixed at a server.
-_BY_CERTIFICATE = frozenset(
-    {
-        "certificate-expired",
-        "certificate-expiring",
-        "certificate-not-yet-valid",
-        "san-missing",
-        "self-signed",
-        "untrusted-root",
-        "root-expired",
-        "profile-deviation",
-        "verification-disputed",
-        "ca-distrusted",
-        "trust-ending",
-        "certificate-malformed",
-        "validity-too-long",
-        "key-weak",
-        "signature-weak",
-        "sct-missing",
-        "name-mismatch",
-        "revoked",
-        "revocation-unknown",
-    }
-)
-_BY_NAME_SERVER = frozenset(
-    {"name-not-found", "dns-failure", "foreign-address", "caa-mismatch", "dane-mismatch"}
-)
-_BY_CLIENT = frozenset(
-    {"points-elsewhere", "address-refused", "client-certificate-required", "mixed-content"}
-)
+# Severities from the worst. Lower ones are remarks: the site is ok.
+FAULT_SEVERITIES = ("critical", "high", "undetermined", "medium")
 
 
-@dataclass(slots=True)
-class Cause:
-    """Findings that one action would fix.
+def counted(known: Sequence[Finding]) -> list[Finding]:
+    """Return the findings that are counted and shown: the one rule for all commands.
 
-    Attributes:
-        kind: server, certificate, name server or client.
-        location: The server, certificate, name server or client in words.
-        severity: The worst severity of the findings.
-        endpoints: The endpoints with such a finding.
-        clients: The numbers of their clients.
-        example: A finding of the worst severity.
-        down: The server that is down, if that is the cause.
-        assigned: Who fixes it, and until when; each person once.
+    Those of severity info need no action, and a name mismatch is no second fault if the server
+    answers with its default certificate.
     """
-
-    kind: str
-    location: str
-    code: str
-    severity: str
-    actor: str
-    endpoints: list[Target]
-    clients: set[str]
-    example: Finding
-    down: ServerDown | None = None
-    assigned: list[tuple[str, datetime]] = field(default_factory=list)
+    explained = any(f.code == "default-certificate" for f in known)
+    return [
+        f for f in known if f.severity != "info" and not (explained and f.code == "name-mismatch")
+    ]
 
 
-def causes(
-    statuses: Iterable[EndpointStatus],
-    assignments: Sequence[Acceptance] = (),
-    now: datetime | None = None,
-) -> list[Cause]:
-    """Group findings into causes. Pure.
-
-    A server that is down is one cause, whichever finding its endpoints have for it.
-
-    The cause with the most endpoints comes first; ties are sorted by severity. Findings of severity
-    info are left out, since they need no action.
-    """
-    causes_by_key: dict[tuple[str, str, str, str], Cause] = {}
-    for status in statuses:
-        # A default certificate explains the name mismatch at the same endpoint.
-        explained = (
-            {"name-mismatch"}
-            if any(f.code == "default-certificate" for f in status.findings)
-            else set()
-        )
-        for finding in status.findings:
-            if finding.severity == "info" or finding.code in explained:
-                continue
-            kind, location = fix_location(
-                status.target,
-                status.client,
-                status.server,
-                status.leaf,
-                status.issuer,
-                finding,
-            )
-            down = status.down if finding.code in NOT_CONNECTED else None
-            key = (kind, location, finding.code, finding.actor)
-            if down is not None:
-                kind, location = "server", down.location
-                key = (kind, location, "", "")
-            cause = causes_by_key.get(key)
-            if cause is None:
-                cause = causes_by_key[key] = Cause(
-                    kind=kind,
-                    location=location,
-                    code=finding.code,
-                    severity=finding.severity,
-                    actor=finding.actor,
-                    endpoints=[],
-                    clients=set(),
-                    example=finding,
-                    down=down,
-                )
-            # The provider starts its server, even if a client buys the certificates.
-            if down is not None and finding.actor == Actor.PROVIDER:
-                cause.actor = finding.actor
-            if now is not None:
-                _add_assignment(cause, status, finding, assignments, now)
-            cause.endpoints.append(status.target)
-            cause.clients.add(status.client)
-            # The same code may be worse at another endpoint; the cause shows the worst.
-            if SEVERITY_ORDER[finding.severity] < SEVERITY_ORDER[cause.severity]:
-                cause.severity, cause.example = finding.severity, finding
-    return sorted(
-        causes_by_key.values(),
-        key=lambda c: (-len(c.endpoints), SEVERITY_ORDER[c.severity], c.code, c.location),
-    )
+def count_findings(statuses: Iterable[EndpointStatus]) -> Counter[tuple[str, str]]:
+    """Return the number of findings by (code, severity), as all commands count them."""
+    return Counter((f.code, str(f.severity)) for s in statuses for f in counted(s.findings))
 
 
-def _add_assignment(
-    cause: Cause,
-    status: EndpointStatus,
-    finding: Finding,
-    assignments: Sequence[Acceptance],
-    now: datetime,
-) -> None:
-    for assignment in assignments:
-        scope = (status.client_id, status.domain_id, status.id)
-        entry = (assignment.by, assignment.until)
-        if assignment.covers(finding.code, *scope, now) and entry not in cause.assigned:
-            cause.assigned.append(entry)
+def findings_text(numbers: Mapping[tuple[str, str], int]) -> str:
+    """Return the number of findings and remarks in words, such as ``3 findings, 2 remarks``."""
+    remarks = sum(n for (_, severity), n in numbers.items() if severity not in FAULT_SEVERITIES)
+    found = sum(numbers.values()) - remarks
+    return f"{found:,} finding(s)" + (f" and {remarks:,} remark(s)" if remarks else "")
 
 
-def fix_location(
-    target: Target,
-    client: str,
-    server: str | None,
-    leaf: str | None,
-    issuer: str | None,
-    finding: Finding,
-) -> tuple[str, str]:
-    """Return what must be changed to fix a finding.
-
-    Returns:
-        The kind (name server, client, certificate or server), and which one in words.
-    """
-    if finding.code in _BY_NAME_SERVER:
-        return "name server", f"of {display(registered_domain(target.host))}"
-    if finding.code in _BY_CLIENT:
-        return "client", client
-    # One certificate may be served by several servers; replacing it once fixes all of them.
-    reissue = finding.evidence.get("variant") == REISSUE
-    if (finding.code in _BY_CERTIFICATE or reissue) and leaf is not None:
-        return "certificate", f"{leaf[:16]} of {issuer or 'unknown issuer'}"
-    if server is not None:
-        return "server", server
-    # A server that the inventory does not name is identified by its addresses.
-    return "server", ", ".join(finding.addresses[:3]) or display(target.host)
+def urgency(status: EndpointStatus) -> tuple[int, float, str, int]:
+    """Return the sort key of an endpoint: severity, then the end of its certificate."""
+    severities = [SEVERITY_ORDER[f.severity] for f in status.findings]
+    if status.never:
+        severities.append(SEVERITY_ORDER["undetermined"])
+    worst = min(severities, default=len(SEVERITY_ORDER))
+    end = float("inf") if status.not_after is None else float(status.not_after)
+    return worst, end, status.target.host, status.target.port
 
 
 def totals(

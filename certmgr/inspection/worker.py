@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -25,6 +25,7 @@ from certmgr.scan.visits import digest
 from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import digest as rules_digest
 from inventory.errors import log_internal_error
+from inventory.vocabulary import Finding
 
 _log = logging.getLogger(__name__)
 # The version of the checks. Increase it with each change of a check: then no stored evidence key
@@ -51,8 +52,21 @@ def _judgement_basis(setup: ScanSetup, trust: TrustStore) -> str:
         sorted(setup.servers),
         setup.deep,
         setup.web and setup.web.port,
+        sorted(setup.ignored),
     )
     return blake2b(repr(basis).encode(), digest_size=8).hexdigest()
+
+
+def without_ignored(found: Iterable[Finding], ignored: frozenset[str]) -> tuple[Finding, ...]:
+    """Return the findings without those of ``[checks] ignore``.
+
+    A code may have a higher severity than usual. A fault is always reported.
+    """
+    return tuple(
+        f
+        for f in found
+        if f.code not in ignored or f.severity in ("critical", "high", "undetermined")
+    )
 
 
 class ScanWorker:
@@ -252,6 +266,7 @@ class ScanWorker:
     def _emit(self, job: ScanJob, judgement: Judgement) -> None:
         report = build_report(judgement)
         report.deep = self.setup.deep
+        report.findings = without_ignored(report.findings, self.setup.ignored)
         fingerprint = report.fingerprint()
         until = judgement.stable_until(report.at) if report.good else None
         # After a name mismatch the prober tries again without SNI. Its evidence may differ in the

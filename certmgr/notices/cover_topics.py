@@ -9,7 +9,7 @@ from itertools import pairwise
 from certmgr.checks.actors import actor_of, we_install
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.steps import backward_schedule
-from certmgr.inspection.status import fix_location
+from certmgr.inspection.causes import fix_location
 from certmgr.notices.basis import (
     TopicBasis,
     assignment_of,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from certmgr.checks.actors import we_install
 from certmgr.checks.folding import parent_of
+from certmgr.inspection.causes import fix_location
 from certmgr.inspection.server_down import NOT_CONNECTED, of_server
-from certmgr.inspection.status import fix_location
 from certmgr.notices.basis import (
     TopicBasis,
     assignment_of,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certmgr.inspection.status import EndpointStatus, load, totals
+from certmgr.inspection.status import EndpointStatus, count_findings, load, totals
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.store import clients, endpoint_status, outbox, runs
@@ -59,12 +59,9 @@ def read(
         complete = runs.last_complete(conn)
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     end = from_epoch(first[1]) if first else None
-    counted: Counter[tuple[str, str]] = Counter(
-        (f.code, str(f.severity)) for s in troubled for f in s.findings
-    )
     return Health(
         verdicts=verdicts,
-        findings=counted,
+        findings=count_findings(troubled),
         soonest=(first[0], end) if first and end else None,
         last_complete=from_epoch(complete),
         troubled=troubled,

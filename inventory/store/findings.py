@@ -13,8 +13,10 @@ from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.errors import NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
+from inventory.names import display
 from inventory.records import AcceptanceRecord, FindingPeriod, FindingRecord, ListedFinding
 from inventory.store import editing
+from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
 
 
@@ -55,6 +57,38 @@ def acceptances(
     return [_acceptance(r) for r in fetch(conn, AcceptanceRecord, query)]
 
 
+def scopes(conn: Connection, known: Sequence[Acceptance]) -> dict[int, str]:
+    """Return for whom each acceptance holds, in words, by its id."""
+    owners = {
+        i: f"{number} {name}"
+        for i, number, name in conn.execute(select(Client.id, Client.number, Client.name))
+    }
+    domains = {
+        i: (display(name), owner)
+        for part in chunks(sorted({a.domain_id for a in known if a.domain_id is not None}))
+        for i, name, owner in conn.execute(
+            select(Domain.id, Domain.name, Domain.client_id).where(Domain.id.in_(part))
+        )
+    }
+    endpoints = {
+        i: (str(Target(host, port, protocol)), owner)
+        for part in chunks(sorted({a.endpoint_id for a in known if a.endpoint_id is not None}))
+        for i, host, port, protocol, owner in conn.execute(
+            select(Endpoint.id, Endpoint.host, Endpoint.port, Endpoint.protocol, Domain.client_id)
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .where(Endpoint.id.in_(part))
+        )
+    }
+    texts = {}
+    for one in known:
+        if one.endpoint_id is not None or one.domain_id is not None:
+            named = endpoints.get(one.endpoint_id or 0) or domains.get(one.domain_id or 0)
+            texts[one.id] = f"{named[0]}, {owners.get(named[1], '')}" if named else ""
+        else:
+            texts[one.id] = owners.get(one.client_id or 0, "all clients")
+    return texts
+
+
 def accept(
     tx: Tx,
     code: str,
@@ -65,13 +99,14 @@ def accept(
     client_id: int | None = None,
     domain_id: int | None = None,
     endpoint_id: int | None = None,
+    everywhere: bool = False,
     kind: str = "accept",
     by: str | None = None,
 ) -> int:
     """``accept``: takes a known fault out of verdicts and exit codes until a date.
 
     ``take``: ``by`` fixes it by then, which makes its outcome "we are fixing it". A scope must be
-    named.
+    named, or ``everywhere``: the whole inventory, with what later scans find.
     """
     if code not in known:
         near = difflib.get_close_matches(code, sorted(known), n=1)
@@ -80,11 +115,11 @@ def accept(
             "",
             f"Did you mean '{near[0]}'?" if near else "See docs/findings.md.",
         )
-    if client_id is None and domain_id is None and endpoint_id is None:
+    if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(
             f"{'An acceptance' if kind == 'accept' else 'Who takes a finding'} needs a scope",
             "it would hold for every client",
-            "Give --client, --domain or --endpoint.",
+            "Give --client, --domain, --endpoint, --server, --cause, or --everywhere.",
         )
     if until <= tx.now:
         raise UsageError(

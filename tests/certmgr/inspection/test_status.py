@@ -8,7 +8,8 @@ from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
-from certmgr.inspection.status import causes, load
+from certmgr.inspection.causes import causes
+from certmgr.inspection.status import load
 from inventory.db.database import Database
 from inventory.store import clients, findings
 from inventory.vocabulary import Verdict
