@@ -35,9 +35,9 @@ def test_demonstration_scans_reports_completes_a_case_and_renews(
     acme = done.out[done.out.index("== certmgr issue") :]
     assert acme.count("nginx reloaded; verified live at 1 address(es)") == 2, acme
     events = done.out[done.out.index("== certmgr case") : done.out.index("== certmgr issue")]
-    table = events[events.index("STEP  ") :].splitlines()
-    # Each step is a line of its own in a pipe; the second column begins in the same cell.
-    steps = [line.split()[0] for line in table if line[6:9].strip() or line.startswith("STEP")]
+    # In a pipe each row is one line, and the table ends at an empty line.
+    table = events[events.index("STEP  ") :].split("\n\n")[0]
+    steps = [line.split()[0] for line in table.splitlines()]
     assert steps == [
         "STEP",
         "open",
