@@ -59,9 +59,11 @@ def test_retry_waits_for_the_reload_before_it_judges(
     slow = replace(
         web.target, reload=("/bin/sh", "-c", script, "sh", *web.target.reload), settle=0.0
     )
-    env.configure(targets={"nginx": slow})
+    # The reload fails at first, so that there is nothing to wait for.
+    env.configure(verification_seconds=0.0, targets={"nginx": slow})
     env.lineage("1001", ["shop.test"], targets="nginx")
     assert RenewalRunner(env.context).run_named(["shop.test"]).failed
+    env.configure(verification_seconds=20.0, targets={"nginx": slow})
     env.given = {"clock": lambda: system_clock() + timedelta(minutes=3)}
     flag.touch()
     summary = RenewalRunner(env.context).run_due()
