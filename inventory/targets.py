@@ -233,15 +233,42 @@ def parse_backend(text: str) -> Target:
 
 
 def parse(text: str) -> Target:
-    """Parse ``host``, ``host:port``, ``host/protocol`` or ``host:port/protocol``.
+    """Parse ``host``, ``host:port``, ``host/protocol``, ``host:port/protocol``, or a URL.
 
     An IPv6 address needs brackets if a port follows. The protocol implies a missing port, and the
-    port implies a missing protocol.
+    port implies a missing protocol. Of a URL, as people copy it from a browser, the path is
+    dropped: the whole host is inspected. ``http://host`` means the host at its HTTPS port, because
+    its plain HTTP is inspected with it.
 
     Raises:
         InvalidName: A part of the text is invalid, or the port does not imply a protocol.
     """
     return _parse(text, any_port=False)
+
+
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://(?:[^/?#@]*@)?([^/?#]*)")
+
+
+def _without_url(text: str) -> str:
+    """Return a target without the parts of a URL: scheme, user, path, query and fragment."""
+    text = text.strip("<>\"'").rstrip(",;")
+    match = _URL.match(text)
+    if match is None:
+        return text.partition("?")[0].partition("#")[0]
+    scheme, host = match.group(1).lower(), match.group(2)
+    if scheme == "http":
+        if re.search(r":(?!80$)[0-9]+$", host):
+            raise InvalidName(
+                f"'{printable(text, 80)}' has a port of plain HTTP",
+                "a target is the port of a TLS service",
+                f"Write {printable(host.rpartition(':')[0], 80)}, and give the port with"
+                " --http-port.",
+            )
+        return host.removesuffix(":80")
+    if scheme == "https":
+        # Its port needs a protocol, if it is not that of one.
+        return f"{host}/https"
+    return f"{host}/{scheme}"
 
 
 def _parse(text: str, *, any_port: bool) -> Target:
@@ -253,14 +280,10 @@ def _parse(text: str, *, any_port: bool) -> Target:
             "link-local addresses are not scanned",
             "Write the address without %.",
         )
-    rest, slash, protocol_text = text.strip().partition("/")
-    # The first slash of "https://" separates "https:" from "/shop.example.com".
-    if protocol_text.startswith("/"):
-        raise InvalidName(
-            f"'{printable(text, 80)}' is a URL",
-            "a target is a host, not a URL",
-            f"Write {printable(protocol_text[1:].split('/')[0], 80)}.",
-        )
+    rest, slash, protocol_text = _without_url(text.strip()).partition("/")
+    # A final slash, and whatever no protocol can contain, is the path of a web address.
+    if not protocol_text or set(protocol_text) & set("/?#."):
+        slash = ""
     protocol, port = _protocol_and_port(protocol_text) if slash else (None, PORTS["https"])
     bracketed = re.fullmatch(r"(\[[^\]]*\])(?::(.*))?", rest)
     if bracketed:

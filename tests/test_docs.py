@@ -5,10 +5,12 @@ Commands, options, finding codes, configuration keys, columns, and names of file
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import click
 
 from certmgr.checks.codes import CODES
+from certmgr.cli.help import SOFTWARE, explanations
 from certmgr.cli.main import cli
 from certmgr.config.loading import SECTIONS
 from certmgr.config.settings import Settings
@@ -63,6 +66,7 @@ def test_generated_pages_are_up_to_date() -> None:
         assert (ROOT / "docs" / name).read_text() == make(), (
             f"run: python tools/document.py (docs/{name})"
         )
+    assert document.TREE.read_text() == document.command_tree(), "run: make docs"
 
 
 def test_documented_commands_exist() -> None:
@@ -100,6 +104,35 @@ def test_every_code_has_texts_and_documentation() -> None:
     for code, meta in CODES.items():
         assert f"| {code} | {meta.severity} |" in text, f"docs/findings.md: {code}"
         assert all(FINDINGS[code])
+
+
+def test_every_code_is_explained_for_all_software() -> None:
+    seen = [c for v in explanations()["visitor"] for c in v["codes"]]
+    assert sorted(seen) == sorted(CODES), "certmgr/cli/explanations.toml"
+    for kind in explanations()["kind"].values():
+        assert set(kind["codes"]) <= set(CODES)
+        assert set(SOFTWARE) == set(kind) - {"title", "codes"}
+
+
+def test_every_page_comes_with_the_wheel() -> None:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    included = wheel["targets"]["wheel"]["force-include"]
+    assert included["docs/tasks"] == "certmgr/docs/tasks"
+    for path in ROOT.glob("docs/*.md"):
+        assert included[f"docs/{path.name}"] == f"certmgr/docs/{path.name}"
+
+
+def test_messages_name_commands_and_no_file_of_the_checkout() -> None:
+    for package in ("certmgr", "inventory", "notifiers"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                # A docstring is for programmers, except for that of a command, which is its help.
+                if isinstance(node, ast.Call):
+                    for text in ast.walk(node):
+                        if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                            assert "docs/" not in text.value, f"{path}: {text.value}"
+    for name, command in commands(cli):
+        assert "docs/" not in (command.help or ""), name
 
 
 def test_every_configuration_key_is_documented() -> None:

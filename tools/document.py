@@ -5,13 +5,17 @@ A test checks that both are up to date.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from certmgr.checks.codes import CODES
+from certmgr.cli.help import topics
 from certmgr.cli.main import cli
+from certmgr.compliance.milestones import milestones
 from notifiers.wording.english import FINDINGS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -185,8 +189,89 @@ def findings() -> str:
     return FINDINGS_HEAD + "".join(rows)
 
 
+# Metavar or name of a parameter -> what a shell completes for it (inventory/store/completions.py).
+KINDS = {
+    "--client": "client",
+    "--reseller": "client",
+    "--server": "server",
+    "--tag": "tag",
+    "--untag": "tag",
+    "--domain": "domain",
+    "LINEAGE": "lineage",
+    "reference": "case",
+}
+# Group -> the kind of its first argument.
+KINDS_OF_GROUP = {
+    "client": "client",
+    "domain": "domain",
+    "endpoint": "domain",
+    "server": "server",
+    "lineage": "lineage",
+    "case": "case",
+}
+# Commands of those groups whose argument is a new name.
+NEW = ("add", "list")
+
+
+def _parameter(path: str, parameter: click.Parameter) -> dict[str, Any]:
+    if isinstance(parameter.type, click.Choice):
+        return {"kind": "choice", "values": [str(c) for c in parameter.type.choices if c]}
+    if isinstance(parameter, click.Option):
+        if parameter.is_flag or parameter.count:
+            return {"kind": "flag"}
+        if "--code" in parameter.opts:
+            return {"kind": "code", "values": list(CODES)}
+        return {"kind": next((KINDS[o] for o in parameter.opts if o in KINDS), "text")}
+    group, _, verb = path.partition(" ")
+    if parameter.name == "code" or path == "explain":
+        rules = [m.name for m in milestones()] if path == "explain" else []
+        return {"kind": "code", "values": [*CODES, *rules]}
+    if path == "help":
+        return {"kind": "topic", "values": [*topics(), *cli.list_commands(click.Context(cli))]}
+    if path in ("scan", "diagnose", "issue"):
+        return {"kind": "domain"}
+    if path in ("case open", "purchase add"):
+        return {"kind": "client" if parameter.name == "client" else "domain"}
+    metavar = (parameter.metavar or "").strip("[].")
+    if metavar in KINDS:
+        return {"kind": KINDS[metavar]}
+    known = verb not in NEW and parameter.name in ("name", "number", "reference", "target")
+    return {"kind": KINDS_OF_GROUP.get(group, "text") if known else "text"}
+
+
+def _node(path: str, command: click.Command) -> dict[str, Any]:
+    context = click.Context(command, info_name=path)
+    children = {}
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            lazy = cli.commands_by_name[name].summary if command is cli else ""
+            children[name] = lazy or (child.help or "").split("\n", 1)[0]
+    return {
+        "commands": children,
+        "options": {
+            o: _parameter(path, p) | {"help": (p.help or "").split(". ")[0]}
+            for p in command.get_params(context)
+            if isinstance(p, click.Option) and not p.hidden
+            for o in p.opts
+            if o.startswith("--")
+        },
+        "arguments": [_parameter(path, p) for p in command.params if isinstance(p, click.Argument)],
+    }
+
+
+def command_tree() -> str:
+    """Return certmgr/cli/command_tree.json, a line per command."""
+    nodes = {"": cli, **{n.removeprefix("certmgr "): c for n, c in _commands(cli, "certmgr")}}
+    lines = [f"{json.dumps(n)}: {json.dumps(_node(n, c))}" for n, c in nodes.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+TREE = Path(__file__).parents[1] / "certmgr" / "cli" / "command_tree.json"
 PAGES = {"commands.md": commands, "findings.md": findings}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():
         (DOCS / name).write_text(make())
+    TREE.write_text(command_tree())

@@ -25,7 +25,7 @@ def account() -> None:
     """Manage ACME accounts: the CA, the account key, and the accepted terms of service.
 
     \b
-    certmgr account cas                                             list the known CAs
+    certmgr account cas    list the known CAs
     certmgr account add letsencrypt --contact you@example.com --agree
     certmgr account add zerossl --eab-kid ID --eab-key env:ZEROSSL_HMAC --agree
     """
@@ -155,7 +155,7 @@ def add(
         by=default_actor(),
     )
     # A retry after a failure continues the pending account with the same key.
-    row = register(app.context(), request)
+    row = register(app.context(create=True), request)
     click.echo(f"The account '{row.name}' is registered: {row.url}")
     # The account key can revoke every certificate of the account (RFC 8555, section 7.6).
     click.echo(

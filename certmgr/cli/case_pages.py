@@ -142,7 +142,10 @@ class CasePage:
 @click.option("--overdue", is_flag=True, help="Only cases whose due date has passed.")
 @click.option("--incident", metavar="REF", help="Only cases of this incident.")
 @click.option(
-    "--state", type=click.Choice([str(s) for s in CaseState]), help="Only cases in this state."
+    "--state",
+    type=click.Choice([str(s) for s in CaseState]),
+    metavar="STATE",
+    help=f"Only cases in this state: {', '.join(CaseState)}.",
 )
 @click.option("--windows", is_flag=True, help="Only cases with a window within seven days.")
 @click.option("--all", "everything", is_flag=True, help="Include cases that ended.")

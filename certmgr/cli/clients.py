@@ -24,7 +24,7 @@ from certmgr.cli.shared import (
 )
 from inventory.db import maintenance
 from inventory.names import display
-from inventory.store import clients, contacts, domains, editing, erase
+from inventory.store import clients, contacts, domains, editing, erase, search
 
 
 @click.group()
@@ -46,7 +46,7 @@ def client_add(
 ) -> None:
     """Add the client NUMBER with the name NAME."""
 
-    with app.open().write(app.now()) as tx:
+    with app.open(create=True).write(app.now()) as tx:
         clients.add(tx, given(number=number, name=name, **values), tags)
     click.echo(f"Client {number} added.")
 
@@ -76,10 +76,13 @@ def client_list(app: CommandContext, tag: str | None, retired: bool, output_form
 @format_option
 @pass_app
 def client_show(app: CommandContext, number: str, output_format: str) -> None:
-    """Show one client with its contacts and domains."""
+    """Show one client with its contacts and domains.
+
+    NUMBER may be a part of its name, if only one client has it.
+    """
 
     with app.open().read() as conn:
-        row = clients.find(conn, number)
+        row = clients.find(conn, search.client_number(conn, number))
         client_contacts = contacts.listing(conn, client_id=row.id)
         names = domains.listing(conn, client_id=row.id)
         tags = editing.tags_of(conn, "client", [row.id]).get(row.id, ())

@@ -104,7 +104,7 @@ def contact_add(
 ) -> None:
     """Add a contact."""
 
-    with app.open().write(app.now()) as tx:
+    with app.open(create=True).write(app.now()) as tx:
         row_id = contacts.add(tx, client, _given(app, name=name, **values), methods)
     click.echo(f"Contact {row_id} {name} added.")
 

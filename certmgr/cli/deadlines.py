@@ -82,7 +82,7 @@ def _options(command: Any) -> Any:
         click.option(
             "--rule",
             metavar="RULE",
-            help="Rule to check: https-only, valid-certificate, ... (docs/compliance.md).",
+            help="Rule to check: https-only, valid-certificate, ... (certmgr help compliance).",
         ),
         click.option(
             "--date", metavar="DATE", help="Last day on which a domain need not comply yet."
@@ -128,7 +128,7 @@ def add(
             "Choose another name.",
         )
     fields = _given(app, date, values)
-    with app.open().write(app.now()) as tx:
+    with app.open(create=True).write(app.now()) as tx:
         deadlines.add(tx, name, fields, tuple(RULES), for_clients=for_clients, tags=tags)
     click.echo(f"Deadline {name} added: {local_time(fields['at'])}, rule {values['rule']}.")
     # A past date is allowed: the rule then applies from the start.

@@ -26,8 +26,10 @@ from certmgr.cli.shared import (
 )
 from certmgr.diagnose import history
 from certmgr.inspection.suggested_names import related, resolving
-from inventory.names import as_ip, display, normalise_host
-from inventory.store import clients, domains
+from inventory.errors import Conflict
+from inventory.names import as_ip, display
+from inventory.store import clients, domains, search
+from inventory.targets import parse
 from notifiers.wording.catalogue import language
 
 _DOMAIN_COLUMNS = (
@@ -82,7 +84,7 @@ def _domain_options(command: Any) -> Any:
 
 
 @domain.command("add")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_domain_options
 @tag_option
 @click.option(
@@ -90,26 +92,41 @@ def _domain_options(command: Any) -> Any:
 )
 @pass_app
 def domain_add(
-    app: CommandContext, /, name: str, tags: tuple[str, ...], with_proposed: bool, **values: Any
-) -> None:
-    """Add a domain with its endpoint NAME:443/https.
+    app: CommandContext,
+    /,
+    names: tuple[str, ...],
+    tags: tuple[str, ...],
+    with_proposed: bool,
+    **values: Any,
+) -> int:
+    """Add domains, each with its endpoint NAME:443/https.
 
-    If the apex, www and mail names of the domain resolve, they are proposed too.
+    A NAME may be a URL: its host is added. If the apex, www and mail names of a domain resolve,
+    they are proposed too. A name that cannot be added does not stop the others.
     """
 
     values["paths"] = values["paths"] or None  # not given: leave unchanged
-    host = normalise_host(name)
-    # A wrong configuration is reported before anything is written.
+    # A wrong configuration or a wrong name is reported before anything is written.
     resolvers = app.settings.scan.resolvers
+    hosts = list(dict.fromkeys(parse(name).host for name in names))
     database = app.open()
-    with database.write(app.now()) as tx:
-        domains.add(tx, host, given(**values), tags)
-    click.echo(f"Domain {display(host)} added, with the endpoint {display(host)}:443.")
+    code, added = 0, []
+    for host in hosts:
+        try:
+            with database.write(app.now()) as tx:
+                domains.add(tx, host, given(**values), tags)
+        except Conflict as error:
+            if len(hosts) == 1:
+                raise
+            click.echo(f"certmgr: {error}", err=True)
+            code = error.exit_code
+            continue
+        added.append(host)
+        click.echo(f"Domain {display(host)} added, with the endpoint {display(host)}:443.")
     # An IP address has no related names.
-    if as_ip(host) is not None:
-        return
+    others = [n for host in added if as_ip(host) is None for n in related(host) if n not in hosts]
     proposed = []
-    for other in resolving(related(host), resolvers):
+    for other in resolving(list(dict.fromkeys(others)), resolvers):
         with database.write(app.now()) as tx:
             # A name that has an owner already is not proposed.
             if domains.active(tx.conn, other) is not None:
@@ -118,12 +135,13 @@ def domain_add(
                 domains.add(tx, other, given(**values), tags)
                 click.echo(f"Domain {display(other)} added too.")
             else:
-                proposed.append(other)
-    for other in proposed:
+                proposed.append(display(other))
+    if proposed:
+        what = "This name resolves" if len(proposed) == 1 else "These names resolve"
         click.echo(
-            f"This name resolves too: certmgr domain add {display(other)}"
-            f" --client {values['client']}"
+            f"{what} too: certmgr domain add {' '.join(proposed)} --client {values['client']}"
         )
+    return code
 
 
 @domain.command("list")
@@ -174,12 +192,18 @@ def domain_list(
 @format_option
 @pass_app
 def domain_show(app: CommandContext, name: str, with_history: bool, output_format: str) -> None:
-    """Show a domain: owner, contacts, endpoints, certificates, findings and history."""
+    """Show a domain: owner, contacts, endpoints, certificates, findings and history.
 
+    NAME may be a URL, or a part of a name if only one domain has it.
+    """
+
+    database = app.open()
+    with database.read() as conn:
+        name = search.domain_name(conn, name)
     if with_history:
         _show_history(app, name, output_format)
         return
-    page = document(app.open(), name, app.now(), app.settings)
+    page = document(database, name, app.now(), app.settings)
     if output_format == "json":
         echo_json(page)
     elif output_format == "csv":

@@ -109,7 +109,7 @@ def import_(
         kind = "axfr"
     else:
         refuse_special(path)
-    database = app.open()
+    database = app.open(create=True)
     with database.read() as conn:
         planned = plan_store.snapshot(conn)
         if client and (kind not in ("csv", "json") or (client,) in planned.items["client"]):
@@ -197,7 +197,7 @@ def _transferred(
             f"'{cell(source, 100)}' is not a zone of a configured name server",
             "it has the form axfr:ZONE@SERVER, and SERVER is an [acme.solver.NAME] of the kind"
             f" rfc2136; there is {', '.join(sorted(known)) or 'none'}",
-            "See docs/import.md.",
+            "See certmgr help import.",
         )
     host, port = resolver_parts(solver.server)
     zone_name = normalise(zone_name)

@@ -145,7 +145,7 @@ def issue(
     \b
     certmgr issue shop.example.com www.shop.example.com --target nginx
     certmgr issue '*.example.com' --solver dns
-    certmgr issue --preflight --all    names that can be automated, and what the others need
+    certmgr issue --preflight --all    which names can be automated
     """
 
     # --all alone means a preflight: issuing for the whole inventory at once is not offered.

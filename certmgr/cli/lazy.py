@@ -35,13 +35,18 @@ class LazyCommand:
 
 
 class LazyGroup(click.Group):
-    """A group whose commands stand in a table of :class:`LazyCommand`.
+    """A group whose commands stand in tables of :class:`LazyCommand`.
 
     Attributes:
-        commands_by_name: The commands; a subclass fills the table.
+        commands_by_group: Heading in the help -> its commands by name; a subclass fills it.
     """
 
-    commands_by_name: ClassVar[Mapping[str, LazyCommand]] = {}
+    commands_by_group: ClassVar[Mapping[str, Mapping[str, LazyCommand]]] = {}
+
+    @property
+    def commands_by_name(self) -> Mapping[str, LazyCommand]:
+        """The commands of all groups."""
+        return {n: c for group in self.commands_by_group.values() for n, c in group.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, in alphabetical order."""
@@ -53,8 +58,10 @@ class LazyGroup(click.Group):
         return lazy_command.load() if lazy_command is not None else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands without importing any of them."""
+        """Write the tables of commands without importing any of them."""
         # click's own implementation loads each command for its short help.
-        rows = [(name, self.commands_by_name[name].summary) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        width = max(map(len, self.commands_by_name))
+        for heading, commands in self.commands_by_group.items():
+            rows = [(name.ljust(width), command.summary) for name, command in commands.items()]
+            with formatter.section(heading):
+                formatter.write_dl(rows)

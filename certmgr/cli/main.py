@@ -12,63 +12,86 @@ from typing import ClassVar
 import click
 
 from certmgr import __version__
+from certmgr.cli.completing import COMPLETE_VARIABLE, answer_shell
 from certmgr.cli.lazy import LazyCommand, LazyGroup
 from certmgr.cli.logs import FORMATS, LogFormat, configure
 from certmgr.cli.shared import Caller, CommandContext, colour_choice, guard, width_option
 from certmgr.operations.stopping import INTERRUPTED, TERMINATED, stoppable
 from inventory.clock import Clock, system_clock
 
+# Heading in --help -> its commands: name, import path, summary. A new command needs a line here.
+_COMMANDS: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "Inspect": (
+        ("scan", "cli.scan:scan", "Inspect the certificates that are served."),
+        ("status", "cli.status:status", "Show what needs attention, soonest first."),
+        ("dashboard", "cli.dashboard:dashboard", "Show the whole inventory on one page."),
+        ("diagnose", "cli.diagnose:diagnose", "Explain what a visitor sees at a URL."),
+        ("finding", "cli.findings:finding", "List, accept and assign findings."),
+        ("revocation", "cli.revocation:revocation", "Check revocation, CAA and DANE."),
+        ("trust", "cli.trust:trust", "Show and update the rules of browsers about CAs."),
+    ),
+    "Inventory": (
+        ("client", "cli.clients:client", "Manage clients, who own domains."),
+        ("contact", "cli.contacts:contact", "Manage people and mailboxes."),
+        ("domain", "cli.domains:domain", "Manage domains and who does what for them."),
+        ("endpoint", "cli.endpoints:endpoint", "Manage the servers that a scan visits."),
+        ("server", "cli.servers:server", "Manage our machines and load balancers."),
+        ("import", "cli.imports:import_", "Import records from a file or directory."),
+        ("export", "cli.exchange:export", "Write all records as JSON or CSV."),
+    ),
+    "Compliance": (
+        ("compliance", "cli.compliance:compliance", "Check domains against dated rules."),
+        ("deadline", "cli.deadlines:deadline", "Manage dated rules."),
+        ("forecast", "cli.planning:forecast", "Show purchases and installations ahead."),
+        ("report", "cli.report:report", "Write reports for clients."),
+        ("calendar", "cli.planning:calendar", "Write dates ahead as an iCalendar file."),
+    ),
+    "Notify": (
+        ("notify", "cli.notify:notify", "Compose and send the notices that are due."),
+        ("notice", "cli.notices:notice", "Manage queued notices and replies."),
+    ),
+    "Purchases and cases": (
+        ("purchase", "cli.purchases:purchase", "Manage certificates bought for years."),
+        ("case", "cli.cases:case", "Coordinate installations with clients."),
+        ("incident", "cli.incidents:incident", "Replace many certificates by a time."),
+    ),
+    "ACME": (
+        ("account", "cli.accounts:account", "Manage ACME accounts."),
+        ("issue", "cli.issue:issue", "Issue a certificate by ACME and deploy it."),
+        ("renew", "cli.renew:renew", "Renew the ACME certificates that are due."),
+        ("lineage", "cli.lineages:lineage", "Manage automatically renewed certificates."),
+        ("revoke", "cli.renew:revoke", "Revoke a certificate at its CA."),
+        ("solver", "cli.solvers:solver", "Show how domain control is validated."),
+    ),
+    "Operate": (
+        ("init", "cli.init:init", "Write a configuration, and take the first steps."),
+        ("config", "cli.configuration:config", "Show and check the configuration."),
+        ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
+        ("check", "cli.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
+        ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
+        ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),
+        ("database", "cli.database:database", "Migrate, back up, restore, check."),
+        ("audit", "cli.operations:audit", "List and verify the audit log."),
+        ("completion", "cli.completion:completion", "Print the completion script of a shell."),
+        ("help", "cli.help:help_", "Read the documentation of a topic."),
+        ("explain", "cli.help:explain", "Explain a finding code or a dated rule."),
+        ("demo", "demo.command:demo", "Show the main job on local TLS sites."),
+    ),
+}
+
 
 class CertmgrGroup(LazyGroup):
-    """The commands. A new command needs a line here and a module."""
+    """The commands."""
 
-    commands_by_name: ClassVar[Mapping[str, LazyCommand]] = {
-        name: LazyCommand(f"certmgr.{path}", summary)
-        for name, path, summary in (
-            ("account", "cli.accounts:account", "Manage ACME accounts."),
-            ("audit", "cli.operations:audit", "List and verify the audit log."),
-            ("calendar", "cli.planning:calendar", "Write dates ahead as an iCalendar file."),
-            ("case", "cli.cases:case", "Coordinate installations with clients."),
-            ("check", "cli.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
-            ("client", "cli.clients:client", "Manage clients, who own domains."),
-            ("compliance", "cli.compliance:compliance", "Check domains against dated rules."),
-            ("contact", "cli.contacts:contact", "Manage people and mailboxes."),
-            ("dashboard", "cli.dashboard:dashboard", "Show the whole inventory on one page."),
-            ("database", "cli.database:database", "Migrate, back up, restore, check."),
-            ("deadline", "cli.deadlines:deadline", "Manage dated rules."),
-            ("demo", "demo.command:demo", "Show the main job on local TLS sites."),
-            ("diagnose", "cli.diagnose:diagnose", "Explain what a visitor sees at a URL."),
-            ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),
-            ("domain", "cli.domains:domain", "Manage domains and who does what for them."),
-            ("endpoint", "cli.endpoints:endpoint", "Manage the servers that a scan visits."),
-            ("export", "cli.exchange:export", "Write all records as JSON or CSV."),
-            ("finding", "cli.findings:finding", "List, accept and assign findings."),
-            ("forecast", "cli.planning:forecast", "Show purchases and installations ahead."),
-            ("import", "cli.imports:import_", "Import records from a file or directory."),
-            ("incident", "cli.incidents:incident", "Replace many certificates by a time."),
-            ("issue", "cli.issue:issue", "Issue a certificate by ACME and deploy it."),
-            ("lineage", "cli.lineages:lineage", "Manage automatically renewed certificates."),
-            ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
-            ("notice", "cli.notices:notice", "Manage queued notices and replies."),
-            ("notify", "cli.notify:notify", "Compose and send the notices that are due."),
-            ("purchase", "cli.purchases:purchase", "Manage certificates bought for years."),
-            ("renew", "cli.renew:renew", "Renew the ACME certificates that are due."),
-            ("report", "cli.report:report", "Write reports for clients."),
-            ("revocation", "cli.revocation:revocation", "Check revocation, CAA and DANE."),
-            ("revoke", "cli.renew:revoke", "Revoke a certificate at its CA."),
-            ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
-            ("scan", "cli.scan:scan", "Inspect the certificates that are served."),
-            ("server", "cli.servers:server", "Manage our machines and load balancers."),
-            ("solver", "cli.solvers:solver", "Show how domain control is validated."),
-            ("status", "cli.status:status", "Show what needs attention, soonest first."),
-            ("trust", "cli.trust:trust", "Show and update the rules of browsers about CAs."),
-        )
+    commands_by_group: ClassVar[Mapping[str, Mapping[str, LazyCommand]]] = {
+        heading: {n: LazyCommand(f"certmgr.{path}", text) for n, path, text in commands}
+        for heading, commands in _COMMANDS.items()
     }
 
 
 @click.group(
     cls=CertmgrGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(__version__, prog_name="certmgr")
 @click.option(
@@ -128,6 +151,9 @@ def cli(
 
 def run() -> None:
     """Run the console script."""
+    # The shell asks at each TAB, so no command is imported for its completion.
+    if COMPLETE_VARIABLE in os.environ:
+        sys.exit(answer_shell(os.environ))
     code = main(sys.argv[1:])
     if code in (INTERRUPTED, TERMINATED):
         # The interpreter would wait for threads whose work has begun, such as a CA's answer. What

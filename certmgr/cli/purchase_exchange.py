@@ -27,7 +27,7 @@ from inventory.store import clients, purchases
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @pass_app
 def import_(app: CommandContext, source: Path, kind: str, dry_run: bool) -> int:
-    """Import purchases from SOURCE (docs/purchases.md).
+    """Import purchases from SOURCE (certmgr help purchases).
 
     An invalid row is reported with its line, and the other rows are imported. A second import of
     the same file changes nothing.

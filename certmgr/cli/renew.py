@@ -74,7 +74,7 @@ def renew(
     Exit codes: 0 done, or a retry is scheduled; 3 a renewal failed.
 
     \b
-    certmgr renew --due              for cron, twice a day (certmgr run includes it)
+    certmgr renew --due              for cron (certmgr run includes it)
     certmgr renew --due --dry-run    show what is due, and why
     certmgr renew --simulate --lifetime 45d --until 2028-12-31
     """
@@ -266,7 +266,9 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
     "--reason",
     type=click.Choice(REASONS),
     required=True,
-    help="Reason (RFC 5280): keyCompromise if a third party may have the key.",
+    metavar="REASON",
+    help="Reason (RFC 5280): keyCompromise if a third party may have the key, unspecified,"
+    " affiliationChanged, superseded or cessationOfOperation.",
 )
 @click.option(
     "--by",

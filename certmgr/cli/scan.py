@@ -287,6 +287,7 @@ def _scan_inventory(
                 lambda done, planned: line.counted("scan", done, planned, waits),
                 keep if options.full else None,
             )
+            line.text(f"scan ... {waits}")
             summary = scan_run.run()
         note_families(summary.no_route)
         if output_format == "table":

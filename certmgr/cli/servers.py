@@ -86,7 +86,7 @@ def server_add(
 ) -> None:
     """Add a server."""
 
-    with app.open().write(app.now()) as tx:
+    with app.open(create=True).write(app.now()) as tx:
         servers.add(tx, _server_values({"name": name, **values}, addresses, backends), tags)
     click.echo(f"Server {name} added.")
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,7 +18,7 @@ from certmgr.config.redaction import redact
 from certmgr.operations.stopping import StopState
 from inventory.clock import Clock, system_clock
 from inventory.dates import parse_end
-from inventory.errors import CertmgrError, UsageError
+from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.text import printable
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class CommandContext:
             self._settings = load(self.config)
         return self._settings
 
+    def use_config(self, path: str) -> None:
+        """Use another configuration file from now on."""
+        self.config, self._settings = path, None
+
     @property
     def url(self) -> str:
         """The URL or path of the database: option, configuration, or default."""
@@ -80,8 +85,23 @@ class CommandContext:
 
         return self.database_url or secret(self.settings.database.url) or default_database()
 
-    def open(self) -> Database:
-        """Open the database. It is closed at the end of the command."""
+    def open(self, *, create: bool = False) -> Database:
+        """Open the database. It is closed at the end of the command.
+
+        Args:
+            create: Whether a missing SQLite file is created: for commands that add first records.
+
+        Raises:
+            NotFound: There is no database, with the next step. A command that shows something
+                leaves no empty file, whose path may be a typing error.
+        """
+        if not create and (missing := missing_file(self.url)) is not None:
+            raise NotFound(
+                f"There is no inventory yet: {printable(str(missing), 300)} does not exist",
+                "",
+                "Begin with certmgr init, or add the first client: certmgr client add 1001"
+                " 'Example Ltd', or import a list: certmgr import FILE.",
+            )
         # Imported here because SQLAlchemy takes a fifth of a second, and --help does not need it.
         from inventory.db.opening import open_database
 
@@ -90,12 +110,12 @@ class CommandContext:
         self._opened.append(opened)
         return opened
 
-    def context(self) -> Context:
-        """Open the database, and return it with the configuration and the clock."""
+    def context(self, *, create: bool = False) -> Context:
+        """Open the database (see :meth:`open`), with the configuration and the clock."""
         # Imported here for the same reason as the database.
         from certmgr.config.context import Context
 
-        return Context(self.open(), self.settings, self.clock)
+        return Context(self.open(create=create), self.settings, self.clock)
 
     def close(self) -> None:
         """Close every database that this command opened."""
@@ -109,6 +129,12 @@ class CommandContext:
     def moment(self, text: str | None) -> datetime | None:
         """Parse a date option; a bare date is the end of that day in the provider's time zone."""
         return None if text is None else parse_end(text, self.settings.provider.time_zone)
+
+
+def missing_file(url: str) -> Path | None:
+    """Return the path of an SQLite database whose file does not exist; else None."""
+    path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else url
+    return Path(path) if "://" not in path and not Path(path).exists() else None
 
 
 pass_app = click.make_pass_decorator(CommandContext)

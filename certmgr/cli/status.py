@@ -180,7 +180,7 @@ def status(
     """
     if unknown := [c for c in codes if c not in CODES]:
         what = f"'{cell(unknown[0], 60)}' is not a finding code"
-        raise UsageError(what, "", "See docs/findings.md.")
+        raise UsageError(what, "", "certmgr explain lists them.")
     if watch is not None and output_format != "table":
         raise UsageError(
             "--watch has no " + output_format, "a document is written once", "Remove one of them."

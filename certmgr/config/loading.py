@@ -60,6 +60,24 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     return settings
 
 
+def load_text(text: str, name: str) -> Settings:
+    """Load a configuration from a text, without the environment.
+
+    Raises:
+        ConfigError: The text is not a valid configuration.
+    """
+    file = Path(name)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not TOML", str(error), "Correct this value.") from None
+    _require_known_sections(raw, file)
+    sections = {n: _section(n, raw.get(n, {}), {}, file) for n in SECTIONS}
+    settings = Settings(**sections, source=name)
+    check(settings)
+    return settings
+
+
 def _require_known_sections(raw: Mapping[str, Any], file: Path) -> None:
     known = sorted(SECTIONS)
     for name, values in raw.items():

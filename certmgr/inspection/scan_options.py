@@ -119,7 +119,7 @@ def ignored_codes(settings: Settings) -> frozenset[str]:
             raise ConfigError(
                 f"[checks] ignore names '{printable(code, 60)}'",
                 "it is not a finding code",
-                f"Did you mean '{near[0]}'?" if near else "See docs/findings.md.",
+                f"Did you mean '{near[0]}'?" if near else "certmgr explain lists them.",
             )
         # An unseen fault takes a site offline: it can only be accepted until a date.
         if CODES[code].severity in ("critical", "high", "undetermined"):

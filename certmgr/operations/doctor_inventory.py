@@ -203,7 +203,7 @@ def runs(database: Database, now: datetime) -> Iterator[CheckResult]:
                 "runs",
                 CheckState.FAULT,
                 f"{name} last succeeded {(at - success) // 3600} hours ago",
-                "Check that cron is running. See docs/notices.md.",
+                "Check that cron is running. See certmgr help notices.",
             )
         else:
             yield CheckResult(

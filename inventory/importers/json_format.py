@@ -67,13 +67,13 @@ def read(path: Path, plan: ImportPlan) -> None:
         ) from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise UsageError(
-            f"{path} is not an inventory", f"its schema is not {SCHEMA}", "See docs/import.md."
+            f"{path} is not an inventory", f"its schema is not {SCHEMA}", "See certmgr help import."
         )
     keys: dict[str, list[Any]] = {}
     for kind in KINDS:
         rows = document.get(f"{kind}s", [])
         if not isinstance(rows, list):
-            raise UsageError(f"{path}: '{kind}s' is not a list", "", "See docs/import.md.")
+            raise UsageError(f"{path}: '{kind}s' is not a list", "", "See certmgr help import.")
         # Invalid records count as rows too, so that the report shows how many were read.
         plan.rows += len(rows)
         keys[kind] = _keys(kind, rows, keys)

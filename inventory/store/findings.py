@@ -113,7 +113,7 @@ def accept(
         raise UsageError(
             f"'{code[:60]}' is not a finding code",
             "",
-            f"Did you mean '{near[0]}'?" if near else "See docs/findings.md.",
+            f"Did you mean '{near[0]}'?" if near else "certmgr explain lists them.",
         )
     if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(

@@ -64,6 +64,21 @@ TARGETS_PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
         # Ports that web servers use.
         ("shop.example.com:2083", Target("shop.example.com", 2083, "https")),
         ("shop.example.com:10000", Target("shop.example.com", 10000, "https")),
+        # As people paste them.
+        ("https://shop.example.com", Target("shop.example.com")),
+        ("https://Shop.example.com/cart?id=1#top", Target("shop.example.com")),
+        ("https://user:secret@shop.example.com:8443/a/b", Target("shop.example.com", 8443)),
+        ("https://shop.example.com:3128/", Target("shop.example.com", 3128)),
+        ("http://shop.example.com/", Target("shop.example.com")),
+        ("http://shop.example.com:80/x", Target("shop.example.com")),
+        ("<https://shop.example.com/>,", Target("shop.example.com")),
+        ("shop.example.com/", Target("shop.example.com")),
+        ("shop.example.com/wp-login.php", Target("shop.example.com")),
+        ("shop.example.com/a/b", Target("shop.example.com")),
+        ("shop.example.com?x=1", Target("shop.example.com")),
+        ("https://[2001:db8::1]/", Target("2001:db8::1")),
+        ("imaps://mail.example.com", Target("mail.example.com", 993, "tls")),
+        ("ldap://dc.example.com:3268/dc=x", Target("dc.example.com", 3268, "ldap")),
     ],
 )
 def test_target_is_parsed_and_its_key_parses_to_it(text: str, target: Target) -> None:
@@ -79,7 +94,10 @@ def test_target_is_parsed_and_its_key_parses_to_it(text: str, target: Target) ->
         "shop.example.com:abc",
         "shop.example.com:",
         "shop.example.com/gopher",
-        "https://shop.example.com/",
+        "shop.example.com/smpt",
+        "gopher://shop.example.com/",
+        "http://shop.example.com:8080/",
+        "https:///path",
         "[::1",
         "[shop]:443",
         "",

@@ -99,7 +99,9 @@ def test_full_standard_output_fails_without_a_traceback(tmp_path: Path) -> None:
 
 
 def test_closed_standard_output_is_not_an_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m certmgr --database {tmp_path}/x.db client list"
+    program = f"{sys.executable} -m certmgr --database {tmp_path}/x.db"
+    subprocess.run(f"{program} client add 1 One", shell=True, check=True, stdout=subprocess.DEVNULL)
+    command = f"{program} client list"
     done = subprocess.run(
         f"{command} | true; exit ${{PIPESTATUS[0]}}",
         shell=True,

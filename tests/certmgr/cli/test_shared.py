@@ -18,7 +18,9 @@ def _list(certmgr: Runner, database: str | Path) -> Ran:
 
 
 def test_database_that_cannot_be_opened_is_refused(certmgr: Runner, tmp_path: Path) -> None:
-    assert_refused(_list(certmgr, "/proc/nowhere/x.db"), 3, "cannot be opened")
+    new = ("--database", "/proc/nowhere/x.db", "client", "add", "1", "One")
+    assert_refused(certmgr(*new), 3, "cannot be opened")
+    assert_refused(_list(certmgr, "/proc/nowhere/x.db"), 2, "/proc/nowhere/x.db does not exist")
     (tmp_path / "folder.db").mkdir()
     assert_refused(_list(certmgr, tmp_path / "folder.db"), 3, "folder.db")
 

@@ -1,0 +1,232 @@
+"""``certmgr init``: the configuration file, and the first steps."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import click
+
+from certmgr.cli.output import cell
+from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.config.loading import default_path, load_text
+from certmgr.config.settings import secret
+from certmgr.config.template import Answers, render, time_zone_of
+from certmgr.files import write_whole
+from certmgr.net.addresses import networks as parse_networks
+from certmgr.operations.doctor_surroundings import mail_server
+from inventory.errors import CertmgrError, Conflict, UsageError
+from inventory.names import mail_address
+from inventory.store import contacts
+from inventory.text import printable
+
+MAIL_VARIABLE = "env:CERTMGR_MAIL"
+
+
+@click.command()
+@click.option("--name", metavar="NAME", help="Name of the provider, as clients know it.")
+@click.option("--time-zone", metavar="ZONE", help="Time zone. Default: that of this machine.")
+@click.option(
+    "--language", type=click.Choice(["en", "de"]), help="Language of reports. Default: en."
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="NETWORK",
+    help="Network of the provider, such as 192.0.2.0/24; may be repeated.",
+)
+@click.option(
+    "--resolver",
+    "resolvers",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Name server; may be repeated. Default: those of the system.",
+)
+@click.option(
+    "--mail",
+    metavar="REFERENCE",
+    help="Where the mailtos:// URL is: env:NAME or file:PATH. Empty: no mail.",
+)
+@click.option("--staff", metavar="NAME", help="Name of one staff contact. Empty: none.")
+@click.option("--staff-mail", metavar="ADDRESS", help="E-mail address of the staff contact.")
+@click.option(
+    "--test-mail/--no-test-mail",
+    default=None,
+    help="Whether to connect to the mail server. Default: ask.",
+)
+@click.option("--import", "source", metavar="FILE", help="List of clients and domains to import.")
+@click.option("--defaults", is_flag=True, help="Ask nothing, and take the defaults.")
+@click.option("--force", is_flag=True, help="Replace an existing configuration file.")
+@pass_app
+def init(
+    app: CommandContext,
+    name: str | None,
+    time_zone: str | None,
+    language: str | None,
+    networks: tuple[str, ...],
+    resolvers: tuple[str, ...],
+    mail: str | None,
+    staff: str | None,
+    staff_mail: str | None,
+    test_mail: bool | None,
+    source: str | None,
+    defaults: bool,
+    force: bool,
+) -> int:
+    """Write a commented configuration file, and take the first steps.
+
+    Each question has a default and is also an option. Without a terminal, nothing is asked.
+
+    \b
+    certmgr init
+    certmgr init --defaults --name "Example Hosting" --network 192.0.2.0/24
+    """
+    file = Path(app.config or os.environ.get("CERTMGR_CONFIG") or default_path())
+    if file.exists() and not force:
+        raise Conflict(
+            f"{cell(str(file), 300)} exists already",
+            "",
+            "Edit it, or replace it with --force. certmgr config show shows what applies.",
+        )
+    ask = _Questions(on=not defaults and sys.stdin.isatty())
+    answers = Answers(
+        name=ask.text("Name of the provider", name, ""),
+        time_zone=ask.text("Time zone", time_zone, _local_zone()),
+        language=ask.text("Language of reports (en, de)", language, "en"),
+        networks=ask.several("Your networks, such as 192.0.2.0/24", networks),
+        resolvers=ask.several("Name servers (empty: those of the system)", resolvers),
+        mail=ask.text("Mail server: env:NAME or file:PATH of its URL", mail, ""),
+        database=app.database_url or "",
+    )
+    text = render(_checked(answers))
+    staff = ask.text("Name of one staff contact (empty: none)", staff, "")
+    staff_mail = ask.text("Its e-mail address", staff_mail, "") if staff else staff_mail
+    _check_staff(staff, staff_mail)
+    _write(file, text, overwrite=force)
+    click.echo(f"Configuration written: {cell(str(file), 300)}")
+    # Everything below uses what was written.
+    app.use_config(str(file))
+    if staff:
+        _add_staff(app, staff, staff_mail or "")
+    code = 0
+    if answers.mail and ask.yes("Connect to the mail server now?", test_mail):
+        code = _test_mail(app)
+    source = source or ask.text("List of clients and domains to import (empty: none)", None, "")
+    _next_steps(app, file, source)
+    return code
+
+
+class _Questions:
+    """Asks for what no option gives, if there is a terminal."""
+
+    def __init__(self, *, on: bool) -> None:
+        self.on = on
+
+    def text(self, question: str, given: str | None, default: str) -> str:
+        if given is not None or not self.on:
+            return given if given is not None else default
+        return str(click.prompt(question, default=default, show_default=bool(default))).strip()
+
+    def several(self, question: str, given: tuple[str, ...]) -> tuple[str, ...]:
+        if given or not self.on:
+            return given
+        return tuple(self.text(question, None, "").replace(",", " ").split())
+
+    def yes(self, question: str, given: bool | None) -> bool:
+        if given is not None or not self.on:
+            return bool(given)
+        return click.confirm(question, default=True)
+
+
+def _local_zone() -> str:
+    try:
+        return time_zone_of(str(Path("/etc/localtime").readlink()))
+    except OSError:
+        return time_zone_of("")
+
+
+def _checked(answers: Answers) -> Answers:
+    """Return the answers, or raise an error that names the option."""
+    parse_networks(answers.networks, "--network")
+    # A password in the file would be readable in backups and in version control.
+    if answers.mail and not answers.mail.startswith(("env:", "file:")):
+        if "://" in answers.mail:
+            _refuse_url(answers.mail)
+        raise UsageError(
+            f"--mail is '{printable(answers.mail, 60)}'",
+            "it must name where the URL of the mail server is",
+            f"Write {MAIL_VARIABLE} or file:/etc/certmgr.mail.",
+        )
+    if answers.mail.startswith("file:"):
+        path = Path(answers.mail.removeprefix("file:")).expanduser().absolute()
+        return replace(answers, mail=f"file:{path}")
+    return answers
+
+
+def _refuse_url(url: str) -> NoReturn:
+    raise UsageError(
+        f"--mail is a URL ({printable(urlsplit(url).scheme, 20)}://...)",
+        "its password would stand in the configuration file",
+        f"Put it into a file or variable, and give file:/etc/certmgr.mail or {MAIL_VARIABLE}.",
+    )
+
+
+def _check_staff(staff: str, address: str | None) -> None:
+    if address:
+        mail_address(address)
+    if bool(staff) != bool(address):
+        raise UsageError(
+            "--staff and --staff-mail belong together", "", "Give both of them, or none."
+        )
+
+
+def _write(file: Path, text: str, *, overwrite: bool) -> None:
+    load_text(text, str(file))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise CertmgrError(
+            f"The folder {cell(str(file.parent), 300)} cannot be created",
+            error.strerror or str(error),
+            "Give another file: certmgr --config FILE init.",
+        ) from None
+    write_whole(file, text.encode(), 0o600, overwrite=overwrite)
+
+
+def _add_staff(app: CommandContext, name: str, address: str) -> None:
+    with app.open(create=True).write(app.now()) as tx:
+        known = {c.name for c in contacts.listing(tx.conn)}
+        if name in known:
+            return
+        contacts.add(tx, None, {"name": name, "role": "administrator"}, (f"email:{address}",))
+    click.echo(f"Staff contact {cell(name)} added (administrator, {cell(address)}).")
+
+
+def _test_mail(app: CommandContext) -> int:
+    """Connect to the mail server; nothing is sent. Return the exit code."""
+    try:
+        secret(app.settings.notify.mail)
+        for result in mail_server(app.settings, app.now()):
+            click.echo(f"Mail server: {cell(result.what, 300)}.")
+    except (CertmgrError, OSError) as error:
+        click.echo(f"✗ Mail server: {cell(str(error), 300)}", err=True)
+        click.echo("The configuration was written. Test again: certmgr doctor.", err=True)
+        return 3
+    return 0
+
+
+def _next_steps(app: CommandContext, file: Path, source: str) -> None:
+    option = "" if file == default_path() else f" --config {shlex.quote(str(file))}"
+    first = (
+        f"import {shlex.quote(source)} --dry-run"
+        if source
+        else "client add 1001 'Example Ltd'    (or: import FILE --dry-run)"
+    )
+    second = "scan" if source else "domain add shop.example.com --client 1001"
+    click.echo(f"\nNext:\n  certmgr{option} {cell(first, 400)}\n  certmgr{option} {second}")
