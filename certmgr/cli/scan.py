@@ -266,7 +266,10 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
 def page_rate(settings: Settings) -> str:
     """Return what limits the speed of a scan with pages, in a few words."""
     http = settings.http
-    return f"at most {http.rate:g} pages/s per address ([http] rate)" if http.rate else ""
+    # Without pages nothing is limited by their rate.
+    if not http.enabled or not http.rate:
+        return ""
+    return f"at most {http.rate:g} pages/s per address ([http] rate)"
 
 
 def _scan_inventory(

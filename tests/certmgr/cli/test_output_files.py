@@ -18,6 +18,7 @@ Runner = Callable[..., Ran]
 CALLS = {
     "calendar": ("calendar",),
     "case csr": ("case", "csr", "{case}", "--again"),
+    "dashboard": ("dashboard",),
     "export": ("export",),
     "metrics": ("metrics",),
     "purchase export": ("purchase", "export"),

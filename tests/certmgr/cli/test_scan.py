@@ -299,7 +299,7 @@ def test_progress_is_shown_on_a_terminal_and_not_in_a_pipe(
     shown = os.read(controller, 65536).decode()
     os.close(controller)
     assert "3 of 3 (100%)" in shown
-    assert "at most 5 pages/s per address" in shown
+    assert "pages/s" not in shown, "this scan visits no pages"
     assert done.returncode == 1
 
 
