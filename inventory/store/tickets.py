@@ -15,6 +15,7 @@ from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.models import (
     Client,
+    Contact,
     Domain,
     Endpoint,
     Notice,
@@ -32,6 +33,7 @@ from inventory.records import (
     DecisionRecord,
     HeldMessage,
     ListedTicket,
+    NoticeRecord,
     ReleasedTicket,
     ReleaseRecord,
     SnoozeRecord,
@@ -179,6 +181,43 @@ def of_notice(conn: Connection, notice_id: int) -> list[TicketRecord]:
         .where(SentItem.notice_id == notice_id)
     )
     return fetch(conn, TicketRecord, query.distinct().order_by(Ticket.id))
+
+
+def answerable(conn: Connection, notice: NoticeRecord) -> list[TicketRecord] | None:
+    """Return the open tickets that an answer to this notice may acknowledge.
+
+    The mark of a notice ends with its ticket, and with the right of its reader: a retired contact,
+    or one whose client no longer owns the name, must not silence notices to the new owner.
+
+    Returns:
+        None if the reader has no say any more, for example about any of its names.
+    """
+    contact = conn.execute(
+        select(Contact.client_id, Contact.state).where(Contact.id == notice.contact_id)
+    ).first()
+    if contact is None or contact.state == "retired":
+        return None
+    all_tickets = of_notice(conn, notice.id)
+    owned = [
+        t for t in all_tickets if contact.client_id in (None, t.client_id) and _still_owned(conn, t)
+    ]
+    if all_tickets and not owned:
+        return None
+    return [t for t in owned if t.closed_at is None]
+
+
+def _still_owned(conn: Connection, ticket: TicketRecord) -> bool:
+    query = select(Domain.client_id, Domain.state)
+    if ticket.endpoint_id is not None:
+        query = query.join(Endpoint, Endpoint.domain_id == Domain.id).where(
+            Endpoint.id == ticket.endpoint_id
+        )
+    elif ticket.domain_id is not None:
+        query = query.where(Domain.id == ticket.domain_id)
+    else:
+        return True  # about the client as a whole
+    owner = conn.execute(query).first()
+    return owner is not None and owner.client_id == ticket.client_id and owner.state != "retired"
 
 
 def listing(

@@ -43,12 +43,17 @@ def record_mail(
     if dry_run:
         return mail.kind if row is not None else "stranger"
     with database.write(now) as tx:
-        kind = "stranger"
+        kind, about = "stranger", None
         if row is not None:
             kind = mail.kind
             # Mail of staff belongs to no case: notices to staff cover many clients.
             if row.kind == "client" and not inbox.known(tx.conn, mail.message_id):
-                kind = on_mail(tx, row, mail)
+                about = tickets.answerable(tx.conn, row)
+                if about is not None:
+                    kind = on_mail(tx, row, mail)
+                elif kind != "bounce":
+                    # The reader has no say any more: nothing changes, and staff read the text.
+                    kind = "uncertain"
         values = {
             "message_id": mail.message_id,
             "kind": kind,
@@ -63,8 +68,7 @@ def record_mail(
             return kind  # without a mark it changes nothing
         # Replies of staff to a digest acknowledge nothing.
         if kind in _CONSENT and row.kind == "client":
-            about = [m.id for m in tickets.of_notice(tx.conn, row.id)]
-            tickets.acknowledge(tx, about, f"contact {row.contact_id}")
+            tickets.acknowledge(tx, [t.id for t in about or ()], f"contact {row.contact_id}")
         elif kind == "bounce" and row.contact_id is not None and row.sent_to:
             # The address is the one that the notice was sent to. The report could name another.
             recipients.mark_way(tx, row.contact_id, row.sent_to, "bad")

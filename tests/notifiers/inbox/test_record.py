@@ -20,8 +20,8 @@ from sqlalchemy import update
 from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, ConfigError
-from inventory.models import Notice
-from inventory.store import contacts, inbox, outbox, tickets
+from inventory.models import Contact, Domain, Notice
+from inventory.store import clients, contacts, domains, inbox, outbox, tickets
 from notifiers.inbox.classify import parse
 from notifiers.inbox.mailbox import read
 from notifiers.inbox.record import record_mail
@@ -329,3 +329,28 @@ def test_receipt_and_bounce_in_plain_text_are_recorded(simulation: SiteSimulatio
         assert record(simulation.database, mail, NOW) == kind
     assert not acked(simulation)
     assert bad(simulation) == ["owner1@client1.example"]
+
+
+@pytest.mark.parametrize("change", ["retired contact", "moved domain", "retired domain", "closed"])
+def test_mark_acknowledges_nothing_once_its_reader_has_no_say(
+    simulation: SiteSimulation, change: str
+) -> None:
+    sent = mark(simulation)
+    with simulation.database.write(simulation.now) as tx:
+        if change == "retired contact":
+            row = outbox.listing(tx.conn)[0]
+            tx.conn.execute(
+                update(Contact).where(Contact.id == row.contact_id).values(state="retired")
+            )
+        elif change == "moved domain":
+            clients.add(tx, {"number": "2", "name": "Two"})
+            domains.edit(tx, "shop.example", {"client": "2"})
+        elif change == "retired domain":
+            tx.conn.execute(update(Domain).values(state="retired"))
+        else:
+            tickets.close(tx, [t.id for t in tickets.of_notice(tx.conn, int(sent.split(".")[0]))])
+    kind = record(simulation.database, reply(f"<certmgr.{sent}@provider.example>"), NOW)
+    assert kind == ("reply" if change == "closed" else "uncertain")
+    with simulation.database.read() as conn:
+        assert all(t.acked_at is None for t in tickets.of_notice(conn, int(sent.split(".")[0])))
+        assert outbox.listing(conn)[0].acked_at is None
