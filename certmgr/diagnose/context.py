@@ -37,6 +37,7 @@ from inventory.store import (
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, Parties
 from notifiers.wording.catalogue import language
+from notifiers.wording.scope import names_in
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class HostContext:
 
     domain: str
     client: str
+    client_id: int
     client_name: str
     account_manager: str | None
     server: str | None
@@ -111,6 +113,7 @@ def load(
         context = HostContext(
             domain=row.name,
             client=row.client,
+            client_id=row.client_id,
             client_name=row.client_name,
             account_manager=manager,
             server=row.server,
@@ -212,6 +215,14 @@ def _edits(conn: Connection, domain_id: int) -> list[str]:
             f"{at:%Y-%m-%d} {row.actor} ({row.action}): {', '.join(json.loads(row.detail))}"
         )
     return lines
+
+
+def owners(database: Database | None, report: EndpointReport) -> dict[str, int]:
+    """Return the owners of the names that the findings contain, as far as they are known."""
+    if database is None:
+        return {}
+    with database.read() as conn:
+        return domains.owners_of(conn, names_in(report.findings))
 
 
 def changes(context: HostContext, report: EndpointReport) -> list[str]:

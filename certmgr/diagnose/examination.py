@@ -123,8 +123,16 @@ def diagnose(
     # client's names.
     own = {target.host, context.domain if context else target.host}
     foreign_certificate = any(f.code in FOREIGN_CERTIFICATE for f in report.findings)
+    owners = contexts.owners(database, report)
     client_findings = [
-        for_client(f, own, foreign_certificate=foreign_certificate) for f in report.findings
+        for_client(
+            f,
+            own,
+            owners=owners,
+            client_id=context.client_id if context else None,
+            foreign_certificate=foreign_certificate,
+        )
+        for f in report.findings
     ]
     provider = settings.provider
     reader = language(

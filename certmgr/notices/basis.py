@@ -33,6 +33,7 @@ class TopicBasis:
         assigned: Assignments of findings.
         names: The names of each client.
         ends: The end of a certificate by its SHA-256.
+        owners: The owners of names that certificates contain, by name.
         zone: The time zone of the provider, in which their deadlines end.
         case_references: Client id -> name -> reference of the open case for it.
         down: The server of an endpoint, if it is down for several names.
@@ -48,6 +49,7 @@ class TopicBasis:
     assigned: Sequence[Acceptance]
     names: Mapping[int, frozenset[str]]
     ends: Mapping[str, int]
+    owners: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     zone: tzinfo
     case_references: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     down: Mapping[int, ServerDown] = field(default_factory=dict)

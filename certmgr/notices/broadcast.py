@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -17,14 +17,14 @@ from inventory.db.database import Database
 from inventory.errors import NotFound, UsageError
 from inventory.names import display
 from inventory.records import AnnouncementRecord
-from inventory.store import clients, editing, recipients, tickets
+from inventory.store import clients, domains, editing, recipients, tickets
 from inventory.text import printable
 from notifiers.pipeline.announcement import Announcement, announcement_message
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.recipients import Person
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases as N
-from notifiers.wording.scope import for_client
+from notifiers.wording.scope import for_client, names_in
 from notifiers.wording.sentences import client_instruction, short
 
 
@@ -203,19 +203,24 @@ def announcements_of(
         if not tagged:
             return None
         rows = judge(tagged, [due], now)
+        with database.read() as conn:
+            owners = domains.owners_of(conn, names_in(f for r in rows for _, f in r.findings))
         # A deadline of the provider is stored as the last second before its first day. It is the
         # same day for every reader.
         own_day = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
         at = own_day.date() if due.own else due.at.date()
         text = broadcast_row.text or (due.text if due.own else due.affects)
         return Announcement(
-            due.title, at, text or "", tuple(line for r in rows if (line := _line(r, reader)))
+            due.title,
+            at,
+            text or "",
+            tuple(line for r in rows if (line := _line(r, reader, owners))),
         )
 
     return compose
 
 
-def _line(row: ComplianceRow, reader: Language) -> str:
+def _line(row: ComplianceRow, reader: Language, owners: Mapping[str, int]) -> str:
     """Return the state of one site as a line. Empty if there is nothing to report."""
     host = display(row.subject.name)
     if row.state in (ComplianceState.COMPLIES, ComplianceState.WAIVED):
@@ -227,7 +232,7 @@ def _line(row: ComplianceRow, reader: Language) -> str:
     if finding is None or target is None:
         return ""
     names = frozenset({row.subject.name, *(k.target.host for k in row.subject.known)})
-    client_finding = for_client(finding, names)
+    client_finding = for_client(finding, names, owners=owners, client_id=row.subject.client_id)
     we_install = any(
         s.name in ("install", "configure") and s.actor == "provider" for s in row.steps
     )

@@ -64,7 +64,11 @@ def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
         text=due.text,
         # A deadline is the last second before the day from which its rule holds.
         day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(),
-        finding=for_client(finding, names) if finding else None,
+        finding=(
+            for_client(finding, names, owners=basis.owners, client_id=subject.client_id)
+            if finding
+            else None
+        ),
         we_install=we_install(subject.parties, False),
     )
     return Topic(

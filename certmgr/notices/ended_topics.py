@@ -86,6 +86,8 @@ def _resolved_finding(row: FindingRecord, place: EndpointOwnership, basis: Topic
     return for_client(
         raw,
         basis.names.get(place.client_id, frozenset()),
+        owners=basis.owners,
+        client_id=place.client_id,
         foreign_certificate=row.code in FOREIGN_CERTIFICATE,
     )
 

@@ -74,6 +74,8 @@ def _fault(
     finding = for_client(
         raw,
         basis.names.get(place.client_id, frozenset()),
+        owners=basis.owners,
+        client_id=place.client_id,
         foreign_certificate=bool(codes & FOREIGN_CERTIFICATE),
     )
     served = basis.served.get(endpoint_id, ())

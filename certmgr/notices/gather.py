@@ -158,6 +158,9 @@ def _read_basis(
         accepted=findings.acceptances(conn, now),
         assigned=findings.acceptances(conn, kind="take"),
         names=domains.names_of_clients(conn, sorted({p.client_id for p in places.values()})),
+        owners=domains.owners_of(
+            conn, {str(n) for r in open_rows for n in r.evidence.get("names", ())}
+        ),
         ends=certificates.ends_of(
             conn, [str(t.round) for t in tickets.values() if t.kind == TopicKind.COVER]
         ),

@@ -63,6 +63,8 @@ class ReportInput:
         trust: Until when browsers trust the certificate of an endpoint, by its id.
         trust_rules: The version of the trust rules.
         renewers: Who renews which name. None in a report of the past, since it has no history.
+        owners: The owners of names that certificates contain, by name.
+        client_id: The id of the client.
     """
 
     number: str
@@ -85,3 +87,5 @@ class ReportInput:
     trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
     trust_rules: str = ""
     renewers: RenewalFacts | None = None
+    owners: Mapping[str, int] = field(default_factory=dict)
+    client_id: int | None = None

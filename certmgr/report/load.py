@@ -24,11 +24,12 @@ from certmgr.purchases.terms import purchase_deadlines
 from certmgr.renewers.load import load_facts
 from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch
-from inventory.store import cases, clients, contacts, findings, issuances, runs
+from inventory.store import cases, clients, contacts, domains, findings, issuances, runs
 from inventory.vocabulary import Acceptance, WindowState
 from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
+from notifiers.wording.scope import names_in
 
 LEADS = LeadTimes()
 PURCHASES_AHEAD = timedelta(days=60)
@@ -87,6 +88,11 @@ def load_report_input(
             trust, version = stored.endpoints(client_id=row.id), stored.rules.version
         renewers = load_facts(conn, at, row.id) if past is None else None
     facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
+    with database.read() as conn:
+        owners = domains.owners_of(
+            conn,
+            names_in(f for s in statuses for f in (*s.findings, *(x for x, _ in s.accepted))),
+        )
     measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
     # The language and the time zone are those of the owner, if one is recorded.
     people.sort(key=lambda p: _ROLES.index(p.role) if p.role in _ROLES else len(_ROLES))
@@ -118,6 +124,8 @@ def load_report_input(
         trust=trust,
         trust_rules=version,
         renewers=renewers,
+        owners=owners,
+        client_id=row.id,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 from certmgr.checks.codes import CODES
 from certmgr.compliance.assessment import ComplianceRow
@@ -90,21 +91,25 @@ def _scoped(report_input: ReportInput) -> ReportInput:
     own_names = {s.name for s in report_input.domains} | {
         s.target.host for s in report_input.statuses
     }
+    scoped = partial(
+        for_client,
+        client_names=own_names,
+        owners=report_input.owners,
+        client_id=report_input.client_id,
+    )
     statuses = []
     for status in report_input.statuses:
         codes = {f.code for f in status.findings}
         foreign = bool(codes & FOREIGN_CERTIFICATE)
         findings = [
-            for_client(f, own_names, foreign_certificate=foreign)
+            scoped(f, foreign_certificate=foreign)
             for f in status.findings
             if "default-certificate" not in codes
             or f.code == "default-certificate"
             or f.code not in CODES
             or CODES[f.code].layer not in ("certificate", "revocation")
         ]
-        accepted = [
-            (for_client(f, own_names, foreign_certificate=foreign), a) for f, a in status.accepted
-        ]
+        accepted = [(scoped(f, foreign_certificate=foreign), a) for f, a in status.accepted]
         issuer = (
             None
             if foreign or any(f.code in FOREIGN_CERTIFICATE for f, _ in accepted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -222,6 +222,45 @@ def parties_of_row(row: Mapping[str, Any]) -> Parties:
     )
     own = {f: row[f] for f in PARTY_FIELDS}
     return resolve_parties(own, of_server, {f: row[f"client_{f}"] for f in PARTY_FIELDS})
+
+
+def owners_of(conn: Connection, names: Iterable[str]) -> dict[str, int]:
+    """Return the client that owns each name of a certificate; names without an owner are left out.
+
+    The most specific domain or endpoint decides: below the domain of a platform, each name may
+    belong to another client.
+
+    Args:
+        conn: An open connection.
+        names: Names of certificates, also wildcards.
+    """
+    parents = {n: _with_parents(n.removeprefix("*.")) for n in names}
+    wanted = sorted({p for found in parents.values() for p in found})
+    owners: dict[str, int] = {}
+    for part in chunks(wanted):
+        hosts = (
+            select(Endpoint.host, Domain.client_id)
+            .select_from(Endpoint)
+            .join(Domain, Domain.id == Endpoint.domain_id)
+            .where(Endpoint.host.in_(part), Endpoint.state != "retired")
+        )
+        own = select(Domain.name, Domain.client_id).where(
+            Domain.name.in_(part), Domain.state != "retired"
+        )
+        for name, client_id in conn.execute(hosts.union(own)):
+            owners[name] = client_id
+    return {
+        name: owners[first]
+        for name, found in parents.items()
+        if (first := next((p for p in found if p in owners), None)) is not None
+    }
+
+
+def _with_parents(name: str) -> list[str]:
+    """Return a name and the names above it, up to two labels, the most specific first."""
+    labels = name.lower().split(".")
+    # A name of a foreign certificate may have any number of labels.
+    return [".".join(labels[i:]) for i in range(min(max(len(labels) - 1, 1), 20))]
 
 
 def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:

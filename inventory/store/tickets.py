@@ -190,7 +190,7 @@ def answerable(conn: Connection, notice: NoticeRecord) -> list[TicketRecord] | N
     or one whose client no longer owns the name, must not silence notices to the new owner.
 
     Returns:
-        None if the reader has no say any more, for example about any of its names.
+        None if the reader may no longer answer, for example about any of its names.
     """
     contact = conn.execute(
         select(Contact.client_id, Contact.state).where(Contact.id == notice.contact_id)

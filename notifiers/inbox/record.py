@@ -52,7 +52,7 @@ def record_mail(
                 if about is not None:
                     kind = on_mail(tx, row, mail)
                 elif kind != "bounce":
-                    # The reader has no say any more: nothing changes, and staff read the text.
+                    # The reader may no longer answer: nothing changes, and staff read the text.
                     kind = "uncertain"
         values = {
             "message_id": mail.message_id,

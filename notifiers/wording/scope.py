@@ -5,7 +5,7 @@ A shared certificate or server names other clients, which must not be shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,23 +22,37 @@ FOREIGN_CERTIFICATE = frozenset(
 
 
 def for_client(
-    finding: Finding, client_names: Iterable[str], *, foreign_certificate: bool = False
+    finding: Finding,
+    client_names: Iterable[str],
+    *,
+    owners: Mapping[str, int] | None = None,
+    client_id: int | None = None,
+    foreign_certificate: bool = False,
 ) -> Finding:
     """Return the finding with only the data that the client may see.
 
-    Names in the evidence are kept if they lie in a registered domain of the client.
+    Names in the evidence are kept if they lie in a registered domain of the client, and belong to
+    no other client: clients of a platform share its registered domain.
 
     Args:
         client_names: The names of the client.
+        owners: The owners of names in the inventory, by name.
+        client_id: The client, to compare with ``owners``.
         foreign_certificate: The served certificate may belong to another client, so its issuer is
             removed too.
     """
     evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
     if "names" in evidence:
-        evidence["names"] = _names_of_client(evidence["names"], set(client_names)) or [NOT_YOURS]
+        names = [n for n in evidence["names"] if (owners or {}).get(str(n), client_id) == client_id]
+        evidence["names"] = _names_of_client(names, set(client_names)) or [NOT_YOURS]
     if foreign_certificate or finding.code in FOREIGN_CERTIFICATE:
         evidence |= {k: NOT_NAMED for k in _ISSUERS if k in evidence}
     return replace(finding, evidence=evidence)
+
+
+def names_in(findings: Iterable[Finding]) -> set[str]:
+    """Return the names of certificates in the evidence of findings."""
+    return {str(n) for f in findings for n in f.evidence.get("names", ())}
 
 
 def _names_of_client(names: Iterable[Any], hosts: set[str]) -> list[str]:

@@ -332,7 +332,7 @@ def test_receipt_and_bounce_in_plain_text_are_recorded(simulation: SiteSimulatio
 
 
 @pytest.mark.parametrize("change", ["retired contact", "moved domain", "retired domain", "closed"])
-def test_mark_acknowledges_nothing_once_its_reader_has_no_say(
+def test_mark_acknowledges_nothing_once_its_reader_may_not_answer(
     simulation: SiteSimulation, change: str
 ) -> None:
     sent = mark(simulation)
