@@ -59,7 +59,7 @@ def test_file_name_with_characters_of_a_url_is_not_parsed_as_a_url(
     certmgr("client", "add", "1", "One")
     assert certmgr("database", "backup", str(tmp_path / "b?1#.db")).code == 0
     assert certmgr("database", "restore", str(tmp_path / "b?1#.db"), "--yes").code == 0
-    assert certmgr("--database", str(tmp_path / "q?mark.db"), "client", "list").code == 0
+    assert certmgr("--database", str(tmp_path / "q?mark.db"), "client", "add", "1", "One").code == 0
     assert (tmp_path / "q?mark.db").exists()
     assert not (tmp_path / "q").exists()
 
