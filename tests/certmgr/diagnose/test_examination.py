@@ -121,7 +121,7 @@ def test_assigned_fault_is_fixed_by_its_assignee(certmgr: Run, demo: Demo) -> No
     options = ("--by", "Ines", "--until", day, "--domain", site.host)
     assigned = certmgr(*base, "finding", "assign", "chain-incomplete", *options)
     assert assigned.code == 0, assigned.err
-    number = assigned.out.split(":")[0]
+    number = assigned.out.split(":")[0].removeprefix("Assignment ")
     try:
         found = call(
             certmgr, demo, "diagnose", f"https://{site.host}:{site.port}/", "--format", "json"
