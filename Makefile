@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-random test-clocks test-load soak coverage check bench docs site lock clean help
+.PHONY: demo test test-random test-clocks test-load soak coverage check bench docs site sbom lock clean help
 
 help:
 	@echo "make demo   inspect real sites on loopback, order by ACME from a local CA, and clean up"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench  the speed figures, side by side with other scanners"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
 	@echo "make site   the documentation as a site in build/site, which loads nothing from elsewhere"
+	@echo "make sbom   write build/sbom.json, the list of dependencies (CycloneDX)"
 	@echo "make lock   renew requirements.lock and requirements-dev.lock"
 
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -79,6 +80,12 @@ docs: $(VENV)/.dev
 
 site: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --clean
+
+# cyclonedx-bom is installed apart, so that it is no dependency of certmgr.
+sbom:
+	$(PYTHON) -m venv build/sbom-tool
+	build/sbom-tool/bin/python -m pip install --quiet cyclonedx-bom
+	build/sbom-tool/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv
