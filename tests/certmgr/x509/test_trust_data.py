@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -138,10 +139,10 @@ def test_failed_write_leaves_the_old_file(
     update(path, newer(), now)
     before = path.read_bytes()
 
-    def fail(self: Path, target: Path) -> Path:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(CertmgrError):
         update(path, newer("third"), now)
     assert path.read_bytes() == before
