@@ -78,12 +78,12 @@ def plan_one(
     not_before, not_after = from_epoch(row.not_before), from_epoch(row.not_after)
     if row.sha256 is None or not_before is None or not_after is None:
         return PlannedRenewal(
-            row.id,
-            row.name,
-            row.client,
-            RenewalDue(datetime.fromtimestamp(0, UTC), "there is no certificate yet"),
-            deferred_until,
-            remark,
+            id=row.id,
+            name=row.name,
+            client=row.client,
+            due=RenewalDue(datetime.fromtimestamp(0, UTC), "there is no certificate yet"),
+            deferred_until=deferred_until,
+            remark=remark,
         )
     life = CertificateLife(not_before, not_after, from_epoch(row.ari_at), must_replace)
     when = due(life)
@@ -98,7 +98,14 @@ def plan_one(
         when = RenewalDue(not_before, "an order is open", when.urgent)
     if when.urgent and deferred_until is not None and deferred_until > at + URGENT_RETRY_LIMIT:
         deferred_until = None  # close to expiry it is retried at least hourly
-    return PlannedRenewal(row.id, row.name, row.client, when, deferred_until, remark)
+    return PlannedRenewal(
+        id=row.id,
+        name=row.name,
+        client=row.client,
+        due=when,
+        deferred_until=deferred_until,
+        remark=remark,
+    )
 
 
 def select(planned: Iterable[PlannedRenewal], now: datetime) -> list[PlannedRenewal]:

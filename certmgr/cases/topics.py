@@ -105,12 +105,12 @@ def gather(
     }
     ended = _ended_topics(conn, ended_keys, now, leads)
     return CaseTopics(
-        topics,
-        ended,
-        staff_tasks,
-        events(conn, now),
-        worklist(rows, now, references),
-        _covering_cases(rows, now),
+        topics=topics,
+        ended=ended,
+        staff_tasks=staff_tasks,
+        events=events(conn, now),
+        worklist=worklist(rows, now, references),
+        open_names=_covering_cases(rows, now),
     )
 
 

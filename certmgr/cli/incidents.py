@@ -17,7 +17,7 @@ from certmgr.cases.blocked_keys import depending_on, read_keys
 from certmgr.cases.incident_progress import Progress
 from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cases.service import CaseService
-from certmgr.cli.cases import case_service
+from certmgr.cli.case_shared import case_service
 from certmgr.cli.output import cell, echo_json, epoch_text, local_time, show, table
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError

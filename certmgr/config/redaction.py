@@ -9,7 +9,8 @@ _MASK = "***"
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
 # Fields of a query with a secret: ?password=, &sslpassword=, ?access_token=, &api-key=, &sig=.
 _QUERY = re.compile(
-    r"([?&;][\w.-]*(?:pass|pwd|secret|token|key|auth|signature|sig|credential)[\w.-]*=)[^&;\s#'\"<>]+",
+    r"([?&;][\w.-]*(?:pass|pwd|secret|token|key|auth|signature|sig|credential)[\w.-]*=)"
+    r"[^&;\s#'\"<>]+",
     re.IGNORECASE,
 )
 # Shorter values would mask ordinary words.

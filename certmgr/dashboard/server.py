@@ -17,10 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from certmgr.pages.template import policy
-from inventory.errors import CertmgrError, UsageError
+from inventory.errors import CertmgrError, UsageError, log_internal_error
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
+
+_NOT_MADE = b"The dashboard could not be made. The log of certmgr has the reason.\n"
 
 MAX_CONNECTIONS = 16
 # For a whole request; a client that sends a byte at a time is cut off too.
@@ -193,10 +195,12 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 page = self.server.page.get()
             # The next request tries again; one that fails must not end the server.
-            except Exception as error:
+            except CertmgrError as error:
                 _log.warning("the dashboard could not be made: %s", printable(str(error), 300))
-                text = b"The dashboard could not be made. The log of certmgr has the reason.\n"
-                self._send(500, text, "text/plain", body)
+                self._send(500, _NOT_MADE, "text/plain", body)
+            except Exception:
+                log_internal_error(_log, "the dashboard")
+                self._send(500, _NOT_MADE, "text/plain", body)
             else:
                 self._send(200, page, "text/html", body)
 

@@ -53,6 +53,13 @@ def not_connected(conn: Connection, codes: Iterable[str]) -> list[NotConnected]:
         .order_by(Endpoint.id)
     )
     return [
-        NotConnected(i, server, port, code, tuple(addresses), last_good is not None)
+        NotConnected(
+            endpoint_id=i,
+            server=server,
+            port=port,
+            code=code,
+            addresses=tuple(addresses),
+            had_certificate=last_good is not None,
+        )
         for i, server, port, code, addresses, last_good in conn.execute(query)
     ]

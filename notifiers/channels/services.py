@@ -245,7 +245,8 @@ def _attachments(calendar: Sequence[str]) -> Any:
     for number, text in enumerate(calendar):
         name = "window.ics" if number == 0 else f"window-{number + 1}.ics"
         data, kind = text.encode(), "text/calendar"
-        files.add(AttachMemory(content=data, name=name, mimetype=kind))  # type: ignore[no-untyped-call]
+        part = AttachMemory(content=data, name=name, mimetype=kind)  # type: ignore[no-untyped-call]
+        files.add(part)
     return files
 
 

@@ -84,11 +84,15 @@ class InboundMail:
 
 def parse(raw: bytes) -> InboundMail:
     """Parse a mail. Never raises."""
-    head = parse_head(raw)
+    return parse_whole(raw, parse_head(raw))
+
+
+def parse_whole(raw: bytes, head: InboundMail) -> InboundMail:
+    """Parse a mail whose headers are parsed. Never raises: then the headers stand alone."""
     try:
-        return parse_body(raw, head)
+        return _parse_body(raw, head)
+    # The mail parser fails in many ways on hostile mail, and all of them mean the same.
     except Exception as error:
-        # The mail parser fails in many ways on hostile mail, and all of them mean the same.
         return replace(head, text=f"its text is unreadable: {type(error).__name__}")
 
 
@@ -116,11 +120,12 @@ def parse_head(raw: bytes) -> InboundMail:
             sender=printable(sender(message), 320),
             subject=subject,
         )
+    # As in parse_whole(): a mail that cannot be read is shown to staff.
     except Exception as error:
         return InboundMail("uncertain", key, text=f"unreadable: {type(error).__name__}")
 
 
-def parse_body(raw: bytes, head: InboundMail) -> InboundMail:
+def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
     """Parse the whole mail. Raises whatever the mail parser raises.
 
     Args:

@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 from inventory.errors import CertmgrError
 from inventory.sandbox import confine
 from notifiers.inbox.calendar_answers import CalendarAnswer
-from notifiers.inbox.classify import MAX_MAIL, InboundMail, mail_key, parse_body, parse_head
+from notifiers.inbox.classify import MAX_MAIL, InboundMail, mail_key, parse_head, parse_whole
 
 _log = logging.getLogger(__name__)
 
@@ -143,11 +143,7 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         head = parse_head(raw)
         _write(sink, head)
-        try:
-            whole = parse_body(raw, head)
-        except Exception as error:
-            # The mail parser fails in many ways on hostile mail, and all of them mean the same.
-            whole = replace(head, text=f"its text is unreadable: {type(error).__name__}")
+        whole = parse_whole(raw, head)
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write(sink, whole)
 

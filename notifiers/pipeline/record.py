@@ -82,13 +82,13 @@ class RunRecorder:
                 self.outcome.decisions.get(decision.action, 0) + 1
             )
         StaffRecorder(
-            self.now,
-            self.config,
-            self.templates,
-            self.snapshot,
-            self.plan,
-            self.source,
-            self.alarms,
+            now=self.now,
+            config=self.config,
+            templates=self.templates,
+            snapshot=self.snapshot,
+            plan=self.plan,
+            source=self.source,
+            alarms=self.alarms,
         ).write(tx, queue)
         detail = dict(self.state.detail) | {"run_id": self.source.run}
         # Only a complete run over the whole inventory shows what existed before notices began.

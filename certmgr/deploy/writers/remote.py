@@ -85,4 +85,11 @@ def remote_writer(
     machine = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
     lock_file = lineage.base / f"lock-{machine}"
     with exclusive_lock(lock_file), connect(target) as remote:
-        yield RemoteWriter(remote, target, lineage.name, version, bundle, lock_file)
+        yield RemoteWriter(
+            remote=remote,
+            target=target,
+            name=lineage.name,
+            version=version,
+            bundle=bundle,
+            lock_file=lock_file,
+        )
