@@ -6,7 +6,7 @@ verifications of lineages and cases decide, and not the state of a case.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -133,22 +133,37 @@ def progress_of(conn: Connection, rows: Sequence[IncidentRecord], now: int) -> l
     result = []
     for row in rows:
         items = incidents.items(conn, row.id)
-        by_client = _seen_by_client(conn, items, row.opened_at)
-        done = frozenset(
-            i.id for i in items if is_done(i, by_client.get(i.client_id, ()), row.opened_at, now)
-        )
+        clients = sorted({i.client_id for i in items if i.client_id is not None})
+        seen = _SeenLeaves(incidents.seen(conn, clients, row.opened_at))
+        done = frozenset(i.id for i in items if is_done(i, seen.about(i), row.opened_at, now))
         result.append(Progress(row, tuple(items), done))
     return result
 
 
-def _seen_by_client(
-    conn: Connection, items: Sequence[IncidentItemRecord], opened: int
-) -> Mapping[int | None, list[SeenLeaf]]:
-    clients = sorted({i.client_id for i in items if i.client_id is not None})
-    found: dict[int | None, list[SeenLeaf]] = {}
-    for leaf in incidents.seen(conn, clients, opened):
-        found.setdefault(leaf.client_id, []).append(leaf)
-    return found
+class _SeenLeaves:
+    """The leaves that were seen, by name.
+
+    A client with thousands of certificates would otherwise compare each of them with all others.
+    """
+
+    def __init__(self, leaves: Iterable[SeenLeaf]) -> None:
+        self._by_client: dict[int | None, list[SeenLeaf]] = {}
+        self._by_name: dict[tuple[int | None, str], list[SeenLeaf]] = {}
+        for leaf in leaves:
+            self._by_client.setdefault(leaf.client_id, []).append(leaf)
+            for name in leaf.names if leaf.host is None else (leaf.host,):
+                self._by_name.setdefault((leaf.client_id, name), []).append(leaf)
+
+    def about(self, item: IncidentItemRecord) -> list[SeenLeaf]:
+        """Return the leaves of the item's client that may concern one of its names."""
+        # A wildcard is seen at any of the hosts that it stands for.
+        if any(n.startswith("*.") for n in item.names):
+            return self._by_client.get(item.client_id, [])
+        found: list[SeenLeaf] = []
+        for name in item.names:
+            for key in (name, f"*.{name.partition('.')[2]}"):
+                found += self._by_name.get((item.client_id, key), [])
+        return found
 
 
 def close_resolved(database: Database, now: datetime) -> list[str]:
