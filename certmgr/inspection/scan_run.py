@@ -13,43 +13,33 @@ import random
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from certmgr.config.context import Context
+from certmgr.inspection.control_targets import failed_control
 from certmgr.inspection.expectations import expectations
 from certmgr.inspection.pool import Pool
-from certmgr.inspection.reconcile import OpenFinding, reconcile
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.inspection.scan_options import ScanOptions, setup_for
-from certmgr.inspection.scan_rows import (
-    CERTIFICATE_FIELDS,
-    cache_keys,
-    endpoint_status_row,
-    jobs_of,
-    observations,
-    proposal,
-)
+from certmgr.inspection.scan_rows import jobs_of
+from certmgr.inspection.scan_storage import conclude_run, store_results
 from certmgr.inspection.scan_summary import ScanSummary
-from certmgr.inspection.suspicion import POSITIVE_CODES, failed_together
+from certmgr.inspection.suspicion import failed_together
 from certmgr.inspection.worker import scan_jobs
 from certmgr.x509.trust import TrustStore
-from inventory.db.database import Tx, to_epoch
+from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import (
     certificates,
     clients,
     domains,
     endpoints,
-    findings,
     issuances,
     lineages,
-    page_observations,
     runs,
-    scan_results,
     servers,
 )
 from inventory.targets import Target, parse
@@ -207,7 +197,7 @@ class ScanRun:
     ) -> tuple[str, str | None]:
         # A control target that fails shows that the network of this machine is at fault. Then no
         # failure of an endpoint may become a finding.
-        if (failed := self._failed_control(setup, controls)) is not None:
+        if (failed := failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed before the run"
         with self.context.read() as conn:
             known = certificates.issuers(conn)
@@ -225,7 +215,7 @@ class ScanRun:
                 "incomplete",
                 f"{self.sent - self.checked} of {self.sent} endpoints gave no result",
             )
-        if (failed := self._failed_control(setup, controls)) is not None:
+        if (failed := failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
         # If many good endpoints fail together, the cause is probably the network between.
         if not self.options.accept_suspect and (counts := self._failed_together()) is not None:
@@ -245,23 +235,6 @@ class ScanRun:
         with self.context.read() as conn:
             endpoints = runs.good_endpoints(conn, self.run_id, self.fell_ids)
         return failed_together(endpoints, scan.suspect_percent, scan.suspect_least)
-
-    def _failed_control(self, setup: ScanSetup, controls: list[Target]) -> Target | None:
-        if not controls:
-            return None
-        failed: list[Target] = []
-
-        def emit(result: ScanResult) -> None:
-            if not result.good:
-                failed.append(controls[result.key])
-
-        # The administrator configured the control targets, so internal addresses are permitted.
-        scan_jobs(
-            replace(setup, guarded=False, full=False),
-            [ScanJob(i, t) for i, t in enumerate(controls)],
-            emit,
-        )
-        return failed[0] if failed else None
 
     def _chunks(self, client_id: int | None) -> Iterator[list[ScanJob]]:
         """Yield the jobs in chunks.
@@ -297,7 +270,7 @@ class ScanRun:
         if not results:
             return
         with self.context.write() as tx:
-            self._store(tx, results)
+            store_results(tx, self.run_id, results, visits=self.visits)
         for result in results:
             self.checked += 1
             self.no_route |= result.no_route
@@ -311,78 +284,18 @@ class ScanRun:
         if self.progress is not None:
             self.progress(self.checked, planned)
 
-    def _store(self, tx: Tx, results: list[ScanResult]) -> None:
-        # Results arrive in any order; rows are written in a fixed one.
-        results.sort(key=lambda r: r.key)
-        unchanged = [
-            (r.key, to_epoch(r.at), r.good, r.undetermined) for r in results if r.report is None
-        ]
-        # An unchanged endpoint costs two updates, and no new row.
-        scan_results.seen_again(tx, self.run_id, unchanged)
-        if self.visits:
-            page_observations.seen_again(tx, [(key, at) for key, at, good, _ in unchanged if good])
-        scan_results.update_cache_keys(
-            tx, [cache_keys(r) for r in results if r.report is None and r.evidence_key]
-        )
-        changed = [(r, r.report) for r in results if r.report is not None]
-        if not changed:
-            return
-        certificates.add(
-            tx,
-            [
-                {f: getattr(c, f) for f in CERTIFICATE_FIELDS}
-                for r, _ in changed
-                for c in r.certificates
-            ],
-        )
-        # Read in the same transaction in which the proposals are stored.
-        known = findings.open_findings(tx.conn, [r.key for r, _ in changed])
-        proposals, status_rows = [], []
-        for result, report in changed:
-            changes = reconcile([OpenFinding(i, f) for i, f in known.get(result.key, ())], report)
-            row = endpoint_status_row(result.key, self.run_id, report)
-            # The cache keys of an endpoint are stored only together with its findings. While the
-            # changes of its findings wait for the end of the run, the keys wait with them. If the
-            # run dies, the next run judges the endpoint again.
-            if changes:
-                proposals.append((cache_keys(result), proposal(changes, to_epoch(report.at))))
-            else:
-                row |= {
-                    "fingerprint": result.fingerprint,
-                    "memo": result.evidence_key,
-                    "recheck_at": result.recheck_at,
-                    "judged_at": tx.at,
-                }
-            status_rows.append(row)
-        scan_results.write_endpoint_status(tx, status_rows)
-        scan_results.write_observations(tx, {r.key: observations(report) for r, report in changed})
-        pages = {
-            r.key: (to_epoch(report.at), report.web)
-            for r, report in changed
-            if report.web is not None
-        }
-        page_observations.write(
-            tx,
-            {
-                k: None if w.document is None else (at, w.digest, w.document)
-                for k, (at, w) in pages.items()
-            },
-        )
-        scan_results.propose(tx, self.run_id, proposals)
-
     def _finish(
         self, state: str, reason: str | None, planned: int, started: datetime, begun: float
     ) -> ScanSummary:
-        opened = closed = 0
-        # Only a complete run changes findings; a suspect one opens what a handshake showed.
         with self.context.write() as tx:
-            if state == "complete":
-                opened, closed = scan_results.apply_proposals(tx, self.run_id)
-            elif state == "suspect":
-                # What was seen is true, whatever else failed. Nothing closes, and the cache keys
-                # do not move, so that the next run judges these endpoints again.
-                opened = scan_results.open_positive(tx, self.run_id, POSITIVE_CODES)
-            runs.finish(tx, self.run_id, state, reason, self.checked, self.undetermined)
+            opened, closed = conclude_run(
+                tx,
+                self.run_id,
+                state=state,
+                reason=reason,
+                checked=self.checked,
+                undetermined=self.undetermined,
+            )
         return ScanSummary(
             run_id=self.run_id,
             state=state,

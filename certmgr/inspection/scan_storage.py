@@ -1,0 +1,111 @@
+"""What a scan run writes: the facts of each batch, and at its end the changes of findings.
+
+Facts take effect at once. Findings change in one transaction at the end of the run, so that a run
+that turns out to be suspect changes none.
+"""
+
+from __future__ import annotations
+
+from certmgr.inspection.reconcile import OpenFinding, reconcile
+from certmgr.inspection.scan_job import ScanResult
+from certmgr.inspection.scan_rows import (
+    CERTIFICATE_FIELDS,
+    cache_keys,
+    endpoint_status_row,
+    observations,
+    proposal,
+)
+from certmgr.inspection.suspicion import POSITIVE_CODES
+from inventory.db.database import Tx, to_epoch
+from inventory.store import certificates, findings, page_observations, runs, scan_results
+
+
+def store_results(tx: Tx, run_id: int, results: list[ScanResult], *, visits: bool) -> None:
+    """Store the facts of a batch, and propose the changes of its findings.
+
+    Args:
+        tx: The transaction, in which either all of the batch is stored or nothing.
+        run_id: The run.
+        results: The results, in any order.
+        visits: Whether the run visits pages.
+    """
+    # Results arrive in any order; rows are written in a fixed one.
+    results.sort(key=lambda r: r.key)
+    unchanged = [
+        (r.key, to_epoch(r.at), r.good, r.undetermined) for r in results if r.report is None
+    ]
+    # An unchanged endpoint costs two updates, and no new row.
+    scan_results.seen_again(tx, run_id, unchanged)
+    if visits:
+        page_observations.seen_again(tx, [(key, at) for key, at, good, _ in unchanged if good])
+    scan_results.update_cache_keys(
+        tx, [cache_keys(r) for r in results if r.report is None and r.evidence_key]
+    )
+    changed = [(r, r.report) for r in results if r.report is not None]
+    if not changed:
+        return
+    certificates.add(
+        tx,
+        [
+            {f: getattr(c, f) for f in CERTIFICATE_FIELDS}
+            for r, _ in changed
+            for c in r.certificates
+        ],
+    )
+    # Read in the same transaction in which the proposals are stored.
+    known = findings.open_findings(tx.conn, [r.key for r, _ in changed])
+    proposals, status_rows = [], []
+    for result, report in changed:
+        changes = reconcile([OpenFinding(i, f) for i, f in known.get(result.key, ())], report)
+        row = endpoint_status_row(result.key, run_id, report)
+        # The cache keys of an endpoint are stored only together with its findings. While the
+        # changes of its findings wait for the end of the run, the keys wait with them. If the
+        # run dies, the next run judges the endpoint again.
+        if changes:
+            proposals.append((cache_keys(result), proposal(changes, to_epoch(report.at))))
+        else:
+            row |= {
+                "fingerprint": result.fingerprint,
+                "memo": result.evidence_key,
+                "recheck_at": result.recheck_at,
+                "judged_at": tx.at,
+            }
+        status_rows.append(row)
+    scan_results.write_endpoint_status(tx, status_rows)
+    scan_results.write_observations(tx, {r.key: observations(report) for r, report in changed})
+    pages = {
+        r.key: (to_epoch(report.at), report.web) for r, report in changed if report.web is not None
+    }
+    page_observations.write(
+        tx,
+        {
+            k: None if w.document is None else (at, w.digest, w.document)
+            for k, (at, w) in pages.items()
+        },
+    )
+    scan_results.propose(tx, run_id, proposals)
+
+
+def conclude_run(
+    tx: Tx, run_id: int, *, state: str, reason: str | None, checked: int, undetermined: int
+) -> tuple[int, int]:
+    """End the run, and return how many findings were opened and closed.
+
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        state: complete, incomplete or suspect.
+        reason: Why it is not complete.
+        checked: The number of endpoints that were attempted.
+        undetermined: The number of those of which it is unknown what they serve.
+    """
+    opened = closed = 0
+    # Only a complete run changes findings; a suspect one opens what a handshake showed.
+    if state == "complete":
+        opened, closed = scan_results.apply_proposals(tx, run_id)
+    elif state == "suspect":
+        # What was seen is true, whatever else failed. Nothing closes, and the cache keys do not
+        # move, so that the next run judges these endpoints again.
+        opened = scan_results.open_positive(tx, run_id, POSITIVE_CODES)
+    runs.finish(tx, run_id, state, reason, checked, undetermined)
+    return opened, closed
