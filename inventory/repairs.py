@@ -2,7 +2,7 @@
 
 The library refuses a whole certificate because of details with which browsers read its other
 fields. A copy without the detail shows those fields. Its signature is wrong, so that signatures are
-verified over the original (:func:`inventory.certificates.issued_by`).
+verified over the original (:func:`inventory.certificate_signatures.issued_by`).
 """
 
 from __future__ import annotations

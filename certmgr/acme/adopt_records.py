@@ -19,7 +19,7 @@ from certmgr.config.context import Context
 from certmgr.deploy.certbot import CertbotAccount, CertbotLineage
 from certmgr.inspection.report import certificate_row
 from certmgr.x509.key_store import key_reference
-from inventory.certificates import describe_key
+from inventory.certificate_fields import describe_key
 from inventory.db.database import Tx
 from inventory.errors import CertmgrError, Conflict
 from inventory.names import normalise_host

@@ -22,7 +22,7 @@ from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.names import as_ip, certificate_name, display
 from inventory.records import ClientRecord
-from inventory.store import accounts, clients, domain_owners, lineages
+from inventory.store import accounts, clients, domain_owners, lineage_names, lineages
 from inventory.text import printable
 
 KEY_TYPES_BY_NAME = {
@@ -93,9 +93,9 @@ def _arrange(tx: Tx, settings: Settings, request: IssueRequest) -> list[str]:
             "certmgr issue shop.example.com www.shop.example.com --client 1001",
         )
     client = clients.find(tx.conn, request.client or _client_of(tx, texts))
-    names, _ = domain_owners.names_of(tx.conn, client.id, texts, lineages.MAX_NAMES)
+    names, _ = domain_owners.names_of(tx.conn, client.id, texts, lineage_names.MAX_NAMES)
     # A client never gets a certificate for another client's name.
-    lineages.require_owned(tx.conn, client, names)
+    lineage_names.require_owned(tx.conn, client, names)
     if csr is not None:
         _check_csr(csr, names)
     values = _values(tx, settings, request, names)

@@ -16,7 +16,7 @@ from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.targets import TargetResult, deploy_to_target
 from certmgr.x509.bundle import CertificateBundle
 from inventory.records import DeploymentRecord, LineageRecord
-from inventory.store import lineages
+from inventory.store import deployments, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ def deliver(
     targets = row.targets
     assert row.sha256 is not None
     with context.write() as tx:
-        lineages.to_deliver(tx, row.id, row.sha256, targets)
+        deployments.schedule(tx, row.id, row.sha256, targets)
         if again:
-            lineages.deliver_again(tx, row.id, row.sha256, targets)
-        due = lineages.deliveries(tx.conn, lineage_id=row.id, due=tx.at)
+            deployments.schedule_again(tx, row.id, row.sha256, targets)
+        due = deployments.listing(tx.conn, lineage_id=row.id, due=tx.at)
     _log.info("%s: %d target(s) are due", row.name, len(due))
     # A target that reloads switches the live directory itself, as part of its test and reload.
     if not any(configured[t].kind == "reload" for t in targets if t in configured):
@@ -95,11 +95,11 @@ def deliver(
 def _record(context: IssuanceContext, job: DeploymentRecord, result: TargetResult) -> None:
     with context.write() as tx:
         if result.ok:
-            lineages.delivered(tx, job.id)
+            deployments.succeeded(tx, job.id)
         else:
             # A failing target is retried with growing pauses, like a failing order.
             wait = backoff.retry(job.attempts + 1, context.random())
-            lineages.not_delivered(
+            deployments.failed(
                 tx,
                 job.id,
                 f"{result.message}{': ' + result.output[-300:] if result.output else ''}",

@@ -20,7 +20,7 @@ from certmgr.acme.session import AccountSession
 from inventory.db.database import Tx
 from inventory.errors import CertmgrError
 from inventory.records import AccountRecord, LineageRecord, OrderRecord
-from inventory.store import accounts, acme_orders, lineages
+from inventory.store import accounts, acme_orders, lineage_names, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -105,12 +105,12 @@ class FailureLog:
         return IssueResult(row.name, row.client, state, str(error), until)
 
     def _names_failed(self, tx: Tx, row: LineageRecord, error: NamesFailed) -> None:
-        named = {n.name: n for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])}
+        named = {n.name: n for n in lineage_names.by_lineage(tx.conn, [row.id]).get(row.id, [])}
         for failed, why in error.names.items():
             # The authorization of a wildcard has the bare name (RFC 8555 7.1.4).
             for name in (failed, f"*.{failed}"):
                 if name in named:
-                    lineages.name_failed(
+                    lineage_names.failed(
                         tx,
                         row.id,
                         name,

@@ -48,7 +48,7 @@ from certmgr.inspection.report import certificate_row
 from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
 from inventory.records import ListedLineage, OrderRecord
-from inventory.store import acme_orders, certificates, domain_owners, lineages
+from inventory.store import acme_orders, certificates, domain_owners, lineage_names, lineages
 
 _log = logging.getLogger(__name__)
 
@@ -412,6 +412,6 @@ class OrderFlow:
                 proof=None,
                 verification=None,
             )
-            lineages.names_good(tx, self.lineage.id, self.names)
+            lineage_names.issued(tx, self.lineage.id, self.names)
         self.context.checkpoint("stored")
         return self.row

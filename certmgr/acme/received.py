@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 
 from certmgr.x509.csr import spki
 from certmgr.x509.names import name_covers
-from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, issued_by, self_signed
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import issued_by, self_signed
+from inventory.certificates import Certificate, from_pem
 from inventory.errors import CertmgrError
 from inventory.names import as_ip, display
 from inventory.text import printable

@@ -37,6 +37,7 @@ from inventory.store import (
     certificates,
     domain_owners,
     jobs,
+    lineage_names,
     lineages,
     servers,
 )
@@ -167,7 +168,7 @@ class RenewalRunner:
         with self.context.read() as conn:
             due = [
                 n
-                for n in lineages.quarantined(conn)
+                for n in lineage_names.quarantined(conn)
                 if (n.checked_at or 0) <= to_epoch(now - RECHECK_INTERVAL)
             ]
             due = sorted(due, key=lambda n: n.checked_at or 0)[:MAX_RECHECKED]
@@ -182,10 +183,10 @@ class RenewalRunner:
             except CertmgrError:
                 recovered = False
             with self.context.write() as tx:
-                lineages.name_checked(tx, row.id, name.name)
+                lineage_names.checked(tx, row.id, name.name)
                 if recovered:
                     # The lineage is due at once: its certificate lacks the name.
-                    lineages.name_returned(tx, row.id, name.name)
+                    lineage_names.returned(tx, row.id, name.name)
                     lineages.note(tx, row.id, next_at=None)
             return recovered
 
@@ -346,7 +347,7 @@ class RenewalRunner:
         if moved:
             with self.context.write() as tx:
                 for name, why in moved.items():
-                    lineages.name_failed(tx, row.id, name, why, quarantine=True)
+                    lineage_names.failed(tx, row.id, name, why, quarantine=True)
 
     def _deploy_remaining(self, done: set[int], summary: RenewalSummary) -> None:
         """Deploy and verify certificates of earlier runs whose deployment is not complete."""

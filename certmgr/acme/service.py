@@ -22,7 +22,14 @@ from certmgr.deploy.lineage import Lineage, Version
 from certmgr.x509.key_store import local_path, pem
 from inventory.errors import Busy, CertmgrError
 from inventory.records import LineageRecord, ListedLineage, OrderRecord
-from inventory.store import acme_orders, certificates, domain_owners, lineages
+from inventory.store import (
+    acme_orders,
+    certificates,
+    deployments,
+    domain_owners,
+    lineage_names,
+    lineages,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +154,7 @@ class IssuanceService:
                         if owner is None
                         else "it belongs to another client now"
                     )
-                    lineages.name_failed(tx, row.id, name, why, quarantine=True)
+                    lineage_names.failed(tx, row.id, name, why, quarantine=True)
 
     # -- after the order
 
@@ -165,7 +172,7 @@ class IssuanceService:
         self.context.checkpoint("end")
         with self.context.write() as tx:
             targets = row.targets
-            lineages.to_deliver(tx, row.id, order.sha256, targets)
+            deployments.schedule(tx, row.id, order.sha256, targets)
             acme_orders.end(tx, acme_orders.by_id(tx.conn, order.id), "done")
         return version
 

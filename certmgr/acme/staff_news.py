@@ -15,7 +15,7 @@ from certmgr.x509.names import name_covers
 from inventory.db.database import from_epoch, to_epoch
 from inventory.names import display
 from inventory.records import ListedLineage
-from inventory.store import accounts, acme_orders, endpoints, lineages
+from inventory.store import accounts, acme_orders, deployments, endpoints, lineage_names, lineages
 from inventory.text import printable
 
 DAY = 86_400
@@ -45,7 +45,7 @@ def gather(conn: Connection, now: datetime) -> AutomationReport:
     alarms: list[tuple[str, str]] = []
     for row in rows:
         _report_lineage(row, now, lines, alarms)
-    for name in lineages.quarantined(conn):
+    for name in lineage_names.quarantined(conn):
         text = (
             f"{name.lineage} (client {name.client}): {display(name.name)} is in quarantine"
             f" since {from_epoch(name.since):%Y-%m-%d}: {printable(name.reason or '', 200)}"
@@ -54,7 +54,7 @@ def gather(conn: Connection, now: datetime) -> AutomationReport:
         # Only a new quarantine is an alarm; the digest repeats it every day.
         if name.since is not None and at - name.since < DAY:
             alarms.append((f"quarantine:{name.lineage}:{name.name}", text))
-    for target in lineages.failing(conn):
+    for target in deployments.failing(conn):
         text = (
             f"{target.name} (client {target.client}): target {target.target} failed"
             f" {target.attempts} time(s): {printable(target.error or '', 200)}"

@@ -24,7 +24,8 @@ from certmgr.x509.trust import TrustStore
 from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.trust_rules import normalised_hash, spki_sha256
 from certmgr.x509.trust_until import PathFinder
-from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, parse
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate, from_pem, parse
 from inventory.db.database import Database
 from inventory.errors import UsageError
 from inventory.store import certificates

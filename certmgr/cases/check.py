@@ -23,7 +23,8 @@ from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import built_in
 from certmgr.x509.trust_rules import TrustRules
 from certmgr.x509.upload import VendorUpload
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 from inventory.names import display
 from inventory.vocabulary import Finding
 

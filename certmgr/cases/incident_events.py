@@ -10,7 +10,7 @@ from certmgr.cases.incident_progress import Progress, progress_of
 from certmgr.cases.incident_selection import Category
 from inventory.db.database import from_epoch, to_epoch
 from inventory.store import incidents
-from notifiers.pipeline.topic import StaffEvent
+from notifiers.pipeline.notice_source import StaffEvent
 
 _LABELS = {
     Category.REPLACED: "already replaced",

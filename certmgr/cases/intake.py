@@ -38,7 +38,8 @@ from certmgr.x509 import key_store as keystore
 from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.upload import VendorUpload, read_files, unpack
-from inventory.certificates import Certificate, describe_key, parse
+from inventory.certificate_fields import describe_key
+from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict
 from inventory.models import StoredPurchase

@@ -24,7 +24,8 @@ from certmgr.purchases.terms import (
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.names import display
-from notifiers.pipeline.topic import EndedTopic, PurchaseFacts, ScheduledEnd, TextValue, Topic
+from notifiers.pipeline.notice_source import EndedTopic
+from notifiers.pipeline.topic import PurchaseFacts, ScheduledEnd, TextValue, Topic
 
 
 def purchase_topics(

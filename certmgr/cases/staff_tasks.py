@@ -21,7 +21,7 @@ from certmgr.purchases.terms import DAY
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import CaseRecord
 from inventory.vocabulary import CaseState, WindowState
-from notifiers.pipeline.topic import StaffTask
+from notifiers.pipeline.notice_source import StaffTask
 
 # More cases of one kind than this are one line of the digest.
 _MAX_LINES = 5

@@ -39,7 +39,8 @@ from inventory.records import CaseRecord, IssuanceRecord, TicketRecord
 from inventory.store import cases, incidents, issuances
 from inventory.vocabulary import CaseKind, CaseState, WindowState
 from notifiers.calendar import CalendarWindow
-from notifiers.pipeline.topic import CaseFacts, EndedTopic, StaffEvent, StaffTask, Topic, TopicKind
+from notifiers.pipeline.notice_source import EndedTopic, StaffEvent, StaffTask
+from notifiers.pipeline.topic import CaseFacts, Topic, TopicKind
 
 
 @dataclass(frozen=True, slots=True)

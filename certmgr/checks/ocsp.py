@@ -19,7 +19,9 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certmgr.x509.signatures import verifies
-from inventory.certificates import PARSE_ERRORS, Certificate, issued_by, parse
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate, parse
 
 if TYPE_CHECKING:
     from cryptography.x509 import ocsp

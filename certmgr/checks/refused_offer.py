@@ -8,7 +8,8 @@ from typing import Any
 from certmgr.checks.codes import CODES
 from certmgr.scan.evidence import TRANSIENT, AddressEvidence, FailureKind
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, BROWSER_GROUPS, BROWSER_SIGNATURES
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Severity
 

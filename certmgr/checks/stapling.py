@@ -12,7 +12,8 @@ from certmgr.checks.transport import finding
 from certmgr.scan.evidence import AddressEvidence
 from certmgr.x509.crl import REASONS
 from certmgr.x509.trust import PathVerdict
-from inventory.certificates import Certificate, issued_by
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate
 from inventory.vocabulary import REISSUE, Finding
 
 # Texts by the state of the staple, for use in sentences (notifiers/wording/values.py).

@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from certmgr.net.dns_records import TlsaRecord
 from certmgr.x509.names import certificate_covers
 from certmgr.x509.signatures import verifies
-from inventory.certificates import PARSE_ERRORS, Certificate, issued_by, parse
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate, parse
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)
 _DIGESTS = {1: (hashlib.sha256, 32), 2: (hashlib.sha512, 64)}

@@ -24,7 +24,7 @@ from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time,
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.records import CaseRecord, IssuanceRecord
-from inventory.store import cases, clients, contacts, incidents, issuances, outbox
+from inventory.store import cases, clients, contacts, incidents, issuances, notices
 from inventory.vocabulary import CaseState, WindowState
 
 _COLUMNS = (
@@ -265,7 +265,7 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
         row = cases.find(conn, reference)
         events = cases.events(conn, row.id)
         issued = issuances.of_case(conn, row.id)
-        messages = outbox.about(conn, cases.ticket_key(row.id, row.client_id), row.client_id)
+        messages = notices.about_topic(conn, cases.ticket_key(row.id, row.client_id), row.client_id)
     reminds = next_reminder(row, now)
     page = CasePage(
         case=case_row(row, now),

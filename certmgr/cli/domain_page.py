@@ -26,12 +26,12 @@ from inventory.store import (
     audit_log,
     cases,
     contacts,
+    decisions,
     domains,
     editing,
     findings,
+    notices,
     observations,
-    outbox,
-    tickets,
 )
 from inventory.store import endpoints as endpoints_store
 from inventory.store import purchases as purchases_store
@@ -64,9 +64,9 @@ def document(
             _endpoint(conn, endpoint_row, row, open_rows, accepted, now, until)
             for endpoint_row in endpoint_rows
         ]
-        told = outbox.told_about(conn, row.client_id, None, row.id)
+        told = notices.about_domain(conn, row.client_id, None, row.id)
         ids = {r.id for r in endpoint_rows}
-        held = tickets.held_about(conn, row.client_id, ids, {row.id})
+        held = decisions.held_about(conn, row.client_id, ids, {row.id})
         stamp = stamp_in((settings or Settings()).provider.time_zone)
         tags = editing.tags_of(conn, "domain", [row.id]).get(row.id, ())
         history = audit_log.of_row(conn, "domain", row.id, 5)

@@ -17,7 +17,7 @@ from certmgr.cli.lineage_rows import STATES, rows_of
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from certmgr.deploy.lineage import Lineage
 from inventory.records import DeploymentRecord, LineageNameRecord, ListedLineage, OrderRecord
-from inventory.store import acme_orders, certificates, lineages
+from inventory.store import acme_orders, certificates, deployments, lineages
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _load(app: CommandContext, name: str) -> _LineagePage:
             r for r in rows_of(conn, row.client_id, (row.state,)) if r["lineage"] == row.name
         )
         orders = acme_orders.last_of(conn, row.id, 10)
-        deliveries = lineages.deliveries(conn, lineage_id=row.id, states=("pending", "done"))
+        deliveries = deployments.listing(conn, lineage_id=row.id, states=("pending", "done"))
         served = certificates.names_of(conn, [row.sha256]) if row.sha256 else {}
         replace_reason = lineages.must_replace(conn).get(row.sha256 or "", "")
     return _LineagePage(

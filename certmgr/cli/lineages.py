@@ -16,7 +16,7 @@ from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
 from inventory.names import display
 from inventory.records import LineageRecord
-from inventory.store import accounts, clients, domain_owners, lineages
+from inventory.store import accounts, clients, domain_owners, lineage_names, lineages
 
 
 @click.group()
@@ -167,11 +167,11 @@ def edit(
 def _set_names(tx: Tx, row: LineageRecord, names: str | None) -> list[str]:
     """Replace the names of a lineage, unless ``names`` is None, and return its names."""
     if names is None:
-        return [n.name for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])]
+        return [n.name for n in lineage_names.by_lineage(tx.conn, [row.id]).get(row.id, [])]
     client = clients.find(tx.conn, row.client)
-    new_names, _ = domain_owners.names_of(tx.conn, client.id, [names], lineages.MAX_NAMES)
+    new_names, _ = domain_owners.names_of(tx.conn, client.id, [names], lineage_names.MAX_NAMES)
     # A certificate never covers names of two clients: its key would serve both.
-    lineages.require_owned(tx.conn, client, new_names)
+    lineage_names.require_owned(tx.conn, client, new_names)
     lineages.set_names(tx, row.id, new_names)
     return new_names
 
@@ -189,7 +189,7 @@ def approve(app: CommandContext, name: str) -> None:
         row = lineages.find(tx.conn, name)
         quarantined = [
             n.name
-            for n in lineages.names_of(tx.conn, [row.id]).get(row.id, [])
+            for n in lineage_names.by_lineage(tx.conn, [row.id]).get(row.id, [])
             if n.state == "quarantined"
         ]
         if not quarantined:

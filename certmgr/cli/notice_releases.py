@@ -11,7 +11,7 @@ from certmgr.cli.output import cell, show
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import NotFound
 from inventory.records import ListedTicket
-from inventory.store import editing, tickets
+from inventory.store import editing, releases, tickets
 
 
 @click.command("release")
@@ -38,7 +38,7 @@ def notice_release(
     database = app.open()
     with database.read() as conn:
         held = tickets.listing(conn, held=True)
-        running = {r.cause: r.per_day for r in tickets.releases(conn)}
+        running = {r.cause: r.per_day for r in releases.in_force(conn)}
     groups = held_causes(held)
     if cause is None:
         shown = [
@@ -61,7 +61,7 @@ def notice_release(
         return
     group = _chosen(cause, groups, {row.code for row in held if row.code})
     with database.write(app.now()) as tx:
-        tickets.release(tx, group.cause, per_day, editing.required(tx.actor, "name"))
+        releases.add(tx, group.cause, per_day, editing.required(tx.actor, "name"))
     count = len(group.clients)
     click.echo(
         f"{cell(group.cause)}: {group.tickets} ticket(s) of {count} client(s) are"

@@ -8,7 +8,7 @@ from certmgr.cli.output import epoch_text, local_time, show
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import to_epoch
 from inventory.errors import NotFound, UsageError
-from inventory.store import clients, domains, editing, servers, tickets
+from inventory.store import clients, domains, editing, servers, snoozes, tickets
 
 
 @click.command("snooze")
@@ -69,7 +69,7 @@ def notice_snooze(
             scope, row_id = "client", clients.find(tx.conn, client).id
         else:
             scope, row_id = "all", 0
-        number = tickets.add_snooze(
+        number = snoozes.add(
             tx,
             scope,
             row_id,
@@ -91,7 +91,7 @@ def notice_unsnooze(app: CommandContext, number: int) -> None:
     """End a snooze before its date."""
 
     with app.open().write(app.now()) as tx:
-        if not tickets.end_snooze(tx, number):
+        if not snoozes.end(tx, number):
             raise NotFound(f"There is no snooze {number}", "", "See certmgr notice snoozes.")
     click.echo(f"Snooze {number} has ended.")
 
@@ -103,8 +103,8 @@ def notice_snoozes(app: CommandContext, output_format: str) -> None:
     """List current and future snoozes."""
 
     with app.open().read() as conn:
-        rows = [r for r in tickets.snoozes(conn) if r.until > to_epoch(app.now())]
-        names = tickets.snoozed(conn)
+        rows = [r for r in snoozes.listing(conn) if r.until > to_epoch(app.now())]
+        names = snoozes.scope_names(conn)
     shown = [
         r.as_dict()
         | {

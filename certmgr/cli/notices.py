@@ -18,7 +18,7 @@ from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import CompleteNotice
-from inventory.store import clients, editing, inbox, outbox, recipients, tickets
+from inventory.store import clients, editing, inbox, notices, outbox, recipients, tickets
 from notifiers.channels import OutgoingMessage, preview
 from notifiers.pipeline.call_list import calls
 from notifiers.pipeline.message import Message
@@ -83,7 +83,7 @@ def notice_list(
     """List notices, newest first."""
 
     with app.open().read() as conn:
-        rows = outbox.listing(conn, states=states, client_id=_client_id(conn, client), limit=limit)
+        rows = notices.listing(conn, states=states, client_id=_client_id(conn, client), limit=limit)
         numbers = {i: c.number for i, c in recipients.clients(conn).items()}
     shown = [
         r.as_dict()
@@ -98,7 +98,7 @@ def notice_list(
 
 
 def _find_notice(conn: Any, notice_id: int) -> CompleteNotice:
-    rows = outbox.with_texts(conn, [notice_id])
+    rows = notices.with_texts(conn, [notice_id])
     if not rows:
         raise NotFound(f"There is no notice {notice_id}", "", "See certmgr notice list.")
     return rows[0]
@@ -120,7 +120,7 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
 
     with app.open().read() as conn:
         row = _find_notice(conn, notice_id)
-        items = outbox.items_of(conn, notice_id)
+        items = notices.items_of(conn, notice_id)
         notice_tickets = tickets.of_notice(conn, notice_id)
         answers = inbox.of_notice(conn, notice_id)
     keys = (
@@ -273,7 +273,7 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
     rules = rules_of(app.settings)
     with app.open().read() as conn:
         snapshot = Snapshot(app.now(), rules.policy, rules.recipients(conn))
-        phone_calls = calls(tickets.listing(conn), outbox.said(conn), snapshot, rules.policy)
+        phone_calls = calls(tickets.listing(conn), notices.sent_about(conn), snapshot, rules.policy)
     columns = (
         "manager",
         "client",

@@ -14,7 +14,7 @@ from certmgr.cli.tables import MINOR, Column
 from certmgr.notices.run import run_of, worker_of
 from inventory.errors import NotFound, UsageError
 from inventory.names import normalise_host
-from inventory.store import contacts, endpoints, tickets
+from inventory.store import contacts, decisions, endpoints, tickets
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -190,8 +190,8 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
         pairs = endpoints.named(conn, host)
         if not pairs:
             raise NotFound(f"The inventory has no name '{host}'", "", "See certmgr domain list.")
-        subjects = tickets.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
-        rows = tickets.decisions(conn, subjects)
+        subjects = decisions.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
+        rows = decisions.listing(conn, subjects)
         people = {p.id: p.name for p in contacts.listing(conn, retired=True)}
         references = {t.key: t.reference for t in tickets.listing(conn)}
     shown = [

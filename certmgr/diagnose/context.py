@@ -25,11 +25,12 @@ from inventory.store import (
     audit_log,
     clients,
     contacts,
+    decisions,
     domains,
     endpoints,
     findings,
+    notices,
     observations,
-    outbox,
     server_faults,
     servers,
     tickets,
@@ -137,7 +138,7 @@ def load(
         own_ids = [] if endpoint_row is None else [endpoint_row.id]
         context.edits = _edits(conn, row.id)
         context.notices = list(
-            outbox.told_about(
+            notices.about_domain(
                 conn,
                 row.client_id,
                 endpoint_row.id if endpoint_row is not None else None,
@@ -145,7 +146,7 @@ def load(
             )
         )
         about = (row.client_id, set(own_ids), {row.id})
-        context.held = tickets.held_about(conn, *about)
+        context.held = decisions.held_about(conn, *about)
         context.references = tickets.open_references(conn, *about)
         context.history = history.load(conn, row.client_id, row.id, row.name, language("en", zone))
     return context

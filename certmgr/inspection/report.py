@@ -18,7 +18,8 @@ from certmgr.checks.judge import JudgedAddress, Judgement
 from certmgr.scan.evidence import Evidence, FailureKind
 from certmgr.scan.visits import digest, document
 from certmgr.x509.trust_until import TrustEnd
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 from inventory.targets import Target
 from inventory.vocabulary import Finding
 

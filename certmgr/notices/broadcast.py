@@ -17,7 +17,7 @@ from inventory.db.database import Database
 from inventory.errors import NotFound, UsageError
 from inventory.names import display
 from inventory.records import AnnouncementRecord
-from inventory.store import clients, domains, editing, recipients, tickets
+from inventory.store import announcements, clients, domains, editing, recipients, releases, tickets
 from inventory.text import printable
 from notifiers.pipeline.announcement import Announcement, announcement_message
 from notifiers.pipeline.message import Message
@@ -155,7 +155,7 @@ def broadcast(
             new_client_ids.append(client_id)
     if new_client_ids and not dry_run:
         with database.write(now) as tx:
-            number = tickets.add_broadcast(tx, template, name, tag, words)
+            number = announcements.add(tx, template, name, tag, words)
             cause = f"broadcast {name} {template}"
             tickets.open_(
                 tx,
@@ -175,7 +175,7 @@ def broadcast(
                 ],
             )
             # The release limits how many clients get it per day.
-            tickets.release(tx, cause, per_day, tx.actor)
+            releases.add(tx, cause, per_day, tx.actor)
     return result
 
 

@@ -9,7 +9,8 @@ from certmgr.cases.purchase_topics import ended_purchase_topic
 from certmgr.notices.basis import TopicBasis, target_of, utc_of
 from inventory.records import EndpointOwnership, FindingRecord, TicketRecord
 from inventory.vocabulary import Finding
-from notifiers.pipeline.topic import CoverFacts, EndedTopic, FaultFacts, Topic, TopicKind
+from notifiers.pipeline.notice_source import EndedTopic
+from notifiers.pipeline.topic import CoverFacts, FaultFacts, Topic, TopicKind
 from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
 
 

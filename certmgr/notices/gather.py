@@ -34,8 +34,9 @@ from inventory.store import (
     runs,
     server_faults,
 )
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
-from notifiers.pipeline.topic import NoticeSource, Topic, TopicKind
+from notifiers.pipeline.topic import Topic, TopicKind
 
 # How long clients are reminded of a deadline that they missed.
 KEPT_AFTER_DEADLINE = timedelta(days=400)

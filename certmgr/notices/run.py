@@ -16,11 +16,11 @@ from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database
 from inventory.records import TicketRecord
 from notifiers.delivery import DeliveryWorker
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import NoticePolicy
 from notifiers.pipeline.run import NoticeRun
 from notifiers.pipeline.send_address import address_of
 from notifiers.pipeline.thresholds import ThresholdRules
-from notifiers.pipeline.topic import NoticeSource
 
 
 def run_of(

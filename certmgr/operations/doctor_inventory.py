@@ -15,7 +15,7 @@ from certmgr.notices.setup import channels_of, rules_of
 from certmgr.operations.check_result import CheckResult, CheckState
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
-from inventory.store import audit_log, contacts, jobs, outbox, tickets
+from inventory.store import audit_log, contacts, decisions, jobs, outbox, tickets
 from inventory.store import recipients as recipient_store
 from inventory.store import runs as store_runs
 from inventory.text import printable
@@ -142,7 +142,7 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
     at = to_epoch(now)
     with database.read() as conn:
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
-        quiet = tickets.waiting_since(conn, "wait", "quiet hours", at - 86_400)
+        quiet = decisions.waiting_since(conn, "wait", "quiet hours", at - 86_400)
         held = len(tickets.listing(conn, held=True))
     for state, todo in (
         ("unknown", "certmgr notice list --state unknown"),

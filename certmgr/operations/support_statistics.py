@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from inventory.db.database import to_epoch
 from inventory.records import NoticeTimes, TicketTimes
-from inventory.store import outbox, tickets
+from inventory.store import notices, tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def read(conn: Connection, since: datetime) -> tuple[list[NoticeTimes], list[Tic
         Notices sent to clients since then, and tickets notified or closed since then.
     """
     at = to_epoch(since)
-    return outbox.times_of_clients(conn, at), tickets.times(conn, at)
+    return notices.times_of_clients(conn, at), tickets.times(conn, at)
 
 
 def measure(

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from certmgr.net.downloads import Download
 from certmgr.x509 import crl as crls
 from certmgr.x509.crl import Crl
-from inventory.certificates import Certificate, issued_by, parse
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch
 from inventory.distinguished_names import normalised
 from inventory.records import CrlRecord

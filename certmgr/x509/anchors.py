@@ -21,7 +21,8 @@ from cryptography.x509 import verification
 from certmgr.x509.equivalent_path import copies, needs_copies
 from certmgr.x509.openssl_path import OpensslResult, openssl_path
 from certmgr.x509.refusals import purpose_refused
-from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, parse
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate, from_pem, parse
 from inventory.errors import CertmgrError, ConfigError, UsageError
 from inventory.files import read_regular
 from inventory.names import as_ip

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from inventory.certificates import PARSE_ERRORS, Certificate, from_pem, issued_by, parse
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate, from_pem, parse
 from inventory.errors import CertmgrError
 
 FILES = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem")

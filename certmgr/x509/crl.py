@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 from inventory.distinguished_names import normalised
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from certmgr.x509.pem_text import (
 )
 from certmgr.x509.signatures import verifies
 from inventory import der
-from inventory.certificates import PARSE_ERRORS, describe_key
+from inventory.certificate_fields import PARSE_ERRORS, describe_key
 from inventory.errors import InvalidName, UsageError
 from inventory.names import as_ip, certificate_name, display
 from inventory.text import printable

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID
 
 from inventory import der
-from inventory.certificates import Certificate, issued_by, parse
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate, parse
 
 _ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 # Basic constraints of a CA, critical.

@@ -10,7 +10,8 @@ from itertools import pairwise
 from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
-from inventory.certificates import PARSE_ERRORS, Certificate, parse
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate, parse
 
 NO_ISSUER = 20  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
 

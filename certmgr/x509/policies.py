@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from cryptography import x509
 
 from inventory import der
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 
 NO_POLICY = "the chain lacks a certificate policy that its CA requires"
 _ANY = "2.5.29.32.0"

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 
 BROKEN_CONSTRAINT = "the chain breaks a constraint of the CA"
 OUTSIDE_PROFILE = "it differs from the profile of public CAs"

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
-from inventory.certificates import PARSE_ERRORS
+from inventory.certificate_fields import PARSE_ERRORS
 
 
 def verifies(key: Any, signature: bytes, data: bytes, digest: Any) -> bool:

@@ -19,7 +19,8 @@ from certmgr.x509.anchors import MAX_PATH, Anchors
 from certmgr.x509.openssl_path import OpensslResult
 from certmgr.x509.policies import NO_POLICY, policies_valid
 from certmgr.x509.refusals import OUTSIDE_PROFILE, objections, refusal
-from inventory.certificates import Certificate, issued_by, self_signed
+from inventory.certificate_signatures import issued_by, self_signed
+from inventory.certificates import Certificate
 
 MAX_SERVED = 32  # certificates of a served chain that are used to build a path
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from inventory.certificates import PARSE_ERRORS, Certificate
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificates import Certificate
 from inventory.errors import UsageError
 from inventory.text import printable
 

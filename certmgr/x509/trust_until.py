@@ -16,7 +16,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certmgr.x509.anchors import MAX_PATH
 from certmgr.x509.trust_rules import BROWSERS, TrustRule, TrustRules, spki_sha256
-from inventory.certificates import PARSE_ERRORS, Certificate, issued_by
+from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate
 
 # Limits for hostile chains: certificates with one subject, and paths of one leaf.
 MAX_ISSUERS = 8

@@ -42,7 +42,7 @@ from certmgr.x509.upload import (
     SECONDS,
 )
 from inventory import der
-from inventory.certificates import PARSE_ERRORS
+from inventory.certificate_fields import PARSE_ERRORS
 from inventory.sandbox import confine
 from inventory.text import printable
 

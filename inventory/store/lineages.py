@@ -4,15 +4,15 @@ quarantine, and where it was brought.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Executable, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Executable, and_, delete, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch, fetch_all, fetch_existing, insert_id
-from inventory.errors import Conflict, UsageError
+from inventory.db.sql import fetch, fetch_all, fetch_existing, insert_id
+from inventory.errors import Conflict
 from inventory.models import (
     AcmeAccount,
     Client,
@@ -26,20 +26,12 @@ from inventory.models import (
     StoredFinding,
     StoredLineage,
 )
-from inventory.names import as_ip, display, registered_domain
 from inventory.records import (
-    ClientRecord,
-    DeploymentRecord,
     ExpectedLeaf,
-    FailingDeployment,
-    LineageNameRecord,
     LineageRecord,
     ListedLineage,
-    QuarantinedName,
 )
-from inventory.store import clients, domain_owners, editing
-
-MAX_NAMES = 100
+from inventory.store import clients, editing, lineage_names
 
 
 def _query() -> Any:
@@ -86,7 +78,7 @@ def with_names(conn: Connection, lineage_id: int) -> ListedLineage:
 
 def _with_names(conn: Connection, query: Executable) -> list[ListedLineage]:
     rows = fetch_all(conn, query)
-    named = names_of(conn, [r["id"] for r in rows])
+    named = lineage_names.by_lineage(conn, [r["id"] for r in rows])
     return [ListedLineage(**r, names=tuple(named.get(r["id"], ()))) for r in rows]
 
 
@@ -99,18 +91,6 @@ def any_active(conn: Connection) -> bool:
     )
 
 
-def names_of(conn: Connection, ids: Sequence[int]) -> dict[int, list[LineageNameRecord]]:
-    """Lineage id -> its names in their order."""
-    found: dict[int, list[LineageNameRecord]] = {}
-    for part in chunks(ids):
-        query = select(LineageName).where(LineageName.lineage_id.in_(part))
-        for record in fetch(
-            conn, LineageNameRecord, query.order_by(LineageName.lineage_id, LineageName.position)
-        ):
-            found.setdefault(record.lineage_id, []).append(record)
-    return found
-
-
 def add(
     tx: Tx, name: str, client_number: str, names: Sequence[str], values: Mapping[str, Any]
 ) -> int:
@@ -119,7 +99,7 @@ def add(
     Raises :class:`Conflict`; :class:`UsageError` where a name is another client's.
     """
     who = clients.find(tx.conn, client_number)
-    require_owned(tx.conn, who, names)
+    lineage_names.require_owned(tx.conn, who, names)
     if (
         tx.conn.execute(select(StoredLineage.id).where(StoredLineage.name == name)).scalar()
         is not None
@@ -132,40 +112,9 @@ def add(
     made = insert_id(
         tx.conn, StoredLineage, dict(name=name, client_id=who.id, created_at=tx.at, **values)
     )
-    _write_names(tx, made, names)
+    lineage_names.write(tx, made, names)
     tx.audit("add", "lineage", made, {"names": len(names)})
     return made
-
-
-def _write_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
-    if not names:
-        raise UsageError("A lineage needs at least one name", "a certificate is issued for names")
-    rows = [{"lineage_id": lineage_id, "name": n, "position": i} for i, n in enumerate(names)]
-    tx.conn.execute(insert(LineageName), rows)
-
-
-def require_owned(conn: Connection, who: ClientRecord, names: Sequence[str]) -> None:
-    """Every name must lie under a domain that this client has: a certificate is never asked for in
-    the name of another client.
-    """
-    for name in names:
-        owner = domain_owners.owner_of(conn, name.removeprefix("*."))
-        if owner is not None and owner.client_id == who.id:
-            continue
-        what = f"{display(name)} does not belong to client {who.number}"
-        if owner is not None:
-            raise UsageError(
-                what,
-                f"it belongs to client {owner.number}",
-                "Ask for a certificate of that client's, or move the domain.",
-            )
-        host = name.removeprefix("*.")
-        domain_name = host if as_ip(host) is not None else display(registered_domain(host))
-        raise UsageError(
-            what,
-            "the inventory does not have it",
-            f"certmgr domain add {domain_name} --client {who.number}",
-        )
 
 
 def edit(tx: Tx, lineage_id: int, **values: Any) -> None:
@@ -180,71 +129,8 @@ def note(tx: Tx, lineage_id: int, **values: Any) -> None:
 
 def set_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
     tx.conn.execute(delete(LineageName).where(LineageName.lineage_id == lineage_id))
-    _write_names(tx, lineage_id, names)
+    lineage_names.write(tx, lineage_id, names)
     tx.audit("edit", "lineage", lineage_id, {"names": len(names)})
-
-
-def name_failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: bool) -> None:
-    """Counts a failure; puts the name into quarantine where it is time.
-
-    What was in quarantine keeps its date.
-    """
-    row = (
-        tx.conn.execute(
-            select(LineageName).where(
-                LineageName.lineage_id == lineage_id, LineageName.name == name
-            )
-        )
-        .mappings()
-        .first()
-    )
-    if row is None:
-        return
-    values: dict[str, Any] = {"failures": row["failures"] + 1, "reason": reason[:600]}
-    if quarantine and row["state"] == "active":
-        values |= {"state": "quarantined", "since": tx.at}
-        tx.audit("quarantine", "lineage", lineage_id, {"state": "quarantined"})
-    tx.conn.execute(
-        update(LineageName)
-        .where(LineageName.lineage_id == lineage_id, LineageName.name == name)
-        .values(**values)
-    )
-
-
-def name_returned(tx: Tx, lineage_id: int, name: str) -> None:
-    """Out of quarantine."""
-    changed = tx.conn.execute(
-        update(LineageName)
-        .where(
-            LineageName.lineage_id == lineage_id,
-            LineageName.name == name,
-            LineageName.state == "quarantined",
-        )
-        .values(state="active", since=None, reason=None, failures=0)
-    )
-    if changed.rowcount:
-        tx.audit("return", "lineage", lineage_id, {"state": "active"})
-
-
-def names_good(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
-    """These stood in a certificate that was issued."""
-    tx.conn.execute(
-        update(LineageName)
-        .where(
-            LineageName.lineage_id == lineage_id,
-            LineageName.name.in_(list(names)),
-            LineageName.state == "active",
-        )
-        .values(failures=0, reason=None)
-    )
-
-
-def name_checked(tx: Tx, lineage_id: int, name: str) -> None:
-    tx.conn.execute(
-        update(LineageName)
-        .where(LineageName.lineage_id == lineage_id, LineageName.name == name)
-        .values(checked_at=tx.at)
-    )
 
 
 def must_replace(conn: Connection) -> dict[str, str]:
@@ -347,116 +233,6 @@ def undeployed(conn: Connection, at: int) -> list[ListedLineage]:
 # -- where it was brought
 
 
-def to_deliver(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
-    """One row a target, once; those of certificates before are no longer tried."""
-    wanted = list(dict.fromkeys(targets))
-    tx.conn.execute(
-        update(Deployment)
-        .where(
-            Deployment.lineage_id == lineage_id,
-            Deployment.sha256 != sha256,
-            Deployment.state == "pending",
-        )
-        .values(state="superseded")
-    )
-    have = set(
-        tx.conn.scalars(
-            select(Deployment.target).where(
-                Deployment.lineage_id == lineage_id, Deployment.sha256 == sha256
-            )
-        )
-    )
-    new = [t for t in wanted if t not in have]
-    if new:
-        tx.conn.execute(
-            insert(Deployment),
-            [
-                {
-                    "lineage_id": lineage_id,
-                    "sha256": sha256,
-                    "target": t,
-                    "state": "pending",
-                    "next_at": tx.at,
-                    "created_at": tx.at,
-                }
-                for t in new
-            ],
-        )
-    again = [t for t in wanted if t in have]
-    if again:
-        tx.conn.execute(
-            update(Deployment)
-            .where(
-                Deployment.lineage_id == lineage_id,
-                Deployment.sha256 == sha256,
-                Deployment.target.in_(again),
-                Deployment.state == "superseded",
-            )
-            .values(state="pending", next_at=tx.at)
-        )
-
-
-def deliver_again(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
-    """Also to those that have it."""
-    tx.conn.execute(
-        update(Deployment)
-        .where(
-            Deployment.lineage_id == lineage_id,
-            Deployment.sha256 == sha256,
-            Deployment.target.in_(list(targets)),
-        )
-        .values(state="pending", next_at=tx.at)
-    )
-
-
-def deliveries(
-    conn: Connection,
-    *,
-    lineage_id: int | None = None,
-    due: int | None = None,
-    states: Sequence[str] = ("pending",),
-) -> list[DeploymentRecord]:
-    """``due``: not before which instant they may be tried."""
-    query = select(Deployment).where(Deployment.state.in_(states)).order_by(Deployment.id)
-    if lineage_id is not None:
-        query = query.where(Deployment.lineage_id == lineage_id)
-    if due is not None:
-        query = query.where(Deployment.next_at <= due)
-    return fetch(conn, DeploymentRecord, query)
-
-
-def delivered(tx: Tx, deployment_id: int) -> None:
-    tx.conn.execute(
-        update(Deployment)
-        .where(Deployment.id == deployment_id)
-        .values(state="done", done_at=tx.at, error=None, attempts=Deployment.attempts + 1)
-    )
-
-
-def not_delivered(tx: Tx, deployment_id: int, error: str, next_at: int) -> None:
-    tx.conn.execute(
-        update(Deployment)
-        .where(Deployment.id == deployment_id)
-        .values(error=error[:1000], next_at=next_at, attempts=Deployment.attempts + 1)
-    )
-
-
-def failing(conn: Connection) -> list[FailingDeployment]:
-    """Deliveries that failed and wait, with the name of their lineage and client."""
-    query = (
-        select(Deployment, StoredLineage.name, Client.number.label("client"))
-        .join(StoredLineage, StoredLineage.id == Deployment.lineage_id)
-        .join(Client, Client.id == StoredLineage.client_id)
-        .where(
-            Deployment.state == "pending",
-            Deployment.error.is_not(None),
-            StoredLineage.state != "retired",
-        )
-        .order_by(Deployment.id)
-    )
-    return fetch(conn, FailingDeployment, query)
-
-
 def covering(conn: Connection, host: str, client_id: int) -> list[LineageRecord]:
     """The client's active lineages that have this very name, or a wildcard above it."""
     wild = f"*.{host.partition('.')[2]}"
@@ -470,23 +246,3 @@ def covering(conn: Connection, host: str, client_id: int) -> list[LineageRecord]
         )
     )
     return fetch(conn, LineageRecord, query)
-
-
-def quarantined(conn: Connection) -> list[QuarantinedName]:
-    """Names in quarantine, with lineage and client."""
-    query = (
-        select(
-            LineageName,
-            StoredLineage.name.label("lineage"),
-            StoredLineage.client_id,
-            Client.number.label("client"),
-        )
-        .join(
-            StoredLineage,
-            and_(StoredLineage.id == LineageName.lineage_id, StoredLineage.state != "retired"),
-        )
-        .join(Client, Client.id == StoredLineage.client_id)
-        .where(LineageName.state == "quarantined")
-        .order_by(LineageName.since, LineageName.name)
-    )
-    return fetch(conn, QuarantinedName, query)

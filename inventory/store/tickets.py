@@ -12,31 +12,20 @@ from typing import Any
 from sqlalchemy import Connection, exists, or_, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch, insert_id, upsert
+from inventory.db.sql import chunks, fetch, upsert
 from inventory.models import (
     Client,
     Contact,
     Domain,
     Endpoint,
     Notice,
-    Release,
     SentItem,
-    Server,
-    Snooze,
-    StoredAnnouncement,
     StoredCertificate,
-    StoredDecision,
     Ticket,
 )
 from inventory.records import (
-    AnnouncementRecord,
-    DecisionRecord,
-    HeldMessage,
     ListedTicket,
     NoticeRecord,
-    ReleasedTicket,
-    ReleaseRecord,
-    SnoozeRecord,
     TicketRecord,
     TicketTimes,
 )
@@ -248,59 +237,6 @@ def listing(
     return fetch(conn, ListedTicket, query)
 
 
-def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -> list[str]:
-    """The keys of everything that was ever decided about these endpoints and domains."""
-    found: set[str] = set()
-    for prefix in [f"{kind}:{i}:" for i in endpoint_ids for kind in ("cover", "fault")] + [
-        f"deadline:{i}:" for i in domain_ids
-    ]:
-        found |= set(
-            conn.scalars(
-                select(StoredDecision.subject)
-                .where(StoredDecision.subject.startswith(prefix, autoescape=True))
-                .distinct()
-            )
-        )
-    led = select(Ticket.key).where(Ticket.kind == "case", Ticket.domain_id.in_(sorted(domain_ids)))
-    return sorted(found | set(conn.scalars(led)))
-
-
-def announcements(conn: Connection) -> list[TicketRecord]:
-    """Tickets of announcements that were not sent yet, with the announcement's row."""
-    query = (
-        select(Ticket)
-        .where(Ticket.kind == "broadcast", Ticket.closed_at.is_(None))
-        .order_by(Ticket.id)
-    )
-    return fetch(conn, TicketRecord, query)
-
-
-def add_broadcast(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None) -> int:
-    values = {
-        "template": template,
-        "deadline": deadline,
-        "tag": tag,
-        "text": words,
-        "by": tx.actor,
-        "created_at": tx.at,
-    }
-    key = insert_id(tx.conn, StoredAnnouncement, values)
-    tx.audit(
-        "broadcast",
-        "broadcast",
-        key,
-        {"template": template, "deadline": deadline, "tag": tag},
-    )
-    return key
-
-
-def broadcasts(conn: Connection) -> dict[int, AnnouncementRecord]:
-    return {
-        r["id"]: AnnouncementRecord(**r)
-        for r in conn.execute(select(StoredAnnouncement)).mappings()
-    }
-
-
 def times(conn: Connection, since: int) -> list[TicketTimes]:
     """Of the tickets of which a client was notified, or that were closed, since then."""
     query = select(Ticket.told_at, Ticket.closed_at).where(
@@ -310,58 +246,6 @@ def times(conn: Connection, since: int) -> list[TicketTimes]:
 
 
 # -- decisions
-
-
-def decided(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: subject, client_id, contact_id, threshold, round, action, reason.
-
-    The same decision again only moves its last time.
-    """
-    if not rows:
-        return
-    keys = ("subject", "contact_id", "threshold", "round", "action", "reason")
-    unique = {
-        tuple(r[k] for k in keys): dict(r) | {"first_at": tx.at, "last_at": tx.at} for r in rows
-    }
-    statement = upsert(tx.conn, StoredDecision)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(keys), set_={"last_at": statement.excluded.last_at}
-    )
-    tx.conn.execute(statement, [unique[k] for k in sorted(unique)])
-
-
-def decisions(conn: Connection, subjects: Sequence[str], limit: int = 500) -> list[DecisionRecord]:
-    query = (
-        select(StoredDecision)
-        .where(StoredDecision.subject.in_(subjects))
-        .order_by(StoredDecision.last_at.desc(), StoredDecision.id.desc())
-    )
-    return fetch(conn, DecisionRecord, query.limit(limit))
-
-
-def held_about(
-    conn: Connection, client_id: int, endpoint_ids: set[int], domain_ids: set[int]
-) -> list[HeldMessage]:
-    """Return what the client was not notified of yet, since it is held or waits.
-
-    Only the last decision about a topic counts: what was sent since is not held any more.
-    """
-    found: dict[str, HeldMessage] = {}
-    keys = keys_about(conn, endpoint_ids, domain_ids)
-    for row in decisions(conn, keys):
-        if row.client_id != client_id or row.subject in found:
-            continue
-        found[row.subject] = HeldMessage(
-            subject=row.subject,
-            action=row.action,
-            reason=row.reason,
-            first_at=row.first_at,
-            last_at=row.last_at,
-        )
-    over = set(
-        conn.scalars(select(Ticket.key).where(Ticket.key.in_(found), Ticket.closed_at.is_not(None)))
-    )
-    return [h for h in found.values() if h.action in ("hold", "wait") and h.subject not in over]
 
 
 def open_references(
@@ -380,118 +264,7 @@ def open_references(
     return {code or "": reference for code, reference in conn.execute(query)}
 
 
-def recent(conn: Connection, reason: str, since: int) -> list[str]:
-    """Subjects that were decided on for this reason since then."""
-    query = (
-        select(StoredDecision.subject)
-        .where(StoredDecision.reason == reason, StoredDecision.last_at >= since)
-        .distinct()
-    )
-    return sorted(conn.scalars(query))
-
-
-def waiting_since(
-    conn: Connection, action: str, reason_start: str, oldest: int
-) -> dict[tuple[str, str], int]:
-    """(subject, round) -> since when it has been waiting for this reason without a break of more
-    than two days.
-    """
-    query = select(StoredDecision).where(
-        StoredDecision.action == action,
-        StoredDecision.reason.startswith(reason_start, autoescape=True),
-        StoredDecision.last_at >= oldest,
-    )
-    found: dict[tuple[str, str], int] = {}
-    for row in conn.execute(query).mappings():
-        key = (row["subject"], row["round"])
-        found[key] = min(found.get(key, row["first_at"]), row["first_at"])
-    return found
-
-
 # -- snoozes and maintenance windows
 
 
-def add_snooze(
-    tx: Tx, scope: str, scope_id: int, starts_at: int, until: int, reason: str, by: str
-) -> int:
-    values = {
-        "scope": scope,
-        "scope_id": scope_id,
-        "starts_at": starts_at,
-        "until": until,
-        "reason": reason,
-        "by": by,
-    }
-    key = insert_id(tx.conn, Snooze, values | {"created_at": tx.at})
-    tx.audit("snooze", scope, scope_id, {"until": until, "starts_at": starts_at})
-    return key
-
-
-def end_snooze(tx: Tx, snooze_id: int) -> bool:
-    done = tx.conn.execute(
-        update(Snooze)
-        .where(Snooze.id == snooze_id, Snooze.withdrawn_at.is_(None))
-        .values(withdrawn_at=tx.at)
-    )
-    tx.audit("wake", "snooze", snooze_id)
-    return done.rowcount == 1
-
-
-def snoozes(conn: Connection, at: int | None = None) -> list[SnoozeRecord]:
-    """In force at ``at``; without it all that have not ended."""
-    query = select(Snooze).where(Snooze.withdrawn_at.is_(None)).order_by(Snooze.id)
-    if at is not None:
-        query = query.where(Snooze.starts_at <= at, Snooze.until > at)
-    return fetch(conn, SnoozeRecord, query)
-
-
-def snoozed(conn: Connection) -> dict[tuple[str, int], str]:
-    """(scope, id) -> what a person calls it."""
-    found = {("client", i): n for i, n in conn.execute(select(Client.id, Client.number))}
-    found |= {("server", i): n for i, n in conn.execute(select(Server.id, Server.name))}
-    found |= {("domain", i): n for i, n in conn.execute(select(Domain.id, Domain.name))}
-    return found | {("matter", i): n for i, n in conn.execute(select(Ticket.id, Ticket.reference))}
-
-
 # -- release
-
-
-def release(tx: Tx, cause: str, per_day: int, by: str) -> int:
-    """Lets the matters of a cause go, for so many clients a day."""
-    tx.conn.execute(
-        update(Release)
-        .where(Release.cause == cause, Release.ended_at.is_(None))
-        .values(ended_at=tx.at)
-    )
-    values = {"cause": cause, "per_day": per_day, "by": by, "created_at": tx.at}
-    key = insert_id(tx.conn, Release, values)
-    tx.audit("release", "release", key, {"cause": cause, "per_day": per_day})
-    return key
-
-
-def held_at(row: TicketRecord) -> int:
-    """When the matter was held: ``hold`` is its kind, the rank it was held at, and that instant."""
-    parts = (row.hold or "").split(" ")
-    return int(parts[2]) if len(parts) > 2 else 0
-
-
-def end_releases(tx: Tx, ids: Sequence[int]) -> None:
-    if ids:
-        tx.conn.execute(update(Release).where(Release.id.in_(ids)).values(ended_at=tx.at))
-
-
-def releases(conn: Connection) -> list[ReleaseRecord]:
-    """Those in force, oldest first."""
-    query = select(Release).where(Release.ended_at.is_(None)).order_by(Release.id)
-    return fetch(conn, ReleaseRecord, query)
-
-
-def belongs(row: TicketRecord | ReleasedTicket, cause: str) -> bool:
-    """Whether a matter is of this cause; ``* CODE`` is every cause with that finding."""
-    return bool(row.cause == cause or (cause.startswith("* ") and row.code == cause[2:]))
-
-
-def released_since(conn: Connection, moment: int) -> list[ReleasedTicket]:
-    """Matters that were let go since then: cause, code, client_id."""
-    query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= moment)
-    return fetch(conn, ReleasedTicket, query)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from inventory.db.database import Database, Tx
 from inventory.records import NoticeRecord
-from inventory.store import inbox, outbox, recipients, tickets
+from inventory.store import inbox, notices, outbox, recipients, tickets
 from inventory.text import printable
 from notifiers.inbox.classify import MAX_TEXT, InboundMail
 
@@ -39,7 +39,7 @@ def record_mail(
         recorded before.
     """
     with database.read() as conn:
-        row = next((r for m in mail.marks if (r := outbox.by_mark(conn, m)) is not None), None)
+        row = next((r for m in mail.marks if (r := notices.by_mark(conn, m)) is not None), None)
     if dry_run:
         return mail.kind if row is not None else "stranger"
     with database.write(now) as tx:

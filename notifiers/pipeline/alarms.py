@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from inventory.db.database import to_epoch
-from inventory.store import outbox
+from inventory.store import notices
 from notifiers.pipeline import limits
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import DueTopic, Snapshot
-from notifiers.pipeline.topic import NoticeSource, Topic, TopicKind
+from notifiers.pipeline.topic import Topic, TopicKind
 
 _ALARM = "alarm:"
 _ONCALL = "oncall:"
@@ -112,7 +113,7 @@ def oncall_alarms(conn: Connection, causes: Mapping[str, Sequence[Topic]]) -> li
         causes: Faults by cause, from :func:`faults_of_ours`.
     """
     # An alarm is repeated only if its cause has a newer fault.
-    before = outbox.last_said(conn, [_ALARM + _ONCALL + cause for cause in causes])
+    before = notices.last_about(conn, [_ALARM + _ONCALL + cause for cause in causes])
     return [
         Alarm(
             _ONCALL + cause,

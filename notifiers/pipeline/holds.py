@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from inventory.db.database import to_epoch
 from notifiers.pipeline import limits
+from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.plan import DueTopic, NoticePlan, NoticePolicy, Snapshot
-from notifiers.pipeline.topic import EndedTopic, FaultFacts, Topic
+from notifiers.pipeline.topic import FaultFacts, Topic
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from typing import Any
 
 from inventory.db.database import Tx, to_epoch
 from inventory.records import JobRecord, TicketRecord
-from inventory.store import jobs, tickets
+from inventory.store import decisions, jobs, releases, tickets
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.compose import client_message
 from notifiers.pipeline.notice_settings import NoticeSettings
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.outcome import Escalated
 from notifiers.pipeline.plan import Decision, Draft, NoticeItem, NoticePlan, Snapshot
 from notifiers.pipeline.queue import NoticeQueue, QueuedItem
@@ -24,7 +25,7 @@ from notifiers.pipeline.record_announcements import AnnouncementComposer, Announ
 from notifiers.pipeline.record_staff import StaffRecorder
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.run_outcome import RunOutcome
-from notifiers.pipeline.topic import NoticeSource, Topic
+from notifiers.pipeline.topic import Topic
 
 JOB = "notify"
 
@@ -61,7 +62,7 @@ class RunRecorder:
         queue = NoticeQueue(tx, self.default_channel, self.outcome)
         for ticket_id in self.released:
             tickets.change(tx, ticket_id, released_at=tx.at)
-        tickets.end_releases(tx, self.spent)
+        releases.end(tx, self.spent)
         rows = self._open_tickets(tx)
         self.outcome.held = len(self.plan.held)
         ended = list(self.closing)
@@ -76,7 +77,7 @@ class RunRecorder:
                 self.compose_announcement,
             ).write(tx, queue)
         self._close_tickets(tx, ended)
-        tickets.decided(tx, [_row(d) for d in self.plan.decisions])
+        decisions.record(tx, [_row(d) for d in self.plan.decisions])
         for decision in self.plan.decisions:
             self.outcome.decisions[decision.action] = (
                 self.outcome.decisions.get(decision.action, 0) + 1

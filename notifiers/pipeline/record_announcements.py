@@ -8,7 +8,7 @@ from datetime import datetime
 
 from inventory.db.database import Tx
 from inventory.records import AnnouncementRecord
-from inventory.store import tickets
+from inventory.store import announcements, tickets
 from notifiers.pipeline.announcement import Announcement, announcement_message
 from notifiers.pipeline.message import Sender
 from notifiers.pipeline.plan import Snapshot
@@ -40,8 +40,8 @@ class AnnouncementRecorder:
         # A fault of scan or clock may make the state of the sites wrong.
         if self.snapshot.hold_reason:
             return
-        known = tickets.broadcasts(tx.conn)
-        for ticket in tickets.announcements(tx.conn):
+        known = announcements.by_id(tx.conn)
+        for ticket in announcements.unsent(tx.conn):
             stored, client_id = known.get(int(ticket.round)), ticket.client_id
             if (
                 ticket.released_at is None

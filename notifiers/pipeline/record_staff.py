@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from inventory.db.database import Tx
-from inventory.store import jobs, outbox
+from inventory.store import jobs, notices
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.notice_settings import NoticeSettings
+from notifiers.pipeline.notice_source import NoticeSource, StaffTask
 from notifiers.pipeline.plan import NoticePlan, Snapshot
 from notifiers.pipeline.queue import NoticeQueue, QueuedItem
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff import StaffDigest, alarm_message, digest_message
 from notifiers.pipeline.staff_tasks import EVENT, bundles, task_message, unreported
-from notifiers.pipeline.topic import NoticeSource, StaffTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class StaffRecorder:
         )
         self._alarms(tx, queue, staff, today)
         self._tasks(tx, queue)
-        missing = [p for p in staff if not outbox.digest_sent(tx.conn, p.id, today)]
+        missing = [p for p in staff if not notices.digest_sent(tx.conn, p.id, today)]
         # The digest is sent once per day and person, from this hour on.
         if local.hour < self.config.digest_hour or not missing:
             return
@@ -55,7 +55,7 @@ class StaffRecorder:
         jobs.succeeded(tx, "digest", {"head": digest.head, "entries": digest.entries, "day": today})
 
     def _alarms(self, tx: Tx, queue: NoticeQueue, staff: Sequence[Person], today: str) -> None:
-        known = outbox.said(tx.conn, [a.topic for a in self.alarms])
+        known = notices.sent_about(tx.conn, [a.topic for a in self.alarms])
         for person in staff:
             # Faults concern those on call only; a hold concerns all staff.
             new_alarms = [
@@ -74,7 +74,7 @@ class StaffRecorder:
         if not events and not tasks:
             return
         keys = [*(EVENT + e.reference for e in events), *(t.key for t in tasks)]
-        known = outbox.said(tx.conn, keys)
+        known = notices.sent_about(tx.conn, keys)
         people = {p.id: p for p in self._administrators(None)} if events else {}
         of_person: dict[int, list[StaffTask]] = {}
         for task in tasks:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from inventory.records import TicketRecord
 from notifiers.pipeline.limits import delay_reason, unresolved_reason
+from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.outcome import Resolved
 from notifiers.pipeline.plan import Decision, Draft, NoticeItem, NoticePlan, Snapshot
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.thresholds import CrossedThreshold
-from notifiers.pipeline.topic import EndedTopic, Recheck, Topic
+from notifiers.pipeline.topic import Recheck, Topic
 
 
 def resolved_items(

@@ -16,12 +16,13 @@ from inventory.records import (
     ReleaseRecord,
     TicketRecord,
 )
-from inventory.store import audit_log, jobs, outbox, tickets
+from inventory.store import audit_log, decisions, jobs, notices, outbox, releases, snoozes, tickets
 from notifiers.pipeline import limits
 from notifiers.pipeline.notice_settings import NoticeSettings
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import Snapshot
 from notifiers.pipeline.record import JOB
-from notifiers.pipeline.topic import NoticeSource, TopicKind
+from notifiers.pipeline.topic import TopicKind
 
 STALE = 60  # seconds: a notice that waited longer is decided again, after a new recheck
 REFUSED = 86_400  # seconds: after that a refused notice is decided again
@@ -110,8 +111,8 @@ def read_basis(
             state=state,
             unnotified={k: t for k, t in open_tickets.items() if t.told_at is None},
             waiting=tickets.listing(conn, held=True),
-            releases=tickets.releases(conn),
-            released_today=tickets.released_since(conn, _midnight(now, config.zone)),
+            releases=releases.in_force(conn),
+            released_today=releases.released_since(conn, _midnight(now, config.zone)),
         )
 
 
@@ -132,11 +133,11 @@ def _snapshot(
         policy=config.policy,
         people=config.recipients(conn, concerned),
         tickets=tickets.by_key(conn, keys),
-        sent=outbox.said(conn, sorted(keys)),
-        snoozes=tickets.snoozes(conn, to_epoch(now)),
-        last_written=outbox.last_to_contacts(conn),
+        sent=notices.sent_about(conn, sorted(keys)),
+        snoozes=snoozes.listing(conn, to_epoch(now)),
+        last_written=notices.last_to_contacts(conn),
         # Two days: the patience with a failing recheck is one day, so older decisions do not count.
-        waiting=tickets.waiting_since(
+        waiting=decisions.waiting_since(
             conn, "wait", "the recheck failed", to_epoch(now) - 2 * DAY_SECONDS
         ),
         hold_reason=limits.clock_fault(now, newest) or source.suspect,
@@ -158,11 +159,11 @@ def released_tickets(basis: RunBasis) -> ReleasedTickets:
         covered = [
             t
             for t in basis.waiting
-            if tickets.belongs(t, release.cause) and tickets.held_at(t) <= release.created_at
+            if releases.belongs(t, release.cause) and releases.held_at(t) <= release.created_at
         ]
         if not covered:
             spent.append(release.id)
-        already = {t.client_id for t in basis.released_today if tickets.belongs(t, release.cause)}
+        already = {t.client_id for t in basis.released_today if releases.belongs(t, release.cause)}
         # Clients released earlier today count against the daily limit.
         room = max(0, release.per_day - len(already))
         clients = list(dict.fromkeys(t.client_id for t in covered if t.client_id not in already))

@@ -13,15 +13,16 @@ from datetime import datetime
 from inventory.db.database import Tx, to_epoch
 from inventory.names import display
 from inventory.records import ListedNotice
-from inventory.store import audit_log, inbox, jobs, outbox, runs, tickets
+from inventory.store import audit_log, decisions, inbox, jobs, notices, runs, tickets
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.call_list import call_lines, calls
 from notifiers.pipeline.limits import FLAPPING
 from notifiers.pipeline.message import Message
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff_message import Section, section, staff_message
-from notifiers.pipeline.topic import NoticeSource, TopicKind
+from notifiers.pipeline.topic import TopicKind
 
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
@@ -103,7 +104,7 @@ class StaffDigest:
                     f" {datetime.fromtimestamp(row.promised_at, now.tzinfo):%Y-%m-%d}"
                 )
         # Clients are not notified of flapping faults, so staff have to know.
-        flapping = tickets.recent(conn, FLAPPING, at - 86_400)
+        flapping = decisions.recent(conn, FLAPPING, at - 86_400)
         references = {k: m.reference for k, m in tickets.by_key(conn, flapping).items()}
         digest.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
         digest.incidents = [f"{e.title}: {'; '.join(e.lines)}" for e in source.events]
@@ -124,13 +125,13 @@ class StaffDigest:
             f"{cause}: {n} ticket(s) of {len(clients[cause])} client(s)"
             for cause, n in waiting.most_common()
         ]
-        for notice in outbox.listing(conn, states=("unknown",)):
+        for notice in notices.listing(conn, states=("unknown",)):
             digest.unknown.append(_notice(notice))
-        for notice in outbox.listing(conn, states=("failed", "dead"), limit=200):
+        for notice in notices.listing(conn, states=("failed", "dead"), limit=200):
             # Older failures were in earlier digests.
             if notice.created_at > at - 86_400 * 2:
                 digest.failed.append(_notice(notice))
-        sent_items = outbox.said(conn, [m.key for m in open_tickets])
+        sent_items = notices.sent_about(conn, [m.key for m in open_tickets])
         digest.calls = call_lines(calls(open_tickets, sent_items, snapshot, policy))
         digest.answers = [
             f"notice {r.notice_id}, {r.kind}: {r.text or '(no text)'}"
@@ -155,7 +156,7 @@ class StaffDigest:
         for name, job in jobs.every(conn).items():
             if job.error:
                 digest.jobs.append(f"{name}: {job.error}")
-        digest.sent = outbox.count_sent(conn, at - 86_400)
+        digest.sent = notices.count_sent(conn, at - 86_400)
         return digest
 
 

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from notifiers.calendar import invitation
 from notifiers.pipeline.message import Message, Sender
+from notifiers.pipeline.notice_source import StaffEvent, StaffTask
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff_message import section, staff_message
-from notifiers.pipeline.topic import StaffEvent, StaffTask
 
 EVENT = "event:"
 # More new steps than this at once are one message: a mass opening.

@@ -12,6 +12,7 @@ from inventory.text import printable
 from inventory.vocabulary import Finding
 from notifiers.wording import english
 from notifiers.wording.catalogue import ENGLISH, Language
+from notifiers.wording.finding_text import FindingText
 from notifiers.wording.values import VALUES
 
 _MAX_ADDRESSES = 4
@@ -76,7 +77,7 @@ def _filled(template: str, finding: Finding, target: Target, language: Language)
 _UNKNOWN = english.FINDINGS["scanner-error"]
 
 
-def _text_of(finding: Finding) -> english.FindingText:
+def _text_of(finding: Finding) -> FindingText:
     """Return the texts of a finding.
 
     A database that a newer version used may have codes that this version does not know. Those are

@@ -19,6 +19,7 @@ from inventory.store import (
     clients,
     contacts,
     deadlines,
+    decisions,
     domains,
     findings,
     incidents,
@@ -26,7 +27,7 @@ from inventory.store import (
     runs,
     scan_results,
     servers,
-    tickets,
+    snoozes,
 )
 from inventory.vocabulary import Finding
 from tests.inventory.store import builders
@@ -186,14 +187,14 @@ def add_work(tx: Tx) -> None:
     builders.add_notice(tx, owner.id, contact_id, ticket_id, subject=subject)
     reason = "the client acknowledged the ticket on Monday, and reminders start again in five days"
     decision = {"subject": key, "client_id": owner.id, "contact_id": contact_id, "threshold": "7"}
-    tickets.decided(tx, [decision | {"round": "", "action": "suppressed", "reason": reason}])
+    decisions.record(tx, [decision | {"round": "", "action": "suppressed", "reason": reason}])
     week = from_epoch(tx.at + 7 * DAY)
     assert week is not None
     incident = incidents.add(tx, "serials", "list-of-the-ca.csv", tx.at + DAY, reason)
     item = {"sha256": builders.fingerprint(host_name(1)), "client_id": owner.id, "serial": "01"}
     names = {"names": [host_name(1)], "case_id": None}
     incidents.add_items(tx, incident.id, [item | names | {"sort": "client"}])
-    tickets.add_snooze(tx, "domain", site.domain_id, tx.at, tx.at + 7 * DAY, reason, "Ada")
+    snoozes.add(tx, "domain", site.domain_id, tx.at, tx.at + 7 * DAY, reason, "Ada")
     findings.accept(tx, "certificate-expired", CODES, week, reason, client_id=owner.id)
     findings.accept(
         tx, "hsts-missing", CODES, week, reason, client_id=owner.id, kind="take", by="Ada"

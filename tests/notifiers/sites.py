@@ -24,21 +24,22 @@ from inventory.store import (
     certificates,
     clients,
     contacts,
+    decisions,
     domains,
     findings,
     recipients,
     runs,
     scan_results,
-    tickets,
 )
 from inventory.vocabulary import Finding
 from notifiers.pipeline.message import Sender
 from notifiers.pipeline.notice_settings import NoticeSettings
+from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import NoticePolicy
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.run import NoticeRun
 from notifiers.pipeline.run_outcome import RunOutcome
-from notifiers.pipeline.topic import NoticeSource, Recheck, RecheckState, Topic, TopicKind
+from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)  # a Monday
@@ -368,7 +369,7 @@ def sent_items(outcome: RunOutcome) -> list[tuple[str, str, str]]:
 def reasons(simulation: SiteSimulation, key: str) -> list[str]:
     """Return the decisions about a topic with their reasons, newest first."""
     with simulation.database.read() as conn:
-        return [f"{r.action}: {r.reason}" for r in tickets.decisions(conn, [key])]
+        return [f"{r.action}: {r.reason}" for r in decisions.listing(conn, [key])]
 
 
 def add_expiring_site(

@@ -22,7 +22,7 @@ from inventory.db import maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
 from inventory.models import Notice
-from inventory.store import contacts, outbox
+from inventory.store import contacts, notices, outbox
 from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.delivery import LEASE, DeliveryWorker, backoff
 from notifiers.pipeline.send_address import address_of
@@ -86,8 +86,8 @@ def test_queued_notice_is_sent_once(database: Database, server: MailServer) -> N
 def test_same_item_is_not_queued_again(database: Database) -> None:
     fill(database, 5)
     with database.write() as tx:
-        row = outbox.listing(tx.conn, limit=1)[0]
-        item = outbox.items_of(tx.conn, row.id)[0]
+        row = notices.listing(tx.conn, limit=1)[0]
+        item = notices.items_of(tx.conn, row.id)[0]
         columns = (
             "contact_id",
             "client_id",
@@ -134,7 +134,7 @@ def test_temporary_refusal_is_retried_later_and_bad_address_is_marked(
     counts = worker(database, {"mail": mail(server)}).run()
     assert (counts.sent, counts.later, counts.failed) == (2, 1, 1)
     with database.read() as conn:
-        rows = {r.subject: r for r in outbox.listing(conn)}
+        rows = {r.subject: r for r in notices.listing(conn)}
         bad = [c.bad for c in contacts.listing(conn) if c.bad]
     assert rows["notice 0"].state == "queued"
     assert rows["notice 0"].next_at > to_epoch(START) + 30
@@ -155,7 +155,7 @@ def test_notice_of_unknown_status_is_sent_again_only_by_a_person(
     assert worker(database, {"mail": channel}).run().sent == 0
     assert states(database) == {"sent": 2, "unknown": 1}
     with database.write() as tx:
-        assert outbox.retry(tx, outbox.listing(tx.conn, states=("unknown",))[0].id)
+        assert outbox.retry(tx, notices.listing(tx.conn, states=("unknown",))[0].id)
     assert worker(database, {"mail": channel}).run().sent == 1
 
 
@@ -314,8 +314,8 @@ def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
     received = Counter(int(mark.split(".")[0]) for mark in marks)
     with database.read() as conn:
         final = outbox.depth(conn)
-        sent = {r.id for r in outbox.listing(conn, states=("sent",), limit=100_000)}
-        unknown = {r.id for r in outbox.listing(conn, states=("unknown",), limit=100_000)}
+        sent = {r.id for r in notices.listing(conn, states=("sent",), limit=100_000)}
+        unknown = {r.id for r in notices.listing(conn, states=("unknown",), limit=100_000)}
     database.close()
     assert done["killed"] >= kills
     assert done["pauses"] >= PAUSES

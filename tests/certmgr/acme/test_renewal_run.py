@@ -10,7 +10,7 @@ from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.deploy.lineage import Lineage
 from inventory.clock import system_clock
 from inventory.errors import Busy
-from inventory.store import certificates, jobs, lineages, servers
+from inventory.store import certificates, jobs, lineage_names, lineages, servers
 from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
 from tests.servers.pebble import Pebble
 
@@ -44,7 +44,7 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(
             done = env.order(lineage)
             assert done.state == "failed" and "gone.shop.test" in done.message, done
         with env.database.read() as conn:
-            named = {n.name: n for n in lineages.names_of(conn, [lineage])[lineage]}
+            named = {n.name: n for n in lineage_names.by_lineage(conn, [lineage])[lineage]}
         assert (
             named["gone.shop.test"].state == "quarantined" and named["shop.test"].state == "active"
         )

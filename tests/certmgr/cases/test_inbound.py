@@ -9,7 +9,7 @@ from certmgr.cases.inbound import CaseMail
 from certmgr.demo.authority import Authority
 from certmgr.notices.run import run_of
 from inventory.models import Notice
-from inventory.store import cases, outbox, tickets
+from inventory.store import cases, notices, tickets
 from notifiers.inbox.classify import parse
 from notifiers.inbox.record import record_mail
 from tests.certmgr.cases.place import CaseEnvironment
@@ -25,7 +25,7 @@ def invited(env: CaseEnvironment, issuer: Authority, client: str = "1001") -> tu
         tx.conn.execute(update(Notice).values(state="sent", sent_at=tx.at))
         rows = [
             r
-            for r in outbox.listing(tx.conn)
+            for r in notices.listing(tx.conn)
             if reference in {t.reference for t in tickets.of_notice(tx.conn, r.id)}
             and r.kind == "client"
         ]

@@ -15,7 +15,8 @@ from certmgr.checks.certificate import leaf_findings
 from certmgr.checks.lifetimes import refused_by_browsers
 from certmgr.demo.authority import Authority
 from certmgr.x509.trust import PathVerdict
-from inventory.certificates import issued_by, parse
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import parse
 from tests.certmgr.odd_chains import Ca, names, raw
 from tests.certmgr.tls_servers import HOST
 from tests.clock import clock, frozen

@@ -9,7 +9,7 @@ import pytest
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalMethod
 from inventory.db.database import Database
-from inventory.store import clients, domains, lineages, purchases
+from inventory.store import clients, domains, lineage_names, lineages, purchases
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -66,7 +66,7 @@ def test_facts_of_one_client_contain_nothing_of_another(inventory: Database) -> 
 def test_a_name_in_quarantine_is_not_renewed_by_its_lineage(inventory: Database) -> None:
     with inventory.write(NOW) as tx:
         lineage = lineages.find(tx.conn, "shop")
-        lineages.name_failed(tx, lineage.id, "*.shop1001.example", "no CNAME", quarantine=True)
+        lineage_names.failed(tx, lineage.id, "*.shop1001.example", "no CNAME", quarantine=True)
     with inventory.read() as conn:
         facts = load_facts(conn, NOW)
         one = clients.find(conn, "1001").id

@@ -45,6 +45,8 @@ from inventory.store import (
     clients,
     contacts,
     deadlines,
+    decisions,
+    deployments,
     domains,
     editing,
     endpoints,
@@ -53,10 +55,11 @@ from inventory.store import (
     inbox,
     issuances,
     lineages,
-    outbox,
+    notices,
     purchases,
     revocation,
     runs,
+    snoozes,
     tickets,
 )
 from inventory.targets import Target
@@ -174,7 +177,7 @@ def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int)
     about = {"endpoint_id": shop, "domain_id": home, "cause": word, "acked_by": word}
     topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
     for scope, scope_id in (("matter", topic), ("domain", home), ("client", owner)):
-        tickets.add_snooze(tx, scope, scope_id, AT, AT + DAY, word, word)
+        snoozes.add(tx, scope, scope_id, AT, AT + DAY, word, word)
     texts: dict[str, Any] = dict.fromkeys(("subject", "text", "html", "sent_to", "error"), word)
     texts["calendar"] = (word,)
     sent = add_notice(tx, owner, ada, topic, state="sent", sent_at=AT, **texts)
@@ -182,7 +185,7 @@ def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int)
     mail = {"message_id": f"<{sent}@mail>", "kind": "reply", "notice_id": sent, "contact_id": ada}
     inbox.add(tx, mail | {"text": word})
     keys = {"subject": f"fault:{shop}:{owner}", "threshold": "30", "round": "", "action": "send"}
-    tickets.decided(tx, [keys | {"client_id": owner, "contact_id": ada, "reason": word}])
+    decisions.record(tx, [keys | {"client_id": owner, "contact_id": ada, "reason": word}])
 
 
 def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: int) -> None:
@@ -213,7 +216,7 @@ def _automation(tx: Tx, word: str, account_id: int) -> None:
     placed = intend(tx, lineage_id, account_id, **given)
     acme_orders.end(tx, placed, "done", sha256=new)
     lineages.note(tx, lineage_id, sha256=new, error=word)
-    lineages.to_deliver(tx, lineage_id, new, [word])
+    deployments.schedule(tx, lineage_id, new, [word])
     counted = [(f"{word}.example", None), (f"mail.{word}.example", None)]
     acme_orders.count(tx, account_id, "certificate", counted)
     for scope in (f"{word}.example", f"domain:{word}.example", f"old.{word}.example"):
@@ -502,7 +505,7 @@ def test_answer_to_a_notice_loses_its_words(pair: Database) -> None:
         decided = {"threshold": "", "round": "", "action": "send", "reason": "due"}
         for number, row_id in (("1", one), ("2", two)):
             about_it = {"subject": number, "client_id": row_id, "contact_id": 0}
-            tickets.decided(tx, [decided | about_it])
+            decisions.record(tx, [decided | about_it])
         erase.erase(tx, ONE)
     with pair.read() as conn:
         left = [(r["text"], r["contact_id"]) for r in rows(conn, InboundMessage)]
@@ -657,17 +660,17 @@ def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
             for scope in scopes:
                 findings.accept(tx, "x", frozenset({"x"}), LATER, "known", **scope)
             made[number] = add_matter(tx, row_id, f"fault:{number}")
-            tickets.add_snooze(tx, "matter", made[number], AT, AT + DAY, "", "")
-            tickets.add_snooze(tx, "client", row_id, AT, AT + DAY, "", "")
+            snoozes.add(tx, "matter", made[number], AT, AT + DAY, "", "")
+            snoozes.add(tx, "client", row_id, AT, AT + DAY, "", "")
             editing.change_tags(tx, "client", row_id, add=("gold",))
-        tickets.add_snooze(tx, "server", one, AT, AT + DAY, "", "")
-        tickets.add_snooze(tx, "all", 0, AT, AT + DAY, "", "")
+        snoozes.add(tx, "server", one, AT, AT + DAY, "", "")
+        snoozes.add(tx, "all", 0, AT, AT + DAY, "", "")
         erase.erase(tx, ONE)
-        left = [(s.scope, s.scope_id) for s in tickets.snoozes(tx.conn)]
+        left = [(s.scope, s.scope_id) for s in snoozes.listing(tx.conn)]
         assert count(tx.conn, StoredAcceptance) == 3
         assert editing.tags_of(tx.conn, "client") == {two: ("gold",)}
         assert [r.client_id for r in tickets.listing(tx.conn)] == [two]
-        assert outbox.said(tx.conn) == {}
+        assert notices.sent_about(tx.conn) == {}
     assert left == [("matter", made[TWO]), ("client", two), ("server", one), ("all", 0)]
 
 

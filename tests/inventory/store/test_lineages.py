@@ -19,7 +19,17 @@ from inventory.models import (
     StoredLineage,
 )
 from inventory.records import LineageNameRecord, LineageRecord
-from inventory.store import certificates, clients, domains, incidents, lineages, revocation, runs
+from inventory.store import (
+    certificates,
+    clients,
+    deployments,
+    domains,
+    incidents,
+    lineage_names,
+    lineages,
+    revocation,
+    runs,
+)
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -59,7 +69,7 @@ def add(tx: Any, name: str, *names: str, client: str = "1001", **given: Any) -> 
 
 def names_of(database: Database, lineage_id: int) -> dict[str, LineageNameRecord]:
     with database.read() as conn:
-        return {r.name: r for r in lineages.names_of(conn, [lineage_id]).get(lineage_id, [])}
+        return {r.name: r for r in lineage_names.by_lineage(conn, [lineage_id]).get(lineage_id, [])}
 
 
 def found_names(
@@ -94,12 +104,13 @@ def test_added_lineage_is_found_by_its_client_alone(acme: Database) -> None:
                 lineages.find(tx.conn, name, client_id)
         with pytest.raises(exc.NoResultFound):
             lineages.by_id(tx.conn, unknown_id(0))
-        named = lineages.names_of(tx.conn, across_chunks([mine, unknown_id(1), theirs], unknown_id))
+        ids = across_chunks([mine, unknown_id(1), theirs], unknown_id)
+        named = lineage_names.by_lineage(tx.conn, ids)
         assert {i: found_names(n) for i, n in named.items()} == {
             mine: list(wanted),
             theirs: ["shop1002.example"],
         }
-        assert lineages.names_of(tx.conn, []) == {}
+        assert lineage_names.by_lineage(tx.conn, []) == {}
     assert audited(acme, known) == [
         ("add", "lineage", mine, {"names": 3}),
         ("add", "lineage", theirs, {"names": 1}),
@@ -223,11 +234,11 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
     known = entry_count(acme)
     name = "a.shop1001.example"
     with acme.write(NOW) as tx:
-        lineages.name_failed(tx, row_id, "b.shop1001.example", "no answer", quarantine=False)
-        lineages.name_failed(tx, row_id, name, "timeout", quarantine=False)
-        lineages.name_failed(tx, row_id, "shop1001.example", "timeout", quarantine=False)
-        lineages.name_failed(tx, row_id, "strange.example", "timeout", quarantine=True)
-        lineages.name_returned(tx, row_id, name)
+        lineage_names.failed(tx, row_id, "b.shop1001.example", "no answer", quarantine=False)
+        lineage_names.failed(tx, row_id, name, "timeout", quarantine=False)
+        lineage_names.failed(tx, row_id, "shop1001.example", "timeout", quarantine=False)
+        lineage_names.failed(tx, row_id, "strange.example", "timeout", quarantine=True)
+        lineage_names.returned(tx, row_id, name)
     row = names_of(acme, row_id)[name]
     assert (row.state, row.since, row.reason, row.failures) == (
         "active",
@@ -236,12 +247,12 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
         1,
     )
     with acme.write(NOW) as tx:
-        lineages.name_failed(tx, row_id, name, "x" * 601, quarantine=True)
-        lineages.name_checked(tx, row_id, name)
+        lineage_names.failed(tx, row_id, name, "x" * 601, quarantine=True)
+        lineage_names.checked(tx, row_id, name)
     with acme.write(LATER) as tx:
-        lineages.name_failed(tx, row_id, name, "refused", quarantine=True)
-        lineages.names_good(tx, row_id, [name, "shop1001.example"])
-        (bad,) = lineages.quarantined(tx.conn)
+        lineage_names.failed(tx, row_id, name, "refused", quarantine=True)
+        lineage_names.issued(tx, row_id, [name, "shop1001.example"])
+        (bad,) = lineage_names.quarantined(tx.conn)
     assert (bad.lineage, bad.client, bad.name) == ("shop", "1001", name)
     found = names_of(acme, row_id)
     assert found[name].reason == "refused"
@@ -256,9 +267,9 @@ def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> N
     good = found["shop1001.example"]
     assert (good.failures, good.reason, good.checked_at) == (0, None, None)
     with acme.write(LATER) as tx:
-        lineages.name_returned(tx, row_id, name)
-        lineages.name_returned(tx, row_id, name)
-        assert lineages.quarantined(tx.conn) == []
+        lineage_names.returned(tx, row_id, name)
+        lineage_names.returned(tx, row_id, name)
+        assert lineage_names.quarantined(tx.conn) == []
     row = names_of(acme, row_id)[name]
     assert (row.state, row.since, row.reason, row.failures) == ("active", None, None, 0)
     assert names_of(acme, other) == untouched
@@ -274,14 +285,14 @@ def test_names_in_quarantine_are_listed_oldest_first_without_retired_lineages(
     with acme.write(NOW) as tx:
         names = [f"{n}.shop1001.example" for n in "abc"]
         row_id, gone = add(tx, "shop", *names), add(tx, "gone", names[0])
-        lineages.name_failed(tx, row_id, names[2], "x" * 601, quarantine=True)
-        lineages.name_failed(tx, gone, names[0], "timeout", quarantine=True)
+        lineage_names.failed(tx, row_id, names[2], "x" * 601, quarantine=True)
+        lineage_names.failed(tx, gone, names[0], "timeout", quarantine=True)
         lineages.edit(tx, gone, state="retired")
         assert names_of(acme, unknown_id(0)) == {}
     with acme.write(LATER) as tx:
         for name in names[1::-1]:
-            lineages.name_failed(tx, row_id, name, "timeout", quarantine=True)
-        found = lineages.quarantined(tx.conn)
+            lineage_names.failed(tx, row_id, name, "timeout", quarantine=True)
+        found = lineage_names.quarantined(tx.conn)
     assert found_names(found) == [names[2], names[0], names[1]]
     assert found[0].reason == "x" * 600
 
@@ -446,19 +457,19 @@ def states(database: Database) -> dict[tuple[int, str, str], str]:
 def test_new_certificate_supersedes_the_deliveries_of_the_one_before(acme: Database) -> None:
     with acme.write(NOW) as tx:
         one, two = add(tx, "a"), add(tx, "b", client="1002")
-        lineages.to_deliver(tx, one, "old", [])
-        lineages.to_deliver(tx, one, "old", iter(["web1", "web2", "web1"]))
-        lineages.to_deliver(tx, one, "old", ["web1", "web2"])
-        lineages.to_deliver(tx, two, "old", ["web2"])
-        lineages.to_deliver(tx, two, "new", ["web1"])
-        first, second = lineages.deliveries(tx.conn, lineage_id=one)
-        lineages.delivered(tx, first.id)
-        lineages.not_delivered(tx, second.id, "refused", AT + 3600)
-        lineages.to_deliver(tx, one, "old", ["web1", "web2"])
-        (waits,) = lineages.deliveries(tx.conn, lineage_id=one)
+        deployments.schedule(tx, one, "old", [])
+        deployments.schedule(tx, one, "old", iter(["web1", "web2", "web1"]))
+        deployments.schedule(tx, one, "old", ["web1", "web2"])
+        deployments.schedule(tx, two, "old", ["web2"])
+        deployments.schedule(tx, two, "new", ["web1"])
+        first, second = deployments.listing(tx.conn, lineage_id=one)
+        deployments.succeeded(tx, first.id)
+        deployments.failed(tx, second.id, "refused", AT + 3600)
+        deployments.schedule(tx, one, "old", ["web1", "web2"])
+        (waits,) = deployments.listing(tx.conn, lineage_id=one)
         assert waits.next_at == AT + 3600, "the same certificate again is not tried earlier"
     with acme.write(LATER) as tx:
-        lineages.to_deliver(tx, one, "new", ["web1"])
+        deployments.schedule(tx, one, "new", ["web1"])
     assert states(acme) == {
         (one, "old", "web1"): "done",
         (one, "old", "web2"): "superseded",
@@ -467,22 +478,22 @@ def test_new_certificate_supersedes_the_deliveries_of_the_one_before(acme: Datab
         (two, "new", "web1"): "pending",
     }
     with acme.write(LATER) as tx:
-        lineages.to_deliver(tx, one, "old", iter(["web1", "web2", "web3"]))
-        again = {r.target: r.next_at for r in lineages.deliveries(tx.conn, lineage_id=one)}
+        deployments.schedule(tx, one, "old", iter(["web1", "web2", "web3"]))
+        again = {r.target: r.next_at for r in deployments.listing(tx.conn, lineage_id=one)}
     assert again == {"web2": AT + DAY, "web3": AT + DAY}, "what is done stays done"
     assert states(acme)[one, "new", "web1"] == "superseded"
     assert states(acme)[two, "old", "web2"] == "superseded", "that is another lineage's"
     with acme.write(LATER) as tx:
-        lineages.delivered(tx, second.id)
-        lineages.deliver_again(tx, one, "old", [])
-        done = {r.target: r.state for r in lineages.deliveries(tx.conn, states=("done",))}
+        deployments.succeeded(tx, second.id)
+        deployments.schedule_again(tx, one, "old", [])
+        done = {r.target: r.state for r in deployments.listing(tx.conn, states=("done",))}
         assert done == {"web1": "done", "web2": "done"}
-        lineages.deliver_again(tx, one, "old", iter(["web1", "web9"]))
+        deployments.schedule_again(tx, one, "old", iter(["web1", "web9"]))
     assert states(acme)[one, "old", "web1"] == "pending"
     assert states(acme)[one, "old", "web2"] == "done"
     assert len(states(acme)) == 6
     with pytest.raises(ZeroDivisionError), acme.write(LATER) as tx:
-        lineages.to_deliver(tx, one, "newest", ["web1"])
+        deployments.schedule(tx, one, "newest", ["web1"])
         raise ZeroDivisionError
     assert len(states(acme)) == 6
     assert states(acme)[one, "old", "web1"] == "pending"
@@ -491,29 +502,29 @@ def test_new_certificate_supersedes_the_deliveries_of_the_one_before(acme: Datab
 def test_deliveries_are_due_by_their_time_and_failures_are_kept(acme: Database) -> None:
     with acme.write(NOW) as tx:
         one, two = add(tx, "a"), add(tx, "b", client="1002")
-        lineages.to_deliver(tx, one, "x", ["web1", "web2"])
-        lineages.to_deliver(tx, two, "x", ["web1"])
-        first, second, third = (r.id for r in lineages.deliveries(tx.conn))
-        assert lineages.failing(tx.conn) == []
+        deployments.schedule(tx, one, "x", ["web1", "web2"])
+        deployments.schedule(tx, two, "x", ["web1"])
+        first, second, third = (r.id for r in deployments.listing(tx.conn))
+        assert deployments.failing(tx.conn) == []
         for _ in range(2):
-            lineages.not_delivered(tx, first, "e" * 1001, AT + DAY)
-        lineages.not_delivered(tx, third, "refused", AT + 60)
+            deployments.failed(tx, first, "e" * 1001, AT + DAY)
+        deployments.failed(tx, third, "refused", AT + 60)
         conn = tx.conn
-        assert [r.id for r in lineages.deliveries(conn, due=AT)] == [second]
-        assert [r.id for r in lineages.deliveries(conn, due=AT + 60)] == [second, third]
-        assert [r.id for r in lineages.deliveries(conn, lineage_id=two, due=AT + DAY)] == [third]
-        assert lineages.deliveries(conn, states=("done", "superseded")) == []
-        failing = lineages.failing(conn)
+        assert [r.id for r in deployments.listing(conn, due=AT)] == [second]
+        assert [r.id for r in deployments.listing(conn, due=AT + 60)] == [second, third]
+        assert [r.id for r in deployments.listing(conn, lineage_id=two, due=AT + DAY)] == [third]
+        assert deployments.listing(conn, states=("done", "superseded")) == []
+        failing = deployments.failing(conn)
         assert [(r.name, r.client, r.target, r.attempts) for r in failing] == [
             ("a", "1001", "web1", 2),
             ("b", "1002", "web1", 1),
         ]
         assert failing[0].error == "e" * 1000
     with acme.write(LATER) as tx:
-        lineages.delivered(tx, first)
+        deployments.succeeded(tx, first)
         lineages.edit(tx, two, state="retired")
-        assert lineages.failing(tx.conn) == []
-        (row,) = lineages.deliveries(tx.conn, states=("done",))
+        assert deployments.failing(tx.conn) == []
+        (row,) = deployments.listing(tx.conn, states=("done",))
     ended = (row.state, row.done_at, row.error, row.attempts)
     assert ended == ("done", AT + DAY, None, 3)
 

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.models import Notice, SentItem, Ticket
-from inventory.store import clients, contacts, outbox
+from inventory.store import clients, contacts, notices, outbox
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -102,9 +102,9 @@ def test_notice_is_queued_once_for_the_same_items(database: Database) -> None:
         assert second is not None
         assert None not in others
         assert count(tx.conn, Notice) == 6
-        assert [i.subject for i in outbox.items_of(tx.conn, first)] == ["a", "b"]
-        assert [i.subject for i in outbox.items_of(tx.conn, second)] == ["c"]
-        assert outbox.items_of(tx.conn, unknown_id(0)) == []
+        assert [i.subject for i in notices.items_of(tx.conn, first)] == ["a", "b"]
+        assert [i.subject for i in notices.items_of(tx.conn, second)] == ["c"]
+        assert notices.items_of(tx.conn, unknown_id(0)) == []
     row = row_of(database, first)
     assert (row["state"], row["created_at"], row["attempts"], row["token"]) == (
         "queued",
@@ -310,7 +310,7 @@ def test_dropped_notice_is_not_sent_and_its_subjects_are_decided_again(pair: Dat
         }
         assert found[ids["queued"]]["error"] == "r" * 300
         assert found[ids["dead"]]["error"] is None
-        left = {s for s, i in ids.items() if outbox.items_of(tx.conn, i)}
+        left = {s for s, i in ids.items() if notices.items_of(tx.conn, i)}
         assert left == {"sending", "sent", "unknown", "dead"}
         still = {r["id"]: r["closed_at"] for r in rows(tx.conn, Ticket)}
     assert [still[i] for i in closed] == [None, AT, AT], "only the unreported end is undone"
@@ -347,8 +347,8 @@ def test_several_hundred_notices_are_dropped_in_one_call(pair: Database) -> None
             [item(str(i), contact) | {"notice_id": i} for i in ids],
         )
         subjects = [str(i) for i in ids]
-        assert set(outbox.last_said(tx.conn, subjects)) == set(subjects)
-        assert len(outbox.said(tx.conn, subjects)) == 1001
+        assert set(notices.last_about(tx.conn, subjects)) == set(subjects)
+        assert len(notices.sent_about(tx.conn, subjects)) == 1001
         outbox.drop(tx, ids, "superseded")
         assert outbox.depth(tx.conn) == {"dead": 1001}
         assert count(tx.conn, SentItem) == 0
@@ -384,7 +384,7 @@ def test_bounced_notice_is_failed_and_its_items_are_decided_again(pair: Database
         back = add_notice(tx, client_id, contact, first, state="sent")
         kept = add_notice(tx, client_id, contact, second, state="sent")
         outbox.bounced(tx, back, "x" * 400)
-        assert (outbox.items_of(tx.conn, back), len(outbox.items_of(tx.conn, kept))) == ([], 1)
+        assert (notices.items_of(tx.conn, back), len(notices.items_of(tx.conn, kept))) == ([], 1)
     row = row_of(pair, back)
     assert row["state"] == "failed"
     assert row["error"] == ("it came back: " + "x" * 400)[:300]
@@ -395,7 +395,7 @@ def test_notice_is_found_by_its_mark_only_with_its_secret(database: Database) ->
     with database.write(NOW) as tx:
         row_id = add_notice(tx, None, None, secret="abc.d")
     with database.read() as conn:
-        found = outbox.by_mark(conn, f"{row_id}.abc.d")
+        found = notices.by_mark(conn, f"{row_id}.abc.d")
         assert found is not None
         assert found.id == row_id
         wrong = [
@@ -409,7 +409,7 @@ def test_notice_is_found_by_its_mark_only_with_its_secret(database: Database) ->
         ]
         wrong += ["-1.abc.d", f"{'9' * 19}.abc.d", "\u0661.abc.d", f" {row_id}.abc.d"]
         for mark in wrong:
-            assert outbox.by_mark(conn, mark) is None, mark
+            assert notices.by_mark(conn, mark) is None, mark
 
 
 # -- what is asked of the queue ----------------------------------------------------------
@@ -440,13 +440,13 @@ def test_waiting_and_refused_notices_are_those_to_clients_before_an_instant(
 
 def test_only_sent_notices_after_a_time_are_counted(database: Database) -> None:
     with database.write(NOW) as tx:
-        assert outbox.count_sent(tx.conn, 0) == 0
+        assert notices.count_sent(tx.conn, 0) == 0
         for at in (AT - 1, AT, AT + 1, AT + 2):
             add_notice(tx, None, None, state="sent", sent_at=at)
         add_notice(tx, None, None, state="failed", sent_at=AT + 9)
         add_notice(tx, None, None)
-        assert outbox.count_sent(tx.conn, AT) == 2
-        assert outbox.count_sent(tx.conn, AT + 2) == 0
+        assert notices.count_sent(tx.conn, AT) == 2
+        assert notices.count_sent(tx.conn, AT + 2) == 0
 
 
 def test_listing_is_of_one_client_newest_first_and_without_bodies(pair: Database) -> None:
@@ -458,22 +458,22 @@ def test_listing_is_of_one_client_newest_first_and_without_bodies(pair: Database
         theirs = add_notice(tx, two, other)
         staff = add_notice(tx, None, None, kind="digest")
         conn = tx.conn
-        assert [r.id for r in outbox.listing(conn)] == [staff, theirs, second, first]
-        mine = outbox.listing(conn, client_id=one)
+        assert [r.id for r in notices.listing(conn)] == [staff, theirs, second, first]
+        mine = notices.listing(conn, client_id=one)
         assert [(r.id, r.contact) for r in mine] == [
             (second, "Owner 1001"),
             (first, "Owner 1001"),
         ]
         assert {"text", "html"}.isdisjoint(mine[0].as_dict())
-        assert [r.id for r in outbox.listing(conn, states=("sent", "dead"))] == [second]
-        assert [r.id for r in outbox.listing(conn, states=("queued",), client_id=two)] == [
+        assert [r.id for r in notices.listing(conn, states=("sent", "dead"))] == [second]
+        assert [r.id for r in notices.listing(conn, states=("queued",), client_id=two)] == [
             theirs,
         ]
-        assert [r.id for r in outbox.listing(conn, limit=1)] == [staff]
-        (whole,) = outbox.with_texts(conn, [staff])
+        assert [r.id for r in notices.listing(conn, limit=1)] == [staff]
+        (whole,) = notices.with_texts(conn, [staff])
         assert (whole.text, whole.html, whole.contact) == ("It ends.", "<p>It ends.", None)
-        assert outbox.with_texts(conn, [theirs], client_id=one) == []
-        assert outbox.with_texts(conn, []) == []
+        assert notices.with_texts(conn, [theirs], client_id=one) == []
+        assert notices.with_texts(conn, []) == []
 
 
 def test_what_was_queued_is_known_by_subject_and_round(pair: Database) -> None:
@@ -491,25 +491,25 @@ def test_what_was_queued_is_known_by_subject_and_round(pair: Database) -> None:
         assert second is not None
         tx.conn.execute(update(Notice).where(Notice.id == second).values(state="dead"))
         conn = tx.conn
-        queued = outbox.said(conn)
+        queued = notices.sent_about(conn)
         assert set(queued) == {("a", ""), ("b", ""), ("digest", "2026-03-02")}
         assert sorted(queued["a", ""]) == [
             (contact, "fallback", "7", AT + DAY, "dead"),
             (contact, "owner", "30", AT, "queued"),
         ]
-        assert list(outbox.said(conn, across_chunks(["x", "y", "b"], str))) == [("b", "")]
-        assert outbox.said(conn, []) == {}
-        assert outbox.last_said(conn, across_chunks(["a", "y", "b"], str)) == {
+        assert list(notices.sent_about(conn, across_chunks(["x", "y", "b"], str))) == [("b", "")]
+        assert notices.sent_about(conn, []) == {}
+        assert notices.last_about(conn, across_chunks(["a", "y", "b"], str)) == {
             "a": AT + DAY,
             "b": AT,
         }
-        assert outbox.last_said(conn, []) == {}
-        assert outbox.last_to_contacts(conn) == {contact: AT}, "a dropped one does not count"
-        assert outbox.digest_sent(conn, 5, "2026-03-02")
-        assert not outbox.digest_sent(conn, 5, "2026-03-03")
+        assert notices.last_about(conn, []) == {}
+        assert notices.last_to_contacts(conn) == {contact: AT}, "a dropped one does not count"
+        assert notices.digest_sent(conn, 5, "2026-03-02")
+        assert not notices.digest_sent(conn, 5, "2026-03-03")
         outbox.add(tx, values(), [item("other", 5, round="2026-03-03")])
-        assert not outbox.digest_sent(conn, 5, "2026-03-03"), "that was about something else"
-        assert not outbox.digest_sent(conn, contact, "2026-03-02")
+        assert not notices.digest_sent(conn, 5, "2026-03-03"), "that was about something else"
+        assert not notices.digest_sent(conn, contact, "2026-03-02")
 
 
 def test_last_notice_to_a_contact_counts_client_notices_that_may_have_arrived(
@@ -519,12 +519,12 @@ def test_last_notice_to_a_contact_counts_client_notices_that_may_have_arrived(
     with pair.write(NOW) as tx:
         for i, state in enumerate(("queued", "leased", "sending", "sent", "unknown")):
             add_notice(tx, one, owner, state=state, created_at=AT + i)
-            assert outbox.last_to_contacts(tx.conn) == {owner: AT + i}
+            assert notices.last_to_contacts(tx.conn) == {owner: AT + i}
         for state in ("failed", "dead"):
             add_notice(tx, one, owner, state=state, created_at=AT + 99)
         add_notice(tx, None, owner, kind="alarm", created_at=AT + 99)
         add_notice(tx, one, None, created_at=AT + 99)
-        assert outbox.last_to_contacts(tx.conn) == {owner: AT + 4}
+        assert notices.last_to_contacts(tx.conn) == {owner: AT + 4}
 
 
 def test_notices_about_a_subject_never_include_another_client(pair: Database) -> None:
@@ -545,20 +545,20 @@ def test_notices_about_a_subject_never_include_another_client(pair: Database) ->
         second = add_notice(tx, one, owner, domain_only, state="sent", sent_at=AT)
         before = add_notice(tx, two, other, moved)
         conn = tx.conn
-        sent = outbox.told_about(conn, one, mine.endpoint_id, mine.domain_id)
+        sent = notices.about_domain(conn, one, mine.endpoint_id, mine.domain_id)
         assert [(r.id, r.state, r.sent_at) for r in sent] == [
             (second, "sent", AT),
             (first, "queued", None),
         ]
-        found = outbox.told_about(conn, one, mine.endpoint_id, mine.domain_id, 1)
+        found = notices.about_domain(conn, one, mine.endpoint_id, mine.domain_id, 1)
         assert [r.id for r in found] == [second]
-        assert [r.id for r in outbox.told_about(conn, one, None, mine.domain_id)] == [
+        assert [r.id for r in notices.about_domain(conn, one, None, mine.domain_id)] == [
             second,
             first,
         ]
-        assert [r.id for r in outbox.told_about(conn, one, mine.endpoint_id, -1)] == [first]
-        assert [r.id for r in outbox.told_about(conn, two, None, mine.domain_id)] == [before]
-        assert outbox.told_about(conn, two, theirs.endpoint_id, theirs.domain_id) == []
+        assert [r.id for r in notices.about_domain(conn, one, mine.endpoint_id, -1)] == [first]
+        assert [r.id for r in notices.about_domain(conn, two, None, mine.domain_id)] == [before]
+        assert notices.about_domain(conn, two, theirs.endpoint_id, theirs.domain_id) == []
 
         for notice_id, contact in ((first, owner), (second, owner), (before, other)):
             insert_row(
@@ -567,11 +567,11 @@ def test_notices_about_a_subject_never_include_another_client(pair: Database) ->
                 notice_id=notice_id,
                 **item("order:1", contact, round=str(notice_id)),
             )
-        about = outbox.about(conn, "order:1", one)
+        about = notices.about_topic(conn, "order:1", one)
         assert [(r.id, r.contact) for r in about] == [
             (second, "Owner 1001"),
             (first, "Owner 1001"),
         ]
-        assert [r.id for r in outbox.about(conn, "order:1", one, limit=1)] == [second]
-        assert [r.id for r in outbox.about(conn, "order:1", two)] == [before]
-        assert outbox.about(conn, "order:2", one) == []
+        assert [r.id for r in notices.about_topic(conn, "order:1", one, limit=1)] == [second]
+        assert [r.id for r in notices.about_topic(conn, "order:1", two)] == [before]
+        assert notices.about_topic(conn, "order:2", one) == []

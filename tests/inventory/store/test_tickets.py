@@ -13,7 +13,7 @@ from inventory.db.database import Database
 from inventory.errors import NotFound
 from inventory.models import Notice, Release, Snooze, StoredAnnouncement, StoredDecision, Ticket
 from inventory.records import ReleasedTicket, TicketRecord
-from inventory.store import clients, servers, tickets
+from inventory.store import announcements, clients, decisions, releases, servers, snoozes, tickets
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -222,15 +222,15 @@ def test_open_matters_are_listed_for_one_client_or_while_they_are_held(pair: Dat
     [(None, 0), ("", 0), ("mass", 0), ("mass 2", 0), ("baseline 2 77", 77), ("mass 2 77 x", 77)],
 )
 def test_instant_of_a_hold_is_its_third_word(hold: str | None, at: int) -> None:
-    assert tickets.held_at(record(TicketRecord, hold=hold)) == at
+    assert releases.held_at(record(TicketRecord, hold=hold)) == at
 
 
 def test_cause_with_a_star_is_every_cause_with_that_finding() -> None:
     row = record(ReleasedTicket, cause="server web1 expired", code="expired")
-    assert tickets.belongs(row, "server web1 expired")
-    assert tickets.belongs(row, "* expired")
+    assert releases.belongs(row, "server web1 expired")
+    assert releases.belongs(row, "* expired")
     for other in ("server web2 expired", "* expire", "*expired", "expired", "* ", ""):
-        assert not tickets.belongs(row, other)
+        assert not releases.belongs(row, other)
 
 
 # -- broadcasts --------------------------------------------------------------------------
@@ -240,13 +240,13 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
     one, two = clients_of(pair)
     known = entry_count(pair)
     with pair.write(NOW) as tx:
-        first = tickets.add_broadcast(tx, "deadline", "sha1", "gold", "In our words.")
-        second = tickets.add_broadcast(tx, "deadline", "sha1", None, None)
+        first = announcements.add(tx, "deadline", "sha1", "gold", "In our words.")
+        second = announcements.add(tx, "deadline", "sha1", None, None)
         open_ = add_matter(tx, one, "a", kind="broadcast")
         tickets.close(tx, [add_matter(tx, two, "b", kind="broadcast")])
         add_matter(tx, one, "c")
-        found = tickets.broadcasts(tx.conn)
-        assert [r.id for r in tickets.announcements(tx.conn)] == [open_]
+        found = announcements.by_id(tx.conn)
+        assert [r.id for r in announcements.unsent(tx.conn)] == [open_]
     assert found[first].as_dict() == {
         "id": first,
         "template": "deadline",
@@ -260,7 +260,7 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
     detail = {"template": "deadline", "deadline": "sha1", "tag": "gold"}
     assert audited(pair, known)[0] == ("broadcast", "broadcast", first, detail)
     with pytest.raises(ZeroDivisionError), pair.write(NOW) as tx:
-        tickets.add_broadcast(tx, "deadline", "x", None, None)
+        announcements.add(tx, "deadline", "x", None, None)
         raise ZeroDivisionError
     with pair.read() as conn:
         assert count(conn, StoredAnnouncement) == 2
@@ -284,43 +284,43 @@ def decided(subject: str, **columns: Any) -> dict[str, Any]:
 def test_same_decision_only_moves_its_last_time(database: Database) -> None:
     first = decided("a")
     with database.write(NOW) as tx:
-        tickets.decided(tx, [])
-        tickets.decided(tx, [first, first, first | {"reason": "at night"}])
+        decisions.record(tx, [])
+        decisions.record(tx, [first, first, first | {"reason": "at night"}])
     with database.write(LATER) as tx:
-        tickets.decided(tx, [first])
-        tickets.decided(tx, [first | {c: v} for c, v in (("contact_id", 3), ("threshold", "7"))])
-        tickets.decided(tx, [first | {c: v} for c, v in (("round", "s"), ("action", "hold"))])
-        found = tickets.decisions(tx.conn, ["a"])
+        decisions.record(tx, [first])
+        decisions.record(tx, [first | {c: v} for c, v in (("contact_id", 3), ("threshold", "7"))])
+        decisions.record(tx, [first | {c: v} for c, v in (("round", "s"), ("action", "hold"))])
+        found = decisions.listing(tx.conn, ["a"])
         same = [r for r in found if (r.first_at, r.last_at) == (AT, AT + DAY)]
         assert [(r.contact_id, r.reason) for r in same] == [(2, "holiday")]
         assert len(found) == count(tx.conn, StoredDecision) == 6
         assert found[-1].reason == "at night", "the latest comes first"
-        assert len(tickets.decisions(tx.conn, ["a"], limit=2)) == 2
-        assert tickets.decisions(tx.conn, []) == []
-        assert tickets.decisions(tx.conn, ["b"]) == []
+        assert len(decisions.listing(tx.conn, ["a"], limit=2)) == 2
+        assert decisions.listing(tx.conn, []) == []
+        assert decisions.listing(tx.conn, ["b"]) == []
 
 
 def test_subjects_are_asked_by_reason_and_time(database: Database) -> None:
     rule = decided("a")
     with database.write(NOW) as tx:
-        tickets.decided(
+        decisions.record(
             tx,
             [rule, rule | {"subject": "b"}, rule | {"subject": "c", "reason": "holiday_x"}],
         )
-        tickets.decided(tx, [rule | {"contact_id": 9}])
-        tickets.decided(tx, [rule | {"subject": "d", "action": "send"}])
+        decisions.record(tx, [rule | {"contact_id": 9}])
+        decisions.record(tx, [rule | {"subject": "d", "action": "send"}])
     with database.write(LATER) as tx:
-        tickets.decided(tx, [rule | {"reason": "holiday in Bavaria"}, rule])
+        decisions.record(tx, [rule | {"reason": "holiday in Bavaria"}, rule])
         conn = tx.conn
-        assert tickets.recent(conn, "holiday", AT) == ["a", "b", "d"]
-        assert tickets.recent(conn, "holiday", AT + 1) == ["a"]
-        assert tickets.recent(conn, "none", 0) == []
-        waits = tickets.waiting_since(conn, "wait", "holiday", AT)
+        assert decisions.recent(conn, "holiday", AT) == ["a", "b", "d"]
+        assert decisions.recent(conn, "holiday", AT + 1) == ["a"]
+        assert decisions.recent(conn, "none", 0) == []
+        waits = decisions.waiting_since(conn, "wait", "holiday", AT)
         assert waits == {("a", "r"): AT, ("b", "r"): AT, ("c", "r"): AT}
-        assert tickets.waiting_since(conn, "wait", "holiday", AT + 1) == {("a", "r"): AT}
-        only = tickets.waiting_since(conn, "wait", "holiday_", AT)
+        assert decisions.waiting_since(conn, "wait", "holiday", AT + 1) == {("a", "r"): AT}
+        only = decisions.waiting_since(conn, "wait", "holiday_", AT)
         assert only == {("c", "r"): AT}, "_ is not a wildcard"
-        assert tickets.waiting_since(conn, "hold", "holiday", AT) == {}
+        assert decisions.waiting_since(conn, "hold", "holiday", AT) == {}
 
 
 def test_keys_about_a_place_are_its_own_and_not_those_of_a_longer_number(pair: Database) -> None:
@@ -335,17 +335,17 @@ def test_keys_about_a_place_are_its_own_and_not_those_of_a_longer_number(pair: D
     ]
     with pair.write(NOW) as tx:
         mine, theirs = site(tx, "shop1001.example"), site(tx, "shop1002.example")
-        tickets.decided(tx, [decided(s) for s in subjects])
-        tickets.decided(tx, [decided("cover:1:7", reason="other")])
+        decisions.record(tx, [decided(s) for s in subjects])
+        decisions.record(tx, [decided("cover:1:7", reason="other")])
         for site_, client_id in ((mine, one), (theirs, two)):
             add_matter(tx, client_id, f"case:{client_id}", kind="case", domain_id=site_.domain_id)
             add_matter(tx, client_id, f"cover:{client_id}", domain_id=site_.domain_id)
         conn = tx.conn
-        assert tickets.keys_about(conn, {1}, set()) == ["cover:1:7", "fault:1:expired:7"]
-        assert tickets.keys_about(conn, set(), {5}) == ["deadline:5:sha1:7"]
-        assert f"case:{one}" in tickets.keys_about(conn, set(), {mine.domain_id})
-        assert f"case:{two}" not in tickets.keys_about(conn, set(), {mine.domain_id})
-        assert tickets.keys_about(conn, set(), set()) == []
+        assert decisions.keys_about(conn, {1}, set()) == ["cover:1:7", "fault:1:expired:7"]
+        assert decisions.keys_about(conn, set(), {5}) == ["deadline:5:sha1:7"]
+        assert f"case:{one}" in decisions.keys_about(conn, set(), {mine.domain_id})
+        assert f"case:{two}" not in decisions.keys_about(conn, set(), {mine.domain_id})
+        assert decisions.keys_about(conn, set(), set()) == []
 
 
 # -- snoozes and releases ----------------------------------------------------------------
@@ -355,19 +355,19 @@ def test_snooze_is_in_force_from_its_start_until_before_its_end(pair: Database) 
     one, _ = clients_of(pair)
     known = entry_count(pair)
     with pair.write(NOW) as tx:
-        first = tickets.add_snooze(tx, "client", one, AT, AT + DAY, "on holiday", "Ada")
-        second = tickets.add_snooze(tx, "all", 0, AT + DAY, AT + 2 * DAY, "maintenance", "Ada")
+        first = snoozes.add(tx, "client", one, AT, AT + DAY, "on holiday", "Ada")
+        second = snoozes.add(tx, "all", 0, AT + DAY, AT + 2 * DAY, "maintenance", "Ada")
         conn = tx.conn
-        assert [r.id for r in tickets.snoozes(conn)] == [first, second]
+        assert [r.id for r in snoozes.listing(conn)] == [first, second]
         in_force = {AT - 1: [], AT: [first], AT + DAY: [second], AT + 2 * DAY: []}
         for at, expected in in_force.items():
-            assert [r.id for r in tickets.snoozes(conn, at)] == expected
+            assert [r.id for r in snoozes.listing(conn, at)] == expected
     with pair.write(LATER) as tx:
-        assert tickets.end_snooze(tx, first)
-        assert not tickets.end_snooze(tx, first)
-        assert not tickets.end_snooze(tx, unknown_id(0))
-        assert [r.id for r in tickets.snoozes(tx.conn)] == [second]
-        assert tickets.snoozes(tx.conn, AT) == []
+        assert snoozes.end(tx, first)
+        assert not snoozes.end(tx, first)
+        assert not snoozes.end(tx, unknown_id(0))
+        assert [r.id for r in snoozes.listing(tx.conn)] == [second]
+        assert snoozes.listing(tx.conn, AT) == []
         row = rows(tx.conn, Snooze)[0]
     assert (row["withdrawn_at"], row["created_at"], row["by"]) == (AT + DAY, AT, "Ada")
     entries = audited(pair, known)
@@ -382,7 +382,7 @@ def test_what_is_snoozed_has_a_name_for_a_person(pair: Database) -> None:
         server_id = servers.add(tx, {"name": "web1"})
         domain_id = site(tx, "shop1001.example").domain_id
         matter_id = add_matter(tx, one, "a")
-        named = tickets.snoozed(tx.conn)
+        named = snoozes.scope_names(tx.conn)
         reference = rows(tx.conn, Ticket)[0]["reference"]
     assert named["client", one] == "1001"
     assert named["client", two] == "1002"
@@ -396,28 +396,28 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
     one, two = clients_of(pair)
     known = entry_count(pair)
     with pair.write(NOW) as tx:
-        first = tickets.release(tx, "expired web1", 5, "Ada")
-        other = tickets.release(tx, "expired web2", 5, "Ada")
+        first = releases.add(tx, "expired web1", 5, "Ada")
+        other = releases.add(tx, "expired web2", 5, "Ada")
     with pair.write(LATER) as tx:
-        second = tickets.release(tx, "expired web1", 50, "Eve")
-        assert [(r.id, r.per_day) for r in tickets.releases(tx.conn)] == [
+        second = releases.add(tx, "expired web1", 50, "Eve")
+        assert [(r.id, r.per_day) for r in releases.in_force(tx.conn)] == [
             (other, 5),
             (second, 50),
         ]
-        tickets.end_releases(tx, [])
-        tickets.end_releases(tx, [other])
-        assert [r.id for r in tickets.releases(tx.conn)] == [second]
+        releases.end(tx, [])
+        releases.end(tx, [other])
+        assert [r.id for r in releases.in_force(tx.conn)] == [second]
         ended = {r["id"]: r["ended_at"] for r in rows(tx.conn, Release)}
         assert ended == {first: AT + DAY, other: AT + DAY, second: None}
         for key, client_id, at in (("a", one, AT), ("b", two, AT + DAY), ("c", one, None)):
             row_id = add_matter(tx, client_id, key, cause="expired web1", code="expired")
             tx.conn.execute(update(Ticket).where(Ticket.id == row_id).values(released_at=at))
         let_go = {"cause": "expired web1", "code": "expired"}
-        assert [r.as_dict() for r in tickets.released_since(tx.conn, AT + 1)] == [
+        assert [r.as_dict() for r in releases.released_since(tx.conn, AT + 1)] == [
             let_go | {"client_id": two}
         ]
-        assert len(tickets.released_since(tx.conn, AT)) == 2
-        assert tickets.released_since(tx.conn, AT + 2 * DAY) == []
+        assert len(releases.released_since(tx.conn, AT)) == 2
+        assert releases.released_since(tx.conn, AT + 2 * DAY) == []
     assert audited(pair, known) == [
         ("release", "release", row_id, {"cause": cause, "per_day": per_day})
         for row_id, cause, per_day in (
@@ -427,9 +427,9 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
         )
     ]
     with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
-        tickets.release(tx, "expired web1", 1, "Ada")
-        tickets.add_snooze(tx, "all", 0, AT, AT + DAY, "x", "Ada")
+        releases.add(tx, "expired web1", 1, "Ada")
+        snoozes.add(tx, "all", 0, AT, AT + DAY, "x", "Ada")
         raise ZeroDivisionError
     with pair.read() as conn:
-        assert [r.id for r in tickets.releases(conn)] == [second]
+        assert [r.id for r in releases.in_force(conn)] == [second]
         assert list(conn.scalars(select(Snooze.id))) == []

@@ -21,7 +21,7 @@ from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from inventory.errors import CertmgrError, ConfigError
 from inventory.models import Contact, Domain, Notice
-from inventory.store import clients, contacts, domains, inbox, outbox, tickets
+from inventory.store import clients, contacts, domains, inbox, notices, tickets
 from notifiers.inbox.classify import parse
 from notifiers.inbox.mailbox import read
 from notifiers.inbox.record import record_mail
@@ -71,7 +71,7 @@ def record(database: Database, raw: bytes, now: datetime) -> str:
 
 def mark(simulation: SiteSimulation) -> str:
     with simulation.database.read() as conn:
-        row = outbox.listing(conn)[0]
+        row = notices.listing(conn)[0]
     return f"{row.id}.{row.secret}"
 
 
@@ -127,8 +127,8 @@ def test_reply_acknowledges_the_notice_once(simulation: SiteSimulation) -> None:
     assert record(simulation.database, raw, NOW) == "reply"
     assert acked(simulation)
     with simulation.database.read() as conn:
-        (answer,) = inbox.of_notice(conn, outbox.listing(conn)[0].id)
-        assert outbox.listing(conn)[0].acked_at == int(NOW.timestamp())
+        (answer,) = inbox.of_notice(conn, notices.listing(conn)[0].id)
+        assert notices.listing(conn)[0].acked_at == int(NOW.timestamp())
     assert answer.text == "Thank you, we are on it."
     assert record(simulation.database, raw, NOW) == "known"
 
@@ -338,7 +338,7 @@ def test_mark_acknowledges_nothing_once_its_reader_may_not_answer(
     sent = mark(simulation)
     with simulation.database.write(simulation.now) as tx:
         if change == "retired contact":
-            row = outbox.listing(tx.conn)[0]
+            row = notices.listing(tx.conn)[0]
             tx.conn.execute(
                 update(Contact).where(Contact.id == row.contact_id).values(state="retired")
             )
@@ -353,4 +353,4 @@ def test_mark_acknowledges_nothing_once_its_reader_may_not_answer(
     assert kind == ("reply" if change == "closed" else "uncertain")
     with simulation.database.read() as conn:
         assert all(t.acked_at is None for t in tickets.of_notice(conn, int(sent.split(".")[0])))
-        assert outbox.listing(conn)[0].acked_at is None
+        assert notices.listing(conn)[0].acked_at is None

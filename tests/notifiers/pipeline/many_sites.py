@@ -6,7 +6,7 @@ from sqlalchemy import insert, select
 
 from inventory.models import Client, Domain, Endpoint
 from inventory.records import ListedNotice, ListedTicket
-from inventory.store import clients, contacts, outbox, tickets
+from inventory.store import clients, contacts, notices, releases, tickets
 from tests.notifiers.sites import Site, SiteSimulation, fault
 
 
@@ -29,7 +29,7 @@ def fix_all(simulation: SiteSimulation) -> None:
 
 def release(simulation: SiteSimulation, cause: str, clients_per_day: int) -> None:
     with simulation.database.write(simulation.now) as tx:
-        tickets.release(tx, cause, clients_per_day, "Ada")
+        releases.add(tx, cause, clients_per_day, "Ada")
 
 
 def held(simulation: SiteSimulation) -> list[ListedTicket]:
@@ -39,7 +39,7 @@ def held(simulation: SiteSimulation) -> list[ListedTicket]:
 
 def client_rows(simulation: SiteSimulation) -> list[ListedNotice]:
     with simulation.database.read() as conn:
-        return [r for r in outbox.listing(conn) if r.client_id]
+        return [r for r in notices.listing(conn) if r.client_id]
 
 
 def add_faulty_sites(simulation: SiteSimulation, count: int, each: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inventory.store import clients, contacts, erase, outbox, recipients
+from inventory.store import clients, contacts, erase, notices, recipients
 from notifiers.pipeline.run_outcome import RunOutcome
 from tests.notifiers.sites import (
     DAY,
@@ -124,7 +124,7 @@ def test_erased_client_of_a_reseller_leaves_no_name_and_others_are_notified(
         erase.erase(tx, "51")
         del simulation.sites["shop51.example"]
     with simulation.database.read() as conn:
-        rows = outbox.with_texts(conn, range(1, 50))
+        rows = notices.with_texts(conn, range(1, 50))
         assert not any("shop51.example" in r.text for r in rows)
     simulation.advance(0, 1)
     outcome = simulation.notify()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inventory.store import contacts, outbox, tickets
+from inventory.store import contacts, notices, releases, tickets
 from notifiers.pipeline.call_list import PhoneCall, call_lines, calls
 from notifiers.pipeline.plan import Snapshot
 from tests.notifiers.sites import DAY, START, Leaf, SiteSimulation, add_expiring_site, fault
@@ -38,7 +38,7 @@ def _calls(simulation: SiteSimulation) -> list[PhoneCall]:
     rules = simulation.rules
     with simulation.database.read() as conn:
         snapshot = Snapshot(simulation.now, rules.policy, rules.recipients(conn))
-        return list(calls(tickets.listing(conn), outbox.said(conn), snapshot, rules.policy))
+        return list(calls(tickets.listing(conn), notices.sent_about(conn), snapshot, rules.policy))
 
 
 def test_undetermined_result_is_in_the_digest(simulation: SiteSimulation) -> None:
@@ -65,7 +65,7 @@ def test_names_of_one_certificate_are_one_call_and_the_most_urgent_client_is_fir
     simulation.baseline()
     with simulation.database.write(simulation.now) as tx:
         for cause in {t.cause for t in tickets.listing(tx.conn, held=True)}:
-            tickets.release(tx, cause, 100, "Ada")
+            releases.add(tx, cause, 100, "Ada")
     simulation.days(12)
     found = _calls(simulation)
     assert [(c.client, len(c.hosts)) for c in found] == [("2", 1), ("1", 8)]

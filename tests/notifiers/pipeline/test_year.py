@@ -18,7 +18,7 @@ from sqlalchemy import select
 from inventory.db.database import Database
 from inventory.models import Notice, SentItem, Ticket
 from inventory.records import ListedNotice
-from inventory.store import outbox, tickets
+from inventory.store import notices, releases, tickets
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
 from notifiers.pipeline.send_address import address_of
@@ -124,7 +124,7 @@ def _toggle_fault(site: Site) -> None:
 def _release_all(simulation: SiteSimulation) -> None:
     with simulation.database.write(simulation.now) as tx:
         for cause in {m.cause for m in tickets.listing(tx.conn, held=True)}:
-            tickets.release(tx, cause, 1000, "Ada")
+            releases.add(tx, cause, 1000, "Ada")
 
 
 def _check(
@@ -134,7 +134,7 @@ def _check(
     campaign: Campaign,
 ) -> None:
     with simulation.database.read() as conn:
-        notices = {r.id: r for r in outbox.listing(conn, limit=1_000_000)}
+        listed = {r.id: r for r in notices.listing(conn, limit=1_000_000)}
         items = [dict(r) for r in conn.execute(select(SentItem)).mappings()]
         tickets_by_key = {r["key"]: dict(r) for r in conn.execute(select(Ticket)).mappings()}
         query = select(Notice).where(Notice.state == "sent")
@@ -143,7 +143,7 @@ def _check(
     staff = [n for n in sent if n["client_id"] is None]
     # Every message in the state sent arrived, and nothing else did.
     assert len(received) == len(sent)
-    assert not {n.state for n in notices.values()} - {"sent", "dead"}
+    assert not {n.state for n in listed.values()} - {"sent", "dead"}
     messages = {(n["reference"], n["subject"], n["sent_at"], n["sent_to"]) for n in sent}
     assert len(messages) == len(sent), "nothing twice"
     # One digest on every day on which notices ran, and never two.
@@ -151,7 +151,7 @@ def _check(
     assert max(digests.values()) == 1
     assert len(digests) >= DAYS - 9
     _check_times(to_clients)
-    _check_items(items, notices, lives)
+    _check_items(items, listed, lives)
     _check_isolation(to_clients, items, tickets_by_key, lives)
     outcomes = Counter(n["outcome"] for n in to_clients)
     campaign.report("messages to clients", len(to_clients))

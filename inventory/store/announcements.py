@@ -1,0 +1,52 @@
+"""Announcements to many clients."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from inventory.db.database import Tx
+from inventory.db.sql import fetch, insert_id
+from inventory.models import (
+    StoredAnnouncement,
+    Ticket,
+)
+from inventory.records import (
+    AnnouncementRecord,
+    TicketRecord,
+)
+
+
+def unsent(conn: Connection) -> list[TicketRecord]:
+    """Tickets of announcements that were not sent yet."""
+    query = (
+        select(Ticket)
+        .where(Ticket.kind == "broadcast", Ticket.closed_at.is_(None))
+        .order_by(Ticket.id)
+    )
+    return fetch(conn, TicketRecord, query)
+
+
+def add(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None) -> int:
+    values = {
+        "template": template,
+        "deadline": deadline,
+        "tag": tag,
+        "text": words,
+        "by": tx.actor,
+        "created_at": tx.at,
+    }
+    key = insert_id(tx.conn, StoredAnnouncement, values)
+    tx.audit(
+        "broadcast",
+        "broadcast",
+        key,
+        {"template": template, "deadline": deadline, "tag": tag},
+    )
+    return key
+
+
+def by_id(conn: Connection) -> dict[int, AnnouncementRecord]:
+    return {
+        r["id"]: AnnouncementRecord(**r)
+        for r in conn.execute(select(StoredAnnouncement)).mappings()
+    }

@@ -1,0 +1,129 @@
+"""Deployments: which certificate of a lineage goes to which target, and with what result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, insert, select, update
+
+from inventory.db.database import Tx
+from inventory.db.sql import fetch
+from inventory.models import (
+    Client,
+    Deployment,
+    StoredLineage,
+)
+from inventory.records import (
+    DeploymentRecord,
+    FailingDeployment,
+)
+
+
+def schedule(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
+    """One row a target, once; those of certificates before are no longer tried."""
+    wanted = list(dict.fromkeys(targets))
+    tx.conn.execute(
+        update(Deployment)
+        .where(
+            Deployment.lineage_id == lineage_id,
+            Deployment.sha256 != sha256,
+            Deployment.state == "pending",
+        )
+        .values(state="superseded")
+    )
+    have = set(
+        tx.conn.scalars(
+            select(Deployment.target).where(
+                Deployment.lineage_id == lineage_id, Deployment.sha256 == sha256
+            )
+        )
+    )
+    new = [t for t in wanted if t not in have]
+    if new:
+        tx.conn.execute(
+            insert(Deployment),
+            [
+                {
+                    "lineage_id": lineage_id,
+                    "sha256": sha256,
+                    "target": t,
+                    "state": "pending",
+                    "next_at": tx.at,
+                    "created_at": tx.at,
+                }
+                for t in new
+            ],
+        )
+    again = [t for t in wanted if t in have]
+    if again:
+        tx.conn.execute(
+            update(Deployment)
+            .where(
+                Deployment.lineage_id == lineage_id,
+                Deployment.sha256 == sha256,
+                Deployment.target.in_(again),
+                Deployment.state == "superseded",
+            )
+            .values(state="pending", next_at=tx.at)
+        )
+
+
+def schedule_again(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
+    """Also to those that have it."""
+    tx.conn.execute(
+        update(Deployment)
+        .where(
+            Deployment.lineage_id == lineage_id,
+            Deployment.sha256 == sha256,
+            Deployment.target.in_(list(targets)),
+        )
+        .values(state="pending", next_at=tx.at)
+    )
+
+
+def listing(
+    conn: Connection,
+    *,
+    lineage_id: int | None = None,
+    due: int | None = None,
+    states: Sequence[str] = ("pending",),
+) -> list[DeploymentRecord]:
+    """``due``: not before which instant they may be tried."""
+    query = select(Deployment).where(Deployment.state.in_(states)).order_by(Deployment.id)
+    if lineage_id is not None:
+        query = query.where(Deployment.lineage_id == lineage_id)
+    if due is not None:
+        query = query.where(Deployment.next_at <= due)
+    return fetch(conn, DeploymentRecord, query)
+
+
+def succeeded(tx: Tx, deployment_id: int) -> None:
+    tx.conn.execute(
+        update(Deployment)
+        .where(Deployment.id == deployment_id)
+        .values(state="done", done_at=tx.at, error=None, attempts=Deployment.attempts + 1)
+    )
+
+
+def failed(tx: Tx, deployment_id: int, error: str, next_at: int) -> None:
+    tx.conn.execute(
+        update(Deployment)
+        .where(Deployment.id == deployment_id)
+        .values(error=error[:1000], next_at=next_at, attempts=Deployment.attempts + 1)
+    )
+
+
+def failing(conn: Connection) -> list[FailingDeployment]:
+    """Deliveries that failed and wait, with the name of their lineage and client."""
+    query = (
+        select(Deployment, StoredLineage.name, Client.number.label("client"))
+        .join(StoredLineage, StoredLineage.id == Deployment.lineage_id)
+        .join(Client, Client.id == StoredLineage.client_id)
+        .where(
+            Deployment.state == "pending",
+            Deployment.error.is_not(None),
+            StoredLineage.state != "retired",
+        )
+        .order_by(Deployment.id)
+    )
+    return fetch(conn, FailingDeployment, query)

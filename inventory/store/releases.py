@@ -1,0 +1,60 @@
+"""Releases: an administrator lets held tickets of a cause go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select, update
+
+from inventory.db.database import Tx
+from inventory.db.sql import fetch, insert_id
+from inventory.models import (
+    Release,
+    Ticket,
+)
+from inventory.records import (
+    ReleasedTicket,
+    ReleaseRecord,
+    TicketRecord,
+)
+
+
+def add(tx: Tx, cause: str, per_day: int, by: str) -> int:
+    """Lets the matters of a cause go, for so many clients a day."""
+    tx.conn.execute(
+        update(Release)
+        .where(Release.cause == cause, Release.ended_at.is_(None))
+        .values(ended_at=tx.at)
+    )
+    values = {"cause": cause, "per_day": per_day, "by": by, "created_at": tx.at}
+    key = insert_id(tx.conn, Release, values)
+    tx.audit("release", "release", key, {"cause": cause, "per_day": per_day})
+    return key
+
+
+def held_at(row: TicketRecord) -> int:
+    """When the matter was held: ``hold`` is its kind, the rank it was held at, and that instant."""
+    parts = (row.hold or "").split(" ")
+    return int(parts[2]) if len(parts) > 2 else 0
+
+
+def end(tx: Tx, ids: Sequence[int]) -> None:
+    if ids:
+        tx.conn.execute(update(Release).where(Release.id.in_(ids)).values(ended_at=tx.at))
+
+
+def in_force(conn: Connection) -> list[ReleaseRecord]:
+    """Those in force, oldest first."""
+    query = select(Release).where(Release.ended_at.is_(None)).order_by(Release.id)
+    return fetch(conn, ReleaseRecord, query)
+
+
+def belongs(row: TicketRecord | ReleasedTicket, cause: str) -> bool:
+    """Whether a matter is of this cause; ``* CODE`` is every cause with that finding."""
+    return bool(row.cause == cause or (cause.startswith("* ") and row.code == cause[2:]))
+
+
+def released_since(conn: Connection, moment: int) -> list[ReleasedTicket]:
+    """Matters that were let go since then: cause, code, client_id."""
+    query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= moment)
+    return fetch(conn, ReleasedTicket, query)

@@ -1,0 +1,58 @@
+"""Snoozes and maintenance windows."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from inventory.db.database import Tx
+from inventory.db.sql import fetch, insert_id
+from inventory.models import (
+    Client,
+    Domain,
+    Server,
+    Snooze,
+    Ticket,
+)
+from inventory.records import (
+    SnoozeRecord,
+)
+
+
+def add(tx: Tx, scope: str, scope_id: int, starts_at: int, until: int, reason: str, by: str) -> int:
+    values = {
+        "scope": scope,
+        "scope_id": scope_id,
+        "starts_at": starts_at,
+        "until": until,
+        "reason": reason,
+        "by": by,
+    }
+    key = insert_id(tx.conn, Snooze, values | {"created_at": tx.at})
+    tx.audit("snooze", scope, scope_id, {"until": until, "starts_at": starts_at})
+    return key
+
+
+def end(tx: Tx, snooze_id: int) -> bool:
+    done = tx.conn.execute(
+        update(Snooze)
+        .where(Snooze.id == snooze_id, Snooze.withdrawn_at.is_(None))
+        .values(withdrawn_at=tx.at)
+    )
+    tx.audit("wake", "snooze", snooze_id)
+    return done.rowcount == 1
+
+
+def listing(conn: Connection, at: int | None = None) -> list[SnoozeRecord]:
+    """In force at ``at``; without it all that have not ended."""
+    query = select(Snooze).where(Snooze.withdrawn_at.is_(None)).order_by(Snooze.id)
+    if at is not None:
+        query = query.where(Snooze.starts_at <= at, Snooze.until > at)
+    return fetch(conn, SnoozeRecord, query)
+
+
+def scope_names(conn: Connection) -> dict[tuple[str, int], str]:
+    """(scope, id) -> what a person calls it."""
+    found = {("client", i): n for i, n in conn.execute(select(Client.id, Client.number))}
+    found |= {("server", i): n for i, n in conn.execute(select(Server.id, Server.name))}
+    found |= {("domain", i): n for i, n in conn.execute(select(Domain.id, Domain.name))}
+    return found | {("matter", i): n for i, n in conn.execute(select(Ticket.id, Ticket.reference))}

@@ -1,0 +1,76 @@
+"""English texts of findings about pages, redirects and HTTP answers."""
+
+from notifiers.wording.finding_text import FindingText
+
+PAGE: dict[str, FindingText] = {
+    "http-collects-secrets": FindingText(
+        "password or card over HTTP",
+        "A page of {host} asks for a password or a payment card without encryption ({url});"
+        " browsers show 'Not secure'.",
+        "Redirect {url} to HTTPS at {addresses}. If there is no certificate yet, install one"
+        " first. The field: {field}.",
+    ),
+    "http-collects-input": FindingText(
+        "form over HTTP",
+        "A page of {host} accepts what visitors type without encryption ({url}); browsers show"
+        " 'Not secure'.",
+        "Redirect {url} to HTTPS at {addresses}. If there is no certificate yet, install one"
+        " first. The field: {field}.",
+    ),
+    "http-served": FindingText(
+        "served over HTTP",
+        "{host} shows its pages without encryption ({url}); browsers show 'Not secure'.",
+        "Redirect {url} to HTTPS at {addresses} (301). If there is no certificate yet, install"
+        " one first.",
+    ),
+    "redirect-missing": FindingText(
+        "no redirect to HTTPS",
+        "{host} does not redirect visitors of {url} to HTTPS, so their connection stays without"
+        " encryption.",
+        "Redirect {url} to HTTPS at {addresses} (nginx: 'return 301 https://$host$request_uri;').",
+    ),
+    "redirect-insecure": FindingText(
+        "HTTPS redirects to HTTP",
+        "{host} sends its visitors from the secure address {url} to one without encryption ({to}).",
+        "Remove the redirect from {url} to {to} at {addresses}. Check the web server and the"
+        " settings of the site itself.",
+    ),
+    "redirect-broken": FindingText(
+        "redirect leads to an error",
+        "{host} cannot be opened: it redirects {url} to {to}, and browsers show an error there:"
+        " {why}.",
+        "Correct the redirect from {url} to {to} at {addresses}: {advice}.",
+    ),
+    "answer-invalid": FindingText(
+        "answer that browsers refuse",
+        "{host} cannot be opened: its server answers the request for {url} with {why}, and browsers"
+        " show an error.",
+        "Correct the web server, the proxy or the program that answers {url} at {addresses}. Each"
+        " answer needs one status line, and Location, Content-Length and Content-Disposition at"
+        " most once.",
+    ),
+    "redirect-loop": FindingText(
+        "redirect loop",
+        "{host} cannot be opened: it redirects {url} again and again ({why}).",
+        "Find the two rules that redirect to each other ({path}) at {addresses}. Often one is in"
+        " the web server, and the other in the site or its CDN.",
+    ),
+    "mixed-content": FindingText(
+        "loads over HTTP",
+        "The page {url} is secure, but loads or sends parts of it without encryption ({example});"
+        " browsers block or mark them.",
+        "Change these addresses from http:// to https:// in the site {host}: {urls}.",
+    ),
+    "hsts-missing": FindingText(
+        "no HSTS",
+        "{host} does not instruct browsers to use only HTTPS; visitors notice nothing.",
+        "Once HTTPS works everywhere, send 'Strict-Transport-Security: max-age=31536000' at"
+        " {addresses}; begin with a small max-age.",
+    ),
+    "http-unknown": FindingText(
+        "page undetermined",
+        "We could not determine what visitors of {host} see at {url}: {why}.",
+        "Open {url} in a browser from another network. Allow our scanner there ([http] contact"
+        " identifies it), or accept this finding.",
+    ),
+}
