@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,12 @@ _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_whole(
-    path: Path, data: bytes, mode: int = 0o600, *, secret: bool = False, overwrite: bool = True
+    path: Path,
+    data: bytes | Iterable[bytes],
+    mode: int = 0o600,
+    *,
+    secret: bool = False,
+    overwrite: bool = True,
 ) -> None:
     """Write a file completely, or leave the old file unchanged.
 
@@ -41,7 +46,7 @@ def write_whole(
 
     Args:
         path: The file.
-        data: The content.
+        data: The content, or its parts in their order.
         mode: The permissions; by default, only the owner can read the file.
         secret: Whether the content includes a private key. The folder must then be one that no
             other user may write to, and the name is synced to disk too.
@@ -87,18 +92,20 @@ def _descriptor(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | Iterable[bytes]) -> None:
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+        file.writelines((data,) if isinstance(data, bytes) else data)
 
 
-def _replace(folder: int, name: str, data: bytes, mode: int, *, overwrite: bool) -> None:
+def _replace(
+    folder: int, name: str, data: bytes | Iterable[bytes], mode: int, *, overwrite: bool
+) -> None:
     temporary = f".certmgr-{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fchmod(file.fileno(), mode)
             # The rename must not become durable before the content.

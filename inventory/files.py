@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from inventory.errors import CertmgrError
 
@@ -48,6 +51,31 @@ def refuse_special(path: Path) -> None:
         )
 
 
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading: the one way in which a file that a user names is opened.
+
+    Raises:
+        CertmgrError: The file cannot be opened or read, or it is not a regular file.
+    """
+    require_regular(path)
+    try:
+        # The file may have become a pipe since the check. O_NONBLOCK keeps open() from waiting,
+        # O_NOCTTY keeps a terminal from becoming that of this process.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            # A device that replaced the file would be read without end.
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CertmgrError(
+                    f"{path} cannot be read", "it is not a regular file", "Name a readable file."
+                )
+            yield file
+    except OSError as error:
+        raise CertmgrError(
+            f"{path} cannot be read", error.strerror or str(error), "Name a readable file."
+        ) from None
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """Return the content, cut one byte after ``limit``.
 
@@ -56,16 +84,8 @@ def read_regular(path: Path, limit: int) -> bytes:
     Raises:
         CertmgrError: The file cannot be read.
     """
-    require_regular(path)
-    try:
-        # The file may have become a pipe since the check; O_NONBLOCK keeps open() from waiting.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise CertmgrError(
-            f"{path} cannot be read", error.strerror or str(error), "Name a readable file."
-        ) from None
+    with open_regular(path) as file:
+        return file.read(limit + 1)
 
 
 def rename_new(source: str, target: str, folder: int | None = None) -> None:

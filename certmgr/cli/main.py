@@ -71,7 +71,7 @@ _COMMANDS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
         ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),
         ("database", "cli.database:database", "Migrate, back up, restore, check."),
-        ("audit", "cli.operations:audit", "List and verify the audit log."),
+        ("audit", "cli.audit:audit", "List, export and verify the audit log."),
         ("completion", "cli.completion:completion", "Print the completion script of a shell."),
         ("help", "cli.help:help_", "Read the documentation of a topic."),
         ("explain", "cli.help:explain", "Explain a finding code or a dated rule."),

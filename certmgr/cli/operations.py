@@ -1,14 +1,12 @@
-"""``certmgr run``, ``doctor``, ``audit``, ``check`` and ``metrics``."""
+"""``certmgr run``, ``doctor``, ``check`` and ``metrics``."""
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import click
 
-from certmgr.cli.output import cell, detail_words, epoch_text, show, table
+from certmgr.cli.output import cell, show, table
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.renew import WAITS_FOR_CA
 from certmgr.cli.scan import page_rate
@@ -19,9 +17,7 @@ from certmgr.operations.check_result import CheckState
 from certmgr.operations.cron import run as run_all
 from certmgr.operations.doctor import examine
 from certmgr.operations.health import UNKNOWN, Thresholds, judge, read
-from inventory.db import audit_chain
-from inventory.errors import CertmgrError, UsageError
-from inventory.store import audit_log, jobs
+from inventory.errors import CertmgrError
 
 
 @click.command()
@@ -165,96 +161,7 @@ def doctor(app: CommandContext, output_format: str) -> int:
     return 3 if any(x.state is CheckState.FAULT for x in checks) else 0
 
 
-HEAD_HASH = re.compile(r"[0-9A-Fa-f]{64}")
 _STYLE = {"fault": "red", "warning": "yellow", "ok": "green"}
-
-
-@click.group()
-def audit() -> None:
-    """List and verify the audit log: every change, chained, with ids instead of personal data."""
-
-
-@audit.command("list")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 100_000),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="List at most N entries.",
-)
-@click.option(
-    "--kind",
-    metavar="KIND",
-    help="Only entries about this kind of record: client, notice, run, ...",
-)
-@format_option
-@pass_app
-def audit_list(app: CommandContext, limit: int, kind: str | None, output_format: str) -> None:
-    """List the last entries, newest first."""
-
-    with app.open().read() as conn:
-        rows = audit_log.last(conn, limit, kind)
-    shown = [r.as_dict() | {"at": epoch_text(r.at)} for r in rows]
-    if output_format == "table" and shown:
-        table(
-            ["AT", "ACTOR", "ACTION", "KIND", "DETAIL"],
-            [
-                [r["at"], r["actor"], r["action"], r["kind"], detail_words(json.loads(r["detail"]))]
-                for r in shown
-            ],
-        )
-        return
-    show(
-        "entries",
-        ("id", "at", "actor", "action", "kind", "row_id", "detail"),
-        shown,
-        output_format,
-        keys=("id", "at", "actor", "action", "kind", "row_id", "detail", "hash"),
-    )
-
-
-@audit.command("verify")
-@click.option(
-    "--expect",
-    metavar="HASH",
-    help="A hash from an earlier digest: it must still be in the log.",
-)
-@pass_app
-def audit_verify(app: CommandContext, expect: str | None) -> int:
-    """Verify the whole chain. Exits 3 if an entry was changed or removed."""
-
-    # A script whose variable is empty must not believe that it compared something.
-    if expect is not None and not HEAD_HASH.fullmatch(expect.strip()):
-        raise UsageError(
-            f"--expect '{cell(expect, 70)}' is not a hash of the audit log",
-            "a hash has 64 hexadecimal digits",
-            "Copy it from a digest, or from an earlier certmgr audit verify.",
-        )
-    with app.open().read() as conn:
-        broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
-        # A chain that was cut at its end is still consistent. Only a hash that was recorded
-        # elsewhere (a digest, --expect) shows that entries are missing.
-        known_heads = [
-            h
-            for h in (expect and expect.strip(), jobs.state(conn, "digest").detail.get("head"))
-            if h and h != audit_chain.START
-        ]
-        missing = next((h for h in known_heads if audit_log.has(conn, h.lower()) is None), None)
-    if broken_entry is not None:
-        raise CertmgrError(
-            f"The audit log was changed: entry {broken_entry} does not follow the entry before it",
-            "",
-            "Restore a backup and compare the entries.",
-        )
-    if missing is not None:
-        raise CertmgrError(
-            f"The audit log was cut: the hash {cell(missing, 70)} is not in it",
-            "entries were removed",
-            "Restore a backup and compare the entries.",
-        )
-    click.echo(f"{count} entries follow each other. Head {head}")
-    return 0
 
 
 @click.command()

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from certmgr.config.acme import check as check_acme
 from certmgr.config.settings import (
+    AuditSettings,
     CasesSettings,
     ForecastSettings,
     NotifySettings,
@@ -63,6 +64,7 @@ def check(settings: Settings) -> None:
     _check_notify(settings.notify)
     _check_cases(settings.cases)
     _check_forecast(settings.forecast)
+    _check_audit(settings.audit)
     for budget in fields(settings.run):
         minutes = getattr(settings.run, budget.name)
         if not 0 <= minutes <= MAX_BUDGET_MINUTES:
@@ -157,4 +159,32 @@ def _check_forecast(forecast: ForecastSettings) -> None:
                 f"[forecast] {name} is '{text}'",
                 "it must be an amount of 0 or more",
                 'Write "49.90".',
+            )
+
+
+def _check_audit(audit: AuditSettings) -> None:
+    for name in ("head_file", "timestamp_ca"):
+        path = getattr(audit, name)
+        if path and not Path(path).is_absolute():
+            raise ConfigError(
+                f"[audit] {name} is '{path}'",
+                "a relative path would depend on the current directory",
+                "Write an absolute path.",
+            )
+    if not audit.timestamp_url:
+        return
+    # env: and file: are resolved when they are used.
+    if not audit.timestamp_url.startswith(("https://", "http://", "env:", "file:")):
+        raise ConfigError(
+            "[audit] timestamp_url is not an https:// or http:// URL",
+            "",
+            "Write the URL of a timestamp authority (RFC 3161).",
+        )
+    # The head file keeps the signed timestamps; without the CA they prove nothing.
+    for name in ("head_file", "timestamp_ca"):
+        if not getattr(audit, name):
+            raise ConfigError(
+                f"[audit] timestamp_url is set, and {name} is empty",
+                "a signed timestamp is verified with timestamp_ca and stored in head_file",
+                f"Set {name} to an absolute path.",
             )

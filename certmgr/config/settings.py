@@ -273,6 +273,26 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Section [audit]: what else proves that the audit log was not cut or changed.
+
+    Attributes:
+        head_file: A file to which ``certmgr run`` adds the head of the log once per day. It is only
+            appended to, so it may be on write-once storage. Empty: none.
+        timestamp_url: A timestamp authority (RFC 3161) that signs each of these heads; empty for
+            none. Plain HTTP is enough, because the answer is signed.
+        timestamp_ca: A PEM file with the CA certificates of the timestamp authority.
+        passphrase: The passphrase of the key of ``certmgr audit export --sign``, as ``env:NAME`` or
+            ``file:PATH``.
+    """
+
+    head_file: str = ""
+    timestamp_url: str = ""
+    timestamp_ca: str = ""
+    passphrase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
 
@@ -292,6 +312,7 @@ class Settings:
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     acme: AcmeSettings = field(default_factory=AcmeSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     source: str = "built-in defaults"
 
 

@@ -23,6 +23,7 @@ from certmgr.config.settings import secret
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.notices.run import run_of, worker_of
+from certmgr.operations import audit_heads
 from certmgr.operations.heartbeat import heartbeat
 from certmgr.operations.stopping import StopState
 from certmgr.revocation.job import run as check_revocation
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 JOB = "run"
+# A timestamp authority has 30 seconds for its answer.
+_HEAD_MINUTES = 2.0
 
 
 Progress = Callable[[str, int, int], None]
@@ -113,6 +116,9 @@ class _Run:
         if settings.notify.inbox:
             yield Part("inbox", budgets.inbox_minutes, lambda _: _inbox(context, result))
         yield Part("notify", budgets.notify_minutes, lambda s: _notify(context, result, s))
+        # After all changes of this run, except for those of a rest of the scan.
+        if settings.audit.head_file:
+            yield Part("audit head", _HEAD_MINUTES, lambda _: audit_heads.record(context))
         # The parts are a generator: whether the scan was late is known by now.
         if self.late:
             yield Part("rest of the scan", 0.0, lambda _: self._scan())

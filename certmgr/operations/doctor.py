@@ -16,6 +16,7 @@ from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.operations.check_result import Check, CheckResult, CheckState
 from certmgr.operations.doctor_inventory import (
+    audit_heads_stored,
     audit_log_chain,
     cases,
     contact_methods,
@@ -95,6 +96,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
         checks += [
             ("database", lambda: database_file(opened)),
             ("audit log", lambda: audit_log_chain(opened)),
+            ("audit heads", lambda: audit_heads_stored(context)),
             ("staff", lambda: staff(opened)),
             ("contacts", lambda: contact_methods(context)),
             ("notices", lambda: notices(opened, now)),

@@ -12,6 +12,7 @@ from certmgr.acme import health as acme_health
 from certmgr.cases import health as case_health
 from certmgr.config.context import Context
 from certmgr.notices.setup import channels_of, rules_of
+from certmgr.operations import audit_heads
 from certmgr.operations.check_result import CheckResult, CheckState
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
@@ -114,6 +115,22 @@ def audit_log_chain(database: Database) -> Iterator[CheckResult]:
         )
     else:
         yield CheckResult("audit log", CheckState.OK, f"{count} entries, head {head[:16]}")
+
+
+def audit_heads_stored(context: Context) -> Iterator[CheckResult]:
+    """Compare the log with its heads on write-once storage."""
+    audit = context.settings.audit
+    if not audit.head_file:
+        return
+    with context.read() as conn:
+        heads, stamps = audit_heads.verify_stored(conn, audit)
+    text = f"{heads} heads in {audit.head_file}, {stamps} timestamps"
+    if heads:
+        yield CheckResult("audit heads", CheckState.OK, text)
+    else:
+        yield CheckResult(
+            "audit heads", CheckState.WARNING, text, "certmgr run writes one per day."
+        )
 
 
 def staff(database: Database) -> Iterator[CheckResult]:

@@ -17,6 +17,7 @@ Runner = Callable[..., Ran]
 # One call of each command with --output FILE. `case package` writes keys, and is tested apart.
 CALLS = {
     "calendar": ("calendar",),
+    "audit export": ("audit", "export"),
     "case csr": ("case", "csr", "{case}", "--again"),
     "dashboard": ("dashboard",),
     "export": ("export",),

@@ -1,0 +1,201 @@
+"""``certmgr audit``: list, export and verify the audit log."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import click
+
+from certmgr.cli.output import cell, detail_words, epoch_text, show, table
+from certmgr.cli.shared import CommandContext, format_option, pass_app
+from certmgr.config.settings import secret
+from certmgr.files import write_whole
+from certmgr.operations import audit_export, audit_heads
+from inventory.db import audit_chain
+from inventory.errors import CertmgrError, UsageError
+from inventory.store import audit_log, jobs
+
+HEAD_HASH = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+@click.group()
+def audit() -> None:
+    """List, export and verify the audit log.
+
+    It contains every change, chained, with ids instead of personal data.
+    """
+
+
+@audit.command("list")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="List at most N entries.",
+)
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="Only entries about this kind of record: client, notice, run, ...",
+)
+@format_option
+@pass_app
+def audit_list(app: CommandContext, limit: int, kind: str | None, output_format: str) -> None:
+    """List the last entries, newest first."""
+
+    with app.open().read() as conn:
+        rows = audit_log.last(conn, limit, kind)
+    shown = [r.as_dict() | {"at": epoch_text(r.at)} for r in rows]
+    if output_format == "table" and shown:
+        table(
+            ["AT", "ACTOR", "ACTION", "KIND", "DETAIL"],
+            [
+                [r["at"], r["actor"], r["action"], r["kind"], detail_words(json.loads(r["detail"]))]
+                for r in shown
+            ],
+        )
+        return
+    show(
+        "entries",
+        ("id", "at", "actor", "action", "kind", "row_id", "detail"),
+        shown,
+        output_format,
+        keys=("id", "at", "actor", "action", "kind", "row_id", "detail", "hash"),
+    )
+
+
+@audit.command("export")
+@click.option(
+    "--sign",
+    "key_file",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Ed25519 private key (PEM) that signs the file.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write. Default: standard output.",
+)
+@pass_app
+def audit_export_(app: CommandContext, key_file: Path | None, output: Path | None) -> None:
+    """Export the whole log, one JSON object per line, with a signature.
+
+    "certmgr audit verify FILE --key KEY" verifies the file without the database. So does a short
+    program that needs no certmgr: see certmgr help audit-log.
+    """
+
+    key = None
+    if key_file is not None:
+        passphrase = app.settings.audit.passphrase
+        key = audit_export.signing_key(key_file, secret(passphrase) if passphrase else "")
+        if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+            click.echo(
+                f"certmgr: other users can read {key_file}, and so sign in your name. Run:"
+                f" chmod 600 {key_file}",
+                err=True,
+            )
+    with app.open().read() as conn:
+        lines = audit_export.write_lines(audit_log.entries(conn), app.now(), key)
+        if output is None:
+            for line in lines:
+                click.echo(line, nl=False)
+            return
+        write_whole(output, lines)
+    click.echo(f"Written to {output}.", err=True)
+
+
+@audit.command("verify")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Ed25519 public key (PEM) that verifies the signature of FILE.",
+)
+@click.option(
+    "--expect",
+    metavar="HASH",
+    help="A hash from an earlier digest: it must still be in the log.",
+)
+@pass_app
+def audit_verify(
+    app: CommandContext, file: Path | None, key_file: Path | None, expect: str | None
+) -> int:
+    """Verify the whole chain. Exits 3 if an entry was changed or removed.
+
+    With FILE, verify a file of "certmgr audit export" instead; no database is needed. Without,
+    also compare the log with the head file and its timestamps ([audit] in the configuration).
+    """
+
+    # A script whose variable is empty must not believe that it compared something.
+    if expect is not None and not HEAD_HASH.fullmatch(expect.strip()):
+        raise UsageError(
+            f"--expect '{cell(expect, 70)}' is not a hash of the audit log",
+            "a hash has 64 hexadecimal digits",
+            "Copy it from a digest, or from an earlier certmgr audit verify.",
+        )
+    if file is not None:
+        if expect is not None:
+            raise UsageError(
+                "--expect is for the log of the database",
+                "FILE is verified by its signature",
+                "Give --key, or leave out FILE.",
+            )
+        _verify_file(file, key_file)
+        return 0
+    if key_file is not None:
+        raise UsageError(
+            "--key needs FILE", "the log itself has no signature", "Name an exported file."
+        )
+    _verify_log(app, expect)
+    return 0
+
+
+def _verify_file(file: Path, key_file: Path | None) -> None:
+    key = audit_export.public_key(key_file) if key_file is not None else None
+    found = audit_export.verify(file, key)
+    click.echo(f"{found.entries} entries follow each other. Head {found.head}")
+    if found.verified:
+        click.echo(f"The signature is valid. Exported at {found.exported_at}.")
+    elif found.signed:
+        click.echo("The signature was not verified: give --key.", err=True)
+    else:
+        click.echo("The file has no signature: the whole chain may be forged.", err=True)
+
+
+def _verify_log(app: CommandContext, expect: str | None) -> None:
+    with app.open().read() as conn:
+        broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
+        # A chain that was cut at its end is still consistent. Only a hash that was recorded
+        # elsewhere (a digest, --expect, the head file) shows that entries are missing.
+        known_heads = [
+            h
+            for h in (expect and expect.strip(), jobs.state(conn, "digest").detail.get("head"))
+            if h and h != audit_chain.START
+        ]
+        missing = next((h for h in known_heads if audit_log.has(conn, h.lower()) is None), None)
+        if broken_entry is not None:
+            raise CertmgrError(
+                f"The audit log was changed: entry {broken_entry} does not follow the entry before"
+                " it",
+                "",
+                "Restore a backup and compare the entries.",
+            )
+        if missing is not None:
+            raise CertmgrError(
+                f"The audit log was cut: the hash {cell(missing, 70)} is not in it",
+                "entries were removed",
+                "Restore a backup and compare the entries.",
+            )
+        heads, stamps = audit_heads.verify_stored(conn, app.settings.audit)
+    if heads:
+        click.echo(f"{heads} stored heads are in the log; {stamps} timestamps are valid.")
+    click.echo(f"{count} entries follow each other. Head {head}")
