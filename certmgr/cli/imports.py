@@ -14,6 +14,7 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import resolver_parts
 from certmgr.net.addresses import networks, refusal
 from certmgr.net.zone_transfer import host_names
+from inventory.db.violations import Violation, violation
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import refuse_special
 from inventory.importers import (
@@ -224,12 +225,22 @@ def _store(app: CommandContext, planned: ImportPlan) -> None:
             plan_store.apply(tx, planned)
     except IntegrityError as error:
         # The database enforces what the plan could not foresee, such as a concurrent change.
-        reason = " ".join(str(error.orig).split())[:200]
-        raise CertmgrError(
-            "Nothing was imported",
-            f"two records have the same unique value ({reason})",
-            "Correct one of them and import again.",
-        ) from None
+        match violation(error):
+            case Violation.DUPLICATE:
+                raise CertmgrError(
+                    "Nothing was imported",
+                    "a record was added meanwhile, or two records of the file have the same unique"
+                    " value",
+                    "Import again with --dry-run to see what differs.",
+                ) from None
+            case Violation.REFERENCE:
+                raise CertmgrError(
+                    "Nothing was imported",
+                    "a record that the file refers to was deleted meanwhile",
+                    "Import again.",
+                ) from None
+            case Violation.VALUE:
+                raise
 
 
 def _show(lines: Iterable[str]) -> None:

@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
-
-from inventory.db.database import Database, Tx
+from inventory.db.database import Database, Tx, to_epoch
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular, require_regular
 from inventory.importers.csv_format import read_cells
 from inventory.importers.entry import ImportProblem
-from inventory.models import PurchaseName, StoredPurchase
 from inventory.names import certificate_name
 from inventory.records import ListedPurchase
 from inventory.store import clients, purchases
@@ -183,31 +180,8 @@ def apply(
 
 
 def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) -> None:
-    given: dict[str, Any] = {k: row[k] for k in _TEXT_COLUMNS if row.get(k)}
-    for column, key, last in (
-        ("start", "starts_at", False),
-        ("end", "ends_at", True),
-        ("domain_validated", "dcv_at", False),
-        ("organisation_validated", "organisation_at", False),
-    ):
-        if row.get(column):
-            given[key] = _parse_date(row[column], zone, last=last)
-    if row.get("years"):
-        if not (row["years"].isascii() and row["years"].isdigit() and len(row["years"]) < 4):
-            raise UsageError(
-                f"'{printable(row['years'], 20)}' is not a number of years",
-                "",
-                "Write a number such as 1.",
-            )
-        given["years"] = int(row["years"])
-    if row.get("auto_renew"):
-        if row["auto_renew"].lower() not in _BOOLEANS:
-            raise UsageError(
-                f"auto_renew is '{printable(row['auto_renew'], 20)}'", "", "Write yes or no."
-            )
-        given["auto_renew"] = _BOOLEANS[row["auto_renew"].lower()]
-    if row.get("documents"):
-        given["documents"] = row["documents"].split("|")
+    """Add or change the purchase of one row, and count it in the result."""
+    given = _stated_values(row, zone)
     names = row.get("names", "").split()
     if not row.get("client"):
         raise UsageError("A purchase needs a client", "", "Fill in its customer number.")
@@ -223,53 +197,62 @@ def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) ->
             " added"
         )
         return
-    changes = purchases.edit(tx, f"#{existing['id']}", given, names or None)
+    # An empty cell changes nothing: a list of a vendor has fewer columns than the inventory.
+    changes = purchases.edit(tx, f"#{existing}", given, names or None)
     if changes:
         result.changed += 1
         result.lines.append(
-            f"purchase #{existing['id']}:"
-            f" {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}"
+            f"purchase #{existing}: {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}"
         )
+
+
+def _stated_values(row: Mapping[str, str], zone: str) -> dict[str, Any]:
+    """Return column -> value of the cells that are filled, for :func:`purchases.add`."""
+    given: dict[str, Any] = {k: row[k] for k in _TEXT_COLUMNS if row.get(k)}
+    for column, key, last in (
+        ("start", "starts_at", False),
+        # A term ends with its last day.
+        ("end", "ends_at", True),
+        ("domain_validated", "dcv_at", False),
+        ("organisation_validated", "organisation_at", False),
+    ):
+        if row.get(column):
+            given[key] = _parse_date(row[column], zone, last=last)
+    if row.get("years"):
+        # isdigit() alone accepts digits of other scripts, which int() converts silently.
+        if not (row["years"].isascii() and row["years"].isdigit() and len(row["years"]) < 4):
+            raise UsageError(
+                f"'{printable(row['years'], 20)}' is not a number of years",
+                "",
+                "Write a number such as 1.",
+            )
+        given["years"] = int(row["years"])
+    if row.get("auto_renew"):
+        if row["auto_renew"].lower() not in _BOOLEANS:
+            raise UsageError(
+                f"auto_renew is '{printable(row['auto_renew'], 20)}'", "", "Write yes or no."
+            )
+        given["auto_renew"] = _BOOLEANS[row["auto_renew"].lower()]
+    if row.get("documents"):
+        given["documents"] = row["documents"].split("|")
+    return given
 
 
 def _existing(
     tx: Tx, row: Mapping[str, str], given: Mapping[str, Any], names: Sequence[str]
-) -> Mapping[str, Any] | None:
-    """Return the stored purchase that a row describes, or None.
-
-    It has the same client, vendor and number. Without a number, it has the same vendor, start and
-    names.
-    """
+) -> int | None:
+    """Return the id of the stored purchase that a row describes, or None."""
     owner = clients.find(tx.conn, row["client"])
-    query = select(StoredPurchase).where(
-        StoredPurchase.client_id == owner.id,
-        StoredPurchase.vendor == row.get("vendor", "").strip(),
+    start = given.get("starts_at")
+    number = row.get("number", "").strip()
+    return purchases.same_purchase(
+        tx.conn,
+        owner.id,
+        vendor=row.get("vendor", "").strip(),
+        number=number if row.get("number") else None,
+        starts_at=None if start is None else to_epoch(start),
+        names=[] if row.get("number") or start is None else [certificate_name(n) for n in names],
     )
-    if row.get("number"):
-        stored = (
-            tx.conn.execute(query.where(StoredPurchase.number == row["number"].strip()))
-            .mappings()
-            .first()
-        )
-        return None if stored is None else dict(stored)
-    # Without a number and a start, the purchase cannot be identified, so it is added.
-    if "starts_at" not in given:
-        return None
-    row_names = sorted(certificate_name(n) for n in names)
-    for candidate in tx.conn.execute(
-        query.where(
-            StoredPurchase.starts_at == int(given["starts_at"].timestamp()),
-            StoredPurchase.number.is_(None),
-        )
-    ).mappings():
-        stored_names = sorted(
-            tx.conn.scalars(
-                select(PurchaseName.name).where(PurchaseName.order_id == candidate["id"])
-            )
-        )
-        if stored_names == row_names:
-            return dict(candidate)
-    return None
 
 
 def _parse_date(text: str, zone: str, *, last: bool) -> datetime:

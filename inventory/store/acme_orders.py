@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, fetch_existing, fetch_one, upsert
+from inventory.db.violations import Violation, violation
 from inventory.errors import Busy
 from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder, StoredLineage
 from inventory.records import BackoffRecord, OpenOrder, OrderRecord, RateEventRecord
@@ -70,7 +71,11 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
     try:
         with tx.conn.begin_nested():
             made = tx.conn.execute(insert(AcmeOrder).values(**row)).inserted_primary_key
-    except exc.IntegrityError:
+    except exc.IntegrityError as error:
+        # The unique index on open orders decides between processes. Any other violation is a fault
+        # of the program, and must not pass as an order that another process works on.
+        if violation(error) is not Violation.DUPLICATE:
+            raise
         raise Busy(
             "Another process orders this certificate already", "", "Wait for it to end."
         ) from None

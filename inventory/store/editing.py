@@ -5,12 +5,13 @@ and the audit entry.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Connection, Executable, delete, exc, insert, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch_one
+from inventory.db.violations import Violation, violation
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Base, Tag
 from inventory.records import Record
@@ -28,6 +29,8 @@ class Numbered(Protocol):
 
 
 MAX_TEXT = 4000
+# Tables whose records have another name in commands and messages.
+_NOUNS = {"order": "purchase", "acme_account": "account"}
 
 
 def clean(text: str | None, what: str, limit: int = 200) -> str | None:
@@ -85,15 +88,32 @@ def add(
         with tx.conn.begin_nested():  # a refused row leaves the transaction usable
             result = tx.conn.execute(insert(model).values(row))
     except exc.IntegrityError as error:
-        raise Conflict(
-            conflict or f"This {kind} exists already", "", f"See certmgr {kind} list."
-        ) from error
+        _refuse(error, kind, conflict or f"This {_NOUNS.get(kind, kind)} exists already")
     key = result.inserted_primary_key
     assert key is not None
     row_id = int(key[0])
     tx.audit("add", kind, row_id, {k: [None, v] for k, v in values.items() if v is not None})
     change_tags(tx, kind, row_id, add=tags)
     return row_id
+
+
+def _refuse(error: exc.IntegrityError, kind: str, duplicate: str) -> NoReturn:
+    """Raise the error for a row that the database refused; ``duplicate`` is for a second one."""
+    noun = _NOUNS.get(kind, kind)
+    match violation(error):
+        case Violation.DUPLICATE:
+            raise Conflict(duplicate, "", f"See certmgr {noun} list.") from error
+        case Violation.REFERENCE:
+            # The referenced row was found in this command, so another command deleted it since.
+            raise Conflict(
+                f"This {noun} refers to a record that does not exist any more",
+                "another command has deleted it meanwhile",
+                "Run the command again; nothing was changed.",
+            ) from error
+        case Violation.VALUE:
+            # The values were checked before, so that only a fault of the program leads here. As
+            # an internal error it is logged with its cause; as a conflict it would mislead.
+            raise error
 
 
 def edit(
@@ -112,7 +132,8 @@ def edit(
                     .values({k: v[1] for k, v in changes.items()})
                 )
         except exc.IntegrityError as error:
-            raise Conflict(conflict or "That would be a second one of the same name") from error
+            duplicate = conflict or "That would be a second one of the same name"
+            _refuse(error, kind, duplicate)
         tx.audit("edit", kind, before.id, changes)
     return changes
 

@@ -194,7 +194,7 @@ class PurchaseValues:
     """The columns of a purchase that an administrator states, as they are stored.
 
     Times are epoch seconds in UTC; ``price``, ``fee`` and ``warranty`` are decimal texts in
-    ``currency``; ``documents`` is a JSON list of paths.
+    ``currency``; ``documents`` are paths.
     """
 
     client_id: int
@@ -211,7 +211,7 @@ class PurchaseValues:
     warranty: str | None = None
     bought_by: str = "client"
     contact_id: int | None = None
-    documents: str = "[]"
+    documents: tuple[str, ...] = ()
     auto_renew: int = 0
     dcv_at: int | None = None
     organisation_at: int | None = None

@@ -148,6 +148,40 @@ def _require_free_number(
         )
 
 
+def same_purchase(
+    conn: Connection,
+    client_id: int,
+    *,
+    vendor: str,
+    number: str | None,
+    starts_at: int | None,
+    names: Sequence[str],
+) -> int | None:
+    """Return the id of the stored purchase that a row of a file describes; None if there is none.
+
+    Args:
+        conn: The connection.
+        client_id: The client.
+        vendor: The vendor.
+        number: The vendor's number. Without it, ``starts_at`` and ``names`` must be the same.
+        starts_at: The begin of the term, in epoch seconds.
+        names: The names as they are stored, in any order.
+    """
+    query = select(StoredPurchase.id).where(
+        StoredPurchase.client_id == client_id, StoredPurchase.vendor == vendor
+    )
+    if number is not None:
+        return conn.scalar(query.where(StoredPurchase.number == number))
+    # Without a number and a start, nothing identifies the purchase, so it is a new one.
+    if starts_at is None:
+        return None
+    # A purchase with a number is not meant by a row without one: the row may be a second purchase
+    # for the same names.
+    candidates = query.where(StoredPurchase.starts_at == starts_at, StoredPurchase.number.is_(None))
+    wanted = sorted(names)
+    return next((i for i in conn.scalars(candidates) if _names_of(conn, i) == wanted), None)
+
+
 def _names_of(conn: Connection, purchase_id: int) -> list[str]:
     """Return the names of a purchase in alphabetical order."""
     query = select(PurchaseName.name).where(PurchaseName.order_id == purchase_id)

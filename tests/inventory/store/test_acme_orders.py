@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import NoResultFound
+from sqlalchemy.exc import IntegrityError, NoResultFound
 
 from inventory.db.database import Database, Tx
 from inventory.errors import Busy
@@ -99,6 +99,11 @@ def test_second_open_order_of_a_lineage_is_refused_until_the_first_ended(setup: 
         ("failed", "acme_order", first.id),
         ("order", "lineage", setup.first),
     ]
+
+
+def test_order_of_an_unknown_lineage_is_not_an_order_of_another_process(setup: Setup) -> None:
+    with setup.database.write(NOW) as tx, pytest.raises(IntegrityError):
+        setup.intend(tx, setup.second + 1000)
 
 
 def test_exception_in_the_transaction_leaves_no_order(setup: Setup) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import exc, select
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
-from inventory.models import Client, Tag
+from inventory.models import Client, Domain, Tag
 from inventory.records import ClientRecord
 from inventory.store import clients, editing
 from inventory.vocabulary import Party
@@ -101,6 +101,23 @@ def test_second_row_with_the_same_key_is_refused_and_the_transaction_goes_on(
     ]
     with database.read() as conn:
         assert set(conn.scalars(select(Client.number))) == {"1", "2"}
+
+
+def test_refused_row_is_a_duplicate_only_if_the_database_found_one(database: Database) -> None:
+    with database.write(NOW) as tx:
+        row_id = editing.add(tx, Client, {"number": "1", "name": "One"})
+        before = clients.find(tx.conn, "1")
+        # Each savepoint is rolled back alone, so the transaction goes on after each refusal.
+        with pytest.raises(Conflict, match="refers to a record that does not exist any more"):
+            editing.add(tx, Domain, {"name": "a.example", "client_id": row_id + 1})
+        with pytest.raises(Conflict, match="refers to a record that does not exist any more"):
+            editing.edit(tx, Client, before, {"reseller_id": row_id + 1})
+        # A missing value is a fault of the program, and no second record.
+        with pytest.raises(exc.IntegrityError):
+            editing.add(tx, Client, {"number": "2"}, conflict="exists already")
+        with pytest.raises(exc.IntegrityError):
+            editing.edit(tx, Client, before, {"name": None}, "exists already")
+        assert editing.add(tx, Domain, {"name": "a.example", "client_id": row_id})
 
 
 def test_edit_writes_and_audits_only_what_differs(database: Database) -> None:
