@@ -47,6 +47,36 @@ class Run(Base):
     planned: Mapped[int] = mapped_column(Integer, server_default="0")
     looked: Mapped[int] = mapped_column(Integer, server_default="0")
     undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
+    # the options of a run that is spread over workers; NULL: it runs in one process
+    options: Mapped[dict[str, Any] | None] = mapped_column(Json)
+
+
+class ScanShard(Base):
+    """A part of a run that is spread over workers. It is deleted when the run ends.
+
+    Times are those of the database, since the clocks of workers may differ.
+    """
+
+    __tablename__ = "scan_shard"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    # ids of endpoints, in the order of visits
+    endpoints: Mapped[list[int]] = mapped_column(Json)
+    # shards with the same group are scanned one after the other; NULL: with no other
+    turn: Mapped[str | None]
+    # the number of leases so far: results are accepted for the newest only
+    token: Mapped[int] = mapped_column(Integer, server_default="0")
+    worker: Mapped[str | None]
+    leased_until: Mapped[int] = mapped_column(server_default="0")
+    touched_at: Mapped[int] = mapped_column(server_default="0")
+    finished_at: Mapped[int | None]
+    # why it was given up
+    error: Mapped[str | None]
+    checked: Mapped[int] = mapped_column(Integer, server_default="0")
+    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
+    # ids of endpoints that were good before this run and are not any more
+    fell: Mapped[list[int]] = mapped_column(Json, server_default="[]")
 
 
 class ProbeState(Base):

@@ -92,6 +92,9 @@ from inventory.records.scans import (
     NewestRun,
     ObservedChain,
     ProbeStateRecord,
+    ShardLease,
+    ShardProgress,
+    SpreadRun,
 )
 
 __all__ = [
@@ -169,7 +172,10 @@ __all__ = [
     "SerialMatch",
     "ServedName",
     "ServerRecord",
+    "ShardLease",
+    "ShardProgress",
     "SnoozeRecord",
+    "SpreadRun",
     "TicketRecord",
     "TicketTimes",
     "VisitedEndpoint",

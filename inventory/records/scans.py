@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,3 +167,56 @@ class AcceptanceRecord(Record):
     by: str
     created_at: int
     withdrawn_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardLease(Record):
+    """The right to scan a shard and to store its results, while no newer lease exists.
+
+    Attributes:
+        id: The shard.
+        run_id: Its run.
+        token: The number of the lease. A newer lease has a higher one.
+        endpoints: Ids of the endpoints to scan, in this order.
+        options: The options of the run.
+    """
+
+    id: int
+    run_id: int
+    token: int
+    endpoints: tuple[int, ...]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadRun(Record):
+    """A running scan that is spread over workers."""
+
+    id: int
+    scope: str
+    planned: int
+    started_at: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardProgress(Record):
+    """How far a run that is spread over workers has come.
+
+    Attributes:
+        shards: The number of its shards.
+        finished: Those whose results are stored, or that were given up.
+        checked: Endpoints with a stored result.
+        undetermined: Those of them of which it is unknown what they serve.
+        workers: Workers that hold a lease.
+        errors: Why shards were given up.
+        idle: Seconds since a worker began, extended or finished a lease.
+    """
+
+    shards: int
+    finished: int
+    checked: int
+    undetermined: int
+    workers: int
+    errors: tuple[str, ...]
+    idle: int

@@ -22,6 +22,10 @@ from inventory.db.sql import fetch, fetch_one, insert_id
 from inventory.errors import Busy
 from inventory.models import Domain, Endpoint, ProbeState, Proposal, Run
 from inventory.records import CompleteRun, EndedRun, GoodEndpoint, NewestRun
+from inventory.store import shards
+
+# A spread run without any sign of a worker for this long is taken for dead.
+SPREAD_IDLE_SECONDS = 600
 
 
 def vantage() -> str:
@@ -86,12 +90,17 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
     """
     row = (
         tx.conn.execute(
-            select(Run.id, Run.state, Run.scope, Run.started_at).order_by(Run.id.desc()).limit(1)
+            select(Run.id, Run.state, Run.scope, Run.started_at, Run.options)
+            .order_by(Run.id.desc())
+            .limit(1)
         )
         .mappings()
         .first()
     )
     if row is None or row["scope"] != scope or row["state"] not in ("running", "incomplete"):
+        return None
+    # The workers of a spread run go on with it themselves (inventory/store/shards.py).
+    if row["options"] is not None:
         return None
     run_id = int(row["id"])
     mine = ProbeState.last_run_id == run_id
@@ -142,6 +151,7 @@ def start(tx: Tx, scope: str, planned: int) -> int:
 
     Only under :func:`exclusive`.
     """
+    _require_no_spread_run(tx.conn)
     unfinished = select(Run.id).where(Run.state != "complete")
     tx.conn.execute(delete(Proposal).where(Proposal.run_id.in_(unfinished)))
     dead = list(tx.conn.scalars(select(Run.id).where(Run.state == "running")))
@@ -151,6 +161,7 @@ def start(tx: Tx, scope: str, planned: int) -> int:
             .where(Run.id == run_id)
             .values(state="incomplete", reason="its process died", finished_at=tx.at)
         )
+        shards.remove(tx, run_id)
         tx.audit("died", "run", run_id)
     values = {
         "state": "running",
@@ -163,6 +174,19 @@ def start(tx: Tx, scope: str, planned: int) -> int:
     key = insert_id(tx.conn, Run, values)
     tx.audit("start", "run", key, {"scope": scope, "planned": planned})
     return key
+
+
+def _require_no_spread_run(conn: Connection) -> None:
+    """Raise :class:`Busy` if workers scan for a run that has not ended."""
+    for run in shards.running(conn):
+        done = shards.progress(conn, run.id)
+        # Without a sign of a worker for this long, no worker is there, and the run is dead.
+        if done.shards and done.idle < SPREAD_IDLE_SECONDS:
+            raise Busy(
+                "Another scan is running",
+                f"workers have finished {done.finished} of {done.shards} shards of run {run.id}",
+                "Wait for its end: certmgr run waits for it, and certmgr worker speeds it up.",
+            )
 
 
 def finish(

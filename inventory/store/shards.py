@@ -1,0 +1,234 @@
+"""Shards of a scan that is spread over workers: who may scan which endpoints, and until when.
+
+A worker scans a shard under a lease. Each lease of a shard has a higher number (fencing token) than
+the one before. Results are stored only under the newest one, so a worker that was paused past its
+lease cannot write after another worker has taken the shard. All times are read from the clock of
+the database, because the clocks of workers may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.types import BigInteger
+
+from inventory.db.database import Tx
+from inventory.db.sql import fetch, fetch_one
+from inventory.errors import CertmgrError
+from inventory.models import Run, ScanShard
+from inventory.records import ShardLease, ShardProgress, SpreadRun
+
+
+class LeaseLost(CertmgrError):
+    """Another worker has the shard, or its run has ended: the results are not accepted."""
+
+
+def _now(conn: Connection) -> ColumnElement[int]:
+    """Return the time of the database in epoch seconds, as an expression."""
+    if conn.dialect.name == "sqlite":
+        return sql_cast(func.strftime("%s", "now"), BigInteger)
+    # now() is the start of the transaction, which a long transaction would take for the present.
+    return sql_cast(func.extract("epoch", func.clock_timestamp()), BigInteger)
+
+
+def create(
+    tx: Tx, run_id: int, options: Mapping[str, Any], shards: Sequence[tuple[str | None, list[int]]]
+) -> None:
+    """Store the shards of a run, in the transaction that starts the run.
+
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        options: The options that all workers follow.
+        shards: (turn, endpoint ids) of each. Shards with the same turn are not scanned together.
+    """
+    now = _now(tx.conn)
+    tx.conn.execute(update(Run).where(Run.id == run_id).values(options=dict(options)))
+    for turn, ids in shards:
+        row = {"run_id": run_id, "turn": turn, "endpoints": list(ids)}
+        tx.conn.execute(insert(ScanShard).values(**row, touched_at=now))
+
+
+def running(conn: Connection) -> list[SpreadRun]:
+    """Return the runs that are spread over workers and have not ended."""
+    columns = (Run.id, Run.scope, Run.planned, Run.started_at, Run.options)
+    query = select(*columns).where(Run.state == "running", Run.options.is_not(None))
+    return fetch(conn, SpreadRun, query.order_by(Run.id))
+
+
+def waiting(conn: Connection, run_id: int) -> list[tuple[int, str | None, int]]:
+    """Return (id, turn, number of leases so far) of shards that no worker scans.
+
+    These are the shards without a result whose lease has ended, or that never had one.
+    """
+    rows = conn.execute(
+        select(ScanShard.id, ScanShard.turn, ScanShard.token)
+        .where(
+            ScanShard.run_id == run_id,
+            ScanShard.finished_at.is_(None),
+            ScanShard.leased_until <= _now(conn),
+        )
+        .order_by(ScanShard.id)
+    )
+    return [(key, turn, token) for key, turn, token in rows]
+
+
+def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None:
+    """Lease a shard; None if it is finished, leased to another worker, or its run has ended.
+
+    The lease is committed before the first endpoint is visited.
+
+    Args:
+        tx: The transaction.
+        shard_id: The shard.
+        worker: The name of the worker, for people.
+        seconds: How long the lease holds without an extension.
+    """
+    now = _now(tx.conn)
+    # One statement: of two workers that ask at the same time, one changes no row.
+    taken = tx.conn.execute(
+        update(ScanShard)
+        .where(
+            ScanShard.id == shard_id,
+            ScanShard.finished_at.is_(None),
+            ScanShard.leased_until <= now,
+            ScanShard.run_id.in_(select(Run.id).where(Run.state == "running")),
+        )
+        .values(
+            token=ScanShard.token + 1, worker=worker, leased_until=now + seconds, touched_at=now
+        )
+    )
+    if taken.rowcount != 1:
+        return None
+    columns = (ScanShard.id, ScanShard.run_id, ScanShard.token, ScanShard.endpoints, Run.options)
+    query = select(*columns).join(Run, Run.id == ScanShard.run_id).where(ScanShard.id == shard_id)
+    row = tx.conn.execute(query).one()
+    return ShardLease(
+        id=row.id,
+        run_id=row.run_id,
+        token=row.token,
+        endpoints=tuple(row.endpoints),
+        options=row.options or {},
+    )
+
+
+def extend(tx: Tx, held: ShardLease, seconds: int) -> bool:
+    """Extend a lease from now on. Return False if another worker has the shard."""
+    now = _now(tx.conn)
+    extended = tx.conn.execute(
+        update(ScanShard).where(_held(held)).values(leased_until=now + seconds, touched_at=now)
+    )
+    return extended.rowcount == 1
+
+
+def release(tx: Tx, held: ShardLease) -> None:
+    """End a lease without a result, so that another worker can take the shard at once."""
+    tx.conn.execute(update(ScanShard).where(_held(held)).values(leased_until=0, worker=None))
+
+
+def finish(
+    tx: Tx, held: ShardLease, *, checked: int, undetermined: int, fell: Sequence[int]
+) -> None:
+    """Mark a shard as finished, in the transaction that stores its results.
+
+    An expired lease is accepted while no other worker has taken the shard: its results are not
+    stored twice.
+
+    Raises:
+        LeaseLost: Another worker has the shard, it is finished, or its run has ended. The
+            transaction must be rolled back.
+    """
+    # The lock on the run keeps its end from happening between this check and the commit.
+    run = select(Run.state).where(Run.id == held.run_id).with_for_update(read=True)
+    now = _now(tx.conn)
+    ended = tx.conn.scalar(run) != "running"
+    marked = tx.conn.execute(
+        update(ScanShard)
+        .where(_held(held))
+        .values(
+            finished_at=now,
+            touched_at=now,
+            leased_until=0,
+            checked=checked,
+            undetermined=undetermined,
+            fell=list(fell),
+        )
+    )
+    if ended or marked.rowcount != 1:
+        raise LeaseLost(
+            f"The results of shard {held.id} were not stored",
+            "the run has ended" if ended else "another worker has taken the shard",
+            "There is nothing to do: no result is stored twice.",
+        )
+
+
+def give_up(tx: Tx, shard_id: int, error: str) -> None:
+    """Mark a shard as finished without a result; its run will be incomplete."""
+    now = _now(tx.conn)
+    tx.conn.execute(
+        update(ScanShard)
+        .where(ScanShard.id == shard_id, ScanShard.finished_at.is_(None))
+        .values(finished_at=now, touched_at=now, leased_until=0, error=error[:300])
+    )
+
+
+def progress(conn: Connection, run_id: int) -> ShardProgress:
+    """Return how far a run has come."""
+    now = _now(conn)
+    leased = (ScanShard.finished_at.is_(None)) & (ScanShard.leased_until > now)
+    row = conn.execute(
+        select(
+            func.count().label("shards"),
+            func.count(ScanShard.finished_at).label("finished"),
+            func.coalesce(func.sum(ScanShard.checked), 0).label("checked"),
+            func.coalesce(func.sum(ScanShard.undetermined), 0).label("undetermined"),
+            func.count(func.distinct(case((leased, ScanShard.worker)))).label("workers"),
+            (now - func.coalesce(func.max(ScanShard.touched_at), now)).label("idle"),
+        ).where(ScanShard.run_id == run_id)
+    ).one()
+    errors = conn.scalars(
+        select(ScanShard.error).where(ScanShard.run_id == run_id, ScanShard.error.is_not(None))
+    )
+    return ShardProgress(
+        shards=row.shards,
+        finished=row.finished,
+        checked=int(row.checked),
+        undetermined=int(row.undetermined),
+        workers=row.workers,
+        errors=tuple(e for e in errors if e),
+        idle=int(row.idle),
+    )
+
+
+def fell(conn: Connection, run_id: int) -> set[int]:
+    """Return the ids of endpoints that were good before the run and are not any more."""
+    lists = conn.scalars(select(ScanShard.fell).where(ScanShard.run_id == run_id))
+    return {key for ids in lists for key in ids}
+
+
+def claim_end(tx: Tx, run_id: int) -> SpreadRun | None:
+    """Lock a run in order to end it; None if it has ended.
+
+    Of two finishers, the second waits for the first, and then finds that the run has ended.
+    """
+    columns = (Run.id, Run.scope, Run.planned, Run.started_at, Run.options)
+    query = select(*columns).where(
+        Run.id == run_id, Run.state == "running", Run.options.is_not(None)
+    )
+    return fetch_one(tx.conn, SpreadRun, query.with_for_update())
+
+
+def remove(tx: Tx, run_id: int) -> None:
+    """Delete the shards of a run that has ended."""
+    tx.conn.execute(delete(ScanShard).where(ScanShard.run_id == run_id))
+
+
+def _held(held: ShardLease) -> ColumnElement[bool]:
+    return (
+        (ScanShard.id == held.id)
+        & (ScanShard.token == held.token)
+        & ScanShard.finished_at.is_(None)
+    )
