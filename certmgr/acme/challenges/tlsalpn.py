@@ -5,31 +5,31 @@ This module performs I/O.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
-import socket
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
 
 from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.listener import MAX_BYTES, ChallengeListener, listening_errors
 from certmgr.x509.csr import general_names
 from inventory.clock import Clock
-from inventory.errors import CertmgrError
 from inventory.names import as_ip
 
 _log = logging.getLogger(__name__)
 
 ALPN = b"acme-tls/1"
 ACME_IDENTIFIER = "1.3.6.1.5.5.7.1.31"
-MAX_CONNECTIONS = 64
+_READ = 4096
 
 
 def sni(name: str) -> str:
@@ -38,13 +38,11 @@ def sni(name: str) -> str:
     return name if address is None else address.reverse_pointer
 
 
-def context_for(proof: ChallengeProof, now: datetime) -> Any:
+def context_for(proof: ChallengeProof, now: datetime) -> SSL.Context:
     """Return an OpenSSL context with the response certificate (RFC 8737 3).
 
     It is self-signed and has the digest of the key authorization as a critical extension.
     """
-    from OpenSSL import SSL
-
     key = ec.generate_private_key(ec.SECP256R1())
     digest = hashlib.sha256(proof.key_authorization.encode()).digest()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME challenge")])
@@ -65,13 +63,32 @@ def context_for(proof: ChallengeProof, now: datetime) -> Any:
         )
         .sign(key, hashes.SHA256())
     )
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context = _new_context()
     context.use_certificate(certificate)
     context.use_privatekey(key)
-    context.set_alpn_select_callback(
-        lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
-    )
+    return context
+
+
+class _OtherProtocol(Exception):
+    """A client does not offer the protocol of the challenge."""
+
+
+def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    # A visitor of the site must fail, and not see this certificate. The library's own value for
+    # "no overlap" would complete the handshake; an exception sends the alert of RFC 7301 3.2.
+    if ALPN not in offered:
+        raise _OtherProtocol
+    return ALPN
+
+
+def _new_context() -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    # RFC 8737 4: servers must not negotiate a version below TLS 1.2.
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    # The handshake is all: resumption would only keep the state of strangers in memory.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+    context.set_alpn_select_callback(_select_protocol)
     return context
 
 
@@ -85,11 +102,13 @@ class TlsAlpn:
         self._clock = clock
         self.address, self.port = address or "::", port or 443
         self._lock = threading.Lock()
-        self._contexts: dict[str, Any] = {}
+        self._contexts: dict[str, SSL.Context] = {}
         self._names: dict[str, threading.Lock] = {}
         self._held: dict[int, list[threading.Lock]] = {}
-        self._socket: socket.socket | None = None
-        self._limit = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._listener: ChallengeListener | None = None
+        # Without a server name, or with one that has no answer, no certificate is presented.
+        self._base = _new_context()
+        self._base.set_tlsext_servername_callback(self._choose)
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Add the answers, and start the server with the first one.
@@ -107,11 +126,15 @@ class TlsAlpn:
             lock.acquire()
             locks.append(lock)
         self._held[threading.get_ident()] = locks
+        todo = (
+            "tls-alpn-01 needs the port for itself. If a web server uses it, use http-01 or dns-01."
+        )
         with self._lock:
-            if self._socket is None:
-                self._socket = self._listen()
-                threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
-            self._contexts |= contexts
+            if self._listener is None:
+                with listening_errors(self.port, todo):
+                    self._listener = ChallengeListener(self.address, self.port, self._serve)
+            # A new dictionary: the thread of the listener reads it without the lock.
+            self._contexts = {**self._contexts, **contexts}
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> None:
         """Remove the answers of this thread, and stop the server after the last one."""
@@ -127,73 +150,43 @@ class TlsAlpn:
 
     def _remove(self, proofs: Sequence[ChallengeProof]) -> None:
         with self._lock:
-            for proof in proofs:
-                self._contexts.pop(sni(proof.name), None)
-            if not self._contexts and self._socket is not None:
-                listening, self._socket = self._socket, None
-                with contextlib.suppress(OSError):
-                    listening.shutdown(socket.SHUT_RDWR)
-                listening.close()
+            removed = {sni(p.name) for p in proofs}
+            self._contexts = {n: c for n, c in self._contexts.items() if n not in removed}
+            if not self._contexts and self._listener is not None:
+                listener, self._listener = self._listener, None
+                listener.stop()
 
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
-        try:
-            return socket.create_server(
-                (self.address, self.port),
-                family=family,
-                backlog=128,
-                dualstack_ipv6=self.address == "::" and socket.has_dualstack_ipv6(),
-            )
-        except OSError as error:
-            raise CertmgrError(
-                f"The solver cannot listen on port {self.port} for the challenge",
-                error.strerror or str(error),
-                "tls-alpn-01 needs the port for itself. If a web server uses it, use http-01 or"
-                " dns-01.",
-            ) from None
-
-    def _accept(self, listening: socket.socket) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Complete one handshake, from which the CA reads the certificate, and end."""
+        tls = SSL.Connection(self._base, None)
+        tls.set_accept_state()
+        received = 0
         while True:
             try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            if not self._limit.acquire(blocking=False):
-                # Too many connections from other clients; the CA retries.
-                connection.close()
-                continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                tls.do_handshake()
+                # RFC 8737 3: nothing but the handshake is exchanged.
+                tls.shutdown()
+                return await _send(tls, writer)
+            except SSL.WantReadError:
+                await _send(tls, writer)
+            except (SSL.Error, _OtherProtocol):
+                # The alert names the reason for the client: another protocol, or a name without an answer.
+                return await _send(tls, writer)
+            data = await reader.read(_READ)
+            received += len(data)
+            if not data or received > MAX_BYTES:
+                return None
+            tls.bio_write(data)
 
-    def _serve(self, raw: socket.socket) -> None:
-        from OpenSSL import SSL
+    def _choose(self, connection: SSL.Connection) -> None:
+        name = connection.get_servername()
+        context = self._contexts.get(name.decode("ascii", "replace").lower()) if name else None
+        if context is not None:
+            connection.set_context(context)
 
-        try:
-            raw.settimeout(10)
-            base = SSL.Context(SSL.TLS_SERVER_METHOD)
 
-            def choose(connection: Any) -> None:
-                name = connection.get_servername()
-                context = (
-                    self._contexts.get(name.decode("ascii", "replace").lower()) if name else None
-                )
-                if context is not None:
-                    connection.set_context(context)
-
-            base.set_tlsext_servername_callback(choose)
-            base.set_alpn_select_callback(
-                lambda _connection, offered: (
-                    ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
-                )
-            )
-            connection = SSL.Connection(base, raw)
-            connection.set_accept_state()
-            # A blocking handshake, limited to ten seconds by the socket option.
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\x0a" + b"\0" * 15)
-            raw.setblocking(True)
-            connection.do_handshake()
-            connection.shutdown()
-        except (SSL.Error, OSError, ValueError):
-            pass  # another client, or the CA closed the connection after the certificate
-        finally:
-            self._limit.release()
-            raw.close()
+async def _send(tls: SSL.Connection, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(SSL.WantReadError):
+        while True:
+            writer.write(tls.bio_read(_READ))
+    await writer.drain()
