@@ -77,7 +77,8 @@ class Authorizations:
         # With one failed authorization the order is invalid: no other is worth an attempt.
         if failed:
             raise self.failed(failed)
-        proofs = [p for _, p, _ in pending]
+        # The place of each record is durable before the record is set, and is removed there.
+        proofs = list(solver.locate([p for _, p, _ in pending]))
         journal = ProofJournal(self._context)
         journal.record(self.order_id, self.solver, proofs)
         # Another run may have notified the CA already.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from certmgr.acme.proof_journal import leftovers
 from certmgr.acme.session import key_store
 from certmgr.acme.staff_news import gather
 from certmgr.config.acme import AcmeSettings
@@ -22,13 +23,16 @@ MAX_AGE = 26 * 3600
 
 
 def examine(context: Context) -> Iterator[tuple[str, str, str]]:
-    """Yield (state, finding, remedy) for each fact; nothing if there is no ACME account."""
+    """Yield (state, finding, remedy) for each fact; for an inventory that uses ACME."""
     now = context.now()
     with context.read() as conn:
         known = accounts.listing(conn)
         rows = lineages.listing(conn, states=("active",))
         state = jobs.state(conn, "renew")
         report = gather(conn, now)
+    # Preflight publishes answers without an account, too.
+    for left in leftovers(context.settings):
+        yield WARNING, f"{left.what} is left after its validation: {left.reason}", left.remedy
     # An inventory without ACME accounts does not use ACME, so no finding is worth a line.
     if not known:
         return

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from certmgr.acme import proof_journal
 from certmgr.acme.challenges.build import Solvers, challenge_of, find
 from certmgr.acme.challenges.dns01 import find_location, is_published, record_location
 from certmgr.acme.challenges.interface import ChallengeProof
@@ -170,7 +171,11 @@ class FactCollector:
         except CertmgrError:
             return False
         finally:
-            active_solver.clean([proof])
+            self._clean(solver, proof)
+
+    def _clean(self, solver: str, proof: ChallengeProof) -> None:
+        # The answer to a probe belongs to no order, so that nothing else would find it again.
+        proof_journal.remember(self.settings, solver, self.solvers.get(solver).clean([proof]))
 
     def moved_away(self, names: Iterable[str], solver: str) -> dict[str, str]:
         """Return the names that no longer point to the provider, each with the reason.
@@ -211,7 +216,7 @@ class FactCollector:
         try:
             active_solver.present([proof])
         except CertmgrError as error:
-            active_solver.clean([proof])
+            self._clean(solver, proof)
             return tuple(ProbeResult(a, "other", str(error)) for a in addresses[:1])
         try:
             return tuple(
@@ -228,7 +233,7 @@ class FactCollector:
                 for a in addresses[:MAX_PROBED]
             )
         finally:
-            active_solver.clean([proof])
+            self._clean(solver, proof)
 
     def _agree(self, name: str, addresses: Sequence[str]) -> tuple[bool | None, str]:
         """Return whether all name servers of the zone that answer return the same addresses.

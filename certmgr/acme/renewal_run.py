@@ -20,7 +20,7 @@ from certmgr.acme.context import IssuanceContext
 from certmgr.acme.deployment import deploy
 from certmgr.acme.planning import PlannedRenewal, plan_one, select
 from certmgr.acme.preflight_facts import FactCollector
-from certmgr.acme.proof_journal import ProofJournal
+from certmgr.acme.proof_journal import ProofJournal, leftovers
 from certmgr.acme.results import DeployResult, DeployState, IssueResult, IssueState
 from certmgr.acme.service import IssuanceService
 from inventory.db.database import to_epoch
@@ -220,6 +220,10 @@ class RenewalRunner:
                 chosen = select(self.plan(), self.context.now())
                 self._run(chosen, summary)
                 self._deploy_remaining({p.id for p in chosen}, summary)
+                # Reported in each run, but no failure: the certificates do not depend on it.
+                for left in leftovers(self.context.settings):
+                    text = f"{left.what} is left: {left.reason}. {left.remedy}"
+                    summary.add(left.proof.name, "left", text, ok=True)
                 # A client may remove or change a record long before the renewal that needs it.
                 for name, text, fails in persist_records.watch(self.context):
                     summary.add(name, "record", text, ok=not fails)

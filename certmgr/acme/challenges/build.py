@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from certmgr.acme.challenges.dns01 import Dns01
-from certmgr.acme.challenges.interface import ChallengeProof, Solver
+from certmgr.acme.challenges.interface import ChallengeProof, Leftover, Solver
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.challenges.persisted import Persisted
 from certmgr.acme.challenges.standalone import Standalone
@@ -32,16 +31,26 @@ class HttpHook:
     challenge: str = "http-01"
     persistent: bool = True
 
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        return proofs
+
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Call the program with ``add`` for each challenge."""
         for proof in proofs:
             call_hook(self.settings, "add", proof.name, proof.token, proof.key_authorization)
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Call the program with ``remove`` for each challenge."""
+        left = []
         for proof in proofs:
-            with contextlib.suppress(CertmgrError):
-                call_hook(self.settings, "remove", proof.name, proof.token, proof.key_authorization)
+            given = (proof.name, proof.token, proof.key_authorization)
+            try:
+                call_hook(self.settings, "remove", *given)
+            except CertmgrError as error:
+                what = f"the http-01 answer {proof.token} of {proof.name}"
+                command = " ".join((*self.settings.command, "remove", *given))
+                left.append(Leftover(proof, what, error.why or error.what, f"Run: {command}"))
+        return left
 
 
 class Solvers:

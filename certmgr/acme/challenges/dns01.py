@@ -6,21 +6,22 @@ a program.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.interface import ChallengeProof, Leftover
 from certmgr.net.dns import DnsClient
 from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 1.0
+# Records whose removal fails before the others are left for a later run.
+MAX_FAILURES = 3
 
 
 class Zone(Protocol):
@@ -34,6 +35,9 @@ class Zone(Protocol):
 
     def remove(self, record: str, value: str) -> None:
         """Remove a TXT record."""
+
+    def removal(self, record: str, value: str) -> str:
+        """Return how an administrator removes a TXT record. Pure."""
 
 
 @dataclass(slots=True)
@@ -56,15 +60,23 @@ class Dns01:
     challenge: str = "dns-01"
     persistent: bool = True
 
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        """Return the answers with the names of their records, after CNAMEs.
+
+        Raises:
+            CertmgrError: The DNS does not answer.
+        """
+        dns_client = self.create_dns_client()
+        return [replace(p, location=record_location(dns_client, p.record)) for p in proofs]
+
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Set the records and wait until they are published, or the time is over.
 
         After the time limit the order continues: the CA may reach servers that this machine cannot.
         """
         pending = []
-        dns_client = self.create_dns_client()
         for proof in proofs:
-            location = record_location(dns_client, proof.record)
+            location = proof.location or record_location(self.create_dns_client(), proof.record)
             _log.info("setting the TXT record %s", location)
             self.zone.add(location, proof.txt)
             pending.append((location, proof.txt))
@@ -76,12 +88,27 @@ class Dns01:
             pending = missing
             self.wait(POLL_INTERVAL)
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
-        """Remove the records as far as that is possible."""
-        dns_client = self.create_dns_client()
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
+        """Remove the records. Those that are not in the DNS are not left, whatever failed."""
+        left: list[Leftover] = []
         for proof in proofs:
-            with contextlib.suppress(CertmgrError):
-                self.zone.remove(record_location(dns_client, proof.record), proof.txt)
+            # A provider that does not answer costs a time limit per record, and the order waits.
+            if len(left) >= MAX_FAILURES:
+                left.append(self._leftover(proof, "not tried, because others failed before"))
+                continue
+            try:
+                location = proof.location or record_location(self.create_dns_client(), proof.record)
+                self.zone.remove(location, proof.txt)
+            except CertmgrError as error:
+                if not is_gone(self.create_dns_client(), proof.location or proof.record, proof.txt):
+                    left.append(self._leftover(proof, f"{error.what}: {error.why}"))
+        return left
+
+    def _leftover(self, proof: ChallengeProof, reason: str) -> Leftover:
+        location = proof.location or proof.record
+        _log.warning("the TXT record %s is left: %s", location, reason)
+        what = f'the TXT record {location} with the value "{proof.txt}"'
+        return Leftover(proof, what, reason, self.zone.removal(location, proof.txt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +157,15 @@ def find_location(dns_client: DnsClient, record: str) -> RecordLocation:
         answer.reason or f"the DNS answered {answer.status}",
         "Check the name servers of the zone. The order is retried automatically.",
     )
+
+
+def is_gone(dns_client: DnsClient, record: str, value: str) -> bool:
+    """Return whether the DNS answers, and no answer has the record. Silence proves nothing."""
+    servers = dns_client.authoritative(record).addresses
+    answers = [a for a in (dns_client.ask_at(s, record, "TXT") for s in servers) if a.determined]
+    if not answers:
+        answers = [a for a in (dns_client.ask(record, "TXT", fresh=True),) if a.determined]
+    return bool(answers) and all(value not in a.records for a in answers)
 
 
 def is_published(dns_client: DnsClient, record: str, value: str) -> bool:

@@ -27,12 +27,14 @@ class ChallengeProof:
         token: The token, verified to be base64url.
         key_authorization: The key authorization (RFC 8555 8.1).
         persist: The expected record of dns-persist-01, which has neither token nor authorization.
+        location: Where a dns-01 record is set, after CNAMEs; empty before it is determined.
     """
 
     name: str
     token: str
     key_authorization: str
     persist: PersistRecord | None = None
+    location: str = ""
 
     @property
     def txt(self) -> str:
@@ -44,6 +46,23 @@ class ChallengeProof:
     def record(self) -> str:
         """The name of the TXT record."""
         return f"_acme-challenge.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An answer that may still be published, because it could not be removed.
+
+    Attributes:
+        proof: The answer.
+        what: What is left, such as the record with its value.
+        reason: Why it could not be removed.
+        remedy: How an administrator removes it.
+    """
+
+    proof: ChallengeProof
+    what: str
+    reason: str
+    remedy: str
 
 
 def challenge_proof(name: str, token: object, thumbprint: str) -> ChallengeProof:
@@ -77,6 +96,15 @@ class Solver(Protocol):
     challenge: str
     persistent: bool
 
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        """Return the answers with the place at which :meth:`present` will publish them.
+
+        The caller records it first: a CNAME that changes before :meth:`clean` would hide it.
+
+        Raises:
+            CertmgrError: The place cannot be determined.
+        """
+
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Publish the answers, so that the CA can validate them.
 
@@ -84,8 +112,11 @@ class Solver(Protocol):
             CertmgrError: An answer cannot be published.
         """
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Remove the answers, also those of an incomplete :meth:`present`.
 
         Missing answers are not an error.
+
+        Returns:
+            The answers that may still be published.
         """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.interface import ChallengeProof, Leftover
 from certmgr.acme.challenges.persist import (
     CHALLENGE,
     PersistRecord,
@@ -43,6 +43,9 @@ class Persisted:
     challenge: str = CHALLENGE
     persistent: bool = True
 
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        return proofs
+
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Check the record of each name.
 
@@ -61,8 +64,9 @@ class Persisted:
                     f"Add this record: {proof.persist.zone_line}",
                 )
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Remove nothing: the records belong to the client, and serve the next renewals."""
+        return ()
 
 
 def check(dns_client: DnsClient, record: PersistRecord, clock: Clock) -> PersistVerdict:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import h11
 
-from certmgr.acme.challenges.interface import WELL_KNOWN, ChallengeProof
+from certmgr.acme.challenges.interface import WELL_KNOWN, ChallengeProof, Leftover
 from certmgr.acme.challenges.listener import MAX_BYTES, ChallengeListener, listening_errors
 
 _log = logging.getLogger(__name__)
@@ -32,6 +32,9 @@ class Standalone:
         self._lock = threading.Lock()
         self._answers: dict[str, bytes] = {}
         self._listener: ChallengeListener | None = None
+
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        return proofs
 
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Add the answers, and start the server with the first one."""
@@ -77,7 +80,7 @@ class Standalone:
             return None
         return self._answers.get(path.removeprefix(WELL_KNOWN))
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Remove the answers, and stop the server after the last one."""
         removed = {p.token for p in proofs}
         with self._lock:
@@ -85,6 +88,7 @@ class Standalone:
             if not self._answers and self._listener is not None:
                 listener, self._listener = self._listener, None
                 listener.stop()
+        return ()
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request:

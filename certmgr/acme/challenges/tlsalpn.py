@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.interface import ChallengeProof, Leftover
 from certmgr.acme.challenges.listener import MAX_BYTES, ChallengeListener, listening_errors
 from certmgr.x509.csr import general_names
 from inventory.clock import Clock
@@ -110,6 +110,9 @@ class TlsAlpn:
         self._base = _new_context()
         self._base.set_tlsext_servername_callback(self._choose)
 
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        return proofs
+
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Add the answers, and start the server with the first one.
 
@@ -136,17 +139,18 @@ class TlsAlpn:
             # A new dictionary: the thread of the listener reads it without the lock.
             self._contexts = {**self._contexts, **contexts}
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Remove the answers of this thread, and stop the server after the last one."""
         locks = self._held.pop(threading.get_ident(), None)
         # Without locks the answers for these names belong to another order.
         if locks is None:
-            return
+            return ()
         try:
             self._remove(proofs)
         finally:
             for lock in locks:
                 lock.release()
+        return ()
 
     def _remove(self, proofs: Sequence[ChallengeProof]) -> None:
         with self._lock:
@@ -170,7 +174,7 @@ class TlsAlpn:
             except SSL.WantReadError:
                 await _send(tls, writer)
             except (SSL.Error, _OtherProtocol):
-                # The alert names the reason for the client: another protocol, or a name without an answer.
+                # Sent as well: the alert gives the reason, such as a name without an answer.
                 return await _send(tls, writer)
             data = await reader.read(_READ)
             received += len(data)

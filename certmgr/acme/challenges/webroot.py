@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.interface import ChallengeProof, Leftover
 from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)
@@ -46,6 +46,9 @@ class WebRoot:
     challenge: str = "http-01"
     persistent: bool = True
 
+    def locate(self, proofs: Sequence[ChallengeProof]) -> Sequence[ChallengeProof]:
+        return proofs
+
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Write a file for each challenge."""
         for proof in proofs:
@@ -56,14 +59,26 @@ class WebRoot:
             ):
                 _write(folder, proof.token, proof.key_authorization.encode(), owner)
 
-    def clean(self, proofs: Sequence[ChallengeProof]) -> None:
+    def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Remove the files."""
+        left = []
         for proof in proofs:
-            with (
-                contextlib.suppress(OSError, CertmgrError),
-                self._folder(proof.name, make=False) as (folder, _),
-            ):
-                os.unlink(proof.token, dir_fd=folder)
+            try:
+                with self._folder(proof.name, make=False) as (folder, _):
+                    os.unlink(proof.token, dir_fd=folder)
+            # The client may have removed the file, or the whole web root with the site.
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                # Links and other changes of the client: the file was not written through them.
+                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                    left.append(self._leftover(proof, error))
+        return left
+
+    def _leftover(self, proof: ChallengeProof, error: OSError) -> Leftover:
+        below = "" if self.alias else "/".join(("", *_BELOW))
+        file = f"{self.path.replace('{name}', proof.name).rstrip('/')}{below}/{proof.token}"
+        return Leftover(proof, f"the file {file}", error.strerror or str(error), f"rm {file}")
 
     @contextmanager
     def _folder(self, name: str, *, make: bool) -> Iterator[tuple[int, os.stat_result]]:

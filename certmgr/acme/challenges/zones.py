@@ -70,6 +70,14 @@ class Rfc2136:
         """Remove a TXT record."""
         self._update(record, lambda update, name: update.delete(name, "TXT", f'"{value}"'))
 
+    def removal(self, record: str, value: str) -> str:
+        """Return the commands of nsupdate."""
+        host, port = resolver_parts(self.settings.server)
+        return (
+            f"Run nsupdate -k KEYFILE, and give it: server {host} {self.settings.port or port}"
+            f' / update delete {record} TXT "{value}" / send'
+        )
+
     def _update(self, record: str, change: Callable[[Any, Any], None]) -> None:
         settings = self.settings
         host, port = resolver_parts(settings.server)
@@ -139,6 +147,10 @@ class Lexicon:
     def remove(self, record: str, value: str) -> None:
         """Remove a TXT record."""
         self._call(record, lambda operations: operations.delete_record(None, "TXT", record, value))
+
+    def removal(self, record: str, value: str) -> str:
+        """Return where an administrator deletes the record."""
+        return f"Delete it at the DNS provider {self.settings.provider}."
 
     def _call(self, record: str, call: Callable[[Any], Any]) -> None:
         try:
@@ -242,3 +254,7 @@ class Hook:
     def remove(self, record: str, value: str) -> None:
         """Remove a TXT record."""
         call_hook(self.settings, "remove", record, value)
+
+    def removal(self, record: str, value: str) -> str:
+        """Return the call of the program."""
+        return f"Run: {' '.join((*self.settings.command, 'remove', record, value))}"
