@@ -3,6 +3,8 @@ PYTHON ?= python3
 # Another interpreter gets an environment of its own: make test PYTHON=python3.13
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
+# Containers often forbid compiled modules. Each process of the tests would then compile all it imports.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-random test-clocks test-load soak coverage check bench docs site sbom lock clean help
 

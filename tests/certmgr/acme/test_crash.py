@@ -158,10 +158,14 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
         )
 
     complete()
-    steps = complete()  # those of a renewal
+    # Even at PEBBLE_AUTHZREUSE=0 pebble reuses one authorization in a hundred, and a renewal then
+    # answers no challenge.
+    for _ in range(5):
+        steps = complete()
+        if set(steps) >= STEPS:
+            break
     settle()
     assert set(steps) >= STEPS, steps
-    # Even at PEBBLE_AUTHZREUSE=0 pebble reuses one authorization in a hundred.
     reused = steps[: steps.index("authorizations")] + steps[steps.index("finalize") :]
     numbers = range(1 + part, len(steps) + 1, PARTS)
     keys = key_files(env.context.base)
