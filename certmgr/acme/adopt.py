@@ -48,6 +48,7 @@ from certmgr.deploy.certbot import (
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import (
     Schedule,
+    UndoneTakeover,
     is_taken_over,
     renewal_schedules,
     take_over_links,
@@ -354,24 +355,27 @@ def _undo_failed(
         journal.write(before)
 
 
-def _restore(context: Context, record: TakeoverRecord | None, name: str) -> None:
+def _restore(context: Context, record: TakeoverRecord | None, name: str) -> UndoneTakeover | None:
     """Give one lineage back: its links, its renewal configuration, then its row.
 
     Each step may have been taken before, or never.
+
+    Returns:
+        What certbot's links lead to; None if an earlier call restored them.
     """
     folder = Lineage(base_directory(context.settings), name)
-    if is_taken_over(folder):
-        undo_takeover(folder)
+    undone = undo_takeover(folder) if is_taken_over(folder) else None
     if record is not None:
         _enable_renewal(record, name)
     try:
         with context.read() as conn:
             row = lineages.find(conn, name)
     except NotFound:
-        return
+        return undone
     if row.state != "retired":
         with context.write() as tx:
             lineages.edit(tx, row.id, state="retired", retired_at=tx.at)
+    return undone
 
 
 def _enable(commands: Sequence[Sequence[str]]) -> None:
@@ -392,12 +396,17 @@ def taken_over(context: Context) -> tuple[str, ...]:
     return () if record is None else record.lineages
 
 
-def give_back(context: Context, name: str) -> None:
+def give_back(context: Context, name: str) -> UndoneTakeover | None:
     """Give a lineage back to certbot: restore its links, then retire the lineage.
+
+    A certificate that was issued since and ends later stays in use, as certbot's newest version.
 
     A lineage that was never certbot's is refused and stays as it is. If the process dies in
     between, the same call completes it. certbot's timer is enabled again if the takeover disabled
     it; certbot then no longer sees the lineages that stay taken over.
+
+    Returns:
+        What certbot's links lead to; None if an earlier call restored them.
 
     Raises:
         NotFound: There is no such lineage.
@@ -412,9 +421,8 @@ def give_back(context: Context, name: str) -> None:
             lineages.find(conn, name)
         if not is_taken_over(Lineage(base, name)):
             undo_takeover(Lineage(base, name))  # which states that there is nothing to undo
-        _restore(context, None, name)
-        return
-    _restore(context, record, name)
+        return _restore(context, None, name)
+    undone = _restore(context, record, name)
     for other in record.lineages:
         if other != name and is_taken_over(Lineage(base, other)):
             _disable_renewal(record, other)
@@ -424,3 +432,4 @@ def give_back(context: Context, name: str) -> None:
         journal.write(left)
     else:
         journal.remove()
+    return undone

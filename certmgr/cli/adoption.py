@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from certmgr.acme import adopt as adoption
 from certmgr.cli import output
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.deploy.takeover import Schedule
+from certmgr.deploy.takeover import Schedule, UndoneTakeover
 from inventory.errors import UsageError
 
 
@@ -80,11 +81,13 @@ def adopt(
                 "Name the lineages.",
             )
         for name in names:
-            adoption.give_back(context, name)
+            undone = adoption.give_back(context, name)
             click.echo(
                 f"'{name}' belongs to certbot again. Check that certbot's timer is enabled:"
                 " systemctl list-timers"
             )
+            if undone is not None:
+                click.echo(_served(undone, context.now()))
         return 0
     wanted = adoption.AdoptionRequest(path, names, solver_name, targets, keep_timer=keep_timer)
     planned = adoption.plan(context, wanted)
@@ -117,6 +120,20 @@ def adopt(
         " twice a day, or certmgr run, which includes it."
     )
     return 0
+
+
+def _served(undone: UndoneTakeover, now: datetime) -> str:
+    """Return which certificate servers serve after an undo, and what remains to be done."""
+    end = undone.leaf.not_after
+    until = f"{end:%Y-%m-%d}" if end is not None else "an unknown date"
+    if end is not None and end <= now:
+        return f"! Its certificate ended on {until}: run certbot renew now, and reload the servers."
+    if undone.kept:
+        return (
+            f"  The certificate in use stays, until {until}: it is certbot's newest version now,"
+            " because the one of before the takeover ends earlier. Reload the servers."
+        )
+    return f"  Its certificate ends on {until}. Reload the servers."
 
 
 def _effect(planned: adoption.AdoptionPlan, keep_timer: bool, schedule: Schedule) -> str:

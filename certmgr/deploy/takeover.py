@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certmgr.deploy.certbot import read_bundle
+from certmgr.deploy.certbot_archive import add_version
 from certmgr.deploy.disk import (
     Modes,
     link_at,
@@ -28,7 +29,7 @@ from certmgr.deploy.disk import (
 )
 from certmgr.deploy.lineage import Lineage
 from certmgr.x509.bundle import CertificateBundle, build_bundle
-from inventory.certificates import from_pem
+from inventory.certificates import Certificate, from_pem
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 
@@ -175,11 +176,31 @@ def is_taken_over(lineage: Lineage) -> bool:
     return (lineage.archive / _RECORD).exists()
 
 
-def undo_takeover(lineage: Lineage) -> None:
+@dataclass(frozen=True, slots=True)
+class UndoneTakeover:
+    """The result of an undo.
+
+    Attributes:
+        leaf: The certificate to which certbot's links lead now.
+        kept: Whether it was issued since the takeover, and was added to certbot's archive.
+    """
+
+    leaf: Certificate
+    kept: bool
+
+
+def undo_takeover(lineage: Lineage) -> UndoneTakeover:
     """Restore certbot's links.
+
+    Long after the takeover, certbot's own certificate has ended, or ends earlier than the one in
+    use. Sites would fail with it, so the one in use is added to certbot's archive as its newest
+    version, and the links lead to that.
 
     The lineage is switched to the certificate of certbot's links first, so that servers read
     matching files at any time. The caller reloads the servers afterwards.
+
+    Order of durability: the version in certbot's archive; the record of the links, which leads to
+    it; the hold; the links; the end of the hold; the end of the record.
 
     Raises:
         UsageError: Nothing was taken over.
@@ -196,6 +217,13 @@ def undo_takeover(lineage: Lineage) -> None:
         live, texts = record
         certbot_bundle = _bundle_behind(_require_certbot_folder(live), texts)
         current = lineage.read_current()
+        kept = current is not None and _lasts_longer(current, certbot_bundle)
+        if current is not None and kept:
+            _require_key(current, certbot_bundle, live)
+            _log.info("adding the current certificate of %s to certbot's archive", lineage.name)
+            texts, certbot_bundle = add_version(live, texts, current), current
+            with map_os_errors(f"{lineage.archive} cannot be written to"):
+                _write_record(lineage, live, texts)
         if current is None or not _same(certbot_bundle, current):
             lineage.switch(lineage.store(certbot_bundle.key_pem, certbot_bundle.chain_der))
         with map_os_errors(f"The links in {live} cannot be restored"):
@@ -217,6 +245,24 @@ def undo_takeover(lineage: Lineage) -> None:
         ):
             os.unlink(_RECORD, dir_fd=handle)
             os.fsync(handle)
+        return UndoneTakeover(certbot_bundle.leaf, kept)
+
+
+def _lasts_longer(current: CertificateBundle, certbot: CertificateBundle) -> bool:
+    ends = current.leaf.not_after, certbot.leaf.not_after
+    return ends[0] is not None and (ends[1] is None or ends[0] > ends[1])
+
+
+def _require_key(current: CertificateBundle, certbot: CertificateBundle, live: Path) -> None:
+    """Refuse to give back a lineage whose newer certificate certbot could not use."""
+    if current.key_pem is None:
+        raise CertmgrError(
+            f"{live} is not given back to certbot",
+            f"certbot's certificate ends on {certbot.leaf.not_after:%Y-%m-%d}, and the one in use"
+            f" on {current.leaf.not_after:%Y-%m-%d}; its key is not on this machine",
+            "Leave the lineage to certmgr, or renew it with a key of this machine first:"
+            " certmgr lineage edit and certmgr renew.",
+        )
 
 
 def _require_certbot_folder(live: Path) -> Path:
@@ -317,6 +363,7 @@ __all__: Sequence[str] = (
     "COMBINED",
     "LINKS",
     "Schedule",
+    "UndoneTakeover",
     "has_schedules",
     "is_taken_over",
     "renewal_schedules",

@@ -18,12 +18,13 @@ from certmgr.config.acme import AcmeSettings, SolverSettings
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
+from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import Schedule, renewal_schedules
 from inventory.clock import system_clock
 from inventory.store import clients, domains, lineages
 from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage, content
 from tests.certmgr.deploy.forks import Child, die_at, without_sync
-from tests.certmgr.deploy.rig import read_by_links
+from tests.certmgr.deploy.rig import make_bundle, read_by_links
 from tests.databases import open_sqlite
 
 NAMES = ("one.test", "two.test")
@@ -167,4 +168,29 @@ def _killed(act: Callable[..., object], step: int) -> bool:
     return bool(ended_by)
 
 
-JOBS = {"deaths": deaths}
+def late_undo(folder: str, stride: int) -> int:
+    """Kill the undo of a lineage that was renewed since, at every ``stride``-th step."""
+    kills, root = 0, Authority("Other")
+    for step in range(1, 5000, stride):
+        place = Place(Path(folder) / str(step))
+        place.folder.mkdir()
+        with without_sync():
+            place.prepare()
+            place.take_over()
+            newer = make_bundle(root.issue(NAMES[0], days=80))
+            lineage = Lineage(place.folder / "acme", NAMES[0])
+            lineage.switch(lineage.store(newer.key_pem, newer.chain_der))
+            killed = _killed(place.undo, step)
+            live = place.certbot / "live" / NAMES[0]
+            assert read_by_links(live).sha256 == newer.sha256
+            place.undo()
+        assert read_by_links(live).sha256 == newer.sha256
+        assert (live / "cert.pem").resolve().name == "cert2.pem"
+        assert place.active() == [] and place.timer.is_symlink()
+        kills += killed
+        if not killed:
+            break
+    return kills
+
+
+JOBS = {"deaths": deaths, "late_undo": late_undo}

@@ -16,6 +16,7 @@ from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import Schedule, take_over_links
+from certmgr.x509.bundle import CertificateBundle
 from inventory.clock import system_clock
 from inventory.errors import CertmgrError, UsageError
 from inventory.store import accounts, lineages
@@ -24,6 +25,7 @@ from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
 from tests.certmgr.acme.takeover_deaths import Place
 from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage, content
 from tests.certmgr.deploy.forks import Forks, forks
+from tests.certmgr.deploy.rig import make_bundle, read_by_links
 from tests.servers.pebble import Pebble
 
 
@@ -83,8 +85,13 @@ def test_lineage_of_certbot_is_taken_over_renewed_and_given_back(
         and (live / "privkey.pem").read_bytes() == material.files["privkey.pem"]
     )
     assert names(leaf(env, row.id)) == {"shop.test"}
-    adopt.give_back(env.context, "shop.test")
-    assert {n: (live / f"{n}.pem").read_bytes() for n in before} == before
+    undone = adopt.give_back(env.context, "shop.test")
+    # certbot's own certificate ends earlier, so the renewed one is its newest version now.
+    assert undone is not None and undone.kept
+    archive = certbot / "archive" / "shop.test"
+    assert (live / "privkey.pem").resolve() == archive / "privkey2.pem"
+    assert (live / "fullchain.pem").read_bytes() == material.files["fullchain.pem"]
+    assert {n: (archive / f"{n}1.pem").read_bytes() for n in before} == before
     with env.database.read() as conn:
         assert lineages.listing(conn) == []
 
@@ -247,6 +254,67 @@ def test_timer_that_cannot_be_disabled_changes_nothing(place: Place) -> None:
         adopt.take_over(context, wanted, replace(planned, schedules=(stuck,)))
     context.database.close()
     place.require_restored(before)
+
+
+def renewed(place: Place, days: float, name: str = "one.test") -> CertificateBundle:
+    """Switch the lineage to a new certificate, as a renewal does."""
+    lineage = Lineage(place.folder / "acme", name)
+    bundle = make_bundle(Authority("Other").issue(name, days=days))
+    lineage.switch(lineage.store(bundle.key_pem, bundle.chain_der))
+    return bundle
+
+
+def test_undo_long_after_the_takeover_keeps_the_newer_certificate_in_use(place: Place) -> None:
+    """certbot's one would end earlier, or has ended: sites would fail with it."""
+    before = content(place.certbot)
+    place.take_over()
+    newer = renewed(place, 80)
+    place.undo()
+    live, archive = (place.certbot / kind / "one.test" for kind in ("live", "archive"))
+    assert read_by_links(live).sha256 == newer.sha256
+    after = content(place.certbot)
+    added = {p: d for p, d in after.items() if before.get(p) != d}
+    kinds = ("privkey", "cert", "chain", "fullchain")
+    assert set(added) == {
+        *(f"archive/one.test/{k}2.pem" for k in kinds),
+        *(f"live/one.test/{k}.pem" for k in kinds),
+    }
+    assert (archive / "privkey2.pem").stat().st_mode & 0o777 == 0o600
+    # certbot's own parser finds the new version, and a takeover can begin again.
+    context = place.context()
+    chosen = place.plan(context)[1].chosen
+    context.database.close()
+    assert {x.name: x.bundle.sha256 for x in chosen}["one.test"] == newer.sha256
+    place.take_over()
+    place.undo()
+    assert content(place.certbot) == after, "no further version is added"
+
+
+def test_undo_restores_the_certificate_of_certbot_that_ends_later(place: Place) -> None:
+    before = content(place.certbot)
+    place.take_over()
+    renewed(place, 10)
+    place.undo()
+    place.require_restored(before)
+
+
+def test_undo_is_refused_if_the_key_of_the_newer_certificate_is_elsewhere(place: Place) -> None:
+    place.take_over()
+    lineage = Lineage(place.folder / "acme", "one.test")
+    lineage.switch(lineage.store(None, make_bundle(Authority("Other").issue("one.test")).chain_der))
+    served = content(place.certbot)
+    with pytest.raises(CertmgrError, match="its key is not on this machine"):
+        place.undo()
+    assert content(place.certbot) == served and place.active() == ["one.test", "two.test"]
+
+
+@pytest.mark.campaign
+def test_undo_that_dies_at_any_step_keeps_the_newer_certificate(
+    deaths: Forks, campaign: Campaign, tmp_path: Path
+) -> None:
+    stride = campaign.size("of its steps one in ... is killed", 40, 1)
+    kills = deaths.call("late_undo", folder=str(tmp_path), stride=stride)
+    assert kills >= 40 // stride
 
 
 def test_one_lineage_given_back_is_renewed_by_certbot_again(place: Place) -> None:
