@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 from certmgr.acme.problems import AcmeError, AcmeProblem
 from certmgr.net.addresses import Network
-from certmgr.net.http_client import HttpClient, HttpLimits, public_trust
+from certmgr.net.http_client import HttpClient, HttpLimits, anchor_text, public_trust
 from certmgr.net.http_stream import AddressPolicy
+from inventory.errors import CertmgrError
 from inventory.text import printable
 
 # A chain for 100 names has about 20 KB.
@@ -53,8 +55,8 @@ def _trust(ca_file: str) -> ssl.SSLContext:
     if not ca_file:
         return public_trust()
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError):
+        return ssl.create_default_context(cadata=anchor_text(Path(ca_file)))
+    except (CertmgrError, ssl.SSLError):
         raise AcmeError(
             "The CA cannot be contacted",
             AcmeProblem(

@@ -42,6 +42,7 @@ from inventory.certificate_fields import describe_key
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict
+from inventory.files import refuse_special
 from inventory.models import StoredPurchase
 from inventory.names import display
 from inventory.records import CaseRecord
@@ -346,6 +347,7 @@ def attach_certificate(
         CertmgrError: The file does not contain exactly one leaf certificate.
     """
     path = Path(certificate)
+    refuse_special(path)
     with database.write(now) as tx:
         purchase = purchases.find(tx.conn, purchase_key)
         if path.is_file():

@@ -18,12 +18,15 @@ from typing import Any
 
 import platformdirs
 
+from inventory.errors import CertmgrError
+from inventory.files import read_regular
 from inventory.store.completions import KINDS, beginning_with
 from inventory.text import printable
 
 COMPLETE_VARIABLE = "_CERTMGR_COMPLETE"
 WORDS_VARIABLE = "_CERTMGR_WORDS"
 MAX_VALUES = 500
+_MAX_FILE = 4_000_000  # bytes
 # What a shell gives a meaning.
 _SPECIAL = set(" \t\"'`$\\;&|<>()*?")
 
@@ -37,7 +40,7 @@ def answer_shell(environ: Mapping[str, str]) -> int:
     # A message would appear in the middle of the line that the user types.
     try:
         candidates = list(completions(words[1:] or [""], environ))
-    except (OSError, ValueError, KeyError, sqlite3.Error, RecursionError):
+    except (OSError, ValueError, KeyError, sqlite3.Error, RecursionError, CertmgrError):
         candidates = []
     for value, text in candidates:
         described = printable(text, 60).replace("\t", " ")
@@ -126,12 +129,16 @@ def _database_file(chosen: Mapping[str, str], environ: Mapping[str, str]) -> Pat
         named = chosen.get("--config") or environ.get("CERTMGR_CONFIG")
         file = Path(named or Path(platformdirs.user_config_dir("certmgr")) / "certmgr.toml")
         if file.is_file():
-            url = tomllib.loads(file.read_text(encoding="utf-8")).get("database", {}).get("url", "")
+            url = (
+                tomllib.loads(read_regular(file, _MAX_FILE).decode())
+                .get("database", {})
+                .get("url", "")
+            )
     kind, _, rest = url.partition(":")
     if kind == "env":
         url = environ.get(rest, "")
     elif kind == "file":
-        url = Path(rest).read_text(encoding="utf-8").strip()
+        url = read_regular(Path(rest), _MAX_FILE).decode("utf-8").strip()
     if not url:
         return Path(platformdirs.user_data_dir("certmgr")) / "certmgr.db"
     url = os.path.expanduser(url.removeprefix("sqlite:///"))  # noqa: PTH111 - a text, not a path

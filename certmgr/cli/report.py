@@ -26,6 +26,7 @@ from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from certmgr.report.write import file_name, make_folder
 from inventory.errors import UsageError
+from inventory.files import read_regular
 from inventory.store import clients
 from notifiers.wording.catalogue import require
 
@@ -266,7 +267,7 @@ def _write_all(
 
 def _remove_badge(path: Path) -> None:
     """Remove a badge that is not true any more. Another file is left alone."""
-    if path.is_file() and not path.is_symlink() and badge.MARK in path.read_bytes()[:4096]:
+    if path.is_file() and not path.is_symlink() and badge.MARK in read_regular(path, 4096):
         path.unlink()
         click.echo(f"{path}: removed, because it is not true any more.", err=True)
 

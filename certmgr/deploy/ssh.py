@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, NoReturn
 from certmgr.config.acme import TargetSettings
 from certmgr.deploy.remote import Remote
 from inventory.errors import CertmgrError, UsageError
+from inventory.files import read_regular, require_regular
 from inventory.text import printable
 
 if TYPE_CHECKING:
     from paramiko import PKey, SSHClient
 
 _log = logging.getLogger(__name__)
+_MAX_KNOWN_HOSTS = 16_000_000  # bytes
 
 
 class SshError(UsageError):
@@ -85,6 +87,8 @@ def connect(target: TargetSettings) -> Iterator[Remote]:
                 " /etc/ssh/ssh_host_*.pub), then add it.",
             )
 
+    # paramiko opens the key itself, and would wait for the writer of a pipe.
+    require_regular(Path(target.key_file))
     _require_private(Path(target.key_file))
     where = f"{target.login}@{target.host}:{target.port}"
     _log.info("connecting to %s", where)
@@ -167,13 +171,14 @@ def _load_known(client: SSHClient, path: Path) -> list[str]:
     from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
     try:
-        lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
-    except OSError as error:
+        text = read_regular(path, _MAX_KNOWN_HOSTS).decode(errors="replace")
+    except CertmgrError as error:
         raise UsageError(
             f"{path} cannot be read",
-            error.strerror or str(error),
+            error.why,
             "Correct known_hosts of the target.",
         ) from None
+    lines = [line.strip() for line in text.splitlines()]
     keys = client.get_host_keys()
     for line in lines:
         with contextlib.suppress(InvalidHostKey):

@@ -90,10 +90,10 @@ def renewal_schedules(root: Path = Path("/")) -> list[Schedule]:
     systemd = (root / "run/systemd/system").is_dir()
     for name in _CRON:
         path = root / name
-        with suppress(OSError):
+        with suppress(CertmgrError):
             lines = [
                 line
-                for line in path.read_text(errors="replace").splitlines()
+                for line in read_regular(path, 1_000_000).decode(errors="replace").splitlines()
                 if "certbot" in line and not line.lstrip().startswith("#")
             ]
             # Debian's cron line tests for /run/systemd/system, and does nothing if systemd runs.

@@ -9,10 +9,11 @@ import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from certmgr.net.addresses import Network
-from certmgr.net.http_client import HttpClient, HttpLimits, public_trust
+from certmgr.net.http_client import HttpClient, HttpLimits, anchor_text, public_trust
 from certmgr.net.http_stream import AddressPolicy, HttpError, HttpProblem
 from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip, normalise_host
@@ -143,8 +144,8 @@ def download_verified(
     trust = public_trust()
     for name in ca_files:
         try:
-            trust.load_verify_locations(name)
-        except (OSError, ssl.SSLError):
+            trust.load_verify_locations(cadata=anchor_text(Path(name)))
+        except (CertmgrError, ssl.SSLError):
             raise UsageError(
                 f"The CA file {printable(name, 200)} cannot be used",
                 "it cannot be read, or has no certificate",

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +34,8 @@ from certmgr.net.http_stream import (
     system_addresses,
     within_budget,
 )
+from inventory.errors import CertmgrError
+from inventory.files import read_regular
 from inventory.text import printable
 
 MAX_URL = 4000
@@ -40,6 +43,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Headers, TLS and the framing of chunks, in addition to the body.
 _OVERHEAD = 300_000
 _MAX_HEADERS = 65_536
+_MAX_ANCHORS = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,22 @@ class HttpAnswer:
 def public_trust() -> ssl.SSLContext:
     """Return a TLS context with the public roots."""
     return ssl.create_default_context(cafile=certifi.where())
+
+
+def anchor_text(path: Path) -> str:
+    """Return the PEM text of a file with trust anchors, for ``cadata`` of :mod:`ssl`.
+
+    OpenSSL would open a pipe itself, and wait for its writer.
+
+    Raises:
+        CertmgrError: It is not a readable file, or it contains no certificate.
+    """
+    # Text between the certificates may have any character set, but cadata must be ASCII.
+    text = read_regular(path, _MAX_ANCHORS).decode("ascii", "ignore")
+    # With an empty text, Python would trust all roots of the system instead.
+    if "-----BEGIN" not in text:
+        raise CertmgrError(f"{path} contains no certificate in PEM")
+    return text
 
 
 def no_trust() -> ssl.SSLContext:

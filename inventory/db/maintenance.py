@@ -215,6 +215,7 @@ def restore(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Pat
     """
     if engine.dialect.name != "sqlite":
         raise _only_sqlite(engine, "restore", "pg_restore")
+    # SQLite opens the file itself, so that a pipe or device must be refused before.
     if not source.is_file():
         raise DatabaseError(
             f"{source} is not a file", "", "Name a file that certmgr database backup wrote."

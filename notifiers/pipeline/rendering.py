@@ -16,14 +16,26 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 
 from inventory.errors import ConfigError
+from inventory.files import refuse_special
 from inventory.text import printable
 
 if TYPE_CHECKING:
-    from jinja2 import BytecodeCache
+    from jinja2 import Environment
 
 BUILT_IN = Path(__file__).with_name("templates")
 NAMES = ("client", "announcement", "staff")
 MAX_OUTPUT = 500_000
+
+
+class _RegularFileLoader(FileSystemLoader):
+    """Opens no pipe or device, which would never end."""
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        for folder in self.searchpath:
+            refuse_special(Path(folder) / template)
+        return super().get_source(environment, template)
 
 
 @cache
@@ -70,7 +82,7 @@ class Templates:
             )
         self.directory = directory
         self.environment = SandboxedEnvironment(
-            loader=FileSystemLoader([directory, str(BUILT_IN)] if directory else [str(BUILT_IN)]),
+            loader=_RegularFileLoader([directory, str(BUILT_IN)] if directory else [str(BUILT_IN)]),
             undefined=StrictUndefined,  # a misspelled name is an error instead of empty text
             auto_reload=False,
             autoescape=lambda name: name is None or ".html" in name,
