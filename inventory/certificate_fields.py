@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
@@ -220,59 +220,87 @@ def _tolerant_fields(oid: str, value: bytes) -> dict[str, Any] | None:
 
 
 def extension_fields(extensions: x509.Extensions, reader: FieldReader) -> dict[str, Any]:
+    """Return the fields of :class:`inventory.certificates.Certificate` that extensions have.
+
+    Extensions without a field are left out, whether they are known or not.
+    """
     fields: dict[str, Any] = {
         "criticals": frozenset(e.oid.dotted_string for e in extensions if e.critical)
     }
     for extension in extensions:
-        oid, value = extension.oid, extension.value
-        if oid == ExtensionOID.SUBJECT_ALTERNATIVE_NAME:
-            fields["has_san"] = True
-            unusable = _unusable_names(value)
-            if unusable:
-                reader.problems.append(unusable)
-                fields["unreadable"] = frozenset({_SAN})
-                fields["extensions_readable"] = False
-            fields["dns_names"] = reader.read("SAN", partial(_dns_names, value), ())
-            fields["ip_names"] = reader.read("SAN", partial(_ip_names, value), ())
-        elif oid == ExtensionOID.BASIC_CONSTRAINTS:
-            fields["is_ca"] = bool(value.ca)
-        elif oid == ExtensionOID.NAME_CONSTRAINTS:
-            fields["constrains_names"] = True
-        elif oid in (ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.INHIBIT_ANY_POLICY):
-            fields["constrains_policies"] = True
-        elif oid == ExtensionOID.KEY_USAGE:
-            fields["key_usage"] = frozenset(u for u in _KEY_USES if getattr(value, u))
-        elif oid == ExtensionOID.EXTENDED_KEY_USAGE:
-            fields["server_auth"] = (
-                ExtendedKeyUsageOID.SERVER_AUTH in value
-                or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in value
-            )
-        elif oid == ExtensionOID.CERTIFICATE_POLICIES:
-            # RFC 5280 4.2.1.4: a policy must not appear more than once, and browsers enforce it.
-            policies = [p.policy_identifier for p in value]
-            if len(set(policies)) != len(policies):
-                reader.problems.append("a certificate policy is listed twice")
-                fields["unreadable"] = frozenset({oid.dotted_string})
-        elif oid == ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS:
-            fields["scts"] = reader.read("SCT list", partial(_scts, value), ())
-        elif oid == ExtensionOID.AUTHORITY_INFORMATION_ACCESS:
-            fields["issuer_urls"] = tuple(
-                d.access_location.value[:500]
-                # Each URL may be fetched, so their number is limited.
-                for d in list(value)[:8]
-                if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS
-                and isinstance(d.access_location, x509.UniformResourceIdentifier)
-            )
-            fields["has_responder"] = any(
-                d.access_method == AuthorityInformationAccessOID.OCSP for d in value
-            )
-        elif oid == ExtensionOID.CRL_DISTRIBUTION_POINTS:
-            fields["crl_urls"] = reader.read(
-                "CRL distribution points", partial(_crl_urls, value), ()
-            )
-        elif oid == ExtensionOID.TLS_FEATURE:
-            fields["must_staple"] = x509.TLSFeatureType.status_request in value
+        if (read := _READERS.get(extension.oid)) is not None:
+            fields |= read(extension.value, reader)
     return fields
+
+
+def _subject_alternative_names(
+    value: x509.SubjectAlternativeName, reader: FieldReader
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {"has_san": True}
+    # Browsers refuse the whole certificate, but the readable names show what it was meant for.
+    if unusable := _unusable_names(value):
+        reader.problems.append(unusable)
+        fields |= {"unreadable": frozenset({_SAN}), "extensions_readable": False}
+    fields["dns_names"] = reader.read("SAN", partial(_dns_names, value), ())
+    fields["ip_names"] = reader.read("SAN", partial(_ip_names, value), ())
+    return fields
+
+
+def _extended_key_usage(value: x509.ExtendedKeyUsage, _reader: FieldReader) -> dict[str, Any]:
+    # RFC 5280 4.2.1.12: anyExtendedKeyUsage permits each use, and verifiers accept it.
+    return {
+        "server_auth": ExtendedKeyUsageOID.SERVER_AUTH in value
+        or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in value
+    }
+
+
+def _policies(value: x509.CertificatePolicies, reader: FieldReader) -> dict[str, Any]:
+    # RFC 5280 4.2.1.4: a policy must not appear more than once, and browsers enforce it.
+    policies = [p.policy_identifier for p in value]
+    if len(set(policies)) == len(policies):
+        return {}
+    reader.problems.append("a certificate policy is listed twice")
+    return {"unreadable": frozenset({ExtensionOID.CERTIFICATE_POLICIES.dotted_string})}
+
+
+def _authority_information(
+    value: x509.AuthorityInformationAccess, _reader: FieldReader
+) -> dict[str, Any]:
+    return {
+        "issuer_urls": tuple(
+            d.access_location.value[:MAX_URL]
+            # Each URL may be fetched, so their number is limited.
+            for d in list(value)[:8]
+            if d.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+            and isinstance(d.access_location, x509.UniformResourceIdentifier)
+        ),
+        "has_responder": any(d.access_method == AuthorityInformationAccessOID.OCSP for d in value),
+    }
+
+
+# How the value of each extension becomes fields. What is in none of them is not judged.
+_READERS: Mapping[x509.ObjectIdentifier, Callable[[Any, FieldReader], dict[str, Any]]] = {
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME: _subject_alternative_names,
+    ExtensionOID.BASIC_CONSTRAINTS: lambda value, _: {"is_ca": bool(value.ca)},
+    ExtensionOID.NAME_CONSTRAINTS: lambda _value, _: {"constrains_names": True},
+    ExtensionOID.POLICY_CONSTRAINTS: lambda _value, _: {"constrains_policies": True},
+    ExtensionOID.INHIBIT_ANY_POLICY: lambda _value, _: {"constrains_policies": True},
+    ExtensionOID.KEY_USAGE: lambda value, _: {
+        "key_usage": frozenset(u for u in _KEY_USES if getattr(value, u))
+    },
+    ExtensionOID.EXTENDED_KEY_USAGE: _extended_key_usage,
+    ExtensionOID.CERTIFICATE_POLICIES: _policies,
+    ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS: lambda value, reader: {
+        "scts": reader.read("SCT list", partial(_scts, value), ())
+    },
+    ExtensionOID.AUTHORITY_INFORMATION_ACCESS: _authority_information,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS: lambda value, reader: {
+        "crl_urls": reader.read("CRL distribution points", partial(_crl_urls, value), ())
+    },
+    ExtensionOID.TLS_FEATURE: lambda value, _: {
+        "must_staple": x509.TLSFeatureType.status_request in value
+    },
+}
 
 
 def _crl_urls(value: x509.CRLDistributionPoints) -> tuple[str, ...]:

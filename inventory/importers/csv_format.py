@@ -15,7 +15,7 @@ from pathlib import Path
 from inventory.errors import UsageError
 from inventory.importers.customer_lists import changed_by_excel, domains_of, guess, our_cells
 from inventory.importers.entry import ImportProblem, ImportRow
-from inventory.importers.plan import ImportPlan
+from inventory.importers.plan import ImportItem, ImportPlan
 from inventory.importers.table import Table, read_source
 from inventory.targets import Target
 from inventory.text import guard_cell, printable
@@ -256,46 +256,8 @@ def rows(plan: ImportPlan) -> Iterator[dict[str, str]]:
         kind: [i for i in items.values() if i.values.get("state") != "retired"]
         for kind, items in plan.items.items()
     }
-    contacts: dict[object, list[dict[str, str]]] = {}
-    for item in active["contact"]:
-        by_kind = {
-            k: [v for kind, v, _ in item.contact_methods or [] if kind == k]
-            for k in ("email", "phone")
-        }
-        contacts.setdefault(item.values["client_id"], []).append(
-            {
-                "contact": item.values["name"],
-                "contact_role": item.values["role"],
-                "email": " ".join(by_kind["email"]),
-                "phone": ", ".join(by_kind["phone"]),
-                "language": item.values["language"] or "",
-                "time_zone": item.values["time_zone"] or "",
-            }
-        )
-    endpoints: dict[object, list[dict[str, str]]] = {}
-    for item in active["endpoint"]:
-        v = item.values
-        target = Target(v["host"], v["port"], v["protocol"])
-        endpoints.setdefault(v["domain_id"], []).append(
-            {"endpoint": target.key, "addresses": v["addresses"] or ""}
-        )
-    domains: dict[object, list[dict[str, str]]] = {}
-    for item in active["domain"]:
-        v = item.values
-        domain = {
-            "domain": v["name"],
-            "server": v["server_id"][0] if v["server_id"] else "",
-            "purpose": v["purpose"],
-            "paths": v.get("paths") or "",
-            "policy": v["policy"] or "",
-            **{f: v[f] or "" for f in ("hosts", "dns", "buys", "renews")},
-            "state": v["state"],
-            "tags": " ".join(sorted(item.tags)),
-            "note": v["note"] or "",
-        }
-        domains.setdefault(v["client_id"], []).extend(
-            domain | e for e in endpoints.get(item.key, [])
-        )
+    contacts = _contact_cells(active["contact"])
+    domains = _domain_cells(active["domain"], _endpoint_cells(active["endpoint"]))
     for item in active["client"]:
         v = item.values
         client = {
@@ -311,6 +273,63 @@ def rows(plan: ImportPlan) -> Iterator[dict[str, str]]:
         if not client_domains:
             yield client | first | {"tags": " ".join(sorted(item.tags))}
         yield from (client | p for p in people[1:])
+
+
+_CellsByKey = dict[object, list[dict[str, str]]]
+
+
+def _contact_cells(contacts: list[ImportItem]) -> _CellsByKey:
+    """Return key of a client -> the cells of each of its contacts."""
+    found: _CellsByKey = {}
+    for item in contacts:
+        by_kind = {
+            k: [v for kind, v, _ in item.contact_methods or [] if kind == k]
+            for k in ("email", "phone")
+        }
+        found.setdefault(item.values["client_id"], []).append(
+            {
+                "contact": item.values["name"],
+                "contact_role": item.values["role"],
+                "email": " ".join(by_kind["email"]),
+                # Telephone numbers contain spaces.
+                "phone": ", ".join(by_kind["phone"]),
+                "language": item.values["language"] or "",
+                "time_zone": item.values["time_zone"] or "",
+            }
+        )
+    return found
+
+
+def _endpoint_cells(endpoints: list[ImportItem]) -> _CellsByKey:
+    """Return key of a domain -> the cells of each of its endpoints."""
+    found: _CellsByKey = {}
+    for item in endpoints:
+        v = item.values
+        target = Target(v["host"], v["port"], v["protocol"])
+        found.setdefault(v["domain_id"], []).append(
+            {"endpoint": target.key, "addresses": v["addresses"] or ""}
+        )
+    return found
+
+
+def _domain_cells(domains: list[ImportItem], endpoints: _CellsByKey) -> _CellsByKey:
+    """Return key of a client -> the cells of each endpoint of its domains."""
+    found: _CellsByKey = {}
+    for item in domains:
+        v = item.values
+        domain = {
+            "domain": v["name"],
+            "server": v["server_id"][0] if v["server_id"] else "",
+            "purpose": v["purpose"],
+            "paths": v.get("paths") or "",
+            "policy": v["policy"] or "",
+            **{f: v[f] or "" for f in ("hosts", "dns", "buys", "renews")},
+            "state": v["state"],
+            "tags": " ".join(sorted(item.tags)),
+            "note": v["note"] or "",
+        }
+        found.setdefault(v["client_id"], []).extend(domain | e for e in endpoints.get(item.key, []))
+    return found
 
 
 EXAMPLE = (

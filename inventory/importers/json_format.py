@@ -227,72 +227,9 @@ def _text(row: dict[str, Any], name: str, limit: int = 200) -> str | None:
 def _plan_record(
     plan: ImportPlan, kind: str, row: dict[str, Any], keys: dict[str, list[Any]], number: int
 ) -> None:
-    # Only a domain can be leaving.
-    states = tuple(RecordState) if kind == "domain" else ("active", "retired")
-    values: dict[str, Any] = {
-        "state": editing.choice(row.get("state"), "state", states) or "active"
-    }
-    for name in ("created_at", "retired_at"):
-        if row.get(name) is not None:
-            values[name] = int(row[name])
-            if not 0 <= values[name] < 1 << 40:
-                raise UsageError(f"'{name}' is not a time in seconds since 1970")
-    if kind in ("client", "server", "domain"):
-        # A contact and an endpoint have no parties.
-        values |= editing.parties({f: row.get(f) for f in PARTY_FIELDS}) | {
-            "note": _text(row, "note", editing.MAX_TEXT)
-        }
-    if kind == "client":
-        values |= {
-            "number": editing.required(row["number"], "number", 60),
-            "name": editing.required(row["name"], "name"),
-        }
-        values["account_manager"] = _text(row, "account_manager")
-        if plan.client_names.setdefault(values["name"], values["number"]) != values["number"]:
-            raise UsageError(
-                f"The client name '{values['name']}' already belongs to another client"
-            )
-    elif kind == "server":
-        values |= {
-            "name": editing.required(row["name"], "name"),
-            "kind": editing.choice(row.get("kind"), "kind", servers.KINDS) or "web",
-        }
-        values |= {
-            "keeper": _text(row, "keeper"),
-            "addresses": " ".join(servers.addresses([row.get("addresses") or ""])),
-        }
-        values["backends"] = _text(row, "backends", editing.MAX_TEXT) or ""
-    elif kind == "contact":
-        values |= {
-            "name": editing.required(row["name"], "name"),
-            "role": editing.choice(row.get("role"), "role", tuple(Role)) or "owner",
-        }
-        values |= {
-            "language": contacts.language(row.get("language")),
-            "time_zone": contacts.time_zone(row.get("time_zone")),
-        }
-    elif kind == "domain":
-        values |= {
-            "name": normalise_host(row["name"]),
-            "purpose": editing.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
-        }
-        values["paths"] = " ".join(domains.paths([_text(row, "paths", 4000) or ""])) or None
-        values["policy"] = editing.choice(row.get("policy"), "policy", ("required", "optional"))
-    else:
-        values |= {
-            "host": normalise_host(row["host"]),
-            "port": parse_port(str(row["port"])),
-            "protocol": parse_protocol(str(row["protocol"])),
-        }
-        values["addresses"] = " ".join(servers.addresses([row.get("addresses") or ""])) or None
-    for column, of_kind in REFERENCES[kind].items():
-        reference = row.get(column.removesuffix("_id"))
-        if reference is not None:
-            values[column] = keys[of_kind][_index(reference, keys[of_kind])]
-            if values[column] is None:
-                raise UsageError(f"its {of_kind} was skipped")
-        elif _REQUIRED.get(kind) == column.removesuffix("_id"):
-            raise UsageError(f"it has no {of_kind}")
+    """Check one record completely, then put it into the plan."""
+    values = _shared_values(kind, row) | _own_values(plan, kind, row)
+    values |= _references(kind, row, keys)
     methods = _contact_methods(row) if kind == "contact" else None
     # A string would be read as a list of one-letter tags.
     if not isinstance(row.get("tags") or [], list):
@@ -307,8 +244,95 @@ def _plan_record(
             "a domain belongs to one client",
         )
     item = plan.put(kind, key, values, tags)
+    # Unlike a row of CSV, a record of this format has all methods, so they replace the stored ones.
     if methods is not None and methods != (item.contact_methods or []):
         item.new_contact_methods = methods
+
+
+def _shared_values(kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that several kinds have: state, times, parties and note."""
+    # Only a domain can be leaving.
+    states = tuple(RecordState) if kind == "domain" else ("active", "retired")
+    values: dict[str, Any] = {
+        "state": editing.choice(row.get("state"), "state", states) or "active"
+    }
+    for name in ("created_at", "retired_at"):
+        if row.get(name) is not None:
+            values[name] = int(row[name])
+            # 2^40 seconds are 34,000 years: beyond, ``datetime`` fails when the record is shown.
+            if not 0 <= values[name] < 1 << 40:
+                raise UsageError(f"'{name}' is not a time in seconds since 1970")
+    if kind in ("client", "server", "domain"):
+        # A contact and an endpoint have no parties.
+        values |= editing.parties({f: row.get(f) for f in PARTY_FIELDS})
+        values["note"] = _text(row, "note", editing.MAX_TEXT)
+    return values
+
+
+def _own_values(plan: ImportPlan, kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that only this kind has."""
+    match kind:
+        case "client":
+            return _client_values(plan, row)
+        case "server":
+            return {
+                "name": editing.required(row["name"], "name"),
+                "kind": editing.choice(row.get("kind"), "kind", servers.KINDS) or "web",
+                "keeper": _text(row, "keeper"),
+                "addresses": " ".join(servers.addresses([row.get("addresses") or ""])),
+                "backends": _text(row, "backends", editing.MAX_TEXT) or "",
+            }
+        case "contact":
+            return {
+                "name": editing.required(row["name"], "name"),
+                "role": editing.choice(row.get("role"), "role", tuple(Role)) or "owner",
+                "language": contacts.language(row.get("language")),
+                "time_zone": contacts.time_zone(row.get("time_zone")),
+            }
+        case "domain":
+            paths = domains.paths([_text(row, "paths", 4000) or ""])
+            return {
+                "name": normalise_host(row["name"]),
+                "purpose": editing.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
+                "paths": " ".join(paths) or None,
+                "policy": editing.choice(
+                    row.get("policy"), "HTTPS policy", ("required", "optional")
+                ),
+            }
+        case _:
+            return {
+                "host": normalise_host(row["host"]),
+                "port": parse_port(str(row["port"])),
+                "protocol": parse_protocol(str(row["protocol"])),
+                "addresses": " ".join(servers.addresses([row.get("addresses") or ""])) or None,
+            }
+
+
+def _client_values(plan: ImportPlan, row: dict[str, Any]) -> dict[str, Any]:
+    number = editing.required(row["number"], "number", 60)
+    name = editing.required(row["name"], "name")
+    # Commands accept a client's name instead of its number, so it must name one client.
+    if plan.client_names.setdefault(name, number) != number:
+        raise UsageError(f"The client name '{name}' already belongs to another client")
+    return {"number": number, "name": name, "account_manager": _text(row, "account_manager")}
+
+
+def _references(kind: str, row: dict[str, Any], keys: dict[str, list[Any]]) -> dict[str, Any]:
+    """Return the keys of the records that a record refers to, by column.
+
+    Raises:
+        UsageError: A reference is missing or invalid, or its record was skipped.
+    """
+    values: dict[str, Any] = {}
+    for column, of_kind in REFERENCES[kind].items():
+        reference = row.get(column.removesuffix("_id"))
+        if reference is not None:
+            values[column] = keys[of_kind][_index(reference, keys[of_kind])]
+            if values[column] is None:
+                raise UsageError(f"its {of_kind} was skipped")
+        elif _REQUIRED.get(kind) == column.removesuffix("_id"):
+            raise UsageError(f"it has no {of_kind}")
+    return values
 
 
 def _contact_methods(row: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -34,9 +34,10 @@ def by_id(conn: Connection, account_id: int) -> AccountRecord:
 
 
 def listing(conn: Connection, *, retired: bool = False) -> list[ListedAccount]:
-    """With ``lineages``: how many certificates are renewed through it."""
+    """Return the accounts, each with the number of lineages that it renews."""
     counted = (
         select(StoredLineage.account_id, func.count().label("n"))
+        # A retired lineage renews nothing, so that its account may be retired too.
         .where(StoredLineage.state != "retired")
         .group_by(StoredLineage.account_id)
         .subquery()
@@ -50,10 +51,17 @@ def listing(conn: Connection, *, retired: bool = False) -> list[ListedAccount]:
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> int:
-    """``name``, ``ca``, ``directory``, ``key_reference`` and whatever else is known.
+    """Add an account that the CA has not confirmed yet, and return its id.
 
-    Raises :class:`Conflict`.
+    Args:
+        tx: The transaction.
+        values: ``name``, ``ca``, ``directory``, ``key_reference``, and other columns that are
+            known.
+
+    Raises:
+        Conflict: The name is in use.
     """
+    # The unique index would refuse it as well, but could not state what to do about it.
     if (
         tx.conn.execute(select(AcmeAccount.id).where(AcmeAccount.name == values["name"])).scalar()
         is not None
@@ -63,6 +71,8 @@ def add(tx: Tx, values: Mapping[str, Any]) -> int:
             "",
             "certmgr account show prints it; give --name for another one.",
         )
+    # Pending is committed before the CA is asked: if the process dies after the CA created the
+    # account, the next run finds it again by its key (RFC 8555 7.3.1).
     made = insert_id(tx.conn, AcmeAccount, dict(state="pending", created_at=tx.at, **values))
     tx.audit("add", "acme_account", made, {})
     return made
@@ -73,10 +83,11 @@ def edit(tx: Tx, account_id: int, **values: Any) -> None:
 
 
 def fallback(conn: Connection, row: AccountRecord) -> AccountRecord | None:
-    """The account that stands in while this one's CA fails."""
+    """Return the account that replaces this one while its CA fails, or None."""
     if row.fallback_id is None:
         return None
     found = by_id(conn, row.fallback_id)
+    # One that is pending, lost or retired would only fail in another way.
     return found if found.state == "active" else None
 
 

@@ -1,10 +1,9 @@
-"""Orders at a CA, each of which outlives the process that leads it; what counts against limits;
-what is left alone for a while.
+"""ACME orders, which outlive the process that began them; the ledger of rate limits; back-offs.
 
 Order of durability: ``intended`` is committed before anything else; the key is a file and its CSR
-is committed before ``asked``; ``asked`` is committed before the CA hears of the order, and its URL
-right after it answered; ``finalizing`` before the CSR is sent; ``issued`` with the certificate in
-one transaction. An open order is continued by the process that takes its lease.
+is committed before ``asked``; ``asked`` is committed before the order is sent to the CA, and its
+URL right after the answer; ``finalizing`` before the CSR is sent; ``issued`` with the certificate
+in one transaction. An open order is continued by the process that takes its lease.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder, StoredLineage
 from inventory.records import BackoffRecord, OpenOrder, OrderRecord, RateEventRecord
 from inventory.store import runs
 
+# Seconds. Each recorded step extends it, so that only one step has to fit, such as the propagation
+# of a DNS record. A dead process of another machine blocks its order for that long.
 LEASE = 900
 
 
@@ -45,7 +46,7 @@ def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[OrderRec
 
 
 def issued_for(conn: Connection, lineage_id: int, sha256: str) -> OrderRecord | None:
-    """The order that gave this certificate."""
+    """Return the order under which this certificate was issued."""
     query = (
         select(AcmeOrder)
         .where(AcmeOrder.lineage_id == lineage_id, AcmeOrder.sha256 == sha256)
@@ -55,9 +56,10 @@ def issued_for(conn: Connection, lineage_id: int, sha256: str) -> OrderRecord | 
 
 
 def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
-    """A new order of a lineage, held by the caller.
+    """Record the intent to order, before the CA is asked; the caller holds the lease.
 
-    Raises :class:`Busy` where there is an open one.
+    Raises:
+        Busy: The lineage has an open order.
     """
     token = holder()
     row = {
@@ -65,10 +67,13 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
         "created_at": tx.at,
         "holder": token,
         "lease_until": tx.at + LEASE,
+        # Drawn here, so that a process that continues the order finds the key file of the first
+        # one.
         "key_name": f"order-{secrets.token_hex(8)}",
         **values,
     }
     try:
+        # The savepoint keeps the transaction of PostgreSQL usable after a refused row.
         with tx.conn.begin_nested():
             made = tx.conn.execute(insert(AcmeOrder).values(**row)).inserted_primary_key
     except exc.IntegrityError as error:
@@ -89,15 +94,20 @@ def by_id(conn: Connection, order_id: int) -> OrderRecord:
 
 
 def take(tx: Tx, order_id: int) -> OrderRecord:
-    """The lease of an open order, for a caller that holds the lock of its lineage on this machine:
-    a holder of this machine is dead then, one of another machine keeps it until it runs out. Raises
-    :class:`Busy`.
+    """Take the lease of an open order, and return the order.
+
+    The caller holds the lock of the lineage on this machine, so a holder of this machine is dead. A
+    holder of another machine keeps the lease until it ends.
+
+    Raises:
+        Busy: Another machine has the lease.
     """
     free = or_(
         AcmeOrder.lease_until.is_(None),
         AcmeOrder.lease_until <= tx.at,
         AcmeOrder.holder.startswith(f"{runs.vantage()} ", autoescape=True),
     )
+    # The condition is part of the change: two processes that read the same row cannot both take it.
     changed = tx.conn.execute(
         update(AcmeOrder)
         .where(AcmeOrder.id == order_id, AcmeOrder.ended_at.is_(None), free)
@@ -105,7 +115,9 @@ def take(tx: Tx, order_id: int) -> OrderRecord:
     )
     if not changed.rowcount:
         raise Busy(
-            "Another machine leads this order", "", "It is gone on with when that one has ended."
+            "Another machine works on this order",
+            "",
+            "It is continued when that machine has ended, or its lease is over.",
         )
     return by_id(tx.conn, order_id)
 
@@ -123,14 +135,16 @@ def release(tx: Tx, row: OrderRecord) -> None:
 
 
 def record(tx: Tx, row: OrderRecord, **values: Any) -> OrderRecord:
-    """One step, and a longer lease.
+    """Record one step, and extend the lease.
 
-    Raises :class:`Busy` if another process has the lease: then nothing is written.
+    Raises:
+        Busy: Another process has the lease. Nothing is written.
     """
     changed = tx.conn.execute(
         update(AcmeOrder)
         .where(
             AcmeOrder.id == row.id,
+            # A process that slept past its lease must not overwrite the steps of its successor.
             AcmeOrder.holder == row.holder,
             AcmeOrder.ended_at.is_(None),
         )
@@ -140,20 +154,21 @@ def record(tx: Tx, row: OrderRecord, **values: Any) -> OrderRecord:
         raise Busy(
             "Another process took this order over",
             "this one was too slow",
-            "It is gone on with there.",
+            "The other process continues it.",
         )
     return by_id(tx.conn, row.id)
 
 
 def end(tx: Tx, row: OrderRecord, state: str, **values: Any) -> None:
-    """``done``, ``failed`` or ``abandoned``."""
+    """End an order: ``done``, ``failed`` or ``abandoned``."""
     record(tx, row, state=state, ended_at=tx.at, **values)
     tx.audit(state, "acme_order", row.id, {"state": state})
 
 
 def urls(conn: Connection, account_id: int) -> set[str]:
-    """Of all orders of an account: what else the CA lists is one that we asked for and did not hear
-    of.
+    """Return the URLs of all orders of an account.
+
+    An order that the CA lists in addition was placed by a process that died before the answer.
     """
     query = select(AcmeOrder.url).where(
         AcmeOrder.account_id == account_id, AcmeOrder.url.is_not(None)
@@ -182,9 +197,14 @@ def count(
     *,
     exempt: bool = False,
 ) -> None:
-    """``kind``: order, certificate, failure.
+    """Count something against the rate limits of a CA.
 
-    ``rows``: (registered domain or name, digest of the exact set).
+    Args:
+        tx: The transaction.
+        account_id: The account.
+        kind: order, certificate or failure.
+        rows: (registered domain or name, digest of the exact set of names).
+        exempt: Whether the CA does not count it, such as a renewal by ARI.
     """
     if rows:
         tx.conn.execute(
@@ -204,7 +224,7 @@ def count(
 
 
 def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[RateEventRecord]:
-    """What counted since then, oldest first."""
+    """Return what counted since then, oldest first."""
     query = (
         select(AcmeEvent)
         .where(AcmeEvent.account_id.in_(list(account_ids)), AcmeEvent.at > since)
@@ -214,11 +234,11 @@ def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[Rat
 
 
 def forget_events(tx: Tx, before: int) -> None:
-    """Older than every window."""
+    """Delete what is older than the window of each limit."""
     tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.at < before))
 
 
-# -- left alone for a while
+# -- back-offs
 
 
 def backoffs(conn: Connection, directory: str | None = None) -> list[BackoffRecord]:
@@ -232,12 +252,14 @@ def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reas
     values = {"failures": failures, "until": until, "reason": reason[:600], "at": tx.at}
     statement = upsert(tx.conn, AcmeBackoff).values(directory=directory, scope=scope, **values)
     tx.conn.execute(
+        # A second failure replaces the first: its end was computed from the number of failures so
+        # far.
         statement.on_conflict_do_update(index_elements=["directory", "scope"], set_=values)
     )
 
 
 def forgive(tx: Tx, directory: str, scopes: Sequence[str]) -> None:
-    """It worked again."""
+    """End the back-offs of scopes that succeeded again."""
     tx.conn.execute(
         delete(AcmeBackoff).where(
             AcmeBackoff.directory == directory, AcmeBackoff.scope.in_(list(scopes))

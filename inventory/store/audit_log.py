@@ -1,4 +1,4 @@
-"""The audit log as it is read and verified. It is only ever added to (inventory/db/database.py)."""
+"""Reading and verification of the audit log. Entries are only added (inventory/db/database.py)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def head(conn: Connection) -> tuple[str, int]:
 
 
 def entries(conn: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[AuditRecord]:
-    """In their order."""
+    """Yield the entries in their order, so that the whole log is never in memory."""
     query = select(AuditEntry).where(AuditEntry.id > after).order_by(AuditEntry.id)
     for row in conn.execute(query if limit is None else query.limit(limit)).mappings():
         yield AuditRecord(**row)
@@ -47,6 +47,7 @@ def of_row(
         .limit(limit)
     )
     if edits_only:
+        # The creation has one column per entry and would hide the edits.
         query = query.where(AuditEntry.action != "add")
     return fetch(conn, AuditRecord, query)
 
@@ -57,7 +58,9 @@ def has(conn: Connection, digest: str) -> int | None:
 
 
 def newest_instant(conn: Connection) -> int | None:
-    """The latest instant that the database has written: a clock before it was set back."""
+    """Return the latest time that the database contains. A clock that shows less was set back."""
+    # Each of these is written with the time of the machine. Dates of certificates and deadlines are
+    # not: they may lie in the future.
     queries = (
         select(func.max(AuditEntry.at)),
         select(func.max(Run.finished_at)),

@@ -34,7 +34,9 @@ def rows(conn: Connection, kind: str) -> list[dict[str, Any]]:
     """
     table = _TABLES[kind]
     as_text = [
-        type_coerce(c, Text).label(c.name) if isinstance(c.type, Words) else c for c in table.c
+        # Plans compare values of files with values of rows, so both need the same form.
+        type_coerce(c, Text).label(c.name) if isinstance(c.type, Words) else c
+        for c in table.c
     ]
     return fetch_all(conn, select(*as_text).order_by(table.c.id))
 

@@ -31,6 +31,7 @@ _CLEARED_ON_INHERITANCE = dict.fromkeys(
         "promised_at",
         "endpoint_id",
         "code",
+        # The client was not notified of the case itself yet.
         "told_at",
     )
 )
@@ -80,6 +81,7 @@ def open_case(tx: Tx, case: NewCase, names: Sequence[str], text: str) -> CaseRec
     inherited = _inherited_ticket(tx.conn, case.client_id, names)
     reference = inherited.reference if inherited is not None else tickets.new_reference()
     # An earlier case may have inherited the reference already, and a new one may exist by chance.
+    # The unique key would refuse it too, but the whole opening would be lost with the transaction.
     while tx.conn.scalar(select(Case.id).where(Case.reference == reference)) is not None:
         inherited, reference = None, tickets.new_reference()
     row = {
@@ -101,6 +103,7 @@ def open_case(tx: Tx, case: NewCase, names: Sequence[str], text: str) -> CaseRec
         "cause": f"case {reference}",
         "round": "",
     }
+    # A reference belongs to one ticket, so the ticket moves to the case.
     if inherited is not None:
         query = update(Ticket).where(Ticket.id == inherited.id)
         tx.conn.execute(query.values(ticket | _CLEARED_ON_INHERITANCE))
@@ -119,6 +122,7 @@ def lock_client(tx: Tx, client_id: int) -> None:
     """Let other transactions that open a case of this client wait for this one."""
     # SQLite has one writer at a time anyway.
     if tx.conn.dialect.name == "postgresql":
+        # Without the lock, two runs that open a case for one name would not see each other's rows.
         tx.conn.execute(select(Client.id).where(Client.id == client_id).with_for_update())
 
 
@@ -127,6 +131,8 @@ def _domain_id(conn: Connection, client_id: int, names: Sequence[str]) -> int | 
     hosts = [n.removeprefix("*.") for n in names]
     query = (
         select(Domain.id)
+        # Only domains of the client: the ticket of a case must not show the domain of another
+        # client.
         .where(Domain.client_id == client_id, Domain.state != "retired", Domain.name.in_(hosts))
         .order_by(Domain.id)
         .limit(1)
@@ -151,6 +157,7 @@ def _inherited_ticket(
             Ticket.told_at.is_not(None),
             Endpoint.host.in_(list(names)),
         )
+        # The oldest has the reference that the client knows longest.
         .order_by(Ticket.id)
         .limit(1)
     )
@@ -183,6 +190,7 @@ def change(
     }
     updated = tx.conn.execute(
         update(Case)
+        # Optimistic locking: the row is only changed in the version on which the decision was made.
         .where(Case.id == before.id, Case.version == before.version)
         .values({**values, **counters})
     )
@@ -197,6 +205,7 @@ def change(
 def _write_event(tx: Tx, case_id: int, version: int, event: Mapping[str, str | None]) -> None:
     """Write one event; a text is cut at 4,000 characters."""
     values = dict(event) | {"case_id": case_id, "version": version, "at": tx.at, "by": tx.actor}
+    # Mails and reasons are pasted here; the event is a record and no archive of them.
     values["text"] = (event.get("text") or "")[:4000]
     tx.conn.execute(insert(CaseEvent).values(values))
 

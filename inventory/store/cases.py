@@ -63,6 +63,7 @@ _ALL = (
         _STAFF.c.name.label("staff"),
     )
     .join(Client, Client.id == Case.client_id)
+    # Outer joins: a case may have neither contact nor assignee nor domain.
     .outerjoin(Contact, Contact.id == Case.contact_id)
     .outerjoin(_STAFF, _STAFF.c.id == Case.staff_id)
     .outerjoin(Ticket, Ticket.reference == Case.reference)
@@ -123,6 +124,7 @@ def listing(
         incident_id: Only cases of this incident.
         since: Epoch seconds: only cases that are open, or ended at this time or later.
     """
+    # The two databases sort NULL at opposite ends, so the order states it.
     query = _ALL.order_by(Case.due_at.is_(None), Case.due_at, Case.id)
     if client_id is not None:
         query = query.where(Case.client_id == client_id)
@@ -169,6 +171,7 @@ def open_for(conn: Connection, client_id: int, names: Sequence[str]) -> list[Cas
     """Return the open cases of a client that cover one of these names."""
     query = (
         _ALL.join(CaseName, CaseName.case_id == Case.id)
+        # The client is part of the condition: another client may have had the name before.
         .where(Case.client_id == client_id, Case.state.in_(OPEN), CaseName.name.in_(list(names)))
         .distinct()
     )
@@ -187,6 +190,7 @@ def last_closed(conn: Connection, client_id: int, names: Sequence[str]) -> CaseR
             Case.state == CaseState.CLOSED,
             CaseName.name.in_(list(names)),
         )
+        # The newest case knows best who is involved now.
         .order_by(Case.id.desc())
         .limit(1)
     )
@@ -210,6 +214,7 @@ def purchases_with_open_case(conn: Connection) -> set[int]:
     """Return the ids of the purchases that have an open case."""
     return set(
         conn.scalars(
+            # A purchase with an open case needs no second one, whatever its names are.
             select(Case.order_id).where(Case.state.in_(OPEN), Case.order_id.is_not(None)).distinct()
         )
     )

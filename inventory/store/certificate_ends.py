@@ -40,9 +40,13 @@ class ServedLeaf:
 
 
 def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[int]:
-    """Ids of active endpoints at which some address serves a certificate that ends by ``horizon``.
+    """Return the active endpoints at which an address serves a certificate that ends soon.
 
-    ``scaled``: and with less than half its life left.
+    Args:
+        conn: The connection.
+        now: The current time, in epoch seconds.
+        horizon: The end is at this time or before.
+        scaled: Whether less than half of the lifetime must be left too.
     """
     query = (
         select(ServedChain.endpoint_id)
@@ -54,6 +58,7 @@ def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[in
             ServedChain.open == 1,
             ServedChain.live == 1,
             StoredCertificate.not_after <= horizon,
+            # Without a begin, the lifetime is unknown, and with it how many days ahead to notify.
             StoredCertificate.not_before.is_not(None),
             Endpoint.state == "active",
             Domain.state != "retired",
@@ -63,6 +68,8 @@ def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[in
     )
     if scaled:
         query = query.where(
+            # Multiplied, because both databases cut the quotient of integers. For a certificate of
+            # 90 days, a horizon of 60 days would list it for most of its life.
             (StoredCertificate.not_after - now) * 2
             <= StoredCertificate.not_after - StoredCertificate.not_before
         )
@@ -71,6 +78,7 @@ def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[in
 
 def leaves(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedLeaf]]:
     """Endpoint id -> what each of its addresses serves now, without foreign addresses."""
+    # A foreign server's certificate is no reason to notify the client of an end.
     foreign = foreign_addresses.by_endpoint(conn)
     found: dict[int, list[ServedLeaf]] = {}
     columns = (
@@ -118,6 +126,7 @@ def replaced_endpoints(conn: Connection, client_id: int | None = None) -> list[R
         .join(Domain, Domain.id == Endpoint.domain_id)
         .where(Endpoint.state == "active", Domain.state != "retired")
         .group_by(ServedChain.endpoint_id, Domain.client_id, Endpoint.host)
+        # Three leaves are two replacements, the least from which a rhythm can be learned.
         .having(func.count(func.distinct(ServedChain.leaf)) >= 3)
         .order_by(ServedChain.endpoint_id)
     )
@@ -158,6 +167,7 @@ def replacements(
             .order_by(ServedChain.endpoint_id, first)
         )
         for endpoint_id, sha, seen, begin, end in conn.execute(query):
+            # The query excludes None, which the type checker does not know.
             if begin is not None and end is not None:
                 found.setdefault(endpoint_id, []).append((sha, seen, begin, end))
     return found
@@ -189,6 +199,7 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]
         *[Server.__table__.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
     )
     tags: dict[tuple[str, int], set[str]] = {}
+    # All tags are read at once: the table is small, and an endpoint needs those of three kinds.
     for kind, row_id, name in conn.execute(select(Tag.kind, Tag.row_id, Tag.name)):
         tags.setdefault((kind, row_id), set()).add(name)
     for part in chunks(ids):
@@ -201,6 +212,8 @@ def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]
             .where(Endpoint.id.in_(part))
         )
         for row in fetch_all(conn, query):
+            # A threshold may be set for a tag of the client, of the domain or of the endpoint
+            # alone.
             own = [
                 tags.get(k, ())
                 for k in (

@@ -31,6 +31,8 @@ def add(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     unique = {r["sha256"]: r for r in rows}
     if unique:
+        # Sorted, because PostgreSQL would deadlock two writers that insert the same rows in other
+        # orders.
         statement: Insert = upsert(tx.conn, StoredCertificate).on_conflict_do_nothing(
             index_elements=["sha256"]
         )
@@ -38,8 +40,9 @@ def add(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
-    """Every certificate that can be an issuer, as DER."""
+    """Return certificates that can be an issuer, as DER."""
     return list(
+        # The limit bounds memory: servers decide how many CA certificates are stored.
         conn.scalars(select(StoredCertificate.der).where(StoredCertificate.is_ca == 1).limit(limit))
     )
 
@@ -67,6 +70,7 @@ def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes
     query = (
         select(StoredCertificate.der)
         .where(StoredCertificate.is_ca == 1, StoredCertificate.subject == subject)
+        # A CA that renewed its intermediate signs with the newest one.
         .order_by(StoredCertificate.not_after.desc())
         .limit(limit)
     )
@@ -107,7 +111,10 @@ def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Seria
     )
     for part in chunks(serials):
         query = select(*columns).where(
-            StoredCertificate.serial.in_(part), StoredCertificate.is_ca == 0
+            # CAs publish serial numbers of leaves; that of an intermediate may be the same by
+            # chance.
+            StoredCertificate.serial.in_(part),
+            StoredCertificate.is_ca == 0,
         )
         for record in fetch(conn, SerialMatch, query):
             found.setdefault(record.serial, []).append(record)
@@ -202,6 +209,7 @@ def live(
     if client_id is not None:
         query = query.where(Domain.client_id == client_id)
     elif buyers:
+        # Clients without a purchase have no term that a certificate could be planned for.
         query = query.where(Domain.client_id.in_(select(StoredPurchase.client_id)))
     return fetch(conn, LiveCertificate, query)
 

@@ -19,6 +19,7 @@ def find(conn: Connection, key: str) -> ClientRecord:
     query = (
         select(Client)
         .where(or_(Client.number == key, Client.name == key))
+        # The name of one client may be the number of another; the number decides.
         .order_by((Client.number == key).desc())
     )
     return editing.one(conn, ClientRecord, query, "client", key, "certmgr client list")
@@ -50,6 +51,7 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
 
 def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
     values = _values(tx.conn, given)
+    # Found before the insert, so that the error names the other client.
     for column in ("number", "name"):
         other = (
             tx.conn.execute(select(Client).where(Client.__table__.c[column] == values[column]))
@@ -70,6 +72,7 @@ def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
     values = _values(tx.conn, given)
     reseller = values.get("reseller_id")
     passed = {before.id}
+    # Notices of a client go to its reseller, so a circle would send them to the wrong clients.
     while reseller is not None:
         if reseller in passed:
             raise UsageError(
@@ -81,7 +84,7 @@ def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def retire(tx: Tx, key: str) -> int:
-    """Retires the client with its domains, endpoints and contacts. Returns how many domains."""
+    """Retire a client with its domains, endpoints and contacts; return the number of domains."""
     row = find(tx.conn, key)
     domains = list(
         tx.conn.scalars(
@@ -100,6 +103,7 @@ def retire(tx: Tx, key: str) -> int:
             select(Contact.id).where(Contact.client_id == row.id, Contact.state != "retired")
         )
     )
+    # An active domain of a retired client would keep its name from the next owner.
     editing.retire(tx, Endpoint, endpoints)
     editing.retire(tx, Domain, domains)
     editing.retire(tx, Contact, contacts)
@@ -131,6 +135,7 @@ def listing(
         query = query.where(Client.state != "retired")
     tags = editing.tags_of(conn, "client")
     rows = [ListedClient(**r, tags=tags.get(r["id"], ())) for r in conn.execute(query).mappings()]
+    # Tags are read once for all rows, so the filter costs no further query.
     return [r for r in rows if tag is None or tag in r.tags]
 
 
@@ -173,6 +178,7 @@ def ids_with_tag(conn: Connection, name: str) -> set[int]:
     """Ids of clients that have the tag, or one of whose domains has it."""
     mine = select(Tag.row_id).where(Tag.kind == "client", Tag.name == name)
     tagged = select(Tag.row_id).where(Tag.kind == "domain", Tag.name == name)
+    # An announcement to a tag reaches a client also if only one of its domains has the tag.
     return set(conn.scalars(mine)) | set(
         conn.scalars(
             select(Domain.client_id).where(Domain.id.in_(tagged), Domain.state != "retired")

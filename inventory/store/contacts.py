@@ -29,6 +29,7 @@ def parse_way(text: str) -> tuple[str, str]:
     or number.
     """
     kind, colon, value = text.strip().partition(":")
+    # A bare address or number is the usual input, and "@" tells the two apart.
     if not colon or kind not in KINDS:
         kind, value = ("email" if "@" in text else "phone"), text.strip()
     value = editing.required(
@@ -58,6 +59,7 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> ContactRec
                 Contact.name == key,
                 ContactMethod.value == key,
                 Contact.id
+                # PostgreSQL refuses a number that is longer than its column. No row has the id -1.
                 == (int(key) if key.isascii() and key.isdigit() and len(key) < 19 else -1),
             )
         )
@@ -67,6 +69,7 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> ContactRec
         query = query.where(Contact.client_id == client_id)
     rows = conn.execute(query).mappings().all()
     if len(rows) > 1:
+        # A wrong contact would get the notices of a client, so none is guessed.
         raise UsageError(
             f"{len(rows)} contacts fit '{printable(key, 80)}'",
             "",
@@ -97,6 +100,7 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
         )
     if given.get("fallback"):
         fallback = find(conn, given["fallback"])
+        # A fallback reads the notices of this client, so it must be allowed to.
         if client_id is not None and fallback.client_id not in (client_id, None):
             raise UsageError(
                 "A fallback contact belongs to the same client, or to the provider",
@@ -139,7 +143,7 @@ def time_zone(text: str | None) -> str | None:
 
 
 def add(tx: Tx, client_key: str | None, given: dict[str, Any], ways: tuple[str, ...] = ()) -> int:
-    """``client_key`` None: a contact of the provider's own staff."""
+    """Add a contact, and return its id. Without ``client_key`` it is one of the staff."""
     client_id = clients.find(tx.conn, client_key).id if client_key else None
     values = {"role": "owner"} | _values(tx.conn, given, client_id) | {"client_id": client_id}
     parsed = [parse_way(w) for w in ways]
@@ -150,6 +154,7 @@ def add(tx: Tx, client_key: str | None, given: dict[str, Any], ways: tuple[str, 
 
 def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
     tx.conn.execute(delete(ContactMethod).where(ContactMethod.contact_id == row_id))
+    # The order is the order of preference; the unique key allows each method once.
     unique = list(dict.fromkeys(parsed))
     if unique:
         rows = [
@@ -163,9 +168,10 @@ def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
 def edit(
     tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()
 ) -> dict[str, list[Any]]:
-    """``ways``: replaces them all where any is given."""
+    """Change a contact. If any contact method is given, all are replaced."""
     before = find(tx.conn, key)
     values = _values(tx.conn, given, before.client_id)
+    # An escalation to the same person would look like two attempts and be one.
     if values.get("fallback_id") == before.id:
         raise UsageError("A contact cannot be its own fallback", "", "Name another contact.")
     changes = editing.edit(tx, Contact, before, values)
@@ -204,6 +210,7 @@ def listing(
     if client_id is not None:
         query = query.where(Contact.client_id == client_id)
         ways_query = ways_query.join(Contact).where(Contact.client_id == client_id)
+    # Retired contacts are kept for the record, and are not shown unless asked for.
     if not retired:
         query = query.where(Contact.state != "retired")
     ways: dict[int, list[str]] = {}

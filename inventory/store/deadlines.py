@@ -18,6 +18,7 @@ from inventory.records import DeadlineRecord, ListedDeadline
 from inventory.store import clients, editing
 
 LEADS = ("purchase_days", "validation_days", "installation_days")
+# Two years: a longer step is a typing error.
 MAX_DAYS = 730
 
 
@@ -68,6 +69,7 @@ def add(
     """
     row = {"name": editing.required(name, "name", 60), "text": None} | _values(given, rules)
     conflict = f"The deadline '{row['name']}' exists already"
+    # The name of a retired deadline stays taken, which the unique index alone would not explain.
     old = tx.conn.execute(
         select(StoredDeadline.state).where(StoredDeadline.name == row["name"])
     ).scalar()
@@ -92,6 +94,7 @@ def edit(
 ) -> dict[str, list[Any]]:
     """``for_clients`` and ``tags`` replace what was there; None leaves them."""
     row = find(tx.conn, name)
+    # Notices were sent about it as it was, so it is not rewritten.
     if row.state == "retired":
         raise UsageError(
             f"The deadline '{row.name}' is retired",
@@ -101,6 +104,7 @@ def edit(
     changes = editing.edit(tx, StoredDeadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
         none: dict[str, list[str]] = {"client": [], "tag": []}
+        # Read before the rows are replaced, for the audit log.
         before = _scopes(tx.conn).get(row.id, none)
         new_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
         new_tags = before["tag"] if tags is None else [t for t in tags if t]
@@ -158,6 +162,7 @@ def listing(
     query = select(StoredDeadline).order_by(StoredDeadline.at, StoredDeadline.name)
     if at is not None:
         moment = to_epoch(at)
+        # The past shows the deadlines that were known then, and not those that were added since.
         query = query.where(
             StoredDeadline.created_at <= moment,
             or_(StoredDeadline.retired_at.is_(None), StoredDeadline.retired_at > moment),

@@ -31,6 +31,7 @@ def owner_of(conn: Connection, host: str) -> DomainOwner | None:
         The nearest domain with its client; None if the inventory has no such domain.
     """
     labels = host.split(".")
+    # The top-level domain itself belongs to no client, so it is not looked up.
     parents = [".".join(labels[i:]) for i in range(len(labels) - 1 or 1)]
     query = (
         select(Domain.id, Domain.name, Domain.client_id, Domain.server_id, Client.number)

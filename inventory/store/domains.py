@@ -21,12 +21,13 @@ from inventory.vocabulary import PARTY_FIELDS, Parties, Purpose
 def resolve_parties(
     own: Mapping[str, Any], of_server: Mapping[str, Any] | None, of_client: Mapping[str, Any]
 ) -> Parties:
-    """Who hosts, runs the DNS, buys and renews: stated for the domain, else for its server, else
-    for its client. Pure.
+    """Return who hosts, runs the DNS, buys and renews. Pure.
 
-    A domain on one of our servers is hosted by us unless something else is stated.
+    What is stated for the domain counts, else for its server, else for its client. A domain on one
+    of our servers is hosted by us unless something else is stated.
     """
     values = {f: own.get(f) or (of_server or {}).get(f) or of_client.get(f) for f in PARTY_FIELDS}
+    # It stands on a server that we maintain, so a fault of the server is ours.
     if of_server is not None and values["hosts"] is None:
         values["hosts"] = "us"
     return Parties(**values, on_our_server=of_server is not None)
@@ -38,7 +39,7 @@ _WITH_CLIENT = select(Domain, Client.number.label("client"), Client.name.label("
 
 
 def active(conn: Connection, name: str) -> DomainRecord | None:
-    """The domain of this name that is not retired, with its client's number and name."""
+    """Return the domain of this name that is not retired, with its client's number and name."""
     query = _WITH_CLIENT.where(Domain.name == normalise_host(name), Domain.state != "retired")
     return fetch_one(conn, DomainRecord, query)
 
@@ -64,6 +65,7 @@ def find(conn: Connection, name: str) -> DomainRecord:
     )
 
 
+# Each path is a page that every scan visits on every address.
 MAX_PATHS = 10
 _OTHERS = frozenset(f"{who}_{f}" for who in ("client", "server") for f in PARTY_FIELDS)
 
@@ -74,6 +76,7 @@ def paths(texts: Sequence[str]) -> tuple[str, ...]:
     Raises :class:`UsageError`.
     """
     found = list(dict.fromkeys(p for text in texts for p in text.split()))
+    # A path with // names another host (RFC 3986 4.2), and a fragment is never sent to a server.
     for path in found:
         if (
             not path.startswith("/")
@@ -100,6 +103,7 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = dict(editing.parties(given))
     if given.get("client"):
         row = clients.find(conn, given["client"])
+        # Its notices would have no recipient.
         if row.state == "retired":
             raise UsageError(
                 f"The client {row.number} is retired", "a retired client has no active domains"
@@ -126,11 +130,13 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
-    """Adds the domain and its endpoint NAME:443/https.
+    """Add a domain with its endpoint NAME:443/https, and return its id.
 
-    Raises Conflict where the name has an active client.
+    Raises:
+        Conflict: Another client has the name.
     """
     host = normalise_host(name)
+    # What is found at a name must have one owner, who alone is notified of it.
     if (other := active(tx.conn, host)) is not None:
         raise Conflict(
             f"The domain {display(host)} belongs to the client {other.client} already",
@@ -140,6 +146,7 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
     if not given.get("client"):
         raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
     row_id = editing.add(tx, Domain, {"name": host} | _values(tx.conn, given), tags)
+    # Most domains are web sites, and one without an endpoint would never be scanned.
     editing.add(tx, Endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
     return row_id
 
@@ -156,6 +163,7 @@ def retire(tx: Tx, name: str) -> None:
             select(Endpoint.id).where(Endpoint.domain_id == row.id, Endpoint.state != "retired")
         )
     )
+    # An endpoint that stayed active would still be found by its host, after its owner has changed.
     editing.retire(tx, Endpoint, ids)
     editing.retire(tx, Domain, [row.id])
 
@@ -191,6 +199,8 @@ def listing(
     if not retired:
         query = query.where(Domain.state != "retired")
     listed = fetch_all(conn, query)
+    # A list of ids beyond the limit of parameters would have to be split; all tags are read
+    # instead.
     tags = editing.tags_of(conn, "domain", [r["id"] for r in listed] if len(listed) < 500 else None)
     rows = [
         ListedDomain(
@@ -247,11 +257,13 @@ def owners_of(conn: Connection, names: Iterable[str]) -> dict[str, int]:
         own = select(Domain.name, Domain.client_id).where(
             Domain.name.in_(part), Domain.state != "retired"
         )
+        # An endpoint may have a name below a domain of its client, so both name an owner.
         for name, client_id in conn.execute(hosts.union(own)):
             owners[name] = client_id
     return {
         name: owners[first]
         for name, found in parents.items()
+        # The most specific name stands first.
         if (first := next((p for p in found if p in owners), None)) is not None
     }
 
@@ -283,6 +295,7 @@ def names_of_clients(conn: Connection, client_ids: Sequence[int]) -> dict[int, f
             Domain.client_id.in_(part), Domain.state != "retired"
         )
         for client_id, name in conn.execute(
+            # Endpoints of retired domains are retired with them.
             names.union(hosts.where(Domain.client_id.in_(part), Endpoint.state != "retired"))
         ):
             found[client_id].add(name)

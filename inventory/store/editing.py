@@ -45,6 +45,8 @@ def clean(text: str | None, what: str, limit: int = 200) -> str | None:
         raise UsageError(
             f"The {what} has {len(value)} characters", f"the limit is {limit}", "Shorten it."
         )
+    # Such a text would be shown in terminals, mails and pages, where it could pose as something
+    # else.
     if printable(value, limit) != value:
         raise UsageError(
             f"The {what} '{printable(value, 60)}' has control characters", "", "Remove them."
@@ -119,9 +121,10 @@ def _refuse(error: exc.IntegrityError, kind: str, duplicate: str) -> NoReturn:
 def edit(
     tx: Tx, model: type[Base], before: Numbered, values: Mapping[str, Any], conflict: str = ""
 ) -> dict[str, list[Any]]:
-    """Writes what differs from ``before``. Returns {column: [before, after]}."""
+    """Write what differs from ``before``, and return column -> [before, after]."""
     kind = model.__tablename__
     columns = model.__table__.c
+    # Only what differs is written and audited, so that an import of the same file leaves no trace.
     changes = {k: [getattr(before, k), v] for k, v in values.items() if getattr(before, k) != v}
     if changes:
         try:
@@ -139,9 +142,10 @@ def edit(
 
 
 def retire(tx: Tx, model: type[Base], ids: Sequence[int]) -> None:
-    """Retired rows stay for the record and are silent.
+    """Retire rows: they stay for the record, and are neither scanned nor notified of.
 
-    Raises :class:`UsageError` where the one row named is retired already.
+    Raises:
+        UsageError: The only row is retired already.
     """
     kind = model.__tablename__
     columns = model.__table__.c
@@ -154,6 +158,7 @@ def retire(tx: Tx, model: type[Base], ids: Sequence[int]) -> None:
         tx.conn.execute(
             update(model)
             .where(columns.id.in_(part), columns.state != "retired")
+            # Never deleted: notices, cases and the audit log refer to the row.
             .values(state="retired", retired_at=tx.at)
         )
     tx.audit_many("retire", kind, [(i, {}) for i in ids])
@@ -161,6 +166,7 @@ def retire(tx: Tx, model: type[Base], ids: Sequence[int]) -> None:
 
 def clean_tag(name: str) -> str:
     value = required(name, "tag", 60)
+    # Tags are listed with these separators in CSV files and options.
     if any(c in value for c in ", ;"):
         raise UsageError(
             f"The tag '{value}' has a space, a comma or a semicolon", "", "Use a hyphen."
@@ -172,6 +178,7 @@ def change_tags(
     tx: Tx, kind: str, row_id: int, add: Iterable[str] = (), remove: Iterable[str] = ()
 ) -> None:
     have = set(tags_of(tx.conn, kind, [row_id]).get(row_id, ()))
+    # Both lists are computed before anything is written, so an invalid tag changes nothing.
     new = [t for t in dict.fromkeys(clean_tag(t) for t in add) if t not in have]
     gone = [t for t in {clean_tag(t) for t in remove} if t in have]
     if new:
@@ -200,9 +207,10 @@ def tags_of(
 def one(
     conn: Connection, record: type[R], query: Executable, what: str, key: str, listed_by: str
 ) -> R:
-    """The one row of a query.
+    """Return the first row of a query.
 
-    Raises :class:`NotFound`, which names what was asked for and the command that lists them.
+    Raises:
+        NotFound: There is none. The error names what was wanted, and the command that lists all.
     """
     found = fetch_one(conn, record, query)
     if found is None:

@@ -35,9 +35,14 @@ def current_status(
     run_id: int | None = None,
     skip_healthy: bool = False,
 ) -> Sequence[Any]:
-    """Rows of active endpoints, soonest end first: id, host, port, protocol, domain_id, client_id,
-    client, server, last_attempt, last_good, leaf, not_after, issuer, error_layer, error_reason.
-    ``skip_healthy``: only those with an open finding, or never probed.
+    """Return the active endpoints as rows of the columns below, the first end first.
+
+    Args:
+        conn: The connection.
+        client_id: Only endpoints of this client.
+        tag_name: Only endpoints with this tag.
+        run_id: Only endpoints that this run attempted.
+        skip_healthy: Only endpoints with an open finding, or never probed.
     """
     query = (
         select(
@@ -62,15 +67,22 @@ def current_status(
         .join(Client, Client.id == Domain.client_id)
         .outerjoin(Server, Server.id == Domain.server_id)
         .outerjoin(ProbeState, ProbeState.endpoint_id == Endpoint.id)
+        # Leaving domains are included: until they have left, their faults are the provider's to
+        # report.
         .where(Endpoint.state == "active", Domain.state != "retired", Client.state != "retired")
+        # The two databases sort NULL at opposite ends, so endpoints without a certificate are put
+        # last.
         .order_by(ProbeState.not_after.is_(None), ProbeState.not_after, Endpoint.id)
     )
     if run_id is not None:
         query = query.where(ProbeState.last_run_id == run_id)
     if skip_healthy:
+        # A healthy inventory of 100,000 endpoints has few findings, so the command shows few rows
+        # fast.
         has_finding = exists().where(
             StoredFinding.endpoint_id == Endpoint.id, StoredFinding.closed_at.is_(None)
         )
+        # What was never judged is undetermined and not healthy.
         query = query.where(or_(ProbeState.judged_at.is_(None), has_finding))
     return conn.execute(selection(query, client_id, tag_name)).all()
 
@@ -82,7 +94,7 @@ def count(
     tag_name: str | None = None,
     run_id: int | None = None,
 ) -> int:
-    """How many endpoints :func:`current_status` would give."""
+    """Return the number of endpoints that :func:`current_status` returns."""
     query = (
         select(func.count())
         .select_from(Endpoint)
@@ -100,12 +112,13 @@ def count(
 def status_at(
     conn: Connection, at: datetime, *, client_id: int | None = None, tag_name: str | None = None
 ) -> Sequence[Any]:
-    """The same rows as they were known at a past instant, from the spans.
+    """Return the same rows as they were known at a past time, from the spans.
 
     The last attempt is that of the last good probe then.
     """
     moment = to_epoch(at)
     last = (
+        # Spans are kept and not overwritten, so the last one that began by then is what was served.
         select(ServedChain.endpoint_id, func.max(ServedChain.first_seen).label("first"))
         .where(ServedChain.first_seen <= moment)
         .group_by(ServedChain.endpoint_id)
@@ -114,6 +127,7 @@ def status_at(
         select(
             ServedChain.endpoint_id,
             func.max(ServedChain.last_seen).label("seen"),
+            # Addresses may differ. The first end decides, as in the current status.
             func.min(StoredCertificate.not_after).label("not_after"),
             func.min(StoredCertificate.issuer).label("issuer"),
             func.min(ServedChain.leaf).label("leaf"),
@@ -126,6 +140,7 @@ def status_at(
         .outerjoin(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
         .group_by(ServedChain.endpoint_id)
     ).subquery()
+    # The span goes on after that time, so it had last been seen at that time at the latest.
     seen = case((span.c.seen > moment, moment), else_=span.c.seen)
     query = (
         select(
@@ -142,6 +157,7 @@ def status_at(
             span.c.leaf,
             span.c.not_after,
             span.c.issuer,
+            # Spans record successes only, so failures of that time are not known.
             null().label("error_layer"),
             literal("").label("error_reason"),
             literal(1).label("judged_at"),
@@ -151,6 +167,8 @@ def status_at(
         .outerjoin(Server, Server.id == Domain.server_id)
         .outerjoin(span, span.c.endpoint_id == Endpoint.id)
         .where(
+            # As it was known then: a record that was retired since is shown, and a later one is
+            # not.
             Endpoint.created_at <= moment,
             or_(Endpoint.retired_at.is_(None), Endpoint.retired_at > moment),
         )
@@ -165,6 +183,7 @@ def leaves(
     """Endpoint id -> (notBefore, notAfter, public) of each leaf that its addresses serve now, or
     served at ``at``. Foreign addresses are left out.
     """
+    # The endpoint is not judged by what a server of another provider serves.
     foreign = foreign_addresses.by_endpoint(conn, at)
     query = (
         select(
@@ -185,6 +204,7 @@ def leaves(
     else:
         query = query.where(
             ServedChain.first_seen <= at,
+            # An open span goes on after its last observation, until other facts end it.
             or_(ServedChain.last_seen >= at, ServedChain.open == 1),
         )
     if client_id is not None:
@@ -193,6 +213,7 @@ def leaves(
     for endpoint_id, start, end, public, address in conn.execute(query):
         if address in foreign.get(endpoint_id, ()):
             continue
+        # The query excludes None, which the type checker does not know.
         if start is not None and end is not None:
             found.setdefault(endpoint_id, []).append((start, end, public))
     return found

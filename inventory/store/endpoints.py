@@ -68,8 +68,9 @@ def find(conn: Connection, target: Target) -> EndpointRecord:
 
 
 def _domain_for(conn: Connection, host: str) -> DomainRecord:
-    """The active domain whose name the host is, or stands under."""
+    """Return the active domain that the host is or is below."""
     name = host
+    # The nearest domain above the host, so that a subdomain of another client keeps its owner.
     while name:
         row = domains.active(conn, name)
         if row is not None:
@@ -89,12 +90,18 @@ def add(
     addresses: tuple[str, ...] = (),
     tags: tuple[str, ...] = (),
 ) -> int:
-    """Adds an endpoint; one that was retired comes back.
+    """Add an endpoint, or put a retired one back into use; return its id.
 
-    ``addresses``: fixed ones, visited instead of those in the DNS.
+    Args:
+        tx: The transaction.
+        target: Host, port and protocol.
+        domain_name: Its domain. Default: the nearest domain above the host.
+        addresses: Fixed addresses, which are visited instead of those in the DNS.
+        tags: Tags to add.
     """
     row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
     fixed = servers.addresses(addresses) or None
+    # Checked before the insert: the unique key covers one domain only, and a host may be below two.
     _free(tx.conn, target, row.id)
     same = (
         select(Endpoint)
@@ -106,6 +113,7 @@ def add(
         .where(Endpoint.protocol == target.protocol)
     )
     before = fetch_one(tx.conn, EndpointRecord, same)
+    # The old row has the history of the endpoint, which a new row would lose.
     if before is not None and before.state == "retired":
         editing.edit(
             tx, Endpoint, before, {"state": "active", "retired_at": None, "addresses": fixed}
@@ -123,8 +131,9 @@ def add(
 
 
 def _free(conn: Connection, target: Target, domain_id: int) -> None:
-    """Raises Conflict where another domain has this endpoint: what is found there must have one
-    owner.
+    """Raise :class:`Conflict` if another domain has this endpoint.
+
+    What is found there must have one owner, who alone is notified of it.
     """
     query = (
         select(Domain.name, Client.number)
@@ -154,6 +163,7 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
     if "addresses" in given:
         values["addresses"] = servers.addresses(given["addresses"]) or None
     before = find(tx.conn, target)
+    # The changed target may be an endpoint of another domain.
     if "port" in values or "protocol" in values:
         moved = Target(
             target.host, values.get("port", target.port), values.get("protocol", target.protocol)
@@ -173,14 +183,13 @@ def selection(
     target: Target | None = None,
     server_id: int | None = None,
 ) -> Select[*tuple[Any, ...]]:
-    """Restricts a query over endpoint and domain to a client, a server, and a tag (of the endpoint,
-    its domain or its client).
-    """
+    """Restrict a query over endpoint and domain to a client, a server, a tag or a target."""
     if server_id is not None:
         query = query.where(Domain.server_id == server_id)
     if client_id is not None:
         query = query.where(Domain.client_id == client_id)
     if tag_name is not None:
+        # A tag of a client or a domain holds for everything below it.
         pairs = (
             ("endpoint", Endpoint.id),
             ("domain", Domain.id),
@@ -189,6 +198,7 @@ def selection(
         query = query.where(
             or_(
                 *[
+                    # EXISTS instead of a join, which would return an endpoint once per tag.
                     exists().where(Tag.kind == kind, Tag.row_id == column, Tag.name == tag_name)
                     for kind, column in pairs
                 ]
@@ -268,7 +278,8 @@ def count_visited(
 
 
 def visited_ids(conn: Connection, client_id: int | None, tag_name: str | None) -> array[int]:
-    """The ids of the endpoints that a scan visits. Leaving domains are visited too."""
+    """Return the ids of the endpoints that a scan visits. Leaving domains are visited too."""
+    # An array of 64-bit numbers takes 8 bytes per endpoint, and a list of int objects 36.
     return array(
         "q", conn.scalars(selection(_VISITED.with_only_columns(Endpoint.id), client_id, tag_name))
     )
@@ -294,12 +305,15 @@ def visit_order(
         server_id: Only endpoints of domains on this server.
         done_in: Leave out the endpoints whose last attempt belongs to this run.
     """
+    # By the hour, because the caller shuffles within a group. Never attempted is hour 0, the first.
     hour = func.coalesce(ProbeState.last_attempt, 0) // 3600
     query = selection(
         _VISITED.with_only_columns(Endpoint.id, hour), client_id, tag_name, server_id=server_id
     ).order_by(hour, Endpoint.id)
     if done_in is not None:
         query = query.where(
+            # NULL is unequal to nothing in SQL, so endpoints without any attempt are asked for
+            # separately.
             or_(ProbeState.last_run_id.is_(None), ProbeState.last_run_id != done_in)
         )
     groups: list[array[int]] = []
@@ -313,8 +327,9 @@ def visit_order(
 
 
 def visited(conn: Connection, ids: Sequence[int]) -> list[VisitedEndpoint]:
-    """Those endpoints, with parties and what is known of them; one that was retired in between is
-    left out.
+    """Return endpoints with their parties and what is known of them.
+
+    An endpoint that was retired since its id was read is left out.
     """
     rows = fetch_all(conn, _VISITED.where(Endpoint.id.in_(ids)))
     return [

@@ -1,5 +1,6 @@
-"""Erasing a client: personal data goes, what the provider must be able to show stays, as numbers
-without a name. One transaction.
+"""Erasure of a client (GDPR, article 17), in one transaction.
+
+Personal data is deleted. What the provider must be able to show stays, as numbers without a name.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     The client's row (``erased-ID``), the notices as rows with their times and states, and the audit
     log, which holds ids alone, stay. Returns how many rows went. Backups keep what they hold.
     """
+    # Everything is collected before the first deletion: later steps find it only through rows that
+    # earlier ones delete.
     row = clients.find(tx.conn, number)
     client_id = int(row.id)
     endpoints = list(
@@ -73,7 +76,9 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     hosts |= set(
         tx.conn.scalars(select(Endpoint.host).join(Domain).where(Domain.client_id == client_id))
     )
+    # Texts are searched for these names in both forms, as mails show the U-label.
     hosts |= _lineage_hosts(tx, client_id)
+    # Before contacts and domains go: their ids and names tell which notices mention the client.
     _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
     for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState):
@@ -84,16 +89,20 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     leaves |= _purchases(tx, client_id, gone)
     leaves |= _lineages(tx, client_id, gone)
     _counted(tx, hosts)
+    # In the order of the foreign keys: rows that refer to others are deleted first.
     _delete(tx, Endpoint, Endpoint.id, endpoints)
     _delete(tx, Domain, Domain.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
     for part in chunks(contacts):
         tx.conn.execute(
+            # A contact of staff may name one of these as deputy.
             update(Contact).where(Contact.fallback_id.in_(part)).values(fallback_id=None)
         )
     _delete(tx, ContactMethod, ContactMethod.contact_id, contacts)
     _delete(tx, Contact, Contact.id, contacts)
+    # Clients of an erased reseller are notified directly from now on.
     tx.conn.execute(update(Client).where(Client.reseller_id == client_id).values(reseller_id=None))
+    # The row stays, because notices and the audit log refer to its id.
     name = f"erased-{client_id}"
     tx.conn.execute(
         update(Client)
@@ -108,6 +117,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
             retired_at=row.retired_at or tx.at,
         )
     )
+    # Numbers only: the audit log cannot be changed later, so no personal data may enter it.
     tx.audit("erase", "client", client_id, gone)
     return gone
 
@@ -125,6 +135,7 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
     tx.conn.execute(
         update(IncidentItem)
         .where(IncidentItem.client_id == client_id)
+        # The item stays, so that the incident still accounts for each serial number.
         .values(client_id=None, case_id=None, names=())
     )
     found: set[str] = set()
@@ -133,6 +144,7 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
             found |= {
                 s for s in tx.conn.scalars(select(Issuance.sha256).where(column.in_(part))) if s
             }
+        # An issuance refers to a case or to a purchase, so both are asked for.
         _delete(tx, Issuance, column, ids)
     for table in (CaseEvent, CaseName):
         _delete(tx, table, table.__table__.c.case_id, case_ids)
@@ -141,6 +153,7 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
     for part in chunks(order_ids):
         tx.conn.execute(
             update(StoredPurchase)
+            # Purchases refer to each other, so the references are removed before the rows.
             .where(StoredPurchase.successor_id.in_(part))
             .values(successor_id=None)
         )
@@ -159,6 +172,7 @@ def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
     gone["lineages"] = len(ids)
     found: set[str] = set()
     for part in chunks(ids):
+        # The certificate in use may be older than the newest one.
         for column in (StoredLineage.sha256, StoredLineage.deployed):
             found |= {
                 s for s in tx.conn.scalars(select(column).where(StoredLineage.id.in_(part))) if s
@@ -181,6 +195,7 @@ def _lineage_hosts(tx: Tx, client_id: int) -> set[str]:
     mine = select(StoredLineage.id).where(StoredLineage.client_id == client_id)
     names = set(tx.conn.scalars(select(LineageName.name).where(LineageName.lineage_id.in_(mine))))
     for ordered in tx.conn.scalars(select(AcmeOrder.names).where(AcmeOrder.lineage_id.in_(mine))):
+        # An earlier order may have had a name that the lineage does not have any more.
         names |= set(ordered)
     return {n.removeprefix("*.") for n in names}
 
@@ -192,6 +207,7 @@ def _counted(tx: Tx, hosts: set[str]) -> None:
     """
     for part in chunks(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
         tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.domain.in_(part)))
+        # The forms in which certmgr/acme/failures.py stores the scope of a back-off.
         scopes = [form.format(p) for p in part for form in ("{}", "*.{}", "domain:{}")]
         tx.conn.execute(delete(AcmeBackoff).where(AcmeBackoff.scope.in_(scopes)))
 
@@ -207,6 +223,7 @@ def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
         for chain in tx.conn.scalars(
             select(ServedChain.chain).where(ServedChain.endpoint_id.in_(part))
         ):
+            # The first is the leaf. CA certificates name no client, and others need them.
             found |= set(chain[:1])
         found |= {
             s
@@ -236,6 +253,7 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
         mine = StoredCertificate.sha256.in_([s for s in part if s not in used]) & (
             StoredCertificate.is_ca == 0
         )
+        # The status of a deleted certificate would otherwise refer to a missing row.
         tx.conn.execute(
             delete(RevocationCheck).where(
                 RevocationCheck.sha256.in_(select(StoredCertificate.sha256).where(mine))
@@ -270,10 +288,12 @@ def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> N
     ids |= set(tx.conn.scalars(dropped.where(Ticket.client_id == client_id)))
     # So do messages to staff (digests, alarms, errands), which have no client.
     elsewhere = or_(Notice.contact_id.in_(_resellers(client_id)), Notice.client_id.is_(None))
+    # Whole words only: the client "Ab" must not erase every text with "about".
     named = re.compile(rf"(?<!\w)(?:{re.escape(row.name)}|client {re.escape(row.number)})(?!\w)")
     for notice_id, words in tx.conn.execute(
         select(Notice.id, Notice.subject + "\n" + Notice.text).where(elsewhere)
     ):
+        # A host is searched as a part, since texts contain it in URLs and addresses.
         if named.search(words) or any(host in words for host in hosts):
             ids.add(notice_id)
     blank = {
@@ -286,6 +306,8 @@ def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> N
         "error": None,
     }
     for part in chunks(sorted(ids)):
+        # Deleted items are decided anew, so that other clients of a reseller get their message
+        # again.
         waits = select(Notice.id).where(
             Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed"))
         )
@@ -317,9 +339,12 @@ def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]
                 domain_id=None,
                 cause="",
                 acked_by=None,
+                # Closed, so that no run considers it. The time of the erasure would count as that
+                # of a resolution.
                 closed_at=Ticket.opened_at,
             )
         )
+        # The reason of a snooze is free text.
         tx.conn.execute(delete(Snooze).where(Snooze.scope == "matter", Snooze.scope_id.in_(part)))
     for scope, ids in (("domain", domain_ids), ("client", [client_id])):
         for part in chunks(ids):

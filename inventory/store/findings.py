@@ -38,20 +38,25 @@ def _acceptance(row: AcceptanceRecord) -> Acceptance:
 def acceptances(
     conn: Connection, at: datetime | None = None, kind: str = "accept"
 ) -> list[Acceptance]:
-    """``kind``: accept, or take (``by`` fixes it by ``until``).
+    """Return acceptances or assignments.
 
-    Those in force (at ``at``, as was known then), or all that were not withdrawn.
+    Args:
+        conn: The connection.
+        at: Those in force at this time, as was known then. Default: all that were not withdrawn.
+        kind: accept, or take for assignments (``by`` fixes it by ``until``).
     """
     query = (
         select(StoredAcceptance).where(StoredAcceptance.kind == kind).order_by(StoredAcceptance.id)
     )
     if at is None:
+        # Those that have ended are included: :meth:`Acceptance.covers` compares the date.
         query = query.where(StoredAcceptance.withdrawn_at.is_(None))
     else:
         moment = to_epoch(at)
         query = query.where(
             StoredAcceptance.created_at <= moment,
             StoredAcceptance.until > moment,
+            # At that time it was in force, even if it was withdrawn later.
             or_(StoredAcceptance.withdrawn_at.is_(None), StoredAcceptance.withdrawn_at > moment),
         )
     return [_acceptance(r) for r in fetch(conn, AcceptanceRecord, query)]
@@ -103,11 +108,27 @@ def accept(
     kind: str = "accept",
     by: str | None = None,
 ) -> int:
-    """``accept``: takes a known fault out of verdicts and exit codes until a date.
+    """Accept or assign a known fault until a date, and return the id of the acceptance.
 
-    ``take``: ``by`` fixes it by then, which makes its outcome "we are fixing it". A scope must be
-    named, or ``everywhere``: the whole inventory, with what later scans find.
+    Args:
+        tx: The transaction.
+        code: The finding code.
+        known: All finding codes.
+        until: The date.
+        reason: Why.
+        client_id: Only for this client.
+        domain_id: Only for this domain.
+        endpoint_id: Only for this endpoint.
+        everywhere: For the whole inventory, with what later scans find. Without it, a scope must be
+            named.
+        kind: ``accept`` takes the fault out of verdicts and exit codes. With ``take``, ``by`` fixes
+            it until the date, so that its outcome is "we are fixing it".
+        by: Who accepts or fixes it. Default: the user of the command.
+
+    Raises:
+        UsageError: The code is unknown, the scope is missing, or the date has passed.
     """
+    # A misspelt code would accept nothing, and the fault would go on alarming.
     if code not in known:
         near = difflib.get_close_matches(code, sorted(known), n=1)
         raise UsageError(
@@ -115,12 +136,14 @@ def accept(
             "",
             f"Did you mean '{near[0]}'?" if near else "certmgr explain lists them.",
         )
+    # A scope that was forgotten must not silence a fault of every client.
     if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(
             f"{'An acceptance' if kind == 'accept' else 'Who takes a finding'} needs a scope",
             "it would hold for every client",
             "Give --client, --domain, --endpoint, --server, --cause, or --everywhere.",
         )
+    # An acceptance always ends, so that no fault is forgotten for good.
     if until <= tx.now:
         raise UsageError(
             f"The date {until:%Y-%m-%d} has passed",
@@ -144,6 +167,7 @@ def accept(
 
 
 def withdraw(tx: Tx, acceptance_id: int) -> None:
+    # The condition makes a second withdrawal an error instead of a new date.
     changed = tx.conn.execute(
         update(StoredAcceptance)
         .where(StoredAcceptance.id == acceptance_id, StoredAcceptance.withdrawn_at.is_(None))
@@ -162,9 +186,15 @@ def settle(
     updated: Sequence[tuple[int, Finding]],
     closed: Sequence[int],
 ) -> None:
-    """What a job other than a scan changes: (endpoint id, finding) to open, (finding id, finding)
-    to change, ids to close. No run is named.
+    """Open, change and close findings for a job other than a scan, which has no run.
+
+    Args:
+        tx: The transaction.
+        opened: (endpoint id, finding).
+        updated: (finding id, finding).
+        closed: Ids of findings.
     """
+    # Closed before opened: the unique index allows one open finding per endpoint and code.
     if closed:
         tx.conn.execute(
             update(StoredFinding).where(StoredFinding.id == bindparam("i")).values(closed_at=tx.at),
@@ -182,6 +212,8 @@ def settle(
         tx.conn.execute(change, rows)
     if opened:
         made = [columns_of(f) | {"endpoint_id": e, "opened_at": tx.at} for e, f in opened]
+        # A scan that ran at the same time may have opened it; then it is open, which is all that
+        # counts.
         tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), made)
         tx.audit_many(
             "open", "finding", [(None, {"endpoint": e, "code": f.code}) for e, f in opened]
@@ -197,8 +229,15 @@ def listing(
     code: str | None = None,
     closed: bool = False,
 ) -> list[ListedFinding]:
-    """Findings that are open (or were, at ``at``), of active endpoints, with where they stand; of
-    every client where ``client_id`` is None.
+    """Return open findings with endpoint, domain and client.
+
+    Args:
+        conn: The connection.
+        at: Findings that were open at this time. Default: now.
+        client_id: Only findings of this client; None for all clients.
+        domain_id: Only findings of this domain.
+        code: Only findings with this code.
+        closed: Whether to include closed findings, if ``at`` is None.
     """
     query = (
         select(
@@ -219,7 +258,11 @@ def listing(
     )
     if at is None:
         query = query.where(
-            Endpoint.state == "active", Domain.state != "retired", Client.state != "retired"
+            # Findings of retired endpoints stay in the table, but nothing has to be done about
+            # them.
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Client.state != "retired",
         )
         if not closed:
             query = query.where(StoredFinding.closed_at.is_(None))
@@ -229,6 +272,7 @@ def listing(
             StoredFinding.opened_at <= moment,
             or_(StoredFinding.closed_at.is_(None), StoredFinding.closed_at > moment),
         )
+        # The past shows what was known then, so endpoints that were retired since are included.
         query = query.where(or_(Endpoint.retired_at.is_(None), Endpoint.retired_at > moment))
     if client_id is not None:
         # Through the endpoints of the client, so that the findings of all others are not walked.

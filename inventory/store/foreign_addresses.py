@@ -21,6 +21,7 @@ def by_endpoint(conn: Connection, at: int | None = None) -> Mapping[int, frozens
     query = select(StoredFinding.endpoint_id, StoredFinding.addresses).where(
         StoredFinding.code == FOREIGN_ADDRESS
     )
+    # What was a foreign address then may be one of the provider's servers now.
     if at is None:
         query = query.where(StoredFinding.closed_at.is_(None))
     else:

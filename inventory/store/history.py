@@ -68,6 +68,7 @@ class HistoryScope:
 
 def rows(conn: Connection, scope: HistoryScope) -> list[HistoryRow]:
     """Return all events, oldest first."""
+    # Each source asks for these endpoints, or for these names under this client alone.
     found = [
         *_observations(conn, scope.endpoint_ids),
         *_findings(conn, scope.endpoint_ids),
@@ -104,6 +105,7 @@ def _findings(conn: Connection, endpoint_ids: Sequence[int]) -> Iterator[History
         StoredFinding.code,
         StoredFinding.severity,
         StoredFinding.addresses,
+        # Remarks ask for no action, and there are so many that they would hide the faults.
     ).where(StoredFinding.endpoint_id.in_(endpoint_ids), StoredFinding.severity != "info")
     for opened, closed, code, severity, addresses in conn.execute(query):
         values = (code, str(severity), ", ".join(addresses))
@@ -117,6 +119,7 @@ def _notices(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
     ids = union(
         *[
             select(item.notice_id).join(Ticket, Ticket.id == item.matter_id).where(about)
+            # The items of a notice that was never sent or came back are kept apart.
             for item in (SentItem, DroppedItem)
         ]
     )
@@ -137,6 +140,7 @@ def _notices(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
     )
     notices = conn.execute(query).all()
     for row in notices:
+        # The address that it was sent to, since the contact may have another one today.
         to = row.sent_to or row.name or ""
         at = row.created_at if row.sent_at is None else row.sent_at
         yield HistoryRow(at, "notice", str(row.state), (row.subject, to, row.error or ""))
@@ -155,6 +159,7 @@ def _cases(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
         .join(CaseEvent, CaseEvent.case_id == Case.id)
         .where(
             Case.client_id == scope.client_id,
+            # By name and client: a case covers names, and the domain may have been moved.
             Case.id.in_(select(CaseName.case_id).where(CaseName.name.in_(scope.names))),
         )
     )
@@ -199,6 +204,7 @@ def _renewals(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
         Deployment.error,
     ).where(Deployment.lineage_id.in_(lineages))
     for created, done, target, state, error in conn.execute(deployments):
+        # A deployment that waits is shown with the time at which it was scheduled.
         at, values = done or created, (target, error or "")
         yield HistoryRow(at, "renewal", f"deployment {state}", values)
 
@@ -206,6 +212,7 @@ def _renewals(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
 def _records(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
     query = select(AuditEntry).where(
         or_(
+            # Audit entries have no client. Only those of these very records are read.
             (AuditEntry.kind == "domain") & (AuditEntry.row_id == scope.domain_id),
             (AuditEntry.kind == "endpoint") & AuditEntry.row_id.in_(scope.endpoint_ids),
         )

@@ -1,4 +1,4 @@
-"""Mail that came in. Each is taken once, by its Message-ID."""
+"""Inbound mail. Each mail is recorded once, by a hash of its content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SHOWN = ("reply", "uncertain", "accepted", "declined")
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
-    """False where it was taken before."""
+    """Record a mail, and return whether it is new."""
+    # The insert decides, and not a query before it: two runs may read the same mailbox.
     statement = (
         upsert(tx.conn, InboundMessage)
         .values(dict(values) | {"at": tx.at})
@@ -45,6 +46,8 @@ def answers(conn: Connection, since: int) -> list[InboundRecord]:
 def unmatched(conn: Connection, since: int) -> list[InboundRecord]:
     query = (
         select(InboundMessage)
+        # Mail without a valid mark. It may come from anyone, so it changes nothing and is only
+        # shown.
         .where(InboundMessage.kind == "stranger", InboundMessage.at >= since)
         .order_by(InboundMessage.id)
     )

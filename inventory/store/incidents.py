@@ -1,4 +1,4 @@
-"""Incidents: many certificates that have to be replaced by a time, and what became of each."""
+"""Incidents: many certificates that have to be replaced by a time, and the state of each."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ from inventory.store import editing, tickets
 
 
 def add(tx: Tx, kind: str, what: str, until: int, reason: str) -> IncidentRecord:
+    # Another prefix than that of tickets, because an incident concerns many clients and is
+    # internal.
     reference = "IN-" + tickets.new_reference().removeprefix("CM-")
     values = {
         "reference": reference,
@@ -68,14 +70,14 @@ def listing(conn: Connection, *, ended: bool = False) -> list[IncidentRecord]:
 
 
 def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
-    """With ``client`` (number), the ``reference`` and ``state`` of the case, ``served``: at how
-    many addresses of that client the certificate was seen last, and ``seen_at``: the last time.
-    """
+    """Return the certificates of an incident, each with its case and where it is still served."""
     live = (
         select(
             ServedChain.leaf,
             Domain.client_id,
             func.count().label("served"),
+            # An open span counts also if its address did not answer lately: silence proves no
+            # replacement.
             func.max(ServedChain.last_seen).label("seen_at"),
         )
         .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
@@ -97,9 +99,11 @@ def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
         .outerjoin(Case, Case.id == IncidentItem.case_id)
         .outerjoin(
             live,
+            # Per client: clients may share a certificate, and each replaces it at its own sites.
             (live.c.leaf == IncidentItem.sha256) & (live.c.client_id == IncidentItem.client_id),
         )
         .where(IncidentItem.incident_id == incident_id)
+        # The two databases sort NULL at opposite ends: items without a client come last.
         .order_by(IncidentItem.sort, Client.number.is_(None), Client.number, IncidentItem.id)
     )
     return fetch(conn, IncidentItemRecord, query)
@@ -114,9 +118,9 @@ def close(tx: Tx, incident_id: int) -> None:
 
 
 def served(conn: Connection, *, server_name: str | None = None) -> list[ServedName]:
-    """Leaves that were seen last (an address that is silent since then still counts), a row an
-    endpoint and leaf: sha256, serial, issuer, names, host, domain_id, client_id, client; retired
-    ones are left out.
+    """Return the leaves that were seen last, one row per endpoint and leaf.
+
+    An address that did not answer since still counts. Retired endpoints are left out.
     """
     query = (
         select(
@@ -187,6 +191,7 @@ def seen(conn: Connection, client_ids: Sequence[int], since: int) -> list[SeenLe
             .join(Domain, Domain.id == Endpoint.domain_id)
             .where(
                 ServedChain.open == 1,
+                # Only what the last probe saw shows that a replacement is really served.
                 ServedChain.live == 1,
                 Endpoint.state == "active",
                 Domain.state != "retired",
@@ -206,6 +211,7 @@ def seen(conn: Connection, client_ids: Sequence[int], since: int) -> list[SeenLe
             )
         )
         by_case = (
+            # A case verifies all names of its certificate at once, so it has no single host.
             select(Case.client_id, null(), *leaf, Issuance.live_at)
             .join(Issuance, Issuance.sha256 == StoredCertificate.sha256)
             .join(Case, Case.id == Issuance.case_id)
@@ -219,6 +225,8 @@ def seen(conn: Connection, client_ids: Sequence[int], since: int) -> list[SeenLe
                         host=host,
                         sha256=sha256,
                         names=names,
+                        # A certificate without a readable end counts as ended, so that it replaces
+                        # nothing.
                         not_after=not_after or 0,
                         at=at,
                         verified=verified,
@@ -256,6 +264,7 @@ def lost_hosts(conn: Connection, server_name: str, now: int) -> list[LostHost]:
         .join(Domain, Domain.id == Endpoint.domain_id)
         .join(Client, Client.id == Domain.client_id)
         .join(Server, Server.id == Domain.server_id)
+        # All spans, not only open ones: the lost server serves nothing any more.
         .outerjoin(ServedChain, ServedChain.endpoint_id == Endpoint.id)
         .outerjoin(
             StoredCertificate,

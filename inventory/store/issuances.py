@@ -95,6 +95,7 @@ def add(tx: Tx, issuance: NewIssuance) -> int:
     The key must be on disk before (certmgr/x509/key_store.py): a row without its key would be a
     certificate that cannot be installed.
     """
+    # The clock of the transaction, so that row and event of the case have one time.
     return insert_id(tx.conn, Issuance, asdict(issuance) | {"created_at": tx.at})
 
 
@@ -135,6 +136,7 @@ def record_received(tx: Tx, issuance_id: int, sha256: str, chain: Sequence[str])
     tx.conn.execute(
         update(Issuance)
         .where(Issuance.id == issuance_id)
+        # The chain is stored as it was received: it is what will be installed.
         .values(sha256=sha256, chain=tuple(chain), received_at=tx.at)
     )
 
@@ -166,6 +168,7 @@ def last_of_purchase(conn: Connection, order_id: int) -> list[LiveLeaf]:
         .where(
             Issuance.order_id == order_id,
             Issuance.live_at.is_not(None),
+            # A certificate without a readable end cannot be ordered among the others.
             StoredCertificate.not_after.is_not(None),
         )
         .order_by(StoredCertificate.not_after.desc())
@@ -192,6 +195,7 @@ def expected(conn: Connection) -> list[ExpectedLeaf]:
         .join(StoredCertificate, StoredCertificate.sha256 == Issuance.sha256)
         # What was received in a case that was stopped must not be installed.
         .where(
+            # A request without a certificate allows nothing to be served.
             Issuance.sha256.is_not(None),
             Case.state.not_in((CaseState.DECLINED, CaseState.CANCELLED)),
         )
@@ -225,6 +229,7 @@ def attach(tx: Tx, order_id: int, sha256: str) -> None:
     known = tx.conn.execute(
         select(Issuance).where(Issuance.order_id == order_id, Issuance.sha256 == sha256)
     ).first()
+    # The same certificate twice would be counted as two reissues of the term.
     if known is not None:
         raise Conflict("That certificate belongs to this order already")
     values = {"order_id": order_id, "sha256": sha256, "created_at": tx.at, "received_at": tx.at}

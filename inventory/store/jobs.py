@@ -1,6 +1,7 @@
-"""When each job last ended well, what it must remember, and that it runs once at a time.
+"""Jobs: when each last succeeded, what it remembers, and one run at a time.
 
-Silence must be visible.
+A job that silently does nothing is worse than one that fails, so doctor, check and metrics show the
+last success.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from inventory.records import JobRecord
 
 
 def state(conn: Connection, name: str) -> JobRecord:
-    """started_at, success_at, error, detail (a dict); empty values where it never ran."""
+    """Return the state of a job; empty values if it never ran."""
     row = conn.execute(select(Job).where(Job.name == name)).mappings().first()
     if row is None:
         return JobRecord(name=name, started_at=None, success_at=None, error=None, detail={})
@@ -44,7 +45,8 @@ def started(tx: Tx, name: str) -> None:
 
 
 def succeeded(tx: Tx, name: str, detail: Mapping[str, Any] | None = None) -> None:
-    """``detail`` replaces what was remembered; None leaves it."""
+    """Record a success. ``detail`` replaces what the job remembers; None keeps it."""
+    # The caller passes the transaction of its work, so that no success is recorded without it.
     values: dict[str, Any] = {"success_at": tx.at, "error": None}
     if detail is not None:
         values["detail"] = dict(detail)
@@ -52,6 +54,7 @@ def succeeded(tx: Tx, name: str, detail: Mapping[str, Any] | None = None) -> Non
 
 
 def failed(tx: Tx, name: str, error: str) -> None:
+    # The last success stays: how long ago it was is the alarm.
     _write(tx, name, {"error": error[:500]})
 
 

@@ -10,6 +10,7 @@ the same again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
@@ -208,10 +209,28 @@ def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, An
         tx.conn.execute(insert(Proposal), values)
 
 
-def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
-    """Opens, changes and closes what the run proposed, and moves the marks.
+@dataclass(slots=True)
+class _Changes:
+    """What some proposals of a run change, as parameters of the statements below."""
 
-    Returns (opened, closed). Inside one transaction.
+    opens: list[dict[str, Any]] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    closes: list[dict[str, Any]] = field(default_factory=list)
+    cache_keys: list[CacheKeys] = field(default_factory=list)
+
+
+def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
+    """Open, change and close what a run proposed, and move its cache keys.
+
+    All of it happens in the transaction that ends the run, so a killed process changes nothing.
+
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        chunk: The number of proposals in memory at a time.
+
+    Returns:
+        The number of findings that were opened and closed.
     """
     opened = closed = after = 0
     while True:
@@ -225,53 +244,63 @@ def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
         if not rows:
             break
         after = rows[-1]["id"]
-        opens, updates, closes, marks = [], [], [], []
-        for row in rows:
-            changes = row["changes"]
-            marks.append((row["endpoint_id"], *changes["marks"]))
-            stamp = {
-                "endpoint_id": row["endpoint_id"],
-                "opened_at": changes["at"],
-                "opened_run": run_id,
-            }
-            opens += [columns | stamp for columns in changes["open"]]
-            updates += [
-                {f"c_{k}": v for k, v in columns.items()} | {"i": i}
-                for i, columns in changes["update"]
-            ]
-            closes += [{"i": i, "at": changes["at"], "run": run_id} for i in changes["close"]]
-        by_id = StoredFinding.id == bindparam("i")
-        if closes:
-            tx.conn.execute(
-                update(StoredFinding)
-                .where(by_id)
-                .values(closed_at=bindparam("at"), closed_run=bindparam("run")),
-                closes,
-            )
-        if updates:
-            columns = ("severity", "actor", "outcome", "addresses", "evidence")
-            tx.conn.execute(
-                update(StoredFinding)
-                .where(by_id)
-                .values({c: bindparam(f"c_{c}") for c in columns}),
-                updates,
-            )
-        if opens:
-            # What was opened meanwhile by another job (certmgr/revocation/job.py) is open.
-            tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), opens)
-        update_cache_keys(tx, marks)
-        tx.audit_many(
-            "open",
-            "finding",
-            [
-                (None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id})
-                for o in opens
-            ],
-        )
-        tx.audit_many("close", "finding", [(c["i"], {"run": run_id}) for c in closes])
-        opened, closed = opened + len(opens), closed + len(closes)
+        changes = _changes_of(rows, run_id)
+        _write_changes(tx, run_id, changes)
+        opened, closed = opened + len(changes.opens), closed + len(changes.closes)
     tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
     return opened, closed
+
+
+def _changes_of(rows: Sequence[Mapping[Any, Any]], run_id: int) -> _Changes:
+    """Collect the changes of proposals, so that each kind is one statement for many rows."""
+    found = _Changes()
+    for row in rows:
+        changes = row["changes"]
+        found.cache_keys.append((row["endpoint_id"], *changes["marks"]))
+        # The time of the probe, and not of the end of the run: a run may last hours.
+        stamp = {
+            "endpoint_id": row["endpoint_id"],
+            "opened_at": changes["at"],
+            "opened_run": run_id,
+        }
+        found.opens += [columns | stamp for columns in changes["open"]]
+        found.updates += [
+            {f"c_{k}": v for k, v in columns.items()} | {"i": i} for i, columns in changes["update"]
+        ]
+        found.closes += [{"i": i, "at": changes["at"], "run": run_id} for i in changes["close"]]
+    return found
+
+
+def _write_changes(tx: Tx, run_id: int, changes: _Changes) -> None:
+    by_id = StoredFinding.id == bindparam("i")
+    # Closed before opened: the unique index allows one open finding per endpoint and code, and a
+    # finding that changed its nature is closed and opened again.
+    if changes.closes:
+        tx.conn.execute(
+            update(StoredFinding)
+            .where(by_id)
+            .values(closed_at=bindparam("at"), closed_run=bindparam("run")),
+            changes.closes,
+        )
+    if changes.updates:
+        columns = ("severity", "actor", "outcome", "addresses", "evidence")
+        tx.conn.execute(
+            update(StoredFinding).where(by_id).values({c: bindparam(f"c_{c}") for c in columns}),
+            changes.updates,
+        )
+    if changes.opens:
+        # What was opened meanwhile by another job (certmgr/revocation/job.py) is open.
+        tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), changes.opens)
+    update_cache_keys(tx, changes.cache_keys)
+    tx.audit_many(
+        "open",
+        "finding",
+        [
+            (None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id})
+            for o in changes.opens
+        ],
+    )
+    tx.audit_many("close", "finding", [(c["i"], {"run": run_id}) for c in changes.closes])
 
 
 def open_positive(tx: Tx, run_id: int, codes: frozenset[str]) -> int:

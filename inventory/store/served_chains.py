@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from inventory.db.sql import chunks
 from inventory.models import Client, Domain, Endpoint, ServedChain, StoredCertificate
@@ -51,56 +52,64 @@ def served(
     Foreign addresses are left out, since the endpoint is not judged by them.
     """
     foreign = foreign_addresses.by_endpoint(conn)
-    query = (
-        select(
-            ServedChain.endpoint_id,
-            Endpoint.host,
-            Endpoint.port,
-            Endpoint.protocol,
-            Client.number,
-            Domain.client_id,
-            ServedChain.address,
-            ServedChain.chain,
-            ServedChain.public,
-            StoredCertificate.issuer,
-            StoredCertificate.not_before,
-            StoredCertificate.not_after,
-            StoredCertificate.key,
-        )
-        .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
-        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
-        .where(
-            ServedChain.open == 1,
-            StoredCertificate.not_before.is_not(None),
-            StoredCertificate.not_after.is_not(None),
-            Endpoint.state == "active",
-            Domain.state != "retired",
-            Client.state != "retired",
-        )
-        .order_by(ServedChain.endpoint_id, ServedChain.address)
-    )
+    query = _QUERY
     if client_id is not None:
         query = query.where(Domain.client_id == client_id)
     parts = [None] if endpoint_ids is None else list(chunks(endpoint_ids))
     for part in parts:
         found = query if part is None else query.where(ServedChain.endpoint_id.in_(part))
         for row in conn.execute(found):
-            if row[6] in foreign.get(row[0], ()):
-                continue
-            yield StoredChain(
-                endpoint_id=row[0],
-                host=row[1],
-                port=row[2],
-                protocol=row[3],
-                client=row[4],
-                client_id=row[5],
-                address=row[6],
-                chain=row[7],
-                public=None if row[8] is None else bool(row[8]),
-                issuer=row[9],
-                not_before=row[10] or 0,
-                not_after=row[11] or 0,
-                key=row[12],
-            )
+            if row.address not in foreign.get(row.endpoint_id, ()):
+                yield _chain_of(row)
+
+
+_QUERY = (
+    select(
+        ServedChain.endpoint_id,
+        Endpoint.host,
+        Endpoint.port,
+        Endpoint.protocol,
+        Client.number.label("client"),
+        Domain.client_id,
+        ServedChain.address,
+        ServedChain.chain,
+        ServedChain.public,
+        StoredCertificate.issuer,
+        StoredCertificate.not_before,
+        StoredCertificate.not_after,
+        StoredCertificate.key,
+    )
+    .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
+    .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+    .join(Domain, Domain.id == Endpoint.domain_id)
+    .join(Client, Client.id == Domain.client_id)
+    .where(
+        ServedChain.open == 1,
+        # Without readable dates, no end of trust can be computed; a finding reports them.
+        StoredCertificate.not_before.is_not(None),
+        StoredCertificate.not_after.is_not(None),
+        Endpoint.state == "active",
+        Domain.state != "retired",
+        Client.state != "retired",
+    )
+    .order_by(ServedChain.endpoint_id, ServedChain.address)
+)
+
+
+def _chain_of(row: Row[*tuple[Any, ...]]) -> StoredChain:
+    return StoredChain(
+        endpoint_id=row.endpoint_id,
+        host=row.host,
+        port=row.port,
+        protocol=row.protocol,
+        client=row.client,
+        client_id=row.client_id,
+        address=row.address,
+        chain=row.chain,
+        # None stays None: an undetermined path is not a private one.
+        public=None if row.public is None else bool(row.public),
+        issuer=row.issuer,
+        not_before=row.not_before,
+        not_after=row.not_after,
+        key=row.key,
+    )

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from inventory.db.database import Tx, to_epoch
 from inventory.names import display
-from inventory.records import ListedNotice
+from inventory.records import ListedNotice, ListedTicket
 from inventory.store import audit_log, decisions, inbox, jobs, notices, runs, tickets
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.call_list import call_lines, calls
@@ -23,6 +25,8 @@ from notifiers.pipeline.plan import NoticePlan, NoticePolicy, Snapshot
 from notifiers.pipeline.rendering import Templates
 from notifiers.pipeline.staff_message import Section, section, staff_message
 from notifiers.pipeline.topic import TopicKind
+
+DAY = 86_400  # seconds
 
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
@@ -80,84 +84,117 @@ class StaffDigest:
     ) -> StaffDigest:
         """Read the content of the digest from the database and the plan of the run."""
         conn, at = tx.conn, to_epoch(now)
-        digest = cls(now, clients=source.clients)
-        digest.head, digest.entries = audit_log.head(conn)
-        grouped: Counter[tuple[str, str]] = Counter()
-        for topic, why in plan.for_staff:
-            if topic.kind is TopicKind.CASE:
-                continue  # the section of cases lists it
-            grouped[(topic.cause or topic.key, why)] += 1
-            if topic.assigned is not None and topic.assigned[1] <= now:
-                digest.promises.append(
-                    f"{display(topic.target.host)}: {topic.code} was assigned to"
-                    f" {topic.assigned[0]} until {topic.assigned[1]:%Y-%m-%d}"
-                )
-        digest.causes = [
-            f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()
-        ]
         open_tickets = tickets.listing(conn)
-        for row in open_tickets:
-            # An overdue promise to a client has to be kept by staff.
-            if row.promised_at is not None and row.promised_at < at:
-                digest.promises.append(
-                    f"[{row.reference}] the client was promised an update by"
-                    f" {datetime.fromtimestamp(row.promised_at, now.tzinfo):%Y-%m-%d}"
-                )
-        # Clients are not notified of flapping faults, so staff have to know.
-        flapping = decisions.recent(conn, FLAPPING, at - 86_400)
-        references = {k: m.reference for k, m in tickets.by_key(conn, flapping).items()}
-        digest.causes += [f"[{references.get(k, k)}] it comes and goes ({k})" for k in flapping]
-        digest.incidents = [f"{e.title}: {'; '.join(e.lines)}" for e in source.events]
-        digest.cases = list(source.worklist)
-        digest.automation = list(source.automation)
-        digest.undetermined = [
-            f"{code}: {n} endpoint(s)"
-            for code, n in sorted(source.undetermined.items(), key=lambda x: -x[1])
-        ]
-        waiting: Counter[str] = Counter()
-        clients: dict[str, set[int]] = {}
-        for row in open_tickets:
-            if row.hold is None or row.released_at is not None:
-                continue
-            waiting[row.cause] += 1
-            clients.setdefault(row.cause, set()).add(row.client_id or 0)
-        digest.held = [
-            f"{cause}: {n} ticket(s) of {len(clients[cause])} client(s)"
-            for cause, n in waiting.most_common()
-        ]
-        for notice in notices.listing(conn, states=("unknown",)):
-            digest.unknown.append(_notice(notice))
-        for notice in notices.listing(conn, states=("failed", "dead"), limit=200):
-            # Older failures were in earlier digests.
-            if notice.created_at > at - 86_400 * 2:
-                digest.failed.append(_notice(notice))
         sent_items = notices.sent_about(conn, [m.key for m in open_tickets])
-        digest.calls = call_lines(calls(open_tickets, sent_items, snapshot, policy))
-        digest.answers = [
-            f"notice {r.notice_id}, {r.kind}: {r.text or '(no text)'}"
-            for r in inbox.answers(conn, at - 86_400)
-        ]
-        digest.unmatched_mail = [
-            f"{datetime.fromtimestamp(r.at, now.tzinfo):%Y-%m-%d %H:%M}: {r.text or '(no text)'}"
-            for r in inbox.unmatched(conn, at - 86_400)
-        ]
-        if source.suspect:
-            digest.jobs.append(source.suspect)
-        complete = runs.last_complete(conn)
-        # Without complete scans nothing new is found, and no fault is closed.
-        if complete is None or complete < at - 2 * 86_400:
-            when = (
-                "never"
-                if complete is None
-                else f"last on {datetime.fromtimestamp(complete, now.tzinfo):%Y-%m-%d %H:%M} UTC"
-            )
-            digest.jobs.append(f"no complete scan of the whole inventory: {when}")
-        # A failed job must not go unnoticed.
-        for name, job in jobs.every(conn).items():
-            if job.error:
-                digest.jobs.append(f"{name}: {job.error}")
-        digest.sent = notices.count_sent(conn, at - 86_400)
-        return digest
+        head, entries = audit_log.head(conn)
+        return cls(
+            now=now,
+            head=head,
+            entries=entries,
+            causes=[*_causes(plan), *_flapping(conn, at)],
+            calls=call_lines(calls(open_tickets, sent_items, snapshot, policy)),
+            held=_held(open_tickets),
+            # However old it is: only a person ends this state.
+            unknown=[_notice(n) for n in notices.listing(conn, states=("unknown",))],
+            failed=_failed(conn, at),
+            promises=[*_overdue_assignments(plan, now), *_overdue_updates(open_tickets, now)],
+            undetermined=[
+                f"{code}: {n} endpoint(s)"
+                for code, n in sorted(source.undetermined.items(), key=lambda x: -x[1])
+            ],
+            answers=[
+                f"notice {r.notice_id}, {r.kind}: {r.text or '(no text)'}"
+                for r in inbox.answers(conn, at - DAY)
+            ],
+            unmatched_mail=[
+                f"{_at(r.at, now):%Y-%m-%d %H:%M}: {r.text or '(no text)'}"
+                for r in inbox.unmatched(conn, at - DAY)
+            ],
+            jobs=_jobs(conn, source, now),
+            incidents=[f"{e.title}: {'; '.join(e.lines)}" for e in source.events],
+            cases=list(source.worklist),
+            automation=list(source.automation),
+            sent=notices.count_sent(conn, at - DAY),
+            clients=source.clients,
+        )
+
+
+def _at(seconds: int, now: datetime) -> datetime:
+    """Return a stored time in the time zone of the run."""
+    return datetime.fromtimestamp(seconds, now.tzinfo)
+
+
+def _causes(plan: NoticePlan) -> list[str]:
+    """Return the causes of the topics that staff have to act on, the most frequent first."""
+    grouped: Counter[tuple[str, str]] = Counter(
+        (topic.cause or topic.key, why)
+        for topic, why in plan.for_staff
+        # The section of cases lists them.
+        if topic.kind is not TopicKind.CASE
+    )
+    return [f"{cause}: {n} endpoint(s); {why}" for (cause, why), n in grouped.most_common()]
+
+
+def _flapping(conn: Connection, at: int) -> list[str]:
+    """Return the faults that come and go. Staff have to know, since no client is notified."""
+    found = decisions.recent(conn, FLAPPING, at - DAY)
+    references = {k: m.reference for k, m in tickets.by_key(conn, found).items()}
+    return [f"[{references.get(k, k)}] it comes and goes ({k})" for k in found]
+
+
+def _overdue_assignments(plan: NoticePlan, now: datetime) -> list[str]:
+    return [
+        f"{display(topic.target.host)}: {topic.code} was assigned to"
+        f" {topic.assigned[0]} until {topic.assigned[1]:%Y-%m-%d}"
+        for topic, _ in plan.for_staff
+        if topic.kind is not TopicKind.CASE
+        and topic.assigned is not None
+        and topic.assigned[1] <= now
+    ]
+
+
+def _overdue_updates(open_tickets: Sequence[ListedTicket], now: datetime) -> list[str]:
+    """Return the promises to clients that have passed: only staff can keep them now."""
+    return [
+        f"[{row.reference}] the client was promised an update by"
+        f" {_at(row.promised_at, now):%Y-%m-%d}"
+        for row in open_tickets
+        if row.promised_at is not None and row.promised_at < to_epoch(now)
+    ]
+
+
+def _held(open_tickets: Sequence[ListedTicket]) -> list[str]:
+    """Return the causes whose tickets wait for their release, the most frequent first."""
+    waiting: Counter[str] = Counter()
+    clients: dict[str, set[int]] = {}
+    for row in open_tickets:
+        if row.hold is None or row.released_at is not None:
+            continue
+        waiting[row.cause] += 1
+        clients.setdefault(row.cause, set()).add(row.client_id or 0)
+    return [
+        f"{cause}: {n} ticket(s) of {len(clients[cause])} client(s)"
+        for cause, n in waiting.most_common()
+    ]
+
+
+def _failed(conn: Connection, at: int) -> list[str]:
+    """Return the notices that were not sent. Older failures were in earlier digests."""
+    rows = notices.listing(conn, states=("failed", "dead"), limit=200)
+    # Two days, because the digest of a day may be missing: a run failed, or it was a holiday.
+    return [_notice(row) for row in rows if row.created_at > at - 2 * DAY]
+
+
+def _jobs(conn: Connection, source: NoticeSource, now: datetime) -> list[str]:
+    """Return what is wrong with the jobs themselves, which would otherwise go unnoticed."""
+    found = [source.suspect] if source.suspect else []
+    complete = runs.last_complete(conn)
+    # Without complete scans nothing new is found, and no fault is closed.
+    if complete is None or complete < to_epoch(now) - 2 * DAY:
+        last = "never" if complete is None else f"last on {_at(complete, now):%Y-%m-%d %H:%M} UTC"
+        found.append(f"no complete scan of the whole inventory: {last}")
+    found += [f"{name}: {job.error}" for name, job in jobs.every(conn).items() if job.error]
+    return found
 
 
 def _notice(row: ListedNotice) -> str:
