@@ -29,7 +29,7 @@ def parse_way(text: str) -> tuple[str, str]:
     or number.
     """
     kind, colon, value = text.strip().partition(":")
-    # A bare address or number is the usual input, and "@" tells the two apart.
+    # A bare address or number is the usual input, and "@" distinguishes the two.
     if not colon or kind not in KINDS:
         kind, value = ("email" if "@" in text else "phone"), text.strip()
     value = editing.required(

@@ -78,7 +78,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     )
     # Texts are searched for these names in both forms, as mails show the U-label.
     hosts |= _lineage_hosts(tx, client_id)
-    # Before contacts and domains go: their ids and names tell which notices mention the client.
+    # Before contacts and domains go: their ids and names show which notices mention the client.
     _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
     for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState):
