@@ -18,6 +18,7 @@ from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.report.provider import ReportProvider, States, states
 from tests.clock import frozen
 from tests.databases import open_sqlite
+from tests.servers.real import dns
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,14 @@ def installation(installation_base: Base, tmp_path: Path) -> Installation:
 def due_installation(installation_base: Base, tmp_path: Path) -> Installation:
     """An installation in which a notice about an expiring certificate is ready to be sent."""
     return installation_base.install(tmp_path, "due")
+
+
+@pytest.fixture
+def root_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A name server that answers the question of ``doctor``, which waits for seconds otherwise."""
+    with dns({".": "NODATA"}) as server:
+        monkeypatch.setenv("CERTMGR_SCAN_RESOLVERS", server)
+        yield
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def persist_env(
 ) -> AcmeEnvironment:
     """An environment that asks BIND itself: a resolver would keep an answer for up to a second."""
     # The name server of the zone does not listen on port 53.
-    monkeypatch.setattr(build, "new_dns_client", partial(DnsClient.of, port=bind.port))
+    for module in (build, persist_records):
+        monkeypatch.setattr(module, "new_dns_client", partial(DnsClient.of, port=bind.port))
     made = make_environment(
         database, settings, tmp_path, authority.directory, authority.ca_file, dns=bind.server
     )

@@ -55,6 +55,7 @@ def listed(url: str, command: str, width: int | None, **environment: str) -> Ran
     return run(["--database", url, *command.split()], clock, environment=columns | environment)
 
 
+@pytest.mark.usefixtures("root_servers")
 @pytest.mark.parametrize("command", LISTINGS)
 def test_listing_fits_each_width_and_shows_no_internals(
     url: str, command: str, monkeypatch: pytest.MonkeyPatch

@@ -135,6 +135,7 @@ def test_report_of_the_ccadb_is_installed(cli: Runner, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.usefixtures("root_servers")
 @pytest.mark.parametrize(("days", "state"), [(80, "ok"), (95, "warning")])
 def test_doctor_shows_the_age(cli: Runner, days: int, state: str) -> None:
     def later() -> datetime:

@@ -34,6 +34,7 @@ def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
+@pytest.mark.usefixtures("root_servers")
 @pytest.mark.parametrize("text", [HOOK, RELOAD])
 @pytest.mark.parametrize(("name", "mode"), [("c.toml", 0o664), ("c.toml", 0o646), ("", 0o775)])
 def test_configuration_with_programs_that_others_may_write_is_refused_as_root(
@@ -85,6 +86,7 @@ def test_file_of_another_user_is_changeable(folder: Path, monkeypatch: pytest.Mo
     assert changeable_by_others(file) is not None
 
 
+@pytest.mark.usefixtures("root_servers")
 def test_pipe_as_source_is_refused_at_once(certmgr: Runner, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
