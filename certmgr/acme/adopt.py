@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,17 +29,20 @@ from certmgr.acme.adopt_records import (
     store_account_key,
 )
 from certmgr.acme.arrange import check_solver, check_targets
+from certmgr.acme.certbot_renewal import (
+    disable_renewal,
+    enable,
+    enable_renewal,
+    end_schedules,
+)
 from certmgr.acme.session import base_directory
 from certmgr.acme.takeover_journal import (
     TakeoverJournal,
     TakeoverRecord,
-    sync_folder,
 )
 from certmgr.config.checks import KEY_TYPES
 from certmgr.config.context import Context
-from certmgr.deploy import hooks
 from certmgr.deploy.certbot import (
-    DISABLED_SUFFIX,
     CertbotInstallation,
     CertbotLineage,
     read_installation,
@@ -205,10 +207,10 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
     journal.write(record)
     try:
         if disabled:
-            _end_schedules(disabled, request.root)
+            end_schedules(disabled, request.root)
         elif planned.schedules:
             for name in names:
-                _disable_renewal(record, name)
+                disable_renewal(record, name)
         _take_over_all(context, planned, solver, request.targets)
     except BaseException:
         _undo_failed(context, record, before, [n for n in names if n not in _finished(before)])
@@ -256,28 +258,6 @@ def _require_possible(context: Context, request: AdoptionRequest, planned: Adopt
     return solver
 
 
-def _end_schedules(active: Sequence[Schedule], root: Path) -> None:
-    """Disable certbot's schedules.
-
-    Two programs that renew the same names would undo each other's work.
-    """
-    for schedule in active:
-        assert schedule.disable is not None
-        outcome = hooks.run(schedule.disable)
-        if not outcome.ok:
-            raise CertmgrError(
-                f"certbot's schedule {schedule.source} could not be disabled",
-                f"{outcome.sentence}: {outcome.output_tail}",
-                schedule.todo,
-            )
-    if left := renewal_schedules(root):
-        raise CertmgrError(
-            f"certbot's schedule {left[0].source} is still active",
-            "nothing was taken over",
-            left[0].todo,
-        )
-
-
 def _take_over_all(
     context: Context, planned: AdoptionPlan, solver: str, targets: Sequence[str]
 ) -> None:
@@ -299,33 +279,6 @@ def _take_over_all(
         take_over_links(lineage.live, Lineage(base, lineage.name))
 
 
-# -- certbot's renewal configuration
-
-
-def _disable_renewal(record: TakeoverRecord, name: str) -> None:
-    """Hide the renewal configuration of a lineage from certbot, which reads *.conf."""
-    _rename(record.renewal, f"{name}.conf", f"{name}.conf{DISABLED_SUFFIX}")
-
-
-def _enable_renewal(record: TakeoverRecord, name: str) -> None:
-    """Restore the renewal configuration of a lineage."""
-    if not (record.renewal / f"{name}.conf").exists():
-        _rename(record.renewal, f"{name}.conf{DISABLED_SUFFIX}", f"{name}.conf")
-
-
-def _rename(folder: Path, old: str, new: str) -> None:
-    try:
-        with suppress(FileNotFoundError):
-            (folder / old).rename(folder / new)
-            sync_folder(folder)
-    except OSError as error:
-        raise CertmgrError(
-            f"{folder / old} cannot be renamed",
-            error.strerror or str(error),
-            "Check the permissions of certbot's directory.",
-        ) from None
-
-
 # -- back to certbot
 
 
@@ -341,7 +294,7 @@ def _undo_failed(
         for name in names:
             _restore(context, record, name)
         known = before.enable if before is not None else ()
-        _enable(tuple(c for c in record.enable if c not in known))
+        enable(tuple(c for c in record.enable if c not in known))
     except (CertmgrError, OSError) as error:
         raise CertmgrError(
             "The takeover failed, and what was done could not be undone completely",
@@ -366,7 +319,7 @@ def _restore(context: Context, record: TakeoverRecord | None, name: str) -> Undo
     folder = Lineage(base_directory(context.settings), name)
     undone = undo_takeover(folder) if is_taken_over(folder) else None
     if record is not None:
-        _enable_renewal(record, name)
+        enable_renewal(record, name)
     try:
         with context.read() as conn:
             row = lineages.find(conn, name)
@@ -376,18 +329,6 @@ def _restore(context: Context, record: TakeoverRecord | None, name: str) -> Undo
         with context.write() as tx:
             lineages.edit(tx, row.id, state="retired", retired_at=tx.at)
     return undone
-
-
-def _enable(commands: Sequence[Sequence[str]]) -> None:
-    """Enable certbot's timers again."""
-    for command in commands:
-        outcome = hooks.run(tuple(command))
-        if not outcome.ok:
-            raise CertmgrError(
-                "certbot's timer could not be enabled again",
-                f"{outcome.sentence}: {outcome.output_tail}",
-                f"Run: {printable(' '.join(command), 200)}",
-            )
 
 
 def taken_over(context: Context) -> tuple[str, ...]:
@@ -425,8 +366,8 @@ def give_back(context: Context, name: str) -> UndoneTakeover | None:
     undone = _restore(context, record, name)
     for other in record.lineages:
         if other != name and is_taken_over(Lineage(base, other)):
-            _disable_renewal(record, other)
-    _enable(record.enable)
+            disable_renewal(record, other)
+    enable(record.enable)
     left = replace(record, lineages=tuple(n for n in record.lineages if n != name), enable=())
     if left.lineages:
         journal.write(left)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from acme import messages
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from certmgr.acme import rate_limits, responses
+from certmgr.acme import responses
 from certmgr.acme.authorization import Authorizations, failure_of
 from certmgr.acme.ca_requests import CaRequests
 from certmgr.acme.chain_download import fetch_chain
@@ -38,17 +38,17 @@ from certmgr.acme.lost_orders import find_lost_order, identifiers
 from certmgr.acme.messages import NewOrder
 from certmgr.acme.order_errors import OrderExpired, OrderPending
 from certmgr.acme.order_intent import OrderIntent
+from certmgr.acme.order_result import store_certificate
 from certmgr.acme.problems import AcmeError, NextAction
 from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.received import IssuedChain
 from certmgr.acme.responses import RawPayload
 from certmgr.acme.session import AccountSession
 from certmgr.deploy.lineage import Lineage
-from certmgr.inspection.report import certificate_row
 from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
 from inventory.records import ListedLineage, OrderRecord
-from inventory.store import acme_orders, certificates, domain_owners, lineage_names, lineages
+from inventory.store import acme_orders, domain_owners
 
 _log = logging.getLogger(__name__)
 
@@ -370,48 +370,8 @@ class OrderFlow:
         return owner is not None and owner.client_id == self.lineage.client_id
 
     def _store(self, chain: IssuedChain, url: str, note: str) -> OrderRecord:
-        """Store the certificate, its rate limit events and the lineage in one transaction."""
         self.context.checkpoint("store")
-        leaf = chain.leaf
         with self.context.write() as tx:
-            certificates.add(tx, [asdict(certificate_row(c)) for c in chain.certificates])
-            self.row = acme_orders.record(
-                tx,
-                self.row,
-                state="issued",
-                sha256=leaf.sha256,
-                certificate_url=url,
-                error=note or None,
-            )
-            exempt = bool(self.row.exempt)
-            rows: list[tuple[str | None, str | None]] = [
-                (d, None) for d in rate_limits.registered_domains(self.names)
-            ]
-            acme_orders.count(
-                tx,
-                self.row.account_id,
-                "certificate",
-                [*rows, (None, rate_limits.name_set_digest(self.names))],
-                exempt=exempt,
-            )
-            hashes = tuple(c.sha256 for c in chain.certificates)
-            lineages.note(
-                tx,
-                self.lineage.id,
-                sha256=leaf.sha256,
-                chain=hashes,
-                failures=0,
-                next_at=None,
-                error=note or None,
-                ari_start=None,
-                ari_end=None,
-                ari_at=None,
-                ari_url=None,
-                ari_next_at=None,
-                proven_at=None,
-                proof=None,
-                verification=None,
-            )
-            lineage_names.issued(tx, self.lineage.id, self.names)
+            self.row = store_certificate(tx, self.row, chain, url, note)
         self.context.checkpoint("stored")
         return self.row

@@ -63,13 +63,7 @@ def forecast(
     moment, end = app.moment(as_of) or app.now(), app.moment(until)
     assert end is not None
     ahead = load_forecast(
-        app.open(),
-        app.settings,
-        moment,
-        end,
-        client=client,
-        lifetime=lifetime_days(lifetime),
-        today=app.now(),
+        app.context(), moment, end, client=client, lifetime=lifetime_days(lifetime)
     )
     # The rate is the cost of one working hour; 0 means that work is not valued.
     rate = prices_of(app.settings).rate

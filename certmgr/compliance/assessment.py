@@ -19,6 +19,7 @@ from certmgr.inspection.status import EndpointStatus, load
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalFacts, Renewer
 from inventory.db.database import Database, from_epoch, to_epoch
+from inventory.records import ListedDomain
 from inventory.store import clients, deadlines, domains, endpoint_status, page_observations
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, Parties, Party
@@ -97,32 +98,15 @@ def assess(
     if result.state is ComplianceState.NONE:
         return None
     # The provider may exempt a domain from its deadlines, but not from the rules of browsers.
-    if (
-        deadline.own
-        and subject.policy == "optional"
-        and result.state is not ComplianceState.COMPLIES
-    ):
+    exempted = deadline.own and subject.policy == "optional"
+    if exempted and result.state is not ComplianceState.COMPLIES:
         reason = "the HTTPS policy of the domain is 'optional'"
-        return ComplianceRow(
-            subject,
-            deadline,
-            ComplianceState.WAIVED,
-            waived=("the record of the domain", None, reason),
-        )
+        by = ("the record of the domain", None, reason)
+        return ComplianceRow(subject, deadline, ComplianceState.WAIVED, waived=by)
     findings = tuple(
         (k.target, f) for k, r in results if r.state is result.state for f in r.findings
     )
-    # Before the deadline a fault is no violation yet. A certificate that expires earlier does not
-    # matter either until the rule holds.
-    if (
-        result.state is ComplianceState.FAILS
-        and (deadline.at >= at if deadline.own else deadline.at > at)
-    ) or (
-        result.state is ComplianceState.WILL_FAIL
-        and result.since is not None
-        and result.since < deadline.at
-    ):
-        result = RuleResult(ComplianceState.WILL_FAIL, result.findings, deadline.at, result.note)
+    result = _before_the_deadline(result, deadline, at)
     # A domain whose faults are accepted must not be shown as complying.
     if (
         result.state is ComplianceState.COMPLIES
@@ -138,6 +122,25 @@ def assess(
         note=result.note,
         steps=_steps(subject, deadline, result, at),
     )
+
+
+def _before_the_deadline(result: RuleResult, deadline: Deadline, at: datetime) -> RuleResult:
+    """Return what a result means for a rule that may not hold yet.
+
+    Before the deadline a fault is no violation yet. A certificate that expires earlier does not
+    matter either until the rule holds.
+    """
+    # A deadline of the provider includes its date; a rule of browsers holds from its date on.
+    holds = deadline.at < at if deadline.own else deadline.at <= at
+    fails_early = result.state is ComplianceState.FAILS and not holds
+    expires_early = (
+        result.state is ComplianceState.WILL_FAIL
+        and result.since is not None
+        and result.since < deadline.at
+    )
+    if fails_early or expires_early:
+        return RuleResult(ComplianceState.WILL_FAIL, result.findings, deadline.at, result.note)
+    return result
 
 
 def _waived(
@@ -303,22 +306,25 @@ def load_domain_facts(
             for s in endpoints_of_domain
             if s.target.protocol == "https"  # the rules are about websites
         )
-        # A tag of the client holds for all its domains.
-        tags = frozenset(row.tags) | client_tags.get(row.client_id, frozenset())
-        facts.append(
-            DomainFacts(
-                domain_id=row.id,
-                name=row.name,
-                client=row.client,
-                client_id=row.client_id,
-                purpose=row.purpose,
-                policy=row.policy,
-                parties=row.parties,
-                tags=tags,
-                known=known,
-            )
-        )
+        facts.append(_domain_facts(row, client_tags.get(row.client_id, frozenset()), known))
     return facts, statuses
+
+
+def _domain_facts(
+    row: ListedDomain, client_tags: frozenset[str], known: tuple[EndpointFacts, ...]
+) -> DomainFacts:
+    return DomainFacts(
+        domain_id=row.id,
+        name=row.name,
+        client=row.client,
+        client_id=row.client_id,
+        purpose=row.purpose,
+        policy=row.policy,
+        parties=row.parties,
+        # A tag of the client holds for all its domains.
+        tags=frozenset(row.tags) | client_tags,
+        known=known,
+    )
 
 
 def _renewal_facts(

@@ -13,7 +13,10 @@ from certmgr.config.settings import (
     AuditSettings,
     CasesSettings,
     ForecastSettings,
+    HttpSettings,
     NotifySettings,
+    RunSettings,
+    ScanSettings,
     Settings,
     resolver_parts,
 )
@@ -31,7 +34,31 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def check(settings: Settings) -> None:
-    scan = settings.scan
+    """Check all sections.
+
+    Raises:
+        ConfigError: A value is invalid.
+    """
+    _check_scan(settings.scan)
+    _check_http(settings.http)
+    _check_notify(settings.notify)
+    _check_cases(settings.cases)
+    _check_forecast(settings.forecast)
+    _check_audit(settings.audit)
+    _check_budgets(settings.run)
+    check_acme(settings.acme, KEY_TYPES)
+    try:
+        ZoneInfo(settings.provider.time_zone)
+    # The library raises three kinds of errors: an unknown name, a path, and a folder of zones.
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(
+            f"[provider] time_zone '{settings.provider.time_zone}' is unknown",
+            "",
+            "Write Europe/Berlin, for example.",
+        ) from None
+
+
+def _check_scan(scan: ScanSettings) -> None:
     for name in ("timeout", "concurrency"):
         if getattr(scan, name) <= 0:
             raise ConfigError(f"[scan] {name} is {getattr(scan, name)}", "it must be above 0")
@@ -45,12 +72,29 @@ def check(settings: Settings) -> None:
             "mail servers accept only a host name or an address literal",
             "Write scan.example.com, or [192.0.2.1], or leave it empty.",
         )
-    http = settings.http
+    # Each connection needs a file descriptor and memory of this machine.
+    if scan.concurrency > MAX_CONCURRENCY:
+        raise ConfigError(
+            f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}"
+        )
+    for resolver in scan.resolvers:
+        host, port = resolver_parts(resolver)
+        # A resolver by name would need another resolver to find it.
+        if as_ip(host) is None or not port.isdigit():
+            raise ConfigError(
+                f"[scan] resolvers has '{resolver}'",
+                "a resolver must be an IP address",
+                "Write 192.0.2.53 or 192.0.2.53:5353.",
+            )
+
+
+def _check_http(http: HttpSettings) -> None:
     if not 1 <= http.port <= 65535:
         raise ConfigError(f"[http] port is {http.port}", "it must be 1 to 65535")
     for name in ("per_address", "rate"):
         if getattr(http, name) < 0:
             raise ConfigError(f"[http] {name} is {getattr(http, name)}", "it must not be below 0")
+    # The text stands in a comment of the header, which parentheses would end (RFC 9110 5.6.5).
     if (
         not (http.contact.isascii() and http.contact.isprintable())
         or len(http.contact) > 200
@@ -61,38 +105,16 @@ def check(settings: Settings) -> None:
             "it has non-ASCII characters, parentheses or backslashes, or over 200 characters",
             "Write https://example.com/scan or an e-mail address.",
         )
-    _check_notify(settings.notify)
-    _check_cases(settings.cases)
-    _check_forecast(settings.forecast)
-    _check_audit(settings.audit)
-    for budget in fields(settings.run):
-        minutes = getattr(settings.run, budget.name)
+
+
+def _check_budgets(run: RunSettings) -> None:
+    for budget in fields(run):
+        minutes = getattr(run, budget.name)
         if not 0 <= minutes <= MAX_BUDGET_MINUTES:
             raise ConfigError(
                 f"[run] {budget.name} is {minutes:g}",
                 f"it must be 0 (no limit) to {MAX_BUDGET_MINUTES:,} minutes",
             )
-    check_acme(settings.acme, KEY_TYPES)
-    if scan.concurrency > MAX_CONCURRENCY:
-        raise ConfigError(
-            f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}"
-        )
-    for resolver in scan.resolvers:
-        host, port = resolver_parts(resolver)
-        if as_ip(host) is None or not port.isdigit():
-            raise ConfigError(
-                f"[scan] resolvers has '{resolver}'",
-                "a resolver must be an IP address",
-                "Write 192.0.2.53 or 192.0.2.53:5353.",
-            )
-    try:
-        ZoneInfo(settings.provider.time_zone)
-    except (KeyError, ValueError, OSError):
-        raise ConfigError(
-            f"[provider] time_zone '{settings.provider.time_zone}' is unknown",
-            "",
-            "Write Europe/Berlin, for example.",
-        ) from None
 
 
 def _check_notify(notify: NotifySettings) -> None:

@@ -170,12 +170,11 @@ class Authority:
         now = self.clock().replace(microsecond=0)
         key = key or ec.generate_private_key(ec.SECP256R1())
         end = not_after or now + timedelta(days=days)
+        # RFC 5280 limits a common name to 64 characters.
+        subject = subject or name(common_name if common_name is not None else names[0][:64])
         builder = (
             x509.CertificateBuilder()
-            .subject_name(
-                # RFC 5280 limits a common name to 64 characters.
-                subject or name(common_name if common_name is not None else names[0][:64])
-            )
+            .subject_name(subject)
             .issuer_name(self.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
@@ -190,15 +189,11 @@ class Authority:
                 critical=False,
             )
         )
-        if server_auth:
-            builder = builder.add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-            )
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        further: list[tuple[x509.ExtensionType, bool]] = [(usage, False)] if server_auth else []
         if san:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName(general_names(names)), critical=False
-            )
-        for extension, critical in extensions:
+            further.append((x509.SubjectAlternativeName(general_names(names)), False))
+        for extension, critical in (*further, *extensions):
             builder = builder.add_extension(extension, critical=critical)
         leaf = builder.sign(self.key, digest or hashes.SHA256())
         return IssuedCertificate(leaf, key, (leaf, *self.chain()))

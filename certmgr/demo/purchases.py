@@ -6,7 +6,7 @@ The client first sends a wrong certificate. At the end the right one is verified
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -16,23 +16,24 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certmgr.cases import agreement, installation, intake, new_case, signing_requests
 from certmgr.cases.service import CaseService
 from certmgr.cli.output import table
-from certmgr.config.settings import CasesSettings, Settings
+from certmgr.config.context import Context
+from certmgr.config.settings import CasesSettings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.demo.servers import Server, server_context, tls
 from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.terms import plan, term_of
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
-from inventory.db.database import Database
 from inventory.store import cases, domains, endpoints, purchases
 from inventory.targets import Target
 
 CLIENT, HOST = "1002", "shop.hotel-seeblick.test"
 
 
-def show_purchase(database: Database, settings: Settings, now: datetime) -> None:
+def show_purchase(context: Context) -> None:
     """Add a purchase for three years, and print the certificates that its term needs."""
-    with database.write(now) as tx:
+    now = context.now()
+    with context.write() as tx:
         domains.add(tx, HOST, {"client": CLIENT, "server": "web1"})
         values = {
             "vendor": "Some vendor",
@@ -44,7 +45,7 @@ def show_purchase(database: Database, settings: Settings, now: datetime) -> None
             "currency": "EUR",
         }
         purchases.add(tx, CLIENT, values, [HOST])
-    with database.read() as conn:
+    with context.read() as conn:
         (bought,) = load(conn)
     click.echo(
         f"Purchase {bought.label} of client {CLIENT} for {HOST}: {bought.starts:%Y-%m-%d} to"
@@ -52,14 +53,12 @@ def show_purchase(database: Database, settings: Settings, now: datetime) -> None
     )
     rows = [
         (str(p.number), f"{p.issue:%Y-%m-%d}", f"{p.not_after:%Y-%m-%d}", "yes" if p.dcv else "no")
-        for p in plan(term_of(bought), now, lead_times(settings).reissue)
+        for p in plan(term_of(bought), now, lead_times(context.settings).reissue)
     ]
     table(["CERTIFICATE", "ISSUE ON", "VALID UNTIL", "DOMAIN VALIDATION AGAIN"], rows)
 
 
-def show_case(
-    database: Database, settings: Settings, root: Authority, folder: Path, now: datetime
-) -> Server:
+def show_case(context: Context, root: Authority, folder: Path) -> Server:
     """Run the case of the first certificate, from the request to the verification.
 
     Returns:
@@ -67,9 +66,9 @@ def show_case(
     """
     # The vendor is another CA than that of the sites, but below the same root.
     vendor = Authority("Demo Issuing CA 3", root, organisation="certmgr demo", path_length=0)
-    service = CaseService(
-        database, replace(settings, cases=CasesSettings(keys=str(folder / "keys"))), now
-    )
+    now = context.now()
+    settings = replace(context.settings, cases=CasesSettings(keys=str(folder / "keys")))
+    service = CaseService(context.database, settings, now)
     reference = new_case.open_case(
         service, CLIENT, [], new_case.CaseOptions(order="SV-4711"), text="the purchase was placed"
     ).reference
@@ -93,7 +92,7 @@ def show_case(
             )
         )
     )
-    with database.write(now) as tx:
+    with context.write() as tx:
         endpoints.edit(tx, Target(HOST), {"port": server.port, "addresses": ["127.0.0.1"]})
     installation.mark_installed(service, reference, "immediately, as the client requested")
     row, verification = installation.verify_case(service, reference)
@@ -101,7 +100,7 @@ def show_case(
         f"Installed and checked: {verification.sentence}. The events of {reference}, now"
         f" '{row.state}':"
     )
-    with database.read() as conn:
+    with context.read() as conn:
         table(
             ["STEP", "TEXT"],
             [(e.action, e.text) for e in cases.events(conn, row.id)],

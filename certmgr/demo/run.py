@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -131,19 +131,12 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
     )
     database = open_database(str(folder / "demo.db"), actor="demo")
     fill_inventory(database, demo)
-    settings = replace(
-        Settings(),
-        # All sites share two addresses, so limits per address would only slow the scan down.
-        scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
-        trust=TrustSettings(ca_files=(str(root),)),
-        http=HttpSettings(port=demo.http_port, per_address=0, rate=0.0),
-        provider=ProviderSettings("Demo Hosting"),
-    )
+    context = Context(database, _settings(demo, root), database.clock)
     _heading("certmgr scan: the served certificates, checked on every address")
-    summary = ScanRun(
-        Context(database, settings, database.clock), ScanOptions(overrides=demo.overrides())
-    ).run()
-    now = database.clock()
+    summary = ScanRun(context, ScanOptions(overrides=demo.overrides())).run()
+    # The following parts show the state right after the scan.
+    context = context.frozen()
+    now = context.now()
     statuses = load(database, now)
     status_table(statuses, now, False)
     click.echo(
@@ -153,29 +146,20 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
     _heading("certmgr status --causes: findings grouped by common cause, the worst first")
     show_causes(causes(statuses), "table", 50, dict(CLIENTS))
     _heading("certmgr compliance: all sites against dated rules of browsers, CAs and the provider")
-    _show_compliance(database, now)
+    _show_compliance(context)
     _heading("certmgr report: the report for each client")
-    _show_reports(database, settings, folder, now)
+    _show_reports(context, folder)
     _heading("certmgr purchase: a purchase for three years, and the certificates that it needs")
-    purchases.show_purchase(database, settings, now)
+    purchases.show_purchase(context)
     _heading("certmgr case: one installation, from the request to the verification")
-    demo.servers.append(purchases.show_case(database, settings, demo.root, folder, now))
+    demo.servers.append(purchases.show_case(context, demo.root, folder))
     _heading(
         "certmgr issue, certmgr renew: a certificate issued by ACME, deployed, verified and renewed"
     )
-    automation.show(Context(database, settings, database.clock), demo.root, folder)
+    # pebble is a separate process, whose clock does not stand still.
+    automation.show(replace(context, clock=database.clock), demo.root, folder)
     if keep:
-        click.echo(
-            f"\nThe sites keep running, and the reports are in {folder}. Try in another terminal:"
-        )
-        click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
-        site = demo.sites[-3]
-        click.echo(
-            f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port"
-            f" {demo.http_port} --resolve {site.host}:{site.port}:127.0.0.1 --resolve"
-            f" {site.host}:{demo.http_port}:127.0.0.1 http://{site.host}:{demo.http_port}/"
-        )
-        click.prompt("Press Enter to end", default="", show_default=False)
+        _wait_for_enter(folder, demo, root)
     click.echo("\nThe servers are stopped and the folder is removed. Your data was not changed.")
     # An endpoint without an attempt means that the scan skipped it, and the demonstration failed.
     missed = sorted(
@@ -185,26 +169,52 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
     return 3 if missed else 0
 
 
-def _show_compliance(database: Database, now: datetime) -> None:
+def _settings(demo: DemoSites, root: Path) -> Settings:
+    return replace(
+        Settings(),
+        # All sites share two addresses, so limits per address would only slow the scan down.
+        scan=ScanSettings(timeout=2.5, per_address=0, rate=0.0),
+        trust=TrustSettings(ca_files=(str(root),)),
+        http=HttpSettings(port=demo.http_port, per_address=0, rate=0.0),
+        provider=ProviderSettings("Demo Hosting"),
+    )
+
+
+def _wait_for_enter(folder: Path, demo: DemoSites, root: Path) -> None:
+    """Print what to try in another terminal, and wait."""
+    click.echo(
+        f"\nThe sites keep running, and the reports are in {folder}. Try in another terminal:"
+    )
+    click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
+    site = demo.sites[-3]
+    click.echo(
+        f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port"
+        f" {demo.http_port} --resolve {site.host}:{site.port}:127.0.0.1 --resolve"
+        f" {site.host}:{demo.http_port}:127.0.0.1 http://{site.host}:{demo.http_port}/"
+    )
+    click.prompt("Press Enter to end", default="", show_default=False)
+
+
+def _show_compliance(context: Context) -> None:
     """Print how many sites comply with each dated rule."""
-    facts, _ = load_domain_facts(database, now)
-    rows = judge(facts, all_deadlines(database), now)
-    show_summary(rows, all_deadlines(database))
+    facts, _ = load_domain_facts(context.database, context.now())
+    dated_rules = all_deadlines(context.database)
+    show_summary(judge(facts, dated_rules, context.now()), dated_rules)
 
 
-def _show_reports(database: Database, settings: Settings, folder: Path, now: datetime) -> None:
+def _show_reports(context: Context, folder: Path) -> None:
     """Print the summary and actions of each client, and write each report as a file."""
     for number, _ in CLIENTS:
         report_input = load_report_input(
-            database,
+            context.database,
             number,
-            now,
+            context.now(),
             as_of=None,
-            provider=settings.provider.name,
-            deadlines=all_deadlines(database),
+            provider=context.settings.provider.name,
+            deadlines=all_deadlines(context.database),
             default_language="en",
             default_zone="UTC",
-            settings=settings,
+            settings=context.settings,
         )
         report = build(report_input)
         write_whole(

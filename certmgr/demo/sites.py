@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
 
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, IssuedCertificate, self_signed
-from certmgr.demo.pages import PageResponse, Respond, page, plain, redirect, secure
+from certmgr.demo.pages import PageResponse, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
 from inventory.clock import Clock, system_clock
 
@@ -106,24 +105,54 @@ def _open_plain(demo: DemoSites) -> None:
         demo.servers.append(Server(plain(demo.respond), address="127.0.0.2", port=first.port))
 
 
-def _served(response: PageResponse) -> Respond:
-    return lambda host, path: response
-
-
 def open_sites(clock: Clock = system_clock) -> DemoSites:
     """Start all sites on free ports of the loopback range.
 
     Args:
         clock: The clock that dates the certificates.
     """
-    root = Authority("Demo Root CA", organisation="certmgr demo", clock=clock)
-    now = root.clock().replace(microsecond=0)
-    issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
-    hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
-    demo = DemoSites(root)
-    _open_plain(demo)
+    builder = _Builder.with_cas(clock)
+    _open_plain(builder.demo)
+    # Certificates first, then pages: docs and tests refer to sites by their order.
+    builder.add_florist()
+    builder.add_hotel()
+    builder.add_law_firm()
+    builder.add_pages_of_florist()
+    builder.add_pages_of_hotel()
+    builder.add_pages_of_law_firm()
+    return builder.demo
 
-    def add(
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Starts the sites of each client.
+
+    Attributes:
+        demo: The sites so far.
+        issuer: The CA of the sites. Its certificate is sent, or known from other sites.
+        hidden: A CA whose certificate no site sends.
+        clock: The clock that dates the certificates.
+    """
+
+    demo: DemoSites
+    issuer: Authority
+    hidden: Authority
+    clock: Clock
+
+    @classmethod
+    def with_cas(cls, clock: Clock) -> _Builder:
+        """Return a builder with new CAs."""
+        root = Authority("Demo Root CA", organisation="certmgr demo", clock=clock)
+        issuer = Authority("Demo Issuing CA", root, organisation="certmgr demo", path_length=0)
+        hidden = Authority("Demo Issuing CA 2", root, organisation="certmgr demo", path_length=0)
+        return cls(DemoSites(root), issuer, hidden, clock)
+
+    @property
+    def _now(self) -> datetime:
+        return self.clock().replace(microsecond=0)
+
+    def _add(
+        self,
         client: str,
         host: str,
         handler: servers.ConnectionHandler,
@@ -131,227 +160,155 @@ def open_sites(clock: Clock = system_clock) -> DemoSites:
         machine: str,
         purpose: str = "site",
     ) -> DemoSite:
+        """Start a site on a port of its server."""
         server = Server(handler)
-        demo.servers.append(server)
-        demo.sites.append(
-            DemoSite(
-                client=client,
-                host=host,
-                port=server.port,
-                addresses=("127.0.0.1",),
-                problem=problem,
-                server=machine,
-                purpose=purpose,
-            )
-        )
-        return demo.sites[-1]
+        self.demo.servers.append(server)
+        return self._list(client, host, server.port, problem, machine, purpose)
 
-    def site(
-        issued: IssuedCertificate, response: PageResponse | None = None, **options: Any
-    ) -> servers.ConnectionHandler:
-        return secure(server_context(issued, **options), _served(response or page("Welcome")))
-
-    add(
-        "1001",
-        "www.blumen-meier.test",
-        site(issuer.issue("www.blumen-meier.test", "blumen-meier.test")),
-        "no problem",
-        "web1",
-    )
-    shop = issuer.issue("shop.blumen-meier.test", not_before=now - timedelta(days=85), days=5)
-    add("1001", "shop.blumen-meier.test", site(shop), "expires in a few days", "web1")
-    flowers = ("rosen.blumen-meier.test", "tulpen.blumen-meier.test", "nelken.blumen-meier.test")
-    old = issuer.issue(
-        *flowers, not_before=now - timedelta(days=93), not_after=now - timedelta(days=3)
-    )
-    for flower in flowers:
-        add(
-            "1001",
-            flower,
-            site(old),
-            "one certificate for three sites, expired three days ago",
-            "web1",
-        )
-    add(
-        "1001",
-        "gärten.blumen-meier.test".encode("idna").decode(),
-        site(self_signed("xn--grten-gra.blumen-meier.test", clock=clock)),
-        "self-signed",
-        "web1",
-    )
-    _two_addresses(demo, issuer, "1002", "www.hotel-seeblick.test")
-    booking = issuer.issue("buchung.hotel-seeblick.test")
-    add(
-        "1002",
-        "booking.hotel-seeblick.test",
-        site(booking),
-        "the certificate is for another name",
-        "web2",
-    )
-    menu = hidden.issue("menu.hotel-seeblick.test")
-    add(
-        "1002",
-        "menu.hotel-seeblick.test",
-        site(menu, chain=()),
-        "the intermediate is not sent",
-        "web2",
-    )
-    rooms = issuer.issue("rooms.hotel-seeblick.test")
-    legacy = site(rooms, lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_VERSION)
-    add("1002", "rooms.hotel-seeblick.test", legacy, "TLS 1.0 and nothing newer", "web2")
-    refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>"
-    add(
-        "1003",
-        "www.kanzlei-nguyen.test",
-        servers.respond_with(refusal),
-        "plain HTTP on the TLS port",
-        "web3",
-    )
-    add(
-        "1003",
-        "akten.kanzlei-nguyen.test",
-        servers.silent,
-        "accepts connections and does not respond",
-        "web3",
-    )
-    default = issuer.issue("plesk.provider.test")
-    add(
-        "1003",
-        "neu.kanzlei-nguyen.test",
-        site(default),
-        "the server does not know the site",
-        "web3",
-    )
-    future = issuer.issue("2027.kanzlei-nguyen.test", not_before=now + timedelta(days=2), days=90)
-    add("1003", "2027.kanzlei-nguyen.test", site(future), "not valid yet", "web3")
-    demo.sites.append(
-        DemoSite(
-            client="1003",
-            host="mandat.kanzlei-nguyen.test",
-            port=_free_port(),
-            addresses=("127.0.0.1",),
-            problem="nothing listens",
-            server="web3",
-        )
-    )
-    add(
-        "1003",
-        "mail.kanzlei-nguyen.test",
-        site(issuer.issue("mail.kanzlei-nguyen.test")),
-        "a mail-only name without a page",
-        "web3",
-        "mail",
-    )
-    _pages(demo, issuer, add, site)
-    return demo
-
-
-def _pages(
-    demo: DemoSites,
-    issuer: Authority,
-    add: Callable[..., DemoSite],
-    site: Callable[..., servers.ConnectionHandler],
-) -> None:
-    """Add sites whose certificates are valid and whose pages have problems."""
-
-    def valid_site(host: str, response: PageResponse | None = None) -> servers.ConnectionHandler:
-        return site(issuer.issue(host), response)
-
-    login = "<form action=/login><input name=user><input type=password name=pw></form>"
-    host = "kunden.blumen-meier.test"
-    add(
-        "1001",
-        host,
-        valid_site(host, page("Login", login)),
-        "a login form over plain HTTP, although HTTPS works",
-        "web1",
-    )
-    demo.plain[host] = page("Login", login, hsts=False)
-    host = "fotos.blumen-meier.test"
-    mixed = page(
-        "Gallery",
-        "<script src=http://cdn.example.test/gallery.js></script><img"
-        " src=http://cdn.example.test/rose.jpg>",
-    )
-    add(
-        "1001",
-        host,
-        valid_site(host, mixed),
-        "an HTTPS page that loads resources over HTTP",
-        "web1",
-    )
-    host = "blumen-meier.test"
-    add(
-        "1001",
-        host,
-        valid_site(
-            host, redirect(f"https://www.blumen-meier.test:{demo.sites[0].port}/", hsts=True)
-        ),
-        "redirects to www",
-        "web1",
-        "redirect",
-    )
-    host = "kasse.hotel-seeblick.test"
-    demo.sites.append(
-        DemoSite(
-            client="1002",
-            host=host,
-            port=_free_port(),
-            addresses=("127.0.0.1",),
-            problem="a credit card form over HTTP, without HTTPS",
-            server="web2",
-        )
-    )
-    demo.plain[host] = page(
-        "Checkout", "<form><input name=n autocomplete='billing cc-number'></form>", hsts=False
-    )
-    host = "alt.hotel-seeblick.test"
-    looped = add(
-        "1002",
-        host,
-        valid_site(host, redirect(f"http://alt.hotel-seeblick.test:{demo.http_port}/", hsts=True)),
-        "HTTP and HTTPS redirect to each other",
-        "web2",
-    )
-    demo.plain[host] = redirect(f"https://{host}:{looped.port}/")
-    host = "schutz.kanzlei-nguyen.test"
-    add(
-        "1003",
-        host,
-        valid_site(
-            host, PageResponse(403, "checking your browser", (("cf-mitigated", "challenge"),))
-        ),
-        "a protection service that challenges browsers",
-        "web3",
-    )
-
-
-def _two_addresses(demo: DemoSites, issuer: Authority, client: str, host: str) -> None:
-    """Add a name on two machines, one of which was forgotten at the last renewal."""
-    now = issuer.clock().replace(microsecond=0)
-    fresh = issuer.issue(host)
-    stale = issuer.issue(host, not_before=now - timedelta(days=88), days=2)
-    first = Server(secure(server_context(fresh), _served(page("Hotel"))))
-    demo.servers.append(first)
-    addresses: tuple[str, ...] = ("127.0.0.1",)
-    try:
-        demo.servers.append(
-            Server(
-                secure(server_context(stale), _served(page("Hotel"))),
-                address="127.0.0.2",
-                port=first.port,
-            )
-        )
-        addresses = ("127.0.0.1", "127.0.0.2")
-    except OSError:
-        pass  # Some systems have only one loopback address; the site then has one machine.
-    demo.sites.append(
-        DemoSite(
+    def _list(
+        self,
+        client: str,
+        host: str,
+        port: int,
+        problem: str,
+        machine: str,
+        purpose: str = "site",
+        addresses: tuple[str, ...] = ("127.0.0.1",),
+    ) -> DemoSite:
+        site = DemoSite(
             client=client,
             host=host,
-            port=first.port,
+            port=port,
             addresses=addresses,
-            problem="two machines, and one was forgotten",
-            server="web2",
+            problem=problem,
+            server=machine,
+            purpose=purpose,
         )
-    )
+        self.demo.sites.append(site)
+        return site
+
+    def _valid(self, host: str, response: PageResponse | None = None) -> servers.ConnectionHandler:
+        """Return a server function with a valid certificate."""
+        return _site(self.issuer.issue(host), response)
+
+    # -- problems of certificates and servers
+
+    def add_florist(self) -> None:
+        """Add the sites of a client whose certificates we renew."""
+        issuer, now = self.issuer, self._now
+        host = "www.blumen-meier.test"
+        both = issuer.issue(host, "blumen-meier.test")
+        self._add("1001", host, _site(both), "no problem", "web1")
+        host = "shop.blumen-meier.test"
+        shop = issuer.issue(host, not_before=now - timedelta(days=85), days=5)
+        self._add("1001", host, _site(shop), "expires in a few days", "web1")
+        # One cause with three findings, which status --causes folds into one line.
+        flowers = [f"{flower}.blumen-meier.test" for flower in ("rosen", "tulpen", "nelken")]
+        old = issuer.issue(
+            *flowers, not_before=now - timedelta(days=93), not_after=now - timedelta(days=3)
+        )
+        problem = "one certificate for three sites, expired three days ago"
+        for host in flowers:
+            self._add("1001", host, _site(old), problem, "web1")
+        # An internationalised name: stored as A-label, shown as U-label.
+        host = "gärten.blumen-meier.test".encode("idna").decode()
+        own = self_signed(host, clock=self.clock)
+        self._add("1001", host, _site(own), "self-signed", "web1")
+
+    def add_hotel(self) -> None:
+        """Add the sites of a client who buys certificates."""
+        issuer = self.issuer
+        self._add_two_addresses("1002", "www.hotel-seeblick.test")
+        other = issuer.issue("buchung.hotel-seeblick.test")
+        host, problem = "booking.hotel-seeblick.test", "the certificate is for another name"
+        self._add("1002", host, _site(other), problem, "web2")
+        host = "menu.hotel-seeblick.test"
+        alone = _site(self.hidden.issue(host), chain=())
+        self._add("1002", host, alone, "the intermediate is not sent", "web2")
+        host = "rooms.hotel-seeblick.test"
+        legacy = _site(issuer.issue(host), lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_VERSION)
+        self._add("1002", host, legacy, "TLS 1.0 and nothing newer", "web2")
+
+    def add_law_firm(self) -> None:
+        """Add the sites of a client of whom it is unknown who renews the certificates."""
+        refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>It works!</h1>"
+        http = servers.respond_with(refusal)
+        self._add("1003", "www.kanzlei-nguyen.test", http, "plain HTTP on the TLS port", "web3")
+        problem = "accepts connections and does not respond"
+        self._add("1003", "akten.kanzlei-nguyen.test", servers.silent, problem, "web3")
+        # The certificate of the panel, which a server presents for a name without a site.
+        default = self._valid("plesk.provider.test")
+        problem = "the server does not know the site"
+        self._add("1003", "neu.kanzlei-nguyen.test", default, problem, "web3")
+        host = "2027.kanzlei-nguyen.test"
+        future = self.issuer.issue(host, not_before=self._now + timedelta(days=2), days=90)
+        self._add("1003", host, _site(future), "not valid yet", "web3")
+        self._list("1003", "mandat.kanzlei-nguyen.test", _free_port(), "nothing listens", "web3")
+        host = "mail.kanzlei-nguyen.test"
+        problem = "a mail-only name without a page"
+        self._add("1003", host, self._valid(host), problem, "web3", "mail")
+
+    def _add_two_addresses(self, client: str, host: str) -> None:
+        """Add a name on two machines, one of which was forgotten at the last renewal."""
+        fresh = self.issuer.issue(host)
+        stale = self.issuer.issue(host, not_before=self._now - timedelta(days=88), days=2)
+        first = Server(_site(fresh, page("Hotel")))
+        self.demo.servers.append(first)
+        addresses: tuple[str, ...] = ("127.0.0.1",)
+        # Some systems have only one loopback address; the site then has one machine.
+        with contextlib.suppress(OSError):
+            second = Server(_site(stale, page("Hotel")), address="127.0.0.2", port=first.port)
+            self.demo.servers.append(second)
+            addresses = ("127.0.0.1", "127.0.0.2")
+        problem = "two machines, and one was forgotten"
+        self._list(client, host, first.port, problem, "web2", addresses=addresses)
+
+    # -- valid certificates, and problems of pages
+
+    def add_pages_of_florist(self) -> None:
+        """Add a form without encryption, mixed content, and a redirect."""
+        login = "<form action=/login><input name=user><input type=password name=pw></form>"
+        host = "kunden.blumen-meier.test"
+        problem = "a login form over plain HTTP, although HTTPS works"
+        self._add("1001", host, self._valid(host, page("Login", login)), problem, "web1")
+        self.demo.plain[host] = page("Login", login, hsts=False)
+        host = "fotos.blumen-meier.test"
+        mixed = page(
+            "Gallery",
+            "<script src=http://cdn.example.test/gallery.js></script><img"
+            " src=http://cdn.example.test/rose.jpg>",
+        )
+        problem = "an HTTPS page that loads resources over HTTP"
+        self._add("1001", host, self._valid(host, mixed), problem, "web1")
+        host = "blumen-meier.test"
+        main = f"https://www.blumen-meier.test:{self.demo.sites[0].port}/"
+        to_main = self._valid(host, redirect(main, hsts=True))
+        self._add("1001", host, to_main, "redirects to www", "web1", "redirect")
+
+    def add_pages_of_hotel(self) -> None:
+        """Add a payment form without encryption, and a loop of redirects."""
+        host = "kasse.hotel-seeblick.test"
+        problem = "a credit card form over HTTP, without HTTPS"
+        self._list("1002", host, _free_port(), problem, "web2")
+        form = "<form><input name=n autocomplete='billing cc-number'></form>"
+        self.demo.plain[host] = page("Checkout", form, hsts=False)
+        host = "alt.hotel-seeblick.test"
+        back = redirect(f"http://{host}:{self.demo.http_port}/", hsts=True)
+        problem = "HTTP and HTTPS redirect to each other"
+        looped = self._add("1002", host, self._valid(host, back), problem, "web2")
+        self.demo.plain[host] = redirect(f"https://{host}:{looped.port}/")
+
+    def add_pages_of_law_firm(self) -> None:
+        """Add a page that only browsers get, so that its state is undetermined."""
+        host = "schutz.kanzlei-nguyen.test"
+        challenge = PageResponse(403, "checking your browser", (("cf-mitigated", "challenge"),))
+        problem = "a protection service that challenges browsers"
+        self._add("1003", host, self._valid(host, challenge), problem, "web3")
+
+
+def _site(
+    issued: IssuedCertificate, response: PageResponse | None = None, **options: Any
+) -> servers.ConnectionHandler:
+    """Return a server function for HTTPS with one page."""
+    answer = response or page("Welcome")
+    return secure(server_context(issued, **options), lambda host, path: answer)

@@ -101,6 +101,36 @@ def run(
         CertmgrError: The program cannot be started.
         UsageError: The path is not absolute, or an argument or a variable is not safe.
     """
+    words = _words(command, arguments)
+    identity = _identity(user)
+    _log.info("running %s", words[0])
+    try:
+        process = subprocess.Popen(
+            words,
+            env=_environment(extra_environment or {}),
+            # A folder that certmgr was started in may be removed, or belong to another user.
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            close_fds=True,
+            # A group of processes of its children, which a time limit ends as a whole.
+            start_new_session=True,
+            # The umask of certmgr keeps keys private; files of a reload program are not keys.
+            umask=0o022,
+            **identity,
+        )
+    except OSError as error:
+        raise CertmgrError(
+            f"{words[0]} cannot be run",
+            error.strerror or str(error),
+            "Correct the path, its mode, or the user in the configuration.",
+        ) from None
+    return _wait_for(process, time.monotonic() + timeout)
+
+
+def _words(command: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """Return the words of a command. Raise :class:`UsageError` if it is not safe to run."""
     words = [*command, *(_argument(a) for a in arguments)]
     # A relative path would depend on PATH and the working directory.
     if not words or not words[0].startswith("/"):
@@ -116,28 +146,7 @@ def run(
             "an argument contains a NUL character",
             "Correct the configuration.",
         )
-    identity = _identity(user)
-    _log.info("running %s", words[0])
-    try:
-        process = subprocess.Popen(
-            words,
-            env=_environment(extra_environment or {}),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            close_fds=True,
-            start_new_session=True,
-            umask=0o022,
-            **identity,
-        )
-    except OSError as error:
-        raise CertmgrError(
-            f"{words[0]} cannot be run",
-            error.strerror or str(error),
-            "Correct the path, its mode, or the user in the configuration.",
-        ) from None
-    return _wait_for(process, time.monotonic() + timeout)
+    return words
 
 
 def _argument(text: str) -> str:

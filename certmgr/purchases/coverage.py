@@ -129,53 +129,59 @@ def remarks(
         facts: Who renews which name.
         now: Time of the check.
     """
-    results: list[Remark] = []
-    by_client: dict[int, list[Purchase]] = {}
+    results = [
+        *_unused(purchases, now),
+        *overlaps(purchases, now),
+        *_uncovered(purchases, names, facts, now),
+        *_orphans(purchases, live, facts),
+    ]
+    # Lost money first, then the findings that need a purchase or a link.
+    sort_order = {"unused": 0, "overlap": 1, "uncovered": 2, "orphan": 3}
+    return sorted(results, key=lambda r: (sort_order[r.kind], r.client, r.label))
+
+
+def _unused(purchases: Sequence[Purchase], now: datetime) -> Iterator[Remark]:
     for purchase in purchases:
-        if purchase.state == "active" and purchase.starts <= now < purchase.ends + timedelta(
-            seconds=1
-        ):
-            # Only a term that is running now covers a name.
-            by_client.setdefault(purchase.client_id, []).append(purchase)
         # A single day is within rounding, and terms that ended long ago are no longer of interest.
         if (days := unused_days(purchase, now)) > 1 and purchase.ends > now - 400 * DAY:
             words = "were paid for, and no certificate of this purchase covered them"
-            results.append(
-                Remark("unused", purchase.client, purchase.label, days, f"{days} days {words}")
-            )
-    results += overlaps(purchases, now)
+            yield Remark("unused", purchase.client, purchase.label, days, f"{days} days {words}")
+
+
+def _uncovered(
+    purchases: Sequence[Purchase],
+    names: Iterable[tuple[str, int, str]],
+    facts: RenewalFacts,
+    now: datetime,
+) -> Iterator[Remark]:
+    by_client: dict[int, list[Purchase]] = {}
+    for purchase in purchases:
+        # Only a term that is running now covers a name. It includes the second of its end.
+        end = purchase.ends + timedelta(seconds=1)
+        if purchase.state == "active" and purchase.starts <= now < end:
+            by_client.setdefault(purchase.client_id, []).append(purchase)
     for client, client_id, name in names:
         # A name with automatic renewal needs no purchase.
         if not facts.renewer(client_id, name).automatic and not any(
             covered_by(o, name) for o in by_client.get(client_id, ())
         ):
-            results.append(
-                Remark(
-                    "uncovered",
-                    client,
-                    display(name),
-                    0,
-                    "no purchase covers it, and no automatic renewal is known",
-                )
-            )
+            text = "no purchase covers it, and no automatic renewal is known"
+            yield Remark("uncovered", client, display(name), 0, text)
+
+
+def _orphans(
+    purchases: Sequence[Purchase],
+    live: Iterable[tuple[str, int, PurchasedCertificate, str]],
+    facts: RenewalFacts,
+) -> Iterator[Remark]:
     # A certificate counts as linked if it was recorded or recognised under any purchase.
     linked = {i.sha256 for o in purchases for i in o.issued}
     for client, client_id, issued, issuer in live:
-        all_automated = facts.all_automatic(client_id, issued.names)
-        if issued.sha256 not in linked and not all_automated:
-            text = (
-                f"serial {issued.serial}, until {issued.not_after:%Y-%m-%d}, issued by"
-                f" {issuer or 'an unknown issuer'}"
-            )
-            results.append(
-                Remark(
-                    "orphan",
-                    client,
-                    display(issued.names[0]) if issued.names else issued.sha256[:16],
-                    0,
-                    text,
-                )
-            )
-    # Lost money first, then the findings that need a purchase or a link.
-    sort_order = {"unused": 0, "overlap": 1, "uncovered": 2, "orphan": 3}
-    return sorted(results, key=lambda r: (sort_order[r.kind], r.client, r.label))
+        if issued.sha256 in linked or facts.all_automatic(client_id, issued.names):
+            continue
+        text = (
+            f"serial {issued.serial}, until {issued.not_after:%Y-%m-%d}, issued by"
+            f" {issuer or 'an unknown issuer'}"
+        )
+        label = display(issued.names[0]) if issued.names else issued.sha256[:16]
+        yield Remark("orphan", client, label, 0, text)

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.purchases.forecast import Forecast, Prices, UnmanagedCertificate, forecast
 from certmgr.purchases.load import lead_times, load
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalFacts
-from inventory.db.database import Database, from_epoch
+from inventory.db.database import from_epoch
 from inventory.errors import UsageError
 from inventory.store import certificates, clients, domains
 
@@ -75,47 +76,44 @@ def unmanaged_certificates(
 
 
 def load_forecast(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
+    begin: datetime,
     until: datetime,
     *,
     client: str | None = None,
-    today: datetime | None = None,
     lifetime: int | None = None,
 ) -> Forecast:
     """Return the forecast of one client or of all clients.
 
     Args:
-        database: The inventory.
-        settings: Lead times, prices and time zone.
-        now: Start of the forecast; may be in the future.
+        context: The inventory, lead times, prices and time zone, and the current time.
+        begin: Start of the forecast; may be in the future.
         until: End of the forecast.
         client: Customer number; all clients if it is None.
-        today: The current time, if the forecast starts at another one.
         lifetime: Assumed maximum lifetime of a certificate, in days.
 
     Raises:
         UsageError: The period is empty or longer than ten years.
     """
-    if until <= now:
+    if until <= begin:
         raise UsageError(
             "The forecast ends before it starts",
-            f"{until:%Y-%m-%d} is not after {now:%Y-%m-%d}",
+            f"{until:%Y-%m-%d} is not after {begin:%Y-%m-%d}",
             "Give a later --until.",
         )
     # The lifetime limits of certificates that far in the future are not decided.
-    if (until - now).days > 3660:
+    if (until - begin).days > 3660:
         raise UsageError(
             "A forecast covers at most ten years",
             "the rules after that are not known",
             "Give an earlier --until.",
         )
-    with database.read() as conn:
+    now, settings = context.now(), context.settings
+    with context.read() as conn:
         client_id = clients.find(conn, client).id if client else None
         # A purchase that has already lapsed is not bought again.
-        running = [o for o in load(conn, client_id, ended=False) if o.ends >= (today or now)]
-        facts = load_facts(conn, today or now, client_id)
+        running = [o for o in load(conn, client_id, ended=False) if o.ends >= now]
+        facts = load_facts(conn, now, client_id)
         unmanaged = unmanaged_certificates(
             conn, facts, frozenset(i.sha256 for o in running for i in o.issued), client_id
         )
@@ -124,7 +122,7 @@ def load_forecast(
     return forecast(
         current,
         unmanaged,
-        now,
+        begin,
         until,
         lead_times(settings),
         prices_of(settings),

@@ -315,57 +315,55 @@ def purchase_deadlines(
         )
     # The deadlines depend on the certificates that the rest of the term still needs.
     ahead = plan(term_of(purchase), now, leads.reissue)
-    current = purchase.current
-    if current is not None and purchase.ends - current.not_after >= DAY:
-        deadlines.append(
-            PurchaseDeadline(
-                "certificate",
-                current.not_after,
-                min(current.not_after, ahead[0].issue) if ahead else None,
-                buyer,
-            )
-        )
-    elif current is not None:
-        # The last certificate ends with the term: a new purchase replaces it, not a reissue.
-        deadlines.append(PurchaseDeadline("certificate", current.not_after, None, buyer))
-    # A validation is due only if a planned reissue needs it.
-    next_issue = next((p.issue for p in ahead if p.dcv), None)
-    if purchase.dcv is not None:
-        deadlines.append(
-            PurchaseDeadline(
-                "dcv",
-                validation_end(DCV_REUSE, purchase.dcv),
-                next_issue and next_issue - leads.validation * DAY,
-                buyer,
-            )
-        )
-    elif current is not None and next_issue is not None:
-        # The time of the last validation is unknown: assume that the next certificate needs one.
-        deadlines.append(
-            PurchaseDeadline("dcv", next_issue, next_issue - leads.validation * DAY, buyer)
-        )
-    rules = organisation_rules(purchase.validation)
-    # The same for the organisation, which is validated only for OV and EV.
-    if (
-        rules is not None
-        and purchase.organisation is None
-        and current is not None
-        and (issue := next((p.issue for p in ahead if p.organisation), None))
-    ):
-        deadlines.append(
-            PurchaseDeadline("organisation", issue, issue - leads.validation * DAY, buyer)
-        )
-    if rules is not None and purchase.organisation is not None:
-        next_issue = next((p.issue for p in ahead if p.organisation), None)
-        deadlines.append(
-            PurchaseDeadline(
-                "organisation",
-                validation_end(rules, purchase.organisation),
-                next_issue and next_issue - leads.validation * DAY,
-                buyer,
-            )
-        )
+    deadlines += _certificate_deadline(purchase, ahead, buyer)
+    deadlines += _domain_validation_deadline(purchase, ahead, leads, buyer)
+    deadlines += _organisation_deadline(purchase, ahead, leads, buyer)
     return tuple(sorted(deadlines, key=lambda c: (c.due or c.at, c.kind)))
+
+
+def _certificate_deadline(
+    purchase: Purchase, ahead: Sequence[PlannedCertificate], buyer: str
+) -> Iterator[PurchaseDeadline]:
+    current = purchase.current
+    if current is None:
+        return
+    if purchase.ends - current.not_after >= DAY:
+        due = min(current.not_after, ahead[0].issue) if ahead else None
+        yield PurchaseDeadline("certificate", current.not_after, due, buyer)
+    else:
+        # The last certificate ends with the term: a new purchase replaces it, not a reissue.
+        yield PurchaseDeadline("certificate", current.not_after, None, buyer)
+
+
+def _domain_validation_deadline(
+    purchase: Purchase, ahead: Sequence[PlannedCertificate], leads: LeadTimes, buyer: str
+) -> Iterator[PurchaseDeadline]:
+    # A validation is due only if a planned reissue needs it.
+    issue = next((p.issue for p in ahead if p.dcv), None)
+    if purchase.dcv is not None:
+        end = validation_end(DCV_REUSE, purchase.dcv)
+        due = issue and issue - leads.validation * DAY
+        yield PurchaseDeadline("dcv", end, due, buyer)
+    elif purchase.current is not None and issue is not None:
+        # The time of the last validation is unknown: assume that the next certificate needs one.
+        yield PurchaseDeadline("dcv", issue, issue - leads.validation * DAY, buyer)
+
+
+def _organisation_deadline(
+    purchase: Purchase, ahead: Sequence[PlannedCertificate], leads: LeadTimes, buyer: str
+) -> Iterator[PurchaseDeadline]:
+    rules = organisation_rules(purchase.validation)
+    # Only OV and EV certificates name an organisation, which a CA has to validate.
+    if rules is None:
+        return
+    issue = next((p.issue for p in ahead if p.organisation), None)
+    if purchase.organisation is not None:
+        end = validation_end(rules, purchase.organisation)
+        due = issue and issue - leads.validation * DAY
+        yield PurchaseDeadline("organisation", end, due, buyer)
+    # As for the domain: without a known validation, the next certificate is assumed to need one.
+    elif purchase.current is not None and issue is not None:
+        yield PurchaseDeadline("organisation", issue, issue - leads.validation * DAY, buyer)
 
 
 def due_soon(

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inventory.certificates import Certificate, parse
 from inventory.errors import UsageError
@@ -60,6 +61,37 @@ def unpack(files: list[bytes], password: str = "") -> VendorUpload:
             f"the limit is {MAX_INPUT // 1024 // 1024} MB for all files",
             "Send the certificate files alone.",
         )
+    answer = _answer_of_sandbox(files, password)
+    if answer.get("error"):
+        raise UsageError(*answer["error"])
+    certificates = {
+        c.sha256: c for c in (parse(base64.b64decode(text)) for text in answer["certificates"])
+    }
+    if not certificates:
+        raise UsageError(
+            "The files contain no certificate",
+            (
+                "they contain a CSR, which is only the request for a certificate"
+                if "csr-sent-back" in answer["remarks"]
+                else "; ".join(answer["ignored"])[:400]
+                or "no content could be read as a certificate"
+            ),
+            "Request the certificate as PEM, PKCS#7 or PKCS#12.",
+        )
+    return VendorUpload(
+        tuple(certificates.values()),
+        tuple(base64.b64decode(k) for k in answer["keys"]),
+        tuple(answer["remarks"]),
+        tuple(answer["ignored"]),
+    )
+
+
+def _answer_of_sandbox(files: list[bytes], password: str) -> dict[str, Any]:
+    """Return what the separate process found, or the error that it reports.
+
+    Raises:
+        UsageError: The process exceeded a limit.
+    """
     request = json.dumps(
         {"files": [base64.b64encode(f).decode() for f in files], "password": password}
     )
@@ -85,7 +117,7 @@ def unpack(files: list[bytes], password: str = "") -> VendorUpload:
             "It is damaged or malicious: request another one.",
         ) from None
     try:
-        answer = json.loads(process.stdout)
+        answer: dict[str, Any] = json.loads(process.stdout)
     except ValueError:
         reason = (
             "it needs more memory than the limit"
@@ -98,28 +130,7 @@ def unpack(files: list[bytes], password: str = "") -> VendorUpload:
             reason,
             "It is damaged or malicious: request another one.",
         ) from None
-    if answer.get("error"):
-        raise UsageError(*answer["error"])
-    certificates = {
-        c.sha256: c for c in (parse(base64.b64decode(text)) for text in answer["certificates"])
-    }
-    if not certificates:
-        raise UsageError(
-            "The files contain no certificate",
-            (
-                "they contain a CSR, which is only the request for a certificate"
-                if "csr-sent-back" in answer["remarks"]
-                else "; ".join(answer["ignored"])[:400]
-                or "no content could be read as a certificate"
-            ),
-            "Request the certificate as PEM, PKCS#7 or PKCS#12.",
-        )
-    return VendorUpload(
-        tuple(certificates.values()),
-        tuple(base64.b64decode(k) for k in answer["keys"]),
-        tuple(answer["remarks"]),
-        tuple(answer["ignored"]),
-    )
+    return answer
 
 
 def read_files(paths: list[str]) -> list[bytes]:

@@ -20,6 +20,7 @@ from certmgr.cases import agreement, installation, intake, new_case, signing_req
 from certmgr.cases.check import UploadReview
 from certmgr.cases.opening import run as run_cases
 from certmgr.cases.states import CaseAction
+from certmgr.config.context import Context
 from certmgr.config.settings import NotifySettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.notices.run import run_of
@@ -195,7 +196,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
         "2029-10",
     ]
     begin, end = start + timedelta(minutes=1), datetime(2029, 11, 1, tzinfo=UTC)
-    made = forecast(env.database, env.settings, begin, end)
+    made = forecast(Context(env.database, env.settings, lambda: begin), begin, end)
     installations = {m: line.installations for m, line in made.months.items() if line.installations}
     assert installations == dict.fromkeys(by_hand, 1)
     assert {m for m, line in made.months.items() if line.reissues} == set(by_hand[1:])

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.purchases.forecast import Forecast
 from certmgr.purchases.load import coverage_remarks
@@ -50,7 +51,7 @@ def renew_by_acme(database: Database, client: str, *names: str) -> None:
 
 
 def forecast(database: Database, settings: Settings) -> Forecast:
-    return load_forecast(database, settings, NOW, NOW + timedelta(days=400))
+    return load_forecast(Context(database, settings, lambda: NOW), NOW, NOW + timedelta(days=400))
 
 
 def test_purchase_and_certificate_that_a_person_renews_are_in_the_forecast(
