@@ -5,7 +5,6 @@ Only this module and :func:`certmgr.notices.deadline_topics.deadlines` read the 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -34,6 +33,7 @@ from inventory.store import (
     runs,
     server_faults,
 )
+from inventory.targets import Target
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
 from notifiers.pipeline.topic import Topic, TopicKind
@@ -115,10 +115,19 @@ def gather(
         staff_tasks=case_topics.staff_tasks,
         events=case_topics.events,
         worklist=case_topics.worklist,
-        undetermined=Counter(r.code for r in open_rows if r.severity == "undetermined"),
+        undetermined=_undetermined(open_rows),
         automation=automation_report.lines,
         alarms=automation_report.alarms,
     )
+
+
+def _undetermined(open_rows: Sequence[ListedFinding]) -> dict[str, list[Target]]:
+    """Return the endpoints without a result, by finding code."""
+    found: dict[str, list[Target]] = {}
+    for row in open_rows:
+        if row.severity == "undetermined":
+            found.setdefault(row.code, []).append(Target(row.host, row.port, row.protocol))
+    return found
 
 
 def _read_basis(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from inventory.targets import Target
 from notifiers.calendar import CalendarWindow
 from notifiers.pipeline.topic import Topic
 
@@ -85,7 +86,7 @@ class NoticeSource:
         whole_run: Whether a complete run has ever checked the whole inventory.
         events: The incidents that are not over.
         worklist: New and overdue cases, folded, and the windows ahead.
-        undetermined: The number of endpoints without a result, by finding code.
+        undetermined: The endpoints without a result, by finding code.
         automation: What our automation could not do, or what waits for staff, one line each.
         alarms: Key and text of what cannot wait for the daily digest.
     """
@@ -99,6 +100,6 @@ class NoticeSource:
     staff_tasks: Sequence[StaffTask] = ()
     events: Sequence[StaffEvent] = ()
     worklist: Sequence[str] = ()
-    undetermined: Mapping[str, int] = field(default_factory=dict)
+    undetermined: Mapping[str, Sequence[Target]] = field(default_factory=dict)
     automation: Sequence[str] = ()
     alarms: Sequence[tuple[str, str]] = ()

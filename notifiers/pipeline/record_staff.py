@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from inventory.db.database import Tx
 from inventory.store import jobs, notices
@@ -16,7 +16,8 @@ from notifiers.pipeline.plan import NoticePlan, Snapshot
 from notifiers.pipeline.queue import NoticeQueue, QueuedItem
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.rendering import Templates
-from notifiers.pipeline.staff import StaffDigest, alarm_message, digest_message
+from notifiers.pipeline.staff import alarm_message, digest_message
+from notifiers.pipeline.staff_reading import DigestReading
 from notifiers.pipeline.staff_tasks import EVENT, bundles, task_message, unreported
 
 
@@ -46,9 +47,15 @@ class StaffRecorder:
         # The digest is sent once per day and person, from this hour on.
         if local.hour < self.config.digest_hour or not missing:
             return
-        digest = StaffDigest.read(
-            tx, self.now, self.plan, self.snapshot, self.source, self.config.policy
-        )
+        digest = DigestReading(
+            conn=tx.conn,
+            now=self.now,
+            zone=self.config.zone or UTC,
+            plan=self.plan,
+            snapshot=self.snapshot,
+            source=self.source,
+            policy=self.config.policy,
+        ).digest()
         message = digest_message(digest, today, self.templates)
         for person in missing:
             _add(queue, person, "digest", message, [("digest", today)])

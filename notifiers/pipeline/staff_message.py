@@ -10,6 +10,24 @@ from notifiers.pipeline.rendering import Templates
 
 
 @dataclass(frozen=True, slots=True)
+class SectionLine:
+    """One line of a message to staff.
+
+    Attributes:
+        text: What there is, as one sentence.
+        command: What to do about it, to be pasted into a shell. Empty if the command of the
+            section is enough.
+    """
+
+    text: str
+    command: str = ""
+
+    def __str__(self) -> str:
+        # A provider's template that prints lines as they are shows the command too.
+        return f"{self.text}: {self.command}" if self.command else self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """One part of a digest.
 
@@ -19,7 +37,7 @@ class Section:
     """
 
     heading: str
-    lines: tuple[str, ...]
+    lines: tuple[SectionLine, ...]
     more: int = 0
     command: str = ""
 
@@ -27,10 +45,15 @@ class Section:
 MAX_LINES = 25
 
 
-def section(heading: str, lines: Sequence[str], command: str) -> Section:
+def section(heading: str, lines: Sequence[str | SectionLine], command: str) -> Section:
     """Return a section with at most :data:`MAX_LINES` lines."""
     # A digest stays short; the command shows the rest.
-    shown = tuple(one_line(line, 300) for line in lines[:MAX_LINES])
+    shown = tuple(
+        SectionLine(one_line(line, 300))
+        if isinstance(line, str)
+        else SectionLine(one_line(line.text, 400), one_line(line.command, 300))
+        for line in lines[:MAX_LINES]
+    )
     return Section(heading, shown, max(0, len(lines) - MAX_LINES), command)
 
 

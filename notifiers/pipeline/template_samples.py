@@ -42,7 +42,14 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "staff": {
         "subject": "s",
         "lead": "l",
-        "sections": [{"heading": "h", "lines": ["x"], "more": 1, "command": "c"}],
+        "sections": [
+            {
+                "heading": "h",
+                "lines": [{"text": "x", "command": "c"}],
+                "more": 1,
+                "command": "c",
+            }
+        ],
         "footer": ["f"],
     },
 }

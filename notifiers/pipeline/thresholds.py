@@ -70,14 +70,18 @@ def before_end(
     # A notice in the first two thirds of the lifetime would come too early to act on.
     kept = [t for t in thresholds if chosen or t * DAY <= life / 3]
     if renewal_lead is not None:
-        # Automation that renews in time needs no notice. The margin allows for its schedule.
-        margin = min(2 * DAY, renewal_lead / 6)
-        kept = [t for t in kept if t * DAY <= renewal_lead - margin]
+        # Automation that renews in time needs no notice.
+        kept = [t for t in kept if t * DAY <= renewal_lead - renewal_margin(renewal_lead)]
     elif lead_days and max(kept, default=0) < lead_days and (lead_days + MARGIN) * DAY <= life / 2:
         # Purchase and installation take longer than the longest threshold: notify a week before
         # the last day to begin.
         kept.append(lead_days + MARGIN)
     return tuple(sorted({*kept, 0}, reverse=True))
+
+
+def renewal_margin(renewal_lead: timedelta) -> timedelta:
+    """Return how late automation may be before it counts as late, which allows for its schedule."""
+    return min(2 * DAY, renewal_lead / 6)
 
 
 def default_renewal_lead(life: timedelta) -> timedelta:

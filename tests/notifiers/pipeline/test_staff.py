@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+from datetime import UTC, timedelta
+
 from inventory.store import contacts, notices, releases, tickets
+from inventory.targets import Target
 from notifiers.pipeline.call_list import PhoneCall, call_lines, calls
+from notifiers.pipeline.message import Message
 from notifiers.pipeline.plan import Snapshot
+from notifiers.pipeline.staff_causes import StaffReader, expiries
+from notifiers.pipeline.topic import CoverFacts, ScheduledEnd, Topic
 from tests.notifiers.sites import DAY, START, Leaf, SiteSimulation, add_expiring_site, fault
 
 
@@ -49,7 +56,101 @@ def test_undetermined_result_is_in_the_digest(simulation: SiteSimulation) -> Non
     site.faults = {"scanner-error": fault("scanner-error", "undetermined", "staff")}
     simulation.day()
     outcome = simulation.day()
-    assert any("scanner-error: 1 endpoint(s)" in m.text for _, m in outcome.staff)
+    assert any("scanner-error: shop.example, 1 endpoint(s)" in m.text for _, m in outcome.staff)
+
+
+def test_digest_names_host_client_and_time_and_gives_a_command_for_each_cause(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.staff()
+    simulation.client("1", buys="us", renews="us")
+    simulation.client("2")
+    shared = Leaf("cd" * 32, START - 398 * DAY, START - 2 * DAY)
+    for i in range(8):
+        simulation.site(f"n{i}.example", "1").leaves = {"192.0.2.1": shared}
+    simulation.site("www.m\u00fcller.example".encode("idna").decode(), "2").serve(
+        START - 393 * DAY, 398 * DAY
+    )
+    simulation.site("far.example", "2").serve(START - 300 * DAY, 398 * DAY)
+    simulation.baseline()
+    message = _digest(simulation)
+    assert message.subject.startswith("[certmgr] 8 expired, 1 expires within a week (2026-03-0")
+    lines = message.text.splitlines()
+    expired = next(i for i, line in enumerate(lines) if "n0.example" in line)
+    assert lines[expired] == (
+        "- certificate-expired: n0.example and 7 more; 1 Client 1: expired on 2026-02-28, 3 days"
+        " ago; it is our fault, and it is not assigned with a date"
+    )
+    assert lines[expired + 1] == (
+        "  certmgr finding assign certificate-expired --cause n0.example --by NAME --until DATE"
+    )
+    soon = next(i for i, line in enumerate(lines) if "certificate-expiring: www.m" in line)
+    assert lines[soon].endswith(
+        "; 2 Client 2: expires on 2026-03-07, in 4 days; the client has to act"
+    )
+    assert lines[soon + 1] == "  certmgr domain show www.xn--mller-kva.example"
+    assert "far.example" not in message.text
+    held = next(i for i, line in enumerate(lines) if "held since" in line)
+    assert lines[held] == (
+        "- certificate-expiring: www.m\u00fcller.example; 2 Client 2: held since 2026-03-02"
+    )
+    assert lines[held + 1].startswith("  certmgr notice release 'certificate ")
+    for command in (line.strip() for line in lines if line.startswith("  certmgr ")):
+        assert "#" not in command
+        assert shlex.split(command)[0] == "certmgr"
+
+
+def test_subject_names_what_is_most_urgent_and_an_empty_digest_has_none(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.staff()
+    simulation.client("1", buys="us", renews="us")
+    site = simulation.site("shop.example", "1")
+    site.serve(START, 398 * DAY)
+    simulation.baseline()
+    assert _digest(simulation).subject.startswith("[certmgr] Nothing for you (2026-03-0")
+    site.faults = {"not-tls": fault("not-tls", "critical", "provider", reason="plain HTTP")}
+    simulation.day()
+    message = _digest(simulation)
+    assert message.subject.startswith("[certmgr] 1 fault to assign (2026-03-0")
+    assert "not-tls: shop.example; 1 Client 1: since " in message.text
+    assert "certmgr finding assign not-tls --endpoint shop.example --by" in message.text
+
+
+def test_certificate_of_automation_that_is_in_time_is_no_news() -> None:
+    now = START
+
+    def ends(in_days: float, lead: timedelta | None, reason: str = "") -> Topic:
+        return Topic(
+            key="cover:1:1",
+            revision="r",
+            client_id=1,
+            client="1",
+            domain_id=1,
+            target=Target("short.example"),
+            severity="high",
+            actor="provider",
+            code="certificate-expiring",
+            opened=now,
+            facts=CoverFacts(endpoint_id=1, server_id=None),
+            schedule=ScheduledEnd(now + in_days * DAY, renewal_lead=lead),
+            suppress_reason=reason,
+        )
+
+    reader = StaffReader(now, UTC, {})
+    for topic, counted in (
+        (ends(5, 2 * DAY), 0),  # renews two days before the end
+        (ends(1.5, 2 * DAY), 1),  # and is late now
+        (ends(5, None), 1),
+        (ends(8, None), 0),
+        (ends(5, None, "accepted"), 0),
+    ):
+        assert expiries([topic], {}, reader).soon_count == counted, topic
+
+
+def _digest(simulation: SiteSimulation) -> Message:
+    """Return the digest of the next day."""
+    return [m for _, m in simulation.day().staff if m.reference == "digest"][-1]
 
 
 def test_names_of_one_certificate_are_one_call_and_the_most_urgent_client_is_first(
