@@ -149,9 +149,14 @@ _SAN = ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string
 
 
 _BASIC_CONSTRAINTS = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
+_KEY_USAGE = ExtensionOID.KEY_USAGE.dotted_string
+_NAME_CONSTRAINTS = ExtensionOID.NAME_CONSTRAINTS.dotted_string
+_POLICIES = ExtensionOID.CERTIFICATE_POLICIES.dotted_string
+_EMPTY_POLICIES = "a list of certificate policies or of their qualifiers is empty"
+MAX_PATH_LENGTH = 255  # browsers read one byte
 
 
-_KEY_USES = (
+KEY_USES = (
     "digital_signature",
     "content_commitment",
     "key_encipherment",
@@ -170,6 +175,7 @@ def extensions_one_by_one(der: bytes, reader: FieldReader) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     unreadable: set[str] = set()
+    tolerated: set[str] = set()
     criticals: set[str] = set()
     seen: set[str] = set()
     repeated: set[str] = set()
@@ -187,23 +193,31 @@ def extensions_one_by_one(der: bytes, reader: FieldReader) -> dict[str, Any]:
             copy = x509.load_der_x509_certificate(parts.with_extensions(encoded))
             one = extension_fields(copy.extensions, reader)
         except PARSE_ERRORS:
-            tolerated = _tolerant_fields(oid, value)
-            if tolerated is None:
-                unreadable.add(oid)
-            one = tolerated or {}
+            read = _tolerant_fields(oid, value, critical=critical)
+            (unreadable if read is None else tolerated).add(oid)
+            one = read or {}
             reader.problems.append(f"the extension {oid} cannot be read")
         unreadable |= one.pop("unreadable", frozenset())
         fields |= one
     return fields | {
         "criticals": frozenset(criticals),
         "unreadable": frozenset(unreadable),
+        "tolerated": frozenset(tolerated),
         "invalid_extensions": frozenset(repeated),
         "extensions_readable": _SAN not in unreadable,
     }
 
 
-def _tolerant_fields(oid: str, value: bytes) -> dict[str, Any] | None:
+def _tolerant_fields(oid: str, value: bytes, *, critical: bool) -> dict[str, Any] | None:
     """Return the fields of an extension that browsers accept and the library does not, or None."""
+    if oid == _KEY_USAGE and (bits := encoding.key_usage_bits(value)) is not None:
+        # The library refuses decipherOnly without keyAgreement.
+        return {"key_usage": frozenset(u for u, bit in zip(KEY_USES, bits, strict=False) if bit)}
+    if oid == _POLICIES and not critical and encoding.is_certificate_policies(value):
+        return {}
+    if oid == _NAME_CONSTRAINTS and encoding.is_sequence(value):
+        # Browsers read any ASCII text as a constraint, such as "*.example.com".
+        return {"constrains_names": True}
     if oid == _BASIC_CONSTRAINTS and (ca := encoding.is_basic_constraints(value)) is not None:
         return {"is_ca": ca}
     if oid != _SAN:
@@ -227,10 +241,13 @@ def extension_fields(extensions: x509.Extensions, reader: FieldReader) -> dict[s
     fields: dict[str, Any] = {
         "criticals": frozenset(e.oid.dotted_string for e in extensions if e.critical)
     }
+    unreadable: set[str] = set()
     for extension in extensions:
         if (read := _READERS.get(extension.oid)) is not None:
-            fields |= read(extension.value, reader)
-    return fields
+            one = read(extension.value, reader)
+            unreadable |= one.pop("unreadable", frozenset())
+            fields |= one
+    return fields | {"unreadable": frozenset(unreadable)}
 
 
 def _subject_alternative_names(
@@ -257,15 +274,28 @@ def _extended_key_usage(value: x509.ExtendedKeyUsage, _reader: FieldReader) -> d
 def _policies(value: x509.CertificatePolicies, reader: FieldReader) -> dict[str, Any]:
     # RFC 5280 4.2.1.4: a policy must not appear more than once, and browsers enforce it.
     policies = [p.policy_identifier for p in value]
-    if len(set(policies)) == len(policies):
+    empty = not policies or any(p.policy_qualifiers == [] for p in value)
+    if not empty and len(set(policies)) == len(policies):
         return {}
-    reader.problems.append("a certificate policy is listed twice")
+    reader.problems.append(_EMPTY_POLICIES if empty else "a certificate policy is listed twice")
     return {"unreadable": frozenset({ExtensionOID.CERTIFICATE_POLICIES.dotted_string})}
 
 
+def _basic_constraints(value: x509.BasicConstraints, reader: FieldReader) -> dict[str, Any]:
+    fields: dict[str, Any] = {"is_ca": bool(value.ca)}
+    if (value.path_length or 0) > MAX_PATH_LENGTH:
+        reader.problems.append("the path length is too large")
+        fields["unreadable"] = frozenset({_BASIC_CONSTRAINTS})
+    return fields
+
+
 def _authority_information(
-    value: x509.AuthorityInformationAccess, _reader: FieldReader
+    value: x509.AuthorityInformationAccess, reader: FieldReader
 ) -> dict[str, Any]:
+    # RFC 5280 4.2.2.1: at least one entry, and browsers enforce it.
+    if not list(value):
+        reader.problems.append("the authority information access is empty")
+        return {"unreadable": frozenset({ExtensionOID.AUTHORITY_INFORMATION_ACCESS.dotted_string})}
     return {
         "issuer_urls": tuple(
             d.access_location.value[:MAX_URL]
@@ -281,12 +311,12 @@ def _authority_information(
 # How the value of each extension becomes fields. What is in none of them is not judged.
 _READERS: Mapping[x509.ObjectIdentifier, Callable[[Any, FieldReader], dict[str, Any]]] = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME: _subject_alternative_names,
-    ExtensionOID.BASIC_CONSTRAINTS: lambda value, _: {"is_ca": bool(value.ca)},
+    ExtensionOID.BASIC_CONSTRAINTS: _basic_constraints,
     ExtensionOID.NAME_CONSTRAINTS: lambda _value, _: {"constrains_names": True},
     ExtensionOID.POLICY_CONSTRAINTS: lambda _value, _: {"constrains_policies": True},
     ExtensionOID.INHIBIT_ANY_POLICY: lambda _value, _: {"constrains_policies": True},
     ExtensionOID.KEY_USAGE: lambda value, _: {
-        "key_usage": frozenset(u for u in _KEY_USES if getattr(value, u))
+        "key_usage": frozenset(u for u in KEY_USES if getattr(value, u))
     },
     ExtensionOID.EXTENDED_KEY_USAGE: _extended_key_usage,
     ExtensionOID.CERTIFICATE_POLICIES: _policies,

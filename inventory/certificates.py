@@ -65,6 +65,8 @@ class Certificate:
         has_responder: Whether it names an OCSP responder (AIA).
         extensions_readable: Whether its names can be read: there is no SAN, or it can be parsed.
         unreadable: The object identifiers of extensions that cannot be parsed or are empty.
+        tolerated: The object identifiers of extensions that browsers read, and other programs do
+            not.
         invalid_extensions: The object identifiers of extensions because of which browsers refuse
             all extensions: listed twice, or with a critical flag that is not in DER.
         constrains_policies: Whether it has policy constraints or inhibits anyPolicy.
@@ -98,6 +100,7 @@ class Certificate:
     has_responder: bool = False
     extensions_readable: bool = True
     unreadable: frozenset[str] = frozenset()
+    tolerated: frozenset[str] = frozenset()
     invalid_extensions: frozenset[str] = frozenset()
     constrains_policies: bool = False
     repaired: bool = False

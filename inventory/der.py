@@ -119,6 +119,11 @@ class Outline(NamedTuple):
         """The Name of the subject, encoded."""
         return self.fields[self._first + 4]
 
+    @property
+    def key(self) -> bytes:
+        """The public key (SubjectPublicKeyInfo), encoded."""
+        return self.fields[self._first + 5]
+
     def with_fields(self, **changes: bytes) -> Outline:
         """Return a copy with other fields: algorithm, issuer, validity, subject or key."""
         names = ("algorithm", "issuer", "validity", "subject", "key")
@@ -227,9 +232,10 @@ def general_names(value: bytes, limit: int) -> tuple[list[str], list[bytes]]:
 
 
 def is_basic_constraints(value: bytes) -> bool | None:
-    """Return the CA flag of basic constraints that are not in DER; None if they are unreadable.
+    """Return the CA flag of basic constraints as browsers read them; None if they are unreadable.
 
-    Browsers accept an explicit FALSE, and a path length without the CA flag.
+    Browsers accept an explicit FALSE, and a path length without the CA flag. They refuse a flag
+    that is not in DER, and a path length above 255 or below zero.
     """
     try:
         parts = list(elements(only(value, SEQUENCE)))
@@ -237,4 +243,56 @@ def is_basic_constraints(value: bytes) -> bool | None:
         return None
     if [p.tag for p in parts] not in ([], [_BOOLEAN], [_INTEGER], [_BOOLEAN, _INTEGER]):
         return None
-    return any(p.tag == _BOOLEAN and p.content not in (b"", b"\0") for p in parts)
+    ca = False
+    for part in parts:
+        if part.tag == _INTEGER:
+            # One byte, or two if the first bit is set (a positive number).
+            number = part.content.removeprefix(b"\0") if len(part.content) > 1 else part.content
+            if len(number) != 1 or part.content[0] & 0x80:
+                return None
+        elif part.content not in (b"\0", b"\xff"):
+            return None
+        else:
+            ca = part.content == b"\xff"
+    return ca
+
+
+def is_sequence(value: bytes) -> bool:
+    """Return whether a value is one SEQUENCE."""
+    try:
+        only(value, SEQUENCE)
+    except ValueError:
+        return False
+    return True
+
+
+def key_usage_bits(value: bytes) -> tuple[bool, ...] | None:
+    """Return the bits of a key usage, the first is digitalSignature; None if it is unreadable."""
+    try:
+        content = only(value, BIT_STRING)
+    except ValueError:
+        return None
+    if len(content) < 2 or content[0] > 7:
+        return None
+    return tuple(bool(byte >> (7 - bit) & 1) for byte in content[1:3] for bit in range(8))
+
+
+def is_certificate_policies(value: bytes) -> bool:
+    """Return whether browsers can read certificate policies that are not critical.
+
+    They read the policies, and ignore qualifiers that they do not know.
+    """
+    try:
+        listed = list(elements(only(value, SEQUENCE)))
+        for policy in listed:
+            identifier, *rest = elements(only(policy.encoded, SEQUENCE))
+            qualifiers = [q for r in rest for q in elements(only(r.encoded, SEQUENCE))]
+            if identifier.tag != _OID or len(rest) > 1 or (rest and not qualifiers):
+                return False
+            for qualifier in qualifiers:
+                kinds = list(elements(only(qualifier.encoded, SEQUENCE)))
+                if len(kinds) != 2 or kinds[0].tag != _OID:
+                    return False
+    except ValueError:
+        return False
+    return bool(listed)

@@ -32,6 +32,8 @@ _SHORT = {
     "2.5.4.10": "O",
     "2.5.4.11": "OU",
 }
+# The same types, encoded.
+_SHOWN = frozenset(der.encode(_OID, bytes((0x55, 4, int(o.rpartition(".")[2])))) for o in _SHORT)
 # A hostile name may have thousands of attributes.
 MAX_SHOWN = 12
 MAX_CACHED = 4096  # bytes
@@ -95,12 +97,17 @@ def _normalised(kind: bytes, value: der.Element) -> bytes:
 
 
 def is_name(name: bytes) -> bool:
-    """Return whether browsers can read a Name."""
+    """Return whether browsers can read a Name.
+
+    Of the attributes that they show, the value must be a string of a kind that they know.
+    """
     try:
         for pairs in _attributes(name):
-            for _, value in pairs:
+            for kind, value in pairs:
                 if value.tag in _ENCODINGS:
                     value.content.decode(_ENCODINGS[value.tag])
+                elif kind in _SHOWN:
+                    return False
     except ValueError:
         return False
     return True

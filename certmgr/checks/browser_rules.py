@@ -23,8 +23,11 @@ from itertools import pairwise
 from cryptography.x509.oid import ExtensionOID
 
 from certmgr.checks.transport import finding, unreadable_rule
+from certmgr.x509.name_constraints import readable as readable_constraints
 from certmgr.x509.trust import PathVerdict
+from inventory import der
 from inventory.certificates import Certificate
+from inventory.distinguished_names import is_name
 from inventory.vocabulary import Finding, Severity
 
 # BoringSSL's path validation knows no other signatures; RSASSA-PSS counts by its hash.
@@ -74,6 +77,8 @@ SAN_NOT_CRITICAL = "the subject is empty, and the subject alternative names are 
 ALGORITHMS_DIFFER = "a certificate of the path names two different signature algorithms"
 NAME_DIFFERS = "the name of the issuer is written in another way than in its certificate (Firefox)"
 CA_UNREADABLE = "a certificate of the CA cannot be read"
+NAME_UNREADABLE = "the subject or the issuer has a value that browsers cannot read"
+KEY_PARAMETERS = "an RSA key lacks the parameters of its algorithm"
 
 
 def malformed_findings(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
@@ -88,6 +93,12 @@ def malformed_findings(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Findi
         rule = unreadable_rule(leaf.der)
     elif not leaf.well_formed:
         rule = "outline" if leaf.key == "unknown" else "format"
+    # Chrome reads both names before it verifies anything.
+    elif not (is_name(leaf.subject_der) and is_name(leaf.issuer_der)):
+        problems, rule = [*problems, NAME_UNREADABLE], "format"
+    # BoringSSL reads no RSA key without the NULL parameters of RFC 3279 2.3.1.
+    elif lacks_key_parameters(leaf):
+        problems, rule = [*problems, KEY_PARAMETERS], "outline"
     elif leaf.invalid_extensions:
         rule = "extension"
     elif _KEY_USAGE in leaf.unreadable:
@@ -146,20 +157,44 @@ def path_rule_findings(
     if any(c.server_auth is False for c in constrained):
         problems.append(CA_NOT_FOR_SERVERS)
     below_anchor = (leaf, *(issuers[:-1] if ends_in_anchor(verdict) else issuers))
-    if any(c.criticals - _PROCESSED for c in below_anchor):
+    # Browsers ignore a certificate of a CA that they cannot read, even if it is an anchor of the
+    # user. So the path is missing, whatever else is wrong with that certificate.
+    checked = issuers[:-1] if verdict.public and ends_in_anchor(verdict) else issuers
+    unreadable = [c for c in checked if not readable_issuer(c)]
+    if unreadable:
+        yield finding("certificate-malformed", at, problems=[CA_UNREADABLE], rule="issuer-format")
+    if any(c.criticals - _PROCESSED for c in below_anchor if c not in unreadable):
         problems.append(UNKNOWN_CRITICAL)
     if any(c.algorithms_differ for c in below_anchor):
         problems.append(ALGORITHMS_DIFFER)
+    if any(lacks_key_parameters(c) for c in issuers):
+        problems.append(KEY_PARAMETERS)
     if problems:
         yield finding("certificate-malformed", at, problems=problems, rule="path")
     # Firefox and many programs compare the encoded names.
     elif any(c.issuer_der != above.subject_der for c, above in pairwise(verdict.path)):
         yield finding("certificate-malformed", at, Severity.HIGH, problems=[NAME_DIFFERS])
-    if any(
-        not c.well_formed or c.invalid_extensions or c.unreadable & _PARSED
-        for c in below_anchor[1:]
-    ):
-        yield finding("certificate-malformed", at, problems=[CA_UNREADABLE], rule="issuer-format")
+
+
+def readable_issuer(issuer: Certificate) -> bool:
+    """Return whether browsers can read a certificate of a CA."""
+    return (
+        issuer.well_formed
+        and not issuer.invalid_extensions
+        and not issuer.unreadable & _PARSED
+        and readable_constraints(issuer)
+    )
+
+
+def lacks_key_parameters(certificate: Certificate) -> bool:
+    """Return whether the algorithm of an RSA key has no parameters."""
+    if certificate.key_type != "RSA":
+        return False
+    try:
+        algorithm, _ = der.elements(der.only(der.outline(certificate.der).key, der.SEQUENCE))
+        return len(list(der.elements(algorithm.content))) < 2
+    except ValueError:
+        return False
 
 
 def ends_in_anchor(verdict: PathVerdict) -> bool:

@@ -34,9 +34,14 @@ _CONSTRAINING = frozenset(
         ExtensionOID.BASIC_CONSTRAINTS,
         ExtensionOID.KEY_USAGE,
         ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
     )
+)
+# Browsers' own rules are applied to these (certmgr/x509/name_constraints.py).
+_NAMES = frozenset(
+    {
+        ExtensionOID.NAME_CONSTRAINTS.dotted_string,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string,
+    }
 )
 # They would name the keys of the originals.
 _KEY_IDENTIFIERS = frozenset(
@@ -50,7 +55,8 @@ _KEY_IDENTIFIERS = frozenset(
 def needs_copies(path: Sequence[Certificate]) -> bool:
     """Return whether browsers may accept a path that OpenSSL cannot read."""
     return (
-        any(c.repaired or c.unreadable - _CONSTRAINING for c in path)
+        any(c.repaired or c.constrains_names or c.tolerated for c in path)
+        or any(c.unreadable - _CONSTRAINING for c in path)
         or _lacks_basic_constraints(path[-1])
         or any(_lacks_null(c) for c in path)
     )
@@ -106,7 +112,7 @@ def _copy(certificate: Certificate, *, is_anchor: bool) -> Certificate:
         key=public,
     )
     # Which unreadable extension matters is a rule of certmgr/checks/browser_rules.py.
-    left_out = _KEY_IDENTIFIERS | (certificate.unreadable - _CONSTRAINING)
+    left_out = _KEY_IDENTIFIERS | _NAMES | (certificate.unreadable - _CONSTRAINING)
     extensions = [e for e in parts.extensions if der.extension_parts(e)[0] not in left_out]
     # Version 1 has no extensions, and OpenSSL accepts such an anchor.
     if is_anchor and parts.has_version and _lacks_basic_constraints(certificate):

@@ -19,7 +19,7 @@ from inventory.certificates import Certificate
 BROKEN_CONSTRAINT = "the chain breaks a constraint of the CA"
 OUTSIDE_PROFILE = "it differs from the profile of public CAs"
 PURPOSE = "a certificate of the CA may not issue certificates for servers"
-_NAME = "a name of the certificate is outside the names that its CA may issue"
+NAME_CONSTRAINED = "a name of the certificate is outside the names that its CA may issue"
 _WEAK = "a key or a signature of the chain is too weak"
 # Error codes of X509_verify_cert (openssl/x509_vfy.h).
 _CODES = {
@@ -37,8 +37,8 @@ _CODES = {
     34: "a critical extension of the chain is not known",
     37: "a certificate of the CA may not issue certificates",
     41: "an extension of the chain cannot be read",
-    47: _NAME,
-    48: _NAME,
+    47: NAME_CONSTRAINED,
+    48: NAME_CONSTRAINED,
     49: "the name constraints of the CA cannot be checked",
     51: "the name constraints of the CA cannot be checked",
     52: "the name constraints of the CA cannot be checked",

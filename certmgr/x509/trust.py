@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from certmgr.x509.anchors import MAX_PATH, Anchors
+from certmgr.x509.name_constraints import permitted as names_permitted
 from certmgr.x509.openssl_path import OpensslResult
 from certmgr.x509.policies import NO_POLICY, policies_valid
-from certmgr.x509.refusals import OUTSIDE_PROFILE, objections, refusal
+from certmgr.x509.refusals import NAME_CONSTRAINED, OUTSIDE_PROFILE, objections, refusal
 from inventory.certificate_signatures import issued_by, self_signed
 from inventory.certificates import Certificate
 
@@ -250,6 +251,9 @@ class TrustStore:
         if not policies_valid(path, own=self._anchors.is_own(path)):
             public = self._anchors.is_public(anchor)
             return PathVerdict("refused", False, path, public=public, problem=NO_POLICY)
+        if not names_permitted(path):
+            public = self._anchors.is_public(anchor)
+            return PathVerdict("refused", False, path, public=public, problem=NAME_CONSTRAINED)
         remarks: tuple[str, ...] = ()
         if self._anchors.is_own(path):
             # An expired leaf is verified at its end. A private root that has expired since then has

@@ -9,6 +9,7 @@ from tests.certmgr.browser import (
     answers,
     certificates,
     chains,
+    constraints,
     dates,
     demo_sites,
     handshakes,
@@ -23,6 +24,7 @@ GROUPS = {
     for group in (
         certificates.GROUP,
         chains.GROUP,
+        constraints.GROUP,
         handshakes.GROUP,
         names.GROUP,
         dates.GROUP,
@@ -145,6 +147,8 @@ _RELATIVES = {
 
 
 def _is_relative(situation: Situation) -> bool:
+    if situation.relative:
+        return True
     if situation.group in _KEPT:
         return situation.name not in _KEPT[situation.group]
     patterns = _RELATIVES.get(situation.group, "").split()

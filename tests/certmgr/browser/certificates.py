@@ -17,6 +17,7 @@ from tests.certmgr.browser.pki import (
     EMAIL,
     SERVER_AUTH,
     Leaf,
+    ca,
     days,
     key,
     leaf,
@@ -30,8 +31,8 @@ from tests.certmgr.browser.situations import Group, Trusted
 GROUP = Group("certificates")
 
 
-def _add(name: str, **fields: Any) -> None:
-    GROUP.add(name, lambda host: leaf(host, **fields))
+def _add(name: str, *, relative: bool = False, **fields: Any) -> None:
+    GROUP.add(name, lambda host: leaf(host, **fields), relative=relative)
 
 
 def _add_rsa(name: str, kind: str = "rsa2048 leaf", **fields: Any) -> None:
@@ -277,3 +278,51 @@ _add(
 _add("policy-constraints-in-leaf", extensions={"x": der.require_policy()})
 _add("policy-any", extensions={"x": der.policies("2.5.29.32.0")})
 _add("eku-ocsp-signing", extensions={"eku": der.extended_key_usage("1.3.6.1.5.5.7.3.9")})
+
+# Fields that browsers read and the certificate library does not, or the other way round
+_policy = der.oid("1.2.3.4")
+for _name, _value in {
+    "usage-nine-bits": der.key_usage(0, 8),
+    "policies-empty": _extension("2.5.29.32", der.seq()),
+    "policies-unknown-qualifier": _extension(
+        "2.5.29.32", der.seq(der.seq(_policy, der.seq(der.seq(der.oid("1.2.9"), der.NULL))))
+    ),
+    "policies-without-qualifiers": _extension("2.5.29.32", der.seq(der.seq(_policy, der.seq()))),
+    "malformed-authority-information-empty": _extension("1.3.6.1.5.5.7.1.1", der.seq()),
+    "basic-false-encoded": _extension("2.5.29.19", der.seq(b"\x01\x01\x00"), True),
+    "basic-path-length-negative": _extension("2.5.29.19", der.seq(der.TRUE, b"\x02\x01\xff"), True),
+}.items():
+    _field = _name.split("-")[0]
+    _add(_name, relative=True, extensions={_field if _field in ("usage", "basic") else "x": _value})
+_add("subject-numeric-string", relative=True, subject=der.common_name("12 3", 0x12))
+_add(
+    "subject-serial-number-numeric",
+    relative=True,
+    subject=der.seq(tlv(0x31, der.seq(der.oid("2.5.4.5"), tlv(0x12, b"12")))),
+)
+_add(
+    "subject-value-is-a-sequence",
+    relative=True,
+    subject=der.seq(tlv(0x31, der.seq(der.oid("2.5.4.3"), der.seq()))),
+)
+
+
+def _without_parameters(public: bytes) -> bytes:
+    """Return an RSA key (SubjectPublicKeyInfo) without the NULL of its algorithm."""
+    algorithm = der.oid("1.2.840.113549.1.1.1")
+    rest = public.split(der.seq(algorithm, der.NULL), 1)[1]
+    return tlv(0x30, der.seq(algorithm) + rest)
+
+
+def _rsa_key_of(position: str, host: str) -> Trusted:
+    kinds = {name: f"rsa2048 {name} without parameters" for name in ("root", "issuer", "leaf")}
+    changed = {"key": _without_parameters(der.public_key(key(kinds[position])))}
+    fields: dict[str, Any] = {name: changed if name == position else {} for name in kinds}
+    root = ca(f"RSA of {position}", kind=kinds["root"], **fields["root"])
+    issuer = ca(f"RSA below {position}", root, kind=kinds["issuer"], **fields["issuer"])
+    made = leaf(host, issuer=issuer, kind=kinds["leaf"], **fields["leaf"])
+    return Trusted(made, trusts(root))
+
+
+for _name in ("root", "issuer", "leaf"):
+    GROUP.add(f"key-rsa-without-parameters-{_name}", partial(_rsa_key_of, _name), relative=True)

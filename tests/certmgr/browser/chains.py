@@ -30,9 +30,13 @@ GROUP = Group("chains")
 _add = GROUP.add
 
 
-def _under(name: str, **fields: Any) -> None:
+def _under(name: str, *, relative: bool = False, **fields: Any) -> None:
     """Add a leaf under an intermediate with these changes."""
-    _add(name, lambda host: leaf(host, issuer=ca(f"Issuer {name}", ROOT, **fields)))
+    _add(
+        name,
+        lambda host: leaf(host, issuer=ca(f"Issuer {name}", ROOT, **fields)),
+        relative=relative,
+    )
 
 
 def _under_rsa(name: str, **fields: Any) -> None:
@@ -358,3 +362,21 @@ for _name, _urls in {
             extensions={"aia": _two_urls(*urls)},
         ).sent_with(),
     )
+
+# Basic constraints that browsers cannot read: they ignore such a certificate of a CA
+for _name, _basic in {
+    "path-length-256": der.seq(der.TRUE, der.integer(256)),
+    "path-length-255": der.seq(der.TRUE, der.integer(255)),
+    "path-length-negative": der.seq(der.TRUE, b"\x02\x01\xff"),
+    "flag-of-ca-not-der": der.seq(b"\x01\x01\x01"),
+}.items():
+    _under(
+        f"intermediate-{_name}",
+        relative=_name != "path-length-256",
+        extensions={"basic": der.extension("2.5.29.19", _basic, True)},
+    )
+_under(
+    "intermediate-critical-flag-not-der",
+    relative=True,
+    extensions={"x": der.seq(der.oid("1.3.6.1.4.1.99999.1"), b"\x01\x01\2", tlv(0x04, der.NULL))},
+)

@@ -18,12 +18,13 @@ def _add(name: str, host: str, *names: str, **fields: Any) -> None:
     GROUP.add(name, lambda _: leaf(*names, **fields), host=host)
 
 
-def _add_san(name: str, host: str, *listed: bytes | str, **fields: Any) -> None:
+def _add_san(name: str, host: str, *listed: bytes | str, relative: bool = False) -> None:
     """Add a host, and the alternative names of its certificate as GeneralNames."""
     GROUP.add(
         name,
-        lambda _: leaf(host, extensions={"san": der.san(*listed)}, **fields),
+        lambda _: leaf(host, extensions={"san": der.san(*listed)}),
         host=host,
+        relative=relative,
     )
 
 
@@ -151,3 +152,14 @@ _add_san(
 _add_san("international-in-capitals", "xn--strae-oqa.names.test", "XN--STRAE-OQA.names.test")
 _add_san("san-long-name", "long.names.test", ".".join(["a" * 60] * 5), "long.names.test")
 _add_san("wildcard-with-trailing-dot", "a.dotted.names.test", "*.dotted.names.test.")
+
+# Names of other kinds that only browsers can read
+_add_san("san-x400", "x400.names.test", tlv(0xA3, der.seq()), "x400.names.test", relative=True)
+_add_san(
+    "san-other-name-malformed",
+    "other2.names.test",
+    tlv(0xA0, der.NULL),
+    "other2.names.test",
+    relative=True,
+)
+_add_san("san-address-empty", "none.names.test", tlv(0x87, b""), "none.names.test", relative=True)

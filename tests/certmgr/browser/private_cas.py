@@ -21,6 +21,8 @@ def _add(
     name: str,
     root: Mapping[str, Any] | None = None,
     intermediate: Mapping[str, Any] | None = None,
+    *,
+    relative: bool = False,
     **leaf_fields: Any,
 ) -> None:
     """Add a leaf under a private root.
@@ -29,6 +31,7 @@ def _add(
         name: The name of the situation.
         root: Fields of the root.
         intermediate: Fields of an intermediate; None: there is none.
+        relative: Whether only ``make soak`` judges it.
         leaf_fields: Fields of the leaf.
     """
 
@@ -39,7 +42,7 @@ def _add(
             issuer = ca(f"Private issuer {name}", anchor, **intermediate)
         return Trusted(leaf(host, issuer=issuer, **leaf_fields), trusts(anchor))
 
-    GROUP.add(name, build)
+    GROUP.add(name, build, relative=relative)
 
 
 _NOTHING: dict[str, Any] = dict.fromkeys(("basic", "usage", "ski", "aki"))
@@ -240,3 +243,12 @@ _add(
     root={"extensions": _NOTHING},
     extensions={"san": der.san("other.example.com")},
 )
+
+# Roots that browsers cannot read, and so do not know
+for _name, _oid in {"policies": "2.5.29.32", "san": "2.5.29.17", "basic": "2.5.29.19"}.items():
+    _add(
+        f"root-malformed-{_name}",
+        relative=_name != "san",
+        root={"extensions": {_name: der.extension(_oid, b"\x30\x03\x02\x01")}},
+        intermediate={},
+    )

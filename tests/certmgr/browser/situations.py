@@ -44,6 +44,7 @@ class Situation:
         scheme: https or http: what the user opens.
         aliases: Further names that resolve to this machine.
         silent: Whether the server never answers, so that the visit is ended by the test.
+        relative: Whether only ``make soak`` judges it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Situation:
     scheme: str = "https"
     aliases: tuple[str, ...] = ()
     silent: bool = False
+    relative: bool = False
 
     @property
     def id(self) -> str:
@@ -111,6 +113,7 @@ class Group:
         scheme: str = "https",
         aliases: tuple[str, ...] = (),
         silent: bool = False,
+        relative: bool = False,
     ) -> None:
         """Add a situation.
 
@@ -122,6 +125,7 @@ class Group:
             scheme: What the user opens.
             aliases: Further names that resolve to this machine.
             silent: Whether the server never answers.
+            relative: Whether only ``make soak`` judges it.
         """
         self.situations.append(
             Situation(
@@ -133,5 +137,6 @@ class Group:
                 scheme,
                 aliases,
                 silent,
+                relative,
             )
         )

@@ -74,6 +74,13 @@ DISPUTED = {
 # A FAILURE case in which the anchor is a CA that is not self-signed. An administrator may pin it.
 # rfc5280::serial::negative pins its leaf, which has a critical extension that browsers refuse.
 PINNED = {"rfc5280::ee-empty-issuer"}
+# Browsers read issuer and serial number of an authority key identifier only together (RFC 5280
+# 4.2.1.1), so they do not know a private anchor that has one of them. Chromium shows
+# ERR_CERT_AUTHORITY_INVALID.
+UNREADABLE_ANCHOR = {
+    "webpki::aki::root-with-aki-authoritycertissuer",
+    "webpki::aki::root-with-aki-authoritycertserialnumber",
+}
 # Findings about the name and not about the chain.
 NAME = {"name-mismatch", "san-missing", "default-certificate"}
 
@@ -153,7 +160,7 @@ def test_chain_under_a_private_anchor_is_never_disputed(case: dict[str, Any]) ->
     found = judged(case, private=True)
     if case["expected_result"] == "SUCCESS":
         assert found.keys() - NAME == set()
-    elif case["id"] in ACCEPTED.keys() | DISPUTED | PINNED:
+    elif case["id"] in (ACCEPTED.keys() | DISPUTED | PINNED) - UNREADABLE_ANCHOR:
         assert found == {}
     else:
         assert {"critical", "high"} & set(found.values())
