@@ -50,6 +50,9 @@ def purchase_topics(
         client_id: The client; None for all clients.
     """
     purchases = load(conn, client_id, ended=False)
+    if not purchases:
+        # Reading who renews which name takes a tenth of the time of a run of notices.
+        return []
     # Purchases that were reissued regularly look like automation in scans.
     facts = load_facts(conn, now, client_id, learned=False)
     return [

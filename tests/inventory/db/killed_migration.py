@@ -1,8 +1,9 @@
-"""A migration that is killed at some of its steps: ``python -m ... URL KILLS``.
+"""Migrations that are killed at some of their steps: ``python -m ...`` reads lines ``KILLS URL``.
 
 A step is a statement of the migration, or its commit. The first kill is just before the commit, and
-the others are spread over the steps before it. Each kill has a process of its own. For each, its
-signal, its step, the number of steps, and the revision of the database afterwards are printed.
+the others are spread over the steps before it. Each kill happens in a fork. For each, its signal,
+its step, the number of steps, and the revision of the database afterwards are printed; an empty
+line ends the answer. One process serves all databases, since importing takes longer than migrating.
 """
 
 from __future__ import annotations
@@ -71,4 +72,7 @@ def main(url: str, kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    for line in sys.stdin:
+        count, _, place = line.strip().partition(" ")
+        main(place, int(count))
+        print(flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,10 +170,33 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def migrate_with_kills() -> Iterator[Callable[[int, str], list[list[str]]]]:
+    """A function that kills migrations of a database (killed_migration.py), and returns each."""
+    command = [sys.executable, "-m", "tests.inventory.db.killed_migration"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        source, sink = process.stdout, process.stdin
+
+        def migrate(kills: int, url: str) -> list[list[str]]:
+            print(kills, url, file=sink, flush=True)
+            found = []
+            while (line := source.readline()) != "\n":
+                assert line, "the process ended"
+                found.append(line.split())
+            return found
+
+        yield migrate
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("old", OLDER)
 def test_older_version_arrives_whole_although_its_migration_is_killed(
-    new_url: str, old: str, campaign: Campaign
+    new_url: str,
+    old: str,
+    campaign: Campaign,
+    migrate_with_kills: Callable[[int, str], list[list[str]]],
 ) -> None:
     with opened_engine(new_url) as engine:
         maintenance.migrate(engine, old)
@@ -181,13 +204,7 @@ def test_older_version_arrives_whole_although_its_migration_is_killed(
     assert all(len(rows) == ROWS for rows in before.values())
     # Each step in a soak.
     kills = size(3, 1000)
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.inventory.db.killed_migration", new_url, str(kills)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    killed = [line.split() for line in process.stdout.splitlines()]
+    killed = migrate_with_kills(kills, new_url)
     total = int(killed[0][2])
     campaign.report("kills of a migration", len(killed))
     assert len(killed) == min(kills, total) and total > 3
