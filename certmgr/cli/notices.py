@@ -249,16 +249,16 @@ def notice_retry(app: CommandContext, notice_id: int) -> None:
 def notice_ack(app: CommandContext, reference: str, by: str) -> None:
     """Record that a client acknowledged a ticket.
 
-    A certificate with several names is acknowledged as a whole. If the problem is not fixed after
-    [notify] ack_days, reminders and escalation start again.
+    A certificate with several names, or one fault of several sites, is acknowledged as a whole. If
+    the problem is not fixed after [notify] ack_days, reminders and escalation start again.
     """
 
     with app.open().write(app.now()) as tx:
         row = tickets.find(tx.conn, reference)
-        same = tickets.of_same_certificate(tx.conn, row)
+        same = tickets.of_same_reference(tx.conn, row)
         tickets.acknowledge(tx, [t.id for t in same], editing.required(by, "name"))
-    more = f", with {len(same) - 1} other name(s) of its certificate" if len(same) > 1 else ""
-    click.echo(f"{row.reference} is acknowledged{more}.")
+    more = f", with all {len(same)} names that it is about" if len(same) > 1 else ""
+    click.echo(f"{row.shown} is acknowledged{more}.")
 
 
 @notice.command("calls")

@@ -193,7 +193,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
         subjects = decisions.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
         rows = decisions.listing(conn, subjects)
         people = {p.id: p.name for p in contacts.listing(conn, retired=True)}
-        references = {t.key: t.reference for t in tickets.listing(conn)}
+        references = {t.key: t.shown for t in tickets.listing(conn)}
     shown = [
         {
             "last": epoch_text(r.last_at),

@@ -22,6 +22,8 @@ class Ticket(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     reference: Mapped[str] = mapped_column(unique=True)
+    # the reference that messages show: that of another ticket, if both are one paragraph
+    shown_reference: Mapped[str | None] = mapped_column(index=True)
     # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT,
     # broadcast:TEMPLATE:DEADLINE:CLIENT
     key: Mapped[str]
@@ -184,6 +186,22 @@ class Release(Base):
     by: Mapped[str]
     created_at: Mapped[int]
     ended_at: Mapped[int | None]
+
+
+class MassAllowance(Base):
+    """Staff confirmed ahead that runs until a time may send to this number of clients."""
+
+    __tablename__ = "mass_allowance"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    clients: Mapped[int] = mapped_column(Integer)
+    until: Mapped[int]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[int]
+    # the ids of the clients that runs sent to under it: together they are at most the number
+    sent_to: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
+    withdrawn_at: Mapped[int | None]
 
 
 class StoredAnnouncement(Base):

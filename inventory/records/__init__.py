@@ -52,6 +52,7 @@ from inventory.records.domains import (
     VisitedEndpoint,
 )
 from inventory.records.notices import (
+    AllowanceRecord,
     AnnouncementRecord,
     CompleteNotice,
     DecisionRecord,
@@ -100,6 +101,7 @@ from inventory.records.scans import (
 __all__ = [
     "AcceptanceRecord",
     "AccountRecord",
+    "AllowanceRecord",
     "AnnouncementRecord",
     "AuditRecord",
     "BackoffRecord",

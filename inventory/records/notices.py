@@ -15,6 +15,7 @@ class TicketRecord(Record):
 
     id: int
     reference: str
+    shown_reference: str | None
     key: str
     kind: str
     client_id: int | None
@@ -31,6 +32,11 @@ class TicketRecord(Record):
     acked_at: int | None
     acked_by: str | None
     promised_at: int | None
+
+    @property
+    def shown(self) -> str:
+        """The reference in messages: one for all names that a message folded."""
+        return self.shown_reference or self.reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +206,26 @@ class DecisionRecord(Record):
     reason: str
     first_at: int
     last_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowanceRecord(Record):
+    """A confirmation of mass mail that staff gave ahead.
+
+    Attributes:
+        clients: The number of clients that runs may send to under it, together.
+        until: Its end, in seconds.
+        sent_to: The ids of the clients that runs sent to under it.
+    """
+
+    id: int
+    clients: int
+    until: int
+    reason: str
+    by: str
+    created_at: int
+    sent_to: tuple[str, ...]
+    withdrawn_at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

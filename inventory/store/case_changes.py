@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from inventory.db.database import Tx, from_epoch
 from inventory.db.sql import fetch_one, insert_id
@@ -33,6 +33,7 @@ _CLEARED_ON_INHERITANCE = dict.fromkeys(
         "code",
         # The client was not notified of the case itself yet.
         "told_at",
+        "shown_reference",
     )
 )
 
@@ -157,8 +158,11 @@ def _inherited_ticket(
             Ticket.told_at.is_not(None),
             Endpoint.host.in_(list(names)),
         )
-        # The oldest has the reference that the client knows longest.
-        .order_by(Ticket.id)
+        # The oldest has the reference that the client knows longest. A ticket that messages show
+        # with the reference of another one has a reference that the client does not know.
+        .order_by(
+            func.coalesce(Ticket.shown_reference, Ticket.reference) != Ticket.reference, Ticket.id
+        )
         .limit(1)
     )
     return fetch_one(conn, TicketRecord, query)

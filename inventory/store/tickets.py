@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, upsert
@@ -39,6 +39,11 @@ def new_reference() -> str:
     return "CM-" + "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
 
+def _shown() -> ColumnElement[str]:
+    """Return the reference that messages show for a ticket."""
+    return func.coalesce(Ticket.shown_reference, Ticket.reference)
+
+
 def by_key(
     conn: Connection, keys: Iterable[str] | None = None, *, open_only: bool = False
 ) -> dict[str, TicketRecord]:
@@ -64,7 +69,19 @@ def clients_of_open(conn: Connection) -> set[int]:
 
 
 def find(conn: Connection, reference: str) -> TicketRecord:
-    query = select(Ticket).where(Ticket.reference == reference.strip().upper())
+    """Return the ticket that messages show with this reference, or that had it before.
+
+    Raises:
+        NotFound: No ticket has the reference.
+    """
+    wanted = reference.strip().upper()
+    query = (
+        select(Ticket)
+        .where(or_(Ticket.reference == wanted, Ticket.shown_reference == wanted))
+        # A reference that is shown for several tickets stands for those, and an open one first.
+        .order_by(_shown() != wanted, Ticket.closed_at.is_not(None), Ticket.id)
+        .limit(1)
+    )
     return editing.one(
         conn, TicketRecord, query, "matter with the reference", reference, "certmgr notice list"
     )
@@ -89,21 +106,42 @@ def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         tx.audit("open", "matter", None, {"count": len(rows)})
 
 
-def of_same_certificate(conn: Connection, row: TicketRecord) -> list[TicketRecord]:
-    """Return the open tickets of the same client about the same certificate, this one included.
+def of_same_reference(
+    conn: Connection, row: TicketRecord, *, notified_only: bool = False
+) -> list[TicketRecord]:
+    """Return the open tickets that an acknowledgement of this one is for, this one included.
 
-    A certificate with eight names is one matter, and one acknowledgement.
+    They share its reference in messages, or the certificate: eight names of one certificate are
+    one acknowledgement.
+
+    Args:
+        notified_only: Only tickets that a message to the client showed with this reference.
     """
-    if row.kind != "cover" or row.client_id is None:
-        return [row]
+    shown = _shown() == row.shown
+    same_certificate = (Ticket.kind == "cover") & (Ticket.round == row.round)
+    wide = row.kind == "cover" and not notified_only
     query = select(Ticket).where(
-        Ticket.kind == "cover",
         Ticket.client_id == row.client_id,
-        Ticket.round == row.round,
+        or_(shown, same_certificate) if wide else shown,
         Ticket.closed_at.is_(None),
     )
+    if notified_only:
+        query = query.where(Ticket.told_at.is_not(None))
     same = fetch(conn, TicketRecord, query.order_by(Ticket.id))
-    return same if any(t.id == row.id for t in same) else [row]
+    # The name whose ticket gave the reference may be fixed, and the others are not.
+    return same or [row]
+
+
+def shared_references(conn: Connection, references: Sequence[str]) -> dict[str, frozenset[int]]:
+    """Return the ids of the open tickets that are shown with the reference of another ticket."""
+    found: dict[str, set[int]] = {}
+    for part in chunks(references):
+        query = select(_shown(), Ticket.id).where(
+            Ticket.shown_reference.in_(part), Ticket.closed_at.is_(None)
+        )
+        for reference, ticket_id in conn.execute(query):
+            found.setdefault(reference, set()).add(ticket_id)
+    return {reference: frozenset(ids) for reference, ids in found.items()}
 
 
 def change(tx: Tx, matter_id: int, **values: Any) -> None:
@@ -253,7 +291,7 @@ def open_references(
 ) -> dict[str, str]:
     """Return code -> reference of the open tickets about a host; the newest per code."""
     query = (
-        select(Ticket.code, Ticket.reference)
+        select(Ticket.code, _shown())
         .where(
             Ticket.client_id == client_id,
             Ticket.closed_at.is_(None),

@@ -39,6 +39,12 @@ MAX_PARTS = 50
 MAX_TEXT = 2000
 _PART_BYTES = 20_000
 _MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
+_REFERENCE = re.compile(r"\bCM-[2-9A-HJ-NP-Z]{6}\b")
+# The line above a copy of the original message: Outlook, Thunderbird, Gmail, Apple Mail.
+_ORIGINAL = re.compile(
+    r"\s*(?:-{3,}|_{5,}|\**(?:from|von)\**\s*:|(?:on|am)\b.{0,250}\b(?:wrote|schrieb)\b)",
+    re.IGNORECASE,
+)
 _RAW_MARK = re.compile(rb"X-Certmgr-Notice:\s*(\d{1,18}\.[0-9a-f]{20})\b", re.IGNORECASE)
 _REPORTS = ("message/delivery-status", "message/global-delivery-status")
 _RECEIPTS = (
@@ -70,6 +76,7 @@ class InboundMail:
         sender: The address in From.
         subject: The subject.
         answer: The answer to an invitation.
+        references: The references of tickets that the writer named, without quoted text.
     """
 
     kind: str
@@ -80,6 +87,7 @@ class InboundMail:
     sender: str = ""
     subject: str = ""
     answer: CalendarAnswer | None = None
+    references: tuple[str, ...] = ()
 
 
 def parse(raw: bytes) -> InboundMail:
@@ -138,7 +146,11 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
     message = BytesParser(policy=email.policy.compat32).parsebytes(raw)
     parts = _parts(message)
     text = _text(parts)
-    read = replace(head, text=printable(" ".join(_without_quotes(text).split()), MAX_TEXT))
+    read = replace(
+        head,
+        text=printable(" ".join(_without_quotes(text).split()), MAX_TEXT),
+        references=_references(text),
+    )
     for classify in (_report, _receipt, _plain_bounce, _calendar):
         found = classify(message, parts, raw, read)
         if found is not None:
@@ -310,6 +322,17 @@ def _text(parts: list[Message]) -> str:
 
 def _marks(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_MARK.findall(text)))[:10]
+
+
+def _references(text: str) -> tuple[str, ...]:
+    """Return the references that the writer named."""
+    written = []
+    for line in _without_quotes(text).splitlines():
+        # Many programs put the whole message below an answer, and that names all references.
+        if _ORIGINAL.match(line[:300]):
+            break
+        written.append(line)
+    return tuple(dict.fromkeys(_REFERENCE.findall("\n".join(written).upper())))[:50]
 
 
 def _without_quotes(text: str) -> str:

@@ -127,8 +127,9 @@ class MailParserProcess:
 
 def _mail(values: dict[str, Any]) -> InboundMail:
     answer = values.pop("answer")
+    lists = {k: tuple(values[k]) for k in ("marks", "references")}
     return InboundMail(
-        **{**values, "marks": tuple(values["marks"])},
+        **{**values, **lists},
         answer=CalendarAnswer(**answer) if answer else None,
     )
 

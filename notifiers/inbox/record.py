@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from inventory.db.database import Database, Tx
-from inventory.records import NoticeRecord
+from inventory.records import NoticeRecord, TicketRecord
 from inventory.store import inbox, notices, outbox, recipients, tickets
 from inventory.text import printable
 from notifiers.inbox.classify import MAX_TEXT, InboundMail
@@ -51,6 +51,11 @@ def record_mail(
                 about = tickets.answerable(tx.conn, row)
                 if about is not None:
                     kind = on_mail(tx, row, mail)
+                    about = _meant(tx, about, mail)
+                    if about is None and kind in _CONSENT:
+                        # It names only references of other conversations: staff read what it is
+                        # about, and nothing is silenced.
+                        kind = "uncertain"
                 elif kind != "bounce":
                     # The reader may no longer answer: nothing changes, and staff read the text.
                     kind = "uncertain"
@@ -75,6 +80,27 @@ def record_mail(
             outbox.bounced(tx, row.id, mail.text)
         tx.audit(kind, "notice", row.id)
     return kind
+
+
+def _meant(tx: Tx, about: Sequence[TicketRecord], mail: InboundMail) -> list[TicketRecord] | None:
+    """Return the tickets that an answer acknowledges: with each, all that share its reference.
+
+    A reader who names references answers those, and else the whole message.
+
+    Returns:
+        None if the answer names references, and none of this notice.
+    """
+    named = set(mail.references)
+    meant = [t for t in about if not named or {t.shown, t.reference} & named]
+    if about and not meant:
+        return None
+    # The same certificate may have been in two messages, for example to owner and fallback.
+    whole = {
+        t.id: t
+        for ticket in meant
+        for t in tickets.of_same_reference(tx.conn, ticket, notified_only=True)
+    }
+    return list(({t.id: t for t in meant} | whole).values())
 
 
 def _shown(mail: InboundMail, kind: str) -> str:

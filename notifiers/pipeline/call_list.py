@@ -65,7 +65,7 @@ def calls(
     for row in open_tickets:
         if (due := _why_to_call(row, sent_items, snapshot, policy)) is not None:
             # The revision of a name that loses cover is its certificate.
-            what = row.round if row.kind == TopicKind.COVER else row.key
+            what = row.round if row.kind == TopicKind.COVER else row.shown
             groups.setdefault((row.client_id, what), []).append((row, *due))
     found = [_call(group, snapshot) for group in groups.values()]
     now = snapshot.now
@@ -114,7 +114,7 @@ def _call(group: Sequence[tuple[ListedTicket, str, int]], snapshot: Snapshot) ->
     hosts = dict.fromkeys(display(name) for r, _, _ in rows if (name := r.host or r.domain))
     ends = from_epoch(row.ends_at) if row.kind == TopicKind.COVER else None
     return PhoneCall(
-        reference=row.reference,
+        reference=row.shown,
         client=row.client or "",
         client_name=row.client_name or "",
         manager=row.account_manager or "",

@@ -11,6 +11,15 @@ from typing import Any
 
 from inventory.names import display
 from notifiers.calendar import invitation
+from notifiers.pipeline.folding import (
+    PLACEHOLDER,
+    fold,
+    hosts_of,
+    joined,
+    merged,
+    name_in_text,
+    nameless,
+)
 from notifiers.pipeline.message import MAX_SUBJECT, Message, Sender, long_date, one_line, signature
 from notifiers.pipeline.outcome import Escalated, Outcome, Resolved, WeAct, YouAct, name_of
 from notifiers.pipeline.plan import Draft, NoticeItem
@@ -28,6 +37,8 @@ from notifiers.wording.notice import NoticePhrases as N
 from notifiers.wording.sentences import client_instruction
 
 MAX_BLOCKS = 60
+MAX_NAMES = 100  # as many as a certificate has
+MAX_BRIEF_NAMES = 8
 
 
 def client_message(
@@ -39,17 +50,17 @@ def client_message(
         manager: The name of the account manager, if there is one.
     """
     reader = language(draft.person.language, draft.person.zone)
-    first = draft.items[0]
+    first, groups = draft.items[0], fold(draft.items)
     subject = subject_line(draft, reader)
     message = {
         "language": reader.code,
         "subject": subject,
         "greeting": reader(N.greeting).format(name=one_line(draft.person.name, 100)),
         "lead": _draft_lead(draft, reader),
-        "blocks": [_block(i, draft.outcome, reader) for i in draft.items[:MAX_BLOCKS]],
+        "blocks": [_block(g, draft.outcome, reader) for g in groups[:MAX_BLOCKS]],
         "also": [
-            *_more(draft.items, reader),
-            *(_brief(i, reader) for i in draft.also_open[:MAX_BLOCKS]),
+            *(_brief(g, reader) for g in groups[MAX_BLOCKS : 5 * MAX_BLOCKS]),
+            *(_brief(g, reader) for g in fold(draft.also_open)[:MAX_BLOCKS]),
         ],
         "offers": one_line(sender.offers, 2000),
         **signature(reader, sender, manager, first.reference),
@@ -118,12 +129,7 @@ def lead_sentence(outcome: Outcome, reader: Language) -> str:
 
 def subject_line(draft: Draft, reader: Language) -> str:
     """Return the subject of the mail."""
-    sites = list(dict.fromkeys(display(i.topic.target.host) for i in draft.items))
-    site = (
-        sites[0]
-        if len(sites) == 1
-        else reader(N.subject_more).format(site=sites[0], n=len(sites) - 1)
-    )
+    site = _site(hosts_of(draft.items), reader)
     match draft.outcome:
         case YouAct(None):
             text = reader(N.subject_you_now).format(site=site)
@@ -139,35 +145,65 @@ def subject_line(draft: Draft, reader: Language) -> str:
     return one_line(text, MAX_SUBJECT)
 
 
-def _block(item: NoticeItem, outcome: Outcome, reader: Language) -> dict[str, Any]:
-    topic = item.topic
-    host = display(topic.target.host)
-    do, facts = "", topic.facts
-    if isinstance(facts, CaseFacts | PurchaseFacts):
-        do = case_text(topic, CASE_DO, reader)
-    elif isinstance(item.outcome, YouAct) and facts.finding is not None:
-        do = client_instruction(facts.finding, topic.target, reader, we_install=facts.we_install)
-    elif not isinstance(item.outcome, YouAct) and item.outcome != outcome:
-        # The outcome of this item differs from the first sentence of the message.
-        do = lead_sentence(item.outcome, reader)
-    what = (
-        resolved_text(item, reader)
-        if isinstance(item.outcome, Resolved)
-        else what_is_wrong(item, reader)
-    )
+def _block(group: Sequence[NoticeItem], outcome: Outcome, reader: Language) -> dict[str, Any]:
+    """Return the paragraph about one certificate, one cause, or one other topic."""
+    item = merged(group)
+    hosts, name = hosts_of(group), name_in_text(group, reader)
+    text = resolved_text if isinstance(item.outcome, Resolved) else what_is_wrong
+    facts = item.topic.facts
+    names = [(reader("Names"), joined(hosts, reader, MAX_NAMES))] if len(hosts) > 1 else []
     return {
-        "heading": host,
+        "heading": _site(hosts, reader),
         "reference": item.reference,
-        "what": what,
-        "do": do,
-        "facts": certificate_facts(item, reader),
+        "what": text(item, reader, name),
+        "do": _instructions(group, outcome, reader),
+        "facts": [*names, *certificate_facts(item, reader)],
         "paste": facts.paste if isinstance(facts, CaseFacts) else "",
     }
 
 
-def _brief(item: NoticeItem, reader: Language) -> str:
-    return f"{display(item.topic.target.host)}: {what_is_wrong(item, reader)} [{item.reference}]"
+def _instructions(group: Sequence[NoticeItem], outcome: Outcome, reader: Language) -> str:
+    """Return what the client has to do about a group.
+
+    Names of one certificate can differ in it: one is served by us, and another by the client.
+    Then each instruction names those that it is for.
+    """
+    variants: dict[str, list[NoticeItem]] = {}
+    for item in group:
+        variants.setdefault(_instruction(item, outcome, reader, PLACEHOLDER), []).append(item)
+    if len(variants) == 1:
+        return _instruction(merged(group), outcome, reader, name_in_text(group, reader))
+    parts = []
+    for items in variants.values():
+        if text := _instruction(merged(items), outcome, reader, name_in_text(items, reader)):
+            parts.append(f"{joined(hosts_of(items), reader, MAX_NAMES)}: {text}")
+    return " ".join(parts)
 
 
-def _more(items: Sequence[NoticeItem], reader: Language) -> list[str]:
-    return [_brief(i, reader) for i in items[MAX_BLOCKS : 5 * MAX_BLOCKS]]
+def _instruction(item: NoticeItem, outcome: Outcome, reader: Language, name: str) -> str:
+    topic, facts = item.topic, item.topic.facts
+    if isinstance(facts, CaseFacts | PurchaseFacts):
+        return case_text(topic, CASE_DO, reader)
+    if isinstance(item.outcome, YouAct):
+        finding = facts.finding
+        if finding is None:
+            return ""
+        finding = nameless(finding) if name == PLACEHOLDER else finding
+        return client_instruction(
+            finding, topic.target, reader, we_install=facts.we_install, host=name
+        )
+    # The outcome of this item differs from the first sentence of the message.
+    return lead_sentence(item.outcome, reader) if item.outcome != outcome else ""
+
+
+def _site(hosts: Sequence[str], reader: Language) -> str:
+    """Return the first name, with the number of the others."""
+    if len(hosts) == 1:
+        return hosts[0]
+    return reader(N.subject_more).format(site=hosts[0], n=len(hosts) - 1)
+
+
+def _brief(group: Sequence[NoticeItem], reader: Language) -> str:
+    names = joined(hosts_of(group), reader, MAX_BRIEF_NAMES)
+    what = what_is_wrong(merged(group), reader, name_in_text(group, reader))
+    return f"{names}: {what} [{group[0].reference}]"

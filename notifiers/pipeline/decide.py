@@ -164,7 +164,7 @@ def item_of(
 ) -> NoticeItem:
     """Return the item of a due topic, with the reference of its ticket."""
     ticket = snapshot.tickets.get(due_topic.topic.key)
-    reference, ticket_id = (ticket.reference, ticket.id) if ticket is not None else ("", None)
+    reference, ticket_id = (ticket.shown, ticket.id) if ticket is not None else ("", None)
     return NoticeItem(
         topic=due_topic.topic,
         crossed=due_topic.crossed,

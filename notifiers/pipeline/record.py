@@ -6,7 +6,7 @@ the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from inventory.records import JobRecord, TicketRecord
 from inventory.store import decisions, jobs, releases, tickets
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.compose import client_message
+from notifiers.pipeline.folding import fold, fold_key
 from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.outcome import Escalated
@@ -63,7 +64,7 @@ class RunRecorder:
         for ticket_id in self.released:
             tickets.change(tx, ticket_id, released_at=tx.at)
         releases.end(tx, self.spent)
-        rows = self._open_tickets(tx)
+        rows = self._share_references(tx, self._open_tickets(tx))
         self.outcome.held = len(self.plan.held)
         ended = list(self.closing)
         for draft in self.plan.drafts:
@@ -133,7 +134,15 @@ class RunRecorder:
             # A new revision is a new conversation: acknowledgement and release do not carry over.
             if before.round != topic.revision or before.closed_at is not None:
                 empty = dict.fromkeys(
-                    ("closed_at", "acked_at", "acked_by", "hold", "released_at", "promised_at")
+                    (
+                        "closed_at",
+                        "acked_at",
+                        "acked_by",
+                        "hold",
+                        "released_at",
+                        "promised_at",
+                        "shown_reference",
+                    )
                 )
                 changed = {
                     **empty,
@@ -151,6 +160,42 @@ class RunRecorder:
             if changed:
                 tickets.change(tx, before.id, **changed)
         return tickets.by_key(tx.conn, notified_topics)
+
+    def _share_references(
+        self, tx: Tx, rows: Mapping[str, TicketRecord]
+    ) -> Mapping[str, TicketRecord]:
+        """Give the tickets of each paragraph one reference. Return the tickets by key.
+
+        A reference that a client has read stays, also if the name that it belonged to is fixed by
+        now, and a name that becomes due later joins it.
+        """
+        known = dict(self.snapshot.tickets) | dict(rows)
+        read: dict[Hashable, str] = {}
+        told = [t for t in self.source.topics if self.snapshot.sent.get(t.mark) and t.key in known]
+        for topic in sorted(told, key=lambda t: known[t.key].id):
+            read.setdefault(fold_key(topic), known[topic.key].shown)
+        items = {
+            i.topic.key: i
+            for d in self.plan.drafts
+            for i in d.items
+            if i.step != "resolved" and i.topic.key in rows
+        }
+        # The oldest ticket comes first, whatever the order of the messages.
+        ordered = sorted(items.values(), key=lambda i: rows[i.topic.key].id)
+        shared = tickets.shared_references(tx.conn, [t.reference for t in rows.values()])
+        changed = dict(rows)
+        for group in fold(ordered):
+            members = [rows[i.topic.key] for i in group]
+            others = shared.get(members[0].reference, frozenset()) - {t.id for t in members}
+            # If the names that the first ticket once shared its reference with are still open,
+            # the reference is theirs: an answer with it must not acknowledge both certificates.
+            fresh = tickets.new_reference() if others else members[0].reference
+            reference = read.get(fold_key(group[0].topic), fresh)
+            for ticket in members:
+                if ticket.shown != reference:
+                    tickets.change(tx, ticket.id, shown_reference=reference)
+                    changed[ticket.key] = replace(ticket, shown_reference=reference)
+        return changed
 
     def _queue(
         self, tx: Tx, queue: NoticeQueue, draft: Draft, rows: Mapping[str, TicketRecord]
@@ -215,7 +260,7 @@ def _ticket_row(topic: Topic, hold: str | None) -> dict[str, Any]:
 
 def _with_reference(item: NoticeItem, rows: Mapping[str, TicketRecord]) -> NoticeItem:
     row = rows.get(item.topic.key)
-    return item if row is None else replace(item, reference=row.reference, ticket_id=row.id)
+    return item if row is None else replace(item, reference=row.shown, ticket_id=row.id)
 
 
 def _row(decision: Decision) -> dict[str, Any]:

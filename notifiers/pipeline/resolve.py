@@ -39,7 +39,7 @@ def resolved_items(
             step="resolved",
             label="+0",
             outcome=Resolved(),
-            reference=ticket.reference,
+            reference=ticket.shown,
             ticket_id=ticket.id,
         )
         found.append((person, item))

@@ -125,7 +125,7 @@ class DigestReading:
         lines = []
         for key in keys:
             topic, ticket = topics.get(key), known.get(key)
-            reference = f"[{ticket.reference}] " if ticket is not None else ""
+            reference = f"[{ticket.shown}] " if ticket is not None else ""
             what = (
                 f"{topic.code}: {hosts_text([topic.target])};"
                 f" {self.reader.client(topic.client_id, topic.client)}"
@@ -152,7 +152,7 @@ class DigestReading:
         """An overdue promise to a client has to be kept by staff."""
         return [
             SectionLine(
-                f"[{row.reference}] {_subject(row)}: the client was promised an update by"
+                f"[{row.shown}] {_subject(row)}: the client was promised an update by"
                 f" {self.reader.day_of(row.promised_at)}",
                 f"certmgr domain show {row.host or row.domain}" if row.host or row.domain else "",
             )

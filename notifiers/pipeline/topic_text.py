@@ -30,26 +30,34 @@ from notifiers.wording.notice import NoticePhrases as N
 from notifiers.wording.sentences import sentence
 
 
-def what_is_wrong(item: NoticeItem, reader: Language) -> str:
-    """Return what is wrong, in one or more sentences."""
+def what_is_wrong(item: NoticeItem, reader: Language, name: str = "") -> str:
+    """Return what is wrong, in one or more sentences.
+
+    Args:
+        name: What stands for the name, if the text is about several. Empty for that of the item.
+    """
     topic, facts = item.topic, item.topic.facts
     if isinstance(facts, CaseFacts | PurchaseFacts):
         return case_text(topic, CASE_WHAT, reader)
-    problem = sentence(facts.finding, topic.target, reader) if facts.finding is not None else ""
+    problem = (
+        sentence(facts.finding, topic.target, reader, host=name)
+        if facts.finding is not None
+        else ""
+    )
     # Only a deadline has a title and a text of the provider.
     if not isinstance(facts, DeadlineFacts) or topic.end is None:
         return problem
     words = N.deadline_ahead if item.crossed.days >= 0 else N.deadline_past
     head = reader(words).format(
-        host=display(topic.target.host),
+        host=name or display(topic.target.host),
         date=long_date(facts.day, reader),
         title=one_line(facts.title, 200),
     )
     return " ".join(p for p in (head, one_line(facts.text, 2000), problem) if p)
 
 
-def resolved_text(item: NoticeItem, reader: Language) -> str:
-    topic, host = item.topic, display(item.topic.target.host)
+def resolved_text(item: NoticeItem, reader: Language, name: str = "") -> str:
+    topic, host = item.topic, name or display(item.topic.target.host)
     match topic.facts:
         case CaseFacts() | PurchaseFacts():
             return case_text(topic, CASE_WHAT, reader)
@@ -58,7 +66,9 @@ def resolved_text(item: NoticeItem, reader: Language) -> str:
         case DeadlineFacts(title=title):
             return reader(N.resolved_deadline).format(host=host, title=one_line(title, 200))
         case FaultFacts(finding=finding):
-            what = sentence(finding, topic.target, reader) if finding is not None else host
+            what = (
+                sentence(finding, topic.target, reader, host=host) if finding is not None else host
+            )
             return reader(N.resolved_fault).format(what=what)
         case _:
             assert_never(topic.facts)

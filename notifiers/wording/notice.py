@@ -23,6 +23,7 @@ class NoticePhrases:
     subject_stopped = "Stopped: {site}"
     window_title = "Certificate installation for {host} [{reference}]"
     subject_more = "{site} and {n} more"
+    and_more_below = "{host} (and {n} more, see below)"
     deadline_ahead = "{host} does not yet comply with the rule that applies from {date}: {title}."
     deadline_past = "{host} does not comply with the rule that has applied since {date}: {title}."
     resolved_cover = "{host} shows a new certificate on every address."
@@ -54,5 +55,6 @@ LABELS = (
     "ends",
     "Still open from before",
     "What to do",
+    "Names",
     "Your sites",
 )

@@ -52,14 +52,20 @@ class _Parameters(dict[str, str]):
         return ""
 
 
-def parameters(finding: Finding, target: Target, language: Language = ENGLISH) -> Mapping[str, str]:
-    """Return the values for the placeholders. Unknown placeholders are empty."""
+def parameters(
+    finding: Finding, target: Target, language: Language = ENGLISH, host: str = ""
+) -> Mapping[str, str]:
+    """Return the values for the placeholders. Unknown placeholders are empty.
+
+    Args:
+        host: What stands for the name. Empty for the name of the target.
+    """
     addresses = list(finding.addresses)
     values = _Parameters({k: _value(v, language) for k, v in finding.evidence.items()})
     # The time of our clock is part of the finding, so it is shown in full.
     if clock := finding.evidence.get("our_clock"):
         values["our_clock"] = f"{str(clock)[:19].replace('T', ' ')} UTC"
-    values["host"] = display(target.host)
+    values["host"] = host or display(target.host)
     values["port"] = str(target.port)
     shown = ", ".join(addresses[:_MAX_ADDRESSES])
     more = len(addresses) - _MAX_ADDRESSES
@@ -70,8 +76,11 @@ def parameters(finding: Finding, target: Target, language: Language = ENGLISH) -
     return values
 
 
-def _filled(template: str, finding: Finding, target: Target, language: Language) -> str:
-    return " ".join(language(template).format_map(parameters(finding, target, language)).split())
+def _filled(
+    template: str, finding: Finding, target: Target, language: Language, host: str = ""
+) -> str:
+    values = parameters(finding, target, language, host)
+    return " ".join(language(template).format_map(values).split())
 
 
 _UNKNOWN = english.FINDINGS["scanner-error"]
@@ -94,27 +103,43 @@ def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str
     return _filled(_text_of(finding).short, finding, target, language)
 
 
-def sentence(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
-    """Return one plain sentence for a client."""
-    return _filled(_text_of(finding).sentence, finding, target, language)
+def sentence(
+    finding: Finding, target: Target, language: Language = ENGLISH, *, host: str = ""
+) -> str:
+    """Return one plain sentence for a client.
+
+    Args:
+        host: What stands for the name, if the sentence is about several.
+    """
+    return _filled(_text_of(finding).sentence, finding, target, language, host)
 
 
 def client_instruction(
-    finding: Finding, target: Target, language: Language = ENGLISH, *, we_install: bool
+    finding: Finding,
+    target: Target,
+    language: Language = ENGLISH,
+    *,
+    we_install: bool,
+    host: str = "",
 ) -> str:
     """Return what the client has to do.
 
     If we install, the client buys or renews the certificate and sends it to us.
+
+    Args:
+        host: What stands for the name, if the instruction is about several.
     """
     # The general instruction would ask the client to change our server.
     variant = (finding.code, str(finding.evidence.get("variant")))
     if we_install and variant in english.CLIENT_VARIANTS:
-        return _filled(english.CLIENT_VARIANTS[variant], finding, target, language)
+        return _filled(english.CLIENT_VARIANTS[variant], finding, target, language, host)
     if we_install and variant not in english.VARIANTS and finding.code in english.CLIENT_DO:
-        return _filled(english.CLIENT_DO[finding.code], finding, target, language)
-    return instruction(finding, target, language)
+        return _filled(english.CLIENT_DO[finding.code], finding, target, language, host)
+    return instruction(finding, target, language, host=host)
 
 
-def instruction(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
+def instruction(
+    finding: Finding, target: Target, language: Language = ENGLISH, *, host: str = ""
+) -> str:
     """Return the exact instruction for the person who acts."""
-    return _filled(_text_of(finding).instruction, finding, target, language)
+    return _filled(_text_of(finding).instruction, finding, target, language, host)

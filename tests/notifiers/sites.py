@@ -149,9 +149,9 @@ class SiteSimulation:
                 tx, None, {"name": name, "role": "administrator", **given}, (method,)
             )
 
-    def site(self, host: str, number: str, **given: Any) -> Site:
+    def site(self, host: str, number: str, *, tag: str = "", **given: Any) -> Site:
         with self.database.write(self.now) as tx:
-            domain_id = domains.add(tx, host, {"client": number, **given})
+            domain_id = domains.add(tx, host, {"client": number, **given}, (tag,) if tag else ())
             client_id = clients.find(tx.conn, number).id
             query = select(Endpoint.id).where(Endpoint.domain_id == domain_id)
             row_id = tx.conn.execute(query).scalar()

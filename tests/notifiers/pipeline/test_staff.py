@@ -176,6 +176,6 @@ def test_names_of_one_certificate_are_one_call_and_the_most_urgent_client_is_fir
         "client 1, Manager 1",
     ]
     with simulation.database.write(simulation.now) as tx:
-        same = tickets.of_same_certificate(tx.conn, tickets.find(tx.conn, found[1].reference))
+        same = tickets.of_same_reference(tx.conn, tickets.find(tx.conn, found[1].reference))
         tickets.acknowledge(tx, [t.id for t in same], "Owner of 1")
     assert [c.client for c in _calls(simulation)] == ["2"], "one acknowledgement for all names"
