@@ -39,6 +39,8 @@ else
     need systemd command -v systemd-analyze
     need pebble sh -c 'command -v pebble && command -v pebble-challtestsrv'
     need bind9 command -v named
+    need dehydrated command -v dehydrated
+    need lego command -v lego
     need openssh-server command -v sshd
     need openssh-client command -v ssh-keygen
     need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'

@@ -1,180 +1,63 @@
-"""Takeover of certbot's accounts, keys, certificates and live directories.
+"""Takeover of the accounts, keys, certificates and served files of other ACME clients.
 
 This module performs I/O.
 
 A takeover is all or nothing. Every lineage is checked before anything is changed
-(:func:`plan`). What a takeover changes outside of the inventory is recorded before its first step
-(``takeover_journal.py``), so that a failure undoes it, and after a kill the same call completes it
-or ``--undo`` restores certbot.
+(:func:`certmgr.acme.adopt_plan.plan`). What a takeover changes outside of the inventory is recorded
+before its first step (``takeover_journal.py``), so that a failure undoes it, and after a kill the
+same call completes it or ``--undo`` restores the client.
 
-Order of durability: the record; certbot's timer, or the renewal configuration of each lineage if
-the timer keeps running for others; the keys of accounts and a version per lineage as files; one
-transaction with all rows; the links of certbot's live directories; the end of the record.
+Order of durability: the record; the client's timer, or the configuration of each lineage if the
+timer keeps running; the keys of accounts and a version per lineage as files; one transaction with
+all rows; the links or files that servers read; the end of the record.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import Connection
-
+from certmgr.acme.adopt_plan import (
+    AdoptionPlan,
+    AdoptionRequest,
+    disabled_schedules,
+    plan,
+    reload_modes,
+    require_possible,
+)
 from certmgr.acme.adopt_records import (
-    account_objection,
-    conflict,
     record_account,
     record_lineage,
+    resolve_account,
     store_account_key,
 )
-from certmgr.acme.arrange import check_solver, check_targets
-from certmgr.acme.certbot_renewal import (
-    disable_renewal,
-    enable,
-    enable_renewal,
-    end_schedules,
-)
 from certmgr.acme.session import base_directory
-from certmgr.acme.takeover_journal import (
-    TakeoverJournal,
-    TakeoverRecord,
-)
-from certmgr.config.checks import KEY_TYPES
+from certmgr.acme.takeover_journal import TakeoverJournal, TakeoverRecord
 from certmgr.config.context import Context
-from certmgr.deploy.certbot import (
-    CertbotInstallation,
-    CertbotLineage,
-    read_installation,
-)
+from certmgr.deploy import hooks
+from certmgr.deploy.clients.registry import CLIENTS, source_of
+from certmgr.deploy.disk import Modes
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import (
-    Schedule,
-    UndoneTakeover,
-    is_taken_over,
-    renewal_schedules,
-    take_over_links,
-    undo_takeover,
-)
-from certmgr.deploy.takeover_checks import objections
-from inventory.errors import CertmgrError, NotFound, UsageError
-from inventory.store import domain_owners, lineages
+from certmgr.deploy.takeover import Schedule, UndoneTakeover
+from inventory.errors import CertmgrError, NotFound
+from inventory.store import accounts as account_rows
+from inventory.store import lineages
 from inventory.text import printable
 
+__all__ = [
+    "AdoptionPlan",
+    "AdoptionRequest",
+    "client_of",
+    "disabled_schedules",
+    "give_back",
+    "plan",
+    "take_over",
+    "taken_over",
+]
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptionPlan:
-    """What a takeover would do.
-
-    Attributes:
-        installation: What was read from certbot's directory.
-        chosen: The lineages that would be taken over.
-        unmanaged: The lineages that stay with certbot: (name, reason).
-        schedules: The timers and cron jobs that run certbot.
-    """
-
-    installation: CertbotInstallation
-    chosen: tuple[CertbotLineage, ...]
-    unmanaged: tuple[tuple[str, str], ...]
-    schedules: tuple[Schedule, ...]
-
-    @property
-    def rest(self) -> tuple[str, ...]:
-        """What certbot would still have to renew, including what was not named or not readable."""
-        taken = {x.name for x in self.chosen}
-        names = [x.name for x in self.installation.lineages if x.name not in taken]
-        return (*names, *(p.path.stem for p in self.installation.problems if p.renewal))
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptionRequest:
-    """The arguments of ``certmgr lineage adopt``.
-
-    Attributes:
-        path: certbot's directory.
-        names: The lineages of certbot to take over; empty for all.
-        solver: The solver of all of them, because the configuration has no web root of certbot.
-        targets: The targets of all of them.
-        root: The root of the file system, for tests.
-        keep_timer: Whether certbot's timer keeps running for the lineages that stay with certbot.
-    """
-
-    path: Path
-    names: tuple[str, ...] = ()
-    solver: str = ""
-    targets: tuple[str, ...] = ()
-    root: Path = Path("/")
-    keep_timer: bool = False
-
-
-def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
-    """Return what a takeover would do, without changing anything.
-
-    Raises:
-        UsageError: certbot has no lineage of a given name, or no directory at the path.
-    """
-    record = TakeoverJournal(base_directory(context.settings)).read()
-    interrupted = record.lineages if record is not None and record.running else ()
-    installation = read_installation(request.path, interrupted)
-    known = {x.name: x for x in installation.lineages}
-    unreadable = {p.path.stem for p in installation.problems if p.renewal}
-    if missing := [n for n in request.names if n not in known and n not in unreadable]:
-        raise UsageError(
-            f"certbot has no lineage '{printable(missing[0], 60)}' in {request.path}",
-            f"it has {', '.join(sorted(known)[:20]) or 'none'}",
-        )
-    wanted = [known[n] for n in dict.fromkeys(request.names) if n in known]
-    chosen, unmanaged = [], []
-    with context.read() as conn:
-        for lineage in wanted or ([] if request.names else installation.lineages):
-            if why := _objections(context, conn, request, installation, lineage):
-                unmanaged.append((lineage.name, "; ".join(why)))
-            else:
-                chosen.append(lineage)
-    return AdoptionPlan(
-        installation, tuple(chosen), tuple(unmanaged), tuple(renewal_schedules(request.root))
-    )
-
-
-def _objections(
-    context: Context,
-    conn: Connection,
-    request: AdoptionRequest,
-    installation: CertbotInstallation,
-    lineage: CertbotLineage,
-) -> list[str]:
-    """Return all reasons why a lineage has to stay with certbot."""
-    why = []
-    owners = {
-        o.client_id if (o := domain_owners.owner_of(conn, n.removeprefix("*."))) else None
-        for n in lineage.names
-    }
-    # A lineage belongs to one client: names of several clients, or of none, stay with certbot.
-    owner = next(iter(owners)) if len(owners) == 1 else None
-    if owner is None:
-        why.append(
-            "its names do not belong to one client of the inventory (certmgr domain add NAME"
-            " --client NUMBER)"
-        )
-    elif refusal := conflict(conn, lineage, owner):
-        why.append(refusal)
-    if lineage.key_type not in KEY_TYPES:
-        why.append(f"its key is {lineage.key_type}; certmgr renews {', '.join(KEY_TYPES)}")
-    account = installation.account_of(lineage)
-    if account is None:
-        why.append("its account cannot be read")
-    elif refusal := account_objection(context, account):
-        why.append(refusal)
-    solver = request.solver or context.settings.acme.default_solver
-    if solver:
-        try:
-            check_solver(context.settings, solver, lineage.names)
-        except UsageError as error:
-            why.append(f"{error.what}: {error.why}")
-    ours = Lineage(base_directory(context.settings), lineage.name)
-    return [*why, *objections(lineage, ours, context.now())]
 
 
 def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan) -> list[str]:
@@ -185,33 +68,35 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
 
     Raises:
         UsageError: There is no solver, or it cannot validate a name.
-        CertmgrError: certbot would still renew automatically, or a step failed. Nothing is taken
-            over then: what was done is undone.
+        CertmgrError: The client would still renew automatically, or a step failed. Nothing is
+            taken over then: what was done is undone.
     """
-    solver = _require_possible(context, request, planned)
-    journal = TakeoverJournal(base_directory(context.settings))
+    solver = require_possible(context, request, planned)
+    source = request.source
+    journal = TakeoverJournal(base_directory(context.settings), request.client)
     before = journal.read()
     names = tuple(x.name for x in planned.chosen)
-    # The timer keeps running if certbot still has lineages; it then must not see ours.
-    disabled = () if planned.rest else planned.schedules
+    disabled = disabled_schedules(request, planned)
+    enable = [s.enable for s in disabled if s.enable]
+    configurations = {**dict(before.configurations if before else ())} | {
+        x.name: str(x.configuration) for x in planned.chosen
+    }
     record = TakeoverRecord(
         str(request.path.resolve()),
         True,
         tuple(dict.fromkeys([*(before.lineages if before else ()), *names])),
-        tuple(
-            dict.fromkeys(
-                [*(before.enable if before else ()), *(s.enable for s in disabled if s.enable)]
-            )
-        ),
+        tuple(dict.fromkeys([*(before.enable if before else ()), *enable])),
+        request.client,
+        tuple(configurations.items()),
     )
     journal.write(record)
     try:
-        if disabled:
-            end_schedules(disabled, request.root)
-        elif planned.schedules:
-            for name in names:
-                disable_renewal(record, name)
-        _take_over_all(context, planned, solver, request.targets)
+        _end_schedules(disabled, request)
+        # A timer that keeps running, or a run by hand, must not see what is taken over.
+        if source.always_hidden or (planned.schedules and not disabled):
+            for lineage in planned.chosen:
+                source.hide(lineage.configuration, lineage.name)
+        _take_over_all(context, request, planned, solver)
     except BaseException:
         _undo_failed(context, record, before, [n for n in names if n not in _finished(before)])
         raise
@@ -224,62 +109,64 @@ def _finished(before: TakeoverRecord | None) -> tuple[str, ...]:
     return () if before is None or before.running else before.lineages
 
 
-def _require_possible(context: Context, request: AdoptionRequest, planned: AdoptionPlan) -> str:
-    """Check what concerns the takeover as a whole, and return the solver."""
-    solver = request.solver or context.settings.acme.default_solver
-    if not solver:
-        raise UsageError(
-            "There is no solver for domain control validation",
-            "neither --solver nor [acme] default_solver names one",
-            "Write [acme.solver.web] with its kind.",
-        )
-    for lineage in planned.chosen:
-        check_solver(context.settings, solver, lineage.names)
-    check_targets(context.settings, request.targets)
-    if not planned.schedules:
-        return solver
-    if planned.rest and not request.keep_timer:
-        # Without its timer certbot would let these certificates expire.
+def _end_schedules(active: Sequence[Schedule], request: AdoptionRequest) -> None:
+    """Disable the client's schedules.
+
+    Two programs that renew the same names would undo each other's work.
+    """
+    client = request.source.name
+    for schedule in active:
+        assert schedule.disable is not None
+        outcome = hooks.run(schedule.disable)
+        if not outcome.ok:
+            raise CertmgrError(
+                f"{client}'s schedule {schedule.source} could not be disabled",
+                f"{outcome.sentence}: {outcome.output_tail}",
+                schedule.todo,
+            )
+    ended = {s.source for s in active}
+    if ended and (left := [s for s in request.source.schedules(request.root) if s.source in ended]):
         raise CertmgrError(
-            f"certbot would still renew automatically: {planned.schedules[0].source}",
-            f"{len(planned.rest)} of its lineages stay with it"
-            f" ({printable(', '.join(planned.rest[:10]), 300)}); nothing was taken over",
-            "Fix what --dry-run lists and take over all, or give --keep-timer: the timer then keeps"
-            " running for them, and no longer renews what is taken over.",
-        )
-    # A line in a crontab is the administrator's: only they can remove it.
-    manual = next((s for s in planned.schedules if s.disable is None), None)
-    if manual is not None and not planned.rest:
-        raise CertmgrError(
-            f"certbot would still renew automatically: {manual.source}",
+            f"{client}'s schedule {left[0].source} is still active",
             "nothing was taken over",
-            manual.todo,
+            left[0].todo,
         )
-    return solver
 
 
 def _take_over_all(
-    context: Context, planned: AdoptionPlan, solver: str, targets: Sequence[str]
+    context: Context, request: AdoptionRequest, planned: AdoptionPlan, solver: str
 ) -> None:
     base = base_directory(context.settings)
-    accounts = {}
+    made = {}
     for lineage in planned.chosen:
-        account = planned.installation.account_of(lineage)
-        assert account is not None
-        accounts[lineage.name] = store_account_key(context, account)
+        if not request.account:
+            account = planned.installation.account_of(lineage)
+            assert account is not None
+            account = resolve_account(context, account, lineage)
+            made[lineage.name] = store_account_key(context, account, request.source.name)
         folder = Lineage(base, lineage.name)
-        folder.switch(folder.store(lineage.bundle.key_pem, lineage.bundle.chain_der))
+        # Files that a group reads stay readable for it through our version.
+        modes = reload_modes(context, request) if lineage.files else Modes()
+        bundle = lineage.bundle
+        current = folder.read_current()
+        # An interrupted call holds the lineage, which is switched already.
+        if current is None or current.chain_der != bundle.chain_der:
+            folder.switch(folder.store(bundle.key_pem, bundle.chain_der, modes=modes))
     with context.write() as tx:
         for lineage in planned.chosen:
-            account_id = record_account(tx, accounts[lineage.name])
-            record_lineage(tx, lineage, account_id, solver, targets)
-    # The links come last: until then servers read certbot's own files.
+            account_id = (
+                int(account_rows.find(tx.conn, request.account).id)
+                if request.account
+                else record_account(tx, made[lineage.name])
+            )
+            record_lineage(tx, lineage, account_id, solver, request.targets)
+    # What servers read comes last: until then they read the client's own files.
     for lineage in planned.chosen:
-        _log.info("taking %s over from certbot", lineage.name)
-        take_over_links(lineage.live, Lineage(base, lineage.name))
+        _log.info("taking %s over from %s", lineage.name, request.source.name)
+        request.source.take_over(lineage, Lineage(base, lineage.name))
 
 
-# -- back to certbot
+# -- back to the client
 
 
 def _undo_failed(
@@ -294,32 +181,33 @@ def _undo_failed(
         for name in names:
             _restore(context, record, name)
         known = before.enable if before is not None else ()
-        enable(tuple(c for c in record.enable if c not in known))
+        _enable(tuple(c for c in record.enable if c not in known))
     except (CertmgrError, OSError) as error:
         raise CertmgrError(
             "The takeover failed, and what was done could not be undone completely",
             str(error),
             "Run certmgr lineage adopt --undo when the cause is fixed.",
         ) from error
-    journal = TakeoverJournal(base_directory(context.settings))
+    journal = TakeoverJournal(base_directory(context.settings), record.client)
     if before is None or before.running:
         journal.remove()
     else:
         journal.write(before)
 
 
-def _restore(context: Context, record: TakeoverRecord | None, name: str) -> UndoneTakeover | None:
-    """Give one lineage back: its links, its renewal configuration, then its row.
+def _restore(context: Context, record: TakeoverRecord, name: str) -> UndoneTakeover | None:
+    """Give one lineage back: its files, its configuration, then its row.
 
     Each step may have been taken before, or never.
 
     Returns:
-        What certbot's links lead to; None if an earlier call restored them.
+        What servers read now; None if an earlier call restored it.
     """
+    source = source_of(record.client)
     folder = Lineage(base_directory(context.settings), name)
-    undone = undo_takeover(folder) if is_taken_over(folder) else None
-    if record is not None:
-        enable_renewal(record, name)
+    undone = source.give_back(folder, context.clock) if source.is_taken_over(folder) else None
+    if record.path:
+        source.show(Path(record.configuration_of(name)), name)
     try:
         with context.read() as conn:
             row = lineages.find(conn, name)
@@ -331,46 +219,76 @@ def _restore(context: Context, record: TakeoverRecord | None, name: str) -> Undo
     return undone
 
 
+def _enable(commands: Sequence[Sequence[str]]) -> None:
+    """Enable the client's timers again."""
+    for command in commands:
+        outcome = hooks.run(tuple(command))
+        if not outcome.ok:
+            raise CertmgrError(
+                "The timer could not be enabled again",
+                f"{outcome.sentence}: {outcome.output_tail}",
+                f"Run: {printable(' '.join(command), 200)}",
+            )
+
+
+def _records(context: Context) -> list[TakeoverRecord]:
+    base = base_directory(context.settings)
+    found = (TakeoverJournal(base, client).read() for client in CLIENTS)
+    return [r for r in found if r is not None]
+
+
 def taken_over(context: Context) -> tuple[str, ...]:
     """Return the lineages that were taken over, or whose takeover was interrupted."""
-    record = TakeoverJournal(base_directory(context.settings)).read()
-    return () if record is None else record.lineages
+    return tuple(n for r in _records(context) for n in r.lineages)
+
+
+def client_of(context: Context, name: str) -> str:
+    """Return the name of the client from which a lineage was taken over; certbot by default."""
+    found = (r.client for r in _records(context) if name in r.lineages)
+    return source_of(next(found, CLIENTS[0])).name
 
 
 def give_back(context: Context, name: str) -> UndoneTakeover | None:
-    """Give a lineage back to certbot: restore its links, then retire the lineage.
+    """Give a lineage back to its client: restore what servers read, then retire the lineage.
 
-    A certificate that was issued since and ends later stays in use, as certbot's newest version.
+    A certificate that was issued since and ends later stays in use, as the client's newest one.
 
-    A lineage that was never certbot's is refused and stays as it is. If the process dies in
-    between, the same call completes it. certbot's timer is enabled again if the takeover disabled
-    it; certbot then no longer sees the lineages that stay taken over.
+    A lineage that was never another client's is refused and stays as it is. If the process dies in
+    between, the same call completes it. The client's timer is enabled again if the takeover
+    disabled it; the client then does not see the lineages that stay taken over. If nothing can be
+    hidden from it, its timer is enabled with the last lineage.
 
     Returns:
-        What certbot's links lead to; None if an earlier call restored them.
+        What servers read now; None if an earlier call restored it.
 
     Raises:
         NotFound: There is no such lineage.
-        UsageError: Nothing of certbot was taken over for it.
-        CertmgrError: A link cannot be restored, or the timer cannot be enabled.
+        UsageError: Nothing of another client was taken over for it.
+        CertmgrError: A file cannot be restored, or the timer cannot be enabled.
     """
     base = base_directory(context.settings)
-    journal = TakeoverJournal(base)
-    record = journal.read()
-    if record is None or name not in record.lineages:
+    record = next((r for r in _records(context) if name in r.lineages), None)
+    if record is None:
         with context.read() as conn:
             lineages.find(conn, name)
-        if not is_taken_over(Lineage(base, name)):
-            undo_takeover(Lineage(base, name))  # which states that there is nothing to undo
-        return _restore(context, None, name)
+        ours = Lineage(base, name)
+        client = next((c for c in CLIENTS if source_of(c).is_taken_over(ours)), CLIENTS[0])
+        if not source_of(client).is_taken_over(ours):
+            source_of(client).give_back(ours, context.clock)  # states that nothing is to be undone
+        return _restore(context, TakeoverRecord("", client=client), name)
+    source = source_of(record.client)
     undone = _restore(context, record, name)
-    for other in record.lineages:
-        if other != name and is_taken_over(Lineage(base, other)):
-            disable_renewal(record, other)
-    enable(record.enable)
-    left = replace(record, lineages=tuple(n for n in record.lineages if n != name), enable=())
-    if left.lineages:
-        journal.write(left)
+    left = tuple(n for n in record.lineages if n != name)
+    journal = TakeoverJournal(base, record.client)
+    if left and record.enable and not source.hides:
+        journal.write(replace(record, lineages=left))
+        return undone
+    for other in left:
+        if source.hides and source.is_taken_over(Lineage(base, other)):
+            source.hide(Path(record.configuration_of(other)), other)
+    _enable(record.enable)
+    if left:
+        journal.write(replace(record, lineages=left, enable=()))
     else:
         journal.remove()
     return undone

@@ -1,4 +1,4 @@
-"""The rows of what is taken over from certbot: accounts, certificates and lineages.
+"""The rows of what is taken over from another client: accounts, certificates and lineages.
 
 This module performs I/O. The keys of accounts are files before the rows are written; all rows of a
 takeover are written in one transaction.
@@ -6,8 +6,10 @@ takeover are written in one transaction.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import Connection
@@ -16,7 +18,7 @@ from certmgr.acme import cas
 from certmgr.acme.session import key_store
 from certmgr.config.checks import KEY_TYPES
 from certmgr.config.context import Context
-from certmgr.deploy.certbot import CertbotAccount, CertbotLineage
+from certmgr.deploy.client_model import ClientAccount, ClientLineage
 from certmgr.inspection.report import certificate_row
 from certmgr.x509.key_store import key_reference
 from inventory.certificate_fields import describe_key
@@ -30,7 +32,7 @@ from inventory.text import printable
 
 @dataclass(frozen=True, slots=True)
 class AccountToRecord:
-    """An account of certbot whose key is stored.
+    """An account of another client whose key is stored.
 
     Attributes:
         account: The account.
@@ -39,14 +41,44 @@ class AccountToRecord:
         key_reference: The reference of the stored key; empty if the account is recorded already.
     """
 
-    account: CertbotAccount
+    account: ClientAccount
     name: str
     ca: str
     key_reference: str = ""
 
 
-def account_objection(context: Context, account: CertbotAccount) -> str:
+def resolve_account(
+    context: Context, account: ClientAccount, lineage: ClientLineage
+) -> ClientAccount:
+    """Return an account with the directory URL of its CA.
+
+    A client may record it per lineage, or only the host of the CA: then the known CA of that host
+    is taken.
+    """
+    if account.directory_url:
+        return account
+    if lineage.directory_url:
+        return replace(account, directory_url=lineage.directory_url)
+    host = urlsplit(account.uri).netloc
+    known = (
+        c.directory for c in cas.all_cas(context.settings.acme).values() if c.directory and host
+    )
+    found = next((d for d in known if urlsplit(d).netloc == host), "")
+    return replace(account, directory_url=found)
+
+
+def account_objection(context: Context, account: ClientAccount) -> str:
     """Return why an account cannot be used here; empty if it can."""
+    if not account.uri.startswith("https://"):
+        return (
+            f"the URL of its account {account.id[:60]} at the CA is not recorded (--account NAME"
+            " uses one of the inventory)"
+        )
+    if not account.directory_url:
+        return (
+            f"the CA of its account {account.id[:60]} is not known: write an [acme.ca.NAME] with"
+            " its directory, or give --account NAME"
+        )
     try:
         cas.find(context.settings.acme, "", account.directory_url)
     except CertmgrError as error:
@@ -60,21 +92,24 @@ def account_objection(context: Context, account: CertbotAccount) -> str:
     return ""
 
 
-def _account_key_type(account: CertbotAccount) -> str:
+def _account_key_type(account: ClientAccount) -> str:
     key = load_pem_private_key(account.key_pem, None)
     described = describe_key(key.public_key())[0].lower()
     return described.replace("ec p-", "ec-p").replace("rsa ", "rsa-")
 
 
-def _recorded(conn: Connection, account: CertbotAccount) -> AccountRecord | None:
+def _recorded(conn: Connection, account: ClientAccount) -> AccountRecord | None:
     found = (r for r in accounts.listing(conn, retired=True) if r.url == account.uri)
     return next(found, None)
 
 
-def store_account_key(context: Context, account: CertbotAccount) -> AccountToRecord:
+def store_account_key(context: Context, account: ClientAccount, client: str) -> AccountToRecord:
     """Store the key of an account as a file, unless the inventory has the account."""
     ca = cas.find(context.settings.acme, "", account.directory_url)
-    name = f"certbot-{account.id[:12]}".lower()
+    # certbot's ids are hashes; those of other clients are paths or URLs, which are too long.
+    digest = hashlib.sha256(account.uri.encode()).hexdigest()[:12]
+    suffix = account.id[:12] if client == "certbot" else digest
+    name = f"{client.replace('.', '-')}-{suffix}".lower()
     with context.read() as conn:
         if _recorded(conn, account) is not None:
             return AccountToRecord(account, name, ca.name)
@@ -102,7 +137,7 @@ def record_account(tx: Tx, made: AccountToRecord) -> int:
     return account_id
 
 
-def conflict(conn: Connection, lineage: CertbotLineage, client_id: int) -> str:
+def conflict(conn: Connection, lineage: ClientLineage, client_id: int) -> str:
     """Return why a lineage of the same name prevents a takeover; empty if none does."""
     states = ("active", "paused", "retired")
     existing = next(
@@ -117,7 +152,7 @@ def conflict(conn: Connection, lineage: CertbotLineage, client_id: int) -> str:
 
 
 def record_lineage(
-    tx: Tx, lineage: CertbotLineage, account_id: int, solver: str, targets: Sequence[str]
+    tx: Tx, lineage: ClientLineage, account_id: int, solver: str, targets: Sequence[str]
 ) -> None:
     """Record a lineage with its current certificate, or activate its row again.
 

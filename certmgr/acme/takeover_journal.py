@@ -1,4 +1,4 @@
-"""The record of a takeover from certbot, from before its first step until everything is given back.
+"""The record of a takeover from another client, from before its first step to its undo.
 
 This module performs I/O. The file is durable before the first change, so that a takeover that a
 kill interrupted can be completed, or undone as a whole.
@@ -22,21 +22,26 @@ class TakeoverRecord:
     """What a takeover changes outside of the inventory.
 
     Attributes:
-        path: certbot's directory.
+        path: The client's directory.
         running: Whether the takeover has not completed.
         lineages: The lineages that are taken over.
         enable: The commands that enable the disabled timers again.
+        client: The client, as ``--from`` names it.
+        configurations: Lineage -> the file by which the client knows it.
     """
 
     path: str
     running: bool = True
     lineages: tuple[str, ...] = ()
     enable: tuple[tuple[str, ...], ...] = field(default=())
+    client: str = "certbot"
+    configurations: tuple[tuple[str, str], ...] = field(default=())
 
-    @property
-    def renewal(self) -> Path:
-        """certbot's directory with the renewal configuration of each lineage."""
-        return Path(self.path) / "renewal"
+    def configuration_of(self, name: str) -> str:
+        """Return the file by which the client knows a lineage."""
+        # Records of earlier versions have none: they are of certbot, whose layout is fixed.
+        fallback = str(Path(self.path) / "renewal" / f"{name}.conf")
+        return dict(self.configurations).get(name, fallback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +50,16 @@ class TakeoverJournal:
 
     Attributes:
         base: The directory of ACME.
+        client: The client, as ``--from`` names it. Each has a separate record.
     """
 
     base: Path
+    client: str = "certbot"
 
     @property
     def file(self) -> Path:
         """The path of the file."""
-        return self.base / "certbot-takeover.json"
+        return self.base / f"{self.client}-takeover.json"
 
     def read(self) -> TakeoverRecord | None:
         """Return the record; None if nothing is taken over.
@@ -69,6 +76,8 @@ class TakeoverJournal:
                 bool(document["running"]),
                 tuple(document["lineages"]),
                 tuple(tuple(c) for c in document["enable"]),
+                str(document.get("client", self.client)),
+                tuple((str(n), str(c)) for n, c in document.get("configurations", ())),
             )
         except (ValueError, KeyError, TypeError):
             raise CertmgrError(

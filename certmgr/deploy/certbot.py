@@ -13,12 +13,18 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
+from certmgr.deploy.client_model import (
+    ClientAccount,
+    ClientInstallation,
+    ClientLineage,
+    ClientProblem,
+    key_type_of,
+)
 from certmgr.deploy.lineage import safe_name
 from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem
@@ -35,95 +41,7 @@ DISABLED_SUFFIX = ".certmgr-took-over"
 HOOKS = ("pre_hook", "post_hook", "renew_hook")  # renew_hook: the option --deploy-hook of certbot
 
 
-@dataclass(frozen=True, slots=True)
-class CertbotAccount:
-    """An ACME account of certbot.
-
-    Attributes:
-        id: The name of its folder.
-        directory_url: The directory URL of the CA.
-        uri: The URL of the account at the CA.
-        key_pem: The account key, PKCS#8 and unencrypted.
-        contacts: Mail addresses. Newer versions of certbot store none.
-    """
-
-    id: str
-    directory_url: str
-    uri: str
-    key_pem: bytes = field(repr=False)
-    contacts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CertbotLineage:
-    """A lineage of certbot.
-
-    Attributes:
-        name: The name of the lineage.
-        names: The names of its certificate.
-        key_type: The type of its key, such as ec-p256.
-        authenticator: The plug-in that solves the challenges.
-        webroots: Name -> web root.
-        directory_url: The directory URL of the CA.
-        account_id: The id of the account.
-        reuse_key: Whether renewals keep the key.
-        preferred_chain: The name of the preferred root.
-        profile: The certificate profile of the CA.
-        hooks: Hook -> its shell text, which is displayed and never run.
-        live: The folder that servers read.
-        bundle: The key and certificates in use.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    key_type: str
-    authenticator: str
-    webroots: Mapping[str, str]
-    directory_url: str
-    account_id: str
-    reuse_key: bool
-    preferred_chain: str
-    profile: str
-    hooks: Mapping[str, str]
-    live: Path
-    bundle: CertificateBundle
-
-
-@dataclass(frozen=True, slots=True)
-class CertbotProblem:
-    """A file that cannot be read, and the reason."""
-
-    path: Path
-    reason: str
-
-    @property
-    def renewal(self) -> bool:
-        """Whether it is the renewal configuration of a lineage, which certbot may still renew."""
-        return self.path.suffix == ".conf"
-
-
-@dataclass(frozen=True, slots=True)
-class CertbotInstallation:
-    """The contents of a certbot directory."""
-
-    path: Path
-    accounts: tuple[CertbotAccount, ...]
-    lineages: tuple[CertbotLineage, ...]
-    problems: tuple[CertbotProblem, ...]
-
-    def account_of(self, lineage: CertbotLineage) -> CertbotAccount | None:
-        """Return the account of a lineage.
-
-        Certbot may link one account under two servers, so that the lineage's server decides.
-        """
-        candidates = [a for a in self.accounts if a.id == lineage.account_id]
-        return next(
-            (a for a in candidates if a.directory_url == lineage.directory_url),
-            candidates[0] if candidates else None,
-        )
-
-
-def read_installation(path: Path, interrupted: Sequence[str] = ()) -> CertbotInstallation:
+def read_installation(path: Path, interrupted: Sequence[str] = ()) -> ClientInstallation:
     """Read a certbot directory.
 
     Args:
@@ -139,7 +57,7 @@ def read_installation(path: Path, interrupted: Sequence[str] = ()) -> CertbotIns
             "it has neither 'renewal' nor 'accounts'",
             "Give the path of /etc/letsencrypt, or of a copy.",
         )
-    problems: list[CertbotProblem] = []
+    problems: list[ClientProblem] = []
     accounts = [
         a
         for p in _account_folders(path / "accounts")
@@ -152,10 +70,10 @@ def read_installation(path: Path, interrupted: Sequence[str] = ()) -> CertbotIns
         for p in files
         if (found := _try_read(problems, p, lambda p: _lineage(path, p))) is not None
     ]
-    return CertbotInstallation(path, tuple(accounts), tuple(lineages), tuple(problems))
+    return ClientInstallation(path, tuple(accounts), tuple(lineages), tuple(problems))
 
 
-def _try_read(problems: list[CertbotProblem], path: Path, work: Callable[[Path], Any]) -> Any:
+def _try_read(problems: list[ClientProblem], path: Path, work: Callable[[Path], Any]) -> Any:
     """Return the result of ``work``; add a problem and return None if it fails.
 
     The files were not written by certmgr and may contain anything, so that any error can occur.
@@ -163,12 +81,17 @@ def _try_read(problems: list[CertbotProblem], path: Path, work: Callable[[Path],
     try:
         return work(path)
     except CertmgrError as error:
-        problems.append(CertbotProblem(path, str(error)))
+        problems.append(_problem(path, str(error)))
     except OSError as error:
-        problems.append(CertbotProblem(path, error.strerror or str(error)))
+        problems.append(_problem(path, error.strerror or str(error)))
     except Exception as error:  # noqa: BLE001, RUF100 - josepy and cryptography raise many kinds
-        problems.append(CertbotProblem(path, f"it cannot be read ({type(error).__name__})"))
+        problems.append(_problem(path, f"it cannot be read ({type(error).__name__})"))
     return None
+
+
+def _problem(path: Path, reason: str) -> ClientProblem:
+    # certbot renews what has a file NAME.conf, whether or not it can be read here.
+    return ClientProblem(path, reason, path.stem if path.suffix == ".conf" else "")
 
 
 # -- accounts
@@ -192,7 +115,7 @@ def _account_folders(base: Path) -> Iterator[Path]:
             return
 
 
-def _account(base: Path, path: Path) -> CertbotAccount:
+def _account(base: Path, path: Path) -> ClientAccount:
     registration = json.loads(read_regular(path / "regr.json", MAX_FILE_SIZE))
     uri, body = registration["uri"], registration.get("body") or {}
     contacts = tuple(
@@ -214,13 +137,13 @@ def _account(base: Path, path: Path) -> CertbotAccount:
             "Restore the file, or remove the account.",
         )
     server = "/".join(path.parent.relative_to(base).parts)
-    return CertbotAccount(path.name, f"https://{server}", uri, pem(key.key), contacts)
+    return ClientAccount(path.name, f"https://{server}", uri, pem(key.key), contacts)
 
 
 # -- lineages
 
 
-def _lineage(base: Path, path: Path) -> CertbotLineage:
+def _lineage(base: Path, path: Path) -> ClientLineage:
     name = safe_name(path.name.removesuffix(DISABLED_SUFFIX).removesuffix(".conf"))
     sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
     top, values = sections.get((), {}), sections.get(("renewalparams",), {})
@@ -229,10 +152,10 @@ def _lineage(base: Path, path: Path) -> CertbotLineage:
     if not live.is_dir() and "cert" in top:
         live = Path(_text(top["cert"])).parent
     bundle = read_bundle(live)
-    return CertbotLineage(
+    return ClientLineage(
         name=name,
         names=bundle.leaf.names,
-        key_type=_key_type(bundle),
+        key_type=key_type_of(bundle),
         authenticator=_text(values.get("authenticator", "")),
         webroots=_webroots(sections, bundle),
         directory_url=_text(values.get("server", "")),
@@ -243,12 +166,8 @@ def _lineage(base: Path, path: Path) -> CertbotLineage:
         hooks={h: _text(values[h]) for h in HOOKS if values.get(h) not in (None, "", "None")},
         live=live,
         bundle=bundle,
+        configuration=path.with_name(f"{name}.conf"),
     )
-
-
-def _key_type(bundle: CertificateBundle) -> str:
-    """Return the key type as [acme] key_type names it."""
-    return bundle.leaf.key.lower().replace("p-", "p").replace(" ", "-")
 
 
 def read_bundle(live: Path) -> CertificateBundle:

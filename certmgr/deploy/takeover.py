@@ -54,19 +54,21 @@ _CRON = (
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A timer or cron job that runs certbot.
+    """A timer or cron job that runs certbot or another client.
 
     Attributes:
         source: The timer or the file, as text.
         disable: The command that disables it; None if an administrator has to do it.
         todo: What the administrator has to do.
         enable: The command that enables it again.
+        command: The command line that it runs, if that was read. It is displayed and never run.
     """
 
     source: str
     disable: tuple[str, ...] | None
     todo: str
     enable: tuple[str, ...] | None = None
+    command: str = ""
 
 
 def renewal_schedules(root: Path = Path("/")) -> list[Schedule]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from certmgr.deploy.certbot import CertbotLineage
+from certmgr.deploy.client_model import ClientLineage
 from certmgr.deploy.disk import require_trusted
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import LINKS
+from certmgr.deploy.takeover import LINKS, is_taken_over
 from inventory.certificates import from_pem
 from inventory.errors import CertmgrError
 from inventory.files import read_regular
@@ -21,7 +21,7 @@ from inventory.files import read_regular
 MAX_FILE = 1_000_000
 
 
-def objections(lineage: CertbotLineage, ours: Lineage, now: datetime) -> Iterator[str]:
+def objections(lineage: ClientLineage, ours: Lineage, now: datetime) -> Iterator[str]:
     """Yield the reasons why a lineage cannot be taken over, in words.
 
     Args:
@@ -44,7 +44,8 @@ def objections(lineage: CertbotLineage, ours: Lineage, now: datetime) -> Iterato
         held = ours.hold_reason()
     except CertmgrError as error:
         held = error.why or error.what
-    if held:
+    # An interrupted takeover holds it, and the same call completes it.
+    if held and not is_taken_over(ours):
         yield f"'{ours.name}' is held here: {held}"
 
 
@@ -67,7 +68,7 @@ def _links(live: Path) -> Iterator[str]:
         yield f"its links lead to different versions ({', '.join(sorted(versions))})"
 
 
-def _files(lineage: CertbotLineage) -> Iterator[str]:
+def _files(lineage: ClientLineage) -> Iterator[str]:
     """Yield objections to the files: they must show one certificate, one chain and its key."""
     chain = list(lineage.bundle.chain_der)
     for name, wanted in (("cert.pem", chain[:1]), ("chain.pem", chain[1:])):

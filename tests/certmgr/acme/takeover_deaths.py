@@ -37,6 +37,17 @@ esac
 """
 
 
+def open_context(folder: Path) -> Context:
+    """Return a context with an inventory and a solver in a folder."""
+    acme = AcmeSettings(
+        directory=str(folder / "acme"),
+        default_solver="web",
+        solvers={"web": SolverSettings(kind="alias", path="/srv/challenges")},
+    )
+    database = open_sqlite(folder / "inventory.db", clock=system_clock)
+    return Context(database, Settings(acme=acme), system_clock)
+
+
 @dataclass
 class Place:
     """A machine with certbot, its timer and an inventory.
@@ -75,13 +86,7 @@ class Place:
         context.database.close()
 
     def context(self) -> Context:
-        acme = AcmeSettings(
-            directory=str(self.folder / "acme"),
-            default_solver="web",
-            solvers={"web": SolverSettings(kind="alias", path="/srv/challenges")},
-        )
-        database = open_sqlite(self.folder / "inventory.db", clock=system_clock)
-        return Context(database, Settings(acme=acme), system_clock)
+        return open_context(self.folder)
 
     def plan(self, context: Context) -> tuple[AdoptionRequest, AdoptionPlan]:
         root = self.folder / "root"
@@ -142,24 +147,26 @@ def deaths(folder: str, stride: int, keep_timer: bool) -> int:
             for step in range(1, 5000, stride):
                 if act == place.undo:
                     place.take_over()
-                killed = _killed(act, step)
+                died = killed(act, step)
                 place.require_readable()
                 # Half of the interrupted takeovers are completed by the next call.
-                if killed and act == place.take_over and kills % 2:
+                if died and act == place.take_over and kills % 2:
                     place.take_over()
                     assert sorted(place.active()) == sorted(NAMES)
                     assert place.timer.is_symlink() == keep_timer
                     place.require_readable()
-                if killed or act == place.take_over:
+                if died or act == place.take_over:
                     place.undo()
                 place.require_restored(before)
-                kills += killed
-                if not killed:
+                kills += died
+                if not died:
                     break
         return kills
 
 
-def _killed(act: Callable[..., object], step: int) -> bool:
+def killed(act: Callable[..., object], step: int) -> bool:
+    """Run an act in a child that is killed at a step, and return whether it was."""
+
     def run() -> None:
         act(lambda: die_at(step))
 
@@ -180,15 +187,15 @@ def late_undo(folder: str, stride: int) -> int:
             newer = make_bundle(root.issue(NAMES[0], days=80))
             lineage = Lineage(place.folder / "acme", NAMES[0])
             lineage.switch(lineage.store(newer.key_pem, newer.chain_der))
-            killed = _killed(place.undo, step)
+            died = killed(place.undo, step)
             live = place.certbot / "live" / NAMES[0]
             assert read_by_links(live).sha256 == newer.sha256
             place.undo()
         assert read_by_links(live).sha256 == newer.sha256
         assert (live / "cert.pem").resolve().name == "cert2.pem"
         assert place.active() == [] and place.timer.is_symlink()
-        kills += killed
-        if not killed:
+        kills += died
+        if not died:
             break
     return kills
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certmgr.demo.authority import Authority
 from certmgr.x509 import csr
 from inventory.db import locks
 from inventory.store import acme_orders
 from tests.campaign import wait_until
 from tests.certmgr.acme.hook import hook
+from tests.certmgr.deploy.clients import places
 from tests.databases import open_sqlite
 from tests.program import Ran
 from tests.servers.pebble import Pebble, held_port
@@ -311,3 +313,37 @@ def test_failing_order_leaves_no_thread_no_lock_and_no_listener(
     with database.read() as conn:
         assert [o for o in acme_orders.unfinished(conn) if o.holder] == []
     database.close()
+
+
+def test_proposal_of_a_takeover_shows_names_files_account_and_what_runs_afterwards(
+    run: Run, tmp_path: Path, issuer: Authority
+) -> None:
+    base = tmp_path / "acme.sh"
+    places.acme_sh_account(base)
+    places.acme_sh_certificate(
+        base,
+        "shop.test",
+        issuer.issue("shop.test", "www.shop.test"),
+        values={
+            "Le_RealFullChainPath": str(tmp_path / "web" / "shop.pem"),
+            "Le_ReloadCmd": places.encoded("systemctl reload nginx"),
+        },
+    )
+    shown = run("lineage", "adopt", "--from", "acme.sh", "--path", str(base), "--dry-run")
+    assert shown.code == 0 and "Nothing was changed" in shown.out, shown
+    for part in (
+        "names: shop.test, www.shop.test",
+        "ec-p256; it is kept",
+        places.ACCOUNT,
+        f"servers keep reading: {tmp_path}/web/shop.pem",
+        "its reloadcmd (systemctl reload nginx) is not taken over",
+        "after a renewal runs: nothing",
+        "validation from then on: web",
+    ):
+        assert part in shown.out, (part, shown.out)
+    # A path is recognised by its content.
+    assert run("lineage", "adopt", "--from", str(base), "--dry-run").out == shown.out
+    unknown = run("lineage", "adopt", "--from", "lego", "--dry-run")
+    assert unknown.code == 2 and "--path" in unknown.err
+    wrong = run("lineage", "adopt", "--from", "caddy", "--dry-run")
+    assert wrong.code == 2 and "win-acme-export" in wrong.err

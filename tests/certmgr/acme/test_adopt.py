@@ -236,7 +236,7 @@ def test_failure_in_the_middle_undoes_what_was_done(
             raise CertmgrError("The links cannot be replaced", "the disk is full")
         real(live, lineage)
 
-    monkeypatch.setattr(adopt, "take_over_links", failing)
+    monkeypatch.setattr("certmgr.deploy.takeover.take_over_links", failing)
     with pytest.raises(CertmgrError, match="disk is full"):
         place.take_over()
     place.require_restored(before)

@@ -1,0 +1,181 @@
+"""The timers and cron lines that run an ACME client, wherever an administrator put them.
+
+This module reads files and changes none. Only acme.sh and certbot install a schedule themselves;
+for the others it is a timer, a cron line or a script of the administrator.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from certmgr.deploy.takeover import Schedule
+from inventory.text import printable
+
+MAX_FILE = 200_000
+MAX_SCHEDULES = 200
+_UNITS = (
+    "etc/systemd/system",
+    "run/systemd/system",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+)
+_CRON_TABLES = ("etc/crontab",)
+_CRON_FOLDERS = ("etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron")
+_CRON_SCRIPTS = ("etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
+_DOMAINS = re.compile(r"(?:--domains?|-d)[=\s]+[\"']?([^\s\"']+)")
+
+
+def schedules_of(program: str, root: Path = Path("/")) -> list[Schedule]:
+    """Return the enabled timers and the cron lines that run a program, directly or by a script.
+
+    Args:
+        program: The file name of the program, such as ``lego``.
+        root: The root of the file system.
+    """
+    found = [*_timers(program, root), *_cron(program, root)]
+    return found[:MAX_SCHEDULES]
+
+
+def domains_of(schedule: Schedule) -> tuple[str, ...]:
+    """Return the domains that a command line names, without ``*.``; empty if it names none."""
+    return tuple(d.removeprefix("*.").lower() for d in _DOMAINS.findall(schedule.command))
+
+
+# -- systemd
+
+
+def _timers(program: str, root: Path) -> Iterator[Schedule]:
+    names = sorted(
+        {
+            link.name
+            for folder in (root / "etc/systemd/system").glob("*.wants")
+            for link in folder.glob("*.timer")
+            # A link to /dev/null is a masked timer.
+            if link.is_symlink() and os.readlink(link) != "/dev/null"  # noqa: PTH115 - the text
+        }
+    )
+    for name in names:
+        command = _command_of(root, name)
+        if command and _runs(program, command, root):
+            yield Schedule(
+                f"systemd timer {printable(name, 100)}",
+                ("/usr/bin/systemctl", "disable", "--now", name),
+                f"systemctl disable --now {printable(name, 100)}",
+                ("/usr/bin/systemctl", "enable", "--now", name),
+                command=command,
+            )
+
+
+def _command_of(root: Path, timer: str) -> str:
+    """Return the command lines of the service that a timer starts."""
+    service = timer.removesuffix(".timer") + ".service"
+    for line in _unit(root, timer):
+        if line.startswith("Unit="):
+            service = line.removeprefix("Unit=").strip()
+    instance = service.partition("@")[2].removesuffix(".service")
+    lines = [
+        line.partition("=")[2].lstrip("-+!:@ ")
+        for line in _unit(root, service)
+        if line.startswith(("ExecStart", "ExecStop"))
+    ]
+    return " ; ".join(x.replace("%i", instance).replace("%I", instance) for x in lines)
+
+
+def _unit(root: Path, name: str) -> list[str]:
+    """Return the lines of a unit and its drop-ins; a template for an instance of it."""
+    if Path(name).name != name:
+        return []
+    template = re.sub(r"@.*(?=\.\w+$)", "@", name)
+    paths = [root / u / n for n in dict.fromkeys((name, template)) for u in _UNITS]
+    main = next((p for p in paths if p.is_file()), None)
+    drop_ins = [
+        d
+        for n in dict.fromkeys((name, template))
+        for u in _UNITS
+        for d in sorted((root / u / f"{n}.d").glob("*.conf"))
+    ]
+    text = "".join(_read(p) + "\n" for p in ([main] if main is not None else []) + drop_ins)
+    return [line.strip() for line in text.replace("\\\n", " ").splitlines()]
+
+
+# -- cron
+
+
+def _cron(program: str, root: Path) -> Iterator[Schedule]:
+    tables = [root / t for t in _CRON_TABLES]
+    for folder in _CRON_FOLDERS:
+        if (root / folder).is_dir() and not os.access(root / folder, os.R_OK | os.X_OK):
+            # What cannot be read is not known to be empty: it may run the client.
+            yield Schedule(
+                f"cron: {root / folder} (not readable for this user)",
+                None,
+                f"run the command as root, or check crontab -l for {program}",
+            )
+        tables += [p for p in _entries(root / folder) if p.is_file()]
+    for path in tables:
+        text = _read(path)
+        lines = [x for x in text.splitlines() if x.strip() and not x.lstrip().startswith("#")]
+        for line in lines:
+            if _runs(program, line, root):
+                yield Schedule(
+                    f"cron: {path}",
+                    None,
+                    f"put a # before the line with {program} in {path}"
+                    " (crontab -e edits the table of a user)",
+                    command=printable(line.strip(), 500),
+                )
+    for folder in _CRON_SCRIPTS:
+        for path in _entries(root / folder):
+            if path.is_file() and _mentions(program, _read(path)):
+                yield Schedule(
+                    f"cron: {path}", None, f"move {path} away", command=printable(str(path), 300)
+                )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())[:1000]
+    except OSError:
+        return []
+
+
+# -- what a command runs
+
+
+def _runs(program: str, command: str, root: Path) -> bool:
+    """Return whether a command line runs a program, itself or by a script that it names."""
+    if _mentions(program, command):
+        return True
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    scripts = [root / w.lstrip("/") for w in words if w.startswith("/")]
+    return any(
+        text.startswith("#!") and _mentions(program, text) for s in scripts for text in [_read(s)]
+    )
+
+
+def _mentions(program: str, text: str) -> bool:
+    """Return whether a line that is not a comment has the program as a word or a file name."""
+    word = re.compile(rf"(?:^|[/\s\"'=;&|(`]){re.escape(program)}(?=[\s\"';&|)`]|$)")
+    return any(
+        word.search(line) is not None
+        for line in text.splitlines()
+        if not line.lstrip().startswith("#")
+    )
+
+
+def _read(path: Path) -> str:
+    """Return the text of a regular file of bounded size; empty if it cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_FILE:
+            return ""
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""Tests of the installations of other ACME clients."""
