@@ -71,7 +71,7 @@ def _is_config(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the configuration says that files are.
+    """The paths of the configuration.
 
     Attributes:
         values: The variables.
