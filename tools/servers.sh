@@ -17,6 +17,7 @@ if [ "${1:-}" = demo ]; then
     need pebble command -v pebble
 else
     need nginx-light command -v nginx
+    need libnginx-mod-stream test -e /usr/lib/nginx/modules/ngx_stream_module.so
     need apache2-bin command -v apache2
     need haproxy command -v haproxy
     need openssl command -v openssl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -26,6 +27,12 @@ def upgrade(app: CommandContext) -> None:
     # PostgreSQL is migrated only by this command; an SQLite file whenever it is opened.
     opened = open_database(app.url, migrate=True, clock=app.clock)
     click.echo(f"{display_url(opened.engine.url)} is at version {HEAD}.")
+    # The queues of workers are tables in PostgreSQL, of a library that is an extra.
+    if opened.path is None and find_spec("procrastinate") is not None:
+        from certmgr.workers.engine import install_schema
+
+        install_schema(opened)
+        click.echo("The queues for workers are installed.")
 
 
 @database.command()

@@ -67,6 +67,7 @@ _COMMANDS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("init", "cli.init:init", "Write a configuration, and take the first steps."),
         ("config", "cli.configuration:config", "Show and check the configuration."),
         ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
+        ("worker", "cli.worker:worker", "Take over work that is spread over machines."),
         ("check", "cli.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
         ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
         ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),

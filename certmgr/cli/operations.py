@@ -11,6 +11,7 @@ from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.renew import WAITS_FOR_CA
 from certmgr.cli.scan import page_rate
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
+from certmgr.cli.worker import spread_run
 from certmgr.files import write_whole
 from certmgr.operations import metrics as prometheus
 from certmgr.operations.check_result import CheckState
@@ -87,22 +88,26 @@ def check(
 
 @click.command()
 @click.option("--no-scan", is_flag=True, help="Do all other work without a scan.")
+@click.option("--here", is_flag=True, help="Work in this process, even if there are workers.")
 @click.option("--verbose", "-v", is_flag=True, help="Print what was done even if all is well.")
 @pass_app
-def run(app: CommandContext, no_scan: bool, verbose: bool) -> int:
+def run(app: CommandContext, no_scan: bool, here: bool, verbose: bool) -> int:
     """Do all scheduled work: scan, renew, read replies, notify, and call the heartbeat URL.
 
     Run it from cron. It prints nothing if all was done; otherwise one line on standard error, and
-    exit code 3. A notice that is retried later is not a failure.
+    exit code 3. A notice that is retried later is not a failure. With [workers] enabled, workers
+    do the work, and this command waits for them.
     """
 
     with progress_line() as line:
-        result = run_all(
-            app.context(),
-            scan=not no_scan,
-            stop=app.stop,
-            progress=lambda part, done, planned: _draw(app, line, part, done, planned),
-        )
+
+        def draw(part: str, done: int, planned: int) -> None:
+            _draw(app, line, part, done, planned)
+
+        if app.settings.workers.enabled and not here:
+            result = spread_run(app, scan=not no_scan, progress=draw)
+        else:
+            result = run_all(app.context(), scan=not no_scan, stop=app.stop, progress=draw)
     # Cron mails every line of output, so a good run prints nothing without --verbose.
     if verbose and result.messages:
         click.echo("; ".join(result.messages))

@@ -26,6 +26,7 @@ from certmgr.cli.scan_report import (
 )
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.status import status_table
+from certmgr.cli.worker import queues_of, spread_scan
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import count_findings, counts, findings_text, load, totals, urgency
@@ -141,6 +142,7 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
     metavar="PORT",
     help="Port of plain HTTP. Default: [http] port.",
 )
+@click.option("--here", is_flag=True, help="Scan in this process, even if there are workers.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even if there are findings.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Also show evidence, and endpoints without findings."
@@ -164,6 +166,7 @@ def scan(
     accept_suspect: bool,
     no_http: bool,
     http_port: int | None,
+    here: bool,
     exit_zero: bool,
     verbose: bool,
     output_format: str,
@@ -203,7 +206,7 @@ def scan(
             )
         code = _scan_targets(app, targets, options, output_format, verbose)
     else:
-        code = _scan_inventory(app, options, output_format, verbose)
+        code = _scan_inventory(app, options, output_format, verbose, here=here)
     return 0 if exit_zero and code == 1 else code
 
 
@@ -273,7 +276,7 @@ def page_rate(settings: Settings) -> str:
 
 
 def _scan_inventory(
-    app: CommandContext, options: ScanOptions, output_format: str, verbose: bool
+    app: CommandContext, options: ScanOptions, output_format: str, verbose: bool, *, here: bool
 ) -> int:
     # 100,000 reports do not fit into memory, so they are kept in a file until the run ends.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
@@ -284,14 +287,18 @@ def _scan_inventory(
 
         with progress_line() as line:
             waits = page_rate(app.settings) if options.http else ""
-            scan_run = ScanRun(
-                app.context(),
-                options,
-                lambda done, planned: line.counted("scan", done, planned, waits),
-                keep if options.full else None,
-            )
+
+            def count(done: int, planned: int) -> None:
+                line.counted("scan", done, planned, waits)
+
             line.text(f"scan ... {waits}")
-            summary = scan_run.run()
+            # Complete reports stay in this process: they are output, and not stored.
+            if app.settings.workers.enabled and not (here or options.full):
+                with queues_of(app) as (context, queues):
+                    summary = spread_scan(context, options, queues, count)
+            else:
+                keep_all = keep if options.full else None
+                summary = ScanRun(app.context(), options, count, keep_all).run()
         note_families(summary.no_route)
         if output_format == "table":
             code = _show_run(app, summary, verbose)

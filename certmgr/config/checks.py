@@ -18,12 +18,14 @@ from certmgr.config.settings import (
     RunSettings,
     ScanSettings,
     Settings,
+    WorkersSettings,
     resolver_parts,
 )
 from inventory.errors import ConfigError
 from inventory.names import as_ip, is_ehlo_name
 
 MAX_CONCURRENCY = 20_000
+MAX_SHARD_SIZE = 5000
 MAX_BUDGET_MINUTES = 10_080  # a week
 
 
@@ -40,6 +42,7 @@ def check(settings: Settings) -> None:
         ConfigError: A value is invalid.
     """
     _check_scan(settings.scan)
+    _check_workers(settings.workers)
     _check_http(settings.http)
     _check_notify(settings.notify)
     _check_cases(settings.cases)
@@ -86,6 +89,21 @@ def _check_scan(scan: ScanSettings) -> None:
                 "a resolver must be an IP address",
                 "Write 192.0.2.53 or 192.0.2.53:5353.",
             )
+
+
+def _check_workers(workers: WorkersSettings) -> None:
+    if not 1 <= workers.shard_size <= MAX_SHARD_SIZE:
+        raise ConfigError(
+            f"[workers] shard_size is {workers.shard_size}",
+            f"it must be 1 to {MAX_SHARD_SIZE:,}",
+            "A worker keeps the results of a shard in memory until it stores them.",
+        )
+    if not 2 <= workers.silent_seconds <= 600:
+        raise ConfigError(
+            f"[workers] silent_seconds is {workers.silent_seconds:g}",
+            "it must be 2 to 600",
+            "A shorter time takes work from workers that are only slow.",
+        )
 
 
 def _check_http(http: HttpSettings) -> None:

@@ -293,6 +293,22 @@ class AuditSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersSettings:
+    """Section [workers]: work that is spread over machines, with PostgreSQL.
+
+    Attributes:
+        enabled: Whether ``certmgr run`` and ``certmgr scan`` leave the work to workers.
+        shard_size: The most endpoints that one worker takes at a time.
+        silent_seconds: A worker without a sign of life for this long counts as dead, and its jobs
+            are taken up by others. A lease of a shard lasts twice as long.
+    """
+
+    enabled: bool = False
+    shard_size: int = 500
+    silent_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
 
@@ -312,6 +328,7 @@ class Settings:
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     acme: AcmeSettings = field(default_factory=AcmeSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    workers: WorkersSettings = field(default_factory=WorkersSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     source: str = "built-in defaults"
 

@@ -158,12 +158,7 @@ class ScanRun:
         self.was_good, self.fell = resumed.was_good, resumed.fell
 
     def _scope(self) -> str:
-        parts = [
-            f"client {self.options.client}" if self.options.client else "",
-            f"tag {self.options.tag}" if self.options.tag else "",
-            f"server {self.options.server}" if self.options.server else "",
-        ]
-        return ", ".join(p for p in parts if p)
+        return runs.scope_of(self.options.client, self.options.tag, self.options.server)
 
     def _names(self, client_id: int) -> frozenset[str]:
         with self.context.read() as conn:

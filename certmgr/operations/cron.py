@@ -248,6 +248,15 @@ def run(
             result.interrupted = f"{part.name} ({work.scanned})" if work.scanned else part.name
             result.not_done = tuple(p.name for p in parts)
             break
+    return conclude(context, work.stop, result)
+
+
+def conclude(context: Context, stop: StopState, result: CronResult) -> CronResult:
+    """Record how the run ended, and call the heartbeat URL if all was done.
+
+    Raises:
+        Exception: The first internal error of a part.
+    """
     with context.write() as tx:
         if result.interrupted:
             jobs.failed(tx, JOB, f"it was interrupted: {result.interrupted}")
@@ -259,10 +268,26 @@ def run(
         raise result.error
     # A missing heartbeat makes the outside monitor raise an alarm, so a failed run sends none.
     if context.settings.notify.heartbeat and not (result.problems or result.interrupted):
+        work = _Run(context, None, stop, _ignore, result)
         work.do(
             Part("heartbeat", 1.0, lambda _: heartbeat(secret(context.settings.notify.heartbeat)))
         )
     return result
+
+
+def part_names(context: Context) -> list[str]:
+    """Return the names of the parts that the configuration enables, without the scan."""
+    work = _Run(context, None, StopState(), _ignore)
+    return [part.name for part in work.parts(scan=False)]
+
+
+def run_part(context: Context, name: str) -> CronResult:
+    """Run one part, as a worker does. Its failures are problems of the result."""
+    work = _Run(context, None, StopState(), _ignore)
+    for part in work.parts(scan=False):
+        if part.name == name:
+            work.do(part)
+    return work.result
 
 
 def _cases(context: Context, result: CronResult) -> None:

@@ -65,6 +65,8 @@ class ScanShard(Base):
     endpoints: Mapped[list[int]] = mapped_column(Json)
     # shards with the same group are scanned one after the other; NULL: with no other
     turn: Mapped[str | None]
+    # the limits per address are divided by this, because other shards may visit the same address
+    share: Mapped[int] = mapped_column(Integer, server_default="1")
     # the number of leases so far: results are accepted for the newest only
     token: Mapped[int] = mapped_column(Integer, server_default="0")
     worker: Mapped[str | None]

@@ -170,6 +170,22 @@ class AcceptanceRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedShard(Record):
+    """A part of a scan for one worker.
+
+    Attributes:
+        endpoints: Ids of endpoints, in the order of visits.
+        turn: Shards with the same turn are scanned one after the other; None: with no other.
+        share: By how much the limits per address are divided, because other shards may visit the
+            same addresses at the same time.
+    """
+
+    endpoints: tuple[int, ...]
+    turn: str | None = None
+    share: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardLease(Record):
     """The right to scan a shard and to store its results, while no newer lease exists.
 
@@ -178,6 +194,7 @@ class ShardLease(Record):
         run_id: Its run.
         token: The number of the lease. A newer lease has a higher one.
         endpoints: Ids of the endpoints to scan, in this order.
+        share: By how much the limits per address are divided.
         options: The options of the run.
     """
 
@@ -185,6 +202,7 @@ class ShardLease(Record):
     run_id: int
     token: int
     endpoints: tuple[int, ...]
+    share: int
     options: Mapping[str, Any]
 
 
@@ -220,3 +238,37 @@ class ShardProgress(Record):
     workers: int
     errors: tuple[str, ...]
     idle: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState(Record):
+    """The jobs of one queue of workers.
+
+    Attributes:
+        waiting: Jobs that no worker has begun.
+        running: Jobs that a worker has begun.
+        stalled: Those of them whose worker gives no sign of life.
+        failed: Jobs that ended with an error, and are kept for a week.
+        oldest: Seconds since the oldest job that waits could have begun; 0: none waits.
+    """
+
+    queue: str
+    waiting: int
+    running: int
+    stalled: int
+    failed: int
+    oldest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(Record):
+    """A scan run. ``looked``: the number of endpoints that were attempted."""
+
+    id: int
+    state: RunState
+    reason: str | None
+    started_at: int
+    finished_at: int | None
+    planned: int
+    looked: int
+    undetermined: int

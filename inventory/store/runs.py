@@ -11,17 +11,17 @@ import os
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.db.locks import LockHeld, exclusive_lock
-from inventory.db.sql import fetch, fetch_one, insert_id
+from inventory.db.sql import fetch, fetch_existing, fetch_one, insert_id
 from inventory.errors import Busy
 from inventory.models import Domain, Endpoint, ProbeState, Proposal, Run
-from inventory.records import CompleteRun, EndedRun, GoodEndpoint, NewestRun
+from inventory.records import CompleteRun, EndedRun, GoodEndpoint, NewestRun, RunRecord
 from inventory.store import shards
 
 # A spread run without any sign of a worker for this long is taken for dead.
@@ -143,6 +143,22 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
         was_good=count.was_good,
         fell=count.was_good - count.still_good,
     )
+
+
+def scope_of(client: str | None, tag: str | None, server: str | None) -> str:
+    """Return the selection of a run, as it is stored; empty: the whole inventory."""
+    parts = (
+        f"client {client}" if client else "",
+        f"tag {tag}" if tag else "",
+        f"server {server}" if server else "",
+    )
+    return ", ".join(p for p in parts if p)
+
+
+def get(conn: Connection, run_id: int) -> RunRecord:
+    """Return a run that exists."""
+    columns = [getattr(Run, f.name) for f in fields(RunRecord)]
+    return fetch_existing(conn, RunRecord, select(*columns).where(Run.id == run_id))
 
 
 def start(tx: Tx, scope: str, planned: int) -> int:

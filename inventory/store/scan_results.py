@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, upsert
@@ -339,3 +339,10 @@ def open_positive(tx: Tx, run_id: int, codes: frozenset[str]) -> int:
         [(None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id}) for o in opens],
     )
     return len(opens)
+
+
+def changed_by(conn: Connection, run_id: int) -> tuple[int, int]:
+    """Return how many findings a run opened and closed."""
+    opened = select(func.count()).where(StoredFinding.opened_run == run_id)
+    closed = select(func.count()).where(StoredFinding.closed_run == run_id)
+    return conn.scalar(opened) or 0, conn.scalar(closed) or 0

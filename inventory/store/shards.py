@@ -16,10 +16,10 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.types import BigInteger
 
 from inventory.db.database import Tx
-from inventory.db.sql import fetch, fetch_one
+from inventory.db.sql import chunks, fetch, fetch_one
 from inventory.errors import CertmgrError
-from inventory.models import Run, ScanShard
-from inventory.records import ShardLease, ShardProgress, SpreadRun
+from inventory.models import Run, ScanShard, ServedChain
+from inventory.records import PlannedShard, ShardLease, ShardProgress, SpreadRun
 
 
 class LeaseLost(CertmgrError):
@@ -34,8 +34,29 @@ def _now(conn: Connection) -> ColumnElement[int]:
     return sql_cast(func.extract("epoch", func.clock_timestamp()), BigInteger)
 
 
+def database_time(conn: Connection) -> int:
+    """Return the time of the database, in epoch seconds."""
+    return int(conn.execute(select(_now(conn))).scalar_one())
+
+
+def addresses(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Return one address per endpoint: the first that its last observations name.
+
+    Endpoints that no scan has reached are left out.
+    """
+    found: dict[int, str] = {}
+    for part in chunks(ids):
+        rows = conn.execute(
+            select(ServedChain.endpoint_id, func.min(ServedChain.address))
+            .where(ServedChain.endpoint_id.in_(part), ServedChain.open == 1)
+            .group_by(ServedChain.endpoint_id)
+        )
+        found.update((key, address) for key, address in rows)
+    return found
+
+
 def create(
-    tx: Tx, run_id: int, options: Mapping[str, Any], shards: Sequence[tuple[str | None, list[int]]]
+    tx: Tx, run_id: int, options: Mapping[str, Any], planned: Sequence[PlannedShard]
 ) -> None:
     """Store the shards of a run, in the transaction that starts the run.
 
@@ -43,12 +64,17 @@ def create(
         tx: The transaction.
         run_id: The run.
         options: The options that all workers follow.
-        shards: (turn, endpoint ids) of each. Shards with the same turn are not scanned together.
+        planned: The shards, in the order in which they are begun.
     """
     now = _now(tx.conn)
     tx.conn.execute(update(Run).where(Run.id == run_id).values(options=dict(options)))
-    for turn, ids in shards:
-        row = {"run_id": run_id, "turn": turn, "endpoints": list(ids)}
+    for shard in planned:
+        row = {
+            "run_id": run_id,
+            "turn": shard.turn,
+            "share": shard.share,
+            "endpoints": list(shard.endpoints),
+        }
         tx.conn.execute(insert(ScanShard).values(**row, touched_at=now))
 
 
@@ -103,7 +129,14 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
     )
     if taken.rowcount != 1:
         return None
-    columns = (ScanShard.id, ScanShard.run_id, ScanShard.token, ScanShard.endpoints, Run.options)
+    columns = (
+        ScanShard.id,
+        ScanShard.run_id,
+        ScanShard.token,
+        ScanShard.endpoints,
+        ScanShard.share,
+        Run.options,
+    )
     query = select(*columns).join(Run, Run.id == ScanShard.run_id).where(ScanShard.id == shard_id)
     row = tx.conn.execute(query).one()
     return ShardLease(
@@ -111,6 +144,7 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
         run_id=row.run_id,
         token=row.token,
         endpoints=tuple(row.endpoints),
+        share=row.share,
         options=row.options or {},
     )
 

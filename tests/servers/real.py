@@ -17,6 +17,8 @@ from certmgr.demo.authority import Authority, IssuedCertificate
 from tests.servers.ports import free_port, wait_for
 from tests.servers.processes import stop
 
+_STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"  # libnginx-mod-stream
+
 
 def program(name: str, package: str) -> str:
     """Return the path of a program of a Debian package."""
@@ -96,6 +98,31 @@ def nginx(
     )
     try:
         wait_for(port, process, address)
+        yield port
+    finally:
+        stop(process)
+
+
+@contextmanager
+def tls_counter(
+    folder: Path, certificate: Path, key: Path, log: Path, addresses: Sequence[str]
+) -> Iterator[int]:
+    """Run nginx as a TLS server that logs the name of each finished connection; yield its port."""
+    port = free_port()
+    listens = " ".join(f"listen {address}:{port} ssl;" for address in addresses)
+    (folder / "counter.conf").write_text(
+        f"load_module {_STREAM_MODULE}; daemon off; worker_processes 1; pid {folder}/counter.pid;"
+        f" error_log {folder}/counter.log;\nevents {{ worker_connections 1024; }}\n"
+        f"stream {{ log_format name '$ssl_server_name'; access_log {log} name;\n"
+        f"server {{ {listens} ssl_certificate {certificate}; ssl_certificate_key {key};"
+        " ssl_protocols TLSv1.2 TLSv1.3; return ''; } }\n"
+    )
+    command = [program("nginx", "nginx-light"), "-e", str(folder / "counter.log")]
+    process = subprocess.Popen(
+        [*command, "-c", str(folder / "counter.conf")], stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(port, process, addresses[0])
         yield port
     finally:
         stop(process)

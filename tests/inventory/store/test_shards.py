@@ -9,7 +9,7 @@ import pytest
 from inventory.db.database import Database
 from inventory.errors import Busy
 from inventory.models import Run, ScanShard
-from inventory.records import ShardLease
+from inventory.records import PlannedShard, ShardLease
 from inventory.store import runs, shards
 from tests.inventory.store.builders import LATER, NOW, rows
 
@@ -18,7 +18,8 @@ def spread(database: Database, *groups: tuple[str | None, list[int]]) -> int:
     """Start a run of these shards."""
     with database.write(NOW) as tx:
         run_id = runs.start(tx, "", sum(len(ids) for _, ids in groups))
-        shards.create(tx, run_id, {"deep": True}, groups)
+        planned = [PlannedShard(endpoints=tuple(ids), turn=turn) for turn, ids in groups]
+        shards.create(tx, run_id, {"deep": True}, planned)
     return run_id
 
 

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("run_id", _ID, nullable=False),
         sa.Column("endpoints", sa.Text(), nullable=False),
         sa.Column("turn", sa.Text()),
+        sa.Column("share", sa.Integer(), server_default="1", nullable=False),
         sa.Column("token", sa.Integer(), server_default="0", nullable=False),
         sa.Column("worker", sa.Text()),
         sa.Column("leased_until", sa.BigInteger(), server_default="0", nullable=False),

@@ -1,0 +1,149 @@
+"""``certmgr worker``: take jobs from the queues of a PostgreSQL inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+
+from certmgr.cli.shared import CommandContext, pass_app
+from inventory.db.database import display_url
+from inventory.errors import UsageError
+from inventory.store import work_queues
+from inventory.text import printable
+
+if TYPE_CHECKING:
+    from certmgr.config.context import Context
+    from certmgr.inspection.scan_options import ScanOptions
+    from certmgr.inspection.scan_summary import ScanSummary
+    from certmgr.operations.cron import CronResult
+    from certmgr.workers.engine import WorkQueues
+
+QUEUES = ("scan", "renew", "revocation", "notify")
+
+
+def require_queues(app: CommandContext) -> None:
+    """Check that this inventory has queues.
+
+    Raises:
+        UsageError: The database is SQLite, or its queues are not installed.
+    """
+    database = app.open()
+    if database.path is not None:
+        raise UsageError(
+            "Workers need an inventory in PostgreSQL",
+            f"{display_url(database.engine.url)} is an SQLite file, which one machine uses",
+            "Run certmgr run instead, or move the inventory: certmgr help scale.",
+        )
+    if find_spec("procrastinate") is None:
+        raise UsageError(
+            "Workers need the extra 'distributed'",
+            "procrastinate is not installed",
+            "Install it: pip install 'certmgr[distributed]'.",
+        )
+    with database.read() as conn:
+        if not work_queues.installed(conn):
+            raise UsageError(
+                "The database has no queues for workers",
+                "their tables are created once",
+                "Run certmgr database upgrade.",
+            )
+
+
+@contextmanager
+def queues_of(app: CommandContext) -> Iterator[tuple[Context, WorkQueues]]:
+    """Open the inventory and its queues, for a command that lets workers do its work."""
+    require_queues(app)
+    # The library of the queues is an extra, and is needed only here.
+    from certmgr.workers.engine import work_queues_of
+
+    context = app.context()
+    with work_queues_of(context.database) as queues:
+        yield context, queues
+
+
+def spread_scan(
+    context: Context,
+    options: ScanOptions,
+    queues: WorkQueues,
+    progress: Callable[[int, int], None],
+) -> ScanSummary:
+    """Scan the inventory by workers, and wait for the end."""
+    from certmgr.workers.spread_scan import SpreadScan
+
+    return SpreadScan(context, options, queues, progress).run()
+
+
+def spread_run(
+    app: CommandContext, *, scan: bool, progress: Callable[[str, int, int], None]
+) -> CronResult:
+    """Let workers do all scheduled work, and wait for the end."""
+    with queues_of(app) as (context, queues):
+        from certmgr.workers.spread_run import run
+
+        return run(context, queues, scan=scan, stop=app.stop, progress=progress)
+
+
+def _queue_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
+    unknown = [n for n in names if n not in QUEUES]
+    if unknown or not names:
+        raise click.BadParameter(
+            f"{unknown[0]!r} is not a queue: {', '.join(QUEUES)}."
+            if unknown
+            else f"Name at least one queue: {', '.join(QUEUES)}."
+        )
+    return names
+
+
+@click.command()
+@click.option(
+    "--queues",
+    default=",".join(QUEUES),
+    show_default=True,
+    metavar="NAMES",
+    callback=_queue_names,
+    help="Queues to take jobs from. Renewals need the machine with the keys.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 32),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Jobs at a time. Scans use one core per process.",
+)
+@click.option(
+    "--schedule",
+    metavar="CRON",
+    help="Begin all scheduled work at these times ('0 * * * *'); of all workers, one does.",
+)
+@click.option("--drain", is_flag=True, help="End when no job waits.")
+@pass_app
+def worker(
+    app: CommandContext,
+    queues: tuple[str, ...],
+    concurrency: int,
+    schedule: str | None,
+    drain: bool,
+) -> None:
+    """Take jobs of scans, renewals, revocation and notices from a shared inventory.
+
+    Start it on any machine that reaches the PostgreSQL database, once per core. SIGTERM ends it
+    after its current jobs. See certmgr help scale.
+    """
+    require_queues(app)
+    # The library of the queues is an extra, and is needed only here.
+    from certmgr.workers.engine import valid_schedule
+    from certmgr.workers.service import WorkerService
+
+    if schedule is not None and not valid_schedule(schedule):
+        raise UsageError(
+            f"--schedule '{printable(schedule, 60)}' is not valid",
+            "it needs five fields, as in a crontab",
+            "Write '0 * * * *' for each full hour.",
+        )
+    WorkerService(app.context(), queues, concurrency, schedule).run(drain=drain)

@@ -1,0 +1,213 @@
+"""The queues of Procrastinate in the inventory's database: the only module that knows the library.
+
+A job is a name and a few ids; everything else is read from the inventory when the job runs. A job
+that is deferred twice is waiting once (queueing lock), and a job that runs twice does its work once
+(leases of shards, locks of the other parts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from croniter import croniter
+from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from procrastinate.schema import SchemaManager, migrations_path
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+
+from inventory.db.database import Database, database_error
+from inventory.store import jobs, work_queues
+
+_log = logging.getLogger(__name__)
+
+# The record of the tables' version, in the table of jobs.
+SCHEMA_JOB = "work queues"
+SCAN_SHARD, END_SCAN, PART, SCHEDULED = "scan_shard", "end_scan", "part", "scheduled_run"
+# Failed jobs are kept for a week, so that doctor can show them.
+KEEP_FAILED_HOURS = 168
+# Notifications of PostgreSQL do not pass a pooler such as PgBouncer, so workers poll.
+POLL_SECONDS = 1.0
+
+Handlers = Mapping[str, Callable[..., Awaitable[None]]]
+
+
+def _pool_arguments(url: URL) -> dict[str, Any]:
+    return {
+        "conninfo": url.set(drivername="postgresql").render_as_string(hide_password=False),
+        # A pooler runs transactions on connections without each other's prepared statements.
+        "kwargs": {"prepare_threshold": None},
+        "min_size": 1,
+        "max_size": 4,
+    }
+
+
+class WorkQueues:
+    """Defers jobs, for commands that wait and for workers that take up lost work."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def defer_shard(self, shard_id: int, turn: str | None) -> None:
+        """Defer the scan of a shard. Shards with the same turn run one after the other."""
+        self._defer(SCAN_SHARD, "scan", f"shard {shard_id}", lock=turn, shard_id=shard_id)
+
+    def defer_end(self, run_id: int) -> None:
+        """Defer the end of a run; it goes before the shards of another one."""
+        self._defer(END_SCAN, "scan", f"end of run {run_id}", priority=1, run_id=run_id)
+
+    def defer_part(self, part: str, queue: str, round_id: str) -> None:
+        """Defer a part of ``certmgr run``; a part runs once at a time."""
+        self._defer(PART, queue, f"part {part}", lock=f"part {part}", part=part, round_id=round_id)
+
+    def _defer(
+        self,
+        task: str,
+        queue: str,
+        queueing_lock: str,
+        lock: str | None = None,
+        priority: int = 0,
+        **arguments: Any,
+    ) -> None:
+        deferrer = self._app.configure_task(
+            task, queue=queue, queueing_lock=queueing_lock, lock=lock, priority=priority
+        )
+        try:
+            deferrer.defer(**arguments)
+        except AlreadyEnqueued:
+            _log.debug("%s waits already", queueing_lock)
+
+
+@contextmanager
+def work_queues_of(database: Database) -> Iterator[WorkQueues]:
+    """Open the queues of a database for a command.
+
+    Raises:
+        DatabaseError: The database cannot be reached.
+    """
+    url = database.engine.url
+    app = App(connector=SyncPsycopgConnector(**_pool_arguments(url)))
+    with _mapped(url), app.open():
+        yield WorkQueues(app)
+
+
+@contextmanager
+def _mapped(url: URL) -> Iterator[None]:
+    """Raise errors of the library as those of the inventory."""
+    try:
+        yield
+    except (ConnectorException, psycopg.Error) as error:
+        raise database_error(error.__cause__ or error, url) from error
+
+
+class QueueWorker:
+    """Takes jobs from queues, and gives a sign of life while it does."""
+
+    def __init__(
+        self, url: URL, handlers: Handlers, silent: float, schedule: str | None = None
+    ) -> None:
+        """Register the handlers.
+
+        Args:
+            url: The database.
+            handlers: Coroutine functions by the name of their job.
+            silent: Seconds without a sign of life after which a worker counts as dead.
+            schedule: When to begin all scheduled work, as for cron; None: another program does.
+        """
+        self.url, self._silent = url, silent
+        self._app = App(connector=PsycopgConnector(**_pool_arguments(url)))
+        for name, handler in handlers.items():
+            task = self._app.task(name=name, pass_context=False)(handler)
+            if name == SCHEDULED and schedule is not None:
+                # Of all workers with this schedule, one defers the job of each tick.
+                self._app.periodic(cron=schedule, periodic_id="run")(task)
+
+    async def run(
+        self,
+        queues: Iterable[str],
+        concurrency: int,
+        *,
+        drain: bool,
+        alongside: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Take jobs until SIGTERM or SIGINT; with ``drain``, until the queues are empty.
+
+        Args:
+            queues: The queues to take jobs from.
+            concurrency: The most jobs at a time.
+            drain: Whether to end when no job waits.
+            alongside: Runs while the worker runs.
+
+        Raises:
+            DatabaseError: The database went away. The jobs that were begun go on elsewhere.
+        """
+        with _mapped(self.url):
+            async with self._app.open_async():
+                watch = asyncio.ensure_future(alongside())
+                try:
+                    await self._app.run_worker_async(
+                        queues=list(queues),
+                        concurrency=concurrency,
+                        wait=not drain,
+                        listen_notify=False,
+                        fetch_job_polling_interval=POLL_SECONDS,
+                        abort_job_polling_interval=30.0,
+                        update_heartbeat_interval=self._silent / 3,
+                        stalled_worker_timeout=self._silent,
+                        delete_jobs="successful",
+                    )
+                finally:
+                    watch.cancel()
+
+    async def retry_stalled(self) -> int:
+        """Put jobs whose worker gives no sign of life back into their queues."""
+        manager = self._app.job_manager
+        stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=self._silent))
+        for job in stalled:
+            _log.warning("%s: its worker gives no sign of life", job.call_string)
+            await manager.retry_job(job)
+        return len(stalled)
+
+    async def remove_old(self) -> None:
+        """Delete the records of jobs that failed more than a week ago."""
+        await self._app.job_manager.delete_old_jobs(
+            KEEP_FAILED_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
+        )
+
+
+def valid_schedule(schedule: str) -> bool:
+    """Return whether a text is a schedule as for cron, such as ``0 * * * *``."""
+    return bool(croniter.is_valid(schedule))
+
+
+def install_schema(database: Database) -> None:
+    """Create the tables of the queues, or bring them to the version of the installed library.
+
+    Each step and its record are one transaction, so a step that was interrupted is repeated whole.
+    """
+    steps = {path.name: path.read_text() for path in Path(migrations_path).glob("*.sql")}
+    newest = max(steps)
+    with database.write() as tx:
+        known = jobs.state(tx.conn, SCHEMA_JOB).detail.get("step", "")
+        if not work_queues.installed(tx.conn):
+            _execute(tx.conn, SchemaManager.get_schema())
+            known = newest
+        # Tables that the library's own command created are of its version.
+        jobs.succeeded(tx, SCHEMA_JOB, {"step": known or newest})
+    for name in sorted(n for n in steps if known and n > known):
+        with database.write() as tx:
+            _execute(tx.conn, steps[name])
+            jobs.succeeded(tx, SCHEMA_JOB, {"step": name})
+
+
+def _execute(conn: Connection, statements: str) -> None:
+    # Without parameters, psycopg sends several statements as they are.
+    cursor = conn.connection.cursor()
+    cursor.execute(statements)
+    cursor.close()

@@ -1,0 +1,44 @@
+"""The options of a spread scan, as they travel to workers in the database.
+
+Options that name files or addresses of one machine do not travel: each worker reads its own
+configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from certmgr.inspection.scan_options import ScanOptions
+from inventory.errors import UsageError
+
+_TRAVELLING = (
+    "deep",
+    "accept_suspect",
+    "timeout",
+    "connect_timeout",
+    "concurrency",
+    "cache",
+    "http",
+    "http_port",
+)
+
+
+def to_document(options: ScanOptions) -> dict[str, Any]:
+    """Return the options as JSON values.
+
+    Raises:
+        UsageError: An option holds for this machine only.
+    """
+    if options.ca_files or options.overrides:
+        raise UsageError(
+            "--ca-file and --resolve hold for this machine only",
+            "the scan is spread over workers ([workers] enabled)",
+            "Configure [trust] ca_files on each worker, or scan with --here.",
+        )
+    return {name: getattr(options, name) for name in _TRAVELLING}
+
+
+def from_document(document: Mapping[str, Any]) -> ScanOptions:
+    """Return the options of a document; unknown names of another version are left out."""
+    return ScanOptions(**{k: v for k, v in document.items() if k in _TRAVELLING})

@@ -1,0 +1,71 @@
+"""The end of a spread scan: findings change once, after all shards have stored their facts."""
+
+from __future__ import annotations
+
+import logging
+
+from certmgr.config.context import Context
+from certmgr.inspection.control_targets import failed_control
+from certmgr.inspection.scan_options import setup_for
+from certmgr.inspection.scan_storage import conclude_run
+from certmgr.inspection.suspicion import failed_together
+from certmgr.workers.run_options import from_document
+from inventory.records import SpreadRun
+from inventory.store import runs, shards
+from inventory.targets import parse
+
+_log = logging.getLogger(__name__)
+
+
+def end_scan(context: Context, run_id: int) -> bool:
+    """End a run whose shards are all finished. Return False if there is nothing to end.
+
+    The state of the run and the changes of findings are one transaction, which locks the run: of
+    two workers that end it, one does, and a worker that dies in between leaves the run as it was.
+    """
+    with context.read() as conn:
+        run = next((r for r in shards.running(conn) if r.id == run_id), None)
+        progress = shards.progress(conn, run_id)
+    if run is None or progress.finished < progress.shards:
+        return False
+    state, reason = _judge(context, run, progress.errors)
+    with context.write() as tx:
+        # It is locked only now: the control targets take seconds.
+        if shards.claim_end(tx, run_id) is None:
+            return False
+        opened, closed = conclude_run(
+            tx,
+            run_id,
+            state=state,
+            reason=reason,
+            checked=progress.checked,
+            undetermined=progress.undetermined,
+        )
+        shards.remove(tx, run_id)
+    _log.info("run %d is %s: %d opened, %d closed", run_id, state, opened, closed)
+    return True
+
+
+def _judge(context: Context, run: SpreadRun, errors: tuple[str, ...]) -> tuple[str, str | None]:
+    """Return the state of the run, and the reason if it is not complete.
+
+    The rules are those of a scan in one process (certmgr/inspection/scan_run.py).
+    """
+    if errors:
+        return "incomplete", f"{len(errors)} shard(s) were given up: {errors[0]}"
+    options, settings = from_document(run.options), context.settings
+    setup = setup_for(settings, options, guarded=True, clock=context.clock)
+    failed = failed_control(setup, [parse(text) for text in settings.scan.controls])
+    if failed is not None:
+        return "suspect", f"the control target {failed} failed after the run"
+    if options.accept_suspect:
+        return "complete", None
+    with context.read() as conn:
+        fell = shards.fell(conn, run.id)
+        good = runs.good_endpoints(conn, run.id, fell) if fell else []
+    counts = failed_together(good, settings.scan.suspect_percent, settings.scan.suspect_least)
+    if counts is None:
+        return "complete", None
+    failed_count, was_good = counts
+    share = 100.0 * failed_count / was_good
+    return "suspect", f"{failed_count} of {was_good} good endpoints failed together ({share:.0f}%)"

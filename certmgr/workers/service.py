@@ -1,0 +1,144 @@
+"""The worker: takes jobs until it is stopped, and outlives a database that restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from certmgr.config.context import Context
+from certmgr.workers import recovery
+from certmgr.workers.engine import (
+    END_SCAN,
+    PART,
+    SCAN_SHARD,
+    SCHEDULED,
+    Handlers,
+    QueueWorker,
+    work_queues_of,
+)
+from certmgr.workers.parts import SCHEDULE_QUEUE, do_part
+from certmgr.workers.scan_end import end_scan
+from certmgr.workers.shard_scan import scan_shard
+from certmgr.workers.spread_run import run as run_spread
+from inventory.errors import CertmgrError, DatabaseError
+
+_log = logging.getLogger(__name__)
+
+# Lost work is searched for this often within the time after which a worker counts as dead.
+RECOVERIES_PER_SILENCE = 3
+# The pause after the database went away doubles up to the second value.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
+CLEANING_SECONDS = 3600.0
+
+
+def worker_name() -> str:
+    """Return the name of this worker: its machine and its process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class WorkerService:
+    """One worker of this machine."""
+
+    def __init__(
+        self, context: Context, queues: Sequence[str], concurrency: int, schedule: str | None = None
+    ) -> None:
+        """Prepare the worker.
+
+        Args:
+            context: The inventory, the configuration and the clock.
+            queues: The queues to take jobs from.
+            concurrency: The most jobs at a time.
+            schedule: When to begin all scheduled work, as for cron; None: another program does.
+        """
+        self.context, self.queues, self.concurrency = context, list(queues), concurrency
+        self.schedule = schedule
+        if schedule is not None:
+            # The job that waits for all others must not keep them from their places.
+            self.queues.append(SCHEDULE_QUEUE)
+            self.concurrency += 1
+
+    def run(self, *, drain: bool = False) -> None:
+        """Take jobs until SIGTERM or SIGINT; with ``drain``, until the queues are empty.
+
+        A job that was begun is finished first; a second signal does not wait for it.
+        """
+        asyncio.run(self._run(drain))
+
+    async def _run(self, drain: bool) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            worker = QueueWorker(
+                self.context.database.engine.url,
+                self._handlers(),
+                self.context.settings.workers.silent_seconds,
+                self.schedule,
+            )
+            begun = time.monotonic()
+            try:
+                await worker.run(
+                    self.queues,
+                    self.concurrency,
+                    drain=drain,
+                    alongside=partial(self._recover, worker),
+                )
+                return
+            except DatabaseError as error:
+                if time.monotonic() - begun > LONGEST_PAUSE_SECONDS:
+                    pause = FIRST_PAUSE_SECONDS
+                _log.warning("%s; trying again in %g s", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _handlers(self) -> Handlers:
+        return {
+            SCAN_SHARD: self._scan_shard,
+            END_SCAN: self._end_scan,
+            PART: self._part,
+            SCHEDULED: self._scheduled,
+        }
+
+    async def _scan_shard(self, shard_id: int) -> None:
+        await asyncio.to_thread(scan_shard, self.context, shard_id, worker_name())
+        # The worker with the last shard defers the end of the run without a wait.
+        await asyncio.to_thread(self._take_up)
+
+    async def _end_scan(self, run_id: int) -> None:
+        await asyncio.to_thread(end_scan, self.context, run_id)
+
+    async def _part(self, part: str, round_id: str) -> None:
+        await asyncio.to_thread(do_part, self.context, part, round_id)
+
+    async def _scheduled(self, timestamp: int) -> None:
+        await asyncio.to_thread(self._run_all)
+
+    def _run_all(self) -> None:
+        with work_queues_of(self.context.database) as queues:
+            result = run_spread(self.context, queues)
+        for problem in result.problems:
+            _log.error("%s", problem)
+
+    def _take_up(self) -> None:
+        with work_queues_of(self.context.database) as queues:
+            recovery.take_up(self.context, queues)
+
+    async def _recover(self, worker: QueueWorker) -> None:
+        """Take up what dead workers left, again and again."""
+        cleaned = float("-inf")
+        while True:
+            try:
+                await worker.retry_stalled()
+                await asyncio.to_thread(self._take_up)
+                if time.monotonic() - cleaned > CLEANING_SECONDS:
+                    await worker.remove_old()
+                    cleaned = time.monotonic()
+            except CertmgrError as error:
+                # The worker itself notices a database that went away.
+                _log.warning("recovery: %s", error)
+            await asyncio.sleep(
+                self.context.settings.workers.silent_seconds / RECOVERIES_PER_SILENCE
+            )

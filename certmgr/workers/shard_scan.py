@@ -1,0 +1,199 @@
+"""One shard of a scan, from its lease to its stored results.
+
+The lease is committed before the first endpoint is visited, and is extended while the scan goes on.
+All facts of the shard and its mark as finished are one transaction. If the process dies before it,
+the lease ends and another worker scans the shard; if it dies after it, nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from certmgr.config.context import Context
+from certmgr.inspection.expectations import expectations
+from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
+from certmgr.inspection.scan_options import setup_for
+from certmgr.inspection.scan_rows import jobs_of
+from certmgr.inspection.scan_storage import store_results
+from certmgr.inspection.worker import scan_jobs
+from certmgr.workers.run_options import from_document
+from inventory.clock import Clock
+from inventory.db.database import to_epoch
+from inventory.errors import CertmgrError, DatabaseError
+from inventory.records import ShardLease
+from inventory.store import certificates, domains, endpoints, issuances, lineages, servers, shards
+
+_log = logging.getLogger(__name__)
+
+# So three attempts to extend a lease may fail before it ends.
+EXTENSIONS_PER_LEASE = 4
+# Results of a finished scan wait this long for a database that restarts.
+STORE_PATIENCE_SECONDS = 600
+STORE_RETRY_SECONDS = 2.0
+# A smaller difference is not a wrong clock, but the time of a query.
+TOLERATED_CLOCK_SECONDS = 5
+
+
+def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
+    """Scan one shard, and store its results.
+
+    Args:
+        context: The inventory, the configuration and the clock of this worker.
+        shard_id: The shard.
+        worker: The name of this worker, for people.
+
+    Returns:
+        Whether results were stored; False if another worker has the shard or has finished it, or
+        if its run has ended.
+
+    Raises:
+        CertmgrError: An endpoint gave no result, or the database stayed away.
+    """
+    lease_seconds = int(2 * context.settings.workers.silent_seconds)
+    with context.write() as tx:
+        held = shards.lease(tx, shard_id, worker, lease_seconds)
+    if held is None:
+        return False
+    _log.info("shard %d: lease %d for %d endpoints", held.id, held.token, len(held.endpoints))
+    with _extended(context, held, lease_seconds) as lost:
+        try:
+            setup, jobs = _prepare(context, held)
+            results: list[ScanResult] = []
+            scan_jobs(setup, jobs, results.append, partial(_names_of_client, context))
+            if len(results) < len(jobs):
+                raise CertmgrError(
+                    f"Shard {held.id} is not finished",
+                    f"{len(jobs) - len(results)} of {len(jobs)} endpoints gave no result",
+                )
+            if lost.is_set():
+                # The transaction would refuse the results; it need not be tried.
+                _log.warning("shard %d: another worker has taken it", held.id)
+                return False
+            _store(context, held, results, visits=setup.web is not None)
+        except shards.LeaseLost as error:
+            _log.warning("%s", error)
+            return False
+        except BaseException:
+            _release(context, held)
+            raise
+    return True
+
+
+def _prepare(context: Context, held: ShardLease) -> tuple[ScanSetup, list[ScanJob]]:
+    """Return the setup and the jobs of a shard."""
+    options = from_document(held.options)
+    with context.read() as conn:
+        clock = _database_clock(context.clock, shards.database_time(conn))
+        rows = {r.id: r for r in endpoints.visited(conn, held.endpoints)}
+        own_servers = servers.all_addresses(conn)
+        known = tuple(certificates.issuers(conn))
+        expected = expectations(
+            [*issuances.expected(conn), *lineages.expected(conn)],
+            partial(endpoints.of_clients, conn),
+            to_epoch(clock()),
+        )
+    setup = setup_for(context.settings, options, guarded=True, clock=clock)
+    setup.servers, setup.issuers = own_servers, known
+    # The order of the shard: what was not attempted for longest is first.
+    ordered = [rows[key] for key in held.endpoints if key in rows]
+    jobs = list(jobs_of(ordered, options.cache, expected, to_epoch(clock())))
+    return _shared(setup, held.share), jobs
+
+
+def _shared(setup: ScanSetup, share: int) -> ScanSetup:
+    """Return the setup with its share of the limits per address."""
+    if share <= 1:
+        return setup
+    limits, web = setup.limits, setup.web
+    limits = replace(limits, per_address=-(-limits.per_address // share), rate=limits.rate / share)
+    if web is not None:
+        web = replace(web, per_address=-(-web.per_address // share), rate=web.rate / share)
+    return replace(setup, limits=limits, web=web)
+
+
+def _database_clock(clock: Clock, database_time: int) -> Clock:
+    """Return a clock that agrees with the database, if that of this machine does not.
+
+    Workers whose clocks differ must not disagree about what has expired.
+    """
+    difference = database_time - to_epoch(clock())
+    if abs(difference) <= TOLERATED_CLOCK_SECONDS:
+        return clock
+    _log.warning("the clock of this machine differs from the database's by %d s", -difference)
+    offset = timedelta(seconds=difference)
+
+    def corrected() -> datetime:
+        return (clock() + offset).astimezone(UTC)
+
+    return corrected
+
+
+def _names_of_client(context: Context, client_id: int) -> frozenset[str]:
+    with context.read() as conn:
+        return domains.names_of_client(conn, client_id)
+
+
+def _store(context: Context, held: ShardLease, results: list[ScanResult], *, visits: bool) -> None:
+    """Store the results and finish the shard in one transaction.
+
+    A database that restarts is waited for: the scan is not repeated for it.
+    """
+    end = time.monotonic() + STORE_PATIENCE_SECONDS
+    while True:
+        try:
+            with context.write() as tx:
+                store_results(tx, held.run_id, list(results), visits=visits)
+                shards.finish(
+                    tx,
+                    held,
+                    checked=len(results),
+                    undetermined=sum(r.undetermined for r in results),
+                    fell=[r.key for r in results if r.was_good and not r.good],
+                )
+            return
+        except DatabaseError as error:
+            if time.monotonic() > end:
+                raise
+            _log.warning("shard %d: its results wait for the database: %s", held.id, error)
+            time.sleep(STORE_RETRY_SECONDS)
+
+
+def _release(context: Context, held: ShardLease) -> None:
+    """Let another worker take the shard at once. If that fails, the lease ends later."""
+    try:
+        with context.write() as tx:
+            shards.release(tx, held)
+    except DatabaseError:
+        _log.warning("shard %d: the lease was not released", held.id)
+
+
+@contextmanager
+def _extended(context: Context, held: ShardLease, seconds: int) -> Iterator[threading.Event]:
+    """Extend the lease until the block ends. The event is set if another worker took the shard."""
+    ended, lost = threading.Event(), threading.Event()
+
+    def extend() -> None:
+        while not ended.wait(seconds / EXTENSIONS_PER_LEASE):
+            try:
+                with context.write() as tx:
+                    if not shards.extend(tx, held, seconds):
+                        lost.set()
+                        return
+            except DatabaseError as error:
+                # The next attempt may succeed before the lease ends.
+                _log.warning("shard %d: the lease was not extended: %s", held.id, error)
+
+    thread = threading.Thread(target=extend, name=f"lease of shard {held.id}", daemon=True)
+    thread.start()
+    try:
+        yield lost
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,157 @@
+"""``certmgr run`` over workers: defer each part, wait for it, and report as one process would.
+
+Renewals begin at once, so that a slow scan keeps none of them back. Revocation and cases follow the
+scan, whose observations they build on; notices are last. A scan past its budget keeps nothing back
+either: the other parts go ahead, and the command waits for the rest of the scan at its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from certmgr.config.context import Context
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_summary import ScanSummary
+from certmgr.operations.cron import JOB, CronResult, conclude, part_names
+from certmgr.operations.stopping import StopState
+from certmgr.workers.engine import WorkQueues
+from certmgr.workers.parts import QUEUE_OF, outcome_of
+from certmgr.workers.spread_scan import POLL_SECONDS, SpreadScan
+from inventory.errors import CertmgrError, DatabaseError, NotFound
+from inventory.store import jobs
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True)
+class _SpreadRun:
+    """One run: what its parts share.
+
+    Attributes:
+        round_id: Names this run in the records of its parts.
+        late: Whether the scan had more endpoints than its budget allowed.
+    """
+
+    context: Context
+    queues: WorkQueues
+    stop: StopState
+    progress: Progress
+    result: CronResult = field(default_factory=CronResult)
+    round_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    late: bool = False
+    current: str = ""
+
+    def run(self, *, scan: bool) -> None:
+        """Run all parts. Ctrl-C ends the waiting; the workers finish what they have begun."""
+        names = part_names(self.context)
+        if "renew" in names:
+            self._defer("renew")
+        if scan:
+            self._scan(self.context.settings.run.scan_minutes)
+        if "revocation" in names:
+            self._defer("revocation")
+        for name in ("cases", "inbox", "notify"):
+            if name in names:
+                self._defer(name)
+                self._wait(name)
+        for name in ("revocation", "renew"):
+            if name in names:
+                self._wait(name)
+        if self.late:
+            self._scan(0.0)
+
+    def _defer(self, part: str) -> None:
+        self.queues.defer_part(part, QUEUE_OF[part], self.round_id)
+
+    def _scan(self, minutes: float) -> None:
+        self.current = "scan"
+        self.progress("scan", 0, 0)
+        scan = SpreadScan(self.context, ScanOptions(), self.queues, partial(self.progress, "scan"))
+        try:
+            with self.stop.budget(60 * minutes):
+                summary = scan.run()
+        except NotFound:
+            return  # There is nothing to scan in an empty inventory, which is not a failure.
+        except CertmgrError as error:
+            self.result.problems.append(f"scan: {error}")
+            return
+        if summary.interrupted:
+            if not self.stop.late or self.stop.terminated:
+                raise KeyboardInterrupt
+            self.late = True
+            return
+        self._report(summary)
+
+    def _report(self, summary: ScanSummary) -> None:
+        result = self.result
+        if summary.state != "complete":
+            result.problems.append(
+                f"scan: run {summary.run_id} is {summary.state}: {summary.reason}"
+            )
+        elif summary.too_undetermined:
+            result.problems.append(
+                f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
+            )
+        result.messages.append(
+            f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
+        )
+
+    def _wait(self, part: str) -> None:
+        """Wait until a worker has done a part, at most for its budget."""
+        self.current = part
+        self.progress(part, 0, 0)
+        minutes = float(getattr(self.context.settings.run, f"{part}_minutes"))
+        end = time.monotonic() + 60 * minutes if minutes else None
+        while True:
+            try:
+                with self.context.read() as conn:
+                    outcome = outcome_of(conn, part, self.round_id)
+            except DatabaseError:
+                outcome = None  # it restarts; the end of the budget is the limit
+            if outcome is not None:
+                self.result.problems += outcome.problems
+                self.result.messages += outcome.messages
+                return
+            if end is not None and time.monotonic() > end:
+                self.result.problems.append(
+                    f"{part}: no worker has finished it within its time budget of {minutes:g}"
+                    f" minutes; a worker for the queue {QUEUE_OF[part]} goes on"
+                )
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def run(
+    context: Context,
+    queues: WorkQueues,
+    *,
+    scan: bool = True,
+    stop: StopState | None = None,
+    progress: Progress | None = None,
+) -> CronResult:
+    """Let workers do all scheduled work, and wait for it.
+
+    Args:
+        context: The inventory, the configuration and the clock.
+        queues: The queues of the workers.
+        scan: Whether to scan.
+        stop: What interrupts the waiting.
+        progress: Called with the part, the number of what is done, and the planned number.
+    """
+    work = _SpreadRun(
+        context, queues, stop or StopState(), progress or (lambda what, done, planned: None)
+    )
+    with context.write() as tx:
+        jobs.started(tx, JOB)
+    try:
+        work.run(scan=scan)
+    except KeyboardInterrupt:
+        work.result.interrupted = f"{work.current} (the workers finish what they have begun)"
+    return conclude(context, work.stop, work.result)

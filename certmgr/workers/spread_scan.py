@@ -1,0 +1,197 @@
+"""A scan of the inventory that workers do: begin it, wait for it, and report it.
+
+The run and its shards are stored in one transaction, before a job is deferred. If this process dies
+after it, the workers find the shards (recovery), and the next ``certmgr run`` waits for the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from array import array
+from collections.abc import Callable
+
+from certmgr.config.context import Context
+from certmgr.inspection.control_targets import failed_control
+from certmgr.inspection.scan_options import ScanOptions, setup_for
+from certmgr.inspection.scan_storage import conclude_run
+from certmgr.inspection.scan_summary import ScanSummary
+from certmgr.workers.engine import WorkQueues
+from certmgr.workers.recovery import take_up
+from certmgr.workers.run_options import to_document
+from certmgr.workers.sharding import plan_shards
+from certmgr.x509.trust import TrustStore
+from inventory.db.database import from_epoch
+from inventory.errors import CertmgrError, DatabaseError
+from inventory.records import RunRecord, SpreadRun
+from inventory.store import clients, endpoints, runs, scan_results, servers, shards, work_queues
+from inventory.targets import parse
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+RECOVERY_SECONDS = 5.0
+# A database that restarts is waited for; the workers do so too.
+DATABASE_PATIENCE_SECONDS = 300.0
+# Without a worker for this long, the command ends; the run goes on when a worker comes.
+WORKER_PATIENCE_SECONDS = 120.0
+
+Progress = Callable[[int, int], None]
+
+
+class SpreadScan:
+    """One scan that is spread over workers.
+
+    ``progress`` is called with (checked, planned) about once a second.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        options: ScanOptions,
+        queues: WorkQueues,
+        progress: Progress | None = None,
+    ) -> None:
+        self.context, self.options, self.queues = context, options, queues
+        self._silent = context.settings.workers.silent_seconds
+        self.progress = progress or (lambda checked, planned: None)
+
+    def run(self) -> ScanSummary:
+        """Begin a scan, or join the one that is running, and wait for its end.
+
+        Raises:
+            NotFound: The selection contains no endpoint.
+            Busy: A scan with another selection, or one in a single process, is running.
+            CertmgrError: No worker is there.
+        """
+        begun = time.monotonic()
+        run_id, joined = self._begin()
+        try:
+            self._wait(run_id)
+        except KeyboardInterrupt:
+            return self._summary(run_id, begun, joined, interrupted=True)
+        return self._summary(run_id, begun, joined)
+
+    # -- beginning
+
+    def _begin(self) -> tuple[int, int]:
+        """Return the run, and how many endpoints it had checked before this command."""
+        context, options = self.context, self.options
+        # Invalid settings are reported here and not by a worker.
+        setup = setup_for(context.settings, options, guarded=True, clock=context.clock)
+        TrustStore.load(setup.store, setup.ca_files)
+        document = to_document(options)
+        with context.read() as conn:
+            client_id = clients.find(conn, options.client).id if options.client else None
+            server_id = servers.find(conn, options.server).id if options.server else None
+            planned = endpoints.count_visited(conn, client_id, options.tag, server_id)
+            endpoints.require_some(planned, options.client, options.tag, options.server)
+        scope = runs.scope_of(options.client, options.tag, options.server)
+        if (running := self._joined(scope)) is not None:
+            return running
+        controls = [parse(text) for text in context.settings.scan.controls]
+        failed = failed_control(setup, controls)
+        # The lock keeps a scan in a single process from starting at the same time.
+        with runs.exclusive(context.database):
+            if (running := self._joined(scope)) is not None:
+                return running
+            with context.read() as conn:
+                groups = endpoints.visit_order(conn, client_id, options.tag, server_id)
+                order = array("q", [key for group in groups for key in group])
+                addresses = shards.addresses(conn, order)
+                workers = work_queues.live_workers(conn, self._silent)
+            shard_plan = plan_shards(
+                order, addresses, size=context.settings.workers.shard_size, workers=workers
+            )
+            with context.write() as tx:
+                run_id = runs.start(tx, scope, planned)
+                if failed is not None:
+                    conclude_run(
+                        tx,
+                        run_id,
+                        state="suspect",
+                        reason=f"the control target {failed} failed before the run",
+                        checked=0,
+                        undetermined=0,
+                    )
+                    return run_id, 0
+                shards.create(tx, run_id, document, shard_plan)
+        # Durable now: from here on, any worker can take up what this process does not defer.
+        take_up(context, self.queues)
+        return run_id, 0
+
+    def _joined(self, scope: str) -> tuple[int, int] | None:
+        with self.context.read() as conn:
+            for run in shards.running(conn):
+                done = shards.progress(conn, run.id)
+                if run.scope == scope and done.idle < runs.SPREAD_IDLE_SECONDS:
+                    _log.info("joining run %d", run.id)
+                    return run.id, done.checked
+        return None
+
+    # -- waiting
+
+    def _wait(self, run_id: int) -> None:
+        """Wait until the run has ended."""
+        away_since: float | None = None
+        alone_since: float | None = None
+        recovered = time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                run, workers = self._poll(run_id)
+                if run is None:
+                    return
+                if now - recovered >= RECOVERY_SECONDS:
+                    take_up(self.context, self.queues)
+                    recovered = now
+                away_since = None
+            except DatabaseError:
+                away_since = away_since or now
+                if now - away_since > DATABASE_PATIENCE_SECONDS:
+                    raise
+                time.sleep(POLL_SECONDS)
+                continue
+            alone_since = None if workers else (alone_since or now)
+            if alone_since is not None and now - alone_since > WORKER_PATIENCE_SECONDS:
+                raise CertmgrError(
+                    f"No worker scans for run {run_id}",
+                    "no worker gave a sign of life for two minutes",
+                    "Start certmgr worker on a machine that reaches the database; the run goes on"
+                    " there.",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _poll(self, run_id: int) -> tuple[SpreadRun | None, int]:
+        """Return the run, None if it has ended, and the number of live workers."""
+        with self.context.read() as conn:
+            run = next((r for r in shards.running(conn) if r.id == run_id), None)
+            if run is None:
+                return None, 0
+            done = shards.progress(conn, run_id)
+            workers = work_queues.live_workers(conn, self._silent)
+        self.progress(done.checked, run.planned)
+        return run, workers
+
+    def _summary(
+        self, run_id: int, begun: float, joined: int, *, interrupted: bool = False
+    ) -> ScanSummary:
+        with self.context.read() as conn:
+            run: RunRecord = runs.get(conn, run_id)
+            opened, closed = scan_results.changed_by(conn, run_id)
+            checked = shards.progress(conn, run_id).checked if interrupted else run.looked
+        return ScanSummary(
+            run_id=run_id,
+            state="incomplete" if interrupted else run.state,
+            reason="this command was interrupted; its workers go on" if interrupted else run.reason,
+            planned=run.planned,
+            checked=checked,
+            undetermined=run.undetermined,
+            opened=opened,
+            closed=closed,
+            started_at=from_epoch(run.started_at) or self.context.now(),
+            finished_at=from_epoch(run.finished_at) or self.context.now(),
+            seconds=time.monotonic() - begun,
+            resumed=joined,
+            interrupted=interrupted,
+        )

@@ -1,0 +1,299 @@
+"""Scans and scheduled work that workers do: with real processes, on PostgreSQL."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from certmgr.config.context import Context
+from certmgr.demo.authority import Authority
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.scan_run import ScanRun
+from certmgr.inspection.worker import scan_jobs
+from certmgr.workers import recovery, shard_scan
+from certmgr.workers.engine import WorkQueues, work_queues_of
+from certmgr.workers.scan_end import end_scan
+from certmgr.workers.service import WorkerService
+from certmgr.workers.spread_run import run as spread_run
+from certmgr.workers.spread_scan import SpreadScan
+from inventory.clock import system_clock
+from inventory.errors import Busy
+from inventory.models import ProbeState, ScanShard, StoredFinding
+from inventory.store import runs, shards, work_queues
+from tests.campaign import Campaign, Progress, size, wait_until
+from tests.certmgr.workers.fleet import Fleet, fleet
+
+pytestmark = pytest.mark.real_clock
+
+
+@pytest.fixture
+def small(
+    tmp_path: Path, new_postgres: Callable[[], str], system_root: Authority
+) -> Iterator[Fleet]:
+    with fleet(tmp_path, new_postgres(), system_root, 40) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def system_root() -> Authority:
+    """A CA by the system's clock, which worker processes have."""
+    return Authority("Fleet Root", clock=system_clock)
+
+
+@pytest.fixture
+def context(small: Fleet) -> Iterator[Context]:
+    with small.context() as context:
+        yield context
+
+
+@pytest.fixture
+def queues(context: Context) -> Iterator[WorkQueues]:
+    with work_queues_of(context.database) as queues:
+        yield queues
+
+
+def begin(context: Context, queues: WorkQueues, **options: Any) -> int:
+    """Begin a spread scan as a command that dies right after it."""
+    run_id, joined = SpreadScan(context, ScanOptions(**options), queues)._begin()
+    assert joined == 0
+    return run_id
+
+
+def drain(context: Context) -> None:
+    """Run a worker in this process until no job waits."""
+    WorkerService(context, ["scan"], 1).run(drain=True)
+
+
+def waiting(context: Context, run_id: int) -> list[int]:
+    with context.read() as conn:
+        return [key for key, _, _ in shards.waiting(conn, run_id)]
+
+
+def state_of(context: Context, run_id: int) -> tuple[str, str | None]:
+    with context.read() as conn:
+        run = runs.get(conn, run_id)
+    return run.state, run.reason
+
+
+def good_endpoints(context: Context, run_id: int) -> int:
+    with context.read() as conn:
+        query = select(func.count()).where(ProbeState.last_run_id == run_id, ProbeState.good == 1)
+        return conn.scalar(query) or 0
+
+
+def test_two_workers_scan_each_endpoint_once_and_the_command_reports_as_one_process(
+    small: Fleet, context: Context, queues: WorkQueues
+) -> None:
+    small.start("--queues", "scan")
+    small.start("--queues", "scan,notify,renew,revocation")
+    seen: list[int] = []
+    summary = SpreadScan(
+        context, ScanOptions(), queues, lambda checked, planned: seen.append(checked)
+    ).run()
+    assert (summary.state, summary.planned, summary.checked) == ("complete", 40, 40)
+    assert (summary.undetermined, summary.opened, summary.interrupted) == (0, 10, False)
+    assert seen == sorted(seen)
+    visits = small.visits()
+    assert {visits[host] for host in small.hosts} == {1}
+    with context.read() as conn:
+        assert conn.scalar(select(func.count()).select_from(ScanShard)) == 0
+    # The same evidence again, in one process: no finding changes.
+    alone = ScanRun(context, ScanOptions()).run()
+    assert (alone.state, alone.opened, alone.closed) == ("complete", 0, 0)
+    result = spread_run(context, queues)
+    assert result.messages[0] == "40 endpoints, 0 opened, 0 closed"
+    assert "0 notice(s) queued, 0 sent" in result.messages
+    assert [p.partition(":")[0] for p in result.problems] == ["notify"]  # no staff contact
+
+
+def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
+    tmp_path: Path, new_postgres: Callable[[], str], system_root: Authority, campaign: Campaign
+) -> None:
+    count = campaign.size("endpoints", 120, 200_000)
+    kills = campaign.size("kills of workers at most", 3, 600)
+    order = random.Random(6)
+    with ExitStack() as stack:
+        found = fleet(tmp_path, new_postgres(), system_root, count, size(10, 500))
+        small = stack.enter_context(found)
+        context = stack.enter_context(small.context())
+        queues = stack.enter_context(work_queues_of(context.database))
+        run_id = begin(context, queues)
+        workers = [small.start("--queues", "scan") for _ in range(2)]
+        killed = 0
+        while killed < kills and not has_ended(context, run_id):
+            wait_until(lambda: is_leased(context, run_id), "a shard is leased")
+            place = order.randrange(len(workers))
+            small.end(workers[place])
+            workers[place] = small.start("--queues", "scan")
+            killed += 1
+        campaign.report("kills", killed)
+        progress = Progress("the run")
+        while not has_ended(context, run_id):
+            progress.check(sum(small.visits().values()))
+            time.sleep(0.2)
+        assert killed
+        assert state_of(context, run_id) == ("complete", None)
+        assert good_endpoints(context, run_id) == count
+        assert set(small.visits()) >= set(small.hosts)
+        with context.read() as conn:
+            opened = conn.execute(
+                select(StoredFinding.endpoint_id, StoredFinding.code, func.count()).group_by(
+                    StoredFinding.endpoint_id, StoredFinding.code
+                )
+            ).all()
+        assert len(opened) == count // 4
+        assert {(code, number) for _, code, number in opened} == {("name-mismatch", 1)}
+
+
+def has_ended(context: Context, run_id: int) -> bool:
+    return state_of(context, run_id)[0] != "running"
+
+
+def is_leased(context: Context, run_id: int) -> bool:
+    """Return whether a worker holds a lease, or the run needs none any more."""
+    with context.read() as conn:
+        workers = shards.progress(conn, run_id).workers
+    return workers > 0 or has_ended(context, run_id)
+
+
+def test_results_of_a_worker_that_was_paused_past_its_lease_are_refused(
+    context: Context, queues: WorkQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = begin(context, queues)
+    shard, *_ = waiting(context, run_id)
+    taken = []
+
+    def scan_and_pause(*arguments: Any) -> None:
+        """Scan; then the lease ends, and another worker takes the shard."""
+        scan_jobs(*arguments)
+        with context.write() as tx:
+            tx.conn.execute(update(ScanShard).values(leased_until=0))
+            taken.append(shards.lease(tx, shard, "other", 60))
+
+    monkeypatch.setattr(shard_scan, "scan_jobs", scan_and_pause)
+    assert not shard_scan.scan_shard(context, shard, "paused")
+    assert taken[0] is not None
+    assert good_endpoints(context, run_id) == 0
+    with context.read() as conn:
+        assert conn.scalar(select(func.count()).select_from(ProbeState)) == 0
+    # The lease of the other worker is untouched: the paused one releases nothing.
+    assert not shard_scan.scan_shard(context, shard, "third")
+
+
+def test_scan_whose_command_died_is_ended_by_workers_alone(
+    small: Fleet, context: Context, queues: WorkQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run and its shards are stored before the first job is deferred."""
+    monkeypatch.setattr("certmgr.workers.spread_scan.take_up", lambda *_: None)
+    run_id = begin(context, queues)
+    with context.read() as conn:
+        assert work_queues.live_shards(conn) == set()
+    monkeypatch.undo()
+    recovery.take_up(context, queues)
+    recovery.take_up(context, queues)  # a job waits at most once
+    with context.read() as conn:
+        assert work_queues.live_shards(conn) == set(waiting(context, run_id))
+        (state,) = work_queues.queue_states(conn, 30)
+    assert (state.queue, state.waiting, state.running, state.stalled) == ("scan", 4, 0, 0)
+    while not has_ended(context, run_id):
+        drain(context)
+    assert state_of(context, run_id) == ("complete", None)
+    assert {small.visits()[host] for host in small.hosts} == {1}
+    assert not end_scan(context, run_id)  # a run ends once
+
+
+def test_second_command_joins_the_scan_and_another_selection_waits(
+    context: Context, queues: WorkQueues
+) -> None:
+    run_id = begin(context, queues)
+    joined, checked = SpreadScan(context, ScanOptions(), queues)._begin()
+    assert (joined, checked) == (run_id, 0)
+    with pytest.raises(Busy, match=f"0 of 4 shards of run {run_id}"):
+        SpreadScan(context, ScanOptions(client="1001"), queues)._begin()
+    with pytest.raises(Busy, match="workers have finished"):
+        ScanRun(context, ScanOptions()).run()
+
+
+def test_shard_that_no_worker_can_finish_is_given_up_and_the_run_is_incomplete(
+    context: Context, queues: WorkQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = begin(context, queues)
+    first, *others = waiting(context, run_id)
+
+    def failing(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_scan, "scan_jobs", failing)
+        for _ in range(recovery.MAX_LEASES):
+            with pytest.raises(MemoryError):
+                shard_scan.scan_shard(context, first, "worker")
+    for shard in others:
+        assert shard_scan.scan_shard(context, shard, "worker")
+    with context.write() as tx:
+        tx.conn.execute(text("DELETE FROM procrastinate_jobs"))
+    recovery.take_up(context, queues)
+    assert end_scan(context, run_id)
+    state, reason = state_of(context, run_id)
+    assert state == "incomplete"
+    assert "1 shard(s) were given up: 20 workers began it" in str(reason)
+    assert good_endpoints(context, run_id) == 0  # the results of an incomplete run are facts only
+    with context.read() as conn:
+        assert conn.scalar(select(func.count()).select_from(ProbeState)) == 30
+
+
+def test_worker_whose_clock_is_wrong_dates_its_results_by_the_database(
+    context: Context, queues: WorkQueues
+) -> None:
+    run_id = begin(context, queues)
+    shard, *_ = waiting(context, run_id)
+    late = replace(context, clock=lambda: system_clock() - timedelta(minutes=10))
+    assert shard_scan.scan_shard(late, shard, "worker")
+    with context.read() as conn:
+        oldest = conn.scalar(select(func.min(ProbeState.last_attempt)))
+        assert shards.database_time(conn) - (oldest or 0) < 300
+
+
+def test_worker_outlives_connections_that_the_database_ends(
+    small: Fleet, context: Context, queues: WorkQueues
+) -> None:
+    """As a restart of the server does; the campaign stops the server itself for a minute."""
+    run_id = begin(context, queues)
+    worker = small.start("--queues", "scan")
+    for _ in range(3):
+        wait_until(lambda: is_leased(context, run_id), "a shard is leased")
+        with context.read() as conn:
+            conn.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+    wait_until(lambda: has_ended(context, run_id), "the run has ended")
+    assert worker.poll() is None
+    assert state_of(context, run_id) == ("complete", None)
+    assert good_endpoints(context, run_id) == 40
+
+
+def test_stopped_worker_finishes_its_shard_first(
+    small: Fleet, context: Context, queues: WorkQueues
+) -> None:
+    run_id = begin(context, queues)
+    worker = small.start("--queues", "scan", "--concurrency", "1")
+    wait_until(lambda: is_leased(context, run_id), "a shard is leased")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(300) == 0
+    with context.read() as conn:
+        progress = shards.progress(conn, run_id)
+    assert progress.workers == 0
+    assert {small.visits()[host] for host in small.hosts} <= {0, 1}
