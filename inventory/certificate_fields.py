@@ -63,6 +63,7 @@ _T = TypeVar("_T")
 _D = TypeVar("_D")
 
 
+# The names by which administrators know these curves; the library has those of SEC 2.
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
@@ -78,6 +79,7 @@ def describe_key(key: object) -> tuple[str, int]:
         return "Ed448", 448
     if isinstance(key, dsa.DSAPublicKey):
         return f"DSA {key.key_size}", key.key_size
+    # A kind of key that no browser accepts; a finding reports it as such.
     return "unknown", 0
 
 
@@ -88,6 +90,7 @@ def name_der(parsed: x509.Certificate | None, which: str) -> bytes:
         name: x509.Name = getattr(parsed, which)
         return name.public_bytes()
     except PARSE_ERRORS:
+        # Browsers show such names, and a chain is still built by their bytes.
         return _raw_name(parsed, which)
 
 
@@ -125,6 +128,8 @@ class FieldReader:
         try:
             return function()
         except PARSE_ERRORS as error:
+            # The field gets its default, and the reason is kept: a fault of one field hides no
+            # other.
             self.problems.append(_problem(field, error))
             return default
 
@@ -156,6 +161,7 @@ _EMPTY_POLICIES = "a list of certificate policies or of their qualifiers is empt
 MAX_PATH_LENGTH = 255  # browsers read one byte
 
 
+# Without encipher_only and decipher_only, which raise an error unless key_agreement is set.
 KEY_USES = (
     "digital_signature",
     "content_commitment",
@@ -182,6 +188,7 @@ def extensions_one_by_one(der: bytes, reader: FieldReader) -> dict[str, Any]:
     parts = encoding.outline(der)
     for encoded in parts.extensions:
         oid, critical, value = encoding.extension_parts(encoded)
+        # RFC 5280 4.2: an extension must not be listed twice. Browsers refuse the certificate.
         if oid in seen:
             reader.problems.append(f"the extension {oid} is listed twice")
             repeated.add(oid)
@@ -190,6 +197,7 @@ def extensions_one_by_one(der: bytes, reader: FieldReader) -> dict[str, Any]:
         if critical:
             criticals.add(oid)
         try:
+            # The copy has a wrong signature, which parsing does not check.
             copy = x509.load_der_x509_certificate(parts.with_extensions(encoded))
             one = extension_fields(copy.extensions, reader)
         except PARSE_ERRORS:
@@ -199,6 +207,7 @@ def extensions_one_by_one(der: bytes, reader: FieldReader) -> dict[str, Any]:
             reader.problems.append(f"the extension {oid} cannot be read")
         unreadable |= one.pop("unreadable", frozenset())
         fields |= one
+    # Last, so that what was collected over all extensions wins over the value of a single one.
     return fields | {
         "criticals": frozenset(criticals),
         "unreadable": frozenset(unreadable),
@@ -229,6 +238,7 @@ def _tolerant_fields(oid: str, value: bytes, *, critical: bool) -> dict[str, Any
     return {
         "has_san": True,
         "dns_names": tuple(names),
+        # Four bytes are IPv4 and sixteen IPv6 (RFC 5280 4.2.1.6); the lengths were checked.
         "ip_names": tuple(str(ip_address(a)) for a in addresses),
     }
 
@@ -350,10 +360,12 @@ def _crl_urls(value: x509.CRLDistributionPoints) -> tuple[str, ...]:
 def _scts(
     value: x509.PrecertificateSignedCertificateTimestamps,
 ) -> tuple[tuple[str, datetime], ...]:
+    # Certificates have two or three. More cost memory and prove nothing further.
     return tuple((s.log_id.hex(), s.timestamp.replace(tzinfo=UTC)) for s in list(value)[:50])
 
 
 def _ip_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
+    # As text, because stored names are compared as texts.
     return tuple(str(a) for a in value.get_values_for_type(x509.IPAddress)[:MAX_NAMES])
 
 
@@ -370,6 +382,7 @@ def _unusable_names(value: x509.SubjectAlternativeName) -> str:
 
 
 def _dns_names(value: x509.SubjectAlternativeName) -> tuple[str, ...]:
+    # DNS names are compared without case (RFC 4343), and stored in lower case.
     return tuple(n.lower() for n in value.get_values_for_type(x509.DNSName)[:MAX_NAMES])
 
 

@@ -21,11 +21,13 @@ def issued_by(child: Certificate, issuer: Certificate) -> bool:
     # Comparing names first avoids most signature checks.
     if child.parsed is None or issuer.parsed is None or child.issuer_key != issuer.subject_key:
         return False
+    # The signature of a repaired copy is wrong, so that of the original is verified below.
     if not child.repaired:
         try:
             child.parsed.verify_directly_issued_by(issuer.parsed)
         except InvalidSignature:
             return False
+        # The library refuses to verify it at all, which is no result.
         except PARSE_ERRORS:
             pass
         else:
@@ -41,6 +43,7 @@ def _signature_verifies(child: Certificate, issuer: x509.Certificate) -> bool:
     issuer.
     """
     parsed = child.parsed
+    # RFC 5280 4.1.1.2 requires both to be equal; verifiers refuse it otherwise.
     if parsed is None or child.algorithms_differ:
         return False
     try:
@@ -48,6 +51,7 @@ def _signature_verifies(child: Certificate, issuer: x509.Certificate) -> bool:
         content, signature = encoding.outline(child.der).body, parsed.signature
         if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
             key.verify(signature, content)
+        # An algorithm without a known hash cannot be verified.
         elif digest is None:
             return False
         elif isinstance(key, rsa.RSAPublicKey):

@@ -35,7 +35,8 @@ from inventory.certificate_fields import (
 from inventory.distinguished_names import name_text, normalised
 from inventory.repairs import algorithms_differ, repaired
 
-MAX_DER = 131_072  # bytes
+# Bytes. Certificates with a thousand names have about 40 KB; a larger one costs only memory.
+MAX_DER = 131_072
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +169,7 @@ class Certificate:
     def __hash__(self) -> int:
         return hash(self.sha256)
 
+    # Only the DER is sent between processes: a parsed certificate of the library cannot be pickled.
     def __reduce__(self) -> tuple[Callable[[bytes], Certificate], tuple[bytes]]:
         return parse, (self.der,)
 
@@ -191,6 +193,7 @@ def parse(der: bytes) -> Certificate:
         )
     reader = FieldReader()
     parsed = reader.read("certificate", lambda: x509.load_der_x509_certificate(der), None)
+    # Only if the library refuses the whole, so that a good certificate costs nothing more.
     if parsed is None and (copy := _repaired(der)) is not None:
         return copy
     if parsed is None:
@@ -217,6 +220,7 @@ def _repaired(der: bytes) -> Certificate | None:
         return None
     reader.problems += repair.problems
     reader.problems += [f"the extension {oid} cannot be read" for oid in sorted(repair.invalid)]
+    # The hash and the DER are those of the original, by which everything else refers to it.
     made = _read(der, hashlib.sha256(der).hexdigest(), parsed, reader)
     return replace(
         made,
@@ -277,6 +281,8 @@ def from_pem(data: bytes) -> list[Certificate]:
     blocks = re.findall(
         rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
     )
+    # A file without a certificate is usually the wrong file, so it is an error and not an empty
+    # list.
     if not blocks:
         raise ValueError("it contains no PEM certificate")
     return [parse(_decoded(block, label == b"TRUSTED ")) for label, block in blocks]
@@ -299,6 +305,7 @@ def from_pkcs7(data: bytes) -> list[Certificate]:
     try:
         return [
             parse(c.public_bytes(Encoding.DER))
+            # A CA has a few certificates for one key; the limit is against hostile bundles.
             for c in pkcs7.load_der_pkcs7_certificates(data)[:20]
         ]
     except PARSE_ERRORS:

@@ -24,6 +24,7 @@ def holidays_of(country: str, year: int) -> frozenset[date]:
 
     The result is empty without a country, and for a country that the library no longer has.
     """
+    # An unknown country has no holidays, rather than stopping all notices.
     if not country or not is_known_country(country):
         return frozenset()
     import holidays

@@ -20,8 +20,10 @@ LAST = datetime.max.replace(tzinfo=UTC)
 def shifted(timestamp: datetime, by: timedelta) -> datetime:
     """Return ``timestamp + by``; the first or last date of the calendar if it lies beyond."""
     try:
+        # ``datetime`` ends at the year 9999, which RFC 5280 uses for certificates without an end.
         return timestamp + by
     except OverflowError:
+        # A date beyond the calendar is as far away as its last day, for every decision.
         return LAST if by > timedelta(0) else FIRST
 
 
@@ -66,6 +68,7 @@ def parse_start(text: str, time_zone: str) -> datetime:
 
     See :func:`parse_end` for the arguments and errors.
     """
+    # A text with a time is that time, for a begin as for an end.
     if len(text) != 10:
         return parse_end(text, time_zone)
     try:
@@ -81,4 +84,5 @@ def parse_start(text: str, time_zone: str) -> datetime:
 
 def days_left(not_after: datetime, now: datetime) -> int:
     """Return the whole days until the end; negative after it."""
+    # Cut towards zero: one hour before the end, no whole day is left.
     return int((not_after - now).total_seconds() / 86_400)

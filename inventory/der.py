@@ -38,6 +38,7 @@ def elements(data: bytes) -> Iterator[Element]:
     """
     start = 0
     while start < len(data):
+        # Certificates have no tag above 30, so a tag of several bytes is refused instead of parsed.
         if len(data) < start + 2 or data[start] & 0x1F == 0x1F:
             raise ValueError("a value is truncated")
         size, body = data[start + 1], start + 2
@@ -47,6 +48,7 @@ def elements(data: bytes) -> Iterator[Element]:
             if not 1 <= count <= 4 or len(data) < body + count:
                 raise ValueError("a length cannot be read")
             size, body = int.from_bytes(data[body : body + count], "big"), body + count
+        # The length comes from the certificate: without this check, slices would silently be short.
         if len(data) < body + size:
             raise ValueError("a value is truncated")
         yield Element(data[start], data[body : body + size], data[start : body + size])
@@ -149,16 +151,19 @@ def outline(der: bytes) -> Outline:
         ValueError: The certificate does not have the outline of RFC 5280 4.1.
     """
     body, *signature = elements(only(der, SEQUENCE))
+    # RFC 5280 4.1: Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }.
     if body.tag != SEQUENCE or [s.tag for s in signature] != [SEQUENCE, BIT_STRING]:
         raise ValueError("the certificate does not consist of three parts")
     fields = list(elements(body.content))
     tags = [f.tag for f in fields]
     first = 1 if tags[:1] == [_VERSION] else 0
+    # Serial number, then signature, issuer, validity, subject and key. What follows is optional.
     if tags[first : first + 6] != [_INTEGER, *[SEQUENCE] * 5]:
         raise ValueError("a field of the certificate is missing")
     listed: tuple[bytes, ...] = ()
     if tags[-1] == _EXTENSIONS:
         encoded = elements(only(fields.pop().content, SEQUENCE))
+        # Certificates have about ten extensions. Thousands are an attack on the parser.
         listed = tuple(e.encoded for e, _ in zip(encoded, range(MAX_EXTENSIONS), strict=False))
     return Outline(
         body.encoded, tuple(f.encoded for f in fields), listed, tuple(s.encoded for s in signature)
@@ -175,12 +180,14 @@ def extension_parts(encoded: bytes) -> tuple[str, bool, bytes]:
     tags = [p.tag for p in parts]
     if tags not in ([_OID, _OCTET_STRING], [_OID, _BOOLEAN, _OCTET_STRING]):
         raise ValueError("an extension cannot be read")
+    # DER has one TRUE, but browsers read any other byte as TRUE as well.
     critical = len(parts) == 3 and parts[1].content not in (b"", b"\0")
     return dotted(parts[0].content), critical, parts[-1].content
 
 
 def dotted(content: bytes) -> str:
     """Return an object identifier as text."""
+    # Seven bits per byte: a long identifier would become a number of thousands of digits.
     if not content or len(content) > 64 or content[-1] & 0x80:
         raise ValueError("an object identifier cannot be read")
     numbers, value = [], 0
@@ -189,6 +196,7 @@ def dotted(content: bytes) -> str:
         if not byte & 0x80:
             numbers.append(value)
             value = 0
+    # X.690 8.19.4: the first two arcs share a number, and only the arc 2 has more than 40 below it.
     top = min(numbers[0] // 40, 2)
     return ".".join(str(n) for n in (top, numbers[0] - 40 * top, *numbers[1:]))
 
@@ -217,6 +225,8 @@ def general_names(value: bytes, limit: int) -> tuple[list[str], list[bytes]]:
         count += 1
         if element.tag in (_MAIL, _DNS, _URI):
             text = element.content.decode("ascii")
+            # All names are checked, also beyond the limit: one malformed name makes the SAN
+            # unreadable.
             if element.tag == _DNS and len(names) < limit:
                 names.append(text.lower())
         elif element.tag == _ADDRESS:
@@ -226,6 +236,7 @@ def general_names(value: bytes, limit: int) -> tuple[list[str], list[bytes]]:
                 addresses.append(element.content)
         elif element.tag not in (_DIRECTORY, _REGISTERED, _OTHER, _X400, _EDI):
             raise ValueError("a name is of an unknown kind")
+    # RFC 5280 4.2.1.6: GeneralNames has at least one element.
     if not count:
         raise ValueError("there is no name")
     return names, addresses

@@ -45,6 +45,7 @@ def refuse_special(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError:
         return
+    # A folder is left to the caller: some sources are folders.
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise CertmgrError(
             f"{path} cannot be read", "it is a pipe, device or socket", "Name a file."
@@ -85,6 +86,7 @@ def read_regular(path: Path, limit: int) -> bytes:
         CertmgrError: The file cannot be read.
     """
     with open_regular(path) as file:
+        # The limit holds also for a file that grows while it is read.
         return file.read(limit + 1)
 
 
@@ -104,6 +106,7 @@ def rename_new(source: str, target: str, folder: int | None = None) -> None:
     """
     try:
         os.link(source, target, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        # A crash in between leaves both names of one file, and never neither.
         os.unlink(source, dir_fd=folder)
     except FileExistsError:
         raise

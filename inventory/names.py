@@ -42,6 +42,7 @@ def _label(label: str, name: str) -> str:
         return label
 
     try:
+        # UTS 46 maps capitals and full-width letters first, as browsers do.
         return idna.encode(label, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
         raise _invalid_name(name, printable(str(error), 120)) from None

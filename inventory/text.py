@@ -32,6 +32,7 @@ def guard_cell(value: str) -> str:
     An apostrophe is added before ``= + - @``, tab and CR. It is also added before an apostrophe, so
     that :func:`unguard_cell` can restore the value.
     """
+    # Spreadsheets execute such a cell when the file is opened (CSV injection, CWE-1236).
     return "'" + value if value.startswith(_FORMULA_STARTS) else value
 
 

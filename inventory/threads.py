@@ -22,6 +22,8 @@ def thread_pool(threads: int, name: str = "") -> Iterator[ThreadPoolExecutor]:
         pool.shutdown()
         raise
     except BaseException:
+        # KeyboardInterrupt and the end of a time budget: an administrator who interrupts must not
+        # wait.
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()

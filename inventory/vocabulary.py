@@ -22,6 +22,7 @@ class Severity(StrEnum):
 
 
 # An undetermined result may hide a severe fault, so it sorts before medium.
+# The order of listings: what needs attention first.
 SEVERITY_ORDER = {
     s: i for i, s in enumerate(("critical", "high", "undetermined", "medium", "low", "info"))
 }
@@ -171,6 +172,8 @@ class VerificationState(StrEnum):
 
     LIVE = "live"
     PARTIAL = "partial"
+    # Undetermined has a separate state, so that a failed probe is never shown as a missing
+    # installation.
     ABSENT = "absent"
     UNKNOWN = "unknown"
 
@@ -204,6 +207,7 @@ class LineageNameState(StrEnum):
 
 
 class AccountState(StrEnum):
+    # The order of durability of accounts: pending is committed before the CA is asked.
     PENDING = "pending"  # the CA has not confirmed it
     ACTIVE = "active"
     LOST = "lost"  # the CA does not know it any more
@@ -285,6 +289,7 @@ class Acceptance:
         """Return whether the acceptance applies to a finding of an endpoint at a time."""
         return (
             self.code == code
+            # The end itself is excluded: from then on the finding counts again.
             and now < self.until
             and self.client_id in (None, client_id)
             and self.domain_id in (None, domain_id)
@@ -302,6 +307,7 @@ def verdict_of(severities: "set[str] | frozenset[str]") -> Verdict:
     # A known fault is worse than an undetermined check.
     if severities & {"critical", "high"}:
         return Verdict.FAULT
+    # An unfinished check may hide a fault, so such an endpoint is never shown as good.
     if "undetermined" in severities:
         return Verdict.UNKNOWN
     if "medium" in severities:

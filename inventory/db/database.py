@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, in
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
-from inventory.clock import Clock, system_clock
+from inventory.clock import Clock, Timestamp, system_clock
 from inventory.db import audit_chain
 from inventory.errors import DatabaseError
 from inventory.models import AuditEntry
@@ -33,12 +33,12 @@ SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
 _CHAIN_LOCK = 7301003  # key of the advisory lock of the audit chain
 
 
-def to_epoch(timestamp: datetime) -> int:
+def to_epoch(timestamp: datetime) -> Timestamp:
     """Return a timestamp in seconds since 1970, as the database stores it."""
     return int(timestamp.timestamp())
 
 
-def from_epoch(seconds: int | None) -> datetime | None:
+def from_epoch(seconds: Timestamp | None) -> datetime | None:
     """Return a stored timestamp in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
@@ -72,7 +72,7 @@ class Tx:
     _entries: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def at(self) -> int:
+    def at(self) -> Timestamp:
         """The time in seconds since 1970."""
         return to_epoch(self.now)
 

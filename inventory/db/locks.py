@@ -1,6 +1,10 @@
 """Locks that end with their process: one scan and one run of notices at a time per database.
 
 SQLite: flock on a file next to the database. PostgreSQL: an advisory lock of a transaction.
+
+They are apart from certmgr/deploy/locks.py on purpose. A job is refused at once if another process
+has its lock, under one name and error on both databases. A switch of certificates waits for its
+turn, may lock again within its thread, and records the last reload in the locked file.
 """
 
 from __future__ import annotations
@@ -89,7 +93,11 @@ def file_lock(path: Path, name: str = "scan") -> Iterator[None]:
         Busy: Another process holds the lock.
     """
     descriptor = os.open(
-        path.with_name(f"{path.name}.{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        # A separate file: SQLite locks parts of its database, and closing any descriptor of it
+        # would release those locks (POSIX).
+        path.with_name(f"{path.name}.{name}.lock"),
+        os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+        0o600,
     )
     try:
         try:

@@ -59,6 +59,7 @@ def open_database(
 def _prepare(engine: Engine, migrate: bool | None, clock: Clock) -> None:
     """Migrate the database to the current version, if that is allowed."""
     sqlite = engine.dialect.name == "sqlite"
+    # Before the first connection, since SQLite would create the file with the umask of the user.
     if sqlite and engine.url.database:
         prepare_file(Path(engine.url.database))
     try:
@@ -73,6 +74,7 @@ def _prepare(engine: Engine, migrate: bool | None, clock: Clock) -> None:
                 f"its version is {current}, and this program knows versions up to {HEAD}",
                 "Install the newer certmgr. Nothing was changed.",
             )
+        # Only SQLite is backed up before a migration, so PostgreSQL is migrated on command only.
         if migrate is False or (migrate is None and not sqlite):
             raise DatabaseVersion(
                 f"The database {display_url(engine.url)} is"

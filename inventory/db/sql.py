@@ -30,6 +30,8 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
 
 def insert_id(conn: Connection, model: type[Base], values: Mapping[str, Any]) -> int:
     """Insert one row and return its id."""
+    # Both databases return the key with the insert, so no second query can read that of another
+    # row.
     key = conn.execute(insert(model).values(dict(values))).inserted_primary_key
     assert key is not None
     return int(key[0])

@@ -180,6 +180,7 @@ class _Reader:
         negated, value = value.startswith("!"), value.removeprefix("!").strip()
         match condition:
             case "ifdefine":
+                # Options -D of the command line are not known, so only "Define" counts.
                 found = value in self.defines
             case "iffile":
                 found = (self.root / value).exists()

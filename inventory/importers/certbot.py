@@ -33,6 +33,7 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
             "it has no folder 'renewal'",
             "Name /etc/letsencrypt, or a copy of it.",
         )
+    # In a fixed order, so that two imports of one folder report the same.
     for file in sorted(renewal.glob("*.conf")):
         lineage = file.stem
         where = f"{file}:1"
@@ -67,6 +68,7 @@ def _leaf(path: Path, file: Path) -> Certificate | None:
     """
     for folder in dict.fromkeys((file.stem, *_configured(file))):
         live, archive = path / "live" / folder, path / "archive" / folder
+        # Live first: it is what the server uses.
         candidates = [live / "cert.pem", live / "fullchain.pem"]
         for kind in ("cert", "fullchain"):
             candidates += sorted(archive.glob(f"{kind}*.pem"), key=_version, reverse=True)[:1]
@@ -79,6 +81,7 @@ def _leaf(path: Path, file: Path) -> Certificate | None:
 
 
 def _version(path: Path) -> int:
+    # Versions count 1, 2, ..., 10, which sort wrongly as text.
     digits = path.stem.lstrip("certfulhain")
     return int(digits) if digits.isascii() and digits.isdigit() else 0
 

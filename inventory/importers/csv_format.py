@@ -87,9 +87,11 @@ def open_list(
                 f"They are {printable(', '.join(table.header), 300)}.",
             )
     taken = set(given.values())
+    # A column that the user mapped is not guessed a second time.
     guessed = guess([n for n in table.header if n not in taken], COLUMNS)
     mapping = {**{k: v for k, v in guessed.items() if k not in given}, **given}
     _check_header(path, table, mapping, given)
+    # Every record belongs to a client; there is no default.
     if "client" not in mapping and not client:
         raise UsageError(
             f"{path}:{table.line} has no column 'client'",
@@ -142,6 +144,7 @@ def rows_of(source: CustomerList, client: str = "") -> Iterator[ImportRow | Impo
     """
     positions = {column: source.table.header.index(n) for column, n in source.mapping.items()}
     for where, cells in source.table.rows():
+        # The rest of the file is still read, so that one run reports all problems.
         if isinstance(cells, str):
             yield ImportProblem(where, cells)
             continue
@@ -154,11 +157,13 @@ def rows_of(source: CustomerList, client: str = "") -> Iterator[ImportRow | Impo
                 " it; format the column as text and export again",
             )
             continue
+        # A list of one client must not change the records of another.
         if client and number not in ("", client):
             yield ImportProblem(
                 where, f"the row is of the client {printable(number, 60)}, and --client is {client}"
             )
             continue
+        # A cell may hold several names; each becomes a row with the same client and contact.
         for domain in domains_of(row.get("domain", "")):
             yield row_from_cells(where, row | {"client": number or client, "domain": domain})
 

@@ -116,7 +116,9 @@ def guess(header: Sequence[str], ours: Sequence[str]) -> dict[str, str]:
     """
     by_plain: dict[str, str] = {}
     for name in header:
+        # The first of two similar columns counts.
         by_plain.setdefault(plain(name), name)
+    # An export of certmgr is read by its own columns, whatever else its headers resemble.
     found = {c: by_plain[plain(c)] for c in ours if plain(c) in by_plain}
     for column, names in KNOWN_NAMES.items():
         if column not in found:
@@ -133,6 +135,7 @@ def our_cells(cells: Mapping[str, str]) -> dict[str, str]:
     """Return the cells of a foreign list as ours: a joined name, one language code."""
     row = dict(cells)
     person = f"{row.pop(FIRST_NAME, '')} {row.pop(LAST_NAME, '')}".strip()
+    # Billing programs have the name of a person in two columns.
     if person:
         row.setdefault("contact", person)
         # A private customer has no company.
@@ -153,6 +156,7 @@ def domains_of(cell: str) -> list[str]:
 
 def _host(text: str) -> str:
     if "://" not in text and "/" not in text:
+        # A name in a zone ends with a dot.
         return text.removesuffix(".")
     try:
         return urlsplit(text if "://" in text else f"//{text}").hostname or text

@@ -24,6 +24,7 @@ def guess_format(path: Path) -> str:
         UsageError: The file cannot be read, or its format is not known.
     """
     if path.is_dir():
+        # By its content, since a copy of /etc/letsencrypt may have any name.
         if (path / "renewal").is_dir():
             return "certbot"
         raise UsageError(
@@ -32,15 +33,18 @@ def guess_format(path: Path) -> str:
             "Name a file.",
         )
     data = read_source(path)
+    # Enough for the license headers that some configurations begin with.
     text = decode(data[:200_000])
     if text.lstrip()[:1] == "{" and '"schema"' in text:
         return "json"
+    # The most specific pattern first: a comment in a configuration may name another server.
     for name, pattern in (("apache", _APACHE_DUMP), ("nginx", _NGINX), ("apache", _APACHE)):
         if pattern.search(text):
             return name
     if _ZONE.search(text):
         return "zone"
     header = Table(path, data).header
+    # One column could be a list of names whose first line is a title.
     if len(header) > 1 and {"client", "domain"} & set(guess_columns(header, COLUMNS)):
         return "csv"
     lines = [line.partition("#")[0].strip() for line in text.splitlines()[:50]]

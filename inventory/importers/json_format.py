@@ -28,6 +28,7 @@ def write(plan: ImportPlan) -> str:
 
     A reference is an index into a list of the document: ``{"client": 0}`` is the first client.
     """
+    # References by index, because ids of one database mean nothing in another.
     indexes = {kind: {key: n for n, key in enumerate(plan.items[kind])} for kind in KINDS}
     # The schema lets an import recognise the document.
     document: dict[str, Any] = {"schema": SCHEMA}
@@ -65,6 +66,7 @@ def read(path: Path, plan: ImportPlan) -> None:
             str(error)[:200],
             "Export one to compare: certmgr export --format json.",
         ) from None
+    # Any other JSON would be read as an inventory without records, and report success.
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise UsageError(
             f"{path} is not an inventory", f"its schema is not {SCHEMA}", "See certmgr help import."

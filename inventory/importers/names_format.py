@@ -20,10 +20,12 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
     """
     seen: set[str] = set()
     for number, line in enumerate(decode(read_source(path)).splitlines(), 1):
+        # Lists are often cut out of other files, with comments and quotation marks.
         text = line.partition("#")[0].strip().strip("\"'")
         if not text:
             continue
         for name in domains_of(text):
+            # The same name in several lines is one domain.
             if name in seen:
                 continue
             seen.add(name)

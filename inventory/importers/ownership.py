@@ -56,15 +56,19 @@ def assign(
             continue
         try:
             host = normalise_host(row.domain)
+        # Passed on, so that the plan reports it with the reason.
         except InvalidName:
             yield replace(row, client=client)
             continue
         owner = _owner(plan, host)
+        # A name keeps its client, whatever the command states: an import never moves a domain.
         if owner is not None:
             summary.known.add(host)
             yield replace(row, client=owner)
             continue
         above, parent = _above(plan, host)
+        # A name below another client's domain is usually that client's, so it is proposed and not
+        # given.
         if above and above != client:
             summary.proposed[host] = (above, parent)
             if accept:
@@ -73,6 +77,7 @@ def assign(
             summary.new.add(host)
             yield replace(row, client=client)
         else:
+            # Without an owner the name is only counted: a record needs a client.
             summary.unassigned.setdefault(host, row.where)
 
 

@@ -82,6 +82,8 @@ class ImportPlan:
             )
         else:
             for column, value in values.items():
+                # A file without a value does not clear the stored one: most lists have fewer
+                # columns.
                 if value is not None and item.values.get(column) != value:
                     # Only an existing row has an old value to report.
                     if item.id is not None:
@@ -175,6 +177,7 @@ def key_of(
         references: Keys of the rows that it refers to.
         seen: Number of rows per key so far; it is updated.
     """
+    # The key is what administrators identify the record by, since the ids of two databases differ.
     if kind == "client":
         return (row["number"],)
     if kind == "server":

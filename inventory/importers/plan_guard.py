@@ -32,6 +32,7 @@ def withhold(plan: ImportPlan) -> int:
     count = 0
     for item in _affected(plan):
         for column in _changed(item):
+            # The stored value stays, and the rest of the record is imported.
             item.values[column] = item.before.pop(column)
             count += 1
         if item.new_contact_methods is not None:
@@ -82,6 +83,7 @@ def refuse_internal(
     """
     for kind in ("endpoint", "server"):
         for item in plan.items[kind].values():
+            # Stored addresses that do not change were accepted before.
             if item.id is not None and "addresses" not in item.before:
                 continue
             addresses = str(item.values.get("addresses") or "").split()
@@ -113,8 +115,10 @@ def refuse_other_clients(plan: ImportPlan, number: str) -> None:
     for kind, items in plan.items.items():
         for key, item in list(items.items()):
             owner = _owner(plan, item)
+            # A new server belongs to no client and changes nothing for another one.
             if owner == number or (kind == "server" and item.id is None):
                 continue
+            # Records of other clients that stay as they are need no report.
             if item.id is not None and not (item.before or item.new_tags or _renewed(item)):
                 continue
             plan.problems.append(

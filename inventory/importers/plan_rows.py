@@ -114,6 +114,7 @@ def _contact_values(row: ImportRow) -> dict[str, Any]:
     fields = row.contact_fields
     name = editing.clean(row.contact, "contact name")
     # A contact is recognised by its name, or by its first contact method.
+    # A role or language without a person describes no contact.
     if name is None and not row.contact_methods:
         return {}
     return {
@@ -128,6 +129,7 @@ def _put_contact(
     plan: ImportPlan, client: ImportItem, values: dict[str, Any], methods: list[tuple[str, str]]
 ) -> None:
     key = (client.key, values["name"], 1)
+    # An existing contact keeps its role if the file has none.
     if key not in plan.items["contact"] and not values.get("role"):
         values["role"] = "owner"
     item = plan.put("contact", key, values | {"client_id": client.key})

@@ -86,6 +86,7 @@ class ImportResult:
     problems: list[ImportProblem] = field(default_factory=list)
 
 
+# A dry run runs the whole transaction, so that it reports what the import would.
 class _Rollback(Exception):
     """Ends the transaction of a dry run."""
 
@@ -118,6 +119,7 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
             "To see the format: certmgr purchase export --format json.",
         ) from None
     rows = document.get("orders") if isinstance(document, dict) else None
+    # Any other JSON would be read as a list without purchases, and report success.
     if not isinstance(rows, list) or document.get("schema") != SCHEMA:
         raise UsageError(
             f"{path} is not an export of purchases",
@@ -341,9 +343,11 @@ def write(rows: Sequence[ListedPurchase], output_format: str) -> str:
     cells = [_cells(r) for r in rows]
     if output_format == "json":
         return json.dumps({"schema": SCHEMA, "orders": cells}, ensure_ascii=True, indent=2) + "\n"
+    # In memory, because a listing of purchases is small.
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in cells:
+        # Notes and numbers are typed by clients, and a spreadsheet would execute a formula in them.
         writer.writerow([guard_cell(row[c]) for c in COLUMNS])
     return buffer.getvalue()

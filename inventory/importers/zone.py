@@ -24,7 +24,9 @@ from inventory.importers.table import decode, read_source
 from inventory.names import normalise
 from inventory.text import printable
 
+# Bytes of a file: a zone of a million names has about 50 MB.
 MAX_BYTES = 64_000_000
+# Characters of a record: an unclosed parenthesis would join the rest of the file.
 MAX_RECORD = 1_000_000
 _TTL = re.compile(r"\d+|(\d+[wdhms])+", re.I)
 _CLASSES = ("in", "ch", "hs", "cs")
@@ -51,6 +53,7 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
         records += not reason
         if reason:
             problems.append(ImportProblem(f"{path}:{number}", reason))
+        # A host has several records, such as A and AAAA, and is one endpoint.
         elif name and name not in seen:
             seen.add(name)
             yield host_row(f"{path}:{number}", name, client)
@@ -87,11 +90,13 @@ def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
                 continue
             if directive in ("$TTL",):
                 continue
+            # Reported, because names behind it are missing in the import.
             if directive.startswith("$"):
                 yield number, "", _directive_reason(directive, words)
                 continue
             if origin is None:
                 origin = _origin(path)
+            # RFC 1035 5.1: a line that begins with a blank has the owner of the line before.
             inherits = entry[:1] in (" ", "\t")
             if not inherits:
                 owner = origin if words[0] == "@" else dns.name.from_text(words[0], origin)
@@ -133,6 +138,7 @@ def _entries(text: str) -> Iterator[tuple[int, str]]:
         pending, depth = [], 0
         if entry.strip():
             yield start, entry
+    # The last record may lack its closing parenthesis; it is reported by its parser.
     if pending and " ".join(pending).strip():
         yield start, " ".join(pending)
 
@@ -185,6 +191,7 @@ def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
     if kind in _ALIASES:
         if not data:
             raise ValueError(f"{kind.upper()} has no target")
+        # Only the syntax is checked: the target may be anywhere.
         dns.name.from_text(data[0], origin)
     elif kind in _ADDRESSES:
         dns.rdata.from_text(
@@ -196,6 +203,7 @@ def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
             raise ValueError(f"'{printable(kind, 40)}' is not a record type")
         return ""
     host = owner.to_text(omit_final_dot=True)
+    # Names such as _dmarc hold records for programs and have no web site.
     return "" if is_service(host) else host.lower()
 
 

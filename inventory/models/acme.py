@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import (
     AccountState,
@@ -33,12 +34,12 @@ class AcmeAccount(Base):
     eab_kid: Mapped[str | None]
     # the URL that was agreed to
     terms: Mapped[str | None]
-    agreed_at: Mapped[int | None]
+    agreed_at: Mapped[Timestamp | None]
     agreed_by: Mapped[str | None]
     fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
     state: Mapped[AccountState] = mapped_column(EnumText(AccountState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class StoredLineage(Base):
@@ -50,18 +51,18 @@ class StoredLineage(Base):
     __tablename__ = "lineage"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    # a word of ours, and a folder
+    # chosen by the administrator; also the name of its folder
     name: Mapped[str] = mapped_column(unique=True)
     client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
     account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
     key_type: Mapped[str]
     reuse_key: Mapped[int] = mapped_column(Integer, server_default="0")
-    # the client's own, PEM: then the key is not ours
+    # CSR of the client in PEM, who then has the key
     csr: Mapped[str | None]
     solver: Mapped[str]
     profile: Mapped[str | None]
     preferred_chain: Mapped[str | None]
-    # words of the configuration
+    # names of targets in the configuration
     targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # ask, auto: whether names in quarantine may be left out
     shrink: Mapped[str] = mapped_column(server_default="ask")
@@ -74,31 +75,31 @@ class StoredLineage(Base):
     # SHA-256 of the leaf that the current link holds
     deployed: Mapped[str | None]
     # when that leaf was seen live on every address
-    proven_at: Mapped[int | None]
+    proven_at: Mapped[Timestamp | None]
     # the result of the last verification in words
     proof: Mapped[str | None]
     # its state; NULL if no endpoint could be probed
     verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
-    # SHA-256 of the leaf that was taken back: once, then staff
+    # SHA-256 of the leaf that was rolled back: it is not deployed again without staff
     rolled_back: Mapped[str | None]
-    # SHA-256 of leaves that must never come back
+    # SHA-256 of leaves that must not be deployed again
     compromised: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    ari_start: Mapped[int | None]
-    ari_end: Mapped[int | None]
-    # the instant that was drawn once for this window
-    ari_at: Mapped[int | None]
+    ari_start: Mapped[Timestamp | None]
+    ari_end: Mapped[Timestamp | None]
+    # the time within it, drawn once, so that a repeated run does not draw again
+    ari_at: Mapped[Timestamp | None]
     # explanationURL
     ari_url: Mapped[str | None]
     # when to ask again
-    ari_next_at: Mapped[int | None]
+    ari_next_at: Mapped[Timestamp | None]
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # not before
-    next_at: Mapped[int | None]
+    next_at: Mapped[Timestamp | None]
     # the last error, JSON of certmgr/acme/problems.py
     error: Mapped[str | None]
     state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class LineageName(Base):
@@ -114,11 +115,11 @@ class LineageName(Base):
     state: Mapped[LineageNameState] = mapped_column(
         EnumText(LineageNameState), server_default="active"
     )
-    since: Mapped[int | None]
+    since: Mapped[Timestamp | None]
     reason: Mapped[str | None]
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # when a quarantined name was last rechecked
-    checked_at: Mapped[int | None]
+    checked_at: Mapped[Timestamp | None]
 
 
 class AcmeOrder(Base):
@@ -148,7 +149,7 @@ class AcmeOrder(Base):
     replaces: Mapped[str | None]
     # placed in the window of ARI: counts against no limit
     exempt: Mapped[int] = mapped_column(Integer, server_default="0")
-    # of its file, drawn: ids of rows come again after an erasure or a restored backup
+    # the name of its file, random: ids of rows are used again after a restored backup
     key_name: Mapped[str]
     key_reference: Mapped[str | None]
     csr: Mapped[str | None]
@@ -156,11 +157,11 @@ class AcmeOrder(Base):
     certificate_url: Mapped[str | None]
     sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     error: Mapped[str | None]
-    # token of the process that leads it
+    # token of the process that works on it
     holder: Mapped[str | None]
-    lease_until: Mapped[int | None]
-    created_at: Mapped[int]
-    ended_at: Mapped[int | None]
+    lease_until: Mapped[Timestamp | None]
+    created_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
 
 
 class AcmeEvent(Base):
@@ -171,7 +172,7 @@ class AcmeEvent(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    at: Mapped[int]
+    at: Mapped[Timestamp]
     # order, certificate, failure
     kind: Mapped[str]
     # registered domain, or the name that failed
@@ -190,9 +191,9 @@ class AcmeBackoff(Base):
     # a name, "account:NAME", or "" for the CA
     scope: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int] = mapped_column(Integer)
-    until: Mapped[int]
+    until: Mapped[Timestamp]
     reason: Mapped[str]
-    at: Mapped[int]
+    at: Mapped[Timestamp]
 
 
 class Deployment(Base):
@@ -208,7 +209,7 @@ class Deployment(Base):
     # pending, done, failed
     state: Mapped[DeploymentState] = mapped_column(EnumText(DeploymentState))
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    next_at: Mapped[int]
+    next_at: Mapped[Timestamp]
     error: Mapped[str | None]
-    created_at: Mapped[int]
-    done_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    done_at: Mapped[Timestamp | None]

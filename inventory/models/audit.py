@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, Id
 
 
@@ -13,7 +14,7 @@ class AuditEntry(Base):
     __tablename__ = "audit"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    at: Mapped[int]
+    at: Mapped[Timestamp]
     actor: Mapped[str]
     action: Mapped[str]
     kind: Mapped[str]

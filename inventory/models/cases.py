@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, Words
 from inventory.vocabulary import CaseState
 
@@ -21,11 +22,11 @@ class Incident(Base):
     # serials, issuer, server, spki: how they were selected; server-lost: hosts of an emptied server
     kind: Mapped[str]
     what: Mapped[str]
-    until: Mapped[int]
+    until: Mapped[Timestamp]
     reason: Mapped[str]
     by: Mapped[str]
-    opened_at: Mapped[int]
-    closed_at: Mapped[int | None]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
 
 
 class Case(Base):
@@ -50,38 +51,38 @@ class Case(Base):
     # counts every change
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     # when this state began
-    since: Mapped[int]
-    due_at: Mapped[int | None]
+    since: Mapped[Timestamp]
+    due_at: Mapped[Timestamp | None]
     # of the client
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     staff_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"))
     bought_by: Mapped[str]
-    # 1: the client makes key and CSR
+    # 1: the client creates key and CSR
     own_csr: Mapped[int] = mapped_column(Integer, server_default="0")
     # SHA-256 of the leaves that it replaces, one per key type
     replaces: Mapped[tuple[str, ...] | None] = mapped_column(Words)
-    # when that one ends, or must be gone
-    ends_at: Mapped[int | None]
+    # when the replaced certificate ends, or must be replaced
+    ends_at: Mapped[Timestamp | None]
     price: Mapped[str | None]
     fee: Mapped[str | None]
     currency: Mapped[str | None]
-    approved_at: Mapped[int | None]
+    approved_at: Mapped[Timestamp | None]
     approved_by: Mapped[str | None]
     approved_how: Mapped[str | None]
-    window_start: Mapped[int | None]
-    window_end: Mapped[int | None]
+    window_start: Mapped[Timestamp | None]
+    window_end: Mapped[Timestamp | None]
     window_zone: Mapped[str | None]
     window_sequence: Mapped[int] = mapped_column(Integer, server_default="0")
     # none, agreed, cancelled
     window_state: Mapped[str] = mapped_column(server_default="none")
-    installed_at: Mapped[int | None]
-    live_at: Mapped[int | None]
+    installed_at: Mapped[Timestamp | None]
+    live_at: Mapped[Timestamp | None]
     # why it was declined, cancelled or reopened
     reason: Mapped[str | None]
-    # [code, values, refuses] of what is wrong with what came back last
+    # [code, values, refuses] of each problem of the last upload
     said: Mapped[list[Any]] = mapped_column(Json, server_default="[]")
-    opened_at: Mapped[int]
-    closed_at: Mapped[int | None]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
 
 
 class CaseName(Base):
@@ -102,7 +103,7 @@ class CaseEvent(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), index=True)
     version: Mapped[int] = mapped_column(Integer)
-    at: Mapped[int]
+    at: Mapped[Timestamp]
     by: Mapped[str]
     action: Mapped[str]
     before: Mapped[str | None]
@@ -132,9 +133,9 @@ class Issuance(Base):
     sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     # SHA-256 of the issuers in their order
     chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    created_at: Mapped[int]
-    received_at: Mapped[int | None]
-    live_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    received_at: Mapped[Timestamp | None]
+    live_at: Mapped[Timestamp | None]
 
 
 class IncidentItem(Base):

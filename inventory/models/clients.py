@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id
 from inventory.vocabulary import ContactMethodKind, ContactMethodState, RecordState, Role
 
@@ -25,8 +26,8 @@ class Client(Base):
     buys: Mapped[str | None]
     renews: Mapped[str | None]
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Contact(Base):
@@ -44,11 +45,11 @@ class Contact(Base):
     fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # ISO 3166, also with a subdivision (DE-BY): whose holidays are no working days
     country: Mapped[str | None]
-    # until then the fallback stands in
-    away_until: Mapped[int | None]
+    # until then the fallback is notified instead
+    away_until: Mapped[Timestamp | None]
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class ContactMethod(Base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id
 from inventory.vocabulary import RecordState
 
@@ -19,8 +20,8 @@ class StoredDeadline(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(unique=True)
-    # the last second at which one may still not comply
-    at: Mapped[int]
+    # the last second before the rule applies
+    at: Mapped[Timestamp]
     rule: Mapped[str]
     title: Mapped[str]
     # for the client, in the provider's words
@@ -29,8 +30,8 @@ class StoredDeadline(Base):
     validation_days: Mapped[int] = mapped_column(Integer)
     installation_days: Mapped[int] = mapped_column(Integer)
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class DeadlineScope(Base):

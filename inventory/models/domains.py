@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import Purpose, RecordState
 
@@ -40,8 +41,8 @@ class Domain(Base):
     buys: Mapped[str | None]
     renews: Mapped[str | None]
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Endpoint(Base):
@@ -58,8 +59,8 @@ class Endpoint(Base):
     # fixed addresses that are visited instead of those in the DNS
     addresses: Mapped[tuple[str, ...] | None] = mapped_column(Words)
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Tag(Base):

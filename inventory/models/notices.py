@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, JsonTexts
 from inventory.vocabulary import NoticeState
 
@@ -32,21 +33,21 @@ class Ticket(Base):
     endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
     domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
     code: Mapped[str | None]
-    # certificate, term or opening that is spoken of
+    # the revision: the certificate, term or opened finding that is current
     round: Mapped[str] = mapped_column(server_default="")
     # what one action would fix, as status --causes groups it
     cause: Mapped[str] = mapped_column(server_default="")
-    # baseline or mass, and the rank it was held at: nothing goes out before it is released
+    # baseline or mass, its urgency, and the time: no message before its release
     hold: Mapped[str | None]
-    released_at: Mapped[int | None]
-    opened_at: Mapped[int]
-    closed_at: Mapped[int | None]
+    released_at: Mapped[Timestamp | None]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
     # when a client was first notified
-    told_at: Mapped[int | None]
-    acked_at: Mapped[int | None]
+    told_at: Mapped[Timestamp | None]
+    acked_at: Mapped[Timestamp | None]
     acked_by: Mapped[str | None]
-    # next word by
-    promised_at: Mapped[int | None]
+    # when the promised status update is due
+    promised_at: Mapped[Timestamp | None]
 
 
 class Notice(Base):
@@ -65,7 +66,7 @@ class Notice(Base):
     # client, broadcast, digest, alarm, errand
     kind: Mapped[str]
     reference: Mapped[str]
-    # in the mail's headers: who returns it has seen the mail
+    # in the headers of the mail: only its reader can return it
     secret: Mapped[str]
     # you-act, we-act, escalated, resolved; NULL to staff
     outcome: Mapped[str | None]
@@ -77,17 +78,17 @@ class Notice(Base):
     # queued, leased, sending, sent, unknown, failed, dead
     state: Mapped[NoticeState] = mapped_column(EnumText(NoticeState))
     token: Mapped[str | None]
-    lease_until: Mapped[int | None]
+    lease_until: Mapped[Timestamp | None]
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    next_at: Mapped[int]
-    expires_at: Mapped[int]
-    created_at: Mapped[int]
-    sent_at: Mapped[int | None]
+    next_at: Mapped[Timestamp]
+    expires_at: Mapped[Timestamp]
+    created_at: Mapped[Timestamp]
+    sent_at: Mapped[Timestamp | None]
     sent_to: Mapped[str | None]
     smtp_code: Mapped[int | None] = mapped_column(Integer)
     error: Mapped[str | None]
-    acked_at: Mapped[int | None]
-    resolved_at: Mapped[int | None]
+    acked_at: Mapped[Timestamp | None]
+    resolved_at: Mapped[Timestamp | None]
     # iCalendar files that go with it
     calendar: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
 
@@ -143,15 +144,15 @@ class StoredDecision(Base):
     subject: Mapped[str]
     # 0: staff
     client_id: Mapped[int] = mapped_column(Id)
-    # 0: before anybody was chosen
+    # 0: before a contact was chosen
     contact_id: Mapped[int] = mapped_column(Id)
     threshold: Mapped[str]
     round: Mapped[str]
     # send, wait, hold, suppress, staff
     action: Mapped[str]
     reason: Mapped[str]
-    first_at: Mapped[int]
-    last_at: Mapped[int]
+    first_at: Mapped[Timestamp]
+    last_at: Mapped[Timestamp]
 
 
 class Snooze(Base):
@@ -167,12 +168,12 @@ class Snooze(Base):
     # matter, domain, server, client, all
     scope: Mapped[str]
     scope_id: Mapped[int] = mapped_column(Id)
-    starts_at: Mapped[int]
-    until: Mapped[int]
+    starts_at: Mapped[Timestamp]
+    until: Mapped[Timestamp]
     reason: Mapped[str]
     by: Mapped[str]
-    created_at: Mapped[int]
-    withdrawn_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    withdrawn_at: Mapped[Timestamp | None]
 
 
 class Release(Base):
@@ -184,8 +185,8 @@ class Release(Base):
     cause: Mapped[str]
     per_day: Mapped[int] = mapped_column(Integer)
     by: Mapped[str]
-    created_at: Mapped[int]
-    ended_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
 
 
 class MassAllowance(Base):
@@ -215,7 +216,7 @@ class StoredAnnouncement(Base):
     deadline: Mapped[str]
     text: Mapped[str | None]
     by: Mapped[str]
-    created_at: Mapped[int]
+    created_at: Mapped[Timestamp]
 
 
 class InboundMessage(Base):
@@ -232,7 +233,7 @@ class InboundMessage(Base):
     kind: Mapped[str]
     notice_id: Mapped[int | None] = mapped_column(Id)
     contact_id: Mapped[int | None] = mapped_column(Id)
-    at: Mapped[int]
+    at: Mapped[Timestamp]
     text: Mapped[str]
 
 
@@ -242,7 +243,7 @@ class Job(Base):
     __tablename__ = "job"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    started_at: Mapped[int | None]
-    success_at: Mapped[int | None]
+    started_at: Mapped[Timestamp | None]
+    success_at: Mapped[Timestamp | None]
     error: Mapped[str | None]
     detail: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, JsonTexts
 from inventory.vocabulary import ProductKind, PurchaseState, Validation
 
@@ -29,8 +30,8 @@ class StoredPurchase(Base):
     # single, multi, wildcard
     kind: Mapped[ProductKind] = mapped_column(EnumText(ProductKind))
     years: Mapped[int] = mapped_column(Integer)
-    starts_at: Mapped[int]
-    ends_at: Mapped[int]
+    starts_at: Mapped[Timestamp]
+    ends_at: Mapped[Timestamp]
     price: Mapped[str | None]
     # of one installation
     fee: Mapped[str | None]
@@ -41,20 +42,20 @@ class StoredPurchase(Base):
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # paths of files
     documents: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
-    # 1: the vendor renews it by itself
+    # 1: the vendor renews it automatically
     auto_renew: Mapped[int] = mapped_column(Integer, server_default="0")
     # when control of the domains was last validated
-    dcv_at: Mapped[int | None]
+    dcv_at: Mapped[Timestamp | None]
     # when the organisation was
-    organisation_at: Mapped[int | None]
+    organisation_at: Mapped[Timestamp | None]
     successor_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
     # of a cancellation
     reason: Mapped[str | None]
     note: Mapped[str | None]
     # active, cancelled
     state: Mapped[PurchaseState] = mapped_column(EnumText(PurchaseState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class PurchaseName(Base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base
 
 
@@ -16,10 +17,10 @@ class StoredCrl(Base):
     url: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[str | None]
     body: Mapped[bytes | None]
-    this_update: Mapped[int | None]
-    next_update: Mapped[int | None]
-    fetched_at: Mapped[int | None]
-    next_at: Mapped[int]
+    this_update: Mapped[Timestamp | None]
+    next_update: Mapped[Timestamp | None]
+    fetched_at: Mapped[Timestamp | None]
+    next_at: Mapped[Timestamp]
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     error: Mapped[str | None]
 
@@ -34,10 +35,10 @@ class RevocationCheck(Base):
     # good, revoked, unknown
     status: Mapped[str]
     reason: Mapped[str | None]
-    revoked_at: Mapped[int | None]
+    revoked_at: Mapped[Timestamp | None]
     # the URL of the CRL
     source: Mapped[str | None]
     # why it is unknown
     detail: Mapped[str | None]
-    checked_at: Mapped[int]
-    next_at: Mapped[int]
+    checked_at: Mapped[Timestamp]
+    next_at: Mapped[Timestamp]

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
 from inventory.vocabulary import Actor, RunState, Severity
 
@@ -22,12 +23,12 @@ class StoredCertificate(Base):
     serial: Mapped[str]
     subject: Mapped[str]
     issuer: Mapped[str]
-    not_before: Mapped[int | None]
-    not_after: Mapped[int | None]
+    not_before: Mapped[Timestamp | None]
+    not_after: Mapped[Timestamp | None]
     names: Mapped[tuple[str, ...]] = mapped_column(JsonTexts)
     key: Mapped[str]
     is_ca: Mapped[int] = mapped_column(Integer)
-    first_seen: Mapped[int]
+    first_seen: Mapped[Timestamp]
 
 
 class Run(Base):
@@ -41,8 +42,8 @@ class Run(Base):
     reason: Mapped[str | None]
     vantage: Mapped[str]
     pid: Mapped[int] = mapped_column(Integer)
-    started_at: Mapped[int]
-    finished_at: Mapped[int | None]
+    started_at: Mapped[Timestamp]
+    finished_at: Mapped[Timestamp | None]
     scope: Mapped[str] = mapped_column(server_default="")
     planned: Mapped[int] = mapped_column(Integer, server_default="0")
     looked: Mapped[int] = mapped_column(Integer, server_default="0")
@@ -70,9 +71,9 @@ class ScanShard(Base):
     # the number of leases so far: results are accepted for the newest only
     token: Mapped[int] = mapped_column(Integer, server_default="0")
     worker: Mapped[str | None]
-    leased_until: Mapped[int] = mapped_column(server_default="0")
-    touched_at: Mapped[int] = mapped_column(server_default="0")
-    finished_at: Mapped[int | None]
+    leased_until: Mapped[Timestamp] = mapped_column(server_default="0")
+    touched_at: Mapped[Timestamp] = mapped_column(server_default="0")
+    finished_at: Mapped[Timestamp | None]
     # why it was given up
     error: Mapped[str | None]
     checked: Mapped[int] = mapped_column(Integer, server_default="0")
@@ -95,20 +96,20 @@ class ProbeState(Base):
     # of what was seen, while the same evidence gives the same findings
     memo: Mapped[str] = mapped_column(server_default="")
     # until then
-    recheck_at: Mapped[int | None]
+    recheck_at: Mapped[Timestamp | None]
     # when findings were last updated; NULL: probed, and never judged
-    judged_at: Mapped[int | None]
+    judged_at: Mapped[Timestamp | None]
     # 1: good in the last complete run
     good: Mapped[int] = mapped_column(Integer, server_default="0")
     last_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"), index=True)
-    last_attempt: Mapped[int]
+    last_attempt: Mapped[Timestamp]
     error_layer: Mapped[str | None]
     error_reason: Mapped[str | None]
-    failing_since: Mapped[int | None]
+    failing_since: Mapped[Timestamp | None]
     failing_runs: Mapped[int] = mapped_column(Integer, server_default="0")
-    last_good: Mapped[int | None]
+    last_good: Mapped[Timestamp | None]
     leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
-    not_after: Mapped[int | None]
+    not_after: Mapped[Timestamp | None]
     issuer: Mapped[str | None]
 
 
@@ -124,8 +125,8 @@ class ServedChain(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
     address: Mapped[str]
-    first_seen: Mapped[int]
-    last_seen: Mapped[int]
+    first_seen: Mapped[Timestamp]
+    last_seen: Mapped[Timestamp]
     # 1: nothing else was seen at this address since
     open: Mapped[int] = mapped_column(Integer)
     # 1: the last attempt saw it
@@ -152,8 +153,8 @@ class PageObservation(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
-    first_seen: Mapped[int]
-    last_seen: Mapped[int]
+    first_seen: Mapped[Timestamp]
+    last_seen: Mapped[Timestamp]
     # 1: nothing else was seen since
     open: Mapped[int] = mapped_column(Integer)
     digest: Mapped[str]
@@ -187,9 +188,9 @@ class StoredFinding(Base):
     addresses: Mapped[tuple[str, ...]] = mapped_column(Words)
     # by the keys of the code (docs/findings.md)
     evidence: Mapped[dict[str, Any]] = mapped_column(Json)
-    opened_at: Mapped[int]
+    opened_at: Mapped[Timestamp]
     opened_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
-    closed_at: Mapped[int | None]
+    closed_at: Mapped[Timestamp | None]
     closed_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
 
 
@@ -221,8 +222,8 @@ class StoredAcceptance(Base):
     endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
     # accept: left out of verdicts; take: assigned to a named person until then
     kind: Mapped[str] = mapped_column(server_default="accept")
-    until: Mapped[int]
+    until: Mapped[Timestamp]
     reason: Mapped[str]
     by: Mapped[str]
-    created_at: Mapped[int]
-    withdrawn_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    withdrawn_at: Mapped[Timestamp | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Mapped, mapped_column
 
+from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import RecordState, ServerKind
 
@@ -27,5 +28,5 @@ class Server(Base):
     buys: Mapped[str | None]
     renews: Mapped[str | None]
     state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[int]
-    retired_at: Mapped[int | None]
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]

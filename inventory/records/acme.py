@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import (
     AccountState,
@@ -22,17 +23,20 @@ class AccountRecord(Record):
     name: str
     ca: str
     directory: str
+    # None until the CA has confirmed the account.
     url: str | None
     key_reference: str
     contacts: tuple[str, ...]
+    # External account binding (RFC 8555 7.3.4); the key itself is a secret of the configuration.
     eab_kid: str | None
+    # The URL of the terms that were agreed to. A CA may refuse orders after a change of them.
     terms: str | None
-    agreed_at: int | None
+    agreed_at: Timestamp | None
     agreed_by: str | None
     fallback_id: int | None
     state: AccountState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +52,14 @@ class LineageNameRecord(Record):
 
     lineage_id: int
     name: str
+    # The order of the administrator.
     position: int
     state: LineageNameState
-    since: int | None
+    since: Timestamp | None
     reason: str | None
     failures: int
-    checked_at: int | None
+    # The last recheck of a quarantined name.
+    checked_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,36 +72,45 @@ class LineageRecord(Record):
     account_id: int
     key_type: str
     reuse_key: int
+    # A CSR of the client, who then has the key. None if the key is created here.
     csr: str | None
     solver: str
     profile: str | None
     preferred_chain: str | None
     targets: tuple[str, ...]
+    # What happens if a name fails: the certificate waits for approval, or is issued without it.
     shrink: str
+    # Names without which the certificate may be issued, as an administrator approved.
     shrink_ok: tuple[str, ...]
     sha256: str | None
     chain: tuple[str, ...]
+    # The certificate in use, which may be older than ``sha256``.
     deployed: str | None
-    proven_at: int | None
+    # When the certificate in use was verified at each address.
+    proven_at: Timestamp | None
     proof: str | None
     verification: VerificationState | None
+    # A certificate that caused a regression and is not deployed again automatically.
     rolled_back: str | None
+    # Certificates that must not be deployed again, by their SHA-256.
     compromised: tuple[str, ...]
-    ari_start: int | None
-    ari_end: int | None
-    ari_at: int | None
+    # The period in which the CA suggests a renewal (RFC 9773).
+    ari_start: Timestamp | None
+    ari_end: Timestamp | None
+    ari_at: Timestamp | None
     ari_url: str | None
-    ari_next_at: int | None
+    ari_next_at: Timestamp | None
     failures: int
-    next_at: int | None
+    # Not before this time: a failure postpones the next attempt.
+    next_at: Timestamp | None
     error: str | None
     state: LineageState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
     client: str
     account: str
-    not_before: int | None
-    not_after: int | None
+    not_before: Timestamp | None
+    not_after: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +139,10 @@ class DeploymentRecord(Record):
     target: str
     state: DeploymentState
     attempts: int
-    next_at: int
+    next_at: Timestamp
     error: str | None
-    created_at: int
-    done_at: int | None
+    created_at: Timestamp
+    done_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +164,10 @@ class OrderRecord(Record):
     reason: str
     names: tuple[str, ...]
     profile: str | None
+    # The certificate that the order replaces (RFC 9773 5), which exempts it from rate limits.
     replaces: str | None
     exempt: int
+    # The name of the key file, which is written before the CSR.
     key_name: str
     key_reference: str | None
     csr: str | None
@@ -158,10 +175,11 @@ class OrderRecord(Record):
     certificate_url: str | None
     sha256: str | None
     error: str | None
+    # Machine and token of the process that works on the order; None if it is free.
     holder: str | None
-    lease_until: int | None
-    created_at: int
-    ended_at: int | None
+    lease_until: Timestamp | None
+    created_at: Timestamp
+    ended_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +195,10 @@ class RateEventRecord(Record):
 
     id: int
     account_id: int
-    at: int
+    at: Timestamp
     kind: str
     domain: str | None
+    # A digest of the exact set of names, for the limit of duplicate certificates.
     names: str | None
     exempt: int
 
@@ -189,8 +208,9 @@ class BackoffRecord(Record):
     """A CA or name that is not tried again until a time."""
 
     directory: str
+    # A name, an account, or a registered domain; empty for the whole CA.
     scope: str
     failures: int
-    until: int
+    until: Timestamp
     reason: str
-    at: int
+    at: Timestamp

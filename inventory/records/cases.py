@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import CaseState, RecordState
 
@@ -23,38 +24,45 @@ class CaseRecord(Record):
     incident_id: int | None
     kind: str
     state: CaseState
+    # Counts the steps, so that each step is notified of once.
     step: int
+    # Counts the changes: a change is refused if the case changed since it was read.
     version: int
-    since: int
-    due_at: int | None
+    since: Timestamp
+    due_at: Timestamp | None
     contact_id: int | None
     staff_id: int | None
     bought_by: str
+    # 1 if the client creates key and CSR.
     own_csr: int
+    # The SHA-256 of the leaves that the case replaces.
     replaces: tuple[str, ...] | None
-    ends_at: int | None
+    ends_at: Timestamp | None
     price: str | None
     fee: str | None
     currency: str | None
-    approved_at: int | None
+    approved_at: Timestamp | None
     approved_by: str | None
     approved_how: str | None
-    window_start: int | None
-    window_end: int | None
+    window_start: Timestamp | None
+    window_end: Timestamp | None
     window_zone: str | None
+    # The SEQUENCE of the calendar entry (RFC 5545 3.8.7.4): each change counts it up.
     window_sequence: int
     window_state: str
-    installed_at: int | None
-    live_at: int | None
+    installed_at: Timestamp | None
+    live_at: Timestamp | None
     reason: str | None
+    # Problems of the last upload, as the client was notified of them.
     said: list[Any]
-    opened_at: int
-    closed_at: int | None
+    opened_at: Timestamp
+    closed_at: Timestamp | None
     client: str
     client_name: str
     account_manager: str | None
     client_state: RecordState
     domain_id: int | None
+    # The owner of today, who may be another client.
     domain_client: int | None
     domain_state: RecordState | None
     contact: str | None
@@ -66,7 +74,7 @@ class CaseRecord(Record):
 class BilledCase(CaseRecord):
     """A closed case. ``billed_at``: when it was closed first."""
 
-    billed_at: int
+    billed_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,7 @@ class CaseEventRecord(Record):
     id: int
     case_id: int
     version: int
-    at: int
+    at: Timestamp
     by: str
     action: str
     before: str | None
@@ -92,18 +100,20 @@ class IssuanceRecord(Record):
     order_id: int | None
     case_id: int | None
     key_type: str
+    # The SHA-256 of the public key. A received certificate must have this key.
     spki: str | None
     csr: str | None
+    # ``machine:path``; None if the client has the key.
     key_reference: str | None
     sha256: str | None
     chain: tuple[str, ...]
-    created_at: int
-    received_at: int | None
-    live_at: int | None
+    created_at: Timestamp
+    received_at: Timestamp | None
+    live_at: Timestamp | None
     der: bytes | None
     serial: str | None
-    not_before: int | None
-    not_after: int | None
+    not_before: Timestamp | None
+    not_after: Timestamp | None
     issuer: str | None
 
 
@@ -112,7 +122,7 @@ class LiveLeaf(Record):
     """A certificate and its end."""
 
     sha256: str
-    not_after: int
+    not_after: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +133,8 @@ class ExpectedLeaf(Record):
     client_id: int
     names: tuple[str, ...]
     sha256: str
-    live_at: int | None
-    not_after: int | None
+    live_at: Timestamp | None
+    not_after: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +145,11 @@ class IncidentRecord(Record):
     reference: str
     kind: str
     what: str
-    until: int
+    until: Timestamp
     reason: str
     by: str
-    opened_at: int
-    closed_at: int | None
+    opened_at: Timestamp
+    closed_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +167,15 @@ class IncidentItemRecord(Record):
     sha256: str | None
     client_id: int | None
     names: tuple[str, ...]
+    # How it is replaced: already, automatically, by us, by the client, or unknown.
     sort: str
     case_id: int | None
     client: str | None
     reference: str | None
     state: CaseState | None
-    due_at: int | None
+    due_at: Timestamp | None
     served: int
-    seen_at: int
+    seen_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import (
     ContactMethodKind,
@@ -22,15 +23,17 @@ class ClientRecord(Record):
     number: str
     name: str
     account_manager: str | None
+    # The client whose contacts get the notices instead.
     reseller_id: int | None
     note: str | None
+    # Who hosts, runs the DNS, buys and renews, unless a domain states something else.
     hosts: str | None
     dns: str | None
     buys: str | None
     renews: str | None
     state: RecordState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +66,15 @@ class ContactRecord(Record):
     role: Role
     language: str | None
     time_zone: str | None
+    # Who is notified if this contact does not answer or is away.
     fallback_id: int | None
+    # Its public holidays are no working days.
     country: str | None
-    away_until: int | None
+    # A first notice goes to the fallback until then.
+    away_until: Timestamp | None
     state: RecordState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +112,10 @@ class ServerRecord(Record):
     id: int
     name: str
     kind: ServerKind
+    # The maintainer of the server.
     keeper: str | None
     addresses: tuple[str, ...]
+    # Internal addresses behind a balancer, each of which must serve an installed certificate.
     backends: tuple[str, ...]
     note: str | None
     hosts: str | None
@@ -115,8 +123,8 @@ class ServerRecord(Record):
     buys: str | None
     renews: str | None
     state: RecordState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

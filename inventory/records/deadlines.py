@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import RecordState
 
@@ -14,16 +15,17 @@ class DeadlineRecord(Record):
 
     id: int
     name: str
-    at: int
+    at: Timestamp
     rule: str
     title: str
     text: str | None
+    # Lead times of the three steps. The client is notified before the first one must begin.
     purchase_days: int
     validation_days: int
     installation_days: int
     state: RecordState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

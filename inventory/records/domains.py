@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import Parties, Purpose, RecordState
 
@@ -18,6 +19,7 @@ class DomainRecord(Record):
     server_id: int | None
     purpose: Purpose
     paths: tuple[str, ...]
+    # Whether HTTPS is required or optional. None: by the rule of the provider.
     policy: str | None
     note: str | None
     hosts: str | None
@@ -25,8 +27,8 @@ class DomainRecord(Record):
     buys: str | None
     renews: str | None
     state: RecordState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
     client: str
     client_name: str
 
@@ -60,10 +62,11 @@ class EndpointRecord(Record):
     host: str
     port: int
     protocol: str
+    # Fixed addresses, which are visited instead of those in the DNS. None: as the DNS answers.
     addresses: tuple[str, ...] | None
     state: RecordState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +95,17 @@ class VisitedEndpoint(Record):
     paths: tuple[str, ...]
     client: str
     parties: Parties
+    # A hash of the last report: an equal one is not stored again.
     fingerprint: str | None
+    # A key of the last evidence: equal evidence is not judged again before ``recheck_at``.
     memo: str | None
-    recheck_at: int | None
+    recheck_at: Timestamp | None
     good: int | None
-    failing_since: int | None
+    # The begin of a series of failures, after which a time-out becomes a fault.
+    failing_since: Timestamp | None
     failing_runs: int | None
-    last_good: int | None
-    last_attempt: int | None
+    last_good: Timestamp | None
+    last_attempt: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,4 +146,5 @@ class EndpointOwnership(Record):
     client_state: RecordState
     server: str | None
     parties: Parties
+    # Tags select other thresholds.
     tags: frozenset[str]

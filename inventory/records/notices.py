@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import NoticeState
 
@@ -16,22 +17,27 @@ class TicketRecord(Record):
     id: int
     reference: str
     shown_reference: str | None
+    # Identifies the topic permanently, such as ``cover:7:2``.
     key: str
     kind: str
     client_id: int | None
     endpoint_id: int | None
     domain_id: int | None
     code: str | None
+    # The revision of the topic: the certificate, the opened finding or the date that is current.
     round: str
     cause: str
+    # Why it is held, its urgency at that time, and the time. None if it is not held.
     hold: str | None
-    released_at: int | None
-    opened_at: int
-    closed_at: int | None
-    told_at: int | None
-    acked_at: int | None
+    released_at: Timestamp | None
+    opened_at: Timestamp
+    closed_at: Timestamp | None
+    # When the client was first notified. None: nothing that ends has to be reported either.
+    told_at: Timestamp | None
+    acked_at: Timestamp | None
     acked_by: str | None
-    promised_at: int | None
+    # By when the client was promised a status update.
+    promised_at: Timestamp | None
 
     @property
     def shown(self) -> str:
@@ -51,7 +57,7 @@ class ListedTicket(TicketRecord):
     account_manager: str | None
     domain: str | None
     host: str | None
-    ends_at: int | None
+    ends_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,23 +78,27 @@ class NoticeSummary(Record):
     client_id: int | None
     kind: str
     reference: str
+    # Together with the id, it identifies the notice in replies and bounces.
     secret: str
     outcome: str | None
     channel: str
     subject: str
     state: NoticeState
+    # The lease of the worker that sends it.
     token: str | None
-    lease_until: int | None
+    lease_until: Timestamp | None
     attempts: int
-    next_at: int
-    expires_at: int
-    created_at: int
-    sent_at: int | None
+    next_at: Timestamp
+    # A notice that could not be sent until then may no longer be true.
+    expires_at: Timestamp
+    created_at: Timestamp
+    sent_at: Timestamp | None
     sent_to: str | None
     smtp_code: int | None
     error: str | None
-    acked_at: int | None
-    resolved_at: int | None
+    acked_at: Timestamp | None
+    # When all its tickets were closed.
+    resolved_at: Timestamp | None
     calendar: tuple[str, ...]
 
 
@@ -123,7 +133,9 @@ class SentItemRecord(Record):
     notice_id: int
     contact_id: int
     subject: str
+    # Why the contact got it: owner, fallback, we, word, resolved, broadcast or staff.
     step: str
+    # With contact, topic, step and revision it is unique: no contact is notified twice.
     threshold: str
     round: str
     matter_id: int | None
@@ -137,13 +149,13 @@ class NoticeAbout(Record):
     reference: str
     outcome: str | None
     state: NoticeState
-    sent_at: int | None
-    created_at: int
-    acked_at: int | None
+    sent_at: Timestamp | None
+    created_at: Timestamp
+    acked_at: Timestamp | None
     subject: str
     sent_to: str | None
     error: str | None
-    next_at: int
+    next_at: Timestamp
     contact: str | None
 
 
@@ -159,8 +171,8 @@ class HeldMessage(Record):
     subject: str
     action: str
     reason: str
-    first_at: int
-    last_at: int
+    first_at: Timestamp
+    last_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +182,8 @@ class NoticeOfTicket(Record):
     id: int
     subject: str
     state: NoticeState
-    sent_at: int | None
-    created_at: int
+    sent_at: Timestamp | None
+    created_at: Timestamp
     contact: str | None
 
 
@@ -179,17 +191,17 @@ class NoticeOfTicket(Record):
 class NoticeTimes(Record):
     """When a notice was sent, acknowledged and resolved."""
 
-    sent_at: int | None
-    acked_at: int | None
-    resolved_at: int | None
+    sent_at: Timestamp | None
+    acked_at: Timestamp | None
+    resolved_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketTimes(Record):
     """When a client was first notified of a ticket, and when it was closed."""
 
-    told_at: int | None
-    closed_at: int | None
+    told_at: Timestamp | None
+    closed_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,13 +211,14 @@ class DecisionRecord(Record):
     id: int
     subject: str
     client_id: int
+    # 0 if the decision was made before a contact was chosen.
     contact_id: int
     threshold: str
     round: str
     action: str
     reason: str
-    first_at: int
-    last_at: int
+    first_at: Timestamp
+    last_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,12 +233,12 @@ class AllowanceRecord(Record):
 
     id: int
     clients: int
-    until: int
+    until: Timestamp
     reason: str
     by: str
-    created_at: int
+    created_at: Timestamp
     sent_to: tuple[str, ...]
-    withdrawn_at: int | None
+    withdrawn_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,14 +246,15 @@ class SnoozeRecord(Record):
     """A snooze or maintenance window."""
 
     id: int
+    # all, client, domain, server or matter (a ticket), whose id is ``scope_id``.
     scope: str
     scope_id: int
-    starts_at: int
-    until: int
+    starts_at: Timestamp
+    until: Timestamp
     reason: str
     by: str
-    created_at: int
-    withdrawn_at: int | None
+    created_at: Timestamp
+    withdrawn_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,10 +263,11 @@ class ReleaseRecord(Record):
 
     id: int
     cause: str
+    # The number of clients that are notified per day.
     per_day: int
     by: str
-    created_at: int
-    ended_at: int | None
+    created_at: Timestamp
+    ended_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +280,7 @@ class AnnouncementRecord(Record):
     deadline: str
     text: str | None
     by: str
-    created_at: int
+    created_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +292,7 @@ class InboundRecord(Record):
     kind: str
     notice_id: int | None
     contact_id: int | None
-    at: int
+    at: Timestamp
     text: str
 
 
@@ -286,7 +301,8 @@ class JobRecord(Record):
     """The last success of a job, and what it remembers in ``detail``."""
 
     name: str
-    started_at: int | None
-    success_at: int | None
+    started_at: Timestamp | None
+    success_at: Timestamp | None
     error: str | None
+    # What the job needs in its next run, such as the time of the baseline.
     detail: dict[str, Any]

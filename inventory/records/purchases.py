@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import ProductKind, PurchaseState, Validation
 
@@ -19,8 +20,9 @@ class PurchaseRecord(Record):
     validation: Validation
     kind: ProductKind
     years: int
-    starts_at: int
-    ends_at: int
+    starts_at: Timestamp
+    ends_at: Timestamp
+    # Amounts are decimal texts, because binary floating point cannot represent most prices.
     price: str | None
     fee: str | None
     currency: str | None
@@ -29,14 +31,16 @@ class PurchaseRecord(Record):
     contact_id: int | None
     documents: tuple[str, ...]
     auto_renew: int
-    dcv_at: int | None
-    organisation_at: int | None
+    # The last domain validation and organisation validation. Both expire before the term ends.
+    dcv_at: Timestamp | None
+    organisation_at: Timestamp | None
+    # The purchase that follows; this one is not renewed again.
     successor_id: int | None
     reason: str | None
     note: str | None
     state: PurchaseState
-    created_at: int
-    retired_at: int | None
+    created_at: Timestamp
+    retired_at: Timestamp | None
     client: str
 
 
@@ -47,10 +51,11 @@ class PurchasedLeaf(Record):
     order_id: int
     sha256: str
     serial: str
-    not_before: int
-    not_after: int
+    not_before: Timestamp
+    not_after: Timestamp
     names: tuple[str, ...]
-    live_at: int | None
+    # When it was verified live. A certificate that never was has replaced nothing.
+    live_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +76,13 @@ class CertificateRecord(Record):
     serial: str
     subject: str
     issuer: str
-    not_before: int | None
-    not_after: int | None
+    # None if the dates cannot be parsed.
+    not_before: Timestamp | None
+    not_after: Timestamp | None
     names: tuple[str, ...]
     key: str
     is_ca: int
-    first_seen: int
+    first_seen: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +92,8 @@ class LiveCertificate(Record):
     sha256: str
     serial: str
     issuer: str
-    not_before: int
-    not_after: int
+    not_before: Timestamp
+    not_after: Timestamp
     names: tuple[str, ...]
     client_id: int
     client: str

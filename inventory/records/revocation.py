@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 
 
@@ -14,11 +15,12 @@ class RevocationRecord(Record):
     sha256: str
     status: str
     reason: str | None
-    revoked_at: int | None
+    revoked_at: Timestamp | None
+    # The URL of the list that proves it, or ``us`` if we revoked it.
     source: str | None
     detail: str | None
-    checked_at: int
-    next_at: int
+    checked_at: Timestamp
+    next_at: Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +29,10 @@ class CrlRecord(Record):
 
     url: str
     digest: str | None
-    this_update: int | None
-    next_update: int | None
-    fetched_at: int | None
-    next_at: int
+    this_update: Timestamp | None
+    # Until then, the list is valid without a new download (RFC 5280 5.1.2.5).
+    next_update: Timestamp | None
+    fetched_at: Timestamp | None
+    next_at: Timestamp
     failures: int
     error: str | None

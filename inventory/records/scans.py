@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inventory.clock import Timestamp
 from inventory.records.base import Record
 from inventory.vocabulary import Actor, RunState, Severity
 
@@ -20,9 +21,10 @@ class FindingRecord(Record):
     severity: Severity
     actor: Actor
     outcome: str | None
-    opened_at: int
+    opened_at: Timestamp
+    # None for a finding that another job than a scan opened.
     opened_run: int | None
-    closed_at: int | None
+    closed_at: Timestamp | None
     closed_run: int | None
     addresses: tuple[str, ...]
     evidence: dict[str, Any]
@@ -58,7 +60,7 @@ class EndedRun(Record):
     id: int
     state: RunState
     reason: str | None
-    finished_at: int | None
+    finished_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class CompleteRun(Record):
     """A complete run: how many endpoints it checked, and how many stayed undetermined."""
 
     id: int
-    finished_at: int
+    finished_at: Timestamp
     checked: int
     undetermined: int
 
@@ -94,9 +96,9 @@ class FindingPeriod(Record):
     client_id: int
     code: str
     severity: Severity
-    opened_at: int
-    closed_at: int | None
-    retired_at: int | None
+    opened_at: Timestamp
+    closed_at: Timestamp | None
+    retired_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +106,13 @@ class AuditRecord(Record):
     """An entry of the audit log."""
 
     id: int
-    at: int
+    at: Timestamp
     actor: str
     action: str
     kind: str
     row_id: int | None
     detail: str
+    # Covers the entry before it, so that changed and removed entries are detected.
     hash: str
 
 
@@ -120,18 +123,21 @@ class ProbeStateRecord(Record):
     endpoint_id: int
     fingerprint: str
     memo: str
-    recheck_at: int | None
-    judged_at: int | None
+    recheck_at: Timestamp | None
+    # None if it was never judged, so that nothing is known about it.
+    judged_at: Timestamp | None
     good: int
     last_run_id: int | None
-    last_attempt: int
+    last_attempt: Timestamp
     error_layer: str | None
     error_reason: str | None
-    failing_since: int | None
+    failing_since: Timestamp | None
+    # How many runs failed in a row while the network of the scanner was fine.
     failing_runs: int
-    last_good: int | None
+    # Whether it was good in the last complete run, with which the next run is compared.
+    last_good: Timestamp | None
     leaf: str | None
-    not_after: int | None
+    not_after: Timestamp | None
     issuer: str | None
 
 
@@ -141,14 +147,16 @@ class ObservedChain(Record):
 
     address: str
     leaf: str | None
-    first_seen: int
-    last_seen: int
+    first_seen: Timestamp
+    last_seen: Timestamp
+    # Whether the last probe of the endpoint saw it. An address may be silent for a while.
     live: int
     tls_version: str | None
+    # None if no verifier could decide: undetermined, and not refused.
     trusted: int | None
     serial: str | None
     issuer: str | None
-    not_after: int | None
+    not_after: Timestamp | None
     key: str | None
 
 
@@ -161,12 +169,13 @@ class AcceptanceRecord(Record):
     client_id: int | None
     domain_id: int | None
     endpoint_id: int | None
+    # accept or take (an assignment).
     kind: str
-    until: int
+    until: Timestamp
     reason: str
     by: str
-    created_at: int
-    withdrawn_at: int | None
+    created_at: Timestamp
+    withdrawn_at: Timestamp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +222,7 @@ class SpreadRun(Record):
     id: int
     scope: str
     planned: int
-    started_at: int
+    started_at: Timestamp
     options: Mapping[str, Any]
 
 

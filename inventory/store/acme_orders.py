@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, fetch_existing, fetch_one, upsert
 from inventory.db.violations import Violation, violation
@@ -67,8 +68,8 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
         "created_at": tx.at,
         "holder": token,
         "lease_until": tx.at + LEASE,
-        # Drawn here, so that a process that continues the order finds the key file of the first
-        # one.
+        # Random, because ids of rows are used again after a restored backup, and a key file must
+        # never be replaced by that of another order.
         "key_name": f"order-{secrets.token_hex(8)}",
         **values,
     }
@@ -223,7 +224,7 @@ def count(
         )
 
 
-def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[RateEventRecord]:
+def events(conn: Connection, account_ids: Sequence[int], since: Timestamp) -> list[RateEventRecord]:
     """Return what counted since then, oldest first."""
     query = (
         select(AcmeEvent)
@@ -233,7 +234,7 @@ def events(conn: Connection, account_ids: Sequence[int], since: int) -> list[Rat
     return fetch(conn, RateEventRecord, query)
 
 
-def forget_events(tx: Tx, before: int) -> None:
+def forget_events(tx: Tx, before: Timestamp) -> None:
     """Delete what is older than the window of each limit."""
     tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.at < before))
 
@@ -248,7 +249,9 @@ def backoffs(conn: Connection, directory: str | None = None) -> list[BackoffReco
     return fetch(conn, BackoffRecord, query.order_by(AcmeBackoff.until))
 
 
-def back_off(tx: Tx, directory: str, scope: str, failures: int, until: int, reason: str) -> None:
+def back_off(
+    tx: Tx, directory: str, scope: str, failures: int, until: Timestamp, reason: str
+) -> None:
     values = {"failures": failures, "until": until, "reason": reason[:600], "at": tx.at}
     statement = upsert(tx.conn, AcmeBackoff).values(directory=directory, scope=scope, **values)
     tx.conn.execute(

@@ -20,6 +20,8 @@ def unsent(conn: Connection) -> list[TicketRecord]:
     """Tickets of announcements that were not sent yet."""
     query = (
         select(Ticket)
+        # An announcement has one ticket per client, which is closed when its message is queued. The
+        # open ones are still to be sent.
         .where(Ticket.kind == "broadcast", Ticket.closed_at.is_(None))
         .order_by(Ticket.id)
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx, from_epoch
 from inventory.db.sql import fetch_one, insert_id
 from inventory.errors import Conflict
@@ -52,12 +53,12 @@ class NewCase:
     state: CaseState = CaseState.REQUESTED
     order_id: int | None = None
     incident_id: int | None = None
-    due_at: int | None = None
+    due_at: Timestamp | None = None
     contact_id: int | None = None
     staff_id: int | None = None
     own_csr: int = 0
     replaces: tuple[str, ...] | None = None
-    ends_at: int | None = None
+    ends_at: Timestamp | None = None
     price: str | None = None
     fee: str | None = None
     currency: str | None = None

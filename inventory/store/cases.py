@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Executable, func, select
 
+from inventory.clock import Timestamp
 from inventory.db.sql import chunks, fetch
 from inventory.errors import NotFound
 from inventory.models import (
@@ -113,7 +114,7 @@ def listing(
     client_id: Scope = None,
     states: Iterable[str] | None = None,
     incident_id: int | None = None,
-    since: int | None = None,
+    since: Timestamp | None = None,
 ) -> list[CaseRecord]:
     """Return cases with client, contact, assignee and names; the next due first.
 
@@ -221,7 +222,7 @@ def purchases_with_open_case(conn: Connection) -> set[int]:
 
 
 def closed_between(
-    conn: Connection, start: int, end: int, client_id: Scope = None
+    conn: Connection, start: Timestamp, end: Timestamp, client_id: Scope = None
 ) -> list[BilledCase]:
     """Return the cases that were closed for the first time in a span, for billing.
 

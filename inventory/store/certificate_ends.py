@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from inventory.clock import Timestamp
 from inventory.db.sql import chunks, fetch_all
 from inventory.models import (
     Client,
@@ -35,11 +36,11 @@ class ServedLeaf:
     sha256: str
     serial: str
     issuer: str
-    not_before: int
-    not_after: int
+    not_before: Timestamp
+    not_after: Timestamp
 
 
-def ending(conn: Connection, now: int, horizon: int, *, scaled: bool) -> list[int]:
+def ending(conn: Connection, now: Timestamp, horizon: Timestamp, *, scaled: bool) -> list[int]:
     """Return the active endpoints at which an address serves a certificate that ends soon.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, upsert
 from inventory.models import (
@@ -20,8 +21,9 @@ from inventory.records import (
 
 
 def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -> list[str]:
-    """The keys of everything that was ever decided about these endpoints and domains."""
+    """Return the keys of everything that was ever decided about endpoints and domains."""
     found: set[str] = set()
+    # Keys begin with kind and id, which also finds topics that never got a ticket.
     for prefix in [f"{kind}:{i}:" for i in endpoint_ids for kind in ("cover", "fault")] + [
         f"deadline:{i}:" for i in domain_ids
     ]:
@@ -32,25 +34,31 @@ def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -
                 .distinct()
             )
         )
+    # The key of a case has its id instead, so its ticket names the domain.
     led = select(Ticket.key).where(Ticket.kind == "case", Ticket.domain_id.in_(sorted(domain_ids)))
     return sorted(found | set(conn.scalars(led)))
 
 
 def record(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: subject, client_id, contact_id, threshold, round, action, reason.
+    """Record decisions. The same decision again only moves its last time.
 
-    The same decision again only moves its last time.
+    Args:
+        tx: The transaction.
+        rows: subject, client_id, contact_id, threshold, round, action and reason of each.
     """
     if not rows:
         return
     keys = ("subject", "contact_id", "threshold", "round", "action", "reason")
     unique = {
-        tuple(r[k] for k in keys): dict(r) | {"first_at": tx.at, "last_at": tx.at} for r in rows
+        # A run may decide the same about a topic twice. It is stored once.
+        tuple(r[k] for k in keys): dict(r) | {"first_at": tx.at, "last_at": tx.at}
+        for r in rows
     }
     statement = upsert(tx.conn, StoredDecision)
     statement = statement.on_conflict_do_update(
         index_elements=list(keys), set_={"last_at": statement.excluded.last_at}
     )
+    # Sorted, so that two writers do not deadlock.
     tx.conn.execute(statement, [unique[k] for k in sorted(unique)])
 
 
@@ -73,6 +81,7 @@ def held_about(
     found: dict[str, HeldMessage] = {}
     keys = keys_about(conn, endpoint_ids, domain_ids)
     for row in listing(conn, keys):
+        # A domain may have been moved: decisions about its earlier owner are not shown.
         if row.client_id != client_id or row.subject in found:
             continue
         found[row.subject] = HeldMessage(
@@ -88,7 +97,7 @@ def held_about(
     return [h for h in found.values() if h.action in ("hold", "wait") and h.subject not in over]
 
 
-def recent(conn: Connection, reason: str, since: int) -> list[str]:
+def recent(conn: Connection, reason: str, since: Timestamp) -> list[str]:
     """Subjects that were decided on for this reason since then."""
     query = (
         select(StoredDecision.subject)
@@ -99,13 +108,19 @@ def recent(conn: Connection, reason: str, since: int) -> list[str]:
 
 
 def waiting_since(
-    conn: Connection, action: str, reason_start: str, oldest: int
+    conn: Connection, action: str, reason_start: str, oldest: Timestamp
 ) -> dict[tuple[str, str], int]:
-    """(subject, round) -> since when it has been waiting for this reason without a break of more
-    than two days.
+    """Return (subject, revision) -> since when it waits for a reason, in epoch seconds.
+
+    Args:
+        conn: The connection.
+        action: The action of the decision.
+        reason_start: How the reason begins.
+        oldest: A decision that was last repeated before this time does not count any more.
     """
     query = select(StoredDecision).where(
         StoredDecision.action == action,
+        # The rest of the reason is that of the single attempt, and changes.
         StoredDecision.reason.startswith(reason_start, autoescape=True),
         StoredDecision.last_at >= oldest,
     )

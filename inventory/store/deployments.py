@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch
 from inventory.models import (
@@ -20,7 +21,11 @@ from inventory.records import (
 
 
 def schedule(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
-    """One row a target, once; those of certificates before are no longer tried."""
+    """Schedule the deployment of a certificate: one row per target, each once.
+
+    Deployments of earlier certificates of the lineage are no longer attempted.
+    """
+    # In the transaction that ends the order, so that no certificate is issued and never deployed.
     wanted = list(dict.fromkeys(targets))
     tx.conn.execute(
         update(Deployment)
@@ -31,6 +36,7 @@ def schedule(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> No
         )
         .values(state="superseded")
     )
+    # A process that died after this step repeats it with the same result.
     have = set(
         tx.conn.scalars(
             select(Deployment.target).where(
@@ -54,6 +60,7 @@ def schedule(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> No
                 for t in new
             ],
         )
+    # After a rollback, an earlier certificate may become the wanted one again.
     again = [t for t in wanted if t in have]
     if again:
         tx.conn.execute(
@@ -69,7 +76,7 @@ def schedule(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> No
 
 
 def schedule_again(tx: Tx, lineage_id: int, sha256: str, targets: Iterable[str]) -> None:
-    """Also to those that have it."""
+    """Schedule the deployment again, also to targets that have the certificate."""
     tx.conn.execute(
         update(Deployment)
         .where(
@@ -88,7 +95,14 @@ def listing(
     due: int | None = None,
     states: Sequence[str] = ("pending",),
 ) -> list[DeploymentRecord]:
-    """``due``: not before which instant they may be tried."""
+    """Return deployments in the order in which they were scheduled.
+
+    Args:
+        conn: The connection.
+        lineage_id: Only deployments of this lineage.
+        due: Only deployments that may be attempted at this time, in epoch seconds.
+        states: Only deployments in these states.
+    """
     query = select(Deployment).where(Deployment.state.in_(states)).order_by(Deployment.id)
     if lineage_id is not None:
         query = query.where(Deployment.lineage_id == lineage_id)
@@ -101,20 +115,23 @@ def succeeded(tx: Tx, deployment_id: int) -> None:
     tx.conn.execute(
         update(Deployment)
         .where(Deployment.id == deployment_id)
+        # The error of an earlier attempt would be shown as the state of the target.
         .values(state="done", done_at=tx.at, error=None, attempts=Deployment.attempts + 1)
     )
 
 
-def failed(tx: Tx, deployment_id: int, error: str, next_at: int) -> None:
+def failed(tx: Tx, deployment_id: int, error: str, next_at: Timestamp) -> None:
     tx.conn.execute(
         update(Deployment)
         .where(Deployment.id == deployment_id)
+        # It stays pending: a target that cannot be reached is tried again until a newer certificate
+        # exists.
         .values(error=error[:1000], next_at=next_at, attempts=Deployment.attempts + 1)
     )
 
 
 def failing(conn: Connection) -> list[FailingDeployment]:
-    """Deliveries that failed and wait, with the name of their lineage and client."""
+    """Return the deployments that failed and wait, with the names of lineage and client."""
     query = (
         select(Deployment, StoredLineage.name, Client.number.label("client"))
         .join(StoredLineage, StoredLineage.id == Deployment.lineage_id)

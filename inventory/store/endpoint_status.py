@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, exists, func, literal, null, or_, select
 
+from inventory.clock import Timestamp
 from inventory.db.database import to_epoch
 from inventory.models import (
     Client,
@@ -178,7 +179,7 @@ def status_at(
 
 
 def leaves(
-    conn: Connection, at: int | None = None, client_id: int | None = None
+    conn: Connection, at: Timestamp | None = None, client_id: int | None = None
 ) -> dict[int, list[tuple[int, int, int | None]]]:
     """Endpoint id -> (notBefore, notAfter, public) of each leaf that its addresses serve now, or
     served at ``at``. Foreign addresses are left out.

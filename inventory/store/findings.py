@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.errors import NotFound, UsageError
@@ -288,7 +289,7 @@ def listing(
     return fetch(conn, ListedFinding, query)
 
 
-def periods(conn: Connection, since: int, severities: Sequence[str]) -> list[FindingPeriod]:
+def periods(conn: Connection, since: Timestamp, severities: Sequence[str]) -> list[FindingPeriod]:
     """When each finding of some severities was open that was not closed before ``since``."""
     query = (
         select(

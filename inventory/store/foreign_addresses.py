@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, or_, select
 
+from inventory.clock import Timestamp
 from inventory.models import StoredFinding
 from inventory.vocabulary import FOREIGN_ADDRESS
 
 
-def by_endpoint(conn: Connection, at: int | None = None) -> Mapping[int, frozenset[str]]:
+def by_endpoint(conn: Connection, at: Timestamp | None = None) -> Mapping[int, frozenset[str]]:
     """Return endpoint id -> its foreign addresses, of the findings that are open.
 
     What a foreign address serves is stored too, but is not what the endpoint serves.

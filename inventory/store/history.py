@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, or_, select, union
 
+from inventory.clock import Timestamp
 from inventory.models import (
     AcmeOrder,
     AuditEntry,
@@ -45,7 +46,7 @@ class HistoryRow:
         by: Who did it; empty for the program.
     """
 
-    at: int
+    at: Timestamp
     kind: str
     event: str
     values: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, upsert
 from inventory.models import InboundMessage
@@ -33,7 +34,7 @@ def known(conn: Connection, message_id: str) -> bool:
     return conn.execute(query).first() is not None
 
 
-def answers(conn: Connection, since: int) -> list[InboundRecord]:
+def answers(conn: Connection, since: Timestamp) -> list[InboundRecord]:
     """Return the mail since a time that staff should read, the oldest first."""
     query = (
         select(InboundMessage)
@@ -43,7 +44,7 @@ def answers(conn: Connection, since: int) -> list[InboundRecord]:
     return fetch(conn, InboundRecord, query)
 
 
-def unmatched(conn: Connection, since: int) -> list[InboundRecord]:
+def unmatched(conn: Connection, since: Timestamp) -> list[InboundRecord]:
     query = (
         select(InboundMessage)
         # Mail without a valid mark. It may come from anyone, so it changes nothing and is only

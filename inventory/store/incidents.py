@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, null, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, insert_id
 from inventory.models import (
@@ -32,7 +33,7 @@ from inventory.records import (
 from inventory.store import editing, tickets
 
 
-def add(tx: Tx, kind: str, what: str, until: int, reason: str) -> IncidentRecord:
+def add(tx: Tx, kind: str, what: str, until: Timestamp, reason: str) -> IncidentRecord:
     # Another prefix than that of tickets, because an incident concerns many clients and is
     # internal.
     reference = "IN-" + tickets.new_reference().removeprefix("CM-")
@@ -168,12 +169,12 @@ class SeenLeaf:
     host: str | None
     sha256: str
     names: tuple[str, ...]
-    not_after: int
-    at: int
+    not_after: Timestamp
+    at: Timestamp
     verified: bool
 
 
-def seen(conn: Connection, client_ids: Sequence[int], since: int) -> list[SeenLeaf]:
+def seen(conn: Connection, client_ids: Sequence[int], since: Timestamp) -> list[SeenLeaf]:
     """Return the leaves that were seen last at the endpoints of clients, and what was verified.
 
     Args:
@@ -246,7 +247,7 @@ class LostHost:
     serial: str | None
 
 
-def lost_hosts(conn: Connection, server_name: str, now: int) -> list[LostHost]:
+def lost_hosts(conn: Connection, server_name: str, now: Timestamp) -> list[LostHost]:
     """Return each active host of a server with the certificate to install there again.
 
     It is the certificate that names the host, was observed there, and ends last after ``now``

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, insert_id
 from inventory.errors import Conflict
@@ -54,7 +55,7 @@ class NewIssuance:
     csr: str | None = None
     key_reference: str | None = None
     sha256: str | None = None
-    live_at: int | None = None
+    live_at: Timestamp | None = None
 
 
 def of_cases(conn: Connection, case_ids: Sequence[int]) -> dict[int, list[IssuanceRecord]]:

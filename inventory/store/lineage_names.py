@@ -23,11 +23,12 @@ from inventory.records import (
 )
 from inventory.store import domain_owners
 
+# Let's Encrypt issues for at most 100 names per certificate.
 MAX_NAMES = 100
 
 
 def by_lineage(conn: Connection, ids: Sequence[int]) -> dict[int, list[LineageNameRecord]]:
-    """Lineage id -> its names in their order."""
+    """Return lineage id -> its names in their order."""
     found: dict[int, list[LineageNameRecord]] = {}
     for part in chunks(ids):
         query = select(LineageName).where(LineageName.lineage_id.in_(part))
@@ -39,21 +40,29 @@ def by_lineage(conn: Connection, ids: Sequence[int]) -> dict[int, list[LineageNa
 
 
 def write(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
+    # Without a name, nothing can be ordered, and the lineage would be due for ever.
     if not names:
         raise UsageError("A lineage needs at least one name", "a certificate is issued for names")
+    # The position keeps the order in which the administrator listed them.
     rows = [{"lineage_id": lineage_id, "name": n, "position": i} for i, n in enumerate(names)]
     tx.conn.execute(insert(LineageName), rows)
 
 
 def require_owned(conn: Connection, who: ClientRecord, names: Sequence[str]) -> None:
-    """Every name must lie under a domain that this client has: a certificate is never asked for in
-    the name of another client.
+    """Check that each name is below a domain of the client.
+
+    A certificate is never requested for the name of another client.
+
+    Raises:
+        UsageError: A name belongs to another client, or to none.
     """
     for name in names:
         owner = domain_owners.owner_of(conn, name.removeprefix("*."))
         if owner is not None and owner.client_id == who.id:
             continue
         what = f"{display(name)} does not belong to client {who.number}"
+        # Two messages, as two different things have to be done: another client, or an unknown
+        # domain.
         if owner is not None:
             raise UsageError(
                 what,
@@ -70,9 +79,15 @@ def require_owned(conn: Connection, who: ClientRecord, names: Sequence[str]) -> 
 
 
 def failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: bool) -> None:
-    """Counts a failure; puts the name into quarantine where it is time.
+    """Count a failed validation of a name.
 
-    What was in quarantine keeps its date.
+    Args:
+        tx: The transaction.
+        lineage_id: The lineage.
+        name: The name.
+        reason: Why the CA did not validate it.
+        quarantine: Whether the name is left out of the next certificate. A name that is in
+            quarantine already keeps its date.
     """
     row = (
         tx.conn.execute(
@@ -83,6 +98,7 @@ def failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: bool)
         .mappings()
         .first()
     )
+    # The name was removed from the lineage while its order ran.
     if row is None:
         return
     values: dict[str, Any] = {"failures": row["failures"] + 1, "reason": reason[:600]}
@@ -97,7 +113,7 @@ def failed(tx: Tx, lineage_id: int, name: str, reason: str, *, quarantine: bool)
 
 
 def returned(tx: Tx, lineage_id: int, name: str) -> None:
-    """Out of quarantine."""
+    """Put a name back into the next certificate."""
     changed = tx.conn.execute(
         update(LineageName)
         .where(
@@ -107,17 +123,20 @@ def returned(tx: Tx, lineage_id: int, name: str) -> None:
         )
         .values(state="active", since=None, reason=None, failures=0)
     )
+    # Only a name that was in quarantine returns, so that a second call leaves no trace in the audit
+    # log.
     if changed.rowcount:
         tx.audit("return", "lineage", lineage_id, {"state": "active"})
 
 
 def issued(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
-    """These stood in a certificate that was issued."""
+    """Record that a certificate with these names was issued, which ends their failures."""
     tx.conn.execute(
         update(LineageName)
         .where(
             LineageName.lineage_id == lineage_id,
             LineageName.name.in_(list(names)),
+            # A name in quarantine was not part of the certificate, so nothing is known about it.
             LineageName.state == "active",
         )
         .values(failures=0, reason=None)
@@ -133,7 +152,7 @@ def checked(tx: Tx, lineage_id: int, name: str) -> None:
 
 
 def quarantined(conn: Connection) -> list[QuarantinedName]:
-    """Names in quarantine, with lineage and client."""
+    """Return the names in quarantine with lineage and client, the longest quarantined first."""
     query = (
         select(
             LineageName,
@@ -143,6 +162,7 @@ def quarantined(conn: Connection) -> list[QuarantinedName]:
         )
         .join(
             StoredLineage,
+            # Staff cannot do anything about the names of a retired lineage.
             and_(StoredLineage.id == LineageName.lineage_id, StoredLineage.state != "retired"),
         )
         .join(Client, Client.id == StoredLineage.client_id)

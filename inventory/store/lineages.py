@@ -1,5 +1,6 @@
-"""Lineages: the standing arrangement for a certificate that is renewed, its names with those in
-quarantine, and where it was brought.
+"""Lineages: the permanent configuration of a certificate that is renewed by ACME.
+
+``lineage_names`` has their names, and ``deployments`` has what was deployed to which target.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, and_, delete, or_, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, fetch_all, fetch_existing, insert_id
 from inventory.errors import Conflict
@@ -45,12 +47,22 @@ def _query() -> Any:
         )
         .join(Client, Client.id == StoredLineage.client_id)
         .join(AcmeAccount, AcmeAccount.id == StoredLineage.account_id)
+        # A lineage has no certificate before its first order succeeds.
         .outerjoin(StoredCertificate, StoredCertificate.sha256 == StoredLineage.sha256)
     )
 
 
 def find(conn: Connection, name: str, client_id: int | None = None) -> LineageRecord:
-    """Raises :class:`NotFound`. ``client_id``: another client's is not found."""
+    """Return the lineage with a name.
+
+    Args:
+        conn: The connection.
+        name: The name.
+        client_id: Only lineages of this client; None for all clients.
+
+    Raises:
+        NotFound: There is no such lineage.
+    """
     query = _query().where(StoredLineage.name == name.strip())
     if client_id is not None:
         query = query.where(StoredLineage.client_id == client_id)
@@ -64,7 +76,7 @@ def by_id(conn: Connection, lineage_id: int) -> LineageRecord:
 def listing(
     conn: Connection, *, client_id: int | None = None, states: Sequence[str] = ("active", "paused")
 ) -> list[ListedLineage]:
-    """In the order of their names. Each with ``names``: [(name, state, reason, since)]."""
+    """Return lineages in the order of their names, each with the names of its certificate."""
     query = _query().where(StoredLineage.state.in_(states)).order_by(StoredLineage.name)
     if client_id is not None:
         query = query.where(StoredLineage.client_id == client_id)
@@ -72,11 +84,12 @@ def listing(
 
 
 def with_names(conn: Connection, lineage_id: int) -> ListedLineage:
-    """The lineage with this id, which exists, and its names."""
+    """Return the lineage with this id, which exists, and its names."""
     return _with_names(conn, _query().where(StoredLineage.id == lineage_id))[0]
 
 
 def _with_names(conn: Connection, query: Executable) -> list[ListedLineage]:
+    # Two queries for all lineages, and not one per lineage.
     rows = fetch_all(conn, query)
     named = lineage_names.by_lineage(conn, [r["id"] for r in rows])
     return [ListedLineage(**r, names=tuple(named.get(r["id"], ()))) for r in rows]
@@ -94,11 +107,21 @@ def any_active(conn: Connection) -> bool:
 def add(
     tx: Tx, name: str, client_number: str, names: Sequence[str], values: Mapping[str, Any]
 ) -> int:
-    """``names``: normalised, DNS names (also ``*.``) and addresses.
+    """Add a lineage, and return its id.
 
-    Raises :class:`Conflict`; :class:`UsageError` where a name is another client's.
+    Args:
+        tx: The transaction.
+        name: Its name.
+        client_number: The client.
+        names: DNS names (also wildcards) and addresses, normalised.
+        values: The other columns.
+
+    Raises:
+        Conflict: The name of the lineage is in use.
+        UsageError: A name belongs to another client, or to none.
     """
     who = clients.find(tx.conn, client_number)
+    # Before anything is written: a certificate must never cover a name of another client.
     lineage_names.require_owned(tx.conn, who, names)
     if (
         tx.conn.execute(select(StoredLineage.id).where(StoredLineage.name == name)).scalar()
@@ -118,12 +141,12 @@ def add(
 
 
 def edit(tx: Tx, lineage_id: int, **values: Any) -> None:
-    """Audited."""
+    """Change what an administrator decides. It is audited."""
     editing.edit(tx, StoredLineage, by_id(tx.conn, lineage_id), values)
 
 
 def note(tx: Tx, lineage_id: int, **values: Any) -> None:
-    """What the machine found out: not audited."""
+    """Record what the program observed, such as the times of ARI. It is not audited."""
     tx.conn.execute(update(StoredLineage).where(StoredLineage.id == lineage_id).values(**values))
 
 
@@ -134,8 +157,9 @@ def set_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
 
 
 def must_replace(conn: Connection) -> dict[str, str]:
-    """SHA-256 -> why it must be replaced at once: certificates of lineages that are revoked, whose
-    CA is distrusted, or that an open incident names.
+    """Return SHA-256 -> why the certificate of a lineage must be replaced at once.
+
+    It is revoked, its CA is distrusted, or an open incident names it.
     """
     mine = select(StoredLineage.sha256).where(
         StoredLineage.sha256.is_not(None), StoredLineage.state == "active"
@@ -151,8 +175,11 @@ def must_replace(conn: Connection) -> dict[str, str]:
             Incident.kind != "server-lost",
         )
     ):
+        # The condition excludes None, which the type checker does not know.
         assert sha is not None
         found[sha] = f"the incident {reference} asks for it"
+    # By what endpoints serve now: the finding is about the endpoint, and its leaf may be a
+    # lineage's.
     for sha in conn.scalars(
         select(ProbeState.leaf)
         .join(StoredFinding, StoredFinding.endpoint_id == ProbeState.endpoint_id)
@@ -174,9 +201,10 @@ def must_replace(conn: Connection) -> dict[str, str]:
 
 
 def expected(conn: Connection) -> list[ExpectedLeaf]:
-    """What may be served under the names of lineages, in the shape of cases.expected: the newest
-    certificate, proved or about to be, and the one in use. All with one id, since several lineages
-    of a client (one a kind of key) hold for a name together.
+    """Return what servers may present under the names of lineages.
+
+    It is the newest certificate, verified or not yet, and the one in use. The form is that of
+    :func:`inventory.store.issuances.expected`.
     """
     query = (
         select(
@@ -194,6 +222,8 @@ def expected(conn: Connection) -> list[ExpectedLeaf]:
     found: list[ExpectedLeaf] = []
     for row in conn.execute(query.order_by(StoredLineage.id)).mappings():
         newest = ExpectedLeaf(
+            # One id for all, because several lineages of a client (one per key type) hold for a
+            # name together.
             id=-1,
             client_id=row["client_id"],
             names=row["names"],
@@ -202,22 +232,29 @@ def expected(conn: Connection) -> list[ExpectedLeaf]:
             not_after=row["not_after"],
         )
         found.append(newest)
+        # Until the newest one is deployed everywhere, the certificate in use is no surprise either.
         if row["deployed"] is not None and row["deployed"] != row["sha256"]:
             found.append(replace(newest, sha256=row["deployed"], live_at=None))
     return found
 
 
-def undeployed(conn: Connection, at: int) -> list[ListedLineage]:
-    """Active lineages whose newest certificate is not in use, not proved, or not at a target that
-    may be tried at ``at``.
+def undeployed(conn: Connection, at: Timestamp) -> list[ListedLineage]:
+    """Return the active lineages whose newest certificate has to be deployed or verified.
+
+    Args:
+        conn: The connection.
+        at: The time in epoch seconds. Targets that wait for a later time are left out.
     """
+    # A target that failed is due again at its next attempt.
     waiting = select(Deployment.lineage_id).where(
         Deployment.state == "pending",
         Deployment.next_at <= at,
         Deployment.sha256 == StoredLineage.sha256,
     )
     fresh = or_(StoredLineage.deployed.is_(None), StoredLineage.deployed != StoredLineage.sha256)
+    # The last verification did not show it at every address, so it is repeated.
     unproved = and_(StoredLineage.proven_at.is_(None), StoredLineage.proof.is_not(None))
+    # What was rolled back caused a regression. An administrator decides whether it is tried again.
     taken_back = and_(
         StoredLineage.rolled_back.is_not(None), StoredLineage.rolled_back == StoredLineage.sha256
     )
@@ -234,7 +271,8 @@ def undeployed(conn: Connection, at: int) -> list[ListedLineage]:
 
 
 def covering(conn: Connection, host: str, client_id: int) -> list[LineageRecord]:
-    """The client's active lineages that have this very name, or a wildcard above it."""
+    """Return the client's active lineages that cover a host, by its name or by a wildcard."""
+    # A wildcard covers exactly one label (RFC 9525 6.3), so only the one directly above can match.
     wild = f"*.{host.partition('.')[2]}"
     query = (
         _query()

@@ -15,6 +15,7 @@ from sqlalchemy import (
     union,
 )
 
+from inventory.clock import Timestamp
 from inventory.db.sql import chunks, fetch, fetch_one
 from inventory.models import Contact, DroppedItem, Notice, SentItem, Ticket
 from inventory.records import (
@@ -42,7 +43,15 @@ def listing(
     client_id: int | None = None,
     limit: int = 500,
 ) -> list[ListedNotice]:
-    """Newest first, with the contact's name; without the texts."""
+    """Return notices without their texts, the newest first.
+
+    Args:
+        conn: The connection.
+        states: Only notices in these states; all if empty.
+        client_id: Only notices to this client; None for all clients and staff.
+        limit: At most this many.
+    """
+    # The texts are most of the size of a row, and a listing of hundreds does not show them.
     query = _with_contact(c for c in Notice.__table__.c if c.name not in ("text", "html"))
     if states:
         query = query.where(Notice.state.in_(states))
@@ -54,7 +63,7 @@ def listing(
 def with_texts(
     conn: Connection, ids: Sequence[int], client_id: int | None = None
 ) -> list[CompleteNotice]:
-    """These notices with their texts, newest first; of every client where ``client_id`` is None."""
+    """Return notices with their texts, the newest first; with ``client_id`` only that client's."""
     query = _with_contact(Notice.__table__.c).where(Notice.id.in_(ids))
     if client_id is not None:
         query = query.where(Notice.client_id == client_id)
@@ -62,6 +71,7 @@ def with_texts(
 
 
 def _with_contact(columns: Iterable[ColumnElement[Any]]) -> Select[*tuple[Any, ...]]:
+    # An outer join, because the contact of a notice may have been erased.
     return select(*columns, Contact.name.label("contact")).outerjoin(
         Contact, Contact.id == Notice.contact_id
     )
@@ -75,8 +85,10 @@ def items_of(conn: Connection, notice_id: int) -> list[SentItemRecord]:
 def sent_about(
     conn: Connection, subjects: Sequence[str] | None = None
 ) -> dict[tuple[str, str], list[tuple[int, str, str, int, str]]]:
-    """(subject, round) -> what was sent or is queued about it: (contact id, step, threshold, when
-    queued, state).
+    """Return (topic, revision) -> what was queued or sent about it.
+
+    Each entry is (contact id, step, threshold, time of queueing, state of the notice). Without
+    ``subjects``, all topics are returned.
     """
     columns = (
         SentItem.subject,
@@ -104,13 +116,15 @@ def sent_about(
 
 
 def last_to_contacts(conn: Connection) -> dict[int, int]:
-    """Contact id -> when the last notice to a client was queued for it; those that were dropped do
-    not count.
-    """
+    """Return contact id -> when the last notice to a client was queued for it."""
     query = (
         select(Notice.contact_id, func.max(Notice.created_at))
         .where(
-            Notice.kind == "client", Notice.state.in_(outbox.LIVE), Notice.contact_id.is_not(None)
+            # A dropped notice was never received, so it does not count against the limits of a
+            # contact.
+            Notice.kind == "client",
+            Notice.state.in_(outbox.LIVE),
+            Notice.contact_id.is_not(None),
         )
         .group_by(Notice.contact_id)
     )
@@ -118,7 +132,7 @@ def last_to_contacts(conn: Connection) -> dict[int, int]:
 
 
 def last_about(conn: Connection, subjects: Sequence[str]) -> dict[str, int]:
-    """Subject -> when something about it was last queued."""
+    """Return topic -> when a notice about it was last queued."""
     found: dict[str, int] = {}
     for part in chunks(subjects):
         query = (
@@ -132,6 +146,8 @@ def last_about(conn: Connection, subjects: Sequence[str]) -> dict[str, int]:
 
 
 def digest_sent(conn: Connection, contact_id: int, day: str) -> bool:
+    # By the unique key of items, so that a digest is sent once per day and person, also by two
+    # machines.
     query = select(SentItem.id).where(
         SentItem.contact_id == contact_id,
         SentItem.subject == "digest",
@@ -141,10 +157,9 @@ def digest_sent(conn: Connection, contact_id: int, day: str) -> bool:
 
 
 def by_mark(conn: Connection, mark: str) -> NoticeRecord | None:
-    """The notice that was sent with this mark (id and secret); None for a mark that is none of
-    ours.
-    """
+    """Return the notice that was sent with this mark, its id and secret; None if there is none."""
     number, _, secret = mark.partition(".")
+    # Marks come from mail. More than 18 digits would overflow the column.
     if not (number.isascii() and number.isdigit() and len(number) < 19 and secret):
         return None
     return fetch_one(
@@ -155,9 +170,7 @@ def by_mark(conn: Connection, mark: str) -> NoticeRecord | None:
 def about_domain(
     conn: Connection, client_id: int, endpoint_id: int | None, domain_id: int, limit: int = 5
 ) -> list[NoticeAbout]:
-    """The last notices to this client about an endpoint or domain, also those that failed, came
-    back or wait.
-    """
+    """Return the last notices to a client about an endpoint or domain, whatever their state is."""
     columns = (
         Notice.id,
         Notice.reference,
@@ -174,15 +187,19 @@ def about_domain(
     )
     about = or_(
         Ticket.domain_id == domain_id,
+        # No row has the id -1; a comparison with NULL would match the tickets without an endpoint.
         Ticket.endpoint_id == (endpoint_id if endpoint_id is not None else -1),
     )
     sent = select(SentItem.notice_id).join(Ticket, Ticket.id == SentItem.matter_id).where(about)
+    # The items of a notice that failed or came back are kept apart. The support desk needs them
+    # most.
     dropped = (
         select(DroppedItem.notice_id).join(Ticket, Ticket.id == DroppedItem.matter_id).where(about)
     )
     query = (
         select(*columns)
         .outerjoin(Contact, Contact.id == Notice.contact_id)
+        # The client is part of the condition: an earlier owner of the domain was notified too.
         .where(Notice.client_id == client_id, Notice.id.in_(union(sent, dropped)))
         .order_by(Notice.id.desc())
         .limit(limit)
@@ -193,9 +210,7 @@ def about_domain(
 def about_topic(
     conn: Connection, subject: str, client_id: int, limit: int = 50
 ) -> list[NoticeOfTicket]:
-    """Notices to this client about a subject, newest first: id, subject, state, sent_at,
-    created_at, contact.
-    """
+    """Return the notices to a client about a topic, the newest first."""
     columns = (
         Notice.id,
         Notice.subject,
@@ -216,8 +231,8 @@ def about_topic(
     return fetch(conn, NoticeOfTicket, query)
 
 
-def times_of_clients(conn: Connection, since: int) -> list[NoticeTimes]:
-    """Of the notices that were sent to clients since then."""
+def times_of_clients(conn: Connection, since: Timestamp) -> list[NoticeTimes]:
+    """Return the times of the notices that were sent to clients since a time (epoch seconds)."""
     columns = (Notice.sent_at, Notice.acked_at, Notice.resolved_at)
     return fetch(
         conn,

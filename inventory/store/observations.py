@@ -31,6 +31,7 @@ def served_by(conn: Connection, endpoint_id: int) -> list[ObservedChain]:
             StoredCertificate.not_after,
             StoredCertificate.key,
         )
+        # An address may answer without a certificate that could be stored.
         .outerjoin(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
         .where(ServedChain.endpoint_id == endpoint_id, ServedChain.open == 1)
         .order_by(ServedChain.address)

@@ -2,16 +2,16 @@
 
 What is durable before what:
 
-1. A notice and its items are written in the transaction of the decision; the items' unique key
-   keeps a second one out.
+1. A notice and its items are written in the transaction of the decision. The unique key of the
+   items prevents a second notice.
 2. ``lease``: a worker takes queued rows under a unique token, for a time.
-3. ``begin``: committed just before the call that may send, by the token's holder alone, and only
-   while its lease lasts.
-4. ``finish``: what became of it.
+3. ``begin``: committed directly before the call that may send, only by the holder of the token,
+   and only while its lease lasts.
+4. ``finish``: the delivery status.
 
 A worker that dies or sleeps leaves a leased row, which is queued again when its lease ends (nothing
-was sent), or a sending row, which becomes unknown: it may have arrived. Unknown is never sent again
-by itself; a person decides.
+was sent), or a sending row, which becomes unknown: it may have arrived. A notice with an unknown
+status is never sent again automatically; a person decides.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sqlalchemy import (
     update,
 )
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.models import DroppedItem, Notice, SentItem, Ticket
@@ -41,10 +42,12 @@ LIVE = ("queued", "leased", "sending", "sent", "unknown")
 
 
 def add(tx: Tx, values: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> int | None:
-    """Queues one notice with its items.
+    """Queue one notice with its items, and return its id.
 
-    None if every item was sent before (another run was faster): then nothing is queued.
+    Returns:
+        None if each item was queued before, by a run that was faster. Then nothing is queued.
     """
+    # The notice first, because its items refer to it.
     key = insert_id(tx.conn, Notice, dict(values) | {"state": "queued", "created_at": tx.at})
     notice_id = key
     new = 0
@@ -54,6 +57,7 @@ def add(tx: Tx, values: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
             tx.conn.execute(statement.on_conflict_do_nothing().returning(SentItem.id)).first()
             is not None
         )
+    # A message without a new item would repeat what its reader has.
     if not new:
         tx.conn.execute(delete(Notice).where(Notice.id == notice_id))
         return None
@@ -61,29 +65,37 @@ def add(tx: Tx, values: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
 
 
 def recover(tx: Tx) -> tuple[int, int]:
-    """(rows queued again, rows that became unknown) of workers whose lease has ended."""
+    """Recover the rows of workers whose lease has ended.
+
+    Returns:
+        The number of rows that were queued again, and of those that became unknown.
+    """
     again = tx.conn.execute(
         update(Notice)
+        # Nothing was sent: "sending" is committed before each call.
         .where(Notice.state == "leased", Notice.lease_until < tx.at)
         .values(state="queued", token=None, lease_until=None)
     )
     lost = tx.conn.execute(
         update(Notice)
+        # It may have arrived. Sending it again could notify twice, and dropping it could lose it.
         .where(Notice.state == "sending", Notice.lease_until < tx.at)
         .values(
-            state="unknown", error="the process that sent it ended, or stood still, before it knew"
+            state="unknown",
+            error="the process that sent it ended or was suspended before the server replied",
         )
     )
     return again.rowcount, lost.rowcount
 
 
 def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[NoticeRecord]:
-    """Takes up to ``limit`` queued rows of a channel that are due, oldest first."""
+    """Take up to ``limit`` queued rows of a channel that are due, the oldest first."""
     ids = select(Notice.id).where(
         Notice.state == "queued", Notice.channel == channel, Notice.next_at <= tx.at
     )
     ids = ids.order_by(Notice.next_at, Notice.id).limit(limit)
     if tx.conn.dialect.name == "postgresql":
+        # Two workers take different rows instead of waiting for each other. SQLite has one writer.
         ids = ids.with_for_update(skip_locked=True)
     taken = list(tx.conn.scalars(ids))
     if not taken:
@@ -93,18 +105,25 @@ def lease(tx: Tx, channel: str, token: str, seconds: int, limit: int) -> list[No
         .where(Notice.id.in_(taken), Notice.state == "queued")
         .values(state="leased", token=token, lease_until=tx.at + seconds)
     )
+    # Read back by the token: a row that another worker took in between is not ours.
     rows = select(Notice).where(Notice.id.in_(taken), Notice.token == token).order_by(Notice.id)
     return fetch(tx.conn, NoticeRecord, rows)
 
 
 def begin(tx: Tx, notice_id: int, token: str, seconds: int) -> bool:
-    """Committed just before the call. False where the lease was lost: then it must not be sent."""
+    """Record that the message is handed over now; committed directly before the call.
+
+    Returns:
+        False if the lease was lost. Then the message must not be sent.
+    """
     done = tx.conn.execute(
         update(Notice)
         .where(
             Notice.id == notice_id,
             Notice.state == "leased",
             Notice.token == token,
+            # A worker that was suspended for longer than its lease sends nothing: another may have
+            # sent it.
             Notice.lease_until >= tx.at,
         )
         .values(state="sending", lease_until=tx.at + seconds, attempts=Notice.attempts + 1)
@@ -113,10 +132,17 @@ def begin(tx: Tx, notice_id: int, token: str, seconds: int) -> bool:
 
 
 def finish(tx: Tx, notice_id: int, token: str, state: str, /, **values: Any) -> bool:
-    """``state``: sent, unknown, queued (with next_at), failed or dead.
+    """Record the delivery status, and return whether the row was still the worker's.
 
-    A worker that slept past its lease may still record that it was sent.
+    Args:
+        tx: The transaction.
+        notice_id: The notice.
+        token: The token of the lease.
+        state: sent, unknown, queued (with ``next_at``), failed or dead.
+        **values: Further columns.
     """
+    # A worker that slept past its lease may still record that the message was sent: it knows better
+    # than the worker that marked it as unknown.
     before = ("sending", "unknown") if state == "sent" else ("sending", "leased")
     changes = {
         "state": state,
@@ -133,7 +159,7 @@ def finish(tx: Tx, notice_id: int, token: str, state: str, /, **values: Any) -> 
 
 
 def give_back(tx: Tx, token: str) -> None:
-    """Rows that a worker took and did not come to."""
+    """Put the rows back that a worker leased and did not begin to send."""
     tx.conn.execute(
         update(Notice)
         .where(Notice.token == token, Notice.state == "leased")
@@ -142,16 +168,20 @@ def give_back(tx: Tx, token: str) -> None:
 
 
 def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None:
-    """Notices that are not sent any more.
+    """Drop notices that are not sent any more.
 
-    Their items go, so that what is still due is decided anew. ``trace`` False: one that was never
-    tried leaves no row.
+    Their items are deleted, so that what is still due is decided again.
 
-    The state is asked for in the change itself: a row that another machine begins to send in this
-    moment stays what it is.
+    Args:
+        tx: The transaction.
+        ids: The notices.
+        reason: Why.
+        trace: Whether a notice that was never attempted leaves a row.
     """
     gone: list[int] = []
     for part in chunks(ids):
+        # The state is part of the change itself: a row that another machine begins to send at this
+        # moment stays as it is.
         change = update(Notice).where(Notice.id.in_(part), Notice.state.in_((*WAITING, "failed")))
         gone += tx.conn.scalars(
             # Why it was not delivered is kept, and not replaced by what follows from it.
@@ -172,6 +202,7 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None
             update(Ticket).where(Ticket.id.in_(ended)).values(closed_at=None)
         )  # the message that it is resolved was not sent after all
         tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(part)))
+        # A digest must not list every notice that waited for a minute and was decided again.
         if not trace:
             never_tried = select(Notice.id).where(Notice.id.in_(part), Notice.attempts == 0)
             tx.conn.execute(delete(DroppedItem).where(DroppedItem.notice_id.in_(never_tried)))
@@ -193,9 +224,10 @@ def _keep_items(tx: Tx, ids: Sequence[int]) -> None:
 RETRIED = "sent again by a person's decision"
 
 
-def waiting(conn: Connection, before: int) -> list[int]:
-    """Client notices that are queued since before that instant, but for those that a person queued
-    again.
+def waiting(conn: Connection, before: Timestamp) -> list[int]:
+    """Return the notices to clients that have been queued since before a time (epoch seconds).
+
+    Those that a person queued again are left out: they are not decided again.
     """
     query = select(Notice.id).where(
         Notice.state == "queued",
@@ -206,8 +238,8 @@ def waiting(conn: Connection, before: int) -> list[int]:
     return list(conn.scalars(query))
 
 
-def refused(conn: Connection, before: int) -> list[int]:
-    """Client notices that were refused for good, before that instant."""
+def refused(conn: Connection, before: Timestamp) -> list[int]:
+    """Return the notices to clients that were queued before a time, and refused permanently."""
     return list(
         conn.scalars(
             select(Notice.id).where(
@@ -218,7 +250,7 @@ def refused(conn: Connection, before: int) -> list[int]:
 
 
 def depth(conn: Connection) -> dict[str, int]:
-    """How many notices there are of each state."""
+    """Return the number of notices by state."""
     return {
         row[0]: row[1]
         for row in conn.execute(select(Notice.state, func.count()).group_by(Notice.state))
@@ -231,13 +263,17 @@ def oldest_queued(conn: Connection) -> int | None:
     ).scalar()
 
 
-def channels_waiting(conn: Connection, at: int) -> list[str]:
+def channels_waiting(conn: Connection, at: Timestamp) -> list[str]:
     query = select(Notice.channel).where(Notice.state == "queued", Notice.next_at <= at).distinct()
     return sorted(conn.scalars(query))
 
 
 def retry(tx: Tx, notice_id: int) -> bool:
-    """A person's decision: one that failed, or whose result is unknown, is queued again."""
+    """Queue a notice again that failed or whose status is unknown, as a person decided.
+
+    Returns:
+        False if the notice is in another state.
+    """
     done = tx.conn.execute(
         update(Notice)
         .where(Notice.id == notice_id, Notice.state.in_(("unknown", "failed")))
@@ -247,6 +283,7 @@ def retry(tx: Tx, notice_id: int) -> bool:
             lease_until=None,
             error=RETRIED,
             next_at=tx.at,
+            # Its first expiry has usually passed by the time a person decides.
             expires_at=tx.at + 3 * 86_400,
         )
     )
@@ -255,11 +292,13 @@ def retry(tx: Tx, notice_id: int) -> bool:
 
 
 def bounced(tx: Tx, notice_id: int, reason: str) -> None:
-    """It came back: its items go, so that its topics are decided again, for the fallback."""
+    """Record a bounce. Its items are deleted, so that the fallback contact is notified."""
     tx.conn.execute(
         update(Notice)
         .where(Notice.id == notice_id)
         .values(state="failed", error=f"it came back: {reason}"[:300])
     )
+    # What it was about stays known: the history of the domain shows that the client was not
+    # reached.
     _keep_items(tx, [notice_id])
     tx.conn.execute(delete(SentItem).where(SentItem.notice_id == notice_id))

@@ -1,4 +1,7 @@
-"""Spans of what a visitor met over HTTP and HTTPS at an endpoint. Instants are epoch seconds."""
+"""Spans of what a visitor finds over HTTP and HTTPS at an endpoint. Times are epoch seconds.
+
+Only changes are stored as new rows, since most visits find what the visit before found.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks
 from inventory.models import Domain, Endpoint, PageObservation
@@ -19,14 +23,18 @@ _LONGER = (
 
 
 def seen_again(tx: Tx, rows: Sequence[tuple[int, int]]) -> None:
-    """(endpoint id, instant) of visits that met what was met before."""
+    """Extend the spans of visits that found what was found before: (endpoint id, time)."""
     if rows:
         tx.conn.execute(_LONGER, [{"e": e, "at": at} for e, at in rows])
 
 
 def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None]) -> None:
-    """``seen``: endpoint id -> (instant, digest, document), or None where no page is expected any
-    more. A span goes on while its digest stays.
+    """Record what visits found. A span continues while its digest stays the same.
+
+    Args:
+        tx: The transaction.
+        seen: Endpoint id -> (time, digest, document). None ends the span: no page is expected at
+            the endpoint any more.
     """
     known: dict[int, Mapping[str, Any]] = {}
     ids = sorted(seen)
@@ -39,6 +47,7 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
     for endpoint_id in ids:
         met, before = seen[endpoint_id], known.get(endpoint_id)
         if met is not None and before is not None and before["digest"] == met[1]:
+            # The document is written again, as parts that are not in the digest may have changed.
             longer.append({"i": before["id"], "at": met[0], "d": dict(met[2])})
             continue
         if before is not None:
@@ -55,6 +64,7 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
                     "document": dict(document),
                 }
             )
+    # Ended before new ones are inserted, so that an endpoint never has two open spans.
     by_id = PageObservation.id == bindparam("i")
     if ended:
         tx.conn.execute(update(PageObservation).where(by_id).values(open=0), ended)
@@ -70,11 +80,9 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
 
 
 def visited(
-    conn: Connection, at: int | None = None, client_id: int | None = None
+    conn: Connection, at: Timestamp | None = None, client_id: int | None = None
 ) -> frozenset[int]:
-    """Ids of the endpoints whose pages were visited (by ``at``); of every client where
-    ``client_id`` is None.
-    """
+    """Return the endpoints whose pages were visited, now or by a time in epoch seconds."""
     query = (
         select(PageObservation.endpoint_id)
         .join(Endpoint, Endpoint.id == PageObservation.endpoint_id)

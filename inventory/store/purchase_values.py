@@ -15,6 +15,7 @@ from typing import Any
 from babel.core import get_global
 from sqlalchemy import Connection
 
+from inventory.clock import Timestamp
 from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import UsageError
 from inventory.records import PurchaseRecord
@@ -23,6 +24,7 @@ from inventory.text import printable
 from inventory.vocabulary import ProductKind, Validation
 
 BUYERS = ("client", "us")
+# Offers, orders, invoices and proofs of a term; more is a folder that was listed by mistake.
 MAX_DOCUMENTS = 50
 # A date outside of this span is a typing error: nothing else in the inventory lies there.
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -93,11 +95,12 @@ def years_later(start: datetime, years: int) -> datetime:
     28 February of a year that is not a leap year.
     """
     year = start.year + years
+    # A term from 29 February has no such day in most years.
     day = min(start.day, monthrange(year, start.month)[1])
     return start.replace(year=year, day=day) - timedelta(seconds=1)
 
 
-def term_end(starts_at: int, years: int) -> int:
+def term_end(starts_at: Timestamp, years: int) -> int:
     """Return the last second of a term; both times are epoch seconds."""
     start = from_epoch(starts_at)
     assert start is not None
@@ -105,6 +108,7 @@ def term_end(starts_at: int, years: int) -> int:
 
 
 def _years(value: int) -> int:
+    # Vendors count whole years. A term of months or days is stated with its end.
     if not 1 <= value <= 5:
         raise UsageError(f"A term of {value} years", "vendors sell 1 to 3, and resellers up to 5")
     return value
@@ -178,6 +182,7 @@ def column_values(conn: Connection, given: Mapping[str, Any], client_id: int) ->
     values: dict[str, Any] = {}
     for column, convert in _KEPT.items():
         value = given.get(column)
+        # 0 is a value (auto_renew); only None states nothing.
         if value is not None and not (column in _DEFAULT_IF_EMPTY and not value):
             values[column] = convert(value)
     for column, convert in _CLEARABLE.items():
@@ -199,8 +204,8 @@ class PurchaseValues:
 
     client_id: int
     vendor: str
-    starts_at: int
-    ends_at: int
+    starts_at: Timestamp
+    ends_at: Timestamp
     number: str | None = None
     validation: Validation | str = Validation.DV
     kind: ProductKind | str = ProductKind.SINGLE
@@ -213,8 +218,8 @@ class PurchaseValues:
     contact_id: int | None = None
     documents: tuple[str, ...] = ()
     auto_renew: int = 0
-    dcv_at: int | None = None
-    organisation_at: int | None = None
+    dcv_at: Timestamp | None = None
+    organisation_at: Timestamp | None = None
     note: str | None = None
 
     @classmethod
@@ -227,7 +232,7 @@ class PurchaseValues:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-def check(purchase: PurchaseValues, names: Sequence[str], now: int) -> None:
+def check(purchase: PurchaseValues, names: Sequence[str], now: Timestamp) -> None:
     """Check that the values of a purchase fit each other.
 
     Args:

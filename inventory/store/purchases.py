@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, true, update
 from sqlalchemy.orm import InstrumentedAttribute
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import CHUNK, chunks, fetch, fetch_all
 from inventory.errors import Conflict, NotFound, UsageError
@@ -103,6 +104,7 @@ def add(
     values = purchase_values.column_values(tx.conn, given, owner.id)
     if "vendor" not in values:
         raise UsageError("An order needs a vendor", "", "Give --vendor NAME.")
+    # Vendors count the term from the order, which administrators record on the same day.
     defaults = {"kind": purchase_values.product_of(covered), "starts_at": tx.at}
     purchase = _with_end(defaults | values | {"client_id": owner.id})
     return _insert(tx, purchase, covered), unmanaged
@@ -111,6 +113,7 @@ def add(
 def _with_end(values: dict[str, Any]) -> PurchaseValues:
     """Return the values of a new purchase; its end follows from its begin and years if missing."""
     begin, years, end = values.pop("starts_at"), values.pop("years", 1), values.pop("ends_at", None)
+    # A stated end wins: vendors add the rest of an earlier term, so that a year may have 13 months.
     if end is None:
         end = purchase_values.term_end(begin, years)
     return PurchaseValues(**values, starts_at=begin, years=years, ends_at=end)
@@ -154,7 +157,7 @@ def same_purchase(
     *,
     vendor: str,
     number: str | None,
-    starts_at: int | None,
+    starts_at: Timestamp | None,
     names: Sequence[str],
 ) -> int | None:
     """Return the id of the stored purchase that a row of a file describes; None if there is none.
@@ -212,8 +215,10 @@ def edit(
     old_names = _names_of(tx.conn, before.id)
     new_names = old_names
     if names is not None:
+        # The owner of today is checked again, because a domain may have been moved since.
         new_names = sorted(domain_owners.names_of(tx.conn, before.client_id, names)[0])
     after = replace(PurchaseValues.of(before), **values)
+    # The whole purchase is checked, and not only what changes: values limit each other.
     purchase_values.check(after, new_names, tx.at)
     _require_free_number(tx.conn, after, before.id)
     changes = editing.edit(tx, StoredPurchase, before, values)
@@ -321,6 +326,7 @@ def listing(
     if client_id is not None:
         query = query.where(StoredPurchase.client_id == client_id)
     if not ended:
+        # Nothing is planned or billed for what was cancelled, or for a client that has left.
         query = query.where(StoredPurchase.state == "active", Client.state != "retired")
     if ids is None:
         queries = [query]

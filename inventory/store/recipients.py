@@ -1,6 +1,6 @@
-"""Who can be written to: contacts with their ways, clients with their resellers.
+"""Who can be notified: contacts with their contact methods, clients with their resellers.
 
-Read once for a run of notices.
+A run of notices reads them once, so that all its messages are based on one state.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from inventory.records import ClientSummary, ReachableContact, WayRecord
 
 
 def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[ReachableContact]:
-    """Active contacts with ``ways``: [(way id, kind, value, state)] in order of preference.
+    """Return active contacts with their contact methods in order of preference.
 
-    The provider's staff is always among them.
+    Staff are always included, since each run may have something for them.
     """
     rows: list[dict[str, Any]] = []
     ways: dict[int, list[WayRecord]] = {}
@@ -34,6 +34,7 @@ def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[
         ).mappings():
             ways.setdefault(way["contact_id"], []).append(_way(way))
     found = [ReachableContact(**r, ways=tuple(ways.get(r["id"], ()))) for r in rows]
+    # Chunks come in the order of clients; the result must not depend on them.
     return sorted(found, key=lambda r: r.id)
 
 
@@ -53,7 +54,7 @@ def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
 
 
 def contact_of(conn: Connection, contact_id: int) -> ReachableContact | None:
-    """One active contact with its ways; None where it is not there any more."""
+    """Return one active contact with its contact methods; None if there is none any more."""
     row = (
         conn.execute(select(Contact).where(Contact.id == contact_id, Contact.state == "active"))
         .mappings()
@@ -71,9 +72,7 @@ def contact_of(conn: Connection, contact_id: int) -> ReachableContact | None:
 
 
 def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, ClientSummary]:
-    """id -> number, name, account_manager, reseller_id, of clients that are not retired: all, or
-    these and their resellers.
-    """
+    """Return id -> client, without retired ones: all clients, or these and their resellers."""
     columns = (
         Client.id,
         Client.number,
@@ -87,6 +86,7 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Cli
     found: dict[int, ClientSummary] = {}
     asked: set[int] = set()
     wanted = sorted(set(ids))
+    # A reseller may have a reseller. Each round asks for the next level.
     while wanted:
         asked |= set(wanted)
         for part in chunks(wanted):
@@ -100,12 +100,13 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Cli
 
 
 def mark_way(tx: Tx, contact_id: int, value: str, state: str) -> bool:
-    """Marks an address as bad, or as good again."""
+    """Mark an address as bad or good, and return whether that was a change."""
     done = tx.conn.execute(
         update(ContactMethod)
         .where(
             ContactMethod.contact_id == contact_id,
             ContactMethod.value == value,
+            # Only a change is audited: each bounce of a dead address would otherwise be an entry.
             ContactMethod.state != state,
         )
         .values(state=state)

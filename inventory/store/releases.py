@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, insert_id
 from inventory.models import (
@@ -20,8 +21,16 @@ from inventory.records import (
 
 
 def add(tx: Tx, cause: str, per_day: int, by: str) -> int:
-    """Lets the matters of a cause go, for so many clients a day."""
+    """Release the held tickets of a cause, and return the id of the release.
+
+    Args:
+        tx: The transaction.
+        cause: The cause; ``* CODE`` is every cause with that finding.
+        per_day: The number of clients that are notified per day.
+        by: Who releases them.
+    """
     tx.conn.execute(
+        # A second release of a cause replaces the first, so that the daily limits do not add up.
         update(Release)
         .where(Release.cause == cause, Release.ended_at.is_(None))
         .values(ended_at=tx.at)
@@ -33,7 +42,10 @@ def add(tx: Tx, cause: str, per_day: int, by: str) -> int:
 
 
 def held_at(row: TicketRecord) -> int:
-    """When the matter was held: ``hold`` is its kind, the rank it was held at, and that instant."""
+    """Return when a ticket was held, in epoch seconds; 0 if that is unknown.
+
+    ``hold`` has three words: why, the urgency at that time, and the time.
+    """
     parts = (row.hold or "").split(" ")
     return int(parts[2]) if len(parts) > 2 else 0
 
@@ -44,17 +56,17 @@ def end(tx: Tx, ids: Sequence[int]) -> None:
 
 
 def in_force(conn: Connection) -> list[ReleaseRecord]:
-    """Those in force, oldest first."""
+    """Return the releases in force, the oldest first."""
     query = select(Release).where(Release.ended_at.is_(None)).order_by(Release.id)
     return fetch(conn, ReleaseRecord, query)
 
 
 def belongs(row: TicketRecord | ReleasedTicket, cause: str) -> bool:
-    """Whether a matter is of this cause; ``* CODE`` is every cause with that finding."""
+    """Return whether a ticket is of a cause; ``* CODE`` is every cause with that finding."""
     return bool(row.cause == cause or (cause.startswith("* ") and row.code == cause[2:]))
 
 
-def released_since(conn: Connection, moment: int) -> list[ReleasedTicket]:
-    """Matters that were let go since then: cause, code, client_id."""
+def released_since(conn: Connection, moment: Timestamp) -> list[ReleasedTicket]:
+    """Return the tickets that were released since a time, in epoch seconds."""
     query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= moment)
     return fetch(conn, ReleasedTicket, query)

@@ -1,6 +1,4 @@
-"""Revocation lists as they were fetched, the status of the leaves that are served, and where
-those are served.
-"""
+"""Fetched revocation lists, the status of served leaves, and where those are served."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, upsert
 from inventory.models import (
@@ -31,7 +30,7 @@ CHUNK = 500
 
 
 def _live(client_id: int | None) -> Any:
-    """Observations of active endpoints that the last attempt saw, as a join and its conditions."""
+    """Return the query for the leaves that the last probe of active endpoints saw."""
     query = (
         select(ServedChain.leaf)
         .distinct()
@@ -50,34 +49,40 @@ def _live(client_id: int | None) -> Any:
     return query if client_id is None else query.where(Domain.client_id == client_id)
 
 
-def due_leaves(conn: Connection, at: int, client_id: int | None, *, every: bool) -> list[str]:
-    """SHA-256 of the leaves that are served now and were not asked about, or not lately; of all
-    that are served with ``every``.
+def due_leaves(conn: Connection, at: Timestamp, client_id: int | None, *, every: bool) -> list[str]:
+    """Return the SHA-256 of the served leaves whose revocation status is due.
 
-    Only where the path was verified: what anybody may have signed names lists of anybody's choice,
-    and is refused by browsers anyway.
+    Args:
+        conn: The connection.
+        at: The current time, in epoch seconds.
+        client_id: Only leaves of this client; None for all clients.
+        every: All served leaves, whether they are due or not.
     """
+    # Only leaves with a verified path: any other certificate may name any URL as its list, and
+    # browsers refuse it anyway.
     query = _live(client_id).where(ServedChain.trusted == 1).order_by(ServedChain.leaf)
     if not every:
         query = query.outerjoin(RevocationCheck, RevocationCheck.sha256 == ServedChain.leaf).where(
+            # A leaf without a row was never checked.
             or_(RevocationCheck.next_at.is_(None), RevocationCheck.next_at <= at)
         )
     return list(conn.scalars(query))
 
 
 def sent_with(conn: Connection, leaf: str, limit: int = 8) -> list[bytes]:
-    """Certificates that were sent behind this leaf."""
+    """Return certificates that servers send after this leaf, among which its issuer may be."""
     chains = conn.scalars(
         select(ServedChain.chain)
         .where(ServedChain.leaf == leaf, ServedChain.open == 1)
         .limit(limit)
     )
+    # The issuer is nearly always the next one. A hostile server may send dozens.
     hashes = list(dict.fromkeys(h for chain in chains for h in chain[1:4]))
     return list(certificates.ders(conn, hashes).values())
 
 
 def statuses(conn: Connection, hashes: Sequence[str]) -> dict[str, RevocationRecord]:
-    """SHA-256 -> its row of ``revocation``."""
+    """Return SHA-256 -> the last known status."""
     found: dict[str, RevocationRecord] = {}
     for part in chunks(hashes):
         for record in fetch(
@@ -88,7 +93,7 @@ def statuses(conn: Connection, hashes: Sequence[str]) -> dict[str, RevocationRec
 
 
 def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: every column of ``revocation``."""
+    """Write statuses, each with all columns. An earlier status is replaced."""
     if not rows:
         return
     statement = upsert(tx.conn, RevocationCheck)
@@ -104,6 +109,8 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         & (statement.excluded.status != "revoked")
     )
     tx.conn.execute(
+        # The condition is part of the statement, so that a revocation in this moment is not
+        # overwritten.
         statement.on_conflict_do_update(index_elements=["sha256"], set_=changes, where=~ours),
         [dict(r) for r in rows],
     )
@@ -115,7 +122,7 @@ _STATE = tuple(c for c in StoredCrl.__table__.c if c.name != "body")
 
 
 def lists(conn: Connection, urls: Sequence[str]) -> dict[str, CrlRecord]:
-    """URL -> its row of ``crl`` without the body."""
+    """Return URL -> the state of its list, without the body, which may have 32 MB."""
     found: dict[str, CrlRecord] = {}
     for part in chunks(urls):
         for record in fetch(conn, CrlRecord, select(*_STATE).where(StoredCrl.url.in_(part))):
@@ -128,7 +135,9 @@ def body_of(conn: Connection, url: str) -> bytes | None:
 
 
 def keep_list(tx: Tx, url: str, values: Mapping[str, Any]) -> None:
-    """A list that was accepted. ``values``: digest, body, this_update, next_update, next_at."""
+    """Store an accepted list: digest, body, this_update, next_update and next_at."""
+    # Stored before any status rests on it: a process that dies in between judges by the stored
+    # list.
     row = {"url": url, "fetched_at": tx.at, "failures": 0, "error": None, **values}
     statement = upsert(tx.conn, StoredCrl).values(row)
     tx.conn.execute(
@@ -138,20 +147,20 @@ def keep_list(tx: Tx, url: str, values: Mapping[str, Any]) -> None:
     )
 
 
-def list_failed(tx: Tx, url: str, error: str, failures: int, next_at: int) -> None:
-    """What is held of it stays."""
+def list_failed(tx: Tx, url: str, error: str, failures: int, next_at: Timestamp) -> None:
+    """Record a failed download. The body that was stored before stays."""
+    # Until its nextUpdate, the stored list is as good as a new one (RFC 5280 5.1.2.5).
     values = {"failures": failures, "error": error[:500], "next_at": next_at}
     statement = upsert(tx.conn, StoredCrl).values(url=url, **values)
     tx.conn.execute(statement.on_conflict_do_update(index_elements=["url"], set_=values))
 
 
-def forget_unused(tx: Tx, before: int) -> int:
-    """Bodies of lists that were not needed since then: their CA has moved on, or their
-    certificates are gone.
-    """
+def forget_unused(tx: Tx, before: Timestamp) -> int:
+    """Delete the bodies of lists that no served certificate has needed since a time."""
     old = (
         update(StoredCrl)
         .where(StoredCrl.next_at < before, StoredCrl.body.is_not(None))
+        # The row stays with its state, and the list is fetched again if it is needed.
         .values(body=None, digest=None)
     )
     return int(tx.conn.execute(old).rowcount)
@@ -184,6 +193,7 @@ def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedAddress
             o.endpoint_id, o.address, o.leaf, o.chain, o.live, o.trusted, o.public
         ).where(o.endpoint_id.in_(part), o.open == 1, o.leaf.is_not(None))
         for r in conn.execute(query.order_by(o.endpoint_id, o.address)):
+            # A path to a private root is not the trust of browsers, and undetermined is neither.
             trusted = None if r.trusted is None else bool(r.trusted and r.public)
             one = ServedAddress(r.address, r.leaf, r.chain, bool(r.live), trusted)
             found.setdefault(r.endpoint_id, []).append(one)
@@ -191,8 +201,9 @@ def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedAddress
 
 
 def concerned(conn: Connection, client_id: int | None, codes: Sequence[str]) -> list[int]:
-    """Endpoints that serve a leaf which is not known to be good, or have an open finding of
-    ``codes``.
+    """Return the endpoints whose findings may have to open or close.
+
+    They serve a leaf that is not known to be good, or have an open finding of ``codes``.
     """
     place = (
         select(Endpoint.id)
@@ -218,7 +229,7 @@ def concerned(conn: Connection, client_id: int | None, codes: Sequence[str]) -> 
 
 
 def revoked_by_us(tx: Tx, sha256: str, reason: str) -> None:
-    """We revoked it: known before any CRL contains it."""
+    """Record that we revoked a certificate, before any list of its CA contains it."""
     values = {
         "status": "revoked",
         "reason": reason,
@@ -226,6 +237,7 @@ def revoked_by_us(tx: Tx, sha256: str, reason: str) -> None:
         "source": "us",
         "detail": None,
         "checked_at": tx.at,
+        # Due at once, so that the list of the CA confirms it as soon as it is published.
         "next_at": tx.at,
     }
     statement = upsert(tx.conn, RevocationCheck).values(sha256=sha256, **values)
@@ -237,4 +249,5 @@ def is_revoked(conn: Connection, sha256: str) -> bool | None:
     status = conn.execute(
         select(RevocationCheck.status).where(RevocationCheck.sha256 == sha256)
     ).scalar()
+    # Undetermined is neither good nor revoked, and callers must decide about it.
     return None if status in (None, "unknown") else status == "revoked"

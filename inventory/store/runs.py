@@ -1,8 +1,7 @@
-"""Runs: one scan at a time for a database, and how complete each was.
+"""Scan runs: one at a time per database, and how complete each was.
 
-The holder has a lock that dies with its process: flock on a file next to an SQLite database, an
-advisory lock of the session on PostgreSQL. A run that is marked as running while no process holds
-the lock died, and becomes incomplete.
+The holder has a lock that ends with its process (inventory/db/locks.py). A run that is marked as
+running while no process holds the lock has died, and becomes incomplete.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Database, Tx, from_epoch, to_epoch
 from inventory.db.locks import LockHeld, exclusive_lock
 from inventory.db.sql import fetch, fetch_existing, fetch_one, insert_id
@@ -29,13 +29,17 @@ SPREAD_IDLE_SECONDS = 600
 
 
 def vantage() -> str:
-    """The place that the scan runs from: the name of this machine."""
+    """Return the vantage point of a scan: the name of this machine."""
     return socket.gethostname()
 
 
 @contextmanager
 def exclusive(database: Database) -> Iterator[None]:
-    """Holds the database for one scan. Raises :class:`Busy`, which names the holder."""
+    """Hold the lock for one scan.
+
+    Raises:
+        Busy: Another scan is running. The error names it.
+    """
     try:
         with exclusive_lock(database, "scan"):
             yield
@@ -80,7 +84,7 @@ class Resumed:
     fell: int
 
 
-def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
+def resume(tx: Tx, scope: str, planned: int, since: Timestamp) -> Resumed | None:
     """Take up the newest run if it was interrupted; None if there is nothing to take up.
 
     The run must have the same scope, and must have attempted an endpoint, or begun, at ``since``
@@ -89,6 +93,7 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
     Only under :func:`exclusive`: a run that is marked as running died.
     """
     row = (
+        # Only the newest run: what an older one found has been replaced by later runs.
         tx.conn.execute(
             select(Run.id, Run.state, Run.scope, Run.started_at, Run.options)
             .order_by(Run.id.desc())
@@ -97,6 +102,7 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
         .mappings()
         .first()
     )
+    # A run over other endpoints would leave some of them unchecked and still count as complete.
     if row is None or row["scope"] != scope or row["state"] not in ("running", "incomplete"):
         return None
     # The workers of a spread run go on with it themselves (inventory/store/shards.py).
@@ -104,6 +110,7 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
         return None
     run_id = int(row["id"])
     mine = ProbeState.last_run_id == run_id
+    # The state of each endpoint is in its row, so a run keeps no list that could be lost.
     is_good = ProbeState.last_good == ProbeState.last_attempt
     count = tx.conn.execute(
         select(
@@ -114,6 +121,7 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
             func.count(case(((ProbeState.good == 1) & is_good, 1))).label("still_good"),
         ).where(mine)
     ).one()
+    # Its facts are too old to be one picture with those of today.
     if max(count.last, row["started_at"]) < since:
         return None
     if row["state"] == "incomplete":
@@ -130,6 +138,7 @@ def resume(tx: Tx, scope: str, planned: int, since: int) -> Resumed | None:
             state="running",
             reason=None,
             finished_at=None,
+            # The new process is the holder now, also on another machine.
             vantage=vantage(),
             pid=os.getpid(),
             planned=planned,
@@ -162,13 +171,13 @@ def get(conn: Connection, run_id: int) -> RunRecord:
 
 
 def start(tx: Tx, scope: str, planned: int) -> int:
-    """Marks runs that died as incomplete, drops what unfinished runs proposed, then begins a new
-    one.
+    """Begin a run, and return its id. Only under :func:`exclusive`.
 
-    Only under :func:`exclusive`.
+    Runs that died are marked as incomplete, and what unfinished runs proposed is deleted.
     """
     _require_no_spread_run(tx.conn)
     unfinished = select(Run.id).where(Run.state != "complete")
+    # They were computed from facts that this run replaces.
     tx.conn.execute(delete(Proposal).where(Proposal.run_id.in_(unfinished)))
     dead = list(tx.conn.scalars(select(Run.id).where(Run.state == "running")))
     for run_id in dead:
@@ -208,13 +217,21 @@ def _require_no_spread_run(conn: Connection) -> None:
 def finish(
     tx: Tx, run_id: int, state: str, reason: str | None, looked: int, undetermined: int
 ) -> None:
-    """``state``: complete, incomplete or suspect.
+    """Record how a run ended.
 
-    Other states than complete take back what the run counted against endpoints. An incomplete run
-    keeps what it proposed until the next run begins, because it may be resumed.
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        state: complete, incomplete or suspect.
+        reason: Why it is not complete.
+        looked: The number of endpoints that it checked.
+        undetermined: The number of those whose state is unknown.
     """
+    # An incomplete run keeps its proposals until the next run begins, because it may be resumed.
+    # Those of a suspect run may all be wrong.
     if state == "suspect":
         tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
+    # What is good is compared by the next run, so only a trusted run changes it.
     if state == "complete":
         is_good = case((ProbeState.last_good == ProbeState.last_attempt, 1), else_=0)
         tx.conn.execute(
@@ -225,6 +242,8 @@ def finish(
     else:
         tx.conn.execute(
             update(ProbeState)
+            # A failure counts only if the network of the scanner was fine, so the count is taken
+            # back.
             .where(ProbeState.last_run_id == run_id, ProbeState.failing_runs > 0)
             .values(failing_runs=ProbeState.failing_runs - 1)
         )
@@ -270,7 +289,7 @@ def good_endpoints(
 
 
 def last_run(conn: Connection) -> EndedRun | None:
-    """The last run that ended: id, state, reason, finished_at."""
+    """Return the last run that ended."""
     columns = (Run.id, Run.state, Run.reason, Run.finished_at)
     return fetch_one(
         conn,
@@ -280,14 +299,15 @@ def last_run(conn: Connection) -> EndedRun | None:
 
 
 def last_complete(conn: Connection) -> int | None:
-    """When a complete run of the whole inventory last ended."""
+    """Return when a complete run of the whole inventory last ended, in epoch seconds."""
     return conn.execute(
+        # A run over a selection shows nothing about the rest, so it does not count.
         select(func.max(Run.finished_at)).where(Run.state == "complete", Run.scope == "")
     ).scalar()
 
 
 def recent_complete(conn: Connection, until: datetime, limit: int) -> list[CompleteRun]:
-    """The last complete runs of the whole inventory that ended by a time, the newest first."""
+    """Return the last complete runs of the whole inventory until a time, the newest first."""
     columns = (Run.id, Run.finished_at, Run.looked.label("checked"), Run.undetermined)
     query = (
         select(*columns)
@@ -298,13 +318,13 @@ def recent_complete(conn: Connection, until: datetime, limit: int) -> list[Compl
 
 
 def newest(conn: Connection) -> NewestRun | None:
-    """The run that was begun last, whether it ended or not."""
+    """Return the run that was begun last, whether it ended or not."""
     columns = (Run.id, Run.state, Run.reason)
     return fetch_one(conn, NewestRun, select(*columns).order_by(Run.id.desc()).limit(1))
 
 
 def vantage_at(conn: Connection, at: datetime) -> str | None:
-    """Where the last run ran from that was complete at a time; None if there was none."""
+    """Return the vantage point of the last run that was complete at a time, or None."""
     query = (
         select(Run.vantage)
         .where(Run.state == "complete", Run.finished_at <= to_epoch(at))

@@ -1,10 +1,9 @@
-"""What a run stores: certificates, spans, standings, and the proposals that take effect when the
-run ends well.
+"""What a scan run stores: observations, the state of endpoints, and proposals.
 
-Order of durability: the facts of a batch (certificates, spans, standings) and its proposals commit
-together; findings change and marks move in one transaction at the end of a complete run. A run that
-dies leaves facts and no proposal's effect, and since the marks did not move, the next run proposes
-the same again.
+Order of durability: the facts of a batch (certificates, observations, states of endpoints) and its
+proposals commit together. Findings change and cache keys move in one transaction at the end of a
+complete run. A run that dies leaves facts, and no proposal takes effect; since the cache keys did
+not move, the next run proposes the same again.
 """
 
 from __future__ import annotations
@@ -58,9 +57,12 @@ _SPAN = (
 
 
 def seen_again(tx: Tx, run_id: int, rows: Sequence[tuple[int, int, bool, bool]]) -> None:
-    """Endpoints at which nothing changed: (endpoint id, instant, good, undetermined).
+    """Record endpoints at which nothing changed, and extend their live spans.
 
-    Spans that are live are lengthened.
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        rows: (endpoint id, time, good, undetermined) of each.
     """
     good = [{"e": e, "at": at, "run": run_id} for e, at, is_good, _ in rows if is_good]
     failed = [
@@ -70,6 +72,7 @@ def seen_again(tx: Tx, run_id: int, rows: Sequence[tuple[int, int, bool, bool]])
     ]
     if good:
         tx.conn.execute(_SEEN, good)
+        # A failed probe extends no span: it did not see what is served.
         tx.conn.execute(_SPAN, [{"e": r["e"], "at": r["at"]} for r in good])
     if failed:
         tx.conn.execute(_FAILED, failed)
@@ -90,11 +93,16 @@ _STANDING_COLUMNS = (
 
 
 def write_endpoint_status(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: endpoint_id, the columns of standing, and the cache keys: those of a probe that
-    changes no finding, or empty ones where the changes wait for the end of the run (what the next
-    probe is compared with must not outlive the facts). A failed probe carries no last_good, leaf,
-    not_after and issuer, and so leaves the last good result as it was.
+    """Write the state of endpoints.
+
+    Args:
+        tx: The transaction.
+        rows: endpoint_id, the columns of the state, and the cache keys. These are empty if changes
+            wait for the end of the run, since what the next probe is compared with must not be
+            stored without its findings.
     """
+    # A failed probe has no last_good, leaf, not_after and issuer, so that it never replaces the
+    # last good result.
     for good in (True, False):
         part = [r for r in rows if (r["last_good"] is not None) is good]
         if not part:
@@ -108,9 +116,10 @@ def write_endpoint_status(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         changes: dict[str, Any] = {
             c: statement.excluded[c] for c in (*columns, "fingerprint", "memo", "recheck_at")
         }
+        # A probe that could not be judged leaves the time of the last judgement.
         changes["judged_at"] = func.coalesce(statement.excluded.judged_at, ProbeState.judged_at)
         if not good:
-            # The first failure of a row of failures stays the first.
+            # A series of failures keeps the time of its first one.
             unknown = statement.excluded.failing_since.is_not(None)
             changes["failing_since"] = case(
                 (
@@ -119,6 +128,7 @@ def write_endpoint_status(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
                 ),
                 else_=None,
             )
+            # Counted in the statement, so that the row need not be read before.
             changes["failing_runs"] = case((unknown, ProbeState.failing_runs + 1), else_=0)
         tx.conn.execute(
             statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=changes),
@@ -130,7 +140,7 @@ CacheKeys = tuple[int, str, str, int | None]
 
 
 def update_cache_keys(tx: Tx, rows: Sequence[CacheKeys]) -> None:
-    """(endpoint id, fingerprint, memo, recheck at): what the next probe is compared with."""
+    """Write what the next probe is compared with: (endpoint id, fingerprint, memo, recheck at)."""
     if rows:
         values: dict[str, Any] = {
             "fingerprint": bindparam("f"),
@@ -148,10 +158,14 @@ _FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trust
 
 
 def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> None:
-    """``seen``: endpoint id -> address -> facts (and ``at``) of a successful probe.
+    """Record what addresses serve.
 
-    A span goes on while its facts are the same, ends when others are seen at its address, and stops
-    being live when the address was not seen this time.
+    A span continues while its facts are the same, and ends when others are seen at its address. It
+    is not live any more if its address was not seen this time.
+
+    Args:
+        tx: The transaction.
+        seen: Endpoint id -> address -> facts (and ``at``) of a successful probe.
     """
     known: dict[tuple[int, str], Mapping[str, Any]] = {}
     for part in chunks(list(seen)):
@@ -160,6 +174,7 @@ def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]
         ).mappings():
             known[(row["endpoint_id"], row["address"])] = dict(row)
     new, longer, ended, hidden = [], [], [], []
+    # Sorted, so that two writers do not deadlock on PostgreSQL.
     for endpoint_id, addresses in sorted(seen.items()):
         for address, facts in addresses.items():
             before = known.pop((endpoint_id, address), None)
@@ -181,6 +196,7 @@ def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]
                     "leaf": facts["leaf"],
                 }
             )
+    # What is left in ``known`` was not seen this time. It stays open: silence is not a replacement.
     hidden = [{"i": row["id"]} for row in known.values() if row["live"]]
     by_id = ServedChain.id == bindparam("i")
     if ended:
@@ -196,7 +212,14 @@ def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]
 
 
 def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, Any]]]) -> None:
-    """(marks, {"open": [columns], "update": [[id, columns]], "close": [id], "at": instant})."""
+    """Store what a run proposes to change at its end.
+
+    Args:
+        tx: The transaction of the batch.
+        run_id: The run.
+        rows: Cache keys, and ``{"open": [columns], "update": [[id, columns]], "close": [id], "at":
+            time}``.
+    """
     if rows:
         values = [
             {
@@ -323,6 +346,7 @@ def open_positive(tx: Tx, run_id: int, codes: frozenset[str]) -> int:
     opens = []
     for row in rows:
         found = row["changes"]["open"]
+        # In a suspect run, a login page of a network may answer for every name.
         if any(columns["code"] in _NOT_THEIRS for columns in found):
             continue
         stamp = {

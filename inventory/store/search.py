@@ -34,6 +34,7 @@ def client_number(conn: Connection, text: str) -> str:
     exact = conn.execute(
         select(Client.number)
         .where(or_(Client.number == text, Client.name == text))
+        # The name of one client may be the number of another; the number decides.
         .order_by((Client.number == text).desc())
     ).scalar()
     if exact is not None:
@@ -43,6 +44,7 @@ def client_number(conn: Connection, text: str) -> str:
     parts = sorted((n, name) for n, name in rows if wanted and wanted in _folded(f"{n} {name}"))
     if len(parts) == 1:
         return parts[0][0]
+    # Comparison letter by letter is slow, so it is the last resort.
     close = parts or _similar_clients(wanted, rows)
     shown = ", ".join(f"{n} {printable(name, 60)}" for n, name in close[:MAX_SHOWN])
     raise NotFound(
@@ -79,6 +81,7 @@ def domain_name(conn: Connection, text: str) -> str:
     try:
         host = parse(text).host
     except InvalidName:
+        # Not a target, but it may be a part of a name, such as a label without a dot.
         host = normalise_host(text)
     active = Domain.state != "retired"
     if conn.execute(select(Domain.id).where(active, Domain.name == host)).first() is not None:
@@ -109,6 +112,7 @@ def _similar_names(conn: Connection, host: str) -> list[str]:
     """Return active domains that may be meant: the same start, or the same end."""
     first = host.partition(".")[0]
     candidates = dict.fromkeys(_names(conn, first, MAX_COMPARED))
+    # A typing error may be anywhere, so candidates share the start, the middle or the end.
     for part in (first[:3], first[-4:], host[-12:]):
         candidates |= dict.fromkeys(_names(conn, part, MAX_COMPARED))
     return difflib.get_close_matches(host, list(candidates), n=MAX_SHOWN, cutoff=0.75)

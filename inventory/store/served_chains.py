@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from inventory.clock import Timestamp
 from inventory.db.sql import chunks
 from inventory.models import Client, Domain, Endpoint, ServedChain, StoredCertificate
 from inventory.store import foreign_addresses
@@ -34,8 +35,8 @@ class StoredChain:
     chain: tuple[str, ...]
     public: bool | None
     issuer: str
-    not_before: int
-    not_after: int
+    not_before: Timestamp
+    not_after: Timestamp
     key: str
 
     @property

@@ -59,6 +59,8 @@ def not_connected(conn: Connection, codes: Iterable[str]) -> list[NotConnected]:
             port=port,
             code=code,
             addresses=tuple(addresses),
+            # Without any certificate in the past, the site may never have had HTTPS, and the server
+            # is not to blame.
             had_certificate=last_good is not None,
         )
         for i, server, port, code, addresses, last_good in conn.execute(query)

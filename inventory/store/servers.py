@@ -20,7 +20,7 @@ KINDS = ("web", "mail", "balancer", "panel", "cdn", "other")
 
 
 def addresses(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
-    """Addresses as they are stored: shortest form, each once."""
+    """Return addresses as they are stored: in their shortest form, each once."""
     found = []
     for text in texts:
         for part in text.replace(",", " ").split():
@@ -31,6 +31,7 @@ def addresses(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
                     "",
                     "Write 192.0.2.1 or 2001:db8::1.",
                 )
+            # The shortest form, since addresses are compared as texts.
             found.append(str(address))
     return tuple(dict.fromkeys(found))
 
@@ -88,6 +89,7 @@ def retire(tx: Tx, key: str) -> None:
         .select_from(Domain)
         .where(Domain.server_id == row.id, Domain.state != "retired")
     ).scalar()
+    # Their parties and addresses are inherited from the server, and would change silently.
     if used:
         raise UsageError(
             f"{used} domains are on the server '{key}'",

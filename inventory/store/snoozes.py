@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, insert_id
 from inventory.models import (
@@ -18,7 +19,9 @@ from inventory.records import (
 )
 
 
-def add(tx: Tx, scope: str, scope_id: int, starts_at: int, until: int, reason: str, by: str) -> int:
+def add(
+    tx: Tx, scope: str, scope_id: int, starts_at: Timestamp, until: Timestamp, reason: str, by: str
+) -> int:
     values = {
         "scope": scope,
         "scope_id": scope_id,
@@ -28,6 +31,7 @@ def add(tx: Tx, scope: str, scope_id: int, starts_at: int, until: int, reason: s
         "by": by,
     }
     key = insert_id(tx.conn, Snooze, values | {"created_at": tx.at})
+    # Without the reason, which is free text: the audit log contains no personal data.
     tx.audit("snooze", scope, scope_id, {"until": until, "starts_at": starts_at})
     return key
 
@@ -35,6 +39,7 @@ def add(tx: Tx, scope: str, scope_id: int, starts_at: int, until: int, reason: s
 def end(tx: Tx, snooze_id: int) -> bool:
     done = tx.conn.execute(
         update(Snooze)
+        # Withdrawn and not deleted, so that it stays visible why a client was not notified.
         .where(Snooze.id == snooze_id, Snooze.withdrawn_at.is_(None))
         .values(withdrawn_at=tx.at)
     )
@@ -42,8 +47,8 @@ def end(tx: Tx, snooze_id: int) -> bool:
     return done.rowcount == 1
 
 
-def listing(conn: Connection, at: int | None = None) -> list[SnoozeRecord]:
-    """In force at ``at``; without it all that have not ended."""
+def listing(conn: Connection, at: Timestamp | None = None) -> list[SnoozeRecord]:
+    """Return the snoozes in force at ``at`` (epoch seconds); without it, all not withdrawn."""
     query = select(Snooze).where(Snooze.withdrawn_at.is_(None)).order_by(Snooze.id)
     if at is not None:
         query = query.where(Snooze.starts_at <= at, Snooze.until > at)
@@ -51,7 +56,8 @@ def listing(conn: Connection, at: int | None = None) -> list[SnoozeRecord]:
 
 
 def scope_names(conn: Connection) -> dict[tuple[str, int], str]:
-    """(scope, id) -> what a person calls it."""
+    """Return (scope, id) -> the name by which an administrator knows it."""
+    # All names at once: a listing shows few snoozes, but of all kinds.
     found = {("client", i): n for i, n in conn.execute(select(Client.id, Client.number))}
     found |= {("server", i): n for i, n in conn.execute(select(Server.id, Server.name))}
     found |= {("domain", i): n for i, n in conn.execute(select(Domain.id, Domain.name))}

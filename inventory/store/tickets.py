@@ -1,6 +1,6 @@
-"""Matters: what a conversation with a client is about.
+"""Tickets: what a client was, or will be, notified of.
 
-The reference is made once and stays; it is what both sides name.
+The reference of a ticket never changes. Both sides quote it in every message.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, upsert
 from inventory.models import (
@@ -35,7 +36,8 @@ _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read ou
 
 
 def new_reference() -> str:
-    """CM-7KQ4X2: 32^6 of them, unique by the table's key."""
+    """Return a new reference such as CM-7KQ4X2. The key of the table makes it unique."""
+    # Random and not counted: a number would show a client how many others have tickets.
     return "CM-" + "".join(secrets.choice(_ALPHABET) for _ in range(6))
 
 
@@ -52,6 +54,7 @@ def by_key(
         query = query.where(Ticket.closed_at.is_(None))
     if keys is None:
         return {r.key: r for r in fetch(conn, TicketRecord, query)}
+    # A run asks for as many keys as there are topics, which is more than one statement takes.
     wanted = list(keys)
     found: dict[str, TicketRecord] = {}
     for part in chunks(wanted):
@@ -74,6 +77,7 @@ def find(conn: Connection, reference: str) -> TicketRecord:
     Raises:
         NotFound: No ticket has the reference.
     """
+    # A reference is often typed from a letter or repeated on the telephone.
     wanted = reference.strip().upper()
     query = (
         select(Ticket)
@@ -83,16 +87,19 @@ def find(conn: Connection, reference: str) -> TicketRecord:
         .limit(1)
     )
     return editing.one(
-        conn, TicketRecord, query, "matter with the reference", reference, "certmgr notice list"
+        conn, TicketRecord, query, "ticket with the reference", reference, "certmgr notice list"
     )
 
 
 def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: key, kind, client_id, endpoint_id, domain_id, code, round, cause, hold.
+    """Open tickets, each with a new reference.
 
-    A key that is there keeps its reference.
+    Args:
+        tx: The transaction.
+        rows: key, kind, client_id, endpoint_id, domain_id, code, round, cause and hold of each.
     """
     for row in rows:
+        # 32^6 are a thousand million references. Eight collisions in a row do not happen by chance.
         for _ in range(8):
             values = {"released_at": None, **row, "reference": new_reference(), "opened_at": tx.at}
             statement = (
@@ -156,21 +163,23 @@ def close(tx: Tx, ids: Sequence[int]) -> None:
 
 
 def told(tx: Tx, ids: Sequence[int]) -> None:
-    """Marks matters that a client hears of for the first time."""
+    """Mark tickets of which a client is notified for the first time."""
     tx.conn.execute(
+        # Only the first time counts: the duration of a ticket is measured from it.
         update(Ticket).where(Ticket.id.in_(ids), Ticket.told_at.is_(None)).values(told_at=tx.at)
     )
 
 
 def acknowledge(tx: Tx, ids: Sequence[int], by: str) -> int:
-    """A reader confirmed it.
+    """Acknowledge open tickets, and return how many there were.
 
-    Of each notice about these matters the first acknowledgement is kept, for the measures.
+    Each notice about them keeps its first acknowledgement, from which response times are measured.
     """
     if not ids:
         return 0
     done = tx.conn.execute(
         update(Ticket)
+        # A closed ticket is not acknowledged: if it opens again, the client has not answered yet.
         .where(Ticket.id.in_(ids), Ticket.closed_at.is_(None))
         .values(acked_at=tx.at, acked_by=by[:200])
     )
@@ -183,7 +192,7 @@ def acknowledge(tx: Tx, ids: Sequence[int], by: str) -> int:
 
 
 def resolved(tx: Tx, ids: Sequence[int]) -> None:
-    """Notices whose matters are all closed are resolved."""
+    """Mark the notices whose tickets are all closed as resolved."""
     if not ids:
         return
     about = list(
@@ -222,12 +231,14 @@ def answerable(conn: Connection, notice: NoticeRecord) -> list[TicketRecord] | N
     contact = conn.execute(
         select(Contact.client_id, Contact.state).where(Contact.id == notice.contact_id)
     ).first()
+    # The contact may have left the client; the address may belong to another person by now.
     if contact is None or contact.state == "retired":
         return None
     all_tickets = of_notice(conn, notice.id)
     owned = [
         t for t in all_tickets if contact.client_id in (None, t.client_id) and _still_owned(conn, t)
     ]
+    # The client of the reader owns none of its names any more.
     if all_tickets and not owned:
         return None
     return [t for t in owned if t.closed_at is None]
@@ -235,6 +246,7 @@ def answerable(conn: Connection, notice: NoticeRecord) -> list[TicketRecord] | N
 
 def _still_owned(conn: Connection, ticket: TicketRecord) -> bool:
     query = select(Domain.client_id, Domain.state)
+    # The owner of today decides, and not the one of the time when the ticket was opened.
     if ticket.endpoint_id is not None:
         query = query.join(Endpoint, Endpoint.domain_id == Domain.id).where(
             Endpoint.id == ticket.endpoint_id
@@ -250,7 +262,13 @@ def _still_owned(conn: Connection, ticket: TicketRecord) -> bool:
 def listing(
     conn: Connection, *, client_id: int | None = None, held: bool = False
 ) -> list[ListedTicket]:
-    """Open matters with client and domain."""
+    """Return open tickets with client, domain, host and certificate.
+
+    Args:
+        conn: The connection.
+        client_id: Only tickets of this client; None for all clients.
+        held: Only tickets that wait for their release.
+    """
     query = (
         select(
             Ticket,
@@ -264,6 +282,7 @@ def listing(
         .outerjoin(Client, Client.id == Ticket.client_id)
         .outerjoin(Domain, Domain.id == Ticket.domain_id)
         .outerjoin(Endpoint, Endpoint.id == Ticket.endpoint_id)
+        # The revision of a name that loses cover is its certificate; other kinds find none here.
         .outerjoin(StoredCertificate, StoredCertificate.sha256 == Ticket.round)
         .where(Ticket.closed_at.is_(None))
         .order_by(Ticket.id)
@@ -275,7 +294,7 @@ def listing(
     return fetch(conn, ListedTicket, query)
 
 
-def times(conn: Connection, since: int) -> list[TicketTimes]:
+def times(conn: Connection, since: Timestamp) -> list[TicketTimes]:
     """Of the tickets of which a client was notified, or that were closed, since then."""
     query = select(Ticket.told_at, Ticket.closed_at).where(
         Ticket.told_at.is_not(None), or_(Ticket.told_at >= since, Ticket.closed_at >= since)

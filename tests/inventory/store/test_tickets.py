@@ -81,7 +81,7 @@ def test_opened_matter_is_found_by_its_key_and_by_its_reference(pair: Database) 
         )
         assert len({r.reference for r in found.values()}) == 3
         assert tickets.find(conn, f" {found['a'].reference.lower()} ") == found["a"]
-        with pytest.raises(NotFound, match="no matter with the reference 'CM-0'"):
+        with pytest.raises(NotFound, match="no ticket with the reference 'CM-0'"):
             tickets.find(conn, "CM-0")
         tickets.close(tx, [found["b"].id])
         assert set(tickets.by_key(conn, open_only=True)) == {"a", "staff"}
