@@ -36,6 +36,8 @@ class AccountChoice:
             CertmgrError: The CA cannot be used now.
         """
         account = self.context.account(order.account_id)
+        # An order belongs to the account that placed it; no other account can continue it (RFC 8555
+        # 7.1).
         if account.state != "active":
             raise OrderExpired(
                 "The account of the order cannot be used any more",

@@ -35,6 +35,7 @@ from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# RFC 8555 6.2: every server must support ES256. An RSA account key makes each request larger.
 ACCOUNT_KEY = "ec-p256"
 ROLLED_KEY_NAME = re.compile(r"(.+)-roll(\d{1,6})")
 # An account's name becomes the name of a directory: it has no dots, slashes or upper case.
@@ -82,6 +83,7 @@ def add(context: Context, request: AccountRequest) -> AccountRecord:
         Conflict: There is another account of this name.
         AcmeError: The CA refuses the registration.
     """
+    # Everything that can be refused here is refused before a key is made or the CA is asked.
     _require_valid(request)
     ca = cas.find(context.settings.acme, request.ca, request.directory)
     contacts = tuple(mail_address(c) for c in request.contacts)
@@ -169,6 +171,8 @@ def _pending_account(
     if not rows:
         return None
     # Only an interrupted registration at the same CA is completed; another account is not changed.
+    # The key of a pending account may be known to its CA. At another CA it would be a second
+    # account.
     if rows[0].state != "pending" or rows[0].directory != ca.directory:
         raise Conflict(
             f"There is already an ACME account '{request.name}'",
@@ -192,6 +196,7 @@ def _binding(
 ) -> dict[str, Any] | None:
     """Return the external account binding (RFC 8555 7.3.4), or None if none was given."""
     needed = ca.eab or bool(getattr(session.directory["meta"], "external_account_required", False))
+    # A CA without the requirement ignores the binding, so that one which was not given is no fault.
     if not (request.eab_kid and request.eab_key):
         if needed:
             where = f"Get both at {ca.eab_where}." if ca.eab_where else "Get both from the CA."
@@ -233,6 +238,8 @@ def _register(
     )
     response = session.post(session.directory["newAccount"], new)
     url = check_url(response.headers.get("Location"))
+    # From here on requests name the account by its URL (kid) instead of the whole key (RFC 8555
+    # 6.2).
     session.net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
     return url
 
@@ -245,6 +252,7 @@ def fetch_account(settings: Settings, row: AccountRecord) -> dict[str, Any]:
     """
     session = open_session(settings, row)
     document = session.post(session.url).json()
+    # The account is shown to a person: an unreadable answer is an unknown state, and not an error.
     if not isinstance(document, dict):
         return {"status": "unknown", "contact": []}
     contact = document.get("contact")
@@ -263,6 +271,8 @@ def agree(context: Context, name: str, by: str) -> str:
         row = accounts.find(conn, name)
     session = open_session(context.settings, row)
     terms = _terms(session)
+    # The CA knows of the agreement before it is recorded: a record without an agreement would be
+    # false evidence, and a repeated agreement does no harm.
     session.post(session.url, RawPayload({"termsOfServiceAgreed": True}))
     with context.write() as tx:
         accounts.edit(tx, row.id, terms=terms or None, agreed_at=tx.at, agreed_by=by)
@@ -290,6 +300,8 @@ def deactivate(context: Context, name: str) -> AccountRecord:
     if row.state == "active":
         _log.info("deactivating the account %s", row.name)
         session = open_session(context.settings, row)
+        # It cannot be undone (RFC 8555 7.3.6). The CA comes first: a row that was retired before a
+        # refused request would hide an account that still works.
         session.post(session.url, RawPayload({"status": "deactivated"}))
     with context.write() as tx:
         accounts.edit(tx, row.id, state="retired", retired_at=tx.at)

@@ -52,9 +52,13 @@ def refresh(context: IssuanceContext, row: LineageRecord) -> RenewalWindow | Non
     # Without an answer the stored window counts: renewal never waits for this service.
     except CertmgrError as error:
         _log.info("no renewal information of %s: %s", row.name, error)
+        # RFC 9773 4.3.3: after a temporary error the client asks again later. Six hours keep to "at
+        # least twice a day" if the CA recovers.
         current, next_request = stored, now + ARI_INTERVAL
     values: dict[str, Any] = {"ari_next_at": to_epoch(next_request)}
     if current is not None and (
+        # A repeated window keeps its time: a new random choice at each run would move the renewal,
+        # and in the sum all renewals to the front of the window.
         stored is None or (current.start, current.end) != (stored.start, stored.end)
     ):
         renew_at = current.select_time(context.random())

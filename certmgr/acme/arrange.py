@@ -25,6 +25,8 @@ from inventory.records import ClientRecord
 from inventory.store import accounts, clients, domain_owners, lineage_names, lineages
 from inventory.text import printable
 
+# Keys that publicly trusted CAs may certify: RSA of at least 2048 bits, P-256 and P-384 (Baseline
+# Requirements 6.1.5).
 KEY_TYPES_BY_NAME = {
     "EC P-256": "ec-p256",
     "EC P-384": "ec-p384",
@@ -123,6 +125,7 @@ def remarks(request: IssueRequest) -> str:
     return redundancy(certificate_name(t) for t in texts)
 
 
+# A dry run takes the same path as the real one, so that both find the same obstacles.
 class _DryRun(Exception):
     """Rolls the transaction of a dry run back."""
 
@@ -141,6 +144,7 @@ def check(context: Context, request: IssueRequest) -> list[str]:
 def _read_csr(request: IssueRequest) -> requests_.SigningRequest | None:
     if request.csr is None:
         return None
+    # With a CSR the key and its type are decided by the client, who alone has it.
     if request.reuse_key or request.key_types:
         raise UsageError(
             "--key and --reuse-key do not apply to a CSR",
@@ -158,6 +162,8 @@ def _check_csr(csr: requests_.SigningRequest, names: Sequence[str]) -> None:
             f"CAs accept {', '.join(KEY_TYPES_BY_NAME)}",
             "Create another CSR.",
         )
+    # The signature proves that the client has the key (RFC 2986 4.2); a CA refuses a CSR without
+    # it.
     if any(code == "csr-signature" for code, _ in csr.problems):
         raise UsageError("The CSR is not signed with its key", "", "Create another CSR.")
     requested = {str(as_ip(n) or n) for n in csr.names}
@@ -172,6 +178,8 @@ def _check_csr(csr: requests_.SigningRequest, names: Sequence[str]) -> None:
 
 def _client_of(tx: Tx, texts: Sequence[str]) -> str:
     first = certificate_name(texts[0].split(",")[0].strip())
+    # A certificate is issued for the owner of its names only. The first name decides, and all
+    # others must belong to the same client.
     owner = domain_owners.owner_of(tx.conn, first.removeprefix("*."))
     if owner is None:
         raise UsageError(
@@ -205,6 +213,7 @@ def _values(
             "Write [acme.solver.web] with its kind.",
         )
     check_solver(settings, solver, names)
+    # An empty list is a decision for no target; only a missing one takes the default.
     targets = acme.default_targets if request.targets is None else request.targets
     check_targets(settings, targets, own_key=request.csr is None)
     return {
@@ -290,6 +299,8 @@ def _ensure_lineage(
     name = safe_name(request.lineage or default_name(list(names), key_type))
     for row in lineages.listing(tx.conn, client_id=client.id, states=("active", "paused")):
         if (
+            # The same names and key type as an active lineage: a second lineage would order the
+            # same certificate twice, and count twice against the limit per set of names.
             {n.name for n in row.names} == set(names)
             and row.key_type == key_type
             and (not request.lineage or row.name == name)

@@ -91,6 +91,8 @@ class Authorizations:
             for _, _, challenge in pending:
                 if challenge.status == messages.STATUS_PENDING:
                     known_to_ca = True
+                    # From this request on the CA may validate at any time, also after this process
+                    # died.
                     self.requests.post(responses.check_url(challenge.uri), RawPayload({}))
             self._await_authorizations([(url, p.name) for url, p, _ in pending])
             final = True

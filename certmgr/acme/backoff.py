@@ -24,6 +24,7 @@ def back_off(failures: int, jitter: float, retry_after: float | None = None) -> 
     Returns:
         Seconds.
     """
+    # The exponent is bounded as well: a counter of years must not overflow.
     wait = min(HOUR * 2 ** min(max(failures, 1) - 1, 10), MAX_BACKOFF)
     return float(max(wait, retry_after or 0.0) * (1.0 + 0.1 * jitter))
 

@@ -52,6 +52,7 @@ class CaRequests:
             OrderPending: The time is over, or the CA asks for a longer pause than is left.
         """
         asked = responses.retry_after_seconds(response, self.context.now())
+        # A wait of zero would poll without a pause; some CAs send "Retry-After: 0".
         wait = (
             POLL_INTERVALS[min(attempt, len(POLL_INTERVALS) - 1)]
             if asked is None

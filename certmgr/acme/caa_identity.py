@@ -50,6 +50,8 @@ def identities_for(context: Context) -> Callable[[VisitedEndpoint], Identities |
 
     def identity_for(row: VisitedEndpoint) -> Identities | None:
         for names, identity in by_client.get(row.client_id, ()):
+            # The account of the lineage counts, because a CAA record may permit one account only
+            # (RFC 8657 3).
             if any(name_covers(n, row.host) for n in names):
                 return identity
         # If the client gets the certificates, the provider's CA has no claim on their CAA records.

@@ -18,6 +18,7 @@ from inventory.names import normalise_host
 from inventory.text import printable
 
 CAS_FILE = Path(__file__).with_name("cas.toml")
+# Let's Encrypt states its limits in hours and days (letsencrypt.org/docs/rate-limits).
 HOUR, DAY = 3600, 86_400
 
 
@@ -31,6 +32,7 @@ class RateLimit:
     @classmethod
     def parse(cls, text: str) -> RateLimit | None:
         """Parse a limit such as ``50/7d`` or ``300/3h``; return None for an empty text."""
+        # A CA that publishes no limits is never held back by this program.
         if not text:
             return None
         count, _, window = text.partition("/")
@@ -123,6 +125,8 @@ def known() -> Mapping[str, CertificateAuthority]:
             limits=limits,
             test=bool(entry.get("test")),
             source=entry["source"],
+            # Facts that nobody read in the source are shown as unconfirmed, and never decide
+            # silently.
             confirmed=bool(entry["confirmed"]),
         )
     return cas
@@ -139,6 +143,8 @@ def _limits(account: str, domain: str, exact: str, failure: str) -> RateLimits:
 
 def configured(name: str, settings: CaSettings) -> CertificateAuthority:
     """Return a CA of the configuration, completed from the known CA of the same name."""
+    # A table of the configuration completes a known CA, for example with a CA file, or defines
+    # another.
     base = known().get(name) or CertificateAuthority(name, name, settings.directory)
     limits = RateLimits(
         RateLimit.parse(settings.per_account) or base.limits.account,
@@ -148,6 +154,7 @@ def configured(name: str, settings: CaSettings) -> CertificateAuthority:
     )
     return replace(
         base,
+        # Values of the administrator come first: they may know of a contract with other limits.
         directory=settings.directory or base.directory,
         caa=settings.caa or base.caa,
         eab=settings.eab or base.eab,
@@ -199,6 +206,8 @@ def check_directory_url(directory: str) -> str:
     try:
         parts = urlsplit(directory)
         valid = (
+            # Requests of ACME carry signatures and nonces; without TLS an attacker could replace
+            # answers.
             parts.scheme == "https"
             and bool(normalise_host(parts.hostname or ""))
             and (parts.port or 443) > 0

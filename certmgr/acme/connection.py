@@ -15,6 +15,7 @@ from inventory.text import printable
 
 # A chain for 100 names has about 20 KB.
 MAX_RESPONSE = 1_000_000
+# For the whole exchange: a CA that sends a byte at a time must not hold an order and its lock.
 TOTAL_SECONDS = 60.0
 
 

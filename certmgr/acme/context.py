@@ -27,6 +27,7 @@ from inventory.records import AccountRecord
 from inventory.store import accounts
 
 # Seconds for which a failure to open a session is remembered.
+# Shorter than any retry interval, so that a CA that recovers is used by the next attempt.
 FAILURE_CACHE_SECONDS = 10.0
 
 
@@ -143,6 +144,8 @@ class IssuanceContext(Context):
                 error.strerror or str(error),
                 "Check [acme] directory and its permissions.",
             ) from None
+        # A lock of the operating system ends with its process. A file that only exists would have
+        # to be removed by hand after a crash.
         lock = locks.file_lock(folder / lineage, "order")
         try:
             lock.__enter__()

@@ -105,6 +105,8 @@ class _Deployment:
         context, row = self.context, self.row
         # A regression is the difference between the observations before and after the switch.
         before = observe(context, self.endpoints) if self.changes and self.endpoints else []
+        # Durable before each change of a target is its row "pending"; after it "done". The
+        # verification follows, and is repeated by the next run if the process dies before it.
         failures, delivered = deliver(context, row, self.folder, self.version, self.bundle, again)
         # A server that reloaded just now needs its time, also in a retry of an earlier run.
         if delivered:
@@ -122,6 +124,8 @@ class _Deployment:
             return rolled_back
         verified_at_any = bool(self.endpoints)
         if live:
+            # Old versions go only after the new one was seen live; until then each may be needed
+            # for a rollback.
             self.folder.prune(VERSIONS_KEPT)
         elif self.endpoints and (
             behind := behind_cdn(context, row, self.folder, self.version, before, after)

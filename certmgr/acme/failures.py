@@ -25,6 +25,7 @@ from inventory.store import accounts, acme_orders, lineage_names, lineages
 _log = logging.getLogger(__name__)
 
 # Consecutive failures after which a name is quarantined. A single failure may be transient.
+# Two, because each failure counts at the CA: Let's Encrypt allows five per name and hour.
 QUARANTINE_AFTER = 2
 # A CA that asks for a longer pause is polled again after six hours: an order that is not continued
 # for a day is given up.
@@ -101,6 +102,7 @@ class FailureLog:
             )
         _log.info("the order of %s failed; the next attempt is at %d", row.name, until)
         # A pause that the CA asks for is not a failure, and its answer stays published meanwhile.
+        # A pending retry is no failure of the run, which would alarm cron.
         state = IssueState.WAITS if asked is not None else IssueState.FAILED
         return IssueResult(row.name, row.client, state, str(error), until)
 

@@ -21,6 +21,7 @@ from inventory.text import printable
 MAX_REDIRECTS = 10  # the limit of Let's Encrypt
 # BR 3.2.2.4.19: redirects lead to the ports 80 and 443 only.
 CA_PORTS = (80, 443)
+# A key authorization has less than 300 bytes (RFC 8555 8.1).
 MAX_BODY = 2048
 SECONDS = 10.0  # over all redirects: a CA does not wait longer either
 

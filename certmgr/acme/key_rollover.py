@@ -38,6 +38,8 @@ def rollover(context: Context, name: str, key_type: str = ACCOUNT_KEY) -> Accoun
     keys = key_store(context.settings)
     folder = local_path(row.key_reference).parent.name
     rolled = ROLLED_KEY_NAME.fullmatch(folder)
+    # Each rollover has its own folder. The same number again after a crash finds the key of that
+    # attempt.
     stem, number = (rolled[1], int(rolled[2]) + 1) if rolled else (folder, 1)
     path, new = keys.make(f"{stem}-roll{number}", key_type)
     _log.info("replacing the key of the account %s", row.name)
@@ -47,6 +49,8 @@ def rollover(context: Context, name: str, key_type: str = ACCOUNT_KEY) -> Accoun
         assert row.url is not None
         inner = _key_change_jws(session, jwk(new), row.url)
         session.post(session.directory["keyChange"], RawPayload(inner))
+    # The row names the new key only now. If the process dies before, the next call finds at the CA
+    # which of both keys is valid.
     with context.write() as tx:
         accounts.edit(tx, row.id, key_reference=key_reference(path))
         return accounts.by_id(tx.conn, row.id)
@@ -71,6 +75,7 @@ def _key_change_jws(session: AccountSession, new: JWK, account: str) -> dict[str
     payload = json.dumps(
         {"account": account, "oldKey": session.key.public_key().to_partial_json()}
     ).encode()
+    # The inner JWS is signed with the new key, which proves that we have it (RFC 8555 7.3.5).
     alg = RS256
     if isinstance(new, JWKEC):
         alg = ES384 if new.key.curve.name == "secp384r1" else ES256

@@ -26,6 +26,8 @@ def live_check_targets(
 ) -> list[live_check.LiveCheckTarget]:
     """Return the client's endpoints that the names of the newest certificate cover."""
     with context.read() as conn:
+        # Only endpoints of the lineage's client: another client's site under the same name server
+        # is not ours to judge.
         visited = endpoints.of_clients(conn, [row.client_id]).get(row.client_id, [])
         ders = certificates.ders_in_order(conn, [row.sha256] if row.sha256 is not None else [])
     names = parse(ders[0]).names if ders else ()
@@ -70,6 +72,7 @@ def await_live(
     while True:
         started = time.monotonic()
         observations = observe(context, endpoints)
+        # The probes count against the limit, too: a slow network must not multiply it.
         left -= time.monotonic() - started
         verification = verify(expected, _same_key_type(observations, bundle))
         if verification.state is VerificationState.LIVE or left <= 0:

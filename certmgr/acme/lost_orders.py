@@ -18,6 +18,7 @@ from inventory.store import acme_orders
 
 _log = logging.getLogger(__name__)
 
+# The newest orders are enough: only the last request of this account can have lost its answer.
 MAX_LISTED = 1000
 
 
@@ -54,6 +55,8 @@ def find_lost_order(requests: CaRequests, account_id: int, names: Sequence[str])
             if same and body.status not in (messages.STATUS_INVALID,):
                 return url
     except AcmeError as error:
+        # Another error means that the CA keeps no list, as RFC 8555 permits. A CA that is
+        # overloaded is not asked for a new order at once.
         if error.problem.next_action is NextAction.BACK_OFF:
             raise
     return None

@@ -53,7 +53,10 @@ from inventory.store import acme_orders, domain_owners
 _log = logging.getLogger(__name__)
 
 # Seconds after which an unfinished order is given up.
+# A day: the next nightly run continues an order of the last one, and the CA's authorizations are
+# still pending then (Let's Encrypt keeps them for seven days).
 MAX_ORDER_AGE = 86_400
+# Most CAs sign within seconds, and some queue for minutes. After that the next run continues.
 FINALIZE_SECONDS = 300.0
 # Requests to finalize an order that the CA reports as not ready.
 FINALIZE_TRIES = 8
@@ -140,6 +143,8 @@ class OrderFlow:
             )
         # Its authorizations are final: answers of an earlier run are not needed any more.
         ProofJournal(self.context).remove(self.row.id)
+        # Ready: all names are validated, and the CSR can be sent. A later status means that an
+        # earlier run sent it.
         if body.status == messages.STATUS_READY:
             self._finalize(body)
         if body.status in (messages.STATUS_READY, messages.STATUS_PROCESSING):

@@ -16,6 +16,7 @@ class NamesFailed(CertmgrError):
     """
 
     def __init__(self, names: dict[str, str]) -> None:
+        # Ten names are enough for a message. All of them are stored with their reasons.
         reasons = "; ".join(f"{display(n)}: {w}" for n, w in list(names.items())[:10])
         super().__init__(
             f"The CA could not validate {len(names)} name(s)",

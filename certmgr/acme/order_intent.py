@@ -40,6 +40,8 @@ class OrderIntent:
         account = session.account
         # The fallback CA does not know the previous certificate, so it cannot be replaced there.
         same = account.id == row.account_id
+        # What is requested is fixed here: a change of the lineage in the meantime does not alter an
+        # open order.
         values = {
             "lineage_id": row.id,
             "account_id": account.id,

@@ -60,6 +60,7 @@ def record_for(
     if offered is not None:
         issuers = issuer_names(in_challenge)
         # Draft -02, 3.2: each name of the directory must be in the challenge.
+        # A challenge that leaves out a name of the CA could lead the client to permit another CA.
         if published is not None and not set(issuer_names(published)) <= set(issuers):
             raise CertmgrError(
                 "The CA's offer of dns-persist-01 cannot be used",
@@ -70,6 +71,8 @@ def record_for(
             issuers = tuple(dict.fromkeys([*issuer_names(published), *issuers]))
     elif published is not None:
         issuers = issuer_names(published)
+    # Without a separate list, the names for CAA records are the best guess. The challenge of an
+    # order decides.
     elif session.caa:
         issuers = issuer_names(session.caa)
     else:

@@ -45,6 +45,8 @@ class PlannedRenewal:
     ) -> RenewalReason:
         """Return the reason for an order that is placed now."""
         # CAs exempt a renewal from their rate limits only within its ARI window.
+        # RFC 9773 5 and Let's Encrypt's limits: a renewal before its window counts like any other
+        # order.
         in_window = ari_start is not None and now.timestamp() >= ari_start
         return RenewalReason(
             self.due.reason,
@@ -92,6 +94,8 @@ def plan_one(
     if when.at > now and served is not None and missing:
         when = RenewalDue(not_before, f"{len(missing)} name(s) are not in the certificate")
     if not when.urgent and is_near(life, now):
+        # An urgent renewal ignores the local ledger, an open quarantine and long pauses: only the
+        # CA's own answer may stop it now.
         when = RenewalDue(when.at, "it expires soon", urgent=True)
     # An open order is continued: otherwise it would count against the rate limits for nothing.
     if order_open and when.at > now:

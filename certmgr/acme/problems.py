@@ -19,7 +19,9 @@ from inventory.errors import CertmgrError
 from inventory.text import printable
 
 PREFIX = "urn:ietf:params:acme:error:"
+# One per name of the largest usual certificate.
 MAX_SUBPROBLEMS = 100
+# A CA, or a proxy before it, may ask for any time. A week is the longest window of a known limit.
 LONGEST_WAIT = 7 * 86_400.0
 
 
@@ -90,6 +92,8 @@ class AcmeProblem:
     @property
     def limit_scope(self) -> LimitScope:
         """What the rate limit counts."""
+        # A paused name stays paused until an administrator follows the CA's link; other names go
+        # on.
         if self.paused:
             return LimitScope.NAMES
         detail = self.detail.lower()
@@ -138,6 +142,7 @@ class AcmeProblem:
                 return NextAction.ACCOUNT
             case "userActionRequired":
                 return NextAction.TERMS
+            # None of these depends on the request, so that the same request succeeds later.
             case "rateLimited" | "serverInternal" | "unreachable" | "unreadable":
                 return NextAction.BACK_OFF
             case (
@@ -154,6 +159,7 @@ class AcmeProblem:
             # CAs without the type alreadyReplaced refuse ``replaces`` as malformed.
             case "malformed" if "replac" in self.detail.lower():
                 return NextAction.WITHOUT_REPLACES
+        # Proxies before a CA send errors without a problem document.
         if self.status is not None and (self.status >= 500 or self.status == 429):
             return NextAction.BACK_OFF
         return NextAction.STAFF

@@ -33,9 +33,10 @@ from inventory.store import acme_orders
 
 _log = logging.getLogger(__name__)
 
+# Two hundred answers have about 60 KB. More is not a file of this program.
 MAX_FILE = 1_000_000
 # A provider that is down must not delay the renewals behind it. The rest is tried by a later run.
-SWEEP_SECONDS = 60.0
+RETRY_SECONDS = 60.0
 
 
 def remember(settings: Settings, solver: str, left: Sequence[Leftover]) -> None:
@@ -107,15 +108,19 @@ class ProofJournal:
             path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove the answers of orders that have ended, and what earlier runs could not remove."""
-        end = time.monotonic() + SWEEP_SECONDS
+        """Remove the answers of orders that have ended."""
         files = list(self._folder.glob("[0-9]*.json"))
-        if files:
-            with self.context.read() as conn:
-                open_orders = {o.id for o in acme_orders.unfinished(conn)}
-            for path in files:
-                if path.stem.isdigit() and int(path.stem) not in open_orders:
-                    self.remove(int(path.stem))
+        if not files:
+            return
+        with self.context.read() as conn:
+            open_orders = {o.id for o in acme_orders.unfinished(conn)}
+        for path in files:
+            if path.stem.isdigit() and int(path.stem) not in open_orders:
+                self.remove(int(path.stem))
+
+    def retry(self) -> None:
+        """Remove what earlier runs could not remove. One caller at a time, once per run."""
+        end = time.monotonic() + RETRY_SECONDS
         for path in _left_files(self.context.settings):
             if time.monotonic() > end:
                 break
@@ -194,6 +199,7 @@ def _document(path: Path) -> _Document:
             tuple(_proof(*entry) for entry in read["proofs"]),
             tuple((str(a), str(b), str(c)) for a, b, c in read.get("left", ())),
         )
+    # A damaged file must not stop the order; its answers stay, and the CA ignores them.
     except (CertmgrError, ValueError, KeyError, TypeError):
         return _Document()
 

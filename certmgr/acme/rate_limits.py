@@ -65,7 +65,10 @@ def registered_domains(names: Iterable[str]) -> list[str]:
     """Return the registered domains by which a CA counts. An address counts separately."""
     return list(
         dict.fromkeys(
-            n if as_ip(n) is not None else registered_domain(n.removeprefix("*.")) for n in names
+            # Let's Encrypt counts an IPv4 address and a /64 of IPv6 like a registered domain. Each
+            # address for itself is less strict, and the CA decides.
+            n if as_ip(n) is not None else registered_domain(n.removeprefix("*."))
+            for n in names
         )
     )
 
@@ -82,6 +85,7 @@ def events_from_rows(rows: Iterable[RateEventRecord]) -> list[RateLimitEvent]:
         elif row.kind == "failure":
             events.append(RateLimitEvent("failure", f"{row.account_id}:{row.domain}", row.at))
         else:
+            # One certificate counts per registered domain and once for its exact set of names.
             events += [RateLimitEvent("certificate", d, row.at) for d in (row.domain,) if d]
             events += [RateLimitEvent("exact", row.names, row.at)] if row.names else []
     return events
@@ -145,6 +149,8 @@ class Ledger:
         ]
         applicable += [
             (
+                # Only a name that failed often is held back, before it makes the CA pause the whole
+                # account.
                 limits.failure,
                 "failure",
                 f"{account}:{n.removeprefix('*.')}",
@@ -166,6 +172,7 @@ class Ledger:
         within = counted[bisect_right(counted, now - limit.window) :]
         if len(within) < limit.count:
             return ALLOWED
+        # The oldest event that has to leave the window before one more fits in.
         until = within[len(within) - limit.count] + limit.window
         return LimitDecision(
             until, f"the CA's limit of {limit} for {what} is reached ({len(within)})"

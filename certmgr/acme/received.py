@@ -18,7 +18,10 @@ from inventory.errors import CertmgrError
 from inventory.names import as_ip, display
 from inventory.text import printable
 
+# Public chains have two to four certificates. A limit keeps the search for a path short.
 MAX_CHAIN = 10
+# CAs date certificates up to an hour back, so that slow clocks accept them; the same is tolerated
+# in the other direction.
 CLOCK_TOLERANCE = timedelta(hours=1)
 
 
@@ -160,6 +163,8 @@ def _sorted_chain(leaf: Certificate, others: list[Certificate]) -> tuple[Certifi
 
     The root and certificates outside the path are left out.
     """
+    # Servers must send each certificate directly before the one that certifies it (RFC 5246 7.4.2;
+    # RFC 8446 4.4.2 recommends it), and some clients still need that order.
     path = [leaf]
     while (
         above := next((c for c in others if c not in path and issued_by(path[-1], c)), None)

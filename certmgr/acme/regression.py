@@ -19,6 +19,8 @@ from inventory.store import certificate_ends, endpoints, revocation
 
 _log = logging.getLogger(__name__)
 
+# Enough for the rollback to a version before the last one, and for keys that a revocation by key
+# needs.
 VERSIONS_KEPT = 5
 
 
@@ -50,6 +52,7 @@ def roll_back_on_regression(
     verdict = decide(
         before, after, ours_before, known, rolled_back, context.now(), new_sha256=row.sha256
     )
+    # An administrator may prefer a new certificate with a fault over the old one: [acme] roll_back.
     if verdict.action is RollbackAction.KEEP or not context.settings.acme.roll_back:
         return None
     if verdict.action is RollbackAction.STAFF:
@@ -58,6 +61,7 @@ def roll_back_on_regression(
     # Written before the switch: if the process dies in between, the certificate is not deployed
     # again before an administrator decides.
     note(context, row, rolled_back=row.sha256, error=None)
+    # Key and certificate go back together, as one version, to every target.
     rollback(context, row, folder, old, previous)
     return DeployResult(
         row.name,
@@ -113,4 +117,5 @@ def _cdn_hosts(context: IssuanceContext, row: LineageRecord, hosts: set[str]) ->
             if e.host in hosts
         ]
         places = certificate_ends.places(conn, ids)
+    # The inventory decides, and not an address list of CDNs, which changes without notice.
     return {p.host for p in places.values() if p.parties.hosts == "cdn"}

@@ -21,8 +21,11 @@ from cryptography import x509
 from certmgr.acme.problems import retry_after
 from inventory.text import printable
 
+# Let's Encrypt's integration guide: renew at two thirds of the life, and at half of it for lives
+# below ten days.
 SHORT_LIVED = timedelta(days=10)
 ARI_INTERVAL = timedelta(hours=6)
+# Far beyond any certificate; it keeps arithmetic with hostile dates within the range of datetime.
 MAX_WINDOW_OFFSET = timedelta(days=3660)
 ARI_INTERVAL_MIN, ARI_INTERVAL_MAX = timedelta(minutes=1), timedelta(hours=12)
 
@@ -88,6 +91,8 @@ def due(life: CertificateLife) -> RenewalDue:
     near = life.not_after - (span / 4 if span < SHORT_LIVED else span / 6)
     left = span / 2 if span < SHORT_LIVED else span / 3
     usual = life.not_after - left
+    # A revoked or distrusted certificate is worth nothing, whatever its dates and the CA's window
+    # are.
     if life.must_replace:
         return RenewalDue(life.not_before, life.must_replace, urgent=True)
     if life.ari_at is not None and life.ari_at <= near:
@@ -143,6 +148,9 @@ def _parse_timestamp(text: Any) -> datetime:
 def next_ari_request(header: str | None, now: datetime) -> datetime:
     """Return the time of the next ARI request: after Retry-After, and at least twice a day."""
     seconds = retry_after(header, now)
+    # RFC 9773 4.3.2: the client follows Retry-After within reasonable bounds, such as one minute to
+    # a day. The upper bound keeps two requests a day, so that a revocation event is noticed in
+    # time.
     wait = ARI_INTERVAL if seconds is None else timedelta(seconds=seconds)
     return now + min(max(wait, ARI_INTERVAL_MIN), ARI_INTERVAL_MAX)
 
@@ -165,6 +173,7 @@ def ari_id(certificate: Any) -> str | None:
     if not akid:
         return None
     serial = certificate.serial_number
+    # RFC 9773 4.1: the DER content of the serial, with a leading zero byte if its first bit is set.
     number = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
     return ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (akid, number))
 

@@ -58,6 +58,7 @@ _QUIET = (
 MAX_PROBLEMS = 200
 # Quarantined names per run, so that many of them do not delay the renewals.
 MAX_RECHECKED = 200
+# Less than a day, so that a daily run at a slightly earlier time still rechecks.
 RECHECK_INTERVAL = timedelta(hours=20)
 
 
@@ -128,6 +129,7 @@ class RenewalRunner:
         """
         now = self.context.now()
         with self.context.read() as conn:
+            # A paused lineage is renewed only if an administrator names it.
             rows = lineages.listing(conn, states=("active",) if not names else ("active", "paused"))
             if names:
                 rows = _select_named(rows, names)
@@ -215,7 +217,11 @@ class RenewalRunner:
             try:
                 # Orders may have been ended without a run, such as with their lineage.
                 ProofJournal(self.context).sweep()
+                ProofJournal(self.context).retry()
+                # Before the plan: a name that returned makes its lineage due in the same run.
                 summary.returned = self.recheck_quarantine()
+                # Also before the plan, because a CA announces a mass revocation by an earlier
+                # window (RFC 9773 4.2).
                 self.refresh_ari()
                 chosen = select(self.plan(), self.context.now())
                 self._run(chosen, summary)

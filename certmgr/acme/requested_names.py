@@ -30,6 +30,8 @@ def names_to_request(row: ListedLineage, *, urgent: bool = False) -> list[str]:
     """
     active = [n.name for n in row.names if n.state == "active"]
     quarantined = [n for n in row.names if n.state == "quarantined"]
+    # An approval is for the names that were quarantined then. A further name needs another
+    # approval.
     approved = set(row.shrink_ok)
     # The names of a CSR are fixed, so no name can be left out.
     if row.csr and quarantined:

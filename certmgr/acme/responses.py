@@ -21,6 +21,7 @@ from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# URLs of CAs have about 100 characters. They are stored, logged and shown.
 MAX_URL = 1000
 MAX_LINKS = 100
 _T = TypeVar("_T")
@@ -51,6 +52,7 @@ def links(response: requests.Response, relation: str) -> list[str]:
 def _read(what: str, decode: Callable[[], _T]) -> _T:
     try:
         return decode()
+    # What the library and its JSON parser raise on documents of a wrong form.
     except (
         DeserializationError,
         ValueError,
@@ -88,6 +90,7 @@ def order(response: Any) -> messages.Order:
     for url in (*body.authorizations, body.finalize, body.certificate):
         if url is not None:
             check_url(url)
+    # Each costs a request. An order has at most one per name, and CAs allow 100 names.
     if len(body.authorizations) > 200:
         raise AcmeError(
             "The CA's order cannot be used",

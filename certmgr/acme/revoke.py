@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 # The reasons of RFC 5280 5.3.1 that a subscriber may choose (Baseline Requirements 4.9.1.1).
 REASONS = {
+    # The CA's own reasons, such as certificateHold or aACompromise, are not for subscribers.
     "unspecified": 0,
     "keyCompromise": 1,
     "affiliationChanged": 3,
@@ -81,8 +82,12 @@ def revoke(
         {"certificate": urlsafe_b64encode(ders[0]).rstrip(b"=").decode(), "reason": REASONS[reason]}
     )
     # The account that ordered the certificate may revoke it, even if the lineage has another now.
+    # RFC 8555 7.6 also accepts an account with authorizations for all names; the ordering account
+    # always works.
     account_id = order.account_id if order is not None else row.account_id
     already = _send(context, row, account_id, digest, document, by)
+    # After the CA's answer: a record of a revocation that did not happen would suppress alarms. If
+    # the process dies before, the next call learns "alreadyRevoked".
     with context.write() as tx:
         revocation.revoked_by_us(tx, digest, reason)
         # A compromised key is neither reused nor rolled back to.

@@ -63,6 +63,8 @@ class IssuanceService:
                 try:
                     return self._issue(row, reason)
                 finally:
+                    # Under the lock of the lineage, so that the answers of an order that another
+                    # process runs stay.
                     ProofJournal(self.context).sweep()
         except Busy as error:
             return IssueResult(row.name, row.client, IssueState.BUSY, str(error))
@@ -76,13 +78,19 @@ class IssuanceService:
                 order = self._run_order(row.id, reason)
             except OrderExpired as error:
                 self._failures.end_order(row, "abandoned", error)
+                # Abandoned means that this order can never be completed; a second order within the
+                # same run costs the client nothing and saves a night.
                 if attempt == 1:
                     continue
                 return self._failures.failed(row, error, reason)
             except Deferred as error:
+                # Postponed: a limit or a backoff ends at a known time. The lineage is taken up
+                # again by the first run after it, and the wait counts as no failure.
                 self._failures.record_error(row, error, next_at=error.until)
                 return IssueResult(row.name, row.client, IssueState.WAITS, str(error), error.until)
             except ApprovalRequired as error:
+                # Held for a person: without a time, because only an approval or a new CSR changes
+                # anything. Each run checks again.
                 self._failures.record_error(row, error)
                 return IssueResult(row.name, row.client, IssueState.HELD, str(error))
             except CertmgrError as error:
@@ -108,6 +116,8 @@ class IssuanceService:
             open_order = acme_orders.open_of(conn, lineage_id)
         if open_order is not None:
             with self.context.write() as tx:
+                # The lease keeps another machine from the same order. It expires if this process
+                # dies.
                 order = acme_orders.take(tx, open_order.id)
             if order.state == "issued":
                 return order  # the certificate is stored: no further request to the CA
@@ -123,6 +133,7 @@ class IssuanceService:
         try:
             issued = flow.run()
         except BaseException:
+            # Given back at once, so that the next run need not wait for the end of the lease.
             self._release(flow.row)
             raise
         self._failures.clear_backoffs(session, flow.row)
@@ -172,6 +183,8 @@ class IssuanceService:
         self.context.checkpoint("end")
         with self.context.write() as tx:
             targets = row.targets
+            # The deliveries are due with the end of the order: a death before the deployment leaves
+            # them to the next run.
             deployments.schedule(tx, row.id, order.sha256, targets)
             acme_orders.end(tx, acme_orders.by_id(tx.conn, order.id), "done")
         return version

@@ -50,6 +50,7 @@ def connection_for(settings: Settings, ca: CertificateAuthority) -> CaConnection
         ca.ca_file,
         ca.internal,
         networks(settings.network.allow, "[network] allow"),
+        # A floor, so that one slow exchange does not block every other request of the account.
         max(settings.acme.at_once, 4),
     )
 
@@ -114,6 +115,7 @@ class AccountSession:
         profiles = getattr(self.directory["meta"], "profiles", None) or {}
         return {
             printable(str(k), 60): printable(str(v), 200)
+            # The text is shown to administrators, and a CA's directory may contain anything.
             for k, v in list(dict(profiles).items())[:50]
         }
 
@@ -159,6 +161,7 @@ def open_session(
     Raises:
         CertmgrError: The account is not active, its key cannot be read, or the CA does not answer.
     """
+    # Pending: the CA may not know it yet. Lost or retired: the CA would refuse each request.
     if row.state != "active":
         raise CertmgrError(f"The ACME account '{row.name}' is {row.state}", "", _remedy(row))
     ca = cas.find(settings.acme, row.ca, row.directory)

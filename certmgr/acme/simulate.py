@@ -17,8 +17,8 @@ from certmgr.acme.cas import CertificateAuthority
 from certmgr.acme.rate_limits import Ledger, RateLimitEvent
 from certmgr.acme.renewal import CertificateLife, due
 
+# The listing is for a person; the counters are complete.
 MAX_HITS = 1000
-STEP = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,8 @@ def simulate(
                 each.forget(int(at) - max(rate_limits.longest_window(each.limits), 1))
         allowed = ledger.allows(item.account, item.names, int(at), exempt=item.ari)
         if allowed.until is not None:
+            # At least a minute later, so that a limit which is over at this second cannot repeat
+            # for ever.
             again = max(float(allowed.until), at + 60)
             _postpone(result, item, timestamp, again, allowed.reason, end)
             heapq.heappush(queue, (again, number, item, end))

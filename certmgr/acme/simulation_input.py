@@ -31,6 +31,7 @@ def lineages_to_simulate(
             ca=ca_by_account[r.account_id].directory,
             not_before=from_epoch(r.not_before),
             not_after=from_epoch(r.not_after),
+            # A CA that once sent a window for this certificate exempts its renewal from the limits.
             ari=r.ari_start is not None,
         )
         for r in rows

@@ -19,6 +19,7 @@ from inventory.store import accounts, acme_orders, deployments, endpoints, linea
 from inventory.text import printable
 
 DAY = 86_400
+# A digest of more lines is not read; certmgr lineage list has all of them.
 MAX_LINES = 200
 
 
@@ -140,6 +141,8 @@ def _automated_endpoints(
         if life is None or row.failures or not in_use or held or is_near(life, now):
             continue
         span = life.not_after - life.not_before
+        # Until a sixth of its life is left: from then on a renewal is urgent, and the client is
+        # notified as if nothing was automatic.
         healthy.append((row, life.not_after - span / 6))
     visited = endpoints.of_clients(conn, {r.client_id for r, _ in healthy})
     for row, until in healthy:

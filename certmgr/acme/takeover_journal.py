@@ -89,14 +89,17 @@ class TakeoverJournal:
 
     def write(self, record: TakeoverRecord) -> None:
         """Replace the record, durably."""
+        # Written aside and renamed: a death in the middle leaves the record of before.
         temporary = self.file.with_suffix(".new")
         try:
             self.base.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # It names commands that --undo runs, so that no other user may write it.
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "w") as file:
                 json.dump(asdict(record), file)
                 file.flush()
                 os.fsync(file.fileno())
+            # The content is durable before the name, and the name before the caller's first change.
             temporary.replace(self.file)
             sync_folder(self.base)
         except OSError as error:
@@ -108,6 +111,7 @@ class TakeoverJournal:
 
     def remove(self) -> None:
         """Remove the record of a takeover that was undone."""
+        # Last of all: without the record, an interrupted undo could not be continued.
         self.file.unlink(missing_ok=True)
 
 

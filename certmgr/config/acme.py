@@ -185,6 +185,7 @@ TABLES = {
 }
 SOLVERS = ("webroot", "alias", "standalone", "tls-alpn", "rfc2136", "lexicon", "hook", "persist")
 TARGETS = ("reload", "files", "pkcs12", "ssh")
+# The name stands in rows, messages and commands, so that it needs no quoting anywhere.
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # A number of events per hours (h) or days (d), such as 50/7d.
 _LIMIT = re.compile(r"\d{1,7}/\d{1,4}[hd]")
@@ -210,6 +211,8 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
             "a relative path would depend on the current directory",
             "Write an absolute path.",
         )
+    # Each order is a thread, with a connection and files. CAs limit connections per address as
+    # well.
     if not 1 <= acme.at_once <= 200:
         raise ConfigError(f"[acme] at_once is {acme.at_once}", "it must be 1 to 200")
     if acme.on_failed_name not in ("ask", "auto"):
@@ -220,6 +223,8 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
         (acme.challenge_seconds, "challenge_seconds"),
         (acme.verification_seconds, "verification_seconds"),
     ):
+        # Zero would give up before the first answer; a day is the age at which an order is
+        # abandoned.
         if not 1 <= seconds <= 86_400:
             raise ConfigError(f"[acme] {name} is {seconds}", "it must be 1 to 86,400 seconds")
     for table, named in (("ca", acme.cas), ("solver", acme.solvers), ("target", acme.targets)):
@@ -237,6 +242,7 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
         _solver(f"[acme.solver.{name}]", solver)
     for name, target in acme.targets.items():
         _target(f"[acme.target.{name}]", target)
+    # Found here and not at the first renewal, which may be months away.
     if acme.default_solver and acme.default_solver not in acme.solvers:
         raise ConfigError(
             f"[acme] default_solver is '{acme.default_solver}'",
@@ -275,8 +281,11 @@ def _solver(where: str, solver: SolverSettings) -> None:
         "hook": ("command",),
     }
     _needs(where, solver, needs.get(solver.kind, ()))
+    # cron and systemd start programs in other directories than a shell.
     if solver.path and not Path(solver.path).is_absolute():
         raise ConfigError(f"{where} path is '{solver.path}'", "it must be an absolute path")
+    # tls-alpn-01 needs a TLS server that answers itself, which a program called per challenge is
+    # not.
     if solver.challenge not in ("dns-01", "http-01"):
         raise ConfigError(
             f"{where} challenge is '{solver.challenge}'", "a hook supports dns-01 or http-01"
@@ -307,6 +316,7 @@ def _target(where: str, target: TargetSettings) -> None:
     for text in (target.directory, target.path, target.key_file, target.known_hosts):
         if text and not Path(text).is_absolute():
             raise ConfigError(f"{where} has '{text}'", "it must be an absolute path")
+    # A zero and three digits: no set-user or sticky bit on a file with a key.
     if target.mode and not re.fullmatch(r"0[0-7]{3}", target.mode):
         raise ConfigError(f"{where} mode is '{target.mode}'", "", 'Write "0640".')
     # The files include the private key, so access for all users is never accepted.
@@ -316,6 +326,7 @@ def _target(where: str, target: TargetSettings) -> None:
             "all users of that machine could read the key",
             'Write "0640".',
         )
+    # What the configuration states for this machine has no meaning on the other one.
     if target.kind == "ssh" and (target.user or (target.owner and not target.group)):
         why = (
             "the SSH login runs the commands"
@@ -327,6 +338,7 @@ def _target(where: str, target: TargetSettings) -> None:
             why,
             "Remove user, or add group.",
         )
+    # The lock is held meanwhile, so that ten minutes are a bound for a slow server, not a schedule.
     if target.timeout <= 0 or not 0 <= target.settle <= 600 or not 1 <= target.port <= 65535:
         raise ConfigError(
             f"{where} has an invalid timeout, settle or port",

@@ -31,6 +31,7 @@ MAX_BUDGET_MINUTES = 10_080  # a week
 
 def nearest(word: str, known: list[str]) -> str:
     """Return a hint with the most similar known word, or with all of them."""
+    # A cutoff of one half finds a typing error, and not any word.
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"Did you mean '{close[0]}'?" if close else f"Valid are {', '.join(known)}."
 
@@ -191,6 +192,7 @@ def _check_forecast(forecast: ForecastSettings) -> None:
     for name in ("price_1", "price_2", "price_3", "fee", "hours", "rate", "acme_hours"):
         text = getattr(forecast, name)
         try:
+            # Decimal also reads "NaN" and "Infinity", which no sum survives.
             valid = Decimal(text).is_finite() and 0 <= Decimal(text) < 10**9
         except InvalidOperation:
             valid = False

@@ -51,5 +51,6 @@ class Context:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open a write transaction at the current time of this context."""
+        # The time of this context, so that all rows of a frozen pass have the same time.
         with self.database.write(self.now()) as tx:
             yield tx

@@ -12,6 +12,8 @@ from certmgr.config.redaction import redact
 from certmgr.config.settings import Settings
 
 # Keys whose value may contain a password or a token.
+# By the name of the key: a secret that was written in plain text must not appear in a bug report
+# either.
 _SECRET_KEYS = re.compile(r"mail$|inbox|heartbeat|channels|passphrase|secret|credentials|eab")
 MASK = "***"
 
@@ -52,6 +54,7 @@ def masked(section: str, key: str, value: Any) -> str:
         # A channel is "name=URL".
         name, equals, _ = value.partition("=") if key == "channels" else ("", "", "")
         shown = f"{name}{equals}{MASK}"
+    # User and password in a URL, of whatever key: database, mail server, proxy.
     shown = re.sub(r"(?<=://)[^/\s]*@", f"{MASK}@", shown)
     shown = re.sub(r"([?&][^=&\s]*=)[^&\s]+", rf"\1{MASK}", redact(shown))
     return json.dumps(shown, ensure_ascii=False)

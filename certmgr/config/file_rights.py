@@ -33,6 +33,7 @@ def _changeable(path: Path, *, is_file: bool) -> bool:
         status = path.stat()
     except OSError:
         return False
+    # Its owner may change the mode of a file at any time.
     if status.st_uid not in (0, os.geteuid()):
         return True
     # In a folder with the sticky bit, such as /tmp, only the owner of a file may replace it.
@@ -54,6 +55,7 @@ def require_unchangeable(settings: Settings, file: Path) -> None:
     Raises:
         ConfigError: Another user could name a program that root would run.
     """
+    # Another user gains nothing by naming a program that runs with that user's own rights.
     if os.geteuid() != 0 or not programs(settings):
         return
     if (place := changeable_by_others(file)) is not None:

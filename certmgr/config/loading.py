@@ -44,6 +44,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
         ConfigError: The file cannot be read, or a section, key or value is invalid.
     """
     environ = os.environ if environ is None else environ
+    # The option is closer to the command than the environment, and wins.
     named = path or environ.get("CERTMGR_CONFIG")
     file = Path(named) if named else default_path()
     raw: dict[str, Any] = {}
@@ -55,6 +56,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     sections = {name: _section(name, raw.get(name, {}), environ, file) for name in SECTIONS}
     settings = Settings(**sections, source=source)
     check(settings)
+    # Built-in defaults name no program, so that there is nothing to protect.
     if raw:
         require_unchangeable(settings, file)
     return settings
@@ -108,6 +110,8 @@ def _section(name: str, raw: Mapping[str, Any], environ: Mapping[str, str], file
             raise ConfigError(
                 f"{file}: unknown key '{key}' in [{name}]", "", nearest(key, list(hints))
             )
+    # Variables override the file: a container or a unit changes one value without a copy of the
+    # file.
     prefix = f"CERTMGR_{name.upper()}_"
     for variable, text in environ.items():
         if variable.startswith(prefix):
@@ -119,6 +123,7 @@ def _section(name: str, raw: Mapping[str, Any], environ: Mapping[str, str], file
                     nearest(key, list(hints)),
                 )
             values[key] = _from_text(text, hints[key], variable)
+    # Each message names file, section and key, so that the line is found at once.
     where = f"{file}: [{name}]"
     return cls(**{k: _typed(v, hints[k], f"{where} {k}") for k, v in values.items()}, **tables)
 
@@ -189,6 +194,7 @@ def _from_text(text: str, hint: Any, where: str) -> Any:
             return hint(text)
         except ValueError:
             raise ConfigError(f"{where} is '{text}'", "it must be a number") from None
+    # A list has commas in a variable, because the environment knows no other type than text.
     return text if hint is str else [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -27,6 +27,7 @@ class DatabaseSettings:
     """
 
     url: str = ""
+    # An import of a large inventory holds the lock for seconds.
     lock_timeout: float = 30.0
 
 
@@ -70,11 +71,15 @@ class ScanSettings:
     connect_timeout: float = 0.0
     concurrency: int = 500
     processes: int = 0
+    # Shared hosting has thousands of names on one address; more at once would look like an attack.
     per_address: int = 8
     rate: float = 20.0
     controls: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
+    # Sites fail alone. Many that were good and fail together mean that the scanner's network
+    # failed.
     suspect_percent: float = 5.0
+    # In a small inventory five percent would be a single site.
     suspect_least: int = 5
     ehlo_name: str = ""
     revocation: bool = True
@@ -95,6 +100,8 @@ class TrustSettings:
 
     store: str = "mozilla"
     ca_files: tuple[str, ...] = ()
+    # Browsers fetch a missing intermediate as well, or know it: without it the verdict would differ
+    # from theirs.
     fetch_issuers: bool = True
     rules: str = ""
 
@@ -128,6 +135,7 @@ class HttpSettings:
     enabled: bool = True
     port: int = 80
     contact: str = ""
+    # Pages cost a server more than handshakes: they may run a program and query a database.
     per_address: int = 2
     rate: float = 5.0
 
@@ -183,6 +191,7 @@ class NotifySettings:
     answer: str = ""
     offers: str = ""
     country: str = ""
+    # In the time zone of each contact. A notice at night is read as an emergency.
     opens: str = "08:00"
     closes: str = "18:00"
     working_days: tuple[str, ...] = ("mon", "tue", "wed", "thu", "fri")
@@ -192,14 +201,18 @@ class NotifySettings:
     validation_days: int = 7
     installation_days: int = 7
     escalate_after_days: int = 7
+    # Below a week the usual seven days would end after the certificate.
     escalate_near_after_days: int = 2
     ack_days: int = 7
     status_update_days: int = 2
+    # A wrong import or a broken check touches many clients at once; a person confirms such a run.
     mass_percent: float = 5.0
     mass_least: int = 5
+    # The exact number proves that the person read how many clients would be written to.
     confirm_above: int = 20
     rate: float = 2.0
     timeout: float = 60.0
+    # Before work begins, so that the day can be planned with it.
     digest_hour: int = 7
     heartbeat: str = ""
 
@@ -221,6 +234,8 @@ class CasesSettings:
     keys: str = ""
     passphrase: str = ""
     key_type: str = "ec-p256"
+    # Two weeks: time for the vendor's validation, the answer of the client, and a window that suits
+    # both.
     open_ahead: int = 14
     window_minutes: int = 60
     verify_hours: int = 24
@@ -242,6 +257,7 @@ class ForecastSettings:
     """
 
     currency: str = "EUR"
+    # Text, because a binary fraction cannot hold 49.90 exactly.
     price_1: str = "0"
     price_2: str = "0"
     price_3: str = "0"
@@ -264,6 +280,8 @@ class RunSettings:
         notify_minutes: Composing and sending notices.
     """
 
+    # A part that exceeds its budget is ended or continued later, so that no part can keep the
+    # others from running.
     scan_minutes: float = 60.0
     revocation_minutes: float = 30.0
     renew_minutes: float = 60.0
@@ -340,6 +358,8 @@ def default_database() -> str:
 
 def resolver_parts(text: str) -> tuple[str, str]:
     """Return address and port of an entry of [scan] resolvers."""
+    # A bare IPv6 address has several colons and no port; with a port it stands in brackets (RFC
+    # 3986 3.2.2).
     host, _, port = (
         text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
     )

@@ -67,6 +67,7 @@ def add_version(live: Path, links: Mapping[str, str], bundle: CertificateBundle)
 
 
 def _archive_of(live: Path, links: Mapping[str, str]) -> Path:
+    # Links by hand to another place: certbot would not find a version that is added there.
     folders = {(live / text).parent.resolve() for text in links.values()}
     if len(folders) == 1 and all(_FILE.fullmatch(_entry(links, n)) for n in links):
         return folders.pop()

@@ -21,6 +21,7 @@ from pathlib import Path
 from inventory.errors import CertmgrError
 
 # Names that a dead process may leave behind. The next process that holds the lock removes them.
+# Hidden names, which no server configuration includes by a pattern such as *.pem.
 LEFTOVER_PREFIXES = (".certmgr-new-", ".certmgr-old-", ".certmgr-link-")
 MAX_FILE = 1_000_000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -135,6 +136,8 @@ def make_folder(path: Path, mode: Modes) -> None:
         if mode.gid >= 0:
             os.fchown(handle, -1, mode.gid)
         os.fchmod(handle, mode.folder)
+    # A folder that is not synced in its parent may be missing after a power failure, with all files
+    # in it.
     sync_folder(path.parent)
 
 
@@ -163,6 +166,8 @@ def write_at(handle: int, name: str, data: bytes, mode: Modes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        # Before the rename that gives it its name: otherwise a power failure could leave an empty
+        # file under the final name (ext4, XFS).
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

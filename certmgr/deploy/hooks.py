@@ -29,6 +29,7 @@ from inventory.text import printable
 _log = logging.getLogger(__name__)
 
 MAX_OUTPUT = 64 * 1024
+# cron's PATH lacks sbin, where nginx and apachectl are; an inherited one could name any folder.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"CERTMGR_[A-Z0-9_]{1,60}")
 _VALUE = re.compile(r"[A-Za-z0-9._~*:/@+=, -]{0,8000}")
@@ -101,6 +102,7 @@ def run(
         CertmgrError: The program cannot be started.
         UsageError: The path is not absolute, or an argument or a variable is not safe.
     """
+    # Checked before the fork, so that nothing runs of a command that is not safe.
     words = _words(command, arguments)
     identity = _identity(user)
     _log.info("running %s", words[0])
@@ -196,6 +198,8 @@ def _identity(user: str) -> dict[str, Any]:
     return {
         "user": entry.pw_uid,
         "group": entry.pw_gid,
+        # All groups of the user, as a login has them: a reload may need a group such as adm or
+        # ssl-cert.
         "extra_groups": os.getgrouplist(user, entry.pw_gid),
     }
 

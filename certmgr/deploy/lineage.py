@@ -101,6 +101,8 @@ class Lineage:
 
     def _folders(self, modes: Modes) -> None:
         """Create the folders of the lineage."""
+        # The folders of the lineage get the modes of its target; those above are shared by all
+        # lineages.
         for path in (self.archive.parent, self.archive, self.live.parent, self.live):
             make_folder(path, modes if path.name == self.name else Modes())
             require_trusted(path)
@@ -127,6 +129,8 @@ class Lineage:
         Raises:
             CertmgrError: Key, leaf and chain do not belong together, or cannot be written.
         """
+        # Key, leaf and chain are matched before anything is written: a pair that does not match
+        # stops a server at its next start.
         bundle = build_bundle(key_pem, chain_der)
         with (
             self.lock(),
@@ -174,6 +178,8 @@ class Lineage:
 
     def _require_free(self) -> None:
         """Raise :class:`Conflict` if a hold prevents switches."""
+        # A takeover replaces certbot's links one at a time; a switch in between would mix a key
+        # with the certificate of another version.
         if (reason := self.hold_reason()) is not None:
             raise Conflict(
                 f"'{self.name}' is not switched",
@@ -231,6 +237,7 @@ class Lineage:
             map_os_errors(f"{self.archive} cannot be written to"),
             open_folder(self.archive) as handle,
         ):
+            # Renamed into place: a hold is there as a whole or not at all.
             temporary = temporary_name("new")
             write_at(handle, temporary, reason.encode(), Modes())
             os.rename(temporary, _HOLD_FILE, src_dir_fd=handle, dst_dir_fd=handle)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+# As many as on this machine: enough for a rollback after an unnoticed fault of some renewals.
 KEPT_VERSIONS = 5
 
 
@@ -60,6 +61,7 @@ class Remote:
         channel = self._transport.open_session(timeout=self._timeout)
         end = time.monotonic() + self._timeout
         with channel:
+            # One stream in the order in which it was printed, as an administrator would see it.
             channel.set_combine_stderr(True)
             channel.exec_command(shlex.join(command))
             channel.shutdown_write()
@@ -77,6 +79,8 @@ class Remote:
                     return CommandResult(code == 0, code, output=printable_output(kept))
                 # Output beyond the limit is dropped, but still read: a full window would block it.
                 kept += data[: max(0, MAX_OUTPUT - len(kept))]
+        # The channel is closed, which ends most programs. One that goes on cannot be killed from
+        # here.
         return CommandResult(False, timed_out=True, output=printable_output(kept))
 
     # -- version folders
@@ -219,6 +223,8 @@ class Remote:
         for name in names:
             if name not in existing:
                 self._link(f"current/{name}", posixpath.join(directory, name))
+        # Durable before the switch: after a broken connection the next call still finds what to
+        # return to.
         self._link(f"versions/{before}" if before else "none", trial)
         self._link(f"versions/{version}", posixpath.join(directory, "current"))
         _log.info("%s: %s is at %s", self.where, directory, version)
@@ -241,6 +247,7 @@ class Remote:
         """Remove all but the newest versions and ``protect``. What cannot be removed stays."""
         versions = posixpath.join(directory, "versions")
         names = sorted(n for n in self._sftp.listdir(versions) if _VERSION.fullmatch(n))
+        # The oldest first. What is in use, or may be returned to, is protected whatever its age.
         for name in names[:-KEPT_VERSIONS]:
             if name not in protect:
                 temporary = posixpath.join(
@@ -263,6 +270,7 @@ class Remote:
             return file.read(1_000_000)
 
     def _put(self, path: str, data: bytes, mode: int, *, final: str = "") -> None:
+        # Exclusive: an existing file or link of this name is never written through.
         with self._sftp.open(path, "wx") as file:
             file.chmod(mode)  # before the first byte
             file.write(data)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from paramiko import PKey, SSHClient
 
 _log = logging.getLogger(__name__)
+# Files of large providers have tens of thousands of lines of about 150 bytes.
 _MAX_KNOWN_HOSTS = 16_000_000  # bytes
 
 
@@ -78,6 +79,8 @@ def connect(target: TargetSettings) -> Iterator[Remote]:
             "Install certmgr with the extra 'ssh'.",
         ) from None
 
+    # The first connection carries a private key already: to accept an unknown machine once would be
+    # enough to lose it.
     class Strict(paramiko.RejectPolicy):
         def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> NoReturn:
             raise SshError(
@@ -103,6 +106,8 @@ def connect(target: TargetSettings) -> Iterator[Remote]:
             key_filename=target.key_file,
             allow_agent=False,
             look_for_keys=False,
+            # Each phase has its limit, because a machine that hangs must not hold the lock of its
+            # deployments.
             timeout=target.timeout,
             banner_timeout=target.timeout,
             auth_timeout=target.timeout,
@@ -132,6 +137,7 @@ def _map_ssh_errors(target: TargetSettings, where: str) -> Iterator[None]:
             "the machine was reinstalled, or an attacker intercepts the connection",
             f"Nothing was sent. Find the cause, then replace its line in {target.known_hosts}.",
         ) from None
+    # A passphrase would have to be stored next to the key, which would protect nothing.
     except paramiko.PasswordRequiredException:
         raise SshError(
             f"The key file {target.key_file} is encrypted",
@@ -144,6 +150,7 @@ def _map_ssh_errors(target: TargetSettings, where: str) -> Iterator[None]:
             "",
             f"Add the public part of {target.key_file} to its authorized_keys.",
         ) from None
+    # Faults of the network or of the other machine: a later run may succeed without a change here.
     except (paramiko.SSHException, EOFError) as error:
         raise CertmgrError(
             f"SSH to {where} failed", printable(str(error) or type(error).__name__, 200)
@@ -182,6 +189,8 @@ def _load_known(client: SSHClient, path: Path) -> list[str]:
     keys = client.get_host_keys()
     for line in lines:
         with contextlib.suppress(InvalidHostKey):
+            # An invalid line must not hide the others: the file is often maintained by several
+            # programs.
             entry = HostKeyEntry.from_line(line) if line and line[0] not in "#@" else None
             if entry is not None and entry.hostnames is not None and entry.key is not None:
                 for host in entry.hostnames:
@@ -191,6 +200,8 @@ def _load_known(client: SSHClient, path: Path) -> list[str]:
 
 def _require_not_revoked(marked_lines: Sequence[str], key: PKey, known_hosts: str) -> None:
     """Raise :class:`SshError` if a line marks the host key as revoked, for whatever host."""
+    # OpenSSH checks revoked keys for every host, too: a key that was stolen is worth nothing
+    # anywhere.
     for line in marked_lines:
         if line.startswith("@revoked") and key.get_base64() in line.split():
             raise SshError(

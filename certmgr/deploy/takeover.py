@@ -42,7 +42,9 @@ _RECORD = "certbot.json"
 
 # -- certbot's schedules
 
+# The names of the packages of Debian and Fedora, and of the snap.
 _TIMERS = ("certbot.timer", "snap.certbot.renew.timer", "certbot-renew.timer")
+# Where packages and the usual instructions on the web put certbot's line.
 _CRON = (
     "etc/cron.d/certbot",
     "etc/crontab",
@@ -155,6 +157,7 @@ def take_over_links(live: Path, lineage: Lineage) -> None:
         if all(existing.get(n) == texts[n] for n in (*LINKS, COMBINED)):
             lineage.release()
             return
+        # Checked under the lock: certbot may have renewed between the plan and now.
         _require_same(read_bundle(live), current, live)
         with map_os_errors(f"The links in {live} cannot be replaced"):
             record = _read_record(lineage)
@@ -306,6 +309,8 @@ def _certmgr_links(live: Path, lineage: Lineage) -> dict[str, str]:
 
     The texts are relative if certmgr uses certbot's directory, and absolute otherwise.
     """
+    # Through the link "current", so that a renewal switches all files of certbot's folder with one
+    # rename.
     current = lineage.archive.resolve() / "current"
     same_base = live.parent.parent == lineage.base.resolve()
     return {
@@ -335,6 +340,7 @@ def _require_same(certbot: CertificateBundle, current: CertificateBundle, live: 
 
 def _bundle_behind(live: Path, texts: Mapping[str, str]) -> CertificateBundle:
     """Read the bundle that certbot's links led to."""
+    # By the recorded texts, because the links themselves lead to certmgr's files now.
     key = read_regular(live / texts["privkey.pem"], 1_000_000)
     return build_bundle(
         key, [c.der for c in from_pem(read_regular(live / texts["fullchain.pem"], 1_000_000))]

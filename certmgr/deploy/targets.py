@@ -83,6 +83,8 @@ def deploy_to_target(
     try:
         _log.info("deploying %s to the target %s", name, label)
         lineage = Lineage(lineage_dir, safe_name(name))
+        # The lock spans the switch, the test and the reload: two lineages in between each other's
+        # steps would let a server read files of both halves.
         with _writer(target, lineage, bundle, secret or configured) as writer:
             return _deploy(target, writer, label)
     except CertmgrError as error:
@@ -108,6 +110,8 @@ def _deploy(target: TargetSettings, writer: TargetWriter, label: str) -> TargetR
                 f" {test_result.sentence}; it was rolled back, and nothing was reloaded"
             )
             return TargetResult(label, False, message, True, test_result.output)
+    # The test accepted the certificate: from here on a death leaves the new version in use, which
+    # the next run reloads again.
     writer.commit()
     if target.reload:
         # A failed or killed program may have sent the signal already, so that its time counts.
@@ -138,6 +142,8 @@ def _writer(
         return
     local = LocalContext(
         target,
+        # What a reload program may need to know. Values are checked before they reach its
+        # environment.
         {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": bundle.sha256},
         lineage.lock_file,
     )

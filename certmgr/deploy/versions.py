@@ -34,6 +34,8 @@ from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)
 
+# The digits of the leaf let an administrator and a later run recognise a certificate without
+# opening it.
 _VERSION = re.compile(r"\d{6}-[0-9a-f]{12}")
 _PREVIOUS_LINK, _TRIAL_LINK = "previous", "trial"
 
@@ -130,6 +132,8 @@ class VersionStore:
     def _read(self, path: Path, *, follow: bool) -> CertificateBundle:
         try:
             files: dict[str, bytes] = {}
+            # One handle for all files: after a concurrent switch it still leads to the same
+            # version.
             with open_folder(path, follow=follow) as handle:
                 for name in FILES:
                     with suppress(FileNotFoundError):
@@ -170,6 +174,8 @@ class VersionStore:
             # A repeated call, for example after a crash, must not add versions.
             if (existing := self.find_version(bundle)) is not None:
                 return existing
+            # The highest number, and not the count: a removed version must not give its number to
+            # another one.
             number = max((v.number for v in self.versions()), default=0) + 1
             version = Version(f"{number:06d}-{bundle.sha256[:12]}")
             with open_folder(self._folder) as parent:
@@ -209,6 +215,7 @@ class VersionStore:
         Raises:
             CertmgrError: The switch is not possible. The current version is unchanged.
         """
+        # A damaged version is found here, before any server could read it.
         bundle = self.read(version)
         before = self.current()
         with map_os_errors(f"{self._current} cannot be switched to {version.name}"):
@@ -253,6 +260,7 @@ class VersionStore:
         before = self.current()
         # The version is current already: either an attempt died, or it was committed before.
         if before == version:
+            # The trial link exists: the process died between the switch and the end of the test.
             if self._linked(self._folder / _TRIAL_LINK) == version:
                 before = self.previous()
         else:
@@ -271,6 +279,8 @@ class VersionStore:
             suppress(FileNotFoundError),
             open_folder(self._folder) as handle,
         ):
+            # From here on the version counts as accepted, and a repeated call would not return from
+            # it.
             os.unlink(_TRIAL_LINK, dir_fd=handle)
             os.fsync(handle)
 

@@ -167,6 +167,8 @@ def snippet(settings: SolverSettings, server: str) -> str:
         )
     # On port 80 the solver answers the CA itself; on another port a web server passes requests on.
     if settings.kind == "standalone" and settings.port not in (0, 80):
+        # Without an address the solver listens everywhere; the web server on the same machine
+        # reaches it here.
         host = settings.address or "127.0.0.1"
         base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
         if server == "nginx":

@@ -19,6 +19,7 @@ from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)
 
+# Secondary servers take seconds to minutes; a shorter interval would only load them.
 POLL_INTERVAL = 1.0
 # Records whose removal fails before the others are left for a later run.
 MAX_FAILURES = 3
@@ -79,6 +80,7 @@ class Dns01:
             location = proof.location or record_location(self.create_dns_client(), proof.record)
             _log.info("setting the TXT record %s", location)
             self.zone.add(location, proof.txt)
+            # All records are set before the first wait, so that they propagate at the same time.
             pending.append((location, proof.txt))
         end = time.monotonic() + self.propagation
         # Each check has a new client: a cached answer would hide the new record.

@@ -39,12 +39,14 @@ class ChallengeProof:
     @property
     def txt(self) -> str:
         """The value of the TXT record (RFC 8555 8.4)."""
+        # RFC 8555 8.4: the record has the digest, so that its length does not depend on the token.
         digest = hashlib.sha256(self.key_authorization.encode()).digest()
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     @property
     def record(self) -> str:
         """The name of the TXT record."""
+        # RFC 8555 8.4. A wildcard is validated at its bare name, next to the record of that name.
         return f"_acme-challenge.{self.name}"
 
 

@@ -25,6 +25,7 @@ MAX_ISSUERS = 10
 MAX_STRING = 255  # octets of one character string of a TXT record (RFC 1035 3.3)
 # The value of a parameter has no semicolon and no blank (RFC 8659 4.2).
 _URI = re.compile(r"https://[\x21-\x3a\x3c-\x7e]{1,900}")
+# RFC 8659 4.2: the issuer is a domain name of at least two labels.
 _ISSUER = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 
 
@@ -66,6 +67,7 @@ class PersistRecord:
     @property
     def value(self) -> str:
         """The value of the TXT record."""
+        # One record is enough: each of the CA's names stands for the same CA.
         parts = [self.issuers[0], f"accounturi={self.account}"]
         if self.wildcard:
             parts.append("policy=wildcard")
@@ -114,6 +116,7 @@ def account_uri(prefix: object, domain: str, thumbprint: str, url: str) -> str:
     Raises:
         CertmgrError: The prefix is not a URL that fits into the record.
     """
+    # The earlier draft names the account by its URL, which every party can compare as text.
     if prefix is None:
         return url
     if not isinstance(prefix, str) or not _URI.fullmatch(prefix):
@@ -123,6 +126,7 @@ def account_uri(prefix: object, domain: str, thumbprint: str, url: str) -> str:
             "Use another solver for this CA.",
         )
     name = domain.encode("ascii")
+    # The length byte keeps two different pairs of name and thumbprint from the same digest.
     data = bytes([len(name)]) + name + thumbprint.encode("ascii") + url.encode("ascii")
     digest = urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return f"{prefix}sha-256/{digest}"
@@ -179,6 +183,7 @@ def judge(record: PersistRecord, values: Sequence[str], now: int, warn: int) -> 
             ends.append(None if until is None else int(until))
     if not ends:
         return best
+    # A record without an end covers whatever the others state.
     if None in ends:
         return PersistVerdict(PersistState.VALID, "the record is published")
     last = max(e for e in ends if e is not None)

@@ -83,6 +83,8 @@ def check(dns_client: DnsClient, record: PersistRecord, clock: Clock) -> Persist
     if not verdicts:
         reason = f"no name server answered about {record.owner}"
         return PersistVerdict(PersistState.UNKNOWN, reason)
+    # An accepted answer at one server does not help if another one refuses: CAs ask from several
+    # places (Baseline Requirements 3.2.2.9).
     place, worst = min(verdicts, key=lambda v: (v[1].accepted, v[1].state is PersistState.VALID))
     if all(v.state is worst.state for _, v in verdicts):
         return worst

@@ -76,6 +76,8 @@ class Standalone:
 
     def _answer_to(self, request: h11.Request) -> bytes | None:
         path = request.target.decode("ascii", "replace")
+        # Only known tokens are answered. No path of this machine can be reached, whatever the
+        # request names.
         if request.method != b"GET" or not path.startswith(WELL_KNOWN):
             return None
         return self._answers.get(path.removeprefix(WELL_KNOWN))
@@ -85,6 +87,8 @@ class Standalone:
         removed = {p.token for p in proofs}
         with self._lock:
             self._answers = {t: a for t, a in self._answers.items() if t not in removed}
+            # The port is free again for another program, and closed to strangers, between two
+            # orders.
             if not self._answers and self._listener is not None:
                 listener, self._listener = self._listener, None
                 listener.stop()

@@ -52,6 +52,8 @@ def context_for(proof: ChallengeProof, now: datetime) -> SSL.Context:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
+        # Dates that the clock of the CA surely accepts. The certificate is never trusted for
+        # anything else.
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=7))
         .add_extension(x509.SubjectAlternativeName(general_names([proof.name])), critical=False)
@@ -59,6 +61,7 @@ def context_for(proof: ChallengeProof, now: datetime) -> SSL.Context:
             x509.UnrecognizedExtension(
                 x509.ObjectIdentifier(ACME_IDENTIFIER), b"\x04\x20" + digest
             ),
+            # RFC 8737 3: critical, so that no other client accepts this certificate for a site.
             critical=True,
         )
         .sign(key, hashes.SHA256())

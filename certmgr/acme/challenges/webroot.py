@@ -85,6 +85,8 @@ class WebRoot:
         """Open the directory of the file, and yield its handle and the owner of the web root."""
         base, parts = split_path(self.path, name)
         with contextlib.ExitStack() as handles:
+            # The administrator's part of the path may have links, which only root or the
+            # administrator can change.
             handle = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             handles.callback(os.close, handle)
             for part in parts:
@@ -93,6 +95,8 @@ class WebRoot:
             owner = os.fstat(handle)
             for part in () if self.alias else _BELOW:
                 if make:
+                    # The folder of another order or of another ACME client is used as it is, with
+                    # its rights.
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o755, dir_fd=handle)
                         _open_to_web_server(part, handle, owner)
@@ -141,6 +145,7 @@ def _write(folder: int, token: str, data: bytes, owner: os.stat_result) -> None:
     handle = os.open(
         token,
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+        # The answer is public: the web server, which is another user, has to read it.
         0o644,
         dir_fd=folder,
     )

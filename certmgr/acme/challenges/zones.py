@@ -29,6 +29,7 @@ from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# Short, because the record is removed soon, and resolvers must not keep it for the next order.
 TTL = 60
 
 
@@ -83,6 +84,8 @@ class Rfc2136:
         host, port = resolver_parts(settings.server)
         what = f"The name server {settings.server} did not accept the record {record}"
         key = tsig_key(settings)
+        # A zone that the administrator names wins: an internal view of the DNS may show another
+        # one.
         zone = settings.zone or self._zone(record)
         try:
             update = dns.update.UpdateMessage(zone, keyring=key)
@@ -180,6 +183,7 @@ class Lexicon:
             "provider_name": settings.provider,
             "action": "create",
             "type": "TXT",
+            # Without a zone in the configuration, most providers keep a zone per registered domain.
             "domain": settings.zone or registered_domain(record),
             settings.provider: options,
             "ttl": TTL,
@@ -203,6 +207,7 @@ class Lexicon:
             )
 
 
+# Lower-case A-labels only. A record such as "a;b" or "$(x)" never reaches a program.
 _NAME = re.compile(r"[a-z0-9_*-]+(\.[a-z0-9_-]+)*")
 _VALUE = re.compile(r"[A-Za-z0-9_.-]{1,400}")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     pass
 
 
+# Enough to return to a version before the last one. Each is a private key on the disk, so not more.
 KEPT_VERSIONS = 5
 
 
@@ -44,6 +45,7 @@ class TargetWriter(Protocol):
 
 def with_lineage_name(text: str, name: str) -> str:
     """Replace {name} in a path by the name of the lineage, which is safe in paths."""
+    # The rest of the path is the administrator's; only this part comes from the inventory.
     return text.replace("{name}", safe_name(name))
 
 

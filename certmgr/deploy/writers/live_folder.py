@@ -27,6 +27,7 @@ class LiveFolderWriter:
         )
 
     def stage(self) -> None:
+        # Durable before the switch. A repeated call finds the version of the first one.
         version = self._lineage.store(
             self._bundle.key_pem, self._bundle.chain_der, modes=self._local.modes
         )

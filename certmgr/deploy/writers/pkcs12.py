@@ -50,6 +50,7 @@ class Pkcs12Writer:
             bundle,
         )
         self._password, self._alias = password, alias
+        # A name of fixed length, since the file's own may have up to 255 bytes already.
         name = hashlib.sha256(self._path.name.encode()).hexdigest()[:12]
         self._saved = f".certmgr-saved-{name}"
 
@@ -67,6 +68,8 @@ class Pkcs12Writer:
                 "Set 'password' of the target.",
             )
         _log.debug("writing %s", self._path)
+        # Built before anything changes: deriving the key of the encryption takes time, and may
+        # fail.
         data = self._build(self._bundle.key_pem)
         require_trusted(self._path.parent)
         with (
@@ -78,6 +81,8 @@ class Pkcs12Writer:
             temporary = temporary_name("new")
             try:
                 write_at(handle, temporary, data, self._local.modes)
+                # Java and Windows services read the file at any time: it is the old one or the new
+                # one as a whole.
                 os.rename(temporary, self._path.name, src_dir_fd=handle, dst_dir_fd=handle)
             except OSError:
                 with suppress(FileNotFoundError):
@@ -127,4 +132,5 @@ class Pkcs12Writer:
             suppress(FileNotFoundError),
             open_folder(self._path.parent, follow=True) as handle,
         ):
+            # After the test: from here on a rollback is a new deployment of the older version.
             remove_at(handle, self._saved)

@@ -65,6 +65,7 @@ class RemoteWriter:
 
     def commit(self) -> None:
         self._remote.commit(self._directory)
+        # Both versions of this switch stay: the new one is in use, and the other is the way back.
         self._remote.prune(self._directory, (self._version, self._before))
 
 
@@ -82,6 +83,7 @@ def remote_writer(
         raise CertmgrError(
             f"'{lineage.name}' has no such version", "it was not stored before", "Store it first."
         )
+    # One lock per machine and port, whichever names the targets on it have.
     machine = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
     lock_file = lineage.base / f"lock-{machine}"
     with exclusive_lock(lock_file), connect(target) as remote:
