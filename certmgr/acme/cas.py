@@ -125,8 +125,7 @@ def known() -> Mapping[str, CertificateAuthority]:
             limits=limits,
             test=bool(entry.get("test")),
             source=entry["source"],
-            # Facts that nobody read in the source are shown as unconfirmed, and never decide
-            # silently.
+            # Facts from memory are shown as unconfirmed, and never decide silently.
             confirmed=bool(entry["confirmed"]),
         )
     return cas

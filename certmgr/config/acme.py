@@ -227,6 +227,21 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
         # abandoned.
         if not 1 <= seconds <= 86_400:
             raise ConfigError(f"[acme] {name} is {seconds}", "it must be 1 to 86,400 seconds")
+    _check_tables(acme)
+    # Found here and not at the first renewal, which may be months away.
+    if acme.default_solver and acme.default_solver not in acme.solvers:
+        raise ConfigError(
+            f"[acme] default_solver is '{acme.default_solver}'",
+            f"there is no [acme.solver.{acme.default_solver}]",
+        )
+    for word in acme.default_targets:
+        if word not in acme.targets:
+            raise ConfigError(
+                f"[acme] default_targets names '{word}'", f"there is no [acme.target.{word}]"
+            )
+
+
+def _check_tables(acme: AcmeSettings) -> None:
     for table, named in (("ca", acme.cas), ("solver", acme.solvers), ("target", acme.targets)):
         for name in named:
             if not _WORD.fullmatch(name):
@@ -242,17 +257,6 @@ def check(acme: AcmeSettings, key_types: tuple[str, ...]) -> None:
         _solver(f"[acme.solver.{name}]", solver)
     for name, target in acme.targets.items():
         _target(f"[acme.target.{name}]", target)
-    # Found here and not at the first renewal, which may be months away.
-    if acme.default_solver and acme.default_solver not in acme.solvers:
-        raise ConfigError(
-            f"[acme] default_solver is '{acme.default_solver}'",
-            f"there is no [acme.solver.{acme.default_solver}]",
-        )
-    for word in acme.default_targets:
-        if word not in acme.targets:
-            raise ConfigError(
-                f"[acme] default_targets names '{word}'", f"there is no [acme.target.{word}]"
-            )
 
 
 def _ca(where: str, ca: CaSettings) -> None:

@@ -95,6 +95,7 @@ class Authority:
         self.clock: Clock = clock or (parent.clock if parent else system_clock)
         now = self.clock().replace(microsecond=0)
         self.parent = parent
+        # EC, because an RSA key takes a hundred times as long, and a test suite makes thousands.
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         self.subject = name(subject, organisation)
         # A root signs itself.
@@ -105,6 +106,8 @@ class Authority:
             .issuer_name(parent.subject if parent else self.subject)
             .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
+            # Older than any leaf that a test dates back, so that the path is valid at the date of
+            # the leaf.
             .not_valid_before(not_before or now - timedelta(days=400))
             .not_valid_after(not_after or now + timedelta(days=3650))
             .add_extension(x509.BasicConstraints(True, path_length), critical=True)
@@ -136,6 +139,7 @@ class Authority:
 
     def chain(self) -> tuple[x509.Certificate, ...]:
         """Return this CA and those above it, without the root."""
+        # A server does not send the root: clients have it, or do not trust it at all.
         return (self.certificate, *self.parent.chain()) if self.parent is not None else ()
 
     def issue(
@@ -178,6 +182,7 @@ class Authority:
             .issuer_name(self.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
+            # A day back, so that a clock that is slow by minutes accepts it.
             .not_valid_before(not_before or min(now, end) - timedelta(days=1))
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(False, None), critical=True)

@@ -31,6 +31,8 @@ from inventory.db.database import from_epoch
 from inventory.store import clients, domains, endpoints, lineages
 from inventory.targets import Target
 
+# A name below .test never exists in the DNS (RFC 6761 6.2), so that nothing of it leaves this
+# machine.
 HOST = "automatic.example.test"
 # The Debian package of each program.
 PROGRAMS = {"pebble": "pebble", "pebble-challtestsrv": "pebble", "nginx": "nginx-light"}
@@ -55,6 +57,7 @@ def _port() -> int:
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> bool:
     """Wait until a process listens on a port; return whether it does."""
+    # Ten seconds in total, for a machine under load.
     for _ in range(200):
         if process.poll() is not None:
             return False
@@ -157,6 +160,7 @@ def _pebble(folder: Path) -> Iterator[DemoCa]:
             "-dnsserver",
             f"127.0.0.1:{dns}",
             port=listen,
+            # pebble waits up to 15 seconds before it validates, to find clients that do not poll.
             environment={"PEBBLE_VA_NOSLEEP": "1"},
         ),
     ):
@@ -188,6 +192,7 @@ def _nginx(
             " 204; } }\n"
         )
 
+    # nginx does not start without a certificate, and the first one is issued only while it runs.
     config.write_text(site(certificate, key))
     command = (_program("nginx") or "", "-e", str(folder / "error.log"), "-c", str(config))
     with _started(*command, port=port):
@@ -218,6 +223,8 @@ def show(context: Context, root: Authority, folder: Path) -> None:
         ):
             settings = _settings(context.settings, folder, ca, target)
             _issue_and_renew(replace(context, settings=settings), port)
+    # A server that does not start on this machine is no reason to lose the rest of the
+    # demonstration.
     except RuntimeError as error:
         click.echo(f"Skipped: {error}")
 
@@ -254,6 +261,7 @@ def _issue_and_renew(context: Context, port: int) -> None:
     account = accounts.add(context, accounts.AccountRequest("demo", "demo", agree=True, by="demo"))
     click.echo(f"certmgr account add      an account at a local pebble: {account.url}")
     names = arrange(context, IssueRequest((HOST,), targets=("nginx",)))
+    # The same call twice: the second one renews, which shows that both take the same path.
     for command in (f"certmgr issue {HOST} --target nginx", f"certmgr renew {HOST}"):
         summary = RenewalRunner(IssuanceContext.of(context)).run_named(names)
         with context.read() as conn:

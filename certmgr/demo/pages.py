@@ -27,6 +27,7 @@ class PageResponse:
 # Maps (host without port, path) to a response.
 Respond = Callable[[str, str], PageResponse]
 
+# A year, as browsers' preload list requires at least.
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
@@ -89,6 +90,7 @@ def secure(context: SSL.Context, respond: Respond) -> ConnectionHandler:
         connection.set_accept_state()
         connection.do_handshake()
         _serve(lambda: connection.recv(4096), connection.sendall, respond)
+        # Without close_notify a browser reports a page that was cut short.
         connection.shutdown()
 
     return talk

@@ -72,6 +72,7 @@ def show_case(context: Context, root: Authority, folder: Path) -> Server:
     reference = new_case.open_case(
         service, CLIENT, [], new_case.CaseOptions(order="SV-4711"), text="the purchase was placed"
     ).reference
+    # The key stays here, and only the CSR leaves the machine: that is the point of this case.
     (csr,) = signing_requests.make_csr(service, reference)
     signing_requests.send_csr(service, reference)
     review = intake.receive(service, reference, _upload(vendor.issue(HOST)))
@@ -80,6 +81,7 @@ def show_case(context: Context, root: Authority, folder: Path) -> Server:
     )
     for sentence in intake.message_sentences(review.messages, refusing=True):
         click.echo(f"  {sentence}")
+    # The same key as in the CSR. It is valid from an hour ago, as CAs date certificates back.
     issued = vendor.issue(
         HOST, key=x509.load_pem_x509_csr(csr.encode()), not_before=now - timedelta(hours=1)
     )

@@ -67,6 +67,7 @@ def fill_inventory(database: Database, demo: DemoSites) -> None:
                     "keeper": "Ines",
                 },
             )
+        # Each client has another answer to "who renews?", which decides who is asked to act.
         parties = (
             {"dns": "us", "buys": "us", "renews": "us"},
             {"dns": "client", "buys": "client", "renews": "client"},
@@ -109,6 +110,7 @@ def run(keep: bool) -> int:
     Returns:
         The exit code: 3 if a site was not scanned, else 0.
     """
+    # Opened before the folder, so that a failure to listen leaves nothing behind.
     demo = open_sites()
     with tempfile.TemporaryDirectory(prefix="certmgr-demo-") as folder:
         try:
@@ -186,6 +188,7 @@ def _wait_for_enter(folder: Path, demo: DemoSites, root: Path) -> None:
         f"\nThe sites keep running, and the reports are in {folder}. Try in another terminal:"
     )
     click.echo(f"  certmgr --database {folder / 'demo.db'} domain show shop.blumen-meier.test")
+    # The login form over plain HTTP: a page that opens, and that a browser still warns of.
     site = demo.sites[-3]
     click.echo(
         f"  certmgr --database {folder / 'demo.db'} diagnose --ca-file {root} --http-port"

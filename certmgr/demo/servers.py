@@ -43,6 +43,7 @@ class Server:
     def __post_init__(self) -> None:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
+        # A test that restarts a server on its port must not wait for old connections to time out.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((self.address, self.port))
         self._socket.listen(self.backlog)
@@ -139,6 +140,7 @@ def tls(
         connection = SSL.Connection(default, sock)
         connection.set_accept_state()
         connection.do_handshake()
+        # Until the client disconnects: a server that closes first could cut off its own answer.
         connection.recv(1)
 
     return talk

@@ -73,6 +73,7 @@ class DemoSites:
         """Respond over plain HTTP for all sites, by default with a redirect to HTTPS."""
         if host in self.plain:
             return self.plain[host]
+        # Sites differ only by the Host header, as on shared hosting.
         port = next((s.port for s in self.sites if s.host == host), None)
         return (
             PageResponse(404, "no such site")
@@ -91,6 +92,7 @@ CLIENTS = (
 def _free_port() -> int:
     """Return a free port on loopback."""
     with socket.socket() as probe:
+        # Free now, and not held: the site "nothing listens" needs a port that refuses.
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
@@ -99,6 +101,7 @@ def _open_plain(demo: DemoSites) -> None:
     """Open the port of plain HTTP on both loopback addresses."""
     first = Server(plain(demo.respond))
     demo.servers.append(first)
+    # One port for all sites, because certmgr expects plain HTTP on the same port everywhere.
     demo.http_port = first.port
     # Some systems have only one loopback address.
     with contextlib.suppress(OSError):

@@ -42,6 +42,7 @@ JOB = "run"
 _HEAD_MINUTES = 2.0
 
 
+# Part, done, planned. The command line shows it; cron has no terminal and sees nothing.
 Progress = Callable[[str, int, int], None]
 
 
@@ -111,8 +112,11 @@ class _Run:
             yield Part("scan", budgets.scan_minutes, lambda _: self._scan())
         if settings.scan.revocation or settings.scan.dane:
             yield Part("revocation", budgets.revocation_minutes, lambda _: self._revocation())
+        # Before the notices: a client need not hear of a certificate that is renewed in the same
+        # run.
         yield Part("renew", budgets.renew_minutes, lambda _: self._renew())
         yield Part("cases", budgets.cases_minutes, lambda _: _cases(context, result))
+        # Without a mailbox in the configuration, replies are recorded by hand (certmgr notice ack).
         if settings.notify.inbox:
             yield Part("inbox", budgets.inbox_minutes, lambda _: _inbox(context, result))
         yield Part("notify", budgets.notify_minutes, lambda s: _notify(context, result, s))
@@ -185,7 +189,9 @@ class _Run:
             progress=lambda what, done, planned: self.progress(f"revocation {what}", done, planned),
         )
         result = self.result
+        # Lists that fail together are a fault of our network, and never a finding about a site.
         result.problems += [f"revocation: {reason}" for reason in summary.suspect]
+        # A pass that changed nothing prints nothing, so that cron sends no mail.
         if summary.opened or summary.closed or summary.lists.fetched:
             result.messages.append(
                 f"{summary.lists.fetched} revocation list(s) fetched, {summary.opened} finding(s)"
@@ -195,11 +201,13 @@ class _Run:
     def _renew(self) -> None:
         """Renew what is due; the notices report failed renewals."""
         with self.context.read() as conn:
+            # An inventory without ACME has no renewal run, and its absence raises no alarm.
             if not lineages.any_active(conn):
                 return
         context = IssuanceContext.of(self.context)
         summary = RenewalRunner(context, partial(self.progress, "renew")).run_due()
         result = self.result
+        # A pending retry is no problem of the run. Twenty lines are enough for a mail of cron.
         if summary.failed:
             result.problems += [f"renew: {n}: {message}" for n, _, message in summary.problems[:20]]
         if summary.planned:
@@ -239,6 +247,7 @@ def run(
     work = _Run(context, identities_for, stop or StopState(), progress or _ignore)
     result = work.result
     with context.write() as tx:
+        # Recorded before the first part, so that a run that dies is a start without an end.
         jobs.started(tx, JOB)
     parts = work.parts(scan=scan)
     for part in parts:
@@ -246,6 +255,7 @@ def run(
             work.do(part)
         except KeyboardInterrupt:
             result.interrupted = f"{part.name} ({work.scanned})" if work.scanned else part.name
+            # The generator still knows the parts that come after this one.
             result.not_done = tuple(p.name for p in parts)
             break
     return conclude(context, work.stop, result)
@@ -311,6 +321,8 @@ def _inbox(context: Context, result: CronResult) -> None:
 
 
 def _notify(context: Context, result: CronResult, seconds: float) -> None:
+    # Decided and queued in one transaction, then delivered: a death in between leaves queued
+    # notices, which the next run sends.
     outcome = run_of(context.database, context.settings, context.now()).decide()
     counts = worker_of(context.database, context.settings, seconds=seconds).run()
     result.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]

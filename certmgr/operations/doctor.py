@@ -44,6 +44,7 @@ from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# Remedies of errors of the operating system, whose own text names only a system call.
 _TODO = {
     "mail server": "Start it, open its port, or correct [notify] mail.",
     "database": "See certmgr database check.",
@@ -61,8 +62,10 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
         now: The current time.
     """
     database: Database | None = None
+    # First, because each of the other checks depends on it.
     yield from _guarded("configuration", lambda: configuration(settings))
     try:
+        # A check must not change anything, and a migration would be a change.
         database = open_database(url, migrate=False) if _exists(url) else None
     except CertmgrError as error:
         yield CheckResult(
@@ -109,6 +112,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
 
 
 def _exists(url: str) -> bool:
+    # Whether a server at a URL exists is only known by connecting, which the check does.
     return "://" in url or Path(url).is_file()
 
 

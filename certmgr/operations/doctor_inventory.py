@@ -32,12 +32,14 @@ def contact_methods(context: Context) -> Iterator[CheckResult]:
     with context.read() as conn:
         people = contacts.listing(conn)
         numbers = {c.number for c in recipient_store.clients(conn).values()}
+    # A contact method without its channel fails at the first notice, which may be an urgent one.
     unconfigured = [
         c.name
         for c in people
         for w in c.ways
         if w.startswith("channel:") and w.partition(":")[2] not in known
     ]
+    # The address does not work any more. Only a person can find out the new one.
     bounced = [c.name for c in people if c.bad]
     if unconfigured:
         yield CheckResult(
@@ -83,6 +85,7 @@ def database_file(database: Database) -> Iterator[CheckResult]:
     path = database.path
     if (
         path is not None
+        # A full disk stops writes of the database: no scan, no notice, and no key can be stored.
         and (free := os.statvfs(path.parent)).f_bavail * free.f_frsize < 500_000_000
     ):
         yield CheckResult(
@@ -136,6 +139,7 @@ def audit_heads_stored(context: Context) -> Iterator[CheckResult]:
 def staff(database: Database) -> Iterator[CheckResult]:
     with database.read() as conn:
         people = [c for c in contacts.listing(conn) if c.client_id is None]
+    # A telephone number is of no use to a program that runs at night.
     reachable = [c for c in people if any(w.startswith(("email:", "channel:")) for w in c.ways)]
     if not reachable:
         yield CheckResult(
@@ -184,6 +188,8 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
         yield CheckResult(
             "notices", CheckState.WARNING, f"{held} ticket(s) are held", "certmgr notice release"
         )
+    # Longer than a day and a half means that no run of notify falls into the hours in which the
+    # client may be written to.
     stuck = [since for since in quiet.values() if at - since > 36 * 3600]
     if stuck:
         yield CheckResult(

@@ -38,6 +38,8 @@ SYNCHRONISED = (
 
 def configuration(settings: Settings) -> Iterator[CheckResult]:
     yield CheckResult("configuration", CheckState.OK, settings.source)
+    # Both raise an error for an invalid value: a pattern or a template that fails only when a
+    # notice is due would be found too late.
     rules_of(settings)
     templates_of(settings)
     channels = channels_of(settings.notify)
@@ -50,6 +52,7 @@ def configuration(settings: Settings) -> Iterator[CheckResult]:
         )
     else:
         yield CheckResult("channels", CheckState.OK, ", ".join(sorted(channels)))
+    # A notice without a sender that the client knows looks like phishing.
     if not settings.provider.name:
         yield CheckResult(
             "provider",
@@ -120,6 +123,7 @@ def trust_rules(settings: Settings, now: datetime) -> Iterator[CheckResult]:
 def resolver_answers(settings: Settings) -> Iterator[CheckResult]:
     resolver = _resolver_of(settings)
     try:
+        # The root exists for every resolver, also without access to the zones of clients.
         resolver.resolve(".", "NS", raise_on_no_answer=False)
         yield CheckResult(
             "resolver",
@@ -180,6 +184,7 @@ def secrets(settings: Settings) -> Iterator[CheckResult]:
         settings.notify.inbox,
         settings.notify.heartbeat,
     ]
+    # A channel is name=URL, and the URL has the token.
     values += [c.partition("=")[2].strip() for c in settings.notify.channels]
     paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
     # A URL with "@" has a password in it, and then the configuration file itself is a secret.
@@ -230,6 +235,7 @@ def mail_server(settings: Settings, now: datetime) -> Iterator[CheckResult]:
     host, port, mode = channel.server
     context = ssl.create_default_context()
     connection = (
+        # The certificate is verified as by the delivery: a server that fails here would fail there.
         smtplib.SMTP_SSL(host, port, timeout=10, context=context)
         if mode == "ssl"
         else smtplib.SMTP(host, port, timeout=10)
@@ -246,6 +252,8 @@ def mail_server(settings: Settings, now: datetime) -> Iterator[CheckResult]:
             if peer
             else None
         )
+    # Without TLS the password would be sent in clear text, which counts like an expired
+    # certificate.
     left = (end - now).days if end is not None else 0
     yield CheckResult(
         "mail server",
@@ -301,6 +309,7 @@ def spf(settings: Settings) -> Iterator[CheckResult]:
             f"{domain} has no SPF record",
             f"Add a TXT record v=spf1 that names the mail server of {channel.server[0]}.",
         )
+    # RFC 7208 4.6.2: a mechanism without a qualifier is a pass.
     elif records[0].split()[-1] in ("+all", "all"):
         yield CheckResult(
             "SPF",

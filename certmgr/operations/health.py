@@ -14,6 +14,7 @@ from inventory.store import clients, endpoint_status, outbox, runs
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
+# The same share at which a scan ends with exit code 3.
 MAX_UNKNOWN_PERCENT = 20.0
 
 
@@ -51,6 +52,7 @@ def read(
         client: Only endpoints of this client.
         tag: Only endpoints with this tag. Runs and notices are always those of all clients.
     """
+    # Healthy endpoints are only counted, so that a million of them cost no memory.
     troubled = load(database, now, client=client, tag=tag, skip_healthy=True)
     verdicts = totals(database, troubled, client=client, tag=tag)
     with database.read() as conn:
@@ -82,7 +84,9 @@ class Thresholds:
     """
 
     warning_days: int = 14
+    # Less than the working days that a purchase and an installation need.
     critical_days: int = 5
+    # A daily scan may be two hours late.
     max_age_hours: float = 26.0
     max_queue_hours: float = 6.0
 

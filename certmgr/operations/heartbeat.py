@@ -26,6 +26,7 @@ def heartbeat(url: str) -> None:
             "The heartbeat URL is invalid", "it is not https://", "Correct [notify] heartbeat."
         )
     status = _request(url)
+    # A redirect would carry the secret of the URL to another host.
     if 300 <= status < 400:
         raise CertmgrError(
             "The heartbeat was not accepted",

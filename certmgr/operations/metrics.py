@@ -62,6 +62,8 @@ def _ends(registry: CollectorRegistry, conn: Connection, now: datetime) -> None:
         labels,
         registry=registry,
     )
+    # The end itself as well as the days: an alert rule that computes with time() needs no fresh
+    # file.
     for target, client, end in endpoint_status.ends(conn):
         ends.labels(target, client).set(end)
         days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
@@ -84,6 +86,7 @@ def _jobs(registry: CollectorRegistry, conn: Connection, health: Health) -> None
 def _notices(registry: CollectorRegistry, conn: Connection) -> None:
     depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
     queue = Gauge("certmgr_notices", "Notices by state", ["state"], registry=registry)
+    # All states, also with zero: an alert must not depend on whether a series exists.
     for state in ("queued", "leased", "sending", "sent", "unknown", "failed", "dead"):
         queue.labels(state).set(depth.get(state, 0))
     waiting = Gauge(
@@ -91,6 +94,7 @@ def _notices(registry: CollectorRegistry, conn: Connection) -> None:
         "When the oldest queued notice was queued; 0: no notice is queued",
         registry=registry,
     )
+    # Zero and not a missing series: an alert on absence is for a file that is not written.
     waiting.set(oldest or 0)
 
 
@@ -105,6 +109,7 @@ def _cases(registry: CollectorRegistry, conn: Connection, now: datetime) -> None
         ["waits_for"],
         registry=registry,
     )
+    # Those who have to act are alerted apart: waiting for a client is not a fault of the staff.
     for party in ("client", "provider"):
         overdue_cases.labels(party).set(
             sum(is_overdue(c, now) and waits_for(c) == party for c in open_cases)

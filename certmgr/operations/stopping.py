@@ -16,6 +16,7 @@ from types import FrameType
 
 # An interrupt may be lost in a library. It is repeated until the part of the work has ended.
 REPEAT_SECONDS = 60.0
+# 128 plus SIGINT (2) and SIGTERM (15).
 INTERRUPTED, TERMINATED = 130, 143
 
 
@@ -38,6 +39,7 @@ class StopState:
 
     def on_terminate(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM."""
+        # Raised as SIGINT, the only signal that asyncio turns into an orderly end.
         self.terminated = True
         signal.raise_signal(signal.SIGINT)
 
@@ -56,11 +58,14 @@ class StopState:
         if not seconds or not _in_main_thread():
             yield
             return
+        # A timer of the system also interrupts a library that blocks in a system call.
         before = signal.signal(signal.SIGALRM, self.on_alarm)
         signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
         try:
             yield
         finally:
+            # First the timer, then the handler: an alarm in between must not meet the default
+            # action, which ends the process.
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 

@@ -70,9 +70,11 @@ def measure(
     by_day: dict[date, list[NoticeTimes]] = {}
     for row in sent:
         if row.sent_at is not None:
+            # By the provider's days, in which the staff works, and not by UTC.
             by_day.setdefault(datetime.fromtimestamp(row.sent_at, zone).date(), []).append(row)
     opened = _per_day((t.told_at for t in notified), zone)
     resolved = _per_day((t.closed_at for t in notified), zone)
+    # Days without any event are rows as well: a gap in the table would be read as missing data.
     days, day = [], last.date()
     while day >= first.date():
         rows = by_day.get(day, [])
@@ -83,6 +85,7 @@ def measure(
                 acknowledged=sum(r.acked_at is not None for r in rows),
                 opened=opened.get(day, 0),
                 resolved=resolved.get(day, 0),
+                # The median, because one client on holiday would dominate a mean.
                 hours_to_acknowledge=_median((r.sent_at, r.acked_at) for r in rows),
                 hours_to_resolve=_median((r.sent_at, r.resolved_at) for r in rows),
             )

@@ -74,6 +74,7 @@ def _lineage_cover(row: ListedLineage) -> LineageCover:
         state=row.state,
         names=tuple(n.name for n in row.names if n.state == LineageNameState.ACTIVE),
         not_after=from_epoch(row.not_after) if row.not_after is not None else None,
+        # A note without a failure, such as that of a chain, is no trouble.
         error=(row.error or "") if row.failures else "",
     )
 

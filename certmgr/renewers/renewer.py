@@ -176,6 +176,7 @@ class RenewalFacts:
             return lineage
         recorded = self.domain(client_id, name)
         parties = recorded.parties if recorded else Parties()
+        # Who buys a certificate also renews it, unless another party is recorded.
         party = parties.renews or parties.buys
         if party in ("panel", "cdn"):
             return Renewer(RenewalMethod(party))
@@ -225,6 +226,7 @@ class RenewalFacts:
         ]
         return min(
             found,
+            # A lineage without trouble first, then the one that lasts longest.
             key=lambda r: (bool(r.trouble), -r.not_after.timestamp() if r.not_after else 0.0),
             default=None,
         )

@@ -70,6 +70,7 @@ def unknown_row(
             "checked_at": at,
             "next_at": next_at,
         }
+    # A failed check never erases what was known: status and time of the last good check stay.
     changed = asdict(before) | {"detail": status.detail, "next_at": next_at}
     if before.status == "good" and at - before.checked_at > GRACE.total_seconds():
         changed |= {"status": "unknown", "source": source.url}

@@ -18,6 +18,7 @@ from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate, from_pem, parse
 from inventory.errors import CertmgrError
 
+# The names of certbot, which server configurations already have, and HAProxy's combined file.
 FILES = ("privkey.pem", "cert.pem", "chain.pem", "fullchain.pem", "combined.pem")
 _NOTHING_WRITTEN = "Nothing was written; the previous version stays in use."
 
@@ -99,6 +100,7 @@ def build_bundle(key_pem: bytes | None, chain_der: Sequence[bytes]) -> Certifica
                 f"'{child.subject}' was not issued by '{issuer.subject}'",
                 _NOTHING_WRITTEN,
             )
+    # With a pair that does not match, nginx refuses the reload, and Apache ends at it.
     if key_pem is not None and not _key_matches(key_pem, bundle.leaf):
         raise CertmgrError(
             "The private key does not belong to the certificate",
@@ -113,6 +115,7 @@ def _key_matches(key_pem: bytes, leaf: Certificate) -> bool:
     try:
         key = load_pem_private_key(key_pem, None)
         assert leaf.parsed is not None
+        # The encoded public keys are compared, because keys of one type have no common interface.
         return key.public_key().public_bytes(*encoding) == leaf.parsed.public_key().public_bytes(
             *encoding
         )
@@ -139,6 +142,7 @@ def from_files(files: dict[str, bytes]) -> CertificateBundle:
             "It was changed manually: issue or store the certificate again.",
         ) from None
     bundle = build_bundle(files.get("privkey.pem"), chain)
+    # An edited chain.pem would be served without being noticed by a check of fullchain.pem alone.
     if mismatched := sorted(
         n for n in {*bundle.files, *files} if bundle.files.get(n) != files.get(n)
     ):

@@ -29,6 +29,7 @@ from inventory.errors import InvalidName, UsageError
 from inventory.names import as_ip, certificate_name, display
 from inventory.text import printable
 
+# A CSR with a thousand names has about 40 KB.
 MAX_CSR = 65_536
 GOOD_KEYS = ("EC P-256", "EC P-384", "RSA 2048", "RSA 3072", "RSA 4096")
 # Problems that do not prevent a certificate for all names; every other problem refuses the CSR.
@@ -77,6 +78,7 @@ def make(
         UsageError: A value does not fit into a CSR.
     """
     subject = []
+    # A vendor would refuse it only after the purchase.
     if country and not (len(country) == 2 and country.isascii() and country.isalpha()):
         raise UsageError(
             f"'{printable(country, 20)}' is not a country code",
@@ -185,6 +187,8 @@ def _find(data: bytes) -> tuple[bytes, bool]:
     blocks = list(pem_blocks(data))
     labels = [label for label, _ in blocks]
     key_sent = any(label.endswith(b"PRIVATE KEY") for label in labels)
+    # Both labels are in use: "CERTIFICATE REQUEST" (RFC 7468) and "NEW CERTIFICATE REQUEST" of old
+    # tools.
     bodies = [body for label, body in blocks if label.endswith(b"CERTIFICATE REQUEST")]
     found = list(dict.fromkeys(decode_body(b) if b is not None else None for b in bodies))
     if len(found) > 1:

@@ -52,6 +52,7 @@ def generate(key_type: str) -> Key:
             f"'{key_type[:30]}' is not a key type", f"choose one of {', '.join(KEY_TYPES)}"
         )
     if key_type.startswith("rsa-"):
+        # The exponent that every CA accepts (Baseline Requirements 6.1.6).
         return rsa.generate_private_key(65537, int(key_type[4:]))
     return ec.generate_private_key(ec.SECP256R1() if key_type == "ec-p256" else ec.SECP384R1())
 
@@ -104,6 +105,8 @@ class KeyStore:
         path = self.path(reference, key_type, enclosed=enclosed)
         with self._locked(path):
             stored = self.load(path) if path.exists() else self._write(path, key)
+        # A key may be in use by a certificate that exists nowhere else, so that nothing overwrites
+        # it.
         if pem(stored) != pem(key):
             raise CertmgrError(
                 f"{path} already exists with another key",
@@ -229,6 +232,7 @@ def _require_private(folder: Path) -> None:
 
 def key_reference(path: Path) -> str:
     """Return the machine and path of a key."""
+    # With the machine: a database on PostgreSQL is read by several, and only one has the file.
     return f"{socket.gethostname()}:{path.resolve()}"
 
 

@@ -29,15 +29,18 @@ def policies_valid(path: Sequence[Certificate], *, own: bool) -> bool:
         own: Whether the anchor is the administrator's, whose constraints Chrome enforces too
             (RFC 5937 3.2).
     """
+    # Nearly all paths: without a constraint any set of policies is valid.
     if not any(c.constrains_policies for c in path):
         return True
     below = list(reversed(path[:-1]))
+    # RFC 5280 6.1.2 (d) to (f): the initial values, which no path is long enough to use up.
     explicit = mapping = any_policy = len(below) + 1
     if own and _constraints(path[-1])[0] is not None:
         explicit = 0
     valid: set[str] | None = {_ANY}
     for position, certificate in enumerate(below):
         last = position == len(below) - 1
+        # Self-issued certificates of a key change do not count (RFC 5280 6.1.4 (h)).
         self_issued = certificate.self_issued and not last
         valid = _kept(valid, certificate, accepts_any=any_policy > 0 or self_issued)
         if not last:
@@ -51,6 +54,7 @@ def policies_valid(path: Sequence[Certificate], *, own: bool) -> bool:
             # Of the leaf, only an immediate requirement counts (RFC 5280 6.1.5 (b)).
             explicit = 0 if required == 0 else explicit
         else:
+            # A certificate can only tighten what the ones above it require.
             explicit = min(explicit, explicit if required is None else required)
             mapping = min(mapping, mapping if no_mapping is None else no_mapping)
             any_policy = min(any_policy, any_policy if no_any is None else no_any)

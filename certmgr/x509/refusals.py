@@ -52,6 +52,7 @@ _CODES = {
 _GENERALIZED_FROM = datetime(2050, 1, 1, tzinfo=UTC)
 # RFC 5280 4.1.2.2: a serial number has at most 20 bytes.
 _MAX_SERIAL = 1 << 159
+# The limit of the verifier that browsers' profile is checked with.
 MAX_PROFILE_PATH = 8
 
 
@@ -66,6 +67,7 @@ def objections(path: Sequence[Certificate]) -> tuple[str, ...]:
     Args:
         path: Leaf first, anchor last.
     """
+    # A leaf that was trusted by hand. The profile of public CAs has no such case.
     if len(path) == 1:
         return ("the certificate itself is the trust anchor",)
     found = list(_of_any(path))
@@ -85,6 +87,7 @@ def _of_any(path: Sequence[Certificate]) -> Iterator[str]:
             serial = certificate.parsed.serial_number
         except PARSE_ERRORS:
             continue
+        # RFC 5280 4.1.2.2: positive, which some old devices violate with a serial of zero.
         if serial <= 0:
             yield "a serial number is zero or negative"
         elif serial >= _MAX_SERIAL:
@@ -159,6 +162,7 @@ def _of_ca(ca: Certificate) -> Iterator[str]:
             yield "a name constraint begins with a dot"
         if not names.critical:
             yield "the name constraints of the CA are not critical"
+    # Baseline Requirements 6.1.5: RSA and the NIST curves.
     if ca.key_type not in ("RSA", "EC"):
         yield "the key of the CA is of a kind that public CAs do not use"
 

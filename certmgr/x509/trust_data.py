@@ -204,6 +204,7 @@ def prepare(
                 "Give a newer file. With --force, rules that are as new as those of this version of"
                 " certmgr may replace newer ones.",
             )
+        # Rules from the CCADB come from another source, which the new file does not replace.
         reports = [r for r in before.rules if r.origin]
         new = TrustRules(new.version, new.day, [*new.rules, *reports], str(path), now)
         kind, roots = "rules", 0

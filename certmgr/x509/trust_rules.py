@@ -32,6 +32,7 @@ BROWSER_NAMES = {"chrome": "Chrome", "mozilla": "Firefox"}
 # removed because its key is old. key: RSA keys below a size. eku: leaves with a further purpose.
 KINDS = ("removed", "not-trusted-after", "blocked", "included", "key-age", "key", "eku")
 CONFIDENCES = ("V", "S", "M")
+# Far above the number of roots that browsers ever had, and low enough for one pass over a file.
 MAX_RULES = 20_000
 MAX_SELECTORS = 200_000
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -125,6 +126,7 @@ class TrustRules:
             if rule.organisations:
                 self._by_organisation.append(rule)
         self.blocks_keys = any(r.kind == "blocked" and r.spki for r in self.rules)
+        # Rules without a list of certificates are tried for each path, so that they are few.
         self.general = tuple(r for r in self.rules if r.kind in ("key-age", "key", "eku"))
 
     def for_issuer(self, issuer: Certificate, *, public: bool) -> list[TrustRule]:
@@ -136,6 +138,7 @@ class TrustRules:
         found = list(self._by_certificate.get(issuer.sha256, ()))
         if self._by_spki:
             found += self._by_spki.get(spki_sha256(issuer), ())
+        # Any private CA may call itself like a public one, so that names select only known roots.
         if public:
             found += [r for r in self._by_organisation if _has_organisation(issuer, r)]
         return list(dict.fromkeys(found))
@@ -208,6 +211,7 @@ def normalised_hash(text: str) -> str | None:
     if _HASH.fullmatch(plain):
         return plain
     try:
+        # The form of a pin (RFC 7469), which browsers use in their own lists.
         raw = base64.b64decode(bare.removeprefix("sha256/"), validate=True)
     except (binascii.Error, ValueError):
         return None
@@ -236,6 +240,7 @@ def parse_rules(document: Mapping[str, Any], what: str) -> TrustRules:
     if unknown:
         raise _invalid(what, f"it has the unknown key '{printable(min(unknown), 60)}'")
     version = document.get("version")
+    # Every verdict states the version, so that it is short and plain.
     if not isinstance(version, str) or not re.fullmatch(r"[0-9A-Za-z.+_-]{1,80}", version):
         raise _invalid(what, "its version must be 1 to 80 letters, digits, dots and dashes")
     day, rows = _time(document.get("date")), document.get("rule")
@@ -335,6 +340,7 @@ def _problem(rule: TrustRule) -> str:
     by_selection = ("removed", "not-trusted-after", "blocked", "included")
     if rule.kind in by_selection and not selected:
         return "it selects no certificate: give certificates, spki or organisations"
+    # The statement "it was in the list" means nothing without the day of the list.
     if rule.kind == "included" and rule.at is None:
         return "included needs at"
     if rule.kind == "not-trusted-after" and (
@@ -368,6 +374,7 @@ def rule_row(rule: TrustRule) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for attribute in fields(TrustRule):
         value = getattr(rule, attribute.name)
+        # An empty attribute has its default, so that documents stay short and comparable.
         if not value:
             continue
         if isinstance(value, datetime):

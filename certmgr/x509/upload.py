@@ -22,6 +22,7 @@ from inventory.errors import UsageError
 from inventory.files import read_regular
 
 MAX_INPUT = 8 * 1024 * 1024
+# PKCS#12 of real vendors needs a second; a file that needs more was made to need it.
 SECONDS = 20
 MEMORY = 768 * 1024 * 1024
 # Limits of the unpacking process.
@@ -29,6 +30,7 @@ MAX_ENTRIES = 1000
 MAX_MEMBER = 1024 * 1024
 MAX_TOTAL = 8 * 1024 * 1024
 MAX_CERTIFICATES = 100
+# A zip inside the zip of a vendor occurs; deeper nesting is an archive bomb.
 MAX_DEPTH = 2
 
 
@@ -67,6 +69,7 @@ def unpack(files: list[bytes], password: str = "") -> VendorUpload:
     certificates = {
         c.sha256: c for c in (parse(base64.b64decode(text)) for text in answer["certificates"])
     }
+    # A reason in the sender's terms: most often the CSR was sent back instead of the certificate.
     if not certificates:
         raise UsageError(
             "The files contain no certificate",
