@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from certmgr.cli.notice_allowances import notice_disallow, show_active
 from certmgr.cli.notice_broadcast import notice_broadcast
 from certmgr.cli.notice_mail import notice_bounce, notice_inbox
 from certmgr.cli.notice_releases import notice_release
@@ -16,9 +17,19 @@ from certmgr.cli.shared import CommandContext, client_filter, format_option, pas
 from certmgr.files import require_no_link, write_whole
 from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
+from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import CompleteNotice
-from inventory.store import clients, editing, inbox, notices, outbox, recipients, tickets
+from inventory.store import (
+    allowances,
+    clients,
+    editing,
+    inbox,
+    notices,
+    outbox,
+    recipients,
+    tickets,
+)
 from notifiers.channels import OutgoingMessage, preview
 from notifiers.pipeline.call_list import calls
 from notifiers.pipeline.message import Message
@@ -50,6 +61,7 @@ def notice() -> None:
 for _command in (
     notice_broadcast,
     notice_bounce,
+    notice_disallow,
     notice_inbox,
     notice_release,
     notice_snooze,
@@ -85,6 +97,7 @@ def notice_list(
     with app.open().read() as conn:
         rows = notices.listing(conn, states=states, client_id=_client_id(conn, client), limit=limit)
         numbers = {i: c.number for i, c in recipients.clients(conn).items()}
+        confirmed = allowances.active(conn, to_epoch(app.now()))
     shown = [
         r.as_dict()
         | {
@@ -95,6 +108,7 @@ def notice_list(
         for r in rows
     ]
     show("notices", COLUMNS, shown, output_format, "There are no notices.")
+    show_active(confirmed)
 
 
 def _find_notice(conn: Any, notice_id: int) -> CompleteNotice:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from certmgr.cli.notice_allowances import allow
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.cli.tables import MINOR, Column
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
     help="Confirm that this run notifies exactly N clients, if N is unusually large.",
 )
 @click.option(
+    "--allow-clients",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Confirm ahead that runs until --until notify N clients together; nothing is decided now.",
+)
+@click.option("--until", metavar="TIME", help="With --allow-clients: its end, within 7 days.")
+@click.option("--reason", metavar="TEXT", help="With --allow-clients: its reason.")
+@click.option(
     "--queue-only", is_flag=True, help="Decide and queue only; another run sends the messages."
 )
 @click.option("--send-only", is_flag=True, help="Send queued messages only; nothing is decided.")
@@ -56,6 +65,9 @@ def notify(
     dry_run: bool,
     explain: str | None,
     clients: int | None,
+    allow_clients: int | None,
+    until: str | None,
+    reason: str | None,
     queue_only: bool,
     send_only: bool,
     output_format: str,
@@ -73,6 +85,19 @@ def notify(
             "",
             "Give one of them.",
         )
+    if allow_clients is None and (until or reason):
+        raise UsageError(
+            "--until and --reason belong to --allow-clients", "", "Give --allow-clients N too."
+        )
+    if allow_clients is not None:
+        if clients is not None or dry_run or explain is not None or queue_only or send_only:
+            raise UsageError(
+                "--allow-clients stands alone",
+                "it confirms the number for later runs, and decides nothing now",
+                "Give it without other options of a run.",
+            )
+        allow(app, allow_clients, until, reason)
+        return 0
     if explain is not None:
         return _explain(app, explain, output_format)
     if output_format == "csv":

@@ -16,7 +16,7 @@ from certmgr.operations import audit_heads
 from certmgr.operations.check_result import CheckResult, CheckState
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
-from inventory.store import audit_log, contacts, decisions, jobs, outbox, tickets
+from inventory.store import allowances, audit_log, contacts, decisions, jobs, outbox, tickets
 from inventory.store import recipients as recipient_store
 from inventory.store import runs as store_runs
 from inventory.text import printable
@@ -165,6 +165,7 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
         quiet = decisions.waiting_since(conn, "wait", "quiet hours", at - 86_400)
         held = len(tickets.listing(conn, held=True))
+        allowed = allowances.active(conn, at)
     for state, todo in (
         ("unknown", "certmgr notice list --state unknown"),
         ("failed", "certmgr notice list --state failed"),
@@ -183,6 +184,16 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
             "notices",
             CheckState.OK,
             f"{depth.get('sent', 0)} sent, {depth.get('queued', 0)} queued",
+        )
+    # While one is in force, a fault of the scanner may reach as many clients.
+    for one in allowed:
+        yield CheckResult(
+            "notices",
+            CheckState.WARNING,
+            f"{one.clients} clients may be notified at once until"
+            f" {datetime.fromtimestamp(one.until, now.tzinfo):%Y-%m-%d %H:%M %Z}, confirmed by"
+            f" {one.by}: {one.reason}",
+            f"certmgr notice disallow {one.id}",
         )
     if held:
         yield CheckResult(

@@ -22,7 +22,15 @@ def add(tx: Tx, clients: int, until: int, reason: str, by: str) -> int:
     key = insert_id(
         tx.conn,
         MassAllowance,
-        {"clients": clients, "until": until, "reason": reason, "by": by, "created_at": tx.at},
+        {
+            "clients": clients,
+            "until": until,
+            "reason": reason,
+            "by": by,
+            "created_at": tx.at,
+            # use() compares it, so it is stored in one form from the first.
+            "sent_to": (),
+        },
     )
     tx.audit("allow", "mass_allowance", key, {"clients": clients, "until": until})
     return key

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inventory.db.database import to_epoch
+from inventory.records import AllowanceRecord
 from notifiers.pipeline import limits
 from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.plan import DueTopic, NoticePlan, NoticePolicy, Snapshot
@@ -96,28 +97,57 @@ def _is_new(topic: Topic, snapshot: Snapshot) -> bool:
     return ticket is None or ticket.round != topic.revision
 
 
-def unconfirmed_clients(
+@dataclass(frozen=True, slots=True)
+class ClientCheck:
+    """Whether messages may go to as many clients as they would.
+
+    Attributes:
+        clients: The number of clients with a message.
+        unconfirmed: How many of them wait for a confirmation: all or none.
+        allowance: The confirmation that staff gave ahead, if the messages go under it.
+        client_ids: The clients that count against it.
+    """
+
+    clients: int
+    unconfirmed: int = 0
+    allowance: AllowanceRecord | None = None
+    client_ids: frozenset[int] = frozenset()
+
+
+def check_clients(
     snapshot: Snapshot, plan: NoticePlan, *, confirm_above: int, expected: int | None
-) -> tuple[int, int]:
+) -> ClientCheck:
     """Hold all messages if they go to more clients than usual without a confirmation.
 
     Args:
         confirm_above: The number of clients that needs no confirmation.
-        expected: The number that staff confirmed. It must be exact: a larger one would let later
-            faults through.
-
-    Returns:
-        The number of clients with a message, and how many of them wait for a confirmation.
+        expected: The number that staff confirmed for this run. It must be exact: a larger one would
+            let later faults through.
     """
     # Tickets that staff released were confirmed with the release.
     free = {k for k, t in snapshot.tickets.items() if t.released_at is not None}
-    clients = {i.topic.client_id for d in plan.drafts for i in d.items if i.topic.key not in free}
+    clients = frozenset(
+        i.topic.client_id for d in plan.drafts for i in d.items if i.topic.key not in free
+    )
     count = len(clients)
     if count <= confirm_above or expected == count:
-        return count, 0
+        return ClientCheck(count)
+    # Clients are awake at different times, so one event is sent by several runs. Together they
+    # send to no more clients than staff confirmed; a client that was written to counts once.
+    for allowance in snapshot.allowances:
+        if len({*allowance.sent_to, *map(str, clients)}) <= allowance.clients:
+            return ClientCheck(count, 0, allowance, clients)
     reason = f"{count} clients at once: to send, run certmgr notify --clients {count}"
+    if too_small := "; ".join(_used(a) for a in snapshot.allowances):
+        reason += f" ({too_small})"
     for draft in plan.drafts:
         for item in draft.items:
             plan.record(item.topic, item.label, "hold", reason, draft.person.id)
     plan.drafts.clear()
-    return count, count
+    return ClientCheck(count, count)
+
+
+def _used(allowance: AllowanceRecord) -> str:
+    """Return what a confirmation given ahead allows, and how much of it is used."""
+    used = f", {len(allowance.sent_to)} of them were sent to" if allowance.sent_to else ""
+    return f"{allowance.clients} were allowed{used}"

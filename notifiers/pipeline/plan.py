@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from inventory.records import SnoozeRecord, TicketRecord
+from inventory.records import AllowanceRecord, SnoozeRecord, TicketRecord
 from notifiers.pipeline.outcome import Outcome
 from notifiers.pipeline.recipients import Person, Recipients
 from notifiers.pipeline.thresholds import DAY, CrossedThreshold, ThresholdRules
@@ -112,6 +112,7 @@ class Snapshot:
         last_written: The time of the last message, by contact id.
         waiting: The time since when rechecks have failed, by topic.
         hold_reason: Why no client may be notified now. Empty if they may be.
+        allowances: The confirmations of mass mail that are in force.
         baseline: Whether this is the first run, in which nothing goes to clients.
         baseline_at: The time of the first run.
     """
@@ -125,6 +126,7 @@ class Snapshot:
     last_written: Mapping[int, int] = field(default_factory=dict)
     waiting: Mapping[tuple[str, str], int] = field(default_factory=dict)
     hold_reason: str = ""
+    allowances: Sequence[AllowanceRecord] = ()
     baseline: bool = False
     baseline_at: int = 0
 

@@ -7,16 +7,18 @@ the run.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
 from inventory.db.database import Tx, to_epoch
+from inventory.errors import Conflict
 from inventory.records import JobRecord, TicketRecord
-from inventory.store import decisions, jobs, releases, tickets
+from inventory.store import allowances, decisions, jobs, releases, tickets
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.compose import client_message
 from notifiers.pipeline.folding import fold, fold_key
+from notifiers.pipeline.holds import ClientCheck
 from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.outcome import Escalated
@@ -40,6 +42,7 @@ class RunRecorder:
         released: Ids of tickets that a release lets through.
         closing: Ids of tickets that end without a message.
         spent: Ids of releases that have no ticket left.
+        checked: How many clients are notified, and under which confirmation.
     """
 
     now: datetime
@@ -56,6 +59,7 @@ class RunRecorder:
     released: Sequence[int] = ()
     closing: Sequence[int] = ()
     spent: Sequence[int] = ()
+    checked: ClientCheck = field(default_factory=lambda: ClientCheck(0))
 
     def write(self, tx: Tx) -> None:
         """Write everything in the given transaction."""
@@ -64,6 +68,7 @@ class RunRecorder:
         for ticket_id in self.released:
             tickets.change(tx, ticket_id, released_at=tx.at)
         releases.end(tx, self.spent)
+        self._use_allowance(tx)
         rows = self._share_references(tx, self._open_tickets(tx))
         self.outcome.held = len(self.plan.held)
         ended = list(self.closing)
@@ -97,6 +102,25 @@ class RunRecorder:
         if self.snapshot.baseline and self.source.whole_run:
             detail["baseline_at"] = tx.at
         jobs.succeeded(tx, JOB, detail)
+
+    def _use_allowance(self, tx: Tx) -> None:
+        """Count the clients against the confirmation that lets their messages through.
+
+        It happens in the transaction that queues the messages, so that a crash can neither send
+        without counting nor count without sending.
+
+        Raises:
+            Conflict: Staff withdrew the confirmation while the run was deciding.
+        """
+        allowance = self.checked.allowance
+        if allowance is None or allowances.use(tx, allowance, self.checked.client_ids):
+            return
+        raise Conflict(
+            f"The confirmation {allowance.id} for {allowance.clients} clients is not in force any"
+            " more",
+            "it ended or was withdrawn while this run was deciding; nothing was queued",
+            "The next run decides again.",
+        )
 
     def _close_tickets(self, tx: Tx, ended: Sequence[int]) -> None:
         """Close the tickets that are over, and those whose fault comes and goes."""

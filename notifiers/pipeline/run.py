@@ -18,7 +18,7 @@ from notifiers.pipeline import decide as rules
 from notifiers.pipeline.alarms import Alarm, faults_of_ours, hold_alarms, oncall_alarms
 from notifiers.pipeline.also_open import add_open_earlier, open_earlier
 from notifiers.pipeline.due import find_due
-from notifiers.pipeline.holds import hold_mass_changes, unconfirmed_clients
+from notifiers.pipeline.holds import check_clients, hold_mass_changes
 from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.plan import DueTopic, NoticePlan
 from notifiers.pipeline.record import JOB, RunRecorder
@@ -127,12 +127,13 @@ class NoticeRun:
         closing = plan_resolved(snapshot, mass.ended, rechecks, plan)
         closing += gone_while_held(snapshot, basis.unnotified, source.topics)
         outcome = RunOutcome(baseline=snapshot.baseline, hold=snapshot.hold_reason)
-        outcome.clients, outcome.unconfirmed = unconfirmed_clients(
+        checked = check_clients(
             snapshot,
             plan,
             confirm_above=self.config.confirm_above,
             expected=self.expected,
         )
+        outcome.clients, outcome.unconfirmed = checked.clients, checked.unconfirmed
         add_open_earlier(snapshot, _unchanged(earlier, rechecks), plan)
         alarms = hold_alarms(
             snapshot, source, mass_clients=mass.clients, unconfirmed=outcome.unconfirmed
@@ -152,6 +153,7 @@ class NoticeRun:
             released=released.ids,
             closing=closing,
             spent=released.spent,
+            checked=checked,
         )
 
     def _rechecks(self, topics: list[Topic], *, held: bool) -> dict[tuple[str, str], Recheck]:

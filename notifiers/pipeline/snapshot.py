@@ -16,7 +16,17 @@ from inventory.records import (
     ReleaseRecord,
     TicketRecord,
 )
-from inventory.store import audit_log, decisions, jobs, notices, outbox, releases, snoozes, tickets
+from inventory.store import (
+    allowances,
+    audit_log,
+    decisions,
+    jobs,
+    notices,
+    outbox,
+    releases,
+    snoozes,
+    tickets,
+)
 from notifiers.pipeline import limits
 from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.notice_source import NoticeSource
@@ -141,6 +151,7 @@ def _snapshot(
             conn, "wait", "the recheck failed", to_epoch(now) - 2 * DAY_SECONDS
         ),
         hold_reason=limits.clock_fault(now, newest) or source.suspect,
+        allowances=allowances.active(conn, to_epoch(now)),
         baseline=baseline_at == 0,
         baseline_at=baseline_at,
     )

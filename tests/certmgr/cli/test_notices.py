@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from certmgr.demo.authority import Authority
+from inventory.store import audit_log
 from tests.certmgr.installation import ADA, EVE, SHOP, Installation
+from tests.clock import START
+from tests.databases import open_sqlite
 from tests.servers.mail import mailbox
+
+TOMORROW = f"{START + timedelta(days=1):%Y-%m-%d}"
 
 
 def test_expiring_certificate_is_mailed_once_and_the_answer_is_matched(
@@ -106,3 +112,44 @@ def test_invalid_input_is_refused_in_one_line(
     assert words in done.err
     assert len(done.err.splitlines()) == 1
     assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("root_servers")
+def test_mass_mail_is_confirmed_ahead_shown_while_in_force_and_revocable(
+    installation: Installation,
+) -> None:
+    run = installation.run
+    options = ("--until", TOMORROW, "--reason", "the CA revokes")
+    made = run("notify", "--allow-clients", "61", *options)
+    assert "Confirmation 1: until" in made.out
+    listed = run("notice", "list")
+    assert "61 clients may be notified at once, 0 were so far: the CA revokes" in listed.err
+    doctor = run("doctor", expect=None).out
+    assert "61 clients may be notified at once until" in doctor
+    assert "certmgr notice disallow 1" in doctor
+    run("notice", "disallow", "1")
+    assert "61" not in run("notice", "list").err + run("doctor", expect=None).out
+    assert "There is no confirmation 1 in force" in run("notice", "disallow", "1", expect=2).err
+    database = open_sqlite(installation.database)
+    with database.read() as conn:
+        actions = {e.action for e in audit_log.last(conn, 9, "mass_allowance")}
+    database.close()
+    assert actions == {"allow", "withdraw"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--allow-clients", "61", "--reason", "x"), "--until"),
+        (("--allow-clients", "61", "--until", TOMORROW), "--reason"),
+        (("--allow-clients", "61", "--until", "2020-01-01", "--reason", "x"), "has passed"),
+        (("--allow-clients", "61", "--until", "2036-01-01", "--reason", "x"), "more than 7 days"),
+        (("--allow-clients", "5", "--until", TOMORROW, "--reason", "x"), "need no confirm"),
+        (("--until", TOMORROW), "belong to --allow-clients"),
+        (("--allow-clients", "61", "--dry-run"), "stands alone"),
+    ],
+)
+def test_confirmation_ahead_that_cannot_hold_is_refused(
+    installation: Installation, options: tuple[str, ...], message: str
+) -> None:
+    assert message in installation.run("notify", *options, expect=2).err
