@@ -75,7 +75,7 @@ def check(
     try:
         moment = app.now()
         code, line = judge(
-            read(app.open(), moment, client=client, tag=tag),
+            read(app.open(), moment, workers=app.settings.workers, client=client, tag=tag),
             Thresholds(warning, critical, max_age, max_queue),
             moment,
         )
@@ -147,7 +147,7 @@ def _draw(app: CommandContext, line: ProgressLine, part: str, done: int, planned
 @format_option
 @pass_app
 def doctor(app: CommandContext, output_format: str) -> int:
-    """Check configuration, database, clock, resolver, secrets, mail server, SPF, notices and runs.
+    """Check the set-up: configuration, clock, resolver, mail server, database, runs, workers.
 
     Exits 3 if there is a fault.
     """
@@ -180,7 +180,9 @@ def metrics(app: CommandContext, output: str | None) -> None:
     """Write metrics for Prometheus: verdicts, findings, certificate ends, last complete scan."""
 
     database, moment = app.open(), app.now()
-    content = prometheus.text(database, read(database, moment), moment)
+    workers = app.settings.workers
+    health = read(database, moment, workers=workers)
+    content = prometheus.text(database, health, moment, workers)
     if output is None:
         click.echo(content, nl=False)
     else:

@@ -25,6 +25,7 @@ from certmgr.operations.doctor_inventory import (
     notices,
     runs,
     staff,
+    workers,
 )
 from certmgr.operations.doctor_surroundings import (
     clock,
@@ -106,6 +107,7 @@ def examine(settings: Settings, url: str, now: datetime) -> Iterator[CheckResult
             ("cases", lambda: cases(context)),
             ("ACME", lambda: lineages_and_accounts(context)),
             ("runs", lambda: runs(opened, now)),
+            ("workers", lambda: workers(context)),
         ]
     for name, check in checks:
         yield from _guarded(name, check)

@@ -14,6 +14,7 @@ from certmgr.config.context import Context
 from certmgr.notices.setup import channels_of, rules_of
 from certmgr.operations import audit_heads
 from certmgr.operations.check_result import CheckResult, CheckState
+from certmgr.operations.worker_health import read_workers, worker_problems
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.store import allowances, audit_log, contacts, decisions, jobs, outbox, tickets
@@ -249,4 +250,36 @@ def runs(database: Database, now: datetime) -> Iterator[CheckResult]:
             CheckState.WARNING,
             f"the last run ({last.id}) is suspect: {printable(last.reason or '', 120)}",
             "Check the cause, then scan again.",
+        )
+
+
+def workers(context: Context) -> Iterator[CheckResult]:
+    """Check that workers are there, and that no job waits, stalls or fails."""
+    settings = context.settings.workers
+    with context.read() as conn:
+        health = read_workers(conn, settings.silent_seconds)
+    # Without queues and without the setting, workers are no subject.
+    if health is None and not settings.enabled:
+        return
+    problems = worker_problems(health, enabled=settings.enabled)
+    for problem in problems:
+        yield CheckResult(
+            "workers", CheckState.FAULT, problem, "Start certmgr worker: certmgr help scale."
+        )
+    if health is None:
+        return
+    for queue in health.queues:
+        if queue.failed:
+            yield CheckResult(
+                "workers",
+                CheckState.WARNING,
+                f"{queue.failed} job(s) of the queue {queue.queue} failed in the last week",
+                "The log of the workers has the reason.",
+            )
+    if not problems:
+        jobs_text = ", ".join(f"{q.queue}: {q.waiting + q.running}" for q in health.queues)
+        yield CheckResult(
+            "workers",
+            CheckState.OK,
+            f"{health.workers} worker(s), jobs by queue: {jobs_text or 'none'}",
         )

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from certmgr.config.settings import WorkersSettings
 from certmgr.inspection.status import EndpointStatus, count_findings, load, totals
+from certmgr.operations.worker_health import read_workers, worker_problems
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.store import clients, endpoint_status, outbox, runs
@@ -30,6 +32,7 @@ class Health:
         troubled: Endpoints with findings, or not judged yet.
         notices: Notices by state.
         oldest_queued: When the oldest queued notice was queued.
+        worker_problems: What is wrong with workers and their queues, one line each.
     """
 
     verdicts: dict[str, int]
@@ -39,16 +42,23 @@ class Health:
     troubled: Sequence[EndpointStatus] = field(default=(), repr=False)
     notices: dict[str, int] = field(default_factory=dict)
     oldest_queued: datetime | None = None
+    worker_problems: tuple[str, ...] = ()
 
 
 def read(
-    database: Database, now: datetime, *, client: str | None = None, tag: str | None = None
+    database: Database,
+    now: datetime,
+    *,
+    workers: WorkersSettings,
+    client: str | None = None,
+    tag: str | None = None,
 ) -> Health:
     """Read the health from the database.
 
     Args:
         database: The inventory.
         now: The current time.
+        workers: ``[workers]``.
         client: Only endpoints of this client.
         tag: Only endpoints with this tag. Runs and notices are always those of all clients.
     """
@@ -60,6 +70,7 @@ def read(
         first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
         complete = runs.last_complete(conn)
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
+        of_workers = read_workers(conn, workers.silent_seconds)
     end = from_epoch(first[1]) if first else None
     return Health(
         verdicts=verdicts,
@@ -69,6 +80,7 @@ def read(
         troubled=troubled,
         notices=depth,
         oldest_queued=from_epoch(oldest),
+        worker_problems=tuple(worker_problems(of_workers, enabled=workers.enabled)),
     )
 
 
@@ -138,6 +150,7 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
     for name in ("unknown", "failed"):
         if health.notices.get(name):
             warning.append(f"{health.notices[name]} notice(s) {name}")
+    warning += health.worker_problems
     # Known faults come first: an administrator must act on them, whatever else is unknown.
     state = CRITICAL if critical else UNKNOWN if undetermined else WARNING if warning else OK
     messages = [*critical, *undetermined, *warning] or [f"{endpoints} endpoints, nothing at fault"]

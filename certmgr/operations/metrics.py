@@ -8,12 +8,14 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import Connection
 
 from certmgr.cases.states import is_overdue, waits_for
+from certmgr.config.settings import WorkersSettings
 from certmgr.operations.health import Health
+from certmgr.operations.worker_health import WorkerHealth, read_workers
 from inventory.db.database import Database
 from inventory.store import cases, endpoint_status, jobs, outbox
 
 
-def text(database: Database, health: Health, now: datetime) -> str:
+def text(database: Database, health: Health, now: datetime, workers: WorkersSettings) -> str:
     """Return the metrics in the text exposition format of Prometheus.
 
     Certificate ends have one series per endpoint; other metrics are totals.
@@ -25,6 +27,7 @@ def text(database: Database, health: Health, now: datetime) -> str:
         _jobs(registry, conn, health)
         _notices(registry, conn)
         _cases(registry, conn, now)
+        _workers(registry, read_workers(conn, workers.silent_seconds))
     written = Gauge(
         "certmgr_metrics_timestamp_seconds", "When this file was written", registry=registry
     )
@@ -114,3 +117,26 @@ def _cases(registry: CollectorRegistry, conn: Connection, now: datetime) -> None
         overdue_cases.labels(party).set(
             sum(is_overdue(c, now) and waits_for(c) == party for c in open_cases)
         )
+
+
+def _workers(registry: CollectorRegistry, health: WorkerHealth | None) -> None:
+    if health is None:
+        return
+    workers = Gauge("certmgr_workers", "Workers that gave a sign of life", registry=registry)
+    workers.set(health.workers)
+    jobs_by_state = Gauge(
+        "certmgr_worker_jobs",
+        "Jobs of workers by queue and state; running includes stalled",
+        ["queue", "state"],
+        registry=registry,
+    )
+    oldest = Gauge(
+        "certmgr_worker_oldest_job_seconds",
+        "How long the oldest job of a queue has waited",
+        ["queue"],
+        registry=registry,
+    )
+    for queue in health.queues:
+        for state in ("waiting", "running", "stalled", "failed"):
+            jobs_by_state.labels(queue.queue, state).set(getattr(queue, state))
+        oldest.labels(queue.queue).set(queue.oldest)
