@@ -55,6 +55,7 @@ def _line(text: str, limit: int) -> str:
 def _event(entry: CalendarEntry, stamp: datetime) -> Any:
     event = Event()
     event.add("uid", entry.uid)
+    # RFC 5546 3.2: between two versions with one SEQUENCE, the later DTSTAMP wins.
     event.add("dtstamp", stamp.astimezone(UTC))
     event.add("sequence", entry.sequence)
     event.add("summary", _line(entry.title, 200))
@@ -75,6 +76,7 @@ def _calendar(method: str | None) -> Any:
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
     calendar.add("version", "2.0")
+    # Without a method, a mail program treats the file as an import and not as an invitation.
     if method:
         calendar.add("method", method)
     return calendar

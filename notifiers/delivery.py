@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 LEASE = 300  # seconds: more than a batch with the longest call needs
 BATCH = 10
+# Seconds. Greylisting servers accept a second attempt after a few minutes. A notice expires after
+# three days, so that even the longest wait leaves several attempts.
 FIRST_RETRY, LONGEST_RETRY = 120.0, 6 * 3600.0
 PATIENCE = 3  # failures of the channel itself in a row, after which this run skips it
 
@@ -123,6 +125,7 @@ class DeliveryWorker:
         """
         with self.database.write(self.clock()) as tx:
             outbox.recover(tx)
+            # Recovered in the same transaction, so that rows of dead workers are sent in this run.
             names = outbox.channels_waiting(tx.conn, tx.at)
         total = DeliveryCounts()
         known = [n for n in names if n in self.channels]
@@ -153,10 +156,12 @@ class DeliveryWorker:
             token = secrets.token_hex(8)
             batch = BATCH if self.limit is None else min(BATCH, self.limit - done)
             with self.database.write(self.clock()) as tx:
+                # A short transaction per batch: no lock is held while a server is waited for.
                 rows = outbox.lease(tx, channel.name, token, LEASE, batch)
             if not rows:
                 return counts
             for row in rows:
+                # Apprise would wait per instance only, and each message has a new one.
                 if self.rate:
                     self.sleep(max(0.0, next_at - self.timer()))
                     next_at = max(next_at, self.timer()) + 1 / self.rate
@@ -167,6 +172,8 @@ class DeliveryWorker:
                     return counts
                 delivery = self._one(channel, row, token, counts)
                 done += 1
+                # A message that was accepted proves the channel; refused recipients are not its
+                # fault.
                 failures = failures + 1 if delivery is not None and delivery.channel_down else 0
                 # The channel is down: the other notices would fail too and lose an attempt.
                 if failures >= PATIENCE:
@@ -188,6 +195,7 @@ class DeliveryWorker:
             and recipient.calendar is not None
             and not recipient.calendar.may_write(now)
         ):
+            # Back into the queue without an attempt: nothing was tried.
             with self.database.write(now) as tx:
                 outbox.finish(
                     tx,
@@ -199,6 +207,7 @@ class DeliveryWorker:
                 )
             counts.later += 1
             return None
+        # A notice that waited for days may state something that is no longer true.
         if to_epoch(now) > row.expires_at or to is None:
             reason = recipient.why if to is None else "it could not be sent in time"
             with self.database.write(self.clock()) as tx:
@@ -244,6 +253,8 @@ class DeliveryWorker:
                 outbox.finish(tx, row.id, token, "sent", **common)
                 counts.sent += 1
             case DeliveryStatus.UNKNOWN:
+                # A person decides: another attempt could notify twice, and none could lose the
+                # notice.
                 outbox.finish(tx, row.id, token, "unknown", **common)
                 counts.unknown += 1
             case DeliveryStatus.TEMPORARY:
@@ -254,6 +265,7 @@ class DeliveryWorker:
                 )
                 counts.later += 1
             case DeliveryStatus.PERMANENT:
+                # So that the next notice goes to another address or contact at once.
                 if delivery.bad_address and row.contact_id is not None:
                     recipients.mark_way(tx, row.contact_id, to, "bad")
                 outbox.finish(tx, row.id, token, "failed", **common)

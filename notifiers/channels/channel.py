@@ -57,6 +57,7 @@ class Channel:
                 "Write mailtos://.",
             )
         self._settings = _parse(name, url, self.schema, mail=self.is_mail)
+        # Apprise would invent one from the user and the host, and replies would be lost.
         if self.is_mail and not self._settings.get("from_addr"):
             raise ConfigError(
                 f"The channel '{name}' has no sender", "", "Add ?from=address to its URL."
@@ -118,6 +119,7 @@ class Channel:
             service = self.service(message)
         except UsageError as error:
             return SendResult(DeliveryStatus.PERMANENT, str(error), bad_address=True)
+        # The fault is in the configuration, so every message of the channel would fail.
         except (TypeError, ValueError) as error:
             return SendResult(
                 DeliveryStatus.PERMANENT, printable(str(error), 200), channel_down=True
@@ -169,6 +171,7 @@ def _parse(name: str, url: str, schema: str, *, mail: bool) -> dict[str, Any]:
         )
     for key in ("cc", "bcc", "targets") if mail else ():
         settings.pop(key, None)  # the queue sets the one recipient of each call
+    # The queue retries, with a delay and a record; apprise would repeat permanent errors at once.
     settings["retry"] = 0
     try:
         services.instantiate(

@@ -26,12 +26,14 @@ def with_invitation(raw: str) -> str:
     texts = next(
         (p for p in message.walk() if p.get_content_type() == "multipart/alternative"), None
     )
+    # A template without HTML has no alternative to attach to.
     if attached is None or texts is None:
         return raw
     data = attached.get_payload(decode=True)
     assert isinstance(data, bytes)
     calendar = data.decode("utf-8")
     method = _METHOD.search(calendar)
+    # It is no invitation, and Outlook would refuse it without a method.
     if method is None:
         return raw
     texts.attach(_alternative(calendar, method[1]))
@@ -43,5 +45,6 @@ def with_invitation(raw: str) -> str:
 def _alternative(calendar: str, method: str) -> Message:
     part = MIMEText(calendar, "calendar", "utf-8")
     part.set_param("method", method)
+    # A header of whole mails, which MIMEText adds to parts too.
     del part["MIME-Version"]
     return part

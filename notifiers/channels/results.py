@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# A header, because bounces return the headers of a mail, even if they drop its text.
 MARK_HEADER = "X-Certmgr-Notice"
 
 

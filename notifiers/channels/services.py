@@ -80,6 +80,8 @@ class RecordingMail(NotifyEmail):  # type: ignore[no-untyped-call]
             )
         )
         try:
+            # One connection per message: the queue limits the rate, and a shared one would lose all
+            # its messages at once.
             connection = self._connect()
         except SMTP_ERRORS as error:
             failure = failure_of(error, SmtpStage.SESSION)
@@ -116,6 +118,7 @@ class RecordingMail(NotifyEmail):  # type: ignore[no-untyped-call]
             if self.secure_mode != "ssl":
                 # Without TLS the password would be sent in clear, so a failure ends the session.
                 connection.starttls(context=context)
+            # An internal relay may accept mail without a login.
             if self.user and self.password:
                 connection.login(self.user, self.password)
         except BaseException:
@@ -206,6 +209,7 @@ def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResul
     is_mail = isinstance(service, RecordingMail)
     holder = Apprise(asset=_asset())
     holder.add(service)
+    # Apprise makes the plain part of a mail from the HTML; chats show plain text.
     body, body_format = (message.html, "html") if is_mail else (message.text, "text")
     _keep_log_apart()
     result: Any = holder.notify(

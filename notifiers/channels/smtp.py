@@ -77,6 +77,7 @@ def reply_of(code: int, raw: bytes | str) -> SmtpReply | None:
     Returns:
         None if the code is not one of RFC 5321: smtplib reports -1 for a line without a code.
     """
+    # A reply that is no reply proves nothing about the message.
     if not 200 <= code <= 599:
         return None
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
@@ -143,6 +144,7 @@ def mail_result(failure: SmtpFailure) -> SendResult:
             f"the SMTP session ended without a reply: {reason}",
             channel_down=failure.timed_out,
         )
+    # RFC 5321 4.2.1: 4yz is transient, and the same command may succeed later.
     if 400 <= code < 500:
         return SendResult(DeliveryStatus.TEMPORARY, reason, code)
     return SendResult(DeliveryStatus.PERMANENT, reason, code, bad_address=_is_bad_address(failure))
@@ -151,6 +153,7 @@ def mail_result(failure: SmtpFailure) -> SendResult:
 def _is_bad_address(failure: SmtpFailure) -> bool:
     """Return whether the server reported that the recipient does not exist."""
     reply = failure.reply
+    # Only RCPT TO is about the address. A refused text proves nothing about it.
     if reply is None or failure.stage is not SmtpStage.RECIPIENT:
         return False
     # A 5.7 status is a policy (RFC 3463, section 3.8), so the address may be valid.

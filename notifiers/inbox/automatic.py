@@ -257,8 +257,10 @@ _PREFIX = re.compile(
 def automatic_headers(message: Message) -> bool:
     """Return whether the headers are those of a program."""
     submitted = _value(message, "Auto-Submitted")
+    # RFC 3834 5: any other value than "no" marks an automatic mail.
     if submitted and not submitted.startswith("no"):
         return True
+    # Their presence is enough, since no mail program of a person sets them.
     if any(message.get(name) is not None for name in _HEADERS):
         return True
     if any(v in _value(message, name) for name, wanted in _VALUES.items() for v in wanted):
@@ -277,6 +279,7 @@ def empty_return_path(message: Message) -> bool:
 
 def sender(message: Message) -> str:
     """Return the address in From, in lower case; empty if there is none."""
+    # Cut before the search, because a hostile header may have megabytes.
     text = str(message.get("From", ""))[:1000].lower()
     found = re.search(r"<\s*([^<>\s]{1,320})\s*>", text) or re.search(
         r"([^<>\s\"',;]{1,64}@[^<>\s\"',;]{1,255})", text
@@ -297,6 +300,7 @@ def receipt_subject(subject: str) -> bool:
 def doubtful(subject: str, text: str) -> bool:
     """Return whether a subject or a text has a phrase of automatic mail anywhere."""
     known = normalised(subject)
+    # Short phrases, such as "auto:", are parts of ordinary words.
     if any(p.rstrip(": ") in known for phrases in SUBJECTS.values() for p in phrases if len(p) > 6):
         return True
     body = normalised(text)

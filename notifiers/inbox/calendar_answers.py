@@ -37,6 +37,7 @@ def calendar_answer(text: str) -> CalendarAnswer | None:
     """
     calendar: Any = Calendar.from_ical(text)
     method = str(calendar.get("METHOD", "")).upper()
+    # A client may attach any calendar file; only these methods answer an invitation.
     if method not in ("REPLY", "COUNTER", "DECLINECOUNTER"):
         return None
     event = next(iter(calendar.walk("VEVENT")), None)
@@ -59,4 +60,5 @@ def _number(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
+        # No version of an entry has this number, so that the answer matches none.
         return -1

@@ -32,10 +32,13 @@ from notifiers.inbox.automatic import (
 )
 from notifiers.inbox.calendar_answers import CalendarAnswer, calendar_answer
 
+# Bytes of a mail that are read. What follows are attachments, which change nothing.
 MAX_MAIL = 512 * 1024
 MAX_HEADERS = 64 * 1024
+# Mails of people have up to five parts inside each other.
 MAX_MULTIPARTS = 20
 MAX_PARTS = 50
+# Characters. Staff read the beginning, and the whole mail stays in the mailbox.
 MAX_TEXT = 2000
 _PART_BYTES = 20_000
 _MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
@@ -151,10 +154,12 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
         text=printable(" ".join(_without_quotes(text).split()), MAX_TEXT),
         references=_references(text),
     )
+    # The most certain evidence first: a standard report states itself what it is.
     for classify in (_report, _receipt, _plain_bounce, _calendar):
         found = classify(message, parts, raw, read)
         if found is not None:
             return found
+    # After the reports, since those are automatic mail too.
     if head.kind == "automatic":
         return read
     if receipt_subject(head.subject):
@@ -176,6 +181,7 @@ def _report(
     if report is None:
         return None
     text = _source(report)
+    # The first recipient decides: each notice has one.
     action = re.search(r"^action:\s*([a-z]+)", text, re.I | re.M)
     status = re.search(r"^status:\s*([245]\.\d{1,3}\.\d{1,3})", text, re.I | re.M)
     did, code = (action[1].lower() if action else ""), (status[1] if status else "")
@@ -184,6 +190,7 @@ def _report(
         kind = "bounce"
     elif did == "delayed" or (not did and code.startswith("4")):
         kind = "delay"
+    # Success reports are requested by some servers for all mail; they change nothing.
     elif did in ("delivered", "relayed", "expanded"):
         kind = "receipt"
     else:
@@ -202,6 +209,7 @@ def _receipt(
     if notification is None:
         return None
     what = re.search(r"^disposition:\s*(.{1,200})", _source(notification), re.I | re.M)
+    # A receipt usually has In-Reply-To; some programs return the original headers instead.
     marks = read.marks or _returned_marks(parts) or _raw_marks(raw)
     shown = what[1].strip() if what else "receipt"
     return replace(read, kind="receipt", marks=marks, text=printable(shown, 300))
@@ -218,6 +226,7 @@ def _plain_bounce(
         or message.get("X-Failed-Recipients") is not None
     ):
         return None
+    # flufl.bounce knows the formats of many mail servers.
     temporary, permanent = all_failures(message)
     failed = message.get("X-Failed-Recipients") is not None
     marks = _returned_marks(parts) or _raw_marks(raw)
@@ -226,6 +235,7 @@ def _plain_bounce(
         return replace(read, kind="delay", marks=marks)
     if permanent or failed:
         return replace(read, kind="bounce", marks=marks)
+    # A mail system wrote it, but what it reports is unknown: staff read it.
     if _DAEMONS.match(sender(message)):
         return replace(read, kind="uncertain", marks=marks or read.marks)
     return None
@@ -241,6 +251,7 @@ def _calendar(
     answer = calendar_answer(_body(part, 100_000))
     if answer is None:
         return None
+    # TENTATIVE and proposals of another time are no decision; staff read them.
     kinds = {"ACCEPTED": "accepted", "DECLINED": "declined"}
     shown = f"{answer.status.lower()}: {answer.comment or read.text}".rstrip(": ")
     return replace(
@@ -305,6 +316,7 @@ def _body(part: Message, limit: int = _PART_BYTES) -> str:
         return ""
     charset = part.get_content_charset() or "utf-8"
     try:
+        # The charset is named by the mail, so it may be unknown or wrong.
         return payload[:limit].decode(charset, "replace")
     except (LookupError, ValueError):
         return payload[:limit].decode("utf-8", "replace")
@@ -321,6 +333,7 @@ def _text(parts: list[Message]) -> str:
 
 
 def _marks(text: str) -> tuple[str, ...]:
+    # A hostile mail may list thousands of guessed marks; each costs a query.
     return tuple(dict.fromkeys(_MARK.findall(text)))[:10]
 
 
@@ -337,5 +350,6 @@ def _references(text: str) -> tuple[str, ...]:
 
 def _without_quotes(text: str) -> str:
     """Return the text without quoted lines."""
+    # The quoted notice asks to confirm, so its words must not count as those of the client.
     lines = [line for line in text.splitlines()[:400] if not line.lstrip().startswith(">")]
     return "\n".join(lines)[: 2 * MAX_TEXT]

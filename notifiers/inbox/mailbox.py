@@ -24,6 +24,7 @@ from notifiers.inbox.record import OnMail, record_mail, without_cases
 
 _log = logging.getLogger(__name__)
 
+# Per run, so that a flooded mailbox delays no notice. The rest waits for the next run.
 MAX_MAILS = 500
 # Per run. Mail that costs much time must not keep the notices of the same run back.
 BUDGET_SECONDS = 180.0
@@ -53,6 +54,7 @@ def read(
     counts: Counter[str] = Counter()
     end = timer() + BUDGET_SECONDS
     with _mailbox(url, timeout, readonly=dry_run) as box, MailParserProcess() as parser:
+        # "Seen" is the only mark, so that the provider's staff may use the same mailbox.
         for number in box.uids("UNSEEN")[:MAX_MAILS]:
             if timer() > end:
                 _log.warning("the inbox has more mail than one run has time for")
@@ -78,6 +80,7 @@ def reachable(url: str, timeout: float = 10.0) -> int:
 @contextmanager
 def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[BaseMailBox]:
     parts = urlsplit(url)
+    # Without TLS, password and mail of clients would be sent in clear.
     if parts.scheme not in ("imaps", "imap+starttls") or not parts.hostname or not parts.username:
         raise ConfigError(
             "The URL of the mailbox cannot be used",
@@ -105,6 +108,7 @@ def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[BaseMailBo
     finally:
         if box is not None:
             with suppress(*_ERRORS):
+                # Best effort: what was read is recorded and marked by now.
                 box.logout()
 
 

@@ -40,6 +40,7 @@ def record_mail(
     """
     with database.read() as conn:
         row = next((r for m in mail.marks if (r := notices.by_mark(conn, m)) is not None), None)
+    # The kind that the mail itself shows: a case is not asked, since that would change it.
     if dry_run:
         return mail.kind if row is not None else "stranger"
     with database.write(now) as tx:
@@ -47,6 +48,7 @@ def record_mail(
         if row is not None:
             kind = mail.kind
             # Mail of staff belongs to no case: notices to staff cover many clients.
+            # Asked before the case is changed: a mail that is read twice must not advance it twice.
             if row.kind == "client" and not inbox.known(tx.conn, mail.message_id):
                 about = tickets.answerable(tx.conn, row)
                 if about is not None:

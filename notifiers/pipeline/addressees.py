@@ -21,6 +21,7 @@ from notifiers.working_days import before_freezes
 def outcome_of(due_topic: DueTopic, snapshot: Snapshot, person: Person) -> Outcome | None:
     """Return the outcome for a client contact. None if clients are not notified of the topic."""
     topic, now = due_topic.topic, snapshot.now
+    # Whether a visitor notices it does not matter here: only the client can act.
     if topic.actor == "client":
         if (
             topic.act_by is None
@@ -35,6 +36,7 @@ def outcome_of(due_topic: DueTopic, snapshot: Snapshot, person: Person) -> Outco
         # The client is asked for a working day on which changes are allowed.
         by = before_freezes(topic.act_by, snapshot.policy.freezes, person.calendar.zone)
         day = person.calendar.working_day_before(by)
+        # A working day before the date may have passed already. Then it is "as soon as possible".
         return YouAct(day if day >= person.calendar.day(now) else None)
     # Clients are not notified of our faults that visitors do not notice.
     if not topic.visible:
@@ -63,6 +65,8 @@ def label_of(
     if isinstance(outcome, WeAct):
         return "we", outcome.by.date().isoformat()
     if isinstance(outcome, Escalated):
+        # A promised day is part of the label, so the same promise is not made twice, and the next
+        # message comes when it is due.
         promised = [t for c, step, t, _, _ in sent if step == "word" and c == contact_id]
         today = now.date().isoformat()
         pending = [p for p in promised if p > today]
@@ -73,6 +77,7 @@ def label_of(
 def reaches_clients(due_topic: DueTopic, snapshot: Snapshot) -> bool:
     """Return whether clients are notified of it at all, given who acts and who is assigned."""
     topic = due_topic.topic
+    # This is the rule of outcome_of() without a person, so that no recipient is chosen for nothing.
     if topic.actor == "client":
         return True
     if not topic.visible:
@@ -100,10 +105,12 @@ def addressees_of(
             topic, due_topic.crossed.label, "staff", f"no contact can be reached: {first.reason}"
         )
         notice_plan.for_staff.append((topic, f"no contact can be reached: {first.reason}"))
+        # Its ticket is opened all the same, so that the client is in the call list of staff.
         notice_plan.unreachable.append(topic)
         return []
     sent = snapshot.sent.get((topic.key, topic.revision), ())
     chosen = [first]
+    # If the first choice is a fallback already, no further contact is left.
     if first.step == "owner" and _escalates(due_topic, snapshot, first.person, sent):
         second = snapshot.people.fallback(first.person, topic.client_id, snapshot.now)
         if second.person is not None:
@@ -155,6 +162,7 @@ def _is_notified(
     for contact, sent_step, sent_label, _, _ in sent:
         if contact != contact_id:
             continue
+        # A promise is notified of per date, since a new date is news even if it is less urgent.
         if step in ("we", "word"):
             if sent_step == step and sent_label == label:
                 return True
@@ -184,6 +192,7 @@ def _escalates(
     )
     if any(contact == first.id and state == "failed" for contact, _, _, _, state in sent):
         return True  # the message to the owner was refused
+    # The owner was not notified yet, so the time to answer has not begun.
     if first_at is None:
         return False
     ticket = snapshot.tickets.get(due_topic.topic.key)
@@ -192,6 +201,7 @@ def _escalates(
         first_at = max(first_at, int(ticket.acked_at) + snapshot.policy.ack_days * 86_400)
     days = (
         snapshot.policy.escalate_after_days
+        # Close to the end, waiting a week for an answer would use up the time that is left.
         if due_topic.crossed.days > NEAR
         else snapshot.policy.escalate_near_after_days
     )

@@ -50,6 +50,7 @@ def hold_alarms(
         unconfirmed: The number of clients that need a confirmation.
     """
     alarms = [Alarm(_ACME + key, text) for key, text in source.alarms]
+    # A hold stops all clients, so staff have to hear of it at once and not by the digest.
     if snapshot.hold_reason:
         alarms.append(Alarm("hold", f"Client messages are held: {snapshot.hold_reason}"))
     if mass_clients:
@@ -87,6 +88,7 @@ def faults_of_ours(snapshot: Snapshot, due_topics: Sequence[DueTopic]) -> dict[s
     parent is fixed with it. A step of a case is work and no fault: staff read of it in the message
     about its incident or in the digest.
     """
+    # Per cause, because one dead server has the same fault at hundreds of sites.
     causes: dict[str, list[Topic]] = {}
     if snapshot.baseline:
         return causes
@@ -100,6 +102,7 @@ def faults_of_ours(snapshot: Snapshot, due_topics: Sequence[DueTopic]) -> dict[s
             and not topic.parent
             and topic.end is None
             and to_epoch(topic.opened) > snapshot.baseline_at
+            # A snoozed maintenance must not wake the administrator who does it.
             and not limits.suppression(due, snapshot)
         ):
             causes.setdefault(topic.cause, []).append(topic)

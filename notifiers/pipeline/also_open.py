@@ -35,6 +35,7 @@ def open_earlier(
         and snapshot.people.addressee(due.topic.client_id) in readers
         and reaches_clients(due, snapshot)
         and not (
+            # None of these would be sent by itself, so none is mentioned along with others.
             due.topic.partial
             or due.topic.parent in keys
             or limits.suppression(due, snapshot)
@@ -61,6 +62,7 @@ def add_open_earlier(snapshot: Snapshot, earlier: Sequence[DueTopic], plan: Noti
     for index, draft in enumerate(plan.drafts):
         in_message = {i.topic.key for i in draft.items}
         also_open = []
+        # A reseller reads about all its clients, and each other contact about one.
         for client in snapshot.people.clients_by_addressee.get(draft.person.client_id or 0, []):
             for due in by_client.get(client, ()):
                 outcome = outcome_of(due, snapshot, draft.person)

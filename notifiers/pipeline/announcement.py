@@ -39,6 +39,7 @@ def announcement_message(
     """Return the announcement to one contact, rendered with a template."""
     reader = language(person.language, person.zone)
     title = one_line(reader(announcement.title), 200)
+    # The title is the provider's text: as one line, it cannot add headers to the mail.
     subject = one_line(reader(N.announcement_title).format(title=title), MAX_SUBJECT)
     message = {
         "language": reader.code,

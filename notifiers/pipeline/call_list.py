@@ -17,6 +17,7 @@ from notifiers.pipeline.message import one_line
 from notifiers.pipeline.plan import NoticePolicy, SentHistory, Snapshot
 from notifiers.pipeline.topic import TopicKind
 
+# A certificate may have a hundred names; a caller needs enough to recognise it.
 MAX_HOSTS = 8
 
 
@@ -82,6 +83,7 @@ def _why_to_call(
 ) -> tuple[str, int] | None:
     """Return why a client has to be called, and since when; None if there is no need."""
     now = to_epoch(snapshot.now)
+    # Retired clients are not called, whatever is still open.
     if row.client_id is None or row.client_id not in snapshot.people.clients:
         return None
     # An acknowledgement is an answer until it expires.
@@ -91,9 +93,11 @@ def _why_to_call(
     sent = [
         at
         for _, step, _, at, state in sent_items.get((row.key, row.round), ())
+        # Only messages that ask for something count; a promise of ours needs no answer.
         if step in ("owner", "fallback") and state in ("sent", "unknown")
     ]
     since = min(sent, default=row.opened_at)
+    # No message can reach the client, so a call is the only way left.
     if first.person is None:
         return first.reason, since
     # Owner and fallback had their time to answer.

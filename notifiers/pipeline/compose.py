@@ -36,6 +36,7 @@ from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases as N
 from notifiers.wording.sentences import client_instruction
 
+# Beyond that, a message has one line per site: no one reads a hundred instructions in a mail.
 MAX_BLOCKS = 60
 MAX_NAMES = 100  # as many as a certificate has
 MAX_BRIEF_NAMES = 8
@@ -62,10 +63,12 @@ def client_message(
             *(_brief(g, reader) for g in groups[MAX_BLOCKS : 5 * MAX_BLOCKS]),
             *(_brief(g, reader) for g in fold(draft.also_open)[:MAX_BLOCKS]),
         ],
+        # Empty unless the provider configured it: a fault is no occasion to sell something unasked.
         "offers": one_line(sender.offers, 2000),
         **signature(reader, sender, manager, first.reference),
     }
     return Message(
+        # The reference in the subject keeps the mails of a ticket together in every mail program.
         subject=f"[{first.reference}] {subject}",
         text=templates.render("client", reader.code, "txt", message, reader),
         html=templates.render("client", reader.code, "html", message, reader),
@@ -116,6 +119,7 @@ def lead_sentence(outcome: Outcome, reader: Language) -> str:
             return reader(N.you_now)
         case YouAct(by):
             return reader(N.you_by).format(date=long_date(by, reader))
+        # Only a person who was assigned is named: a promise by name must be kept by that person.
         case WeAct("", by):
             return reader(N.we_act_unnamed).format(date=reader.date(by))
         case WeAct(person, by):
@@ -140,6 +144,7 @@ def subject_line(draft: Draft, reader: Language) -> str:
         case Escalated():
             text = reader(N.subject_escalated).format(site=site)
         case Resolved():
+            # "Done" would be wrong for an installation that was cancelled.
             stopped = all(i.topic.code == "cancelled" for i in draft.items)
             text = reader(N.subject_stopped if stopped else N.subject_resolved).format(site=site)
     return one_line(text, MAX_SUBJECT)
@@ -182,6 +187,7 @@ def _instructions(group: Sequence[NoticeItem], outcome: Outcome, reader: Languag
 
 def _instruction(item: NoticeItem, outcome: Outcome, reader: Language, name: str) -> str:
     topic, facts = item.topic, item.topic.facts
+    # Steps of a case have their own instructions; findings have those of their code.
     if isinstance(facts, CaseFacts | PurchaseFacts):
         return case_text(topic, CASE_DO, reader)
     if isinstance(item.outcome, YouAct):

@@ -18,6 +18,7 @@ from notifiers.pipeline.plan import Draft, DueTopic, NoticeItem, NoticePlan, Sna
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
+# Mail servers refuse very large messages. What does not fit goes with the next message.
 MAX_ITEMS = 300
 
 
@@ -28,6 +29,7 @@ def candidates(
 
     The others get their decision here.
     """
+    # Topics that are suppressed themselves cannot stand for others.
     kept, keys = [], {d.topic.key for d in due_topics if not d.topic.suppress_reason}
     for due_topic in due_topics:
         topic = due_topic.topic
@@ -45,6 +47,8 @@ def candidates(
                 "replaced on some addresses: an administrator has to act",
             )
             notice_plan.for_staff.append((topic, "replaced on some addresses only"))
+        # Undetermined results, faults without an assignment and our own work: staff act or find out
+        # first.
         elif not reaches_clients(due_topic, snapshot):
             notice_plan.record(
                 topic, due_topic.crossed.label, "staff", _staff_reason(topic, snapshot.now)
@@ -70,8 +74,10 @@ def candidates(
                 "hold",
                 "it was part of the baseline; release it with certmgr notice release",
             )
+        # Held before, and not released since.
         elif reason := hold_reason(due_topic, snapshot):
             notice_plan.record(topic, due_topic.crossed.label, "hold", reason)
+        # Without a recipient, no server of a client is probed for nothing.
         elif addressees_of(due_topic, snapshot, notice_plan):
             kept.append(due_topic)
     return kept
@@ -127,6 +133,8 @@ def plan(
         # Decisions about recipients were recorded by candidates(); these are thrown away.
         for choice, outcome, step, label in addressees_of(due_topic, snapshot, NoticePlan()):
             assert choice.person is not None
+            # The last border before a message is composed. A violation ends the run, and nothing is
+            # sent.
             assert snapshot.people.may_read(choice.person, topic.client_id), (
                 "internal error: a notice would show data of another client"
             )
@@ -134,6 +142,7 @@ def plan(
                 item_of(due_topic, outcome, step, label, snapshot)
             )
     for person, items in by_person.values():
+        # Scan or clock is in doubt, so no message goes out, whatever was decided about its topics.
         if snapshot.hold_reason:
             for item in items:
                 notice_plan.record(item.topic, item.label, "hold", snapshot.hold_reason, person.id)
@@ -182,8 +191,10 @@ def _after_recheck(
     """Return action and reason if the recheck forbids the message, else None."""
     topic = due_topic.topic
     match recheck.state:
+        # It was fixed since the scan: a notice now would be wrong, and annoying.
         case RecheckState.GONE:
             return "suppress", recheck.reason
+        # The client has done its part; the remaining addresses are work of staff.
         case RecheckState.PARTIAL:
             notice_plan.for_staff.append((topic, recheck.reason))
             return "staff", recheck.reason

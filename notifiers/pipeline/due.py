@@ -18,6 +18,8 @@ def threshold(
     """Return the most urgent threshold that the topic has crossed."""
     # The case itself decides when a reminder is due.
     if isinstance(topic.facts, CaseFacts) and (passed := topic.facts.since_days) is not None:
+        # The sign marks a count since an event, so that it is ranked after every threshold before
+        # an end.
         return CrossedThreshold(f"+{passed}", passed, -float(passed))
     # Without a date ahead, severe faults are repeated weekly and the others monthly.
     if (schedule := topic.schedule) is None:

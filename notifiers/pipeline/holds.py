@@ -51,6 +51,7 @@ def hold_mass_changes(
         all_clients: The number of clients in the inventory.
         last_run: The last run of which clients were notified. Its changes were checked then.
     """
+    # Only what this run brings: faults that clients know of already were plausible before.
     opened = [d for d in kept if _run_of(d.topic) > last_run and _is_new(d.topic, snapshot)]
     closed = [(e, e.topic) for e in ended if e.run > last_run and e.resolved and e.topic]
     by_run: dict[int, set[int]] = {}
@@ -71,6 +72,7 @@ def hold_mass_changes(
             held_topics.add(id(due))
             plan.held.append((due.topic, f"mass {due.crossed.rank} {now}"))
             plan.record(due.topic, due.crossed.label, "hold", limits.MASS_CHANGE)
+    # "It is done" to many clients at once is as wrong as a fault, if the scan was broken.
     for end, topic in closed:
         if end.run in broken:
             held_ends.add(id(end))

@@ -26,9 +26,11 @@ MASS_CHANGE = "one run changed too many clients at once; release it with certmgr
 def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
     """Return why the client is not notified of the topic now. Empty if nothing is against it."""
     topic, now = due_topic.topic, snapshot.now
+    # The collector knows best: accepted, retired, or already part of a case.
     if topic.suppress_reason:
         return topic.suppress_reason
     ticket = snapshot.tickets.get(topic.key)
+    # A snooze was decided by a person, with a reason and an end, so it wins over urgency.
     for row in snapshot.snoozes:
         if _covers(row, topic, ticket):
             until = datetime.fromtimestamp(row.until, now.tzinfo)
@@ -50,6 +52,8 @@ def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
         ):
             return f"acknowledged on {acked:%Y-%m-%d}"
         overdue = topic.kind is TopicKind.CASE and topic.act_by is not None and topic.act_by <= now
+        # A fault without a date ahead has no last days, so the acknowledgement holds until it
+        # expires.
         if now < acked + snapshot.policy.ack_days * DAY and topic.end is None and not overdue:
             return f"acknowledged on {acked:%Y-%m-%d}"
     if topic.kind is TopicKind.CASE:
@@ -57,6 +61,7 @@ def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
     # A fault that comes and goes would send a message on every change.
     if ticket is not None and ticket.closed_at is not None and ticket.told_at is not None:
         closed = datetime.fromtimestamp(ticket.closed_at, now.tzinfo)
+        # If it stays for a day, it is no flapping but a fault that came back.
         if closed + FLAP_PERIOD > now and topic.opened > now - DAY:
             return FLAPPING
     if (
@@ -98,6 +103,7 @@ def hold_reason(due_topic: DueTopic, snapshot: Snapshot) -> str:
         or ticket.round != due_topic.topic.revision
     ):
         return ""
+    # Holds of earlier versions have no rank. They wait for a release whatever the threshold is.
     name, rank = [*str(ticket.hold).split(" "), "0"][:2]
     # A threshold more urgent than the one that was held is new, while the end lies ahead.
     if (
@@ -124,6 +130,7 @@ def delay_reason(snapshot: Snapshot, person: Person, items: Sequence[NoticeItem]
         opening = person.calendar.next_opening(snapshot.now)
         return f"quiet hours of contact {person.id} until {opening:%Y-%m-%d %H:%M} UTC"
     last = snapshot.last_written.get(person.id)
+    # A first message, or one that cannot wait.
     if last is None or any(_is_urgent(i) for i in items):
         return ""
     before = datetime.fromtimestamp(last, snapshot.now.tzinfo)
@@ -133,6 +140,7 @@ def delay_reason(snapshot: Snapshot, person: Person, items: Sequence[NoticeItem]
                 f"contact {person.id} got a message on {before:%Y-%m-%d}: at most one per week"
                 f" while all dates are more than {NEAR} days ahead"
             )
+    # Counted in the time zone of the contact: at most one message per day of theirs.
     elif person.calendar.day(before) == person.calendar.day(snapshot.now):
         return f"contact {person.id} got a message today: at most one per day"
     return ""
@@ -162,6 +170,8 @@ def _is_far_ahead(item: NoticeItem) -> bool:
 def mass_change(changed: Iterable[int], clients: int, policy: NoticePolicy) -> bool:
     """Return whether one run changed an implausible share of the clients."""
     count = len(set(changed))
+    # Both limits: of ten clients, one is a high share by chance; of thousands, five are a normal
+    # day.
     return count >= policy.mass_least and 100.0 * count > policy.mass_percent * max(clients, 1)
 
 
@@ -188,6 +198,7 @@ def unresolved_reason(
 
     None if they can be.
     """
+    # While scan or clock is in doubt, "it is done" is in doubt too.
     if hold:
         return "hold", hold
     if ticket.hold is not None and ticket.hold.startswith("mass") and ticket.released_at is None:

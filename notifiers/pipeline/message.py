@@ -11,6 +11,7 @@ from inventory.text import printable
 from notifiers.wording.catalogue import Language
 from notifiers.wording.notice import NoticePhrases as N
 
+# Characters. Mail programs cut longer subjects.
 MAX_SUBJECT = 160
 
 

@@ -58,6 +58,7 @@ class NoticeSettings:
         return Recipients(
             [
                 self.person(r)
+                # Those of the resellers are included, since ``known`` has them.
                 for r in recipients.contacts(conn, None if client_ids is None else known)
             ],
             known,

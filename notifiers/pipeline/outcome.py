@@ -95,6 +95,7 @@ def decides(severities_and_outcomes: Iterable[tuple[str, Outcome]]) -> Outcome:
     first = ranked[0][1]
     if isinstance(first, YouAct):
         client_acts = [o for _, o in ranked if isinstance(o, YouAct)]
+        # The first day that any item asks for, since the subject names one.
         days = [o.by for o in client_acts if o.by is not None]
         # If any item is due as soon as possible, so is the message.
         return YouAct(None if len(days) < len(client_acts) else min(days))

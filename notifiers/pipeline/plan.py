@@ -34,8 +34,10 @@ class NoticePolicy:
     escalate_near_after_days: int = 2
     ack_days: int = 7
     status_update_days: int = 2
+    # More than one client in twenty with a new fault of one run is a fault of the scanner.
     mass_percent: float = 5.0
     mass_least: int = 5
+    # A day of failing rechecks may be our network; longer, and an end comes closer unannounced.
     recheck_patience: timedelta = DAY
 
 

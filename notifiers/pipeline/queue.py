@@ -72,6 +72,8 @@ class NoticeQueue:
             # It identifies the notice in replies, so it must not be guessable.
             "secret": secrets.token_hex(10),
             "outcome": message.outcome,
+            # The address is found when the notice is sent, so that a corrected address takes
+            # effect.
             "channel": self.default_channel if contact_method == "email" else value,
             "subject": message.subject,
             "text": message.text,

@@ -88,6 +88,8 @@ class Recipients:
     def addressee(self, client_id: int) -> int:
         """Return the client whose contacts get the notices: the reseller, if there is one."""
         client = self.clients.get(client_id)
+        # A reseller writes to its clients itself. If it is retired, its clients are notified
+        # directly.
         reseller = client.reseller_id if client is not None else None
         return client_id if reseller is None or reseller not in self.clients else reseller
 
@@ -106,11 +108,13 @@ class Recipients:
 
         If that contact is away or has no valid address, the fallback replaces them at once.
         """
+        # Never the contacts of both: two parties would start the same work.
         known = self.of_client.get(self.addressee(client_id), [])
         roles = _ROLES["host" if technical else ""]
         ranked = sorted(
             (p for p in known if p.role in roles), key=lambda p: (roles.index(p.role), p.id)
         )
+        # Staff learn of it, since a client without a contact is notified of nothing.
         if not ranked:
             return RecipientChoice(None, "owner", "the client has no contact")
         first = ranked[0]
@@ -128,6 +132,8 @@ class Recipients:
         self, contact_id: int | None, client_id: int, now: datetime
     ) -> RecipientChoice | None:
         """Return the named contact, if they may read the notice and can be reached now."""
+        # The contact of a case may have been retired or moved to another client since it was
+        # opened.
         person = self.by_id.get(contact_id or -1)
         if (
             person is None

@@ -63,10 +63,12 @@ class RunRecorder:
 
     def write(self, tx: Tx) -> None:
         """Write everything in the given transaction."""
+        # In the same transaction as the rest: a run that dies leaves no trace of a start.
         jobs.started(tx, JOB)
         queue = NoticeQueue(tx, self.default_channel, self.outcome)
         for ticket_id in self.released:
             tickets.change(tx, ticket_id, released_at=tx.at)
+        # A spent release must not let a later fault of the same cause through.
         releases.end(tx, self.spent)
         self._use_allowance(tx)
         rows = self._share_references(tx, self._open_tickets(tx))
@@ -83,6 +85,7 @@ class RunRecorder:
                 self.compose_announcement,
             ).write(tx, queue)
         self._close_tickets(tx, ended)
+        # After the queue, which adds the decisions "send" with the ids of the notices.
         decisions.record(tx, [_row(d) for d in self.plan.decisions])
         for decision in self.plan.decisions:
             self.outcome.decisions[decision.action] = (
@@ -101,6 +104,7 @@ class RunRecorder:
         # Only a complete run over the whole inventory shows what existed before notices began.
         if self.snapshot.baseline and self.source.whole_run:
             detail["baseline_at"] = tx.at
+        # Last: a run counts as a success only with everything that it decided.
         jobs.succeeded(tx, JOB, detail)
 
     def _use_allowance(self, tx: Tx) -> None:

@@ -41,6 +41,7 @@ class StaffRecorder:
         queue.outcome.staffless = not staff and bool(
             self.alarms or self.plan.for_staff or self.plan.held
         )
+        # Alarms and tasks do not wait for the hour of the digest.
         self._alarms(tx, queue, staff, today)
         self._tasks(tx, queue)
         missing = [p for p in staff if not notices.digest_sent(tx.conn, p.id, today)]
@@ -89,6 +90,7 @@ class StaffRecorder:
                 people[person.id] = person
                 of_person.setdefault(person.id, []).append(task)
         for person in people.values():
+            # The digest of the other staff lists the task.
             if person.contact_method is None:
                 continue
             new = unreported(of_person.get(person.id, ()), person, known)

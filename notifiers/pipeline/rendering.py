@@ -108,6 +108,7 @@ class Templates:
         Raises:
             ConfigError: The template is missing or broken. The error names template and line.
         """
+        # A template of the reader's language wins; the general one is translated phrase by phrase.
         candidates = [f"{name}.{language}.{output_format}.j2", f"{name}.{output_format}.j2"]
         known = set(self.environment.list_templates())
         chosen = next((c for c in candidates if c in known), None)

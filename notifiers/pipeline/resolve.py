@@ -20,6 +20,7 @@ def resolved_items(
 ) -> list[tuple[Person, NoticeItem]]:
     """Return one "resolved" item per contact who was notified and may still read it."""
     sent = snapshot.sent.get((ticket.key, ticket.round), ())
+    # "It is done" is sent once per contact and revision.
     done = {c for c, step, _, _, _ in sent if step == "resolved"}
     notified = dict.fromkeys(
         c for c, _, _, _, state in sent if state in ("sent", "unknown") and c not in done
@@ -28,6 +29,8 @@ def resolved_items(
     for contact_id in notified:
         person = snapshot.people.by_id.get(contact_id)
         if (
+            # The contact was retired, or the domain moved to another client: the rest is not their
+            # business.
             person is None
             or person.contact_method is None
             or not snapshot.people.may_read(person, topic.client_id)
@@ -57,6 +60,8 @@ def merge(
         index = next(
             (i for i, d in enumerate(notice_plan.drafts) if d.person.id == contact_id), None
         )
+        # The contact gets a message anyway, so a second one for the good news would be one too
+        # many.
         if index is not None:
             draft = notice_plan.drafts[index]
             notice_plan.drafts[index] = replace(draft, items=(*draft.items, *items))
@@ -86,6 +91,7 @@ def plan_resolved(
     resolved: list[tuple[Person, NoticeItem]] = []
     for end in ended:
         ticket = snapshot.tickets.get(end.key)
+        # No client was ever notified of it, so nothing has to be taken back.
         if ticket is None:
             continue
         # The client is not thanked for something that was not fixed.
@@ -108,6 +114,7 @@ def plan_resolved(
             continue
         items = resolved_items(snapshot, ticket, end.topic)
         resolved += items
+        # Every contact who was notified knows already, or may not read it any more.
         if not items:
             closing.append(int(ticket.id))
     merge(plan, resolved, snapshot)

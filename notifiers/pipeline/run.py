@@ -85,6 +85,7 @@ class NoticeRun:
             inventory.errors.Busy: Another run is deciding.
         """
         with jobs.alone(self.database, JOB):
+            # A dry run must not drop what waits in the queue.
             if not dry_run:
                 drop_outdated(self.database, self.now)
             recorder = self._decide()
@@ -108,6 +109,7 @@ class NoticeRun:
         snapshot = with_released(basis.snapshot, released)
         _log.info("%d topics to decide", len(source.topics))
         due_topics = find_due(snapshot, source.topics, self.config.zone)
+        # Before the rechecks: the endpoints of a broken run are not probed by the hundred.
         mass = hold_mass_changes(
             snapshot,
             rules.candidates(snapshot, due_topics, plan),

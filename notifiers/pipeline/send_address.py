@@ -35,6 +35,7 @@ def address_of(
             ),
             None,
         )
+        # Staff have no quiet hours: alarms are sent at night too.
         if to is None or config is None or row.kind not in ("client", "broadcast"):
             return Recipient(to, "the contact no longer has a valid address")
         return Recipient(to, "", config.person(contact).calendar)

@@ -81,6 +81,7 @@ def drop_outdated(database: Database, now: datetime) -> None:
     was refused for another reason than its address is decided again after a day.
     """
     with database.write(now) as tx:
+        # Rows of dead workers first, so that they are decided again with the others.
         outbox.recover(tx)
         outbox.drop(
             tx,
@@ -104,6 +105,7 @@ def read_basis(
         gather: Collects the topics. It opens transactions to read.
     """
     with database.read() as conn:
+        # Two transactions: the collector in between takes long, and opens transactions by itself.
         open_tickets = {
             k: t
             for k, t in tickets.by_key(conn, open_only=True).items()
@@ -111,6 +113,7 @@ def read_basis(
             if t.kind != TopicKind.BROADCAST
         }
         newest = audit_log.newest_instant(conn)
+    # Only what clients know of has to be reported as over.
     notified = {k: t for k, t in open_tickets.items() if t.told_at is not None}
     source = gather(now, notified)
     with database.read() as conn:

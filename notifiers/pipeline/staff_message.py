@@ -42,6 +42,7 @@ class Section:
     command: str = ""
 
 
+# A digest is read every morning. What does not fit into a screen is not read.
 MAX_LINES = 25
 
 

@@ -56,10 +56,12 @@ def bundles(
     rest: list[StaffTask] = []
     fresh = {e.reference for e in events} - reported
     for event in events:
+        # One message about a new event with all its steps, however many cases it opens.
         if event.reference in fresh:
             found.append(TaskBundle(event, tuple(t for t in new if t.event == event.reference)))
     # The digest reports the quiet steps, whose event is known.
     rest = [t for t in new if t.event not in fresh and not (t.event and t.quiet)]
+    # A few steps are separate mails, so that each can be forwarded and answered; many are one list.
     if len(rest) > MAX_SEPARATE:
         return [*found, TaskBundle(None, tuple(rest))]
     return [*found, *(TaskBundle(None, (t,)) for t in rest)]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+# Far ahead once for planning, and then ever closer.
 BEFORE = (60, 30, 14, 7, 3, 1, 0)
 DAY = timedelta(days=1)
 # ACME clients renew when a third of the lifetime is left (RFC 9773, section 4.3, names no figure;
@@ -37,6 +38,7 @@ class ThresholdRules:
         """Return the thresholds, and whether they were set for this client or tag."""
         if client in self.by_client:
             return self.by_client[client], True
+        # In a fixed order: the same certificate must not change its thresholds between runs.
         for tag in sorted(tags):
             if tag in self.by_tag:
                 return self.by_tag[tag], True
@@ -122,6 +124,7 @@ def crossed(end: datetime, thresholds: Sequence[int], now: datetime) -> CrossedT
     After the end these are +1, +7 and then weekly ones.
     """
     days = (end - now) / DAY
+    # Until a day after the end, the threshold 0 counts, so that a daily run cannot miss it.
     if days < -1:
         after = 1 if days > -7 else int(-days // 7) * 7
         return CrossedThreshold(f"+{after}", after, days)
@@ -139,6 +142,7 @@ def since(opened: datetime, now: datetime, every: int) -> CrossedThreshold:
     The ``days`` of the result are the negative number of days since it was opened.
     """
     passed = (now - opened) / DAY
+    # Counted from the opening, so that a missed run sends one reminder and no backlog.
     step = max(0, int(passed // every) * every)
     return CrossedThreshold(f"+{step}", step, -max(passed, 0.0))
 
@@ -162,6 +166,7 @@ def learned_lead(life: timedelta, leads: Sequence[timedelta]) -> timedelta | Non
     if life > MAX_LEARNED_LIFE or len(leads) < 2:
         return None
     last = list(leads[-2:])
+    # A replacement after the end was done by a person who was late.
     if min(last) <= timedelta(0):
         return None
     slack = max(3 * DAY, life / 10) if life > 10 * DAY else life / 6

@@ -87,6 +87,7 @@ def case_text(topic: Topic, part: int, reader: Language) -> str:
     assert isinstance(facts, CaseFacts | PurchaseFacts), "only cases and purchases have such texts"
     # The code of such a topic selects its texts.
     words = (STEPS if isinstance(facts, CaseFacts) else ORDERS)[topic.code][part]
+    # Some steps only inform: nothing is asked of the client.
     if not words:
         return ""
     values = {k: _text_value(k, v, reader) for k, v in facts.values.items()}
@@ -139,6 +140,7 @@ def certificate_facts(item: NoticeItem, reader: Language) -> list[tuple[str, str
     if (named := facts.certificate) is None:
         return []
     pairs = []
+    # By serial number and issuer a client finds the certificate in the customer area of its vendor.
     if named.serial:
         label = (
             f"{reader('Certificate')} ({reader('issued by')} {one_line(named.issuer, 100)})"

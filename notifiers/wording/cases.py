@@ -22,6 +22,7 @@ class CaseText(NamedTuple):
     do: str = ""
 
 
+# Clients do send private keys by mail, so each instruction states it again.
 _SEND_CERTIFICATE = "Send us the certificate (never a key)."
 # By state, and by the person who acts if the text depends on that.
 STEPS: dict[str, CaseText] = {
@@ -244,6 +245,7 @@ DATES: dict[str, str] = {
     "window": "Installation window {reference}",
 }
 
+# For the package of a case, which the client passes on to the vendor as it is.
 INSTRUCTIONS = (
     "Give this CSR to your vendor when you order, reissue or renew. Every vendor has a field for"
     " it: paste everything from the first dash to the last.\n- Kind of server: choose 'other',"

@@ -39,6 +39,7 @@ class Language:
     )
 
     def __call__(self, text: str) -> str:
+        # An untranslated text is shown in English: a message in two languages is better than none.
         return self.texts.get(text) or text
 
     def count(self, singular: str, plural: str, number: int) -> str:
@@ -86,6 +87,7 @@ def language(code: str | None, time_zone: str = "UTC") -> Language:
 
     A region falls back to its language (``de-AT`` to German), and an unknown language to English.
     """
+    # Clients are imported from systems that write de_DE, de-AT or DE.
     base = (code or "en").replace("_", "-").split("-")[0].lower()
     # A missing catalogue must not stop a message.
     known = _catalogue(base if base in available() else "en")

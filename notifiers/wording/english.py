@@ -132,6 +132,7 @@ CLIENT_DO = {
     ),
 }
 
+# With a mark in front, because colours are missing in mails, logs and for some readers.
 VERDICTS = {"ok": "✓ ok", "attention": "! attention", "fault": "✗ fault", "unknown": "? unknown"}
 OUTCOMES = {
     "you-act": "You need to act.",

@@ -101,6 +101,7 @@ class ReportPhrases:
     badge_title_many = "HTTPS in order: {n} sites of {client}, tested on {date}"
 
 
+# With a mark in front, because a printed page may have no colours.
 STATES = {
     "ok": "✓ in order",
     "attention": "! needs attention",

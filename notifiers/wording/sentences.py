@@ -23,6 +23,7 @@ def _value(value: Any, language: Language) -> str:
         return "; ".join(
             f"{_value(k, language)}: {_value(v, language)}" for k, v in list(value.items())[:6]
         )
+    # A list of a hundred names would hide the sentence around it.
     if isinstance(value, (list, tuple)):
         shown = ", ".join(_value(v, language) for v in value[:4])
         return (
