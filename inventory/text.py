@@ -26,6 +26,15 @@ def printable(text: str, limit: int = 300) -> str:
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
+def typed_reference(text: str) -> str:
+    """Return a typed reference of a ticket, case or incident as it is stored.
+
+    It is typed from a letter, repeated on the telephone, or pasted from the subject of a mail,
+    where it stands in square brackets, or from the end of a sentence.
+    """
+    return text.strip(" \t\r\n[].,;:").upper()
+
+
 def guard_cell(value: str) -> str:
     """Return a CSV cell that spreadsheets do not read as a formula.
 

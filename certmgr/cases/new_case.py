@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
 
 from certmgr.cases import assignment
 from certmgr.cases.service import CaseService, name_is_busy
-from inventory.db.database import Tx
+from certmgr.x509.names import name_covers
+from inventory.db.database import Tx, to_epoch
 from inventory.errors import UsageError
-from inventory.records import CaseRecord, ClientRecord, IncidentRecord, LiveLeaf, PurchaseRecord
+from inventory.records import (
+    CaseRecord,
+    ClientRecord,
+    IncidentRecord,
+    ListedPurchase,
+    LiveLeaf,
+    PurchaseRecord,
+)
 from inventory.store import (
     case_changes,
     cases,
@@ -26,7 +36,7 @@ from inventory.store import (
     purchase_values,
     purchases,
 )
-from inventory.vocabulary import CaseKind, CaseState, Party, RecordState
+from inventory.vocabulary import CaseKind, CaseState, Party, PurchaseState, RecordState
 
 _log = logging.getLogger(__name__)
 # A wildcard may be served at many hosts, each of which is a name of the case.
@@ -72,9 +82,46 @@ def open_case(
     *,
     text: str = "",
 ) -> CaseRecord:
-    """Open a case. See :func:`open_case_in`."""
+    """Open a case that a person asked for. See :func:`open_case_in`.
+
+    If no purchase is stated and exactly one covers the names, the case is for that one.
+    """
+    stated = options or CaseOptions()
     with service.database.write(service.now) as tx:
-        return open_case_in(service, tx, client, names, options or CaseOptions(), text)
+        if stated.order is None and names:
+            owner = clients.find(tx.conn, client)
+            covering = covering_purchases(tx.conn, owner.id, names, to_epoch(service.now))
+            # With two of them the payer is a decision of a person, and a wrong one is billed.
+            if len(covering) == 1:
+                stated = replace(stated, order=purchases.reference(covering[0].id))
+        return open_case_in(service, tx, client, names, stated, text)
+
+
+def covering_purchases(
+    conn: Connection, client_id: int, names: Sequence[str], now: int
+) -> list[ListedPurchase]:
+    """Return the active purchases of a client that cover all names, the next end first.
+
+    Args:
+        now: The time in epoch seconds. A term that is over pays for nothing.
+    """
+    wanted, _ = domain_owners.names_of(conn, client_id, names, MAX_NAMES)
+    return [
+        p
+        for p in purchases.listing(conn, client_id=client_id, ended=False)
+        if p.state == PurchaseState.ACTIVE
+        and p.ends_at >= now
+        and wanted
+        and all(any(_is_paid(paid, name) for paid in p.names) for name in wanted)
+    ]
+
+
+def _is_paid(paid: str, name: str) -> bool:
+    """Return whether a name of a purchase pays for a name of a case.
+
+    A case for a wildcard needs the wildcard itself: a purchase of one name below it is not enough.
+    """
+    return paid == name or (not name.startswith("*.") and name_covers(paid, name))
 
 
 def open_case_in(

@@ -24,7 +24,7 @@ from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time,
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.records import CaseRecord, IssuanceRecord
-from inventory.store import cases, clients, contacts, incidents, issuances, notices
+from inventory.store import cases, clients, contacts, incidents, issuances, notices, purchases
 from inventory.vocabulary import CaseState, WindowState
 
 _COLUMNS = (
@@ -375,7 +375,7 @@ def _show_facts(page: CasePage, row: CaseRecord) -> None:
             ("To do", case.todo),
             ("Assignee", row.staff or "none; to assign one: certmgr case assign"),
             ("Contact", row.contact),
-            ("Purchase", f"#{row.order_id}" if row.order_id else None),
+            ("Purchase", purchases.reference(row.order_id) if row.order_id else None),
             ("Amounts", amounts),
             ("Approved", approved),
             ("Window", case.window),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from sqlalchemy import Connection
 
 from certmgr.cases import agreement, assignment, new_case
 from certmgr.cases.bulk import of_incident
@@ -20,8 +21,9 @@ from certmgr.cli.case_shared import case_service, echo_result, version_option
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.purchases.load import lead_times
+from inventory.db.database import to_epoch
 from inventory.records import CaseRecord
-from inventory.store import cases
+from inventory.store import cases, purchases
 
 
 @click.group()
@@ -67,16 +69,36 @@ def open_(
 ) -> None:
     """Open a case of CLIENT for NAMES.
 
-    Options that are omitted are filled in from the purchase and the inventory.
+    Options that are omitted are filled in from the purchase and the inventory. Without --purchase,
+    the case is for the one active purchase that covers NAMES.
     """
+    service = case_service(app)
     row = new_case.open_case(
-        case_service(app),
+        service,
         client,
         names,
         new_case.CaseOptions(order=purchase_key, **values),
         text=reason,
     )
-    echo_result(row, f"opened for {', '.join(row.names[:8])}")
+    with service.database.read() as conn:
+        payer = _payer(conn, row, to_epoch(app.now()))
+    echo_result(row, f"opened for {', '.join(row.names[:8])}; {payer}")
+
+
+def _payer(conn: Connection, row: CaseRecord, now: int) -> str:
+    """Return the purchase of a case in words; without one, why and what would change it."""
+    if row.order_id is not None:
+        bought = purchases.find(conn, purchases.reference(row.order_id))
+        label = cell(purchases.label(bought.vendor, bought.number, bought.id))
+        return f"under the purchase {purchases.reference(bought.id)}, {label}"
+    covering = new_case.covering_purchases(conn, row.client_id, row.names, now)
+    if not covering:
+        return "no active purchase covers all its names"
+    keys = ", ".join(purchases.reference(p.id) for p in covering)
+    return (
+        f"{len(covering)} purchases cover its names ({keys}), so none was chosen: cancel this case"
+        " and name one with --purchase"
+    )
 
 
 @case.command("assign")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +74,11 @@ def assign_command(cause: Cause) -> str:
     """Return the command that assigns all findings of a cause."""
     first = cause.endpoints[0]
     if len(cause.endpoints) == 1:
-        scope = f"--endpoint {_argument(first)}"
+        scope = f"--endpoint {shlex.quote(_argument(first))}"
     elif cause.kind == "server" and cause.server is not None:
-        scope = f"--server {cause.server}"
+        scope = f"--server {shlex.quote(cause.server)}"
     else:
-        scope = f"--cause {_argument(first)}"
+        scope = f"--cause {shlex.quote(_argument(first))}"
     return f"certmgr finding assign {cause.code} {scope} --by NAME --until DATE"
 
 

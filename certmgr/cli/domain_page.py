@@ -112,6 +112,7 @@ def document(
         "orders": [
             {
                 "order": f"#{o.id}",
+                "id": o.id,
                 "vendor": o.vendor,
                 "number": o.number,
                 "ends": epoch_text(o.ends_at),
@@ -283,7 +284,7 @@ def render(page: dict[str, Any]) -> None:
         )
     for purchase in page["orders"]:
         click.echo(
-            f"purchase {purchase['order']} {cell(purchase['vendor'])}"
+            f"purchase {purchases_store.reference(purchase['id'])} {cell(purchase['vendor'])}"
             f" {cell(purchase['number'] or '')}, until {purchase['ends'][:10]}"
         )
     for case in page["cases"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -139,7 +140,8 @@ def domain_add(
     if proposed:
         what = "This name resolves" if len(proposed) == 1 else "These names resolve"
         click.echo(
-            f"{what} too: certmgr domain add {' '.join(proposed)} --client {values['client']}"
+            f"{what} too: certmgr domain add {' '.join(proposed)} --client"
+            f" {shlex.quote(values['client'])}"
         )
     return code
 

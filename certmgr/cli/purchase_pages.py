@@ -183,7 +183,11 @@ def list_(
     if output_format == "table":
         _purchase_table(shown, app.settings.provider.time_zone)
     else:
-        show("orders", _COLUMNS, [asdict(r) for r in shown], output_format, keys=_KEYS)
+        rows = [asdict(r) for r in shown]
+        # JSON keeps the key of its schema; what a person reads can be pasted into a shell.
+        if output_format == "csv":
+            rows = [asdict(r) | {"order": purchases.reference(r.id)} for r in shown]
+        show("orders", _COLUMNS, rows, output_format, keys=_KEYS)
 
 
 def _deadlines(bought: Purchase, leads: LeadTimes, now: datetime) -> tuple[PurchaseDeadline, ...]:
@@ -217,7 +221,7 @@ def _purchase_table(rows: Sequence[PurchaseRow], zone: str) -> None:
     # A table has no room for 250 names; the first ones identify the purchase.
     cells = [
         [
-            r.order,
+            purchases.reference(r.id),
             r.client,
             r.vendor,
             day_in(r.ends, zone),
@@ -403,7 +407,10 @@ def _show_facts(purchase: PurchaseRow, row: PurchaseRecord, zone: str) -> None:
     renewed = ", renewed automatically by the vendor" if purchase.auto_renew else ""
     pairs(
         [
-            ("Purchase", f"{purchase.order} {purchase.vendor} {purchase.number or ''}".strip()),
+            (
+                "Purchase",
+                f"{purchases.reference(purchase.id)} {purchase.vendor} {purchase.number or ''}",
+            ),
             ("Client", purchase.client),
             ("State", f"{purchase.state}: {row.reason}" if row.reason else purchase.state),
             (
@@ -417,7 +424,7 @@ def _show_facts(purchase: PurchaseRow, row: PurchaseRecord, zone: str) -> None:
             ("Warranty", purchase.warranty),
             ("Documents", list(row.documents)),
             ("Unused days", purchase.unused_days or None),
-            ("Renewed by", f"#{purchase.successor}" if purchase.successor else None),
+            ("Renewed by", purchases.reference(purchase.successor) if purchase.successor else None),
             ("Note", row.note),
         ]
     )

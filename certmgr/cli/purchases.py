@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -128,7 +129,7 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
         row_id, unmanaged = purchases.add(tx, client, _given(app, values), names)
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Purchase #{row_id} added: {cell(row.vendor)}, {row.years} year(s),"
+        f"Purchase {purchases.reference(row_id)} added: {cell(row.vendor)}, {row.years} year(s),"
         f" {local_day(row.starts_at)} to {local_day(row.ends_at)}."
     )
     # A certificate may cover names that no domain record has. They are accepted, but not scanned.
@@ -152,7 +153,7 @@ def edit(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **va
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         if key in changes:
             changes[key] = [local_time(v) for v in changes[key]]
-    click.echo(changed(f"Purchase {purchase_key}", changes))
+    click.echo(changed(f"Purchase {cell(purchase_key)}", changes))
 
 
 @purchase.command("renew")
@@ -175,8 +176,8 @@ def renew(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **v
         row_id = purchases.renew(tx, purchase_key, _given(app, values))
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
-        f"Purchase #{row_id} follows {purchase_key}: {local_day(row.starts_at)} to"
-        f" {local_day(row.ends_at)}."
+        f"Purchase {purchases.reference(row_id)} follows {cell(purchase_key)}:"
+        f" {local_day(row.starts_at)} to {local_day(row.ends_at)}."
     )
 
 
@@ -190,8 +191,9 @@ def cancel(app: CommandContext, purchase_key: str, reason: str) -> None:
     with app.open().write(app.now()) as tx:
         row = purchases.cancel(tx, purchase_key, reason)
     click.echo(
-        f"Purchase #{row.id} cancelled. The vendor may revoke its certificates. To check:"
-        f" certmgr purchase list --check --client {row.client}"
+        f"Purchase {purchases.reference(row.id)} cancelled. The vendor may revoke its"
+        " certificates. To check:"
+        f" certmgr purchase list --check --client {shlex.quote(row.client)}"
     )
 
 
@@ -203,4 +205,4 @@ def attach(app: CommandContext, purchase_key: str, certificate: str) -> None:
     """Link a CERTIFICATE (a file, a SHA-256 or a serial number) to a purchase."""
 
     sha256 = attach_certificate(app.open(), app.now(), purchase_key, certificate)
-    click.echo(f"Certificate {sha256} belongs to purchase {purchase_key}.")
+    click.echo(f"Certificate {sha256} belongs to purchase {cell(purchase_key)}.")

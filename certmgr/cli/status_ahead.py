@@ -13,6 +13,7 @@ from certmgr.cli.shared import CommandContext
 from certmgr.purchases import load as purchases
 from certmgr.purchases.terms import due_soon
 from inventory.store import cases, clients
+from inventory.store import purchases as stored_purchases
 
 if TYPE_CHECKING:
     from inventory.db.database import Database
@@ -37,6 +38,7 @@ def work_ahead(
         "orders": [
             {
                 "order": f"#{o.id}",
+                "reference": stored_purchases.reference(o.id),
                 "client": o.client,
                 "vendor": o.vendor,
                 "number": o.number or None,
@@ -67,7 +69,7 @@ def show_ahead(ahead: dict[str, Any], zone: str) -> None:
         what = f"{_DEADLINES[deadline['what']]} {day_in(deadline['at'], zone)}"
         paragraph(
             f"by {day_in(deadline['due'], zone)}  {cell(deadline['client'])},"
-            f" {cell(deadline['vendor'])} {cell(deadline['number'] or deadline['order'])}"
+            f" {cell(deadline['vendor'])} {cell(deadline['number'] or deadline['reference'])}"
             f" ({deadline['actor']}): {what}",
             "    ",
             "  ",

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from inventory.errors import UsageError
 from inventory.records import BilledCase, ListedPurchase
+from inventory.store.purchases import label
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def invoice_lines(
         # A purchase without a recorded price is listed without an amount, so that it is noticed.
         price = Decimal(purchase.price) if purchase.price is not None else None
         description = (
-            f"{purchase.vendor} {purchase.number or f'#{purchase.id}'}, {purchase.years} year(s):"
+            f"{label(purchase.vendor, purchase.number, purchase.id)}, {purchase.years} year(s):"
             f" {', '.join(purchase.names[:5])}"
         )
         lines.append(

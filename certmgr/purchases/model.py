@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from inventory.store.purchases import label
+
 
 @dataclass(frozen=True, slots=True)
 class PurchasedCertificate:
@@ -96,9 +98,7 @@ class Purchase:
     @property
     def label(self) -> str:
         """The vendor with its order number, or with the id if there is no number."""
-        return (
-            f"{self.vendor} {self.number}".strip() if self.number else f"{self.vendor} #{self.id}"
-        )
+        return label(self.vendor, self.number, self.id)
 
     @property
     def current(self) -> PurchasedCertificate | None:

@@ -41,7 +41,7 @@ def load_facts(
     purchases_by_client: dict[int, list[PurchaseCover]] = {}
     for purchase in purchases.listing(conn, client_id=client_id, ended=False):
         cover = PurchaseCover(
-            label=f"{purchase.vendor} {purchase.number or f'#{purchase.id}'}".strip(),
+            label=purchases.label(purchase.vendor, purchase.number, purchase.id),
             names=purchase.names,
             starts=datetime.fromtimestamp(purchase.starts_at, UTC),
             ends=datetime.fromtimestamp(purchase.ends_at, UTC),

@@ -5,6 +5,7 @@ A row is checked completely before a part of it is planned, so that an invalid r
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -162,7 +163,7 @@ def _domain_values(
         raise UsageError(
             f"The domain {host} already belongs to the client {known.values['client_id'][0]}",
             "a domain belongs to one client",
-            f"To move it: certmgr domain edit {host} --client {number}.",
+            f"To move it: certmgr domain edit {host} --client {shlex.quote(number)}.",
         )
     fields = row.domain_fields
     values: dict[str, Any] = {

@@ -204,7 +204,8 @@ def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) ->
     if changes:
         result.changed += 1
         result.lines.append(
-            f"purchase #{existing}: {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}"
+            f"purchase {purchases.reference(existing)}:"
+            f" {', '.join(f'{k} {a} -> {b}' for k, (a, b) in changes.items())}"
         )
 
 

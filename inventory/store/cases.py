@@ -27,7 +27,7 @@ from inventory.records import (
     CaseEventRecord,
     CaseRecord,
 )
-from inventory.text import printable
+from inventory.text import printable, typed_reference
 from inventory.vocabulary import CaseState
 
 OPEN = tuple(
@@ -78,8 +78,8 @@ def find(conn: Connection, reference: str) -> CaseRecord:
     Raises:
         NotFound: There is no such case.
     """
-    # A reference is often typed from a letter or repeated on the telephone.
-    found = _with_names(conn, CaseRecord, _ALL.where(Case.reference == reference.strip().upper()))
+    query = _ALL.where(Case.reference == typed_reference(reference))
+    found = _with_names(conn, CaseRecord, query)
     if not found:
         raise NotFound(
             f"There is no case '{printable(reference, 40)}'", "", "See certmgr case list."

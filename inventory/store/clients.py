@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
@@ -62,7 +63,7 @@ def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
             raise Conflict(
                 f"A client with the {column} '{values[column]}' exists already",
                 f"it is {other['number']} {other['name']}",
-                f"See certmgr client show {other['number']}.",
+                f"See certmgr client show {shlex.quote(other['number'])}.",
             )
     return editing.add(tx, Client, values, tags)
 

@@ -31,6 +31,7 @@ from inventory.records import (
     ServedName,
 )
 from inventory.store import editing, tickets
+from inventory.text import typed_reference
 
 
 def add(tx: Tx, kind: str, what: str, until: Timestamp, reason: str) -> IncidentRecord:
@@ -59,7 +60,7 @@ def add_items(tx: Tx, incident_id: int, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def find(conn: Connection, reference: str) -> IncidentRecord:
-    query = select(Incident).where(Incident.reference == reference.strip().upper())
+    query = select(Incident).where(Incident.reference == typed_reference(reference))
     return editing.one(conn, IncidentRecord, query, "incident", reference, "certmgr incident list")
 
 

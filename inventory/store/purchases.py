@@ -39,9 +39,26 @@ from inventory.store.purchase_values import PurchaseValues
 from inventory.text import printable
 from inventory.vocabulary import PurchaseState
 
+ID_PREFIX = "id:"
+
+
+def reference(purchase_id: int) -> str:
+    """Return the id of a purchase as it is printed, and as :func:`find` takes it.
+
+    ``#12`` begins a comment in a shell, and a bare ``12`` may be the number of another purchase at
+    its vendor, so that a pasted one would show or cancel the wrong purchase.
+    """
+    return f"{ID_PREFIX}{purchase_id}"
+
+
+def label(vendor: str, number: str | None, purchase_id: int) -> str:
+    """Return the vendor with its order number, or with the id if there is no number."""
+    # Clients read this: the id must not look like a number of the vendor.
+    return f"{vendor} {number or f'(id {purchase_id})'}".strip()
+
 
 def find(conn: Connection, key: str, client_id: int | None = None) -> PurchaseRecord:
-    """Return a purchase by its id (``12`` or ``#12``) or by the vendor's number.
+    """Return a purchase by its id (``id:12``, ``#12`` or ``12``) or by the vendor's number.
 
     Args:
         conn: The connection.
@@ -53,7 +70,8 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> PurchaseRe
         UsageError: Several vendors gave that number.
     """
     text = key.strip()
-    bare = text.removeprefix("#")
+    means_id = text.startswith(("#", ID_PREFIX))
+    bare = text.removeprefix("#").removeprefix(ID_PREFIX)
     # More digits than a 64-bit id has would overflow the column.
     as_id = int(bare) if bare.isascii() and bare.isdigit() and len(bare) < 19 else -1
     query = select(StoredPurchase, Client.number.label("client")).join(
@@ -63,18 +81,20 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> PurchaseRe
         query = query.where(StoredPurchase.client_id == client_id)
     by_number = query.where(StoredPurchase.number == text)
     by_id = query.where(StoredPurchase.id == as_id)
-    # Invoices show the vendor's number, so that it precedes the id. A leading # asks for the id.
-    for candidates in (by_id, by_number) if text.startswith("#") else (by_number, by_id):
+    # Invoices show the vendor's number, so that it precedes the id, unless the id is asked for.
+    for candidates in (by_id, by_number) if means_id else (by_number, by_id):
         found = fetch(conn, PurchaseRecord, candidates)
         if len(found) > 1:
             raise UsageError(
-                f"{len(found)} orders have the number '{printable(text, 60)}'",
-                f"they are {', '.join(f'#{purchase.id}' for purchase in found)}",
-                "Name one by its id.",
+                f"{len(found)} purchases have the number '{printable(text, 60)}'",
+                f"they are {', '.join(reference(purchase.id) for purchase in found)}",
+                "Name one of these.",
             )
         if found:
             return found[0]
-    raise NotFound(f"There is no order '{printable(text, 60)}'", "", "See certmgr purchase list.")
+    raise NotFound(
+        f"There is no purchase '{printable(text, 60)}'", "", "See certmgr purchase list."
+    )
 
 
 def add(
@@ -145,9 +165,9 @@ def _require_free_number(
     other = next((i for i in conn.scalars(query) if i != purchase_id), None)
     if other is not None:
         raise Conflict(
-            f"{purchase.vendor} {purchase.number} is an order already",
-            f"it is #{other}",
-            f"See certmgr purchase show {other}.",
+            f"{purchase.vendor} {purchase.number} is a purchase already",
+            f"it is {reference(other)}",
+            f"See certmgr purchase show {reference(other)}.",
         )
 
 
@@ -246,12 +266,16 @@ def renew(tx: Tx, key: str, given: Mapping[str, Any]) -> int:
     """
     before = find(tx.conn, key)
     if before.state != PurchaseState.ACTIVE:
-        raise Conflict(f"The order {key} was cancelled", "", "Add a new one: certmgr purchase add.")
+        raise Conflict(
+            f"The purchase {printable(key, 60)} was cancelled",
+            "",
+            "Add a new one: certmgr purchase add.",
+        )
     # Two successors would both be planned, reissued and billed.
     if before.successor_id is not None:
         raise Conflict(
-            f"The order {key} was renewed already",
-            f"by #{before.successor_id}",
+            f"The purchase {printable(key, 60)} was renewed already",
+            f"by {reference(before.successor_id)}",
             "Edit that one.",
         )
     # The number and the documents belong to one order at the vendor, and its term is over.
@@ -287,7 +311,7 @@ def cancel(tx: Tx, key: str, reason: str) -> PurchaseRecord:
     """
     before = find(tx.conn, key)
     if before.state == PurchaseState.CANCELLED:
-        raise Conflict(f"The order {key} was cancelled already")
+        raise Conflict(f"The purchase {printable(key, 60)} was cancelled already")
     # The purchase before it has no successor any more, so that it can be renewed again.
     tx.conn.execute(
         update(StoredPurchase)

@@ -31,6 +31,7 @@ from inventory.records import (
     TicketTimes,
 )
 from inventory.store import editing
+from inventory.text import typed_reference
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
 
@@ -77,8 +78,7 @@ def find(conn: Connection, reference: str) -> TicketRecord:
     Raises:
         NotFound: No ticket has the reference.
     """
-    # A reference is often typed from a letter or repeated on the telephone.
-    wanted = reference.strip().upper()
+    wanted = typed_reference(reference)
     query = (
         select(Ticket)
         .where(or_(Ticket.reference == wanted, Ticket.shown_reference == wanted))

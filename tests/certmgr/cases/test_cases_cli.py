@@ -193,7 +193,7 @@ def test_end_of_a_purchase_is_in_the_calendar_the_status_and_the_report(
 ) -> None:
     calendar = tmp_path / "all.ics"
     ending("calendar", "--output", str(calendar))
-    assert "Order V #1 ends" in calendar.read_text().replace("\r\n ", "")
+    assert "Order V (id 1) ends" in calendar.read_text().replace("\r\n ", "")
     document = ending("status", "--format", "json").json
     assert document["orders"][0]["what"] == "order"
     assert document["cases"] == {"open": 0, "overdue": 0}
@@ -230,7 +230,7 @@ RECEIVE = ("case", "receive", "CM-XXXXXX")
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (("purchase", "show", "nothing"), 2, "no order"),
+        (("purchase", "show", "nothing"), 2, "no purchase"),
         (("purchase", "add", "1009", "--vendor", "V", "--name", "x.example"), 2, "no client"),
         ((*ADD, "V", *SHOP, "--start", "2026-02-30"), 2, "not a date"),
         ((*ADD, "V\x1b[31m", *SHOP), 2, "control characters"),

@@ -83,7 +83,7 @@ def test_number_of_a_vendor_identifies_one_purchase(two_clients: Database) -> No
     with pytest.raises(Conflict):
         add(two_clients, number="D-1")
     add(two_clients, number="D-1", vendor="Sectigo")
-    with two_clients.read() as conn, pytest.raises(UsageError, match="2 orders"):
+    with two_clients.read() as conn, pytest.raises(UsageError, match="2 purchases"):
         purchases.find(conn, "D-1")
     with two_clients.read() as conn, pytest.raises(NotFound):
         purchases.find(conn, "D-2")

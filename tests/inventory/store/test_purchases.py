@@ -156,12 +156,13 @@ def test_order_is_found_by_number_before_id_and_only_for_its_client(pair: Databa
     same = add_purchase(pair, number="D-9"), add_purchase(pair, client="1002", number="D-9")
     with pair.read() as conn:
         assert [purchases.find(conn, "D-9", i).id for i in (one, two)] == list(same)
-        with pytest.raises(UsageError, match="2 orders have the number 'D-9'"):
+        with pytest.raises(UsageError, match="2 purchases have the number 'D-9'"):
             purchases.find(conn, "D-9")
         assert purchases.find(conn, " D-1 ").id == first
         assert purchases.find(conn, "#D-2").id == second
         assert purchases.find(conn, str(first)).id == third, "a number comes before an id"
         assert purchases.find(conn, f"#{first}").id == first
+        assert purchases.find(conn, purchases.reference(first)).id == first, "never the number"
         assert purchases.find(conn, str(second), two).id == second
         assert purchases.find(conn, "D-1", one).client == "1001"
         wrong = [
@@ -170,10 +171,12 @@ def test_order_is_found_by_number_before_id_and_only_for_its_client(pair: Databa
             ("9" * 19, None),
             ("\u0661", None),
             ("#", None),
+            ("id:", None),
+            ("id:\u0661", None),
             ("", None),
         ]
         for key, client_id in wrong:
-            with pytest.raises(NotFound, match="There is no order"):
+            with pytest.raises(NotFound, match="There is no purchase"):
                 purchases.find(conn, key, client_id)
 
 
@@ -196,7 +199,7 @@ def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> N
         }
         assert purchases.edit(tx, "D-1", {"number": "D-1"}, names[::-1]) == {}
         for given, more, error, message in (
-            ({"number": "D-2"}, None, Conflict, f"it is #{other}"),
+            ({"number": "D-2"}, None, Conflict, f"it is id:{other}"),
             ({}, (), UsageError, "at least one name"),
             ({}, ("shop1002.example",), Conflict, "belongs to the client 1002"),
             ({"kind": "single"}, None, UsageError, "covers 2 names"),
@@ -241,7 +244,7 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
         for case_id in (*opened.values(), before):
             insert_row(tx, Issuance, order_id=row_id, case_id=case_id, sha256=leaf, created_at=AT)
     known = entry_count(pair)
-    with pytest.raises(Conflict, match="D-1 is an order already"), pair.write(LATER) as tx:
+    with pytest.raises(Conflict, match="D-1 is a purchase already"), pair.write(LATER) as tx:
         purchases.renew(tx, "D-1", {"number": "D-1"})
     with pair.write(LATER) as tx:
         start = datetime(2027, 4, 1, tzinfo=UTC)
@@ -279,7 +282,7 @@ def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Datab
             "too dear",
             AT + DAY,
         )
-        with pytest.raises(Conflict, match="The order D-2 was cancelled"):
+        with pytest.raises(Conflict, match="The purchase D-2 was cancelled"):
             purchases.renew(tx, "D-2", {})
         assert purchases.find(tx.conn, "D-1").successor_id is None
         again = purchases.renew(tx, "D-1", {"number": "D-3"})
