@@ -57,6 +57,7 @@ def _event(entry: CalendarEntry, stamp: datetime) -> Any:
     event.add("uid", entry.uid)
     # RFC 5546 3.2: between two versions with one SEQUENCE, the later DTSTAMP wins.
     event.add("dtstamp", stamp.astimezone(UTC))
+    # A calendar ignores an update whose SEQUENCE is lower than the known one (RFC 5546 2.1.4).
     event.add("sequence", entry.sequence)
     event.add("summary", _line(entry.title, 200))
     if entry.text:

@@ -75,6 +75,7 @@ class WorkingCalendar:
         for _ in range(MAX_STEPS):
             if is_working_day(day, self.country, self.weekdays):
                 break
+            # The calendar ends there; no certificate of a client does.
             if day == date.min:
                 break
             day -= timedelta(days=1)

@@ -24,6 +24,7 @@ class EndedTopic:
     key: str
     resolved: bool
     reason: str
+    # None if nothing is sent about the end, so that no text is needed.
     topic: Topic | None = None
     run: int = 0
 
@@ -52,6 +53,7 @@ class StaffTask:
     step: str = ""
     command: str = ""
     event: str = ""
+    # Without it, an incident with a hundred cases would be a hundred mails.
     quiet: bool = False
 
 
@@ -93,7 +95,9 @@ class NoticeSource:
 
     topics: Sequence[Topic]
     ended: Mapping[str, EndedTopic] = field(default_factory=dict)
+    # A suspect scan must not reach clients, but its topics are still decided and recorded.
     suspect: str = ""
+    # For the share of clients that one run may change.
     clients: int = 0
     run: int = 0
     whole_run: bool = False

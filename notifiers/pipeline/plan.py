@@ -30,12 +30,15 @@ class NoticePolicy:
 
     thresholds: ThresholdRules = field(default_factory=ThresholdRules)
     freezes: tuple[ChangeFreeze, ...] = ()
+    # A week has five working days, so a contact on a short leave can still answer.
     escalate_after_days: int = 7
     escalate_near_after_days: int = 2
     ack_days: int = 7
+    # Working days, counted from the day of the message.
     status_update_days: int = 2
     # More than one client in twenty with a new fault of one run is a fault of the scanner.
     mass_percent: float = 5.0
+    # With fewer clients, the percentage would hold every ordinary day.
     mass_least: int = 5
     # A day of failing rechecks may be our network; longer, and an end comes closer unannounced.
     recheck_patience: timedelta = DAY

@@ -81,6 +81,7 @@ class Templates:
                 "Name an existing directory, or remove the key.",
             )
         self.directory = directory
+        # Sandboxed, because a provider's template may be copied from elsewhere.
         self.environment = SandboxedEnvironment(
             loader=_RegularFileLoader([directory, str(BUILT_IN)] if directory else [str(BUILT_IN)]),
             undefined=StrictUndefined,  # a misspelled name is an error instead of empty text
@@ -110,6 +111,7 @@ class Templates:
         """
         # A template of the reader's language wins; the general one is translated phrase by phrase.
         candidates = [f"{name}.{language}.{output_format}.j2", f"{name}.{output_format}.j2"]
+        # Only names of real files are accepted, so that no name leads out of the folders.
         known = set(self.environment.list_templates())
         chosen = next((c for c in candidates if c in known), None)
         if chosen is None:
@@ -119,6 +121,7 @@ class Templates:
                 "Correct the name.",
             )
         try:
+            # Values are passed and never inserted into the source, so text of rows is no template.
             text = self.environment.get_template(chosen).render(m=message, t=translate)
         except TemplateNotFound as error:
             raise ConfigError(

@@ -44,6 +44,7 @@ def problems_of(outcome: RunOutcome | None, counts: DeliveryCounts | None) -> li
                 "there are messages for staff, but no staff contact can be reached: add one with"
                 " certmgr contact add NAME --role administrator --method email:ADDRESS"
             )
+        # A hold is no failure of the program, but nothing was sent, which cron must report.
         if outcome.hold:
             problems.append(f"client messages are held: {outcome.hold}")
         if outcome.unconfirmed:

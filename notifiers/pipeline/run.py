@@ -136,6 +136,7 @@ class NoticeRun:
             expected=self.expected,
         )
         outcome.clients, outcome.unconfirmed = checked.clients, checked.unconfirmed
+        # Last, because it completes only messages that are really sent.
         add_open_earlier(snapshot, _unchanged(earlier, rechecks), plan)
         alarms = hold_alarms(
             snapshot, source, mass_clients=mass.clients, unconfirmed=outcome.unconfirmed
@@ -167,6 +168,7 @@ class NoticeRun:
 
     def _oncall_alarms(self, basis: RunBasis, due_topics: Sequence[DueTopic]) -> list[Alarm]:
         """Return the alarms about new critical faults of ours."""
+        # From the state before the releases: an alarm does not depend on what clients may read.
         causes = faults_of_ours(basis.snapshot, due_topics)
         if not causes:
             return []

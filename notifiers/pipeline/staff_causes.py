@@ -126,6 +126,7 @@ def cause_lines(topics: Sequence[tuple[Topic, str]], reader: StaffReader) -> lis
     Args:
         topics: Each topic, and why staff read of it.
     """
+    # With the reason in the key: the same cause may be assigned at one site and not at another.
     groups: dict[tuple[str, str], list[Topic]] = {}
     for topic, why in topics:
         groups.setdefault((topic.cause or topic.key, why), []).append(topic)

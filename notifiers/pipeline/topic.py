@@ -78,6 +78,8 @@ class ScheduledEnd:
     """
 
     at: datetime
+    # More than the longest lifetime that CAs were allowed since 2020 (398 days), so that no
+    # threshold is left out.
     life: timedelta = timedelta(days=400)
     lead_days: int = 0
     renewal_lead: timedelta | None = None
@@ -100,6 +102,7 @@ class CoverFacts:
     server_id: int | None
     finding: Finding | None = None
     certificate: NamedCertificate | None = None
+    # Then the rest of the installation is work of staff, and the client is left alone.
     partial: bool = False
     we_install: bool = False
 
@@ -125,6 +128,7 @@ class FaultFacts:
     certificate: NamedCertificate | None = None
     parent: str = ""
     run: int = 0
+    # Kinds that no scan finds are certain from the start.
     confirmed: bool = True
     we_install: bool = False
 
@@ -219,6 +223,7 @@ class Topic:
     domain_id: int
     target: Target
     severity: str
+    # The text of the message follows from it: "you need to act" is for the client alone.
     actor: str
     code: str
     opened: datetime
@@ -227,6 +232,7 @@ class Topic:
     act_by: datetime | None = None
     visible: bool = False
     assigned: tuple[str, datetime] | None = None
+    # An accepted or retired topic is still passed on, so that its decision is recorded.
     suppress_reason: str = ""
     cause: str = ""
     tags: frozenset[str] = frozenset()
@@ -234,6 +240,8 @@ class Topic:
     @property
     def mark(self) -> tuple[str, str]:
         """Key and revision. A resolved topic and its successor can share one key."""
+        # The revision is part of it, because a replaced certificate may lose cover again under one
+        # key.
         return self.key, self.revision
 
     @property
@@ -249,6 +257,7 @@ class Topic:
             case CaseFacts():
                 return TopicKind.CASE
             case PurchaseFacts():
+                # Stored data and JSON keep the old word for a purchase.
                 return TopicKind.ORDER
             case _:
                 assert_never(self.facts)

@@ -90,6 +90,7 @@ def case_text(topic: Topic, part: int, reader: Language) -> str:
     # Some steps only inform: nothing is asked of the client.
     if not words:
         return ""
+    # In the language and zone of the reader, which is why topics carry values and no texts.
     values = {k: _text_value(k, v, reader) for k, v in facts.values.items()}
     values["problems"] = _problems(facts, reader) if isinstance(facts, CaseFacts) else ""
     return one_line(filled(reader(words), values), 4000)

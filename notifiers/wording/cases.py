@@ -27,6 +27,7 @@ _SEND_CERTIFICATE = "Send us the certificate (never a key)."
 # By state, and by the person who acts if the text depends on that.
 STEPS: dict[str, CaseText] = {
     "requested": CaseText("We are preparing a new certificate for {names}."),
+    # Some clients must keep their keys, for example under a policy of their company.
     "requested-own": CaseText(
         "A new certificate for {names} is due. You create its key.",
         "Create a key and a CSR (certificate signing request) for {names}, and send us the CSR"
@@ -48,6 +49,7 @@ STEPS: dict[str, CaseText] = {
         "The certificate of {names} must be replaced by {until}. After that it may no longer be"
         " valid, and visitors may see a warning. We are preparing a new one."
     ),
+    # The key may be the cause of the incident, so the CSR has a new one.
     "waiting-incident": CaseText(
         "The certificate of {names} must be replaced by {until}. After that it may no longer be"
         " valid, and visitors may see a warning.",
@@ -66,6 +68,7 @@ STEPS: dict[str, CaseText] = {
         "Have it corrected with the CSR that you sent us, and send us the new certificate (never a"
         " key).",
     ),
+    # A text that can be forwarded to the vendor as it is.
     "waiting-again": CaseText(
         "What you sent us for {names} cannot be installed: {problems}",
         "Have it corrected by {vendor} with the CSR below, and send us the new certificate (never a"
@@ -87,6 +90,7 @@ STEPS: dict[str, CaseText] = {
         "Your certificate for {names} is correct, and you agreed to the installation. We will"
         " propose a time for it."
     ),
+    # A switch of certificates ends no connection, which clients ask first.
     "window-agreed": CaseText(
         "We will install the certificate for {names} on {window}. It takes at most {minutes}"
         " minutes. Your sites stay reachable."
@@ -126,6 +130,7 @@ PHRASES = (
 )
 
 ORDERS: dict[str, CaseText] = {
+    # Vendors limit each certificate to the paid term.
     "order-ending": CaseText(
         "Your order {order} for {names} ends on {date}. After that none of its certificates is"
         " valid.",

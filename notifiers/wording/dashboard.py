@@ -43,6 +43,7 @@ KINDS = {
     "name server": "name server",
     "client": "client",
 }
+# Short forms, since the report to clients addresses its reader and this page does not.
 ACTORS = {
     "client": "the client",
     "provider": "we",

@@ -6,6 +6,7 @@ Other languages are catalogues. The notes on possible answers are for staff only
 from __future__ import annotations
 
 # The message to the client.
+# Sent by a person of the support desk, so each sentence can stand alone and be left out.
 GREETING = "Hello {name},"
 GREETING_PLAIN = "Hello,"
 OPENED = "we opened {url} on {date}."
@@ -73,7 +74,8 @@ MESSAGE_TEXTS = (
     CLOCK_DO,
 )
 
-# Questions if no fault is found. The second text is for staff: what each answer would mean.
+# Questions if no fault is found. The second text is for staff: what each answer would mean. The
+# exact message first, because it excludes most causes.
 QUESTIONS = (
     (
         "What is the exact message, with its code (or a picture of it)?",

@@ -14,6 +14,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "The certificate of {host} expires on {not_after}; after that visitors see a warning.",
         "Renew the certificate of {host} and have it installed at {addresses} before {not_after}.",
     ),
+    # A wrong clock of our machine looks the same, so it is compared first.
     "certificate-not-yet-valid": FindingText(
         "not valid before {not_before}",
         "The certificate of {host} becomes valid only on {not_before}; until then visitors see a"
@@ -27,6 +28,7 @@ CERTIFICATE: dict[str, FindingText] = {
         " warning.",
         "Issue a certificate that covers {host}, or install the right one at {addresses}.",
     ),
+    # The certificate shown belongs to another site; renewing the client's would not help.
     "default-certificate": FindingText(
         "site missing on the server",
         "The server at {addresses} does not know the site {host} and shows another's certificate.",
@@ -45,6 +47,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "The certificate of {host} is self-signed, so visitors see a warning.",
         "Get a certificate for {host} from a public CA and install it at {addresses}.",
     ),
+    # Browsers that cached the intermediate show no warning, so the operator often sees none.
     "chain-incomplete": FindingText(
         "intermediate missing",
         "The server of {host} does not send the certificate of '{missing}', so some visitors see a"
@@ -71,6 +74,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "Compare our clock ({our_clock}) first. If it is right, install a certificate at"
         " {addresses} whose CA is valid now.",
     ),
+    # Only devices with that root can be repaired, and not the server.
     "root-expired": FindingText(
         "CA root expired {not_after}",
         "The root certificate '{root}', to which the certificate of {host} belongs, expired on"
@@ -85,11 +89,13 @@ CERTIFICATE: dict[str, FindingText] = {
         "Get a certificate for {host} from a public CA and install it at {addresses}. If the CA"
         " is internal, name its root certificate with --ca-file.",
     ),
+    # Two verifiers disagree, so neither answer is given to a client.
     "verification-disputed": FindingText(
         "verifiers disagree",
         "Our two verifiers disagree on the certificate of {host}; staff have to check it.",
         "Open {host} in current browsers and compare: {words}.",
     ),
+    # A private CA may issue what a public one may not.
     "profile-deviation": FindingText(
         "not as public CAs issue",
         "The certificate of {host} differs from those of public CAs ({problems}); browsers that"
@@ -102,6 +108,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "The certificate of {host} comes from {ca}, which browsers no longer trust.",
         "Get a certificate for {host} from another CA and install it at {addresses}.",
     ),
+    # Renewal at the same CA would give the same root, so the text asks for another one.
     "trust-ending": FindingText(
         "{who}: no trust from {until}",
         "The certificate of {host} loses the trust of {who} on {until}, before it expires on"
@@ -120,6 +127,7 @@ CERTIFICATE: dict[str, FindingText] = {
         " {allowed}.",
         "Have it reissued with at most {allowed} days and install it at {addresses}.",
     ),
+    # A reissue with the old key would have the same fault.
     "key-weak": FindingText(
         "weak key ({key})",
         "The key of the certificate of {host} ({key}) is too weak, or of a kind that browsers"
@@ -132,6 +140,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "The certificate of {host} is signed with {signature}, which browsers refuse.",
         "Have the certificate reissued (SHA-256) and install it with its chain at {addresses}.",
     ),
+    # The old key may be known to others, which is why a new one is asked for.
     "revoked": FindingText(
         "revoked {since}",
         "The issuer revoked the certificate of {host} on {since} ({why}). Browsers that know"
@@ -139,6 +148,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "Ask the CA for the cause (serial {serial}, reason {reason}), create a new key, have a"
         " new certificate for {host} issued, and install both at {addresses}.",
     ),
+    # Browsers accept such a certificate, so clients are not asked to do anything.
     "revocation-unknown": FindingText(
         "revocation unknown",
         "Since {since} we could not determine whether the certificate of {host} was revoked:"
@@ -167,6 +177,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "Publish this record at {name}: TLSA {needed}. Remove outdated records. Or install the"
         " announced certificate at {addresses}.",
     ),
+    # SCTs may come by TLS or OCSP too, which this check cannot always see.
     "sct-missing": FindingText(
         "too few SCTs seen",
         "The certificate of {host} contains {embedded} of {needed} required proofs of public"
@@ -179,6 +190,7 @@ CERTIFICATE: dict[str, FindingText] = {
         "The servers of {host} ({addresses}) show different certificates.",
         "Install the same certificate on every server of {host}: {expires}.",
     ),
+    # Either a rollback that was not decided, or a renewal by the client; both have to be known.
     "unexpected-certificate": FindingText(
         "unexpected certificate",
         "{host} shows another certificate (serial {serial}) than the one that we installed and"

@@ -9,6 +9,7 @@ CONNECTION: dict[str, FindingText] = {
         "Create the A (and AAAA) record of {host} at its DNS provider, or renew the registration"
         " of the domain if it has expired.",
     ),
+    # A result that is undetermined is never worded as a fault of the site.
     "dns-failure": FindingText(
         "DNS did not answer",
         "We could not determine where {host} points: {answer}.",
@@ -21,12 +22,14 @@ CONNECTION: dict[str, FindingText] = {
         "Correct the record of {host}, or allow that network in the configuration ([network] allow)"
         " if the service is meant to be internal.",
     ),
+    # Often intended, for example behind a CDN, so nothing is asked for.
     "points-elsewhere": FindingText(
         "points elsewhere",
         "{host} points to {addresses}, which is not one of the provider's servers.",
         "If this is intended, you do not need to do anything. Otherwise set the A and AAAA"
         " records of {host} to the addresses of the server.",
     ),
+    # Clients answer to a warning by renewing, which would not help here: the text excludes it.
     "foreign-address": FindingText(
         "foreign {kind} record {addresses}",
         "{host} also points to {addresses}, which is not one of the provider's servers. Visitors"
@@ -34,6 +37,7 @@ CONNECTION: dict[str, FindingText] = {
         "Delete the {kind} record {addresses} of {host} in the DNS. No certificate has to be"
         " renewed for it.",
     ),
+    # One machine that gets no answer proves nothing about the site.
     "connection-timeout": FindingText(
         "no answer",
         "{host} ({addresses}) did not answer two attempts in time. That alone does not mean that"
@@ -84,6 +88,7 @@ CONNECTION: dict[str, FindingText] = {
         "Check the error log of the server for the time of this scan. Then check the"
         " certificate, the key and the TLS settings for {host}.",
     ),
+    # A remark: the operator decided it.
     "client-certificate-required": FindingText(
         "asks for a client certificate",
         "{host} accepts only visitors who have a client certificate.",
@@ -111,6 +116,7 @@ CONNECTION: dict[str, FindingText] = {
         " with an RSA or P-256 key. If the size of the ClientHello is the cause, update the"
         " firewall or load balancer that discards it.",
     ),
+    # No browser requires it yet, so the text asks for nothing today.
     "post-quantum-missing": FindingText(
         "no post-quantum key exchange",
         "{host} does not offer X25519MLKEM768; traffic that is recorded today can be decrypted"

@@ -55,18 +55,22 @@ PAGE: dict[str, FindingText] = {
         "Find the two rules that redirect to each other ({path}) at {addresses}. Often one is in"
         " the web server, and the other in the site or its CDN.",
     ),
+    # In the site itself, which the provider of the server cannot change.
     "mixed-content": FindingText(
         "loads over HTTP",
         "The page {url} is secure, but loads or sends parts of it without encryption ({example});"
         " browsers block or mark them.",
         "Change these addresses from http:// to https:// in the site {host}: {urls}.",
     ),
+    # A large max-age cannot be taken back, so the instruction begins with a small one (RFC 6797
+    # 11.2).
     "hsts-missing": FindingText(
         "no HSTS",
         "{host} does not instruct browsers to use only HTTPS; visitors notice nothing.",
         "Once HTTPS works everywhere, send 'Strict-Transport-Security: max-age=31536000' at"
         " {addresses}; begin with a small max-age.",
     ),
+    # Protection services refuse programs. What visitors see is then unknown, and not wrong.
     "http-unknown": FindingText(
         "page undetermined",
         "We could not determine what visitors of {host} see at {url}: {why}.",

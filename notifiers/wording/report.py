@@ -116,6 +116,7 @@ STEPS = {
     "configure": "Set up the site",
 }
 WHO = {"client": "you", "provider": "we", "staff": "we find out who"}
+# Reasons of an undetermined rule, as certmgr/compliance states them, in the words of a client.
 NOTES = {
     "it was not checked yet": "It was not checked yet.",
     "plain HTTP was not checked yet": "Its pages were not opened yet.",

@@ -41,6 +41,7 @@ def for_client(
         foreign_certificate: The served certificate may belong to another client, so its issuer is
             removed too.
     """
+    # The subject names the owner, and "more" counts names that were cut, which may be of others.
     evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
     if "names" in evidence:
         names = [n for n in evidence["names"] if (owners or {}).get(str(n), client_id) == client_id]
@@ -61,6 +62,8 @@ def _names_of_client(names: Iterable[Any], hosts: set[str]) -> list[str]:
     def belongs_to_client(name: str) -> bool:
         text = name.removeprefix("*.")
         return text in hosts or (
+            # An address has no registered domain: it belongs to the client only if it is a host of
+            # theirs.
             as_ip(text) is None and "." in text and registered_domain(text) in registered
         )
 

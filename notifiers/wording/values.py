@@ -6,6 +6,8 @@ NOT_YOURS = "none of yours"
 NOT_NAMED = "a CA that is not named here"
 APPROXIMATE = "the browsers call the date approximate"
 ANNOUNCED = "the browsers announced the date"
+# A closed list: evidence is translated only if it is one of these, since other texts come from
+# servers and are shown as they are.
 VALUES = frozenset(
     {
         NOT_YOURS,
