@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -15,9 +16,10 @@ from certmgr.cli.output import cell, echo_json, instant, local_day, paragraph, s
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.tables import MINOR, Column
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
+from certmgr.inspection.client_scope import ClientScope
 from inventory.errors import NotFound
 from inventory.names import display
-from inventory.store import domains
+from inventory.store import clients, domains
 from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
@@ -107,6 +109,8 @@ def compliance(
     if domain_name is not None:
         facts = [f for f in facts if f.domain_id == domain_id]
     rows = judge(facts, deadlines, at or now)
+    if client is not None:
+        rows = _scoped(database, client, rows)
     shown = [r for r in rows if everything or r.state != "complies"]
     if output_format == "json":
         echo_json(_document(rows, at or now))
@@ -122,6 +126,14 @@ def compliance(
             show_summary(rows, deadlines)
         _show_total(rows)
     return 1 if _severe(rows) and not exit_zero else 0
+
+
+def _scoped(database: Database, client: str, rows: list[ComplianceRow]) -> list[ComplianceRow]:
+    """Return the rows of one client without names of others."""
+    with database.read() as conn:
+        found = [f for row in rows for _, f in row.findings]
+        scope = ClientScope.read(conn, clients.find(conn, client).id, found)
+    return [replace(r, findings=tuple((t, scope.finding(f)) for t, f in r.findings)) for r in rows]
 
 
 def _selected(deadlines: tuple[Deadline, ...], name: str | None) -> tuple[Deadline, ...]:

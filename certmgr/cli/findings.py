@@ -14,6 +14,7 @@ from certmgr.cli.output import epoch_text, instant, local_day, local_time, show,
 from certmgr.cli.shared import CommandContext, client_filter, format_option, needs, pass_app
 from certmgr.cli.tables import MINOR, Column
 from certmgr.inspection.causes import causes
+from certmgr.inspection.client_scope import ClientScope
 from certmgr.inspection.status import load
 from inventory.errors import NotFound, UsageError
 from inventory.store import clients, domains, endpoints, findings, servers
@@ -66,10 +67,15 @@ def list_(
             conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed
         )
 
+        stored_findings = [
+            Finding(r.code, r.severity, tuple(r.addresses), r.evidence) for r in finding_rows
+        ]
+        if client_id is not None:
+            scope = ClientScope.read(conn, client_id, stored_findings)
+            stored_findings = [scope.finding(f) for f in stored_findings]
     rows = []
-    for row in finding_rows:
+    for row, stored in zip(finding_rows, stored_findings, strict=True):
         target = Target(row.host, row.port, row.protocol)
-        stored = Finding(row.code, row.severity, tuple(row.addresses), row.evidence)
         rows.append(
             {
                 "client": row.client,

@@ -31,6 +31,7 @@ from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.status_ahead import show_ahead, work_ahead
 from certmgr.inspection.causes import causes as fold
+from certmgr.inspection.client_scope import scoped
 from certmgr.inspection.status import (
     FAULT_SEVERITIES,
     count_findings,
@@ -272,6 +273,9 @@ def _load(
         tag=query.tag,
         skip_healthy=skip_healthy,
     )
+    if query.client is not None:
+        with database.read() as conn:
+            statuses = scoped(conn, clients.find(conn, query.client).id, statuses)
     if query.server is not None:
         with database.read() as conn:
             name = servers.find(conn, query.server).name

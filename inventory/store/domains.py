@@ -11,7 +11,7 @@ from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch_all, fetch_existing, fetch_one
 from inventory.errors import Conflict, UsageError
 from inventory.models import Client, Domain, Endpoint, Server
-from inventory.names import display, normalise_host
+from inventory.names import as_ip, display, normalise_host, registered_domain
 from inventory.records import DomainRecord, ListedDomain
 from inventory.store import clients, editing, servers
 from inventory.text import printable
@@ -31,6 +31,10 @@ def resolve_parties(
     if of_server is not None and values["hosts"] is None:
         values["hosts"] = "us"
     return Parties(**values, on_our_server=of_server is not None)
+
+
+# The owner of a name of which only its registered domain is known.
+NO_CLIENT = 0
 
 
 _WITH_CLIENT = select(Domain, Client.number.label("client"), Client.name.label("client_name")).join(
@@ -238,7 +242,9 @@ def owners_of(conn: Connection, names: Iterable[str]) -> dict[str, int]:
     """Return the client that owns each name of a certificate; names without an owner are left out.
 
     The most specific domain or endpoint decides: below the domain of a platform, each name may
-    belong to another client.
+    belong to another client. A retired one counts if there is no other of that name: a client who
+    left still owns what its certificate shows. A name that the inventory does not have, below a
+    registered domain of several clients, belongs to none of them (0).
 
     Args:
         conn: An open connection.
@@ -246,26 +252,41 @@ def owners_of(conn: Connection, names: Iterable[str]) -> dict[str, int]:
     """
     parents = {n: _with_parents(n.removeprefix("*.")) for n in names}
     wanted = sorted({p for found in parents.values() for p in found})
-    owners: dict[str, int] = {}
+    active: dict[str, int] = {}
+    retired: dict[str, int] = {}
     for part in chunks(wanted):
         hosts = (
-            select(Endpoint.host, Domain.client_id)
+            select(Endpoint.host, Domain.client_id, Endpoint.state)
             .select_from(Endpoint)
             .join(Domain, Domain.id == Endpoint.domain_id)
-            .where(Endpoint.host.in_(part), Endpoint.state != "retired")
+            .where(Endpoint.host.in_(part))
         )
-        own = select(Domain.name, Domain.client_id).where(
-            Domain.name.in_(part), Domain.state != "retired"
-        )
+        own = select(Domain.name, Domain.client_id, Domain.state).where(Domain.name.in_(part))
         # An endpoint may have a name below a domain of its client, so both name an owner.
-        for name, client_id in conn.execute(hosts.union(own)):
-            owners[name] = client_id
-    return {
+        for name, client_id, state in conn.execute(hosts.union(own)):
+            (retired if state == "retired" else active)[name] = client_id
+    owners = retired | active
+    found_owners = {
         name: owners[first]
         for name, found in parents.items()
         # The most specific name stands first.
         if (first := next((p for p in found if p in owners), None)) is not None
     }
+    unknown = [n for n in parents if n not in found_owners and as_ip(n) is None and "." in n]
+    return found_owners | dict.fromkeys(_below_shared(conn, unknown), NO_CLIENT)
+
+
+def _below_shared(conn: Connection, names: Sequence[str]) -> list[str]:
+    """Return those of the names whose registered domain contains names of several clients."""
+    registered = {n: registered_domain(n.removeprefix("*.").lower()) for n in names}
+    if not registered:
+        return []
+    suffixes = tuple(f".{r}" for r in set(registered.values()))
+    clients_below: dict[str, set[int]] = {}
+    for name, client_id in conn.execute(select(Domain.name, Domain.client_id)):
+        if f".{name}".endswith(suffixes):
+            clients_below.setdefault(registered_domain(name), set()).add(client_id)
+    return [n for n, r in registered.items() if len(clients_below.get(r, ())) > 1]
 
 
 def _with_parents(name: str) -> list[str]:

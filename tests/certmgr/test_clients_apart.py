@@ -1,0 +1,398 @@
+"""A property: what is made for one client contains nothing that is only another client's.
+
+Two clients share what clients of a hosting provider share: a server, an address, a certificate, a
+registered domain, a reseller, tags. Every text that belongs to one of them contains a mark, in
+names, notes, purchases, cases and reasons. The output of each command that is limited to the other
+client, and every message to the other, is searched for the mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from certmgr.cases import agreement, intake, signing_requests
+from certmgr.cases.new_case import CaseOptions, open_case
+from certmgr.cases.service import CaseService
+from certmgr.config.loading import load
+from certmgr.demo.authority import Authority, IssuedCertificate
+from inventory.db.database import Database
+from inventory.models import Client, Contact, Notice
+from inventory.store import (
+    accounts,
+    clients,
+    contacts,
+    deadlines,
+    domains,
+    endpoints,
+    lineages,
+    purchases,
+    servers,
+)
+from inventory.targets import Target
+from tests.campaign import SOAK, size
+from tests.certmgr.cases.place import issue, vendor_upload
+from tests.certmgr.tls_servers import Stack, serve_certificate
+from tests.clock import START
+from tests.databases import open_sqlite
+from tests.program import Ran, run
+
+DAY = timedelta(days=1)
+_STEP_DAYS = ("purchase_days", "validation_days", "installation_days")
+_LABEL = st.sampled_from(["shop", "www", "mail", "a", "b", "deep.shop"])
+_SHARED = st.sampled_from(["platform.test", "hoster.example", "co-op.test"])
+
+
+def mark(number: str) -> str:
+    """Return what is in every text that is only this client's."""
+    return f"only{number}x"
+
+
+@dataclass(frozen=True)
+class World:
+    """What the clients "1" and "2" have.
+
+    Attributes:
+        names: Their sites.
+        shown: For each client, the names in the certificate of its sites: "own", "other" or "all".
+        days: For each client, the days until the end of that certificate.
+        resold: The clients that belong to the reseller "9".
+        one_server: Whether their sites are on one server.
+        same_certificate: Whether both have the same certificate.
+        languages: The languages of their contacts.
+        renews: Who renews.
+    """
+
+    names: dict[str, list[str]]
+    shown: dict[str, str]
+    days: dict[str, int]
+    resold: frozenset[str]
+    one_server: bool
+    same_certificate: bool
+    languages: dict[str, str]
+    renews: str
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    def names(number: str) -> list[str]:
+        found = draw(
+            st.lists(st.tuples(_LABEL, st.none() | _SHARED), min_size=1, max_size=3, unique=True)
+        )
+        return [f"{label}.{mark(number)}.{shared or 'test'}" for label, shared in found]
+
+    def each(choice: st.SearchStrategy[Any]) -> dict[str, Any]:
+        return {number: draw(choice) for number in ("1", "2")}
+
+    return World(
+        names={number: names(number) for number in ("1", "2")},
+        shown=each(st.sampled_from(["own", "other", "all", "all"])),
+        days=each(st.sampled_from([-2, 3, 12, 80])),
+        resold=draw(st.sampled_from([frozenset(), frozenset("1"), frozenset("12")])),
+        one_server=draw(st.booleans()),
+        same_certificate=draw(st.booleans()),
+        languages=each(st.sampled_from(["en", "de"])),
+        renews=draw(st.sampled_from(["us", "client"])),
+    )
+
+
+@dataclass
+class Provider:
+    """An inventory of a world, and the command line that works with it."""
+
+    world: World
+    folder: Path
+    issuer: Authority
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "c.db"
+
+    def configure(self, root: Authority) -> None:
+        (self.folder / "root.pem").write_bytes(root.pem)
+        (self.folder / "c.toml").write_text(f"""
+[provider]
+name = "Example Hosting"
+[trust]
+ca_files = ["{self.folder / "root.pem"}"]
+[network]
+allow = ["127.0.0.0/8"]
+[scan]
+per_address = 0
+rate = 0.0
+timeout = 10.0
+resolvers = ["127.0.0.1:9"]
+[http]
+enabled = false
+[notify]
+mail = "mailtos://user:secret@mail.example?from=tls@provider.example"
+confirm_above = 100
+[cases]
+keys = "{self.folder / "keys"}"
+""")
+
+    def call(self, *arguments: str, codes: tuple[int, ...] = (0, 1)) -> Ran:
+        options = ("--config", str(self.folder / "c.toml"), "--database", str(self.path))
+        done = run((*options, *arguments), lambda: START)
+        assert done.code in codes, (arguments, done.err, done.out)
+        return done
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Database]:
+        database = open_sqlite(self.path, clock=lambda: START)
+        yield database
+        database.close()
+
+    def fill(self, stack: Stack) -> None:
+        """Add the records, and start the servers of the sites."""
+        world = self.world
+        self.ports = ports = self._serve(stack)
+        with self.opened() as database, database.write(START) as tx:
+            contacts.add(tx, None, {"name": "Eve", "role": "administrator"}, ("email:eve@p.test",))
+            clients.add(tx, {"number": "9", "name": f"{mark('9')} reseller"})
+            contacts.add(tx, "9", {"name": mark("9")}, (f"email:{mark('9')}@mail.test",))
+            account = accounts.add(
+                tx,
+                {
+                    "name": "lab",
+                    "ca": "lab",
+                    "directory": "https://ca.test/d",
+                    "contacts": (),
+                    "key_reference": "x",
+                },
+            )
+            for number, found in world.names.items():
+                self._add_client(tx, number, ports[number])
+                values = {"account_id": account, "key_type": "ec-p256", "solver": "web"}
+                lineages.add(tx, f"{mark(number)}-lineage", number, found, values)
+
+    def _serve(self, stack: Stack) -> dict[str, int]:
+        world = self.world
+        ports: dict[str, int] = {}
+        everything = [n for found in world.names.values() for n in found]
+
+        def certificate(number: str) -> IssuedCertificate:
+            other = "2" if number == "1" else "1"
+            shown = {"own": world.names[number], "other": world.names[other], "all": everything}
+            end = START + world.days[number] * DAY
+            names = list(shown[world.shown[number]])
+            # Names that the inventory does not have: below a known one, and next to it.
+            names += [f"www.{n}" for n in names] + [f"new.{n.split('.', 1)[1]}" for n in names]
+            names = list(dict.fromkeys(names))
+            return self.issuer.issue(*names, not_before=START - 60 * DAY, not_after=end)
+
+        for number in ("1", "2"):
+            if number == "2" and world.same_certificate:
+                ports["2"] = ports["1"]
+            else:
+                ports[number] = serve_certificate(stack, certificate(number))
+        return ports
+
+    def _add_client(self, tx: Any, number: str, port: int) -> None:
+        world, own = self.world, mark(number)
+        reseller = {"reseller": "9"} if number in world.resold else {}
+        client = {"number": number, "name": f"{own} name", "note": f"{own} note", **reseller}
+        clients.add(tx, client | {"hosts": "us", "renews": world.renews}, (f"{own}-tag", "shared"))
+        for role in ("owner", "technical", "billing"):
+            who = {"name": f"{own} {role}", "role": role, "language": world.languages[number]}
+            contacts.add(tx, number, who, (f"email:{role}@{own}.mail.test",))
+        server = "shared" if world.one_server else f"{own}-server"
+        if not world.one_server or number == "1":
+            servers.add(tx, {"name": server, "note": "" if world.one_server else own})
+        for name in world.names[number]:
+            domain = {"client": number, "server": server, "note": f"{own} note"}
+            domains.add(tx, name, domain, (f"{own}-tag", "shared"))
+            endpoints.edit(tx, Target(name), {"port": port, "addresses": ["127.0.0.1"]})
+        purchase = {"vendor": f"{own} vendor", "number": f"{own}-77", "note": f"{own} note"}
+        ends = {"ends_at": START + 20 * DAY, "starts_at": START - 345 * DAY}
+        purchases.add(tx, number, purchase | ends, world.names[number])
+        texts = {"title": f"{own} deadline", "text": f"{own} text", "rule": "https-only"}
+        deadlines.add(
+            tx,
+            f"{own}-deadline",
+            {"at": START + 30 * DAY, **texts} | dict.fromkeys(_STEP_DAYS, 7),
+            ("https-only",),
+            for_clients=(number,),
+            tags=(),
+        )
+
+    def work(self) -> None:
+        """Scan, open cases, record decisions, and compose all messages."""
+        self.call("scan", codes=(0, 1, 3))
+        with self.opened() as database:
+            service = CaseService(database, load(str(self.folder / "c.toml"), {}), START)
+            for number, found in self.world.names.items():
+                row = open_case(service, number, found[:1], CaseOptions())
+                begin = "2026-11-27T10:00"
+                (pem,) = signing_requests.make_csr(service, row.reference)
+                signing_requests.send_csr(service, row.reference)
+                issued = vendor_upload(issue(self.issuer, pem, start=START))
+                review = intake.receive(service, row.reference, issued)
+                assert not review.refused, review.messages
+                agreement.agree_window(service, row.reference, begin, text=mark(number))
+                self.call("case", "note", row.reference, f"{mark(number)} note")
+                self.call(
+                    "finding",
+                    "accept",
+                    "sct-missing",
+                    "--client",
+                    number,
+                    "--until",
+                    "2027-01-01",
+                    "--reason",
+                    mark(number),
+                    codes=(0, 2, 3),
+                )
+        self.call("notice", "broadcast", "--deadline", f"{mark('1')}-deadline", codes=(0, 2, 3))
+        for _ in range(2):
+            self.call("notify", "--queue-only", codes=(0, 3))
+            for row in self.call("notice", "release", "--format", "json").json["held"]:
+                self.call("notice", "release", row["cause"], codes=(0, 2, 3))
+
+    def outputs(self, number: str) -> Iterator[tuple[str, str]]:
+        """Yield (what, text) of each output that is for one client."""
+        calls = _calls(number, self.world, self.ports) if number in self.ports else _RESELLER
+        for call in calls:
+            yield " ".join(call), self.call(*call, codes=(0, 1, 2, 3)).out
+        recipients = select(Contact.id).join(Client, Client.id == Contact.client_id)
+        with self.opened() as database, database.read() as conn:
+            query = select(Notice).where(
+                Notice.contact_id.in_(recipients.where(Client.number == number))
+            )
+            notices = [dict(row) for row in conn.execute(query).mappings()]
+        for notice in notices:
+            yield f"notice {notice['id']}", json.dumps(notice, default=str)
+            yield "notice show", self.call("notice", "show", str(notice["id"])).out
+        cases = self.call("case", "list", "--all", "--format", "json").json["cases"]
+        for case in cases:
+            if str(case["client"]) == number:
+                yield from self._case(case["reference"])
+
+    def _case(self, reference: str) -> Iterator[tuple[str, str]]:
+        yield "case show", self.call("case", "show", reference).out
+        yield "case show json", self.call("case", "show", reference, "--format", "json").out
+        request, package = self.folder / f"{reference}.csr", self.folder / f"{reference}.zip"
+        self.call("case", "csr", reference, "--again", "--output", str(request))
+        for path in (request, request.with_name(f"{request.name}.txt")):
+            yield f"case csr {path.name}", path.read_text()
+        self.call("case", "package", reference, "--output", str(package))
+        with zipfile.ZipFile(package) as archive:
+            for name in archive.namelist():
+                yield f"case package {name}", archive.read(name).decode("latin-1")
+
+    def reports(self) -> Iterator[tuple[str, str]]:
+        """Yield (number, text) of the reports of all clients in one folder."""
+        folder = self.folder / "reports"
+        self.call("report", "--all", "--output", str(folder))
+        for path in folder.iterdir():
+            yield path.stem, path.read_text()
+
+    def previews(self) -> Iterator[tuple[str, str]]:
+        """Yield (recipient, text) of each message that notify would send now."""
+        folder = self.folder / "preview"
+        self.call("notice", "preview", "--output", str(folder))
+        for path in folder.rglob("*.eml"):
+            mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+            parts = [str(p.get_content()) for p in mail.walk() if not p.is_multipart()]
+            yield str(mail["To"]), "\n".join([str(mail.items()), *parts])
+
+
+_RESELLER = (
+    ("report", "--client", "9", "--format", "json"),
+    ("report", "--client", "9", "--format", "html"),
+    ("calendar", "--client", "9"),
+    ("purchase", "export", "--client", "9"),
+    ("status", "--client", "9", "--all", "--format", "json"),
+)
+
+
+def _calls(number: str, world: World, ports: dict[str, int]) -> Iterator[tuple[str, ...]]:
+    scoped = ("--client", number)
+    # A short run makes each output once, in one language and format. JSON has all values.
+    reports = [(form, code) for form in ("json", "html", "csv", "badge") for code in ("en", "de")]
+    for form, language in reports if SOAK else (("json", "en"), ("html", "de")):
+        yield ("report", *scoped, "--format", form, "--language", language)
+    if SOAK:
+        yield ("report", *scoped, "--as-of", "2026-12-24")
+    yield ("calendar", *scoped)
+    for form in ("csv", "json"):
+        yield ("purchase", "export", *scoped, "--format", form)
+    for form in ("table", "json", "csv") if SOAK else ("json",):
+        listed = (*scoped, "--format", form)
+        yield ("compliance", *listed, "--all")
+        yield ("status", *listed, "--all")
+        yield ("domain", "list", *listed)
+        yield ("endpoint", "list", *listed)
+        yield ("contact", "list", *listed)
+        yield ("finding", "list", *listed)
+        yield ("finding", "list", *listed, "--accepted")
+        yield ("forecast", *listed, "--until", "2027-11-25")
+        yield ("lineage", "list", *listed)
+        yield ("notice", "list", *listed)
+        yield ("purchase", "list", *listed, "--all")
+        yield ("purchase", "billing", "--month", "2026-11", *listed)
+        yield ("trust", "ends", *listed)
+        yield ("case", "measures", *listed)
+        yield ("client", "show", number, "--format", form)
+        yield ("lineage", "show", f"{mark(number)}-lineage", "--format", form)
+        for name in world.names[number] if SOAK else world.names[number][:1]:
+            yield ("domain", "show", name, "--history", "--format", form)
+            yield ("endpoint", "show", f"{name}:{ports[number]}", "--format", form)
+    yield ("status", *scoped, "--all", "--verbose")
+    yield ("status", *scoped, "--causes")
+    yield ("check", *scoped)
+    yield ("purchase", "show", f"{mark(number)}-77")
+    host, port = world.names[number][0], ports[number]
+    there = ("--internal", "--resolve", f"{host}:{port}:127.0.0.1")
+    for language in ("en", "de") if SOAK else ("de",):
+        message = ("--message", "--language", language, *there)
+        yield ("diagnose", f"https://{host}:{port}/", *message)
+
+
+def _foreign(provider: Provider) -> Iterator[tuple[str, str]]:
+    """Yield (what, text around the mark) of each mark in an output that is not for its client."""
+    resold = provider.world.resold
+    # A reseller reads what is for its clients, in their place.
+    hidden = {"1": {"2"}, "2": {"1"}, "9": {"1", "2"} - resold}
+    outputs = [(n, what, text) for n in hidden for what, text in provider.outputs(n)]
+    outputs += [(number, f"report {number}", text) for number, text in provider.reports()]
+    for recipient, text in provider.previews():
+        found = [n for n in hidden if mark(n) in recipient]
+        outputs += [(n, f"mail to {recipient}", text) for n in found]
+    for number, what, text in outputs:
+        for other in hidden.get(number, ()):
+            for line in text.splitlines():
+                if mark(other) in line:
+                    at = line.index(mark(other))
+                    yield what, line[max(at - 150, 0) : at + 80]
+
+
+@given(world=worlds())
+@settings(
+    max_examples=size(1, 500),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_outputs_for_one_client_contain_nothing_of_the_other(
+    root: Authority, issuer: Authority, world: World
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        provider = Provider(world, Path(folder), issuer)
+        provider.configure(root)
+        provider.fill(stack)
+        provider.work()
+        shown = "\n".join(f"{what}: {text}" for what, text in _foreign(provider))
+        assert not shown, shown
