@@ -1,8 +1,9 @@
 """Renewal of a lineage in child processes that end with SIGKILL before their N-th checkpoint.
 
 ``python -m tests.certmgr.acme.crash`` reads lines of JSON: the file of a pickled configuration
-and database URL, the lineage, and a number (0: the child is not killed). It answers each with a
-line of JSON: the child's exit code, its checkpoints, and the summary of its run.
+and database URL, the lineage, a number (0: the child is not killed), and the seconds by which its
+clock is ahead. It answers each with a line of JSON: the child's exit code, its checkpoints, and the
+summary of its run. With a clock that is ahead a pause moves the clock, and is a checkpoint as well.
 
 The process has one thread, because a fork copies locks that other threads hold. It has imported all
 modules, so that a child does not import them again.
@@ -16,17 +17,21 @@ import pickle
 import signal
 import sys
 import traceback
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.config.settings import Settings
+from inventory.clock import system_clock
 from inventory.db.opening import open_database
 
 SUMMARY = "summary "
 
 
-def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -> int:
+def renew(
+    settings: Settings, url: str, lineage: str, number: int, ahead: int | None, steps: int
+) -> int:
     """Renew, write each checkpoint to the descriptor ``steps``, and return the exit code."""
     count = 0
 
@@ -37,10 +42,22 @@ def renew(settings: Settings, url: str, lineage: str, number: int, steps: int) -
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    database = open_database(url, actor="child")
-    summary = RenewalRunner(
-        IssuanceContext(database, settings, database.clock, checkpoint=checkpoint)
-    ).run_named([lineage])
+    if ahead is None:
+        database = open_database(url, actor="child")
+        context = IssuanceContext(database, settings, database.clock, checkpoint=checkpoint)
+    else:
+        moved = [float(ahead)]
+
+        def clock() -> datetime:
+            return system_clock() + timedelta(seconds=moved[0])
+
+        def wait(seconds: float) -> None:
+            checkpoint("pause")
+            moved[0] += seconds
+
+        database = open_database(url, actor="child", clock=clock)
+        context = IssuanceContext(database, settings, clock, checkpoint=checkpoint, wait=wait)
+    summary = RenewalRunner(context).run_named([lineage])
     os.write(steps, f"{SUMMARY}{dict(summary.counts)} {summary.problems}\n".encode())
     return 3 if summary.failed else 0
 
@@ -54,7 +71,9 @@ def main() -> None:
         if child == 0:
             os.close(read)
             try:
-                os._exit(renew(settings, url, order["lineage"], order["number"], write))
+                os._exit(
+                    renew(settings, url, order["lineage"], order["number"], order["ahead"], write)
+                )
             except BaseException:
                 traceback.print_exc()
                 os._exit(99)

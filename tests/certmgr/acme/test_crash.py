@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,22 +75,28 @@ class Nursery:
 
     process: subprocess.Popen[str]
 
-    def child(self, state: Path, number: int) -> dict[str, Any]:
+    def child(self, state: Path, number: int, ahead: int | None = None) -> dict[str, Any]:
         """Renew in a child, which is killed before its checkpoint ``number`` (0: it completes)."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        order = {"state": str(state), "lineage": "shop.test", "number": number}
+        order = {"state": str(state), "lineage": "shop.test", "number": number, "ahead": ahead}
         self.process.stdin.write(f"{json.dumps(order)}\n")
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
+@contextmanager
+def running_nursery() -> Iterator[Nursery]:
     command = [sys.executable, "-m", "tests.certmgr.acme.crash"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
         yield Nursery(process)
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with running_nursery() as running:
+        yield running
 
 
 def environment_at(
