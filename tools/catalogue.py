@@ -13,7 +13,16 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from certmgr.compliance.milestones import milestones
-from notifiers.wording import cases, dashboard, diagnose, english, notice, report, values
+from notifiers.wording import (
+    cases,
+    dashboard,
+    diagnose,
+    english,
+    letters,
+    notice,
+    report,
+    values,
+)
 from notifiers.wording.catalogue import FOLDER
 
 
@@ -29,6 +38,7 @@ def messages() -> Iterator[str | tuple[str, str]]:
     yield from english.OUTCOMES.values()
     yield from _phrases(report.ReportPhrases)
     yield from _phrases(dashboard.DashboardPhrases)
+    yield from _phrases(letters.PersistLetterPhrases)
     for table in (
         dashboard.SEVERITIES,
         dashboard.KINDS,

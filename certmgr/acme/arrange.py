@@ -24,6 +24,7 @@ from inventory.names import as_ip, certificate_name, display
 from inventory.records import ClientRecord
 from inventory.store import accounts, clients, domain_owners, lineage_names, lineages
 from inventory.text import printable
+from notifiers.wording.cases import UPLOAD_MESSAGES, filled
 
 # Keys that publicly trusted CAs may certify: RSA of at least 2048 bits, P-256 and P-384 (Baseline
 # Requirements 6.1.5).
@@ -123,6 +124,18 @@ def remarks(request: IssueRequest) -> str:
     csr = _read_csr(request)
     texts = request.names or (csr.names if csr is not None else ())
     return redundancy(certificate_name(t) for t in texts)
+
+
+def csr_remarks(request: IssueRequest) -> list[str]:
+    """Return in words what does not prevent an order with the client's CSR, but should be known."""
+    csr = _read_csr(request)
+    problems = csr.problems if csr is not None else ()
+    # Names are compared with the request, which refuses a difference.
+    return [
+        filled(UPLOAD_MESSAGES[code], values)
+        for code, values in problems
+        if code in ("csr-outdated", "csr-key-sent")
+    ]
 
 
 # A dry run takes the same path as the real one, so that both find the same obstacles.

@@ -176,6 +176,7 @@ def issue(
     if dry_run:
         return _check_only(context, request)
     lineages = arrange(context, request)
+    _show_csr_remarks(request)
     if remark := arranging.remarks(request):
         click.echo(f"Names are {output.cell(remark, 1500)}.", err=True)
     runner = RenewalRunner(IssuanceContext.of(context))
@@ -221,6 +222,7 @@ def _check_only(context: Context, request: IssueRequest) -> int:
     """Run all checks of a new lineage in a transaction that is rolled back."""
 
     lineages = arranging.check(context, request)
+    _show_csr_remarks(request)
     if remark := arranging.remarks(request):
         click.echo(f"Names are {output.cell(remark, 1500)}.")
     click.echo(
@@ -228,6 +230,11 @@ def _check_only(context: Context, request: IssueRequest) -> int:
         " checks what a CA would check."
     )
     return 0
+
+
+def _show_csr_remarks(request: IssueRequest) -> None:
+    for remark in arranging.csr_remarks(request):
+        click.echo(f"! {output.cell(remark, 1500)}", err=True)
 
 
 def _read_csr(path: Path) -> bytes:

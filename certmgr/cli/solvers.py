@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from certmgr.acme.challenges.build import challenge_of, find, new_dns_client
@@ -15,7 +17,11 @@ from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import to_epoch
 from inventory.errors import UsageError
 from inventory.names import certificate_name
-from inventory.store import accounts, domain_owners
+from inventory.records import ListedContact
+from inventory.store import accounts, contacts, domain_owners
+from inventory.vocabulary import Role
+from notifiers.wording.catalogue import language
+from notifiers.wording.catalogue import require as require_language
 
 
 @click.group()
@@ -69,6 +75,12 @@ def snippet(app: CommandContext, name: str, server: str) -> None:
     click.echo(server_snippet(find(app.settings, name), server), nl=False)
 
 
+def _language_of(people: Sequence[ListedContact]) -> str:
+    """Return the language of the contact who reads about DNS: technical, else any other."""
+    technical = [p for p in people if p.role == Role.TECHNICAL]
+    return next((p.language for p in [*technical, *people] if p.language), "")
+
+
 @solver.command("record")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
@@ -83,6 +95,12 @@ def snippet(app: CommandContext, name: str, server: str) -> None:
 @click.option(
     "--letter", is_flag=True, help="Print a letter to the administrator of the client's DNS."
 )
+@click.option(
+    "--language",
+    "language_code",
+    metavar="CODE",
+    help="Language of the letter. Default: the language of the client's technical contact.",
+)
 @format_option
 @pass_app
 def record(
@@ -91,6 +109,7 @@ def record(
     account: str,
     until: str | None,
     letter: bool,
+    language_code: str | None,
     output_format: str,
 ) -> int:
     """Print and check the DNS records of dns-persist-01 for NAMEs of one client.
@@ -101,6 +120,7 @@ def record(
     \b
     certmgr solver record shop.example.com '*.shop.example.com' --letter
     """
+    code = require_language(language_code) if language_code is not None else None
     context = IssuanceContext.of(app.context())
     wanted = [certificate_name(n) for n in names]
     with context.read() as conn:
@@ -121,7 +141,11 @@ def record(
     session = context.session(row.id)
     records = records_of(session, wanted, to_epoch(end) if end is not None else None)
     if letter:
-        click.echo(persist_letter(records, session.ca.title, app.settings.provider.name), nl=False)
+        with context.read() as conn:
+            people = contacts.listing(conn, client_id=next(iter(owners)))
+        reader = language(code or _language_of(people) or app.settings.provider.language)
+        provider = app.settings.provider.name
+        click.echo(persist_letter(records, session.ca.title, provider, reader), nl=False)
         return 0
     dns_client = new_dns_client(app.settings)
     rows = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from enum import StrEnum
 
 from certmgr.checks.caa import parse_issue
 from inventory.errors import CertmgrError
+from inventory.names import display
 from inventory.text import printable
+from notifiers.wording.catalogue import Language
+from notifiers.wording.letters import PersistLetterPhrases as P
 
 CHALLENGE = "dns-persist-01"
 LABEL = "_validation-persist"
@@ -219,41 +223,27 @@ def _date(at: int) -> str:
         return str(at)
 
 
-def letter(records: Sequence[PersistRecord], ca: str, provider: str) -> str:
+def letter(records: Sequence[PersistRecord], ca: str, provider: str, language: Language) -> str:
     """Return a letter to the administrator of a client's DNS, as plain text.
 
     Args:
         records: The records to add.
         ca: The title of the CA.
         provider: The name of the provider; empty if unknown.
+        language: The language of the client.
     """
-    lines = "\n".join(f"    {r.zone_line}" for r in records)
     until = next((r.until for r in records if r.until is not None), None)
-    end = (
-        f"The permission ends on {_date(until)}. We write to you again before that."
-        if until is not None
-        else "The permission has no end. It ends when you remove the record."
-    )
-    wide = (
-        "\nThe records with policy=wildcard also permit certificates for every name below the"
-        " domain.\n"
-        if any(r.wildcard for r in records)
-        else ""
-    )
-    return f"""Subject: DNS records for the certificates of {records[0].name}
+    # The end is part of the record in UTC, so that the letter has the same time.
+    end = language(P.ends).format(date=_date(until)) if until is not None else language(P.no_end)
+    wide = [language(P.wide)] if any(r.wildcard for r in records) else []
+    before = [language(P.subject).format(name=display(records[0].name))]
+    before.append(language(P.please).format(ca=ca))
+    after = [language(P.form), *wide, end, language(P.nothing), provider or language(P.provider)]
+    # The records keep their lines, because they are copied.
+    lines = "\n".join(f"    {r.zone_line}" for r in records)
+    parts = [*map(_wrapped, before), lines, *map(_wrapped, after)]
+    return "\n\n".join(parts) + "\n"
 
-Please add the following records to the DNS. They permit {ca} to issue certificates for these
-domains to our account, and to no other account. They are added once and stay: renewals need no
-further change, and we need no access to your DNS.
 
-{lines}
-
-Type: TXT. Name and value must be exactly as above. If a form has a field for the name, some
-providers expect it without the domain at its end. Existing records can stay.
-{wide}
-{end}
-
-You do not need to send us anything: we check the records at your name servers.
-
-{provider or "Your hosting provider"}
-"""
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 95, break_long_words=False, break_on_hyphens=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -347,3 +348,21 @@ def test_proposal_of_a_takeover_shows_names_files_account_and_what_runs_afterwar
     assert unknown.code == 2 and "--path" in unknown.err
     wrong = run("lineage", "adopt", "--from", "caddy", "--dry-run")
     assert wrong.code == 2 and "win-acme-export" in wrong.err
+
+
+def test_remark_about_a_csr_with_an_old_hash_is_shown(run: Run, tmp_path: Path) -> None:
+    """As by the commands of cases: its signature proves the same, and some CAs refuse it."""
+    key, request = tmp_path / "client.key", tmp_path / "client.csr"
+    new_key = ("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key))
+    subprocess.run(new_key, check=True)
+    for digest, remark in (("sha1", "SHA-1"), ("sha256", "")):
+        subprocess.run(
+            (
+                *("openssl", "req", "-new", f"-{digest}", "-key", str(key), "-out", str(request)),
+                *("-subj", "/CN=shop.test", "-addext", "subjectAltName=DNS:shop.test"),
+            ),
+            check=True,
+        )
+        shown = run("issue", "--csr", str(request), "--client", "1001", "--dry-run")
+        assert shown.code == 0, shown
+        assert (f"signed with {remark}" in shown.err) is bool(remark), shown.err

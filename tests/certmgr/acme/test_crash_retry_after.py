@@ -87,7 +87,7 @@ def test_order_killed_while_retry_after_postpones_it_is_continued_with_its_answe
 
     def published() -> bool:
         """Whether an answer is published, by the calls of the hook."""
-        live = set()
+        live: set[str] = set()
         for line in calls.read_text().splitlines() if calls.exists() else ():
             action, _, value = line.split()
             (live.add if action == "add" else live.discard)(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from certmgr.acme.challenges.persist import (
@@ -16,6 +18,7 @@ from certmgr.acme.challenges.persisted import check
 from certmgr.net.dns import DnsClient
 from inventory.clock import Clock
 from inventory.errors import CertmgrError
+from notifiers.wording.catalogue import language
 from tests.certmgr.net.server import serving
 
 THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
@@ -78,11 +81,21 @@ def test_records_are_judged_as_a_ca_does(
 
 def test_letter_has_the_records_and_their_end() -> None:
     record = PersistRecord("example.com", ("authority.example",), HASHED, True, NOW)
-    text = letter([record], "Example CA", "Provider Ltd")
+    text = letter([record], "Example CA", "Provider Ltd", language("en"))
     assert record.zone_line in text and "Example CA" in text and "2027-01-15" in text
     assert "policy=wildcard; persistUntil=1800000000" in record.zone_line
     long = PersistRecord("example.com", ("authority.example",), f"{PREFIX}{'a' * 400}")
     assert '" "' in long.zone_line and max(map(len, long.zone_line.split('"'))) == 255
+
+
+def test_letter_is_in_the_language_of_the_client_and_keeps_the_records() -> None:
+    record = PersistRecord("xn--mller-kva.example", ("authority.example",), HASHED)
+    text = letter([record], "Example CA", "", language("de-AT"))
+    assert text.startswith("Betreff: DNS-Einträge für die Zertifikate von müller.example\n")
+    assert f"\n    {record.zone_line}\n" in text and "Ihr Hosting-Anbieter" in text
+    # Nothing is left in English.
+    assert not {"Please", "The ", "You ", "Your"} & set(re.findall(r"Please|The |You |Your", text))
+    assert "policy=wildcard" not in text
 
 
 @pytest.mark.parametrize(
