@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class PersistLetterPhrases:
-    """The letter to whoever runs a client's DNS about the records of dns-persist-01."""
+    """The letter to the administrator of a client's DNS about the records of dns-persist-01."""
 
     subject = "Subject: DNS records for the certificates of {name}"
     please = (
