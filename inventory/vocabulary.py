@@ -267,6 +267,9 @@ class Acceptance:
 
     An accepted finding does not count for verdicts and exit codes. A scope field that is None
     covers all clients, domains or endpoints.
+
+    Attributes:
+        informs: Clients who were not notified of the finding yet are, because it was assigned.
     """
 
     id: int
@@ -277,6 +280,7 @@ class Acceptance:
     until: datetime
     reason: str
     by: str
+    informs: bool = True
 
     def covers(
         self,

@@ -127,6 +127,7 @@ def _list_acceptances(
             "until": instant(a.until),
             "by": a.by,
             "reason": a.reason,
+            "informs_clients": a.informs if kind == "take" else None,
             "client_id": a.client_id,
             "domain_id": a.domain_id,
             "endpoint_id": a.endpoint_id,
@@ -162,6 +163,7 @@ class _Decision:
     Attributes:
         kind: accept, or take (an assignment).
         by: The administrator of an assignment.
+        informs: Whether clients who do not know of the fault are notified of the assignment.
     """
 
     kind: str
@@ -169,6 +171,7 @@ class _Decision:
     until: datetime
     reason: str
     by: str | None = None
+    informs: bool = True
 
 
 @finding.command()
@@ -193,6 +196,15 @@ def accept(
 @click.option("--by", metavar="NAME", help="Administrator who fixes it.")
 @click.option("--until", metavar="DATE", help="Date by which it will be fixed.")
 @click.option("--reason", metavar="TEXT", default="taken", help="What will be done.")
+@click.option(
+    "--inform-clients/--no-inform-clients",
+    "inform",
+    default=None,
+    help=(
+        "Whether clients who were not notified of the fault yet get a message. Default: only with"
+        " --client, --domain or --endpoint."
+    ),
+)
 @_scope_options
 @pass_app
 def assign(
@@ -202,21 +214,28 @@ def assign(
     by: str | None,
     until: str | None,
     reason: str,
+    inform: bool | None,
     **scope: Any,
 ) -> None:
     """Assign a finding to an administrator, with the date by which it will be fixed.
 
-    The client then reads "We are fixing it", with that date.
+    Reports and diagnoses then state "We are fixing it", with that date. Clients get a message about
+    it if they were notified of the fault, or if they are to be informed.
     """
+    # One command over many clients must not mail all of them by the way.
+    bulk = bool(scope["server"] or scope["cause"] or scope["everywhere"])
+    informs = not bulk if inform is None else inform
     end = _end(app, needs(until, "--until"))
     name = needs(by, "--by")
-    decision = _Decision(kind="take", code=code, until=end, reason=reason, by=name)
+    decision = _Decision(kind="take", code=code, until=end, reason=reason, by=name, informs=informs)
     numbers = _record(app, decision, **scope)
     one = numbers[0] if len(numbers) == 1 else "NUMBER"
     click.echo(
         f"{_numbers('Assignment', numbers)}: {code} is assigned to {name} until {local_time(end)}."
         f" To end the assignment: certmgr finding withdraw {one}"
     )
+    if bulk and inform is None:
+        click.echo("Clients who do not know of it get no message; --inform-clients sends them one.")
 
 
 def _numbers(noun: str, numbers: Sequence[int]) -> str:
@@ -273,6 +292,7 @@ def _record(
                 everywhere=everywhere,
                 kind=decision.kind,
                 by=decision.by,
+                informs=decision.informs,
             )
             for row_id in selected
         ]

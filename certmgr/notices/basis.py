@@ -86,9 +86,18 @@ def reason_to_suppress(
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Who fixes a fault, by when, and whether clients are notified because of it."""
+
+    by: str
+    until: datetime
+    informs: bool = True
+
+
 def assignment_of(
     place: EndpointOwnership, code: str, basis: TopicBasis, endpoint_id: int
-) -> tuple[str, datetime] | None:
+) -> Assigned | None:
     """Return who fixes it by when: the latest assignment, even if its date has passed."""
     matching = [
         t
@@ -106,8 +115,8 @@ def assignment_of(
         and code in _FIXED_BY_RENEWAL
         and (until := basis.automated.get(endpoint_id)) is not None
     ):
-        return "automatic renewal", until
-    return None if last is None else (last.by, last.until)
+        return Assigned("automatic renewal", until)
+    return None if last is None else Assigned(last.by, last.until, last.informs)
 
 
 def target_of(place: EndpointOwnership) -> Target:

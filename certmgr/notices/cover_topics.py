@@ -92,6 +92,7 @@ def cover(
         partial=bool(newer),
         we_install=we_install(parties, elsewhere),
     )
+    assigned = assignment_of(place, code, basis, endpoint_id)
     return Topic(
         key=f"cover:{endpoint_id}:{place.client_id}",
         revision=first.sha256,
@@ -107,7 +108,8 @@ def cover(
         schedule=ScheduledEnd(end, end - start, leads.total if client_buys else 0, renewal_lead),
         act_by=_act_by(end, ahead if client_buys else (), now),
         visible=is_over,
-        assigned=assignment_of(place, code, basis, endpoint_id),
+        assigned=None if assigned is None else (assigned.by, assigned.until),
+        quiet=assigned is not None and not assigned.informs,
         suppress_reason=reason_to_suppress(place, code, basis, endpoint_id),
         cause=f"{kind} {where} {code}",
         tags=place.tags,

@@ -103,6 +103,7 @@ def _fault(
         confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
         we_install=we_install(place.parties, "points-elsewhere" in codes),
     )
+    assigned = assignment_of(place, code, basis, endpoint_id)
     return Topic(
         key=f"fault:{endpoint_id}:{code}:{place.client_id}",
         revision=str(row.id),
@@ -117,7 +118,8 @@ def _fault(
         facts=facts,
         # Browsers show an error for critical findings, so visitors notice them.
         visible=row.severity == "critical" or code in VISIBLE,
-        assigned=assignment_of(place, code, basis, endpoint_id),
+        assigned=None if assigned is None else (assigned.by, assigned.until),
+        quiet=assigned is not None and not assigned.informs,
         suppress_reason=reason_to_suppress(place, code, basis, endpoint_id),
         cause=f"{kind} {where} {code}" if down is None else f"server {down.location} down",
         tags=place.tags,

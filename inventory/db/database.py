@@ -28,7 +28,7 @@ from inventory.errors import DatabaseError
 from inventory.models import AuditEntry
 from inventory.text import printable
 
-HEAD = "0011"  # revision of the schema that this program needs
+HEAD = "0012"  # revision of the schema that this program needs
 SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
 _CHAIN_LOCK = 7301003  # key of the advisory lock of the audit chain
 

@@ -225,5 +225,7 @@ class StoredAcceptance(Base):
     until: Mapped[Timestamp]
     reason: Mapped[str]
     by: Mapped[str]
+    # 1: an assignment makes clients due for "we are fixing it"
+    informs: Mapped[int] = mapped_column(Integer, server_default="1")
     created_at: Mapped[Timestamp]
     withdrawn_at: Mapped[Timestamp | None]

@@ -174,6 +174,7 @@ class AcceptanceRecord(Record):
     until: Timestamp
     reason: str
     by: str
+    informs: int
     created_at: Timestamp
     withdrawn_at: Timestamp | None
 

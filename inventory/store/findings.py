@@ -33,6 +33,7 @@ def _acceptance(row: AcceptanceRecord) -> Acceptance:
         until=until,
         reason=row.reason,
         by=row.by,
+        informs=bool(row.informs),
     )
 
 
@@ -108,6 +109,7 @@ def accept(
     everywhere: bool = False,
     kind: str = "accept",
     by: str | None = None,
+    informs: bool = True,
 ) -> int:
     """Accept or assign a known fault until a date, and return the id of the acceptance.
 
@@ -160,6 +162,7 @@ def accept(
         "reason": editing.required(reason, "reason", 500),
         "by": editing.required(by or tx.actor, "name"),
         "kind": kind,
+        "informs": int(informs),
         "created_at": tx.at,
     }
     key = insert_id(tx.conn, StoredAcceptance, values)

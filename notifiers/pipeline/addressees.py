@@ -14,7 +14,7 @@ from notifiers.pipeline.outcome import Escalated, Outcome, WeAct, YouAct
 from notifiers.pipeline.plan import DueTopic, NoticePlan, Snapshot
 from notifiers.pipeline.recipients import Person, RecipientChoice
 from notifiers.pipeline.thresholds import CrossedThreshold, rank_of
-from notifiers.pipeline.topic import CaseFacts, FaultFacts
+from notifiers.pipeline.topic import CaseFacts, FaultFacts, Topic
 from notifiers.working_days import before_freezes
 
 
@@ -43,7 +43,7 @@ def outcome_of(due_topic: DueTopic, snapshot: Snapshot, person: Person) -> Outco
         return None
     # "We are fixing it" needs a name and a date, so that the promise can be kept.
     if topic.assigned is not None and topic.assigned[1] > now:
-        return WeAct(*topic.assigned)
+        return WeAct(*topic.assigned) if _hears_of_assignment(topic, snapshot) else None
     # One run may be a glitch: only a confirmed fault is passed to level 2.
     if topic.actor == "staff" and topic.severity == "critical" and topic.confirmed:
         return Escalated(person.calendar.working_day_after(now, snapshot.policy.status_update_days))
@@ -82,8 +82,26 @@ def reaches_clients(due_topic: DueTopic, snapshot: Snapshot) -> bool:
         return True
     if not topic.visible:
         return False
-    assigned = topic.assigned is not None and topic.assigned[1] > snapshot.now
-    return assigned or (topic.actor == "staff" and topic.severity == "critical" and topic.confirmed)
+    if topic.assigned is not None and topic.assigned[1] > snapshot.now:
+        return _hears_of_assignment(topic, snapshot)
+    return topic.actor == "staff" and topic.severity == "critical" and topic.confirmed
+
+
+def _hears_of_assignment(topic: Topic, snapshot: Snapshot) -> bool:
+    """Return whether clients are notified that a fault was assigned.
+
+    Assigning all faults of a server is work of staff, and no reason to mail all of its clients. A
+    client who was notified of the fault waits for an update, and gets it.
+    """
+    if not topic.quiet:
+        return True
+    ticket = snapshot.tickets.get(topic.key)
+    return (
+        ticket is not None
+        and ticket.told_at is not None
+        and ticket.closed_at is None
+        and ticket.round == topic.revision
+    )
 
 
 def addressees_of(

@@ -92,6 +92,11 @@ def _staff_reason(topic: Topic, now: datetime) -> str:
             f"it was assigned to {topic.assigned[0]} until {topic.assigned[1]:%Y-%m-%d} and still"
             " exists"
         )
+    if topic.assigned is not None and topic.quiet:
+        return (
+            f"{topic.assigned[0]} fixes it until {topic.assigned[1]:%Y-%m-%d}; it was assigned"
+            " without informing clients"
+        )
     return (
         "it is our fault, and it is not assigned with a date"
         if topic.actor == "provider"

@@ -211,6 +211,7 @@ class Topic:
         act_by: The time by which the client has to act.
         visible: Visitors notice it.
         assigned: Who fixes it, and until when.
+        quiet: The assignment is no reason to notify clients who do not know of it yet.
         suppress_reason: Why clients are never notified of it. Empty if they may be.
         cause: What one action would fix. Staff see topics folded by it.
         tags: The tags of client and domain, which may select other thresholds.
@@ -232,6 +233,7 @@ class Topic:
     act_by: datetime | None = None
     visible: bool = False
     assigned: tuple[str, datetime] | None = None
+    quiet: bool = False
     # An accepted or retired topic is still passed on, so that its decision is recorded.
     suppress_reason: str = ""
     cause: str = ""
