@@ -74,6 +74,7 @@ def _normalised_name(name: bytes) -> bytes:
         return der.encode(
             der.SEQUENCE,
             b"".join(
+                # X.690 11.6: DER sorts the elements of a SET, and some CAs do not.
                 der.encode(_SET, b"".join(sorted(_normalised(t, v) for t, v in pairs)))
                 for pairs in _attributes(name)
             ),
@@ -90,6 +91,7 @@ def _normalised(kind: bytes, value: der.Element) -> bytes:
     if value.tag in _ENCODINGS and value.tag != _TELETEX:
         text = value.content
         if value.tag in (_UNIVERSAL, _BMP):
+            # RFC 5280 7.1: the string types of one text are equal, so all become UTF-8.
             text = text.decode(_ENCODINGS[value.tag]).encode()
         words = [w for w in text.translate(_LOWER).split(b" ") if w]
         encoded = der.encode(_UTF8, b" ".join(words))
@@ -106,6 +108,7 @@ def is_name(name: bytes) -> bool:
             for kind, value in pairs:
                 if value.tag in _ENCODINGS:
                     value.content.decode(_ENCODINGS[value.tag])
+                # Browsers show these attributes, and refuse the certificate if they cannot.
                 elif kind in _SHOWN:
                     return False
     except ValueError:

@@ -92,6 +92,7 @@ def log_internal_error(logger: logging.Logger, what: str) -> None:
     logger.debug("the internal error: %s", traceback.format_exc())
 
 
+# A message for those who operate certmgr. Its cause is in the log, since it helps only programmers.
 INTERNAL_ERROR = "an internal error of certmgr; certmgr -vv logs it"
 
 

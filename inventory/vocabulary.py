@@ -221,6 +221,7 @@ class DeploymentState(StrEnum):
     SUPERSEDED = "superseded"  # by a newer certificate
 
 
+# The same four columns in client, server and domain, from which the parties are resolved.
 PARTY_FIELDS = ("hosts", "dns", "buys", "renews")
 
 

@@ -122,6 +122,7 @@ class _Reader:
                 self.host = None
             elif self.host is not None:
                 _add_directive(self.host, name, args, where)
+            # Outside of a host, it is the default of the hosts that follow.
             elif name == "sslengine":
                 self.tls = bool(args) and args[0].lower() != "off"
 

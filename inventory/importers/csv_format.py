@@ -99,6 +99,7 @@ def open_list(
             "Give --client NUMBER, or name the column: --map client=HEADER. The columns are"
             f" {', '.join(COLUMNS)}.",
         )
+    # Reported, so that a column with another name than expected is not missed silently.
     used = set(mapping.values())
     ignored = tuple(n for n in table.header if n and n not in used)
     return CustomerList(table, mapping, ignored, any(k != v.lower() for k, v in mapping.items()))
@@ -185,6 +186,7 @@ def read_cells(
     """
     table = Table(path, read_source(path))
     names = [n.lower() for n in table.header]
+    # Without this column, the file is another table.
     if needed not in names:
         raise UsageError(
             f"{path}:{table.line} has no column '{needed}'",

@@ -17,4 +17,5 @@ def skip_reason(name: str) -> str | None:
         host = normalise_host(name)
     except InvalidName as error:
         return f"is not a host name ({error.why or error.what})"
+    # A colon is an IPv6 address, which needs no dot.
     return None if "." in host or ":" in host else "has no dot, so it is not a public name"

@@ -170,6 +170,7 @@ class _Reader:
             kind = directive["directive"]
             if "block" not in directive:
                 continue
+            # In an upstream, "server" has an argument and is no site.
             if kind == "server" and not directive["args"]:
                 yield from self._server(file, directive["block"], scope)
             elif kind in ("http", "stream", "mail"):
@@ -212,6 +213,7 @@ class _Reader:
             if directive["directive"] != "listen" or not directive["args"]:
                 continue
             address, options = directive["args"][0], directive["args"][1:]
+            # A socket of the file system serves only this machine.
             if address.startswith("unix:"):
                 continue
             tls = "ssl" in options or "quic" in options or scope.ssl

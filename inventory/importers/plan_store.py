@@ -91,6 +91,7 @@ def apply(tx: Tx, plan: ImportPlan) -> None:
 
 def _update(tx: Tx, plan: ImportPlan, item: ImportItem, columns: set[str]) -> None:
     if columns:
+        # All columns are computed, because references become ids only now.
         values = _columns(tx, plan, item)
         assert item.id is not None
         bulk.update_row(tx, item.kind, item.id, {c: values[c] for c in columns})

@@ -22,6 +22,7 @@ Id = BigInteger().with_variant(Integer(), "sqlite")
 class EnumText(TypeDecorator[E], Generic[E]):
     """A word of an enum, stored as text and read as its member."""
 
+    # Text and not an enum type of PostgreSQL, from which a migration cannot remove a word.
     impl = Text
     cache_ok = True
 
@@ -33,6 +34,7 @@ class EnumText(TypeDecorator[E], Generic[E]):
         return None if value is None else str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
+        # A word that this version does not know raises ValueError: a newer program wrote it.
         return None if value is None else self.enum(value)
 
 
@@ -61,6 +63,7 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if value is None or isinstance(value, str):
             return value
+        # Sorted keys, so that equal values have equal texts, by which a change is detected.
         return json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:

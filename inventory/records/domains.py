@@ -18,6 +18,7 @@ class DomainRecord(Record):
     client_id: int
     server_id: int | None
     purpose: Purpose
+    # Visited in addition to the home page.
     paths: tuple[str, ...]
     # Whether HTTPS is required or optional. None: by the rule of the provider.
     policy: str | None
@@ -39,6 +40,7 @@ class ListedDomain(DomainRecord):
 
     server: str | None
     tags: tuple[str, ...]
+    # Resolved: stated for the domain, else for its server, else for its client.
     parties: Parties
 
 

@@ -27,6 +27,7 @@ class PurchaseRecord(Record):
     fee: str | None
     currency: str | None
     warranty: str | None
+    # client or us: it decides who has to act when the term ends.
     bought_by: str
     contact_id: int | None
     documents: tuple[str, ...]
@@ -81,6 +82,7 @@ class CertificateRecord(Record):
     not_after: Timestamp | None
     names: tuple[str, ...]
     key: str
+    # 1 for intermediates and roots, which may serve as issuers of other certificates.
     is_ca: int
     first_seen: Timestamp
 

@@ -27,6 +27,7 @@ class FindingRecord(Record):
     closed_at: Timestamp | None
     closed_run: int | None
     addresses: tuple[str, ...]
+    # Values that prove the finding; a client sees them only after notifiers/wording/scope.py.
     evidence: dict[str, Any]
 
 
@@ -111,6 +112,7 @@ class AuditRecord(Record):
     action: str
     kind: str
     row_id: int | None
+    # JSON without personal data, because the chain must stay valid after an erasure.
     detail: str
     # Covers the entry before it, so that changed and removed entries are detected.
     hash: str

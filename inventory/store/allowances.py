@@ -69,6 +69,7 @@ def use(tx: Tx, allowance: AllowanceRecord, client_ids: Iterable[int]) -> bool:
         False if the confirmation is not in force any more, or another run used it meanwhile: then
         nothing may be sent under it.
     """
+    # A client counts once, however many messages it gets under the confirmation.
     together = tuple(sorted({*allowance.sent_to, *map(str, client_ids)}, key=int))
     done = tx.conn.execute(
         update(MassAllowance)

@@ -133,6 +133,7 @@ def listing(
         query = query.where(Case.state.in_(list(states)))
     if incident_id is not None:
         query = query.where(Case.incident_id == incident_id)
+    # Reports show what was done lately next to what is open.
     if since is not None:
         query = query.where((Case.closed_at.is_(None)) | (Case.closed_at >= since))
     return _with_names(conn, CaseRecord, query)
@@ -162,6 +163,7 @@ def open_cases_by_assignee(conn: Connection) -> dict[int, int]:
     """Return the id of an administrator -> the number of open cases that they are assigned to."""
     query = (
         select(Case.staff_id, func.count())
+        # A new case goes to the administrator with the fewest, so unassigned ones do not count.
         .where(Case.state.in_(OPEN), Case.staff_id.is_not(None))
         .group_by(Case.staff_id)
     )

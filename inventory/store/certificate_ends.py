@@ -155,6 +155,7 @@ def replacements(
             )
             .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
             .where(
+                # All spans, closed ones too: they are the history of replacements.
                 ServedChain.endpoint_id.in_(part),
                 StoredCertificate.not_before.is_not(None),
                 StoredCertificate.not_after.is_not(None),

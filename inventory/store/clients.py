@@ -43,6 +43,7 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
     ):
         if key in given:
             values[key] = editing.clean(given[key], what, limit)
+    # An empty text removes the reseller; a missing one leaves it.
     if given.get("reseller"):
         values["reseller_id"] = find(conn, given["reseller"]).id
     elif "reseller" in given:
@@ -132,6 +133,7 @@ def listing(
         .outerjoin(count, count.c.client_id == Client.id)
         .order_by(Client.number)
     )
+    # Retired clients are kept for the record.
     if not retired:
         query = query.where(Client.state != "retired")
     tags = editing.tags_of(conn, "client")

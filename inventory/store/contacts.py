@@ -94,6 +94,7 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
         values["time_zone"] = time_zone(given["time_zone"])
     if "country" in given:
         values["country"] = country(given["country"])
+    # An absence ends by itself, so that no one has to remember to end it.
     if "away_until" in given:
         values["away_until"] = (
             None if given["away_until"] is None else to_epoch(given["away_until"])

@@ -105,6 +105,7 @@ def paths(texts: Sequence[str]) -> tuple[str, ...]:
 
 def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = dict(editing.parties(given))
+    # A domain is moved by this, so the new owner must be able to be notified.
     if given.get("client"):
         row = clients.find(conn, given["client"])
         # Its notices would have no recipient.
@@ -118,6 +119,7 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
         if machine.state == "retired":
             raise UsageError(f"The server {machine.name} is retired", "", "Name another one.")
         values["server_id"] = machine.id
+    # An empty text removes the server; a missing one leaves it.
     elif "server" in given:
         values["server_id"] = None
     if given.get("purpose"):

@@ -90,6 +90,7 @@ def scopes(conn: Connection, known: Sequence[Acceptance]) -> dict[int, str]:
     for one in known:
         if one.endpoint_id is not None or one.domain_id is not None:
             named = endpoints.get(one.endpoint_id or 0) or domains.get(one.domain_id or 0)
+            # The domain or endpoint may have been erased since.
             texts[one.id] = f"{named[0]}, {owners.get(named[1], '')}" if named else ""
         else:
             texts[one.id] = owners.get(one.client_id or 0, "all clients")

@@ -111,6 +111,7 @@ def _findings(conn: Connection, endpoint_ids: Sequence[int]) -> Iterator[History
     for opened, closed, code, severity, addresses in conn.execute(query):
         values = (code, str(severity), ", ".join(addresses))
         yield HistoryRow(opened, "finding", "opened", values)
+        # One row per event: opening and closing are apart in time.
         if closed is not None:
             yield HistoryRow(closed, "finding", "closed", values)
 

@@ -38,6 +38,7 @@ def answers(conn: Connection, since: Timestamp) -> list[InboundRecord]:
     """Return the mail since a time that staff should read, the oldest first."""
     query = (
         select(InboundMessage)
+        # Bounces and automatic mail have taken effect already, and need no reader.
         .where(InboundMessage.kind.in_(SHOWN), InboundMessage.at >= since)
         .order_by(InboundMessage.id)
     )

@@ -111,6 +111,7 @@ def drop(tx: Tx, case_id: int, *, also_received: bool = False, key_type: str | N
     """
     # A certificate that was live is part of the history, and revocation may need it.
     query = delete(Issuance).where(Issuance.case_id == case_id, Issuance.live_at.is_(None))
+    # A received certificate may be what the client paid for, so it is kept unless asked for.
     if not also_received:
         query = query.where(Issuance.sha256.is_(None))
     if key_type is not None:

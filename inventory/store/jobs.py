@@ -64,5 +64,6 @@ def alone(database: Database, name: str) -> Iterator[None]:
 
     Raises :class:`Busy`. The lock dies with its process.
     """
+    # The lock and not the row decides whether a job is running: a killed process leaves its row.
     with exclusive_lock(database, name):
         yield

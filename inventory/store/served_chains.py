@@ -56,6 +56,7 @@ def served(
     query = _QUERY
     if client_id is not None:
         query = query.where(Domain.client_id == client_id)
+    # Without a selection, one query over all is faster than many with lists of ids.
     parts = [None] if endpoint_ids is None else list(chunks(endpoint_ids))
     for part in parts:
         found = query if part is None else query.where(ServedChain.endpoint_id.in_(part))

@@ -45,6 +45,7 @@ def not_connected(conn: Connection, codes: Iterable[str]) -> list[NotConnected]:
         .outerjoin(ProbeState, ProbeState.endpoint_id == Endpoint.id)
         .where(
             StoredFinding.closed_at.is_(None),
+            # Sorted, so that the statement has one text and is found in the cache of statements.
             StoredFinding.code.in_(sorted(codes)),
             Endpoint.state == "active",
             Domain.state != "retired",

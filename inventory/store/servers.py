@@ -62,6 +62,7 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
         values["keeper"] = editing.clean(given["keeper"], "keeper")
     if "note" in given:
         values["note"] = editing.clean(given["note"], "note", editing.MAX_TEXT)
+    # Kept as they are unless given: an empty list removes them, so that no address counts as ours.
     if "addresses" in given:
         values["addresses"] = addresses(given["addresses"])
     if "backends" in given:
@@ -114,5 +115,6 @@ def listing(conn: Connection, *, retired: bool = False) -> list[ListedServer]:
 
 
 def all_addresses(conn: Connection) -> frozenset[str]:
+    # A retired server may have been handed to another company with its addresses.
     rows = conn.scalars(select(Server.addresses).where(Server.state != "retired"))
     return frozenset(address for one in rows for address in one)

@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        # Without foreign keys: entries outlive the rows that they are about.
         "audit",
         sa.Column(
             "id",
@@ -50,6 +51,7 @@ def upgrade() -> None:
         sa.Column("retired_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["reseller_id"], ["client.id"], name=op.f("fk_client_reseller_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_client")),
+        # Commands accept the name instead of the number, so both are unique.
         sa.UniqueConstraint("name", name=op.f("uq_client_name")),
         sa.UniqueConstraint("number", name=op.f("uq_client_number")),
     )
@@ -90,6 +92,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "row_id", "name", name=op.f("pk_tag")),
     )
+    # Scans and listings select by a tag.
     op.create_index("ix_tag_name", "tag", ["name"], unique=False)
     op.create_table(
         "contact",
@@ -146,6 +149,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_domain")),
     )
     op.create_index(op.f("ix_domain_client_id"), "domain", ["client_id"], unique=False)
+    # Not unique: a retired domain keeps its row when another client gets the name.
     op.create_index("ix_domain_name", "domain", ["name"], unique=False)
     op.create_index(op.f("ix_domain_server_id"), "domain", ["server_id"], unique=False)
     op.create_index(

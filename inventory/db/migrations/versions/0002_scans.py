@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("first_seen", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_certificate")),
     )
+    # All CA certificates are read at the start of each scan.
     op.create_index("ix_certificate_is_ca", "certificate", ["is_ca"], unique=False)
     op.create_table(
         "run",
@@ -107,6 +108,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["opened_run"], ["run.id"], name=op.f("fk_finding_opened_run")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_finding")),
     )
+    # Nearly all findings of a large inventory are closed; status reads the open ones.
     op.create_index("ix_finding_closed_at", "finding", ["closed_at"], unique=False)
     op.create_index(
         "ix_finding_endpoint_id_closed_at", "finding", ["endpoint_id", "closed_at"], unique=False
@@ -120,6 +122,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("closed_at IS NULL"),
     )
     op.create_table(
+        # Spans and not single observations: a year of daily scans of a million endpoints is then
+        # 0.2 GB instead of 9.
         "observation",
         sa.Column(
             "id",
@@ -152,8 +156,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_observation_endpoint_id_open", "observation", ["endpoint_id", "open"], unique=False
     )
+    # Revocation and incidents begin with a certificate and ask where it is served.
     op.create_index("ix_observation_leaf", "observation", ["leaf"], unique=False)
     op.create_table(
+        # What a run would change; it takes effect only if the run ends well.
         "proposal",
         sa.Column(
             "id",
@@ -206,6 +212,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("endpoint_id", name=op.f("pk_standing")),
     )
     op.create_index(op.f("ix_standing_last_run_id"), "standing", ["last_run_id"], unique=False)
+    # Status lists the first end first.
     op.create_index("ix_standing_not_after", "standing", ["not_after"], unique=False)
 
 

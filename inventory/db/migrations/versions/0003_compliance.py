@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("retired_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deadline")),
+        # Also among retired deadlines, since notices were sent under the name.
         sa.UniqueConstraint("name", name=op.f("uq_deadline_name")),
     )
     op.create_table(

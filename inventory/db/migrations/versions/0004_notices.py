@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_broadcast")),
     )
     op.create_table(
+        # Kept apart from notices, because most decisions are not to send.
         "decision",
         sa.Column(
             "id",
@@ -66,6 +67,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_decision_client_id", "decision", ["client_id"], unique=False)
     op.create_table(
+        # Each mail once, by a hash of its content.
         "inbound",
         sa.Column(
             "id",
@@ -169,6 +171,7 @@ def upgrade() -> None:
         "ix_notice_client_id_created_at", "notice", ["client_id", "created_at"], unique=False
     )
     op.create_index(op.f("ix_notice_contact_id"), "notice", ["contact_id"], unique=False)
+    # The worker asks for queued rows that are due, among all that were ever sent.
     op.create_index("ix_notice_state_next_at", "notice", ["state", "next_at"], unique=False)
     op.create_table(
         "matter",
@@ -204,6 +207,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_matter")),
         sa.UniqueConstraint("key", name=op.f("uq_matter_key")),
+        # Both sides quote it, so it means one ticket.
         sa.UniqueConstraint("reference", name=op.f("uq_matter_reference")),
     )
     op.create_index(op.f("ix_matter_client_id"), "matter", ["client_id"], unique=False)

@@ -77,6 +77,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_order_client_id"), "order", ["client_id"], unique=False)
     op.create_index(op.f("ix_order_contact_id"), "order", ["contact_id"], unique=False)
+    # Not unique: each vendor has its numbers, and a renewal has none at first.
     op.create_index("ix_order_number", "order", ["number"], unique=False)
     op.create_index(op.f("ix_order_successor_id"), "order", ["successor_id"], unique=False)
     op.create_table(
@@ -148,6 +149,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_order_name_name", "order_name", ["name"], unique=False)
     op.create_table(
+        # Every change of a case, so that both sides can see who decided what, and when.
         "case_event",
         sa.Column(
             "id",
@@ -174,6 +176,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["case_id"], ["case.id"], name=op.f("fk_case_name_case_id")),
         sa.PrimaryKeyConstraint("case_id", "name", name=op.f("pk_case_name")),
     )
+    # Each scan and each new case asks by name.
     op.create_index("ix_case_name_name", "case_name", ["name"], unique=False)
     op.create_table(
         "incident_item",

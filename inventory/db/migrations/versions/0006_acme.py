@@ -87,7 +87,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_acme_event")),
     )
+    # One open order per lineage: the index decides between processes, also on several machines.
     op.create_index(op.f("ix_acme_event_account_id"), "acme_event", ["account_id"], unique=False)
+    # Rate limits count the events of an account since a time.
     op.create_index("ix_acme_event_account_id_at", "acme_event", ["account_id", "at"], unique=False)
     op.create_table(
         "lineage",
@@ -137,6 +139,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["client_id"], ["client.id"], name=op.f("fk_lineage_client_id")),
         sa.ForeignKeyConstraint(["sha256"], ["certificate.sha256"], name=op.f("fk_lineage_sha256")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lineage")),
+        # The name is also that of the folder with the certificate.
         sa.UniqueConstraint("name", name=op.f("uq_lineage_name")),
     )
     op.create_index(op.f("ix_lineage_account_id"), "lineage", ["account_id"], unique=False)
@@ -156,6 +159,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_revocation")),
     )
+    # Nearly all leaves are good; the findings are about the others.
     op.create_index("ix_revocation_status", "revocation", ["status"], unique=False)
     op.create_table(
         "acme_order",
@@ -232,6 +236,7 @@ def upgrade() -> None:
             ["lineage_id"], ["lineage.id"], name=op.f("fk_deployment_lineage_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deployment")),
+        # A repeated step finds the row of the first one.
         sa.UniqueConstraint(
             "lineage_id", "sha256", "target", name=op.f("uq_deployment_lineage_id_sha256_target")
         ),
