@@ -21,12 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from inventory import der as encoding
+from inventory.certificate_extensions import extension_fields, extensions_one_by_one
 from inventory.certificate_fields import (
     PARSE_ERRORS,
     FieldReader,
     date_of,
-    extension_fields,
-    extensions_one_by_one,
     key_of,
     name_der,
     readable_name,

@@ -25,7 +25,7 @@ from certmgr.cli.shared import (
 from inventory.dates import parse_start
 from inventory.errors import UsageError
 from inventory.names import display
-from inventory.store import purchases
+from inventory.store import purchase_changes, purchases
 
 
 @click.group()
@@ -126,7 +126,7 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
     """Add a purchase of CLIENT. A name of another client is refused."""
 
     with app.open().write(app.now()) as tx:
-        row_id, unmanaged = purchases.add(tx, client, _given(app, values), names)
+        row_id, unmanaged = purchase_changes.add(tx, client, _given(app, values), names)
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
         f"Purchase {purchases.reference(row_id)} added: {cell(row.vendor)}, {row.years} year(s),"
@@ -149,7 +149,7 @@ def edit(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **va
     """Change a purchase. --name and --document replace all earlier values."""
 
     with app.open().write(app.now()) as tx:
-        changes = purchases.edit(tx, purchase_key, _given(app, values), names or None)
+        changes = purchase_changes.edit(tx, purchase_key, _given(app, values), names or None)
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         if key in changes:
             changes[key] = [local_time(v) for v in changes[key]]
@@ -173,7 +173,7 @@ def renew(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **v
             "Change the names afterwards with certmgr purchase edit.",
         )
     with app.open().write(app.now()) as tx:
-        row_id = purchases.renew(tx, purchase_key, _given(app, values))
+        row_id = purchase_changes.renew(tx, purchase_key, _given(app, values))
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
         f"Purchase {purchases.reference(row_id)} follows {cell(purchase_key)}:"
@@ -189,7 +189,7 @@ def cancel(app: CommandContext, purchase_key: str, reason: str) -> None:
     """Cancel a purchase. The record and its certificates are kept."""
 
     with app.open().write(app.now()) as tx:
-        row = purchases.cancel(tx, purchase_key, reason)
+        row = purchase_changes.cancel(tx, purchase_key, reason)
     click.echo(
         f"Purchase {purchases.reference(row.id)} cancelled. The vendor may revoke its"
         " certificates. To check:"

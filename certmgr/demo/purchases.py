@@ -24,7 +24,7 @@ from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.terms import plan, term_of
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
-from inventory.store import cases, domains, endpoints, purchases
+from inventory.store import cases, domains, endpoints, purchase_changes
 from inventory.targets import Target
 
 CLIENT, HOST = "1002", "shop.hotel-seeblick.test"
@@ -44,7 +44,7 @@ def show_purchase(context: Context) -> None:
             "fee": "40",
             "currency": "EUR",
         }
-        purchases.add(tx, CLIENT, values, [HOST])
+        purchase_changes.add(tx, CLIENT, values, [HOST])
     with context.read() as conn:
         (bought,) = load(conn)
     click.echo(

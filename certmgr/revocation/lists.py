@@ -18,7 +18,7 @@ from certmgr.revocation.list_source import CrlSummary, ListSource, ListSources
 from certmgr.revocation.status_rows import determined_row, unknown_row
 from certmgr.x509 import crl as crls
 from certmgr.x509.crl import RevocationStatus
-from inventory.certificate_fields import MAX_CRL_URLS
+from inventory.certificate_extensions import MAX_CRL_URLS
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch

@@ -23,7 +23,7 @@ from inventory.importers.csv_format import read_cells
 from inventory.importers.entry import ImportProblem
 from inventory.names import certificate_name
 from inventory.records import ListedPurchase
-from inventory.store import clients, purchases
+from inventory.store import clients, purchase_changes, purchases
 from inventory.text import guard_cell, printable
 
 COLUMNS = (
@@ -189,10 +189,10 @@ def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) ->
         raise UsageError("A purchase needs a client", "", "Fill in its customer number.")
     existing = _existing(tx, row, given, names)
     if existing is None:
-        row_id, _ = purchases.add(tx, row["client"], given, names)
+        row_id, _ = purchase_changes.add(tx, row["client"], given, names)
         # A purchase cannot be added as cancelled, so it is cancelled in a second step.
         if row.get("state") == "cancelled":
-            purchases.cancel(tx, f"#{row_id}", "imported as cancelled")
+            purchase_changes.cancel(tx, f"#{row_id}", "imported as cancelled")
         result.added += 1
         result.lines.append(
             f"purchase {row.get('vendor', '')} {row.get('number', '')} of client {row['client']}:"
@@ -200,7 +200,7 @@ def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) ->
         )
         return
     # An empty cell changes nothing: a list of a vendor has fewer columns than the inventory.
-    changes = purchases.edit(tx, f"#{existing}", given, names or None)
+    changes = purchase_changes.edit(tx, f"#{existing}", given, names or None)
     if changes:
         result.changed += 1
         result.lines.append(
@@ -210,7 +210,7 @@ def _import_row(tx: Tx, row: dict[str, str], zone: str, result: ImportResult) ->
 
 
 def _stated_values(row: Mapping[str, str], zone: str) -> dict[str, Any]:
-    """Return column -> value of the cells that are filled, for :func:`purchases.add`."""
+    """Return column -> value of the cells that are filled, for :func:`purchase_changes.add`."""
     given: dict[str, Any] = {k: row[k] for k in _TEXT_COLUMNS if row.get(k)}
     for column, key, last in (
         ("start", "starts_at", False),

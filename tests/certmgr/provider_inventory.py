@@ -23,7 +23,7 @@ from inventory.store import (
     domains,
     findings,
     incidents,
-    purchases,
+    purchase_changes,
     runs,
     scan_results,
     servers,
@@ -179,7 +179,9 @@ def add_work(tx: Tx) -> None:
     builders.add_lineage(tx, "autohaus-and-its-many-names", "10001", account_id, host_name(1))
     builders.open_case(tx, owner.id, host_name(1), host_name(41), bought_by="client")
     bought = {"vendor": "株式会社サイバートラスト電子認証センター", "years": 3}
-    purchases.add(tx, "10001", bought | {"price": "90.00", "currency": "EUR"}, [host_name(1)])
+    purchase_changes.add(
+        tx, "10001", bought | {"price": "90.00", "currency": "EUR"}, [host_name(1)]
+    )
     key = f"cover:{site.endpoint_id}:{owner.id}"
     ticket_id = builders.add_matter(tx, owner.id, key, domain_id=site.domain_id)
     contact_id = contacts.listing(tx.conn, client_id=owner.id)[0].id

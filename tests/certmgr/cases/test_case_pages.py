@@ -26,7 +26,7 @@ from certmgr.notices.run import run_of
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.models import Notice
-from inventory.store import cases, purchases
+from inventory.store import cases, purchase_changes
 from notifiers.pipeline.message import Message
 from tests.certmgr.cases.place import CaseEnvironment, issue, make_env, serve, vendor_upload
 from tests.databases import open_sqlite
@@ -56,7 +56,7 @@ def messages(
             "ends_at": env.now.replace(year=2027),
         }
         with env.database.write(env.now) as tx:
-            purchases.add(tx, number, purchase, [name])
+            purchase_changes.add(tx, number, purchase, [name])
         _run_case(env, issuer, number, name, found)
         _run_incident(env, issuer, number, name, found)
     env.database.close()

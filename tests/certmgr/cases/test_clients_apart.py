@@ -13,7 +13,7 @@ from certmgr.purchases.model import LeadTimes
 from certmgr.report.load import load_report_input
 from certmgr.report.tabular import to_json
 from certmgr.report.view import build
-from inventory.store import purchases
+from inventory.store import purchase_changes
 from notifiers.calendar import publish
 from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, serve
 
@@ -30,7 +30,7 @@ def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_o
         serve(env.database, name, shared, env.now)
         purchase = {"vendor": f"Vendor{number}", "number": f"N{number}", "ends_at": soon}
         with env.database.write(env.now) as tx:
-            purchases.add(tx, number, purchase, [name])
+            purchase_changes.add(tx, number, purchase, [name])
         reference, _ = env.ready(issuer, name, client=number)
         agreement.agree_window(env.service, reference, "2026-11-27T10:00", text=f"word of {number}")
     for client, other, other_name in (

@@ -18,7 +18,7 @@ from certmgr.demo.authority import Authority
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.errors import Conflict
-from inventory.store import purchases
+from inventory.store import purchase_changes, purchases
 from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, issue, vendor_upload
 
 DAY = timedelta(days=1)
@@ -97,13 +97,13 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
 def test_renewal_continues_under_the_next_purchase(env: CaseEnvironment, issuer: Authority) -> None:
     term = {"starts_at": env.now - 360 * DAY, "ends_at": env.now + 20 * DAY}
     with env.database.write(env.now) as tx:
-        purchases.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
+        purchase_changes.add(tx, "1001", {"vendor": "V", "number": "1", **term}, [HOST])
     given = new_case.CaseOptions(order="1", kind="renewal")
     reference = new_case.open_case(env.service, "1001", [], given).reference
     (pem,) = signing_requests.make_csr(env.service, reference)
     signing_requests.send_csr(env.service, reference)
     with env.database.write(env.now) as tx:
-        new_id = purchases.renew(tx, "1", {"number": "2"})
+        new_id = purchase_changes.renew(tx, "1", {"number": "2"})
     assert env.row(reference).order_id == new_id
     issued = issue(issuer, pem, start=env.now)
     intake.receive(env.service, reference, vendor_upload(issued))

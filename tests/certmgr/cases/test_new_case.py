@@ -9,7 +9,7 @@ import pytest
 from certmgr.cases import new_case
 from certmgr.cases.states import CaseAction
 from inventory.errors import CertmgrError, Conflict, NotFound, UsageError
-from inventory.store import cases, purchases
+from inventory.store import cases, purchase_changes
 from tests.certmgr.cases.place import HOST, OTHER_HOST, SECOND_HOST, CaseEnvironment
 
 
@@ -36,7 +36,7 @@ def test_case_is_for_the_one_active_purchase_that_covers_its_names(env: CaseEnvi
     def buy(number: str, *names: str, **given: object) -> int:
         values = {"vendor": "V", "number": number, "years": 1, "starts_at": env.now}
         with env.database.write(env.now) as tx:
-            return purchases.add(tx, "1001", values | given, list(names))[0]
+            return purchase_changes.add(tx, "1001", values | given, list(names))[0]
 
     def opened(*names: str) -> int | None:
         """Open a case, end it, and return its purchase."""
@@ -54,7 +54,7 @@ def test_case_is_for_the_one_active_purchase_that_covers_its_names(env: CaseEnvi
     assert opened(HOST, SECOND_HOST) == two
     assert opened(HOST) is None, "two purchases cover it"
     with env.database.write(env.now) as tx:
-        purchases.cancel(tx, "one", "test")
+        purchase_changes.cancel(tx, "one", "test")
     assert opened(HOST) == two
 
 
@@ -62,10 +62,10 @@ def test_case_for_a_wildcard_needs_a_purchase_of_the_wildcard(env: CaseEnvironme
     values = {"vendor": "V", "years": 1, "starts_at": env.now}
     wildcard = f"*.{HOST}"
     with env.database.write(env.now) as tx:
-        purchases.add(tx, "1001", values, [f"www.{HOST}"])
+        purchase_changes.add(tx, "1001", values, [f"www.{HOST}"])
     assert new_case.open_case(env.service, "1001", [wildcard]).order_id is None
     with env.database.write(env.now) as tx:
-        bought, _ = purchases.add(tx, "1001", values, [wildcard])
+        bought, _ = purchase_changes.add(tx, "1001", values, [wildcard])
     with env.database.read() as conn:
         row = next(c for c in cases.listing(conn))
     env.service.end(row.reference, CaseAction.DECLINE, "test")

@@ -16,7 +16,14 @@ from certmgr.inspection.verification import Observation
 from certmgr.operations.cron import run as cron
 from certmgr.purchases.model import LeadTimes
 from inventory.errors import CertmgrError
-from inventory.store import clients, contacts, domains, issuances, lineages, purchases
+from inventory.store import (
+    clients,
+    contacts,
+    domains,
+    issuances,
+    lineages,
+    purchase_changes,
+)
 from inventory.vocabulary import Finding
 from tests.certmgr.cases.place import (
     HOST,
@@ -45,7 +52,7 @@ def add_purchase(
     if begun is not None:
         dates = {"starts_at": env.now - begun * DAY, "ends_at": env.now + left * DAY}
     with env.database.write(env.now) as tx:
-        purchases.add(tx, client, {"vendor": "V", "number": number, **dates}, names)
+        purchase_changes.add(tx, client, {"vendor": "V", "number": number, **dates}, names)
 
 
 # -- cases that wait for their verification ------------------------------------------------------
@@ -138,7 +145,7 @@ def test_ending_purchase_opens_a_renewal_until_it_is_renewed(
     (second,) = run(env.service).opened
     assert env.row(second).kind == "renewal"
     with env.database.write(env.now) as tx:
-        purchases.renew(tx, "1", {"number": "1b"})
+        purchase_changes.renew(tx, "1", {"number": "1b"})
     env.service.end(second, CaseAction.CANCEL, "bought already")
     assert due_cases(env.database, env.now, LEADS, AHEAD) == []
 

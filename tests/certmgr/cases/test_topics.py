@@ -14,7 +14,7 @@ from certmgr.cases import new_case
 from certmgr.cases.service import CaseService
 from certmgr.config.settings import CasesSettings, Settings
 from inventory.models import Case
-from inventory.store import clients, contacts, purchases
+from inventory.store import clients, contacts, purchase_changes
 from tests.databases import open_sqlite
 from tests.notifiers.sites import DAY, START, SiteSimulation, sent_items
 
@@ -40,7 +40,7 @@ def add_purchase(simulation: SiteSimulation, days: float, **given: Any) -> int:
         **given,
     }
     with simulation.database.write(simulation.now) as tx:
-        row_id, _ = purchases.add(tx, "1", values, ["shop.example"])
+        row_id, _ = purchase_changes.add(tx, "1", values, ["shop.example"])
     return row_id
 
 
@@ -69,7 +69,7 @@ def test_client_is_notified_of_the_end_of_a_purchase_once_per_threshold(
     simulation.mark_sent()
     assert sent_items(simulation.day()) == []
     with simulation.database.write(simulation.now) as tx:
-        purchases.renew(tx, "D-1", {"number": "D-2"})
+        purchase_changes.renew(tx, "D-1", {"number": "D-2"})
     simulation.advance(30)
     assert sent_items(simulation.day()) == []
 

@@ -30,7 +30,7 @@ from certmgr.purchases.planning import load_forecast as forecast
 from certmgr.x509.upload import unpack
 from inventory.certificates import parse
 from inventory.errors import Conflict
-from inventory.store import cases, purchases
+from inventory.store import cases, purchase_changes
 from inventory.vocabulary import VerificationState
 from notifiers.channels import Channel
 from notifiers.delivery import DeliveryWorker
@@ -90,7 +90,7 @@ class CaseSimulation:
     def purchase(self, client: str, *names: str, **given: Any) -> int:
         purchase = {"vendor": "DigiCert", "number": f"D-{client}", "currency": "EUR", "fee": "25"}
         with self.env.database.write(self.env.now) as tx:
-            return purchases.add(tx, client, {**purchase, **given}, names)[0]
+            return purchase_changes.add(tx, client, {**purchase, **given}, names)[0]
 
     def complete(self, reference: str, machine: Machine, life: int) -> IssuedCertificate:
         """Run a case from its CSR until it is closed, without a check of the mails."""

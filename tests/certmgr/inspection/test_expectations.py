@@ -15,7 +15,14 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_rows import _renewed_by_automation
 from certmgr.inspection.scan_run import ScanRun
 from inventory.clock import Clock
-from inventory.store import clients, domains, endpoints, findings, issuances, purchases
+from inventory.store import (
+    clients,
+    domains,
+    endpoints,
+    findings,
+    issuances,
+    purchase_changes,
+)
 from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, issue, vendor_upload
 
 
@@ -46,7 +53,7 @@ def test_certificate_that_was_linked_to_an_order_is_expected_too(
     env: CaseEnvironment, issuer: Authority, tmp_path: Path
 ) -> None:
     with env.database.write(env.now) as tx:
-        purchases.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
+        purchase_changes.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
     _, leaf = env.closed(issuer)
     (tmp_path / "own.pem").write_bytes(issuer.issue(HOST, days=90).chain_pem)
     linked = intake.attach_certificate(env.database, env.now, "1", str(tmp_path / "own.pem"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inventory.db.database import Database
-from inventory.store import purchases
+from inventory.store import purchase_changes
 from tests.clock import START
 
 NAME = "shop1001.example"
@@ -17,4 +17,4 @@ def add(
     """Add a purchase and return its id."""
     with database.write(START) as tx:
         values = {"vendor": "DigiCert", "currency": "EUR", **given}
-        return purchases.add(tx, client, values, names)[0]
+        return purchase_changes.add(tx, client, values, names)[0]

@@ -14,7 +14,7 @@ from certmgr.purchases.load import coverage_remarks, load
 from inventory.certificates import parse
 from inventory.db.database import Database
 from inventory.errors import Conflict
-from inventory.store import certificates, clients, issuances, purchases
+from inventory.store import certificates, clients, issuances, purchase_changes, purchases
 from tests.certmgr.cases.place import serve
 from tests.certmgr.purchases.adding import NAME, add
 from tests.clock import START as NOW
@@ -58,7 +58,7 @@ def test_purchase_is_read_with_all_stored_values(two_clients: Database) -> None:
 def test_renewal_copies_the_known_values_and_follows_without_a_gap(two_clients: Database) -> None:
     row_id = add(two_clients, number="D-1", years=2, price="100", fee="20")
     with two_clients.write(NOW) as tx:
-        next_id = purchases.renew(tx, "D-1", {"number": "D-2", "price": "110"})
+        next_id = purchase_changes.renew(tx, "D-1", {"number": "D-2", "price": "110"})
     with two_clients.read() as conn:
         by_id = {o.id: o for o in load(conn)}
     old, new = by_id[row_id], by_id[next_id]
@@ -66,7 +66,7 @@ def test_renewal_copies_the_known_values_and_follows_without_a_gap(two_clients: 
     assert (str(new.price), str(new.fee), new.years, new.names) == ("110", "20", 2, old.names)
     assert old.renewed
     with two_clients.write(NOW) as tx, pytest.raises(Conflict, match="renewed already"):
-        purchases.renew(tx, "D-1", {})
+        purchase_changes.renew(tx, "D-1", {})
 
 
 def _store(tx: Any, der: bytes) -> str:

@@ -12,7 +12,7 @@ from certmgr.purchases.forecast import Forecast
 from certmgr.purchases.load import coverage_remarks
 from certmgr.purchases.planning import load_forecast
 from inventory.db.database import Database
-from inventory.store import domains, lineages, purchases
+from inventory.store import domains, lineages, purchase_changes
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -36,7 +36,7 @@ def inventory(database: Database) -> Database:
         for number in ("1001", "1002"):
             domains.edit(tx, f"shop{number}.example", {"buys": "us"})
         term = {"vendor": "Vendor", "number": "7", "years": 1, "starts": NOW - timedelta(days=30)}
-        purchases.add(tx, "1001", term, list(NAMES))
+        purchase_changes.add(tx, "1001", term, list(NAMES))
         for number in ("1001", "1002"):
             host = f"shop{number}.example"
             leaf = add_leaf(tx, host, host, not_after=AT + 60 * DAY)

@@ -11,7 +11,7 @@ import pytest
 from inventory.db.database import Database, from_epoch
 from inventory.errors import CertmgrError, Conflict, NotFound, UsageError
 from inventory.importers import purchases_format
-from inventory.store import purchase_values, purchases
+from inventory.store import purchase_changes, purchase_values, purchases
 from tests.certmgr.purchases.adding import NAME, add
 from tests.clock import START as NOW
 
@@ -94,11 +94,11 @@ def test_cancelled_purchase_keeps_its_reason_and_is_not_cancelled_again(
 ) -> None:
     add(two_clients, number="D-1")
     with two_clients.write(NOW) as tx:
-        purchases.cancel(tx, "D-1", "moved to ACME")
+        purchase_changes.cancel(tx, "D-1", "moved to ACME")
     with two_clients.read() as conn:
         assert purchases.find(conn, "D-1").reason == "moved to ACME"
     with two_clients.write(NOW) as tx, pytest.raises(Conflict):
-        purchases.cancel(tx, "D-1", "again")
+        purchase_changes.cancel(tx, "D-1", "again")
 
 
 # -- export and import ---------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalMethod
 from inventory.db.database import Database
-from inventory.store import clients, domains, lineage_names, lineages, purchases
+from inventory.store import clients, domains, lineage_names, lineages, purchase_changes
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -37,7 +37,7 @@ def inventory(database: Database) -> Database:
         domains.add(tx, "panel.example", {"client": "1001", "renews": "panel"})
         domains.add(tx, "bought.example", {"client": "1001", "buys": "us"})
         term = {"vendor": "Vendor", "number": "7", "years": 1, "starts": NOW - timedelta(days=30)}
-        purchases.add(tx, "1001", term, ["bought.example"])
+        purchase_changes.add(tx, "1001", term, ["bought.example"])
     return database
 
 

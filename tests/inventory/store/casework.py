@@ -6,7 +6,7 @@ from typing import Any
 
 from inventory.db.database import Database, Tx
 from inventory.records import CaseRecord
-from inventory.store import case_changes, clients, issuances, purchases
+from inventory.store import case_changes, clients, issuances, purchase_changes
 from tests.inventory.store.builders import NOW, ONE, TWO, add_certificate
 
 
@@ -38,10 +38,12 @@ def add_issued(
 
 
 def add_order(tx: Tx, number: str, *names: str) -> int:
-    return purchases.add(tx, number, {"vendor": "DigiCert", "starts_at": NOW, "years": 1}, names)[0]
+    return purchase_changes.add(
+        tx, number, {"vendor": "DigiCert", "starts_at": NOW, "years": 1}, names
+    )[0]
 
 
 def add_purchase(database: Database, *names: str, client: str = "1001", **given: Any) -> int:
     with database.write(NOW) as tx:
         values = {"vendor": "DigiCert", "currency": "EUR"} | given
-        return purchases.add(tx, client, values, names or (f"shop{client}.example",))[0]
+        return purchase_changes.add(tx, client, values, names or (f"shop{client}.example",))[0]

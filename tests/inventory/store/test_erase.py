@@ -56,7 +56,7 @@ from inventory.store import (
     issuances,
     lineages,
     notices,
-    purchases,
+    purchase_changes,
     revocation,
     runs,
     snoozes,
@@ -192,7 +192,7 @@ def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: 
     given = {"vendor": "DigiCert", "contact": str(ada), "note": word, "years": 1, "starts_at": NOW}
     site = (f"{word}.example",)
     first, second = (
-        purchases.add(tx, word, given | {"number": f"{word} {i}"}, site)[0] for i in "12"
+        purchase_changes.add(tx, word, given | {"number": f"{word} {i}"}, site)[0] for i in "12"
     )
     tx.conn.execute(
         update(StoredPurchase).where(StoredPurchase.id == first).values(successor_id=second)

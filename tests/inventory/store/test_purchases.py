@@ -18,6 +18,7 @@ from inventory.store import (
     clients,
     contacts,
     issuances,
+    purchase_changes,
     purchase_values,
     purchases,
 )
@@ -76,7 +77,7 @@ def test_order_without_details_has_those_of_a_plain_product(pair: Database) -> N
     assert [e[:2] for e in entries] == [("add", "order")] * 3
     assert entries[0][3]["vendor"] == [None, "-"]
     with pair.write(NOW) as tx:
-        _, strange = purchases.add(
+        _, strange = purchase_changes.add(
             tx,
             "1001",
             {"vendor": "X"},
@@ -133,9 +134,9 @@ def test_order_with_a_wrong_value_leaves_nothing(pair: Database) -> None:
         with pytest.raises(UsageError, match=message):
             add_purchase(pair, *names, **values)
     with pytest.raises(UsageError, match="An order needs a vendor"), pair.write(NOW) as tx:
-        purchases.add(tx, "1001", {}, ["shop1001.example"])
+        purchase_changes.add(tx, "1001", {}, ["shop1001.example"])
     with pytest.raises(NotFound, match="no client '9'"), pair.write(NOW) as tx:
-        purchases.add(tx, "9", {"vendor": "X"}, ["shop1001.example"])
+        purchase_changes.add(tx, "9", {"vendor": "X"}, ["shop1001.example"])
     with pair.read() as conn:
         assert (count(conn, StoredPurchase), count(conn, PurchaseName)) == (0, 0)
     assert audited(pair, known) == []
@@ -187,17 +188,17 @@ def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> N
         contacts.add(tx, "1001", {"name": "Eve"})
     known = entry_count(pair)
     with pair.write(LATER) as tx:
-        changes = purchases.edit(
+        changes = purchase_changes.edit(
             tx,
             "D-1",
             {"price": "11", "kind": "multi", "contact": "Eve", "documents": []},
         )
         assert set(changes) == {"price", "kind", "contact_id", "documents"}
         names = ("a.shop1001.example", "shop1001.example")
-        assert purchases.edit(tx, "D-1", {}, names) == {
+        assert purchase_changes.edit(tx, "D-1", {}, names) == {
             "names": [["shop1001.example"], list(names)]
         }
-        assert purchases.edit(tx, "D-1", {"number": "D-1"}, names[::-1]) == {}
+        assert purchase_changes.edit(tx, "D-1", {"number": "D-1"}, names[::-1]) == {}
         for given, more, error, message in (
             ({"number": "D-2"}, None, Conflict, f"it is id:{other}"),
             ({}, (), UsageError, "at least one name"),
@@ -206,9 +207,9 @@ def test_edit_replaces_names_and_audits_how_many_there_were(pair: Database) -> N
             ({"currency": None}, None, UsageError, "needs a currency"),
         ):
             with pytest.raises(error, match=message):
-                purchases.edit(tx, "D-1", given, more)
+                purchase_changes.edit(tx, "D-1", given, more)
         with pytest.raises(NotFound):
-            purchases.edit(tx, "D-9", {})
+            purchase_changes.edit(tx, "D-9", {})
         row = purchases.find(tx.conn, "D-1")
     assert (row.price, row.kind, row.documents) == ("11", "multi", ())
     entries = audited(pair, known)
@@ -245,10 +246,10 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
             insert_row(tx, Issuance, order_id=row_id, case_id=case_id, sha256=leaf, created_at=AT)
     known = entry_count(pair)
     with pytest.raises(Conflict, match="D-1 is a purchase already"), pair.write(LATER) as tx:
-        purchases.renew(tx, "D-1", {"number": "D-1"})
+        purchase_changes.renew(tx, "D-1", {"number": "D-1"})
     with pair.write(LATER) as tx:
         start = datetime(2027, 4, 1, tzinfo=UTC)
-        new = purchases.renew(tx, "D-1", {"starts_at": start, "years": 2})
+        new = purchase_changes.renew(tx, "D-1", {"starts_at": start, "years": 2})
         row = purchases.find(tx.conn, f"#{new}")
         moved = {r["id"]: r["order_id"] for r in rows(tx.conn, Case)}
         issued = {r["case_id"]: r["order_id"] for r in rows(tx.conn, Issuance)}
@@ -263,18 +264,18 @@ def test_renewal_takes_its_open_case_along_and_leaves_other_cases(pair: Database
     ]
     assert audited(pair, known)[1][3] == {"successor": new}
     with pair.write(LATER) as tx:
-        purchases.renew(tx, f"#{new}", {"ends_at": datetime(2031, 1, 1, tzinfo=UTC)})
+        purchase_changes.renew(tx, f"#{new}", {"ends_at": datetime(2031, 1, 1, tzinfo=UTC)})
 
 
 def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Database) -> None:
     row_id = add_purchase(pair, number="D-1")
     with pair.write(NOW) as tx:
-        purchases.renew(tx, "D-1", {"number": "D-2"})
+        purchase_changes.renew(tx, "D-1", {"number": "D-2"})
     known = entry_count(pair)
     with pair.write(LATER) as tx:
         with pytest.raises(UsageError, match="reason is empty"):
-            purchases.cancel(tx, "D-2", "  ")
-        gone = purchases.cancel(tx, "D-2", "too dear")
+            purchase_changes.cancel(tx, "D-2", "  ")
+        gone = purchase_changes.cancel(tx, "D-2", "too dear")
         assert gone.state == "active", "as it was before"
         row = purchases.find(tx.conn, "D-2")
         assert (row.state, row.reason, row.retired_at) == (
@@ -283,9 +284,9 @@ def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Datab
             AT + DAY,
         )
         with pytest.raises(Conflict, match="The purchase D-2 was cancelled"):
-            purchases.renew(tx, "D-2", {})
+            purchase_changes.renew(tx, "D-2", {})
         assert purchases.find(tx.conn, "D-1").successor_id is None
-        again = purchases.renew(tx, "D-1", {"number": "D-3"})
+        again = purchase_changes.renew(tx, "D-1", {"number": "D-3"})
         assert purchases.find(tx.conn, "D-1").successor_id == again
     first, *_, last = audited(pair, known)
     assert first[:3] == ("edit", "order", gone.id)
@@ -302,7 +303,7 @@ def test_listing_is_of_one_client_and_leaves_out_what_ended(pair: Database) -> N
     soon = add_purchase(pair, number="D-2")
     theirs = add_purchase(pair, client="1002")
     with pair.write(NOW) as tx:
-        purchases.cancel(tx, "D-2", "moved")
+        purchase_changes.cancel(tx, "D-2", "moved")
         conn = tx.conn
         assert [r.id for r in purchases.listing(conn)] == [soon, theirs, late]
         mine = purchases.listing(conn, client_id=one)
@@ -376,8 +377,8 @@ def test_exception_leaves_no_order_and_no_link(pair: Database) -> None:
     known = entry_count(pair)
     with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
         issuances.attach(tx, row_id, add_leaf(tx, "leaf"))
-        purchases.renew(tx, "D-1", {})
-        purchases.edit(tx, "D-1", {"note": "x"}, ["a.shop1001.example"])
+        purchase_changes.renew(tx, "D-1", {})
+        purchase_changes.edit(tx, "D-1", {"note": "x"}, ["a.shop1001.example"])
         tx.conn.execute(update(StoredPurchase).values(vendor="x"))
         raise ZeroDivisionError
     with pair.read() as conn:
