@@ -38,7 +38,7 @@ from inventory.store import (
     domains,
     endpoints,
     lineages,
-    purchases,
+    purchase_changes,
     servers,
 )
 from inventory.targets import Target
@@ -218,7 +218,7 @@ keys = "{self.folder / "keys"}"
             endpoints.edit(tx, Target(name), {"port": port, "addresses": ["127.0.0.1"]})
         purchase = {"vendor": f"{own} vendor", "number": f"{own}-77", "note": f"{own} note"}
         ends = {"ends_at": START + 20 * DAY, "starts_at": START - 345 * DAY}
-        purchases.add(tx, number, purchase | ends, world.names[number])
+        purchase_changes.add(tx, number, purchase | ends, world.names[number])
         texts = {"title": f"{own} deadline", "text": f"{own} text", "rule": "https-only"}
         deadlines.add(
             tx,
