@@ -7,14 +7,18 @@ This module performs I/O. The row of each target is ``pending`` before the targe
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from certmgr.acme import backoff
 from certmgr.acme.context import IssuanceContext
+from certmgr.deploy.batch import BatchMember, deploy_batch
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.deploy.targets import TargetResult, deploy_to_target
 from certmgr.x509.bundle import CertificateBundle
+from inventory.errors import CertmgrError
 from inventory.records import DeploymentRecord, LineageRecord
 from inventory.store import deployments, lineages
 
@@ -48,48 +52,108 @@ class Delivery(NamedTuple):
     delivered: bool
 
 
-def deliver(
-    context: IssuanceContext,
-    row: LineageRecord,
-    folder: Lineage,
-    version: Version,
-    bundle: CertificateBundle,
-    again: bool,
-) -> Delivery:
-    """Deliver to every target that is due. A failing target does not stop the others."""
-    configured = context.settings.acme.targets
-    targets = row.targets
+@dataclass(frozen=True, slots=True)
+class DeliveryItem:
+    """What is delivered for one lineage.
+
+    Attributes:
+        row: The lineage.
+        folder: The lineage on disk.
+        version: The version of its newest certificate.
+        bundle: The content of that version.
+    """
+
+    row: LineageRecord
+    folder: Lineage
+    version: Version
+    bundle: CertificateBundle
+
+
+def deliver(context: IssuanceContext, item: DeliveryItem, again: bool) -> Delivery:
+    """Deliver one lineage to every target that is due. A failing target does not stop the others.
+
+    Raises:
+        CertmgrError: The live directory cannot be switched.
+    """
+    result = deliver_together(context, [item], again)[item.row.id]
+    if isinstance(result, CertmgrError):
+        raise result
+    return result
+
+
+def deliver_together(
+    context: IssuanceContext, items: Sequence[DeliveryItem], again: bool
+) -> dict[int, Delivery | CertmgrError]:
+    """Deliver several lineages to every target that is due; a target reloads once for all.
+
+    Returns:
+        Id of a lineage -> its delivery, or why its live directory cannot be switched.
+    """
+    by_id = {item.row.id: item for item in items}
+    failures: dict[int, list[TargetResult]] = {item.row.id: [] for item in items}
+    errors: dict[int, CertmgrError] = {}
+    due: list[DeploymentRecord] = []
+    for item in items:
+        try:
+            due += _due(context, item, again)
+        except CertmgrError as error:
+            errors[item.row.id] = error
+    for target, jobs in _by_target(context, due).items():
+        members = [
+            BatchMember(by_id[j.lineage_id].row.name, by_id[j.lineage_id].bundle) for j in jobs
+        ]
+        results = _deploy(context, target, members)
+        for job in jobs:
+            result = results[by_id[job.lineage_id].row.name]
+            _record(context, job, result)
+            if not result.ok:
+                failures[job.lineage_id].append(result)
+    tried = Counter(job.lineage_id for job in due)
+    return {
+        id: errors[id] if id in errors else Delivery(failed, tried[id] > len(failed))
+        for id, failed in failures.items()
+    }
+
+
+def _due(context: IssuanceContext, item: DeliveryItem, again: bool) -> list[DeploymentRecord]:
+    """Return the deliveries of a lineage that are due, and switch what no target switches."""
+    row, configured = item.row, context.settings.acme.targets
     assert row.sha256 is not None
     with context.write() as tx:
-        deployments.schedule(tx, row.id, row.sha256, targets)
+        deployments.schedule(tx, row.id, row.sha256, row.targets)
         if again:
-            deployments.schedule_again(tx, row.id, row.sha256, targets)
+            deployments.schedule_again(tx, row.id, row.sha256, row.targets)
         due = deployments.listing(tx.conn, lineage_id=row.id, due=tx.at)
     _log.info("%s: %d target(s) are due", row.name, len(due))
     # A target that reloads switches the live directory itself, as part of its test and reload.
-    if not any(configured[t].kind == "reload" for t in targets if t in configured):
-        folder.switch(version)
-    failures = []
-    # Targets that reload come first, because they switch the live directory.
+    if not any(configured[t].kind == "reload" for t in row.targets if t in configured):
+        item.folder.switch(item.version)
+    return due
+
+
+def _by_target(
+    context: IssuanceContext, due: Sequence[DeploymentRecord]
+) -> dict[str, list[DeploymentRecord]]:
+    """Group deliveries by target. Those that reload come first: they switch live directories."""
+    configured = context.settings.acme.targets
+    groups: dict[str, list[DeploymentRecord]] = {}
     for job in sorted(
         due,
-        key=lambda j: (
-            j.target not in configured or configured[j.target].kind != "reload",
-            j.id,
-        ),
+        key=lambda j: (j.target not in configured or configured[j.target].kind != "reload", j.id),
     ):
-        target = job.target
-        if target not in configured:
-            result = TargetResult(target, False, f"the configuration has no [acme.target.{target}]")
-        else:
-            context.checkpoint(f"deliver {target}")
-            result = deploy_to_target(
-                configured[target], row.name, bundle, context.base, label=target
-            )
-        _record(context, job, result)
-        if not result.ok:
-            failures.append(result)
-    return Delivery(failures, len(due) > len(failures))
+        groups.setdefault(job.target, []).append(job)
+    return groups
+
+
+def _deploy(
+    context: IssuanceContext, target: str, members: Sequence[BatchMember]
+) -> dict[str, TargetResult]:
+    settings = context.settings.acme.targets.get(target)
+    if settings is None:
+        missing = TargetResult(target, False, f"the configuration has no [acme.target.{target}]")
+        return {m.name: missing for m in members}
+    context.checkpoint(f"deliver {target}")
+    return deploy_batch(settings, members, context.base, label=target)
 
 
 def _record(context: IssuanceContext, job: DeploymentRecord, result: TargetResult) -> None:

@@ -15,7 +15,14 @@ import logging
 from collections.abc import Sequence
 
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.delivery import deliver, failure_text, note, version_of
+from certmgr.acme.delivery import (
+    Delivery,
+    DeliveryItem,
+    deliver,
+    failure_text,
+    note,
+    version_of,
+)
 from certmgr.acme.live_verification import await_live, live_check_targets, observe
 from certmgr.acme.regression import VERSIONS_KEPT, behind_cdn, roll_back_on_regression
 from certmgr.acme.results import DeployResult, DeployState
@@ -49,21 +56,29 @@ def deploy(
     _log.info("deploying the lineage %s", row.name)
     try:
         with context.lineage_lock(row.name):
-            return _deploy(
-                context,
-                row,
-                again,
-                context.settings.acme.verification_seconds if patience is None else patience,
-            )
+            deployment = begin(context, row, again=again)
+            if isinstance(deployment, DeployResult):
+                return deployment
+            deployment.observe()
+            delivery = deliver(context, deployment.item, again)
+            return deployment.finish(delivery, patience)
     except Busy as error:
         return DeployResult(row.name, row.client, DeployState.BUSY, str(error))
     except CertmgrError as error:
         return DeployResult(row.name, row.client, DeployState.FAILED, str(error))
 
 
-def _deploy(
-    context: IssuanceContext, row: LineageRecord, again: bool, patience: float
-) -> DeployResult:
+def begin(
+    context: IssuanceContext, row: LineageRecord, *, again: bool = False
+) -> Deployment | DeployResult:
+    """Return the deployment of a lineage, whose lock the caller holds.
+
+    Returns:
+        A result instead, if there is nothing to deploy or an administrator has to decide first.
+
+    Raises:
+        CertmgrError: The version on disk is damaged.
+    """
     folder = Lineage(context.base, row.name)
     version = version_of(folder, row.sha256) if row.sha256 else None
     if version is None:
@@ -85,10 +100,10 @@ def _deploy(
             "it was rolled back after a regression; fix the cause (certmgr lineage show), then run"
             f" certmgr lineage deploy {row.name}",
         )
-    return _Deployment(context, row, folder, version).run(again, patience)
+    return Deployment(context, row, folder, version)
 
 
-class _Deployment:
+class Deployment:
     """One deployment of a version: the switch, the verification, and a rollback if it is needed."""
 
     def __init__(
@@ -99,15 +114,33 @@ class _Deployment:
         self.endpoints = live_check_targets(context, row)
         self.old = folder.current()
         # A repeated delivery of the certificate in use cannot cause a regression.
+        self.before: list[Observation] = []
         self.changes = row.deployed != row.sha256 or self.old != version
 
-    def run(self, again: bool, patience: float) -> DeployResult:
-        context, row = self.context, self.row
-        # A regression is the difference between the observations before and after the switch.
-        before = observe(context, self.endpoints) if self.changes and self.endpoints else []
-        # Durable before each change of a target is its row "pending"; after it "done". The
-        # verification follows, and is repeated by the next run if the process dies before it.
-        failures, delivered = deliver(context, row, self.folder, self.version, self.bundle, again)
+    @property
+    def item(self) -> DeliveryItem:
+        """What is delivered."""
+        return DeliveryItem(self.row, self.folder, self.version, self.bundle)
+
+    def observe(self) -> None:
+        """Record what the endpoints serve before the switch.
+
+        A regression is the difference between the observations before and after it.
+        """
+        if self.changes and self.endpoints:
+            self.before = observe(self.context, self.endpoints)
+
+    def finish(self, delivery: Delivery, patience: float | None) -> DeployResult:
+        """Verify that the delivered certificate is live, and roll it back after a regression.
+
+        Args:
+            delivery: What was delivered.
+            patience: Seconds to wait until it is live; None for the configured time.
+        """
+        context, row, before = self.context, self.row, self.before
+        failures, delivered = delivery
+        if patience is None:
+            patience = context.settings.acme.verification_seconds
         # A server that reloaded just now needs its time, also in a retry of an earlier run.
         if delivered:
             patience = max(patience, context.settings.acme.verification_seconds)

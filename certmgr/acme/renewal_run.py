@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 
 from certmgr.acme import ari, cas, persist_records
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.deployment import deploy
+from certmgr.acme.deployment_batch import BATCH_SIZE, DeploymentQueue, deploy_together
 from certmgr.acme.planning import PlannedRenewal, plan_one, select
 from certmgr.acme.preflight_facts import FactCollector
 from certmgr.acme.proof_journal import ProofJournal, leftovers
@@ -56,6 +57,8 @@ _QUIET = (
     IssueState.CURRENT,
 )
 MAX_PROBLEMS = 200
+# How often a run that waits for orders checks whether a batch of deployments is due.
+POLL_SECONDS = 1.0
 # Quarantined names per run, so that many of them do not delay the renewals.
 MAX_RECHECKED = 200
 # Less than a day, so that a daily run at a slightly earlier time still rechecks.
@@ -256,60 +259,60 @@ class RenewalRunner:
 
     def _run(self, chosen: Sequence[PlannedRenewal], summary: RenewalSummary) -> None:
         summary.planned = len(chosen)
-        for results in self._each(chosen, self._renew_one):
-            for result in results:
-                # What becomes of an issued certificate is the result of its deployment.
-                if result.state is IssueState.ISSUED:
-                    summary.issued += 1
-                    continue
-                summary.add(result.lineage, result.state, result.message, ok=result.ok)
-                summary.renewed += result.state in (
-                    DeployState.LIVE,
-                    DeployState.PLACED,
-                    DeployState.UNDETERMINED,
-                )
+        finished = 0
+        with DeploymentQueue.opened(self.context) as queue:
+            for ended in self._issue_all(chosen):
+                if ended is not None:
+                    planned, result = ended
+                    # What becomes of an issued certificate is the result of its deployment.
+                    if result.state is IssueState.ISSUED:
+                        summary.issued += 1
+                        queue.add(planned.id)
+                    else:
+                        summary.add(result.lineage, result.state, result.message, ok=result.ok)
+                        finished = self._report_progress(finished + 1, len(chosen))
+                for deployed in queue.results():
+                    _add_deployed(summary, deployed)
+                    finished = self._report_progress(finished + 1, len(chosen))
+            for deployed in queue.results(last=True):
+                _add_deployed(summary, deployed)
+                finished = self._report_progress(finished + 1, len(chosen))
 
-    def _each(
-        self,
-        chosen: Sequence[PlannedRenewal],
-        work: Callable[[PlannedRenewal], list[IssueResult | DeployResult]],
-    ) -> Iterator[list[IssueResult | DeployResult]]:
-        """Yield the results of ``work`` for each lineage, computed in threads.
+    def _report_progress(self, finished: int, total: int) -> int:
+        if self.progress is not None:
+            self.progress(finished, total)
+        return finished
+
+    def _issue_all(
+        self, chosen: Sequence[PlannedRenewal]
+    ) -> Iterator[tuple[PlannedRenewal, IssueResult] | None]:
+        """Yield the result of each order, computed in threads, and None at least every second.
 
         At most twice as many jobs are pending as there are threads, which bounds the memory.
         """
-        at_once, count, total = self.context.settings.acme.at_once, 0, len(chosen)
-        waiting: set[Future[list[IssueResult | DeployResult]]] = set()
+        at_once, remaining = self.context.settings.acme.at_once, iter(chosen)
+        waiting: dict[Future[IssueResult], PlannedRenewal] = {}
         with thread_pool(at_once) as pool:
-            for planned in chosen:
-                waiting.add(pool.submit(work, planned))
-                while len(waiting) >= 2 * at_once:
-                    ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in ended:
-                        count += 1
-                        yield self._report_progress(future, count, total)
-            for future in waiting:
-                future.exception()
-                count += 1
-                yield self._report_progress(future, count, total)
+            while True:
+                for planned in islice(remaining, 2 * at_once - len(waiting)):
+                    waiting[pool.submit(self._issue_one, planned)] = planned
+                if not waiting:
+                    return
+                ended, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    yield waiting.pop(future), future.result()
+                # The caller begins a batch whose time has come, although no order has ended.
+                yield None
 
-    def _report_progress(
-        self, future: Future[list[IssueResult | DeployResult]], count: int, total: int
-    ) -> list[IssueResult | DeployResult]:
-        if self.progress is not None:
-            self.progress(count, total)
-        return future.result()
-
-    def _renew_one(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
-        """Order, deploy and verify one lineage."""
+    def _issue_one(self, planned: PlannedRenewal) -> IssueResult:
         try:
-            return self._issue_and_deploy(planned)
+            return self._issue(planned)
         # An internal error is the result of this lineage only; the others continue.
         except Exception:
             log_internal_error(_log, f"the renewal of {planned.name}")
-            return [IssueResult(planned.name, planned.client, IssueState.FAILED, INTERNAL_ERROR)]
+            return IssueResult(planned.name, planned.client, IssueState.FAILED, INTERNAL_ERROR)
 
-    def _issue_and_deploy(self, planned: PlannedRenewal) -> list[IssueResult | DeployResult]:
+    def _issue(self, planned: PlannedRenewal) -> IssueResult:
         context = self.context
         with context.read() as conn:
             row = lineages.with_names(conn, planned.id)
@@ -318,16 +321,7 @@ class RenewalRunner:
             reason = planned.renewal_reason(
                 ari.replaces(context, row), row.ari_start, context.now()
             )
-            result = self.service.issue(row.id, reason)
-        if result.state is not IssueState.ISSUED:
-            return [result]
-        try:
-            return [result, deploy(context, row.id)]
-        # The certificate is issued and counts, whatever happens to its deployment.
-        except Exception:
-            log_internal_error(_log, f"the deployment of {planned.name}")
-            failed = DeployResult(planned.name, planned.client, DeployState.FAILED, INTERNAL_ERROR)
-            return [result, failed]
+            return self.service.issue(row.id, reason)
 
     def _gate(self, account_id: int) -> threading.BoundedSemaphore:
         """Return the semaphore that limits the parallel orders of an account."""
@@ -365,11 +359,20 @@ class RenewalRunner:
             rows = [
                 r for r in lineages.undeployed(conn, self.context.now_epoch) if r.id not in done
             ]
-        planned = [plan_one(r, self.context.now()) for r in rows]
-        # These certificates have had their time to become live, so a single check is enough.
-        for results in self._each(planned, lambda p: [deploy(self.context, p.id, patience=0.0)]):
-            for result in results:
+        for first in range(0, len(rows), BATCH_SIZE):
+            batch = [r.id for r in rows[first : first + BATCH_SIZE]]
+            # These certificates have had their time to become live: a single check is enough.
+            for result in deploy_together(self.context, batch, patience=0.0):
                 summary.add(result.lineage, result.state, result.message, ok=result.ok)
+
+
+def _add_deployed(summary: RenewalSummary, result: DeployResult) -> None:
+    summary.add(result.lineage, result.state, result.message, ok=result.ok)
+    summary.renewed += result.state in (
+        DeployState.LIVE,
+        DeployState.PLACED,
+        DeployState.UNDETERMINED,
+    )
 
 
 def _select_named(rows: Sequence[ListedLineage], names: Sequence[str]) -> list[ListedLineage]:

@@ -109,6 +109,8 @@ class TargetSettings:
         timeout: Seconds for each command.
         settle: Seconds after a reload before the next switch. Most reload commands return before
             the server has read its files.
+        batch: How many renewed lineages share one test and one reload; 1 for none. The programs of
+            a shared reload get all names in CERTMGR_LINEAGES, and no CERTMGR_LINEAGE.
         host: The other machine, for ssh.
         port: The SSH port.
         login: The SSH user.
@@ -130,6 +132,7 @@ class TargetSettings:
     user: str = ""
     timeout: float = 60.0
     settle: float = 1.0
+    batch: int = 50
     host: str = ""
     port: int = 22
     login: str = ""
@@ -348,6 +351,9 @@ def _target(where: str, target: TargetSettings) -> None:
             f"{where} has an invalid timeout, settle or port",
             "timeout must be above 0, settle 0 to 600 seconds, and port 1 to 65535",
         )
+    # Each member of a batch that fails its test costs further tests, to find out which one it is.
+    if not 1 <= target.batch <= 200:
+        raise ConfigError(f"{where} batch is {target.batch}", "it must be 1 to 200")
     _commands(where, target.test)
     _commands(where, target.reload)
 

@@ -39,6 +39,7 @@ __all__ = ["CertificateBundle", "Lineage", "Modes", "Version", "safe_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _HOLD_FILE = "held"
+LOCK_FILE = "lock"
 
 
 def safe_name(name: str) -> str:
@@ -55,6 +56,23 @@ def safe_name(name: str) -> str:
             "Use the first of its DNS names, without '*.'.",
         )
     return name
+
+
+@contextmanager
+def base_lock(base: Path, seconds: float = 600.0) -> Iterator[None]:
+    """Hold the lock of all lineages below a base folder, which is created if it is missing.
+
+    Raises:
+        Busy: The lock was not free within ``seconds``.
+        CertmgrError: The folder cannot be created, or another user could replace it.
+    """
+    with map_os_errors(f"{base} cannot be written to"):
+        require_trusted(base)
+        if not base.exists():
+            base.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(base, Modes())
+    with exclusive_lock(base / LOCK_FILE, seconds):
+        yield
 
 
 class Lineage:
@@ -86,18 +104,13 @@ class Lineage:
         Raises:
             Busy: The lock was not free within ``seconds``.
         """
-        with map_os_errors(f"{self.base} cannot be written to"):
-            require_trusted(self.base)
-            if not self.base.exists():
-                self.base.parent.mkdir(parents=True, exist_ok=True)
-                make_folder(self.base, Modes())
-        with exclusive_lock(self.lock_file, seconds):
+        with base_lock(self.base, seconds):
             yield
 
     @property
     def lock_file(self) -> Path:
         """The lock file of the base folder."""
-        return self.base / "lock"
+        return self.base / LOCK_FILE
 
     def _folders(self, modes: Modes) -> None:
         """Create the folders of the lineage."""

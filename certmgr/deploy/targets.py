@@ -10,16 +10,16 @@ reload. Exit codes do not prove that the certificate is served. A verification d
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from certmgr.config.acme import TargetSettings
 from certmgr.config.settings import secret as configured
 from certmgr.deploy import hooks
-from certmgr.deploy.lineage import Lineage, safe_name
+from certmgr.deploy.lineage import LOCK_FILE, Lineage, base_lock, safe_name
 from certmgr.deploy.locks import record_reload, wait_after_reload
 from certmgr.deploy.writers.files import FilesWriter
 from certmgr.deploy.writers.interface import (
@@ -29,12 +29,9 @@ from certmgr.deploy.writers.interface import (
 )
 from certmgr.deploy.writers.live_folder import LiveFolderWriter
 from certmgr.deploy.writers.pkcs12 import Pkcs12Writer
-from certmgr.deploy.writers.remote import remote_writer
+from certmgr.deploy.writers.remote import remote_target
 from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
@@ -83,10 +80,16 @@ def deploy_to_target(
     try:
         _log.info("deploying %s to the target %s", name, label)
         lineage = Lineage(lineage_dir, safe_name(name))
+        environment = {
+            # What a reload program may need to know. Values are checked before they reach it.
+            "CERTMGR_LINEAGE": lineage.name,
+            "CERTMGR_LINEAGES": lineage.name,
+            "CERTMGR_SHA256": bundle.sha256,
+        }
         # The lock spans the switch, the test and the reload: two lineages in between each other's
         # steps would let a server read files of both halves.
-        with _writer(target, lineage, bundle, secret or configured) as writer:
-            return _deploy(target, writer, label)
+        with open_target(target, lineage_dir, environment, secret or configured) as make:
+            return _deploy(target, make(lineage, bundle), label)
     except CertmgrError as error:
         # A usage error needs a change of the configuration, so that a retry cannot help.
         return TargetResult(label, False, str(error), retry=not isinstance(error, UsageError))
@@ -128,46 +131,54 @@ def _deploy(target: TargetSettings, writer: TargetWriter, label: str) -> TargetR
     return TargetResult(label, True, "deployed and reloaded" if target.reload else "deployed")
 
 
+MakeWriter = Callable[[Lineage, CertificateBundle], TargetWriter]
+
+
 @contextmanager
-def _writer(
+def open_target(
+    target: TargetSettings, base: Path, environment: Mapping[str, str], secret: Callable[[str], str]
+) -> Iterator[MakeWriter]:
+    """Hold the lock of a target, and yield a function that makes its writers.
+
+    Args:
+        target: The settings of the target.
+        base: The base folder of the lineages.
+        environment: CERTMGR_* for the programs of the target.
+        secret: Resolves ``env:NAME`` or ``file:PATH``.
+    """
+    if target.kind == "ssh":
+        with remote_target(target, base) as make:
+            yield make
+        return
+    with base_lock(base):
+        local = LocalContext(target, environment, base / LOCK_FILE)
+        yield partial(_local_writer, target, local, secret)
+
+
+def _local_writer(
     target: TargetSettings,
+    local: LocalContext,
+    secret: Callable[[str], str],
     lineage: Lineage,
     bundle: CertificateBundle,
-    secret: Callable[[str], str],
-) -> Iterator[TargetWriter]:
-    """Yield the writer for a kind of target, with its lock held."""
-    if target.kind == "ssh":
-        with remote_writer(target, lineage, bundle) as writer:
-            yield writer
-        return
-    local = LocalContext(
-        target,
-        # What a reload program may need to know. Values are checked before they reach its
-        # environment.
-        {"CERTMGR_LINEAGE": lineage.name, "CERTMGR_SHA256": bundle.sha256},
-        lineage.lock_file,
-    )
-    with lineage.lock():
-        match target.kind:
-            case "reload":
-                yield LiveFolderWriter(local, lineage, bundle)
-            case "files":
-                directory = with_lineage_name(target.directory, lineage.name)
-                yield FilesWriter(local, directory, lineage.name, bundle)
-            case "pkcs12":
-                yield Pkcs12Writer(
-                    local,
-                    with_lineage_name(target.path, lineage.name),
-                    bundle,
-                    secret(target.password),
-                    target.alias or lineage.name,
-                )
-            case _:
-                raise UsageError(
-                    f"'{target.kind[:30]}' is not a kind of target",
-                    "",
-                    "Correct 'kind' of the target in the configuration.",
-                )
-
-
-# -- another machine
+) -> TargetWriter:
+    match target.kind:
+        case "reload":
+            return LiveFolderWriter(local, lineage, bundle)
+        case "files":
+            directory = with_lineage_name(target.directory, lineage.name)
+            return FilesWriter(local, directory, lineage.name, bundle)
+        case "pkcs12":
+            return Pkcs12Writer(
+                local,
+                with_lineage_name(target.path, lineage.name),
+                bundle,
+                secret(target.password),
+                target.alias or lineage.name,
+            )
+        case _:
+            raise UsageError(
+                f"'{target.kind[:30]}' is not a kind of target",
+                "",
+                "Correct 'kind' of the target in the configuration.",
+            )

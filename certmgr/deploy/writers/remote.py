@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,28 +70,35 @@ class RemoteWriter:
 
 
 @contextmanager
-def remote_writer(
-    target: TargetSettings, lineage: Lineage, bundle: CertificateBundle
-) -> Iterator[TargetWriter]:
-    """Yield the writer for another machine, with the lock of that machine held.
+def remote_target(
+    target: TargetSettings, base: Path
+) -> Iterator[Callable[[Lineage, CertificateBundle], TargetWriter]]:
+    """Connect to another machine, and yield a function that makes the writers for it.
 
-    The lock is separate: a machine that hangs must not block reloads on this one.
+    The lock of that machine is held. It is separate: a machine that hangs must not block reloads on
+    this one.
     """
-    # The remote folder gets the name of the local version, so that both can be compared.
-    version = lineage.find_version(bundle)
-    if version is None:
-        raise CertmgrError(
-            f"'{lineage.name}' has no such version", "it was not stored before", "Store it first."
-        )
     # One lock per machine and port, whichever names the targets on it have.
     machine = hashlib.sha256(f"{target.host}:{target.port}".encode()).hexdigest()[:16]
-    lock_file = lineage.base / f"lock-{machine}"
+    lock_file = base / f"lock-{machine}"
     with exclusive_lock(lock_file), connect(target) as remote:
-        yield RemoteWriter(
-            remote=remote,
-            target=target,
-            name=lineage.name,
-            version=version,
-            bundle=bundle,
-            lock_file=lock_file,
-        )
+
+        def make(lineage: Lineage, bundle: CertificateBundle) -> TargetWriter:
+            # The remote folder gets the name of the local version, so that both can be compared.
+            version = lineage.find_version(bundle)
+            if version is None:
+                raise CertmgrError(
+                    f"'{lineage.name}' has no such version",
+                    "it was not stored before",
+                    "Store it first.",
+                )
+            return RemoteWriter(
+                remote=remote,
+                target=target,
+                name=lineage.name,
+                version=version,
+                bundle=bundle,
+                lock_file=lock_file,
+            )
+
+        yield make
