@@ -26,7 +26,7 @@ from inventory.vocabulary import Finding
 from tests.campaign import SOAK, Campaign
 from tests.clock import clock as test_clock
 from tests.clock import frozen
-from tests.databases import open_sqlite, write_sqlite
+from tests.databases import open_sqlite, share_compiled_statements, write_sqlite
 from tests.program import Ran, run
 from tests.servers import chromium, postgres
 
@@ -61,6 +61,13 @@ def _own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Output must not depend on the terminal in which the tests run.
         for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
             patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        share_compiled_statements(patch)
         yield
 
 
