@@ -32,6 +32,7 @@ from inventory.models import ProbeState, ScanShard, StoredFinding
 from inventory.store import runs, shards, work_queues
 from tests.campaign import Campaign, Progress, size, wait_until
 from tests.certmgr.workers.fleet import Fleet, fleet
+from tests.servers import pgbouncer
 
 pytestmark = pytest.mark.real_clock
 
@@ -297,3 +298,23 @@ def test_stopped_worker_finishes_its_shard_first(
         progress = shards.progress(conn, run_id)
     assert progress.workers == 0
     assert {small.visits()[host] for host in small.hosts} <= {0, 1}
+
+
+def test_workers_and_commands_reach_the_database_through_pgbouncer(
+    tmp_path: Path,
+    postgres_port: int,
+    new_postgres: Callable[[], str],
+    system_root: Authority,
+) -> None:
+    """In transaction pooling, which keeps neither notifications nor prepared statements."""
+    with ExitStack() as stack:
+        port = stack.enter_context(pgbouncer.running(postgres_port))
+        url = f"postgresql://test@127.0.0.1:{port}/{new_postgres().rsplit('/', 1)[1]}"
+        small = stack.enter_context(fleet(tmp_path, url, system_root, 20))
+        context = stack.enter_context(small.context())
+        queues = stack.enter_context(work_queues_of(context.database))
+        run_id = begin(context, queues)
+        while not has_ended(context, run_id):
+            drain(context)
+        assert state_of(context, run_id) == ("complete", None)
+        assert {small.visits()[host] for host in small.hosts} == {1}
