@@ -18,18 +18,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, insert, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    exc,
+    insert,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 from inventory.clock import Clock, Timestamp, system_clock
 from inventory.db import audit_chain
+from inventory.db.sql import copy_rows
 from inventory.errors import DatabaseError
 from inventory.models import AuditEntry
 from inventory.text import printable
 
 HEAD = "0012"  # revision of the schema that this program needs
 SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
+# More entries than this are written by COPY, which takes a tenth of the time.
+COPY_FROM_ENTRIES = 50
 _CHAIN_LOCK = 7301003  # key of the advisory lock of the audit chain
 
 
@@ -127,7 +141,12 @@ class Tx:
         )
         for entry in self._entries:
             before = entry["hash"] = audit_chain.link(before, **entry)
-        self.conn.execute(insert(AuditEntry), self._entries)
+        table = AuditEntry.__table__
+        if self.conn.dialect.name == "postgresql" and len(self._entries) > COPY_FROM_ENTRIES:
+            assert isinstance(table, Table)
+            copy_rows(self.conn, table, self._entries)
+        else:
+            self.conn.execute(insert(AuditEntry), self._entries)
         self._entries.clear()
 
 

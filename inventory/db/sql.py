@@ -8,7 +8,12 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     Connection,
     Executable,
+    Table,
+    TableValuedAlias,
+    exc,
+    func,
     insert,
+    select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -35,6 +40,47 @@ def insert_id(conn: Connection, model: type[Base], values: Mapping[str, Any]) ->
     key = conn.execute(insert(model).values(dict(values))).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def copy_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows into a table of PostgreSQL by COPY.
+
+    It takes a tenth of the time of INSERT, whose parameters are parsed one by one. All rows have
+    the same columns. Values are converted by the types of their columns, as INSERT does.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: As INSERT does, for example for a violated constraint.
+    """
+    if not rows:
+        return
+    dialect = conn.dialect
+    columns = [table.c[name] for name in rows[0]]
+    convert = [c.type.dialect_impl(dialect).bind_processor(dialect) for c in columns]
+    quote = dialect.identifier_preparer
+    names = ", ".join(quote.format_column(c) for c in columns)
+    statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN"
+    dbapi: Any = dialect.loaded_dbapi
+    try:
+        with conn.connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
+            for row in rows:
+                values = [row[c.name] for c in columns]
+                copy.write_row(
+                    [v if f is None else f(v) for v, f in zip(values, convert, strict=True)]
+                )
+    except dbapi.Error as error:
+        raise exc.DBAPIError.instance(
+            statement, None, error, dbapi.Error, dialect=dialect
+        ) from error
+
+
+def new_ids(conn: Connection, table: Table, count: int) -> list[int]:
+    """Return ids for new rows of a table of PostgreSQL, in ascending order."""
+    sequence = func.pg_get_serial_sequence(table.name, "id")
+    return list(conn.scalars(select(func.nextval(sequence)).select_from(_series(count))))
+
+
+def _series(count: int) -> TableValuedAlias:
+    return func.generate_series(1, count).table_valued("n")
 
 
 def fetch(conn: Connection, record: type[R], query: Executable) -> list[R]:

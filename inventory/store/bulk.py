@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, Text, delete, insert, select, type_coerce, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all
+from inventory.db.sql import chunks, copy_rows, fetch_all, new_ids
 from inventory.models import Client, Contact, ContactMethod, Domain, Endpoint, Server, Tag, metadata
 from inventory.models.base import Words
 
@@ -44,7 +44,12 @@ def rows(conn: Connection, kind: str) -> list[dict[str, Any]]:
 def insert_rows(tx: Tx, kind: str, new: Sequence[Mapping[str, Any]]) -> list[int]:
     """Insert rows with all columns but the id. Return their ids in the same order."""
     table = _TABLES[kind]
-    # PostgreSQL may insert the rows of one statement in any order.
+    if tx.conn.dialect.name == "postgresql":
+        # A list of 100,000 domains would take twice the time of SQLite with INSERT.
+        ids = new_ids(tx.conn, table, len(new))
+        copy_rows(tx.conn, table, [{"id": i, **row} for i, row in zip(ids, new, strict=True)])
+        return ids
+    # The rows of one statement may be inserted in any order.
     statement = insert(table).returning(table.c.id, sort_by_parameter_order=True)
     return [int(i) for i in tx.conn.execute(statement, [dict(r) for r in new]).scalars()]
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
+from inventory.db import audit_chain
 from inventory.db.database import Database, default_actor, display_url, make_engine, version
 from inventory.db.opening import open_database
 from inventory.errors import DatabaseVersion
 from inventory.models import AuditEntry, Client
-from inventory.store import clients
+from inventory.store import audit_log, bulk, clients
 from tests.campaign import wait_until
 
 
@@ -124,3 +126,22 @@ def test_shown_url_has_no_password(url: str) -> None:
     shown = display_url(make_url(url))
     assert "s3cretword" not in shown
     assert "db.example/x" in shown
+
+
+def test_violated_constraint_of_many_rows_is_the_error_of_a_single_insert(
+    database: Database,
+) -> None:
+    """PostgreSQL gets many rows by COPY, whose errors come from the driver."""
+    row = {"number": "1", "name": "One", "created_at": 1, "state": "active"}
+    columns = bulk.columns("client")
+    new = [dict.fromkeys(columns) | row for _ in range(2)]
+    with pytest.raises(IntegrityError), database.write() as tx:
+        bulk.insert_rows(tx, "client", new)
+
+
+def test_many_entries_of_the_audit_log_follow_each_other(database: Database) -> None:
+    with database.write() as tx:
+        tx.audit_many("import", "client", [(n, {"label": "ä\t\\N\n"}) for n in range(200)])
+    with database.read() as conn:
+        assert audit_chain.verify_chain(audit_log.entries(conn))[0] is None
+        assert len(list(audit_log.entries(conn))) == 200
