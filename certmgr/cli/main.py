@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import ClassVar
@@ -156,15 +157,21 @@ def run() -> None:
     if COMPLETE_VARIABLE in os.environ:
         sys.exit(answer_shell(os.environ))
     code = main(sys.argv[1:])
-    if code in (INTERRUPTED, TERMINATED):
-        # The interpreter would wait for threads whose work has begun, such as a CA's answer. What
-        # they do is durable at every step, so the process may end now.
+    # The interpreter would wait for threads whose work has begun: a CA that does not answer, or a
+    # mail server that sends one byte at a time after the time limit of a message. What they do is
+    # durable at every step, so the process may end now.
+    if code in (INTERRUPTED, TERMINATED) or _threads_left():
         for child in multiprocessing.active_children():
             child.terminate()
         with suppress(OSError):
             sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _threads_left() -> bool:
+    return any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate())
 
 
 def main(arguments: Sequence[str], clock: Clock = system_clock) -> int:

@@ -10,9 +10,9 @@ from certmgr.cases.inbound import CaseMail
 from certmgr.cases.service import CaseService
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
-from inventory.errors import ConfigError
+from inventory.errors import CertmgrError, ConfigError
 from notifiers.inbox.classify import MAX_MAIL
-from notifiers.inbox.mailbox import read
+from notifiers.inbox.mailbox import BUDGET_SECONDS, read
 from notifiers.inbox.process import MailParserProcess
 from notifiers.inbox.record import record_mail
 
@@ -41,7 +41,18 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
         )
     database, now = app.open(), app.now()
     case_mail = CaseMail(CaseService(database, app.settings, now))
-    counts = read(database, secret(url), now, dry_run=dry_run, on_mail=case_mail.record)
+    try:
+        # The server may send one byte at a time, which never meets the time limit of an answer.
+        with app.stop.budget(2 * BUDGET_SECONDS):
+            counts = read(database, secret(url), now, dry_run=dry_run, on_mail=case_mail.record)
+    except KeyboardInterrupt:
+        if not app.stop.late or app.stop.terminated:
+            raise
+        raise CertmgrError(
+            "The mailbox was not read to its end",
+            f"the server needs more than {2 * BUDGET_SECONDS:.0f} seconds",
+            "Check [notify] inbox. What was read is recorded; the next run goes on.",
+        ) from None
     # Cron mails every line of output, so an empty mailbox is reported on a terminal only.
     if counts or sys.stdout.isatty():
         click.echo(", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "No new mail.")

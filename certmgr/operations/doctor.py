@@ -38,10 +38,13 @@ from certmgr.operations.doctor_surroundings import (
     spf,
     trust_rules,
 )
+from certmgr.operations.stopping import StopState
 from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
 from inventory.text import printable
+
+CHECK_SECONDS = 120.0
 
 _log = logging.getLogger(__name__)
 
@@ -121,8 +124,21 @@ def _exists(url: str) -> bool:
 def _guarded(name: str, check: Check) -> Iterator[CheckResult]:
     """Run one check; an error becomes a fault."""
     _log.debug("checking: %s", name)
+    stop = StopState()
     try:
-        yield from check()
+        # A server may send one byte at a time, which never meets the time limit of an answer.
+        with stop.budget(CHECK_SECONDS):
+            found = list(check())
+        yield from found
+    except KeyboardInterrupt:
+        if not stop.late:
+            raise
+        yield CheckResult(
+            name,
+            CheckState.FAULT,
+            f"it did not end within {CHECK_SECONDS:g} seconds",
+            _TODO.get(name, "Check the configuration."),
+        )
     except CertmgrError as error:
         yield CheckResult(
             name, CheckState.FAULT, error.what + (f": {error.why}" if error.why else ""), error.todo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import time
@@ -69,6 +70,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--no-coverage", action="store_true")
     given = parser.parse_args()
+    # Libraries log what they catch themselves.
+    logging.disable(logging.CRITICAL)
     try:
         import atheris  # noqa: F401
     except ImportError:
