@@ -116,7 +116,7 @@ class _Reader:
                 continue
             name, args = words[0].lower(), words[1:]
             if name == "<virtualhost":
-                self.host = _Host(where, ports=[_port(a) for a in args], tls=self.tls)
+                self.host = _Host(where, [_port(a) for a in args], tls=self.tls)
             elif name.startswith("</virtualhost") and self.host is not None:
                 yield from _rows(self.host, self.client)
                 self.host = None
@@ -292,6 +292,13 @@ def _rows(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
             " asked directly: add the balancer's port",
         )
         return
+    if not host.names:
+        # Its name is that of the machine, or comes from folders (VirtualDocumentRoot).
+        yield ImportProblem(
+            host.where,
+            "a virtual host without ServerName answers for names that the configuration does not"
+            " list: add them with certmgr domain add",
+        )
     # A host without TLS is imported with port 443, so that the missing HTTPS is found.
     ports = sorted({p for p in host.ports if p}) if host.tls else []
     note = f"Apache certificate: {printable(host.certificate, 300)}" if host.certificate else ""

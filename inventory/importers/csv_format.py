@@ -77,8 +77,17 @@ def open_list(
     Raises:
         UsageError: The file cannot be read, or a column that is needed was not found.
     """
-    table = Table(path, read_source(path))
     given = dict(mapped or {})
+
+    def is_header(cells: Sequence[str]) -> bool:
+        if given:
+            return set(given.values()) <= set(cells)
+        known = guess(cells, COLUMNS)
+        return bool(known.keys() & {"client", "domain"}) and (
+            len(known) > 1 or len([c for c in cells if c]) == 1
+        )
+
+    table = Table(path, read_source(path), is_header)
     for column, name in given.items():
         if name not in table.header:
             raise UsageError(

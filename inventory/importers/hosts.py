@@ -11,7 +11,8 @@ def skip_reason(name: str) -> str | None:
     # nginx marks regular expressions with "~".
     if name.startswith("~"):
         return "is a regular expression: add its names with certmgr domain add"
-    if "*" in name:
+    # Apache has "?" for one character.
+    if "*" in name or "?" in name:
         return "is a wildcard: add its names with certmgr domain add"
     try:
         host = normalise_host(name)

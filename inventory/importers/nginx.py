@@ -172,7 +172,8 @@ class _Reader:
                 continue
             # In an upstream, "server" has an argument and is no site.
             if kind == "server" and not directive["args"]:
-                yield from self._server(file, directive["block"], scope)
+                at = f"{file}:{directive['line']}"
+                yield from self._server(file, directive["block"], scope, at)
             elif kind in ("http", "stream", "mail"):
                 yield from self._block(
                     file, directive["block"], replace(scope, kind=kind), depth + 1
@@ -203,10 +204,18 @@ class _Reader:
         return _Scope(scope.kind, ssl, certificate, tuple(names) or scope.names, values)
 
     def _server(
-        self, file: str, block: list[dict[str, Any]], outer: _Scope
+        self, file: str, block: list[dict[str, Any]], outer: _Scope, at: str
     ) -> Iterator[ImportRow | ImportProblem]:
         directives = list(self._flat(file, block, 0))
         scope = self._inherited(directives, outer)
+        named = printable(", ".join(n for n, _ in scope.names[:3]), 100) or "a server"
+        refused = ("ssl_reject_handshake", ["on"])
+        if any((d["directive"], d["args"]) == refused for _, d in directives):
+            # Names of default servers are common and are no sites.
+            if not {n for n, _ in scope.names} <= set(_NOT_SITES):
+                reason = f"{named} refuses every handshake (ssl_reject_handshake), so it is no site"
+                yield ImportProblem(at, reason)
+            return
         targets: set[tuple[int, str]] = set()
         proxied: dict[int, str] = {}
         for where, directive in directives:
@@ -223,7 +232,7 @@ class _Reader:
                 proxied[port] = f"{where}:{directive['line']}"
             elif (protocol := self._protocol(scope, port, tls)) is not None:
                 targets.add((port, protocol))
-        yield from self._names(scope, targets, proxied, f"{file}:0")
+        yield from self._names(scope, targets, proxied, at)
 
     def _protocol(self, scope: _Scope, port: int, tls: bool) -> str | None:
         """Return the protocol of a port; None if it has no TLS."""
@@ -267,6 +276,9 @@ class _Reader:
                 if bare not in _NOT_SITES:
                     yield ImportProblem(at, f"'{printable(name, 80)}' {reason_}")
                 continue
+            if name.startswith("."):
+                reason = f"'{printable(name, 80)}' also stands for the names below it: add those"
+                yield ImportProblem(at, f"{reason} with certmgr domain add")
             certificate = _substituted(scope.certificate, scope.values)
             note = f"nginx certificate: {printable(certificate, 300)}" if certificate else ""
             # A block without TLS is imported with port 443, so that the missing HTTPS is found.

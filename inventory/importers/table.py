@@ -7,18 +7,23 @@ columns at the end.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
-from inventory.text import unguard_cell
+from inventory.text import printable, unguard_cell
 
 # Limits against files that are not CSV, such as a binary file without line breaks.
 MAX_HEADER = 65_536
 MAX_FIELD = 65_536
 MAX_FILE = 256 * 1024 * 1024
 DELIMITERS = (",", ";", "\t", "|")
+MAX_TITLE = 20  # lines before the header
+_END = "\uffff end of the file"  # a character that no file in an encoding of text has
+_INVISIBLE = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"
+_TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
 
 
 def read_source(path: Path, limit: int = MAX_FILE) -> bytes:
@@ -40,14 +45,15 @@ def decode(data: bytes) -> str:
     """Return text in UTF-8, UTF-16, or else Windows-1252, which Excel writes."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
-    # UTF-16 without a byte order mark: every second byte of ASCII text is zero.
-    for encoding, zeros in (("utf-16-le", data[1:40:2]), ("utf-16-be", data[0:40:2])):
-        if len(data) >= 8 and zeros.count(0) == len(zeros):
+    # UTF-16 without a byte order mark: most of every second byte of a European text are zero.
+    for encoding, zeros in (("utf-16-le", data[1:400:2]), ("utf-16-be", data[0:400:2])):
+        if len(data) >= 8 and zeros.count(0) > len(zeros) * 0.7:
             return data.decode(encoding, "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("cp1252", "replace")
+        # An editor may have put UTF-8's mark in front of a file in another encoding.
+        return data.removeprefix(b"\xef\xbb\xbf").decode("cp1252", "replace")
 
 
 class Table:
@@ -58,15 +64,26 @@ class Table:
         delimiter: The delimiter of the cells.
     """
 
-    def __init__(self, path: Path, data: bytes) -> None:
+    def __init__(
+        self, path: Path, data: bytes, is_header: Callable[[Sequence[str]], bool] | None = None
+    ) -> None:
+        """Find the header.
+
+        Args:
+            path: The file.
+            data: Its content.
+            is_header: Whether a line names the columns. Spreadsheets often have a title, or a row
+                of merged cells, before that line.
+        """
         self.path = path
         # The limit of the csv module is global, and its default is larger.
         csv.field_size_limit(MAX_FIELD)
-        self._lines = decode(data).splitlines(keepends=True)
+        # Programs that convert a file may add a second byte order mark.
+        self._lines = decode(data).lstrip("\ufeff").splitlines(keepends=True)
         self._first, forced = 0, ""
         # Blank lines, and lines of delimiters only, may stand before the header.
         while self._first < len(self._lines):
-            line = self._lines[self._first].strip()
+            line = self._lines[self._first].strip().strip('"')
             if line.lower().startswith("sep=") and len(line) == 5:
                 forced = line[4]
             elif line.lower() == "sep=":
@@ -74,6 +91,10 @@ class Table:
             elif line.strip(',;|\t "'):
                 break
             self._first += 1
+        self._forced = forced
+        if is_header is not None and not is_header(self._cells(self._first)):
+            later = range(self._first + 1, self._first + MAX_TITLE)
+            self._first = next((n for n in later if is_header(self._cells(n))), self._first)
         line = self._lines[self._first] if self._first < len(self._lines) else ""
         if len(line) > MAX_HEADER:
             raise UsageError(
@@ -81,11 +102,21 @@ class Table:
                 f"over {MAX_HEADER:,} characters",
                 "The first line names the columns.",
             )
-        self.delimiter = forced or max(DELIMITERS, key=line.count)
-        cells = next(csv.reader([line], delimiter=self.delimiter), [])
-        self.header = [c.strip() for c in cells]
+        self.delimiter = self._delimiter(line)
+        self.header = self._cells(self._first)
         while self.header and not self.header[-1]:
             self.header.pop()
+
+    def _delimiter(self, line: str) -> str:
+        return self._forced or max(DELIMITERS, key=line.count)
+
+    def _cells(self, number: int) -> list[str]:
+        """Return the cells of a line; an empty list behind the end or for a very long line."""
+        line = self._lines[number] if number < len(self._lines) else ""
+        if len(line) > MAX_HEADER:
+            return []
+        cells = next(csv.reader([line], delimiter=self._delimiter(line)), [])
+        return [_trimmed(c) for c in cells]
 
     @property
     def line(self) -> int:
@@ -94,7 +125,9 @@ class Table:
 
     def rows(self) -> Iterator[tuple[str, list[str] | str]]:
         """Yield (file and line, cells) per row that is not empty; for a bad row, the reason."""
-        reader = csv.reader(self._lines[self._first + 1 :], delimiter=self.delimiter)
+        # A quote that is not closed takes the rest of the file into one cell, and with it this end.
+        lines = [*self._lines[self._first + 1 :], "\n", f"{_END}\n"]
+        reader = csv.reader(lines, delimiter=self.delimiter)
         while True:
             where = f"{self.path}:{self._first + 2 + reader.line_num}"
             try:
@@ -104,14 +137,40 @@ class Table:
             except csv.Error as error:
                 yield where, f"not CSV: {error}"
                 continue
-            # Spreadsheets often write empty rows, and empty columns at the end.
-            if not any(c.strip() for c in cells):
+            if cells == [_END]:
+                return
+            if any(_END in c for c in cells):
+                yield where, "a quote is not closed: nothing behind it was read"
+                return
+            cells = [_trimmed(c) for c in cells]
+            # Spreadsheets often write empty rows, and empty columns at the end. Lists that were
+            # joined have the header again.
+            if not any(cells) or cells[: len(self.header)] == self.header:
                 continue
-            while len(cells) > len(self.header) and not cells[-1].strip():
+            while len(cells) > len(self.header) and not cells[-1]:
                 cells.pop()
             # An unquoted delimiter in a text shifts the cells, so the row is not imported.
             if len(cells) > len(self.header):
                 count = len(self.header)
                 yield where, f"{len(cells):,} cells, and the header has {count} columns"
                 continue
-            yield where, [unguard_cell(c.strip()) for c in cells]
+            if formula := next((c for c in cells if _is_formula(c)), ""):
+                shown = printable(formula, 60)
+                yield where, f"a cell has the formula '{shown}' instead of its value"
+                continue
+            yield where, [unguard_cell(_unwrapped(c)) for c in cells]
+
+
+def _trimmed(cell: str) -> str:
+    """Return a cell without blanks and invisible characters at its ends."""
+    return cell.strip(_INVISIBLE)
+
+
+def _unwrapped(cell: str) -> str:
+    """Return the text of a cell that is written as ``="0012"`` to stay a text in Excel."""
+    match = _TEXT_FORMULA.fullmatch(cell)
+    return match[1].replace('""', '"') if match is not None else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return cell.startswith("=") and _TEXT_FORMULA.fullmatch(cell) is None

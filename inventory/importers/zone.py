@@ -34,6 +34,14 @@ _ALIASES = ("alias", "aname")
 _ADDRESSES = ("a", "aaaa", "cname", "https", "svcb")
 
 
+class _Malformed(ValueError):
+    """A record that cannot be read, with the reason in words."""
+
+
+class _LeftOut(ValueError):
+    """A record that stands for names that it does not list, with the reason in words."""
+
+
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
     """Yield a row per host name of the zone; what is left out is a problem.
 
@@ -105,9 +113,15 @@ def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
                 continue
             name = _host(owner, words if inherits else words[1:], origin)
             yield number, name, ""
-        except (dns.exception.DNSException, ValueError, UnicodeError) as error:
-            reason = printable(str(error), 160) or type(error).__name__
-            yield number, "", f"the record cannot be read: {reason}"
+        except _LeftOut as left:
+            yield number, "", str(left)
+        except _Malformed as error:
+            yield number, "", f"the record cannot be read: {error}"
+        except (dns.exception.DNSException, ValueError, UnicodeError):
+            # The words of the library do not help a reader.
+            shown = printable(" ".join(entry.split()[:3]), 80)
+            reason = "a name in it is not valid, or a quote is not closed"
+            yield number, "", f"the record cannot be read: {reason} ({shown})"
 
 
 def _directive_reason(directive: str, words: list[str]) -> str:
@@ -178,29 +192,40 @@ def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
     """Return the owner of an address or alias record; empty for other records.
 
     Raises:
-        ValueError: The record is malformed.
-        DNSException: The same, found by dnspython.
+        _Malformed: The record is malformed.
+        _LeftOut: The record stands for names that it does not list.
+        DNSException: A name is malformed.
     """
     rest = list(words)
     # TTL and class stand in any order before the type (RFC 1035 5.1).
     while rest and (_TTL.fullmatch(rest[0]) or rest[0].lower() in _CLASSES):
-        rest.pop(0)
+        # Hosts of other classes than IN are not on the Internet.
+        if rest.pop(0).lower() in _CLASSES[1:]:
+            return ""
     if not rest:
-        raise ValueError("it has no type")
+        raise _Malformed("it has no type")
     kind, data = rest[0].lower(), rest[1:]
     if kind in _ALIASES:
         if not data:
-            raise ValueError(f"{kind.upper()} has no target")
+            raise _Malformed(f"{kind.upper()} has no target")
         # Only the syntax is checked: the target may be anywhere.
         dns.name.from_text(data[0], origin)
     elif kind in _ADDRESSES:
-        dns.rdata.from_text(
-            dns.rdataclass.IN, dns.rdatatype.from_text(kind), " ".join(data), origin
+        value = " ".join(data)
+        try:
+            dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind), value, origin)
+        except (dns.exception.DNSException, ValueError, UnicodeError):
+            shown = printable(value, 60)
+            raise _Malformed(f"'{shown}' is not a value of {kind.upper()}") from None
+    elif kind == "dname":
+        raise _LeftOut(
+            f"the names below {printable(owner.to_text(omit_final_dot=True), 80)} lead to another"
+            " domain (DNAME): add those that are sites with certmgr domain add"
         )
     else:
         # The other records name no host, and providers have types that no library knows.
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,20}", kind):
-            raise ValueError(f"'{printable(kind, 40)}' is not a record type")
+            raise _Malformed(f"'{printable(kind, 40)}' is not a record type")
         return ""
     host = owner.to_text(omit_final_dot=True)
     # Names such as _dmarc hold records for programs and have no web site.

@@ -93,7 +93,13 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     ),
     "es": ("respuesta automática", "respuesta automatica", "fuera de la oficina", "ausente:"),
     "et": ("automaatvastus", "automaatne vastus", "kontorist väljas"),
-    "fi": ("automaattinen vastaus", "poissa toimistosta", "poissa:", "lomavastaaja"),
+    "fi": (
+        "automaattinen vastaus",
+        "poissa toimistosta",
+        "poissa:",
+        "poissaoloilmoitus",
+        "lomavastaaja",
+    ),
     "fr": (
         "réponse automatique",
         "reponse automatique",
@@ -121,10 +127,23 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "niet op kantoor",
         "afwezigheidsassistent",
     ),
-    "pl": ("odpowiedź automatyczna", "automatyczna odpowiedź", "poza biurem", "nieobecność"),
+    "pl": (
+        "odpowiedź automatyczna",
+        "automatyczna odpowiedź",
+        "poza biurem",
+        "nieobecność",
+        "autoodpowiedź",
+    ),
     "pt": ("resposta automática", "resposta automatica", "fora do escritório", "ausência"),
     "ro": ("răspuns automat", "raspuns automat", "în afara biroului", "plecat din birou"),
-    "ru": ("автоматический ответ", "автоответ", "вне офиса", "отсутствую"),
+    "ru": (
+        "автоматический ответ",
+        "автоответ",
+        "вне офиса",
+        "отсутствую",
+        "нет на месте",
+        "нет в офисе",
+    ),
     "sk": ("automatická odpoveď", "mimo kancelárie"),
     "sl": ("samodejni odgovor", "avtomatski odgovor", "odsotnost", "izven pisarne"),
     "sr": ("аутоматски одговор", "automatski odgovor", "van kancelarije"),
@@ -197,11 +216,21 @@ _PHRASES = (
     "do not reply to this",
     "we have received your",
     "your request has been received",
+    "your message has been received",
     "ticket has been created",
+    "ticket has been opened",
+    "ticket received",
+    "request received",
     "nicht im büro",
     "nicht im hause",
     "außer haus",
     "im urlaub",
+    "urlaub bis",
+    "urlaub vom",
+    "eingangsbestätigung",
+    "wir haben ihre nachricht erhalten",
+    "ticket wurde erstellt",
+    "ticket wurde eröffnet",
     "bin ich nicht erreichbar",
     "automatisch generiert",
     "automatisch erstellt",
@@ -209,14 +238,19 @@ _PHRASES = (
     "ihre anfrage ist bei uns eingegangen",
     "absent du bureau",
     "en congé",
+    "congés",
+    "nous avons bien reçu votre",
+    "votre demande a bien été",
     "absente du bureau",
     "message automatique",
     "fuera de la oficina",
     "de vacaciones",
     "mensaje automático",
+    "hemos recibido su",
     "fuori ufficio",
     "in ferie",
     "messaggio automatico",
+    "abbiamo ricevuto la",
     "fora do escritório",
     "de férias",
     "mensagem automática",
@@ -303,8 +337,10 @@ def doubtful(subject: str, text: str) -> bool:
     # Short phrases, such as "auto:", are parts of ordinary words.
     if any(p.rstrip(": ") in known for phrases in SUBJECTS.values() for p in phrases if len(p) > 6):
         return True
+    # A number stands between the words in "Ticket #4711 received".
+    subject_words = re.sub(r"[\[(]?(?:#|nr\.? ?|no\.? ?)\w+[\])]? ?", "", known)
     body = normalised(text)
-    return any(phrase in body for phrase in _PHRASES)
+    return any(phrase in body or phrase in subject_words for phrase in _PHRASES)
 
 
 def _begins(subject: str, phrases: Iterable[str]) -> bool:

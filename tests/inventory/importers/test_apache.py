@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from inventory.importers import apache
+from inventory.importers.entry import ImportProblem, ImportRow
 from tests.inventory.importers.files import split
 
 
@@ -24,3 +27,24 @@ def test_apache_configuration_gives_names(tmp_path: Path) -> None:
         ("www.example.com", "www.example.com:443/https"),
     ]
     assert [p.split(" ")[0].rsplit("/", 1)[1] for p in problems] == ["a.conf:3", "apache2.conf:2"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "rows", "reasons"),
+    [
+        ("ServerName shop.test\nServerAlias w?w.shop.test", ["shop.test"], ["is a wildcard"]),
+        ("UseCanonicalName Off\nVirtualDocumentRoot /srv/%0", [], ["without ServerName"]),
+        ("ServerName https://shop.test:8443", ["shop.test"], []),
+        ("ServerName a.test\nServerAlias b.test \\\n c.test", ["a.test", "b.test", "c.test"], []),
+    ],
+)
+def test_names_of_an_apache_virtual_host(
+    tmp_path: Path, lines: str, rows: list[str], reasons: list[str]
+) -> None:
+    path = tmp_path / "httpd.conf"
+    path.write_text(f"<VirtualHost *:443>\nSSLEngine on\n{lines}\n</VirtualHost>\n")
+    found = list(apache.read(path, "1001"))
+    assert [r.domain for r in found if isinstance(r, ImportRow)] == rows
+    problems = [r.reason for r in found if isinstance(r, ImportProblem)]
+    assert len(problems) == len(reasons)
+    assert all(reason in p for reason, p in zip(reasons, problems, strict=True)), problems

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
 from inventory.db.database import Database
 from inventory.errors import UsageError
+from inventory.importers import csv_format
+from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.store import clients
 from tests.inventory.importers.files import export_text, import_text
 
@@ -57,3 +60,48 @@ def test_no_exported_cell_is_a_formula(database: Database) -> None:
     cells = [c for row in csv.reader(io.StringIO(export_text(database))) for c in row]
     assert not [c for c in cells if c.startswith(("=", "+", "-", "@"))]
     assert "'=1+1" in cells
+
+
+HEADER = "client;client_name;domain\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        (HEADER + '="0012";"=""Müller""";a.test\n', [("0012", "Müller", "a.test")]),
+        ("Kunden 2026;;\n;;\n" + HEADER + "1;A;a.test\n", [("1", "A", "a.test")]),
+        ("Kunde;;Technik\nKundennummer;Firma;Domain\n1;A;a.test\n", [("1", "A", "a.test")]),
+        (
+            f"{HEADER}1;A;a.test\n{HEADER}2;B;b.test\n",
+            [("1", "A", "a.test"), ("2", "B", "b.test")],
+        ),
+        ('"sep=,"\nclient,client_name,domain\n1,A,a.test\n', [("1", "A", "a.test")]),
+        ("\ufeff\ufeff" + HEADER + "1\u00a0;A;\u00a0a.test\u200b\n", [("1", "A", "a.test")]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-16"])
+def test_list_of_a_spreadsheet_is_read_in_each_encoding(
+    tmp_path: Path, data: str, rows: list[tuple[str, str, str]], encoding: str
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(data.encode(encoding))
+    found = [r for r in csv_format.read(path) if isinstance(r, ImportRow)]
+    assert [(r.client, r.client_fields["name"], r.domain) for r in found] == rows
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('1;=HYPERLINK("x");a.test', "a cell has the formula"),
+        ("1;=A1+B1;a.test", "a cell has the formula"),
+        ('1;"A;a.test', "a quote is not closed"),
+    ],
+)
+def test_row_that_lost_its_values_is_reported_and_not_imported(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"{HEADER}{line}\n")
+    (problem,) = csv_format.read(path)
+    assert isinstance(problem, ImportProblem) and reason in problem.reason
+    assert problem.where == f"{path}:2"

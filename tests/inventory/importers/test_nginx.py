@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from inventory.importers import nginx
+from inventory.importers.entry import ImportProblem, ImportRow
 from tests.inventory.importers.files import split
 
 
@@ -37,3 +40,46 @@ def test_broken_nginx_configuration_is_one_problem(tmp_path: Path) -> None:
     )
     _, problems = split(nginx.read(tmp_path / "nginx.conf", "1"))
     assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "rows", "reasons"),
+    [
+        ("server_name .shop.test;", ["shop.test"], ["names below it"]),
+        ("server_name www.shop.*;", [], ["is a wildcard"]),
+        ("server_name shop.test; ssl_reject_handshake on;", [], ["refuses every handshake"]),
+        ("server_name _; ssl_reject_handshake on;", [], []),
+        ("server_name \"quoted.test\" 'single.test';", ["quoted.test", "single.test"], []),
+        ("server_name a.test\n# b.test;\nc.test;", ["a.test", "c.test"], []),
+        ("server_name a.test; if ($host = b.test) { return 301 /; }", ["a.test"], []),
+    ],
+)
+def test_names_of_an_nginx_server(
+    tmp_path: Path, server: str, rows: list[str], reasons: list[str]
+) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text(f"http {{ server {{ listen 443 ssl; {server} }} }}")
+    found = list(nginx.read(path, "1001"))
+    assert [r.domain for r in found if isinstance(r, ImportRow)] == rows
+    problems = [r.reason for r in found if isinstance(r, ImportProblem)]
+    assert len(problems) == len(reasons)
+    assert all(reason in p for reason, p in zip(reasons, problems, strict=True)), problems
+
+
+def test_lua_blocks_and_maps_are_no_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        "http { map $host $x { default a.test; ~^b b.test; } geo $g { 10.0.0.0/8 1; }\n"
+        'init_by_lua_block { local x = "}" -- server_name no.test;\n y = { a = 1 } }\n'
+        "server { listen 443 ssl; server_name lua.test;\n"
+        'location / { content_by_lua_block { ngx.say("a { b") } } } }\n'
+    )
+    (row,) = nginx.read(path, "1001")
+    assert isinstance(row, ImportRow) and row.domain == "lua.test"
+
+
+def test_stream_server_without_a_name_is_reported_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text("stream {\n\nserver { listen 465 ssl; proxy_pass x; } }")
+    (problem,) = nginx.read(path, "1001")
+    assert isinstance(problem, ImportProblem) and problem.where == f"{path}:3"

@@ -62,3 +62,38 @@ def test_apex_cname_that_no_server_would_load_is_still_a_name(tmp_path: Path) ->
     rows, problems = split(zone.read(path, "1"))
     assert [d for d, _ in rows] == ["example.com", "w.example.com"]
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("x A 999.1.1.1", "'999.1.1.1' is not a value of A"),
+        ("x CNAME", "is not a value of CNAME"),
+        ("x 300 IN", "it has no type"),
+        ("old DNAME new.test.", "the names below old.shop.test lead to another domain"),
+        ("a..b A 192.0.2.1", "a name in it is not valid"),
+        ('x TXT "open', "a name in it is not valid, or a quote is not closed"),
+        ("x CH A 192.0.2.1", ""),
+        ("x 1D2H IN A 192.0.2.1", "x.shop.test"),
+        ("x IN 1w A 192.0.2.1", "x.shop.test"),
+        ("\\119x A 192.0.2.1", "wx.shop.test"),
+        ("x ( A\n192.0.2.1 )", "x.shop.test"),
+    ],
+)
+def test_record_gives_its_name_or_a_reason_in_our_words(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    path = tmp_path / "shop.test.zone"
+    path.write_text(f"www A 192.0.2.1\n{line}\nlast A 192.0.2.2\n")
+    rows, problems = split(zone.read(path, "1001"))
+    found = [*(d for d, _ in rows), *problems]
+    others = [f for f in found if f not in ("www.shop.test", "last.shop.test")]
+    assert len(others) == bool(expected) and len(found) == 2 + len(others)
+    assert not expected or expected in others[0], others
+
+
+def test_byte_order_mark_before_another_encoding_costs_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "shop.test.zone"
+    path.write_bytes(b"\xef\xbb\xbf$ORIGIN shop.test.\r\nwww A 192.0.2.1 ; M\xfcller\r\n")
+    rows, problems = split(zone.read(path, "1001"))
+    assert len(rows) == 1 and not problems

@@ -281,3 +281,26 @@ def test_process_gives_the_same_result() -> None:
 def test_long_header_is_cut() -> None:
     raw = b"Subject: " + b"a" * 500_000 + b"\n\ntext"
     assert parse(raw).kind in ("uncertain", "reply")
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("Autoodpowiedź: certyfikat", "automatic"),
+        ("Нет на месте: сертификат", "automatic"),
+        ("Poissaoloilmoitus: varmenne", "automatic"),
+        ("Urlaub bis 5.12. Re: Ihr Zertifikat", "uncertain"),
+        ("Re: Ihr Zertifikat - ich bin im Urlaub", "uncertain"),
+        ("Congés : Votre certificat", "uncertain"),
+        ("In ferie: Il certificato", "uncertain"),
+        ("De vacaciones", "uncertain"),
+        ("Ticket #4711 received: Your certificate", "uncertain"),
+        ("[Ticket#2026112810] Eingangsbestätigung", "uncertain"),
+        ("We have received your request", "uncertain"),
+        ("Re: Your certificate, ticket 4711", "reply"),
+    ],
+)
+def test_subject_of_an_absence_or_of_a_ticket_system_is_no_consent(
+    subject: str, expected: str
+) -> None:
+    assert kind(reply(subject, "x")) == expected
