@@ -86,9 +86,11 @@ def pem_blocks(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 def decode_body(body: bytes) -> bytes | None:
     """Return the bytes of the base64 in a PEM body; None if it is not base64.
 
-    Headers (RFC 1421) and characters that base64 does not have, such as quote marks, are ignored.
+    Headers (RFC 1421) and characters that base64 does not have, such as quote marks, are ignored,
+    and so are the tags of a mail in HTML.
     """
-    lines = [line for line in body.splitlines() if b":" not in line]
+    text = re.sub(rb"<[^<>]{0,200}>", b"", body)
+    lines = [line for line in text.splitlines() if b":" not in line]
     try:
         return base64.b64decode(b"".join(lines)) or None
     except (binascii.Error, ValueError):

@@ -1,7 +1,8 @@
 """Headers of real customer lists: which of their columns is which of ours. Pure.
 
-Sources of the names: exports of WHMCS (clients, domains), Plesk (customers, domains), cPanel/WHM
-(List Accounts), and spreadsheets in several languages.
+Sources of the names: the reports Clients, Domains and Services of WHMCS and its table tblclients;
+the fields gen_info of customers and subscriptions in the XML API of Plesk; the columns of List
+Accounts in WHM and the fields of listaccts in its API; and spreadsheets in several languages.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
         *("nclient", "n°client", "codeclient", "refclient", "númerodecliente", "numerodecliente"),
         *("numerocliente", "idcliente", "codicecliente", "codigocliente", "códigocliente"),
         *("klantnummer", "klantnr", "klantid", "numerklienta", "kundnummer", "asiakasnumero"),
-        *("customer", "accountnumber", "accountid", "userid", "custid"),
+        *("customer", "accountnumber", "accountid", "userid", "custid", "ownerlogin", "ownerid"),
         *("username", "login", "user", "account", "id", "nr", "no", "number"),
     ),
     "client_name": (
@@ -33,10 +34,11 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
         *("societe", "entreprise", "raisonsociale", "nomduclient", "empresa", "razónsocial"),
         *("razonsocial", "nombredelcliente", "azienda", "ragionesociale", "bedrijf"),
         *("bedrijfsnaam", "klant", "klantnaam", "nazwafirmy", "nazwa", "företag", "yritys"),
-        *("name", "nom", "nombre", "nome", "naam", "displayname"),
+        *("cname", "subscriber", "name", "nom", "nombre", "nome", "naam", "displayname"),
     ),
     "domain": (
         *("domain", "domains", "domainname", "domainnames", "domäne", "domaene", "primarydomain"),
+        *("asciiname",),
         *("maindomain", "hauptdomain", "internetadresse", "nomdedomaine", "domaine", "dominio"),
         *("nombrededominio", "nomeadominio", "nomedominio", "domeinnaam", "domein", "domena"),
         *("domän", "verkkotunnus", "hostname", "host", "fqdn", "website", "webseite", "site"),
@@ -56,7 +58,7 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "contact": (
         *("contact", "contactname", "contactperson", "ansprechpartner", "kontakt", "kontaktperson"),
         *("interlocuteur", "nomducontact", "contacto", "personadecontacto", "contatto"),
-        *("referente", "contactpersoon", "osobakontaktowa", "fullname"),
+        *("referente", "contactpersoon", "osobakontaktowa", "fullname", "pname"),
     ),
     FIRST_NAME: ("firstname", "vorname", "prénom", "prenom", "nombredepila", "voornaam"),
     LAST_NAME: ("lastname", "surname", "nachname", "nomdefamille", "apellido", "apellidos"),
@@ -64,6 +66,7 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     "server": ("server", "servername", "serveur", "servidor", "serverhost"),
     "note": ("note", "notes", "bemerkung", "bemerkungen", "notiz", "notizen", "remarques", "notas"),
 }
+_ADDRESS = {"city", "postcode", "pcode", "zip", "zipcode", "postalcode", "address1", "country"}
 _LANGUAGES = {
     "english": "en",
     "englisch": "en",
@@ -120,6 +123,12 @@ def guess(header: Sequence[str], ours: Sequence[str]) -> dict[str, str]:
         by_plain.setdefault(plain(name), name)
     # An export of certmgr is read by its own columns, whatever else its headers resemble.
     found = {c: by_plain[plain(c)] for c in ours if plain(c) in by_plain}
+    # Next to a city, "State" is a part of an address, and not the state of a domain.
+    if not _ADDRESS.isdisjoint(by_plain):
+        found.pop("state", None)
+    # A subscription of Plesk has the domain in "name", and again in A-labels.
+    if "asciiname" in by_plain:
+        by_plain.pop("name", None)
     for column, names in KNOWN_NAMES.items():
         if column not in found:
             match = next(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -305,3 +306,21 @@ def test_utf16_and_several_certificates_in_one_der_file_are_read(
     for data in (text.encode("utf-16"), text.encode("utf-16-le"), b"".join(ders(issued))):
         assert set(unpacked([data]).certificates) == ders(issued)
     assert isinstance(unpacked([b""]), Unpacker)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda text: f"<pre>{text}</pre>".replace("\n", "<br>\n"),
+        lambda text: text.replace("REQUEST-----\n", "REQUEST-----\nComment: from IIS\n\n", 1),
+        lambda text: "Certificate Request:\n    Version: 1\n" + text + "\n-----\nRegards",
+        lambda text: text.strip() + text.strip(),
+        lambda text: text.encode("utf-16-be").decode("latin-1"),
+        lambda text: "\n".join("> " + line for line in text.splitlines()),
+    ],
+)
+def test_csr_in_a_mail_or_with_explanations_is_read(
+    key: Path, changed: Callable[[str], str]
+) -> None:
+    data = changed(csr(key).decode()).encode("latin-1")
+    assert codes(data) == []

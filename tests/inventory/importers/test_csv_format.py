@@ -10,7 +10,7 @@ import pytest
 
 from inventory.db.database import Database
 from inventory.errors import UsageError
-from inventory.importers import csv_format
+from inventory.importers import csv_format, customer_lists
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.store import clients
 from tests.inventory.importers.files import export_text, import_text
@@ -105,3 +105,55 @@ def test_row_that_lost_its_values_is_reported_and_not_imported(
     (problem,) = csv_format.read(path)
     assert isinstance(problem, ImportProblem) and reason in problem.reason
     assert problem.where == f"{path}:2"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        # WHMCS, Reports > Clients
+        (
+            "ID,First Name,Last Name,Company Name,Email,Address 1,Address 2,City,State,Postcode,"
+            "Country,Phone Number,Currency,Client Group ID,Credit,Creation Date,Notes,Status",
+            "client=ID client_name=Company_Name email=Email first_name=First_Name"
+            " last_name=Last_Name note=Notes phone=Phone_Number",
+        ),
+        # WHMCS, Reports > Domains
+        (
+            "ID,User ID,Client Name,Order ID,Reg Type,Domain Name,First Payment Amount,"
+            "Recurring Amount,Registration Period,Registration Date,Expiry Date,Next Due Date,"
+            "Registrar,Payment Method,Status,Notes",
+            "client=User_ID client_name=Client_Name domain=Domain_Name note=Notes",
+        ),
+        # WHMCS, Reports > Services
+        (
+            "ID,User ID,Client Name,Order ID,Product ID,Server ID,Registration Date,Domain Name,"
+            "Dedicated IP,Assigned IPs,Billing Cycle,Next Due Date,Status,Username,Password,Notes",
+            "client=User_ID client_name=Client_Name domain=Domain_Name note=Notes",
+        ),
+        # WHM, List Accounts
+        (
+            "Domain,IP Address,Username,Contact Email,Setup Date,Partition,Quota,Disk Used,Package,"
+            "Theme,Owner",
+            "client=Username domain=Domain email=Contact_Email",
+        ),
+        # Plesk, subscriptions and customers (gen_info)
+        (
+            "cr_date,name,ascii-name,status,real_size,owner-id,owner-login,htype,guid",
+            "client=owner-login domain=ascii-name",
+        ),
+        (
+            "cr_date,cname,pname,login,status,phone,fax,email,address,city,state,pcode,country",
+            "client=login client_name=cname contact=pname email=email phone=phone",
+        ),
+    ],
+)
+def test_headers_of_billing_programs_and_panels_are_known(header: str, expected: str) -> None:
+    found = customer_lists.guess(header.split(","), csv_format.COLUMNS)
+    shown = " ".join(f"{k}={v.replace(' ', '_')}" for k, v in sorted(found.items()))
+    assert shown == expected
+
+
+def test_state_of_a_domain_is_read_in_a_list_without_addresses() -> None:
+    assert (
+        customer_lists.guess(["client", "domain", "state"], csv_format.COLUMNS)["state"] == "state"
+    )
