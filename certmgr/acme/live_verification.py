@@ -5,20 +5,16 @@ This module performs I/O.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from certmgr.acme.context import IssuanceContext
 from certmgr.inspection import live_check
+from certmgr.inspection.reload_patience import until_live
 from certmgr.inspection.verification import Observation, Verification, verify
 from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.records import LineageRecord
 from inventory.store import certificates, endpoints
-from inventory.vocabulary import VerificationState
-
-# Seconds between two checks. Most servers show the new certificate shortly after their reload.
-CHECK_INTERVALS = (0.1, 0.4, 1.0, 2.0, 4.0, 8.0)
 
 
 def live_check_targets(
@@ -68,15 +64,9 @@ def await_live(
     verification = verify(expected, observations)
     if not endpoints:
         return verification, observations
-    left, attempt = patience, 0
-    while True:
-        started = time.monotonic()
-        observations = observe(context, endpoints)
-        # The probes count against the limit, too: a slow network must not multiply it.
-        left -= time.monotonic() - started
-        verification = verify(expected, _same_key_type(observations, bundle))
-        if verification.state is VerificationState.LIVE or left <= 0:
-            return verification, observations
-        pause = min(CHECK_INTERVALS[min(attempt, len(CHECK_INTERVALS) - 1)], left)
-        left, attempt = left - pause, attempt + 1
-        context.wait(pause)
+
+    def check() -> Verification:
+        observations[:] = observe(context, endpoints)
+        return verify(expected, _same_key_type(observations, bundle))
+
+    return until_live(check, patience, context.wait), observations

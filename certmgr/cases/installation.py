@@ -15,6 +15,7 @@ from certmgr.inspection.live_check import (
     MAX_TARGETS,
     live_check_targets,
 )
+from certmgr.inspection.reload_patience import until_live
 from certmgr.inspection.verification import Observation, Verification, verify
 from inventory.certificates import parse
 from inventory.db.database import Tx
@@ -99,16 +100,22 @@ def expected_certificates(service: CaseService, row: CaseRecord) -> dict[str, st
 
 
 def verify_case(
-    service: CaseService, reference: str, overrides: Overrides | None = None
+    service: CaseService,
+    reference: str,
+    overrides: Overrides | None = None,
+    *,
+    patience: float = 0.0,
 ) -> tuple[CaseRecord, Verification]:
     """Probe all endpoints of a case, and record the result.
 
-    If all of them present the certificate, the case is closed.
+    If all of them present the certificate, the case is closed. Only the last of several probes is
+    recorded: what a server shows during its reload is no result.
 
     Args:
         reference: The reference of the case.
         overrides: (host, port) -> addresses to probe instead of those of the resolvers. Such a
             check does not show what visitors reach, so that nothing is recorded.
+        patience: How long to wait for servers that are reloading, in seconds.
 
     Returns:
         The row of the case and the verification.
@@ -119,9 +126,8 @@ def verify_case(
         visited = endpoints.of_clients(conn, [row.client_id])
     targets = live_check_targets(row.names, visited.get(row.client_id, []))
     _log.info("verifying the case %s at %d targets", row.reference, len(targets))
-    observations = service.prober(service.settings, targets[:MAX_TARGETS], overrides or {})
     # Targets beyond the limit are not probed. One failed observation keeps the case open.
-    observations += [
+    not_probed = [
         Observation(
             host=t.target.host,
             port=t.target.port,
@@ -132,11 +138,27 @@ def verify_case(
         )
         for t in targets[MAX_TARGETS:][:1]
     ]
-    verification = verify(expected, observations, row.replaces or ())
+
+    def check() -> Verification:
+        observations = service.prober(service.settings, targets[:MAX_TARGETS], overrides or {})
+        return verify(expected, [*observations, *not_probed], row.replaces or ())
+
+    verification = until_live(
+        check, patience, service.wait, settled=lambda v: not _may_be_reloading(row, v)
+    )
     _log.info("the case %s is %s", row.reference, verification.state)
     if overrides:
         return row, verification
     return record_verification(service, row, verification), verification
+
+
+def _may_be_reloading(row: CaseRecord, verification: Verification) -> bool:
+    """Return whether the result may be that of a server in the middle of its reload."""
+    if verification.state is VerificationState.LIVE:
+        return False
+    # Before the installation is reported, the old certificate is what every server should serve.
+    reported = row.state not in (CaseState.CHECKED, CaseState.WINDOW)
+    return reported or verification.state is not VerificationState.ABSENT
 
 
 def record_verification(

@@ -15,6 +15,7 @@ This module never sends a message. The notices to a client follow from the state
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -59,6 +60,7 @@ class CaseService:
         settings: The configuration.
         now: The time of the action.
         prober: Probes servers and returns the observations.
+        wait: Waits for a number of seconds, while a server reloads.
         expected_version: The version of the case that the caller has read. If the case was changed
             since, every action raises :class:`Conflict`.
     """
@@ -68,6 +70,7 @@ class CaseService:
     now: datetime
     prober: Prober = check_live
     expected_version: int | None = None
+    wait: Callable[[float], None] = time.sleep
 
     @property
     def keys(self) -> keystore.KeyStore:

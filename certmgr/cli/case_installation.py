@@ -13,6 +13,7 @@ from certmgr.cases.package import fingerprint
 from certmgr.cases.package_files import build_case_package
 from certmgr.cli.case_shared import case_service, echo_result, secret_text, version_option
 from certmgr.cli.output import cell, echo_json
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.files import write_whole
@@ -149,6 +150,15 @@ def install(app: CommandContext, reference: str, reason: str, expected_version: 
     help="Check ADDRESS instead of asking the DNS; nothing is recorded. May be repeated.",
 )
 @click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(0, 3600),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for servers that are reloading, before the result is judged.",
+)
+@click.option(
     "--format",
     "output_format",
     type=click.Choice(["table", "json"]),
@@ -162,18 +172,24 @@ def verify(
     app: CommandContext,
     reference: str,
     resolve: tuple[str, ...],
+    patience: float,
     output_format: str,
     expected_version: int | None,
 ) -> int:
     """Verify that the expected certificate is live.
 
-    Every address, key type and backend is checked. If the certificate is live
-    everywhere, the case is closed. Exit code 1 if it is not, 3 if undetermined.
+    Every address, key type and backend is checked, until all serve the certificate or --wait is
+    over. If the certificate is live everywhere, the case is closed. Exit code 1 if it is not, 3 if
+    undetermined.
     """
 
-    row, verification = installation.verify_case(
-        case_service(app, expected_version), reference, overrides_of(resolve)
-    )
+    with ProgressLine().waiting(f"{cell(reference, 40)}: waiting for its servers"):
+        row, verification = installation.verify_case(
+            case_service(app, expected_version),
+            reference,
+            overrides_of(resolve),
+            patience=patience,
+        )
     if output_format == "json":
         echo_json(
             {

@@ -107,6 +107,11 @@ def file_lock(path: Path, name: str = "scan") -> Iterator[None]:
             raise LockHeld(
                 f"A {name} is running on this database", "", "Wait until it ends."
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            # Closing is not enough: a program that another thread starts at this moment has a copy
+            # of the descriptor until its exec, and would keep the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
