@@ -77,6 +77,7 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
     before = journal.read()
     names = tuple(x.name for x in planned.chosen)
     disabled = disabled_schedules(request, planned)
+    # Recorded as commands, because --undo may run when the timer cannot be read any more.
     enable = [s.enable for s in disabled if s.enable]
     configurations = {**dict(before.configurations if before else ())} | {
         x.name: str(x.configuration) for x in planned.chosen
@@ -89,6 +90,7 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
         request.client,
         tuple(configurations.items()),
     )
+    # Durable before the first change outside of the inventory: everything after it can be undone.
     journal.write(record)
     try:
         _end_schedules(disabled, request)
@@ -205,6 +207,7 @@ def _restore(context: Context, record: TakeoverRecord, name: str) -> UndoneTakeo
     """
     source = source_of(record.client)
     folder = Lineage(base_directory(context.settings), name)
+    # What servers read comes first: from here on it is the client's, whatever follows.
     undone = source.give_back(folder, context.clock) if source.is_taken_over(folder) else None
     if record.path:
         source.show(Path(record.configuration_of(name)), name)
@@ -213,6 +216,8 @@ def _restore(context: Context, record: TakeoverRecord, name: str) -> UndoneTakeo
             row = lineages.find(conn, name)
     except NotFound:
         return undone
+    # Retired last: a death before leaves a lineage that certmgr still renews, which is better than
+    # none that does.
     if row.state != "retired":
         with context.write() as tx:
             lineages.edit(tx, row.id, state="retired", retired_at=tx.at)
@@ -280,6 +285,7 @@ def give_back(context: Context, name: str) -> UndoneTakeover | None:
     undone = _restore(context, record, name)
     left = tuple(n for n in record.lineages if n != name)
     journal = TakeoverJournal(base, record.client)
+    # The timer would renew all lineages of this client, also those that stay taken over.
     if left and record.enable and not source.hides:
         journal.write(replace(record, lineages=left))
         return undone

@@ -235,6 +235,7 @@ def disabled_schedules(request: AdoptionRequest, planned: AdoptionPlan) -> tuple
     """Return the timers and cron jobs that must not run any more after the takeover."""
     if not planned.rest and not request.keep_timer:
         return planned.schedules
+    # Of the schedules that stay, none may renew what is taken over.
     kept = request.source.kept_schedules(planned.schedules, planned.chosen)
     return tuple(s for s in planned.schedules if s not in kept)
 

@@ -139,6 +139,7 @@ def record_account(tx: Tx, made: AccountToRecord) -> int:
 
 def conflict(conn: Connection, lineage: ClientLineage, client_id: int) -> str:
     """Return why a lineage of the same name prevents a takeover; empty if none does."""
+    # A retired lineage keeps its name, too: its files are still in the folder of that name.
     states = ("active", "paused", "retired")
     existing = next(
         (r for r in lineages.listing(conn, states=states) if r.name == lineage.name), None

@@ -98,6 +98,7 @@ def deliver_together(
             due += _due(context, item, again)
         except CertmgrError as error:
             errors[item.row.id] = error
+    # One target after the other: a lineage is complete at the first before the second one reloads.
     for target, jobs in _by_target(context, due).items():
         members = [
             BatchMember(by_id[j.lineage_id].row.name, by_id[j.lineage_id].bundle) for j in jobs

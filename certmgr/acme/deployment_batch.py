@@ -108,6 +108,7 @@ def _begin_all(
 def _begin(
     context: IssuanceContext, row: LineageRecord, locks: ExitStack
 ) -> Deployment | DeployResult:
+    # Held to the end of the batch, so that no other process delivers an older version in between.
     locks.enter_context(context.lineage_lock(row.name))
     # Read again under the lock: another process may have deployed it in the meantime.
     with context.read() as conn:

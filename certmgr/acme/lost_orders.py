@@ -45,6 +45,7 @@ def find_lost_order(requests: CaRequests, account_id: int, names: Sequence[str])
     _log.info("searching for an order whose answer was lost")
     with requests.context.read() as conn:
         known = acme_orders.urls(conn, account_id)
+    # Compared as a set: a CA may return the names in another order.
     expected = {(i.typ.name, i.value) for i in identifiers(names)}
     try:
         for url in _listed_orders(requests):

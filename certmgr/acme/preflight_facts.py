@@ -30,7 +30,9 @@ from inventory.store import domains, purchases, servers
 from inventory.text import printable
 from inventory.threads import thread_pool
 
+# Each name costs several questions to name servers of clients, which limit their senders.
 MAX_PARALLEL = 16
+# More addresses than any usual name has; a hostile zone could list hundreds.
 MAX_PROBED = 8
 
 
@@ -162,6 +164,7 @@ class FactCollector:
     def _can_set_txt(self, name: str, solver: str) -> bool:
         """Set a random TXT record and return whether it is published."""
         active_solver = self.solvers.get(solver)
+        # A random value: an answer of an earlier probe in a cache cannot be taken for this one.
         proof = ChallengeProof(name, "probe", secrets.token_urlsafe(32))
         try:
             active_solver.present([proof])
@@ -248,6 +251,8 @@ class FactCollector:
                 answers.setdefault(tuple(sorted(r for a in replies for r in a.records)), []).append(
                     server
                 )
+        # Without an answer of any server nothing is known, and the preflight does not claim a
+        # difference.
         if not answers:
             return None, ""
         if len(answers) == 1:
@@ -277,6 +282,7 @@ class FactCollector:
 
     def _may_set(self, name: str, solver_settings: SolverSettings, known: NameFacts) -> bool | None:
         """Return whether the provider may set records of the zone; None if that is unknown."""
+        # The administrator gave the solver a key for this zone, whatever the inventory states.
         zone = solver_settings.zone
         if zone and (name == zone or name.endswith(f".{zone}")):
             return True

@@ -70,6 +70,7 @@ def _names_with_client(
         for text in request.names:
             name = certificate_name(text)
             owner = domain_owners.owner_of(conn, name.removeprefix("*."))
+            # The advice names records and addresses, which another client's staff must not see.
             if client_id is not None and owner is not None and owner.client_id != client_id:
                 raise UsageError(f"{text[:100]} belongs to another client")
             names.append((name, owner.number if owner is not None else ""))

@@ -181,6 +181,7 @@ def _steps(
         result.state is ComplianceState.FAILS and deadline.own
     ):
         return ()  # a rule that holds already leaves no time for steps
+    # For a certificate that expires, the steps lead to its end; otherwise to the deadline.
     end = (
         result.since
         if result.state is ComplianceState.WILL_FAIL and result.since is not None

@@ -66,6 +66,8 @@ def backward_schedule(
         "certificate-expired", "critical", parties, elsewhere=elsewhere, ever_had_certificate=True
     )
     # Each step must leave enough time for those after it.
+    # The last day for the installation is the deadline itself; the days before it are for the
+    # others.
     installed = end
     validated = shifted(installed, -timedelta(days=leads.installation_days))
     bought = shifted(validated, -timedelta(days=leads.validation_days))

@@ -40,6 +40,7 @@ def masked(section: str, key: str, value: Any) -> str:
 
     ``env:NAME`` and ``file:PATH`` name where a secret is, and are shown.
     """
+    # Before the numbers, because a bool is an int in Python.
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):

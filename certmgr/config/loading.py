@@ -53,6 +53,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     if named or file.is_file():
         raw, source = _read(file), str(file)
     _require_known_sections(raw, file)
+    # Every section is read, also without a table in the file, because variables may set its keys.
     sections = {name: _section(name, raw.get(name, {}), environ, file) for name in SECTIONS}
     settings = Settings(**sections, source=source)
     check(settings)
@@ -164,11 +165,13 @@ def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        # Only a regular file: a pipe or a device would block each command.
         data = read_regular(file, _MAX_FILE)
     except CertmgrError as error:
         raise ConfigError(
             f"The configuration {file} cannot be read", error.why, "Give a readable file."
         ) from None
+    # A file of that size is not a configuration, and parsing it would cost minutes.
     if len(data) > _MAX_FILE:
         raise ConfigError(
             f"The configuration {file} cannot be read",

@@ -207,9 +207,11 @@ class NotifySettings:
     status_update_days: int = 2
     # A wrong import or a broken check touches many clients at once; a person confirms such a run.
     mass_percent: float = 5.0
+    # With few clients a percentage would hold every run.
     mass_least: int = 5
     # The exact number proves that the person read how many clients would be written to.
     confirm_above: int = 20
+    # Two per second: mail servers of providers limit or delay senders that are faster.
     rate: float = 2.0
     timeout: float = 60.0
     # Before work begins, so that the day can be planned with it.
@@ -233,6 +235,7 @@ class CasesSettings:
 
     keys: str = ""
     passphrase: str = ""
+    # Smaller and faster in a handshake than RSA, and accepted by all current browsers.
     key_type: str = "ec-p256"
     # Two weeks: time for the vendor's validation, the answer of the client, and a window that suits
     # both.

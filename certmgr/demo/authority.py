@@ -92,6 +92,7 @@ class Authority:
         organisation: str = "",
         clock: Clock | None = None,
     ) -> None:
+        # A chain of CAs on two clocks would not be valid at any one time.
         self.clock: Clock = clock or (parent.clock if parent else system_clock)
         now = self.clock().replace(microsecond=0)
         self.parent = parent
@@ -110,8 +111,11 @@ class Authority:
             # the leaf.
             .not_valid_before(not_before or now - timedelta(days=400))
             .not_valid_after(not_after or now + timedelta(days=3650))
+            # Critical, as RFC 5280 4.2.1.9 requires of a CA.
             .add_extension(x509.BasicConstraints(True, path_length), critical=True)
             .add_extension(
+                # digitalSignature, keyCertSign and cRLSign: what a CA needs that also signs
+                # revocation lists.
                 x509.KeyUsage(True, False, False, False, False, True, True, False, False),
                 critical=True,
             )
@@ -182,9 +186,9 @@ class Authority:
             .issuer_name(self.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            # A day back, so that a clock that is slow by minutes accepts it.
             .not_valid_before(not_before or min(now, end) - timedelta(days=1))
             .not_valid_after(end)
+            # Stated although it is the default, so that no client takes the leaf for a CA.
             .add_extension(x509.BasicConstraints(False, None), critical=True)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False

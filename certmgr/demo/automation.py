@@ -45,6 +45,7 @@ def _program(name: str) -> str | None:
 
 def _port() -> int:
     """Return a port on loopback that is free for TCP and UDP, since name servers need both."""
+    # A port that is free for TCP may be taken for UDP; a name server needs both.
     for _ in range(100):
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", 0))
@@ -119,6 +120,8 @@ def _pebble(folder: Path) -> Iterator[DemoCa]:
     ca_file = folder / "pebble-ca.pem"
     ca_file.write_bytes(tls.pem)
     certificate, key = _write(folder, "pebble", tls.issue("localhost", "127.0.0.1"))
+    # Chosen now and bound later by pebble: another program could take one in between, and then the
+    # demonstration states that pebble does not start.
     dns, dns_control, listen, control, http, alpn = (_port() for _ in range(6))
     config = folder / "pebble.json"
     config.write_text(
@@ -137,6 +140,7 @@ def _pebble(folder: Path) -> Iterator[DemoCa]:
             }
         )
     )
+    # Only its DNS is used: the challenges are answered by certmgr, as in real life.
     server = (
         "-dns01",
         f"127.0.0.1:{dns}",
@@ -234,6 +238,7 @@ def _settings(settings: Settings, folder: Path, ca: DemoCa, target: TargetSettin
         directory=str(folder / "acme"),
         default_account="demo",
         default_solver="web",
+        # A local nginx shows the new certificate within a second, or not at all.
         verification_seconds=10.0,
         cas={"demo": CaSettings(directory=ca.directory, ca_file=str(ca.ca_file), internal=True)},
         solvers={
@@ -267,6 +272,7 @@ def _issue_and_renew(context: Context, port: int) -> None:
         with context.read() as conn:
             row = lineages.find(conn, names[0])
         end = from_epoch(row.not_after)
+        # The demonstration shows what works; a failure is stated as the reason why it is skipped.
         if summary.failed or end is None:
             raise RuntimeError(
                 "; ".join(message for _, _, message in summary.problems)

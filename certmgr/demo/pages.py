@@ -53,6 +53,7 @@ def _serve(receive: Callable[[], bytes], send: Callable[[bytes], object], respon
         if event is h11.NEED_DATA:
             connection.receive_data(receive())
         elif isinstance(event, h11.Request):
+            # Without the port, which the Host header has on other ports than 443 and 80.
             host = (
                 dict(event.headers).get(b"host", b"").decode("ascii", "replace").rsplit(":", 1)[0]
             )

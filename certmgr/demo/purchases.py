@@ -38,6 +38,7 @@ def show_purchase(context: Context) -> None:
         values = {
             "vendor": "Some vendor",
             "number": "SV-4711",
+            # No certificate lives that long, which the following table shows.
             "years": 3,
             "starts_at": now,
             "price": "180",

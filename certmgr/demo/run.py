@@ -84,6 +84,7 @@ def fill_inventory(database: Database, demo: DemoSites) -> None:
                 (f"owner@client{number}.example",),
             )
         deadline = {
+            # Near enough that compliance shows steps, and far enough that none of them is late.
             "at": database.clock() + timedelta(days=60),
             "rule": "https-only",
             "title": "All sites of our clients on HTTPS",
@@ -131,10 +132,12 @@ def _run(folder: Path, demo: DemoSites, keep: bool) -> int:
             for s in demo.sites
         ],
     )
+    # A separate database: the demonstration never touches that of the configuration.
     database = open_database(str(folder / "demo.db"), actor="demo")
     fill_inventory(database, demo)
     context = Context(database, _settings(demo, root), database.clock)
     _heading("certmgr scan: the served certificates, checked on every address")
+    # The same call as certmgr scan: the demonstration shows what the program does.
     summary = ScanRun(context, ScanOptions(overrides=demo.overrides())).run()
     # The following parts show the state right after the scan.
     context = context.frozen()

@@ -47,6 +47,7 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((self.address, self.port))
         self._socket.listen(self.backlog)
+        # A free port is chosen by the system, so that tests can run side by side.
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -57,6 +58,7 @@ class Server:
             except OSError:
                 return
             self.connections += 1
+            # Kept, so that close() also ends connections of clients that wait for more.
             self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
@@ -70,6 +72,8 @@ class Server:
 
     def close(self) -> None:
         """Close the listener and all open connections."""
+        # Shut down before they are closed: a thread that blocks in accept() or recv() wakes up only
+        # then.
         for open_socket in (self._socket, *list(self._open)):
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
@@ -99,6 +103,7 @@ def server_context(
         verify: The mode of client authentication; any client certificate is accepted.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    # Old versions are for sites whose fault is exactly that version.
     context.set_min_proto_version(lowest)
     if highest is not None:
         context.set_max_proto_version(highest)

@@ -226,9 +226,11 @@ class _Builder:
         host, problem = "booking.hotel-seeblick.test", "the certificate is for another name"
         self._add("1002", host, _site(other), problem, "web2")
         host = "menu.hotel-seeblick.test"
+        # Its CA is not sent by any other site either: a scan could learn it there.
         alone = _site(self.hidden.issue(host), chain=())
         self._add("1002", host, alone, "the intermediate is not sent", "web2")
         host = "rooms.hotel-seeblick.test"
+        # A browser refuses it since 2020 (RFC 8996), while old clients still connect.
         legacy = _site(issuer.issue(host), lowest=SSL.TLS1_VERSION, highest=SSL.TLS1_VERSION)
         self._add("1002", host, legacy, "TLS 1.0 and nothing newer", "web2")
 
@@ -255,6 +257,7 @@ class _Builder:
         """Add a name on two machines, one of which was forgotten at the last renewal."""
         fresh = self.issuer.issue(host)
         stale = self.issuer.issue(host, not_before=self._now - timedelta(days=88), days=2)
+        # Both machines need the same port, as two addresses of one name have.
         first = Server(_site(fresh, page("Hotel")))
         self.demo.servers.append(first)
         addresses: tuple[str, ...] = ("127.0.0.1",)
@@ -274,6 +277,7 @@ class _Builder:
         host = "kunden.blumen-meier.test"
         problem = "a login form over plain HTTP, although HTTPS works"
         self._add("1001", host, self._valid(host, page("Login", login)), problem, "web1")
+        # Without HSTS, or a browser that saw the HTTPS page once would never show this one.
         self.demo.plain[host] = page("Login", login, hsts=False)
         host = "fotos.blumen-meier.test"
         mixed = page(

@@ -102,6 +102,7 @@ def _parts(
     members: Sequence[BatchMember], done: Container[str], *, single: bool
 ) -> Iterator[list[BatchMember]]:
     """Yield the parts of a batch that are tried next: its halves, or one member at a time."""
+    # Halves find one bad certificate among n in about log2(n) attempts.
     half = (len(members) + 1) // 2
     parts = [[m] for m in members] if single else [list(members[:half]), list(members[half:])]
     for part in parts:
@@ -197,6 +198,8 @@ class _Batch:
                 try:
                     writer = make(Lineage(self.base, safe_name(member.name)), member.bundle)
                     if not staged:
+                        # A server that still reads after the last reload must not see half of a
+                        # switch.
                         wait_after_reload(writer.lock_file, self.target.settle)
                     writer.stage()
                 except CertmgrError as error:

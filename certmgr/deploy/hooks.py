@@ -32,11 +32,13 @@ MAX_OUTPUT = 64 * 1024
 # cron's PATH lacks sbin, where nginx and apachectl are; an inherited one could name any folder.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _VARIABLE = re.compile(r"CERTMGR_[A-Z0-9_]{1,60}")
+# No quotes, no dollar sign, no newline: harmless even in a careless shell script.
 _VALUE = re.compile(r"[A-Za-z0-9._~*:/@+=, -]{0,8000}")
 _ARGUMENT = re.compile(r"[A-Za-z0-9._~*:/@+=,][A-Za-z0-9._~*:/@+=,-]{0,1999}")
 # The value of a dns-01 record (RFC 8555, 8.4). One in 64 begins with a hyphen, which is otherwise
 # refused because it could be parsed as an option.
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{43}")
+# Output is shown in terminals and mails, where an escape sequence could hide or rewrite text.
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|["
     r" -/]*[0-~])"

@@ -32,6 +32,8 @@ class _LockState:
     depth: int = 0
 
 
+# One state per file for the whole process: flock() would let a second descriptor of the same
+# process wait for itself.
 _states: dict[str, _LockState] = {}
 _table = threading.Lock()
 

@@ -155,6 +155,8 @@ class Remote:
                     "Move it away on that machine.",
                 )
             return
+        # A hidden name with 0700: a server that includes the whole folder does not see half a
+        # version.
         temporary = posixpath.join(versions, f"{LEFTOVER_PREFIXES[0]}{secrets.token_hex(6)}")
         self._sftp.mkdir(temporary, 0o700)
         paths = []

@@ -130,6 +130,7 @@ def decide(
         before, after, served_before, old.sha256 if old is not None else "", new_sha256, now
     )
     regressions = [s for s in states if s.state is SwitchState.REGRESSION]
+    # A certificate that is not seen yet is no regression: the server may still be reading.
     if not regressions:
         return RollbackDecision(RollbackAction.KEEP, _summary(states), states)
     # A lineage may have many endpoints, so that the message names only some of them.
@@ -152,6 +153,7 @@ def _obstacle(old: OldVersion | None, rolled_back_already: bool, now: datetime) 
         return "There is no previous version"
     if old.compromised:
         return "The key of the previous version is compromised"
+    # Only a known revocation: one that could not be checked is no reason to keep a fault.
     if old.revoked:
         return "The previous version is revoked"
     if old.not_after is None or old.not_after <= now:

@@ -229,6 +229,8 @@ def undo_takeover(lineage: Lineage) -> UndoneTakeover:
             texts, certbot_bundle = add_version(live, texts, current), current
             with map_os_errors(f"{lineage.archive} cannot be written to"):
                 _write_record(lineage, live, texts)
+        # Before the first link changes: until then servers read our version, and then certbot's,
+        # with the same content.
         if current is None or not _same(certbot_bundle, current):
             lineage.switch(lineage.store(certbot_bundle.key_pem, certbot_bundle.chain_der))
         with map_os_errors(f"The links in {live} cannot be restored"):

@@ -116,6 +116,7 @@ def write_lines(
     """
     digest, count, head = hashlib.sha256(), 0, START
     header = _line({"schema": SCHEMA, "start": START})
+    # The header is part of what is signed: entries cannot be shown under another schema.
     digest.update(header)
     yield header
     for entry in entries:
@@ -166,6 +167,7 @@ def verify(path: Path, key: Ed25519PublicKey | None) -> VerifiedExport:
         digest.update(header)
         for line in lines:
             values = _object(line)
+            # The first line without a hash is the seal; an entry after it is found below.
             if "hash" not in values:
                 break
             count, head = count + 1, _linked(values, head, count, path)
@@ -215,9 +217,12 @@ def _sealed(
     found: tuple[int, str, str],
     key: Ed25519PublicKey | None,
 ) -> VerifiedExport:
+    # Compared before the signature, so that a cut file is reported as such also without a key.
     if (seal.get("entries"), seal.get("head"), seal.get("sha256")) != found:
         raise _changed(path, "its seal belongs to other entries")
     exported_at, signature = str(seal.get("exported_at")), seal.get("signature")
+    # Without a key the chain alone is checked, which a person who can write the file could have
+    # rebuilt.
     if key is not None:
         if signature is None:
             raise CertmgrError(

@@ -90,6 +90,8 @@ def record(context: Context) -> None:
             head, entries = audit_log.head(conn)
             done = jobs.state(conn, JOB).detail
             written = done.get("date") == today
+            # A head without its timestamp is written again, with one, as soon as the authority
+            # answers.
             if written and (done.get("stamped") or not settings.timestamp_url):
                 return
             _require_unchanged(conn, path, int(done.get("size", 0)))
@@ -134,6 +136,7 @@ def _require_unchanged(conn: Connection, path: Path, size: int) -> None:
             )
         return
     last = next((found for _, found in deque(stored_heads(path), 1)), None)
+    # The size is in the database, so that both would have to be changed together.
     if path.stat().st_size < size or (path.stat().st_size and last is None):
         raise CertmgrError(
             f"{path} was cut or replaced",
@@ -231,6 +234,7 @@ def verify_stored(conn: Connection, settings: AuditSettings) -> tuple[int, int]:
                 "Restore a backup and compare the entries.",
             )
         heads += 1
+        # A timestamp without the certificates of its authority proves nothing, and is not counted.
         if stored.answer and roots:
             try:
                 verify_timestamp(stored.answer, stored.head.encode(), roots)

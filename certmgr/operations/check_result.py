@@ -10,6 +10,8 @@ from enum import StrEnum
 class CheckState(StrEnum):
     """How serious a result is."""
 
+    # A state that is not known is a warning: an administrator has to find out, and nothing is
+    # proven to be wrong.
     OK = "ok"
     WARNING = "warning"
     FAULT = "fault"

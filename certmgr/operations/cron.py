@@ -51,7 +51,7 @@ class CronResult:
     """The result of one run of the cron job.
 
     Attributes:
-        problems: One line per part that failed; empty if all work was result.
+        problems: One line per part that failed; empty if all work was done.
         messages: One line per part that did something.
         error: The first internal error, raised after all parts have run.
         interrupted: What was interrupted by Ctrl-C or SIGTERM; empty if the run came to its end.

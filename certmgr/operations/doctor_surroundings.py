@@ -43,6 +43,7 @@ def configuration(settings: Settings) -> Iterator[CheckResult]:
     rules_of(settings)
     templates_of(settings)
     channels = channels_of(settings.notify)
+    # A warning and not a fault: an inventory may be in use before any client is notified.
     if not settings.notify.mail:
         yield CheckResult(
             "channels",
@@ -293,6 +294,7 @@ def spf(settings: Settings) -> Iterator[CheckResult]:
             "Check the resolver first.",
         )
         return
+    # RFC 7208 4.5: other TXT records of the domain do not begin with this version.
     records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
     # RFC 7208 section 4.5: more than one record is a permanent error.
     if len(records) > 1:

@@ -129,6 +129,7 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
             if left >= 0
             else f"{health.soonest[0]} ended"
         )
+    # An empty inventory is most often a wrong database URL, and must not be reported as OK.
     if not endpoints:
         undetermined.append("the inventory has no endpoint")
     elif age is None:
@@ -147,6 +148,8 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
     waiting = now - health.oldest_queued if health.oldest_queued is not None else timedelta(0)
     if waiting > timedelta(hours=limits.max_queue_hours):
         warning.append(f"a notice has been queued for {waiting.total_seconds() / 3600:.0f} hours")
+    # A notice whose delivery is unknown may have arrived: a person decides, since a second one
+    # could be a duplicate.
     for name in ("unknown", "failed"):
         if health.notices.get(name):
             warning.append(f"{health.notices[name]} notice(s) {name}")
@@ -178,6 +181,7 @@ def _performance(
     parts.append(
         f"days_left={'U' if left is None else left};{limits.warning_days}:;{limits.critical_days}:"
     )
+    # The minimum is zero: a graph of the monitoring system then starts at zero.
     parts.append(f"queued={health.notices.get('queued', 0)};;;0")
     seconds = "U" if age is None else f"{age.total_seconds():.0f}s"
     parts.append(f"scan_age={seconds};;{limits.max_age_hours * 3600:.0f};0")

@@ -25,6 +25,7 @@ def heartbeat(url: str) -> None:
         raise CertmgrError(
             "The heartbeat URL is invalid", "it is not https://", "Correct [notify] heartbeat."
         )
+    # Only the status is read: what a monitor answers is not ours to interpret.
     status = _request(url)
     # A redirect would carry the secret of the URL to another host.
     if 300 <= status < 400:

@@ -20,6 +20,7 @@ def text(database: Database, health: Health, now: datetime, workers: WorkersSett
 
     Certificate ends have one series per endpoint; other metrics are totals.
     """
+    # A separate registry: the library's global one would add metrics of this short process.
     registry = CollectorRegistry()
     _verdicts(registry, health)
     with database.read() as conn:
@@ -82,6 +83,7 @@ def _jobs(registry: CollectorRegistry, conn: Connection, health: Health) -> None
     if health.last_complete is not None:
         success.labels("scan").set(health.last_complete.timestamp())
     for name, row in jobs.every(conn).items():
+        # A job that never succeeded has no series: its absence is what an alert looks for.
         if row.success_at is not None:
             success.labels(name).set(row.success_at)
 

@@ -100,4 +100,5 @@ def _per_day(times: Iterable[int | None], zone: Any) -> dict[date, int]:
 
 def _median(spans: Iterable[tuple[int | None, int | None]]) -> float | None:
     hours = [(end - start) / 3600 for start, end in spans if start is not None and end is not None]
+    # None and not zero: a day without an answer is not a day of immediate answers.
     return round(statistics.median(hours), 1) if hours else None

@@ -28,6 +28,7 @@ from inventory.errors import CertmgrError
 from inventory.files import read_regular
 from inventory.text import printable
 
+# An authority signs within a second. Thirty cover a retry of its network.
 _SECONDS = 30.0
 _MAX_ANSWER = 65_536  # bytes: a token with its certificates has about 6,000
 _MAX_CA = 4_000_000
@@ -84,12 +85,15 @@ def request_timestamp(
         .data(data)
         .hash_algorithm(HashAlgorithm.SHA256)
         .nonce(nonce=True)
+        # With the certificates in the answer, it can still be verified when the authority has
+        # changed them.
         .cert_request(cert_request=True)
         .build()
     )
     answer = _post(url, request.as_bytes())
     # The nonce shows that the answer was made for this request, and is no earlier one.
     timestamp = verify_timestamp(answer, data, roots, nonce=request.nonce)
+    # An authority whose clock is wrong signs a time that proves nothing about this day.
     if abs(timestamp.at - now) > _TOLERANCE:
         raise _invalid(f"it states the time {timestamp.at:%Y-%m-%d %H:%M} UTC")
     return timestamp

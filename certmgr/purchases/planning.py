@@ -110,9 +110,12 @@ def load_forecast(
         )
     now, settings = context.now(), context.settings
     with context.read() as conn:
+        # The client of a customer number is resolved first, so that each query below is scoped to
+        # it.
         client_id = clients.find(conn, client).id if client else None
         # A purchase that has already lapsed is not bought again.
         running = [o for o in load(conn, client_id, ended=False) if o.ends >= now]
+        # Who renews a name is known for today only, also for a forecast that begins later.
         facts = load_facts(conn, now, client_id)
         unmanaged = unmanaged_certificates(
             conn, facts, frozenset(i.sha256 for o in running for i in o.issued), client_id

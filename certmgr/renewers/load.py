@@ -39,6 +39,7 @@ def load_facts(
         if row.sha256 is not None:
             lineages_by_client.setdefault(row.client_id, []).append(_lineage_cover(row))
     purchases_by_client: dict[int, list[PurchaseCover]] = {}
+    # Purchases that ended renew nothing, whatever they once covered.
     for purchase in purchases.listing(conn, client_id=client_id, ended=False):
         cover = PurchaseCover(
             label=purchases.label(purchase.vendor, purchase.number, purchase.id),

@@ -207,7 +207,7 @@ class RenewalFacts:
         )
 
     def all_automatic(self, client_id: int, names: Sequence[str]) -> bool:
-        """Return whether every one of the names, of which there is one, is renewed by itself."""
+        """Return whether there is a name, and each is renewed automatically."""
         return bool(names) and all(self.renewer(client_id, n).automatic for n in names)
 
     def _lineage(self, client_id: int, name: str) -> Renewer | None:

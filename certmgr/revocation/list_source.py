@@ -171,6 +171,7 @@ class ListSources:
         crl = crls.read(body)
         if isinstance(crl, str):
             return ListSource(url, crl)
+        # Before the signature, which costs a second for a large list.
         if reason := crls.unusable_reason(crl, self._now):
             return ListSource(url, reason)
         issuers = {

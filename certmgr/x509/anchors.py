@@ -27,8 +27,10 @@ from inventory.errors import CertmgrError, ConfigError, UsageError
 from inventory.files import read_regular
 from inventory.names import as_ip
 
+# Public paths have three or four certificates; the verifiers' own limit is eight.
 MAX_PATH = 8
 MAX_KEPT = 65_536  # bytes of memory of an issuer that is kept; those of public CAs take 8 KB
+# Debian, Fedora, openSUSE, and Alpine with the BSDs.
 SYSTEM_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

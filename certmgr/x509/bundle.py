@@ -57,6 +57,7 @@ class CertificateBundle:
         Without a key there are no privkey.pem and combined.pem. combined.pem has the key and the
         full chain, as HAProxy reads it.
         """
+        # Lines of 64 characters (RFC 7468 2), which old OpenSSL and Java need.
         pem = [_pem(der) for der in self.chain_der]
         full = b"".join(pem)
         contents = {"cert.pem": pem[0], "chain.pem": b"".join(pem[1:]), "fullchain.pem": full}

@@ -28,6 +28,7 @@ from inventory.distinguished_names import normalised
 if TYPE_CHECKING:
     from cryptography import x509
 
+# The largest lists of public CAs have some 20 MB; CAs split longer ones into shards.
 MAX_BYTES = 32 * 1_048_576
 # The tolerance for the clock of the CA: a list that begins later is not valid yet.
 SKEW = timedelta(minutes=10)
@@ -130,6 +131,8 @@ def _extensions(parsed: x509.CertificateRevocationList) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for extension in parsed.extensions:
         value: Any = extension.value
+        # Browsers' CAs publish complete lists, so that the effort of merging changes is not
+        # justified.
         if isinstance(value, x509.DeltaCRLIndicator):
             fields["problem"] = "it is a delta list, which contains only changes"
         elif isinstance(value, x509.IssuingDistributionPoint):
@@ -205,6 +208,7 @@ def unusable_reason(crl: Crl, now: datetime) -> str:
     # RFC 5280 5.1.2.5 requires nextUpdate; without it an old list would be valid forever.
     if crl.next_update is None:
         return "it does not state a next update"
+    # An old list has no information about the certificates that were revoked since.
     if crl.next_update < now:
         return f"it expired at {crl.next_update:%Y-%m-%d %H:%M} UTC"
     return ""
@@ -216,6 +220,7 @@ def out_of_scope(crl: Crl, urls: Collection[str], *, is_ca: bool) -> str:
     Args:
         urls: The distribution points that the certificate names.
     """
+    # RFC 5280 6.3.3 (b) (2): a shard answers only for certificates that name it.
     if crl.names and not set(crl.names) & set(urls):
         return "it is the list of another distribution point"
     if (

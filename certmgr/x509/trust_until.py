@@ -169,6 +169,7 @@ class PathFinder:
         issuer_key = spki_sha256(verified[1]) if len(verified) > 1 else ""
         found: list[Path] = []
         for issuer in self._candidates(leaf, served):
+            # The same key made the signature, whichever certificate of the issuer is meant.
             known = bool(issuer_key) and spki_sha256(issuer) == issuer_key
             if known or self._issued(leaf, issuer):
                 for upper in self._upwards((issuer,), served):
@@ -179,6 +180,7 @@ class PathFinder:
 
     def _candidates(self, child: Certificate, served: Sequence[Certificate]) -> list[Certificate]:
         subject = child.issuer_key
+        # Roots first: the search ends with the first sixty-four paths, and those to a root decide.
         candidates = [
             *self.roots.get(subject, ())[:MAX_ISSUERS],
             *[c for c in served if c.subject_key == subject][:MAX_ISSUERS],
@@ -265,6 +267,7 @@ def trusted_until(
     the server sends completely is preferred, and then one that expires instead of being refused.
     """
     ends = []
+    # Each browser has other rules, and a client's visitors use all of them.
     for browser in BROWSERS:
         best: TrustEnd | None = None
         for path in paths:
@@ -347,6 +350,8 @@ def rule_end(rule: TrustRule, leaf: LeafDates, path: UpperPath) -> datetime | No
 
 def _key_age_end(rule: TrustRule, made: datetime | None) -> datetime | None:
     assert rule.key_from is not None
+    # The rule lists generations of keys by the years in which they were made (Chrome Root Program
+    # 1.8; Mozilla 7.4).
     if made is None or made < rule.key_from:
         return None
     if rule.key_until is not None and made >= rule.key_until:
@@ -364,6 +369,7 @@ def change_dates(ends: Iterable[TrustEnd]) -> list[datetime]:
     """Return the times at which a verdict about these ends changes."""
     dates = []
     for end in ends:
+        # A trust that never began has no day on which anything changes.
         if end.early and end.at > ALWAYS:
             dates += [end.at - NOTICE, end.at - URGENT, end.at]
     return dates

@@ -46,6 +46,7 @@ from inventory.certificate_fields import PARSE_ERRORS
 from inventory.sandbox import confine
 from inventory.text import printable
 
+# The list is shown to a person, and an archive may have a thousand other files.
 MAX_IGNORED = 50
 MAX_VALUES = 2000  # values that follow each other in one file
 # What files begin with that clients send by mistake, and what they are.
@@ -98,6 +99,7 @@ class Unpacker:
         if source:
             self._source = source
         data = as_bytes_of_text(data)
+        # The content decides: vendors and mail programs rename files, and so do attackers.
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             self._zip(data, depth)
         elif b"-----BEGIN " in (text := with_plain_armour(data)):
@@ -259,6 +261,8 @@ class Unpacker:
             pass
         if self._pkcs12(data):
             return True
+        # The frequent formats were tried before; each failed attempt costs a parse of the whole
+        # value.
         for load, use in (
             (x509.load_der_x509_csr, self._csr_sent_back),
             (lambda d: load_der_private_key(d, None), None),

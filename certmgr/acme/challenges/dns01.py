@@ -135,9 +135,9 @@ def find_location(dns_client: DnsClient, record: str) -> RecordLocation:
     """Return where a record must be set, after CNAMEs.
 
     A CNAME at ``_acme-challenge`` delegates the challenge to a zone that the provider can change. A
-    wildcard CNAME (``*.shop.test``, for subdomains at a website builder) is none: its target is a
-    foreign zone, and a record at the name itself takes precedence over it (RFC 4592 2.2.1). It is
-    recognised by a random name next to the record, which leads to the same target.
+    wildcard CNAME (``*.shop.test``, for subdomains at a website builder) delegates nothing: its
+    target is a foreign zone, and a record at the name itself takes precedence over it (RFC 4592
+    2.2.1). It is recognised by a random name next to the record, which leads to the same target.
 
     Raises:
         CertmgrError: The DNS does not answer.

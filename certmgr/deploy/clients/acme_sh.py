@@ -85,6 +85,7 @@ def read(path: Path, interrupted: Mapping[str, str]) -> ClientInstallation:
 def _configurations(home: Path, interrupted: set[str]) -> list[Path]:
     """Return the DOMAIN.conf of each folder, also where an interrupted takeover renamed it."""
     result = []
+    # A folder of a certificate has a dot in its name, as a domain has.
     for folder in sorted(home.glob("*.*"))[: reading.MAX_LINEAGES]:
         conf = folder / f"{folder.name.removesuffix('_ecc')}.conf"
         hidden = conf.with_name(conf.name + reading.DISABLED_SUFFIX)
@@ -97,6 +98,7 @@ def _name(folder: Path) -> str:
     """Return the name of a lineage: the domain, unless it has an RSA and an EC certificate."""
     domain = folder.name.removesuffix("_ecc")
     other = folder.with_name(domain)
+    # Two lineages of one name would share a folder of versions.
     both = folder.name != domain and (other / f"{domain}.conf").is_file()
     return reading.lineage_name(folder.name if both else domain)
 
@@ -108,6 +110,7 @@ def _settings(path: Path) -> dict[str, str]:
 
 
 def _decoded(value: str) -> str:
+    # acme.sh encodes values that its own shell could not read back, such as hooks with quotes.
     if not value.startswith(_BASE64[0]) or not value.endswith(_BASE64[1]):
         return value
     try:
@@ -128,6 +131,7 @@ def _accounts(
     base = path / "ca"
     keys = sorted(base.rglob("account.key"))[:_MAX_CAS] if base.is_dir() else []
     for file in keys:
+        # An administrator may use one account key for all CAs.
         key = Path(settings.get("ACCOUNT_KEY_PATH") or file)
         found = reading.attempt(problems, file, partial(_account, base, file.parent, key), "")
         if found is not None:
@@ -152,6 +156,7 @@ def _account_of(directory: str, accounts: list[ClientAccount]) -> str:
     url = urlsplit(directory)
     host = url.netloc
     ids = {a.id for a in accounts}
+    # Older versions of acme.sh left out the path of the directory, or the port.
     wanted = [f"{h}{p}" for h in (host, host.partition(":")[0]) for p in (url.path.rstrip("/"), "")]
     return next((w for w in wanted if w in ids), "")
 
@@ -169,11 +174,13 @@ def _lineage(
         raise UsageError(f"{conf} does not exist", "", "Restore the file.")
     own = [folder / f"{domain}.key", folder / f"{domain}.cer", folder / "ca.cer"]
     bundle = reading.read_bundle(own[0], folder / "fullchain.cer", own[1], own[2])
+    # The copies of --install-cert are what servers read; the folder of acme.sh is its own store.
     real = [
         Path(v)
         for k in ("Le_RealKeyPath", "Le_RealCertPath", "Le_RealCACertPath", "Le_RealFullChainPath")
         if (v := values.get(k, "")) and v != "no"
     ]
+    # The CA of the certificate, which may differ from today's default CA.
     directory = values.get("Le_API") or settings.get("DEFAULT_ACME_SERVER", "")
     remarks = [
         f"{p} does not exist: acme.sh would have written it at the next renewal"

@@ -145,6 +145,8 @@ def _folders(path: Path) -> list[Path]:
 
 def _layout(path: Path, problems: list[ClientProblem]) -> _Layout:
     """Read config and CONFIG_D as far as they are plain assignments."""
+    # The defaults of dehydrated itself. Its configuration is shell, of which plain assignments are
+    # read and nothing is run.
     values = {"BASEDIR": str(path), "SCRIPTDIR": str(path)}
     if (path / "config").is_file():
         values = _variables(path / "config", values, problems)
@@ -185,6 +187,8 @@ def _lines(text: str, interrupted: set[str]) -> list[_Line]:
     """Return the certificates of domains.txt, also those that an interrupted takeover took out."""
     result = {}
     for raw in text.splitlines():
+        # A line that this takeover took out is read again; the comments of an administrator are
+        # not.
         hidden = raw.startswith(_MARK)
         line = _parse(raw.removeprefix(_MARK))
         if line is not None and (not hidden or _name(line) in interrupted):
@@ -208,6 +212,7 @@ def show(configuration: Path, name: str) -> None:
 
 def _edit(configuration: Path, name: str, change: Any) -> None:
     """Replace domains.txt with one rename; owner and mode stay."""
+    # Through a link, so that a domains.txt under version control stays where it is.
     path = configuration.resolve()
     with map_os_errors(f"{configuration} cannot be changed"):
         # What a killed call wrote under a temporary name.
@@ -223,6 +228,7 @@ def _edit(configuration: Path, name: str, change: Any) -> None:
         ]
         if changed == lines:
             return
+        # Owner and mode of before, so that the client of another user can still read it.
         info = path.stat()
         with open_folder(path.parent) as handle:
             temporary = temporary_name("new")
@@ -273,15 +279,18 @@ def _lineage(
     own = layout.values.get("DOMAINS_D", "")
     file = Path(own) / line.folder if own else folder / "config"
     values = layout.values
+    # Values of a certificate win over those of the installation, as in dehydrated.
     if file.is_file():
         values = reading.shell_assignments(reading.text_of(file), values)
     bundle = reading.read_bundle(folder / "privkey.pem", folder / "fullchain.pem")
     directory = layout.values.get("CA") or _DEFAULT_CA
     directory = _PRESETS.get(directory, directory)
+    # One account per CA, as dehydrated keeps them.
     account = next((a for a in accounts if a.directory_url == directory), None)
     challenge = values.get("CHALLENGETYPE") or "http-01"
     where = values.get("WELLKNOWN") or "/var/www/dehydrated"
     remarks = []
+    # Such a name was added to the file after the last renewal.
     if missing := sorted(set(line.names) - set(bundle.leaf.names)):
         remarks.append(
             f"domains.txt also asks for {', '.join(missing[:10])}, which the certificate does not"

@@ -46,6 +46,7 @@ def read(path: Path, interrupted: Mapping[str, str]) -> ClientInstallation:
     Raises:
         UsageError: It is not a directory of lego.
     """
+    # lego creates .lego in the directory in which it is run, which administrators name instead.
     if not recognises(path) and recognises(path / ".lego"):
         path = path / ".lego"
     if not recognises(path):
@@ -105,6 +106,7 @@ def _account_of(certificate_url: str, accounts: list[ClientAccount]) -> str:
     """
     server = urlsplit(certificate_url).netloc.replace(":", "_")
     ids = [a.id for a in accounts if a.id.partition("/")[0] == server]
+    # With two accounts at one CA it would be a guess, and CAA records may permit one of them only.
     return ids[0] if len(ids) == 1 else ""
 
 
@@ -115,6 +117,7 @@ def _lineage(file: Path, name: str, accounts: list[ClientAccount]) -> ClientLine
     bundle = reading.read_bundle(paths["key"], paths["crt"], paths["issuer.crt"])
     url = str(document.get("certStableUrl") or document.get("certUrl") or "")
     remarks = []
+    # The file has a password and a purpose of its client, which certmgr does not know.
     if paths["pfx"].exists():
         remarks.append(
             f"{paths['pfx']} is not renewed: configure an [acme.target.NAME] of the kind pkcs12"

@@ -23,7 +23,9 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 from inventory.text import printable
 
+# Keys, chains and configurations have some thousand bytes.
 MAX_FILE = 1_000_000
+# A provider has thousands on one machine; a folder with more is not that of a client.
 MAX_LINEAGES = 10_000
 # Renewal configuration with this suffix is not seen by its client.
 DISABLED_SUFFIX = ".certmgr-took-over"
@@ -46,6 +48,7 @@ def attempt(problems: list[ClientProblem], path: Path, work: Callable[[], Any], 
         problems.append(ClientProblem(path, str(error), name))
     except OSError as error:
         problems.append(ClientProblem(path, error.strerror or str(error), name))
+    # What the parsers of JSON, PEM and keys raise on a damaged file. It is one file of many.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         problems.append(ClientProblem(path, "it cannot be read: its content is damaged", name))
     return None
@@ -70,6 +73,8 @@ def account_key(path: Path) -> bytes:
     Raises:
         CertmgrError: The file holds no key that can be read.
     """
+    # Clients write their keys with headers of several formats, and some with parameters before
+    # them.
     key = key_in(read_regular(path, MAX_FILE))
     try:
         return pem(load_pem_private_key(key or b"", None))
@@ -95,6 +100,7 @@ def read_bundle(key: Path | None, *certificates: Path) -> CertificateBundle:
     for path in certificates:
         if path.is_file():
             found = certificates_in(read_regular(path, MAX_FILE))
+            # Some clients write the chain into several files, which overlap.
             chain += [der for der in found if der not in chain]
     key_pem = None
     if key is not None and key.is_file():
@@ -118,6 +124,7 @@ def served(paths: Sequence[Path], bundle: CertificateBundle) -> tuple[ServedFile
             except CertmgrError:
                 content = ""
             result.append(ServedFile(path, content))
+        # A link that leads nowhere is an objection, and not a file that does not exist.
         elif path.is_symlink():
             result.append(ServedFile(path, ""))
     return tuple(result)
@@ -176,6 +183,7 @@ def shell_assignments(text: str, known: dict[str, str] | None = None) -> dict[st
         if match is None:
             continue
         value = _shell_value(match[2], values)
+        # An earlier value of the variable does not hold any more, although the new one is unknown.
         if value is None:
             values.pop(match[1], None)
         else:
@@ -198,6 +206,7 @@ def _shell_value(text: str, known: dict[str, str]) -> str | None:
             return None
         part = quoted[1] if quoted is not None else re.match(r"[^\s'\";&|]+", rest)[0]  # type: ignore[index]
         rest = rest[quoted.end() if quoted is not None else len(part) :]
+        # An unknown variable is empty, as in a shell without "set -u".
         part = _VARIABLE.sub(lambda m: known.get(m[1] or m[2], ""), part)
         if "`" in part or "$" in part:
             return None

@@ -23,6 +23,7 @@ from certmgr.deploy.takeover_checks import objections
 from inventory.clock import Clock
 from inventory.errors import UsageError
 
+# certbot first: its directory is recognised by a folder that no other client has.
 CLIENTS = ("certbot", "acme.sh", "lego", "dehydrated", "win-acme-export")
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from certmgr.deploy.takeover import Schedule
 from inventory.text import printable
 
+# A crontab or a script has some hundred lines. A larger file is not read, and nothing of it is run.
 MAX_FILE = 200_000
 MAX_SCHEDULES = 200
+# In the order in which systemd searches them (systemd.unit(5)).
 _UNITS = (
     "etc/systemd/system",
     "run/systemd/system",
@@ -61,6 +63,7 @@ def _timers(program: str, root: Path) -> Iterator[Schedule]:
     )
     for name in names:
         command = _command_of(root, name)
+        # The name of a timer proves nothing: an administrator may call it anything.
         if command and _runs(program, command, root):
             yield Schedule(
                 f"systemd timer {printable(name, 100)}",
@@ -74,6 +77,7 @@ def _timers(program: str, root: Path) -> Iterator[Schedule]:
 def _command_of(root: Path, timer: str) -> str:
     """Return the command lines of the service that a timer starts."""
     service = timer.removesuffix(".timer") + ".service"
+    # Without "Unit=" a timer starts the service of the same name.
     for line in _unit(root, timer):
         if line.startswith("Unit="):
             service = line.removeprefix("Unit=").strip()
@@ -88,6 +92,7 @@ def _command_of(root: Path, timer: str) -> str:
 
 def _unit(root: Path, name: str) -> list[str]:
     """Return the lines of a unit and its drop-ins; a template for an instance of it."""
+    # The name comes from a unit file and becomes part of a path.
     if Path(name).name != name:
         return []
     template = re.sub(r"@.*(?=\.\w+$)", "@", name)
@@ -155,6 +160,7 @@ def _runs(program: str, command: str, root: Path) -> bool:
         words = shlex.split(command)
     except ValueError:
         words = command.split()
+    # Administrators often call a script from cron, which then calls the client.
     scripts = [root / w.lstrip("/") for w in words if w.startswith("/")]
     return any(
         text.startswith("#!") and _mentions(program, text) for s in scripts for text in [_read(s)]

@@ -81,6 +81,7 @@ def content_of(data: bytes, bundle: CertificateBundle) -> str:
     if not data.strip() and len(own) == 1:
         return "chain.pem"
     # A certificate without an issuer is its own full chain: the leaf alone is enough for both.
+    # A chain of one certificate: its leaf and its full chain are the same.
     for name, wanted in (
         ("fullchain.pem", own if len(own) > 1 else None),
         ("cert.pem", own[:1]),
@@ -186,12 +187,14 @@ def take_over_files(files: Sequence[ServedFile], lineage: Lineage) -> None:
         # A repeated call must not record what was replaced already.
         if record is None:
             record = _Record(tuple(_describe(f) for f in files))
+        # It would record links to us as the original.
         elif record.undo:
             raise CertmgrError(
                 f"The files of '{lineage.name}' are being given back",
                 "an earlier undo was interrupted",
                 f"Run certmgr lineage adopt --undo {lineage.name} first.",
             )
+        # Paths that an interrupted call replaced already are left alone.
         todo = [f for f in record.files if not _is_ours(f, lineage)]
         for file in todo:
             _require_same(Path(file.path), file.content, current)
@@ -278,6 +281,8 @@ def undo_takeover(lineage: Lineage, clock: Clock) -> UndoneTakeover:
             )
         with map_os_errors(f"The files of '{lineage.name}' cannot be restored"):
             if not record.undo:
+                # Decided and recorded once: a second decision in the middle would see files of both
+                # versions.
                 undo, stamp = _prepare_undo(lineage, record), int(clock().timestamp())
                 record = replace(record, undo=undo, stamp=stamp)
                 _write_record(lineage, record)
@@ -320,6 +325,8 @@ def _prepare_undo(lineage: Lineage, record: _Record) -> str:
                 " certmgr lineage edit and certmgr renew.",
             )
         return "current"
+    # First the version behind our links, then the links: between two steps all paths serve one
+    # certificate.
     lineage.switch(lineage.store(bundle.key_pem, bundle.chain_der))
     return "original"
 
@@ -380,6 +387,8 @@ def _write_current(handle: int, lineage: Lineage, file: _Replaced, stamp: int) -
     assert current is not None
     try:
         info = file.original.stat()
+        # The modes of the original: a server that runs as another user must still be able to read
+        # the key.
         modes = Modes(info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode))
     except FileNotFoundError:
         modes = Modes()

@@ -147,6 +147,7 @@ class FileSource:
     def kept_schedules(
         self, schedules: Sequence[Schedule], taken: Sequence[ClientLineage]
     ) -> tuple[Schedule, ...]:
+        # What is taken over is hidden, so that a schedule which stays finds nothing of it.
         if self.hides:
             return tuple(schedules)
         # Nothing can be hidden from this client: a schedule may go on only if it names its
@@ -179,6 +180,7 @@ class FileSource:
 
 def file_objections(lineage: ClientLineage, ours: Lineage, now: datetime) -> Iterator[str]:
     """Yield the reasons why a lineage whose files are replaced cannot be taken over."""
+    # A version without its key cannot be served.
     if lineage.bundle.key_pem is None:
         yield "its private key is not here"
     not_after = lineage.bundle.leaf.not_after
@@ -199,6 +201,7 @@ def file_objections(lineage: ClientLineage, ours: Lineage, now: datetime) -> Ite
             yield f"{file.path} already leads to a certificate of certmgr"
     yield from _rights(lineage, ours)
     held = ours.hold_reason()
+    # A hold of this takeover itself is no objection: the same call completes it.
     if held and not served_files.is_taken_over(ours):
         yield f"'{ours.name}' is held here: {held}"
 

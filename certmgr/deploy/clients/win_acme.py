@@ -44,6 +44,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 from inventory.text import printable
 
+# Each PFX costs a process and a key derivation; an export of win-acme has one per certificate.
 _MAX_FILES, _MAX_PFX, _MAX_CHAIN = 5000, 100, 10
 _PEM_SUFFIXES = (".pem", ".crt", ".cer", ".key")
 _PFX_SUFFIXES = (".pfx", ".p12")
@@ -156,6 +157,7 @@ def _bundles(material: _Material, leaf: Certificate) -> CertificateBundle:
             break
         chain.append(following)
     ders = [c.der for c in chain]
+    # Files have no fixed names after an export, so that the key is found by the certificate.
     for key in material.keys:
         try:
             return build_bundle(key, ders)
@@ -174,6 +176,7 @@ def _protected(text: str) -> str:
         UsageError: Windows encrypted it for that machine.
     """
     value = text.strip()
+    # win-acme marks what it stored without Windows' encryption.
     if value.startswith("clear-"):
         return base64.b64decode(value.removeprefix("clear-")).decode()
     if value.startswith("{"):
@@ -282,9 +285,12 @@ def _leaf(document: Mapping[str, Any], asked: set[str], material: _Material) -> 
     text = json.dumps(document.get("History") or [])
     prints = {t.lower() for t in re.findall(r"\b[0-9A-Fa-f]{40}\b", text)}
     leaves = [c for c in material.certificates if c.names and c.not_after is not None]
+    # The thumbprint of Windows is a SHA-1. It only finds a file here, and proves nothing.
     by_print = [
         c for c in leaves if hashlib.sha1(c.der, usedforsecurity=False).hexdigest() in prints
     ]
     by_name = [c for c in leaves if asked and set(c.names) == asked]
+    # A renewal whose names changed since has the old names in its certificate, so that its history
+    # comes first.
     candidates = by_print or by_name
     return max(candidates, key=lambda c: str(c.not_after), default=None)

@@ -59,6 +59,8 @@ class FilesWriter:
                 make_folder(path, self._modes)
                 require_trusted(path)
             self._claim()
+        # Stored first, then switched: a full disk is noticed before anything that a server reads
+        # changes.
         self._before = self._store.attempt(self._store.store(self._bundle, self._modes))
 
     def _claim(self) -> None:
