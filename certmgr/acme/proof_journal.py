@@ -115,7 +115,7 @@ class ProofJournal:
         with self.context.read() as conn:
             open_orders = {o.id for o in acme_orders.unfinished(conn)}
         for path in files:
-            if path.stem.isdigit() and int(path.stem) not in open_orders:
+            if path.stem.isascii() and path.stem.isdigit() and int(path.stem) not in open_orders:
                 self.remove(int(path.stem))
 
     def retry(self) -> None:

@@ -84,7 +84,7 @@ def _check_scan(scan: ScanSettings) -> None:
     for resolver in scan.resolvers:
         host, port = resolver_parts(resolver)
         # A resolver by name would need another resolver to find it.
-        if as_ip(host) is None or not port.isdigit():
+        if as_ip(host) is None or not (port.isascii() and port.isdigit()):
             raise ConfigError(
                 f"[scan] resolvers has '{resolver}'",
                 "a resolver must be an IP address",

@@ -289,7 +289,12 @@ def _a_labels(name: str) -> str:
 
 def _raw_dns_names(request: x509.CertificateSigningRequest) -> list[str]:
     names: list[str] = []
-    for attribute in request.attributes:
+    try:
+        attributes = list(request.attributes)
+    except PARSE_ERRORS:
+        # One attribute with several values makes all of them unreadable.
+        return names
+    for attribute in attributes:
         oid = attribute.oid.dotted_string
         if oid not in (_EXTENSION_REQUEST, _MICROSOFT_EXTENSIONS):
             continue

@@ -9,9 +9,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import lzma
 import resource
+import struct
 import sys
 import zipfile
+import zlib
 from typing import Any
 
 from cryptography import x509
@@ -148,7 +151,16 @@ class Unpacker:
                 for entry in entries:
                     if not entry.is_dir():
                         self._member(archive, entry, depth)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError):
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            EOFError,
+            ValueError,
+            OSError,
+            zlib.error,
+            lzma.LZMAError,
+            struct.error,
+        ):
             raise UnpackError(
                 "The archive cannot be read",
                 "it is damaged",

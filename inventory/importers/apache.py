@@ -90,7 +90,7 @@ def _dumped(text: str, client: str) -> Iterator[ImportRow | ImportProblem]:
         if match := _DUMP_HOST.fullmatch(line) or _DUMP_ALONE.fullmatch(line):
             if host is not None:
                 yield from _rows(host, client)
-            port = int(match[1]) if match[1].isdigit() else 0
+            port = _port(match[1])
             # Without the directives, the usual ports of TLS are those that end with 443.
             host = _Host(match[3], [port], [(match[2], match[3])], str(port).endswith("443"))
     if host is not None:
@@ -322,7 +322,8 @@ def _rows(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
 def _port(address: str) -> int:
     text = address.rstrip(">").rpartition(":")[2]
     # Without a valid port, as in <VirtualHost *>, the port is unknown: 0.
-    return int(text) if text.isdigit() and 0 < int(text) < 65536 else 0
+    # isdigit() alone accepts digits such as "³", which int() does not convert.
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 65536 else 0
 
 
 def _included(pattern: str, root: Path) -> list[Path] | str:

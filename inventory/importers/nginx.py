@@ -308,4 +308,5 @@ def _port(listen: str, default: int) -> int:
     # An IPv6 address without a port contains colons too.
     last = listen.rpartition(":")[2] if not listen.endswith("]") else ""
     text = listen if listen.isdigit() else last
-    return int(text) if text.isdigit() and 0 < int(text) < 65536 else default
+    # isdigit() alone accepts digits such as "³", which int() does not convert.
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 65536 else default
