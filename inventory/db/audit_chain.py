@@ -117,6 +117,7 @@ def verify_chain(rows: Iterable[AuditRecord]) -> tuple[int | None, str, int]:
             row.row_id,
             row.detail,
         ):
+            # The first broken entry is enough: all entries after it depend on it.
             return int(row.id), before, count
         before = row.hash
     return None, before, count

@@ -22,6 +22,7 @@ def foreign_parts_of_sqlite(connection: Any) -> list[str]:
     """
     # Functions in the schema of an untrusted file are not called (SQLite, PRAGMA trusted_schema).
     connection.execute("PRAGMA trusted_schema=OFF")
+    # Only names are read: reading from a view would run what it contains.
     rows = connection.execute("SELECT type, name FROM sqlite_master").fetchall()
     return [f"{kind} {name!r}" for kind, name in rows if not _is_own(kind, str(name))]
 

@@ -74,6 +74,7 @@ def _leaf(path: Path, file: Path) -> Certificate | None:
             candidates += sorted(archive.glob(f"{kind}*.pem"), key=_version, reverse=True)[:1]
         for candidate in candidates:
             with suppress(CertmgrError, ValueError):
+                # The first certificate of either file is the leaf.
                 found = from_pem(read_regular(candidate, MAX_FILE))[0]
                 if found.parsed is not None:
                     return found

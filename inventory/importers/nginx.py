@@ -279,6 +279,7 @@ class _Reader:
             if name.startswith("."):
                 reason = f"'{printable(name, 80)}' also stands for the names below it: add those"
                 yield ImportProblem(at, f"{reason} with certmgr domain add")
+            # For the note only: the file is not read, since its key must not be opened.
             certificate = _substituted(scope.certificate, scope.values)
             note = f"nginx certificate: {printable(certificate, 300)}" if certificate else ""
             # A block without TLS is imported with port 443, so that the missing HTTPS is found.

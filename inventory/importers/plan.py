@@ -77,6 +77,7 @@ class ImportPlan:
         """Add a record, or change it; return it. A value of None leaves the old value."""
         item = self.items[kind].get(key)
         if item is None:
+            # Values that are not given are left out, so that the defaults of the columns apply.
             item = self.items[kind][key] = ImportItem(
                 kind, key, {k: v for k, v in values.items() if v is not None}
             )

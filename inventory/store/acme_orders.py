@@ -130,6 +130,7 @@ def holder() -> str:
 def release(tx: Tx, row: OrderRecord) -> None:
     tx.conn.execute(
         update(AcmeOrder)
+        # Only by its holder: the lease of a successor must not be ended.
         .where(AcmeOrder.id == row.id, AcmeOrder.holder == row.holder)
         .values(holder=None, lease_until=None)
     )

@@ -23,6 +23,7 @@ def head(conn: Connection) -> tuple[str, int]:
 
 def entries(conn: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[AuditRecord]:
     """Yield the entries in their order, so that the whole log is never in memory."""
+    # By id and not by time: the chain follows the ids, and clocks may go back.
     query = select(AuditEntry).where(AuditEntry.id > after).order_by(AuditEntry.id)
     for row in conn.execute(query if limit is None else query.limit(limit)).mappings():
         yield AuditRecord(**row)

@@ -68,6 +68,8 @@ _ALL = (
     .outerjoin(Contact, Contact.id == Case.contact_id)
     .outerjoin(_STAFF, _STAFF.c.id == Case.staff_id)
     .outerjoin(Ticket, Ticket.reference == Case.reference)
+    # Only to compare its owner with the client of the case; the domain itself is never shown to
+    # others.
     .outerjoin(_HOME, _HOME.c.id == Ticket.domain_id)
 )
 

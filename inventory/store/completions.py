@@ -33,6 +33,7 @@ def beginning_with(file: Path, kind: str, begun: str, limit: int) -> list[tuple[
         f"SELECT DISTINCT {key}, {text} FROM {table} WHERE {condition}"  # noqa: S608
         f" AND {key} LIKE ? || '%' ESCAPE '\\' ORDER BY {key} LIMIT ?"
     )
+    # The text is typed at a shell, and % would match every record.
     escaped = begun.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     uri = f"{file.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS)) as conn:

@@ -138,6 +138,7 @@ def failing(conn: Connection) -> list[FailingDeployment]:
         .join(Client, Client.id == StoredLineage.client_id)
         .where(
             Deployment.state == "pending",
+            # A deployment without an error waits for its first attempt, which is no trouble.
             Deployment.error.is_not(None),
             StoredLineage.state != "retired",
         )

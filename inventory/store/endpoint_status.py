@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, literal, null, or_, select
+from sqlalchemy import Connection, Subquery, case, exists, func, literal, null, or_, select
 
 from inventory.clock import Timestamp
 from inventory.db.database import to_epoch
@@ -118,29 +118,7 @@ def status_at(
     The last attempt is that of the last good probe then.
     """
     moment = to_epoch(at)
-    last = (
-        # Spans are kept and not overwritten, so the last one that began by then is what was served.
-        select(ServedChain.endpoint_id, func.max(ServedChain.first_seen).label("first"))
-        .where(ServedChain.first_seen <= moment)
-        .group_by(ServedChain.endpoint_id)
-    ).subquery()
-    span = (
-        select(
-            ServedChain.endpoint_id,
-            func.max(ServedChain.last_seen).label("seen"),
-            # Addresses may differ. The first end decides, as in the current status.
-            func.min(StoredCertificate.not_after).label("not_after"),
-            func.min(StoredCertificate.issuer).label("issuer"),
-            func.min(ServedChain.leaf).label("leaf"),
-        )
-        .join(
-            last,
-            (last.c.endpoint_id == ServedChain.endpoint_id)
-            & (last.c.first == ServedChain.first_seen),
-        )
-        .outerjoin(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
-        .group_by(ServedChain.endpoint_id)
-    ).subquery()
+    span = _spans_at(moment)
     # The span goes on after that time, so it had last been seen at that time at the latest.
     seen = case((span.c.seen > moment, moment), else_=span.c.seen)
     query = (
@@ -176,6 +154,33 @@ def status_at(
         .order_by(span.c.not_after.is_(None), span.c.not_after, Endpoint.id)
     )
     return conn.execute(selection(query, client_id, tag_name)).all()
+
+
+def _spans_at(moment: Timestamp) -> Subquery:
+    """Return what each endpoint served at a time: when it was seen, and its certificate."""
+    last = (
+        # Spans are kept and not overwritten, so the last one that began by then is what was served.
+        select(ServedChain.endpoint_id, func.max(ServedChain.first_seen).label("first"))
+        .where(ServedChain.first_seen <= moment)
+        .group_by(ServedChain.endpoint_id)
+    ).subquery()
+    return (
+        select(
+            ServedChain.endpoint_id,
+            func.max(ServedChain.last_seen).label("seen"),
+            # Addresses may differ. The first end decides, as in the current status.
+            func.min(StoredCertificate.not_after).label("not_after"),
+            func.min(StoredCertificate.issuer).label("issuer"),
+            func.min(ServedChain.leaf).label("leaf"),
+        )
+        .join(
+            last,
+            (last.c.endpoint_id == ServedChain.endpoint_id)
+            & (last.c.first == ServedChain.first_seen),
+        )
+        .outerjoin(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
+        .group_by(ServedChain.endpoint_id)
+    ).subquery()
 
 
 def leaves(

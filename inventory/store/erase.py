@@ -72,13 +72,9 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     contacts = list(tx.conn.scalars(select(Contact.id).where(Contact.client_id == client_id)))
     leaves = _leaves(tx, endpoints)
     gone = {"domains": len(domain_ids), "endpoints": len(endpoints), "contacts": len(contacts)}
-    hosts = set(tx.conn.scalars(select(Domain.name).where(Domain.client_id == client_id)))
-    hosts |= set(
-        tx.conn.scalars(select(Endpoint.host).join(Domain).where(Domain.client_id == client_id))
-    )
-    # Texts are searched for these names in both forms, as mails show the U-label.
-    hosts |= _lineage_hosts(tx, client_id)
+    hosts = _hosts(tx, client_id)
     # Before contacts and domains go: their ids and names show which notices mention the client.
+    # Texts are searched for each name in both forms, as mails show the U-label.
     _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
     for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState):
@@ -93,33 +89,49 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     _delete(tx, Endpoint, Endpoint.id, endpoints)
     _delete(tx, Domain, Domain.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
-    for part in chunks(contacts):
-        tx.conn.execute(
-            # A contact of staff may name one of these as deputy.
-            update(Contact).where(Contact.fallback_id.in_(part)).values(fallback_id=None)
-        )
-    _delete(tx, ContactMethod, ContactMethod.contact_id, contacts)
-    _delete(tx, Contact, Contact.id, contacts)
+    _contacts(tx, contacts)
     # Clients of an erased reseller are notified directly from now on.
     tx.conn.execute(update(Client).where(Client.reseller_id == client_id).values(reseller_id=None))
-    # The row stays, because notices and the audit log refer to its id.
-    name = f"erased-{client_id}"
-    tx.conn.execute(
-        update(Client)
-        .where(Client.id == client_id)
-        .values(
-            number=name,
-            name=name,
-            note=None,
-            account_manager=None,
-            reseller_id=None,
-            state="retired",
-            retired_at=row.retired_at or tx.at,
-        )
-    )
+    _anonymise(tx, row)
     # Numbers only: the audit log cannot be changed later, so no personal data may enter it.
     tx.audit("erase", "client", client_id, gone)
     return gone
+
+
+def _hosts(tx: Tx, client_id: int) -> set[str]:
+    """Return every name of the client that a text may contain."""
+    domains = select(Domain.name).where(Domain.client_id == client_id)
+    endpoints = select(Endpoint.host).join(Domain).where(Domain.client_id == client_id)
+    return (
+        set(tx.conn.scalars(domains))
+        | set(tx.conn.scalars(endpoints))
+        | _lineage_hosts(tx, client_id)
+    )
+
+
+def _contacts(tx: Tx, contacts: list[int]) -> None:
+    """Delete the contacts with their contact methods."""
+    for part in chunks(contacts):
+        # A contact of staff may name one of these as deputy.
+        deputies = update(Contact).where(Contact.fallback_id.in_(part))
+        tx.conn.execute(deputies.values(fallback_id=None))
+    _delete(tx, ContactMethod, ContactMethod.contact_id, contacts)
+    _delete(tx, Contact, Contact.id, contacts)
+
+
+def _anonymise(tx: Tx, row: ClientRecord) -> None:
+    """Retire the client without its data. The row stays: notices and audit log refer to its id."""
+    name = f"erased-{row.id}"
+    values = {
+        "number": name,
+        "name": name,
+        "note": None,
+        "account_manager": None,
+        "reseller_id": None,
+        "state": "retired",
+        "retired_at": row.retired_at or tx.at,
+    }
+    tx.conn.execute(update(Client).where(Client.id == row.id).values(values))
 
 
 def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:

@@ -128,18 +128,12 @@ def accept(
         kind: ``accept`` takes the fault out of verdicts and exit codes. With ``take``, ``by`` fixes
             it until the date, so that its outcome is "we are fixing it".
         by: Who accepts or fixes it. Default: the user of the command.
+        informs: Whether an assignment makes clients due for "we are fixing it".
 
     Raises:
         UsageError: The code is unknown, the scope is missing, or the date has passed.
     """
-    # A misspelt code would accept nothing, and the fault would go on alarming.
-    if code not in known:
-        near = difflib.get_close_matches(code, sorted(known), n=1)
-        raise UsageError(
-            f"'{code[:60]}' is not a finding code",
-            "",
-            f"Did you mean '{near[0]}'?" if near else "certmgr explain lists them.",
-        )
+    _require_code(code, known)
     # A scope that was forgotten must not silence a fault of every client.
     if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(
@@ -147,13 +141,7 @@ def accept(
             "it would hold for every client",
             "Give --client, --domain, --endpoint, --server, --cause, or --everywhere.",
         )
-    # An acceptance always ends, so that no fault is forgotten for good.
-    if until <= tx.now:
-        raise UsageError(
-            f"The date {until:%Y-%m-%d} has passed",
-            "it ends in the future",
-            "Give a later --until.",
-        )
+    _require_future(until, tx.now)
     values = {
         "code": code,
         "client_id": client_id,
@@ -169,6 +157,29 @@ def accept(
     key = insert_id(tx.conn, StoredAcceptance, values)
     tx.audit(kind, "finding", key, values)
     return key
+
+
+def _require_code(code: str, known: frozenset[str]) -> None:
+    """Raise :class:`UsageError` for an unknown finding code, with the nearest known one."""
+    # A misspelt code would accept nothing, and the fault would go on alarming.
+    if code not in known:
+        near = difflib.get_close_matches(code, sorted(known), n=1)
+        raise UsageError(
+            f"'{code[:60]}' is not a finding code",
+            "",
+            f"Did you mean '{near[0]}'?" if near else "certmgr explain lists them.",
+        )
+
+
+def _require_future(until: datetime, now: datetime) -> None:
+    """Raise :class:`UsageError` for an end that has passed."""
+    # An acceptance always ends, so that no fault is forgotten for good.
+    if until <= now:
+        raise UsageError(
+            f"The date {until:%Y-%m-%d} has passed",
+            "it ends in the future",
+            "Give a later --until.",
+        )
 
 
 def withdraw(tx: Tx, acceptance_id: int) -> None:
@@ -225,6 +236,25 @@ def settle(
         )
 
 
+_LISTED = (
+    select(
+        StoredFinding,
+        Endpoint.host,
+        Endpoint.port,
+        Endpoint.protocol,
+        Endpoint.domain_id,
+        Domain.client_id,
+        Domain.server_id,
+        Domain.name.label("domain"),
+        Client.number.label("client"),
+    )
+    .join(Endpoint, Endpoint.id == StoredFinding.endpoint_id)
+    .join(Domain, Domain.id == Endpoint.domain_id)
+    .join(Client, Client.id == Domain.client_id)
+    .order_by(StoredFinding.id)
+)
+
+
 def listing(
     conn: Connection,
     *,
@@ -244,23 +274,7 @@ def listing(
         code: Only findings with this code.
         closed: Whether to include closed findings, if ``at`` is None.
     """
-    query = (
-        select(
-            StoredFinding,
-            Endpoint.host,
-            Endpoint.port,
-            Endpoint.protocol,
-            Endpoint.domain_id,
-            Domain.client_id,
-            Domain.server_id,
-            Domain.name.label("domain"),
-            Client.number.label("client"),
-        )
-        .join(Endpoint, Endpoint.id == StoredFinding.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
-        .order_by(StoredFinding.id)
-    )
+    query = _LISTED
     if at is None:
         query = query.where(
             # Findings of retired endpoints stay in the table, but nothing has to be done about

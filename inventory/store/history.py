@@ -95,6 +95,7 @@ def _observations(conn: Connection, endpoint_ids: Sequence[int]) -> Iterator[His
         .where(ServedChain.endpoint_id.in_(endpoint_ids))
     )
     for at, address, serial, issuer, end in conn.execute(query):
+        # An observation may have no stored certificate, if it was too large or unreadable.
         values = (address, serial or "", issuer or "", "" if end is None else str(end))
         yield HistoryRow(at, "observation", "served", values)
 

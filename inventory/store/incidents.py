@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, null, select, update
+from sqlalchemy import Connection, Select, func, insert, null, select, update
 
 from inventory.clock import Timestamp
 from inventory.db.database import Tx
@@ -97,6 +97,7 @@ def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
             func.coalesce(live.c.served, 0).label("served"),
             func.coalesce(live.c.seen_at, 0).label("seen_at"),
         )
+        # A serial number of the CA's list may be of no client.
         .outerjoin(Client, Client.id == IncidentItem.client_id)
         .outerjoin(Case, Case.id == IncidentItem.case_id)
         .outerjoin(
@@ -184,42 +185,8 @@ def seen(conn: Connection, client_ids: Sequence[int], since: Timestamp) -> list[
         since: Verifications from this time on count, in epoch seconds.
     """
     found: list[SeenLeaf] = []
-    leaf = (StoredCertificate.sha256, StoredCertificate.names, StoredCertificate.not_after)
     for part in chunks(client_ids):
-        served_now = (
-            select(Domain.client_id, Endpoint.host, *leaf, func.max(ServedChain.last_seen))
-            .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
-            .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-            .join(Domain, Domain.id == Endpoint.domain_id)
-            .where(
-                ServedChain.open == 1,
-                # Only what the last probe saw shows that a replacement is really served.
-                ServedChain.live == 1,
-                Endpoint.state == "active",
-                Domain.state != "retired",
-                Domain.client_id.in_(part),
-            )
-            .group_by(Domain.client_id, Endpoint.host, *leaf)
-        )
-        by_lineage = (
-            select(StoredLineage.client_id, null(), *leaf, StoredLineage.proven_at)
-            .join(StoredCertificate, StoredCertificate.sha256 == StoredLineage.deployed)
-            .where(
-                StoredLineage.client_id.in_(part),
-                StoredLineage.state == "active",
-                # Only the certificate in use was proven; a newer one may wait for its deployment.
-                StoredLineage.deployed == StoredLineage.sha256,
-                StoredLineage.proven_at >= since,
-            )
-        )
-        by_case = (
-            # A case verifies all names of its certificate at once, so it has no single host.
-            select(Case.client_id, null(), *leaf, Issuance.live_at)
-            .join(Issuance, Issuance.sha256 == StoredCertificate.sha256)
-            .join(Case, Case.id == Issuance.case_id)
-            .where(Case.client_id.in_(part), Issuance.live_at >= since)
-        )
-        for query, verified in ((served_now, False), (by_lineage, True), (by_case, True)):
+        for query, verified in _seen_queries(part, since):
             for client_id, host, sha256, names, not_after, at in conn.execute(query):
                 found.append(
                     SeenLeaf(
@@ -235,6 +202,47 @@ def seen(conn: Connection, client_ids: Sequence[int], since: Timestamp) -> list[
                     )
                 )
     return found
+
+
+def _seen_queries(
+    client_ids: Sequence[int], since: Timestamp
+) -> Iterator[tuple[Select[*tuple[Any, ...]], bool]]:
+    """Yield the queries of :func:`seen`, and whether what each returns was verified."""
+    leaf = (StoredCertificate.sha256, StoredCertificate.names, StoredCertificate.not_after)
+    served_now = (
+        select(Domain.client_id, Endpoint.host, *leaf, func.max(ServedChain.last_seen))
+        .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
+        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .where(
+            ServedChain.open == 1,
+            # Only what the last probe saw shows that a replacement is really served.
+            ServedChain.live == 1,
+            Endpoint.state == "active",
+            Domain.state != "retired",
+            Domain.client_id.in_(client_ids),
+        )
+        .group_by(Domain.client_id, Endpoint.host, *leaf)
+    )
+    by_lineage = (
+        select(StoredLineage.client_id, null(), *leaf, StoredLineage.proven_at)
+        .join(StoredCertificate, StoredCertificate.sha256 == StoredLineage.deployed)
+        .where(
+            StoredLineage.client_id.in_(client_ids),
+            StoredLineage.state == "active",
+            # Only the certificate in use was proven; a newer one may wait for its deployment.
+            StoredLineage.deployed == StoredLineage.sha256,
+            StoredLineage.proven_at >= since,
+        )
+    )
+    by_case = (
+        # A case verifies all names of its certificate at once, so it has no single host.
+        select(Case.client_id, null(), *leaf, Issuance.live_at)
+        .join(Issuance, Issuance.sha256 == StoredCertificate.sha256)
+        .join(Case, Case.id == Issuance.case_id)
+        .where(Case.client_id.in_(client_ids), Issuance.live_at >= since)
+    )
+    yield from ((served_now, False), (by_lineage, True), (by_case, True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from inventory.models import Domain, Endpoint, PageObservation
 
 _LONGER = (
     update(PageObservation)
+    # An endpoint has one open span, which is found without its id.
     .where(PageObservation.endpoint_id == bindparam("e"), PageObservation.open == 1)
     .values(last_seen=bindparam("at"))
 )
@@ -46,6 +47,7 @@ def write(tx: Tx, seen: Mapping[int, tuple[int, str, Mapping[str, Any]] | None])
     new, longer, ended = [], [], []
     for endpoint_id in ids:
         met, before = seen[endpoint_id], known.get(endpoint_id)
+        # Equal digests are equal for a visitor, so no new row is needed.
         if met is not None and before is not None and before["digest"] == met[1]:
             # The document is written again, as parts that are not in the digest may have changed.
             longer.append({"i": before["id"], "at": met[0], "d": dict(met[2])})

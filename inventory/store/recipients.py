@@ -93,6 +93,7 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Cli
             for record in fetch(conn, ClientSummary, query.where(Client.id.in_(part))):
                 found[record.id] = record
         # A retired reseller is never found, so each id is asked for once.
+        # A retired reseller is not found, and must not be asked for again and again.
         wanted = sorted(
             {r.reseller_id for r in found.values() if r.reseller_id is not None} - asked
         )

@@ -46,6 +46,7 @@ def held_at(row: TicketRecord) -> int:
 
     ``hold`` has three words: why, the urgency at that time, and the time.
     """
+    # Holds of earlier versions have fewer words.
     parts = (row.hold or "").split(" ")
     return int(parts[2]) if len(parts) > 2 else 0
 

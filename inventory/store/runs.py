@@ -109,26 +109,15 @@ def resume(tx: Tx, scope: str, planned: int, since: Timestamp) -> Resumed | None
     if row["options"] is not None:
         return None
     run_id = int(row["id"])
-    mine = ProbeState.last_run_id == run_id
-    # The state of each endpoint is in its row, so a run keeps no list that could be lost.
-    is_good = ProbeState.last_good == ProbeState.last_attempt
-    count = tx.conn.execute(
-        select(
-            func.count().label("checked"),
-            func.coalesce(func.max(ProbeState.last_attempt), 0).label("last"),
-            func.count(case((ProbeState.failing_since.is_not(None), 1))).label("undetermined"),
-            func.count(case((ProbeState.good == 1, 1))).label("was_good"),
-            func.count(case(((ProbeState.good == 1) & is_good, 1))).label("still_good"),
-        ).where(mine)
-    ).one()
+    progress, last = _progress(tx.conn, run_id)
     # Its facts are too old to be one picture with those of today.
-    if max(count.last, row["started_at"]) < since:
+    if max(last, row["started_at"]) < since:
         return None
     if row["state"] == "incomplete":
         # finish() took back what the run counted against these endpoints.
         tx.conn.execute(
             update(ProbeState)
-            .where(mine, ProbeState.failing_since.is_not(None))
+            .where(ProbeState.last_run_id == run_id, ProbeState.failing_since.is_not(None))
             .values(failing_runs=ProbeState.failing_runs + 1)
         )
     tx.conn.execute(
@@ -144,14 +133,33 @@ def resume(tx: Tx, scope: str, planned: int, since: Timestamp) -> Resumed | None
             planned=planned,
         )
     )
-    tx.audit("resume", "run", run_id, {"checked": count.checked})
-    return Resumed(
+    tx.audit("resume", "run", run_id, {"checked": progress.checked})
+    return progress
+
+
+def _progress(conn: Connection, run_id: int) -> tuple[Resumed, Timestamp]:
+    """Return what a run has counted so far, and the time of its last attempt (0 without one).
+
+    The state of each endpoint is in its row, so a run keeps no list that could be lost.
+    """
+    is_good = ProbeState.last_good == ProbeState.last_attempt
+    count = conn.execute(
+        select(
+            func.count().label("checked"),
+            func.coalesce(func.max(ProbeState.last_attempt), 0).label("last"),
+            func.count(case((ProbeState.failing_since.is_not(None), 1))).label("undetermined"),
+            func.count(case((ProbeState.good == 1, 1))).label("was_good"),
+            func.count(case(((ProbeState.good == 1) & is_good, 1))).label("still_good"),
+        ).where(ProbeState.last_run_id == run_id)
+    ).one()
+    progress = Resumed(
         run_id=run_id,
         checked=count.checked,
         undetermined=count.undetermined,
         was_good=count.was_good,
         fell=count.was_good - count.still_good,
     )
+    return progress, count.last
 
 
 def scope_of(client: str | None, tag: str | None, server: str | None) -> str:

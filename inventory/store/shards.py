@@ -48,6 +48,7 @@ def addresses(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
     for part in chunks(ids):
         rows = conn.execute(
             select(ServedChain.endpoint_id, func.min(ServedChain.address))
+            # One address is enough: it only keeps the endpoints of one machine together.
             .where(ServedChain.endpoint_id.in_(part), ServedChain.open == 1)
             .group_by(ServedChain.endpoint_id)
         )
@@ -95,6 +96,7 @@ def waiting(conn: Connection, run_id: int) -> list[tuple[int, str | None, int]]:
         .where(
             ScanShard.run_id == run_id,
             ScanShard.finished_at.is_(None),
+            # A shard without a lease has the end 0, so it is found by the same condition.
             ScanShard.leased_until <= _now(conn),
         )
         .order_by(ScanShard.id)
@@ -124,7 +126,11 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
             ScanShard.run_id.in_(select(Run.id).where(Run.state == "running")),
         )
         .values(
-            token=ScanShard.token + 1, worker=worker, leased_until=now + seconds, touched_at=now
+            # The token rises with each lease, so that results of an earlier one are recognised.
+            token=ScanShard.token + 1,
+            worker=worker,
+            leased_until=now + seconds,
+            touched_at=now,
         )
     )
     if taken.rowcount != 1:
@@ -160,6 +166,7 @@ def extend(tx: Tx, held: ShardLease, seconds: int) -> bool:
 
 def release(tx: Tx, held: ShardLease) -> None:
     """End a lease without a result, so that another worker can take the shard at once."""
+    # Only by the holder: a worker that lost its lease must not end that of its successor.
     tx.conn.execute(update(ScanShard).where(_held(held)).values(leased_until=0, worker=None))
 
 

@@ -51,6 +51,7 @@ def listing(conn: Connection, at: Timestamp | None = None) -> list[SnoozeRecord]
     """Return the snoozes in force at ``at`` (epoch seconds); without it, all not withdrawn."""
     query = select(Snooze).where(Snooze.withdrawn_at.is_(None)).order_by(Snooze.id)
     if at is not None:
+        # A maintenance window may be planned ahead, so its begin counts too.
         query = query.where(Snooze.starts_at <= at, Snooze.until > at)
     return fetch(conn, SnoozeRecord, query)
 

@@ -280,6 +280,7 @@ def listing(
             StoredCertificate.not_after.label("ends_at"),
         )
         .outerjoin(Client, Client.id == Ticket.client_id)
+        # Announcements and purchases concern no domain.
         .outerjoin(Domain, Domain.id == Ticket.domain_id)
         .outerjoin(Endpoint, Endpoint.id == Ticket.endpoint_id)
         # The revision of a name that loses cover is its certificate; other kinds find none here.

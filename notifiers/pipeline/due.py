@@ -48,6 +48,7 @@ def find_due(snapshot: Snapshot, topics: Iterable[Topic], zone: Any) -> list[Due
     due_topics = []
     for topic in topics:
         crossed_threshold = threshold(topic, snapshot.policy, zone, snapshot.now)
+        # A topic that is not due yet needs no decision: it would fill the audit trail every day.
         if crossed_threshold is not None:
             due_topics.append(DueTopic(topic, crossed_threshold))
     return due_topics

@@ -65,6 +65,7 @@ def signature(
                 person=one_line(manager or "", 100), provider=provider, reference=reference
             )
         ),
+        # Only if the provider configured it: a promised time has to be kept.
         "answer": (
             reader(N.answer).format(time=one_line(sender.answer, 100)) if sender.answer else ""
         ),

@@ -86,6 +86,7 @@ def decides(severities_and_outcomes: Iterable[tuple[str, Outcome]]) -> Outcome:
     ranked = sorted(
         severities_and_outcomes,
         key=lambda f: (
+            # False sorts before True: what is open stands before what is done.
             isinstance(f[1], Resolved),
             not isinstance(f[1], YouAct),
             SEVERITY_ORDER.get(f[0], 9),

@@ -46,6 +46,7 @@ class StaffRecorder:
         self._tasks(tx, queue)
         missing = [p for p in staff if not notices.digest_sent(tx.conn, p.id, today)]
         # The digest is sent once per day and person, from this hour on.
+        # Not an exact hour: a run that was missed is made up by the next one of the day.
         if local.hour < self.config.digest_hour or not missing:
             return
         digest = DigestReading(

@@ -23,6 +23,7 @@ def address_of(
     def address(row: NoticeRecord) -> Recipient:
         with database.read() as conn:
             contact = recipients.contact_of(conn, row.contact_id or 0)
+        # Retired or erased since the decision, so the topic is decided again for another contact.
         if contact is None:
             return Recipient(None, "the contact no longer exists")
         # A mail goes to any valid address; a webhook only to the channel that was chosen.
