@@ -16,7 +16,11 @@ from inventory.store import editing
 
 
 def find(conn: Connection, name: str) -> AccountRecord:
-    """Raises :class:`NotFound`."""
+    """Return the account with a name.
+
+    Raises:
+        NotFound: There is no such account.
+    """
     return editing.one(
         conn,
         AccountRecord,

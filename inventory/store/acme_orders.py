@@ -179,7 +179,7 @@ def urls(conn: Connection, account_id: int) -> set[str]:
 
 
 def unfinished(conn: Connection) -> list[OpenOrder]:
-    """Open orders, oldest first."""
+    """Return the open orders, the oldest first."""
     query = (
         select(AcmeOrder, StoredLineage.name.label("lineage"))
         .join(StoredLineage, StoredLineage.id == AcmeOrder.lineage_id)

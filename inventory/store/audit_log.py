@@ -40,7 +40,10 @@ def last(conn: Connection, limit: int, kind: str | None = None) -> list[AuditRec
 def of_row(
     conn: Connection, kind: str, row_id: int, limit: int, *, edits_only: bool = False
 ) -> list[AuditRecord]:
-    """The last entries about one record, newest first; without its creation if ``edits_only``."""
+    """Return the last entries about one record, the newest first.
+
+    With ``edits_only``, its creation is left out.
+    """
     query = (
         select(AuditEntry)
         .where(AuditEntry.kind == kind, AuditEntry.row_id == row_id)
@@ -54,7 +57,7 @@ def of_row(
 
 
 def has(conn: Connection, digest: str) -> int | None:
-    """The id of the entry with this hash."""
+    """Return the id of the entry with this hash, or None."""
     return conn.execute(select(AuditEntry.id).where(AuditEntry.hash == digest)).scalar()
 
 

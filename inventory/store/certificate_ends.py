@@ -1,5 +1,6 @@
-"""What notices are decided from: certificates that end, where they are served, and what was served
-before. For the whole inventory; a client's message is made from rows of that client alone
+"""The basis of notices: certificates that end, where they are served, and what was served before.
+
+The queries cover the whole inventory. A message to a client is made from rows of that client alone
 (notifiers/pipeline/addressees.py).
 """
 
@@ -23,14 +24,14 @@ from inventory.models import (
     Tag,
 )
 from inventory.records import EndpointOwnership
-from inventory.store import foreign_addresses
+from inventory.store import foreign_addresses, observations
 from inventory.store.domains import parties_of_row, without_parties
 from inventory.vocabulary import PARTY_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
 class ServedLeaf:
-    """What one address of an endpoint serves now. Instants are epoch seconds."""
+    """What one address of an endpoint serves now. Times are epoch seconds."""
 
     address: str
     sha256: str
@@ -49,21 +50,14 @@ def ending(conn: Connection, now: Timestamp, horizon: Timestamp, *, scaled: bool
         horizon: The end is at this time or before.
         scaled: Whether less than half of the lifetime must be left too.
     """
-    query = (
+    query = observations.of_active_endpoints(
         select(ServedChain.endpoint_id)
         .join(StoredCertificate, StoredCertificate.sha256 == ServedChain.leaf)
-        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
         .where(
-            ServedChain.open == 1,
             ServedChain.live == 1,
             StoredCertificate.not_after <= horizon,
             # Without a begin, the lifetime is unknown, and with it how many days ahead to notify.
             StoredCertificate.not_before.is_not(None),
-            Endpoint.state == "active",
-            Domain.state != "retired",
-            Client.state != "retired",
         )
         .distinct()
     )
@@ -78,7 +72,7 @@ def ending(conn: Connection, now: Timestamp, horizon: Timestamp, *, scaled: bool
 
 
 def leaves(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedLeaf]]:
-    """Endpoint id -> what each of its addresses serves now, without foreign addresses."""
+    """Return endpoint id -> what each of its addresses serves now, without foreign addresses."""
     # A foreign server's certificate is no reason to notify the client of an end.
     foreign = foreign_addresses.by_endpoint(conn)
     found: dict[int, list[ServedLeaf]] = {}
@@ -139,8 +133,9 @@ def replaced_endpoints(conn: Connection, client_id: int | None = None) -> list[R
 def replacements(
     conn: Connection, ids: Sequence[int]
 ) -> dict[int, list[tuple[str, int, int, int]]]:
-    """Endpoint id -> (SHA-256, first seen, notBefore, notAfter) of every leaf that it ever served,
-    in the order of their first sight.
+    """Return endpoint id -> (SHA-256, first seen, notBefore, notAfter) of each leaf it served.
+
+    The leaves are in the order in which they were first seen.
     """
     found: dict[int, list[tuple[str, int, int, int]]] = {}
     for part in chunks(ids):
@@ -176,10 +171,7 @@ def replacements(
 
 
 def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]:
-    """Endpoint id -> where it stands: host, port, protocol, state, domain and client with their
-    states, server, and the ``tags`` of all of them.
-    """
-
+    """Return endpoint id -> its domain, client and server with their states, parties and tags."""
     found: dict[int, EndpointOwnership] = {}
     columns = (
         Endpoint.id,

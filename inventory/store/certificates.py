@@ -21,6 +21,7 @@ from inventory.models import (
 )
 from inventory.names import matches
 from inventory.records import CertificateRecord, LiveCertificate, LiveLeaf, SerialMatch
+from inventory.store import observations
 from inventory.text import printable
 
 
@@ -179,7 +180,7 @@ def live(
         client_id: Only those of this client; None for all clients.
         buyers: Only those of clients that have purchases, if ``client_id`` is None.
     """
-    query = (
+    query = observations.of_active_endpoints(
         select(
             StoredCertificate.sha256,
             StoredCertificate.serial,
@@ -191,15 +192,8 @@ def live(
             Client.number.label("client"),
         )
         .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
-        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
         .where(
-            ServedChain.open == 1,
             ServedChain.live == 1,
-            Endpoint.state == "active",
-            Domain.state != "retired",
-            Client.state != "retired",
             # Dates that could not be parsed cannot be planned with; a finding reports them.
             StoredCertificate.not_before.is_not(None),
             StoredCertificate.not_after.is_not(None),

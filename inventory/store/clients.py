@@ -16,7 +16,11 @@ from inventory.store import editing
 
 
 def find(conn: Connection, key: str) -> ClientRecord:
-    """The client of this customer number, or of this name. Raises NotFound."""
+    """Return the client with this customer number, or with this name.
+
+    Raises:
+        NotFound: There is no such client.
+    """
     query = (
         select(Client)
         .where(or_(Client.number == key, Client.name == key))
@@ -27,7 +31,7 @@ def find(conn: Connection, key: str) -> ClientRecord:
 
 
 def by_id(conn: Connection, client_id: int) -> ClientRecord:
-    """The client with this id, which exists."""
+    """Return the client with this id, which exists."""
     return fetch_existing(conn, ClientRecord, select(Client).where(Client.id == client_id))
 
 
@@ -116,7 +120,7 @@ def retire(tx: Tx, key: str) -> int:
 def listing(
     conn: Connection, *, retired: bool = False, tag: str | None = None
 ) -> list[ListedClient]:
-    """Every client with the count of its domains and its tags."""
+    """Return the clients, each with its tags and the number of its domains."""
     reseller = Client.__table__.alias("reseller")
     count = (
         select(Domain.client_id, func.count().label("domains"))
@@ -143,7 +147,7 @@ def listing(
 
 
 def with_domains(conn: Connection) -> list[str]:
-    """The numbers of the active clients that have a domain, in their order."""
+    """Return the numbers of the active clients that have a domain, in ascending order."""
     query = (
         select(Client.number)
         .where(
@@ -156,7 +160,7 @@ def with_domains(conn: Connection) -> list[str]:
 
 
 def count_with_domains(conn: Connection) -> int:
-    """Active clients that have a domain."""
+    """Return the number of active clients that have a domain."""
     query = select(func.count(func.distinct(Domain.client_id))).join(
         Client, Client.id == Domain.client_id
     )
@@ -167,7 +171,7 @@ def count_with_domains(conn: Connection) -> int:
 
 
 def tags(conn: Connection, client_id: int | None = None) -> dict[int, frozenset[str]]:
-    """Client id -> its tags."""
+    """Return client id -> its tags."""
     query = select(Tag.row_id, Tag.name).where(Tag.kind == "client")
     if client_id is not None:
         query = query.where(Tag.row_id == client_id)

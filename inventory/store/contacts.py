@@ -47,7 +47,7 @@ def parse_way(text: str) -> tuple[str, str]:
 
 
 def find(conn: Connection, key: str, client_id: int | None = None) -> ContactRecord:
-    """The contact with this id, this name, or this way to be reached.
+    """Return the contact with this id, name or contact method.
 
     Raises NotFound, or UsageError when several fit.
     """
@@ -197,8 +197,12 @@ def retire(tx: Tx, key: str) -> None:
 def listing(
     conn: Connection, *, client_id: int | None = None, retired: bool = False
 ) -> list[ListedContact]:
-    """Contacts with their client's number and their ways in order; of every client (and the staff)
-    where ``client_id`` is None.
+    """Return contacts with the numbers of their clients and their contact methods in order.
+
+    Args:
+        conn: The connection.
+        client_id: Only contacts of this client; None for all clients and the staff.
+        retired: Whether to include retired contacts.
     """
     fallback = Contact.__table__.alias("fallback")
     query = (

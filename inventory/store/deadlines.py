@@ -158,7 +158,13 @@ def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
 def listing(
     conn: Connection, *, at: datetime | None = None, retired: bool = False
 ) -> list[ListedDeadline]:
-    """Deadlines with ``clients`` and ``tags``, soonest first; those that were there at ``at``."""
+    """Return deadlines with their clients and tags, the first date first.
+
+    Args:
+        conn: The connection.
+        at: The deadlines that existed at this time. Default: now.
+        retired: Whether to include retired deadlines, if ``at`` is None.
+    """
     query = select(StoredDeadline).order_by(StoredDeadline.at, StoredDeadline.name)
     if at is not None:
         moment = to_epoch(at)

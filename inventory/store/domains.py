@@ -49,7 +49,7 @@ def active(conn: Connection, name: str) -> DomainRecord | None:
 
 
 def by_id(conn: Connection, domain_id: int) -> DomainRecord:
-    """The domain with this id, which exists."""
+    """Return the domain with this id, which exists."""
     return fetch_existing(conn, DomainRecord, _WITH_CLIENT.where(Domain.id == domain_id))
 
 
@@ -182,8 +182,14 @@ def listing(
     server_name: str | None = None,
     retired: bool = False,
 ) -> list[ListedDomain]:
-    """Domains with client, server, resolved parties and tags; of every client where ``client_id``
-    is None.
+    """Return domains with client, server, resolved parties and tags.
+
+    Args:
+        conn: The connection.
+        client_id: Only domains of this client; None for all clients.
+        tag: Only domains with this tag.
+        server_name: Only domains on this server.
+        retired: Whether to include retired domains.
     """
     query = (
         select(
@@ -220,12 +226,12 @@ def listing(
 
 
 def parties_by_domain(conn: Connection, client_id: int | None = None) -> dict[int, Parties]:
-    """Domain id -> who does what, of every domain that is not retired."""
+    """Return domain id -> its resolved parties, for each domain that is not retired."""
     return {row.id: row.parties for row in listing(conn, client_id=client_id)}
 
 
 def without_parties(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without the columns that :func:`parties_of_row` reads."""
+    """Return a row without the columns that :func:`parties_of_row` reads."""
     return {k: v for k, v in row.items() if k not in _OTHERS and k not in PARTY_FIELDS}
 
 
@@ -299,14 +305,12 @@ def _with_parents(name: str) -> list[str]:
 
 
 def names_of_client(conn: Connection, client_id: int) -> frozenset[str]:
-    """Every name of the client that is not retired: what a certificate must cover to be one of the
-    client's.
-    """
+    """Return the names of the client that are not retired, of its domains and endpoints."""
     return names_of_clients(conn, [client_id])[client_id]
 
 
 def names_of_clients(conn: Connection, client_ids: Sequence[int]) -> dict[int, frozenset[str]]:
-    """The same of several clients, in few queries."""
+    """Return client id -> its names, as :func:`names_of_client`, in few queries."""
     found: dict[int, set[str]] = {i: set() for i in client_ids}
     for part in chunks(client_ids):
         hosts = (

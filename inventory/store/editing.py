@@ -34,7 +34,7 @@ _NOUNS = {"order": "purchase", "acme_account": "account"}
 
 
 def clean(text: str | None, what: str, limit: int = 200) -> str | None:
-    """A typed value without surrounding space; None for an empty one.
+    """Return a typed value without surrounding space; None for an empty one.
 
     Raises :class:`UsageError` when it is too long or has control characters.
     """
@@ -71,7 +71,7 @@ def choice(text: str | None, what: str, allowed: Sequence[str]) -> str | None:
 
 
 def parties(values: Mapping[str, Any]) -> dict[str, str | None]:
-    """The who-does-what fields that are given in ``values``, checked."""
+    """Return the checked parties that ``values`` states: who hosts, runs the DNS, buys, renews."""
     return {
         f: choice(values[f], f"party for '{f}'", tuple(Party)) for f in PARTY_FIELDS if f in values
     }
@@ -194,7 +194,7 @@ def change_tags(
 def tags_of(
     conn: Connection, kind: str, ids: Sequence[int] | None = None
 ) -> dict[int, tuple[str, ...]]:
-    """Row id -> its tags, sorted; of every row of the kind where ``ids`` is None."""
+    """Return row id -> its tags in alphabetical order; without ``ids``, of all rows of the kind."""
     query = select(Tag.row_id, Tag.name).where(Tag.kind == kind)
     if ids is not None:
         query = query.where(Tag.row_id.in_(ids))

@@ -186,8 +186,9 @@ def _spans_at(moment: Timestamp) -> Subquery:
 def leaves(
     conn: Connection, at: Timestamp | None = None, client_id: int | None = None
 ) -> dict[int, list[tuple[int, int, int | None]]]:
-    """Endpoint id -> (notBefore, notAfter, public) of each leaf that its addresses serve now, or
-    served at ``at``. Foreign addresses are left out.
+    """Return endpoint id -> (notBefore, notAfter, public) of each leaf that its addresses serve.
+
+    With ``at`` (epoch seconds), it is what they served then. Foreign addresses are left out.
     """
     # The endpoint is not judged by what a server of another provider serves.
     foreign = foreign_addresses.by_endpoint(conn, at)
@@ -228,7 +229,7 @@ def leaves(
 def soonest(
     conn: Connection, *, client_id: int | None = None, tag_name: str | None = None
 ) -> tuple[str, int] | None:
-    """The target whose certificate ends first, and when; of active endpoints."""
+    """Return the active target whose certificate ends first, and when; None without any."""
     query = (
         _ending()
         .where(ProbeState.not_after.is_not(None))

@@ -50,12 +50,12 @@ def _of(target: Target) -> Executable:
 
 
 def known(conn: Connection, target: Target) -> EndpointRecord | None:
-    """The endpoint of this target that is not retired; None where there is none."""
+    """Return the endpoint of a target, if it is not retired; else None."""
     return fetch_one(conn, EndpointRecord, _of(target))
 
 
 def of_domain(conn: Connection, domain_id: int) -> list[EndpointRecord]:
-    """The endpoints of a domain that are not retired, by host and port."""
+    """Return the endpoints of a domain that are not retired, by host and port."""
     query = select(Endpoint).where(Endpoint.domain_id == domain_id, Endpoint.state != "retired")
     return fetch(conn, EndpointRecord, query.order_by(Endpoint.host, Endpoint.port))
 
@@ -366,9 +366,7 @@ def named(conn: Connection, name: str) -> list[tuple[int, int]]:
 
 
 def of_clients(conn: Connection, client_ids: Iterable[int]) -> dict[int, list[ClientEndpoint]]:
-    """Client id -> its endpoints that are visited: id, host, port, protocol, addresses (fixed
-    ones), server, backends, domain_id.
-    """
+    """Return client id -> its endpoints that are visited, with their servers."""
     found: dict[int, list[ClientEndpoint]] = {}
     wanted = sorted(set(client_ids))
     columns = (

@@ -56,10 +56,11 @@ from inventory.store import clients
 
 
 def erase(tx: Tx, number: str) -> dict[str, int]:
-    """Names, addresses, domains, what was seen at them, and the texts of notices are deleted.
+    """Erase a client, and return the number of deleted rows by kind.
 
-    The client's row (``erased-ID``), the notices as rows with their times and states, and the audit
-    log, which holds ids alone, stay. Returns how many rows went. Backups keep what they hold.
+    Names, addresses, domains, what scans saw there, and the texts of notices are deleted. The row
+    of the client (``erased-ID``), the rows of notices with their times and states, and the audit
+    log, which contains ids only, stay. Backups keep what they contain.
     """
     # Everything is collected before the first deletion: later steps find it only through rows that
     # earlier ones delete.
@@ -201,9 +202,7 @@ def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
 
 
 def _lineage_hosts(tx: Tx, client_id: int) -> set[str]:
-    """Names of the client's ACME certificates, also those that were left out later: not every one
-    is a host of an endpoint.
-    """
+    """Return the names of the client's ACME certificates, not all of which are endpoints."""
     mine = select(StoredLineage.id).where(StoredLineage.client_id == client_id)
     names = set(tx.conn.scalars(select(LineageName.name).where(LineageName.lineage_id.in_(mine))))
     for ordered in tx.conn.scalars(select(AcmeOrder.names).where(AcmeOrder.lineage_id.in_(mine))):
@@ -213,9 +212,9 @@ def _lineage_hosts(tx: Tx, client_id: int) -> set[str]:
 
 
 def _counted(tx: Tx, hosts: set[str]) -> None:
-    """Names in the ledger of the CAs' limits and among those that are left alone.
+    """Delete the names from the ledger of rate limits and from the back-offs.
 
-    What was counted of a registered domain goes with it: the CA still counts.
+    What was counted for a registered domain is deleted too. The CA itself still counts it.
     """
     for part in chunks(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
         tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.domain.in_(part)))
@@ -248,9 +247,7 @@ def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
 
 
 def _certificates(tx: Tx, leaves: set[str]) -> int:
-    """Those that no other client serves or served, and that no other client's case or lineage
-    refers to.
-    """
+    """Delete certificates that no other client served or requested, and return their number."""
     count = 0
     for part in chunks(sorted(leaves), 200):
         used = set(tx.conn.scalars(select(ServedChain.leaf).where(ServedChain.leaf.in_(part))))
@@ -277,7 +274,7 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
 
 
 def _resellers(client_id: int) -> Any:
-    """The contacts of the client that is written to in this one's place."""
+    """Return a query for the contacts of the reseller, who gets the notices of this client."""
     return select(Contact.id).where(
         Contact.client_id.in_(select(Client.reseller_id).where(Client.id == client_id))
     )
@@ -373,9 +370,7 @@ def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]
 
 
 def _deadlines(tx: Tx, client_id: int) -> None:
-    """A deadline that was for this client alone must not become one for all clients: it is retired,
-    and its words go.
-    """
+    """Retire the deadlines of this client alone, and remove the client from those of several."""
     mine = (DeadlineScope.kind == "client") & (DeadlineScope.value == str(client_id))
     ids = set(tx.conn.scalars(select(DeadlineScope.deadline_id).where(mine)))
     others = set(

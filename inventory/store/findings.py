@@ -308,7 +308,7 @@ def listing(
 
 
 def periods(conn: Connection, since: Timestamp, severities: Sequence[str]) -> list[FindingPeriod]:
-    """When each finding of some severities was open that was not closed before ``since``."""
+    """Return when findings of some severities were open, if they did not close before ``since``."""
     query = (
         select(
             StoredFinding.endpoint_id,
@@ -331,7 +331,7 @@ def periods(conn: Connection, since: Timestamp, severities: Sequence[str]) -> li
 
 
 def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:
-    """Endpoint id -> (finding id, finding) of those that are open."""
+    """Return endpoint id -> (finding id, finding) of its open findings."""
     found: dict[int, list[tuple[int, Finding]]] = {}
     for part in chunks(ids):
         query = select(StoredFinding).where(

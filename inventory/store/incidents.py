@@ -30,7 +30,7 @@ from inventory.records import (
     IncidentRecord,
     ServedName,
 )
-from inventory.store import editing, tickets
+from inventory.store import editing, observations, tickets
 from inventory.text import typed_reference
 
 
@@ -125,7 +125,7 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[ServedNa
 
     An address that did not answer since still counts. Retired endpoints are left out.
     """
-    query = (
+    query = observations.of_active_endpoints(
         select(
             StoredCertificate.sha256,
             StoredCertificate.serial,
@@ -137,21 +137,11 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[ServedNa
             Client.number.label("client"),
         )
         .join(ServedChain, ServedChain.leaf == StoredCertificate.sha256)
-        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
-        .outerjoin(Server, Server.id == Domain.server_id)
-        .where(
-            ServedChain.open == 1,
-            Endpoint.state == "active",
-            Domain.state != "retired",
-            Client.state != "retired",
-        )
         .distinct()
         .order_by(Client.number, Endpoint.host)
     )
     if server_name is not None:
-        query = query.where(Server.name == server_name)
+        query = query.join(Server, Server.id == Domain.server_id).where(Server.name == server_name)
     return fetch(conn, ServedName, query)
 
 

@@ -21,7 +21,7 @@ from inventory.models import (
     StoredFinding,
 )
 from inventory.records import CrlRecord, RevocationRecord
-from inventory.store import certificates
+from inventory.store import certificates, observations
 
 CHUNK = 500
 
@@ -31,19 +31,12 @@ CHUNK = 500
 
 def _live(client_id: int | None) -> Any:
     """Return the query for the leaves that the last probe of active endpoints saw."""
-    query = (
+    query = observations.of_active_endpoints(
         select(ServedChain.leaf)
         .distinct()
-        .join(Endpoint, Endpoint.id == ServedChain.endpoint_id)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
         .where(
-            ServedChain.open == 1,
             ServedChain.live == 1,
             ServedChain.leaf.is_not(None),
-            Endpoint.state == "active",
-            Domain.state != "retired",
-            Client.state != "retired",
         )
     )
     return query if client_id is None else query.where(Domain.client_id == client_id)
@@ -185,7 +178,7 @@ class ServedAddress:
 
 
 def served(conn: Connection, ids: Sequence[int]) -> dict[int, list[ServedAddress]]:
-    """Endpoint id -> what its addresses served last."""
+    """Return endpoint id -> what its addresses served last."""
     found: dict[int, list[ServedAddress]] = {}
     o = ServedChain.__table__.c
     for part in chunks(ids):
@@ -245,7 +238,7 @@ def revoked_by_us(tx: Tx, sha256: str, reason: str) -> None:
 
 
 def is_revoked(conn: Connection, sha256: str) -> bool | None:
-    """Whether a certificate is revoked; None if it was not checked, or is undetermined."""
+    """Return whether a certificate is revoked; None if unchecked or undetermined."""
     status = conn.execute(
         select(RevocationCheck.status).where(RevocationCheck.sha256 == sha256)
     ).scalar()

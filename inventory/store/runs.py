@@ -68,7 +68,7 @@ def _busy(database: Database) -> Busy:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A run that goes on after an interruption, with what it has counted so far.
+    """A run that continues after an interruption, with what it has counted so far.
 
     Attributes:
         checked: The endpoints that it attempted.

@@ -48,7 +48,7 @@ def find(conn: Connection, key: str) -> ServerRecord:
 
 
 def by_id(conn: Connection, server_id: int) -> ServerRecord:
-    """The server with this id, which exists."""
+    """Return the server with this id, which exists."""
     return fetch_existing(conn, ServerRecord, select(Server).where(Server.id == server_id))
 
 

@@ -296,7 +296,7 @@ def listing(
 
 
 def times(conn: Connection, since: Timestamp) -> list[TicketTimes]:
-    """Of the tickets of which a client was notified, or that were closed, since then."""
+    """Return the times of tickets of which a client was notified, or that closed, since a time."""
     query = select(Ticket.told_at, Ticket.closed_at).where(
         Ticket.told_at.is_not(None), or_(Ticket.told_at >= since, Ticket.closed_at >= since)
     )
