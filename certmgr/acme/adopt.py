@@ -83,12 +83,12 @@ def take_over(context: Context, request: AdoptionRequest, planned: AdoptionPlan)
         x.name: str(x.configuration) for x in planned.chosen
     }
     record = TakeoverRecord(
-        str(request.path.resolve()),
-        True,
-        tuple(dict.fromkeys([*(before.lineages if before else ()), *names])),
-        tuple(dict.fromkeys([*(before.enable if before else ()), *enable])),
-        request.client,
-        tuple(configurations.items()),
+        path=str(request.path.resolve()),
+        running=True,
+        lineages=tuple(dict.fromkeys([*(before.lineages if before else ()), *names])),
+        enable=tuple(dict.fromkeys([*(before.enable if before else ()), *enable])),
+        client=request.client,
+        configurations=tuple(configurations.items()),
     )
     # Durable before the first change outside of the inventory: everything after it can be undone.
     journal.write(record)

@@ -72,12 +72,14 @@ class TakeoverJournal:
         try:
             document = json.loads(read_regular(self.file, MAX_FILE))
             return TakeoverRecord(
-                str(document["path"]),
-                bool(document["running"]),
-                tuple(document["lineages"]),
-                tuple(tuple(c) for c in document["enable"]),
-                str(document.get("client", self.client)),
-                tuple((str(n), str(c)) for n, c in document.get("configurations", ())),
+                path=str(document["path"]),
+                running=bool(document["running"]),
+                lineages=tuple(document["lineages"]),
+                enable=tuple(tuple(c) for c in document["enable"]),
+                client=str(document.get("client", self.client)),
+                configurations=tuple(
+                    (str(n), str(c)) for n, c in document.get("configurations", ())
+                ),
             )
         except (ValueError, KeyError, TypeError):
             raise CertmgrError(

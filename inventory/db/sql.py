@@ -61,7 +61,8 @@ def copy_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
     statement = f"COPY {quote.format_table(table)} ({names}) FROM STDIN"
     dbapi: Any = dialect.loaded_dbapi
     try:
-        with conn.connection.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
+        cursor: Any = conn.connection.cursor()
+        with cursor, cursor.copy(statement) as copy:
             for row in rows:
                 values = [row[c.name] for c in columns]
                 copy.write_row(

@@ -30,6 +30,8 @@ MAX_LINEAGES = 10_000
 # Renewal configuration with this suffix is not seen by its client.
 DISABLED_SUFFIX = ".certmgr-took-over"
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_PLAIN = re.compile(r"([^\s'\";&|]+)")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 
 
@@ -201,11 +203,10 @@ def _shell_value(text: str, known: dict[str, str]) -> str | None:
                 return None
             result, rest = result + rest[1:end], rest[end + 1 :]
             continue
-        quoted = re.match(r'"((?:[^"\\]|\\.)*)"', rest) if rest[0] == '"' else None
-        if rest[0] == '"' and quoted is None:
-            return None
-        part = quoted[1] if quoted is not None else re.match(r"[^\s'\";&|]+", rest)[0]  # type: ignore[index]
-        rest = rest[quoted.end() if quoted is not None else len(part) :]
+        pattern = _QUOTED if rest[0] == '"' else _PLAIN
+        if (found := pattern.match(rest)) is None:
+            return None  # a quotation that does not end
+        part, rest = found[1], rest[found.end() :]
         # An unknown variable is empty, as in a shell without "set -u".
         part = _VARIABLE.sub(lambda m: known.get(m[1] or m[2], ""), part)
         if "`" in part or "$" in part:

@@ -84,25 +84,25 @@ def source_of(name: str, *, password: str = "") -> ClientSource:
             return CertbotSource()
         case "acme.sh":
             return FileSource(
-                "acme.sh",
-                Path("~/.acme.sh"),
-                "acme.sh",
-                acme_sh.read,
-                acme_sh.recognises,
-                hide_by_name,
-                show_by_name,
+                name="acme.sh",
+                default_path=Path("~/.acme.sh"),
+                program="acme.sh",
+                reader=acme_sh.read,
+                recogniser=acme_sh.recognises,
+                hider=hide_by_name,
+                shower=show_by_name,
             )
         case "lego":
             return FileSource("lego", None, "lego", lego.read, lego.recognises)
         case "dehydrated":
             return FileSource(
-                "dehydrated",
-                Path("/etc/dehydrated"),
-                "dehydrated",
-                dehydrated.read,
-                dehydrated.recognises,
-                dehydrated.hide,
-                dehydrated.show,
+                name="dehydrated",
+                default_path=Path("/etc/dehydrated"),
+                program="dehydrated",
+                reader=dehydrated.read,
+                recogniser=dehydrated.recognises,
+                hider=dehydrated.hide,
+                shower=dehydrated.show,
             )
         case "win-acme-export":
             return FileSource(
