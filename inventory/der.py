@@ -213,7 +213,7 @@ def general_names(value: bytes, limit: int) -> tuple[list[str], list[bytes]]:
     ediPartyName) may be present, and text is ASCII.
 
     Args:
-        limit: At most so many names are returned of each kind.
+        limit: At most this many names of each kind are returned.
 
     Raises:
         ValueError: A name is malformed, or there is none.

@@ -19,7 +19,7 @@ class AuditEntry(Base):
     action: Mapped[str]
     kind: Mapped[str]
     row_id: Mapped[int | None] = mapped_column(Id)
-    # JSON: {column: [before, after]}; ids and words of ours, no personal data
+    # JSON: {column: [before, after]}; ids and values of the program, no personal data
     detail: Mapped[str]
     # SHA-256 over the hash before it and this row (inventory/db/audit_chain.py)
     hash: Mapped[str] = mapped_column(server_default="")

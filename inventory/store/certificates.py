@@ -144,9 +144,9 @@ def find(conn: Connection, key: str) -> CertificateRecord:
     bare = key.strip().lower().replace(":", "")
     if len(bare) < 8 or not all(c in "0123456789abcdef" for c in bare):
         raise UsageError(
-            f"'{printable(key, 60)}' is no fingerprint and no serial number",
+            f"'{printable(key, 60)}' is not a fingerprint or serial number",
             "",
-            "Give 8 hexadecimal digits of it at least.",
+            "Give at least 8 hexadecimal digits of it.",
         )
     # Serial numbers are stored without leading zeros. If fewer than 8 digits are left, they must be
     # the whole number: the beginning "1" of "00000001" would match certificates at random.
@@ -165,7 +165,7 @@ def find(conn: Connection, key: str) -> CertificateRecord:
         raise NotFound(
             f"There is no certificate '{printable(bare, 70)}'",
             "",
-            "Give the file in its place, or scan first.",
+            "Give the file instead, or scan first.",
         )
     return found[0]
 

@@ -338,8 +338,8 @@ def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> N
 
 def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]) -> None:
     """Everything else that points to it."""
-    matters = list(tx.conn.scalars(select(Ticket.id).where(Ticket.client_id == client_id)))
-    for part in chunks(matters):
+    ticket_ids = list(tx.conn.scalars(select(Ticket.id).where(Ticket.client_id == client_id)))
+    for part in chunks(ticket_ids):
         tx.conn.execute(
             update(Ticket)
             .where(Ticket.id.in_(part))
@@ -358,7 +358,7 @@ def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]
     for scope, ids in (("domain", domain_ids), ("client", [client_id])):
         for part in chunks(ids):
             tx.conn.execute(delete(Snooze).where(Snooze.scope == scope, Snooze.scope_id.in_(part)))
-    # A domain may have been moved to this client: matters of the client that had it before still
+    # A domain may have been moved to this client: tickets of the client that had it before still
     # refer to it.
     for column, ids in ((Ticket.endpoint_id, endpoints), (Ticket.domain_id, domain_ids)):
         for part in chunks(ids):

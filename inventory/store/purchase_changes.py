@@ -57,7 +57,7 @@ def add(
     covered, unmanaged = domain_owners.names_of(tx.conn, owner.id, names)
     values = purchase_values.column_values(tx.conn, given, owner.id)
     if "vendor" not in values:
-        raise UsageError("An order needs a vendor", "", "Give --vendor NAME.")
+        raise UsageError("A purchase needs a vendor", "", "Give --vendor NAME.")
     # Vendors count the term from the order, which administrators record on the same day.
     defaults = {"kind": purchase_values.product_of(covered), "starts_at": tx.at}
     purchase = _with_end(defaults | values | {"client_id": owner.id})

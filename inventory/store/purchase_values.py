@@ -64,7 +64,7 @@ def amount(text: str | None, what: str) -> str | None:
         or -int(number.as_tuple().exponent) > 4
     ):
         raise UsageError(
-            f"The {what} '{printable(value, 20)}' cannot be so",
+            f"The {what} '{printable(value, 20)}' is out of range",
             "it is 0 to 999,999,999, with at most 4 decimals",
         )
     return format(number, "f")
@@ -117,8 +117,8 @@ def _years(value: int) -> int:
 def _date(value: datetime) -> int:
     if not EARLIEST <= value < LATEST:
         raise UsageError(
-            f"The date {value.year:04}-{value.month:02}-{value.day:02} cannot be so",
-            "orders lie between 2000 and 2100",
+            f"The date {value.year:04}-{value.month:02}-{value.day:02} is out of range",
+            "the dates of purchases lie between 2000 and 2100",
         )
     return to_epoch(value)
 
@@ -127,7 +127,7 @@ def _documents(value: Sequence[str]) -> tuple[str, ...]:
     paths = [editing.required(d, "document", 500) for d in value]
     if len(paths) > MAX_DOCUMENTS:
         raise UsageError(
-            f"There are {len(paths)} documents", f"an order has at most {MAX_DOCUMENTS}"
+            f"There are {len(paths)} documents", f"a purchase has at most {MAX_DOCUMENTS}"
         )
     return tuple(paths)
 
@@ -252,10 +252,10 @@ def check(purchase: PurchaseValues, names: Sequence[str], now: Timestamp) -> Non
                 "Correct the date.",
             )
     if purchase.ends_at <= purchase.starts_at:
-        raise UsageError("The order ends before it starts", "", "Correct --start or --end.")
+        raise UsageError("The purchase ends before it starts", "", "Correct --start or --end.")
     if purchase.ends_at - purchase.starts_at > LONGEST_TERM:
         raise UsageError(
-            "The order runs for more than six years",
+            "The purchase runs for more than six years",
             "no vendor sells that",
             "Correct --start or --end.",
         )
@@ -269,7 +269,7 @@ def _check_product(purchase: PurchaseValues, names: Sequence[str]) -> None:
     """Check that the product can cover the names."""
     if not names:
         raise UsageError(
-            "An order covers at least one name", "", "Name them: --name shop.example.com."
+            "A purchase covers at least one name", "", "Name them: --name shop.example.com."
         )
     wildcards = [n for n in names if n.startswith("*.")]
     # Vendors include the name with www. in a single-name product.

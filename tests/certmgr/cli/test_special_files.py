@@ -147,7 +147,7 @@ def test_file_of_a_command_must_be_a_regular_file(certmgr: Runner, special: Path
         text = refused.err + refused.out
         # A long path is shortened, and a folder is no file that may be attached.
         refusal = any(r in text for r in reasons) and special.name in text
-        refusal |= special.is_dir() and "is no fingerprint" in text
+        refusal |= special.is_dir() and "is not a fingerprint" in text
         if not refusal or refused.code not in (2, 3) or "internal error" in text:
             accepted[name] = text
     assert not accepted, "\n".join(f"{k}: {v}" for k, v in accepted.items())

@@ -143,7 +143,7 @@ def test_certificate_is_found_by_the_beginning_of_its_fingerprint_or_serial_numb
             with pytest.raises(NotFound, match="There is no certificate"):
                 certificates.find(conn, key)
         for key in ("aaaaaaa", "", "aaaaaaag", "aaaaaaaa%"):
-            with pytest.raises(UsageError, match="is no fingerprint and no serial number"):
+            with pytest.raises(UsageError, match="is not a fingerprint or serial number"):
                 certificates.find(conn, key)
 
 
