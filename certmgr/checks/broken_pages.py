@@ -12,7 +12,12 @@ from urllib.parse import urlsplit
 
 from certmgr.checks.transport import finding
 from certmgr.net import http1
-from certmgr.net.http_exchange import NOT_HTTP, NOT_OFFERED_ENCODING, TRUNCATED_HEADERS
+from certmgr.net.http_exchange import (
+    NOT_HTTP,
+    NOT_OFFERED_ENCODING,
+    REDIRECTS,
+    TRUNCATED_HEADERS,
+)
 from certmgr.scan import dead_ends
 from certmgr.scan.visits import Visit
 from inventory.vocabulary import Finding
@@ -46,6 +51,10 @@ DEAD_ENDS = {
     dead_ends.BAD_PORT: _DeadEnd("ERR_UNSAFE_PORT", "use the usual port, 80 or 443"),
     dead_ends.INVALID_URL: _DeadEnd("ERR_INVALID_REDIRECT", _CORRECT_TARGET),
     dead_ends.UNSAFE_URL: _DeadEnd("ERR_UNSAFE_REDIRECT", _CORRECT_TARGET),
+    dead_ends.UNKNOWN_SCHEME: _DeadEnd("ERR_UNKNOWN_URL_SCHEME", _CORRECT_TARGET),
+    dead_ends.TOO_MANY: _DeadEnd(
+        "ERR_TOO_MANY_REDIRECTS", "redirect to the final page directly, or end the loop"
+    ),
 }
 BROWSER_ERRORS = {
     NOT_HTTP: "ERR_INVALID_HTTP_RESPONSE",
@@ -69,7 +78,7 @@ def broken_findings(host: str, visit: Visit) -> Iterator[Finding]:
     if visit.why in DEAD_ENDS:
         end = DEAD_ENDS[visit.why]
         # The last request is the target, unless its URL is none that can be requested.
-        invalid = visit.why in (dead_ends.INVALID_URL, dead_ends.UNSAFE_URL)
+        invalid = last.status in REDIRECTS
         url, to = (last.url, last.why) if invalid else (visit.hops[-2].url, last.url)
         # Only redirects of this endpoint count: other hosts are responsible for theirs.
         if urlsplit(url).hostname == host:

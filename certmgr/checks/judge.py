@@ -5,15 +5,15 @@ Pure: trust store, issuers, inventory and ``now`` are parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
-from certmgr.checks.actors import with_actor
+from certmgr.checks.adjustments import for_port, for_purpose, merge, with_actors
 from certmgr.checks.browser_rules import issuer_date_findings, key_usage_findings
 from certmgr.checks.browser_trust import BrowserTrust, trust_findings
-from certmgr.checks.certificate import change_dates, date_findings, leaf_findings
+from certmgr.checks.certificate import date_findings, leaf_findings
 from certmgr.checks.chain import order_findings, path_findings
 from certmgr.checks.collector import FindingCollector
 from certmgr.checks.deployment import (
@@ -22,13 +22,14 @@ from certmgr.checks.deployment import (
     default_certificate,
     unexpected_findings,
 )
+from certmgr.checks.elsewhere import elsewhere_dates, elsewhere_findings
 from certmgr.checks.foreign_address import FoldedFindings, folded, foreign_addresses
-from certmgr.checks.http import NO_PAGE, http_findings
+from certmgr.checks.http import http_findings
+from certmgr.checks.judgement import JudgedAddress, Judgement, JudgingContext
 from certmgr.checks.ocsp import Staple
 from certmgr.checks.refused_offer import without_repeated_keys
 from certmgr.checks.stapling import staple_findings, staple_of
 from certmgr.checks.transport import (
-    FailureHistory,
     confirmed_unreachable,
     dns_findings,
     finding,
@@ -36,16 +37,13 @@ from certmgr.checks.transport import (
     pointing_findings,
     transport_findings,
 )
-from certmgr.net.addresses import Network
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
 from certmgr.x509.trust import SETTLED, Issuers, PathVerdict, TrustStore
 from certmgr.x509.trust_data import built_in
 from certmgr.x509.trust_rules import TrustRules
 from certmgr.x509.trust_until import TrustEnd
-from certmgr.x509.trust_until import change_dates as trust_change_dates
 from inventory.certificates import Certificate
-from inventory.targets import Target
-from inventory.vocabulary import SEVERITY_ORDER, Finding, Parties, Severity
+from inventory.vocabulary import Finding, Severity
 
 # Findings that give the reason why a verifier refuses a chain.
 _EXPLAINS = frozenset(
@@ -58,147 +56,19 @@ _EXPLAINS = frozenset(
         "issuer-not-yet-valid",
     }
 )
-# On SMTP port 25, senders do not check names and trust, unless MTA-STS or DANE applies. These
-# findings are only remarks there.
-_NOT_CHECKED_BY_SENDERS = frozenset(
-    {
-        "name-mismatch",
-        "default-certificate",
-        "san-missing",
-        "self-signed",
-        "untrusted-root",
-        "chain-incomplete",
-        "intermediate-expired",
-        "root-expired",
-        "issuer-not-yet-valid",
-        "certificate-expired",
-        "certificate-not-yet-valid",
-        "certificate-expiring",
-        "ca-distrusted",
-        "trust-ending",
-        "verification-disputed",
-        "sct-missing",
-        "validity-too-long",
-        "revoked",
-        "staple-invalid",
-    }
-)
 
 
-@dataclass(frozen=True, slots=True)
-class JudgingContext:
-    """The facts from the inventory that the judgement of an endpoint needs.
+@dataclass(slots=True)
+class _Addresses:
+    """The judgement of all addresses.
 
     Attributes:
-        parties: None if the endpoint is not in the inventory.
-        history: The failures of earlier runs.
-        ever_good: Whether a certificate was ever seen.
-        client_names: Returns all names of the client.
-        expected: SHA-256 of the leaves that were installed and verified; if empty, none is
-            expected.
+        unresolved: No path was found for one, but additional issuers may complete one.
     """
 
-    parties: Parties | None = None
-    networks: tuple[Network, ...] = ()
-    servers: frozenset[str] = frozenset()
-    history: FailureHistory | None = None
-    ever_good: bool = False
-    client_names: Callable[[], frozenset[str]] = frozenset
-    purpose: str = "site"
-    expected: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedAddress:
-    """The judgement of one address."""
-
-    evidence: AddressEvidence
-    chain: tuple[Certificate, ...] = ()
-    trusted: bool | None = None
-    verdict: PathVerdict | None = None
-    staple: Staple | None = None
-    trust_ends: tuple[TrustEnd, ...] = ()
-
-    @property
-    def leaf(self) -> Certificate | None:
-        """The served certificate, if any."""
-        return self.chain[0] if self.chain else None
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The judgement of one endpoint.
-
-    Attributes:
-        findings: One finding per code, worst first.
-        unresolved: No path was found, but additional issuers may complete one.
-        failed: A check failed, so the judgement may not be reused.
-        rules: The version of the trust rules that the judgement rests on.
-        foreign: Addresses that are not the provider's, if others are. What they serve is not what
-            the endpoint serves.
-        explained: The findings at foreign addresses, which ``foreign-address`` stands for.
-    """
-
-    evidence: Evidence
-    findings: tuple[Finding, ...]
-    addresses: tuple[JudgedAddress, ...]
+    judged: list[JudgedAddress] = field(default_factory=list)
+    served: list[ServedCertificate] = field(default_factory=list)
     unresolved: bool = False
-    failed: bool = False
-    rules: str = ""
-    foreign: frozenset[str] = frozenset()
-    explained: tuple[Finding, ...] = ()
-
-    @property
-    def own(self) -> list[JudgedAddress]:
-        """The addresses without the foreign ones."""
-        return [a for a in self.addresses if a.evidence.address not in self.foreign]
-
-    @property
-    def leaf(self) -> Certificate | None:
-        """The certificate that ends first among those that the addresses serve."""
-        leaves = [a.leaf for a in self.own if a.leaf is not None]
-        return min(leaves, key=_end, default=None)
-
-    @property
-    def good(self) -> bool:
-        """Whether the probe succeeded: at least one address served a certificate."""
-        return any(a.chain for a in self.own)
-
-    def stable_until(self, now: datetime) -> datetime | None:
-        """Return until when the same evidence gives the same findings; None if undetermined.
-
-        It is at most a week from now.
-        """
-        # Additional issuers, or another DNS answer, may change the findings at any time.
-        if self.unresolved or self.failed or not self.addresses:
-            return None
-        dates = [now + MAX_JUDGEMENT_AGE]
-        for judged in self.addresses:
-            leaf, verdict = judged.leaf, judged.verdict
-            if (
-                leaf is None
-                or verdict is None
-                or leaf.not_before is None
-                or leaf.not_after is None
-                or judged.evidence.other_chain
-            ):
-                return None
-            dates += change_dates(leaf.not_before, leaf.not_after)
-            dates += trust_change_dates(judged.trust_ends)
-            dates += [
-                d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None
-            ]
-            if judged.staple is not None and judged.staple.until is not None:
-                dates.append(judged.staple.until)
-        return min(d for d in dates if d > now)
-
-
-# The maximum age of a judgement that is reused: rules and trust stores change too.
-MAX_JUDGEMENT_AGE = timedelta(days=7)
-
-
-def _end(leaf: Certificate) -> float:
-    return leaf.not_after.timestamp() if leaf.not_after is not None else 0.0
 
 
 @dataclass(slots=True)
@@ -225,65 +95,16 @@ class Judge:
         Each check stands alone: if one fails, the findings of all others stay.
         """
         collector = FindingCollector()
-        check, findings = collector.check, collector.findings
+        findings = collector.findings
         if evidence.error is not None:
             findings.append(finding("scanner-error", error=evidence.error))
-        check("resolution", (), lambda: dns_findings(evidence))
-        nowhere: list[Finding] = []
-        pointing = collector.value(
-            "resolution",
-            (),
-            lambda: [*pointing_findings(evidence, context.networks, context.servers)],
-            nowhere,
+        pointing, foreign = self._resolution(evidence, context, collector)
+        addresses = self._addresses(evidence, context, now, collector)
+        served, unresolved = addresses.served, addresses.unresolved
+        self._comparison(
+            evidence, [s for s in served if s.address not in foreign], context, collector
         )
-        alone: tuple[str, ...] = ()
-        foreign = collector.value(
-            "resolution",
-            (),
-            lambda: foreign_addresses(evidence, context.networks, context.servers, context.parties),
-            alone,
-        )
-        judged_addresses, served, unresolved = [], [], False
-        for address in evidence.addresses:
-            at = (address.address,)
-            check("connection", at, partial(transport_findings, evidence, address, self.parse))
-            judged = collector.value(
-                "certificate",
-                at,
-                partial(self._address, evidence, address, context, now, collector),
-                JudgedAddress(address),
-            )
-            judged_addresses.append(judged)
-            if judged.leaf is not None:
-                served.append(ServedCertificate(address.address, judged.leaf, judged.trusted))
-                unresolved |= judged.verdict is None or judged.verdict.reason not in SETTLED
-            if address.other_chain:
-                check(
-                    "certificate",
-                    at,
-                    partial(self._other_key_type, evidence, address, now, served),
-                )
-        # A foreign server is not expected to serve what ours do.
-        own = [s for s in served if s.address not in foreign]
-        if len(own) > 1:
-            addresses = [s.address for s in own]
-            check("comparison", addresses, lambda: consistency_findings(own))
-        check("comparison", (), lambda: unexpected_findings(own, context.expected))
-        if has_no_route(evidence):
-            findings.append(
-                finding(
-                    "scanner-error",
-                    [a.address for a in evidence.addresses],
-                    error="no route from here to these addresses",
-                )
-            )
-        for address in evidence.addresses:
-            visits = [v for v in evidence.visits or () if v.address == address.address]
-            check(
-                "pages",
-                (address.address,),
-                partial(http_findings, evidence.target, visits, context.purpose),
-            )
+        others = self._pages(evidence, context, now, collector)
         result = collector.value(
             "summary",
             (),
@@ -295,13 +116,124 @@ class Judge:
         merged = merge([*result.findings, *collector.errors()])
         return Judgement(
             evidence,
-            _with_actors(merged, context, elsewhere=bool(pointing)),
-            tuple(judged_addresses),
+            with_actors(merged, context, elsewhere=bool(pointing)),
+            tuple(addresses.judged),
             unresolved,
             failed=bool(collector.failed) or evidence.error is not None,
             rules=self.rules.version,
             foreign=frozenset(foreign),
             explained=tuple(merge(result.explained)),
+            others=others,
+        )
+
+    def _resolution(
+        self, evidence: Evidence, context: JudgingContext, collector: FindingCollector
+    ) -> tuple[list[Finding], tuple[str, ...]]:
+        """Judge the DNS answer.
+
+        Returns:
+            The finding that no address is the provider's, if so; and the foreign addresses, if
+            others are the provider's.
+        """
+        networks, servers = context.networks, context.servers
+        collector.check("resolution", (), lambda: dns_findings(evidence))
+        nowhere: list[Finding] = []
+        pointing = collector.value(
+            "resolution", (), lambda: [*pointing_findings(evidence, networks, servers)], nowhere
+        )
+        alone: tuple[str, ...] = ()
+        foreign = collector.value(
+            "resolution",
+            (),
+            lambda: foreign_addresses(evidence, networks, servers, context.parties),
+            alone,
+        )
+        return pointing, foreign
+
+    def _addresses(
+        self,
+        evidence: Evidence,
+        context: JudgingContext,
+        now: datetime,
+        collector: FindingCollector,
+    ) -> _Addresses:
+        """Judge the connection and the certificate of each address."""
+        made = _Addresses()
+        for address in evidence.addresses:
+            at = (address.address,)
+            transport = partial(transport_findings, evidence, address, self.parse)
+            collector.check("connection", at, transport)
+            judged = collector.value(
+                "certificate",
+                at,
+                partial(self._address, evidence, address, context, now, collector),
+                JudgedAddress(address),
+            )
+            made.judged.append(judged)
+            if judged.leaf is not None:
+                made.served.append(ServedCertificate(address.address, judged.leaf, judged.trusted))
+                made.unresolved |= judged.verdict is None or judged.verdict.reason not in SETTLED
+            if address.other_chain:
+                other = partial(self._other_key_type, evidence, address, now, made.served)
+                collector.check("certificate", at, other)
+        return made
+
+    def _comparison(
+        self,
+        evidence: Evidence,
+        own: Sequence[ServedCertificate],
+        context: JudgingContext,
+        collector: FindingCollector,
+    ) -> None:
+        """Compare what the addresses serve.
+
+        Args:
+            own: Without foreign addresses, which are not expected to serve what ours do.
+        """
+        if len(own) > 1:
+            addresses = [s.address for s in own]
+            collector.check("comparison", addresses, lambda: consistency_findings(own))
+        collector.check("comparison", (), lambda: unexpected_findings(own, context.expected))
+        if has_no_route(evidence):
+            collector.findings.append(
+                finding(
+                    "scanner-error",
+                    [a.address for a in evidence.addresses],
+                    error="no route from here to these addresses",
+                )
+            )
+
+    def _pages(
+        self,
+        evidence: Evidence,
+        context: JudgingContext,
+        now: datetime,
+        collector: FindingCollector,
+    ) -> tuple[datetime, ...]:
+        """Judge the visits of the pages.
+
+        Returns:
+            The times at which the verdicts on the servers of redirects may change.
+        """
+        host, visited = evidence.target.host, evidence.visits or ()
+        for address in evidence.addresses:
+            visits = [v for v in visited if v.address == address.address]
+            at = (address.address,)
+            pages = partial(http_findings, evidence.target, visits, context.purpose)
+            collector.check("pages", at, pages)
+            for visit in (v for v in visits if v.elsewhere):
+                others = partial(
+                    elsewhere_findings,
+                    host,
+                    visit,
+                    self.parse,
+                    lambda chain: self.trust.assess(chain, self.issuers, now),
+                    now,
+                )
+                collector.check("pages", at, others)
+        none: tuple[datetime, ...] = ()
+        return collector.value(
+            "pages", (), lambda: tuple(elsewhere_dates(visited, self.parse)), none
         )
 
     def _summarised(
@@ -414,58 +346,3 @@ def _default(
 ) -> Iterator[Finding]:
     if default_certificate(leaf, host, context.client_names):
         yield finding("default-certificate", at, subject=leaf.subject, names=list(leaf.names[:5]))
-
-
-def _with_actors(
-    findings: Sequence[Finding], context: JudgingContext, *, elsewhere: bool
-) -> tuple[Finding, ...]:
-    # The actor depends on it: a new certificate does not replace the default one.
-    serves_default_certificate = any(f.code == "default-certificate" for f in findings)
-    return tuple(
-        with_actor(
-            f,
-            context.parties,
-            elsewhere=elsewhere,
-            ever_had_certificate=context.ever_good,
-            serves_default=serves_default_certificate,
-        )
-        for f in findings
-    )
-
-
-def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
-    """Reduce findings about names and trust to remarks on SMTP port 25."""
-    if target.protocol != "smtp" or target.port != 25:
-        return list(findings)
-    return [
-        replace(f, severity=Severity.INFO) if f.code in _NOT_CHECKED_BY_SENDERS else f
-        for f in findings
-    ]
-
-
-def for_purpose(findings: Iterable[Finding], purpose: str) -> list[Finding]:
-    """Reduce missing HTTPS to a remark for names that visitors do not open in a browser."""
-    if purpose not in NO_PAGE:
-        return list(findings)
-    return [
-        replace(f, severity=Severity.INFO) if f.code == "https-missing" else f for f in findings
-    ]
-
-
-def merge(findings: Iterable[Finding]) -> list[Finding]:
-    """Merge findings into one per code, worst first.
-
-    It has the evidence of the worst finding, and the addresses of all.
-    """
-    by_code: dict[str, list[Finding]] = {}
-    for entry in findings:
-        by_code.setdefault(entry.code, []).append(entry)
-    merged = [_merged(group) for group in by_code.values()]
-    return sorted(merged, key=lambda f: (SEVERITY_ORDER[f.severity], f.code))
-
-
-def _merged(group: Sequence[Finding]) -> Finding:
-    if len(group) == 1:
-        return group[0]
-    worst = min(group, key=lambda f: SEVERITY_ORDER[f.severity])
-    return replace(worst, addresses=tuple(dict.fromkeys(a for f in group for a in f.addresses)))

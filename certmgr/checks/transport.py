@@ -20,6 +20,8 @@ from inventory.vocabulary import Finding, Severity
 
 UNREACHABLE_RUNS = 3
 UNREACHABLE_AFTER = timedelta(hours=24)
+# What OpenSSL states of a ServerHello with a version that it does not know.
+_OTHER_VERSION = frozenset({"unsupported protocol", "wrong ssl version", "wrong version number"})
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 
 
@@ -123,6 +125,9 @@ def transport_findings(
             else:
                 if failure.alert is not None:
                     evidence_values["alert"] = failure.alert
+                elif failure.reason in _OTHER_VERSION:
+                    # Such as SSL 3.0, for which current programs have no code.
+                    evidence_values["browser_error"] = "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"
                 yield finding(
                     "handshake-failed", at, None, kind=str(failure.kind), **evidence_values
                 )

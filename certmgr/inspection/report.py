@@ -14,7 +14,7 @@ from typing import Any
 from cryptography.x509 import ocsp
 
 from certmgr.checks.http import undetermined
-from certmgr.checks.judge import JudgedAddress, Judgement
+from certmgr.checks.judgement import JudgedAddress, Judgement
 from certmgr.scan.evidence import Evidence, FailureKind
 from certmgr.scan.visits import digest, document
 from certmgr.x509.trust_until import TrustEnd

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from certmgr.checks.actors import with_actor
+from certmgr.checks.adjustments import for_port
 from certmgr.checks.certificate import date_findings_of
-from certmgr.checks.judge import for_port
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server, servers_down
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch

@@ -12,7 +12,8 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from certmgr.checks.http import NO_PAGE
-from certmgr.checks.judge import Judge, Judgement, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import Judgement, JudgingContext
 from certmgr.inspection.issuers import IssuerFetcher
 from certmgr.inspection.report import build_report, certificate_row
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup

@@ -160,7 +160,8 @@ def body_length(head: Head) -> int | None:
     if head.status in (204, 205, 304):
         return 0
     value = next(iter(head.values("content-length")), "")
-    return int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None
+    # Chromium reads a minus and zeros as zero.
+    return int(value) if re.fullmatch(r"[0-9]{1,18}|-0{1,18}", value) else None
 
 
 class ChunkDecoder:

@@ -22,7 +22,7 @@ from certmgr.net.http1 import (
 from certmgr.net.http_body import MAX_BODY, NOT_OFFERED, BodyReader
 
 MAX_RAW = 4 * MAX_BODY  # of all bytes, including the framing of chunks
-MAX_INTERIM = 8  # 1xx answers before the real one
+MAX_INTERIM = 64  # 1xx answers before the real one
 NOT_HTTP = "something that is not HTTP"
 NOT_OFFERED_ENCODING = "an encoding that browsers do not offer without TLS (br or zstd)"
 TRUNCATED_HEADERS = "headers that end too early"

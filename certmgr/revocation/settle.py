@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from certmgr.checks.actors import with_actor
+from certmgr.checks.adjustments import for_port
 from certmgr.checks.codes import STAPLE, layer_of
-from certmgr.checks.judge import for_port
 from certmgr.checks.transport import finding
 from certmgr.inspection.reconcile import FindingChanges, OpenFinding
 from certmgr.x509.crl import REASONS

@@ -394,9 +394,12 @@ class Connection:
 
     def _result(self, failure: Failure | None) -> DialResult:
         tls = self.tls
-        # A visit does not repeat the certificate: the probe of the address has it.
+        # A visit repeats no certificate that the probe of the address has.
         if tls is None or self.request.exchange is not None:
-            return DialResult(failure=failure, exchange=self.exchange, profile=self.profile)
+            kept = tls.chain() if tls is not None and self.request.keep_chain else ()
+            return DialResult(
+                chain=kept, failure=failure, exchange=self.exchange, profile=self.profile
+            )
         chain = tls.chain()
         client_certificate_asked = tls.client_certificate_asked()
         if failure is not None:

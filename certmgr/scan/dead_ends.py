@@ -16,6 +16,9 @@ UNSAFE_URL = "its target is not a web page"
 NO_ANSWER = "nothing: it closes the connection"
 RESET = "a reset of the connection"
 INVALID_TLS = "invalid TLS records or an alert"
+CERTIFICATE = "browsers do not accept the certificate there"
+TOO_MANY = "browsers follow no more redirects"
+UNKNOWN_SCHEME = "its target has a scheme that browsers do not open"
 PROXY_LOGIN = "a request for the password of a proxy (407)"
 
 _FAILURES = {

@@ -81,6 +81,7 @@ class DialRequest:
             the first one and stays silent; empty uses ``profile``.
         alpn: The protocols to offer by ALPN (RFC 7301); empty offers none. None offers those of a
             browser for https, unless there is an exchange.
+        keep_chain: Whether the result of an exchange has the served chain too.
         host: The name that a STARTTLS dialogue asks for; empty: the server name, or the address.
     """
 
@@ -95,3 +96,4 @@ class DialRequest:
     second_profile: str = ""
     alpn: tuple[bytes, ...] | None = None
     host: str = ""
+    keep_chain: bool = False

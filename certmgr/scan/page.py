@@ -11,20 +11,29 @@ documents inside the page (srcdoc, data:) do.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborHTMLParser
 
 from certmgr.scan.page_fields import autocompletes_card, is_card_field
+from certmgr.scan.page_references import (
+    CSS_COMMENT,
+    CSS_URL,
+    IGNORED,
+    LINKS,
+    LOADS,
+    MAX_INNER,
+    data_document,
+    host_of_page,
+    is_loopback,
+    upgrades,
+)
 from certmgr.scan.page_source import decode, document_kind, xml_text
+from certmgr.scan.page_tree import can_have_shadow_root, is_html_element
 from certmgr.scan.page_xml import xml_elements
 from certmgr.scan.refresh import parse_refresh
 from certmgr.scan.visits import Page
@@ -34,42 +43,9 @@ MAX_LISTED = 10
 MAX_NODES = 100_000
 MAX_STYLE = 65_536
 MAX_DEPTH = 5  # of documents inside documents
-MAX_PARENTS = 256
-MAX_INNER = 262_144  # characters of a document inside a page
 _NO_TEXT = frozenset(
     {"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"}
 )
-# (element, attribute) -> "active" if the loaded content can change the page, "passive" if it is
-# only displayed (Mixed Content specification).
-_LOADS = {
-    ("script", "src"): "active",
-    ("iframe", "src"): "active",
-    ("frame", "src"): "active",
-    ("object", "data"): "active",
-    ("embed", "src"): "active",
-    ("track", "src"): "active",
-    ("img", "src"): "passive",
-    ("image", "href"): "passive",
-    ("image", "xlink:href"): "passive",
-    ("use", "href"): "active",
-    ("use", "xlink:href"): "active",
-    ("audio", "src"): "passive",
-    ("video", "src"): "passive",
-    ("video", "poster"): "passive",
-    ("source", "src"): "passive",
-    ("body", "background"): "passive",
-    ("table", "background"): "passive",
-    ("td", "background"): "passive",
-}
-_LINKS = {
-    "stylesheet": "active",
-    "modulepreload": "active",
-    "manifest": "active",
-    "preload": "active",
-    "prefetch": "passive",
-    "icon": "passive",
-    "apple-touch-icon": "passive",
-}
 _TAGS = frozenset(
     {
         "input",
@@ -84,27 +60,10 @@ _TAGS = frozenset(
         "source",
         "title",
         "template",
-        *(tag for tag, _ in _LOADS),
+        *(tag for tag, _ in LOADS),
     }
 )
-_IGNORED = {ord(c): None for c in "\t\n\r"}  # a browser drops them from any URL (URL standard, 4.4)
 _SELECTOR = ",".join([*sorted(_TAGS), "[style]"])
-_CSS_URL = re.compile(
-    r"""(?:url\(\s*["']?|@import\s+["'])\s*(http://[^"')\s]{1,500})""", re.IGNORECASE
-)
-_CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-
-
-# Elements that can have a shadow root (DOM standard, "valid shadow host name"). Custom elements
-# can too; their names have a hyphen.
-_SHADOW_HOSTS = frozenset(
-    {
-        *("article", "aside", "blockquote", "body", "div", "footer", "h1", "h2", "h3", "h4", "h5"),
-        *("h6", "header", "main", "nav", "p", "section", "span"),
-    }
-)
-# Inside SVG and MathML, HTML begins again in these elements (HTML standard 13.2.6.5).
-_HTML_AGAIN = frozenset({"foreignobject", "desc", "title", "annotation-xml"})
 
 
 def read(body: bytes, content_type: str | None, url: str, policies: tuple[str, ...] = ()) -> Page:
@@ -149,7 +108,7 @@ class _PageReader:
     def __init__(self, url: str, policies: tuple[str, ...]) -> None:
         self.base, self.url = url, url
         self.mixed = url.startswith("https:")  # mixed content exists only on secure pages
-        self.upgrades = any(_upgrades(p) for p in policies)
+        self.upgrades = any(upgrades(p) for p in policies)
         self.found: dict[str, dict[str, None]] = {
             k: {} for k in ("secrets", "inputs", "insecure_forms", "active", "passive")
         }
@@ -165,7 +124,11 @@ class _PageReader:
         insecure, active, passive = (() if self.upgrades else tuple(self.found[k]) for k in kinds)
         refresh, seconds = self.refresh or ("", 0.0)
         # It applies to navigation within the same host too (Upgrade Insecure Requests 3.2).
-        if self.upgrades and refresh.startswith("http:") and _host(refresh) == _host(self.url):
+        if (
+            self.upgrades
+            and refresh.startswith("http:")
+            and host_of_page(refresh) == host_of_page(self.url)
+        ):
             refresh = ""
         return Page(
             self.title,
@@ -228,7 +191,7 @@ class _PageReader:
                 node.tag,
                 {k.lower(): v or "" for k, v in node.attributes.items()},
                 lambda node=node: node.text() or "",  # type: ignore[misc]
-                partial(_is_html_element, node) if foreign else _always,
+                partial(is_html_element, node) if foreign else _always,
                 node,
             )
 
@@ -247,7 +210,7 @@ class _PageReader:
         elif tag == "meta":
             self._meta(attributes)
         elif tag == "link":
-            kinds = [_LINKS[r] for r in attributes.get("rel", "").lower().split() if r in _LINKS]
+            kinds = [LINKS[r] for r in attributes.get("rel", "").lower().split() if r in LINKS]
             if kinds:
                 self._load("active" if "active" in kinds else "passive", attributes.get("href", ""))
         elif tag == "template":
@@ -266,7 +229,7 @@ class _PageReader:
             self._load("insecure_forms", attributes["action"])
         if tag in ("button", "input") and attributes.get("formaction"):
             self._load("insecure_forms", attributes["formaction"])
-        for (name, attribute), kind in _LOADS.items():
+        for (name, attribute), kind in LOADS.items():
             if name == tag and attributes.get(attribute):
                 self._load(kind, attributes[attribute])
         if tag in ("img", "source"):
@@ -279,7 +242,7 @@ class _PageReader:
     def _meta(self, attributes: dict[str, str]) -> None:
         kind, content = attributes.get("http-equiv", "").lower(), attributes.get("content", "")
         if kind == "content-security-policy":
-            self.upgrades |= _upgrades(content)
+            self.upgrades |= upgrades(content)
         # A document inside the page sends only itself elsewhere.
         elif kind == "refresh" and not self._depth:
             refresh = parse_refresh(content, self.url, self.base)
@@ -295,7 +258,7 @@ class _PageReader:
         if node is None or self._depth >= MAX_DEPTH or node.parent is None:
             return
         host = node.parent.tag or ""
-        if host not in _SHADOW_HOSTS and "-" not in host:
+        if not can_have_shadow_root(host):
             return
         # A host has one shadow root: the second template is an ordinary one.
         for sibling in node.parent.iter():
@@ -315,7 +278,7 @@ class _PageReader:
         text = attributes.get("srcdoc") if element.tag == "iframe" else None
         if text is None:
             source = attributes.get("data" if element.tag == "object" else "src", "")
-            text = _data_document(source)
+            text = data_document(source)
         if not text or self._depth >= MAX_DEPTH or not element.is_html():
             return
         if len(text) > MAX_INNER:
@@ -338,14 +301,14 @@ class _PageReader:
 
     def _style(self, css: str) -> None:
         if "http:" in css[:MAX_STYLE].lower():
-            for url in _CSS_URL.findall(_CSS_COMMENT.sub(" ", css[:MAX_STYLE])):
+            for url in CSS_URL.findall(CSS_COMMENT.sub(" ", css[:MAX_STYLE])):
                 self._load("passive", url)
 
     def _load(self, kind: str, reference: str) -> None:
         if not self.mixed or not reference or not self._may_be_http(reference):
             return
         absolute = self._absolute(reference)
-        if absolute is not None and absolute[:5].lower() == "http:" and not _is_loopback(absolute):
+        if absolute is not None and absolute[:5].lower() == "http:" and not is_loopback(absolute):
             self._list(kind, printable(absolute, 200))
 
     def _may_be_http(self, reference: str) -> bool:
@@ -354,11 +317,11 @@ class _PageReader:
         Most references are relative to a secure page. They are secure too, and resolving them costs
         time.
         """
-        return self.base[:5].lower() == "http:" or "http:" in reference.translate(_IGNORED).lower()
+        return self.base[:5].lower() == "http:" or "http:" in reference.translate(IGNORED).lower()
 
     def _absolute(self, reference: str) -> str | None:
         try:
-            return urljoin(self.base, reference.translate(_IGNORED).strip()[:2000])
+            return urljoin(self.base, reference.translate(IGNORED).strip()[:2000])
         except ValueError:
             return None
 
@@ -374,73 +337,3 @@ def _always() -> bool:
 
 def _never() -> bool:
     return False
-
-
-def _is_html_element(node: Any) -> bool:
-    """Return whether a node is an element of HTML, and not of SVG or MathML around it."""
-    parent = node.parent
-    for _ in range(MAX_PARENTS):
-        if parent is None:
-            return True
-        tag = (parent.tag or "").lower()
-        if tag in _HTML_AGAIN and _is_foreign_root(parent):
-            return True
-        if tag in ("svg", "math"):
-            return False
-        parent = parent.parent
-    return True
-
-
-def _is_foreign_root(node: Any) -> bool:
-    """Return whether an element named like an integration point stands in SVG or MathML."""
-    parent = node.parent
-    for _ in range(MAX_PARENTS):
-        if parent is None:
-            return False
-        if (parent.tag or "").lower() in ("svg", "math"):
-            return True
-        parent = parent.parent
-    return False
-
-
-def _data_document(reference: str) -> str:
-    """Return the HTML of a data: URL (RFC 2397); empty if it is not one."""
-    match = re.match(r"(?i)\s*data:([^,]{0,200}),", reference)
-    if match is None or match[1].split(";")[0].strip().lower() != "text/html":
-        return ""
-    data = unquote_to_bytes(reference[match.end() : match.end() + 4 * MAX_INNER])
-    if match[1].lower().replace(" ", "").endswith(";base64"):
-        try:
-            data = base64.b64decode(data + b"==")
-        except (binascii.Error, ValueError):
-            return ""
-    return decode(data, match[1])
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def _upgrades(policy: str) -> bool:
-    """Return whether a policy has upgrade-insecure-requests (Content Security Policy).
-
-    The browser then uses https for every http URL in the page, forms included.
-    """
-    return any(
-        d.strip().split(" ")[0].lower() == "upgrade-insecure-requests" for d in policy.split(";")
-    )
-
-
-def _is_loopback(url: str) -> bool:
-    """Return whether a URL leads to the visitor's own machine.
-
-    Browsers trust it (Secure Contexts 3.1).
-    """
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

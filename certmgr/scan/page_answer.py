@@ -10,7 +10,12 @@ from certmgr.scan import dead_ends
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import Failure, FailureKind
 from certmgr.scan.visits import Hsts
-from certmgr.scan.web_urls import opens_other_program, resolved
+from certmgr.scan.web_urls import (
+    MAX_URL,
+    is_impossible_name,
+    opens_other_program,
+    resolved,
+)
 from inventory.text import printable
 
 _BLOCKED = {
@@ -152,10 +157,17 @@ def _read_location(answer: Answer, url: str, location: str) -> None:
     if answer.location is not None:
         return
     answer.invalid_location = printable(text, 80)
+    if len(text) > MAX_URL:
+        answer.blocked = "it redirects to an address that is too long for this program"
+        return
     if opens_other_program(text):
         answer.blocked = "it redirects to another program than the browser"
-    elif re.match(r"\s*[A-Za-z][A-Za-z0-9+.\-]*:", text) and not re.match(r"(?i)\s*https?:", text):
+    elif re.match(r"(?i)\s*wss?:", text):
+        answer.broken = dead_ends.UNKNOWN_SCHEME
+    elif re.match(r"(?i)\s*(?!https?:|filesystem:)[a-z][a-z0-9+.\-]*:", text):
         answer.broken = dead_ends.UNSAFE_URL
+    elif is_impossible_name(text):
+        answer.broken = dead_ends.NO_ADDRESS
     else:
         answer.broken = dead_ends.INVALID_URL
 

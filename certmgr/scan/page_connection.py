@@ -143,6 +143,23 @@ class PageConnection:
                     result = other
             yield result, used
 
+    async def handshake(self, url: str, address: str, seconds: float) -> DialResult:
+        """Complete the handshake of a URL as a browser does, and request nothing."""
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+        request = DialRequest(
+            address,
+            port_of(url),
+            "https",
+            None if as_ip(name) is not None else name,
+            timeout=max(seconds, 0.5),
+        )
+        await self._turn(address)
+        try:
+            return await self._dialler.dial(request)
+        finally:
+            self._rate_limiter.leave(address)
+
     async def _turn(self, address: str) -> None:
         slot = _WaitingFetch(address, self._dialler.loop.create_future())
         self._enter_queue(slot)
@@ -200,6 +217,7 @@ class PageConnection:
             None if as_ip(name) is not None else name,
             timeout=max(seconds, 0.5),
             exchange=exchange,
+            keep_chain=secure,
         )
 
 

@@ -10,7 +10,9 @@ import logging
 from dataclasses import replace
 
 from certmgr.net.addresses import Network
+from certmgr.scan.dead_ends import dead_end
 from certmgr.scan.dial import Dialler
+from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR
 from certmgr.scan.page_answer import Answer, content_type, is_download, read_answer
 from certmgr.scan.page_connection import PageConnection, WebOptions
@@ -19,9 +21,10 @@ from certmgr.scan.redirects import FetchedPage, RedirectFollower, TimeBudget
 from certmgr.scan.refresh import parse_refresh
 from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
-from certmgr.scan.web_urls import web_url
+from certmgr.scan.web_urls import url_authority, web_url
 from inventory.targets import Target
 
+MAX_OTHERS = 2_000  # other sites whose certificates are kept; a chain has about 4 KB
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +42,7 @@ class PageFetcher:
         self._allowed, self._options = allowed, options
         self._connection = PageConnection(dialler, options)
         self._parsers = PageParsers()
+        self._others: dict[tuple[str, str], DialResult] = {}
 
     async def visit(
         self, target: Target, address: str, paths: tuple[str, ...], *, secure: bool
@@ -52,10 +56,12 @@ class PageFetcher:
         self._parsers.start()
         follower = RedirectFollower(
             fetch=self._fetch,
+            handshake=self._handshake,
             resolver=self._resolver,
             allowed=self._allowed,
             now=self._dialler.loop.time,
             host=target.host,
+            port=target.port,
             address=address,
             # One budget for all paths: a slow site must not delay the run once per path.
             budget=TimeBudget(self._dialler.limits.timeout),
@@ -102,7 +108,21 @@ class PageFetcher:
                 page = await self._page(answer, url)
             # The page is parsed, and an answer is kept for the whole visit.
             answer.body = b""
-        return FetchedPage(answer, page)
+        return FetchedPage(answer, page, result.chain)
+
+    async def _handshake(self, url: str, address: str, budget: TimeBudget) -> DialResult | None:
+        """Complete the handshake of another site, once per run for all that redirect to it."""
+        key = (url_authority(url), address)
+        if key not in self._others:
+            result = await self._connection.handshake(url, address, budget.left)
+            budget.left -= result.seconds
+            # Another visitor may not meet a time-out, so it is tried again.
+            if result.failure is not None and not dead_end(result.failure):
+                return None
+            if len(self._others) >= MAX_OTHERS:
+                self._others.clear()
+            self._others[key] = result
+        return self._others[key]
 
     async def _page(self, answer: Answer, url: str) -> Page | None:
         if is_download(answer):

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field, replace
 from certmgr.net.addresses import Network, refusal
 from certmgr.scan import dead_ends
 from certmgr.scan.cookies import VisitCookies
+from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import FailureKind
 from certmgr.scan.page_answer import Answer, parse_hsts
 from certmgr.scan.resolve import Resolver
-from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
+from certmgr.scan.visits import Elsewhere, Hop, Page, Visit, VisitEnd
 from certmgr.scan.web_urls import host_of_url, is_bad_port, leaves_site, port_of
 from inventory.names import as_ip
 from inventory.text import printable
 
-MAX_REDIRECTS = 10
+# Chromium and Firefox show an error instead of following the twentieth (ERR_TOO_MANY_REDIRECTS).
+MAX_REDIRECTS = 19
 # A page that sends its visitors elsewhere within this time is a redirect to them.
 REFRESH_SECONDS = 10.0
 NO_TIME = "the time limit was reached"
@@ -37,12 +39,18 @@ class TimeBudget:
 
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
-    """An answer with its page. ``page`` is None if there is none, or if it is another site's."""
+    """An answer with its page, and the served chain.
+
+    ``page`` is None if there is none, or if it is another site's.
+    """
 
     answer: Answer = field(default_factory=Answer)
     page: Page | None = None
+    chain: tuple[bytes, ...] = ()
 
 
+# URL, address, time budget
+Handshake = Callable[[str, str, TimeBudget], Awaitable[DialResult | None]]
 # URL, address, Cookie header, time budget, whether the URL belongs to the endpoint
 Fetch = Callable[[str, str, str | None, TimeBudget, bool], Awaitable[FetchedPage]]
 
@@ -53,10 +61,12 @@ class RedirectFollower:
     def __init__(
         self,
         fetch: Fetch,
+        handshake: Handshake,
         resolver: Resolver,
         allowed: tuple[Network, ...],
         now: Callable[[], float],
         host: str,
+        port: int,
         address: str,
         budget: TimeBudget,
     ) -> None:
@@ -64,15 +74,18 @@ class RedirectFollower:
 
         Args:
             fetch: Requests one URL, and takes the time from the budget.
+            handshake: Completes the handshake of one URL, and requests nothing.
             resolver: Must be guarded.
             allowed: Internal networks that may be visited.
             now: The clock of the event loop.
             host: The host of the endpoint.
+            port: Its port of HTTPS.
             address: Its address.
             budget: The time for all pages of this address.
         """
-        self._fetch, self._resolver, self._allowed, self._now = fetch, resolver, allowed, now
-        self._host, self._address, self._budget = host, address, budget
+        self._fetch, self._handshake = fetch, handshake
+        self._resolver, self._allowed, self._now = resolver, allowed, now
+        self._host, self._port, self._address, self._budget = host, port, address, budget
         # Answers to requests without cookies at this address: several paths often redirect to the
         # same page.
         self._known: dict[str, FetchedPage] = {}
@@ -130,6 +143,12 @@ class RedirectFollower:
         why = f"it redirects to {name}, which has no address ({resolution.reason})"
         return Hop(url, "", why=why), False
 
+    async def handshake(self, url: str, address: str) -> DialResult | None:
+        """Return what a handshake with another site gives; None if it was not tried."""
+        if self._budget.left <= 0:
+            return None
+        return await self._handshake(url, address, self._budget)
+
     def visit(
         self,
         url: str,
@@ -138,6 +157,7 @@ class RedirectFollower:
         first: Answer,
         page: Page | None = None,
         why: str = "",
+        elsewhere: tuple[Elsewhere, ...] = (),
     ) -> Visit:
         """Return a visit. HSTS counts only in the answer of its first URL (RFC 6797 8.1)."""
         answered = url.startswith("https:") and first.readable and first.status is not None
@@ -151,11 +171,16 @@ class RedirectFollower:
             hsts=hsts,
             hsts_seen=answered,
             why=printable(why, 200),
+            elsewhere=elsewhere,
         )
 
     def is_own(self, url: str) -> bool:
         """Return whether a URL belongs to the endpoint."""
         return host_of_url(url) == self._host
+
+    def is_probed(self, url: str) -> bool:
+        """Return whether the probe of the endpoint has the certificate of a URL."""
+        return not url.startswith("https:") or (self.is_own(url) and port_of(url) == self._port)
 
     def leaves(self, url: str) -> bool:
         """Return whether a redirect ends the visit: another site is not this endpoint."""
@@ -172,9 +197,16 @@ class _Path:
         self._cookies = VisitCookies()
         # The cookies are part of the key: some sites redirect to the same URL to set a cookie.
         self._seen: set[tuple[str, str | None]] = set()
+        self._elsewhere: list[Elsewhere] = []
 
     def _ended(self, end: VisitEnd, page: Page | None = None, why: str = "") -> Visit:
-        return self._follower.visit(self._url, end, self._hops, self._first, page, why)
+        others = tuple(self._elsewhere)
+        return self._follower.visit(self._url, end, self._hops, self._first, page, why, others)
+
+    def _served(self, url: str, chain: tuple[bytes, ...]) -> None:
+        """Keep the certificates of a server that is not the endpoint."""
+        if chain and self._hops and not self._follower.is_probed(url):
+            self._elsewhere.append(Elsewhere(self._hops[-1].url, url, chain))
 
     async def follow(self) -> Visit:
         current, address = self._url, self._follower._address
@@ -182,9 +214,9 @@ class _Path:
             cookies = self._cookies.header(current)
             if (current, cookies) in self._seen:
                 return self._ended(VisitEnd.LOOP, why="the redirects form a loop")
-            # Browsers follow some more, so the end is undetermined.
             if len(self._hops) > MAX_REDIRECTS:
-                return self._ended(VisitEnd.UNKNOWN, why=f"more than {MAX_REDIRECTS} redirects")
+                self._hops.append(Hop(current, address, why=dead_ends.TOO_MANY))
+                return self._ended(VisitEnd.BROKEN, why=dead_ends.TOO_MANY)
             self._seen.add((current, cookies))
             if self._hops:
                 target, broken = await self._follower.target(current)
@@ -198,6 +230,7 @@ class _Path:
                 self._hops = self._hops or [Hop(current, address, why=fetched)]
                 return self._ended(VisitEnd.UNKNOWN, why=fetched)
             answer = fetched.answer
+            self._served(current, fetched.chain)
             self._first = self._first if self._hops else answer
             location = answer.location if answer.readable else None
             refresh = None if location else self._refresh(fetched, current)
@@ -221,8 +254,19 @@ class _Path:
             current = following
 
     async def _leave(self, url: str) -> Visit:
-        """End at another site. Nothing is requested there, but its name must exist."""
+        """End at another site.
+
+        Nothing is requested there. But its name must exist, and its server must complete the
+        handshake with a certificate that browsers accept, else visitors see an error.
+        """
         target, broken = await self._follower.target(url)
+        if not broken and not target.why:
+            result = await self._follower.handshake(url, target.address)
+            failure = result.failure if result is not None else None
+            if result is not None:
+                self._served(url, result.chain)
+            if failure is not None and (phrase := dead_ends.dead_end(failure)):
+                target, broken = replace(target, why=phrase), True
         if not broken:
             return self._ended(VisitEnd.LEFT)
         self._hops.append(target)

@@ -88,6 +88,21 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A server to which a redirect leads, if it is not the endpoint itself.
+
+    Attributes:
+        by: The URL that redirects.
+        url: The URL that it redirects to.
+        chain: The certificates that the server sends, as DER, leaf first.
+    """
+
+    by: str
+    url: str
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
     """The path from one URL to the page where a browser ends.
 
@@ -98,6 +113,7 @@ class Visit:
         hsts_seen: Whether the first hop gave an answer that can have the header.
         asks_password: Whether the site uses HTTP Basic authentication over plain HTTP.
         why: The reason, if the visit has no clear end.
+        elsewhere: The other servers of its redirects over HTTPS, as far as they were asked.
     """
 
     url: str
@@ -109,6 +125,7 @@ class Visit:
     hsts_seen: bool = False
     asks_password: bool = False
     why: str = ""
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def secure(self) -> bool:
@@ -142,6 +159,7 @@ class Visit:
             self.end,
             [(_stable(h.url), h.status, _stable(h.location or ""), h.refresh) for h in self.hops],
             self.why if self.end is VisitEnd.BROKEN else "",
+            [(_stable(e.by), _stable(e.url), e.chain) for e in self.elsewhere],
             self.hsts,
             self.hsts_seen,
             self.asks_password,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from inventory.errors import CertmgrError
 from inventory.names import as_ip, normalise_host, registered_domain
 
-MAX_URL = 2000
+# Browsers follow 2 MB. The request must fit one TLS record, with the cookies.
+MAX_URL = 8_000
 # Ports that browsers never open (Fetch standard, "bad port").
 _BAD_PORTS = """
     0 1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110
@@ -20,7 +21,14 @@ _BAD_PORTS = """
 BAD_PORTS = frozenset(map(int, _BAD_PORTS.split()))
 _PORTS = {"http": 80, "https": 443}
 # A browser refuses a redirect to these. It gives other schemes to other programs.
-_UNSAFE = frozenset({"about", "blob", "data", "file", "filesystem", "javascript", "view-source"})
+_UNSAFE = frozenset({"about", "blob", "chrome", "data", "file", "javascript", "view-source"})
+MAX_PORT = 65_535
+# A scheme, and a host of letters, digits, dots, hyphens and underscores, perhaps with a port.
+_AUTHORITY = re.compile(
+    r"(?i)(?:https?:)?//([a-z0-9._-]*[a-z][a-z0-9._-]*)(?::([0-9]{1,5}))?(?![^/?#])"
+)
+# It opens neither of these, nor another program.
+_NOT_OPENED = frozenset({"filesystem", "ws", "wss"})
 
 
 def web_url(scheme: str, host: str, port: int, path: str) -> str:
@@ -62,7 +70,9 @@ def resolved(url: str, reference: str) -> str | None:
         head = "//" + head.lstrip("/")
     try:
         parts = urlsplit(urljoin(url, head + question_mark + query))
-        host = _ipv4(parts.hostname or "") or normalise_host(parts.hostname or "")
+        # A browser decodes percent signs in a host (URL standard, host parser).
+        named = unquote(parts.hostname or "")
+        host = _ipv4(named) or normalise_host(named)
         port = parts.port
     except (ValueError, CertmgrError):
         return None
@@ -92,7 +102,13 @@ def _ipv4(host: str) -> str | None:
 def opens_other_program(location: str) -> bool:
     """Return whether a redirect leads to another program, such as a mail client or an app."""
     match = re.match(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):", location)
-    return match is not None and match[1].lower() not in _UNSAFE | set(_PORTS)
+    return match is not None and match[1].lower() not in _UNSAFE | _NOT_OPENED | set(_PORTS)
+
+
+def is_impossible_name(reference: str) -> bool:
+    """Return whether a reference is a valid URL, but of a host that cannot be in the DNS."""
+    match = _AUTHORITY.match(reference.strip().replace("\\", "/"))
+    return match is not None and int(match[2] or "0") <= MAX_PORT
 
 
 def is_bad_port(url: str) -> bool:
@@ -104,6 +120,11 @@ def port_of(url: str) -> int:
     """Return the port of an http(s) URL."""
     parts = urlsplit(url)
     return parts.port if parts.port is not None else _PORTS[parts.scheme]
+
+
+def url_authority(url: str) -> str:
+    """Return host and port of an http(s) URL."""
+    return urlsplit(url).netloc
 
 
 def host_of_url(url: str) -> str:

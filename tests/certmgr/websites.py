@@ -127,8 +127,8 @@ class Sites:
         with real.web(folder, pair, "return 404;", "return 404;", http=blocks) as (plain, secure):
             options = ScanOptions(
                 overrides={(h, p): ("127.0.0.1",) for h in self._sites for p in (plain, secure)}
-                # It is resolved, and nothing is requested there.
-                | {("www.elsewhere.test", 443): ("192.0.2.1",)},
+                # Its handshake is completed, and nothing is requested there.
+                | {("www.elsewhere.test", secure): ("127.0.0.1",)},
                 http_port=plain,
                 timeout=60,  # No site takes that long.
             )

@@ -29,9 +29,7 @@ OPEN_ALTHOUGH_ERROR = {
     " until it has lasted for three runs and 24 hours (unreachable).",
 }
 # Situation -> what certmgr does not know yet. A test fails as soon as one of them agrees.
-GAPS = {
-    "redirects/to-name-not-in-certificate": "a redirect to another site over HTTPS is not followed",
-}
+GAPS: dict[str, str] = {}
 # Situation -> reason, for a difference that no code explains.
 DIFFERENT = {
     "demo-sites/alt.hotel-seeblick.test": "The site sends HSTS, and is not on the ports 80 and 443:"

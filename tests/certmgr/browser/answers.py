@@ -66,6 +66,7 @@ ANSWERS: dict[str, bytes] = {
     "status-304": _ok(_HTML, start=b"HTTP/1.1 304 Not Modified"),
     "status-302-without-location": _ok(_HTML, start=b"HTTP/1.1 302 Found"),
     "interim-103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + _ok(_HTML),
+    "interim-102-many": b"HTTP/1.1 102 Processing\r\n\r\n" * 30 + _ok(_HTML),
     "interim-100": b"HTTP/1.1 100 Continue\r\n\r\n" + _ok(_HTML),
     "header-name-with-blank": _ok(_HTML, b"X Powered By: PHP\r\n"),
     "header-blank-before-colon": _ok(b"Content-Type : text/html\r\n", _LENGTH),
@@ -92,6 +93,7 @@ ANSWERS: dict[str, bytes] = {
     "length-list": _ok(_HTML, b"Content-Length: " + _SIZE + b", " + _SIZE + b"\r\n"),
     "length-too-large": _ok(_HTML, b"Content-Length: 9999\r\n"),
     "length-too-small": _ok(_HTML, b"Content-Length: 20\r\n"),
+    "length-minus-zero": _ok(_HTML, b"Content-Length: -0\r\n"),
     "length-zero": _ok(_HTML, b"Content-Length: 0\r\n"),
     "length-and-chunked": _ok(_HTML, b"Content-Length: 5\r\n", _CHUNKED, body=_chunks(FORM)),
     "chunked-twice": _ok(_HTML, b"Transfer-Encoding: chunked, chunked\r\n", body=_chunks(FORM)),
@@ -184,6 +186,13 @@ BODIES: dict[str, str] = {
     "in-frameset": "<frameset><frame><input type=password></frameset>",
     "in-dialog": "<dialog><input type=password></dialog>",
     "disabled": "<input type=password disabled>",
+    "in-math-mi": "<math><mi><input type=password></mi></math>",
+    "in-math-annotation": "<math><annotation-xml encoding='text/html'><input type=password></math>",
+    "in-math-annotation-of-svg": "<math><annotation-xml encoding=x><input type=password></math>",
+    "shadow-root-of-custom-element": "<x-y><template shadowrootmode=open>"
+    "<input type=password></template></x-y>",
+    "shadow-root-of-reserved-name": "<font-face><template shadowrootmode=open>"
+    "<input type=password></template></font-face>",
 }
 # A browser writes no document for these: a download, no answer at all, or no change of the page.
 _NO_PAGE = frozenset({"status-304"})

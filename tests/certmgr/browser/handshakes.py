@@ -281,3 +281,14 @@ def _large_chain(host: str, count: int) -> Leaf:
 
 _add("chain-of-40-kilobytes", lambda host: _large_chain(host, 85))
 _add("chain-of-150-kilobytes", lambda host: _large_chain(host, 330))
+
+
+def _server_hello(version: bytes) -> bytes:
+    """Return a ServerHello of an old version, with a suite of RSA key exchange."""
+    body = version + bytes(32) + b"\0\0\x2f\0"
+    record = b"\2" + len(body).to_bytes(3, "big") + body
+    return b"\x16\3\0" + len(record).to_bytes(2, "big") + record
+
+
+_add("version-ssl-3-hello", lambda host: after_hello(_server_hello(b"\3\0")), relative=True)
+_add("version-unknown-hello", lambda host: after_hello(_server_hello(b"\3\x09")), relative=True)

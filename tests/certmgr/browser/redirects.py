@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tests.certmgr.browser.pki import leaf
 from tests.certmgr.browser.serving import Answer, page, redirect, routes, tls
 from tests.certmgr.browser.situations import Group
@@ -13,15 +15,35 @@ _NEXT = page("<title>Next</title><h1>Next</h1>")
 _HTTPS, _HTTP = "https://{host}:{https}", "http://{host}:{http}"
 
 
-def _add(name: str, answer: Answer, plain: Answer | None = None, *aliases: str) -> None:
-    """Add a site with an answer to / over HTTPS; /next is a page."""
+def _add(
+    name: str,
+    answer: Answer,
+    plain: Answer | None = None,
+    *aliases: str,
+    named: bool = True,
+    more: Mapping[str, Answer] | None = None,
+    relative: bool = False,
+) -> None:
+    """Add a site with an answer to / over HTTPS; /next is a page.
+
+    Args:
+        name: Its name.
+        answer: The answer.
+        plain: The answer over plain HTTP. Default: a redirect to /next over HTTPS.
+        aliases: Further names of the server.
+        named: Whether its certificate has the aliases.
+        more: Answers of further paths.
+        relative: Whether only ``make soak`` judges it.
+    """
     away = redirect("https://www4.nowhere.test/")
-    pages = routes({"/": answer, "/next": _NEXT, "/back": redirect("/"), "/away": away})
+    usual = {"/": answer, "/next": _NEXT, "/back": redirect("/"), "/away": away}
+    pages = routes(usual | dict(more or {}))
     GROUP.add(
         name,
-        lambda host: tls(leaf(host, *aliases), pages),
+        lambda host: tls(leaf(host, *(aliases if named else ())), pages),
         answer=plain or redirect(_HTTPS + "/next"),
         aliases=aliases,
+        relative=relative,
     )
 
 
@@ -81,7 +103,10 @@ _add("to-unsafe-port-of-another-site", redirect("https://www.example.test:25/"))
 _add("to-closed-port", redirect("https://{host}:2/"))
 _add(
     "to-name-not-in-certificate",
-    lambda site, path: redirect("https://other.example.test:{https}/next")(site, path),
+    redirect("https://other.example.test:{https}/next"),
+    None,
+    "other.example.test",
+    named=False,
 )
 _add(
     "to-alias", redirect("https://alias.redirects.test:{https}/next"), None, "alias.redirects.test"
@@ -103,3 +128,49 @@ for _status, _title in (
             status=_status,
         ),
     )
+
+# The certificate of the server to which a redirect leads
+_OTHERS = {
+    "sibling": "www.to-sibling.redirects.test",
+    "another-site": "www3.example.test",
+}
+for _name, _alias in _OTHERS.items():
+    _to = redirect(f"https://{_alias}:{{https}}/next")
+    _add(f"to-{_name}-in-certificate", _to, None, _alias, relative=True)
+    _add(f"to-{_name}-not-in-certificate", _to, None, _alias, named=False, relative=True)
+_add(
+    "refresh-to-another-site-not-in-certificate",
+    page("x", "Refresh: 0; url=https://www2.example.test:{https}/"),
+    None,
+    "www2.example.test",
+    named=False,
+    relative=True,
+)
+
+# Many redirects: browsers follow 19
+for _count in (11, 19, 20):
+    _chain = {f"/{n}": redirect(f"/{n + 1}") for n in range(_count - 1)}
+    _add(
+        f"status-301-{_count}-times",
+        redirect("/0"),
+        more=_chain | {f"/{_count - 1}": _NEXT},
+        relative=True,
+    )
+
+# Odd targets
+for _name, _location in {
+    "three-slashes": "https:///{host}:{https}/next",
+    "one-slash": "https:/next",
+    "long": "/next?" + "x" * 3000,
+    "very-long": "/next?" + "x" * 12_000,
+    "percent-signs-in-host": "https://%77ww.nowhere.test/",
+    "label-of-64-letters": "https://" + "a" * 64 + ".nowhere.test/",
+    "empty-label": "https://a..nowhere.test/",
+    "port-word": "https://{host}:abc/",
+    "port-99999": "https://{host}:99999/",
+    "host-empty": "https:///",
+    "ws": "wss://{host}/",
+    "chrome": "chrome://version",
+    "userless-address": "https://@/",
+}.items():
+    _add(f"location-{_name}", redirect(_location), relative=True)

@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
 from certmgr.checks.certificate import leaf_findings
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.demo.authority import Authority
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import PathVerdict, TrustStore

@@ -11,7 +11,8 @@ import pytest
 
 from certmgr.checks import judge as judging
 from certmgr.checks.collector import PARTS, FindingCollector
-from certmgr.checks.judge import Judge, Judgement, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import Judgement, JudgingContext
 from certmgr.checks.transport import finding
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.inspection.reconcile import OpenFinding, reconcile

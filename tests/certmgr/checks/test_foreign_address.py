@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from certmgr.checks.foreign_address import foreign_addresses
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, self_signed

@@ -198,11 +198,10 @@ def test_loop_between_http_and_https_is_an_error_of_browsers(scanned: Scanned) -
 ENDLESS = SITES.add("rewrite ^/(.*)$ http://$host:HTTP_PORT/$1x redirect;")
 
 
-def test_redirects_without_end_are_undetermined(scanned: Scanned) -> None:
+def test_redirects_without_end_are_a_fault(scanned: Scanned) -> None:
     result = scanned.codes(ENDLESS)
-    # A browser follows some more, so the end is unknown.
-    assert set(result) == {"http-unknown"}
-    assert result["http-unknown"].evidence["why"] == "more than 10 redirects"
+    assert set(result) == {"redirect-broken"}
+    assert result["redirect-broken"].evidence["browser_error"] == "ERR_TOO_MANY_REDIRECTS"
 
 
 # -- HTTPS -------------------------------------------------------------------------------------

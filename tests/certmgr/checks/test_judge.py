@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import TrustStore

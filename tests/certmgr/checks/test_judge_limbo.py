@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import from_pem, parse

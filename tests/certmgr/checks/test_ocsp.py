@@ -17,7 +17,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from certmgr.checks.actors import with_actor
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.checks.ocsp import Staple, check
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution

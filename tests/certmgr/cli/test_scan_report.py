@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.cli.scan_report import note_families
 from certmgr.inspection.report import build_report
 from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution

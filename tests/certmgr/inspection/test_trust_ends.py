@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.cli.trust import early_rows
 from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution

@@ -7,7 +7,8 @@ import json
 import pytest
 from sqlalchemy import select
 
-from certmgr.checks.judge import Judge, JudgingContext
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
 from certmgr.diagnose.chrome import browser_view
 from certmgr.notices.gather import gather
 from certmgr.purchases.model import LeadTimes

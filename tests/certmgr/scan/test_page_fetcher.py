@@ -76,13 +76,22 @@ def test_redirect_that_waits_for_its_cookie_is_not_a_loop(scanned: Scanned) -> N
     assert scanned.codes(WITH_COOKIE) == {}
 
 
-ELSEWHERE = "https://www.elsewhere.test/"
+ELSEWHERE = "https://www.elsewhere.test:HTTPS_PORT/"
 LEAVING = SITES.add(f"return 301 {ELSEWHERE};", f"{HSTS} return 301 {ELSEWHERE};")
 
 
-def test_redirect_to_another_site_over_https_is_not_followed(scanned: Scanned) -> None:
-    assert scanned.codes(LEAVING) == {}
-    assert document(scanned.reports[LEAVING])["final_url"] == ELSEWHERE
+def test_redirect_to_another_site_requests_nothing_there_and_checks_its_certificate(
+    scanned: Scanned,
+) -> None:
+    found = scanned.codes(LEAVING)
+    assert set(found) == {"redirect-broken"}
+    evidence = found["redirect-broken"].evidence
+    assert (evidence["problem"], evidence["browser_error"]) == (
+        "name-mismatch",
+        "ERR_CERT_COMMON_NAME_INVALID",
+    )
+    assert evidence["to"] == f"https://www.elsewhere.test:{scanned.secure}/"
+    assert document(scanned.reports[LEAVING])["final_url"] == evidence["to"]
 
 
 INTERNAL = {
@@ -219,7 +228,7 @@ STAYING = {
     value: SITES.add(REDIRECT, f"{HSTS} add_header Refresh '{value}'; return 200 x;")
     for value in (
         *("30", "x; url=http://a.test/", "; url=http://a.test/", "-1;url=http://a.test/"),
-        *("0; url=/y", "0; url=https://www.elsewhere.test/", "0x; url=http://a.test/"),
+        *("0; url=/y", "0; url=https://$host:HTTPS_PORT/z", "0x; url=http://a.test/"),
     )
 }
 
