@@ -88,12 +88,12 @@ class Authorizations:
             self._context.checkpoint("present")
             solver.present(proofs)
             self._context.checkpoint("answer")
-            for _, _, challenge in pending:
+            for url, _, challenge in pending:
                 if challenge.status == messages.STATUS_PENDING:
                     known_to_ca = True
                     # From this request on the CA may validate at any time, also after this process
                     # died.
-                    self.requests.post(responses.check_url(challenge.uri), RawPayload({}))
+                    self._answer(url, challenge)
             self._await_authorizations([(url, p.name) for url, p, _ in pending])
             final = True
         except NamesFailed:
@@ -129,6 +129,25 @@ class Authorizations:
             f" '{self.solver}' uses {solver.challenge}",
             "Give the lineage another solver; a wildcard needs dns-01.",
         )
+
+    def _answer(self, url: str, challenge: Any) -> None:
+        """Notify the CA that the answer of an authorization is published.
+
+        A CA that began to validate already refuses a second notification, for example after the
+        answer to the first one was lost. Its decision is then awaited like any other.
+        """
+        try:
+            self.requests.post(responses.check_url(challenge.uri), RawPayload({}))
+        except AcmeError as error:
+            if error.problem.type != "malformed":
+                raise
+            authorization = responses.authorization(self.requests.post(url))
+            begun = any(
+                c.uri == challenge.uri and c.status != messages.STATUS_PENDING
+                for c in authorization.challenges or ()
+            )
+            if not begun and authorization.status == messages.STATUS_PENDING:
+                raise
 
     def _persist_proof(
         self, name: str, authorization: messages.Authorization, document: Any

@@ -19,6 +19,8 @@ from inventory.errors import CertmgrError
 from inventory.text import printable
 
 PREFIX = "urn:ietf:params:acme:error:"
+# Of the drafts before RFC 8555, which some CAs still send.
+OLD_PREFIX = "urn:acme:error:"
 # One per name of the largest usual certificate.
 MAX_SUBPROBLEMS = 100
 # A CA, or a proxy before it, may ask for any time. A week is the longest window of a known limit.
@@ -104,6 +106,16 @@ class AcmeProblem:
         return name.lower() in self.detail.lower()
 
     @property
+    def account_ended(self) -> bool:
+        """Whether the CA refuses every request of the account, because it was deactivated.
+
+        CAs report that with the type of a failed validation (RFC 8555 7.3.6), so that only their
+        words tell the two apart.
+        """
+        detail = self.detail.lower()
+        return self.type == "unauthorized" and any(m in detail for m in _ACCOUNT_MARKS)
+
+    @property
     def may_be_about_replaces(self) -> bool:
         """Whether an order that was refused with ``replaces`` may be accepted without it.
 
@@ -117,7 +129,7 @@ class AcmeProblem:
     @property
     def sentence(self) -> str:
         """The problem and its subproblems in words."""
-        meaning = _MEANINGS.get(self.type, "")
+        meaning = _MEANINGS.get("accountEnded" if self.account_ended else self.type, "")
         detail = self.detail or (f"HTTP {self.status}" if self.status else "it gave no reason")
         parts = [
             f"{self.identifier}: " if self.identifier else "",
@@ -133,6 +145,8 @@ class AcmeProblem:
     @property
     def next_action(self) -> NextAction:
         """The action that the problem requires."""
+        if self.account_ended:
+            return NextAction.ACCOUNT
         match self.type:
             case "badNonce":
                 return NextAction.RETRY
@@ -176,7 +190,18 @@ class AcmeProblem:
         return json.dumps(_plain(self), sort_keys=True)
 
 
+_ACCOUNT_MARKS = (
+    "account is not valid",
+    "account is deactivated",
+    "account has been deactivated",
+    "account was deactivated",
+    "account deactivated",
+    "account is revoked",
+    "account has been revoked",
+    "deactivated account",
+)
 _MEANINGS = {
+    "accountEnded": "the CA does not accept this account any more",
     "accountDoesNotExist": "the CA does not know this account",
     "alreadyReplaced": "the certificate was replaced by another order already",
     "alreadyRevoked": "the certificate is revoked already",
@@ -222,7 +247,7 @@ def parse(
     body = document if isinstance(document, Mapping) else {}
     kind = body.get("type")
     problem_type = (
-        printable(kind, 120).removeprefix(PREFIX)
+        printable(kind, 120).removeprefix(PREFIX).removeprefix(OLD_PREFIX)
         if isinstance(kind, str) and kind != "about:blank"
         else ""
     )

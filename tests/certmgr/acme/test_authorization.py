@@ -135,3 +135,22 @@ def test_refused_answer_is_removed(env: AcmeEnvironment, ca: Pebble, tmp_path: P
     calls = (tmp_path / "calls").read_text().split()
     assert calls.count("add") == calls.count("remove") == 1
     assert list((env.context.base / "proofs").iterdir()) == []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_refused_second_notification_is_no_failure_if_the_ca_began(
+    proxied_env: AcmeEnvironment, proxy: Proxy, begun: bool
+) -> None:
+    """The answer to the first one was lost, and the authorization is not pending any more."""
+    refusal = faulty.problem(400, "malformed", "authorization must be pending")
+    rule = Rule(refusal, "/chalZ/", nth=(1,))
+
+    def passed_on(seen: faulty.Seen) -> bool:
+        if begun:
+            proxy.pass_on(seen)
+        return True
+
+    rule.when = passed_on
+    proxy.rules.append(rule)
+    done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
+    assert done.state == ("issued" if begun else "failed"), done

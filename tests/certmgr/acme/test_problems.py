@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certmgr.acme.problems import AcmeProblem, NextAction, from_json, parse, retry_after
+from certmgr.acme.problems import PREFIX, AcmeProblem, NextAction, from_json, parse, retry_after
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -95,3 +95,25 @@ def test_paused_account_is_recognised() -> None:
         " others. Please visit: https://unpause",
     ).paused
     assert not AcmeProblem("rateLimited", "too many new orders").paused
+
+
+@pytest.mark.parametrize(
+    ("detail", "action"),
+    [
+        ('Account is not valid, has status "deactivated"', NextAction.ACCOUNT),
+        ("The account has been deactivated", NextAction.ACCOUNT),
+        ("Invalid response from http://shop.test/.well-known/x: 404", NextAction.NAMES),
+        ("", NextAction.NAMES),
+    ],
+)
+def test_refused_account_is_told_apart_from_a_failed_validation(
+    detail: str, action: NextAction
+) -> None:
+    problem = parse({"type": f"{PREFIX}unauthorized", "detail": detail}, 403)
+    assert problem.next_action is action
+    assert ("this account" in problem.sentence) is (action is NextAction.ACCOUNT)
+
+
+def test_type_of_an_early_draft_is_known() -> None:
+    problem = parse({"type": "urn:acme:error:rateLimited", "detail": "x"}, 403)
+    assert problem.rate_limited and problem.next_action is NextAction.BACK_OFF
