@@ -110,7 +110,7 @@ class AcmeProblem:
         """Whether the CA refuses every request of the account, because it was deactivated.
 
         CAs report that with the type of a failed validation (RFC 8555 7.3.6), so that only their
-        words tell the two apart.
+        words distinguish the two.
         """
         detail = self.detail.lower()
         return self.type == "unauthorized" and any(m in detail for m in _ACCOUNT_MARKS)

@@ -202,6 +202,49 @@ RECEIPTS: tuple[str, ...] = (
     "未读:",
     "已讀:",
 )
+# Answers of calendars to an invitation, which come with a file that mail servers may remove.
+CALENDAR: tuple[str, ...] = (
+    "accepted:",
+    "declined:",
+    "tentative:",
+    "tentatively accepted:",
+    "new time proposed:",
+    "zugesagt:",
+    "angenommen:",
+    "abgelehnt:",
+    "abgesagt:",
+    "mit vorbehalt:",
+    "neue zeit vorgeschlagen:",
+    "neuer zeitvorschlag:",
+    "accepté :",
+    "accepté:",
+    "refusé :",
+    "refusé:",
+    "provisoire :",
+    "aceptado:",
+    "rechazado:",
+    "provisional:",
+    "accettato:",
+    "rifiutato:",
+    "provvisorio:",
+    "geaccepteerd:",
+    "geweigerd:",
+    "afgewezen:",
+    "voorlopig:",
+    "aceito:",
+    "aceite:",
+    "recusado:",
+    "zaakceptowano:",
+    "odrzucono:",
+    "přijato:",
+    "odmítnuto:",
+    "accepterat:",
+    "avböjt:",
+    "accepteret:",
+    "afvist:",
+    "принято:",
+    "отклонено:",
+)
 # Phrases of vacation messages. People write them too, so they make a mail uncertain only.
 _PHRASES = (
     "out of the office",
@@ -329,6 +372,11 @@ def automatic_subject(subject: str) -> bool:
 def receipt_subject(subject: str) -> bool:
     """Return whether the subject is that of a read receipt."""
     return _begins(subject, RECEIPTS)
+
+
+def calendar_subject(subject: str) -> bool:
+    """Return whether the subject is that of a calendar's answer."""
+    return _begins(subject, CALENDAR)
 
 
 def doubtful(subject: str, text: str) -> bool:

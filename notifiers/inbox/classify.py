@@ -25,6 +25,7 @@ from notifiers.channels.results import MARK_HEADER
 from notifiers.inbox.automatic import (
     automatic_headers,
     automatic_subject,
+    calendar_subject,
     doubtful,
     empty_return_path,
     receipt_subject,
@@ -37,6 +38,8 @@ MAX_MAIL = 512 * 1024
 MAX_HEADERS = 64 * 1024
 # Mails of people have up to five parts inside each other.
 MAX_MULTIPARTS = 20
+_CALENDAR_TYPES = ("text/calendar", "application/ics", "text/x-vcalendar")
+MAX_CALENDARS = 5
 MAX_PARTS = 50
 # Characters. Staff read the beginning, and the whole mail stays in the mailbox.
 MAX_TEXT = 2000
@@ -164,6 +167,9 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
         return read
     if receipt_subject(head.subject):
         return replace(read, kind="receipt")
+    # The answer of a calendar without its file states a decision that cannot be attributed.
+    if calendar_subject(head.subject):
+        return replace(read, kind="uncertain")
     # An empty text may be a mail program's mistake, or a receipt in a form that is not known.
     if not read.text or doubtful(head.subject, read.text):
         return replace(read, kind="uncertain")
@@ -245,10 +251,9 @@ def _calendar(
     message: Message, parts: list[Message], raw: bytes, read: InboundMail
 ) -> InboundMail | None:
     """Classify the answer of a calendar to an invitation (RFC 5546 3.2.3)."""
-    part = next((p for p in parts if p.get_content_type() == "text/calendar"), None)
-    if part is None:
-        return None
-    answer = calendar_answer(_body(part, 100_000))
+    # Thunderbird and older programs send the answer as an attached file.
+    files = [p for p in parts if _is_calendar(p)][:MAX_CALENDARS]
+    answer = next((a for p in files if (a := calendar_answer(_body(p, 100_000))) is not None), None)
     if answer is None:
         return None
     # TENTATIVE and proposals of another time are no decision; staff read them.
@@ -259,6 +264,12 @@ def _calendar(
         kind=kinds.get(answer.status, "uncertain"),
         text=printable(shown, MAX_TEXT),
         answer=answer,
+    )
+
+
+def _is_calendar(part: Message) -> bool:
+    return part.get_content_type() in _CALENDAR_TYPES or (
+        str(part.get_filename() or "")[:1000].lower().endswith(".ics")
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from notifiers.inbox.classify import parse
@@ -304,3 +306,38 @@ def test_subject_of_an_absence_or_of_a_ticket_system_is_no_consent(
     subject: str, expected: str
 ) -> None:
     assert kind(reply(subject, "x")) == expected
+
+
+@pytest.mark.parametrize("content_type", ["application/ics", "application/octet-stream"])
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("DECLINED", "declined"), ("ACCEPTED", "accepted"), ("TENTATIVE", "uncertain")],
+)
+def test_answer_of_a_calendar_in_an_attached_file_is_read(
+    content_type: str, status: str, expected: str
+) -> None:
+    raw = mails.calendar_reply(status)
+    changed = re.sub(
+        rb"(?i)Content-Type: text/calendar", f"Content-Type: {content_type}".encode(), raw
+    )
+    changed = changed.replace(
+        b"Content-Type: " + content_type.encode(),
+        b'Content-Disposition: attachment; filename="invite.ics"\nContent-Type: '
+        + content_type.encode(),
+    )
+    assert changed != raw and kind(changed) == expected
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Declined: Installation",
+        "Accepted: Installation",
+        "Abgelehnt: Installation",
+        "Re: Zugesagt: Installation",
+        "Refusé : Installation",
+        "Отклонено: установка",
+    ],
+)
+def test_answer_of_a_calendar_whose_file_was_removed_is_uncertain(subject: str) -> None:
+    assert kind(reply(subject, "ok")) == "uncertain"
