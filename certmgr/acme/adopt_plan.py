@@ -106,6 +106,7 @@ def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
     installation = source.read(request.path, interrupted)
     known = {x.name: x for x in installation.lineages}
     unreadable = {p.lineage for p in installation.problems if p.renewal}
+    # A name that was given and is unreadable is reported as such below, and not as unknown.
     if missing := [n for n in request.names if n not in known and n not in unreadable]:
         raise UsageError(
             f"{source.name} has no lineage '{printable(missing[0], 60)}' in {request.path}",
@@ -115,6 +116,8 @@ def plan(context: Context, request: AdoptionRequest) -> AdoptionPlan:
     chosen, unmanaged = [], []
     with context.read() as conn:
         for lineage in wanted or ([] if request.names else installation.lineages):
+            # All reasons at once, so that one repair is enough. A lineage with an objection stays
+            # as it is.
             if why := _objections(context, conn, request, installation, lineage):
                 unmanaged.append((lineage.name, "; ".join(why)))
             else:
@@ -146,6 +149,7 @@ def _objections(
         )
     elif refusal := conflict(conn, lineage, owner):
         why.append(refusal)
+    # Renewals would need another key type, which is a decision of the administrator.
     if lineage.key_type not in KEY_TYPES:
         why.append(f"its key is {lineage.key_type}; certmgr renews {', '.join(KEY_TYPES)}")
     if refusal := _account_refusal(context, conn, request, installation, lineage):
@@ -170,6 +174,7 @@ def _account_refusal(
     lineage: ClientLineage,
 ) -> str:
     """Return why there is no account for renewals; empty if there is one."""
+    # The administrator chose it: the account of the client is neither read nor stored.
     if request.account:
         row = accounts.find(conn, request.account)
         return "" if row.state == "active" else f"the account '{row.name}' is {row.state}"
@@ -192,6 +197,7 @@ def _reader_refusal(context: Context, request: AdoptionRequest, lineage: ClientL
     Only root can read the files of a renewal, unless the target gives them to a user or a group.
     """
     status = key_file_status(lineage)
+    # Without a file no server of this machine reads the key.
     if status is None:
         return ""
     try:

@@ -114,6 +114,7 @@ def store_account_key(context: Context, account: ClientAccount, client: str) -> 
         if _recorded(conn, account) is not None:
             return AccountToRecord(account, name, ca.name)
     key = load_pem_private_key(account.key_pem, None)
+    # The file comes before the row: a row without its key would be an account that cannot be used.
     path = key_store(context.settings).store_key(f"account-{name}", _account_key_type(account), key)
     return AccountToRecord(account, name, ca.name, key_reference(path))
 
@@ -145,6 +146,8 @@ def conflict(conn: Connection, lineage: ClientLineage, client_id: int) -> str:
         (r for r in lineages.listing(conn, states=states) if r.name == lineage.name), None
     )
     if existing is not None and (
+        # A lineage belongs to one client for good: reports of the old client must not show the new
+        # one.
         existing.client_id != client_id
         or (existing.state != "retired" and existing.sha256 not in (None, lineage.bundle.sha256))
     ):
@@ -173,6 +176,7 @@ def record_lineage(
     ]
     if why := conflict(tx.conn, lineage, owner.client_id):
         raise Conflict(f"'{lineage.name}' cannot be taken over", why)
+    # Known to scans at once, so that the served certificate is recognised as expected.
     certificates.add(tx, [asdict(certificate_row(c)) for c in lineage.bundle.chain])
     if not existing:
         values = {

@@ -121,6 +121,8 @@ def known() -> Mapping[str, CertificateAuthority]:
             eab=bool(entry.get("eab")),
             eab_where=entry.get("eab_where", ""),
             profile=entry.get("profile", ""),
+            # Let's Encrypt allows 100 names (25 under the profile tlsserver); other CAs rarely
+            # allow more.
             max_names=int(entry.get("max_names", 100)),
             limits=limits,
             test=bool(entry.get("test")),

@@ -97,6 +97,7 @@ def deliver_together(
         try:
             due += _due(context, item, again)
         except CertmgrError as error:
+            # One lineage that is held must not keep the others of the batch from their servers.
             errors[item.row.id] = error
     # One target after the other: a lineage is complete at the first before the second one reloads.
     for target, jobs in _by_target(context, due).items():
@@ -151,6 +152,8 @@ def _deploy(
 ) -> dict[str, TargetResult]:
     settings = context.settings.acme.targets.get(target)
     if settings is None:
+        # An administrator removed or renamed the target. The lineages with other targets are not
+        # affected.
         missing = TargetResult(target, False, f"the configuration has no [acme.target.{target}]")
         return {m.name: missing for m in members}
     context.checkpoint(f"deliver {target}")
@@ -188,6 +191,8 @@ def rollback(
     targets = [t for t in row.targets if t in configured]
     if not any(configured[t].kind == "reload" for t in targets):
         folder.switch(old)
+    # Each target again, also those that failed with the new certificate: all must serve the same
+    # pair.
     results = [
         deploy_to_target(configured[t], row.name, bundle, context.base, label=t) for t in targets
     ]

@@ -122,6 +122,7 @@ class AccountSession:
     @property
     def caa(self) -> tuple[str, ...]:
         """The CA's names in CAA records: from its directory, else from the table of known CAs."""
+        # What the CA states itself is newer than the table that ships with the program.
         identities = getattr(self.directory["meta"], "caa_identities", None) or ()
         return tuple(printable(str(i), 253).lower() for i in list(identities)[:20]) or self.ca.caa
 

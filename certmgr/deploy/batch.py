@@ -72,6 +72,7 @@ def deploy_batch(
         Name of a lineage -> its result.
     """
     results: dict[str, TargetResult] = {}
+    # One after the other, so that the second reload begins when the server has read the first.
     for chunk in _chunks(members, target.batch):
         if len(chunk) == 1:
             (one,) = chunk

@@ -33,6 +33,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 from inventory.text import printable
 
+# Far above any key, chain or configuration; a larger file is not certbot's.
 MAX_FILE_SIZE = 1_000_000
 MAX_ACCOUNTS = 1000
 _DEPTH = 6
@@ -51,6 +52,8 @@ def read_installation(path: Path, interrupted: Sequence[str] = ()) -> ClientInst
     Raises:
         UsageError: It is not a directory of certbot.
     """
+    # A wrong path would otherwise be reported as an installation without lineages, and as a
+    # success.
     if not (path / "renewal").is_dir() and not (path / "accounts").is_dir():
         raise UsageError(
             f"{path} is not certbot's directory",
@@ -63,6 +66,7 @@ def read_installation(path: Path, interrupted: Sequence[str] = ()) -> ClientInst
         for p in _account_folders(path / "accounts")
         if (a := _try_read(problems, p, lambda p: _account(path / "accounts", p))) is not None
     ]
+    # After a kill between the rename and the end of the takeover, the lineage is still taken over.
     hidden = (path / "renewal" / f"{n}.conf{DISABLED_SUFFIX}" for n in interrupted)
     files = sorted([*(path / "renewal").glob("*.conf"), *(p for p in hidden if p.is_file())])
     lineages = [
@@ -129,6 +133,8 @@ def _account(base: Path, path: Path) -> ClientAccount:
             "its uri is not an https:// URL",
             "Restore the file, or remove the account.",
         )
+    # The same key is kept, so that the account at the CA stays, with its rate limits and its place
+    # in CAA records (accounturi, RFC 8657).
     key = JWK.json_loads(read_regular(path / "private_key.json", MAX_FILE_SIZE).decode())
     if not isinstance(key, JWKRSA | JWKEC):
         raise UsageError(
@@ -144,6 +150,7 @@ def _account(base: Path, path: Path) -> ClientAccount:
 
 
 def _lineage(base: Path, path: Path) -> ClientLineage:
+    # The name becomes part of paths, and a file in certbot's folder can have any name.
     name = safe_name(path.name.removesuffix(DISABLED_SUFFIX).removesuffix(".conf"))
     sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
     top, values = sections.get((), {}), sections.get(("renewalparams",), {})

@@ -53,6 +53,7 @@ def add_version(live: Path, links: Mapping[str, str], bundle: CertificateBundle)
     ):
         remove_leftovers(folder)
         number = _begun_version(handle, bundle) or _highest(handle) + 1
+        # The key that servers read now, by the link: its owner and group are those that work.
         key = os.stat(_entry(links, "privkey.pem"), dir_fd=handle, follow_symlinks=False)
         for name in KINDS:
             # The key is readable for the group that certbot's administrator chose, and no other.

@@ -63,6 +63,7 @@ def _links(live: Path) -> Iterator[str]:
         if not target.is_file():
             yield f"{path} leads to {target}, which is not a file"
             continue
+        # certbot numbers its files: privkey3.pem and cert3.pem belong together.
         versions.add(target.stem.removeprefix(Path(name).stem))
     if len(versions) > 1:
         yield f"its links lead to different versions ({', '.join(sorted(versions))})"
@@ -93,6 +94,7 @@ def _rights(live: Path, ours: Lineage) -> Iterator[str]:
         yield f"{error.what}: {error.why}"
     if not os.access(live, os.W_OK | os.X_OK):
         yield f"{live} is not writable for this user: run the command as root"
+    # The nearest folder that exists decides: missing ones are made below it.
     base = next((p for p in (ours.archive, *ours.archive.parents) if p.exists()), ours.base)
     if not os.access(base, os.W_OK | os.X_OK):
         yield f"{base} is not writable for this user: check [acme] directory"

@@ -97,6 +97,7 @@ def deploy_to_target(
 
 def _deploy(target: TargetSettings, writer: TargetWriter, label: str) -> TargetResult:
     """Stage, test, commit and reload."""
+    # Before the switch: a server that is still reading must not meet files of two versions.
     wait_after_reload(writer.lock_file, target.settle)
     writer.stage()
     if target.test:

@@ -125,6 +125,7 @@ def write_lines(
         count, head = count + 1, entry.hash
         yield line
     exported_at = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+    # The last line, so that a file of any length is written and read as a stream.
     seal = {
         "entries": count,
         "head": head,

@@ -171,6 +171,8 @@ def _append(path: Path, line: bytes) -> int:
     Only appending works under ``chattr +a`` and on write-once storage: no temporary file, no
     rename, no truncation.
     """
+    # O_NOFOLLOW and O_NONBLOCK: the path may be a link or a pipe of another user, and root appends
+    # to it.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     try:
         new = not path.exists()

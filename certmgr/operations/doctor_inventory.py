@@ -58,6 +58,7 @@ def contact_methods(context: Context) -> Iterator[CheckResult]:
             f" {printable(', '.join(bounced[:5]), 100)}",
             "certmgr contact edit NAME --method email:ADDRESS",
         )
+    # A threshold for a client that does not exist is most often a typing error in its number.
     unknown = sorted(set(rules_of(context.settings).policy.thresholds.by_client) - numbers)
     if unknown:
         yield CheckResult(
@@ -173,6 +174,8 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
     ):
         if depth.get(state):
             yield CheckResult("notices", CheckState.WARNING, f"{depth[state]} {state}", todo)
+    # A queued notice is sent by the next run. Six hours mean that none takes place, or that the
+    # mail server refuses.
     if oldest is not None and at - oldest > 6 * 3600:
         yield CheckResult(
             "notices",

@@ -155,6 +155,8 @@ def snippet(settings: SolverSettings, server: str) -> str:
     """
     path = "/.well-known/acme-challenge/"
     if settings.kind == "alias":
+        # nginx replaces the matched prefix literally: without the slash at the end it would look in
+        # another folder.
         folder = settings.path.rstrip("/") + "/"
         if server == "nginx":
             return (

@@ -15,7 +15,7 @@ from certmgr.deploy.client_model import (
     ServedFile,
     key_type_of,
 )
-from certmgr.deploy.clients.served_files import certificates_in, content_of, key_in
+from certmgr.deploy.clients.pem_files import certificates_in, content_of, key_in
 from certmgr.deploy.lineage import safe_name
 from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem

@@ -32,6 +32,7 @@ class CertbotSource:
 
     name = "certbot"
     default_path: Path | None = Path("/etc/letsencrypt")
+    # certbot renews only what has a configuration in its folder "renewal".
     hides = True
     # Its runs leave links alone that it did not make, so that hiding is needed for its timer only.
     always_hidden = False
@@ -92,6 +93,7 @@ def source_of(name: str, *, password: str = "") -> ClientSource:
                 hider=hide_by_name,
                 shower=show_by_name,
             )
+        # Without a configuration per certificate, nothing can be hidden from it.
         case "lego":
             return FileSource("lego", None, "lego", lego.read, lego.recognises)
         case "dehydrated":
@@ -104,6 +106,7 @@ def source_of(name: str, *, password: str = "") -> ClientSource:
                 hider=dehydrated.hide,
                 shower=dehydrated.show,
             )
+        # On another machine: nothing of it is disabled or hidden from here.
         case "win-acme-export":
             return FileSource(
                 "win-acme",

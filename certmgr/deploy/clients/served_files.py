@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from certmgr.deploy.client_model import ServedFile
+from certmgr.deploy.clients.pem_files import certificates_in, content_of, key_in
 from certmgr.deploy.disk import (
     Modes,
     link_at,
@@ -34,7 +35,6 @@ from certmgr.deploy.disk import (
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import UndoneTakeover
 from certmgr.x509.bundle import CertificateBundle, build_bundle
-from inventory.certificates import from_pem
 from inventory.clock import Clock
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
@@ -44,52 +44,6 @@ _log = logging.getLogger(__name__)
 MAX_FILE = 1_000_000
 _RECORD = "served-files.json"
 _ORIGINAL = ".certmgr-original-"
-_KEY = re.compile(
-    rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----[ \t]*\r?\n?", re.DOTALL
-)
-
-
-def key_in(data: bytes) -> bytes | None:
-    """Return the first private key of a PEM file, without EC PARAMETERS and other blocks."""
-    found = _KEY.search(data)
-    return found[0] if found is not None else None
-
-
-def certificates_in(data: bytes) -> list[bytes]:
-    """Return the certificates of a PEM file as DER; an empty list if there are none."""
-    try:
-        return [c.der for c in from_pem(data)]
-    except ValueError:
-        return []
-
-
-def content_of(data: bytes, bundle: CertificateBundle) -> str:
-    """Return the file of a version that holds the same key and certificates.
-
-    Returns:
-        Its name; empty if the data hold something else, such as another certificate.
-    """
-    key, chain, own = key_in(data), certificates_in(data), list(bundle.chain_der)
-    if key is not None:
-        try:
-            build_bundle(key, own[:1])
-        except CertmgrError:
-            return ""
-        return {0: "privkey.pem", len(own): "combined.pem"}.get(len(chain), "") * (
-            not chain or chain == own
-        )
-    if not data.strip() and len(own) == 1:
-        return "chain.pem"
-    # A certificate without an issuer is its own full chain: the leaf alone is enough for both.
-    # A chain of one certificate: its leaf and its full chain are the same.
-    for name, wanted in (
-        ("fullchain.pem", own if len(own) > 1 else None),
-        ("cert.pem", own[:1]),
-        ("chain.pem", own[1:]),
-    ):
-        if chain and chain == wanted:
-            return name
-    return ""
 
 
 # -- the record

@@ -34,7 +34,7 @@ from certmgr.deploy.client_model import (
     ClientProblem,
 )
 from certmgr.deploy.clients import reading
-from certmgr.deploy.clients.served_files import certificates_in, key_in
+from certmgr.deploy.clients.pem_files import certificates_in, key_in
 from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem
 from certmgr.x509.upload import VendorUpload, unpack

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certmgr.demo.authority import Authority
 from certmgr.deploy.client_model import ServedFile
+from certmgr.deploy.clients.pem_files import content_of
 from certmgr.deploy.clients.served_files import (
-    content_of,
     is_taken_over,
     take_over_files,
     undo_takeover,
