@@ -31,8 +31,9 @@ demo: $(VENV)/.demo
 	@sh tools/servers.sh demo
 	@$(BIN)/python -m certmgr demo
 
-# worksteal: a worker that has nothing left takes tests from the other, so that none idles at the end.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# worksteal: a worker that has nothing left takes tests from the others, so that none idles at the end.
+# Three workers on two cores: many tests wait for a server, a poll or a time limit.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 # ARGS goes to pytest: make test ARGS="tests/inventory --durations=10"
 ARGS ?=
 
