@@ -275,6 +275,24 @@ def notice_ack(app: CommandContext, reference: str, by: str) -> None:
     click.echo(f"{row.shown} is acknowledged{more}.")
 
 
+@notice.command("close")
+@click.argument("reference")
+@pass_app
+def notice_close(app: CommandContext, reference: str) -> None:
+    """Close a ticket that the support desk passed to level 2 (diagnose --escalate)."""
+
+    with app.open().write(app.now()) as tx:
+        row = tickets.find(tx.conn, reference)
+        if row.kind != tickets.DESK_KIND:
+            raise UsageError(
+                f"{row.shown} is not a ticket of the support desk",
+                "other tickets close automatically when a recheck confirms that it is done",
+                f"To record an answer of the client: certmgr notice ack {row.shown} --by NAME.",
+            )
+        tickets.close(tx, [row.id])
+    click.echo(f"{row.reference} is closed.")
+
+
 @notice.command("calls")
 @format_option
 @pass_app

@@ -1,6 +1,6 @@
 """Run one diagnosis: read the inventory, probe the site, and produce all texts.
 
-Nothing is stored.
+Nothing is stored but the ticket of an escalation, if one is asked for.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from certmgr.config.settings import Settings
 from certmgr.diagnose import chrome, message
 from certmgr.diagnose import context as contexts
 from certmgr.diagnose.context import HostContext
+from certmgr.diagnose.escalation import DESK, escalate, require_context
 from certmgr.diagnose.outcome import DiagnosisOutcome, decide
 from certmgr.diagnose.question import DiagnosisRequest
 from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
+from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.server_down import of_server
 from certmgr.inspection.target_scan import probe_targets
@@ -23,9 +25,6 @@ from inventory.db.database import Database
 from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import language
 from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
-
-DESK = "desk"
-"""The code of a ticket that a support agent opened without a fault that was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +62,33 @@ class Diagnosis:
     severe: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisOptions:
+    """How a diagnosis is made.
+
+    Attributes:
+        vantage: The machine from which the site is probed, in words.
+        clock: What the clock of the visitor's device shows, if it is known.
+        language: A language to use instead of the client's.
+        internal: Whether internal addresses are visited that the name points to. The owner of a
+            name chooses its addresses, and the result is sent to that owner.
+        escalate: Whether the fault is passed to level 2, with a ticket.
+    """
+
+    vantage: str
+    clock: datetime | None = None
+    language: str | None = None
+    internal: bool = False
+    escalate: bool = False
+
+
 def diagnose(
     settings: Settings,
     database: Database | None,
     question: DiagnosisRequest,
     options: ScanOptions,
     now: datetime,
-    *,
-    vantage: str,
-    clock: datetime | None = None,
-    chosen: str | None = None,
-    internal: bool = False,
+    how: DiagnosisOptions,
 ) -> Diagnosis:
     """Diagnose one URL.
 
@@ -83,18 +98,81 @@ def diagnose(
         question: The parsed URL.
         options: The options of the scan.
         now: The current time.
-        vantage: The machine from which the site is probed, in words.
-        clock: What the clock of the visitor's device shows, if it is known.
-        chosen: A language to use instead of the client's.
-        internal: Whether internal addresses are visited that the name points to. The owner of a
-            name chooses its addresses, and the result is sent to that owner.
+        how: How the diagnosis is made.
+
+    Raises:
+        UsageError: An escalation is asked for, and the host is not in the inventory.
     """
-    target, url = question.target, question.url
-    context = (
-        contexts.load(database, target, now, settings.provider.time_zone)
-        if database is not None
-        else None
+    url, provider = question.url, settings.provider
+    context = None
+    if database is not None:
+        context = contexts.load(database, question.target, now, provider.time_zone)
+    if how.escalate:
+        # Before the site is probed: the agent should not wait for a refusal.
+        require_context(context, question.target.host)
+    report = _probe(settings, database, question, options, now, context, internal=how.internal)
+    facts = contexts.facts(
+        database,
+        context,
+        report,
+        networks(settings.network.provider, "[network] provider"),
+        how.clock,
     )
+    error = page_error(report, url)
+    reader = language(
+        how.language or (context.language if context else None) or provider.language,
+        (context.time_zone if context else None) or provider.time_zone,
+    )
+    # Staff read the same decision in English, and with all names.
+    own = _for_client(database, question, context, report)
+    outcome = decide(report, own, facts, reader, plain=question.plain, error=error)
+    staff = decide(report, report.findings, facts, plain=question.plain, error=error)
+    visit_steps = steps(report, url, now, how.clock)
+    shown = chrome.browser_view(
+        [*report.findings, *report.explained],
+        [a.address for a in report.addresses],
+        plain=question.plain,
+        visited=report.web is not None and report.web.document is not None,
+        status=error[1] if error else None,
+    )
+    changes = contexts.changes(context, report) if context else []
+    reference = context.references.get(outcome.code or DESK, "") if context else ""
+    if how.escalate and database is not None and context is not None:
+        # The ticket is stored before a text states that the fault was passed on.
+        reference = escalate(database, context, url, staff.code, staff.cause, now)
+    return Diagnosis(
+        url=url,
+        context=context,
+        steps=visit_steps,
+        shown=shown,
+        outcome=outcome,
+        staff=staff,
+        message=message.message(
+            outcome, context, url, now, provider.name, reader, reference=reference
+        ),
+        questions=message.questions(report, now) if not outcome.code else [],
+        escalation=message.escalation(
+            url, report, visit_steps, context, changes, now, how.vantage, shown
+        ),
+        changes=changes,
+        findings=report.findings,
+        reference=reference,
+        severe=_is_severe(report, context),
+    )
+
+
+def _probe(
+    settings: Settings,
+    database: Database | None,
+    question: DiagnosisRequest,
+    options: ScanOptions,
+    now: datetime,
+    context: HostContext | None,
+    *,
+    internal: bool,
+) -> EndpointReport:
+    """Probe the site, and return the report with the findings as the inventory would judge them."""
+    target = question.target
     # The administrator's addresses count, as in a scan. Options of this call take precedence.
     if context is not None and context.fixed:
         options.overrides = {(target.host, target.port): context.fixed, **options.overrides}
@@ -115,65 +193,38 @@ def diagnose(
     # The server is down for other names too: no certificate is missing.
     if context is not None and context.down is not None:
         report.findings = tuple(of_server(f, context.parties) for f in report.findings)
-    facts = contexts.facts(
-        database, context, report, networks(settings.network.provider, "[network] provider"), clock
-    )
-    error = page_error(report, url)
-    # A shared server may serve the certificate of another client. The client must not read that
-    # client's names.
-    own = {target.host, context.domain if context else target.host}
-    foreign_certificate = any(f.code in FOREIGN_CERTIFICATE for f in report.findings)
+    return report
+
+
+def _for_client(
+    database: Database | None,
+    question: DiagnosisRequest,
+    context: HostContext | None,
+    report: EndpointReport,
+) -> list[Finding]:
+    """Return the findings as the client may read them.
+
+    A shared server may serve the certificate of another client, whose names must not be shown.
+    """
+    host = question.target.host
     owners = contexts.owners(database, report)
-    client_findings = [
+    return [
         for_client(
             f,
-            own,
+            {host, context.domain if context else host},
             owners=owners,
             client_id=context.client_id if context else None,
-            foreign_certificate=foreign_certificate,
+            foreign_certificate=any(x.code in FOREIGN_CERTIFICATE for x in report.findings),
         )
         for f in report.findings
     ]
-    provider = settings.provider
-    reader = language(
-        chosen or (context.language if context else None) or provider.language,
-        (context.time_zone if context else None) or provider.time_zone,
-    )
-    # Staff read the same decision in English, and with all names.
-    outcome = decide(report, client_findings, facts, reader, plain=question.plain, error=error)
-    staff = decide(report, report.findings, facts, plain=question.plain, error=error)
-    visit_steps = steps(report, url, now, clock)
-    shown = chrome.browser_view(
-        [*report.findings, *report.explained],
-        [a.address for a in report.addresses],
-        plain=question.plain,
-        visited=report.web is not None and report.web.document is not None,
-        status=error[1] if error else None,
-    )
-    changes = contexts.changes(context, report) if context else []
-    reference = context.references.get(outcome.code or DESK, "") if context else ""
-    # An accepted fault is explained, but does not change the exit code.
+
+
+def _is_severe(report: EndpointReport, context: HostContext | None) -> bool:
+    """Return whether a severe finding counts for the exit code: an accepted one does not."""
     accepted = {a.code for a in context.accepted} if context else set()
-    return Diagnosis(
-        url=url,
-        context=context,
-        steps=visit_steps,
-        shown=shown,
-        outcome=outcome,
-        staff=staff,
-        message=message.message(
-            outcome, context, url, now, provider.name, reader, reference=reference
-        ),
-        questions=message.questions(report, now) if not outcome.code else [],
-        escalation=message.escalation(
-            url, report, visit_steps, context, changes, now, vantage, shown
-        ),
-        changes=changes,
-        findings=report.findings,
-        reference=reference,
-        severe=any(
-            f.severity in ("critical", "high") and f.code not in accepted for f in report.findings
-        ),
+    return any(
+        f.severity in ("critical", "high") and f.code not in accepted for f in report.findings
     )
 
 

@@ -45,6 +45,8 @@ def message(
     lines = [greeting, "", language(words.OPENED).format(url=url, date=language.timestamp(now))]
     # If nothing was found, the answers of the client are the only further evidence.
     if not outcome.code:
+        if reference:
+            lines += [language(words.PASSED).format(reference=reference)]
         lines += [language(words.NO_FAULT_FOUND), *[f"- {language(q)}" for q, _ in words.QUESTIONS]]
     elif outcome.outcome == "you-act":
         lines += ["", f"{language(words.YOU_ACT)} {outcome.cause}", outcome.instruction]

@@ -33,6 +33,7 @@ from inventory.store import (
     runs,
     server_faults,
 )
+from inventory.store import tickets as tickets_store
 from inventory.targets import Target
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
@@ -87,6 +88,7 @@ def gather(
         basis = _read_basis(
             conn, now, zone, ids, open_rows, tickets, case_topics, automation_report.automated
         )
+        desk_alarms = _desk_alarms(conn)
         known = findings.by_ids(
             conn, [int(t.round) for t in tickets.values() if t.kind == TopicKind.FAULT]
         )
@@ -117,7 +119,7 @@ def gather(
         worklist=case_topics.worklist,
         undetermined=_undetermined(open_rows),
         automation=automation_report.lines,
-        alarms=automation_report.alarms,
+        alarms=(*automation_report.alarms, *desk_alarms),
     )
 
 
@@ -181,6 +183,19 @@ def _read_basis(
         # What scans learned of an endpoint is in the history of its certificates already.
         renewers=load_facts(conn, now, learned=False),
     )
+
+
+def _desk_alarms(conn: Connection) -> list[tuple[str, str]]:
+    """Return one alarm per ticket that the desk passed to level 2: a client waits for an answer."""
+    return [
+        (
+            f"desk {ticket.reference}",
+            f"[{ticket.reference}] passed to level 2 for client {ticket.client}: {ticket.cause}."
+            f" When it is done: certmgr notice close {ticket.reference}",
+        )
+        for ticket in tickets_store.listing(conn)
+        if ticket.kind == tickets_store.DESK_KIND
+    ]
 
 
 def _suspicion(run: EndedRun | None) -> str:

@@ -33,6 +33,9 @@ from inventory.records import (
 from inventory.store import editing
 from inventory.text import typed_reference
 
+# The kind of a ticket that the support desk passed to level 2. It ends when staff close it, and not
+# with a scan: the client may see a fault that no scan sees.
+DESK_KIND = "desk"
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
 
 
@@ -153,6 +156,12 @@ def shared_references(conn: Connection, references: Sequence[str]) -> dict[str, 
 
 def change(tx: Tx, matter_id: int, **values: Any) -> None:
     tx.conn.execute(update(Ticket).where(Ticket.id == matter_id).values(values))
+
+
+def reopen(tx: Tx, ticket_id: int, cause: str) -> None:
+    """Open a closed ticket again, under its reference."""
+    change(tx, ticket_id, closed_at=None, acked_at=None, acked_by=None, cause=cause)
+    tx.audit("open", "matter", ticket_id)
 
 
 def close(tx: Tx, ids: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from inventory.dates import days_left
 from inventory.db.database import from_epoch, to_epoch
 from inventory.names import display
 from inventory.records import ListedTicket
+from inventory.store.tickets import DESK_KIND
 from notifiers.pipeline.message import one_line
 from notifiers.pipeline.plan import NoticePolicy, SentHistory, Snapshot
 from notifiers.pipeline.topic import TopicKind
@@ -85,6 +86,9 @@ def _why_to_call(
     now = to_epoch(snapshot.now)
     # Retired clients are not called, whatever is still open.
     if row.client_id is None or row.client_id not in snapshot.people.clients:
+        return None
+    # The client called the desk: level 2 acts, and not the client.
+    if row.kind == DESK_KIND:
         return None
     # An acknowledgement is an answer until it expires.
     if row.acked_at is not None and row.acked_at + policy.ack_days * 86_400 > now:

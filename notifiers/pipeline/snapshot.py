@@ -122,7 +122,12 @@ def read_basis(
             snapshot=_snapshot(conn, now, config, source, state, newest, set(notified)),
             source=source,
             state=state,
-            unnotified={k: t for k, t in open_tickets.items() if t.told_at is None},
+            # A ticket of the desk has no topic, and would end here as one whose topic is gone.
+            unnotified={
+                k: t
+                for k, t in open_tickets.items()
+                if t.told_at is None and t.kind != tickets.DESK_KIND
+            },
             waiting=tickets.listing(conn, held=True),
             releases=releases.in_force(conn),
             released_today=releases.released_since(conn, _midnight(now, config.zone)),

@@ -13,6 +13,7 @@ OPENED = "we opened {url} on {date}."
 YOU_ACT = "You need to act:"
 WE_ACT = "We are fixing it:"
 ESCALATED = "We passed it to our specialists (level 2), reference {reference}:"
+PASSED = "We passed it to our specialists (level 2), reference {reference}."
 OUR_TURN = "Our specialists (level 2) have to check it:"
 NO_ACTION = "You do not need to do anything."
 NO_FAULT_FOUND = (
@@ -55,6 +56,7 @@ MESSAGE_TEXTS = (
     YOU_ACT,
     WE_ACT,
     ESCALATED,
+    PASSED,
     OUR_TURN,
     NO_ACTION,
     NO_FAULT_FOUND,

@@ -137,6 +137,6 @@ VERDICTS = {"ok": "✓ ok", "attention": "! attention", "fault": "✗ fault", "u
 OUTCOMES = {
     "you-act": "You need to act.",
     "we-act": "We are fixing it.",
-    "escalated": "It was passed to level 2.",
+    "escalated": "It has to be checked by our specialists (level 2).",
 }
 ACTORS = {"client": "the client", "provider": "we", "staff": "staff must check", "none": "no one"}

@@ -1,0 +1,70 @@
+"""The ticket of a diagnosis that the support desk passes to level 2.
+
+A message may state that a fault was passed on only if there is a ticket that staff know of. So the
+ticket is stored before any text names its reference, and each run of notices reports it to the
+administrators on call, once per day, until it is closed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certmgr.diagnose.context import HostContext
+from inventory.db.database import Database
+from inventory.errors import UsageError
+from inventory.store import domains, tickets
+from inventory.text import printable
+
+DESK = "desk"
+"""The code of a ticket that a support agent opened without a fault that was found."""
+
+_MAX_CAUSE = 300
+
+
+def require_context(context: HostContext | None, host: str) -> HostContext:
+    """Return the context of a host that is to be escalated.
+
+    Raises:
+        UsageError: The inventory does not contain the host, so that no client can be answered.
+    """
+    if context is None:
+        raise UsageError(
+            f"{printable(host, 100)} cannot be passed to level 2",
+            "a ticket belongs to a client, and the host is not in the inventory",
+            "Add it with certmgr domain add NAME --client NUMBER.",
+        )
+    return context
+
+
+def escalate(
+    database: Database, context: HostContext, url: str, code: str, cause: str, now: datetime
+) -> str:
+    """Open the ticket of a fault, or find the one that is open, and return its reference.
+
+    Args:
+        code: The finding code. Empty if no fault was found: the client sees one that we do not.
+        cause: The cause in one sentence, for staff.
+    """
+    code = code or DESK
+    text = printable(f"{url}: {cause or 'no fault is visible from here'}", _MAX_CAUSE)
+    with database.write(now) as tx:
+        domain = domains.find(tx.conn, context.domain)
+        key = f"{tickets.DESK_KIND}:{domain.id}:{code}:{context.client_id}"
+        row = {
+            "key": key,
+            "kind": tickets.DESK_KIND,
+            "client_id": context.client_id,
+            "domain_id": domain.id,
+            "endpoint_id": None,
+            "code": code,
+            "round": "",
+            "cause": text,
+            "hold": None,
+        }
+        before = tickets.by_key(tx.conn, [key]).get(key)
+        if before is None:
+            tickets.open_(tx, [row])
+        elif before.closed_at is not None:
+            # The same fault came back: the client keeps the reference.
+            tickets.reopen(tx, before.id, text)
+        return tickets.by_key(tx.conn, [key])[key].reference
