@@ -28,7 +28,6 @@ from inventory.db.database import to_epoch
 from inventory.errors import (
     INTERNAL_ERROR,
     CertmgrError,
-    NotFound,
     abort_reason,
     log_internal_error,
 )
@@ -42,7 +41,7 @@ from inventory.store import (
     lineages,
     servers,
 )
-from inventory.text import printable
+from inventory.store.suggestions import missing_word
 from inventory.threads import thread_pool
 
 _log = logging.getLogger(__name__)
@@ -379,9 +378,5 @@ def _select_named(rows: Sequence[ListedLineage], names: Sequence[str]) -> list[L
     known = {r.name: r for r in rows}
     for name in names:
         if name not in known:
-            raise NotFound(
-                f"There is no lineage '{printable(name, 60)}' to renew",
-                "it does not exist or is retired",
-                "See certmgr lineage list.",
-            )
+            raise missing_word("active lineage", name, known, "certmgr lineage list")
     return [known[n] for n in dict.fromkeys(names)]

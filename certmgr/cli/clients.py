@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from certmgr.cli.contacts import CONTACT_COLUMNS
+from certmgr.cli.known_words import require_known
 from certmgr.cli.output import echo_json, pairs, show
 from certmgr.cli.shared import (
     PARTIES,
@@ -60,6 +61,7 @@ def client_list(app: CommandContext, tag: str | None, retired: bool, output_form
     """List clients."""
 
     with app.open().read() as conn:
+        require_known(conn, tag=tag)
         rows = clients.listing(conn, retired=retired, tag=tag)
     columns = ("number", "name", "account_manager", "reseller", "domains", "state", "tags")
     show(

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from certmgr.cli.deadlines import shown_date
+from certmgr.cli.known_words import require_known
 from certmgr.cli.output import cell, echo_json, instant, local_day, paragraph, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.tables import MINOR, Column
@@ -20,6 +21,7 @@ from certmgr.inspection.client_scope import ClientScope
 from inventory.errors import NotFound
 from inventory.names import display
 from inventory.store import clients, domains
+from inventory.store.suggestions import missing_word
 from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def compliance(
     now = app.now()
     at = app.moment(as_of)
     database = app.open()
+    with database.read() as conn:
+        require_known(conn, tag=tag)
     # A past assessment must not use deadlines that were added later.
     deadlines = _selected(
         all_deadlines(database, at if at is not None and at <= now else None), name
@@ -142,11 +146,8 @@ def _selected(deadlines: tuple[Deadline, ...], name: str | None) -> tuple[Deadli
         return deadlines
     found = tuple(d for d in deadlines if d.name == name)
     if not found:
-        raise NotFound(
-            f"There is no deadline '{cell(name, 60)}'",
-            "neither a deadline nor a milestone has this name",
-            "See certmgr deadline list.",
-        )
+        known = [d.name for d in deadlines]
+        raise missing_word("deadline", name, known, "certmgr deadline list")
     # Some milestones are announcements without a rule that a scan could check.
     if not found[0].rule:
         raise NotFound(

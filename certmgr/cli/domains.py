@@ -9,6 +9,7 @@ import click
 
 from certmgr.cli.domain_page import document, render
 from certmgr.cli.history import entry_document, show_history
+from certmgr.cli.known_words import require_known
 from certmgr.cli.output import echo_json, show
 from certmgr.cli.shared import (
     PARTIES,
@@ -164,6 +165,7 @@ def domain_list(
     """List domains. Who hosts, runs DNS, buys and renews includes inherited values."""
 
     with app.open().read() as conn:
+        require_known(conn, tag=tag, server=server)
         client_id = clients.find(conn, client).id if client else None
         domain_rows = domains.listing(
             conn, client_id=client_id, tag=tag, server_name=server, retired=retired

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from certmgr.cli.known_words import require_known
 from certmgr.cli.output import epoch_text, pairs, show, table
 from certmgr.cli.shared import (
     CommandContext,
@@ -88,6 +89,7 @@ def endpoint_list(
     """List endpoints."""
 
     with app.open().read() as conn:
+        require_known(conn, tag=tag)
         client_id = clients.find(conn, client).id if client else None
         rows = endpoints.listing(conn, client_id=client_id, tag_name=tag, retired=retired)
     shown = [_endpoint_row(r.as_dict()) for r in rows]

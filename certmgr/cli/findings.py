@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from certmgr.checks.codes import CODES
+from certmgr.cli.known_words import require_codes
 from certmgr.cli.output import epoch_text, instant, local_day, local_time, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, needs, pass_app
 from certmgr.cli.tables import MINOR, Column
@@ -60,6 +61,7 @@ def list_(
         # The audit log and the database call an assignment "take".
         _list_acceptances(app, "take" if assigned else "accept", client, domain, output_format)
         return
+    require_codes([code] if code else [])
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
         domain_id = domains.find(conn, domain).id if domain else None
@@ -315,6 +317,8 @@ def _endpoints_of(
         found = [i for c in groups for i in c.endpoint_ids]
         what = f"{target} does not have the finding '{code}'"
     if not found:
+        # A misspelt code is found nowhere, and "did not find it there" would hide that.
+        require_codes([code])
         raise NotFound(what, "the last scan did not find it there", "See certmgr status --causes.")
     return found
 

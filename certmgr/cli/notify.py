@@ -13,9 +13,10 @@ from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.cli.tables import MINOR, Column
 from certmgr.notices.run import run_of, worker_of
-from inventory.errors import NotFound, UsageError
-from inventory.names import normalise_host
+from inventory.errors import UsageError
+from inventory.names import display, normalise_host
 from inventory.store import contacts, decisions, endpoints, tickets
+from inventory.store.suggestions import not_found
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
     with app.open().read() as conn:
         pairs = endpoints.named(conn, host)
         if not pairs:
-            raise NotFound(f"The inventory has no name '{host}'", "", "See certmgr domain list.")
+            raise not_found(conn, "domain", display(host), "certmgr domain list")
         subjects = decisions.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
         rows = decisions.listing(conn, subjects)
         people = {p.id: p.name for p in contacts.listing(conn, retired=True)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from certmgr.cli.known_words import require_known
 from certmgr.cli.output import cell, show, table
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.renew import WAITS_FOR_CA
@@ -74,8 +75,11 @@ def check(
 
     try:
         moment = app.now()
+        database = app.open()
+        with database.read() as conn:
+            require_known(conn, tag=tag)
         code, line = judge(
-            read(app.open(), moment, workers=app.settings.workers, client=client, tag=tag),
+            read(database, moment, workers=app.settings.workers, client=client, tag=tag),
             Thresholds(warning, critical, max_age, max_queue),
             moment,
         )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from certmgr.cli.known_words import require_known
 from certmgr.cli.output import cell, csv_text, echo_json, instant, paragraph
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.scan_report import (
@@ -206,6 +207,8 @@ def scan(
             )
         code = _scan_targets(app, targets, options, output_format, verbose)
     else:
+        with app.open().read() as conn:
+            require_known(conn, tag=tag, server=server)
         code = _scan_inventory(app, options, output_format, verbose, here=here)
     return 0 if exit_zero and code == 1 else code
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.checks.codes import CODES
 from certmgr.cli.cause_list import show_causes
+from certmgr.cli.known_words import require_codes, require_known
 from certmgr.cli.output import (
     STYLES,
     cell,
@@ -179,9 +179,7 @@ def status(
     Findings of severity low are remarks, with which an endpoint is ok. Exits 1 if an endpoint has
     a fault.
     """
-    if unknown := [c for c in codes if c not in CODES]:
-        what = f"'{cell(unknown[0], 60)}' is not a finding code"
-        raise UsageError(what, "", "certmgr explain lists them.")
+    require_codes(codes)
     if watch is not None and output_format != "table":
         raise UsageError(
             "--watch has no " + output_format, "a document is written once", "Remove one of them."
@@ -262,6 +260,8 @@ def _load(
     database: Database, now: datetime, query: StatusQuery
 ) -> tuple[list[EndpointStatus], dict[str, int]]:
     """Return the endpoints, and the number of endpoints by verdict."""
+    with database.read() as conn:
+        require_known(conn, tag=query.tag, server=query.server)
     # Endpoints without findings are counted by the database and not loaded: most are fine.
     # A past or future status has to be computed from all of them.
     skip_healthy = query.as_of is None and not query.everything and query.server is None

@@ -19,8 +19,8 @@ from certmgr.net.downloads import download_verified
 from certmgr.net.http_client import HttpLimits
 from certmgr.x509 import trust_data
 from certmgr.x509.trust_rules import BROWSERS, TrustRule, TrustRules, document_of, rule_row
-from inventory.errors import NotFound
 from inventory.store import clients
+from inventory.store.suggestions import missing_word
 
 _LIST = ("name", "browsers", "kind", "ca", "at", "certificates", "confidence", "source")
 _SECONDS = 60.0
@@ -86,11 +86,8 @@ def show_(app: CommandContext, rule: str | None, output_format: str) -> None:
 def _find(rules: TrustRules, name: str) -> TrustRule:
     found = next((r for r in rules.rules if r.name == name), None)
     if found is None:
-        raise NotFound(
-            f"There is no trust rule '{cell(name, 80)}'",
-            f"version {rules.version} does not have it",
-            "List them with certmgr trust list.",
-        )
+        known = [r.name for r in rules.rules]
+        raise missing_word("trust rule", name, known, "certmgr trust list")
     return found
 
 

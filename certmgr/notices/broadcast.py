@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,11 +13,11 @@ from certmgr.compliance.milestones import Deadline
 from certmgr.config.settings import Settings
 from certmgr.notices.setup import rules_of, templates_of
 from inventory.db.database import Database
-from inventory.errors import NotFound, UsageError
+from inventory.errors import UsageError
 from inventory.names import display
 from inventory.records import AnnouncementRecord
 from inventory.store import announcements, clients, domains, editing, recipients, releases, tickets
-from inventory.text import printable
+from inventory.store.suggestions import missing_word, not_found
 from notifiers.pipeline.announcement import Announcement, announcement_message
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.recipients import Person
@@ -51,12 +50,7 @@ def find_deadline(database: Database, name: str) -> Deadline:
     """
     known = {d.name: d for d in all_deadlines(database)}
     if name not in known:
-        near = difflib.get_close_matches(name, list(known), n=1)
-        raise NotFound(
-            f"There is no deadline '{printable(name, 60)}'",
-            "",
-            f"Did you mean '{near[0]}'?" if near else "See certmgr deadline list.",
-        )
+        raise missing_word("deadline", name, known, "certmgr deadline list")
     return known[name]
 
 
@@ -113,6 +107,8 @@ def broadcast(
         chosen = [i for i, c in all_recipients.clients.items() if c.number in set(numbers)]
         if tag is not None:
             tagged = clients.ids_with_tag(conn, tag)
+            if not tagged:
+                raise not_found(conn, "tag", tag, "certmgr domain list")
             chosen = [i for i in chosen if i in tagged]
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
     broadcast_row = AnnouncementRecord(

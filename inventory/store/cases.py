@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Executable, func, select
 
 from inventory.clock import Timestamp
 from inventory.db.sql import chunks, fetch
-from inventory.errors import NotFound
 from inventory.models import (
     Case,
     CaseEvent,
@@ -27,7 +26,8 @@ from inventory.records import (
     CaseEventRecord,
     CaseRecord,
 )
-from inventory.text import printable, typed_reference
+from inventory.store import suggestions
+from inventory.text import typed_reference
 from inventory.vocabulary import CaseState
 
 OPEN = tuple(
@@ -83,9 +83,7 @@ def find(conn: Connection, reference: str) -> CaseRecord:
     query = _ALL.where(Case.reference == typed_reference(reference))
     found = _with_names(conn, CaseRecord, query)
     if not found:
-        raise NotFound(
-            f"There is no case '{printable(reference, 40)}'", "", "See certmgr case list."
-        )
+        raise suggestions.not_found(conn, "case", reference, "certmgr case list")
     return found[0]
 
 

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Executable, delete, exc, insert, select, upda
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch_one
 from inventory.db.violations import Violation, violation
-from inventory.errors import Conflict, NotFound, UsageError
+from inventory.errors import Conflict, UsageError
 from inventory.models import Base, Tag
 from inventory.records import Record
+from inventory.store import suggestions
 from inventory.text import printable
 from inventory.vocabulary import PARTY_FIELDS, Party
 
@@ -204,6 +205,11 @@ def tags_of(
     return found
 
 
+def has_tag(conn: Connection, name: str) -> bool:
+    """Return whether any record has this tag."""
+    return conn.execute(select(Tag.name).where(Tag.name == name).limit(1)).first() is not None
+
+
 def one(
     conn: Connection, record: type[R], query: Executable, what: str, key: str, listed_by: str
 ) -> R:
@@ -214,5 +220,5 @@ def one(
     """
     found = fetch_one(conn, record, query)
     if found is None:
-        raise NotFound(f"There is no {what} '{printable(key, 80)}'", "", f"See {listed_by}.")
+        raise suggestions.not_found(conn, what, key, listed_by)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ from inventory.errors import NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
 from inventory.names import display
 from inventory.records import AcceptanceRecord, FindingPeriod, FindingRecord, ListedFinding
-from inventory.store import editing
+from inventory.store import editing, suggestions
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
 
@@ -133,7 +132,9 @@ def accept(
     Raises:
         UsageError: The code is unknown, the scope is missing, or the date has passed.
     """
-    _require_code(code, known)
+    # A misspelt code would accept nothing, and the fault would go on alarming.
+    if code not in known:
+        raise suggestions.missing_word("finding code", code, sorted(known), "certmgr explain")
     # A scope that was forgotten must not silence a fault of every client.
     if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
         raise UsageError(
@@ -157,18 +158,6 @@ def accept(
     key = insert_id(tx.conn, StoredAcceptance, values)
     tx.audit(kind, "finding", key, values)
     return key
-
-
-def _require_code(code: str, known: frozenset[str]) -> None:
-    """Raise :class:`UsageError` for an unknown finding code, with the nearest known one."""
-    # A misspelt code would accept nothing, and the fault would go on alarming.
-    if code not in known:
-        near = difflib.get_close_matches(code, sorted(known), n=1)
-        raise UsageError(
-            f"'{code[:60]}' is not a finding code",
-            "",
-            f"Did you mean '{near[0]}'?" if near else "certmgr explain lists them.",
-        )
 
 
 def _require_future(until: datetime, now: datetime) -> None:

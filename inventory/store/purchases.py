@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory.clock import Timestamp
 from inventory.db.sql import CHUNK, chunks, fetch, fetch_all
-from inventory.errors import NotFound, UsageError
+from inventory.errors import UsageError
 from inventory.models import (
     Case,
     Client,
@@ -28,6 +28,7 @@ from inventory.records import (
     PurchasedLeaf,
     PurchaseRecord,
 )
+from inventory.store import suggestions
 from inventory.text import printable
 
 ID_PREFIX = "id:"
@@ -83,9 +84,7 @@ def find(conn: Connection, key: str, client_id: int | None = None) -> PurchaseRe
             )
         if found:
             return found[0]
-    raise NotFound(
-        f"There is no purchase '{printable(text, 60)}'", "", "See certmgr purchase list."
-    )
+    raise suggestions.not_found(conn, "purchase", text, "certmgr purchase list")
 
 
 def same_purchase(
