@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from certmgr.cli.output import cell, detail_words, epoch_text, show, table
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from certmgr.config.settings import secret
 from certmgr.files import write_whole
@@ -161,7 +162,8 @@ def audit_verify(
 
 def _verify_file(file: Path, key_file: Path | None) -> None:
     key = audit_export.public_key(key_file) if key_file is not None else None
-    found = audit_export.verify(file, key)
+    with ProgressLine().waiting("audit verify"):
+        found = audit_export.verify(file, key)
     click.echo(f"{found.entries} entries follow each other. Head {found.head}")
     if found.verified:
         click.echo(f"The signature is valid. Exported at {found.exported_at}.")
@@ -173,7 +175,8 @@ def _verify_file(file: Path, key_file: Path | None) -> None:
 
 def _verify_log(app: CommandContext, expect: str | None) -> None:
     with app.open().read() as conn:
-        broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
+        with ProgressLine().waiting("audit verify"):
+            broken_entry, head, count = audit_chain.verify_chain(audit_log.entries(conn))
         # A chain that was cut at its end is still consistent. Only a hash that was recorded
         # elsewhere (a digest, --expect, the head file) shows that entries are missing.
         known_heads = [

@@ -14,6 +14,7 @@ import click
 from certmgr.cli.deadlines import shown_date
 from certmgr.cli.known_words import require_known
 from certmgr.cli.output import cell, echo_json, instant, local_day, paragraph, show, table
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.tables import MINOR, Column
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
@@ -109,10 +110,11 @@ def compliance(
     )
     if domain_name is not None:
         client, domain_id = _owner(database, domain_name, client)
-    facts, _ = load_domain_facts(database, now, as_of=at, client=client, tag=tag)
-    if domain_name is not None:
-        facts = [f for f in facts if f.domain_id == domain_id]
-    rows = judge(facts, deadlines, at or now)
+    with ProgressLine().waiting("compliance"):
+        facts, _ = load_domain_facts(database, now, as_of=at, client=client, tag=tag)
+        if domain_name is not None:
+            facts = [f for f in facts if f.domain_id == domain_id]
+        rows = judge(facts, deadlines, at or now)
     if client is not None:
         rows = _scoped(database, client, rows)
     shown = [r for r in rows if everything or r.state != "complies"]

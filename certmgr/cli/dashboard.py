@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.dashboard import html
 from certmgr.dashboard.load import load_dashboard_input
@@ -81,7 +82,8 @@ def dashboard(
     if serve:
         _serve(app, require_loopback(address, allow_remote=allow_remote), port, at, code)
         return
-    page, summary = _page(app, app.open(), at, code)
+    with ProgressLine().waiting("dashboard"):
+        page, summary = _page(app, app.open(), at, code)
     if output is None:
         click.echo(page, nl=False)
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from inventory.db import maintenance
 from inventory.db.database import HEAD, display_url, make_engine
@@ -25,7 +26,8 @@ def upgrade(app: CommandContext) -> None:
     """Migrate the database to the version of this program. An SQLite file is backed up first."""
 
     # PostgreSQL is migrated only by this command; an SQLite file whenever it is opened.
-    opened = open_database(app.url, migrate=True, clock=app.clock)
+    with ProgressLine().waiting("database upgrade"):
+        opened = open_database(app.url, migrate=True, clock=app.clock)
     click.echo(f"{display_url(opened.engine.url)} is at version {HEAD}.")
     # The queues of workers are tables in PostgreSQL, of a library that is an extra.
     if opened.path is None and find_spec("procrastinate") is not None:
@@ -41,7 +43,8 @@ def upgrade(app: CommandContext) -> None:
 def backup(app: CommandContext, file: Path) -> None:
     """Write a complete copy to FILE, which must not exist. Other commands may run meanwhile."""
 
-    maintenance.backup(app.open().engine, file)
+    with ProgressLine().waiting("database backup"):
+        maintenance.backup(app.open().engine, file)
     click.echo(f"Backup written to {file}.")
 
 
@@ -57,8 +60,9 @@ def restore(app: CommandContext, file: Path, yes: bool) -> None:
     # A restore discards all changes since the backup.
     if not yes:
         click.confirm(f"Replace {display_url(engine.url)} by {file}?", abort=True)
-    kept = maintenance.restore(engine, file, clock=app.clock)
-    app.open()  # migrates an older backup
+    with ProgressLine().waiting("database restore"):
+        kept = maintenance.restore(engine, file, clock=app.clock)
+        app.open()  # migrates an older backup
     click.echo(f"Restored from {file}." + (f" The previous database is {kept}." if kept else ""))
 
 
@@ -68,7 +72,8 @@ def check(app: CommandContext) -> None:
     """Check the database: integrity, references, file permissions."""
 
     opened = app.open()
-    problems = maintenance.check(opened)
+    with ProgressLine().waiting("database check"):
+        problems = maintenance.check(opened)
     for problem in problems:
         click.echo(f"fault: {problem}")
     if problems:

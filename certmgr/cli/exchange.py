@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.files import write_whole
 from inventory.importers import csv_format, json_format, plan_store
@@ -30,9 +31,11 @@ from inventory.importers import csv_format, json_format, plan_store
 def export(app: CommandContext, output_format: str, output: Path | None) -> None:
     """Export all records (json), or the active ones in the documented columns (csv)."""
 
-    with app.open().read() as conn:
-        snapshot = plan_store.snapshot(conn)
-    text = json_format.write(snapshot) if output_format == "json" else csv_format.write(snapshot)
+    with ProgressLine().waiting("export"):
+        with app.open().read() as conn:
+            snapshot = plan_store.snapshot(conn)
+        write = json_format.write if output_format == "json" else csv_format.write
+        text = write(snapshot)
     if output is None:
         click.echo(text, nl=False)
         return

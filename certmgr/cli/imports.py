@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from certmgr.acme.challenges.zones import tsig_key
 from certmgr.cli.output import cell
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import resolver_parts
 from certmgr.net.addresses import networks, refusal
@@ -122,7 +124,8 @@ def import_(
         raise UsageError("--map needs a CSV file", f"the format is {kind}", "Leave out --map.")
     summary = NameSummary()
     if kind == "json":
-        json_format.read(path, planned)
+        with _reading(path):
+            json_format.read(path, planned)
         if client:
             plan_guard.refuse_other_clients(planned, client)
     else:
@@ -137,7 +140,8 @@ def import_(
                 summary=summary,
             )
         )
-        plan_rows.add_rows(planned, _with_server(rows, server))
+        with _reading(path):
+            plan_rows.add_rows(planned, _with_server(rows, server))
     if not internal_addresses:
         allowed = networks(app.settings.network.allow, "[network] allow")
         plan_guard.refuse_internal(planned, lambda address: refusal(address, allowed))
@@ -219,9 +223,19 @@ def _with_server(
         yield row
 
 
+def _reading(path: Path) -> AbstractContextManager[None]:
+    """Show that a file is read and compared with the inventory, which may take a minute."""
+    return ProgressLine().waiting(f"import: reading {cell(path.name, 60)}")
+
+
 def _store(app: CommandContext, planned: ImportPlan) -> None:
+    count = sum(len(items) for items in planned.items.values())
     try:
-        with app.open().write(app.now()) as tx:
+        # The terminal shows that it writes: an interruption here undoes the whole import.
+        with (
+            ProgressLine().waiting(f"import: writing, {count:,} records"),
+            app.open().write(app.now()) as tx,
+        ):
             plan_store.apply(tx, planned)
     except IntegrityError as error:
         # The database enforces what the plan could not foresee, such as a concurrent change.

@@ -10,6 +10,7 @@ import click
 
 from certmgr.cli.notice_allowances import allow
 from certmgr.cli.output import cell, echo_json, epoch_text, show, table
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.cli.tables import MINOR, Column
 from certmgr.notices.run import run_of, worker_of
@@ -109,15 +110,16 @@ def notify(
     database = app.open()
     outcome: RunOutcome | None = None
     if not send_only:
-        outcome = run_of(database, app.settings, app.now(), expected=clients).decide(
-            dry_run=dry_run
-        )
+        run = run_of(database, app.settings, app.now(), expected=clients)
+        with ProgressLine().waiting("notify: deciding, and rechecking what is due"):
+            outcome = run.decide(dry_run=dry_run)
         if dry_run:
             return _show_dry(outcome, output_format)
     # The delivery worker runs after the decisions are committed (notifiers/delivery.py).
     counts = None
     if not queue_only:
-        counts = worker_of(database, app.settings).run()
+        with ProgressLine().waiting("notify: sending"):
+            counts = worker_of(database, app.settings).run()
     problems = problems_of(outcome, counts)
     if output_format == "json":
         echo_json({"schema": "certmgr.notify/1", **summary(outcome, counts), "problems": problems})

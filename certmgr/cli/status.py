@@ -27,6 +27,7 @@ from certmgr.cli.output import (
     show,
     table,
 )
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.status_ahead import show_ahead, work_ahead
@@ -217,7 +218,8 @@ def _show(
     """Print the status once. Return whether an endpoint has a fault."""
     now = app.now()
     at = query.as_of or now
-    statuses, total = _load(database, now, query)
+    with ProgressLine().waiting("status"):
+        statuses, total = _load(database, now, query)
     shown = [s for s in statuses if query.selects(s)]
     if causes:
         # A filter by code or severity selects findings here, and not endpoints.

@@ -1,0 +1,65 @@
+"""What commands show on a terminal while they take longer than a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from certmgr.cli.progress import ProgressLine
+from tests.program import Ran
+
+Runner = Callable[..., Ran]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What commands wait for, in order. The clock of the machine is not waited for."""
+    found: list[str] = []
+
+    @contextmanager
+    def waiting(self: ProgressLine, what: str) -> Iterator[None]:
+        found.append(what)
+        yield
+
+    monkeypatch.setattr(ProgressLine, "waiting", waiting)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("status",), ["status"]),
+        (("compliance",), ["compliance"]),
+        (("export",), ["export"]),
+        (("audit", "verify"), ["audit verify"]),
+        (("database", "check"), ["database check"]),
+        (("notify", "--queue-only"), ["notify: deciding, and rechecking what is due"]),
+        (("dashboard",), ["dashboard"]),
+    ],
+)
+def test_long_command_states_what_it_waits_for(
+    certmgr: Runner, waits: list[str], words: tuple[str, ...], shown: list[str]
+) -> None:
+    assert certmgr(*words).code == 0
+    assert waits == shown
+
+
+def test_import_states_that_it_reads_and_how_much_it_writes(
+    certmgr: Runner, waits: list[str], tmp_path: Path
+) -> None:
+    source = tmp_path / "clients.csv"
+    rows = [f"{n},Client {n},shop{n}.example" for n in range(1, 21)]
+    source.write_text("\n".join(["client,name,domain", *rows]) + "\n")
+    assert certmgr("import", str(source), "--dry-run").code == 0
+    assert waits == ["import: reading clients.csv"], "a dry run writes nothing"
+    assert certmgr("import", str(source)).code == 0
+    assert waits[1:] == ["import: reading clients.csv", "import: writing, 60 records"]
+
+
+def test_backup_states_what_it_waits_for(certmgr: Runner, waits: list[str], tmp_path: Path) -> None:
+    assert certmgr("database", "backup", str(tmp_path / "b.db")).code == 0
+    assert certmgr("database", "restore", str(tmp_path / "b.db"), "--yes").code == 0
+    assert waits == ["database backup", "database restore"]
