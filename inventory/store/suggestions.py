@@ -59,9 +59,8 @@ class Suggestion:
     def __str__(self) -> str:
         shown = printable(self.key, 80)
         quoted = shlex.quote(shown)
-        # What is printed can be pasted; the quotes also set it apart from the sentence.
-        key = f"'{shown}'" if quoted == shown else quoted
-        return f"{key} ({printable(self.label, 60)})" if self.label else key
+        # What is printed can be pasted.
+        return f"{quoted} {printable(self.label, 60)}" if self.label else quoted
 
 
 def folded(text: str) -> str:
@@ -129,6 +128,9 @@ def not_found(conn: Connection, what: str, text: str, listed_by: str) -> NotFoun
 def missing(what: str, text: str, found: Sequence[Suggestion], listed_by: str) -> NotFound:
     """Return the error about a missing record, with what may be meant. Pure."""
     shown = ", ".join(str(s) for s in found)
+    # Quotes set a single word apart from the sentence.
+    if len(found) == 1 and shown == found[0].key:
+        shown = f"'{shown}'"
     return NotFound(
         f"There is no {what} '{printable(text, 80)}'",
         "",

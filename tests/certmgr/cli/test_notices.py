@@ -71,7 +71,7 @@ def test_bounce_that_matches_no_notice_is_reported_as_unknown(installation: Inst
     [
         (("notice", "show", "77"), "There is no notice 77"),
         (("notice", "retry", "77"), "There is no notice 77"),
-        (("notice", "ack", "CM-XXXXXX", "--by", "Ada"), "There is no matter"),
+        (("notice", "ack", "CM-XXXXXX", "--by", "Ada"), "There is no ticket"),
         (("notice", "unsnooze", "5"), "There is no snooze 5"),
         (
             ("notice", "snooze", "--until", "2099-01-01", "--reason", "x"),
@@ -85,7 +85,7 @@ def test_bounce_that_matches_no_notice_is_reported_as_unknown(installation: Inst
         (("notice", "release", ""), "cannot be released"),
         (("notice", "broadcast", "--deadline", "nothing"), "There is no deadline"),
         (("notice", "inbox"), "no mailbox"),
-        (("notify", "--explain", "unknown.example"), "has no name 'unknown.example'"),
+        (("notify", "--explain", "unknown.example"), "There is no domain 'unknown.example'"),
         (("notify", "--dry-run", "--send-only"), "exclude each other"),
         (("notify", "--format", "csv"), "no CSV output"),
         (("report", "--support", "--client", "1001"), "--support is about all clients"),

@@ -73,7 +73,7 @@ def test_acceptance_that_is_refused_changes_nothing(pair: Database) -> None:
         one = clients.find(tx.conn, ONE).id
         refused: list[tuple[dict[str, Any], str]] = [
             ({"code": "certificate-expird", "client_id": one}, "mean 'certificate-expired'"),
-            ({"code": "zzz", "client_id": one}, "certmgr explain lists them"),
+            ({"code": "zzz", "client_id": one}, "See certmgr explain"),
             ({}, "An acceptance needs a scope"),
             ({"kind": "take"}, "Who takes a finding needs a scope"),
             ({"until": NOW, "client_id": one}, "The date 2026-03-02 has passed"),
