@@ -26,9 +26,11 @@ from inventory.text import printable
 
 
 def add(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """``rows``: the columns of certificate but first_seen.
+    """Store certificates. One that is stored already stays as it is.
 
-    Immutable by SHA-256: one that is there stays as it is.
+    Args:
+        tx: The transaction.
+        rows: The columns of each, except ``first_seen``.
     """
     unique = {r["sha256"]: r for r in rows}
     if unique:
@@ -67,7 +69,7 @@ def ders(conn: Connection, hashes: Sequence[str]) -> dict[str, bytes]:
 
 
 def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes]:
-    """CA certificates with this subject, as it is stored; the newest first."""
+    """Return CA certificates with a subject, as it is stored; the one that ends last first."""
     query = (
         select(StoredCertificate.der)
         .where(StoredCertificate.is_ca == 1, StoredCertificate.subject == subject)
@@ -79,7 +81,7 @@ def issuers_named(conn: Connection, subject: str, limit: int = 32) -> list[bytes
 
 
 def names_of(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset[str]]:
-    """SHA-256 -> the names of that certificate."""
+    """Return SHA-256 -> the names of the certificate."""
     found = {}
     for part in chunks(hashes):
         query = select(StoredCertificate.sha256, StoredCertificate.names).where(
@@ -91,7 +93,7 @@ def names_of(conn: Connection, hashes: Sequence[str]) -> dict[str, frozenset[str
 
 
 def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
-    """SHA-256 -> notAfter."""
+    """Return SHA-256 -> notAfter, in epoch seconds; certificates without one are left out."""
     found: dict[str, int] = {}
     for part in chunks(hashes):
         query = select(StoredCertificate.sha256, StoredCertificate.not_after).where(
@@ -102,7 +104,7 @@ def ends_of(conn: Connection, hashes: Sequence[str]) -> dict[str, int]:
 
 
 def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[SerialMatch]]:
-    """Serial -> the certificates with it (sha256, names, issuer)."""
+    """Return serial number -> the leaves with it. Serial numbers are unique per CA only."""
     found: dict[str, list[SerialMatch]] = {}
     columns = (
         StoredCertificate.sha256,
@@ -123,7 +125,7 @@ def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Seria
 
 
 def not_before_of(conn: Connection) -> dict[str, int]:
-    """SHA-256 -> notBefore of every leaf that is served now."""
+    """Return SHA-256 -> notBefore of each leaf that is served now, in epoch seconds."""
     query = select(StoredCertificate.sha256, StoredCertificate.not_before).where(
         StoredCertificate.sha256.in_(select(ProbeState.leaf))
     )

@@ -60,9 +60,10 @@ def failed(tx: Tx, name: str, error: str) -> None:
 
 @contextmanager
 def alone(database: Database, name: str) -> Iterator[None]:
-    """One process at a time decides what is due.
+    """Hold the lock of a job, so that one process at a time decides what is due.
 
-    Raises :class:`Busy`. The lock dies with its process.
+    Raises:
+        Busy: Another process holds it. The lock ends with its process.
     """
     # The lock and not the row decides whether a job is running: a killed process leaves its row.
     with exclusive_lock(database, name):

@@ -53,6 +53,7 @@ def hold_alarms(
     # A hold stops all clients, so staff have to hear of it at once and not by the digest.
     if snapshot.hold_reason:
         alarms.append(Alarm("hold", f"Client messages are held: {snapshot.hold_reason}"))
+    # Only a person can see whether so many changes are real.
     if mass_clients:
         alarms.append(
             Alarm(

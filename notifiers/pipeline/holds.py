@@ -145,6 +145,7 @@ def check_clients(
     for draft in plan.drafts:
         for item in draft.items:
             plan.record(item.topic, item.label, "hold", reason, draft.person.id)
+    # All or none: a part of the clients would look like a confirmed run.
     plan.drafts.clear()
     return ClientCheck(count, count)
 

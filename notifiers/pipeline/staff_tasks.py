@@ -74,6 +74,7 @@ def folded(tasks: Iterable[StaffTask]) -> list[str]:
         groups.setdefault((task.event, task.step), []).append(task)
     lines = []
     for (event, step), group in sorted(groups.items(), key=lambda g: -len(g[1])):
+        # A few references are enough to begin; the command lists the others.
         references = [t.reference for t in group[:MAX_REFERENCES]]
         more = f" and {len(group) - MAX_REFERENCES} more" if len(group) > MAX_REFERENCES else ""
         where = f" of {event}" if event else ""

@@ -61,6 +61,7 @@ def resolved_text(item: NoticeItem, reader: Language, name: str = "") -> str:
     match topic.facts:
         case CaseFacts() | PurchaseFacts():
             return case_text(topic, CASE_WHAT, reader)
+        # The fault itself is not repeated: the message states that the new certificate is served.
         case CoverFacts():
             return reader(N.resolved_cover).format(host=host)
         case DeadlineFacts(title=title):
