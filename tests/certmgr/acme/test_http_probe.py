@@ -69,6 +69,21 @@ def test_long_body_is_cut() -> None:
     assert (got.state, got.message.startswith("another text: 'xxx")) == ("other", True)
 
 
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        (b"token.print\r\n \n", "ok"),
+        (b"\ntoken.print", "other"),
+        (b"\xef\xbb\xbftoken.print", "other"),
+        (b"token.print<!-- cached -->", "other"),
+    ],
+)
+def test_only_white_space_behind_the_text_is_ignored(body: bytes, state: str) -> None:
+    with scripted(answer("200 OK", body)) as server:
+        got = ask(server.port)
+    assert got.state == state and ("other characters" in got.message) is (state == "other")
+
+
 def test_endless_body_is_cut() -> None:
     with scripted(b"HTTP/1.1 200 OK\r\n\r\ntoken.print", b"x" * 1000) as server:
         assert ask(server.port).state == "other"
