@@ -8,7 +8,7 @@ import click
 
 from certmgr.cli.contacts import CONTACT_COLUMNS
 from certmgr.cli.known_words import require_known
-from certmgr.cli.output import echo_json, pairs, show
+from certmgr.cli.output import cell, echo_json, pairs, paragraph, show
 from certmgr.cli.shared import (
     PARTIES,
     CommandContext,
@@ -112,12 +112,11 @@ def client_show(app: CommandContext, number: str, output_format: str) -> None:
         ]
     )
     for contact in client_contacts:
-        click.echo(
-            f"contact  {contact.name} ({contact.role}):"
-            f" {', '.join(contact.ways) or 'no contact method'}"
-        )
+        ways = cell(", ".join(contact.ways), 300) or "no contact method"
+        paragraph(f"{cell(contact.name)} ({contact.role}): {ways}", " " * 9, "contact  ")
     for domain in names:
-        click.echo(f"domain   {display(domain.name)} ({domain.purpose}, {domain.state})")
+        text = f"{display(domain.name)} ({domain.purpose}, {domain.state})"
+        paragraph(text, " " * 9, "domain   ")
 
 
 @client.command("edit")

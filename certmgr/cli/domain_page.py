@@ -1,27 +1,27 @@
-"""``domain show``: all facts about a domain on one page, limited to its client."""
+"""``domain show``: all facts about a domain, limited to its client, as typed records."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import click
+from sqlalchemy import Connection
 
 from certmgr.cases.states import waits_for
 from certmgr.cli.history import stamp_in
-from certmgr.cli.output import cell, epoch_text, instant, pairs
+from certmgr.cli.output import epoch_text, instant
 from certmgr.config.settings import Settings
 from certmgr.diagnose.told import delivery_text, held_text, topic_of
 from certmgr.inspection.status import split_accepted
-from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
+from certmgr.inspection.trust_ends import StoredTrust, trust_row
 from certmgr.renewers.load import load_facts
 from certmgr.x509.names import name_covers
-from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.names import display
-from inventory.records import DomainRecord, EndpointRecord, ListedFinding
+from inventory.records import EndpointRecord, ListedDomain, ListedFinding, ObservedChain
 from inventory.store import (
     audit_log,
     cases,
@@ -32,133 +32,325 @@ from inventory.store import (
     findings,
     notices,
     observations,
+    purchases,
 )
 from inventory.store import endpoints as endpoints_store
-from inventory.store import purchases as purchases_store
-from inventory.targets import Target, parse
-from inventory.vocabulary import SEVERITY_ORDER, Finding, Verdict, verdict_of
-from notifiers.wording.english import ACTORS, VERDICTS
+from inventory.targets import Target
+from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding, Verdict, verdict_of
 from notifiers.wording.sentences import instruction, sentence
 
+SHOWN_CASES = 5
+SHOWN_CHANGES = 5
 
-def document(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressFacts:
+    """What an address of an endpoint served last. Times are RFC 3339 texts in UTC.
+
+    Attributes:
+        days_left: The whole days until the certificate ends; negative after it.
+        trusted: Whether a path leads to a public root. None if that is undetermined.
+        trusted_until: Until when browsers trust the certificate, by browser. None if no path to a
+            public root is known.
+        seen_last_time: Whether the address answered in the last scan.
+    """
+
+    address: str
+    serial: str | None
+    issuer: str | None
+    key: str | None
+    not_after: str | None
+    days_left: int | None
+    tls_version: str | None
+    trusted: bool | None
+    trusted_until: Mapping[str, Any] | None
+    first_seen: str | None
+    last_seen: str | None
+    seen_last_time: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingFacts:
+    """An open finding, with what it means and what to do."""
+
+    code: str
+    severity: str
+    actor: str
+    detail: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedFacts:
+    """A finding that does not count until a date, and who decided so."""
+
+    code: str
+    until: str | None
+    by: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointFacts:
+    """An endpoint of the domain.
+
+    Attributes:
+        fixed_addresses: The addresses that are probed instead of those of the DNS.
+        last_attempt: The last probe. None if there was none.
+        last_good: The last probe that completed.
+        error: Why the last probe failed.
+    """
+
+    target: str
+    verdict: str
+    fixed_addresses: list[str]
+    last_attempt: str | None
+    last_good: str | None
+    error: str | None
+    observations: list[AddressFacts]
+    findings: list[FindingFacts]
+    accepted: list[AcceptedFacts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalFacts:
+    """Who renews the certificate of the domain."""
+
+    method: str
+    reference: str | None
+    automatic: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactFacts:
+    """A contact of the client, with the ways to reach it."""
+
+    name: str
+    role: str
+    ways: Sequence[str]
+    language: str | None
+    time_zone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurchaseFacts:
+    """A purchase that covers the domain. ``order``: its id as JSON has always shown it."""
+
+    order: str
+    id: int
+    vendor: str
+    number: str | None
+    ends: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFacts:
+    """A case that is about the domain."""
+
+    reference: str
+    state: str
+    waits_for: str
+    due: str | None
+    opened: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeFacts:
+    """A notice about the domain. ``text``: what became of it, in words."""
+
+    notice: int
+    reference: str
+    subject: str
+    state: str
+    error: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldFacts:
+    """A message that waits, and why."""
+
+    topic: str
+    action: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFacts:
+    """An entry of the audit log about the domain. ``detail``: column -> value before and after."""
+
+    at: str | None
+    actor: str
+    action: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainPage:
+    """Everything that ``domain show`` prints, under the names of ``certmgr.domain/1``."""
+
+    name: str
+    client: str
+    client_name: str
+    server: str | None
+    purpose: str
+    paths: list[str]
+    policy: str | None
+    state: str
+    note: str | None
+    hosts: str | None
+    dns: str | None
+    buys: str | None
+    renews: str | None
+    renewal: RenewalFacts
+    tags: list[str]
+    contacts: list[ContactFacts]
+    endpoints: list[EndpointFacts]
+    orders: list[PurchaseFacts]
+    cases: list[CaseFacts]
+    notices: list[NoticeFacts]
+    held: list[HeldFacts]
+    history: list[ChangeFacts]
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the page as ``certmgr.domain/1``."""
+        return {"schema": "certmgr.domain/1", **asdict(self)}
+
+
+def load_page(
     database: Database, name: str, now: datetime, settings: Settings | None = None
-) -> dict[str, Any]:
-    """Return the page as ``certmgr.domain/1``.
+) -> DomainPage:
+    """Read the page of a domain.
 
     Args:
         settings: The configuration, with the trust store and the rules of browsers.
+
+    Raises:
+        NotFound: There is no such domain.
     """
+    used = settings or Settings()
     with database.read() as conn:
         # The page must not show records of a client who does not own this domain.
         domain = domains.find(conn, name)
         row = next(
             r for r in domains.listing(conn, client_id=domain.client_id) if r.id == domain.id
         )
-        client_contacts = contacts.listing(conn, client_id=row.client_id)
-        endpoint_rows = endpoints_store.of_domain(conn, row.id)
-        open_rows = findings.listing(conn, domain_id=row.id)
-        until = _trusted_until(conn, [r.id for r in endpoint_rows], now, settings or Settings())
-        accepted = findings.acceptances(conn, now)
-        endpoints = [
-            _endpoint(conn, endpoint_row, row, open_rows, accepted, now, until)
-            for endpoint_row in endpoint_rows
-        ]
-        told = notices.about_domain(conn, row.client_id, None, row.id)
-        ids = {r.id for r in endpoint_rows}
-        held = decisions.held_about(conn, row.client_id, ids, {row.id})
-        stamp = stamp_in((settings or Settings()).provider.time_zone)
-        tags = editing.tags_of(conn, "domain", [row.id]).get(row.id, ())
-        history = audit_log.of_row(conn, "domain", row.id, 5)
-        # A wildcard or a certificate of several names covers this domain too.
-        purchases = [
-            o
-            for o in purchases_store.listing(conn, client_id=row.client_id, ended=False)
-            if any(name_covers(n, row.name) for n in o.names)
-        ]
-        domain_cases = [
-            c
-            for c in cases.listing(conn, client_id=row.client_id)
-            if any(name_covers(n, row.name) for n in c.names)
-        ]
         renewer = load_facts(conn, now, row.client_id).renewer(row.client_id, row.name)
-    return {
-        "schema": "certmgr.domain/1",
-        "name": row.name,
-        "client": row.client,
-        "client_name": row.client_name,
-        "server": row.server,
-        "purpose": row.purpose,
-        "paths": list(row.paths),
-        "policy": row.policy,
-        "state": row.state,
-        "note": row.note,
-        "hosts": row.parties.hosts,
-        "dns": row.parties.dns,
-        "buys": row.parties.buys,
-        "renews": row.parties.renews,
-        "renewal": {
-            "method": str(renewer.method),
-            "reference": renewer.reference or None,
-            "automatic": renewer.automatic,
-            "text": renewer.description,
-        },
-        "tags": list(tags),
-        "contacts": [
-            {k: getattr(p, k) for k in ("name", "role", "ways", "language", "time_zone")}
-            for p in client_contacts
-        ],
-        "endpoints": endpoints,
-        "orders": [
-            {
-                "order": f"#{o.id}",
-                "id": o.id,
-                "vendor": o.vendor,
-                "number": o.number,
-                "ends": epoch_text(o.ends_at),
-            }
-            for o in purchases
-        ],
-        "cases": [
-            {
-                "reference": c.reference,
-                "state": c.state,
-                "waits_for": waits_for(c),
-                "due": epoch_text(c.due_at),
-                "opened": epoch_text(c.opened_at),
-            }
-            for c in domain_cases[-5:]
-        ],
-        "notices": [
-            {
-                "notice": n.id,
-                "reference": n.reference,
-                "subject": n.subject,
-                "state": n.state,
-                "error": n.error,
-                "text": delivery_text(n, stamp),
-            }
-            for n in told
-        ],
-        "held": [
-            {"topic": topic_of(h.subject), "action": h.action, "text": held_text(h, stamp)}
-            for h in held
-        ],
-        "history": [
-            {
-                "at": epoch_text(h.at),
-                "actor": h.actor,
-                "action": h.action,
-                "detail": json.loads(h.detail),
-            }
-            for h in history
-        ],
-    }
+        return DomainPage(
+            name=row.name,
+            client=row.client,
+            client_name=row.client_name,
+            server=row.server,
+            purpose=row.purpose,
+            paths=list(row.paths),
+            policy=row.policy,
+            state=row.state,
+            note=row.note,
+            hosts=row.parties.hosts,
+            dns=row.parties.dns,
+            buys=row.parties.buys,
+            renews=row.parties.renews,
+            renewal=RenewalFacts(
+                method=str(renewer.method),
+                reference=renewer.reference or None,
+                automatic=renewer.automatic,
+                text=renewer.description,
+            ),
+            tags=list(editing.tags_of(conn, "domain", [row.id]).get(row.id, ())),
+            contacts=[
+                ContactFacts(
+                    name=p.name,
+                    role=p.role,
+                    ways=p.ways,
+                    language=p.language,
+                    time_zone=p.time_zone,
+                )
+                for p in contacts.listing(conn, client_id=row.client_id)
+            ],
+            endpoints=_endpoints(conn, row, now, used),
+            orders=_purchases(conn, row),
+            cases=_cases(conn, row),
+            notices=_notices(conn, row, used.provider.time_zone),
+            held=_held(conn, row, used.provider.time_zone),
+            history=[
+                ChangeFacts(
+                    at=epoch_text(h.at),
+                    actor=h.actor,
+                    action=h.action,
+                    detail=json.loads(h.detail),
+                )
+                for h in audit_log.of_row(conn, "domain", row.id, SHOWN_CHANGES)
+            ],
+        )
+
+
+def _purchases(conn: Connection, row: ListedDomain) -> list[PurchaseFacts]:
+    return [
+        PurchaseFacts(
+            order=f"#{p.id}", id=p.id, vendor=p.vendor, number=p.number, ends=epoch_text(p.ends_at)
+        )
+        for p in purchases.listing(conn, client_id=row.client_id, ended=False)
+        # A wildcard or a certificate of several names covers this domain too.
+        if any(name_covers(n, row.name) for n in p.names)
+    ]
+
+
+def _cases(conn: Connection, row: ListedDomain) -> list[CaseFacts]:
+    found = [
+        c
+        for c in cases.listing(conn, client_id=row.client_id)
+        if any(name_covers(n, row.name) for n in c.names)
+    ]
+    return [
+        CaseFacts(
+            reference=c.reference,
+            state=c.state,
+            waits_for=waits_for(c),
+            due=epoch_text(c.due_at),
+            opened=epoch_text(c.opened_at),
+        )
+        for c in found[-SHOWN_CASES:]
+    ]
+
+
+def _notices(conn: Connection, row: ListedDomain, zone: str) -> list[NoticeFacts]:
+    stamp = stamp_in(zone)
+    return [
+        NoticeFacts(
+            notice=n.id,
+            reference=n.reference,
+            subject=n.subject,
+            state=n.state,
+            error=n.error,
+            text=delivery_text(n, stamp),
+        )
+        for n in notices.about_domain(conn, row.client_id, None, row.id)
+    ]
+
+
+def _held(conn: Connection, row: ListedDomain, zone: str) -> list[HeldFacts]:
+    stamp = stamp_in(zone)
+    ids = {e.id for e in endpoints_store.of_domain(conn, row.id)}
+    return [
+        HeldFacts(topic=topic_of(h.subject), action=h.action, text=held_text(h, stamp))
+        for h in decisions.held_about(conn, row.client_id, ids, {row.id})
+    ]
+
+
+def _endpoints(
+    conn: Connection, row: ListedDomain, now: datetime, settings: Settings
+) -> list[EndpointFacts]:
+    rows = endpoints_store.of_domain(conn, row.id)
+    open_rows = findings.listing(conn, domain_id=row.id)
+    accepted = findings.acceptances(conn, now)
+    until = _trusted_until(conn, [r.id for r in rows], now, settings)
+    return [_endpoint(conn, r, row, open_rows, accepted, now, until) for r in rows]
 
 
 def _trusted_until(
-    conn: Any, endpoint_ids: list[int], now: datetime, settings: Settings
-) -> dict[tuple[int, str], Any]:
+    conn: Connection, endpoint_ids: list[int], now: datetime, settings: Settings
+) -> dict[tuple[int, str], Mapping[str, Any] | None]:
     """Return (endpoint id, address) -> until when browsers trust what it serves."""
     stored = StoredTrust.of(conn, settings)
     return {
@@ -168,166 +360,67 @@ def _trusted_until(
 
 
 def _endpoint(
-    conn: Any,
-    endpoint_row: EndpointRecord,
-    row: DomainRecord,
-    open_rows: list[ListedFinding],
-    accepted: Any,
+    conn: Connection,
+    endpoint: EndpointRecord,
+    row: ListedDomain,
+    open_rows: Sequence[ListedFinding],
+    accepted: Sequence[Acceptance],
     now: datetime,
-    until: dict[tuple[int, str], Any],
-) -> dict[str, Any]:
+    until: Mapping[tuple[int, str], Mapping[str, Any] | None],
+) -> EndpointFacts:
     """Return one endpoint with its observations, findings and acceptances."""
-    target = Target(endpoint_row.host, endpoint_row.port, endpoint_row.protocol)
-    state = observations.probe_state(conn, endpoint_row.id)
-    observed = observations.served_by(conn, endpoint_row.id)
+    target = Target(endpoint.host, endpoint.port, endpoint.protocol)
+    state = observations.probe_state(conn, endpoint.id)
     known = [
-        Finding(
-            code=f.code,
-            severity=f.severity,
-            addresses=tuple(f.addresses),
-            evidence=f.evidence,
-            actor=f.actor,
-            outcome=f.outcome,
-        )
+        Finding(f.code, f.severity, tuple(f.addresses), f.evidence, f.actor, f.outcome)
         for f in open_rows
-        if f.endpoint_id == endpoint_row.id
+        if f.endpoint_id == endpoint.id
     ]
     # Accepted findings are listed separately, with who accepted them and until when.
-    counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint_row.id, now)
+    counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint.id, now)
     # An accepted finding does not count; an endpoint that was never scanned is undetermined.
     verdict = Verdict.UNKNOWN if state is None else verdict_of({f.severity for f in counted})
-    return {
-        "target": target.key,
-        "verdict": str(verdict),
-        "fixed_addresses": list(endpoint_row.addresses or ()),
-        "last_attempt": epoch_text(state.last_attempt) if state else None,
-        "last_good": epoch_text(state.last_good) if state else None,
-        "error": state.error_reason if state else None,
-        "observations": [
-            {
-                "address": o.address,
-                "serial": o.serial,
-                "issuer": o.issuer,
-                "key": o.key,
-                "not_after": epoch_text(o.not_after),
-                "days_left": days_left(end, now) if (end := from_epoch(o.not_after)) else None,
-                "tls_version": o.tls_version,
-                "trusted": None if o.trusted is None else bool(o.trusted),
-                "trusted_until": until.get((endpoint_row.id, o.address)),
-                "first_seen": epoch_text(o.first_seen),
-                "last_seen": epoch_text(o.last_seen),
-                "seen_last_time": bool(o.live),
-            }
-            for o in observed
+    return EndpointFacts(
+        target=target.key,
+        verdict=str(verdict),
+        fixed_addresses=list(endpoint.addresses or ()),
+        last_attempt=epoch_text(state.last_attempt) if state else None,
+        last_good=epoch_text(state.last_good) if state else None,
+        error=state.error_reason if state else None,
+        observations=[
+            _address(o, now, until.get((endpoint.id, o.address)))
+            for o in observations.served_by(conn, endpoint.id)
         ],
-        "findings": [
-            {
-                "code": f.code,
-                "severity": f.severity,
-                "actor": f.actor,
-                "detail": sentence(f, target),
-                "do": instruction(f, target),
-            }
+        findings=[
+            FindingFacts(
+                code=f.code,
+                severity=f.severity,
+                actor=f.actor,
+                detail=sentence(f, target),
+                do=instruction(f, target),
+            )
             for f in sorted(counted, key=lambda f: SEVERITY_ORDER[f.severity])
         ],
-        "accepted": [
-            {"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason}
+        accepted=[
+            AcceptedFacts(code=f.code, until=instant(a.until), by=a.by, reason=a.reason)
             for f, a in waived
         ],
-    }
-
-
-def _until_text(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return "trusted until: not determined, since no path to a public root is known"
-    days = ", ".join(
-        f"{name} {row[key]['at'][:10] if row[key]['at'] else 'no longer'}"
-        for key, name in BROWSER_NAMES.items()
-        if key in row
     )
-    early = trust_text(row)
-    return f"trusted until: {days} (rules {row['rules']})" + (f"; {cell(early)}" if early else "")
 
 
-def render(page: dict[str, Any]) -> None:
-    """Print the page for a terminal."""
-    unicode_name = display(page["name"])
-    pairs(
-        [
-            (
-                "domain",
-                unicode_name
-                if unicode_name == page["name"]
-                else f"{unicode_name} ({page['name']})",
-            ),
-            ("client", f"{page['client']} {page['client_name']}"),
-            ("server", page["server"]),
-            ("purpose", page["purpose"]),
-            ("paths", page["paths"]),
-            ("policy", page["policy"]),
-            ("state", page["state"]),
-            (
-                "who",
-                "; ".join(
-                    f"{k} {page[k] or 'unknown'}" for k in ("hosts", "dns", "buys", "renews")
-                ),
-            ),
-            ("renewal", page["renewal"]["text"]),
-            ("tags", page["tags"]),
-            ("note", page["note"]),
-        ]
+def _address(seen: ObservedChain, now: datetime, until: Mapping[str, Any] | None) -> AddressFacts:
+    end = from_epoch(seen.not_after)
+    return AddressFacts(
+        address=seen.address,
+        serial=seen.serial,
+        issuer=seen.issuer,
+        key=seen.key,
+        not_after=epoch_text(seen.not_after),
+        days_left=days_left(end, now) if end else None,
+        tls_version=seen.tls_version,
+        trusted=None if seen.trusted is None else bool(seen.trusted),
+        trusted_until=until,
+        first_seen=epoch_text(seen.first_seen),
+        last_seen=epoch_text(seen.last_seen),
+        seen_last_time=bool(seen.live),
     )
-    for person in page["contacts"]:
-        click.echo(
-            f"contact  {cell(person['name'])} ({person['role']}):"
-            f" {cell(person['ways']) or 'no contact method'}"
-        )
-    for purchase in page["orders"]:
-        click.echo(
-            f"purchase {purchases_store.reference(purchase['id'])} {cell(purchase['vendor'])}"
-            f" {cell(purchase['number'] or '')}, until {purchase['ends'][:10]}"
-        )
-    for case in page["cases"]:
-        due = f", due {case['due'][:10]}" if case["due"] else ""
-        click.echo(
-            f"case     {case['reference']}: {case['state']}, waits for {case['waits_for']}{due}"
-        )
-    for notice in page["notices"]:
-        click.echo(f"notice   {cell(notice['subject'])} ({cell(notice['text'], 400)})")
-    for message in page["held"]:
-        click.echo(f"notice   {cell(message['text'], 400)}")
-    for endpoint in page["endpoints"]:
-        click.echo(f"\n{parse(endpoint['target'])}  {VERDICTS[endpoint['verdict']]}")
-        attempts = (
-            f"last attempt {endpoint['last_attempt'] or 'never'}, last good"
-            f" {endpoint['last_good'] or 'never'}"
-        )
-        click.echo(
-            f"  {attempts}" + (f"; error: {cell(endpoint['error'])}" if endpoint["error"] else "")
-        )
-        for o in endpoint["observations"]:
-            trust = {True: "trusted", False: "not trusted", None: "trust undetermined"}[
-                o["trusted"]
-            ]
-            # A silent address keeps its last certificate, which may be outdated.
-            last_seen = "" if o["seen_last_time"] else f" (not seen since {o['last_seen']})"
-            click.echo(
-                f"  {o['address']}: {cell(o['issuer'])}, serial {cell(o['serial'])}, {o['key']},"
-                f" ends {o['not_after']} ({o['days_left']} days), {trust}, since"
-                f" {o['first_seen']}{last_seen}"
-            )
-            click.echo(f"    {_until_text(o['trusted_until'])}")
-        for f in endpoint["findings"]:
-            click.echo(f"  {f['severity']}: {f['detail']}\n    {ACTORS[f['actor']]}: {f['do']}")
-        for a in endpoint["accepted"]:
-            click.echo(
-                f"  accepted: {a['code']} until {a['until']} by {cell(a['by'])}:"
-                f" {cell(a['reason'])}"
-            )
-    if page["history"]:
-        click.echo("\nLast changes")
-        for h in page["history"]:
-            click.echo(
-                f"  {h['at']} {cell(h['actor'])}: {h['action']}"
-                f" {cell(json.dumps(h['detail']), 160)}"
-            )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from certmgr.cli.domain_page import document, render
+from certmgr.cli.domain_page import load_page
+from certmgr.cli.domain_text import render
 from certmgr.cli.history import entry_document, show_history
 from certmgr.cli.known_words import require_known
 from certmgr.cli.output import echo_json, show
@@ -207,16 +209,20 @@ def domain_show(app: CommandContext, name: str, with_history: bool, output_forma
     if with_history:
         _show_history(app, name, output_format)
         return
-    page = document(database, name, app.now(), app.settings)
+    page = load_page(database, name, app.now(), app.settings)
     if output_format == "json":
-        echo_json(page)
+        echo_json(page.as_document())
     elif output_format == "csv":
         # One row per endpoint and address; an endpoint without observations still has a row.
         columns = ("target", "verdict", "address", "serial", "issuer", "not_after", "last_seen")
         show(
             "endpoints",
             columns,
-            [{**e, **a} for e in page["endpoints"] for a in e["observations"] or [{}]],
+            [
+                asdict(e) | seen
+                for e in page.endpoints
+                for seen in [asdict(a) for a in e.observations] or [{}]
+            ],
             output_format,
         )
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import cell, instant
+from certmgr.cli.output import cell, instant, paragraph
 from certmgr.diagnose.history import HistoryEntry
 from inventory.db.database import from_epoch
 from notifiers.wording.catalogue import language
@@ -37,6 +37,6 @@ def entry_document(entry: HistoryEntry) -> dict[str, Any]:
 def show_history(entries: Sequence[HistoryEntry]) -> None:
     """Print all events, oldest first."""
     for entry in entries:
-        click.echo(f"{entry.local}  {entry.kind}: {cell(entry.text)}")
+        paragraph(f"{entry.local}  {entry.kind}: {cell(entry.text)}", "    ", "")
     if not entries:
         click.echo("Nothing happened yet.")

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from certmgr.cli.output import csv_text, day_in, echo_json, instant, pairs, show, table
+from certmgr.cli.output import csv_text, day_in, echo_json, instant, pairs, paragraph, show, table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.purchases.coverage import unused_days
 from certmgr.purchases.load import coverage_remarks, lead_times, load
@@ -380,20 +380,22 @@ def _show_page(page: PurchasePage, zone: str) -> None:
     """Print one purchase for a terminal."""
     _show_facts(page.purchase, page.row, zone)
     for clock in page.purchase.clocks:
-        click.echo(f"  {_deadline_line(clock, zone)}")
+        paragraph(_deadline_line(clock, zone), "    ", "  ")
     click.echo("\nCertificates")
     for issued in page.issued:
-        click.echo(
-            f"  {day_in(issued.not_before, zone)} to {day_in(issued.not_after, zone)}"
+        paragraph(
+            f"{day_in(issued.not_before, zone)} to {day_in(issued.not_after, zone)}"
             f"  serial {issued.serial}{', live' if issued.live else ''}"
-            f"{', recognised by names and vendor' if issued.linked == 'recognised' else ''}"
+            f"{', recognised by names and vendor' if issued.linked == 'recognised' else ''}",
+            "    ",
+            "  ",
         )
     if not page.issued:
         click.echo("  none yet")
     if page.planned:
         click.echo("Planned, each as late as the lead time allows")
     for planned in page.planned:
-        click.echo(f"  {_planned_line(planned, zone)}")
+        paragraph(_planned_line(planned, zone), "    ", "  ")
     _show_advice(page.best, zone)
 
 
@@ -468,12 +470,12 @@ def _show_advice(best: BestDay | None, zone: str) -> None:
         return
     # A reissue restarts the lifetime of the certificate, so its day decides how many are needed.
     if best.saves > 0:
-        click.echo(
+        paragraph(
             f"If you reissue on {day_in(best.day.isoformat(), zone)} instead, {best.saves} fewer"
             " certificate(s) are needed until the term ends."
         )
     elif best.earliest is not None:
-        click.echo(
+        paragraph(
             f"Do not reissue before {day_in(best.earliest.isoformat(), zone)}: after an earlier"
             " reissue, the term needs one more certificate."
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import pairs, show
+from certmgr.cli.output import pairs, paragraph, show
 from certmgr.cli.shared import (
     PARTIES,
     CommandContext,
@@ -128,7 +128,7 @@ def server_show(app: CommandContext, name: str, output_format: str) -> None:
     shown = _server_row(row)
     pairs([(k, shown[k]) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
     for domain in names:
-        click.echo(f"domain  {display(domain.name)} (client {domain.client})")
+        paragraph(f"{display(domain.name)} (client {domain.client})", " " * 8, "domain  ")
 
 
 @server.command("edit")

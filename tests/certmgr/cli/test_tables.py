@@ -34,6 +34,8 @@ LISTINGS = (
         "server list",
     ),
     *("status", "status --all", "status --causes", "trust list"),
+    *(f"domain show {HOST}", f"domain show {HOST} --history", "client show 10001"),
+    *("purchase show id:1", f"endpoint show {HOST}", "server show web1"),
 )
 
 
