@@ -68,7 +68,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "trust update FILE|URL": ("trust", "update", "{}"),
 }
 # Parameters that name a folder, a file that is written, or a file that a later command reads.
-NOT_READ = {"database backup FILE", "help --man", "lineage adopt --from", "init --import"}
+NOT_READ = {"database backup FILE", "help --man", "lineage adopt --path", "init --import"}
 
 
 @pytest.fixture(autouse=True)
@@ -224,8 +224,9 @@ def test_pipes_below_the_folder_of_certbot_are_a_problem_and_no_wait(
     os.mkfifo(tmp_path / "le/live/a.example/cert.pem")
     done = certmgr("import", str(tmp_path / "le"), "--from", "certbot", "--client", "1")
     assert "internal error" not in done.err
-    done = certmgr("lineage", "adopt", "--from", str(tmp_path / "le"), "--dry-run")
-    assert "internal error" not in done.err
+    folder = str(tmp_path / "le")
+    done = certmgr("lineage", "adopt", "--from", "certbot", "--path", folder, "--dry-run")
+    assert done.code == 0 and "it is not a regular file" in done.out
 
 
 def test_pipe_as_template_is_refused(tmp_path: Path) -> None:
