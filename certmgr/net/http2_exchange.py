@@ -5,8 +5,11 @@ h2 implements the protocol (RFC 9113) and limits its header blocks.
 
 from __future__ import annotations
 
+import re
+
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
@@ -16,7 +19,12 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.exceptions import H2Error
+from h2.exceptions import (
+    FrameDataMissingError,
+    FrameTooLargeError,
+    H2Error,
+    InvalidBodyLengthError,
+)
 from h2.settings import SettingCodes
 
 from certmgr.net.http1 import MAX_HEADERS, Head, InvalidAnswerError, check_single_headers
@@ -24,7 +32,30 @@ from certmgr.net.http_body import MAX_BODY, MAX_PIECES, BodyReader
 from certmgr.net.http_exchange import MAX_INTERIM, MAX_RAW
 
 _STREAM = 1
+_STATUS = re.compile("[0-9]{3}")
+_NOT_IN_VALUES = frozenset("\0\r\n")
+_REFUSED = frozenset({ErrorCodes.REFUSED_STREAM, ErrorCodes.NO_ERROR})
+# Message ids: notifiers/wording/values.py lists them, certmgr/checks/broken_pages.py the errors.
+HTTP2_PROTOCOL = "HTTP/2 frames or headers that break the protocol"
+HTTP2_FRAME_SIZE = "an HTTP/2 frame with a wrong size"
+HTTP2_COMPRESSION = "HTTP/2 headers that cannot be decompressed"
+HTTP2_REFUSED = "a refusal of the request (HTTP/2)"
 _WINDOW = 4 * MAX_BODY  # more than is read, so that the server never waits for a window update
+
+
+def _valid(headers: list[tuple[str, str]]) -> bool:
+    """Return whether Chromium reads these headers of an answer (RFC 9113 8.2 and 8.3)."""
+    regular = False
+    for name, value in headers:
+        if name.startswith(":"):
+            # Pseudo-headers come first, and an answer has only one.
+            if regular or name != ":status":
+                return False
+        else:
+            regular = True
+        if name != name.lower() or name == "transfer-encoding" or set(value) & _NOT_IN_VALUES:
+            return False
+    return True
 
 
 class Http2Exchange:
@@ -100,8 +131,17 @@ class Http2Exchange:
             return True
         try:
             events = self._http.receive_data(data)
-        except (H2Error, ValueError, UnicodeError):
+        except InvalidBodyLengthError:
+            # Browsers show such a page. h2 discards what it has read of it.
             self._broken()
+            return True
+        except (FrameTooLargeError, FrameDataMissingError):
+            self._broken(HTTP2_FRAME_SIZE)
+            return True
+        except (H2Error, ValueError, UnicodeError) as error:
+            # hpack has an error for header blocks, which h2 passes on as its cause.
+            compressed = type(error.__cause__).__module__.startswith("hpack")
+            self._broken(HTTP2_COMPRESSION if compressed else HTTP2_PROTOCOL)
             return True
         self._events += len(events)
         for event in events:
@@ -121,12 +161,18 @@ class Http2Exchange:
             self._broken()
         return True
 
-    def _broken(self) -> None:
-        """Record a protocol error. The body that was read before stays valid."""
-        if self.status is None:
-            self.error = "HTTP/2 frames that cannot be read"
-        else:
+    def _broken(self, why: str = "") -> None:
+        """Record an error. The body that was read before stays valid.
+
+        Args:
+            why: What a browser shows an error page for; empty if the connection only ended.
+        """
+        if self.status is not None:
             self.incomplete = True
+        elif why:
+            self.invalid = why
+        else:
+            self.error = "HTTP/2 frames that cannot be read"
 
     def _event(self, event: Event) -> bool:
         if isinstance(event, InformationalResponseReceived):
@@ -144,14 +190,17 @@ class Http2Exchange:
             self._ended = True
             return True
         elif isinstance(event, StreamReset | ConnectionTerminated):
-            self._broken()
+            refused = event.error_code in _REFUSED
+            # With this code, browsers ask again with HTTP/1.1.
+            again = event.error_code == ErrorCodes.HTTP_1_1_REQUIRED
+            self._broken("" if again else HTTP2_REFUSED if refused else HTTP2_PROTOCOL)
             return True
         return False
 
     def _begin(self, headers: list[tuple[str, str]]) -> bool:
         status = next((v for n, v in headers if n == ":status"), "")
-        if not (status.isascii() and status.isdigit() and len(status) == 3):
-            self.error = "HTTP/2 headers without a status"
+        if not _STATUS.fullmatch(status) or not _valid(headers):
+            self.invalid = HTTP2_PROTOCOL
             return True
         self.status = int(status)
         self.headers = [(n.lower(), v.strip()) for n, v in headers if not n.startswith(":")]

@@ -209,8 +209,17 @@ def test_http_2_answer_is_bounded_and_says_how_it_ended(
 ) -> None:
     exchange = exchange_with(send)
     assert (exchange.status, exchange.truncated, exchange.incomplete) == expected
-    assert bool(exchange.error) is (exchange.status is None)
+    assert bool(exchange.error or exchange.invalid) is (exchange.status is None)
     assert len(exchange.body) <= 1_048_576
+
+
+def test_refusal_over_http_2_is_an_error_of_browsers(
+    settings: Settings, issuer: Authority, opened: Stack, tmp_path: Path
+) -> None:
+    port = http2_only(opened, issuer, tmp_path, lambda http: http.reset_stream(1, 7))
+    found = codes(scan_https(settings, opened, port))["answer-invalid"]
+    assert found.severity == "critical"
+    assert found.evidence["browser_error"] == "ERR_HTTP2_SERVER_REFUSED_STREAM"
 
 
 def test_bytes_that_are_no_http_2_are_no_answer() -> None:
