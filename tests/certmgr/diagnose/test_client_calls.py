@@ -10,6 +10,7 @@ import pytest
 from inventory.store import outbox
 from tests.certmgr.diagnose.test_foreign_record import NAME, _diagnosis, moved
 from tests.certmgr.installation import ADA, Installation
+from tests.certmgr.scenes.numbers import faulty_names
 from tests.clock import clock
 from tests.databases import open_sqlite
 
@@ -126,3 +127,9 @@ def test_notice_that_came_back_after_it_was_sent_keeps_its_reason(moved: Install
     shown = moved.run("diagnose", moved.site_url, "--http-port", "9", expect=1).out
     assert "not delivered" in shown
     assert "mailbox full" in shown
+
+
+def test_all_parts_count_the_same_faults_while_the_client_calls(told: Installation) -> None:
+    clients = [c["number"] for c in told.run("client", "list", "--format", "json").json["clients"]]
+    counted = faulty_names(told, clients)
+    assert set(counted.values()) == {1}, counted

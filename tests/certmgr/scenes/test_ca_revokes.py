@@ -11,6 +11,7 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from tests.campaign import Campaign
+from tests.certmgr.scenes.numbers import faulty_names
 from tests.certmgr.scenes.provider import STAFF, Provider, provider
 from tests.clock import clock
 
@@ -123,6 +124,9 @@ def test_automatic_names_are_done_at_once_and_clients_hear_in_their_morning(
     place.run("run", expect=None)
     shown = place.incident(reference)
     assert (shown["left"], shown["closed"] is not None) == (0, True)
+    assert sum(c["done"] for c in shown["counts"].values()) == automatic + by_us + by_clients
+    counted = faulty_names(place, zones)
+    assert set(counted.values()) == {0}, counted
 
 
 def _serial(place: Provider, name: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from tests.campaign import Campaign
+from tests.certmgr.scenes.numbers import faulty_names
 from tests.certmgr.scenes.provider import STAFF, Provider, provider
 from tests.clock import clock
 
@@ -43,6 +44,9 @@ def test_a_lost_server_is_one_cause_and_one_alarm_and_no_client_is_mailed(
     causes = place.run("status", "--causes", "--format", "json", expect=None).json["causes"]
     assert len({(c["kind"], c["where"]) for c in causes}) == 1, causes
     assert {c["endpoints"] for c in causes} == {count}
+    clients = [f"{1000 + n}" for n in range(0, count, 3)]
+    counted = faulty_names(place, clients)
+    assert set(counted.values()) == {count}, counted
     to_staff = [m.subject for m in place.mail.to(STAFF)]
     assert len([s for s in to_staff if "alarm" in s]) == 1, to_staff
     assert {m.to for m in place.mail.received} == {STAFF}
@@ -69,4 +73,6 @@ def test_a_lost_server_is_one_cause_and_one_alarm_and_no_client_is_mailed(
     place.run("run", expect=None)
     shown = place.incident(reference)
     assert (shown["left"], shown["closed"] is not None) == (0, True)
+    counted = faulty_names(place, clients)
+    assert set(counted.values()) == {0}, counted
     assert {m.to for m in place.mail.received} == {STAFF}, "no client was mailed"
