@@ -147,7 +147,9 @@ def diagnose(
             ),
         )
     if only_message:
-        click.echo(diagnosis.message)
+        # Names in it come from the database, and the message is shown on a terminal first.
+        for line in diagnosis.message.splitlines():
+            click.echo(cell(line, 2000))
     elif output_format == "json":
         echo_json(_document(diagnosis))
     else:

@@ -14,6 +14,8 @@ from inventory.errors import ConfigError
 
 Network = IPv4Network | IPv6Network
 
+# RFC 4291, section 2.4, and the registry of IANA: the only IPv6 addresses that are assigned.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
 _REFUSED_NETWORKS: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(text), why)
     for text, why in (
@@ -89,4 +91,7 @@ def refusal(address: str, allowed: Iterable[Network]) -> str | None:
     for network, reason in _REFUSED_NETWORKS:
         if network.version == parsed.version and parsed in network:
             return reason
+    # All other addresses are reserved, such as the translated form ::ffff:0:127.0.0.1 (RFC 2765).
+    if parsed.version == 6 and parsed not in _GLOBAL_UNICAST:
+        return "not a global unicast address"
     return None

@@ -156,6 +156,7 @@ class Unpacker:
             NotImplementedError,
             EOFError,
             ValueError,
+            IndexError,  # an entry without a name
             OSError,
             zlib.error,
             lzma.LZMAError,

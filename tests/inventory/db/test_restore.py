@@ -71,6 +71,11 @@ def test_file_name_with_characters_of_a_url_is_not_parsed_as_a_url(
         "CREATE VIEW v AS SELECT * FROM client",
         "CREATE TABLE t (a)",
         "CREATE VIRTUAL TABLE t USING fts5(a)",
+        "ALTER TABLE client ADD COLUMN g TEXT GENERATED ALWAYS AS (name || 'x') VIRTUAL",
+        "ALTER TABLE client ADD COLUMN extra TEXT DEFAULT 'x'",
+        "ALTER TABLE client RENAME COLUMN note TO notes",
+        "CREATE UNIQUE INDEX evil ON client (note) WHERE note IS NOT NULL",
+        "DROP TABLE acceptance",
         "CREATE TEMP TRIGGER t AFTER INSERT ON notice BEGIN DELETE FROM contact; END",
     ],
 )
