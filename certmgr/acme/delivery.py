@@ -101,10 +101,9 @@ def deliver_together(
             errors[item.row.id] = error
     # One target after the other: a lineage is complete at the first before the second one reloads.
     for target, jobs in _by_target(context, due).items():
-        members = [
-            BatchMember(by_id[j.lineage_id].row.name, by_id[j.lineage_id].bundle) for j in jobs
-        ]
-        results = _deploy(context, target, members)
+        # Rows of an older certificate may still be due: they get the newest one, once.
+        wanted = [by_id[i] for i in dict.fromkeys(j.lineage_id for j in jobs)]
+        results = _deploy(context, target, [BatchMember(w.row.name, w.bundle) for w in wanted])
         for job in jobs:
             result = results[by_id[job.lineage_id].row.name]
             _record(context, job, result)

@@ -5,7 +5,7 @@ This module performs I/O.
 - A file per order is written before its answers are published, and removed after they are. So the
   answers of an order that ends in another run, or whose process died, are found again.
 - An answer that cannot be removed, such as a record while its name server does not answer, gets a
-  separate file (``left-...json``) before the file of its order is removed. Each run tries
+  separate file (``left-...json``) before the file of its order is removed. Each renewal run tries
   again, and ``certmgr doctor`` and ``certmgr renew --due`` report it until it is gone.
 """
 
