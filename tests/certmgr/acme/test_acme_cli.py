@@ -198,7 +198,7 @@ WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
     (("issue", "shop.test", "--account", "nope"), "no ACME account 'nope'"),
     (("issue", "shop.test", "--csr", "/etc/passwd"), "is not a CSR"),
     (("renew",), "There is nothing to renew"),
-    (("renew", "nope"), "no lineage 'nope'"),
+    (("renew", "nope"), "no active lineage 'nope'"),
     (("renew", "x", "--due"), "exclude each other"),
     (("renew", "--simulate", "--lifetime", "9999d"), "is not a lifetime"),
     (("renew", "--simulate", "--until", "2001-01-01"), "is in the past"),
