@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
 
 from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
 from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
 from certmgr.config.settings import Settings
 from certmgr.notices.setup import rules_of, templates_of
-from inventory.db.database import Database
+from inventory.db.database import Database, Tx
 from inventory.errors import UsageError
 from inventory.names import display
 from inventory.records import AnnouncementRecord
@@ -20,7 +22,7 @@ from inventory.store import announcements, clients, domains, editing, recipients
 from inventory.store.suggestions import missing_word, not_found
 from notifiers.pipeline.announcement import Announcement, announcement_message
 from notifiers.pipeline.message import Message
-from notifiers.pipeline.recipients import Person
+from notifiers.pipeline.recipients import Person, Recipients
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases as N
 from notifiers.wording.scope import for_client, names_in
@@ -81,35 +83,13 @@ def broadcast(
         NotFound: There is no such deadline.
         UsageError: The deadline does not concern clients, or has passed.
     """
-    due, rules, templates = (
-        find_deadline(database, name),
-        rules_of(settings),
-        templates_of(settings),
-    )
-    if not due.for_clients:
-        raise UsageError(
-            f"The deadline '{name}' is only for administrators",
-            "clients cannot act on it",
-            "Choose another deadline.",
-        )
-    if due.at <= now:
-        raise UsageError(
-            f"The deadline '{name}' has passed",
-            "an announcement needs a deadline in the future",
-            "Choose another deadline.",
-        )
+    _require_announceable(find_deadline(database, name), now)
+    rules, templates = rules_of(settings), templates_of(settings)
     words, result = editing.clean(text, "text", 2000), AnnouncementResult()
     compose = announcements_of(database, settings, now)
     with database.read() as conn:
         all_recipients = rules.recipients(conn)
-        numbers = clients.with_domains(conn)
-        # A client without a domain has no site that the announcement could concern.
-        chosen = [i for i, c in all_recipients.clients.items() if c.number in set(numbers)]
-        if tag is not None:
-            tagged = clients.ids_with_tag(conn, tag)
-            if not tagged:
-                raise not_found(conn, "tag", tag, "certmgr domain list")
-            chosen = [i for i in chosen if i in tagged]
+        chosen = _chosen(conn, all_recipients, tag)
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
     broadcast_row = AnnouncementRecord(
         id=0,
@@ -121,58 +101,104 @@ def broadcast(
         created_at=int(now.timestamp()),
     )
     new_client_ids = []
-    for client_id in sorted(chosen):
+    for client_id in chosen:
         person = all_recipients.owner(client_id, now).person
         # The key of the ticket ensures that a client gets an announcement only once.
         if _key(template, name, client_id) in known:
             result.before += 1
-        elif person is None:
+            continue
+        # A client without an address is counted, so that staff can call.
+        if person is None:
             result.unreachable += 1
-        elif (
-            announcement := compose(
-                broadcast_row, client_id, language(person.language, person.zone)
-            )
-        ) is not None:
-            manager = all_recipients.clients[client_id].account_manager
-            result.messages.append(
-                (
-                    person,
-                    announcement_message(
-                        template,
-                        person,
-                        announcement,
-                        rules.sender,
-                        templates,
-                        manager,
-                        "CM-......",
-                    ),
-                )
-            )
-            new_client_ids.append(client_id)
+            continue
+        announcement = compose(broadcast_row, client_id, language(person.language, person.zone))
+        # None: the rule does not concern this client, who would only wonder about a message.
+        if announcement is None:
+            continue
+        message = announcement_message(
+            template,
+            person,
+            announcement,
+            rules.sender,
+            templates,
+            all_recipients.clients[client_id].account_manager,
+            # The reference is known only when the ticket is stored.
+            "CM-......",
+        )
+        result.messages.append((person, message))
+        new_client_ids.append(client_id)
     if new_client_ids and not dry_run:
         with database.write(now) as tx:
+            # Announcement, tickets and release commit together: a ticket without its release
+            # would wait forever, and a release without tickets would end at once.
             number = announcements.add(tx, template, name, tag, words)
-            cause = f"broadcast {name} {template}"
-            tickets.open_(
-                tx,
-                [
-                    {
-                        "key": _key(template, name, i),
-                        "kind": "broadcast",
-                        "client_id": i,
-                        "endpoint_id": None,
-                        "domain_id": None,
-                        "code": None,
-                        "round": str(number),
-                        "cause": cause,
-                        "hold": "broadcast 0",
-                    }
-                    for i in new_client_ids
-                ],
-            )
-            # The release limits how many clients get it per day.
-            releases.add(tx, cause, per_day, tx.actor)
+            _open_tickets(tx, template, name, number, new_client_ids)
+            releases.add(tx, _cause(template, name), per_day, tx.actor)
     return result
+
+
+def _require_announceable(due: Deadline, now: datetime) -> None:
+    """Require a deadline that concerns clients and lies ahead.
+
+    Raises:
+        UsageError: The deadline does not concern clients, or has passed.
+    """
+    if not due.for_clients:
+        raise UsageError(
+            f"The deadline '{due.name}' is only for administrators",
+            "clients cannot act on it",
+            "Choose another deadline.",
+        )
+    # Clients who read of a passed date could only ask why they were not notified before.
+    if due.at <= now:
+        raise UsageError(
+            f"The deadline '{due.name}' has passed",
+            "an announcement needs a deadline in the future",
+            "Choose another deadline.",
+        )
+
+
+def _chosen(conn: Connection, all_recipients: Recipients, tag: str | None) -> list[int]:
+    """Return the ids of the clients that an announcement may concern.
+
+    Raises:
+        NotFound: No client or domain has the tag.
+    """
+    numbers = set(clients.with_domains(conn))
+    # A client without a domain has no site that the announcement could concern.
+    chosen = sorted(i for i, c in all_recipients.clients.items() if c.number in numbers)
+    if tag is None:
+        return chosen
+    tagged = clients.ids_with_tag(conn, tag)
+    # A misspelt tag would announce to no client, and look like success.
+    if not tagged:
+        raise not_found(conn, "tag", tag, "certmgr domain list")
+    return [i for i in chosen if i in tagged]
+
+
+def _open_tickets(tx: Tx, template: str, name: str, number: int, client_ids: Sequence[int]) -> None:
+    """Open a held ticket per client, which the release lets through day by day."""
+    tickets.open_(
+        tx,
+        [
+            {
+                "key": _key(template, name, i),
+                "kind": "broadcast",
+                "client_id": i,
+                "endpoint_id": None,
+                "domain_id": None,
+                "code": None,
+                "round": str(number),
+                "cause": _cause(template, name),
+                "hold": "broadcast 0",
+            }
+            for i in client_ids
+        ],
+    )
+
+
+def _cause(template: str, name: str) -> str:
+    return f"broadcast {name} {template}"
 
 
 def _key(template: str, name: str, client_id: int) -> str:
