@@ -70,7 +70,7 @@ def deploy(
 
 def begin(
     context: IssuanceContext, row: LineageRecord, *, again: bool = False
-) -> Deployment | DeployResult:
+) -> LineageDeployment | DeployResult:
     """Return the deployment of a lineage, whose lock the caller holds.
 
     Returns:
@@ -100,10 +100,10 @@ def begin(
             "it was rolled back after a regression; fix the cause (certmgr lineage show), then run"
             f" certmgr lineage deploy {row.name}",
         )
-    return Deployment(context, row, folder, version)
+    return LineageDeployment(context, row, folder, version)
 
 
-class Deployment:
+class LineageDeployment:
     """One deployment of a version: the switch, the verification, and a rollback if it is needed."""
 
     def __init__(

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.delivery import Delivery, deliver_together
-from certmgr.acme.deployment import Deployment, begin, deploy
+from certmgr.acme.deployment import LineageDeployment, begin, deploy
 from certmgr.acme.results import DeployResult, DeployState
 from inventory.errors import INTERNAL_ERROR, Busy, CertmgrError, log_internal_error
 from inventory.records import LineageRecord
@@ -74,13 +74,13 @@ def deploy_together(
     return results
 
 
-def _observe(deployment: Deployment) -> Deployment:
+def _observe(deployment: LineageDeployment) -> LineageDeployment:
     deployment.observe()
     return deployment
 
 
 def _deliver(
-    context: IssuanceContext, deployments: Sequence[Deployment]
+    context: IssuanceContext, deployments: Sequence[LineageDeployment]
 ) -> dict[int, Delivery | CertmgrError]:
     try:
         return deliver_together(context, [d.item for d in deployments], again=False)
@@ -95,7 +95,7 @@ def _begin_all(
     rows: Sequence[LineageRecord],
     locks: ExitStack,
     results: list[DeployResult],
-) -> Iterator[Deployment]:
+) -> Iterator[LineageDeployment]:
     """Lock each lineage and yield its deployment; add the result of one that has none."""
     for row in rows:
         begun = _guarded(row, partial(_begin, context, row, locks))
@@ -107,7 +107,7 @@ def _begin_all(
 
 def _begin(
     context: IssuanceContext, row: LineageRecord, locks: ExitStack
-) -> Deployment | DeployResult:
+) -> LineageDeployment | DeployResult:
     # Held to the end of the batch, so that no other process delivers an older version in between.
     locks.enter_context(context.lineage_lock(row.name))
     # Read again under the lock: another process may have deployed it in the meantime.
@@ -117,7 +117,7 @@ def _begin(
 
 
 def _finish(
-    deployment: Deployment, delivery: Delivery | CertmgrError, patience: float | None
+    deployment: LineageDeployment, delivery: Delivery | CertmgrError, patience: float | None
 ) -> DeployResult:
     if isinstance(delivery, CertmgrError):
         raise delivery
