@@ -32,7 +32,7 @@ OUT = Path(__file__).parents[1] / "docs" / "pictures"
 def main() -> None:
     """Scan the sites of the demonstration and take pictures of the reports."""
     OUT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, chromium.browser() as browser:
+    with tempfile.TemporaryDirectory() as name, chromium.browser(drawn=True) as browser:
         folder, sites = Path(name), open_sites()
         (folder / "root.pem").write_bytes(sites.root.pem)
         database = open_database(str(folder / "demo.db"), actor="demo")
@@ -57,7 +57,7 @@ def main() -> None:
                 frozenset({code}),
                 until,
                 "renewal",
-                client_id=row["id"],
+                client_id=row.id,
                 kind="take",
                 by="Ines Albrecht",
             )
