@@ -15,7 +15,7 @@ from inventory.names import as_ip
 from inventory.text import printable
 
 if TYPE_CHECKING:
-    from certmgr.net.dns import DnsAnswer
+    from certmgr.net.dns_answers import DnsAnswer
 
 # Tags that every CA of the Web PKI supports, so their critical flag prevents no issuance (RFC 8659
 # 4.1; RFC 9495; BR 3.2.2.4.13, 3.2.2.4.17).

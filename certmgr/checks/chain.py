@@ -39,21 +39,13 @@ def path_findings(
         case "missing":
             # Trust stays undetermined: clients that know the issuer accept the certificate. The
             # issuer may be an intermediate, or a private root that is not known here.
-            yield finding(
-                "chain-incomplete",
-                at,
-                _incomplete_severity(verdict, unavailable),
-                missing=verdict.missing_issuer,
-                held=False,
-            )
+            severity = _incomplete_severity(verdict, unavailable)
+            missing = verdict.missing_issuer
+            yield finding("chain-incomplete", at, severity, missing=missing, held=False)
         case "incomplete":
-            yield finding(
-                "chain-incomplete",
-                at,
-                _incomplete_severity(verdict, unavailable),
-                missing=verdict.unsent[0].subject if verdict.unsent else "",
-                held=True,
-            )
+            severity = _incomplete_severity(verdict, unavailable)
+            missing = verdict.unsent[0].subject if verdict.unsent else ""
+            yield finding("chain-incomplete", at, severity, missing=missing, held=True)
         case "intermediate-expired":
             yield from _expired(verdict, at)
         case "root-expired":

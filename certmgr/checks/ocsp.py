@@ -26,7 +26,9 @@ from inventory.certificates import Certificate, parse
 if TYPE_CHECKING:
     from cryptography.x509 import ocsp
 
+# A response has about 500 bytes, and 2 KB with the certificate of its responder.
 MAX_BYTES = 65_536
+# A staple has one response. Some responders answer for several certificates at once.
 MAX_RESPONSES = 20
 SKEW = timedelta(minutes=10)
 # States that browsers refuse. "missing" applies to must-staple certificates without a response.

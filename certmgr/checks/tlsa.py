@@ -22,6 +22,7 @@ from inventory.certificates import Certificate, parse
 
 PKIX_TA, PKIX_EE, DANE_TA, DANE_EE = range(4)
 _DIGESTS = {1: (hashlib.sha256, 32), 2: (hashlib.sha512, 64)}
+# Each record is compared with each certificate, and both come from outside.
 MAX_CHAIN = 16
 
 

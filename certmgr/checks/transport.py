@@ -18,6 +18,8 @@ from inventory.certificates import Certificate, parse
 from inventory.der import outline
 from inventory.vocabulary import Finding, Severity
 
+# Clients learn that a site is down only after both. One run does not show whether the server or our
+# network is at fault, and several runs within an hour meet the same maintenance.
 UNREACHABLE_RUNS = 3
 UNREACHABLE_AFTER = timedelta(hours=24)
 # What OpenSSL states of a ServerHello with a version that it does not know.

@@ -15,6 +15,7 @@ from certmgr.net.downloads import download, literal_address, parse_target
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import Certificate, from_pkcs7, parse
 
+# A certificate of a CA has 2 KB, and a bundle of them (PKCS#7) less than 20 KB.
 MAX_BYTES = 65_536
 TIMEOUT = 5.0
 MAX_URLS = 2  # per certificate

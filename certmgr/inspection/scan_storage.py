@@ -6,7 +6,10 @@ that turns out to be suspect changes none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from certmgr.inspection.reconcile import OpenFinding, reconcile
+from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanResult
 from certmgr.inspection.scan_rows import (
     CERTIFICATE_FIELDS,
@@ -73,8 +76,16 @@ def store_results(tx: Tx, run_id: int, results: list[ScanResult], *, visits: boo
         status_rows.append(row)
     scan_results.write_endpoint_status(tx, status_rows)
     scan_results.write_observations(tx, {r.key: observations(report) for r, report in changed})
+    _store_pages(tx, [report for _, report in changed], [r.key for r, _ in changed])
+    scan_results.propose(tx, run_id, proposals)
+
+
+def _store_pages(tx: Tx, reports: Sequence[EndpointReport], keys: Sequence[int]) -> None:
+    """Store what the visits saw. An endpoint without visits keeps what was stored before."""
     pages = {
-        r.key: (to_epoch(report.at), report.web) for r, report in changed if report.web is not None
+        key: (to_epoch(report.at), report.web)
+        for key, report in zip(keys, reports, strict=True)
+        if report.web is not None
     }
     page_observations.write(
         tx,
@@ -83,7 +94,6 @@ def store_results(tx: Tx, run_id: int, results: list[ScanResult], *, visits: boo
             for k, (at, w) in pages.items()
         },
     )
-    scan_results.propose(tx, run_id, proposals)
 
 
 def conclude_run(

@@ -31,7 +31,7 @@ from inventory.vocabulary import Finding
 _log = logging.getLogger(__name__)
 # The version of the checks. Increase it with each change of a check: then no stored evidence key
 # matches, and each endpoint is judged again.
-RULES = 8
+RULES = 9
 # The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
 # when more issuers are known.
 MAX_WAITING = 2000

@@ -21,6 +21,8 @@ from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# URLs of revocation lists and issuers have less than 200 characters. They come from certificates,
+# which are not trusted yet.
 MAX_URL = 2000
 _USER_AGENT = {"User-Agent": "certmgr"}
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 MAX_BODY = 1_048_576  # before and after decompression
 MAX_PIECES = 20_000  # chunks or frames: even a small one costs time
+# Each coding may multiply the size by a thousand. Servers use one, and proxies perhaps two.
 MAX_CODINGS = 3
+# The name and the comment of a file may have any length (RFC 1952 2.3.1).
 MAX_GZIP_HEADER = 65_536
 _GZIP = frozenset({"gzip", "x-gzip"})
 # Browsers decode these too, but offer them over HTTPS only. No request of certmgr offers them.

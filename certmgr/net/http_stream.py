@@ -26,6 +26,7 @@ from certmgr.net.addresses import Network, refusal
 from inventory.text import printable
 
 CONNECT_SECONDS = 10.0  # per address, so that one silent address leaves time for the next
+# A download tries one address after the other. Each may take the whole time limit.
 MAX_ADDRESSES = 8
 _PIECE = 65_536
 

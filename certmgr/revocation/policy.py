@@ -17,7 +17,8 @@ from certmgr.checks import caa
 from certmgr.checks.tlsa import match, recommended_record
 from certmgr.checks.transport import finding
 from certmgr.inspection.reconcile import FindingChanges, OpenFinding
-from certmgr.net.dns import DnsAnswer, DnsClient
+from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import DnsAnswer
 from certmgr.net.dns_records import TlsaRecord
 from certmgr.revocation.settle import EndpointState, update_finding
 from inventory.certificates import Certificate, parse

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterable
 
 MAX_HEADER = 8000  # characters of a Cookie header; beyond it none is sent
+# A hostile site may set any number, and each is compared with each. RFC 6265 6.1 asks for 50.
 MAX_COOKIES = 50
 
 

@@ -39,8 +39,11 @@ from certmgr.scan.refresh import parse_refresh
 from certmgr.scan.visits import Page
 from inventory.text import printable
 
+# A report shows examples. A page may have any number of them.
 MAX_LISTED = 10
+# The work per element is bounded, so this bounds the work per page.
 MAX_NODES = 100_000
+# The pattern for URLs in style sheets takes time for each character.
 MAX_STYLE = 65_536
 MAX_DEPTH = 5  # of documents inside documents
 _NO_TEXT = frozenset(

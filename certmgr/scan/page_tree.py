@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+# Chromium nests elements at most 512 deep. The work for an element grows with its depth.
 MAX_PARENTS = 256
 # Elements that can have a shadow root (DOM standard, "valid shadow host name"). Custom elements
 # can too; their names have a hyphen.

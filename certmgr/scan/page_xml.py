@@ -16,6 +16,7 @@ XHTML = "http://www.w3.org/1999/xhtml"
 SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _SEPARATOR = "\x01"  # no namespace has it
+# Elements of other vocabularies count too, so that the limit is above that of HTML (page.py).
 MAX_ELEMENTS = 200_000
 # Public identifiers for which browsers know the entities of XHTML (HTML standard 14.2).
 _PUBLIC_IDS = frozenset(

@@ -19,7 +19,10 @@ import pycares.errno as codes
 from certmgr.net.addresses import Network, refusal
 from certmgr.scan.evidence import Resolution
 
+# Each address is probed. A name with more of them is a mistake, or wants to use our time.
 MAX_ADDRESSES = 32
+# A run resolves the names of redirects and of other ports again. Without this bound, a large
+# inventory would stay in memory.
 MAX_CACHE = 20_000
 
 

@@ -17,7 +17,8 @@ from certmgr.acme.challenges.persist import (
     PersistVerdict,
     judge,
 )
-from certmgr.net.dns import DnsAnswer, DnsClient
+from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import DnsAnswer
 from inventory.clock import Clock
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError

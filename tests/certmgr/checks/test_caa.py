@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from certmgr.checks.caa import CaaSet, find, parse_issue, permits
-from certmgr.net.dns import DnsAnswer, DnsClient
+from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import DnsAnswer
 from certmgr.net.dns_records import CaaRecord
 from tests.certmgr.net.server import serving
 

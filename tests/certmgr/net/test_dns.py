@@ -13,7 +13,8 @@ import dns.name
 import dns.rrset
 import pytest
 
-from certmgr.net.dns import MAX_RECORDS, DnsClient, read
+from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import MAX_RECORDS, read
 from certmgr.net.dns_records import CaaRecord, TlsaRecord
 from tests.certmgr.net.server import NameServer, serving
 
