@@ -55,8 +55,10 @@ test-load: $(VENV)/.dev
 	@VENV=$(VENV) sh tools/servers.sh
 	sh tools/busy.sh 4 $(PYTEST) $(ARGS)
 
+# atheris has no build for each Python and machine, so it is no dependency: without it, the fuzzers mutate blindly.
 soak: $(VENV)/.dev
 	@VENV=$(VENV) sh tools/servers.sh
+	@$(BIN)/python -m pip install --quiet --only-binary :all: atheris || echo "atheris does not install here: fuzzing is not guided by coverage"
 	CERTMGR_SOAK=1 $(PYTEST) -m campaign -o faulthandler_timeout=0 --durations=0 --durations-min=1 $(ARGS)
 
 coverage: $(VENV)/.dev
