@@ -44,7 +44,7 @@ SHOWN_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddressFacts:
+class ShownAddress:
     """What an address of an endpoint served last. Times are RFC 3339 texts in UTC.
 
     Attributes:
@@ -91,7 +91,7 @@ class AcceptedFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointFacts:
+class ShownEndpoint:
     """An endpoint of the domain.
 
     Attributes:
@@ -107,13 +107,13 @@ class EndpointFacts:
     last_attempt: str | None
     last_good: str | None
     error: str | None
-    observations: list[AddressFacts]
+    observations: list[ShownAddress]
     findings: list[FindingFacts]
     accepted: list[AcceptedFacts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenewalFacts:
+class ShownRenewal:
     """Who renews the certificate of the domain."""
 
     method: str
@@ -134,7 +134,7 @@ class ContactFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PurchaseFacts:
+class ShownPurchase:
     """A purchase that covers the domain. ``order``: its id as JSON has always shown it."""
 
     order: str
@@ -145,7 +145,7 @@ class PurchaseFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaseFacts:
+class ShownCase:
     """A case that is about the domain."""
 
     reference: str
@@ -177,7 +177,7 @@ class HeldFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeFacts:
+class ShownChange:
     """An entry of the audit log about the domain. ``detail``: column -> value before and after."""
 
     at: str | None
@@ -203,15 +203,15 @@ class DomainPage:
     dns: str | None
     buys: str | None
     renews: str | None
-    renewal: RenewalFacts
+    renewal: ShownRenewal
     tags: list[str]
     contacts: list[ContactFacts]
-    endpoints: list[EndpointFacts]
-    orders: list[PurchaseFacts]
-    cases: list[CaseFacts]
+    endpoints: list[ShownEndpoint]
+    orders: list[ShownPurchase]
+    cases: list[ShownCase]
     notices: list[NoticeFacts]
     held: list[HeldFacts]
-    history: list[ChangeFacts]
+    history: list[ShownChange]
 
     def as_document(self) -> dict[str, Any]:
         """Return the page as ``certmgr.domain/1``."""
@@ -251,7 +251,7 @@ def load_page(
             dns=row.parties.dns,
             buys=row.parties.buys,
             renews=row.parties.renews,
-            renewal=RenewalFacts(
+            renewal=ShownRenewal(
                 method=str(renewer.method),
                 reference=renewer.reference or None,
                 automatic=renewer.automatic,
@@ -274,7 +274,7 @@ def load_page(
             notices=_notices(conn, row, used.provider.time_zone),
             held=_held(conn, row, used.provider.time_zone),
             history=[
-                ChangeFacts(
+                ShownChange(
                     at=epoch_text(h.at),
                     actor=h.actor,
                     action=h.action,
@@ -285,9 +285,9 @@ def load_page(
         )
 
 
-def _purchases(conn: Connection, row: ListedDomain) -> list[PurchaseFacts]:
+def _purchases(conn: Connection, row: ListedDomain) -> list[ShownPurchase]:
     return [
-        PurchaseFacts(
+        ShownPurchase(
             order=f"#{p.id}", id=p.id, vendor=p.vendor, number=p.number, ends=epoch_text(p.ends_at)
         )
         for p in purchases.listing(conn, client_id=row.client_id, ended=False)
@@ -296,14 +296,14 @@ def _purchases(conn: Connection, row: ListedDomain) -> list[PurchaseFacts]:
     ]
 
 
-def _cases(conn: Connection, row: ListedDomain) -> list[CaseFacts]:
+def _cases(conn: Connection, row: ListedDomain) -> list[ShownCase]:
     found = [
         c
         for c in cases.listing(conn, client_id=row.client_id)
         if any(name_covers(n, row.name) for n in c.names)
     ]
     return [
-        CaseFacts(
+        ShownCase(
             reference=c.reference,
             state=c.state,
             waits_for=waits_for(c),
@@ -340,7 +340,7 @@ def _held(conn: Connection, row: ListedDomain, zone: str) -> list[HeldFacts]:
 
 def _endpoints(
     conn: Connection, row: ListedDomain, now: datetime, settings: Settings
-) -> list[EndpointFacts]:
+) -> list[ShownEndpoint]:
     rows = endpoints_store.of_domain(conn, row.id)
     open_rows = findings.listing(conn, domain_id=row.id)
     accepted = findings.acceptances(conn, now)
@@ -367,12 +367,19 @@ def _endpoint(
     accepted: Sequence[Acceptance],
     now: datetime,
     until: Mapping[tuple[int, str], Mapping[str, Any] | None],
-) -> EndpointFacts:
+) -> ShownEndpoint:
     """Return one endpoint with its observations, findings and acceptances."""
     target = Target(endpoint.host, endpoint.port, endpoint.protocol)
     state = observations.probe_state(conn, endpoint.id)
     known = [
-        Finding(f.code, f.severity, tuple(f.addresses), f.evidence, f.actor, f.outcome)
+        Finding(
+            code=f.code,
+            severity=f.severity,
+            addresses=tuple(f.addresses),
+            evidence=f.evidence,
+            actor=f.actor,
+            outcome=f.outcome,
+        )
         for f in open_rows
         if f.endpoint_id == endpoint.id
     ]
@@ -380,7 +387,7 @@ def _endpoint(
     counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint.id, now)
     # An accepted finding does not count; an endpoint that was never scanned is undetermined.
     verdict = Verdict.UNKNOWN if state is None else verdict_of({f.severity for f in counted})
-    return EndpointFacts(
+    return ShownEndpoint(
         target=target.key,
         verdict=str(verdict),
         fixed_addresses=list(endpoint.addresses or ()),
@@ -408,9 +415,9 @@ def _endpoint(
     )
 
 
-def _address(seen: ObservedChain, now: datetime, until: Mapping[str, Any] | None) -> AddressFacts:
+def _address(seen: ObservedChain, now: datetime, until: Mapping[str, Any] | None) -> ShownAddress:
     end = from_epoch(seen.not_after)
-    return AddressFacts(
+    return ShownAddress(
         address=seen.address,
         serial=seen.serial,
         issuer=seen.issuer,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.domain_page import AddressFacts, ChangeFacts, DomainPage, EndpointFacts
+from certmgr.cli.domain_page import DomainPage, ShownAddress, ShownChange, ShownEndpoint
 from certmgr.cli.output import cell, detail_words, local_day, local_time, pairs, paragraph
 from certmgr.inspection.trust_ends import trust_text
 from certmgr.x509.trust_rules import BROWSER_NAMES
@@ -74,7 +74,7 @@ def _show_records(page: DomainPage) -> None:
         _line("notice", cell(message.text, 400))
 
 
-def _show_endpoint(endpoint: EndpointFacts) -> None:
+def _show_endpoint(endpoint: ShownEndpoint) -> None:
     click.echo(f"\n{parse(endpoint.target)}  {VERDICTS[endpoint.verdict]}")
     attempt = local_time(endpoint.last_attempt) or "never"
     good = local_time(endpoint.last_good) or "never"
@@ -95,7 +95,7 @@ def _show_endpoint(endpoint: EndpointFacts) -> None:
         )
 
 
-def _address_text(seen: AddressFacts) -> str:
+def _address_text(seen: ShownAddress) -> str:
     """Return what an address serves, in one sentence."""
     # A silent address keeps its last certificate, which may be outdated.
     silent = "" if seen.seen_last_time else f" (not seen since {local_time(seen.last_seen)})"
@@ -122,7 +122,7 @@ def _until_text(row: Mapping[str, Any] | None) -> str:
     return f"trusted until: {days} (rules {row['rules']})" + (f"; {cell(early)}" if early else "")
 
 
-def _change_text(change: ChangeFacts) -> str:
+def _change_text(change: ShownChange) -> str:
     """Return one entry of the audit log in words."""
     detail = cell(detail_words(change.detail), 300)
     what = f": {detail}" if detail else ""
