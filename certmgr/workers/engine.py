@@ -62,9 +62,15 @@ class WorkQueues:
         """Defer the end of a run; it goes before the shards of another one."""
         self._defer(END_SCAN, "scan", f"end of run {run_id}", priority=1, run_id=run_id)
 
-    def defer_part(self, part: str, queue: str, round_id: str) -> None:
-        """Defer a part of ``certmgr run``; a part runs once at a time."""
-        self._defer(PART, queue, f"part {part}", lock=f"part {part}", part=part, round_id=round_id)
+    def defer_part(self, part: str, queue: str, round_id: str) -> bool:
+        """Defer a part of ``certmgr run``; a part runs once at a time.
+
+        Returns:
+            False if the part of an earlier round still waits, which will do this work too.
+        """
+        return self._defer(
+            PART, queue, f"part {part}", lock=f"part {part}", part=part, round_id=round_id
+        )
 
     def _defer(
         self,
@@ -74,7 +80,8 @@ class WorkQueues:
         lock: str | None = None,
         priority: int = 0,
         **arguments: Any,
-    ) -> None:
+    ) -> bool:
+        """Defer a job, unless one with this queueing lock waits already."""
         deferrer = self._app.configure_task(
             task, queue=queue, queueing_lock=queueing_lock, lock=lock, priority=priority
         )
@@ -82,6 +89,8 @@ class WorkQueues:
             deferrer.defer(**arguments)
         except AlreadyEnqueued:
             _log.debug("%s waits already", queueing_lock)
+            return False
+        return True
 
 
 @contextmanager

@@ -54,9 +54,12 @@ def do_part(context: Context, part: str, round_id: str) -> None:
         raise result.error
 
 
-def outcome_of(conn: Connection, part: str, round_id: str) -> PartOutcome | None:
-    """Return what a part did in a round; None while no worker has finished it."""
+def last_round(conn: Connection, part: str) -> str:
+    """Return the round of the last outcome of a part; empty if there is none."""
+    return str(jobs.state(conn, _record(part)).detail.get("round", ""))
+
+
+def outcome_of(conn: Connection, part: str) -> PartOutcome:
+    """Return what a part did in its last round."""
     detail = jobs.state(conn, _record(part)).detail
-    if detail.get("round") != round_id:
-        return None
     return PartOutcome(tuple(detail["problems"]), tuple(detail["messages"]))

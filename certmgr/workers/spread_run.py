@@ -20,7 +20,7 @@ from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.operations.cron import JOB, CronResult, conclude, part_names
 from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
-from certmgr.workers.parts import QUEUE_OF, outcome_of
+from certmgr.workers.parts import QUEUE_OF, last_round, outcome_of
 from certmgr.workers.spread_scan import POLL_SECONDS, SpreadScan
 from inventory.errors import CertmgrError, DatabaseError, NotFound
 from inventory.store import jobs
@@ -37,6 +37,7 @@ class _SpreadRun:
     Attributes:
         round_id: Names this run in the records of its parts.
         late: Whether the scan had more endpoints than its budget allowed.
+        before: The last finished round of each part whose job waited already.
     """
 
     context: Context
@@ -47,6 +48,7 @@ class _SpreadRun:
     round_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     late: bool = False
     current: str = ""
+    before: dict[str, str] = field(default_factory=dict)
 
     def run(self, *, scan: bool) -> None:
         """Run all parts. Ctrl-C ends the waiting; the workers finish what they have begun."""
@@ -68,7 +70,12 @@ class _SpreadRun:
             self._scan(0.0)
 
     def _defer(self, part: str) -> None:
-        self.queues.defer_part(part, QUEUE_OF[part], self.round_id)
+        with self.context.read() as conn:
+            before = last_round(conn, part)
+        if not self.queues.defer_part(part, QUEUE_OF[part], self.round_id):
+            # A job of an earlier run waits for a worker. It has not begun, so what it will do
+            # includes the work of this run; its outcome names the earlier round.
+            self.before[part] = before
 
     def _scan(self, minutes: float) -> None:
         self.current = "scan"
@@ -103,6 +110,10 @@ class _SpreadRun:
             f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
         )
 
+    def _is_finished(self, part: str, last: str) -> bool:
+        """Return whether the last finished round of a part includes the work of this run."""
+        return last != self.before[part] if part in self.before else last == self.round_id
+
     def _wait(self, part: str) -> None:
         """Wait until a worker has done a part, at most for its budget."""
         self.current = part
@@ -112,7 +123,8 @@ class _SpreadRun:
         while True:
             try:
                 with self.context.read() as conn:
-                    outcome = outcome_of(conn, part, self.round_id)
+                    finished = self._is_finished(part, last_round(conn, part))
+                    outcome = outcome_of(conn, part) if finished else None
             except DatabaseError:
                 outcome = None  # it restarts; the end of the budget is the limit
             if outcome is not None:

@@ -20,10 +20,13 @@ from certmgr.demo.authority import Authority
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.worker import scan_jobs
+from certmgr.operations.stopping import StopState
 from certmgr.workers import recovery, shard_scan
 from certmgr.workers.engine import WorkQueues, work_queues_of
+from certmgr.workers.parts import do_part, last_round
 from certmgr.workers.scan_end import end_scan
 from certmgr.workers.service import WorkerService
+from certmgr.workers.spread_run import _SpreadRun
 from certmgr.workers.spread_run import run as spread_run
 from certmgr.workers.spread_scan import SpreadScan
 from inventory.clock import system_clock
@@ -318,3 +321,23 @@ def test_workers_and_commands_reach_the_database_through_pgbouncer(
             drain(context)
         assert state_of(context, run_id) == ("complete", None)
         assert {small.visits()[host] for host in small.hosts} == {1}
+
+
+def test_part_that_still_waits_for_a_worker_is_done_once_for_two_commands(
+    context: Context, queues: WorkQueues
+) -> None:
+    """The first command gave up; its job is taken by a worker while the second one waits."""
+    do_part(context, "cases", "yesterday")
+    queues.defer_part("cases", "notify", "first")
+    second = _SpreadRun(context, queues, StopState(), lambda what, done, planned: None)
+    second._defer("cases")
+    with context.read() as conn:
+        assert last_round(conn, "cases") == "yesterday"
+        assert not second._is_finished("cases", "yesterday")
+        (state,) = work_queues.queue_states(conn, 30)
+    assert (state.queue, state.waiting) == ("notify", 1)
+    WorkerService(context, ["notify"], 1).run(drain=True)
+    second._wait("cases")
+    assert second.result.problems == []
+    with context.read() as conn:
+        assert last_round(conn, "cases") == "first"
