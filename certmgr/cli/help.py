@@ -28,6 +28,7 @@ from certmgr.compliance.rules import RULES
 from inventory.errors import NotFound, UsageError
 from notifiers.wording.english import FINDINGS
 
+# Longer lines are hard to read, so the text does not fill a wide terminal.
 MAX_WIDTH = 100
 # Pages of the documentation that are for contributors, or too long to read on a terminal.
 _NOT_TOPICS = ("architecture", "commands", "index", "testing")
@@ -53,6 +54,7 @@ def docs_folder() -> Path:
 def topics() -> dict[str, Path]:
     """Return the pages of the documentation by topic; a reference page before a task page."""
     folder = docs_folder()
+    # If two pages have the same stem, the later one wins, so the reference pages come last.
     pages = [*sorted(folder.glob("tasks/*.md")), *sorted(folder.glob("*.md"))]
     by_topic = {p.stem: p for p in pages if p.stem not in _NOT_TOPICS}
     return dict(sorted(by_topic.items()))
@@ -84,6 +86,8 @@ def help_(
         _list_topics()
         return
     topic = " ".join(words)
+    # A page comes before a command of the same name: it explains the task, and the options of the
+    # command are also in its --help.
     if topic.lower() in topics():
         _page(topics()[topic.lower()].read_text(encoding="utf-8"))
     elif (command := _command(root, words)) is not None:
@@ -126,8 +130,11 @@ def _page(text: str) -> None:
     )
     console = rich.console.Console(width=_width(), color_system="auto", highlight=False)
     with console.capture() as captured:
+        # A hyperlink is an escape sequence, which some pagers and terminals show as characters.
         console.print(rich.markdown.Markdown(text, hyperlinks=False))
+    # rich pads each line to the full width. The blanks would wrap in a narrower window.
     shown = "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+    # A pager waits for a key. With a pipe or a file, no person is there to press one.
     if sys.stdout.isatty():
         click.echo_via_pager(shown)
     else:
@@ -144,6 +151,7 @@ def _command(root: click.Command, words: Sequence[str]) -> click.Command | None:
 
 
 def _unknown(topic: str, known: Sequence[str]) -> NotFound:
+    # Codes and rules are suggested too, since this command accepts them like topics.
     every = [*known, *CODES, *_rules()]
     close = difflib.get_close_matches(topic.lower(), every, n=3, cutoff=0.5)
     return NotFound(
@@ -161,6 +169,7 @@ def _rules() -> dict[str, list[Deadline]]:
         found.setdefault(milestone.name, []).append(milestone)
         if milestone.rule:
             found.setdefault(milestone.rule, []).append(milestone)
+    # A rule without a date is a known topic too, because it may have an explanation.
     for rule in RULES:
         found.setdefault(rule, [])
     return found
@@ -196,6 +205,8 @@ def explain(topic: str | None, software: str | None) -> None:
     certmgr explain https-only
     """
     if topic is None:
+        # Without a code there is no instruction to limit to one software. If --for were ignored,
+        # the list would seem to be filtered by it.
         if software is not None:
             raise UsageError("--for needs a finding code", "", "Give CODE: certmgr explain CODE.")
         _list_codes()
@@ -219,6 +230,7 @@ def _explain(topic: str, software: str | None = None) -> None:
     if topic in CODES:
         _explain_code(topic, software)
         return
+    # Not every rule has an explanation; some have only the titles of their milestones.
     text = explanations()["rule"].get(topic)
     if text is not None:
         click.echo(f"{topic}\n{_fold(text)}\n")
@@ -235,6 +247,7 @@ def _fold(text: str, indent: str = "  ") -> str:
         _width(),
         initial_indent=indent,
         subsequent_indent=indent,
+        # Codes, option names and addresses are copied from this text, so they are never broken.
         break_long_words=False,
         break_on_hyphens=False,
     )
@@ -268,7 +281,9 @@ def _explain_code(code: str, software: str | None) -> None:
 
 
 def _explain_rule(milestone: Deadline) -> None:
+    # An announced rule may still change, which a reader must know before planning for it.
     state = "" if milestone.confirmed else " (announced)"
+    # If the beginning of a rule in force is unknown, its stored date would mislead.
     since = "" if milestone.precision == "in-force" else f", {milestone.at:%Y-%m-%d}"
     click.echo(f"{milestone.name}{since}{state}\n{_fold(milestone.title)}\n")
     for heading, text in (("Affects", milestone.affects), ("Source", milestone.source)):

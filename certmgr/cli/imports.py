@@ -111,14 +111,19 @@ def import_(
     if source.startswith(AXFR):
         kind = "axfr"
     else:
+        # Opening a named pipe waits for a writer, so it is refused before the file is read.
         refuse_special(path)
     database = app.open(create=True)
     with database.read() as conn:
         planned = plan_store.snapshot(conn)
+        # A CSV or JSON file may itself contain the client, so its number need not be known yet. The
+        # other formats have no clients, so a wrong number must be refused here.
         if client and (kind not in ("csv", "json") or (client,) in planned.items["client"]):
             client = str(clients.find(conn, client).number)
     if kind is None:
         kind = guess_format(path)
+        # A wrong guess would import wrong records, so the user must see it. It goes to stderr, so
+        # that a pipe receives the changes only.
         click.echo(f"{cell(str(path))} is read as {kind}.", err=True)
     if mapped and kind != "csv":
         raise UsageError("--map needs a CSV file", f"the format is {kind}", "Leave out --map.")
@@ -126,6 +131,8 @@ def import_(
     if kind == "json":
         with _reading(path):
             json_format.read(path, planned)
+        # Rows of a JSON file name their client. A list that one client sent must not change the
+        # records of another client.
         if client:
             plan_guard.refuse_other_clients(planned, client)
     else:
@@ -142,12 +149,17 @@ def import_(
         )
         with _reading(path):
             plan_rows.add_rows(planned, _with_server(rows, server))
+    # A scan connects to each stored address. A list from outside must not make it probe the network
+    # of the provider.
     if not internal_addresses:
         allowed = networks(app.settings.network.allow, "[network] allow")
         plan_guard.refuse_internal(planned, lambda address: refusal(address, allowed))
     sensitive = plan_guard.sensitive(planned)
+    # A changed address redirects notices, so it is left out until an administrator has read the
+    # change.
     if sensitive and not change_contacts:
         plan_guard.withhold(planned)
+    # The problems come first, and before anything is stored: an interrupted import has shown them.
     _show_problems(planned)
     if dry_run:
         _show(planned.lines())
@@ -178,6 +190,7 @@ def _named_rows(
     app: CommandContext, planned: ImportPlan, source: str, kind: str, client: str
 ) -> Iterable[ImportRow | ImportProblem]:
     """Return the rows of a format whose names have no client."""
+    # Without a client and without domains, no name could be assigned: every row would fail.
     if not client and not planned.items["domain"]:
         raise UsageError(
             f"--from {kind} needs --client",

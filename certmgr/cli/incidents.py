@@ -104,6 +104,7 @@ def open_(
     _check_selection(serials, spki, issuer, server, cause)
     at = app.moment(until)
     assert at is not None
+    # A past deadline, or one in a mistyped year, would give cases without any time or urgency.
     if at <= app.now() or at > app.now() + timedelta(days=400):
         raise UsageError(
             "--until is out of range",
@@ -115,6 +116,8 @@ def open_(
         selected = _by_serials(service, serials)
     elif spki is not None:
         selected = _by_keys(app, service, spki)
+    # With server-lost the valid certificates are installed again. For the other causes, the
+    # certificates of a server are replaced.
     elif server is not None and cause in (None, "server-lost"):
         items = incident_selection.select_lost(service, server)
         selected = _Selection("server-lost", server, items)
@@ -123,6 +126,7 @@ def open_(
             service, issuer=issuer or "", server=server or ""
         )
         selected = _Selection("issuer" if issuer else "server", issuer or server or "", items)
+    # A dry run ends before the first write, since each opened case assigns work.
     if dry_run:
         _show_sorting(selected.items, output_format)
         return 0
@@ -172,6 +176,8 @@ def _check_selection(
     server: str | None,
     cause: str | None,
 ) -> None:
+    # Two selections could mean "both" or "either". A wrong guess would open cases for clients whose
+    # certificates are good, or leave out bad ones.
     if sum(x is not None for x in (serials, spki, issuer, server)) != 1:
         raise UsageError(
             "Exactly one selection of certificates is needed",
@@ -211,6 +217,7 @@ def _by_keys(app: CommandContext, service: CaseService, path: Path) -> _Selectio
 
 def _report_skipped(lines: Sequence[str], noun: str) -> None:
     # A file of the wrong format would fill the screen.
+    # The skipped lines go to stderr: the output may be CSV that another program reads.
     for line in lines[:20]:
         click.echo(f"skipped: {cell(line)} is not a {noun}", err=True)
 
@@ -234,6 +241,7 @@ def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> N
         ["CATEGORY", "CLIENT", "NAMES", "REASON"],
         [[i.category.value, i.client, _names_text(i.hosts), i.reason] for i in items[:_TABLE_ROWS]],
     )
+    # A table of thousands of rows cannot be read on a terminal. Programs get all rows.
     if len(items) > _TABLE_ROWS:
         click.echo(f"and {len(items) - _TABLE_ROWS:,} more: --format csv lists all")
     _counts(Counter(i.category for i in items))
@@ -249,6 +257,7 @@ def _text_of(path: Path) -> str:
     """Read a list; spreadsheets write a byte order mark, and CAs write any encoding."""
     raw = read_regular(path, incident_selection.MAX_FILE)
     if len(raw) > incident_selection.MAX_FILE:
+        # A cut list would leave certificates out without notice, so the whole file is refused.
         raise UsageError(
             f"{path} is too large",
             f"the limit is {incident_selection.MAX_FILE // 1_000_000} MB",
@@ -273,6 +282,7 @@ def _depending(app: CommandContext, keys: Sequence[str]) -> set[str]:
     found = depending_on(app.open(), app.settings, keys)
     for key in [k for k in keys if k not in found.found][:20]:
         click.echo(f"no served certificate depends on the key {key}", err=True)
+    # Browsers still accept these certificates by the other path, so they need no replacement.
     if found.spared:
         click.echo(
             f"{len(found.spared):,} certificate(s) have another path without these keys, and are"
@@ -310,6 +320,8 @@ def show_(app: CommandContext, reference: str, everything: bool, output_format: 
             show("items", tuple(_ITEM_COLUMNS), rows, output_format)
         else:
             echo_json(_document(progress, rows, now))
+    # A monitoring script can wait for the exit code 0. An unknown certificate does not count,
+    # because it has no owner who could replace it.
     return 1 if progress.left else 0
 
 
@@ -360,6 +372,7 @@ def _show_progress(progress: Progress, items: Sequence[IncidentItemRecord], now:
     hours = _hours_left(row, now)
     click.echo(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
     click.echo(
+        # A passed deadline does not end the incident, so the time overdue is shown.
         f"Until {local_time(row.until)},"
         f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"
         f" {local_time(row.opened_at)} by {cell(row.by)}"
@@ -391,6 +404,7 @@ def _show_progress(progress: Progress, items: Sequence[IncidentItemRecord], now:
 def list_(app: CommandContext, everything: bool, output_format: str) -> None:
     """List incidents, the next deadline first."""
 
+    # All incidents are counted with one read, so that their numbers fit together.
     with app.open().read() as conn:
         found = incident_progress.progress_of(
             conn, incidents.listing(conn, ended=everything), int(app.now().timestamp())

@@ -88,12 +88,14 @@ def init(
     certmgr init --defaults --name "Example Hosting" --network 192.0.2.0/24
     """
     file = Path(app.config or os.environ.get("CERTMGR_CONFIG") or default_path())
+    # The file may contain work of hours, and no copy of it is kept.
     if file.exists() and not force:
         raise Conflict(
             f"{cell(str(file), 300)} exists already",
             "",
             "Edit it, or replace it with --force. certmgr config show shows what applies.",
         )
+    # In a pipe or a script, a question would wait for ever or consume the input of another command.
     ask = _Questions(on=not defaults and sys.stdin.isatty())
     answers = Answers(
         name=ask.text("Name of the provider", name, ""),
@@ -106,7 +108,9 @@ def init(
     )
     text = render(_checked(answers))
     staff = ask.text("Name of one staff contact (empty: none)", staff, "")
+    # Without a name there is no contact, so the address is not asked for.
     staff_mail = ask.text("Its e-mail address", staff_mail, "") if staff else staff_mail
+    # All answers are checked before the file is written: an error must not leave half a set-up.
     _check_staff(staff, staff_mail)
     _write(file, text, overwrite=force)
     click.echo(f"Configuration written: {cell(str(file), 300)}")
@@ -129,6 +133,8 @@ class _Questions:
         self.on = on
 
     def text(self, question: str, given: str | None, default: str) -> str:
+        # An option that is given is not asked for again, also if it is empty: an empty value is an
+        # answer.
         if given is not None or not self.on:
             return given if given is not None else default
         return str(click.prompt(question, default=default, show_default=bool(default))).strip()
@@ -147,6 +153,7 @@ class _Questions:
 def _local_zone() -> str:
     try:
         return time_zone_of(str(Path("/etc/localtime").readlink()))
+    # /etc/localtime may be missing, or a copy and not a link, in a container for example.
     except OSError:
         return time_zone_of("")
 
@@ -156,6 +163,7 @@ def _checked(answers: Answers) -> Answers:
     parse_networks(answers.networks, "--network")
     # A password in the file would be readable in backups and in version control.
     if answers.mail and not answers.mail.startswith(("env:", "file:")):
+        # A URL has a password in most cases, so only its scheme is repeated in the error.
         if "://" in answers.mail:
             _refuse_url(answers.mail)
         raise UsageError(
@@ -164,6 +172,7 @@ def _checked(answers: Answers) -> Answers:
             f"Write {MAIL_VARIABLE} or file:/etc/certmgr.mail.",
         )
     if answers.mail.startswith("file:"):
+        # The file is read later by cron, from another working directory.
         path = Path(answers.mail.removeprefix("file:")).expanduser().absolute()
         return replace(answers, mail=f"file:{path}")
     return answers
@@ -180,6 +189,7 @@ def _refuse_url(url: str) -> NoReturn:
 def _check_staff(staff: str, address: str | None) -> None:
     if address:
         mail_address(address)
+    # A contact without an address cannot be notified, and an address needs a name.
     if bool(staff) != bool(address):
         raise UsageError(
             "--staff and --staff-mail belong together", "", "Give both of them, or none."
@@ -187,8 +197,10 @@ def _check_staff(staff: str, address: str | None) -> None:
 
 
 def _write(file: Path, text: str, *, overwrite: bool) -> None:
+    # The text is parsed before it is written, so that no invalid file stays for the next command.
     load_text(text, str(file))
     try:
+        # The folder is private: the configuration names the files of secrets.
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise CertmgrError(
@@ -202,6 +214,7 @@ def _write(file: Path, text: str, *, overwrite: bool) -> None:
 def _add_staff(app: CommandContext, name: str, address: str) -> None:
     with app.open(create=True).write(app.now()) as tx:
         known = {c.name for c in contacts.listing(tx.conn)}
+        # A second run of init must not add the same person twice.
         if name in known:
             return
         contacts.add(tx, None, {"name": name, "role": "administrator"}, (f"email:{address}",))
@@ -211,17 +224,21 @@ def _add_staff(app: CommandContext, name: str, address: str) -> None:
 def _test_mail(app: CommandContext) -> int:
     """Connect to the mail server; nothing is sent. Return the exit code."""
     try:
+        # A missing secret is reported first, without a connection to the server.
         secret(app.settings.notify.mail)
         for result in mail_server(app.settings, app.now()):
             click.echo(f"Mail server: {cell(result.what, 300)}.")
     except (CertmgrError, OSError) as error:
         click.echo(f"✗ Mail server: {cell(str(error), 300)}", err=True)
         click.echo("The configuration was written. Test again: certmgr doctor.", err=True)
+        # The file stays, because it is valid. The exit code shows a script that mail does not work
+        # yet.
         return 3
     return 0
 
 
 def _next_steps(app: CommandContext, file: Path, source: str) -> None:
+    # Without the option, the next commands would read another file than the one just written.
     option = "" if file == default_path() else f" --config {shlex.quote(str(file))}"
     first = (
         f"import {shlex.quote(source)} --dry-run"

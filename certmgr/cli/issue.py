@@ -164,6 +164,7 @@ def issue(
         lineage=lineage,
         account=account,
         solver=solver,
+        # None stands for the default targets. An empty tuple would mean no target.
         targets=targets or None,
         key_types=key_types,
         reuse_key=reuse_key,
@@ -177,6 +178,8 @@ def issue(
         return _check_only(context, request)
     lineages = arrange(context, request)
     _show_csr_remarks(request)
+    # Some CAs refuse a redundant name and others leave it out, so the remark does not stop the
+    # order.
     if remark := arranging.remarks(request):
         click.echo(f"Names are {output.cell(remark, 1500)}.", err=True)
     runner = RenewalRunner(IssuanceContext.of(context))
@@ -201,6 +204,7 @@ def _show_unchanged(database: Any, names: list[str], output_format: str) -> int:
     """Show lineages that keep their certificate, because another order would count at the CA."""
 
     with database.read() as conn:
+        # A paused lineage keeps its certificate too, so it is shown like an active one.
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
     if output_format != "table":
         output.show(
@@ -215,6 +219,7 @@ def _show_unchanged(database: Any, names: list[str], output_format: str) -> int:
             f"· {row['lineage']}: valid until {row['ends']}; nothing was ordered."
             f" To order another one: certmgr renew {row['lineage']}"
         )
+    # The names have a valid certificate, which is what the command asked for.
     return 0
 
 
@@ -238,6 +243,7 @@ def _show_csr_remarks(request: IssueRequest) -> None:
 
 
 def _read_csr(path: Path) -> bytes:
+    # The file may come from a client, so its size is bounded and a device is refused.
     return read_regular(path, MAX_CSR)
 
 
@@ -277,6 +283,7 @@ def show_lineages(database: Any, names: list[str], summary: Any, output_format: 
                     f"✓ {row['lineage']}: until {row['ends'] or '?'};"
                     f" {output.cell(row['proof'] or 'deployed', 600)}"
                 )
+    # In JSON and CSV, the error column shows what failed.
     if summary.failed and output_format == "table":
         click.echo("certmgr renew --due retries temporary failures automatically.", err=True)
     # If another process works on a lineage, the request of the caller was not carried out.
@@ -293,6 +300,7 @@ def _preflight(
     output_format: str,
 ) -> int:
     """Report per name whether a CA would issue, and what is missing."""
+    # Without a name, the whole inventory would be checked, which takes hours for a typing error.
     if not names and not everything:
         raise UsageError(
             "No names were given",
@@ -321,6 +329,7 @@ def _preflight(
             rows,
             output_format,
         )
+        # A name that cannot be automated is an answer and not a failure of the command.
         return 0
     shown = [
         [

@@ -11,6 +11,7 @@ SYMBOLS: dict[str, str] = {
     IssueState.BUSY: "…",
     DeployState.UNDETERMINED: "?",
 }
+# A state that is missing here is printed with its stored name.
 WORDS: dict[str, str] = {
     IssueState.WAITS: "postponed",
     IssueState.HELD: "waits for your approval",

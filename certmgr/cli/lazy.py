@@ -30,6 +30,7 @@ class LazyCommand:
         """Import the module and return the command."""
         module, _, attribute = self.path.partition(":")
         command = getattr(import_module(module), attribute)
+        # A wrong path in a table is our error, which the tests of all commands find.
         assert isinstance(command, click.Command)
         return command
 
@@ -54,6 +55,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return the command; None if the name is unknown."""
+        # An unknown name is not an error here: click then reports it as a usage error.
         lazy_command = self.commands_by_name.get(cmd_name)
         return lazy_command.load() if lazy_command is not None else None
 
@@ -62,6 +64,7 @@ class LazyGroup(click.Group):
         # click's own implementation loads each command for its short help.
         width = max(map(len, self.commands_by_name))
         for heading, commands in self.commands_by_group.items():
+            # All groups have the same width, so that their summaries form one column.
             rows = [(name.ljust(width), command.summary) for name, command in commands.items()]
             with formatter.section(heading):
                 formatter.write_dl(rows)

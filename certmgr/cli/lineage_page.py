@@ -70,6 +70,7 @@ def show(app: CommandContext, name: str, output_format: str) -> None:
             symbol = "✓" if delivery.state == "done" else "✗"
             result = output.cell(delivery.error or delivery.state, 400)
             click.echo(f"{symbol} target {delivery.target}: {result}")
+    # Orders are history, so they follow what is true now.
     for order in page.orders:
         click.echo(
             f"order {order.id} of {output.local_time(order.created_at)}: {order.state}"
@@ -78,13 +79,16 @@ def show(app: CommandContext, name: str, output_format: str) -> None:
 
 
 def _load(app: CommandContext, name: str) -> _LineagePage:
+    # One transaction: a run at the same time must not mix two states on the page.
     with app.open().read() as conn:
         row = lineages.with_names(conn, lineages.find(conn, name).id)
+        # A retired lineage has a page too, so its present state is the filter.
         view = next(
             r for r in rows_of(conn, row.client_id, (row.state,)) if r["lineage"] == row.name
         )
         orders = acme_orders.last_of(conn, row.id, 10)
         deliveries = deployments.listing(conn, lineage_id=row.id, states=("pending", "done"))
+        # Without a certificate, there are no served names to compare with.
         served = certificates.names_of(conn, [row.sha256]) if row.sha256 else {}
         replace_reason = lineages.must_replace(conn).get(row.sha256 or "", "")
     return _LineagePage(
@@ -127,6 +131,7 @@ def _show_facts(page: _LineagePage) -> None:
 
 
 def _show_name(name: LineageNameRecord) -> None:
+    # A working name needs no explanation, so only a quarantined one has a date and a reason.
     if name.state == "active":
         click.echo(f"✓ {output.cell(name.name)}")
         return

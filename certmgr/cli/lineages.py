@@ -64,6 +64,7 @@ def list_(app: CommandContext, client: str | None, retired: bool, output_format:
     if output_format != "table":
         output.show("lineages", keys, rows, output_format)
         return
+    # A new user gets the next step. Programs get an empty list above, which is valid.
     if not rows:
         click.echo("There are no lineages. To issue a certificate: certmgr issue NAME")
         return
@@ -131,6 +132,7 @@ def edit(
         raise UsageError(
             "There is nothing to change", "no option was given", "See certmgr lineage edit --help."
         )
+    # An empty text is not "no change". It may be an unset variable of a script.
     if names is not None and not names.strip():
         raise UsageError(
             "A lineage needs at least one name", "", f"To end it: certmgr lineage retire {name}"
@@ -144,8 +146,11 @@ def edit(
     values |= {k: v or None for k, v in given(profile=profile, preferred_chain=chain).items()}
     with app.open().write() as tx:
         row = lineages.find(tx.conn, name)
+        # A retired lineage has no next certificate, so the change would never take effect.
         _not_retired(row)
         new_names = _set_names(tx, row, names)
+        # The solver is checked with the names as they will be: a wildcard needs a solver of the
+        # DNS.
         arrange.check_solver(app.settings, solver or row.solver, new_names)
         if targets:
             target_names = [t for t in targets if t]
@@ -198,6 +203,7 @@ def approve(app: CommandContext, name: str) -> None:
             )
         # Exactly these names are approved: a name quarantined later needs a new approval.
         lineages.edit(tx, row.id, shrink_ok=tuple(quarantined))
+        # The approval takes effect now, so an attempt that was postponed need not wait.
         lineages.note(tx, row.id, next_at=None)
     click.echo(
         f"The next certificate of '{name}' leaves out {', '.join(display(n) for n in quarantined)}."
@@ -265,6 +271,7 @@ def deploy(app: CommandContext, name: str) -> int:
     with context.read() as conn:
         row = lineages.find(conn, name)
     _not_retired(row)
+    # Unlike after a renewal, a state without a symbol may be a success here.
     result = deployment.deploy(context, row.id, again=True)
     symbol = SYMBOLS.get(result.state, "✓" if result.ok else "✗")
     click.echo(

@@ -49,6 +49,7 @@ class _Formatter(logging.Formatter):
 
 def configure(verbosity: int, log_format: LogFormat) -> str:
     """Send the log of our packages to standard error, and return the id of this run."""
+    # Runs that overlap, or that are appended to one file by cron, are distinguished by the id.
     run_id = secrets.token_hex(4)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(log_format, run_id))

@@ -144,10 +144,12 @@ def cli(
     certmgr scan                         inspect the whole inventory
     certmgr status --causes              what needs attention, and how to fix it
     """
+    # Logging comes first, so that warnings about the configuration are formatted too.
     configure(verbose, log_format)
     context.color = colour_choice(color)
     caller = context.obj or Caller()
     app = context.obj = CommandContext(config, database_url, debug, caller.clock, caller.stop)
+    # The databases are closed also if the command fails or is interrupted.
     context.call_on_close(app.close)
 
 
@@ -161,8 +163,10 @@ def run() -> None:
     # mail server that sends one byte at a time after the time limit of a message. What they do is
     # durable at every step, so the process may end now.
     if code in (INTERRUPTED, TERMINATED) or _threads_left():
+        # Processes that parse or probe would outlive os._exit(), which runs no cleanup.
         for child in multiprocessing.active_children():
             child.terminate()
+        # os._exit() does not flush the buffers. A closed pipe is no error at this point.
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -176,6 +180,7 @@ def _threads_left() -> bool:
 
 def main(arguments: Sequence[str], clock: Clock = system_clock) -> int:
     """Run one command and return its exit code. Every error becomes one line on stderr."""
+    # Errors may occur before click has parsed the options, so --debug is searched for here.
     debug = "--debug" in arguments
     with stoppable() as stop:
         caller = Caller(clock, stop)
@@ -190,5 +195,7 @@ def _invoke(arguments: list[str], caller: Caller) -> object:
     """
     with cli.make_context("certmgr", arguments, obj=caller) as context:
         result = cli.invoke(context)
+        # A closed pipe must raise here, inside guard(). At its exit, the interpreter would print a
+        # message that no handler can catch.
         sys.stdout.flush()
         return result

@@ -30,6 +30,7 @@ def write_pages(root: click.Command, topics: Mapping[str, Path], folder: Path) -
     count = 0
     for name, command in _commands(root, "certmgr"):
         page = command_page(name, command)
+        # man finds the page of a subcommand by its words joined with hyphens.
         write_whole(folder / f"{name.replace(' ', '-')}.1", page.encode(), 0o644)
         count += 1
     for topic, path in topics.items():
@@ -50,6 +51,8 @@ def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Co
 
 
 def _escaped(text: str) -> str:
+    # The backslash comes first, because the second replacement adds backslashes. A plain hyphen may
+    # be typeset as another character, and an option that is copied would not work.
     text = text.replace("\\", "\\e").replace("-", "\\-")
     # A line that begins with a dot or an apostrophe would be a request.
     return re.sub(r"(?m)^([.'])", r"\\&\1", text)
@@ -68,6 +71,7 @@ def command_page(name: str, command: click.Command) -> str:
     """Return the page of a command."""
     context = click.Context(command, info_name=name)
     help_text = (command.help or "").strip()
+    # apropos lists this summary, which by convention has no full stop.
     lines = _head(name, 1, help_text.split("\n", 1)[0].rstrip("."))
     usage = " ".join(command.collect_usage_pieces(context))
     lines += [".SH SYNOPSIS", f".B {_escaped(name)}", _escaped(usage), ".SH DESCRIPTION"]

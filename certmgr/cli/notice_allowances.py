@@ -38,11 +38,13 @@ def allow(app: CommandContext, clients: int, until: str | None, reason: str | No
             "Give an earlier --until.",
         )
     if clients <= usual:
+        # It would seem to change something, but a run to that number of clients is never held.
         raise UsageError(
             f"{clients} clients need no confirmation",
             f"[notify] confirm_above is {usual}",
             "Run certmgr notify.",
         )
+    # The reason is for the staff who find the confirmation in force later.
     why = editing.required(needs(reason, "--reason"), "reason", 300)
     with app.open().write(now) as tx:
         number = allowances.add(tx, clients, to_epoch(end), why, tx.actor)
@@ -59,6 +61,7 @@ def notice_disallow(app: CommandContext, number: int) -> None:
     """End a confirmation of notify --allow-clients before its time."""
 
     with app.open().write(app.now()) as tx:
+        # A second withdrawal is an error, so that a wrong number is noticed.
         if not allowances.withdraw(tx, number):
             raise NotFound(
                 f"There is no confirmation {number} in force",

@@ -65,6 +65,7 @@ def notice_broadcast(
     )
     # Without --dry-run, the messages are queued and can be read with notice show.
     for person, message in announced.messages if dry_run else ():
+        # The address and the subject come from stored data, so they are made printable.
         click.echo(
             f"To: {cell(person.name)} <{cell((person.contact_method or ('', ''))[1])}>\nSubject:"
             f" {cell(message.subject)}\n"
@@ -72,6 +73,7 @@ def notice_broadcast(
         click.echo("\n".join(cell(line, 2000) for line in message.text.strip().splitlines()))
         click.echo("-" * 78)
     verb = "would receive" if dry_run else "will receive"
+    # The last day may have fewer clients than the limit, and a short list needs no limit.
     click.echo(
         f"{len(announced.messages)} client(s) {verb} it,"
         f" {min(per_day, len(announced.messages))} per day; {announced.before} received it before,"

@@ -47,6 +47,8 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
             counts = read(database, secret(url), now, dry_run=dry_run, on_mail=case_mail.record)
     except KeyboardInterrupt:
         if not app.stop.late or app.stop.terminated:
+            # Only the time limit is an error of the server. Ctrl-C and SIGTERM keep their exit
+            # codes.
             raise
         raise CertmgrError(
             "The mailbox was not read to its end",
@@ -71,10 +73,12 @@ def notice_bounce(app: CommandContext) -> int:
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
     database, now = app.open(), app.now()
     case_mail = CaseMail(CaseService(database, app.settings, now))
+    # The parser is a separate process, because the bytes are hostile.
     with MailParserProcess() as parser:
         mail = parser.parse(raw[:MAX_MAIL])
     kind = record_mail(database, mail, now, on_mail=case_mail.record)
     click.echo(_RESULTS.get(kind, f"It is not a bounce of our notices: {kind}."))
+    # For another exit code of the pipe, a mail server would return or repeat the mail.
     return 0
 
 

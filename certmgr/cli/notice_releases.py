@@ -38,6 +38,8 @@ def notice_release(
     database = app.open()
     with database.read() as conn:
         held = tickets.listing(conn, held=True)
+        # A cause that is being released is listed with its rate, because some of its tickets are
+        # still held.
         running = {r.cause: r.per_day for r in releases.in_force(conn)}
     groups = held_causes(held)
     if cause is None:
@@ -49,6 +51,7 @@ def notice_release(
                 "per_day": running.get(g.cause),
                 "cause": g.cause,
             }
+            # The largest cause comes first: it decides most about the load on the support team.
             for g in sorted(groups.values(), key=lambda g: -g.tickets)
         ]
         show(
@@ -61,8 +64,10 @@ def notice_release(
         return
     group = _chosen(cause, groups, {row.code for row in held if row.code})
     with database.write(app.now()) as tx:
+        # Messages to clients follow from a release, so it needs the name of a person.
         releases.add(tx, group.cause, per_day, editing.required(tx.actor, "name"))
     count = len(group.clients)
+    # A group with fewer clients than the limit is sent in one day.
     click.echo(
         f"{cell(group.cause)}: {group.tickets} ticket(s) of {count} client(s) are"
         f" released, {min(per_day, count)} client(s) per day."
@@ -100,6 +105,7 @@ def held_causes(held: Sequence[ListedTicket]) -> dict[str, HeldCause]:
     groups: dict[str, HeldCause] = {}
     for row in held:
         groups.setdefault(row.cause, HeldCause(row.cause, _why(row))).add(row)
+    # A release by code needs at least two causes; for one, both would be the same.
     several = {
         row.code for row in held if row.code and sum(g.endswith(f" {row.code}") for g in groups) > 1
     }

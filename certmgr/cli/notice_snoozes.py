@@ -41,6 +41,8 @@ def notice_snooze(
 ) -> None:
     """Stop notices to clients about a ticket, domain, server or client until a date."""
 
+    # Several scopes could mean their union or their intersection. A wrong guess would silence
+    # notices that clients need.
     given = [v for v in (reference, domain, server, client, everything) if v]
     if len(given) != 1:
         raise UsageError(
@@ -50,6 +52,7 @@ def notice_snooze(
         )
     moment = app.now()
     begins, ends = app.moment(start) or moment, app.moment(until)
+    # --until is required, and moment() returns None only for an option that is not given.
     assert ends is not None
     # Such a snooze has no effect, so it is a typing error in a date.
     if ends <= moment or ends <= begins:
@@ -69,6 +72,7 @@ def notice_snooze(
             scope, row_id = "client", clients.find(tx.conn, client).id
         else:
             scope, row_id = "all", 0
+        # The id and not the name is stored, so that a renamed server keeps its snooze.
         number = snoozes.add(
             tx,
             scope,
@@ -91,6 +95,8 @@ def notice_unsnooze(app: CommandContext, number: int) -> None:
     """End a snooze before its date."""
 
     with app.open().write(app.now()) as tx:
+        # A number that is unknown or was ended before is an error, so that a typing error is
+        # noticed.
         if not snoozes.end(tx, number):
             raise NotFound(f"There is no snooze {number}", "", "See certmgr notice snoozes.")
     click.echo(f"Snooze {number} has ended.")
@@ -103,6 +109,7 @@ def notice_snoozes(app: CommandContext, output_format: str) -> None:
     """List current and future snoozes."""
 
     with app.open().read() as conn:
+        # Snoozes that ended by their date stay in the database, but hold nothing back.
         rows = [r for r in snoozes.listing(conn) if r.until > to_epoch(app.now())]
         names = snoozes.scope_names(conn)
     shown = [

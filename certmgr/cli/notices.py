@@ -108,10 +108,12 @@ def notice_list(
         for r in rows
     ]
     show("notices", COLUMNS, shown, output_format, "There are no notices.")
+    # They come last, so that they are in view after a long listing.
     show_active(confirmed)
 
 
 def _find_notice(conn: Any, notice_id: int) -> CompleteNotice:
+    # The texts are loaded for this notice only: a listing of thousands would need much memory.
     rows = notices.with_texts(conn, [notice_id])
     if not rows:
         raise NotFound(f"There is no notice {notice_id}", "", "See certmgr notice list.")
@@ -137,6 +139,7 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
         items = notices.items_of(conn, notice_id)
         notice_tickets = tickets.of_notice(conn, notice_id)
         answers = inbox.of_notice(conn, notice_id)
+    # Programs read these keys, so they stay even if a person would use other words.
     keys = (
         "id",
         "reference",
@@ -181,6 +184,8 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
     for answer in answers:
         click.echo(f"{cell(answer.kind)} of {local_time(answer.at)}: {cell(answer.text, 400)}")
     click.echo()
+    # Line by line: the text quotes names and errors from outside, and one control character would
+    # change the screen.
     click.echo("\n".join(cell(line, 2000) for line in row.text.strip().splitlines()))
 
 
@@ -196,8 +201,10 @@ def notice_preview(app: CommandContext, output: str) -> None:
     """Write the messages that notify would send now as .eml files, without sending them."""
 
     folder = Path(output)
+    # A link in a shared folder could make the messages appear in a place that others can read.
     require_no_link(folder)
     try:
+        # Messages contain personal data, so only the owner may read the folder.
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise CertmgrError(
@@ -219,6 +226,7 @@ def notice_preview(app: CommandContext, output: str) -> None:
             ),
         )
 
+    # The number in the file name keeps the order, and two messages to one contact stay apart.
     count = 0
     for draft, message in outcome.drafts:
         count += 1
@@ -269,6 +277,7 @@ def notice_ack(app: CommandContext, reference: str, by: str) -> None:
 
     with app.open().write(app.now()) as tx:
         row = tickets.find(tx.conn, reference)
+        # The client answered one message, which was about all tickets of the reference.
         same = tickets.of_same_reference(tx.conn, row)
         tickets.acknowledge(tx, [t.id for t in same], editing.required(by, "name"))
     more = f", with all {len(same)} names that it is about" if len(same) > 1 else ""
@@ -283,6 +292,8 @@ def notice_close(app: CommandContext, reference: str) -> None:
 
     with app.open().write(app.now()) as tx:
         row = tickets.find(tx.conn, reference)
+        # Other tickets follow what the scans find: a person must not end the reminders about a
+        # fault that still exists.
         if row.kind != tickets.DESK_KIND:
             raise UsageError(
                 f"{row.shown} is not a ticket of the support desk",
@@ -303,6 +314,8 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
     """
 
     rules = rules_of(app.settings)
+    # Contacts and tickets are read in one transaction, so that no person is called about a ticket
+    # that was just closed.
     with app.open().read() as conn:
         snapshot = Snapshot(app.now(), rules.policy, rules.recipients(conn))
         phone_calls = calls(tickets.listing(conn), notices.sent_about(conn), snapshot, rules.policy)
@@ -322,6 +335,7 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
         {
             "manager": c.manager,
             "client": c.client,
+            # One cell per client, so the numbers are joined with a sign that no number contains.
             "name": c.client_name,
             "phones": "; ".join(c.phones),
             "reference": c.reference,

@@ -87,11 +87,14 @@ def notify(
             "",
             "Give one of them.",
         )
+    # Without --allow-clients they would have no effect, and a mass mail would be held as before.
     if allow_clients is None and (until or reason):
         raise UsageError(
             "--until and --reason belong to --allow-clients", "", "Give --allow-clients N too."
         )
     if allow_clients is not None:
+        # A confirmation ahead is stored and ends the command, so any option of a run would be
+        # ignored.
         if clients is not None or dry_run or explain is not None or queue_only or send_only:
             raise UsageError(
                 "--allow-clients stands alone",
@@ -102,6 +105,7 @@ def notify(
         return 0
     if explain is not None:
         return _explain(app, explain, output_format)
+    # The option is shared with --explain, whose decisions are rows.
     if output_format == "csv":
         raise UsageError(
             "A run has no CSV output", "messages are not rows of a table", "Choose table or json."
@@ -110,9 +114,12 @@ def notify(
     database = app.open()
     outcome: RunOutcome | None = None
     if not send_only:
+        # The time is read once, so that all decisions of a run are about the same moment.
         run = run_of(database, app.settings, app.now(), expected=clients)
         with ProgressLine().waiting("notify: deciding, and rechecking what is due"):
             outcome = run.decide(dry_run=dry_run)
+        # A dry run returns before the delivery worker, which would send older messages of the
+        # queue.
         if dry_run:
             return _show_dry(outcome, output_format)
     # The delivery worker runs after the decisions are committed (notifiers/delivery.py).
@@ -133,6 +140,7 @@ def notify(
             )
             or "Nothing was due."
         )
+    # A problem of one message does not stop the others, so the run is incomplete and not failed.
     return 3 if problems else 0
 
 
@@ -177,6 +185,7 @@ def _show_dry(outcome: RunOutcome, output_format: str) -> int:
             f" {cell(message.subject)}\n\n{_lines(message.text)}"
         )
         click.echo("-" * 78)
+    # Problems belong to the preview: they show who would not be notified.
     for problem in problems_of(outcome, None):
         click.echo(f"! {problem}")
     total = (
@@ -213,6 +222,7 @@ _COLUMNS = ("last", "since", "subject", "threshold", "contact", "action", "reaso
 def _explain(app: CommandContext, name: str, output_format: str) -> int:
     """Show all stored decisions about a name, newest first."""
 
+    # A port may be pasted with the name. A decision is about a name or an endpoint of it.
     host = normalise_host(name.partition(":")[0])
     with app.open().read() as conn:
         pairs = endpoints.named(conn, host)
@@ -220,6 +230,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
             raise not_found(conn, "domain", display(host), "certmgr domain list")
         subjects = decisions.keys_about(conn, {p[0] for p in pairs}, {p[1] for p in pairs})
         rows = decisions.listing(conn, subjects)
+        # A decision may be about a contact who was retired later, and still needs a name.
         people = {p.id: p.name for p in contacts.listing(conn, retired=True)}
         references = {t.key: t.shown for t in tickets.listing(conn)}
     shown = [
@@ -234,6 +245,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
         }
         for r in rows
     ]
+    # A name without decisions is a result: no notice was due, and nothing was forgotten.
     empty = f"There is no decision about {host}: no notice was due."
     if output_format == "table" and shown:
         table(

@@ -77,6 +77,7 @@ def check(
         moment = app.now()
         database = app.open()
         with database.read() as conn:
+            # A misspelt tag would select no endpoint, and the plug-in would report OK for ever.
             require_known(conn, tag=tag)
         code, line = judge(
             read(database, moment, workers=app.settings.workers, client=client, tag=tag),
@@ -86,6 +87,7 @@ def check(
     # A monitoring system expects one line and exit code 3, not the usual error message.
     except CertmgrError as error:
         code, line = UNKNOWN, f"CERTMGR UNKNOWN - {error}"
+    # A monitoring system reads one line; evidence in it may contain control characters.
     click.echo(cell(line, 2000))
     return code
 
@@ -108,6 +110,7 @@ def run(app: CommandContext, no_scan: bool, here: bool, verbose: bool) -> int:
         def draw(part: str, done: int, planned: int) -> None:
             _draw(app, line, part, done, planned)
 
+        # With --here an administrator can work although no worker is alive.
         if app.settings.workers.enabled and not here:
             result = spread_run(app, scan=not no_scan, progress=draw)
         else:
@@ -123,6 +126,7 @@ def run(app: CommandContext, no_scan: bool, here: bool, verbose: bool) -> int:
             f"certmgr run: interrupted in: {cell(result.interrupted, 300)}.{not_done}{more}",
             err=True,
         )
+        # A service manager expects 128 plus the signal. Problems from before are in the message.
         return app.stop.exit_code
     if result.problems:
         click.echo(f"certmgr run: {cell(problems, 1500)}", err=True)
@@ -167,6 +171,7 @@ def doctor(app: CommandContext, output_format: str) -> int:
         )
     else:
         show("doctor", ("check", "state", "what", "todo"), shown, output_format)
+    # A warning does not change the exit code, because the set-up works.
     return 3 if any(x.state is CheckState.FAULT for x in checks) else 0
 
 
@@ -187,6 +192,7 @@ def metrics(app: CommandContext, output: str | None) -> None:
     workers = app.settings.workers
     health = read(database, moment, workers=workers)
     content = prometheus.text(database, health, moment, workers)
+    # Prometheus parses the text itself, so no line may be added.
     if output is None:
         click.echo(content, nl=False)
     else:

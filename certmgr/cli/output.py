@@ -70,6 +70,7 @@ def cell(value: Any, limit: int = 200) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    # Each element is limited separately, so one long value does not hide those after it.
     if isinstance(value, (list, tuple)):
         return " ".join(cell(v) for v in value)
     return printable(str(value), limit)
@@ -87,12 +88,15 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
+        # A cell that begins with a sign such as = is a formula for spreadsheets, also if a
+        # certificate or a server supplied it. guard_cell() makes it text.
         writer.writerow([guard_cell(cell(row.get(c), 2000)) for c in columns])
     return buffer.getvalue()
 
 
 def zone() -> ZoneInfo:
     """Return the time zone of the provider; UTC outside of a command."""
+    # Outside of a command there is no context, and click would raise an error for it.
     context = click.get_current_context(silent=True)
     app = context.find_object(CommandContext) if context is not None else None
     return ZoneInfo(app.settings.provider.time_zone if app is not None else "UTC")
@@ -130,6 +134,7 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 def person_cell(value: Any, limit: int = 200) -> str:
     """Return a value for a person: as :func:`cell`, with timestamps in the provider's zone."""
+    # Only a complete timestamp is converted: a name may contain something like a date.
     if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
         return _local(value, "%Y-%m-%d %H:%M")
     if isinstance(value, (list, tuple)):
@@ -149,6 +154,7 @@ def detail_words(detail: Mapping[str, Any]) -> str:
 
 
 def _detail_value(key: str, value: Any) -> str:
+    # Changed values are stored as a list of the old and the new value.
     if isinstance(value, list) and len(value) == 2:
         return " -> ".join(_detail_value(key, v) for v in value)
     if isinstance(value, Mapping):
@@ -180,9 +186,11 @@ def line_width() -> int | None:
     None in a pipe without COLUMNS: ``grep`` and ``less -S`` get one whole line per row.
     """
     context = click.get_current_context(silent=True)
+    # An explicit --width wins, because COLUMNS may be inherited from another window.
     if context is not None and (given := context.meta.get(WIDTH_KEY)):
         return int(given)
     columns = os.environ.get("COLUMNS", "")
+    # isdigit() alone accepts digits such as superscripts, which int() refuses.
     if columns.isascii() and columns.isdigit() and int(columns) > 0:
         return int(columns)
     if not sys.stdout.isatty():
@@ -210,6 +218,7 @@ def paragraph(text: str, indent: str = "", first: str | None = None) -> None:
     """
     width = line_width()
     begin = tables.width_of(click.unstyle(indent if first is None else first))
+    # A line of a few cells would show one letter each, so 20 cells are the least.
     room = None if width is None else max(width - max(begin, len(indent)), 20)
     lines = [text] if room is None else tables.fold(text, room)
     for index, line in enumerate(lines):
@@ -233,9 +242,12 @@ def table(
     """
     width = line_width()
     specs = tables.columns_of(columns)
+    # A pipe has no width, so programs such as grep get longer texts.
     limit = 200 if width is not None else 1000
     cells = [[person_cell(v, limit) for v in row] for row in rows]
     layout = tables.arrange(specs, cells, width)
+    # Numbers are aligned at the right, so that their digits can be compared. A bool is an int in
+    # Python, but is shown as a word.
     right = frozenset(
         i
         for i in range(len(specs))
@@ -250,6 +262,8 @@ def table(
         for line in tables.row_lines(specs, row, layout, right):
             text = (" " * tables.GAP).join(line).rstrip()
             if coloured and style and line and line[0].strip():
+                # The colour is added after the layout, because an escape sequence has no width on
+                # the screen.
                 first = text[: len(line[0])].rstrip()
                 text = click.style(first, fg=style) + text[len(first) :]
             click.echo(text)
@@ -306,6 +320,7 @@ def pairs(items: Iterable[tuple[str, Any]]) -> None:
     room = line_width()
     for label, value in kept:
         lines = [value]
+        # Continuation lines begin below the value, so that the labels stay one column.
         if room is not None and tables.width_of(value) > room - width - tables.GAP:
             lines = tables.fold(value, max(room - width - tables.GAP, 8))
         for index, line in enumerate(lines):

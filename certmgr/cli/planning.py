@@ -70,6 +70,8 @@ def forecast(
     with app.open().read() as conn:
         client_id = client_records.find(conn, client).id if client else None
         stored = StoredTrust.of(conn, app.settings)
+        # The trust ends are read at the present time: --as-of moves the plan, and not the
+        # certificates.
         trust_ends = early_rows(stored, app.now(), end, client_id)
     months = [{"month": k, **line_row(v, rate)} for k, v in ahead.months.items()]
     clients = [
@@ -81,6 +83,7 @@ def forecast(
         }
         for k, v in sorted(ahead.clients.items())
     ]
+    # JSON has both groupings. Table and CSV are one list of rows, so --by chooses.
     if output_format == "json":
         echo_json(
             {
@@ -106,6 +109,7 @@ def forecast(
         "purchases",
         "fees",
         "cost",
+        # What ACME saves is calculated per client, so the rows of a month do not have it.
         *(("acme_saves", "acme_saves_hours") if by == "client" else ()),
     )
     if output_format == "csv":
@@ -114,6 +118,7 @@ def forecast(
     if chart:
         bars({str(r["month"]): int(r["installations"]) for r in months})
         return
+    # The first 20 give the kind of problem; the complete list is another command.
     for row in trust_ends[:20]:
         paragraph(
             f"{cell(row['target'])} ends {local_day(row['not_after'])}, trusted by"
@@ -121,10 +126,12 @@ def forecast(
         )
     if trust_ends:
         paragraph(
+            # The number of days is counted from now, because trust ends has no --as-of.
             f"{len(trust_ends):,} certificate(s) lose the trust of a browser before they expire:"
             f" certmgr trust ends --within {(end - app.now()).days}"
         )
         click.echo()
+    # An empty table could also mean that the forecast failed.
     if not rows:
         click.echo(
             "Nothing to forecast: there are no purchases and no manually renewed certificates."
@@ -149,6 +156,7 @@ def line_row(line: ForecastTotals, rate: Decimal) -> dict[str, Any]:
 
     ``cost`` is purchases and fees by currency. ``work`` is None if no hourly rate is configured.
     """
+    # A copy, so that adding the fees does not change the purchases of the row.
     total = dict(line.spend)
     for currency, value in line.fees.items():
         total[currency] = total.get(currency, Decimal(0)) + value
@@ -160,6 +168,7 @@ def line_row(line: ForecastTotals, rate: Decimal) -> dict[str, Any]:
         "purchases": money(line.spend),
         "fees": money(line.fees),
         "cost": money(total),
+        # Without an hourly rate, work of 0.00 would suggest that it is free.
         "work": f"{line.hours * rate:.2f}" if rate else None,
     }
 
@@ -190,6 +199,7 @@ def calendar(app: CommandContext, client: str | None, output: Path | None) -> No
     dates = calendar_entries(app.open(), app.settings, moment, client)
     name = f"certmgr {client}" if client else "certmgr"
     text = publish(dates, name, moment)
+    # Calendar programs may refuse a file with a line after its end.
     if output is None:
         click.echo(text, nl=False)
     else:

@@ -48,6 +48,7 @@ class ProgressLine:
         """
         now = self.timer()
         if what != self._what:
+            # Another piece of work has another rate, so its clock starts anew.
             self._what, self._since, self._drawn_at = what, now, 0.0
         # The last update is always drawn.
         if not self.on or (now - self._drawn_at < REDRAW_SECONDS and not 0 < planned <= done):
@@ -67,10 +68,12 @@ class ProgressLine:
             self._width = 0
 
     def _draw(self, text: str, waits_for: str) -> None:
+        # A character in the last column makes some terminals begin a new line.
         columns = shutil.get_terminal_size().columns - 1
         whole = f"{text}; {waits_for}" if waits_for else text
         # What limits the speed is dropped first if the terminal is narrow.
         line = (whole if len(whole) <= columns else text)[:columns]
+        # The blanks at the end overwrite what is left of a longer line before.
         click.echo("\r" + line.ljust(min(self._width, columns)), nl=False, err=True)
         self._width = len(line)
 
@@ -94,6 +97,8 @@ class ProgressLine:
             yield
         finally:
             ended.set()
+            # The thread is joined before the line is cleared, or it could draw once more after
+            # that.
             thread.join()
             self.end()
 

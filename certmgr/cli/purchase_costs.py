@@ -30,6 +30,7 @@ from inventory.store import cases, clients, purchases
 def billing(app: CommandContext, month: str, client: str | None, output_format: str) -> None:
     """List what to invoice for a month: installations with fees, and purchases for clients."""
 
+    # A month begins at midnight of the provider, because invoices are local documents.
     zone = ZoneInfo(app.settings.provider.time_zone)
     start, end = (int(m.timestamp()) for m in month_span(month, zone))
     with app.open().read() as conn:
@@ -38,6 +39,8 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
         bought = [
             p
             for p in purchases.listing(conn, client_id=client_id)
+            # The client pays the vendor for a purchase of the client. A cancelled one is not
+            # invoiced here.
             if p.bought_by == "us" and start <= p.starts_at < end and p.state == "active"
         ]
     lines = invoice_lines(
@@ -45,6 +48,7 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
     )
     rows = [
         {
+            # Currencies are added separately: an exchange rate is not known.
             "client": e.client,
             "client_name": e.client_name,
             "day": f"{e.day:%Y-%m-%d}",
@@ -58,6 +62,7 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
     ]
     sums = {k: str(v) for k, v in totals(lines).items()}
     columns = ("client", "client_name", "day", "kind", "what", "amount", "currency", "approved_by")
+    # The CSV has no totals: a program that adds up the rows would count them twice.
     if output_format == "json":
         echo_json({"schema": "certmgr.billing/1", "month": month, "entries": rows, "totals": sums})
         return
@@ -92,6 +97,7 @@ def compare(
     """
 
     shown = [certificate_name(n) for n in names]
+    # One certificate can cover all names, so their number is not the number of certificates.
     count, days = certificates or 1, lifetime_days(lifetime)
     prices, leads, moment = prices_of(app.settings), lead_times(app.settings), app.now()
     options = comparison.compare(count, moment, leads, prices, days)
@@ -101,6 +107,7 @@ def compare(
             "purchases": c.purchases,
             "prepaid_years": c.prepaid,
             "installations": c.installations,
+            # Amounts are text, because a float in JSON would round them.
             "price": f"{c.price:.2f}",
             "fees": f"{c.fees:.2f}",
             "hours": str(c.hours),
@@ -122,6 +129,7 @@ def compare(
         )
         return
     show("choices", tuple(rows[0]), rows, output_format)
+    # Assumptions are sentences and no rows, so the CSV leaves them out.
     if output_format == "table":
         click.echo("\nAssumptions")
         for line in assumptions:

@@ -42,12 +42,14 @@ def import_(app: CommandContext, source: Path, kind: str, dry_run: bool) -> int:
         click.echo(
             f"{cell(problem.where, 300)}: not imported: {cell(problem.reason, 400)}", err=True
         )
+    # The plan of a large file would fill the screen, so it is limited like the problems.
     for line in result.lines[:200] if dry_run else ():
         click.echo(cell(line, 300))
     click.echo(
         f"{'Would change' if dry_run else 'Done'}: {result.rows} row(s); {result.added} purchase(s)"
         f" added, {result.changed} changed; {len(result.problems)} not imported."
     )
+    # The other rows are imported, so a scheduled import must be able to notice those that were not.
     return 3 if result.problems else 0
 
 
@@ -76,6 +78,7 @@ def export(
         client_id = clients.find(conn, client).id if client else None
         text = purchases_format.write(purchases.listing(conn, client_id=client_id), output_format)
     if output is None:
+        # The text ends with a newline already.
         click.echo(text, nl=False)
     else:
         write_whole(output, text.encode())

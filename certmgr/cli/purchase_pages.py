@@ -43,6 +43,7 @@ _COLUMNS = (
     "state",
 )
 _REMARK_COLUMNS = ("kind", "client", "what", "days", "detail")
+# The keys are part of the JSON output; people read the texts.
 _DEADLINES = {
     "order": "purchase ends",
     "certificate": "reissue",
@@ -91,6 +92,7 @@ class PurchaseRow:
     unused_days: int
 
 
+# JSON has every field of a purchase. The table and the CSV show only those of _COLUMNS.
 _KEYS = tuple(f.name for f in fields(PurchaseRow))
 
 
@@ -161,6 +163,7 @@ def list_(
     now, leads = app.now(), lead_times(app.settings)
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
+        # The remarks are about all purchases, so --due does not limit them.
         if check:
             remarks = [
                 (r.kind, r.client, r.label, r.days or None, r.text)
@@ -168,6 +171,7 @@ def list_(
             ]
         else:
             known = load(conn, client_id)
+            # The stored rows are read in the same transaction, so each loaded purchase has its row.
             stored = {r.id: r for r in purchases.listing(conn, client_id=client_id)}
     if check:
         rows = [dict(zip(_REMARK_COLUMNS, remark, strict=True)) for remark in remarks]
@@ -192,6 +196,8 @@ def list_(
 
 def _deadlines(bought: Purchase, leads: LeadTimes, now: datetime) -> tuple[PurchaseDeadline, ...]:
     """Return the deadlines of a purchase; a cancelled one has none."""
+    # A cancelled purchase needs no action, and its dates would hide those of the purchase that
+    # replaces it.
     return purchase_deadlines(bought, leads, now) if bought.state == "active" else ()
 
 
@@ -225,6 +231,7 @@ def _purchase_table(rows: Sequence[PurchaseRow], zone: str) -> None:
             r.client,
             r.vendor,
             day_in(r.ends, zone),
+            # A purchase may have no certificate yet, and an empty cell would leave that open.
             day_in(r.certificate_until, zone) or "none",
             f"{r.next or 'nothing'}{' by ' + day_in(r.due, zone) if r.due else ''}",
             " ".join(r.names[:4]),
@@ -248,11 +255,13 @@ def purchase_row(
     deadlines = _deadlines(bought, leads, now)
     step = _next_step(deadlines)
     current = bought.current
+    # Amounts and dates are text: a float in JSON would round an amount.
     return PurchaseRow(
         id=bought.id,
         order=f"#{bought.id}",
         client=bought.client,
         vendor=bought.vendor,
+        # An empty number is null in JSON, so that it is not taken for a number of the vendor.
         number=bought.number or None,
         names=list(bought.names),
         validation=bought.validation,
@@ -294,12 +303,15 @@ def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_f
     days = lifetime_days(lifetime)
     with app.open().read() as conn:
         row = purchases.find(conn, purchase_key)
+        # A single purchase is loaded like a listing, so that both calculate the same dates.
         bought = load(conn, ids=[row.id])[0]
     page = _page_of(bought, row, lead_times(app.settings), app.now(), days)
     match output_format:
         case "json":
             echo_json(_document(page))
         case "csv":
+            # A CSV has one kind of row. The planned certificates are the ones that a spreadsheet
+            # adds up.
             columns = tuple(f.name for f in fields(PlannedRow))
             click.echo(csv_text(columns, [asdict(p) for p in page.planned]), nl=False)
         case _:
@@ -333,6 +345,8 @@ def _page_of(
                 not_before=instant(i.not_before),
                 not_after=instant(i.not_after),
                 live=i.live,
+                # Certificates are linked either by a person or by their names and vendor. The
+                # second may be wrong, so the output distinguishes them.
                 linked="recorded" if i.recorded else "recognised",
             )
             for i in bought.issued
@@ -350,6 +364,7 @@ def _page_of(
             )
             for p in steps
         ],
+        # Without certificates ahead, no day of reissue can save one.
         best=best_day(term, now, leads.reissue, lifetime=lifetime) if steps else None,
     )
 
@@ -392,6 +407,7 @@ def _show_page(page: PurchasePage, zone: str) -> None:
         )
     if not page.issued:
         click.echo("  none yet")
+    # A reissue restarts the lifetime, so the latest day usually needs the fewest certificates.
     if page.planned:
         click.echo("Planned, each as late as the lead time allows")
     for planned in page.planned:
@@ -404,6 +420,7 @@ def _show_facts(purchase: PurchaseRow, row: PurchaseRecord, zone: str) -> None:
     amounts = [
         f"{what} {amount} {purchase.currency}"
         for what, amount in (("price", purchase.price), ("fee", purchase.fee))
+        # An unknown amount is left out, because 0 would be a price.
         if amount
     ]
     renewed = ", renewed automatically by the vendor" if purchase.auto_renew else ""
@@ -425,6 +442,7 @@ def _show_facts(purchase: PurchaseRow, row: PurchaseRecord, zone: str) -> None:
             ("Amounts", ", ".join(amounts)),
             ("Warranty", purchase.warranty),
             ("Documents", list(row.documents)),
+            # Zero unused days are the normal case and need no line.
             ("Unused days", purchase.unused_days or None),
             ("Renewed by", purchases.reference(purchase.successor) if purchase.successor else None),
             ("Note", row.note),
@@ -457,6 +475,7 @@ def _planned_line(planned: PlannedRow, zone: str) -> str:
         if needed
     ]
     extra = f"; with {' and '.join(validations)}" if validations else ""
+    # The short last certificate explains why a term needs one more than its length suggests.
     tail = "; covers a short rest of the term after an earlier reissue" if planned.tail else ""
     return (
         f"{day_in(planned.issue, zone)} certificate {planned.number},"
@@ -474,6 +493,7 @@ def _show_advice(best: BestDay | None, zone: str) -> None:
             f"If you reissue on {day_in(best.day.isoformat(), zone)} instead, {best.saves} fewer"
             " certificate(s) are needed until the term ends."
         )
+    # An early reissue may cost one more certificate, so the first day without that is named.
     elif best.earliest is not None:
         paragraph(
             f"Do not reissue before {day_in(best.earliest.isoformat(), zone)}: after an earlier"

@@ -38,6 +38,8 @@ for _command in (list_, show_, import_, export, billing, compare):
 
 
 def _options(command: Any) -> Any:
+    # click shows options in the reverse order of their decorators, so the last one here comes
+    # first.
     for option in (
         click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
@@ -108,8 +110,11 @@ def _given(app: CommandContext, values: dict[str, Any]) -> dict[str, Any]:
         ("domain_validated", "dcv_at"),
         ("organisation_validated", "organisation_at"),
     ):
+        # A bare date here is the beginning of the day: a purchase is valid from its first second,
+        # and a validation counts from the day on which it was done.
         if option in changes:
             changes[column] = parse_start(changes.pop(option), zone)
+    # The last day of a purchase belongs to it, so a bare date is the end of that day.
     if "end" in changes:
         changes["ends_at"] = app.moment(changes.pop("end"))
     # An option that may be repeated is an empty tuple if it was not given.
@@ -127,6 +132,8 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
 
     with app.open().write(app.now()) as tx:
         row_id, unmanaged = purchase_changes.add(tx, client, _given(app, values), names)
+        # The row is read again in the transaction, because the missing values were calculated
+        # there.
         row = purchases.find(tx.conn, f"#{row_id}")
     click.echo(
         f"Purchase {purchases.reference(row_id)} added: {cell(row.vendor)}, {row.years} year(s),"
@@ -134,6 +141,7 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
     )
     # A certificate may cover names that no domain record has. They are accepted, but not scanned.
     for name in unmanaged:
+        # A wildcard name is not a host, so the domain above it is suggested.
         click.echo(
             f"Note: {display(name)} is not in the inventory. To scan it: certmgr domain add"
             f" {display(name.removeprefix('*.'))} --client {client}",
@@ -149,8 +157,10 @@ def edit(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **va
     """Change a purchase. --name and --document replace all earlier values."""
 
     with app.open().write(app.now()) as tx:
+        # An empty tuple means that --name was not given, and must not remove all names.
         changes = purchase_changes.edit(tx, purchase_key, _given(app, values), names or None)
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
+        # Times are stored as seconds, which a person cannot read.
         if key in changes:
             changes[key] = [local_time(v) for v in changes[key]]
     click.echo(changed(f"Purchase {cell(purchase_key)}", changes))
@@ -166,6 +176,8 @@ def renew(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **v
     Values that are not given are copied from PURCHASE.
     """
 
+    # A renewal continues the coverage of the purchase before it, so names are changed in a separate
+    # step.
     if names:
         raise UsageError(
             "--name cannot be used with renew",
@@ -193,6 +205,8 @@ def cancel(app: CommandContext, purchase_key: str, reason: str) -> None:
     click.echo(
         f"Purchase {purchases.reference(row.id)} cancelled. The vendor may revoke its"
         " certificates. To check:"
+        # The number of a client may be any text, and the command is meant to be copied into a
+        # shell.
         f" certmgr purchase list --check --client {shlex.quote(row.client)}"
     )
 

@@ -22,6 +22,7 @@ from inventory.errors import UsageError
 from inventory.store import lineages
 
 WAITS_FOR_CA = "waits for the CA and the checks after deployment"
+# The reasons that a subscriber may give. The others of RFC 5280 are for the CA itself.
 REASONS = [
     "unspecified",
     "keyCompromise",
@@ -81,6 +82,7 @@ def renew(
 
     if simulate:
         return _simulate(app, lifetime, until, output_format)
+    # Without arguments nothing is ordered: an empty variable in a script must not renew everything.
     if not (names or due):
         raise UsageError(
             "There is nothing to renew", "no lineage was given", "Name lineages or give --due."
@@ -95,13 +97,16 @@ def renew(
     context = IssuanceContext.of(app.context())
     with progress_line() as line:
         runner = RenewalRunner(context, partial(line.counted, "renew", waits_for=WAITS_FOR_CA))
+        # A dry run only plans, and must return before an order is placed.
         if dry_run:
             return _dry_run(runner, names, output_format)
         line.text(f"renew ... {WAITS_FOR_CA}")
         # Named lineages are renewed at once, even if they are not due.
         summary = runner.run_named(names) if names else runner.run_due()
+    # Named lineages were requested by a person, who gets the result of each one.
     if names:
         return show_lineages(context.database, list(names), summary, output_format)
+    # CSV and JSON list the problems only: a good run needs no row per lineage.
     if output_format == "csv":
         rows = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
         output.show("renewals", ("lineage", "state", "said"), rows, "csv")
@@ -120,6 +125,7 @@ def renew(
         )
     else:
         _show_summary(summary)
+    # A postponed renewal is not a failure: the next run goes on with it.
     return 3 if summary.failed else 0
 
 
@@ -138,6 +144,7 @@ def _show_summary(summary: Any) -> None:
 def _dry_run(runner: Any, names: tuple[str, ...], output_format: str) -> int:
     """Show which lineages are due, and when and why the others will be."""
     moment = runner.context.now()
+    # The earliest due date comes first; the name makes the order the same in each run.
     planned = sorted(runner.plan(names), key=lambda p: (p.due.at, p.name))
     rows = [
         {
@@ -170,6 +177,7 @@ def _dry_run(runner: Any, names: tuple[str, ...], output_format: str) -> int:
     ]
     if shown:
         output.table(["WHEN", "LINEAGE", "CLIENT", "WHY"], shown)
+    # A lineage that is due but waits after a failure would not be renewed now.
     click.echo(
         f"{sum(r['due'] and not r['waits'] for r in rows)} of {len(rows)} would be renewed now."
         " No order was placed."
@@ -178,6 +186,7 @@ def _dry_run(runner: Any, names: tuple[str, ...], output_format: str) -> int:
 
 
 def _when(row: dict[str, Any], moment: Any) -> str:
+    # A wait after a failure is stronger than the due date.
     if row["waits"]:
         return f"… not before {row['waits']}"
     return "→ now" if row["due"] else str(row["from"])
@@ -185,6 +194,8 @@ def _when(row: dict[str, Any], moment: Any) -> str:
 
 def _days(text: str) -> timedelta:
     number = text.strip().lower().removesuffix("d")
+    # isdigit() alone accepts digits that int() refuses. 398 days is the longest lifetime that
+    # browsers accepted until 2026.
     if not (number.isascii() and number.isdigit() and 1 <= int(number) <= 398):
         raise UsageError(
             f"'{output.cell(text, 20)}' is not a lifetime",
@@ -197,6 +208,7 @@ def _days(text: str) -> timedelta:
 def _simulate(app: CommandContext, lifetime: str, until: str | None, output_format: str) -> int:
     moment, life = app.now(), _days(lifetime)
     end = app.moment(until) or moment + timedelta(days=365)
+    # Rate limits change, so a simulation of many more years would be long and of no use.
     if not moment < end < moment + timedelta(days=3660):
         raise UsageError(
             "--until is in the past, or more than ten years ahead",
@@ -232,6 +244,7 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
         )
         return 0
     if output_format == "csv":
+        # The CSV has one kind of row. The rate limits are in JSON and in the table.
         output.show("days", ("day", "orders"), days, "csv")
         return 0
     span = max((end - moment).days, 1)
@@ -242,6 +255,7 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
         " one day."
     )
     months: dict[str, int] = {}
+    # Days are added up to months, so that the table fits the screen.
     for day, count in simulation.days.items():
         months[f"{day:%Y-%m}"] = months.get(f"{day:%Y-%m}", 0) + count
     if months:
@@ -253,6 +267,7 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
         f"! Rate limits would postpone {simulation.postponed} order(s), and"
         f" {len(simulation.expired)} certificate(s) would expire before their renewal. The first:"
     )
+    # The first 20 show which rate limit is the problem; all of them are in JSON.
     output.table(
         ["WHEN", "LINEAGE", "UNTIL", "WHY"],
         [[h["at"], h["lineage"], h["until"], h["reason"]] for h in hits[:20]],
@@ -297,12 +312,14 @@ def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, ye
         row = lineages.find(conn, name)
     # RFC 8555 has no way to undo a revocation, so it needs a confirmation.
     if not yes:
+        # With --certificate an earlier one is revoked, which is not the one in use as a rule.
         in_use = row.sha256 is not None and row.deployed == row.sha256 and not sha256
         warning = f" It is in use now. To replace it first: certmgr renew {name}." if in_use else ""
         if not click.confirm(
             f"Revoke the certificate of '{name}' ({reason})?{warning} It cannot be undone."
         ):
             click.echo("Nothing was revoked.")
+            # Another exit code than 0, so that a script does not take a refusal for a revocation.
             return 3
     result = revoke_certificate(context, name, reason, by=by, sha256=sha256)
     click.echo(

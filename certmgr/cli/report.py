@@ -94,6 +94,8 @@ def report(
 ) -> None:
     """Write a report for a client: actions with due dates, deadlines, sites and evidence."""
 
+    # The statistics are about the team and not about a client, so they share no option with a
+    # report.
     if support:
         _show_statistics(
             app,
@@ -103,10 +105,12 @@ def report(
         )
         return
     output_format = output_format or "html"
+    # The list of --format is shared with --support, where a table makes sense.
     if output_format == "table":
         raise UsageError(
             "A client report has no table output", "", "Choose html, pdf, csv, json or badge."
         )
+    # A missing client must not mean all of them, because a report may be forwarded at once.
     if (client is None) == (not all_clients):
         raise UsageError(
             "The report has no client",
@@ -126,9 +130,11 @@ def report(
             "it states that the sites are in order now",
             "Remove --as-of.",
         )
+    # --as-of may be in the future, so the present time is kept separately.
     moment, at = app.now(), app.moment(as_of)
     language_code = None if language_code is None else require(language_code)
     database = app.open()
+    # The deadlines of a past day are those that were known then; for a day ahead, those of today.
     dues = all_deadlines(database, at if at is not None and at <= moment else None)
     if all_clients:
         _write_all(app, database, dues, output_format, Path(str(output)), moment, at, language_code)
@@ -136,9 +142,12 @@ def report(
     client_report, language = _build_report(
         app, database, dues, str(client), moment, at, language_code
     )
+    # A badge of yesterday must not stay after a fault. It is removed first, because the rendering
+    # below refuses such a badge with an error.
     if output_format == "badge" and output is not None and badge.why_not(client_report):
         _remove_badge(Path(output))
     data = _rendered(client_report, language, output_format)
+    # The page is text, and pdf was refused without --output above.
     if output is None:
         click.echo(data.decode(), nl=False)
     else:
@@ -158,6 +167,7 @@ _SUPPORT = (
 
 
 def _show_statistics(app: CommandContext, days: int, output_format: str, other: object) -> None:
+    # A filter that has no effect would make the numbers seem to be those of one client.
     if other:
         raise UsageError(
             "--support is about all clients",
@@ -169,6 +179,7 @@ def _show_statistics(app: CommandContext, days: int, output_format: str, other: 
             f"The statistics have no {output_format} output", "", "Choose table, csv or json."
         )
     last = app.now().astimezone(ZoneInfo(app.settings.provider.time_zone))
+    # The first day begins at midnight in the zone of the provider, so that it is a complete day.
     first = (last - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     with app.open().read() as conn:
         sent, notified = read(conn, first)
@@ -255,6 +266,7 @@ def _write_all(
     )
     # Each report is linked, so no client is left out.
     index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
+    # The index is written last, so that each report that it links exists.
     write_whole(target / "index.html", index.encode())
     counts = {s: sum(x.state == s for x in links.values()) for s in _STATES}
     summary = f"{len(links)} client(s): " + ", ".join(
@@ -267,6 +279,8 @@ def _write_all(
 
 def _remove_badge(path: Path) -> None:
     """Remove a badge that is not true any more. Another file is left alone."""
+    # The path comes from the user and may be another file by mistake. Only a file with the mark of
+    # a badge is removed.
     if path.is_file() and not path.is_symlink() and badge.MARK in read_regular(path, 4096):
         path.unlink()
         click.echo(f"{path}: removed, because it is not true any more.", err=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CODES = ("revoked", "revocation-unknown", "caa-mismatch", "dane-mismatch")
 COLUMNS = ("target", "client", "code", "severity", "actor", "addresses", "detail")
+# The exit code of a run whose result is not reliable.
 FAILED = 3
 
 
@@ -46,6 +47,7 @@ def revocation(
     after its scan. Prints the open findings. Exits 3 if most checks failed.
     """
     context = app.context()
+    # A dry run returns before any connection to a CA or a name server.
     if dry_run:
         return _planned(context, client, every, output_format)
 
@@ -58,6 +60,7 @@ def revocation(
             every=every,
             progress=line.counted,
         )
+    # The findings are read after the run, so that they include what it opened and closed.
     rows = _rows(context.database, client)
     if output_format == "json":
         echo_json(_document(summary, rows))
@@ -96,6 +99,7 @@ def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
     """Return the open findings of this job, of one client or of all."""
 
     with database.read() as conn:
+        # An unknown client is an error: an empty list would mean that nothing is revoked.
         client_id = int(clients.find(conn, client).id) if client else None
         listed = findings.listing(conn, client_id=client_id)
     rows = []
@@ -129,6 +133,7 @@ def _rows(database: Database, client: str | None) -> list[dict[str, Any]]:
 
 
 def _document(summary: RevocationSummary, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    # null means that the DNS was not due. Zeros would mean that it was checked without result.
     dns = None
     if summary.policy is not None:
         dns = {
@@ -157,6 +162,7 @@ def _document(summary: RevocationSummary, rows: list[dict[str, Any]]) -> dict[st
 
 def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> None:
     if rows:
+        # The findings come before the statistics, because they need an action.
         table([c.upper() for c in COLUMNS], [[r[c] for c in COLUMNS] for r in rows])
     lists = summary.lists
     click.echo(
@@ -164,12 +170,14 @@ def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> Non
         f" {len(lists.problems)} of them without success."
     )
     if lists.problems:
+        # If many lists fail, the first ones show what kind of problem it is.
         table(("LIST", "WHY IT FAILED"), sorted(lists.problems.items())[:20])
     if summary.policy is not None:
         click.echo(
             f"The DNS of {summary.policy.endpoints} endpoint(s) was checked;"
             f" {summary.policy.failed} of {summary.policy.asked} queries failed."
         )
+    # The DNS is checked once a day, so the output states how old its result is.
     elif summary.dns_asked_at is not None:
         click.echo(
             f"The DNS was last checked at {local_time(summary.dns_asked_at)}; use --all to recheck."

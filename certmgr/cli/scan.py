@@ -58,6 +58,7 @@ class _Seconds(click.FloatRange):
         return number
 
 
+# The upper limit keeps one silent server from holding a place for an hour.
 SECONDS = _Seconds(min=0.1, max=600)
 
 
@@ -78,10 +79,12 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
         host, _, rest = text.partition(":")
         port, _, addresses = rest.partition(":")
         parsed = [as_ip(a.strip()) for a in addresses.split(",")] if addresses else [None]
+        # A host name instead of an address would be resolved, which --resolve exists to avoid.
         if not all(parsed):
             raise InvalidName(
                 f"'{cell(text, 80)}' is not valid for --resolve", "", "Write HOST:PORT:ADDRESS."
             )
+        # A repeated address would be probed twice.
         overrides[(normalise(host), parse_port(port))] = tuple(
             dict.fromkeys(str(a) for a in parsed)
         )
@@ -186,6 +189,7 @@ def scan(
         server=server,
         resume=resume,
         deep=deep,
+        # Complete reports need memory and time, so they are kept only if they are output.
         full=output_format != "table",
         overrides=overrides_of(resolves),
         ca_files=ca_files,
@@ -208,8 +212,10 @@ def scan(
         code = _scan_targets(app, targets, options, output_format, verbose)
     else:
         with app.open().read() as conn:
+            # A misspelt tag or server would select nothing, and a scan of nothing has no findings.
             require_known(conn, tag=tag, server=server)
         code = _scan_inventory(app, options, output_format, verbose, here=here)
+    # Only the exit code of findings becomes 0. A failed scan must stay visible to a script.
     return 0 if exit_zero and code == 1 else code
 
 
@@ -225,6 +231,7 @@ def _scan_targets(
     output_format: str,
     verbose: bool,
 ) -> int:
+    # The same target given twice is probed once; the order of the arguments is kept.
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = app.now()
     try:
@@ -233,6 +240,7 @@ def _scan_targets(
                 app.settings, options, targets, _known_issuers(app), clock=app.clock
             )
     except KeyboardInterrupt:
+        # Results of named targets are not stored, so an interrupted scan has nothing to resume.
         click.echo("certmgr: interrupted; targets that you name are not stored.", err=True)
         return app.stop.exit_code
     rows = [ScannedEndpoint.of(r) for r in reports]
@@ -255,6 +263,7 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
     """
 
     url = app.url
+    # Connecting would create an empty SQLite file for a path with a typing error.
     if "://" not in url and not Path(url).is_file():
         return ()
     try:
@@ -265,6 +274,7 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
             return ()
         with engine.connect() as conn:
             return tuple(certificates.issuers(conn))
+    # Intermediates only help. A database that is down must not prevent a scan of a target.
     except (CertmgrError, SQLAlchemyError):
         return ()
 
@@ -319,6 +329,8 @@ def _scan_inventory(
             f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {consequence}.",
             err=True,
         )
+        # An interrupted run keeps the exit code of the signal. 3 stands for a run that cannot be
+        # trusted.
         return app.stop.exit_code if summary.interrupted else 3
     return 3 if summary.too_undetermined and code == 0 else code
 
@@ -335,13 +347,16 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_for
             "started_at": instant(summary.started_at),
             "finished_at": instant(summary.finished_at),
         }
+        # The document is written in pieces, so its last brace is left out until the end.
         click.echo(json.dumps(head)[:-1] + ', "endpoints": [', nl=False)
     else:
         click.echo(csv_text(CSV_COLUMNS, []), nl=False)
+    # The reports are read one line at a time, because they may not fit into memory.
     for index, line in enumerate(spool):
         key, row = json.loads(line)
         known = statuses.get(key)
         endpoint = ScannedEndpoint.of_row(row)
+        # An endpoint that was retired during the run has no status, and keeps its own verdict.
         if known is not None:
             acceptances = {f.code: a for f, a in known.accepted}
             endpoint = endpoint.of_client(known.client, acceptances)
@@ -350,6 +365,7 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_for
             text = json.dumps(endpoint.as_row(), default=str)
             click.echo((",\n" if index else "\n") + text, nl=False)
         else:
+            # csv_text() writes a header each time, which only the first part may have.
             click.echo(csv_text(CSV_COLUMNS, [csv_row(endpoint)]).split("\n", 1)[1], nl=False)
     if output_format == "json":
         run = {
@@ -369,6 +385,7 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     everything = verbose or summary.checked <= 30
     statuses = load(database, moment, run_id=summary.run_id, skip_healthy=not everything)
     shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
+    # Sorted here, because the order of the database is that of the endpoints.
     shown.sort(key=urgency)
     if shown:
         status_table(shown, moment, verbose)
@@ -378,6 +395,7 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     )
     numbers = count_findings(statuses)
     found = f"; {findings_text(numbers)}" if numbers else ""
+    # The numbers of a resumed run include earlier results, which must be stated.
     if summary.resumed:
         paragraph(
             f"Run {summary.run_id} went on: {summary.resumed:,} endpoints had been checked before"
