@@ -49,6 +49,7 @@ def escalate(
     text = printable(f"{url}: {cause or 'no fault is visible from here'}", _MAX_CAUSE)
     with database.write(now) as tx:
         domain = domains.find(tx.conn, context.domain)
+        # One ticket per fault of a domain: if the client calls again, the agent finds it.
         key = f"{tickets.DESK_KIND}:{domain.id}:{code}:{context.client_id}"
         row = {
             "key": key,
@@ -59,6 +60,7 @@ def escalate(
             "code": code,
             "round": "",
             "cause": text,
+            # A hold waits for a release to clients. This ticket is for staff only.
             "hold": None,
         }
         before = tickets.by_key(tx.conn, [key]).get(key)

@@ -136,6 +136,7 @@ def diagnose(
         status=error[1] if error else None,
     )
     changes = contexts.changes(context, report) if context else []
+    # A ticket that is open already is named, even if this call passes nothing to level 2.
     reference = context.references.get(outcome.code or DESK, "") if context else ""
     if how.escalate and database is not None and context is not None:
         # The ticket is stored before a text states that the fault was passed on.
@@ -150,6 +151,7 @@ def diagnose(
         message=message.message(
             outcome, context, url, now, provider.name, reader, reference=reference
         ),
+        # If a fault was found, the answers of the client would add nothing.
         questions=message.questions(report, now) if not outcome.code else [],
         escalation=message.escalation(
             url, report, visit_steps, context, changes, now, how.vantage, shown

@@ -16,6 +16,7 @@ from inventory.store.history import HistoryRow, HistoryScope, rows
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
 
+# One event is one line. The full text is in the record of the event.
 _MAX_TEXT = 200
 _ANSWERS = {
     "acknowledged": "the client acknowledged",
@@ -24,6 +25,7 @@ _ANSWERS = {
     "automatic": "an automatic answer came",
     "delay": "the mail server reported a delay",
 }
+# Several states of the outbox mean the same to staff: not sent yet, sent, perhaps, or failed.
 _DELIVERIES = {
     "queued": "notice waits",
     "leased": "notice waits",
@@ -126,6 +128,7 @@ def _changes(detail: str) -> str:
     try:
         changes = json.loads(detail)
     except ValueError:
+        # One detail that cannot be parsed must not hide the other events.
         return ""
     parts = []
     for column, value in changes.items() if isinstance(changes, dict) else ():

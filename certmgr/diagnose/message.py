@@ -120,6 +120,7 @@ def escalation(
             f"Client {context.client} {context.client_name}, domain {context.domain}, server"
             f" {context.server or 'not one of ours'}."
         )
+    # Level 2 gets the steps that passed too: they exclude causes.
     lines += [f"- {s.name}: {s.state}: {s.text}" for s in steps]
     lines += [f"- changed: {c}" for c in changes]
     # Remarks of severity info are no faults.

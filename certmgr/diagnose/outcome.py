@@ -196,6 +196,7 @@ def decide(
     if finding is None:
         return DiagnosisOutcome("escalated", "", "", "", "staff")
     all_addresses = {a.address for a in report.addresses}
+    # If all addresses are affected, naming them would suggest that some are fine.
     partial = (
         tuple(a for a in finding.addresses if a in all_addresses)
         if set(finding.addresses) < all_addresses

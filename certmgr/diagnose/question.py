@@ -44,6 +44,8 @@ def parse(text: str, https_port: int | None = None) -> DiagnosisRequest:
         InvalidName: The text is not an http or https URL.
     """
     shown = printable(text, 100)
+    # Without the "//", urlsplit would read "example.com:8443" as a URL with the scheme
+    # "example.com". So a scheme counts only with it.
     url = (
         text.strip()
         if re.match(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://", text)
@@ -51,6 +53,7 @@ def parse(text: str, https_port: int | None = None) -> DiagnosisRequest:
     )
     try:
         parts = urlsplit(url)
+        # The port is parsed when it is read, so an invalid one raises here.
         port = parts.port
     except ValueError:
         raise InvalidName(
@@ -66,9 +69,11 @@ def parse(text: str, https_port: int | None = None) -> DiagnosisRequest:
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     # Browsers percent-encode such characters before they send the request.
     if not path.isascii() or not path.isprintable() or " " in path:
+        # The "%" is kept, so that what was escaped already is not escaped twice.
         path = quote(path, safe="%/:@!$&'()*+,;=~-._?")
     plain = parts.scheme == "http"
     shown_host = f"[{host}]" if ":" in host else display(host)
     clean = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
+    # The port of an http:// URL does not reveal the HTTPS port of the host.
     secure_port = (https_port or 443) if plain else (port or 443)
     return DiagnosisRequest(clean, Target(host, secure_port), plain, path, port if plain else None)

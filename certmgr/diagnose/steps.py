@@ -88,6 +88,7 @@ def _resolution(report: EndpointReport) -> DiagnosisStep:
             UNKNOWN,
             f"{host}: {answer}" + (f"; known addresses: {addresses}" if addresses else ""),
         )
+    # The name may have addresses that a guarded scan must not visit, so this is not a fault.
     if not addresses:
         return DiagnosisStep("name resolution", UNKNOWN, f"{host}: no address that may be visited")
     return DiagnosisStep("name resolution", OK, f"{host} is {addresses}")
@@ -235,6 +236,7 @@ def _page(visit: dict[str, Any]) -> DiagnosisStep:
             # 401: the page asks for a password, which is no fault.
             state = OK if 200 <= (visit["status"] or 0) < 400 or visit["status"] == 401 else FAULT
             return DiagnosisStep("HTTP", state, f"{prefix}{visit['status']}{title}")
+        # The other site may have another owner, and does not explain a fault of this one.
         case "left":
             return DiagnosisStep(
                 "HTTP", OK, f"{prefix.rstrip(', ')}; that is another site and was not opened"
@@ -269,6 +271,7 @@ def page_error(report: EndpointReport, url: str) -> tuple[str, int] | None:
             requested.path or "/",
             requested.query,
         )
+        # An error of another site, to which this one redirects, is not an error of this site.
         own = urlsplit(visit["final_url"]).hostname == report.target.host
         # With 401, 403, 429 and 503 the site may refuse automated requests only, and show the page
         # to a visitor.

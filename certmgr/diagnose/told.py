@@ -21,13 +21,17 @@ def delivery_text(notice: NoticeAbout, stamp: Callable[[int], str]) -> str:
             sent = f" {stamp(notice.sent_at)}" if notice.sent_at else ""
             acknowledged = f", acknowledged {stamp(notice.acked_at)}" if notice.acked_at else ""
             return f"sent{sent}{to}{acknowledged}"
+        # A lease ends if its worker dies, so a leased notice still waits.
         case "queued" | "leased":
             return f"waits since {stamp(notice.created_at)}, not sent yet{to}{reason}"
         case "sending":
             return f"is being sent{to}"
+        # The connection ended before the result was known. Staff must promise neither that the
+        # client has read it nor that it will be sent again.
         case "unknown":
             return f"may have arrived, since {stamp(notice.created_at)}{to}{reason}"
         case _:
+            # A bounce can come after the message was sent, so both facts are reported.
             sent = f"sent {stamp(notice.sent_at)}, " if notice.sent_at else ""
             return f"{sent}not delivered{to}{reason}"
 

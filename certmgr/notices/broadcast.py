@@ -91,6 +91,7 @@ def broadcast(
         all_recipients = rules.recipients(conn)
         chosen = _chosen(conn, all_recipients, tag)
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
+    # The row is not stored yet, so that a dry run composes the same texts as the announcement.
     broadcast_row = AnnouncementRecord(
         id=0,
         template=template,
@@ -115,6 +116,8 @@ def broadcast(
         # None: the rule does not concern this client, who would only wonder about a message.
         if announcement is None:
             continue
+        # This message is only counted and shown. A run of notify composes it again when the release
+        # lets its ticket through, because the state of the sites may have changed by then.
         message = announcement_message(
             template,
             person,
@@ -190,6 +193,7 @@ def _open_tickets(tx: Tx, template: str, name: str, number: int, client_ids: Seq
                 "code": None,
                 "round": str(number),
                 "cause": _cause(template, name),
+                # A release picks held tickets only, so without a hold this one would never be sent.
                 "hold": "broadcast 0",
             }
             for i in client_ids
@@ -218,6 +222,7 @@ def announcements_of(
             number = next(
                 (c.number for i, c in recipients.clients(conn).items() if i == client_id), None
             )
+        # The client was retired after its ticket was opened.
         if number is None:
             return None
         known, _ = load_domain_facts(database, now, client=number)
@@ -245,8 +250,10 @@ def announcements_of(
 def _line(row: ComplianceRow, reader: Language, owners: Mapping[str, int]) -> str:
     """Return the state of one site as a line. Empty if there is nothing to report."""
     host = display(row.subject.name)
+    # The provider accepted the deviation of a waived site, so its client has nothing to do.
     if row.state in (ComplianceState.COMPLIES, ComplianceState.WAIVED):
         return reader(N.announcement_complies).format(host=host)
+    # A failed check must read neither as a fault nor as compliance.
     if row.state is ComplianceState.UNKNOWN:
         return reader(N.announcement_unknown).format(host=host)
     target, finding = next(iter(row.findings), (None, None))

@@ -74,12 +74,14 @@ def _recorded(conn: Connection, rows: Sequence[CaseRecord], now: datetime) -> di
     at = to_epoch(now)
     wanted = {r.incident_id for r in rows if r.incident_id is not None}
     for progress in progress_of(conn, [i for i in incidents.listing(conn) if i.id in wanted], at):
+        # One case can hold several items of its incident. It is moot once all of them are done.
         of_case: dict[int, list[bool]] = {}
         for item in progress.items:
             if item.case_id is not None:
                 of_case.setdefault(item.case_id, []).append(item.id in progress.done)
         reason = f"replaced: {progress.incident.reference} counts it as done"
         found |= {case_id: reason for case_id, done in of_case.items() if all(done)}
+    # Automation that scans only learned of is a guess, which must not stop the notice of a case.
     facts = load_facts(conn, now, learned=False)
     for row in rows:
         renewers = [facts.renewer(row.client_id, n) for n in row.names]
@@ -127,11 +129,14 @@ def compare_case(
     for report in seen:
         for address in report.addresses:
             leaf = address.chain[0] if address.seen else ""
+            # One address with the old certificate is enough: the work is not finished, whatever
+            # the inventory has recorded.
             if leaf and not _is_successor(basis.row, leaf, ends.get(leaf, 0), to_epoch(now)):
                 return Recheck(_SAME, f"not replaced at {address.address}, checked at {when}")
     whole = bool(seen) and len(seen) == len(basis.endpoint_ids) and all(map(_is_good, seen))
     if whole:
         return Recheck(RecheckState.GONE, f"replaced on every address, checked at {when}")
+    # A probe that failed does not contradict what was verified before.
     if basis.recorded:
         return Recheck(RecheckState.GONE, basis.recorded)
     return Recheck(_SAME, "not every address of its names could be checked")
@@ -139,6 +144,7 @@ def compare_case(
 
 def _is_good(report: EndpointReport) -> bool:
     """Return whether every address answered and visitors see no error."""
+    # An address without a route from this machine proves nothing in either direction.
     silent = any(not a.seen and not a.no_route for a in report.addresses)
     return (
         any(a.seen for a in report.addresses)

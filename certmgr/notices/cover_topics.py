@@ -95,6 +95,7 @@ def cover(
     assigned = assignment_of(place, code, basis, endpoint_id)
     return Topic(
         key=f"cover:{endpoint_id}:{place.client_id}",
+        # A new certificate is a new revision, so that its reminders begin again.
         revision=first.sha256,
         client_id=place.client_id,
         client=place.client,

@@ -26,6 +26,7 @@ def deadlines(
     """
     known, _ = load_domain_facts(database, now)
     rows = judge(known, dues, now)
+    # Only compliance that was seen ends a ticket. While it is undetermined, the ticket stays.
     undetermined = {
         f"deadline:{r.subject.domain_id}:{r.deadline.name}:{r.subject.client_id}"
         for r in rows
@@ -45,6 +46,8 @@ def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
     target, finding = next(iter(row.findings), (None, None))
     names = frozenset({subject.name, *(k.target.host for k in subject.known)})
     steps = [s for s in row.steps if s.actor == "client"]
+    # If any step is the client's, the client has to know of the deadline. Otherwise the party of
+    # the first step acts.
     actor = (
         steps[0].actor
         if steps
@@ -86,8 +89,10 @@ def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
         schedule=ScheduledEnd(
             due.at, lead_days=due.purchase_days + due.validation_days + due.installation_days
         ),
+        # A late step has no day that could still be met, so the deadline itself is named.
         act_by=ahead[0] if ahead else due.at,
         suppress_reason=suppress_reason,
+        # The domains that miss one deadline share a cause, so that staff handle them as one.
         cause=f"deadline {due.name}",
         tags=subject.tags,
     )

@@ -36,6 +36,7 @@ def resolved_topic(
         if place is None or "retired" in (place.state, place.domain_state, place.client_state):
             return EndedTopic(key, False, "it is retired")
         if place.client_id != ticket.client_id:
+            # A last message would inform the former client about the site of the new one.
             return EndedTopic(key, False, "it belongs to another client now")
     if place is not None and kind == TopicKind.COVER:
         served = basis.served.get(place.id, ())
@@ -53,6 +54,7 @@ def resolved_topic(
         row_id = int(ticket.round)
         if row_id not in closed:
             return EndedTopic(key, False, "its finding was deleted")
+        # The fault still exists, so the client must not read that it is resolved.
         if closed[row_id].closed_at is None:
             return (
                 EndedTopic(key, False, "it was accepted, or the client no longer has to act")
@@ -70,6 +72,7 @@ def resolved_topic(
         return ended_purchase_topic(key, set() if now_ is None else {key})
     if kind == TopicKind.DEADLINE:
         if key in met:
+            # None: undetermined. The client was notified, so the ticket waits for a certain result.
             good = met[key]
             return (
                 None

@@ -68,6 +68,7 @@ def _fault(
 ) -> Topic:
     code = row.code
     raw = Finding(code, row.severity, tuple(row.addresses), row.evidence, row.actor)
+    # A server that is down for several names is one fault of the server, and not one per name.
     down = basis.down.get(endpoint_id) if code in NOT_CONNECTED else None
     if down is not None:
         raw = of_server(raw, place.parties)
@@ -100,6 +101,7 @@ def _fault(
         else None,
         parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
         run=row.opened_run or 0,
+        # A fault that a single run has seen may be a passing one.
         confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
         we_install=we_install(place.parties, "points-elsewhere" in codes),
     )

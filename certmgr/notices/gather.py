@@ -102,6 +102,7 @@ def gather(
         topics = [*with_deadlines_as_parents(topics, deadline_topics), *deadline_topics]
     topics += [*case_topics.topics, *purchase_topics]
     current = {s.key: s for s in topics}
+    # The cases decide on their own tickets, for which resolved_topic always returns None.
     ended = case_topics.ended | {
         k: e
         for k, t in tickets.items()

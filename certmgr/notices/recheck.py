@@ -74,6 +74,7 @@ def _examine(
             tuple(certificates.issuers(conn)),
             servers.all_addresses(conn),
         )
+        # What was retired since the topics were gathered is not visited, and stays undetermined.
         rows = endpoints.visited(conn, ids)
 
     def names(client_id: int) -> frozenset[str]:

@@ -51,6 +51,7 @@ def run_of(
         config=rules,
         now=now,
         expected=expected,
+        # Announcements are composed on the day of their release, from the state of that day.
         compose_announcement=announcements_of(database, settings, now),
     )
 

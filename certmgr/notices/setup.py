@@ -32,6 +32,7 @@ def rules_of(settings: Settings) -> NoticeSettings:
         ConfigError: A value of the configuration is invalid.
     """
     notify, provider = settings.notify, settings.provider
+    # Checked here: with an unknown calendar, a holiday would count as a working day.
     if notify.country and not is_known_country(notify.country):
         raise ConfigError(
             f"[notify] country '{notify.country}' is unknown",
@@ -49,6 +50,7 @@ def rules_of(settings: Settings) -> NoticeSettings:
         mass_least=notify.mass_least,
     )
     opens, closes = _hour(notify.opens, "opens"), _hour(notify.closes, "closes")
+    # Both are hours of one day. A range over midnight would send notices at night.
     if opens >= closes:
         raise ConfigError(
             f"[notify] opens is {notify.opens} and closes is {notify.closes}",
@@ -79,6 +81,7 @@ def _sender(mail: str) -> str:
         from_address = parse_qs(url.query).get("from", [""])[0]
     except (ConfigError, ValueError):
         from_address = ""
+    # RFC 2606 reserves .invalid, so that no answer can reach the mailbox of a third party.
     return parseaddr(from_address)[1] or "noreply@certmgr.invalid"
 
 
@@ -86,6 +89,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _weekdays(names: Sequence[str]) -> frozenset[int]:
+    # A misspelt day that was ignored would become a day without messages.
     if not names or not set(names) <= set(_DAYS):
         raise ConfigError(
             "[notify] working_days is invalid",
@@ -112,6 +116,8 @@ def thresholds(lines: Sequence[str]) -> ThresholdRules:
     for line in lines:
         scope, equals, days = line.rpartition("=")
         numbers = [n.strip() for n in days.split(",")]
+        # A public certificate lasts 398 days at most, so a longer threshold is a typing error.
+        # str.isdigit accepts digits of all scripts, hence the restriction to ASCII.
         if not all(n.isascii() and n.isdigit() and int(n) <= 400 for n in numbers):
             raise ConfigError(
                 f"[notify] thresholds has '{line[:80]}'",
@@ -152,6 +158,8 @@ def freezes(lines: Sequence[str]) -> tuple[ChangeFreeze, ...]:
                 "it must have one or two dates",
                 "Write it as in 2026-12-20/2027-01-06.",
             ) from None
+        # A freeze of over 120 days is most likely a wrong year, and each run would have to gather
+        # what ends that much earlier.
         if freeze.last < freeze.first or (freeze.last - freeze.first).days > 120:
             raise ConfigError(
                 f"[notify] freezes has '{line[:60]}'",
@@ -175,6 +183,8 @@ def channels_of(notify: NotifySettings) -> dict[str, Channel]:
             timeout=notify.timeout,
             connect_timeout=min(15.0, notify.timeout),
         )
+        # Notices contain the data of one client each. Any other kind of channel would deliver the
+        # notices of all clients to one place.
         if not result[MAIL].is_mail:
             raise ConfigError(
                 "[notify] mail is not a mail channel",
@@ -187,6 +197,7 @@ def channels_of(notify: NotifySettings) -> dict[str, Channel]:
         if (
             not equals
             or not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name)
+            # A stored message refers to its channel by name, so no two channels may share one.
             or name == MAIL
             or name in result
         ):
