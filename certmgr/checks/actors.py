@@ -118,7 +118,12 @@ def we_install(parties: Parties | None, elsewhere: bool) -> bool:
     """
     return (
         actor_of(
-            "redirect-missing", "medium", parties, elsewhere=elsewhere, ever_had_certificate=True
+            # Any code with the role host names the party that runs the server.
+            "redirect-missing",
+            "medium",
+            parties,
+            elsewhere=elsewhere,
+            ever_had_certificate=True,
         )
         is Actor.PROVIDER
     )

@@ -57,6 +57,7 @@ def with_actors(
 
 def for_port(target: Target, findings: Iterable[Finding]) -> list[Finding]:
     """Reduce findings about names and trust to remarks on SMTP port 25."""
+    # Mail programs of users submit on ports 465 and 587, and they check names and trust.
     if target.protocol != "smtp" or target.port != 25:
         return list(findings)
     return [

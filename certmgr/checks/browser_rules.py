@@ -125,6 +125,7 @@ def key_usage_findings(
         version: The TLS version of the handshake; None if there was none.
         cipher: Its cipher suite.
     """
+    # Without the extension, the use of the key is not restricted (RFC 5280 4.2.1.3).
     if leaf.key_usage is None:
         return
     # Only the key exchange without a signature encrypts with the key of the certificate.
@@ -210,6 +211,9 @@ def _leaf_key(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> I
     kind, bits = leaf.key_type, leaf.key_bits
     if kind == "RSA":
         floor = _MIN_PUBLIC_RSA_BITS if verdict.public else _MIN_RSA_BITS
+        # Under a private root, Chrome accepts 1024 bits. OpenSSL refuses less than 2048 at its
+        # default security level since version 3.2, so such a key is at least a fault for other
+        # clients.
         if bits < _MIN_PUBLIC_RSA_BITS:
             yield finding(
                 "key-weak", at, Severity.CRITICAL if bits < floor else Severity.HIGH, key=leaf.key
@@ -275,6 +279,7 @@ def issuer_date_findings(
         return
     future = [c for c in verdict.path[1:] if c.not_before is not None and c.not_before > now]
     if future:
+        # The path is accepted only after the last of them has become valid.
         last = max(future, key=lambda c: c.not_before)  # type: ignore[arg-type, return-value]
         assert last.not_before is not None
         yield finding(

@@ -67,6 +67,7 @@ class BrowserTrust:
         dates = leaf_dates(leaf, self.rules)
         if dates is None:
             return ()
+        # A path needs a few certificates; a server may send any number.
         sent = tuple(c.sha256 for c in chain[1:33])
         if not verdict.public:
             named = self._named
@@ -103,6 +104,7 @@ def trust_findings(
     early = [e for e in ends if e.early and e.rule is not None and not _key_of_leaf(e, leaf)]
     ended = [e for e in early if e.state(now) == "ended"]
     if ended:
+        # A browser shows an error already, so a later end in another one is no further task.
         yield finding("ca-distrusted", at, **_evidence(ended, rules, leaf))
         return
     doubtful = [e for e in early if e.state(now) == "undetermined"]

@@ -86,6 +86,7 @@ def find(ask: Callable[[str, str], DnsAnswer], name: str) -> CaaSet:
     """
     if as_ip(name) is not None:
         return CaaSet(reason="an IP address has no CAA")
+    # For a wildcard the search begins at the name below the asterisk (RFC 8659 3).
     labels = name.rstrip(".").lower().removeprefix("*.").split(".")
     for start in range(len(labels)):
         above = ".".join(labels[start:])
@@ -182,6 +183,7 @@ def _decide(
         if permission.allowed:
             return permission
         refusals.append(permission)
+    # One record that allows is enough, and the undetermined one may be it.
     undetermined = next((r for r in refusals if r.allowed is None), None)
     if undetermined is not None or refusals:
         return undetermined or refusals[0]
@@ -202,6 +204,9 @@ def _parameters_allow(
 
     No CA can satisfy a parameter that appears twice.
     """
+    # All public CAs must honour these parameters from 2027-03-15 (BR 2.3.0). A CA that ignores them
+    # before that date issues nevertheless; the stricter verdict is the safe one. Account URIs are
+    # compared as plain strings (RFC 8657 3).
     accounts = [v for t, v in parameters if t == "accounturi"]
     methods = [v for t, v in parameters if t == "validationmethods"]
     if len(accounts) > 1 or len(methods) > 1:

@@ -25,6 +25,9 @@ def expiring(not_before: datetime, not_after: datetime, now: datetime) -> str | 
     high below min(7 days, life/10), medium below min(30 days, life/4).
     """
     life, left = not_after - not_before, not_after - now
+    # Let's Encrypt suggests a renewal after about two thirds of the life (ARI). If less than a
+    # quarter is left, an automatic renewal has probably failed. The fixed days suit certificates of
+    # a year.
     if left < min(timedelta(days=7), life / 10):
         return Severity.HIGH
     if left < min(timedelta(days=30), life / 4):
@@ -39,6 +42,7 @@ def change_dates(not_before: datetime, not_after: datetime) -> tuple[datetime, .
         shifted(not_after, -min(timedelta(days=30), life / 4)),
         shifted(not_after, -min(timedelta(days=7), life / 10)),
     )
+    # The second of notAfter still counts as valid, so the finding changes one second later.
     return (not_before, *warnings, not_after, shifted(not_after, timedelta(seconds=1)))
 
 

@@ -83,6 +83,7 @@ def _incomplete_severity(verdict: PathVerdict, unavailable: Set[str]) -> Severit
         ),
         below[-1],
     )
+    # Chrome fetches issuers over http:// only, and CAs publish them there (BR 7.1.2.7.7).
     fetchable = any(u.lower().startswith("http://") for u in last.issuer_urls)
     return Severity.HIGH if fetchable and last.sha256 not in unavailable else Severity.CRITICAL
 
@@ -111,6 +112,8 @@ def order_findings(
     # Reversed, so that the first of several equal certificates counts.
     positions = {c.sha256: i for i, c in reversed(list(enumerate(served)))}
     used = [positions[c.sha256] for c in verdict.path if c.sha256 in positions]
+    # TLS 1.2 demands the order (RFC 5246 7.4.2). Browsers sort the certificates; some programs do
+    # not.
     if used != sorted(used):
         yield finding("chain-disordered", at, order=[c.subject for c in served[:8]])
     # Clients ignore surplus certificates; they only make the handshake larger.

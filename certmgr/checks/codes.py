@@ -35,9 +35,11 @@ CODES: dict[str, FindingCode] = {
     "name-not-found": FindingCode(_S.HIGH, "dns", "dns"),
     "dns-failure": FindingCode(_S.UNDETERMINED, "staff", "dns"),
     "address-refused": FindingCode(_S.UNDETERMINED, "staff", "dns"),
+    # Where a name points is the decision of its owner, and not a fault.
     "points-elsewhere": FindingCode(_S.INFO, "dns", "dns"),
     "foreign-address": FindingCode(_S.HIGH, "dns", "dns"),
     "connection-timeout": FindingCode(_S.UNDETERMINED, "staff", "transport"),
+    # Confirmed by several runs (certmgr/checks/transport.py), and so not undetermined.
     "unreachable": FindingCode(_S.HIGH, "host", "transport"),
     "connection-failed": FindingCode(_S.HIGH, "host", "transport"),
     "https-missing": FindingCode(_S.HIGH, "holder-or-host", "transport"),
@@ -79,6 +81,7 @@ CODES: dict[str, FindingCode] = {
     "caa-mismatch": FindingCode(_S.HIGH, "dns", "policy"),
     "dane-mismatch": FindingCode(_S.HIGH, "dns", "policy"),
     "inconsistent-deployment": FindingCode(_S.HIGH, "host", "certificate"),
+    # Staff find out who replaced the certificate before a client is asked.
     "unexpected-certificate": FindingCode(_S.HIGH, "staff", "certificate"),
     "http-collects-secrets": FindingCode(_S.CRITICAL, "host", "http"),
     "http-collects-input": FindingCode(_S.HIGH, "host", "http"),
@@ -88,6 +91,7 @@ CODES: dict[str, FindingCode] = {
     "redirect-loop": FindingCode(_S.CRITICAL, "host", "http"),
     "redirect-broken": FindingCode(_S.CRITICAL, "host", "http"),
     "answer-invalid": FindingCode(_S.CRITICAL, "host", "http"),
+    # The URLs are in the content of the site, which its owner edits.
     "mixed-content": FindingCode(_S.MEDIUM, "client", "http"),
     "hsts-missing": FindingCode(_S.LOW, "host", "http"),
     "http-unknown": FindingCode(_S.UNDETERMINED, "staff", "http"),

@@ -62,6 +62,7 @@ def foreign_addresses(
     resolution = evidence.resolution
     if not (networks or servers) or resolution.status not in ("ok", "fixed"):
         return ()
+    # An internal address is not visited, but its record is wrong all the same.
     addresses = [*resolution.addresses, *[a for a, _ in resolution.refused]]
     foreign = tuple(a for a in addresses if a not in servers and not within(a, networks))
     # If all are foreign, the name points elsewhere, which is another case.

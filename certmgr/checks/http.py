@@ -111,6 +111,8 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
         yield from _without_redirect(visit, refreshing, purpose, https_works)
         return
     # Without HTTPS there is no target for a redirect, except for a name that only redirects.
+    # Only the home page counts: servers serve single paths over plain HTTP on purpose, such as the
+    # challenges of ACME.
     if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not VisitEnd.CLOSED):
         yield finding(
             "redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final
@@ -193,6 +195,7 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
             "redirect-missing", at, url=visit.url, status=visit.last.status, to=visit.final_url
         )
     if (
+        # The policy is that of a host and not of a path, so the home page decides (RFC 6797 5).
         visit.hsts_seen
         and (visit.hsts is None or visit.hsts.max_age == 0)
         and urlsplit(visit.url).path == "/"

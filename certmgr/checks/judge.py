@@ -111,6 +111,7 @@ class Judge:
             lambda: folded(
                 self._summarised(evidence, findings, pointing, context, now), foreign, served
             ),
+            # After an internal error, findings that nothing adjusted are better than none.
             FoldedFindings((*findings, *pointing)),
         )
         merged = merge([*result.findings, *collector.errors()])
@@ -265,12 +266,15 @@ class Judge:
             self.issuers.add(certificate)
         host, leaf = evidence.target.host, chain[0]
         at = (address.address,)
+        # The TLS library refused the chain already, so a refusal by the verifier has the same
+        # cause.
         malformed = address.failure is not None and address.failure.kind is FailureKind.MALFORMED
         check = collector.check
         verdict = collector.value(
             "chain",
             at,
             lambda: self.trust.assess(chain, self.issuers, now),
+            # An error of our verifier leaves trust undetermined: it is not a fault of the chain.
             PathVerdict("unreadable", None),
         )
         # TLS 1.3 checks the key usage before the certificate is verified, TLS 1.2 after that. Of
@@ -291,6 +295,8 @@ class Judge:
         # Without a verdict on the path, the order of the chain is unknown.
         if verdict.trusted is not None and len(chain) > 1:
             check("chain", at, lambda: order_findings(chain, verdict, at))
+        # With the same leaf without SNI, no virtual host has the name. With another one, the
+        # virtual host exists and has the wrong certificate.
         if any(f.code == "name-mismatch" for f in found) and address.without_sni == leaf.der:
             check("certificate", at, lambda: _default(leaf, host, context, at))
         staple = collector.value(

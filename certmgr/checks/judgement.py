@@ -117,11 +117,17 @@ class Judgement:
                 or leaf.not_after is None
                 or judged.evidence.other_chain
             ):
+                # Without dates, the time of a change is unknown. Those of the second chain of a
+                # deep scan are not followed.
                 return None
             dates += change_dates(leaf.not_before, leaf.not_after)
             dates += trust_change_dates(judged.trust_ends)
             dates += [
-                d for c in verdict.path[1:] for d in (c.not_before, c.not_after) if d is not None
+                # A certificate of the CA may expire before the leaf.
+                d
+                for c in verdict.path[1:]
+                for d in (c.not_before, c.not_after)
+                if d is not None
             ]
             if judged.staple is not None and judged.staple.until is not None:
                 dates.append(judged.staple.until)
@@ -133,4 +139,5 @@ MAX_JUDGEMENT_AGE = timedelta(days=7)
 
 
 def _end(leaf: Certificate) -> float:
+    # A leaf without a readable end is worse than one that ends, so it comes first.
     return leaf.not_after.timestamp() if leaf.not_after is not None else 0.0

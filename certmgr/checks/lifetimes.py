@@ -18,9 +18,13 @@ BACKDATING = timedelta(hours=48)
 # (issued on or after, maximum days). Old rules count months; each counts with its longest length.
 LIMITS: tuple[tuple[datetime, int], ...] = (
     (datetime(2012, 7, 1, tzinfo=UTC), 1827),
+    # 39 months applied from 2015-04-01 on, with exceptions up to 60 months until this date.
     (datetime(2016, 7, 1, tzinfo=UTC), 1188),
+    # Ballot 193: certificates that are issued after 1 March 2018.
     (datetime(2018, 3, 2, tzinfo=UTC), 825),
+    # First a rule of Apple's root programme, then ballot SC031.
     (datetime(2020, 9, 1, tzinfo=UTC), 398),
+    # Ballot SC081 for this limit and the two after it.
     (datetime(2026, 3, 15, tzinfo=UTC), 200),
     (datetime(2027, 3, 15, tzinfo=UTC), 100),
     (datetime(2029, 3, 15, tzinfo=UTC), 47),

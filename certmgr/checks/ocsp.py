@@ -88,6 +88,7 @@ def check(
     try:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            # Error responses are not signed (RFC 6960 2.3), so one counts as no staple.
             detail = response.response_status.name.lower().replace("_", " ")
             return Staple(
                 "missing" if leaf.must_staple else "none",

@@ -108,6 +108,8 @@ def _cause(
     failure = address.browser_failure
     assert failure is not None
     if address.offer == "compact":
+        # Some servers and middleboxes read one packet of a ClientHello, and then reset or stay
+        # silent. Any other failure shows that the server has read the whole offer.
         large = failure.kind in TRANSIENT
         return "client-hello", TOO_LARGE if large else REFUSES_LARGE
     # The key of the leaf comes first: its owner has to replace it, whatever else is wrong.

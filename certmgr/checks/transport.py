@@ -24,6 +24,8 @@ UNREACHABLE_RUNS = 3
 UNREACHABLE_AFTER = timedelta(hours=24)
 # What OpenSSL states of a ServerHello with a version that it does not know.
 _OTHER_VERSION = frozenset({"unsupported protocol", "wrong ssl version", "wrong version number"})
+# Only 116 (certificate_required, RFC 8446 6.2) is specific. Before TLS 1.3, servers refuse a
+# missing client certificate with any of the others.
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
 
 
@@ -54,6 +56,7 @@ def dns_findings(evidence: Evidence) -> Iterator[Finding]:
         yield finding("name-not-found", answer=resolution.reason)
     elif resolution.status in ("servfail", "timeout"):
         yield finding("dns-failure", answer=resolution.reason)
+    # Visitors with the other version of IP may meet a server that was not probed.
     if resolution.partial:
         yield finding(
             "dns-failure", answer=f"one of the A and AAAA queries failed: {resolution.partial}"
@@ -96,6 +99,7 @@ def transport_findings(
             return
         case FailureKind.TIMEOUT | FailureKind.UNREACHABLE:
             yield finding("connection-timeout", at, **evidence_values)
+        # A refusal is a definite answer: nothing listens on the port, or a firewall rejects it.
         case FailureKind.REFUSED:
             yield finding(
                 "https-missing" if target.protocol == "https" else "connection-failed",

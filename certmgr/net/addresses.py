@@ -36,16 +36,20 @@ _REFUSED_NETWORKS: tuple[tuple[Network, str], ...] = tuple(
         ("240.0.0.0/4", "reserved"),
         ("::/96", "unspecified, loopback or IPv4-compatible"),
         ("::ffff:0:0/96", "IPv4-mapped"),
+        # A gateway translates these to IPv4. RFC 6052 3.1 excludes internal addresses, but a
+        # hostile zone can still name them.
         ("64:ff9b::/96", "NAT64"),
         ("64:ff9b:1::/48", "local NAT64"),
         ("100::/64", "discard"),
         ("2001::/23", "protocol assignments and Teredo"),
         ("2001:db8::/32", "documentation"),
+        # The address of an IPv4 gateway is part of these (RFC 3056 2), so they can lead inside too.
         ("2002::/16", "6to4"),
         ("3fff::/20", "documentation"),
         ("5f00::/16", "segment routing"),
         ("fc00::/7", "unique local"),
         ("fe80::/10", "link-local"),
+        # RFC 3879 deprecates these, but existing networks may still use them.
         ("fec0::/10", "site-local"),
         ("ff00::/8", "multicast"),
     )

@@ -160,7 +160,10 @@ class DnsClient:
         if servers.status != "ok":
             return Authoritative(servers.status, zone, reason=f"NS of {zone}: {servers.reason}")
         return Authoritative(
-            "ok", zone, tuple(self._server(n) for n in sorted(servers.records)[:MAX_SERVERS])
+            # A fixed order, so that two runs ask the same servers of a zone with many.
+            "ok",
+            zone,
+            tuple(self._server(n) for n in sorted(servers.records)[:MAX_SERVERS]),
         )
 
     def ask_at(self, server: str, name: str, rdtype: str) -> DnsAnswer:
@@ -229,6 +232,8 @@ class DnsClient:
         except (dns.exception.DNSException, ValueError):
             return DnsAnswer("servfail", reason=f"'{printable(name, 80)}' is not a valid DNS name")
         last = DnsAnswer("timeout", reason="no name server answered in time")
+        # All servers are asked once before any is asked again, so that a dead one does not delay
+        # the answer of the next by all of its tries.
         for _ in range(self._tries):
             for address, port in servers[:MAX_SERVERS]:
                 answer = _send(query, address, port, self._timeout, recursive)

@@ -91,15 +91,19 @@ def read(reply: Message, *, recursive: bool = True) -> DnsAnswer:
     # dnspython gives other classes to other opcodes, such as UPDATE.
     if not hasattr(reply, "resolve_chaining"):
         return DnsAnswer("servfail", reason="the answer is to another kind of query")
+    # A validating resolver answers SERVFAIL for data that fails DNSSEC validation (RFC 4035 5.5).
+    # So it is no proof that there is no record.
     code = reply.rcode()
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return DnsAnswer("servfail", reason=f"a name server answered {dns.rcode.to_text(code)}")
     chain = reply.resolve_chaining()
+    # The AD bit covers the whole answer section, and so each CNAME of the chain (RFC 4035 3.2.3).
     authentic, canonical = (
         bool(reply.flags & dns.flags.AD),
         chain.canonical_name.to_text(omit_final_dot=True).lower(),
     )
     if chain.answer is not None:
+        # Servers rotate the order of their records, and equal sets must compare equal.
         records = tuple(record_value(r) for r in sorted(chain.answer)[:MAX_RECORDS])
         return DnsAnswer("ok", records, authentic, canonical)
     if code == dns.rcode.NXDOMAIN:
@@ -120,6 +124,7 @@ def record_value(record: Any) -> Any:
     """Convert one record of dnspython to a value of this project."""
 
     kind = dns.rdatatype.to_text(record.rdtype)
+    # RFC 8659 4.1: tags are compared without case.
     if kind == "CAA":
         return CaaRecord(
             record.flags,
@@ -131,6 +136,7 @@ def record_value(record: Any) -> Any:
     if kind == "TXT":
         # RFC 7208 3.3: several strings of a TXT record form one text without separators.
         return b"".join(record.strings).decode("utf-8", "backslashreplace")
+    # RFC 4343: names are compared without case.
     if kind in ("NS", "CNAME", "PTR", "DNAME"):
         return str(record.target.to_text(omit_final_dot=True)).lower()
     return str(record.to_text())

@@ -95,6 +95,8 @@ def download(
         allowed: Networks that may be reached although they are internal.
     """
     _log.debug("GET %s", target.url)
+    # The resolver of the caller has a cache: thousands of certificates of one CA name the same
+    # host.
     client = HttpClient(
         policy=AddressPolicy(tuple(allowed)),
         limits=HttpLimits(seconds, limit),
@@ -111,7 +113,9 @@ def download(
     # A redirect is not followed: BR 7.1.2.7.7 and RFC 5280 name the URL of the file itself.
     if answer.status != 200:
         return Download(
-            problem=f"the server answered with HTTP {answer.status}", final=answer.status >= 400
+            # Other clients get an error too. They may follow a redirect, so it is not final.
+            problem=f"the server answered with HTTP {answer.status}",
+            final=answer.status >= 400,
         )
     return Download(answer.body, final=True)
 

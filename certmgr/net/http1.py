@@ -15,6 +15,7 @@ MAX_HEADERS = 262_144  # as in Chromium (HttpStreamParser)
 MAX_LINE = 16_384  # of a chunk's size with its extensions
 _SLOP = 4  # bytes before the status line that browsers ignore, such as an empty line
 _SURE = 8  # so many bytes show that there is no status line
+# RFC 9112 2.2 allows a recipient to take a bare line feed as the end of a line.
 _END = re.compile(rb"\n\r?\n")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _LWS = b" \t"
@@ -94,6 +95,8 @@ def parse_head(raw: bytes) -> Head:
     match = re.match(rb"(?i)http/([0-9])\.([0-9])", version)
     number = re.match(rb"[0-9]+", rest.lstrip(b" "))
     persistent = match is not None and (match[1], match[2]) >= (b"1", b"1")
+    # Python refuses to convert thousands of digits (ValueError), and a hostile server can send
+    # them.
     status = int(number[0][:9]) if number else 200
     head = Head(status, persistent, tuple(_headers(lines)))
     check_single_headers(head)
@@ -110,6 +113,7 @@ def check_single_headers(head: Head) -> None:
         # A chunked body needs no length, so the lengths are not compared.
         if name == "content-length" and is_chunked(head):
             continue
+        # A list of equal lengths is valid (RFC 9110 8.6). The other two may contain a comma.
         values = (
             head.values(name)
             if name == "content-length"
@@ -138,6 +142,7 @@ def _headers(lines: list[bytes]) -> list[tuple[str, str]]:
         name, colon, value = line.partition(b":")
         if not colon or not name or name[:1] in (b" ", b"\t"):
             continue
+        # RFC 9112 5.1 forbids blanks before the colon. Chromium removes them.
         name = name.rstrip(_LWS)
         if _TOKEN.match(name):
             found.append((name.decode("ascii").lower(), value.strip(_LWS).decode("latin-1")))
@@ -157,6 +162,7 @@ def body_length(head: Head) -> int | None:
 
     An invalid length is ignored, as browsers do.
     """
+    # These have no content, whatever their headers announce (RFC 9110 15.3.5, 15.3.6, 15.4.5).
     if head.status in (204, 205, 304):
         return 0
     value = next(iter(head.values("content-length")), "")
@@ -213,6 +219,7 @@ class ChunkDecoder:
                 self.problem = "endless trailers"
             self.ended = not line
         else:
+            # A recipient ignores extensions that it does not know (RFC 9112 7.1.1).
             size = line.partition(b";")[0].rstrip(b" ")
             # Neither a sign nor 0x. A body of more than 15 hexadecimal digits does not exist.
             if not re.fullmatch(rb"0*[0-9A-Fa-f]{1,15}", size):

@@ -31,6 +31,7 @@ from certmgr.net.http1 import MAX_HEADERS, Head, InvalidAnswerError, check_singl
 from certmgr.net.http_body import MAX_BODY, MAX_PIECES, BodyReader
 from certmgr.net.http_exchange import MAX_INTERIM, MAX_RAW
 
+# The first stream of a client (RFC 9113 5.1.1).
 _STREAM = 1
 _STATUS = re.compile("[0-9]{3}")
 _NOT_IN_VALUES = frozenset("\0\r\n")
@@ -71,6 +72,8 @@ class Http2Exchange:
             path: The path with its query, percent-encoded.
             max_body: The number of body bytes to keep; 0 reads only the headers.
         """
+        # h2 checks headers by the letter of RFC 9113; _valid() refuses only what Chromium refuses.
+        # Latin-1 decodes any byte, so that no value raises an error.
         self._http = H2Connection(
             H2Configuration(
                 client_side=True, header_encoding="latin-1", validate_inbound_headers=False
@@ -79,11 +82,13 @@ class Http2Exchange:
         self._http.initiate_connection()
         self._http.update_settings(
             {
+                # Chrome accepts no pushed streams since version 106, and they would cost memory.
                 SettingCodes.ENABLE_PUSH: 0,
                 SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADERS,
             }
         )
+        # The setting is that of streams. The connection has a separate window (RFC 9113 6.9.2).
         self._http.increment_flow_control_window(_WINDOW)
         pseudo = [
             (":method", "GET"),

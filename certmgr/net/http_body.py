@@ -21,6 +21,7 @@ class _Inflater:
 
     def __init__(self, coding: str) -> None:
         self._gzip = coding in _GZIP
+        # Raw deflate for gzip: zlib's own mode for it refuses a wrong checksum.
         self._inflate = zlib.decompressobj(-15 if self._gzip else 15)
         self._header = b""
         self._any = False
@@ -104,6 +105,7 @@ class BodyReader:
         # Browsers show the bytes as they are if one of the names is not a known encoding. Servers
         # send the charset, or "none", in this header.
         elif all(c in _GZIP or c == "deflate" for c in known) and len(known) <= MAX_CODINGS:
+            # The header names the codings in the order in which they were applied (RFC 9110 8.4).
             self._decoders = [_Inflater(c) for c in reversed(known)]
 
     @property

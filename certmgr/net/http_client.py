@@ -43,6 +43,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Headers, TLS and the framing of chunks, in addition to the body.
 _OVERHEAD = 300_000
 _MAX_HEADERS = 65_536
+# A bundle of all public roots has less than 1 MB.
 _MAX_ANCHORS = 16_000_000
 
 
@@ -204,6 +205,8 @@ class HttpClient:
         self._limits, self._schemes, self._timer = limits, tuple(schemes), timer
         self._client = httpx.Client(
             transport=GuardedTransport(GuardedBackend(policy, resolve), trust, connections),
+            # A proxy would resolve the names itself. The guard would then check the address of the
+            # proxy only.
             trust_env=False,
             headers={"Accept": "*/*", "Accept-Encoding": "identity"},
         )
@@ -226,6 +229,7 @@ class HttpClient:
     def budget(self) -> Budget:
         """Return what one request may use, for several requests that share it."""
         limits = self._limits
+        # The framing of small chunks may add up to a quarter of the body.
         return Budget(limits.seconds, limits.body + limits.body // 4 + _OVERHEAD, self._timer)
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> HttpAnswer:
@@ -254,6 +258,7 @@ class HttpClient:
             HttpError: There is no complete answer.
         """
         budget = budget or self.budget()
+        # A POST at another URL could have its effect twice, or send its content to another host.
         follows = self._limits.redirects if method in ("GET", "HEAD") else 0
         with within_budget(budget):
             for _ in range(follows + 1):
@@ -294,6 +299,7 @@ class HttpClient:
             raise HttpError(HttpProblem.CONNECTION, str(error)) from None
         except httpcore.RemoteProtocolError:
             raise _protocol_error(answer is not None, budget.ended) from None
+        # httpx parses the target of a redirect even if it does not follow it.
         except httpx.RemoteProtocolError:
             raise HttpError(HttpProblem.URL, "it redirects to an invalid URL") from None
         except (
@@ -348,4 +354,5 @@ def _join(base: str, location: str) -> str:
     try:
         return str(httpx.URL(base).join(printable(location, MAX_URL)).copy_with(fragment=None))
     except (httpx.InvalidURL, ValueError):
+        # _check refuses this URL, so that the redirect is reported as one to an invalid URL.
         return "invalid:"

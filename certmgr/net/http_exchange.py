@@ -255,6 +255,7 @@ class HttpExchange:
             if self._reader.feed(piece):
                 self.truncated, self.error = self._reader.truncated, self._reader.problem
                 return True
+        # Browsers show what came before the fault, so the page is incomplete and not an error.
         if self._chunks is not None and self._chunks.problem:
             self.incomplete = True
             return True

@@ -191,9 +191,12 @@ class GuardedBackend(httpcore.NetworkBackend):
             except OSError as error:
                 failed = _shown(error)
                 continue
+            # Otherwise small writes, such as TLS records, wait for the acknowledgement of the last
+            # one.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return PlainStream(connection)
         budget.remaining()
+        # An address that failed was permitted, so the refused ones are not the reason.
         if failed:
             raise HttpError(HttpProblem.CONNECTION, failed)
         raise HttpError(HttpProblem.INTERNAL, refused)
@@ -201,6 +204,7 @@ class GuardedBackend(httpcore.NetworkBackend):
     def _addresses(self, host: str, budget: Budget) -> Sequence[str]:
         """Resolve a name in another thread, since the system's resolver has no deadline."""
         found: list[Sequence[str]] = []
+        # A daemon: a resolver that hangs must not keep the program from ending.
         thread = threading.Thread(target=lambda: found.append(self._resolve(host)), daemon=True)
         thread.start()
         thread.join(budget.remaining())
@@ -275,10 +279,13 @@ class TlsStream(httpcore.NetworkStream):
                 if data:
                     self._incoming.write(data)
                 else:
+                    # Without the end, OpenSSL would ask for more bytes again and again.
                     self._incoming.write_eof()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 if step == self._tls.do_handshake:
                     raise HttpError(HttpProblem.TLS, "the server ended the TLS handshake") from None
+                # Many servers end without close_notify. Whether the answer is complete shows in its
+                # length or its chunks.
                 return b""
             except ssl.SSLCertVerificationError as error:
                 shown = printable(error.verify_message, 200)
@@ -298,6 +305,8 @@ class TlsStream(httpcore.NetworkStream):
         """Receive up to ``max_bytes``; empty at the end of the connection."""
         data: bytes = self._run(lambda: self._tls.read(max_bytes))
         if not data:
+            # After close_notify the TCP connection may stay open, so the end is counted here as
+            # well.
             _budget.get().receive(0)
         return data
 
@@ -348,6 +357,7 @@ def _shown(error: OSError) -> str:
 def _extra_info(connection: socket.socket, info: str) -> Any:
     if info == "is_readable":
         # The pool asks this before it uses a connection again: a server that is idle sends nothing.
+        # A connection that has ended counts as readable, so that the pool discards it.
         if connection.fileno() < 0:
             return True
         waiting = poll()

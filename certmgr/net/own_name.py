@@ -16,6 +16,7 @@ def _is_full(name: str) -> bool:
     return len(labels) > 1 and labels[-1] not in _LOCAL and is_ehlo_name(name)
 
 
+# The system may wait for the DNS, so it is asked once per process.
 @cache
 def own_name() -> str:
     """Return the full name of this machine, or an empty text if it has none.
@@ -33,5 +34,6 @@ def ehlo_literal(sock: socket.socket) -> str:
 
     A machine without a full name uses it in its place (RFC 5321 4.1.1.1, 4.1.3).
     """
+    # The zone of a link-local address means nothing on another machine.
     address = str(sock.getsockname()[0]).partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"

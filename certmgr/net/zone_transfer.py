@@ -15,7 +15,10 @@ import dns.tsig
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
+# An ordinary zone has some thousand records. The names stay in memory during the transfer.
 MAX_RECORDS = 2_000_000
+# A name without any of these has no server. An HTTPS record in AliasMode stands for an alias at the
+# apex, where CNAME is not allowed (RFC 9460 2.4.2).
 _HOST_TYPES = (
     dns.rdatatype.A,
     dns.rdatatype.AAAA,
@@ -45,10 +48,12 @@ def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: floa
             zone,
             port=port,
             timeout=timeout,
+            # `timeout` applies to each message, so a slow server would never exceed it.
             lifetime=timeout,
             keyring={key.name: key},
             keyname=key.name,
             keyalgorithm=key.algorithm,
+            # By default, dnspython cuts the name of the zone off the other names.
             relativize=False,
         )
         for message in transfer:
