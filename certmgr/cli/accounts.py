@@ -46,6 +46,7 @@ def cas_(app: CommandContext, output_format: str) -> None:
             "title": c.title,
             "directory": c.directory,
             "needs": "external account binding" if c.eab else "",
+            # A domain with CAA records must name one of these, or this CA refuses to issue for it.
             "caa": list(c.caa),
             "limits": "; ".join(
                 f"{v} {w}"
@@ -155,6 +156,7 @@ def add(
         by=default_actor(),
     )
     # A retry after a failure continues the pending account with the same key.
+    # An account may be the first record of a new inventory, so the database file is created.
     row = register(app.context(create=True), request)
     click.echo(f"The account '{row.name}' is registered: {row.url}")
     # The account key can revoke every certificate of the account (RFC 8555, section 7.6).
@@ -200,6 +202,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
         row = accounts.find(conn, name)
         fallback_account = accounts.fallback(conn, row)
         orders = accounts.open_orders(conn, row.id)
+        # By directory and not by account: a CA that fails does so for all its accounts.
         backoffs = acme_orders.backoffs(conn, row.directory)
     ca = cas.find(app.settings.acme, row.ca, row.directory)
     output.pairs(
@@ -223,6 +226,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
             ("EAB key id", row.eab_kid),
             ("Fallback", fallback_account.name if fallback_account else None),
             ("Open orders", orders or None),
+            # An empty line could be read as "no limit".
             ("Limits", "; ".join(f"{v} {w}" for v, w in _limits(ca)) or "not published"),
         ]
     )
@@ -234,6 +238,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
         )
     # Without --ask the command works offline.
     if ask:
+        # The stored values are printed already: if the CA does not answer, they are still shown.
         status_at_ca = work.fetch_account(app.settings, row)
         session = open_session(app.settings, row)
         output.pairs(
@@ -286,6 +291,7 @@ def rollover(app: CommandContext, name: str, key_type: str) -> None:
     The old key file is kept; the CA no longer accepts that key.
     """
     row = replace_key(app.context(), name, key_type)
+    # An earlier backup has the old key alone, which the CA refuses from now on.
     click.echo(f"'{name}' has a new key: {row.key_reference.partition(':')[2]}. Back it up.")
 
 
@@ -312,6 +318,7 @@ def edit(app: CommandContext, name: str, fallback: str | None) -> None:
             accounts.edit(
                 tx,
                 row.id,
+                # A misspelt fallback fails here, and not at the renewal that needs it.
                 fallback_id=accounts.find(tx.conn, fallback).id if fallback else None,
             )
     click.echo(
@@ -329,6 +336,7 @@ def deactivate(app: CommandContext, name: str, yes: bool) -> None:
     """Deactivate an account permanently (RFC 8555, section 7.3.6)."""
     # ACME has no way to reactivate an account (RFC 8555, section 7.3.6).
     if not yes:
+        # Without input, as in cron, the question ends the command, so that a job needs --yes.
         click.confirm(
             f"Deactivate '{name}' at its CA? It can never order or revoke certificates again",
             abort=True,

@@ -101,6 +101,8 @@ def adopt(
 
     context = app.context()
     if undo:
+        # The record of the takeover names the client and its directory, so the other options are
+        # not needed.
         return _undo(context, names)
     client, path = _client(client, path)
     wanted = adoption.AdoptionRequest(
@@ -115,6 +117,8 @@ def adopt(
     )
     planned = adoption.plan(context, wanted)
     _show(context, wanted, planned, dry_run=dry_run)
+    # A script must not believe that everything was taken over if something could not be. For a dry
+    # run, the list of such lineages is the result that was requested.
     left = planned.unmanaged or planned.installation.problems
     if dry_run or not planned.chosen:
         click.echo("Nothing was changed.")
@@ -124,6 +128,8 @@ def adopt(
         click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
     adopted_names = adoption.take_over(context, wanted, planned)
     click.echo(
+        # The client no longer renews these certificates. Without regular runs of certmgr they
+        # expire.
         f"✓ certmgr renews {len(adopted_names)} lineage(s) from now on. Run certmgr renew --due"
         " twice a day, or certmgr run, which includes it."
     )
@@ -132,6 +138,7 @@ def adopt(
 
 def _client(client: str, path: Path | None) -> tuple[str, Path]:
     """Return the client and its directory. ``--from DIR`` is recognised by its content."""
+    # A slash distinguishes a directory from a misspelt name of a client.
     if client not in CLIENTS and "/" in client and path is None:
         path = Path(client)
         return guess(path), path
@@ -147,6 +154,7 @@ def _client(client: str, path: Path | None) -> tuple[str, Path]:
 
 
 def _undo(context: Context, names: tuple[str, ...]) -> int:
+    # After an interrupted takeover, the administrator may not know which lineages it had reached.
     names = names or adoption.taken_over(context)
     if not names:
         raise UsageError(
@@ -154,7 +162,9 @@ def _undo(context: Context, names: tuple[str, ...]) -> int:
             "nothing is recorded as taken over from another client",
             "Name the lineages.",
         )
+    # One after the other: if one cannot be given back, those before it have been.
     for name in names:
+        # Read first: giving a lineage back removes it from the record that names its client.
         client = adoption.client_of(context, name)
         undone = adoption.give_back(context, name)
         click.echo(
@@ -170,6 +180,7 @@ def _served(undone: UndoneTakeover, client: str, now: datetime) -> str:
     """Return which certificate servers serve after an undo, and what remains to be done."""
     end = undone.leaf.not_after
     until = f"{end:%Y-%m-%d}" if end is not None else "an unknown date"
+    # Visitors see an error at such a site already, so a reload of the servers is not enough.
     if end is not None and end <= now:
         return (
             f"! Its certificate ended on {until}: renew it with {client} now, and reload the"
@@ -219,6 +230,7 @@ def _show_lineage(
     planned: adoption.AdoptionPlan,
     lineage: ClientLineage,
 ) -> None:
+    # A certificate can have a hundred names, which would hide the other lineages.
     shown = ", ".join(output.cell(n) for n in lineage.names[:20])
     more = f" and {len(lineage.names) - 20} more" if len(lineage.names) > 20 else ""
     click.echo(f"  names: {shown}{more}")
@@ -236,6 +248,8 @@ def _show_lineage(
         click.echo(f"  servers keep reading: {output.cell(str(path), 300)}")
     solver = wanted.solver or context.settings.acme.default_solver
     click.echo(f"  validation from then on: {output.cell(solver) or 'no solver is configured'}")
+    # Servers that are not reloaded go on with the old certificate until it expires. So an empty
+    # list is stated before the question, and not noticed after months.
     click.echo(f"  after a renewal runs: {_reloads(context, wanted)}")
     # Hooks of other clients are shell text, which certmgr does not run.
     for hook, text in lineage.hooks.items():
@@ -264,6 +278,8 @@ def _effect(
 ) -> str:
     """Return what the takeover would do about a timer or cron job."""
     client = wanted.source.name
+    # If lineages stay, nothing is taken over without --keep-timer. The preview then shows what the
+    # option would lead to.
     disabled = adoption.disabled_schedules(
         replace(wanted, keep_timer=wanted.keep_timer or bool(planned.rest)), planned
     )

@@ -52,6 +52,7 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, output_format:
     with app.open().read() as conn:
         rows = audit_log.last(conn, limit, kind)
     shown = [r.as_dict() | {"at": epoch_text(r.at)} for r in rows]
+    # The stored detail is JSON with ids, which people cannot read.
     if output_format == "table" and shown:
         table(
             ["AT", "ACTOR", "ACTION", "KIND", "DETAIL"],
@@ -66,6 +67,7 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, output_format:
         ("id", "at", "actor", "action", "kind", "row_id", "detail"),
         shown,
         output_format,
+        # Only programs follow the chain of hashes. In a table, 64 digits would displace the detail.
         keys=("id", "at", "actor", "action", "kind", "row_id", "detail", "hash"),
     )
 
@@ -97,12 +99,16 @@ def audit_export_(app: CommandContext, key_file: Path | None, output: Path | Non
         passphrase = app.settings.audit.passphrase
         key = audit_export.signing_key(key_file, secret(passphrase) if passphrase else "")
         if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+            # A warning and no refusal: the export may be needed now, and the key is already
+            # exposed. It goes to stderr, because stdout may be the export.
             click.echo(
                 f"certmgr: other users can read {key_file}, and so sign in your name. Run:"
                 f" chmod 600 {key_file}",
                 err=True,
             )
     with app.open().read() as conn:
+        # The lines are made while they are written, so the transaction stays open until the last
+        # one.
         lines = audit_export.write_lines(audit_log.entries(conn), app.now(), key)
         if output is None:
             for line in lines:
@@ -152,6 +158,7 @@ def audit_verify(
             )
         _verify_file(file, key_file)
         return 0
+    # If --key were ignored here, a script would believe that a signature was verified.
     if key_file is not None:
         raise UsageError(
             "--key needs FILE", "the log itself has no signature", "Name an exported file."
@@ -170,6 +177,8 @@ def _verify_file(file: Path, key_file: Path | None) -> None:
     elif found.signed:
         click.echo("The signature was not verified: give --key.", err=True)
     else:
+        # A person who can write the file can compute a new chain too. Only a signature excludes
+        # that.
         click.echo("The file has no signature: the whole chain may be forged.", err=True)
 
 
@@ -185,6 +194,8 @@ def _verify_log(app: CommandContext, expect: str | None) -> None:
             if h and h != audit_chain.START
         ]
         missing = next((h for h in known_heads if audit_log.has(conn, h.lower()) is None), None)
+        # The broken entry is reported first, because it names the place. A missing hash may be its
+        # consequence.
         if broken_entry is not None:
             raise CertmgrError(
                 f"The audit log was changed: entry {broken_entry} does not follow the entry before"
@@ -198,6 +209,7 @@ def _verify_log(app: CommandContext, expect: str | None) -> None:
                 "entries were removed",
                 "Restore a backup and compare the entries.",
             )
+        # Stored heads and timestamps are evidence only if the chain itself is intact.
         heads, stamps = audit_heads.verify_stored(conn, app.settings.audit)
     if heads:
         click.echo(f"{heads} stored heads are in the log; {stamps} timestamps are valid.")

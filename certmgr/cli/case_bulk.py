@@ -36,6 +36,7 @@ def alone(**options: object) -> None:
         UsageError: One of them is given.
     """
     for name, value in options.items():
+        # One file or one version cannot fit all cases of an incident.
         if value:
             raise UsageError(
                 f"--{name.replace('_', '-')} cannot be combined with --incident",
@@ -47,7 +48,10 @@ def alone(**options: object) -> None:
 def echo_bulk(result: BulkResult, words: str) -> int:
     """Print what became of the cases; return 3 if one failed."""
     for reference, error in result.failed:
+        # On stderr, so that failures stay visible if the output is redirected to a file.
         click.echo(f"{reference}: {cell(error, 300)}", err=True)
+    # A repeated command skips what it did before, so skipped cases are no failure. They are counted
+    # by state, because an incident can have hundreds of cases.
     counts = Counter(state for _, state in result.skipped)
     skipped = ", ".join(f"{n} {state}" for state, n in counts.items())
     click.echo(

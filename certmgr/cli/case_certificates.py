@@ -48,6 +48,8 @@ ALL_NAMES = "*"  # value of --names without a value
     help="The client's CSR, which is checked instead of making one.",
 )
 @click.option(
+    # click takes the next word as the value, even if it is meant as the reference. So --names
+    # without a value has to be the last word.
     "--names",
     is_flag=False,
     flag_value=ALL_NAMES,
@@ -167,6 +169,7 @@ def _export(row: CaseRecord, text: str, output: Path) -> None:
     instructions_file = _instructions_file(output)
     # A CSR is public (mode 0644), unlike the private key.
     write_whole(output, text.encode(), 0o644)
+    # The instructions contain the CSR as well, so that one file can be forwarded.
     write_whole(instructions_file, f"{instructions}\n\n{text}".encode(), 0o644)
     click.echo(
         f"Written: {cell(output)}, and {cell(instructions_file)} with instructions for the vendor.",
@@ -182,7 +185,8 @@ def _require_replaceable(path: Path, start: bytes) -> None:
     """Refuse to overwrite a file that is not from an earlier export: the caller may need it."""
     if not os.path.lexists(path):
         return
-    # A link leads to a file of unknown purpose.
+    # A link leads to a file of unknown purpose. The first words of a file are the only mark of an
+    # earlier export.
     if path.is_symlink() or not read_regular(path, len(start)).startswith(start):
         raise Conflict(
             f"{path} exists already", "it was not written by case csr", "Name another file."
@@ -211,6 +215,7 @@ def _check_client_csr(service: CaseService, reference: str, source: Path, names:
     request = signing_requests.record_client_csr(
         service, reference, data, _ordered_names(case_row(service, reference), names)
     )
+    # A remark does not refuse a CSR, so an accepted one may have some too.
     for code, values in request.problems:
         click.echo(cell(filled(UPLOAD_MESSAGES[code], values), 1000))
     if request.refused:
@@ -224,6 +229,7 @@ def _check_client_csr(service: CaseService, reference: str, source: Path, names:
             )
         return 3
     if names is not None:
+        # The buyer types these names at the vendor. A forgotten one is missing in the certificate.
         wanted = ", ".join(display(n) for n in case_row(service, reference).names)
         click.echo(f"To be requested at the vendor: {cell(wanted, 1000)}")
     echo_result(case_row(service, reference), f"the client's CSR ({request.key}) was accepted")

@@ -77,12 +77,14 @@ def window(
     row, chosen = agreement.agree_window(
         service, reference, start, minutes=minutes, zone=zone, text=reason
     )
+    # The text includes the zone, because client and administrator may be in different ones.
     echo_result(row, f"window {chosen.text}")
 
 
 @click.command("package")
 @click.argument("reference")
 @click.option(
+    # The package has a private key, so there is no default that prints it to a terminal or a pipe.
     "--output",
     required=True,
     type=click.Path(path_type=Path),
@@ -105,6 +107,8 @@ def package(app: CommandContext, reference: str, output: Path, password: str, fo
     """
 
     # The file may be a package that was already handed over.
+    # lexists() also finds a link whose target is missing. write_whole() repeats the check for a
+    # file that is created in the meantime.
     if os.path.lexists(output) and not force:
         raise Conflict(
             f"{output} exists already",
@@ -112,6 +116,7 @@ def package(app: CommandContext, reference: str, output: Path, password: str, fo
             "Name another file, or give --force.",
         )
     data, leaves = build_case_package(case_service(app), reference, secret_text(password))
+    # A folder that others may write to is refused, because they could replace the key.
     write_whole(output, data, secret=True, overwrite=force)
     # The administrator who installs the package compares these fingerprints.
     for leaf in leaves:
@@ -193,6 +198,7 @@ def verify(
     if output_format == "json":
         echo_json(
             {
+                # This name is older than the word "verification". Programs check it, so it stays.
                 "schema": "certmgr.proof/1",
                 "case": row.reference,
                 "case_state": row.state,
@@ -205,6 +211,7 @@ def verify(
         )
     else:
         _show_verification(verification)
+        # Without any place nothing was listed, and an empty output could be read as success.
         if not (verification.seen or verification.missing or verification.unknown):
             click.echo(verification.sentence)
         # Chosen addresses prove nothing about what the public DNS returns.
@@ -230,5 +237,6 @@ def _show_verification(verification: Verification) -> None:
         ("? undetermined", verification.unknown),
     ):
         for place in places:
+            # The old certificate usually means that the server was not reloaded.
             old = " (the old certificate)" if place in verification.old else ""
             click.echo(f"{label}  {cell(place, 400)}{old}")

@@ -62,6 +62,7 @@ class CaseRow:
     since: str | None
     opened: str | None
     closed: str | None
+    # The purchase. The key in JSON is older than that word, and programs read it.
     order_id: int | None
     contact: str | None
     approved_by: str | None
@@ -133,6 +134,7 @@ class CasePage:
 
 @click.command("list")
 @client_filter
+# The user of the machine is not known as a contact, so --mine needs a name.
 @click.option("--mine", metavar="CONTACT", help="Only cases assigned to this administrator.")
 @click.option(
     "--waiting",
@@ -168,11 +170,14 @@ def list_(
     now = app.now()
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
+        # A misspelt filter is an error: an empty list would be read as "nothing to do".
         staff_id = contacts.find(conn, mine).id if mine else None
         incident_id = incidents.find(conn, incident).id if incident else None
         # A state that ends a case is shown without --all, since it was asked for.
         states = [state] if state else None if everything else cases.OPEN
         rows = cases.listing(conn, client_id=client_id, states=states, incident_id=incident_id)
+    # Who is waited for, and what is overdue, follow from the state and the time. They are not
+    # stored, so no query selects them.
     shown = [
         case_row(r, now)
         for r in rows
@@ -194,6 +199,7 @@ def list_(
                 r.state,
                 r.waits_for,
                 f"{(r.due or '')[:10]}{' overdue' if r.overdue else ''}",
+                # An empty cell is easily missed, and a case needs an assignee.
                 r.staff or "unassigned",
                 " ".join(r.names[:3]),
             ]
@@ -207,6 +213,7 @@ def _has_window_within_a_week(row: CaseRecord, now: datetime) -> bool:
     return (
         row.window_state == WindowState.AGREED
         and row.window_start is not None
+        # A window that is over needs a verification, and not an appointment.
         and now.timestamp() <= (row.window_end or 0)
         and row.window_start < now.timestamp() + 7 * 86_400
     )
@@ -265,6 +272,8 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
         row = cases.find(conn, reference)
         events = cases.events(conn, row.id)
         issued = issuances.of_case(conn, row.id)
+        # The query is limited to the client in addition to the case, so that no message to another
+        # client can be shown.
         messages = notices.about_topic(conn, cases.ticket_key(row.id, row.client_id), row.client_id)
     reminds = next_reminder(row, now)
     page = CasePage(
@@ -301,6 +310,7 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
         case "json":
             echo_json({"schema": "certmgr.case/1", **asdict(page)})
         case "csv":
+            # A CSV file has one kind of row, so it holds the history only.
             columns = tuple(f.name for f in fields(EventRow))
             show("events", columns, [asdict(e) for e in page.events], output_format)
         case _:
@@ -360,12 +370,14 @@ def _show_facts(page: CasePage, row: CaseRecord) -> None:
     approved = (
         f"{row.approved_by} by {row.approved_how}, {local_time(row.approved_at)}"
         if row.approved_at
+        # Stated even if it is missing, because it is what a checked case waits for.
         else "not yet"
     )
     reason = f": {case.reason}" if case.reason else ""
     due = f"{local_time(case.due)}{', overdue' if case.overdue else ''}" if case.due else None
     pairs(
         [
+            # The version is the value for --if-version.
             ("Case", f"{case.reference} ({case.kind}), version {case.version}"),
             ("Client", f"{row.client} {row.client_name}"),
             ("Names", case.names),
@@ -411,6 +423,7 @@ def measures(app: CommandContext, client: str | None, output_format: str) -> Non
 
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
+        # Both in one transaction, so that cases and their events fit together.
         rows, events = cases.listing(conn, client_id=client_id), cases.events_of(conn, client_id)
     monthly = monthly_statistics(rows, events, app.now(), ZoneInfo(app.settings.provider.time_zone))
     # A table cell or a CSV column holds text; JSON keeps the mappings.

@@ -31,6 +31,7 @@ def case() -> None:
     """Coordinate installations with clients, from the request to the verification."""
 
 
+# Modules import only downwards, so the group collects the commands of the other modules.
 for _command in (list_, show_, measures, csr, send, receive, window, package, install, verify):
     case.add_command(_command)
 
@@ -51,6 +52,7 @@ for _command in (list_, show_, measures, csr, send, receive, window, package, in
 )
 @click.option("--contact", metavar="CONTACT", help="Contact of the client.")
 @click.option("--staff", metavar="CONTACT", help="Assignee: an administrator of the provider.")
+# The private key then stays with the client.
 @click.option("--own-csr", is_flag=True, help="The client makes the key and the CSR.")
 @click.option("--bought-by", type=click.Choice(["client", "us"]), help="Who buys the certificate.")
 @click.option("--price", metavar="AMOUNT", help="Price of the certificate.")
@@ -81,19 +83,24 @@ def open_(
         text=reason,
     )
     with service.database.read() as conn:
+        # Read after the case is stored, because the purchase may have been chosen with it.
         payer = _payer(conn, row, to_epoch(app.now()))
+    # A wildcard may be served at thousands of hosts, which are all names of the case.
     echo_result(row, f"opened for {', '.join(row.names[:8])}; {payer}")
 
 
 def _payer(conn: Connection, row: CaseRecord, now: int) -> str:
     """Return the purchase of a case in words; without one, why and what would change it."""
+    # The payer is printed at once: a wrong one would be noticed only on the invoice.
     if row.order_id is not None:
         bought = purchases.find(conn, purchases.reference(row.order_id))
+        # Vendor and number may come from an imported file, with control characters.
         label = cell(purchases.label(bought.vendor, bought.number, bought.id))
         return f"under the purchase {purchases.reference(bought.id)}, {label}"
     covering = new_case.covering_purchases(conn, row.client_id, row.names, now)
     if not covering:
         return "no active purchase covers all its names"
+    # A person decides between several purchases, because a wrong choice is billed.
     keys = ", ".join(purchases.reference(p.id) for p in covering)
     return (
         f"{len(covering)} purchases cover its names ({keys}), so none was chosen: cancel this case"
@@ -136,6 +143,8 @@ def note(app: CommandContext, reference: str, text: str, expected_version: int |
 @case.command("approve")
 @click.argument("reference", required=False)
 @incident_option
+# If price or interruption are disputed later, this record is the evidence. So person and way are
+# both required.
 @click.option("--by", required=True, metavar="NAME", help="Person at the client who approved.")
 @click.option(
     "--how",
@@ -170,6 +179,7 @@ def approve(
         return agreement.approve(service, one, by, how, price=price, fee=fee, currency=currency)
 
     if incident is not None:
+        # Each case has a different version, so one value cannot protect all of them.
         alone(if_version=expected_version)
         return echo_bulk(of_incident(service, incident, None, change), f"approved by {by}")
     assert reference is not None
@@ -206,6 +216,7 @@ def _add_final_command(name: str, text: str) -> None:
     def command(
         app: CommandContext, reference: str, reason: str, expected_version: int | None
     ) -> None:
+        # The names of these commands are the values of the actions.
         echo_result(case_service(app, expected_version).end(reference, CaseAction(name), reason))
 
 
@@ -229,6 +240,7 @@ def run(app: CommandContext, dry_run: bool) -> int:
 
     service = case_service(app)
     if dry_run:
+        # A dry run changes nothing, so it does not wait for the lock of another run.
         for due in due_cases(
             service.database,
             service.now,

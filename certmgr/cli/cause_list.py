@@ -53,6 +53,8 @@ def cause_row(cause: Cause) -> dict[str, Any]:
         "code": cause.code,
         "actor": cause.actor,
         "detail": (
+            # Each port of a server that is down may have a different finding. One sentence about
+            # the server is stated instead.
             sentence(cause.example, first)
             if cause.down is None
             else cause.down.sentence(len(cause.endpoints))
@@ -73,6 +75,8 @@ def _instruction(cause: Cause) -> str:
 def assign_command(cause: Cause) -> str:
     """Return the command that assigns all findings of a cause."""
     first = cause.endpoints[0]
+    # The narrowest scope that covers the cause. Each name is quoted for the shell, since the
+    # command is pasted there.
     if len(cause.endpoints) == 1:
         scope = f"--endpoint {shlex.quote(_argument(first))}"
     elif cause.kind == "server" and cause.server is not None:
@@ -84,6 +88,7 @@ def assign_command(cause: Cause) -> str:
 
 def _argument(target: Target) -> str:
     """Return a target as an argument: as :func:`host_text`, in ASCII."""
+    # Some terminals and shells damage an internationalised name when it is pasted.
     return target.host if target.port == 443 and target.protocol == "https" else target.key
 
 
@@ -104,12 +109,14 @@ def show_causes(
     if not causes:
         click.echo("There is nothing to fix.")
         return
+    # The limit keeps a terminal readable. Programs get all causes.
     for cause in causes[:limit]:
         _show_cause(cause, names)
     if len(causes) > limit:
         paragraph(f"... and {len(causes) - limit:,} more causes: --limit, or --format csv.")
     numbers: dict[tuple[str, str], int] = {}
     for cause in causes:
+        # Counted over all causes, including those beyond the limit.
         for code, severity in cause.severities:
             numbers[(code, severity)] = numbers.get((code, severity), 0) + 1
     paragraph(f"{findings_text(numbers)} from {len(causes):,} cause(s).")

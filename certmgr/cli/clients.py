@@ -47,6 +47,7 @@ def client_add(
 ) -> None:
     """Add the client NUMBER with the name NAME."""
 
+    # A client is usually the first record, so this command may create the database file.
     with app.open(create=True).write(app.now()) as tx:
         clients.add(tx, given(number=number, name=name, **values), tags)
     click.echo(f"Client {number} added.")
@@ -61,6 +62,7 @@ def client_list(app: CommandContext, tag: str | None, retired: bool, output_form
     """List clients."""
 
     with app.open().read() as conn:
+        # A misspelt tag would list nothing, which is read as "no such clients".
         require_known(conn, tag=tag)
         rows = clients.listing(conn, retired=retired, tag=tag)
     columns = ("number", "name", "account_manager", "reseller", "domains", "state", "tags")
@@ -112,6 +114,7 @@ def client_show(app: CommandContext, number: str, output_format: str) -> None:
         ]
     )
     for contact in client_contacts:
+        # A contact without a method gets no notices, so that is stated.
         ways = cell(", ".join(contact.ways), 300) or "no contact method"
         paragraph(f"{cell(contact.name)} ({contact.role}): {ways}", " " * 9, "contact  ")
     for domain in names:
@@ -199,5 +202,7 @@ def client_erase(app: CommandContext, number: str, yes: bool) -> None:
     with database.write(app.now()) as tx:
         erase.erase(tx, row.number)
     # Deleted rows may survive in free pages of the file until the database is compacted.
+    # It follows the commit, since SQLite cannot compact a file within a transaction.
     maintenance.purge_deleted_data(database)
+    # certmgr does not know where copies of the backups are kept.
     click.echo(f"Erased {summary}. Delete the backups too, or let them expire.")

@@ -48,6 +48,7 @@ def answer_shell(environ: Mapping[str, str]) -> int:
             case "bash":
                 print(value)
             case "zsh":
+                # _describe separates value and description by a colon.
                 print(f"{value.replace(':', chr(92) + ':')}:{described}")
             case _:
                 print(f"{value}\t{described}")

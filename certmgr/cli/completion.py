@@ -6,6 +6,9 @@ import click
 
 from certmgr.cli.completing import COMPLETE_VARIABLE, WORDS_VARIABLE
 
+# IFS is a newline, so that a candidate with a space stays one word. The words are passed in the
+# environment, because arguments would have to be quoted. If there are no candidates, "-o default"
+# completes the names of files.
 _BASH = """# Completion of certmgr for bash: eval "$(certmgr completion bash)" in ~/.bashrc
 _certmgr() {
     local IFS=$'\\n'
@@ -15,6 +18,7 @@ _certmgr() {
 }
 complete -o bashdefault -o default -F _certmgr certmgr
 """
+# (@f) makes one empty word of an empty output, so the first candidate is tested.
 _ZSH = """#compdef certmgr
 # Completion of certmgr for zsh: certmgr completion zsh > a folder of $fpath, as _certmgr
 _certmgr() {
@@ -29,6 +33,7 @@ _certmgr() {
 }
 if [[ "${funcstack[1]}" == _certmgr ]]; then _certmgr "$@"; else compdef _certmgr certmgr; fi
 """
+# fish splits an output into lines; "string collect" keeps the words in one value.
 _FISH = """# Completion of certmgr for fish:
 # certmgr completion fish > ~/.config/fish/completions/certmgr.fish
 function __certmgr_complete
@@ -44,6 +49,7 @@ SCRIPTS = {
     .replace("WORDS=", f"{WORDS_VARIABLE}=")
     .replace("-lx COMPLETE", f"-lx {COMPLETE_VARIABLE}")
     .replace("-lx WORDS", f"-lx {WORDS_VARIABLE}")
+    # The names are replaced and not formatted, because shell scripts are full of braces.
     for shell, script in (("bash", _BASH), ("zsh", _ZSH), ("fish", _FISH))
 }
 

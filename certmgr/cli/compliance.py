@@ -109,6 +109,8 @@ def compliance(
         all_deadlines(database, at if at is not None and at <= now else None), name
     )
     if domain_name is not None:
+        # The owner limits the output even without --client: a domain must not be shown with the
+        # names of other clients.
         client, domain_id = _owner(database, domain_name, client)
     with ProgressLine().waiting("compliance"):
         facts, _ = load_domain_facts(database, now, as_of=at, client=client, tag=tag)
@@ -119,6 +121,7 @@ def compliance(
         rows = _scoped(database, client, rows)
     shown = [r for r in rows if everything or r.state != "complies"]
     if output_format == "json":
+        # JSON has the rows that comply too, because its summary counts them.
         echo_json(_document(rows, at or now))
     elif output_format == "csv":
         show("compliance", _COLUMNS, [row_values(r) for r in shown], output_format)
@@ -148,6 +151,7 @@ def _selected(deadlines: tuple[Deadline, ...], name: str | None) -> tuple[Deadli
         return deadlines
     found = tuple(d for d in deadlines if d.name == name)
     if not found:
+        # A misspelt name would select no rows, and the command would exit with 0.
         known = [d.name for d in deadlines]
         raise missing_word("deadline", name, known, "certmgr deadline list")
     # Some milestones are announcements without a rule that a scan could check.
@@ -168,6 +172,7 @@ def _owner(database: Database, name: str, client: str | None) -> tuple[str, int]
     number = next(d.client for d in listed if d.id == domain.id)
     if client is not None and client != number:
         raise NotFound(
+            # The owner is not named: the answer may be passed on to the client of --client.
             f"{display(name)} is not a domain of the client {cell(client, 60)}",
             "",
             "Leave out --client, or see certmgr domain list.",
@@ -205,6 +210,7 @@ def show_summary(rows: Sequence[ComplianceRow], deadlines: Sequence[Deadline]) -
         counts.setdefault(row.deadline.name, Counter())[str(row.state)] += 1
     lines = []
     for deadline in deadlines:
+        # A deadline without a rule, or for other clients only, has nothing to count.
         if (c := counts.get(deadline.name)) is None:
             continue
         title = deadline.title + ("" if deadline.confirmed else " (announced, not confirmed)")
@@ -213,6 +219,7 @@ def show_summary(rows: Sequence[ComplianceRow], deadlines: Sequence[Deadline]) -
                 shown_date(deadline.at.date().isoformat(), deadline.precision),
                 c["complies"],
                 c["does-not-comply"] + c["will-not-comply"],
+                # Undetermined domains count neither as good nor as bad.
                 c["not-determined"],
                 c["waived"] or None,
                 deadline.name,
@@ -251,6 +258,7 @@ def _show_domains(rows: Sequence[ComplianceRow]) -> None:
         by_domain.setdefault(row.subject.domain_id, []).append(row)
     groups = []
     for found in by_domain.values():
+        # Only the rows of the worst state are shown: they are what has to be fixed first.
         worst = min((str(r.state) for r in found), key=_WORST_FIRST.index)
         groups.append((worst, [r for r in found if r.state == worst]))
     groups.sort(key=lambda g: (_WORST_FIRST.index(g[0]), g[1][0].subject.name))
@@ -289,6 +297,7 @@ def _show_rules(rows: Sequence[ComplianceRow], zone: ZoneInfo) -> None:
     lines = []
     for row in rows:
         own = row.deadline.own
+        # A rule of browsers and CAs is published with a date in UTC.
         day = row.deadline.at.astimezone(zone).date() if own else row.deadline.at.date()
         name = row.deadline.name + ("" if row.deadline.confirmed else " (announced, not confirmed)")
         lines.append(
@@ -312,6 +321,7 @@ def _reason(row: ComplianceRow) -> str:
 
 def _steps_text(row: ComplianceRow) -> str:
     """Return the next step of a domain, or the steps whose date has passed."""
+    # A date in the past is not an instruction, so late steps are named without it.
     if late := [s.name for s in row.steps if s.late]:
         return f" (late: {', '.join(late)})"
     if row.steps:
@@ -334,6 +344,8 @@ def row_values(row: ComplianceRow) -> dict[str, Any]:
         "from": instant(row.since),
         "deadline": row.deadline.name,
         "date": (
+            # A deadline of the provider is exact to the second. Of a milestone, only the month or
+            # year may be known.
             instant(row.deadline.at)
             if row.deadline.own
             else shown_date(row.deadline.at.date().isoformat(), row.deadline.precision)

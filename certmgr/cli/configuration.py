@@ -29,6 +29,7 @@ def config_path(app: CommandContext) -> int:
     Exits 3 if there is none: then the built-in defaults apply.
     """
     file = Path(app.config or os.environ.get("CERTMGR_CONFIG") or default_path())
+    # stdout has the path and nothing else, so that a script can use it.
     click.echo(cell(str(file), 4096))
     if file.is_file():
         return 0
@@ -55,6 +56,7 @@ def config_show(
     rows = [
         v
         for v in values(app.settings)
+        # The name of a group, such as acme, selects all its tables.
         if section is None or v.section == section or v.section.startswith(f"{section}.")
     ]
     if section is not None and not rows:
@@ -62,6 +64,7 @@ def config_show(
         raise ConfigError(
             f"There is no section '{cell(section, 60)}'", "", f"The sections are {known}."
         )
+    # Programs get every key: --all only shortens the text for people.
     if output_format != "table":
         columns = ("section", "key", "value", "default")
         shown = [
@@ -70,7 +73,9 @@ def config_show(
         ]
         show("configuration", columns, shown, output_format)
         return
+    # The text has the form of the file, so that lines can be copied from it. Secrets are masked.
     click.echo(f"# {cell(app.settings.source, 4096)}")
+    # A section that is named is shown completely, since its defaults are the answer too.
     shown_rows = [v for v in rows if everything or section or not v.is_default]
     last = ""
     for value in shown_rows:
@@ -92,6 +97,7 @@ def config_check(app: CommandContext) -> int:
     """
     settings = app.settings
     problems = []
+    # All unreadable secrets are reported at once, so that one repair is enough.
     for reference in sorted(set(_references(settings))):
         try:
             secret(reference)

@@ -25,6 +25,7 @@ CONTACT_COLUMNS = (
     "client",
     "name",
     "role",
+    # Older than the term "contact methods"; programs read this key.
     "ways",
     "bad",
     "language",
@@ -56,6 +57,7 @@ def contact() -> None:
 
 def _contact_options(command: Any) -> Any:
     """Add the options that ``add`` and ``edit`` share."""
+    # In reverse order: click lists the option that was added last first.
     for option in (
         click.option(
             "--fallback", metavar="CONTACT", help="Contact to notify if this one does not answer."
@@ -133,6 +135,7 @@ def contact_show(app: CommandContext, contact: str, output_format: str) -> None:
     """Show one contact, by id, name or address."""
 
     with app.open().read() as conn:
+        # A notice of the past may name a retired contact, so retired ones are shown too.
         row_id = contacts.find(conn, contact).id
         # The listing adds the client's number and the contact methods to the row.
         row = next(r for r in contacts.listing(conn, retired=True) if r.id == row_id)
@@ -158,6 +161,7 @@ def contact_edit(
         # The database holds seconds; the message shows dates.
         if "away_until" in changes:
             changes["away_until"] = [local_time(v) for v in changes["away_until"]]
+        # Printed after the commit: until then the change may be undone.
         message = changed(f"Contact {contact}", changes)
     click.echo(message)
 

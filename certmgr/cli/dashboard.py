@@ -77,16 +77,21 @@ def dashboard(
             "a served page is not written to a file",
             "Give one of them.",
         )
+    # A misspelt language is refused before the whole inventory is read.
     code = None if language_code is None else require(language_code)
     at = app.moment(as_of)
     if serve:
+        # The address is checked before the database is opened.
         _serve(app, require_loopback(address, allow_remote=allow_remote), port, at, code)
         return
     with ProgressLine().waiting("dashboard"):
         page, summary = _page(app, app.open(), at, code)
     if output is None:
+        # stdout is the page, so the summary is left out.
         click.echo(page, nl=False)
     else:
+        # The page names all clients, so only its owner may read the file. A web server or browser
+        # never reads half of it.
         write_whole(Path(output), page.encode())
         click.echo(f"{output}: {summary}")
 
@@ -106,5 +111,6 @@ def _serve(
     """Serve the page until the command is interrupted."""
     database = app.open()
     with DashboardServer(address, port, lambda: _page(app, database, at, code)[0]) as server:
+        # Printed after the port is bound, since port 0 is only then a number.
         click.echo(f"Serving the dashboard on {server.url} (Ctrl-C ends it).")
         server.serve_forever()

@@ -44,6 +44,7 @@ def deadline() -> None:
 def _options(command: Any) -> Any:
     """Add the options that ``add`` and ``edit`` share."""
     days = click.IntRange(0, 730)
+    # In reverse order: click lists the option that was added last first.
     for option in (
         click.option(
             "--installation-days",
@@ -94,6 +95,7 @@ def _options(command: Any) -> Any:
 
 def _given(app: CommandContext, date: str | None, values: dict[str, Any]) -> dict[str, Any]:
     """Return the values with the date as a time in the provider's time zone."""
+    # Clients may comply until the end of that day, so a bare date is its last second.
     return {"at": app.moment(date), **values}
 
 
@@ -157,6 +159,7 @@ def list_(app: CommandContext, own: bool, retired: bool, output_format: str) -> 
                     "date": epoch_text(row.at),
                     "rule": row.rule,
                     "title": row.title,
+                    # No client and no tag means all clients. An empty cell could be read as none.
                     "for": [*row.clients, *(f"tag {t}" for t in row.tags)] or "all clients",
                     "source": "own",
                     "confirmed": True,
@@ -202,6 +205,7 @@ def list_(app: CommandContext, own: bool, retired: bool, output_format: str) -> 
 
 def shown_date(day: str, precision: str) -> str:
     """Return a date as precisely as it is known: 2018-07 for a month."""
+    # The beginning is unknown, so the stored day means nothing.
     if precision == "in-force":
         return "in force"
     return day[: {"day": 10, "month": 7, "year": 4}[precision]]
@@ -232,10 +236,12 @@ def edit(
             name,
             _given(app, date, values),
             tuple(RULES),
+            # An empty text removes all, and is not the number of a client.
             for_clients=[c for c in for_clients if c] if for_clients else None,
             tags=[t for t in tags if t] if tags else None,
         )
     if "at" in changes:
+        # The column is called differently from the option that the user gave.
         changes["date"] = [local_time(v) for v in changes.pop("at")]
     click.echo(changed(f"Deadline {name}", changes))
 

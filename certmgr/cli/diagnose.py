@@ -90,6 +90,7 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
 @click.option(
     "--format",
     "output_format",
+    # A diagnosis is one document and has no rows, so there is no CSV.
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
@@ -124,10 +125,14 @@ def diagnose(
     options = ScanOptions(
         overrides=overrides_of(resolves),
         ca_files=ca_files,
+        # The URL is what the visitor uses, so its port precedes the option.
         http_port=question.http_port or http_port,
         timeout=timeout,
+        # Visitors may type a name without https://, so plain HTTP is checked even if scans leave it
+        # out.
         always_http=True,
     )
+    # A misspelt language is refused before the probes, which take seconds.
     chosen = None if language is None else require(language)
     with ProgressLine().waiting(
         f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
@@ -244,6 +249,7 @@ def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
         if f.severity != "info"
     ]
     click.echo(f"  open: {', '.join(open_findings) or 'nothing'}")
+    # Visitors see an accepted fault as well, so the agent has to know of it.
     for accepted in context.accepted:
         click.echo(
             f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
@@ -253,9 +259,11 @@ def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
     for notice in context.notices:
         status = cell(delivery_text(notice, stamp), 400)
         click.echo(f"  notice to the client: {cell(notice.subject)} ({status})")
+    # A held message explains why a client has not heard of the fault.
     for held in context.held:
         click.echo(f"  notice to the client: {cell(held_text(held, stamp), 400)}")
     if not context.notices and not context.held:
+        # Stated, because an agent would otherwise assume that the client knows of the fault.
         click.echo("  notice to the client: none yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
     click.echo(f"  last good result: {local_time(context.last_good) or 'never'}; {since}")
@@ -290,6 +298,7 @@ def _document(diagnosis: Diagnosis) -> dict[str, Any]:
                 "server": context.server,
                 "renewal": context.renewal,
                 "open": [{"code": f.code, "since": instant(s)} for f, s in context.open],
+                # Older than the word "notice"; programs read this key.
                 "told": [
                     {
                         "notice": t.id,

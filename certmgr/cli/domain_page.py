@@ -39,6 +39,7 @@ from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding, Verdict, verdict_of
 from notifiers.wording.sentences import instruction, sentence
 
+# After years these lists are long. The rest is in `case list` and `audit list`.
 SHOWN_CASES = 5
 SHOWN_CHANGES = 5
 
@@ -128,6 +129,7 @@ class ContactFacts:
 
     name: str
     role: str
+    # Older than the term "contact methods"; programs read this key.
     ways: Sequence[str]
     language: str | None
     time_zone: str | None
@@ -207,6 +209,7 @@ class DomainPage:
     tags: list[str]
     contacts: list[ContactFacts]
     endpoints: list[ShownEndpoint]
+    # Older than the word "purchase"; programs read this key.
     orders: list[ShownPurchase]
     cases: list[ShownCase]
     notices: list[NoticeFacts]
@@ -236,6 +239,7 @@ def load_page(
         row = next(
             r for r in domains.listing(conn, client_id=domain.client_id) if r.id == domain.id
         )
+        # Everything is read in one transaction, so that all parts of the page show the same moment.
         renewer = load_facts(conn, now, row.client_id).renewer(row.client_id, row.name)
         return DomainPage(
             name=row.name,
@@ -266,6 +270,7 @@ def load_page(
                     language=p.language,
                     time_zone=p.time_zone,
                 )
+                # Contacts belong to a client, and not to a domain.
                 for p in contacts.listing(conn, client_id=row.client_id)
             ],
             endpoints=_endpoints(conn, row, now, used),
@@ -278,6 +283,7 @@ def load_page(
                     at=epoch_text(h.at),
                     actor=h.actor,
                     action=h.action,
+                    # The log stores the text that was hashed.
                     detail=json.loads(h.detail),
                 )
                 for h in audit_log.of_row(conn, "domain", row.id, SHOWN_CHANGES)
@@ -290,6 +296,7 @@ def _purchases(conn: Connection, row: ListedDomain) -> list[ShownPurchase]:
         ShownPurchase(
             order=f"#{p.id}", id=p.id, vendor=p.vendor, number=p.number, ends=epoch_text(p.ends_at)
         )
+        # A purchase that ended pays for no renewal.
         for p in purchases.listing(conn, client_id=row.client_id, ended=False)
         # A wildcard or a certificate of several names covers this domain too.
         if any(name_covers(n, row.name) for n in p.names)
@@ -299,6 +306,7 @@ def _purchases(conn: Connection, row: ListedDomain) -> list[ShownPurchase]:
 def _cases(conn: Connection, row: ListedDomain) -> list[ShownCase]:
     found = [
         c
+        # Ended cases are included: the last one explains the certificate that is served.
         for c in cases.listing(conn, client_id=row.client_id)
         if any(name_covers(n, row.name) for n in c.names)
     ]
@@ -315,6 +323,7 @@ def _cases(conn: Connection, row: ListedDomain) -> list[ShownCase]:
 
 
 def _notices(conn: Connection, row: ListedDomain, zone: str) -> list[NoticeFacts]:
+    # Staff reads this page, so times are in the zone of the provider.
     stamp = stamp_in(zone)
     return [
         NoticeFacts(
@@ -325,12 +334,14 @@ def _notices(conn: Connection, row: ListedDomain, zone: str) -> list[NoticeFacts
             error=n.error,
             text=delivery_text(n, stamp),
         )
+        # A domain that moved here has notices to its previous client, which are left out.
         for n in notices.about_domain(conn, row.client_id, None, row.id)
     ]
 
 
 def _held(conn: Connection, row: ListedDomain, zone: str) -> list[HeldFacts]:
     stamp = stamp_in(zone)
+    # A message may be held about the domain, or about one of its endpoints.
     ids = {e.id for e in endpoints_store.of_domain(conn, row.id)}
     return [
         HeldFacts(topic=topic_of(h.subject), action=h.action, text=held_text(h, stamp))
@@ -343,6 +354,7 @@ def _endpoints(
 ) -> list[ShownEndpoint]:
     rows = endpoints_store.of_domain(conn, row.id)
     open_rows = findings.listing(conn, domain_id=row.id)
+    # An acceptance may hold for a client or for the whole inventory, so all are read.
     accepted = findings.acceptances(conn, now)
     until = _trusted_until(conn, [r.id for r in rows], now, settings)
     return [_endpoint(conn, r, row, open_rows, accepted, now, until) for r in rows]
@@ -354,6 +366,7 @@ def _trusted_until(
     """Return (endpoint id, address) -> until when browsers trust what it serves."""
     stored = StoredTrust.of(conn, settings)
     return {
+        # The servers behind one name may present different chains.
         (c.endpoint_id, c.address): trust_row(stored.ends(c), now, stored.rules.version)
         for c in stored.chains(endpoint_ids=endpoint_ids)
     }
@@ -393,7 +406,10 @@ def _endpoint(
         fixed_addresses=list(endpoint.addresses or ()),
         last_attempt=epoch_text(state.last_attempt) if state else None,
         last_good=epoch_text(state.last_good) if state else None,
+        # A failed probe leaves the earlier observations in place. The error states that they may be
+        # outdated.
         error=state.error_reason if state else None,
+        # Per address, because the servers behind one name may be configured differently.
         observations=[
             _address(o, now, until.get((endpoint.id, o.address)))
             for o in observations.served_by(conn, endpoint.id)
@@ -406,6 +422,7 @@ def _endpoint(
                 detail=sentence(f, target),
                 do=instruction(f, target),
             )
+            # The worst finding decides the verdict, so it comes first.
             for f in sorted(counted, key=lambda f: SEVERITY_ORDER[f.severity])
         ],
         accepted=[
@@ -423,8 +440,10 @@ def _address(seen: ObservedChain, now: datetime, until: Mapping[str, Any] | None
         issuer=seen.issuer,
         key=seen.key,
         not_after=epoch_text(seen.not_after),
+        # An address may answer without a certificate that could be stored.
         days_left=days_left(end, now) if end else None,
         tls_version=seen.tls_version,
+        # NULL is undetermined, and bool() would turn it into "not trusted".
         trusted=None if seen.trusted is None else bool(seen.trusted),
         trusted_until=until,
         first_seen=epoch_text(seen.first_seen),

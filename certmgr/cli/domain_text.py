@@ -27,6 +27,7 @@ def render(page: DomainPage) -> None:
     parties = (("hosts", page.hosts), ("dns", page.dns), ("buys", page.buys))
     pairs(
         [
+            # People know the name in their script; servers and CSRs have its ASCII form.
             ("domain", shown if shown == page.name else f"{shown} ({page.name})"),
             ("client", f"{page.client} {page.client_name}"),
             ("server", page.server),
@@ -36,6 +37,7 @@ def render(page: DomainPage) -> None:
             ("state", page.state),
             (
                 "who",
+                # These parties decide who has to act, so an unknown one is shown.
                 "; ".join(f"{k} {v or 'unknown'}" for k, v in (*parties, ("renews", page.renews))),
             ),
             ("renewal", page.renewal.text),
@@ -59,6 +61,7 @@ def _line(label: str, text: str) -> None:
 def _show_records(page: DomainPage) -> None:
     """Print contacts, purchases, cases and notices, a line each."""
     for person in page.contacts:
+        # A contact without a method gets no notices, so that is stated.
         ways = cell(list(person.ways), 300) or "no contact method"
         _line("contact", f"{cell(person.name)} ({person.role}): {ways}")
     for bought in page.orders:
@@ -76,6 +79,7 @@ def _show_records(page: DomainPage) -> None:
 
 def _show_endpoint(endpoint: ShownEndpoint) -> None:
     click.echo(f"\n{parse(endpoint.target)}  {VERDICTS[endpoint.verdict]}")
+    # If the last good result is older than the last attempt, what follows may be outdated.
     attempt = local_time(endpoint.last_attempt) or "never"
     good = local_time(endpoint.last_good) or "never"
     error = f"; error: {cell(endpoint.error)}" if endpoint.error else ""
@@ -111,6 +115,7 @@ def _address_text(seen: ShownAddress) -> str:
 
 def _until_text(row: Mapping[str, Any] | None) -> str:
     """Return until when browsers trust a certificate."""
+    # Without a known path, a date would be a guess.
     if row is None:
         return "trusted until: not determined, since no path to a public root is known"
     days = ", ".join(

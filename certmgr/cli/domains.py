@@ -58,6 +58,7 @@ def domain() -> None:
 
 def _domain_options(command: Any) -> Any:
     """Add the options that ``add`` and ``edit`` share."""
+    # In reverse order: click lists the option that was added last first.
     for option in (
         click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
@@ -112,15 +113,18 @@ def domain_add(
     values["paths"] = values["paths"] or None  # not given: leave unchanged
     # A wrong configuration or a wrong name is reported before anything is written.
     resolvers = app.settings.scan.resolvers
+    # Two URLs of one site are one domain.
     hosts = list(dict.fromkeys(parse(name).host for name in names))
     database = app.open()
     code, added = 0, []
     for host in hosts:
         try:
+            # One transaction per name, so that a name that fails undoes only itself.
             with database.write(app.now()) as tx:
                 domains.add(tx, host, given(**values), tags)
         except Conflict as error:
             if len(hosts) == 1:
+                # A single name fails like any other command, with one error and its exit code.
                 raise
             click.echo(f"certmgr: {error}", err=True)
             code = error.exit_code
@@ -139,10 +143,12 @@ def domain_add(
                 domains.add(tx, other, given(**values), tags)
                 click.echo(f"Domain {display(other)} added too.")
             else:
+                # Such a name may be hosted elsewhere, so that adding it is a decision.
                 proposed.append(display(other))
     if proposed:
         what = "This name resolves" if len(proposed) == 1 else "These names resolve"
         click.echo(
+            # The command is complete, so that it can be pasted into a shell.
             f"{what} too: certmgr domain add {' '.join(proposed)} --client"
             f" {shlex.quote(values['client'])}"
         )
@@ -167,6 +173,7 @@ def domain_list(
     """List domains. Who hosts, runs DNS, buys and renews includes inherited values."""
 
     with app.open().read() as conn:
+        # A misspelt tag or server would list nothing, which is read as "no such domains".
         require_known(conn, tag=tag, server=server)
         client_id = clients.find(conn, client).id if client else None
         domain_rows = domains.listing(
@@ -175,6 +182,7 @@ def domain_list(
     rows = [
         r.as_dict()
         | {p: getattr(r.parties, p) for p in PARTIES}
+        # Programs compare names in the ASCII form of the DNS.
         | {"name": display(r.name) if output_format == "table" else r.name}
         for r in domain_rows
     ]

@@ -62,6 +62,7 @@ def endpoint_add(
     """Add an endpoint: host[:port][/protocol]."""
 
     parsed = parse(target)
+    # The file is not created here: an endpoint needs a domain, so an inventory exists already.
     with app.open().write(app.now()) as tx:
         endpoints.add(tx, parsed, domain_name, addresses, tags)
     click.echo(f"Endpoint {parsed} ({parsed.protocol}) added.")
@@ -89,6 +90,7 @@ def endpoint_list(
     """List endpoints."""
 
     with app.open().read() as conn:
+        # A misspelt tag would list nothing, which is read as "no such endpoints".
         require_known(conn, tag=tag)
         client_id = clients.find(conn, client).id if client else None
         rows = endpoints.listing(conn, client_id=client_id, tag_name=tag, retired=retired)
@@ -113,7 +115,9 @@ def endpoint_show(app: CommandContext, target: str, output_format: str) -> None:
 
     with app.open().read() as conn:
         row_id = endpoints.find(conn, parse(target)).id
+        # The listing adds client, domain and tags to the row.
         row = next(r for r in endpoints.listing(conn) if r.id == row_id)
+    # One endpoint is easier to read as labelled lines than as a wide row.
     if output_format == "table":
         pairs(_endpoint_row(row.as_dict()).items())
     else:
@@ -125,6 +129,7 @@ def endpoint_show(app: CommandContext, target: str, output_format: str) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="New port.")
 @click.option(
     "--protocol",
+    # No click.Choice, because it would refuse other names of a protocol, such as imaps.
     callback=lambda _context, _option, text: parse_protocol(text) if text else None,
     help=f"New protocol: {', '.join(PROTOCOLS)}.",
 )
@@ -153,6 +158,7 @@ def endpoint_edit(
     fixed_addresses = list(addresses) if addresses else ([] if by_dns else None)
     with app.open().write(app.now()) as tx:
         row_id = endpoints.find(tx.conn, parsed).id
+        # Printed after the commit: a wrong tag undoes the whole change.
         message = changed(
             f"Endpoint {parsed}",
             endpoints.edit(

@@ -33,11 +33,14 @@ def export(app: CommandContext, output_format: str, output: Path | None) -> None
 
     with ProgressLine().waiting("export"):
         with app.open().read() as conn:
+            # All in one transaction: records of two moments may contradict each other.
             snapshot = plan_store.snapshot(conn)
         write = json_format.write if output_format == "json" else csv_format.write
         text = write(snapshot)
     if output is None:
         click.echo(text, nl=False)
         return
+    # The file has the contacts of all clients, so only its owner may read it. The message goes to
+    # stderr, because FILE may be /dev/stdout.
     write_whole(output, text.encode())
     click.echo(f"Written to {output}.", err=True)

@@ -61,6 +61,7 @@ def list_(
         # The audit log and the database call an assignment "take".
         _list_acceptances(app, "take" if assigned else "accept", client, domain, output_format)
         return
+    # A misspelt code would list nothing, which is read as "no faults".
     require_codes([code] if code else [])
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
@@ -73,6 +74,7 @@ def list_(
             Finding(r.code, r.severity, tuple(r.addresses), r.evidence) for r in finding_rows
         ]
         if client_id is not None:
+            # Such a list is passed on to the client, and a shared certificate names other clients.
             scope = ClientScope.read(conn, client_id, stored_findings)
             stored_findings = [scope.finding(f) for f in stored_findings]
     rows = []
@@ -147,6 +149,8 @@ def _scope_options(command: _F) -> _F:
         ("--client", "NUMBER", "Only at this client."),
         ("--domain", "NAME", "Only at this domain."),
         ("--endpoint", "TARGET", "Only at this endpoint."),
+        # These two select endpoints when the command runs. A fault that appears elsewhere later is
+        # not covered, because its cause may be another one.
         ("--server", "NAME", "At all endpoints on this server that have it now."),
         ("--cause", "TARGET", "At all endpoints that have it now for the same cause as TARGET."),
     )
@@ -231,6 +235,7 @@ def assign(
     name = needs(by, "--by")
     decision = _Decision(kind="take", code=code, until=end, reason=reason, by=name, informs=informs)
     numbers = _record(app, decision, **scope)
+    # Each endpoint has a separate assignment, which is withdrawn by its number.
     one = numbers[0] if len(numbers) == 1 else "NUMBER"
     click.echo(
         f"{_numbers('Assignment', numbers)}: {code} is assigned to {name} until {local_time(end)}."
@@ -274,8 +279,11 @@ def _record(
             "Give one of them.",
         )
     database, now = app.open(), app.now()
+    # None stands for one record with the scope that was given.
     selected: list[int | None] = [None]
     if server or cause:
+        # Read before the write transaction, because loading a large inventory would block other
+        # commands.
         selected = list(_endpoints_of(database, now, decision.code, server, cause))
     with database.write(now) as tx:
         scope = {
@@ -283,6 +291,7 @@ def _record(
             "domain_id": domains.find(tx.conn, domain).id if domain else None,
             "endpoint_id": endpoints.find(tx.conn, parse(endpoint)).id if endpoint else None,
         }
+        # One transaction, so that all selected endpoints are covered or none.
         return [
             findings.accept(
                 tx,
@@ -304,6 +313,7 @@ def _endpoints_of(
     database: Database, now: datetime, code: str, server: str | None, cause: str | None
 ) -> list[int]:
     """Return the endpoints on a server, or with the cause of a target, that have a finding now."""
+    # An endpoint without findings cannot have this one.
     statuses = load(database, now, skip_healthy=True)
     if server:
         with database.read() as conn:

@@ -61,6 +61,8 @@ def case_action(report_input: ReportInput, topic: Topic) -> ReportAction | None:
         outcome=outcome,
         site=display(topic.target.host),
         code=topic.code,
+        # A step of a case has no finding. This value sorts it before findings of severity medium
+        # with the same date.
         severity="high",
         what=case_text(topic, CASE_WHAT, language),
         do=do,

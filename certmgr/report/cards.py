@@ -73,6 +73,7 @@ def site_rows(report: ClientReport) -> tuple[SiteRow, ...]:
         row = SiteRow(site, (), facts, measured)
         names = rows.setdefault(key, (row, []))[1]
         if site.name not in names:
+            # Several ports of a site are one entry for a reader.
             names.append(site.name)
     return tuple(
         SiteRow(row.site, tuple(names), row.facts, row.measured) for row, names in rows.values()
@@ -85,4 +86,5 @@ def _nameless(text: str, site: str) -> str:
         stored = normalise_host(site)
     except InvalidName:
         stored = site
+    # NUL occurs in no text, so it cannot be confused with the name of another site.
     return text.replace(site, "\0").replace(stored, "\0")

@@ -23,6 +23,7 @@ AHEAD = timedelta(days=800)
 def events_ahead(report_input: ReportInput) -> tuple[ReportEvent, ...]:
     """Return the dates ahead: rules, the provider's deadlines, certificates, purchases, cases."""
     now, latest = report_input.as_of, datetime.max.replace(tzinfo=UTC)
+    # A report for a day near the year 9999 would otherwise overflow.
     horizon = now + AHEAD if now < latest - AHEAD else latest
     events = [
         *_deadline_events(report_input, horizon),
@@ -110,6 +111,7 @@ def _dated_events(report_input: ReportInput, horizon: datetime) -> Iterator[Repo
                 title=filled(language(date.template), date.values),
                 note="",
                 confirmed=True,
+                # A purchase can cover hundreds of names, which would hide the other dates.
                 affected=tuple(display(n) for n in date.names[:20]),
                 steps=(),
             )

@@ -33,6 +33,7 @@ class DatedItem:
 
     at: datetime
     kind: str
+    # Not a finished text: the language of the reader is applied when the report is built.
     template: str
     values: Mapping[str, str]
     names: tuple[str, ...]
@@ -80,12 +81,17 @@ class ReportInput:
     assigned: Sequence[Acceptance]
     vantage: str
     measured: datetime | None
+    # Apart from the zone of the language, which is that of the reader.
     zone: tzinfo = UTC
+    # Purchases and cases have no history, so these are empty in a report of the past.
     case_topics: Sequence[Topic] = ()
+    # A finding that the case handles is not listed again as a separate action.
     case_names: Mapping[str, str] = field(default_factory=dict)
     dates: Sequence[DatedItem] = ()
+    # Empty in a report of the past, because the rules of that day are not kept.
     trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
     trust_rules: str = ""
     renewers: RenewalFacts | None = None
+    # Names of other clients in a shared certificate are removed by these owners.
     owners: Mapping[str, int] = field(default_factory=dict)
     client_id: int | None = None

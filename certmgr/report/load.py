@@ -89,6 +89,7 @@ def load_report_input(
         renewers = load_facts(conn, at, row.id) if past is None else None
     facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
     with database.read() as conn:
+        # The names are in the evidence of the findings, so this query follows theirs.
         owners = domains.owners_of(
             conn,
             names_in(f for s in statuses for f in (*s.findings, *(x for x, _ in s.accepted))),
@@ -146,6 +147,7 @@ def _purchases_and_cases(
         casework.case_topic(r, issued.get(r.id, ()), by_id.get(r.order_id or 0), at, 60, provider)
         for r in rows
     ]
+    # The names of open cases are passed on, because a purchase with a case needs no second task.
     topics += purchase_topics(conn, at, leads, PURCHASES_AHEAD, {client_id: names}, client_id)
     # A certificate that needs no reissue has an event already, from its endpoint.
     dates = [

@@ -34,6 +34,7 @@ class ReportAction:
     severity: str
     what: str
     do: str
+    # None if the day has passed as well, so that no format prints a date in the past.
     by: datetime | None
     by_text: str
     late: bool
@@ -57,13 +58,17 @@ class ReportSite:
     """
 
     name: str
+    # A mail server and a site may share a name, and differ only in their port.
     target: str
     state: str
     state_text: str
     outcome: str
     facts: tuple[str, ...]
+    # Separate from the facts: an undetermined result must not be read as a good one.
     untested: tuple[str, ...]
     expires: datetime | None
+    # Values are for programs, and texts for people in their language and zone. A format needs no
+    # catalogue therefore.
     expires_text: str
     days_left: int | None
     measured: datetime | None
@@ -88,6 +93,7 @@ class ReportEvent:
     kind: str
     title: str
     note: str
+    # An announced date may still change, so the report must not present it as certain.
     confirmed: bool
     affected: tuple[str, ...]
     steps: tuple[str, ...]
@@ -124,13 +130,16 @@ class ClientReport:
     as_of_text: str
     title: str
     summary: str
+    # Separate from the summary, so that no program has to interpret a sentence.
     state: str
     counts: dict[str, int]
+    # Grouped by outcome: a reader first needs to know what is left to them.
     you_act: tuple[ReportAction, ...]
     we_act: tuple[ReportAction, ...]
     escalated: tuple[ReportAction, ...]
     events: tuple[ReportEvent, ...]
     sites: tuple[ReportSite, ...]
+    # Only the certificates that end first. `sites` has all of them.
     bars: tuple[Bar, ...]
     why: tuple[str, ...]
     method: tuple[str, ...]

@@ -44,6 +44,7 @@ def build(report_input: ReportInput) -> ClientReport:
     # Actions without a date are due now, so they sort with the date of the report.
     actions.sort(key=lambda a: (a.by or report_input.as_of, SEVERITY_ORDER[a.severity], a.site))
     events = events_ahead(report_input)
+    # A reason that several sites share is stated once.
     untested = tuple(dict.fromkeys(t for s in sites for t in s.untested))
     counts = {
         "sites": len(sites),
@@ -180,6 +181,7 @@ def _why(report_input: ReportInput) -> tuple[str, str, str]:
             codes.setdefault(finding.code, display(status.target.host))
     first = language(P.why_first)
     second, third = language(P.why_good), language(P.why_announced)
+    # The worst consequence first: passwords, other input, and then any page.
     for code, words in (
         ("http-collects-secrets", P.why_secrets),
         ("http-collects-input", P.why_inputs),

@@ -16,7 +16,8 @@ def file_name(number: str, extension: str) -> str:
     Unsafe characters are removed from the customer number. A hash then keeps the names of different
     clients different.
     """
-    # Only these characters are safe on all file systems and in URLs.
+    # Only these characters are safe on all file systems and in URLs. Many file systems limit a name
+    # to 255 bytes.
     safe = re.sub(r"[^A-Za-z0-9_-]", "", number)[:40]
     if safe == number and safe:
         return f"client-{safe}.{extension}"
