@@ -57,6 +57,7 @@ def approve(
         )
     values: dict[str, Any] = {
         "approved_at": int(service.now.timestamp()),
+        # Billing relies on the approval, so the record needs the person and the contact method.
         "approved_by": editing.required(by, "name", 200),
         "approved_how": editing.required(how, "way", 200),
     }
@@ -136,6 +137,7 @@ def agree_window(
         Conflict: The state does not allow a window, or a certificate is missing.
     """
     row = service.read(reference)
+    # In any other state the error of the transition explains more than a missing certificate.
     if next_state(row.state, CaseAction.AGREE) is not None:
         installation.require_certificates(service, row)
     time_zone = contacts.time_zone(zone) or _time_zone_of(service, row)

@@ -50,6 +50,8 @@ def choose_assignee(tx: Tx, key: str | None, before: int | None = None) -> int |
                 "Name a contact without a client.",
             )
         return int(row.id)
+    # A person may name any contact of the provider. The automatic choice takes administrators
+    # only.
     administrators = [
         c for c in contacts.listing(tx.conn) if c.client_id is None and c.role == "administrator"
     ]

@@ -31,6 +31,7 @@ from inventory.errors import UsageError
 from inventory.store import certificates
 from inventory.text import printable
 
+# Lists of CA keys are short. The limit bounds the time that a wrong file can take.
 MAX_KEYS = 10_000
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----.*?-----END \1-----", re.DOTALL)
 _HEADERS = frozenset({"spki", "spki_sha256", "sha256", "key"})
@@ -79,6 +80,7 @@ def _key_of_pem(block: str, label: str) -> str:
     if label.endswith("CERTIFICATE"):
         certificates = from_pem(block.encode("ascii", "replace"))
         return spki_sha256(certificates[0]) if certificates else ""
+    # A private key is refused too: its public half is all that is needed here.
     if label != "PUBLIC KEY":
         return ""
     try:
@@ -119,8 +121,11 @@ def depending_on(
         for chain in stored.chains():
             leaf = parse(ders[chain.leaf])
             own = blocked & {spki_sha256(leaf)}
+            # Leaves of one issuer with the same served intermediates have the same paths. Finding
+            # paths is what takes the time.
             group = (chain.issuer, chain.chain[1:])
             if group not in shared:
+                # The server chooses how many certificates it sends, hence the limit.
                 served = [stored.authorities[s] for s in group[1][:32] if s in stored.authorities]
                 shared[group] = _paths(leaf, served, anchors)
             hits = [blocked & path for path in shared[group]]
@@ -130,6 +135,7 @@ def depending_on(
                 result.leaves.add(chain.leaf)
             elif any(hits):
                 result.spared.add(chain.leaf)
+    # A leaf that is served with several chains is affected if one of them is.
     result.spared -= result.leaves
     return result
 
@@ -144,6 +150,7 @@ def _paths(
     # Without a known root, all issuers that can be reached count as one path.
     reached: dict[str, Certificate] = {}
     waiting = [leaf]
+    # A path that is longer than this is not accepted by the verifiers either.
     for _ in range(MAX_PATH):
         issuers = [i for c in waiting for i in anchors.issuers_of(c, served)]
         waiting = [i for i in dict.fromkeys(issuers) if i.sha256 not in reached]

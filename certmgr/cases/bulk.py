@@ -64,6 +64,7 @@ def of_incident(
             continue
         try:
             change(case.reference)
+        # One case that fails must not delay the others: the date of the incident holds for all.
         except CertmgrError as error:
             result.failed.append((case.reference, str(error)))
         else:

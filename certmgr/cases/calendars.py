@@ -22,6 +22,8 @@ from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarEntry
 from notifiers.wording.cases import DATES, filled
 
+# Past entries stay for a while: a calendar that is refreshed from the file deletes what the
+# file does not contain any more.
 PAST_RANGE, FUTURE_RANGE = timedelta(days=60), timedelta(days=1200)
 
 
@@ -151,6 +153,7 @@ def _certificates(conn: Connection, client_id: int | None, now: datetime) -> lis
         names = ", ".join(display(n) for n in own[:10])
         result.append(
             CalendarEntry(
+                # The client is a part of the UID: a shared certificate has one entry per client.
                 f"certificate-{row.sha256[:32]}-{row.client_id}@certmgr",
                 f"Certificate ends: {names or 'a name of the client'}",
                 f"Client {row.client}, serial {row.serial}",

@@ -204,6 +204,7 @@ def review_upload(
                 )
             )
         matched.append(MatchedCertificate(by_key[key].issuance_id, leaf, chain))
+    # A vendor may deliver one file per key type, so the other certificate can still come.
     missing = [a for a in expected if a.spki not in latest and not a.received]
     if missing:
         messages.append(
@@ -314,5 +315,6 @@ def _values(finding: Finding) -> dict[str, str]:
 
 
 def _shortened(names: Sequence[str]) -> str:
+    # A certificate can have hundreds of names, and the client reads this message.
     shown = ", ".join(display(n) for n in names[:8])
     return f"{shown}, ..." if len(names) > 8 else shown

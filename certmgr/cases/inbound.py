@@ -16,6 +16,7 @@ from inventory.text import printable
 from inventory.vocabulary import WindowState
 from notifiers.inbox.classify import InboundMail
 
+# Bounces and automatic answers contain nothing that a person of the client wrote.
 _NOTED = frozenset({"reply", "uncertain", "accepted", "declined"})
 _WORDS = {
     "reply": "reply",
@@ -23,6 +24,7 @@ _WORDS = {
     "accepted": "calendar: the window was accepted",
     "declined": "calendar: the window was declined",
 }
+# A mail can have any length, and the history of a case must stay readable.
 _MAX_NOTE = 500
 
 
@@ -50,6 +52,7 @@ class CaseMail:
                 self._service.transition(
                     tx, row, CaseAction.CANCEL_WINDOW, text, **windows.cancelled(row)
                 )
+                # The transition has recorded the text in this case already.
                 rows = [r for r in rows if r.id != row.id]
         if kind in _NOTED:
             for row in rows:
@@ -62,6 +65,7 @@ class CaseMail:
         return (
             row.window_state == WindowState.AGREED
             and (row.window_start or 0) > self._service.now.timestamp()
+            # RFC 5546, 3.2.3: a reply has the SEQUENCE of the invitation that it answers.
             and mail.answer.sequence == row.window_sequence
             and next_state(row.state, CaseAction.CANCEL_WINDOW) is not None
         )
@@ -73,14 +77,18 @@ def _cases(tx: Tx, notice: NoticeRecord) -> list[CaseRecord]:
     for ticket in tickets.of_notice(tx.conn, notice.id):
         try:
             row = cases.find(tx.conn, ticket.reference)
+        # A notice can be about tickets of other kinds too, which have no case.
         except NotFound:
             continue
+        # The text of a mail may only appear in a case of the client who was written to.
         if row.closed_at is None and ticket.client_id == row.client_id:
             found.append(row)
     return found
 
 
 def _invited(rows: list[CaseRecord], uid: str) -> CaseRecord | None:
+    # The UID is that of windows.calendar_window. A notice can be about several cases, and the
+    # answer is about one window.
     return next((r for r in rows if uid == f"{r.reference.lower()}-window@certmgr"), None)
 
 

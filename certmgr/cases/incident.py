@@ -52,6 +52,7 @@ def open_incident(
         raise UsageError(
             "The time by which they must be replaced has passed", "", "Give a later --until."
         )
+    # The next run closes an incident without items, which would then appear to be resolved.
     if not items:
         raise UsageError(
             "No certificate is affected",
@@ -60,6 +61,8 @@ def open_incident(
         )
     reason = editing.required(reason, "reason", 500)
     counts: Counter[str] = Counter()
+    # All or nothing: a crash leaves no case that belongs to no incident, and the command can
+    # be repeated.
     with service.database.write(service.now) as tx:
         row = incidents.add(tx, kind, what, int(until.timestamp()), reason)
         rows = []
@@ -106,6 +109,7 @@ def _open_or_join_cases(
     remaining = [
         n for n, owner in owners.items() if owner is None or owner.client_id == item.client_id
     ]
+    # A name has one open case at most. That case joins the incident with the work done so far.
     for open_case in cases.open_for(tx.conn, item.client_id, item.by_hand):
         joined = cases.find(tx.conn, open_case.reference)
         joined_names = [n for n in remaining if n in joined.names]

@@ -85,6 +85,7 @@ def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now
     names = _names_to_check(item.names, {s.host for s in of_client if s.host})
     valid = [s for s in of_client if s.not_after > now]
     if item.sort == Category.REINSTALL:
+        # What was seen before the incident shows the server in its state before the loss.
         return live_at_all(names, [s for s in valid if s.at >= opened])
     other = [s for s in valid if s.sha256 != item.sha256]
     if item.served == 0:

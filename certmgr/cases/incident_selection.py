@@ -18,8 +18,11 @@ from inventory.store import certificates, incidents, servers
 from inventory.text import printable
 from inventory.vocabulary import Parties
 
+# A CA may have to revoke very many certificates at once. The limits bound time and memory, and
+# leave room for 200 bytes per line of a CSV file.
 MAX_SERIALS = 100_000
 MAX_FILE = 20_000_000
+# RFC 5280, 4.1.2.2: a serial number has at most 20 octets.
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 
 
@@ -82,6 +85,7 @@ def read_serials(text: str) -> tuple[list[str], list[str]]:
             or (number == 1 and cell in ("serial", "serialnumber", "serial_number"))
         ):
             continue
+        # DER adds a zero octet if the first bit is set, and lists differ in whether they show it.
         bare = cell.removeprefix("0x").replace(":", "").lstrip("0")
         if _SERIAL.fullmatch(bare):
             serials[bare] = None
@@ -113,6 +117,7 @@ def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[Cate
     note = " (its automation was observed, and may not learn of a revocation)" if learned else ""
     first = next(iter(by_hand), "")
     others = f" and {len(by_hand) - 1} more" if len(by_hand) > 1 else ""
+    # If no party is recorded for the renewal, the buyer renews.
     if "us" in (parties.renews or parties.buys, parties.buys):
         return Category.OURS, f"no automation renews {first}{others}, and we buy for it{note}"
     return Category.CLIENT, f"no automation renews {first}{others}, and the client buys{note}"
@@ -151,6 +156,7 @@ def categorise(
         live.setdefault(row.sha256, []).append(row)
     for serial in serials:
         certificates = known.get(serial, ())
+        # It stays on the list: a CA may name certificates of sites that were never scanned.
         if not certificates:
             result.append(
                 AffectedCertificate(
@@ -251,6 +257,8 @@ def select_affected(
         if server:
             servers.find(conn, server)
         served = incidents.served(conn, server_name=server or None)
+        # Learned automation only explains a category. A case opens nevertheless, because it may not
+        # learn of a revocation.
         facts = load_facts(conn, service.now)
         if issuer:
             served = [r for r in served if issuer.casefold() in r.issuer.casefold()]
@@ -282,6 +290,7 @@ def select_lost(service: CaseService, server: str) -> list[AffectedCertificate]:
     with service.database.read() as conn:
         servers.find(conn, server)
         hosts = incidents.lost_hosts(conn, server, now)
+        # Only a lineage has a certificate and a key that could be installed from here.
         facts = load_facts(conn, service.now, learned=False)
     grouped: dict[tuple[int, str | None], list[incidents.LostHost]] = {}
     for host in hosts:

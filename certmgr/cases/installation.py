@@ -178,9 +178,11 @@ def record_verification(
                 CaseAction.VERIFY,
                 verification.sentence,
                 live_at=tx.at,
+                # What is live was installed, even if no administrator reported it.
                 installed_at=row.installed_at or tx.at,
                 **windows.cancelled_if_future(row, service.now),
             )
+            # From now on the certificate is part of the history, which a new CSR does not delete.
             issuances.record_live(tx, row.id)
         # Some servers already present it, so that the installation has begun without a report.
         elif verification.state is VerificationState.PARTIAL and state in (
@@ -194,6 +196,7 @@ def record_verification(
             row = _reopen(service, tx, row, verification)
         elif _is_new(tx, row, verification):
             row = case_changes.change(tx, row, "look", {}, verification.sentence)
+        # After the verification no person has to act, so the case closes in the same transaction.
         if row.state == CaseState.LIVE:
             text = "closed: it was verified live everywhere"
             row = service.transition(tx, row, CaseAction.CLOSE, text)

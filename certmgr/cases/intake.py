@@ -76,6 +76,7 @@ def receive(
             another client.
     """
     row = service.read(reference)
+    # The state is checked first, because the review may fetch issuers from the network.
     if next_state(row.state, CaseAction.RECEIVE) is None:
         with service.database.read() as conn:
             raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.RECEIVE)
@@ -101,9 +102,12 @@ def receive(
     )
     with service.database.write(service.now) as tx:
         if enclosed is not None and not review.refused:
+            # On disk before the commit: a rollback can leave a key without a case, but never a case
+            # without its key.
             path = service.keys.store_key(
                 row.reference, enclosed.key_type, enclosed.key, enclosed=True
             )
+            # The open requests are obsolete: the certificate was issued for the vendor's key.
             issuances.drop(tx, row.id)
             new = issuances.NewIssuance(
                 case_id=row.id,
@@ -145,6 +149,7 @@ def _refuse_certificate_of_another_client(
         leaves = [
             x for x in review.leaves[:20] if not (review.matched and set(x.names) & set(row.names))
         ]
+        # The limits bound the queries that one upload can cause.
         for name in [n for leaf in leaves for n in leaf.names[:50]]:
             owner = domain_owners.owner_of(conn, name.removeprefix("*."))
             if owner is not None and owner.client_id != row.client_id:
@@ -178,6 +183,7 @@ def _review(
         issuers = Issuers()
         for der in certificates.issuers(conn):
             issuers.add(parse(der))
+    # Outside of the connection above: a slow host must not keep the database busy.
     for certificate in fetch_missing_issuers(service, upload):
         issuers.add(certificate)
     trust = service.settings.trust
@@ -214,6 +220,7 @@ class _EnclosedKey:
 def _keys_of(upload: VendorUpload) -> Iterator[_EnclosedKey]:
     """Return the private keys of an upload that a case can have."""
     for data in upload.keys:
+        # The sandbox that unpacked the upload has decrypted its keys.
         key: Any = load_pem_private_key(data, None)
         key_type = key_type_of(describe_key(key.public_key())[0])
         if key_type in KEY_TYPES:
@@ -254,6 +261,7 @@ def _record(
         problems = " ".join(message_sentences(review.messages, refusing=True))
         case_changes.change(tx, row, "refuse", {}, f"{event_text}. {problems}")
         return
+    # A refused upload is recorded as received too, so that the history shows the upload.
     received = service.transition(tx, row, CaseAction.RECEIVE, event_text, said=messages)
     if review.refused:
         problems = " ".join(message_sentences(review.messages, refusing=True))
@@ -267,6 +275,7 @@ def _record(
             tx, ids[match.issuance_id], match.leaf.sha256, [c.sha256 for c in match.chain[1:]]
         )
     _record_validation(service, tx, row, review)
+    # The last step: a case is `checked` only with its certificates and keys stored.
     remarks = " ".join(message_sentences(review.messages))
     service.transition(tx, received, CaseAction.ACCEPT, remarks or "it matches the request")
 
@@ -300,6 +309,8 @@ def _record_validation(service: CaseService, tx: Tx, row: CaseRecord, review: Up
     if row.order_id is None:
         return
     purchase = purchases.find(tx.conn, f"#{row.order_id}")
+    # A vendor does not report when the CA validated. The begin of the certificate is the nearest
+    # date that is known.
     at = max(
         (m.leaf.not_before for m in review.matched if m.leaf.not_before is not None),
         default=service.now,
@@ -347,6 +358,7 @@ def attach_certificate(
         CertmgrError: The file does not contain exactly one leaf certificate.
     """
     path = Path(certificate)
+    # Reading a pipe or a device might never end.
     refuse_special(path)
     with database.write(now) as tx:
         purchase = purchases.find(tx.conn, purchase_key)

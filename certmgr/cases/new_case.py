@@ -159,6 +159,7 @@ def open_case_in(
             "a retired client gets no new cases",
             "Open the case for the client that has the names now.",
         )
+    # Restricted to the client: the purchase of another client must not pay for this case.
     purchase = purchases.find(tx.conn, options.order, owner.id) if options.order else None
     case_names = _case_names(tx, owner, names, purchase)
     # The lock closes the gap between the check for open cases and the insert.
@@ -193,6 +194,7 @@ def _replaced_leaves(
     """Return the certificates that the case replaces."""
     # A wildcard has no host; only if there are no other names, its base name stands for it.
     hosts = [n for n in names if not n.startswith("*.")] or [n.removeprefix("*.") for n in names]
+    # The served certificates count, and not the bought ones: a site fails when those end.
     leaves = certificates.live_leaves(tx.conn, client_id, hosts)
     # If scans found nothing, the last certificate of the purchase is the one to replace.
     if not leaves and purchase is not None:
@@ -224,6 +226,7 @@ def _filled_in(
         client_id=owner.id,
         order_id=purchase.id if purchase is not None else None,
         incident_id=options.incident_id,
+        # What is served already is renewed, also if another party installed it.
         kind=str(options.kind or (CaseKind.RENEWAL if leaves else CaseKind.NEW)),
         bought_by=(
             options.bought_by
@@ -257,6 +260,7 @@ def join_incident(
     """
     values = {
         "incident_id": incident.id,
+        # The certificate may be valid for months, but has to be replaced by this date.
         "ends_at": incident.until,
         "kind": str(CaseKind.INCIDENT),
         "since": tx.at,

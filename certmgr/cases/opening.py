@@ -61,6 +61,7 @@ def due_for_purchase(
         leads: The lead times.
         ahead: How long before the date a case opens.
     """
+    # A purchase that is over or cancelled pays for no further certificate.
     if purchase.state != "active" or purchase.ends < now:
         return None
     steps = plan(term_of(purchase), now, leads.reissue)
@@ -149,6 +150,7 @@ def due_cases(
     with database.read() as conn:
         active_purchases = load(conn, ended=False)
         open_names = cases.open_names(conn)
+        # A retired client gets no case, and would be reported as a problem in each run.
         closed = [r for r in cases.listing(conn, states=("closed",)) if r.client_state != "retired"]
         client_ids = {p.client_id for p in active_purchases} | {r.client_id for r in closed}
         # Purchases and cases that recur at regular dates look like automation in scans, so that
@@ -162,6 +164,7 @@ def due_cases(
         r.client: r.client_id for r in closed
     }
     superseded = _superseded(closed)
+    # Purchases come first: if a closed case has the same names, the new case is for the purchase.
     candidates = [due_for_purchase(p, now, leads, ahead) for p in active_purchases]
     candidates += [
         due_for_closed_case(r, issued.get(r.id, ()), now, leads, ahead)
@@ -198,6 +201,7 @@ def due_cases(
 def _superseded(closed: Sequence[CaseRecord]) -> set[int]:
     """Return the ids of cases that have a name for which a later case was closed."""
     latest: dict[tuple[int, str], int] = {}
+    # Ids grow with time, so that the last case of a name is its latest one.
     for row in sorted(closed, key=lambda r: int(r.id)):
         for name in row.names:
             latest[(row.client_id, name)] = row.id
@@ -251,7 +255,9 @@ def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResu
                 result.problems.append(f"client {due.client}: {error}")
         _verify_waiting(service, overrides or {}, result)
         _reopen_if_old_certificate_is_served(service, result)
+        # After the verifications, which may have resolved the last item of an incident.
         incident_progress.close_resolved(service.database, service.now)
+        # The last write: a run that died before it does not count as a success.
         with service.database.write(service.now) as tx:
             jobs.succeeded(tx, JOB)
     return result

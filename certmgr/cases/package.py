@@ -80,6 +80,7 @@ def build_package(
     sums = "".join(
         f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(files.items())
     )
+    # The sums cover all other files, so that an incomplete copy is found before the installation.
     files["SHA256SUMS"] = sums.encode()
     return _zip(reference, files, now)
 
@@ -110,6 +111,7 @@ def _pem(certificates: Sequence[Certificate]) -> bytes:
 def _part_files(part: PackagePart, reference: str, password: str) -> dict[str, bytes]:
     """Return the files of one certificate by name."""
     files = {
+        # Administrators and their scripts know these names from certbot.
         "cert.pem": _pem(part.chain[:1]),
         "chain.pem": _pem(part.chain[1:]),
         "fullchain.pem": _pem(part.chain),
@@ -118,6 +120,7 @@ def _part_files(part: PackagePart, reference: str, password: str) -> dict[str, b
     if part.key is None:
         return files
     private = pem(part.key)
+    # HAProxy reads chain and key from one file.
     files |= {"privkey.pem": private, "combined.pem": _pem(part.chain) + private}
     if password:
         files["certificate.p12"] = build_pkcs12(
@@ -137,6 +140,7 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart])
     """
     home = f"/etc/ssl/{reference}"
     hosts = " ".join(names)
+    # The ServerName of Apache and the binding of IIS need a host, which a wildcard is not.
     first = next((n for n in names if not n.startswith("*.")), names[0].removeprefix("*."))
     nginx = "".join(
         f"    ssl_certificate     {home}/{c};\n    ssl_certificate_key {home}/{k};\n"
@@ -172,6 +176,8 @@ def snippets(reference: str, names: Sequence[str], parts: Sequence[PackagePart])
             f"frontend https\n{haproxy}\n    default_backend site\n# haproxy -c -f"
             " /etc/haproxy/haproxy.cfg && systemctl reload haproxy\n"
         ),
+        # The store WebHosting is made for many certificates, unlike the store of the machine. Old
+        # editors of Windows need CRLF at the end of a line.
         "iis.txt": (
             "In PowerShell, as administrator:\r\n  $p = Read-Host -AsSecureString 'Password of the"
             f" PKCS#12'\r\n  Import-PfxCertificate -FilePath {p12.replace('/', chr(92))}"

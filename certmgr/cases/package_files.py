@@ -30,6 +30,8 @@ def build_case_package(
     """
     row = service.read(reference)
     with service.database.read() as conn:
+        # A package may be built before all key types have arrived. The case cannot be installed
+        # before that.
         issued = [i for i in issuances.of_case(conn, row.id) if i.der is not None]
         chains = [(i, certificates.ders_in_order(conn, i.chain)) for i in issued]
     if not chains:
@@ -52,6 +54,7 @@ def build_case_package(
                     "the file was changed",
                     "Restore it from the backup of the keys.",
                 )
+        # The latest certificate of a key type counts, as in expected_certificates.
         parts[leaf.key_type] = PackagePart(
             issuance.key_type, (leaf, *[parse(d) for d in chain]), key
         )

@@ -118,6 +118,7 @@ def _deadline_topic(
     }
     return Topic(
         key=f"order:{purchase.id}:{kind}:{purchase.client_id}",
+        # If the date moves, for example after a validation, the reminders begin again.
         revision=f"{at:%Y-%m-%d}",
         client_id=purchase.client_id,
         client=purchase.client,

@@ -86,6 +86,7 @@ class CaseService:
         """
         with self.database.read() as conn:
             row = cases.find(conn, reference)
+            # The caller decided on an earlier version, in which the action may have made sense.
             if self.expected_version is not None and row.version != self.expected_version:
                 raise case_changes.changed_meanwhile(
                     conn, replace(row, version=self.expected_version)
@@ -114,6 +115,8 @@ class CaseService:
         state = next_state(row.state, action)
         if state is None:
             raise self.not_allowed(tx, row, action)
+        # Each transition begins a new step, even into the same state: notices and reminders begin
+        # again with it.
         values |= {"state": str(state), "since": tx.at, "step": 1}
         if state in ENDED:
             values["closed_at"] = tx.at
@@ -150,6 +153,7 @@ class CaseService:
 
     def not_allowed(self, tx: Tx, row: CaseRecord, action: CaseAction) -> Conflict:
         """Return the error for an action that the state of the case does not allow."""
+        # A colleague has often taken the step already, so the error names the person and the time.
         events = cases.events(tx.conn, row.id)
         last = events[-1] if events else None
         since = from_epoch(row.since)
@@ -207,7 +211,9 @@ class CaseService:
             Conflict: The state does not allow it, or another case is open for one of the names.
             UsageError: The reason is empty.
         """
+        # Read before the transaction. The version in the update detects a change in between.
         row = self.read(reference)
+        # The notice to the client states the reason.
         client_reason = editing.required(reason, "reason", 500)
         reset = RESET_ON_REOPEN | windows.reset(row, self.now)
         values: dict[str, Any] = {
@@ -215,6 +221,7 @@ class CaseService:
             **(reset if action is CaseAction.REOPEN else windows.cancelled(row)),
         }
         with self.database.write(self.now) as tx:
+            # The names may have got another case since this one ended.
             if action is CaseAction.REOPEN and (
                 busy := [
                     c for c in cases.open_for(tx.conn, row.client_id, row.names) if c.id != row.id
@@ -227,6 +234,7 @@ class CaseService:
 def key_store(settings: Settings) -> keystore.KeyStore:
     """Return the key store that the configuration names, or that of the user."""
     folder = settings.cases.keys or str(Path(platformdirs.user_data_dir("certmgr")) / "keys")
+    # The passphrase is read only when a key is: most actions need no key.
     return keystore.KeyStore(
         Path(folder), lambda: secret(settings.cases.passphrase) if settings.cases.passphrase else ""
     )

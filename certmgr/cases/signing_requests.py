@@ -72,6 +72,7 @@ def make_csr(
     created = [_create(service, row, key_type, subject) for key_type in chosen]
     certified = {i.spki for i in earlier if i.sha256 is not None}
     with service.database.write(service.now) as tx:
+        # What was received belongs to the keys that are replaced here. What was live stays.
         issuances.drop(tx, row.id, also_received=True)
         for request in created:
             # A key that is replaced is often replaced because it may be known to others.
@@ -161,6 +162,7 @@ def record_client_csr(
     if request.refused:
         return request
     with service.database.write(service.now) as tx:
+        # Only open requests: a certificate that was received may be one that the client paid for.
         issuances.drop(tx, row.id)
         issuances.add(
             tx,

@@ -50,6 +50,7 @@ def worklist(
     # A few new cases were reported one by one.
     opened = [r for r in rows if r.incident_id is None and r.opened_at > since]
     new = opened if len(opened) > _MAX_LINES else []
+    # The cases of an incident are listed every day until it is over, even if none is overdue.
     overdue = [r for r in rows if is_overdue(r, now) or r.incident_id is not None]
     groups: dict[tuple[str, str, CaseState], list[CaseRecord]] = {}
     for row in (*overdue, *(r for r in new if not is_overdue(r, now))):
@@ -156,6 +157,7 @@ def staff_task(
     return StaffTask(
         contact_id=row.staff_id,
         key=f"errand:{row.id}",
+        # An overdue step is a new revision, so that the assignee is notified once more.
         revision=f"{row.step} {state}{' overdue' if overdue else ''}",
         title=title,
         lines=tuple(lines),
@@ -164,6 +166,7 @@ def staff_task(
         step=f"{state}{', overdue' if overdue else ''}",
         command=_command(state, incident) or NEXT_STEPS.get(state, _SHOW),
         event=incident,
+        # A window is an appointment, so that its message is never quiet.
         quiet=state in _QUIET_STATES and window is None,
     )
 
@@ -194,6 +197,7 @@ def level_2_task(
         _next_step(row, state),
     )
     incident = (incidents or {}).get(row.incident_id or 0, "")
+    # Without a contact, the task goes to all administrators: the assignee did not act in time.
     return StaffTask(
         None,
         f"errand:{row.id}:level2",

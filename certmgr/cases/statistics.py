@@ -73,6 +73,7 @@ def monthly_statistics(
             hours.setdefault((month.month, event.before), []).append((event.at - since) / HOUR)
             since = event.at
             if event.after == CaseState.LIVE:
+                # A reopened case counts again, with the whole time since its opening.
                 resolved.setdefault(month.month, []).append((event.at - row.opened_at) / HOUR)
             if event.after == CaseState.CLOSED:
                 month.closed += 1
@@ -83,6 +84,7 @@ def monthly_statistics(
         if row.state in OPEN and row.due_at is not None and row.due_at < now.timestamp():
             month, party = month_of(int(now.timestamp())), waits_for(row)
             month.overdue[party] = month.overdue.get(party, 0) + 1
+    # The median, because one case that was forgotten for a year would distort a mean.
     for (name, state), values in hours.items():
         months[name].states[state] = round(median(values), 1)
     for name, values in resolved.items():

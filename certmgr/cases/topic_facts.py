@@ -36,6 +36,7 @@ def wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_renew
             return "requested-incident"
         case CaseState.WAITING if not client_acts:
             return "waiting-us"
+        # A refused upload precedes the other texts: the client has to know what to fix.
         case CaseState.WAITING if any(m.refuses for m in messages_from_json(row.said)):
             return "waiting-again-own" if row.own_csr else "waiting-again"
         case CaseState.WAITING if row.own_csr:
@@ -74,11 +75,13 @@ def text_values(row: CaseRecord, purchase: Purchase | None, minutes: int) -> dic
     if row.kind == CaseKind.INCIDENT:
         facts["until"] = from_epoch(row.ends_at)
     if row.reason == OLD_CERTIFICATE_SERVED:
+        # A tuple is translated. The reason that a person wrote is shown as it is.
         facts["why"] = (OLD_CERTIFICATE_SERVED,)
     if purchase is not None:
         facts["order_end"] = purchase.ends
     if row.window_start is not None:
         facts["window"] = from_epoch(row.window_start)
+        # The agreed duration replaces the one that was proposed.
         facts["minutes"] = str(((row.window_end or row.window_start) - row.window_start) // 60)
     return facts
 

@@ -124,6 +124,7 @@ def _purchases_of(conn: Connection, rows: Sequence[CaseRecord]) -> dict[int, Pur
 def _cancelled_windows(conn: Connection, now: datetime) -> list[CaseRecord]:
     """Return cases that ended lately, and whose window was cancelled with them."""
     # The assignee still has the calendar entry of such a window.
+    # A week: the cancellation reaches the assignee even if no run succeeded for some days.
     ended = cases.listing(conn, states=ENDED, since=to_epoch(now - 7 * DAY))
     return [r for r in ended if r.window_state == WindowState.CANCELLED]
 
@@ -207,6 +208,7 @@ def case_topic(
     )
     return Topic(
         key=cases.ticket_key(row.id, row.client_id),
+        # The step counts the transitions, so that a state that is entered again notifies again.
         revision=f"{row.step} {state}",
         client_id=row.client_id,
         client=row.client,
@@ -287,6 +289,7 @@ def ended_case_topic(
         domain_id=row.domain_id or 0,
         target=target_of(row.names),
         severity="high",
+        # The last message goes to the client, although no party has to act any more.
         actor="client",
         code="cancelled" if stopped else "closed",
         opened=opened,
@@ -297,4 +300,5 @@ def ended_case_topic(
             window=window,
         ),
     )
+    # Also a declined case ends with a message: the client should not wait for a certificate.
     return EndedTopic(key, True, f"the case is {row.state}", topic)

@@ -17,6 +17,7 @@ from inventory.text import printable
 from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarWindow
 
+# Two days cover a weekend of maintenance. A longer window is most likely a typing error.
 MAX_DURATION = timedelta(days=2)
 MAX_AHEAD = timedelta(days=400)
 
@@ -73,6 +74,7 @@ def parse_local_time(text: str, zone: str) -> datetime:
             f"'{printable(text, 40)}' is a day", "a window begins at a time", f"Write {text}T10:00."
         )
     if local.tzinfo is not None:
+        # With an offset the time is unique, even if the clocks change.
         return local.astimezone(UTC)
     time_zone = ZoneInfo(zone)
     # PEP 495: the two folds have different offsets only in a gap or an overlap of the clocks.
