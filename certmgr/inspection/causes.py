@@ -104,6 +104,7 @@ def causes(
                 finding,
             )
             down = status.down if finding.code in NOT_CONNECTED else None
+            # Two actors get two requests, so the same fault is a separate cause for each.
             key = (kind, location, finding.code, finding.actor)
             if down is not None:
                 kind, location = "server", down.location

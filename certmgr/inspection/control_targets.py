@@ -16,6 +16,8 @@ def failed_control(setup: ScanSetup, controls: Sequence[Target]) -> Target | Non
     If one fails, the network of this machine is at fault, and no failure of an endpoint may become
     a finding.
     """
+    # Without control targets, only many failures together reveal a fault of the network
+    # (suspicion.py).
     if not controls:
         return None
     failed: list[Target] = []

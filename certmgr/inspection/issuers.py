@@ -32,6 +32,8 @@ class IssuerFetcher:
     def __init__(self, resolver: Resolver, allowed: Sequence[Network]) -> None:
         self._resolver, self._allowed = resolver, tuple(allowed)
         self.answered: set[str] = set()
+        # Each fetch occupies a thread for up to five seconds, and few hosts of CAs serve most of
+        # the files.
         self._limit = asyncio.Semaphore(4)
         self._fetches: dict[str, asyncio.Task[list[Certificate]]] = {}
 

@@ -21,6 +21,8 @@ from inventory.names import as_ip, matches
 from inventory.records import ClientEndpoint
 from inventory.targets import PORTS, Target, parse_backend
 
+# A handshake shows one certificate. A server with both kinds chooses by the offer, so each kind
+# needs a separate probe.
 PROFILES = {"EC": "ec", "RSA": "rsa"}
 # A server without a certificate of the offered key type sends an alert; some servers close the
 # connection instead.

@@ -49,9 +49,12 @@ class Pool:
         share = replace(
             limits,
             in_flight=max(1, limits.in_flight // processes),
+            # Rounded up: a share of 0 would mean no limit.
             per_address=-(-limits.per_address // processes),
             rate=limits.rate / processes,
         )
+        # Two batches more than a process can probe at once, so that it does not wait for the
+        # parent.
         self._ahead = share.in_flight + 2 * BATCH
         web = setup.web
         if web is not None:
@@ -76,6 +79,7 @@ class Pool:
                     names,
                     os.getpid(),
                 ),
+                # A daemon is terminated when the parent exits, even after an error.
                 daemon=True,
             )
             process.start()
@@ -183,6 +187,8 @@ def _main(
     # Objects from before the fork live as long as the process, so collections can skip them.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+    # The fork copied the handlers of the parent. close() relies on SIGTERM to end a process that
+    # hangs.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # The fork copied the parent's ends of the pipes. While one is open, its pipe never closes.
     for other in inherited:
@@ -190,6 +196,8 @@ def _main(
             other.close()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_Member(conn, setup, names, parent).serve())
+    # Exit handlers and buffers belong to the parent, since the fork copied them. They must not run
+    # here.
     os._exit(0)
 
 
@@ -233,6 +241,7 @@ class _Member:
             try:
                 self.conn.send(message)
             except OSError:
+                # The parent closed its end, so no result can be delivered any more.
                 os._exit(0)
 
     def _receive(self) -> None:

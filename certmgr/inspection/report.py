@@ -31,7 +31,9 @@ _UNDETERMINED = frozenset(
         FailureKind.UNREACHABLE,
         FailureKind.NO_ROUTE,
         FailureKind.LOCAL,
+        # The server answered, but its certificate was not read.
         FailureKind.TOO_LARGE,
+        # The server refused this machine before TLS; other clients may get a certificate.
         FailureKind.STARTTLS_UNKNOWN,
     }
 )
@@ -153,6 +155,8 @@ class EndpointReport:
     def fingerprint(self) -> str:
         """Return a hash that is equal for two scans if nothing that is stored changed between."""
         # The time of the scan is left out: an equal report is not sent or stored again.
+        # The ends of trust are left out too: the rules change without a scan, and the ends are
+        # computed from the stored chain when they are shown.
         facts = (
             [
                 (
@@ -273,6 +277,7 @@ def _address(judged: JudgedAddress) -> AddressView:
     failure = evidence.failure
     error = (failure.layer, failure.reason) if failure is not None else None
     # A path needs a few certificates; a server may send any number.
+    # The certificates are stored once, so that the report needs only their digests.
     chain = tuple(c.sha256 for c in judged.chain[:32])
     no_route = failure is not None and failure.kind is FailureKind.NO_ROUTE
     return AddressView(

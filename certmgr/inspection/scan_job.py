@@ -74,6 +74,7 @@ class ScanResult:
     was_good: bool
     undetermined: bool
     fingerprint: str
+    # Most endpoints do not change between two scans, so most results have none.
     report: EndpointReport | None
     certificates: tuple[CertificateRow, ...] = ()
     evidence_key: str = ""
@@ -111,6 +112,7 @@ class ScanSetup:
     cache: bool = True
     deep: bool = False
     full: bool = False
+    # The safe default: the owner of a name chooses its addresses, and could choose internal ones.
     guarded: bool = True
     resolvers: tuple[str, ...] = ()
     dns_timeout: float = 2.0
@@ -118,6 +120,7 @@ class ScanSetup:
     provider: tuple[Network, ...] = ()
     servers: frozenset[str] = frozenset()
     overrides: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
+    # As DER, since a parsed certificate cannot be sent to another process.
     issuers: tuple[bytes, ...] = ()
     fetch_issuers: bool = False
     web: WebOptions | None = None

@@ -78,6 +78,7 @@ def setup_for(
     provider = networks(settings.network.provider, "[network] provider")
     limits = DialLimits(
         timeout=options.timeout or scan.timeout,
+        # 0 in the configuration means no separate limit, which is None here.
         connect_timeout=options.connect_timeout or scan.connect_timeout or None,
         in_flight=options.concurrency or scan.concurrency,
         per_address=scan.per_address,
@@ -95,6 +96,7 @@ def setup_for(
         rules=load_rules(rules_path(settings.trust.rules)),
         fetch_issuers=settings.trust.fetch_issuers,
         resolvers=settings.scan.resolvers,
+        # The networks of the provider may be private, and its servers must be scanned nevertheless.
         allowed=(*networks(settings.network.allow, "[network] allow"), *provider),
         provider=provider,
         overrides=options.overrides,

@@ -153,6 +153,7 @@ class ScanRun:
                 return
         _log.info("run %d goes on after %d endpoints", resumed.run_id, resumed.checked)
         self.run_id, self.resumed = resumed.run_id, True
+        # Earlier results count as sent too: _scan_between_controls compares the two at the end.
         self.checked = self.sent = self.before = resumed.checked
         self.undetermined = resumed.undetermined
         self.was_good, self.fell = resumed.was_good, resumed.fell
@@ -210,6 +211,7 @@ class ScanRun:
                 "incomplete",
                 f"{self.sent - self.checked} of {self.sent} endpoints gave no result",
             )
+        # The network may have failed during the run.
         if (failed := failed_control(setup, controls)) is not None:
             return "suspect", f"the control target {failed} failed after the run"
         # If many good endpoints fail together, the cause is probably the network between.
@@ -244,6 +246,7 @@ class ScanRun:
                 self.server_id,
                 done_in=self.run_id if self.resumed else None,
             )
+        # Eight bytes per id. A list of integers takes several times that for a large inventory.
         ids = array("q")
         order = random.Random(self.run_id)  # noqa: S311 - the order is not a secret
         for group in groups:

@@ -112,6 +112,7 @@ def conclude_run(
     opened = closed = 0
     # Only a complete run changes findings; a suspect one opens what a handshake showed.
     if state == "complete":
+        # In the transaction that ends the run: a run is never complete without its findings.
         opened, closed = scan_results.apply_proposals(tx, run_id)
     elif state == "suspect":
         # What was seen is true, whatever else failed. Nothing closes, and the cache keys do not

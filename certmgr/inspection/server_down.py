@@ -56,6 +56,8 @@ def servers_down(rows: Iterable[NotConnected]) -> dict[int, ServerDown]:
     """Return endpoint id -> the server that is down, for the endpoints that it affects."""
     groups: dict[tuple[str, int], dict[int, NotConnected]] = {}
     for row in rows:
+        # Without a server in the inventory, equal addresses stand for one machine. Each port counts
+        # separately: the mail service may be down while the web server works.
         if name := row.server or ", ".join(row.addresses[:3]):
             groups.setdefault((name, row.port), {})[row.endpoint_id] = row
     down: dict[int, ServerDown] = {}
@@ -75,6 +77,7 @@ def of_server(finding: Finding, parties: Parties | None) -> Finding:
     Args:
         parties: The parties of the endpoint. Without them, the actor stays.
     """
+    # A time-out that no later run has confirmed may be a fault of the network between.
     if finding.code not in NOT_CONNECTED or finding.severity == Severity.UNDETERMINED:
         return finding
     changed = replace(finding, evidence=finding.evidence | {"variant": SERVER_DOWN})

@@ -130,6 +130,7 @@ def load(
         known = by_endpoint.get(row.id, [])
         if starts and row.leaf is not None:
             known = _at_future(known, starts.get(row.leaf), row, parties.get(row.domain_id), at)
+        # A server that is down is the task of its host, whatever role the code has.
         if row.id in down:
             known = [of_server(f, parties.get(row.domain_id)) for f in known]
         status = _endpoint_status(row, known, accepted, at)
@@ -142,6 +143,7 @@ def _at_future(
     known: list[Finding], not_before: int | None, row: Any, parties: Parties | None, at: datetime
 ) -> list[Finding]:
     """Return the findings as they would be at a later time: those about dates are judged again."""
+    # All other findings stay: what a later scan would find is unknown.
     kept = [f for f in known if f.code not in _DATE_CODES]
     start, end = from_epoch(not_before), from_epoch(row.not_after)
     if start is None or end is None:
@@ -253,6 +255,7 @@ def findings_text(numbers: Mapping[tuple[str, str], int]) -> str:
 def urgency(status: EndpointStatus) -> tuple[int, float, str, int]:
     """Return the sort key of an endpoint: severity, then the end of its certificate."""
     severities = [SEVERITY_ORDER[f.severity] for f in status.findings]
+    # What was never judged may hide a fault, so it does not rank below a healthy endpoint.
     if status.never:
         severities.append(SEVERITY_ORDER["undetermined"])
     worst = min(severities, default=len(SEVERITY_ORDER))

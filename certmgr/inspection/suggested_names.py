@@ -23,6 +23,7 @@ def resolving(names: Sequence[str], servers: Sequence[str] = ()) -> list[str]:
 
     async def resolve_all() -> list[str]:
         # One try and a short time-out, since a suggestion must not delay the command.
+        # Not guarded: only whether a name has an address counts, and none is contacted.
         resolver = Resolver(servers=servers, guarded=False, timeout=1.0, tries=1)
         try:
             answers = await asyncio.gather(*[resolver.resolve(n, 443) for n in names])

@@ -85,6 +85,8 @@ def probe_targets(
     setup.full = True
     if database is not None:
         with database.read() as conn:
+            # With the stored issuers and servers, the findings are those of a scan of the
+            # inventory.
             setup.issuers, setup.servers = (
                 tuple(certificates.issuers(conn)),
                 servers.all_addresses(conn),
@@ -94,4 +96,5 @@ def probe_targets(
         [ScanJob(0, target, parties=parties, ever_good=ever_good, purpose=purpose, paths=paths)],
         emit,
     )
+    # A worker emits exactly one result per job, even after an internal error.
     return reports[0]

@@ -102,6 +102,7 @@ class StoredTrust:
         key = (chain.issuer, chain.chain[1:])
         if key not in self._paths:
             leaf = self._leaf(chain)
+            # A path needs a few certificates; a server may send any number.
             served = [self.authorities[s] for s in chain.chain[1:33] if s in self.authorities]
             found = [] if leaf is None else self.finder.paths(leaf, served)
             self._paths[key] = [p[1:] for p in found]
@@ -134,6 +135,8 @@ class StoredTrust:
         """Return whether a rule depends on more than the dates of the leaf."""
         starts = datetime.fromtimestamp(chain.not_before, UTC)
         return (
+            # The dates of a leaf and the size of its key are columns. Its key, the time of its SCTs
+            # and its purposes are only in the DER.
             self.rules.blocks_keys
             or any(r.basis == "logged" for p in self._upper_paths(chain) for r in p.rules)
             or any(
@@ -147,6 +150,7 @@ class StoredTrust:
         if self._needs_leaf(chain):
             leaf = self._leaf(chain)
             return None if leaf is None else leaf_dates(leaf, self.rules)
+        # Rules about the size of a key concern RSA only.
         bits = chain.key.partition(" ")
         return LeafDates(
             datetime.fromtimestamp(chain.not_before, UTC),
@@ -240,6 +244,7 @@ def trust_text(row: Mapping[str, Any] | None) -> str:
     texts = []
     for browser, name in (("chrome", "Chrome"), ("mozilla", "Firefox")):
         end = (row or {}).get(browser)
+        # Without a rule, trust ends with the certificate, which other columns show.
         if end is None or end["state"] == "trusted" or end["rule"] is None:
             continue
         day = f"until {end['at'][:10]}" if end["at"] else "no longer"

@@ -139,5 +139,6 @@ def verify(
     if missing:
         state = VerificationState.PARTIAL if seen else VerificationState.ABSENT
     else:
+        # Without any location nothing is proved, so that is not live either.
         state = VerificationState.UNKNOWN if unknown or not seen else VerificationState.LIVE
     return Verification(state, tuple(seen), tuple(missing), tuple(old), tuple(unknown))

@@ -121,10 +121,12 @@ class ScanWorker:
         for der in setup.issuers:
             self.judge.issuers.add(certificates.parse(der))
         self._reported_issuers = len(self.judge.issuers.added)
+        # A client has many endpoints, and its names cost a query.
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
         self._basis = _judgement_basis(setup, trust)
         self._waiting: list[tuple[ScanJob, Evidence]] = []
         self._waiting_bytes = 0
+        # Thousands of endpoints share their issuers, so each certificate is sent once.
         self._sent: set[str] = set()
 
     async def scan(self, job: ScanJob) -> None:
@@ -164,6 +166,7 @@ class ScanWorker:
             return
         judgement = self._judge(job, evidence)
         if judgement.unresolved and self.setup.fetch_issuers:
+            # Before the endpoint waits for the end of the run: browsers fetch the issuer as well.
             judgement = await self._with_fetched(job, judgement)
         size = sum(len(der) for a in evidence.addresses for der in (*a.chain, *a.other_chain))
         fits = self._waiting_bytes + size <= MAX_WAITING_BYTES
@@ -233,6 +236,8 @@ class ScanWorker:
             for a in evidence.addresses
         ):
             return ""
+        # A visit without a clear end, or a page that was not read, may show something else next
+        # time.
         visits = evidence.visits
         if visits and not all(v.determined and not (v.page and v.page.unread) for v in visits):
             return ""

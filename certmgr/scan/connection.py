@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 MAX_READ = 16_384
 # After so many bytes, the connections of other servers get their turn.
 MAX_PER_TURN = 4 * MAX_READ
+# OpenSSL limits the certificates to 100 KB. This one bounds what no limit of a message covers, such
+# as small records without end.
 MAX_HANDSHAKE_BYTES = 524_288
 # An ordinary handshake has 5 KB. Few connections at once may have more, since OpenSSL keeps the
 # certificates several times.
@@ -84,6 +86,7 @@ class Connection:
         silent: How many bytes it sent after the handshake that carried none.
     """
 
+    # Thousands of connections exist at once, so none has a dictionary.
     __slots__ = (
         "_owner",
         "connect_by",

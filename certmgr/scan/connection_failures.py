@@ -55,6 +55,7 @@ def from_errno(code: int, state: str, *, answered: bool) -> Failure:
 def from_tls(tls: Handshake) -> Failure:
     """Return the failure of a handshake that OpenSSL ended."""
     reason = printable(tls.error, 200) or "the handshake failed"
+    # An alert is the reason of the server itself, so it counts before what OpenSSL makes of it.
     if (alert := tls.alert) is not None:
         return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True)
     kind = FailureKind.TLS

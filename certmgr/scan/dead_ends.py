@@ -28,6 +28,8 @@ _FAILURES = {
     FailureKind.MALFORMED: HANDSHAKE,
 }
 
+# Some servers close the connections of programs that do not resemble a browser. So these are
+# certain only after the request of a browser (redirects.py).
 _WITHOUT_ANSWER = {
     FailureKind.CLOSED: NO_ANSWER,
     FailureKind.RESET: RESET,

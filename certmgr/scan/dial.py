@@ -24,6 +24,8 @@ from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import TRANSIENT, Failure, FailureKind
 from certmgr.scan.rate_limits import AddressRateLimiter
 
+# One timer for all connections costs less than one per connection. A deadline is enforced late by
+# at most this time.
 SWEEP_INTERVAL = 0.05
 # A silent address gets its second connection after this fraction of its time.
 SECOND_PROBE_AT = 0.6
@@ -206,6 +208,7 @@ class Dialler:
             self.loop.add_writer(fd, self._ready_without_epoll, fd, True)
 
     def _ready_without_epoll(self, fd: int, writable: bool) -> None:
+        # A connected socket is nearly always writable, so the loop would wake without end.
         if writable:
             self.loop.remove_writer(fd)
             self.loop.add_reader(fd, self._ready_without_epoll, fd, False)

@@ -26,6 +26,7 @@ class DialLimits:
     timeout: float = 10.0
     connect_timeout: float | None = None
     in_flight: int = 500
+    # Thousands of names may lie on one address, and a scan must not become a load for that machine.
     per_address: int = 8
     rate: float = 20.0
     own: tuple[Network, ...] = ()

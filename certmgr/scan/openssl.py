@@ -49,6 +49,7 @@ class Handshake:
         self._in, self._out = self.connection._into_ssl, self.connection._from_ssl
         if server_name is not None:
             self.connection.set_tlsext_host_name(server_name.encode("ascii"))
+        # Browsers ask for a staple, and a server sends none without that (RFC 6066 8).
         self.connection.request_ocsp()
         self.connection.set_connect_state()
         self._key = tls_offers.address(self._ssl)
@@ -77,6 +78,8 @@ class Handshake:
 
     def _failed(self) -> int:
         codes, texts = [], []
+        # The queue belongs to the thread. An error that stays in it would count for the next
+        # handshake.
         while code := _lib.ERR_get_error():
             codes.append(((code >> 23) & 0xFF, code & 0x7FFFFF))
             reason = _lib.ERR_reason_error_string(code)
@@ -213,6 +216,8 @@ def split_certificate_message(message: bytes, tls13: bool) -> tuple[bytes, ...]:
     end = min(len(message), position + 3 + int.from_bytes(message[position : position + 3], "big"))
     position += 3
     certificates: list[bytes] = []
+    # The lengths come from the server. A browser needs a few certificates, so 400 are more than any
+    # path has.
     while position + 3 <= end and len(certificates) < 400:
         size = int.from_bytes(message[position : position + 3], "big")
         if size == 0 or position + 3 + size > end:

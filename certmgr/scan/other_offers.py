@@ -47,6 +47,8 @@ async def accepted_offer(
         forensic = await dialler.dial(replace(request, profile="forensic", second_profile=""))
         return (first if not forensic.chain else replace(first, chain=forensic.chain)), None
     if (
+        # After a time-out no other offer is made: the second connection of the dial sent the
+        # compact one.
         failure.kind not in _MAY_ACCEPT_MORE
         or failure.alert in _FINAL_ALERTS
         or first.client_certificate

@@ -46,6 +46,7 @@ MAX_NODES = 100_000
 # The pattern for URLs in style sheets takes time for each character.
 MAX_STYLE = 65_536
 MAX_DEPTH = 5  # of documents inside documents
+# Visitors type nothing into these. A file or a date is input, so its type is not here.
 _NO_TEXT = frozenset(
     {"hidden", "submit", "button", "reset", "image", "checkbox", "radio", "range", "color"}
 )

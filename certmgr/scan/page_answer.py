@@ -18,6 +18,7 @@ from certmgr.scan.web_urls import (
 )
 from inventory.text import printable
 
+# These answers depend on who asks. Visitors may get the page, so the result is undetermined.
 _BLOCKED = {
     403: "it refuses our request (403)",
     406: "it refuses our request (406)",
@@ -32,6 +33,7 @@ _CHALLENGE_HEADERS = (
     ("x-amzn-waf-action", ""),
     ("x-datadome", "protected"),
 )
+# Of Imperva, Cloudflare and Sucuri.
 _CHALLENGE_MARKERS = (
     b"_Incapsula_Resource",
     b"/cdn-cgi/challenge-platform/h/",
@@ -136,6 +138,8 @@ def read_answer(result: DialResult, url: str) -> Answer:
         return Answer(blocked=f"it answers with {exchange.error}")
     answer = Answer(exchange.status, headers=tuple(exchange.headers))
     if exchange.status == 407:
+        # Only a proxy may ask for this (RFC 9110 15.5.8), so browsers show an error instead of a
+        # page.
         answer.broken = dead_ends.PROXY_LOGIN
         return answer
     location = exchange.header("location")
@@ -229,6 +233,7 @@ def content_type(answer: Answer) -> str | None:
 def is_download(answer: Answer) -> bool:
     """Return whether a browser stores the answer instead of showing it (RFC 6266 4.2)."""
     kind = (answer.header("content-disposition") or "").partition(";")[0].strip().lower()
+    # Some sites send the parameter without a type (filename=x). Chromium takes that for inline.
     return bool(kind) and kind != "inline" and "=" not in kind
 
 
@@ -252,5 +257,8 @@ def parse_hsts(value: str | None) -> Hsts | None:
     if not (age.isascii() and age.isdigit()):
         return None
     return Hsts(
-        min(int(age[:12]), 10**10), "includesubdomains" in directives, "preload" in directives
+        # RFC 6797 sets no upper limit, and the number is stored and shown.
+        min(int(age[:12]), 10**10),
+        "includesubdomains" in directives,
+        "preload" in directives,
     )

@@ -152,6 +152,8 @@ class PageConnection:
             port_of(url),
             "https",
             None if as_ip(name) is not None else name,
+            # The rest of a budget may be too short for any answer, and would make a working site a
+            # time-out.
             timeout=max(seconds, 0.5),
         )
         await self._turn(address)
@@ -205,6 +207,7 @@ class PageConnection:
         def exchange(protocol: str | None) -> Exchange:
             if protocol == "h2":
                 return Http2Exchange(host, path, tuple(headers), limit)
+            # Chromium reads an answer without a status line from port 80 only (HTTP/0.9).
             usual_port = not secure and port_of(url) == 80
             return HttpExchange(
                 host, path, tuple(headers), limit, secure=secure, usual_port=usual_port

@@ -119,6 +119,7 @@ class PageFetcher:
             # Another visitor may not meet a time-out, so it is tried again.
             if result.failure is not None and not dead_end(result.failure):
                 return None
+            # Bounded memory. A site that is forgotten costs one more handshake.
             if len(self._others) >= MAX_OTHERS:
                 self._others.clear()
             self._others[key] = result

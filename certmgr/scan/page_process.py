@@ -26,11 +26,13 @@ from inventory.sandbox import confine
 
 _log = logging.getLogger(__name__)
 
+# An ordinary page takes some milliseconds. Some hostile ones take minutes for a megabyte.
 SECONDS = 2.0  # of CPU time, per page
 START_SECONDS = 120.0
 # Only a machine that does not run the process at all exceeds it, since the CPU time is limited.
 ANSWER_SECONDS = 300.0
 MAX_ANSWER = 1_048_576  # bytes of one page's facts as JSON
+# The tree of a page takes many times the memory of its text, which has 1 MB at most.
 MAX_MEMORY = 1_500_000_000
 SLOW = "parsing the page takes longer than a few seconds"
 CRASHED = "the page crashes the HTML parser"

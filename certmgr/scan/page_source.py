@@ -87,6 +87,7 @@ def document_kind(content_type: str | None, body: bytes, *, nosniff: bool = Fals
     # Browsers do not sniff HTML if a valid type is given.
     if ("/" in essence and essence not in _UNKNOWN_TYPES) or nosniff:
         return ""
+    # Blanks may precede the first tag (MIME Sniffing standard 7.1).
     start = body[:1024].lstrip(b"\xef\xbb\xbf\t\n\x0c\r ").lower()
     if start.startswith(b"<?xml"):
         return "xml"

@@ -234,7 +234,10 @@ class EndpointProber:
                 for profile in (other, "tls1.0", "tls1.1", "post-quantum")
             ]
         )
+        # Browsers removed both versions in 2020, and RFC 8996 deprecates them. A server that still
+        # offers them works for all visitors, so only a deep scan asks.
         legacy = tuple(r.tls_version for r in results[1:3] if r.failure is None and r.tls_version)
+        # Only a completed handshake proves that the server has the key of this certificate.
         chain = results[0].chain if results[0].failure is None else ()
         post_quantum = evidence.post_quantum or _post_quantum(results[3])
         return replace(evidence, other_chain=chain, legacy=legacy, post_quantum=post_quantum)

@@ -108,6 +108,7 @@ class AddressRateLimiter(Generic[T]):
         if state.waiting:
             self._admit_waiting(address)
         elif (
+            # The schedule must outlive idle time, or the address would get a second burst at once.
             state.open == 0
             and len(self._states) > MAX_IDLE
             and state.next_start <= self._loop.time()
@@ -120,6 +121,7 @@ class AddressRateLimiter(Generic[T]):
         if state is None:
             return
         waiting, state.waiting = state.waiting, deque()
+        # An item that returns to the queue shows that the limit of the address is reached.
         while waiting and not state.waiting:
             self._admit(waiting.popleft())
         state.waiting.extend(waiting)

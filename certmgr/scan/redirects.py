@@ -133,6 +133,8 @@ class RedirectFollower:
         resolution = await self._resolver.resolve(name, port_of(url))
         self._budget.left -= self._now() - started
         if resolution.addresses:
+            # One address is enough: a browser begins with one too, and only the endpoint is judged
+            # at each of its addresses.
             return Hop(url, resolution.addresses[0]), False
         if resolution.refused:
             reason = resolution.refused[0][1]
@@ -307,6 +309,7 @@ class _Path:
         # One header may offer several schemes (RFC 9110 11.6.1).
         basic = any(v.startswith("basic") or ", basic " in v for v in offered)
         own = self._follower.is_own(last)
+        # Over HTTPS, or at another host, the login is not a fault of this endpoint.
         asks = own and basic and answer.status == 401 and last.startswith("http:")
         return replace(visit, asks_password=asks)
 

@@ -39,4 +39,5 @@ def parse_refresh(value: str, url: str, base: str | None = None) -> tuple[str, f
     target = resolved(base or url, rest)
     if target is None or target == urldefrag(url).url:
         return None
+    # Browsers ignore the fraction. The cut keeps a hostile number of any length out of int().
     return target, min(float(int(delay[1][:7] or "0")), MAX_SECONDS)

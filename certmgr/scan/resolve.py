@@ -85,6 +85,7 @@ class Resolver:
         addresses = [a for answer in answers for a in answer.addresses]
         failed = next((a for a in answers if a.status in ("servfail", "timeout")), None)
         if not addresses:
+            # Without an address, a failed query leaves the result open: that family may have some.
             return failed or answers[0]
         resolution = self._sorted(list(dict.fromkeys(addresses)))
         if failed is not None:

@@ -152,6 +152,8 @@ def context(profile: str, alpn: tuple[bytes, ...] = ()) -> SSL.Context:
     raw = ssl_context._context
     # certmgr/x509/trust.py verifies: a scan must see certificates that do not verify.
     ssl_context.set_verify(SSL.VERIFY_NONE)
+    # A resumed handshake has no Certificate message (RFC 8446 2.2), so sessions and tickets are
+    # off. Compression leaks secrets (CRIME), and no browser offers it.
     ssl_context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     ssl_context.set_options(
         SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT | _NO_ENCRYPT_THEN_MAC

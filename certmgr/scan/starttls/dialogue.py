@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from inventory.text import printable
 
+# A greeting and the list of capabilities usually have less than 2 KB together. Some servers send
+# banners of many lines.
 MAX_REPLY = 16_384
 MAX_LINES = 200
 MAX_DIALOGUE = 65_536
@@ -103,6 +105,7 @@ class DialogueReader:
         # Something to send always precedes the reply to it.
         if self._unsent:
             yield from self._fill()
+        # Bytes are not searched again, since a hostile server could send a long line byte by byte.
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
