@@ -202,7 +202,7 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
         row = accounts.find(conn, name)
         fallback_account = accounts.fallback(conn, row)
         orders = accounts.open_orders(conn, row.id)
-        # By directory and not by account: a CA that fails does so for all its accounts.
+        # By directory: a limit of a domain, or a failure of the whole CA, concerns each account.
         backoffs = acme_orders.backoffs(conn, row.directory)
     ca = cas.find(app.settings.acme, row.ca, row.directory)
     output.pairs(

@@ -49,7 +49,7 @@ ALL_NAMES = "*"  # value of --names without a value
 )
 @click.option(
     # click takes the next word as the value, even if it is meant as the reference. So --names
-    # without a value has to be the last word.
+    # without a value has to be last, or followed by another option.
     "--names",
     is_flag=False,
     flag_value=ALL_NAMES,

@@ -148,7 +148,7 @@ def domain_add(
     if proposed:
         what = "This name resolves" if len(proposed) == 1 else "These names resolve"
         click.echo(
-            # The command is complete, so that it can be pasted into a shell.
+            # The number is quoted for the shell, because the command is pasted there.
             f"{what} too: certmgr domain add {' '.join(proposed)} --client"
             f" {shlex.quote(values['client'])}"
         )
