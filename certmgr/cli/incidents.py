@@ -201,6 +201,7 @@ def _check_selection(
 
 def _by_serials(service: CaseService, path: Path) -> _Selection:
     numbers, invalid = incident_selection.read_serials(_text_of(path))
+    # An empty selection is an error: an incident without certificates would count as done at once.
     _require_some(path, numbers, invalid, "serial number", "in hexadecimal")
     _report_skipped(invalid, "serial number")
     items = incident_selection.select_affected(service, serials=numbers)
@@ -249,6 +250,7 @@ def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> N
 
 
 def _names_text(names: Sequence[str]) -> str:
+    # A certificate may have hundreds of names; two identify it, and the table stays narrow.
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return ", ".join(names[:2]) + more
 
@@ -269,6 +271,7 @@ def _text_of(path: Path) -> str:
 def _require_some(
     path: Path, values: Sequence[str], invalid: Sequence[str], noun: str, form: str
 ) -> None:
+    # The first bad line shows which format the file has.
     if not values:
         raise UsageError(
             f"{path} has no {noun}",

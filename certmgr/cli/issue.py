@@ -262,6 +262,7 @@ def show_lineages(database: Any, names: list[str], summary: Any, output_format: 
 
     with database.read() as conn:
         rows = [r for r in rows_of(conn, None, ("active", "paused")) if r["lineage"] in names]
+    # The stored row has the last state of a lineage; only the run knows what it did now.
     problems = {n: (state, message) for n, state, message in summary.problems}
     if output_format != "table":
         output.show(
@@ -342,6 +343,7 @@ def _preflight(
         for r in rows
     ]
     output.table(["CATEGORY", "NAME", "CLIENT", "WHY", "RECORD"], shown)
+    # The order of CATEGORIES is that of the work: what can be automated comes first.
     counts = {s: sum(r["sort"] == s for r in rows) for s in CATEGORIES}
     # A program that reads the table from a pipe gets rows only; the totals go to stderr.
     click.echo(

@@ -114,6 +114,7 @@ def _show_facts(page: _LineagePage) -> None:
             ("State", STATES.get(view["state"], view["state"])),
             ("Ends", view["ends"]),
             ("Renewal due", renewal),
+            # A CA that asks for an early renewal may explain it on this page (RFC 9773).
             ("Explanation of the CA", row.ari_url),
             ("Next attempt not before", view["next_at"]),
             ("Account", row.account),

@@ -25,6 +25,7 @@ def allow(app: CommandContext, clients: int, until: str | None, reason: str | No
     now, usual = app.now(), app.settings.notify.confirm_above
     end = app.moment(needs(until, "--until"))
     assert end is not None
+    # A past time is a typing error: the confirmation would never be used.
     if end <= now:
         raise UsageError(
             f"The time {local_time(end)} has passed",

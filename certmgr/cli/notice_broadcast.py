@@ -52,6 +52,7 @@ def notice_broadcast(
     same announcement of the same deadline only once.
     """
 
+    # The time is read once, so that all clients get the status of the same moment.
     announced = broadcast(
         app.open(),
         app.settings,
@@ -71,6 +72,7 @@ def notice_broadcast(
             f" {cell(message.subject)}\n"
         )
         click.echo("\n".join(cell(line, 2000) for line in message.text.strip().splitlines()))
+        # The line separates the messages, whose texts have blank lines.
         click.echo("-" * 78)
     verb = "would receive" if dry_run else "will receive"
     # The last day may have fewer clients than the limit, and a short list needs no limit.

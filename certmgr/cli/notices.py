@@ -313,6 +313,7 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
     They did not answer, or they have no working address. The names of one certificate are one row.
     """
 
+    # The list follows the same rules as the notices, so that a call never contradicts one.
     rules = rules_of(app.settings)
     # Contacts and tickets are read in one transaction, so that no person is called about a ticket
     # that was just closed.

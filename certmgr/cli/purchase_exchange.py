@@ -75,6 +75,7 @@ def export(
     """Write purchases in the format of purchase import."""
 
     with app.open().read() as conn:
+        # An unknown client is an error, because an empty file would pass for a complete export.
         client_id = clients.find(conn, client).id if client else None
         text = purchases_format.write(purchases.listing(conn, client_id=client_id), output_format)
     if output is None:

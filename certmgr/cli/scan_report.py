@@ -44,6 +44,7 @@ CSV_COLUMNS = (
 
 def _keys(value: Any) -> dict[str, Any]:
     """Return the fields of a record by name. Nested records stay as they are."""
+    # asdict() would copy nested records too, which takes long for 100,000 endpoints.
     return {name: getattr(value, name) for name in value.__slots__}
 
 
@@ -59,6 +60,7 @@ class ScannedCertificate:
         key: Kind and size, such as EC P-256.
     """
 
+    # These fields are keys of the JSON schema, so a renamed field breaks programs that read it.
     sha256: str
     serial: str
     subject: str
@@ -80,6 +82,7 @@ class ScannedCertificate:
             names=list(leaf.names),
             not_before=instant(leaf.not_before),
             not_after=instant(leaf.not_after),
+            # Without a valid end there are no days, and 0 would mean that it ends today.
             days_left=days_left(leaf.not_after, now) if leaf.not_after else None,
             key=leaf.key,
         )
@@ -116,6 +119,7 @@ class ScannedAddress:
     alpn: str | None
     ocsp: str | None
     chain: list[str]
+    # None and False differ: an undetermined chain is no evidence against the site.
     trusted: bool | None
     trusted_until: dict[str, Any] | None
     error: ScanError | None
@@ -133,6 +137,8 @@ class ScannedAddress:
             ocsp=view.ocsp,
             chain=list(view.chain),
             trusted=view.trusted,
+            # The version of the rules is kept with the dates, because newer rules may give other
+            # dates.
             trusted_until=trust_row(view.trust_ends, now, rules),
             error=None if view.error is None else ScanError(*view.error),
         )
@@ -140,6 +146,8 @@ class ScannedAddress:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
         """Return an address that was kept as JSON."""
+        # A record that was read from JSON must equal the one that was written, also without an
+        # error.
         error = row["error"]
         return cls(**{**row, "error": None if error is None else ScanError(**error)})
 
@@ -194,6 +202,7 @@ class ScannedFinding:
     def as_row(self) -> dict[str, Any]:
         """Return the finding as it stands in the JSON document."""
         row = _keys(self)
+        # A key that is always null would suggest that acceptances of named targets are known.
         del row["accepted"]
         return row if self.accepted is None else row | {"accepted": _keys(self.accepted)}
 
@@ -230,6 +239,7 @@ class ScannedEndpoint:
             host=target.host,
             port=target.port,
             protocol=target.protocol,
+            # Named targets are not searched for in the inventory, so they have no client.
             client=None,
             verdict=str(verdict_of({str(f.severity) for f in report.findings})),
             certificate=None if leaf is None else ScannedCertificate.of(leaf, report.at),
@@ -248,6 +258,7 @@ class ScannedEndpoint:
                 **row,
                 "certificate": None if leaf is None else ScannedCertificate(**leaf),
                 "addresses": [ScannedAddress.of_row(a) for a in row["addresses"]],
+                # Acceptances are added later from the inventory, so a kept row never has one.
                 "findings": [ScannedFinding(**f) for f in row["findings"]],
             }
         )
@@ -304,7 +315,9 @@ def csv_row(endpoint: ScannedEndpoint) -> dict[str, Any]:
         "target": endpoint.target,
         "client": endpoint.client,
         "verdict": endpoint.verdict,
+        # An endpoint without a certificate still has a row: it may be the most urgent one.
         **{k: getattr(leaf, k, None) for k in facts},
+        # A list is one cell, so that each endpoint has exactly one line.
         "addresses": [a.address for a in endpoint.addresses],
         "codes": [f.code for f in endpoint.findings],
         "detail": [f.detail for f in endpoint.findings],
@@ -318,6 +331,7 @@ def problems_in_words(endpoint: ScannedEndpoint) -> str:
     """Return the findings of an endpoint as text, without those of severity info."""
     texts = []
     for f in endpoint.findings:
+        # Remarks are left out, because this text answers what is wrong.
         if f.severity == "info":
             continue
         words = short(
@@ -348,18 +362,21 @@ def scan_table(endpoints: Sequence[ScannedEndpoint], verbose: bool) -> None:
     ]
     styles = [STYLES.get(e.verdict) for e in endpoints]
     table(["VERDICT", "HOST", "DAYS", "ISSUER", "WHAT IS WRONG"], lines, styles)
+    # The table first, since it fits the screen; the evidence may be long.
     if verbose:
         for endpoint in endpoints:
             show_evidence(endpoint)
     total = {
         v: sum(e.verdict == v for e in endpoints) for v in ("ok", "attention", "fault", "unknown")
     }
+    # Verdicts without an endpoint are left out, so that a zero does not draw attention.
     shown = ", ".join(f"{n} {v}" for v, n in total.items() if n)
     click.echo(f"{len(endpoints)} endpoint(s): {shown}")
 
 
 def issuer_name(text: str | None) -> str:
     """Return the common name of an issuer, else its organisation."""
+    # The name may have the same attribute several times. Reversed, the first one wins.
     parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
     return parts.get("CN") or parts.get("O") or text or ""
 
@@ -368,6 +385,7 @@ def show_evidence(endpoint: ScannedEndpoint) -> None:
     """Print certificate, addresses, pages and findings of an endpoint."""
     click.echo(f"\n{endpoint.target}")
     if leaf := endpoint.certificate:
+        # A certificate may have hundreds of names; the first ones identify it.
         click.echo(f"  subject {cell(leaf.subject)}; names {cell(leaf.names[:8])}")
         click.echo(
             f"  serial {leaf.serial}, {leaf.key}, {leaf.not_before} to"
@@ -376,6 +394,7 @@ def show_evidence(endpoint: ScannedEndpoint) -> None:
     for address in endpoint.addresses:
         _show_address(address)
     for visit in (endpoint.http or {}).get("visits", []):
+        # Only the keys that are shown are taken, so new keys of a visit need no change here.
         _show_visit(_ShownVisit(**{k: visit[k] for k in _ShownVisit.__slots__}))
     for f in endpoint.findings:
         click.echo(f"  {f.severity} {f.code}: {cell(f.detail, 400)}")
@@ -386,11 +405,13 @@ def show_evidence(endpoint: ScannedEndpoint) -> None:
 def _show_address(a: ScannedAddress) -> None:
     trust = {True: "trusted", False: "not trusted", None: "trust not determined"}[a.trusted]
     facts = [f for f in (a.tls_version, a.cipher, a.group, a.alpn) if f]
+    # A failed handshake has a layer, which shows if the network or the server is at fault.
     error = f"; {a.error.layer}: {cell(a.error.reason)}" if a.error else ""
     click.echo(
         f"  {a.address}: {', '.join(map(cell, facts)) or 'no handshake'}, chain of"
         f" {len(a.chain)}, {trust}{error}"
     )
+    # A line only if a browser ends its trust early: for most certificates none does.
     if early := trust_text(a.trusted_until):
         click.echo(f"    trusted by {early}")
 
@@ -434,5 +455,6 @@ def exit_code(endpoints: Sequence[ScannedEndpoint]) -> int:
     """Return 1 if an endpoint has a fault, 3 if over 20% are undetermined, else 0."""
     if any(e.verdict == "fault" for e in endpoints):
         return 1
+    # If more are undetermined, the cause is probably this machine or its network.
     undetermined = sum(e.verdict == "unknown" for e in endpoints)
     return 3 if endpoints and 100 * undetermined / len(endpoints) > 20 else 0

@@ -67,6 +67,8 @@ def _server_values(
     values: dict[str, Any], addresses: tuple[str, ...], backends: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the given options as values of columns; an option that is not given is left out."""
+    # An option that may be repeated is an empty tuple if it was not given. An edit must then keep
+    # the stored addresses, so it becomes None.
     return given(**values, addresses=list(addresses) or None, backends=list(backends) or None)
 
 
@@ -86,7 +88,9 @@ def server_add(
 ) -> None:
     """Add a server."""
 
+    # The first server may be the first record at all, so a missing database is created.
     with app.open(create=True).write(app.now()) as tx:
+        # One transaction: a wrong tag or address leaves no server without its other values.
         servers.add(tx, _server_values({"name": name, **values}, addresses, backends), tags)
     click.echo(f"Server {name} added.")
 
@@ -105,6 +109,7 @@ def server_list(app: CommandContext, retired: bool, output_format: str) -> None:
 
 def _server_row(row: ListedServer) -> dict[str, Any]:
     """Return a server with its addresses and backends as text, as the JSON schema has them."""
+    # A list would change the type of a key that programs read.
     return row.as_dict() | {
         "addresses": " ".join(row.addresses),
         "backends": " ".join(row.backends),
@@ -119,7 +124,9 @@ def server_show(app: CommandContext, name: str, output_format: str) -> None:
     """Show one server with its domains."""
 
     with app.open().read() as conn:
+        # find() reports an unknown name as NotFound, and next() below would fail without words.
         servers.find(conn, name)
+        # find() accepts a retired server, so the listing must include it too.
         row = next(r for r in servers.listing(conn, retired=True) if r.name == name)
         names = domains.listing(conn, server_name=name)
     if output_format != "table":
@@ -127,6 +134,7 @@ def server_show(app: CommandContext, name: str, output_format: str) -> None:
         return
     shown = _server_row(row)
     pairs([(k, shown[k]) for k in (*_SERVER_COLUMNS, *PARTIES, "note")])
+    # The list of domains shows whom an outage of the server would affect.
     for domain in names:
         paragraph(f"{display(domain.name)} (client {domain.client})", " " * 8, "domain  ")
 
@@ -171,5 +179,7 @@ def server_retire(app: CommandContext, name: str) -> None:
     """Retire a server that has no domains."""
 
     with app.open().write(app.now()) as tx:
+        # The store refuses a server that still has domains: they inherit parties and addresses from
+        # it.
         servers.retire(tx, name)
     click.echo(f"Server {name} retired.")

@@ -76,6 +76,7 @@ class CommandContext:
 
     def use_config(self, path: str) -> None:
         """Use another configuration file from now on."""
+        # The settings that were read belong to the old file.
         self.config, self._settings = path, None
 
     @property
@@ -83,6 +84,8 @@ class CommandContext:
         """The URL or path of the database: option, configuration, or default."""
         from certmgr.config.settings import default_database, secret
 
+        # The option wins over the configuration, so that one command can use another database. The
+        # default is last.
         return self.database_url or secret(self.settings.database.url) or default_database()
 
     def open(self, *, create: bool = False) -> Database:
@@ -134,6 +137,7 @@ class CommandContext:
 def missing_file(url: str) -> Path | None:
     """Return the path of an SQLite database whose file does not exist; else None."""
     path = url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else url
+    # A PostgreSQL database has no file here. Connecting shows whether it exists.
     return Path(path) if "://" not in path and not Path(path).exists() else None
 
 
@@ -146,11 +150,14 @@ def colour_choice(option: str) -> bool | None:
     Args:
         option: always, never or auto.
     """
+    # An option is closer to the command than the environment.
     if option != "auto":
         return option == "always"
+    # An empty NO_COLOR does not count (no-color.org).
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     forced = os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE")
+    # Some tools set FORCE_COLOR=0 to switch colours off, so 0 does not force them.
     return True if forced and forced != "0" else None
 
 
@@ -202,6 +209,7 @@ def party_options(command: _F) -> _F:
     for name in ("renews", "buys", "dns", "hosts"):
         option = click.option(
             f"--{name}",
+            # An empty text clears the value, so the value above it is inherited.
             type=click.Choice(["us", "client", "panel", "cdn", ""]),
             help=f"{texts[name]} Empty: inherit the value.",
         )
@@ -253,6 +261,8 @@ def fail(error: BaseException, debug: bool) -> int:
     """Print an error on stderr and return its exit code."""
     if debug:
         traceback.print_exception(error)
+    # The text may contain a URL with a password or a name from outside, so it is redacted and made
+    # printable.
     if isinstance(error, CertmgrError):
         click.echo(f"certmgr: {printable(redact(str(error)), 1500)}", err=True)
         return error.exit_code
@@ -270,6 +280,7 @@ def guard(
     """Run the command line. Every error becomes one line on stderr and an exit code."""
     try:
         result = function()
+        # A command without an exit code has succeeded.
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
@@ -285,6 +296,7 @@ def guard(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        # A full disk is for the user to fix, and "internal error" would mislead.
         if error.errno == errno.ENOSPC:
             click.echo("certmgr: the output cannot be written: the disk is full.", err=True)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,6 +35,7 @@ def solver() -> None:
 def solvers(app: CommandContext, output_format: str) -> None:
     """List the configured solvers."""
 
+    # Secrets of a solver are never shown: only where it works.
     rows = [
         {
             "name": n,
@@ -78,6 +79,7 @@ def snippet(app: CommandContext, name: str, server: str) -> None:
 def _language_of(people: Sequence[ListedContact]) -> str:
     """Return the language of the contact who reads about DNS: technical, else any other."""
     technical = [p for p in people if p.role == Role.TECHNICAL]
+    # An empty text lets the caller take the language of the provider.
     return next((p.language for p in [*technical, *people] if p.language), "")
 
 
@@ -120,15 +122,20 @@ def record(
     \b
     certmgr solver record shop.example.com '*.shop.example.com' --letter
     """
+    # An unknown language is refused first, before a CA is contacted.
     code = require_language(language_code) if language_code is not None else None
     context = IssuanceContext.of(app.context())
+    # Invalid names are refused before the inventory is read.
     wanted = [certificate_name(n) for n in names]
     with context.read() as conn:
         owners = {
+            # A wildcard belongs to the client who owns the domain below the asterisk.
             o.client_id if (o := domain_owners.owner_of(conn, n.removeprefix("*."))) else None
             for n in wanted
         }
         row = accounts.find(conn, account or app.settings.acme.default_account)
+    # A record permits an account to issue. Names of two clients in one letter would show one client
+    # the names of the other.
     if None in owners or len(owners) != 1:
         raise UsageError(
             "The names do not belong to one client of the inventory",
@@ -136,10 +143,12 @@ def record(
             "Name the domains of one client (certmgr domain list).",
         )
     end = app.moment(until)
+    # A record that has ended already would permit nothing, so the date is a typing error.
     if end is not None and end <= app.now():
         raise UsageError("--until is in the past", "", "Give a later date.")
     session = context.session(row.id)
     records = records_of(session, wanted, to_epoch(end) if end is not None else None)
+    # A letter asks for records that do not exist yet, so it is written without a check.
     if letter:
         with context.read() as conn:
             people = contacts.listing(conn, client_id=next(iter(owners)))
@@ -149,6 +158,7 @@ def record(
         return 0
     dns_client = new_dns_client(app.settings)
     rows = []
+    # All records are checked although one failed: the client should fix all of them at once.
     failed = False
     for each in records:
         verdict = check(dns_client, each, context.now)
@@ -162,4 +172,5 @@ def record(
             }
         )
     output.show("records", ["name", "state", "reason", "record"], rows, output_format)
+    # Exit code 1 is for a result that needs action; 3 would mean that the check failed.
     return 1 if failed else 0

@@ -71,6 +71,7 @@ _COLUMNS = (
 _MOST_CLIENTS = 10
 SORTS: dict[str, Callable[[EndpointStatus], Any]] = {
     "severity": urgency,
+    # An endpoint without a certificate has no date. It comes last, because 0 would be the earliest.
     "date": lambda s: (s.not_after is None, s.not_after or 0, *urgency(s)),
     "client": lambda s: (s.client, *urgency(s)),
     "server": lambda s: (s.server or "", *urgency(s)),
@@ -104,6 +105,8 @@ class StatusQuery:
     def selects(self, status: EndpointStatus) -> bool:
         """Return whether the table shows an endpoint."""
         if not self.severities and not self.codes:
+            # Without a filter, an endpoint that is ok is left out. With one, a remark can be what
+            # is asked for, so the verdict does not count.
             return self.everything or status.verdict != "ok"
         return any(
             (not self.severities or f.severity in self.severities)
@@ -180,7 +183,9 @@ def status(
     Findings of severity low are remarks, with which an endpoint is ok. Exits 1 if an endpoint has
     a fault.
     """
+    # A misspelt code would select nothing, which reads as "no findings".
     require_codes(codes)
+    # Several documents in one stream are not valid JSON, and a CSV has one header.
     if watch is not None and output_format != "table":
         raise UsageError(
             "--watch has no " + output_format, "a document is written once", "Remove one of them."
@@ -199,11 +204,14 @@ def status(
     database = app.open()
     while True:
         if watch is not None:
+            # The screen is cleared before the query, so the old rows are not taken for new ones.
             click.clear()
             click.echo(f"{local_time(app.now())}, again every {watch} s")
         fault = _show(app, database, query, causes, verbose, output_format)
         if watch is None:
             return 1 if fault and not exit_zero else 0
+        # Without --watch the loop has ended. With it, Ctrl-C ends the command, and guard() sets the
+        # exit code.
         time.sleep(watch)
 
 
@@ -223,6 +231,8 @@ def _show(
     shown = [s for s in statuses if query.selects(s)]
     if causes:
         # A filter by code or severity selects findings here, and not endpoints.
+        # Assigned causes are shown with their assignee, so that two people do not work on the same
+        # one.
         with database.read() as conn:
             taken = findings.acceptances(conn, at, kind="take")
         groups = [
@@ -234,11 +244,14 @@ def _show(
         show_causes(groups, output_format, query.limit, _names(database))
     elif output_format != "table":
         shown.sort(key=SORTS[query.sort])
+        # The trust of browsers costs a search for paths, so it is calculated for shown endpoints
+        # only.
         until = trusted_until(app, database, shown, now, query.as_of)
         rows = [status_row(s, at, until.get(s.id)) for s in shown]
         if output_format == "csv":
             show("endpoints", _COLUMNS, rows, output_format)
             return bool(total["fault"])
+        # Purchases have no tags, so a status by tag has no work ahead.
         ahead = work_ahead(app, database, at, query.client) if query.tag is None else {}
         echo_json(
             {
@@ -252,6 +265,7 @@ def _show(
     else:
         _show_table(app, database, query, shown, verbose)
         _show_totals(database, statuses, total)
+        # The work ahead is about all records of the scope, so a filtered table does not show it.
         if query.tag is None and query.server is None and not query.codes | query.severities:
             ahead = work_ahead(app, database, at, query.client)
             show_ahead(ahead, app.settings.provider.time_zone)
@@ -276,18 +290,21 @@ def _load(
         skip_healthy=skip_healthy,
     )
     if query.client is not None:
+        # A client sees only its part of a shared certificate or host.
         with database.read() as conn:
             statuses = scoped(conn, clients.find(conn, query.client).id, statuses)
     if query.server is not None:
         with database.read() as conn:
             name = servers.find(conn, query.server).name
         statuses = [s for s in statuses if s.server == name]
+    # Healthy endpoints were not loaded, so the database counts them.
     if skip_healthy:
         return statuses, totals(database, statuses, client=query.client, tag=query.tag)
     return statuses, counts(s.verdict for s in statuses)
 
 
 def _names(database: Database) -> dict[str, str]:
+    # A retired client may still have endpoints in a past status.
     with database.read() as conn:
         return {c.number: c.name for c in clients.listing(conn, retired=True)}
 
@@ -306,6 +323,7 @@ def _show_table(
     if rows:
         rows.sort(key=SORTS[query.sort])
         until = trusted_until(app, database, rows, now, query.as_of)
+        # A filter by severity or code may ask for remarks, so they are shown then.
         remarks = bool(query.severities or query.codes)
         status_table(rows, query.as_of or now, verbose, until, remarks=remarks)
     if left:
@@ -326,6 +344,7 @@ def _show_totals(
     if not faults:
         return
     names = _names(database)
+    # The clients with most faults first; the number makes the order the same in each run.
     ranked = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
     click.echo()
     table(
@@ -444,10 +463,12 @@ def _what_is_wrong(status: EndpointStatus, remarks: bool) -> str:
         f"{short(f, status.target)} (accepted until {local_day(a.until)})"
         for f, a in status.accepted
     ]
+    # The last error is shown only if no finding explains the verdict.
     return "; ".join(texts) or (status.error if status.verdict != "ok" else "") or ""
 
 
 def _show_evidence(status: EndpointStatus) -> None:
+    # An endpoint without findings has no evidence, so it gets no heading.
     if status.findings:
         click.echo(f"\n{host_text(status.target)}")
     for f in status.findings:

@@ -18,6 +18,7 @@ from inventory.store import purchases as stored_purchases
 if TYPE_CHECKING:
     from inventory.db.database import Database
 
+# The hint at the end of show_ahead() names the same number of days.
 AHEAD = timedelta(days=60)
 
 
@@ -28,6 +29,7 @@ def work_ahead(
     with database.read() as conn:
         client_id = clients.find(conn, client).id if client else None
         soon = due_soon(
+            # An ended purchase cannot be reissued, so it has no date to act on.
             purchases.load(conn, client_id, ended=False),
             purchases.lead_times(app.settings),
             moment,
@@ -36,6 +38,7 @@ def work_ahead(
         rows = cases.listing(conn, client_id=client_id, states=cases.OPEN)
     return {
         "orders": [
+            # The keys are older than the word purchase, and programs read them.
             {
                 "order": f"#{o.id}",
                 "reference": stored_purchases.reference(o.id),
@@ -65,6 +68,7 @@ _DEADLINES = {
 def show_ahead(ahead: dict[str, Any], zone: str) -> None:
     if ahead["orders"]:
         click.echo(f"Purchases: {len(ahead['orders'])} date(s) to act on within {AHEAD.days} days.")
+    # The most urgent 20 fit the screen, and the next command lists all.
     for deadline in ahead["orders"][:20]:
         what = f"{_DEADLINES[deadline['what']]} {day_in(deadline['at'], zone)}"
         paragraph(
@@ -76,6 +80,7 @@ def show_ahead(ahead: dict[str, Any], zone: str) -> None:
         )
     if len(ahead["orders"]) > 20:
         click.echo("  ... and more: certmgr purchase list --due 60")
+    # Cases are counted only: certmgr case list has their next steps.
     if ahead["cases"]["open"]:
         click.echo(
             f"Cases: {ahead['cases']['open']} open, {ahead['cases']['overdue']} overdue (certmgr"

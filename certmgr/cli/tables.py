@@ -89,6 +89,7 @@ def columns_of(titles: Sequence[str | Column]) -> list[Column]:
         if isinstance(title, Column):
             columns.append(title)
             continue
+        # The first column names the record, so it stays in the narrowest terminal.
         drop = 0 if index == 0 or title in _KEPT else index + (MINOR if title in _MINOR else 0)
         fold = title in _FOLDED
         columns.append(
@@ -106,6 +107,7 @@ def cut(text: str, width: int) -> str:
     """Return a text of at most ``width`` cells, with an ellipsis if it was longer."""
     if width_of(text) <= width:
         return text
+    # set_cell_size() fills half of a wide character with a blank, which is removed.
     return set_cell_size(text, max(width - 1, 0)).rstrip() + ELLIPSIS
 
 
@@ -126,12 +128,14 @@ def fold(text: str, width: int, most: int | None = None) -> list[str]:
             continue
         if used:
             lines.append(line)
+        # A word that is longer than the line begins a new one, and is shown in parts.
         *full, line = _parts(word, width)
         lines += full
         used = width_of(line)
     lines.append(line)
     if most is not None and len(lines) > most:
         last = lines[most - 1]
+        # The added dots make the text too long, so that cut() ends it with the ellipsis.
         ended = last + ELLIPSIS if width_of(last) < width else cut(last + "..", width)
         return [*lines[: most - 1], ended]
     return lines
@@ -146,6 +150,7 @@ def _parts(word: str, width: int) -> list[str]:
     while width_of(word) > width:
         head = chop_cells(word, width)[0]
         end = max(head.rfind(c) for c in "@./-_,:") + 1
+        # A separator near the beginning would leave an almost empty line.
         end = end if end > len(head) // 2 else len(head)
         parts.append(word[:end])
         word = word[end:]
@@ -179,6 +184,7 @@ def arrange(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
     natural = [
         max([width_of(c.title), *(width_of(row[i]) for row in rows)]) for i, c in enumerate(columns)
     ]
+    # An empty column takes room for nothing. A table without rows keeps its headings.
     shown = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
     if width is None:
         return Layout(tuple((i, natural[i]) for i in shown))
@@ -203,6 +209,7 @@ def arrange(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 
 
 def _least(column: Column, natural: int, width: int) -> int:
+    # A short column saves little, and its values are numbers or states that a cut would change.
     if column.overflow is Overflow.WHOLE or natural <= _FREE:
         return natural
     # A host name that is cut cannot be copied, so a column that always stays gets more room.

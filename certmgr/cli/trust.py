@@ -57,6 +57,8 @@ def show_(app: CommandContext, rule: str | None, output_format: str) -> None:
     if output_format == "json":
         # Rules of reports come back with the next report, and have no place in such a file.
         own = [r for r in rules.rules if not r.origin]
+        # The version of a report is added to that of the rules. The exported file has only the
+        # rules.
         version = rules.version.partition("+ccadb")[0]
         echo_json(document_of(TrustRules(version, rules.day, own)))
         return
@@ -68,12 +70,14 @@ def show_(app: CommandContext, rule: str | None, output_format: str) -> None:
         "updated": instant(rules.updated),
         "rules": len(rules.rules),
         "from_reports": sum(bool(r.origin) for r in rules.rules),
+        # The version of certifi matters as much: it decides which roots exist at all.
         "certifi": certifi.__version__,
     }
     if output_format == "csv":
         show("trust", tuple(row), [row], output_format)
         return
     pairs((k.replace("_", " "), v) for k, v in row.items())
+    # Rules in force are the larger part. What is coming is what an administrator must plan.
     coming = [r for r in rules.rules if r.at is not None and r.at > app.now()]
     for entry in sorted(coming, key=lambda r: (r.at or app.now(), r.name))[:10]:
         about = " (approximate)" if entry.approximate else ""
@@ -87,6 +91,7 @@ def _find(rules: TrustRules, name: str) -> TrustRule:
     found = next((r for r in rules.rules if r.name == name), None)
     if found is None:
         known = [r.name for r in rules.rules]
+        # A misspelt name gets suggestions: the names are long.
         raise missing_word("trust rule", name, known, "certmgr trust list")
     return found
 
@@ -117,6 +122,7 @@ def list_(
     output_format: str,
 ) -> None:
     """List the rules, the earliest date first."""
+    # SHA-256 is often copied with colons and capitals, as openssl prints it.
     wanted = (certificate or "").replace(":", "").lower()
     rows = [
         {
@@ -135,13 +141,16 @@ def list_(
 
 
 def _order(rule: TrustRule) -> tuple[bool, str, str]:
+    # Rules without a date are in force now, so they come before the dated ones.
     return rule.at is not None, instant(rule.at) or "", rule.name
 
 
 def _read(source: str, settings: Settings) -> bytes:
     """Read a file, or download a URL."""
+    # Only a download needs limits of time and redirects.
     if "://" not in source:
         return trust_data.read_rules(Path(source))
+    # A redirect could lead to an internal address, which only [network] allow permits.
     allowed = networks(settings.network.allow, "[network] allow")
     limits = HttpLimits(_SECONDS, trust_data.MAX_BYTES, _MAX_REDIRECTS)
     return download_verified(source, settings.trust.ca_files, allowed, limits)
@@ -172,6 +181,7 @@ def update_(
     path = trust_data.rules_path(app.settings.trust.rules)
     data = _read(source, app.settings)
     update, content = trust_data.prepare(data, source, path, app.now(), force=force)
+    # prepare() has validated the whole file, so a bad file never replaces a good one.
     if not dry_run:
         trust_data.install(path, content)
     if output_format == "json":
@@ -188,6 +198,7 @@ def update_(
             }
         )
         return
+    # The changes are shown in both cases: after a dry run they are the reason to install.
     for sign, changed in (("+", update.added), ("-", update.dropped)):
         for rule in changed[:20]:
             day = f" {rule.at:%Y-%m-%d}" if rule.at else ""
@@ -243,6 +254,7 @@ def early_rows(
     """Return the endpoints whose certificate loses trust early, and by ``until``."""
     found = []
     for entry in stored.endpoints(client_id=client_id).values():
+        # Only what happens by the date is asked for; a later end is no action yet.
         early = [e for e in entry.early() if e.at <= until]
         # An expired certificate has lost everything already.
         if not early or entry.ends[0].not_after < now:
@@ -259,10 +271,12 @@ def early_rows(
             "sha256": entry.leaf,
             "trusted_until": row,
         }
+        # The target decides between equal dates, so that the order is stable.
         for _, entry, row in sorted(found, key=lambda f: (f[0], f[1].target.key))
     ]
 
 
 def _day(row: dict[str, Any] | None, browser: str) -> str | None:
     end = (row or {}).get(browser)
+    # Without a date, the browser trusts the certificate until it expires.
     return None if end is None or end["at"] is None else str(end["at"])[:10]

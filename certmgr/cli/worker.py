@@ -32,12 +32,14 @@ def require_queues(app: CommandContext) -> None:
         UsageError: The database is SQLite, or its queues are not installed.
     """
     database = app.open()
+    # SQLite locks the whole file, and network file systems do not lock it reliably.
     if database.path is not None:
         raise UsageError(
             "Workers need an inventory in PostgreSQL",
             f"{display_url(database.engine.url)} is an SQLite file, which one machine uses",
             "Run certmgr run instead, or move the inventory: certmgr help scale.",
         )
+    # Without this check, the import of the extra would fail with a traceback.
     if find_spec("procrastinate") is None:
         raise UsageError(
             "Workers need the extra 'distributed'",
@@ -72,6 +74,8 @@ def spread_scan(
     progress: Callable[[int, int], None],
 ) -> ScanSummary:
     """Scan the inventory by workers, and wait for the end."""
+    # These modules import the library of the queues, which --help and scans in one process do not
+    # need.
     from certmgr.workers.spread_scan import SpreadScan
 
     return SpreadScan(context, options, queues, progress).run()
@@ -88,6 +92,7 @@ def spread_run(
 
 
 def _queue_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    # A queue given twice would be polled twice.
     names = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
     unknown = [n for n in names if n not in QUEUES]
     if unknown or not names:
@@ -135,6 +140,7 @@ def worker(
     Start it on any machine that reaches the PostgreSQL database, once per core. SIGTERM ends it
     after its current jobs. See certmgr help scale.
     """
+    # The set-up is checked before the schedule, since a worker without queues has no use for one.
     require_queues(app)
     # The library of the queues is an extra, and is needed only here.
     from certmgr.workers.engine import valid_schedule
@@ -146,4 +152,5 @@ def worker(
             "it needs five fields, as in a crontab",
             "Write '0 * * * *' for each full hour.",
         )
+    # This returns after the current jobs, so that their results are stored.
     WorkerService(app.context(), queues, concurrency, schedule).run(drain=drain)

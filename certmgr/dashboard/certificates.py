@@ -32,7 +32,10 @@ def _by_certificate(facts: DashboardInput) -> dict[tuple[str, int], list[Endpoin
     """Return the endpoints per served certificate. The key is SHA-256 and end in epoch seconds."""
     found: dict[tuple[str, int], list[EndpointStatus]] = {}
     for status in facts.statuses:
+        # An endpoint that never gave a certificate has no end. Its fault is in the list of causes.
         if status.not_after is not None and status.last_good is not None:
+            # Endpoints without a fingerprint may have different certificates, so they are not
+            # merged.
             leaf = status.leaf or f"endpoint {status.id}"
             found.setdefault((leaf, status.not_after), []).append(status)
     return found
@@ -43,6 +46,7 @@ def weeks_ahead(facts: DashboardInput, number: int) -> tuple[Week, ...]:
     totals = [[0, 0] for _ in range(number)]
     for (_, end), statuses in _by_certificate(facts).items():
         index = int((end - facts.as_of.timestamp()) // WEEK.total_seconds())
+        # A certificate that has ended has a negative index. It is counted by ended_count().
         if 0 <= index < number:
             # A certificate is replaced automatically only if that holds for all its sites.
             automatic = all(is_automatic(facts, s.client_id, s.target.host) for s in statuses)
@@ -76,6 +80,7 @@ def losing_cover(facts: DashboardInput) -> tuple[tuple[LosingCover, ...], int]:
         for status in statuses:
             trust = facts.trust.get(status.id)
             for early in trust.early() if trust else ():
+                # The earliest end counts: the visitors with that browser see an error first.
                 if early.at < end:
                     end = early.at
                     about = early.rule is not None and early.rule.approximate
@@ -93,6 +98,7 @@ def losing_cover(facts: DashboardInput) -> tuple[tuple[LosingCover, ...], int]:
 
 def _lapse_reason(facts: DashboardInput, statuses: list[EndpointStatus], *, ended: bool) -> str:
     """Return who must renew the certificate; empty if an automation does it in time."""
+    # Who renewed what in the past is not known, so the end is shown without a reason.
     if facts.renewers is None:
         return "?"
     for status in statuses:

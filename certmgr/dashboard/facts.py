@@ -27,6 +27,7 @@ class RunFaults:
     """
 
     finished: datetime
+    # Each endpoint counts once, with its worst finding, so that the two numbers can be added.
     critical: int
     high: int
     checked: int
@@ -62,7 +63,10 @@ class DashboardInput:
     history: Sequence[RunFaults]
     client_names: Mapping[str, str]
     last_run: EndedRun | None = None
+    # A deadline of the provider ends with its day in this zone.
     zone: tzinfo = UTC
+    # Empty for the past, because the rules of that day are not kept.
     trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
+    # None and not empty: "not known" must not be shown as "no party renews it".
     renewers: RenewalFacts | None = None
     cases: Sequence[CaseRecord] | None = None

@@ -43,11 +43,13 @@ def render(
         language: The language of the reader.
         reports: Number of a client -> its report. Without it, the page links no report.
     """
+    # The number of a client may contain any character, so the anchors are counted.
     anchors = {c.number: f"#client-{n}" for n, c in enumerate(dashboard.clients, 1)}
 
     def href(number: str) -> str:
         """Return the link of a client; empty if the page does not list it."""
         report = (reports or {}).get(number)
+        # The report has more details than the row of the client on this page.
         return report.href if report is not None else anchors.get(number, "")
 
     return render_page(
@@ -60,6 +62,7 @@ def render(
         reports=reports or {},
         percent=percent,
         columns=columns(dashboard.later),
+        # One bar per run: critical and high findings are faults alike.
         faults=[t.critical + t.high for t in dashboard.trend],
         ended=language.count(P.ended, P.ended_many, dashboard.ended),
         peak=_peak(dashboard.later, language),
@@ -69,6 +72,7 @@ def render(
 
 def percent(value: int, values: Sequence[int]) -> str:
     """Return the width of a bar, in proportion to the longest."""
+    # At least 1, so that a chart without values does not divide by zero.
     longest = max([*values, 1])
     # One of many is still visible.
     return f"{max(100 * value / longest, 1.0 if value else 0.0):.1f}%"
@@ -85,6 +89,7 @@ class Column:
 
 def columns(weeks: Sequence[Week]) -> tuple[Column, ...]:
     """Return the columns of the chart; the highest has the whole height."""
+    # As in percent(), an empty chart must not divide by zero.
     highest = max([w.total for w in weeks] + [1])
     return tuple(
         Column(10 * n, round(100 * w.automatic / highest, 2), round(100 * w.by_hand / highest, 2))

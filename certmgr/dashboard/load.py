@@ -52,7 +52,9 @@ def load_dashboard_input(
     deadlines = all_deadlines(database, past)
     facts, statuses = load_domain_facts(database, now, as_of=as_of)
     with database.read() as conn:
+        # A client who was retired later still needs a name on a page about the past.
         names = {c.number: c.name for c in clients.listing(conn, retired=past is not None)}
+        # There are no runs of the future, so a later date shows those until now.
         history = _history(conn, min(at, now))
         # Trust rules, renewers and cases have no history.
         trust = StoredTrust.of(conn, settings).endpoints() if past is None else {}
@@ -85,6 +87,7 @@ def _history(conn: Connection, until: datetime) -> list[RunFaults]:
     history = []
     for run in complete:
         finished = datetime.fromtimestamp(run.finished_at, UTC)
+        # Acceptances are those at the end of each run: a later one must not hide old faults.
         worst = _worst_severities(periods, finished, findings.acceptances(conn, finished))
         critical = sum(s == "critical" for s in worst.values())
         history.append(
@@ -104,6 +107,7 @@ def _worst_severities(
         if (
             period.opened_at > moment
             or (closed is not None and closed <= moment)
+            # The findings of a retired endpoint were not closed, but they are not faults any more.
             or (retired is not None and retired <= moment)
         ):
             continue
@@ -112,5 +116,6 @@ def _worst_severities(
             [finding], acceptances, period.client_id, period.domain_id, period.endpoint_id, at
         )
         if counted and worst.get(period.endpoint_id) != "critical":
+            # The worst severity of an endpoint wins, whatever the order of its findings is.
             worst[period.endpoint_id] = str(period.severity)
     return worst

@@ -39,6 +39,8 @@ class CauseCard:
     do: str
     place: str
     actor: str
+    # Texts with numbers are made before the page is rendered, because plural forms differ between
+    # languages.
     sites_text: str
     sites: tuple[str, ...]
     more: int
@@ -51,6 +53,7 @@ class SeverityGroup:
     """The causes of one severity. ``more``: how many are not listed."""
 
     severity: str
+    # The page takes its colour from the state, since several severities share one.
     state: str
     title: str
     summary: str
@@ -75,6 +78,7 @@ class Week:
     @property
     def total(self) -> int:
         """All certificates that end in the week."""
+        # Calculated, so that it never contradicts its parts.
         return self.automatic + self.by_hand
 
 
@@ -90,6 +94,7 @@ class LosingCover:
     """
 
     names: tuple[str, ...]
+    # A certificate may cover hundreds of names, so only the first ones are listed.
     more: int
     clients: tuple[tuple[str, str], ...]
     state: str
@@ -110,6 +115,7 @@ class DeadlineRow:
     at_text: str
     title: str
     kind: str
+    # An announced rule is marked, because its date may still change.
     confirmed: bool
     counts: Mapping[str, int]
 
@@ -119,6 +125,7 @@ class CaseRow:
     """The open cases of one state, by the party that they wait for."""
 
     state: str
+    # Counted per party, because staff act only on the cases that wait for them.
     client: int
     provider: int
     overdue: int
@@ -140,6 +147,7 @@ class TrendRow:
     text: str
     critical: int
     high: int
+    # Without this number, fewer faults could also mean that fewer endpoints were checked.
     checked: int
     undetermined: int
 
@@ -153,6 +161,7 @@ class ClientRow:
     state: str
     state_text: str
     sites: int
+    # Sites that are in order have no column, because they need no action.
     fault: int
     attention: int
     unknown: int
@@ -182,6 +191,7 @@ class Dashboard:
     as_of_text: str
     summary: str
     state: str
+    # The age of the facts is part of the page: an old one must not pass for that of today.
     scan_text: str
     scan_state: str
     tiles: tuple[Tile, ...]
@@ -192,6 +202,7 @@ class Dashboard:
     losing: tuple[LosingCover, ...]
     more_losing: int
     deadlines: tuple[DeadlineRow, ...]
+    # None is shown as unknown. An empty tuple would mean that there are none.
     cases: tuple[CaseRow, ...] | None
     renewals: tuple[RenewalRow, ...] | None
     renewal_text: str

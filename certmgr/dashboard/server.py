@@ -68,6 +68,7 @@ class KeptPage:
     def get(self) -> bytes:
         """Return the page as UTF-8."""
         with self._lock:
+            # The monotonic clock: a system clock that is set back must not keep an old page.
             if not self._page or time.monotonic() - self._made > KEPT_SECONDS:
                 self._page = self._make().encode()
                 self._made = time.monotonic()
@@ -94,6 +95,8 @@ class DashboardServer(ThreadingHTTPServer):
     def __init__(self, address: str, port: int, make: Callable[[], str]) -> None:
         self.page = KeptPage(make)
         self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        # The server would listen on IPv4 only, if the family were not set before the socket is
+        # made.
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.loopback = ipaddress.ip_address(address).is_loopback
         try:
@@ -114,6 +117,7 @@ class DashboardServer(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind without the reverse lookup of HTTPServer, which may wait for a DNS server."""
+        # Without it, a restart would fail while old connections are in the state TIME_WAIT.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -208,6 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(code)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(data)))
+        # The page names all clients, so it must not stay in the cache of a browser.
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Security-Policy", f"{policy()}; frame-ancestors 'none'")
         self.send_header("X-Content-Type-Options", "nosniff")

@@ -94,6 +94,7 @@ def build(facts: DashboardInput, *, max_clients: int | None = 200) -> Dashboard:
 def _summary(language: Language, total: dict[str, int]) -> tuple[str, str]:
     """Return the summary sentence and its state, the worst verdict of a site."""
     if not total["endpoints"]:
+        # An empty inventory is not in order: nothing was checked.
         return language(P.no_sites), "unknown"
     for state, one, many in (
         ("fault", P.faults, P.faults_many),
@@ -132,11 +133,13 @@ def _deadlines(facts: DashboardInput) -> tuple[DeadlineRow, ...]:
         # Compared as a duration, because the calendar may end before the sum.
         if deadline.at <= facts.as_of or deadline.at - facts.as_of > AHEAD:
             continue
+        # A rule that a scan cannot check has no rows, and gets no counts.
         found = by_rule.get(deadline.name, Counter())
         shown.append(
             DeadlineRow(
                 name=deadline.name,
                 at_text=_date_text(facts, deadline),
+                # The provider wrote this title, so no catalogue has a translation of it.
                 title=printable(deadline.title if deadline.own else language(deadline.title), 300),
                 kind="own" if deadline.own else "rule",
                 confirmed=deadline.confirmed,
@@ -188,6 +191,7 @@ def _renewals(facts: DashboardInput) -> tuple[tuple[RenewalRow, ...] | None, str
         for m in RenewalMethod
         if found[m]
     )
+    # Rounded down, so that 100 % means every name.
     share = f"{100 * automatic // len(names)} %" if names else "0 %"
     text = facts.language(P.automatic).format(share=share, total=len(names))
     return rows, text if names else ""
@@ -202,6 +206,7 @@ def _clients(facts: DashboardInput) -> tuple[ClientRow, ...]:
     for status in facts.statuses:
         by_client.setdefault(status.client, []).append(status)
     rows = [(_urgency(found), _client(facts, n, found)) for n, found in by_client.items()]
+    # The number makes the order the same on each page.
     return tuple(row for _, row in sorted(rows, key=lambda r: (r[0], r[1].number)))
 
 
@@ -209,6 +214,7 @@ def _urgency(statuses: Sequence[EndpointStatus]) -> tuple[Any, ...]:
     """Return the order of a client: critical and other faults, then what ends first."""
     critical = sum(any(f.severity == "critical" for f in s.findings) for s in statuses)
     total = counts(s.verdict for s in statuses)
+    # A client without any end comes after those with one.
     end = min((s.not_after for s in statuses if s.not_after is not None), default=None)
     return (
         -critical,

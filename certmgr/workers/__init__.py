@@ -6,3 +6,5 @@ for it. With SQLite, and without workers, everything runs in one process (certmg
 
 Public: :mod:`spread_run` and :mod:`spread_scan` for commands that wait, :mod:`service` for workers.
 """
+
+# The package imports nothing, because the library of the queues is an optional extra.

@@ -40,6 +40,7 @@ Handlers = Mapping[str, Callable[..., Awaitable[None]]]
 
 def _pool_arguments(url: URL) -> dict[str, Any]:
     return {
+        # libpq does not know the name of SQLAlchemy's driver in the scheme.
         "conninfo": url.set(drivername="postgresql").render_as_string(hide_password=False),
         # A pooler runs transactions on connections without each other's prepared statements.
         "kwargs": {"prepare_threshold": None},
@@ -87,6 +88,7 @@ class WorkQueues:
         )
         try:
             deferrer.defer(**arguments)
+        # This is expected: several workers take up lost work at the same time.
         except AlreadyEnqueued:
             _log.debug("%s waits already", queueing_lock)
             return False
@@ -112,6 +114,7 @@ def _mapped(url: URL) -> Iterator[None]:
     try:
         yield
     except (ConnectorException, psycopg.Error) as error:
+        # The cause is the error of the driver, which states what PostgreSQL reported.
         raise database_error(error.__cause__ or error, url) from error
 
 
@@ -169,9 +172,12 @@ class QueueWorker:
                         abort_job_polling_interval=30.0,
                         update_heartbeat_interval=self._silent / 3,
                         stalled_worker_timeout=self._silent,
+                        # The results are in the inventory. Records of successful jobs would only
+                        # fill the table.
                         delete_jobs="successful",
                     )
                 finally:
+                    # The recovery ends with the worker, because its connections are closed then.
                     watch.cancel()
 
     async def retry_stalled(self) -> int:
@@ -209,6 +215,7 @@ def install_schema(database: Database) -> None:
             known = newest
         # Tables that the library's own command created are of its version.
         jobs.succeeded(tx, SCHEMA_JOB, {"step": known or newest})
+    # The names begin with the version, so their order is that of the steps.
     for name in sorted(n for n in steps if known and n > known):
         with database.write() as tx:
             _execute(tx.conn, steps[name])

@@ -44,10 +44,12 @@ def do_part(context: Context, part: str, round_id: str) -> None:
     result = run_part(context, part)
     outcome = {
         "round": round_id,
+        # The waiting command reads this record with each poll, so its size is bounded.
         "problems": [p[:300] for p in result.problems[:50]],
         "messages": [m[:300] for m in result.messages[:50]],
     }
     with context.write() as tx:
+        # The outcome is durable before an error is raised, so that the waiting command gets it too.
         jobs.succeeded(tx, _record(part), outcome)
     if result.error is not None:
         # The library keeps the job as failed, so that doctor shows it.

@@ -45,6 +45,8 @@ def take_up(context: Context, queues: Deferring) -> None:
             continue
         queues.defer_shard(shard_id, turn)
     for run in running:
+        # Read after the loop above, because a shard that was given up may be the last one of its
+        # run.
         with context.read() as conn:
             progress = shards.progress(conn, run.id)
         if progress.finished == progress.shards:

@@ -12,6 +12,7 @@ from typing import Any
 from certmgr.inspection.scan_options import ScanOptions
 from inventory.errors import UsageError
 
+# The selection (client, tag, server) is not here: it is applied once, when the shards are planned.
 _TRAVELLING = (
     "deep",
     "accept_suspect",
@@ -30,6 +31,7 @@ def to_document(options: ScanOptions) -> dict[str, Any]:
     Raises:
         UsageError: An option holds for this machine only.
     """
+    # A worker cannot read a file of this machine. A scan without its CAs would report false faults.
     if options.ca_files or options.overrides:
         raise UsageError(
             "--ca-file and --resolve hold for this machine only",
@@ -41,4 +43,5 @@ def to_document(options: ScanOptions) -> dict[str, Any]:
 
 def from_document(document: Mapping[str, Any]) -> ScanOptions:
     """Return the options of a document; unknown names of another version are left out."""
+    # During an update, machines with different versions share the queues.
     return ScanOptions(**{k: v for k, v in document.items() if k in _TRAVELLING})

@@ -26,6 +26,7 @@ def end_scan(context: Context, run_id: int) -> bool:
     with context.read() as conn:
         run = next((r for r in shards.running(conn) if r.id == run_id), None)
         progress = shards.progress(conn, run_id)
+    # Another worker has ended the run, or a shard is being scanned again.
     if run is None or progress.finished < progress.shards:
         return False
     state, reason = _judge(context, run, progress.errors)
@@ -41,6 +42,7 @@ def end_scan(context: Context, run_id: int) -> bool:
             checked=progress.checked,
             undetermined=progress.undetermined,
         )
+        # The shards have no use after the run, and would slow down each poll.
         shards.remove(tx, run_id)
     _log.info("run %d is %s: %d opened, %d closed", run_id, state, opened, closed)
     return True
@@ -51,10 +53,12 @@ def _judge(context: Context, run: SpreadRun, errors: tuple[str, ...]) -> tuple[s
 
     The rules are those of a scan in one process (certmgr/inspection/scan_run.py).
     """
+    # Some endpoints have no facts of this run, so no finding may change.
     if errors:
         return "incomplete", f"{len(errors)} shard(s) were given up: {errors[0]}"
     options, settings = from_document(run.options), context.settings
     setup = setup_for(settings, options, guarded=True, clock=context.clock)
+    # The network may have failed during the scan, which the check before it cannot show.
     failed = failed_control(setup, [parse(text) for text in settings.scan.controls])
     if failed is not None:
         return "suspect", f"the control target {failed} failed after the run"

@@ -88,6 +88,8 @@ class WorkerService:
                 )
                 return
             except DatabaseError as error:
+                # The connection held for a while, so the database is back, and the next pause is
+                # short again.
                 if time.monotonic() - begun > LONGEST_PAUSE_SECONDS:
                     pause = FIRST_PAUSE_SECONDS
                 _log.warning("%s; trying again in %g s", error, pause)
@@ -103,6 +105,7 @@ class WorkerService:
         }
 
     async def _scan_shard(self, shard_id: int) -> None:
+        # A scan blocks its thread. The event loop must stay free for the signs of life.
         await asyncio.to_thread(scan_shard, self.context, shard_id, worker_name())
         # The worker with the last shard defers the end of the run without a wait.
         await asyncio.to_thread(self._take_up)
@@ -119,6 +122,7 @@ class WorkerService:
     def _run_all(self) -> None:
         with work_queues_of(self.context.database) as queues:
             result = run_spread(self.context, queues)
+        # A scheduled run has no command line that could print its problems.
         for problem in result.problems:
             _log.error("%s", problem)
 

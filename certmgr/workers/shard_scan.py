@@ -56,6 +56,7 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
     Raises:
         CertmgrError: An endpoint gave no result, or the database stayed away.
     """
+    # Longer than the time after which a worker counts as dead, so that a slow one keeps its shard.
     lease_seconds = int(2 * context.settings.workers.silent_seconds)
     with context.write() as tx:
         held = shards.lease(tx, shard_id, worker, lease_seconds)
@@ -67,6 +68,8 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
             setup, jobs = _prepare(context, held)
             results: list[ScanResult] = []
             scan_jobs(setup, jobs, results.append, partial(_names_of_client, context))
+            # A shard is stored as a whole. A missing result would count as an endpoint that was
+            # checked.
             if len(results) < len(jobs):
                 raise CertmgrError(
                     f"Shard {held.id} is not finished",
@@ -80,6 +83,7 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
         except shards.LeaseLost as error:
             _log.warning("%s", error)
             return False
+        # Also at Ctrl-C and SIGTERM: another worker need not wait for the end of the lease.
         except BaseException:
             _release(context, held)
             raise
@@ -112,6 +116,7 @@ def _shared(setup: ScanSetup, share: int) -> ScanSetup:
     if share <= 1:
         return setup
     limits, web = setup.limits, setup.web
+    # Rounded up, because a limit of 0 connections would stop the scan.
     limits = replace(limits, per_address=-(-limits.per_address // share), rate=limits.rate / share)
     if web is not None:
         web = replace(web, per_address=-(-web.per_address // share), rate=web.rate / share)

@@ -43,12 +43,14 @@ def plan_shards(
                 for part in _parts(ids, size)
             ]
             continue
+        # A group is never divided here, because its address belongs to one shard.
         if len(packed) + len(ids) > size:
             planned.append(PlannedShard(endpoints=tuple(packed)))
             packed = []
         packed += ids
     if packed:
         planned.append(PlannedShard(endpoints=tuple(packed)))
+    # Without a live worker, the first one that starts has the whole limit.
     share = max(1, workers)
     planned += [PlannedShard(endpoints=tuple(part), share=share) for part in _parts(unknown, size)]
     return planned

@@ -63,9 +63,12 @@ class _SpreadRun:
             if name in names:
                 self._defer(name)
                 self._wait(name)
+        # These were deferred before and have run meanwhile, so waiting for them last costs the
+        # least time.
         for name in ("revocation", "renew"):
             if name in names:
                 self._wait(name)
+        # The workers went on with the scan. This joins the same run, and waits without a limit.
         if self.late:
             self._scan(0.0)
 
@@ -86,10 +89,12 @@ class _SpreadRun:
                 summary = scan.run()
         except NotFound:
             return  # There is nothing to scan in an empty inventory, which is not a failure.
+        # A scan that fails must not keep renewals and notices back.
         except CertmgrError as error:
             self.result.problems.append(f"scan: {error}")
             return
         if summary.interrupted:
+            # Only the end of the budget is handled here. Ctrl-C and SIGTERM end the whole run.
             if not self.stop.late or self.stop.terminated:
                 raise KeyboardInterrupt
             self.late = True
@@ -131,6 +136,7 @@ class _SpreadRun:
                 self.result.problems += outcome.problems
                 self.result.messages += outcome.messages
                 return
+            # The job stays in its queue. Only this command stops waiting for it.
             if end is not None and time.monotonic() > end:
                 self.result.problems.append(
                     f"{part}: no worker has finished it within its time budget of {minutes:g}"
@@ -161,6 +167,7 @@ def run(
         context, queues, stop or StopState(), progress or (lambda what, done, planned: None)
     )
     with context.write() as tx:
+        # The start is durable before any work, so that a run that died can be seen.
         jobs.started(tx, JOB)
     try:
         work.run(scan=scan)

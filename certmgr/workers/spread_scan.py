@@ -87,12 +87,15 @@ class SpreadScan:
             planned = endpoints.count_visited(conn, client_id, options.tag, server_id)
             endpoints.require_some(planned, options.client, options.tag, options.server)
         scope = runs.scope_of(options.client, options.tag, options.server)
+        # Commands with the same selection share one run, so that no server is scanned twice.
         if (running := self._joined(scope)) is not None:
             return running
         controls = [parse(text) for text in context.settings.scan.controls]
+        # Before the lock, because a silent control target takes its whole time limit.
         failed = failed_control(setup, controls)
         # The lock keeps a scan in a single process from starting at the same time.
         with runs.exclusive(context.database):
+            # Checked again under the lock, because another command may have begun a run meanwhile.
             if (running := self._joined(scope)) is not None:
                 return running
             with context.read() as conn:
@@ -179,6 +182,7 @@ class SpreadScan:
         with self.context.read() as conn:
             run: RunRecord = runs.get(conn, run_id)
             opened, closed = scan_results.changed_by(conn, run_id)
+            # Only a run that has ended has its final number. Until then, the shards have it.
             checked = shards.progress(conn, run_id).checked if interrupted else run.looked
         return ScanSummary(
             run_id=run_id,
