@@ -36,7 +36,7 @@ def wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_renew
             return "requested-incident"
         case CaseState.WAITING if not client_acts:
             return "waiting-us"
-        # A refused upload precedes the other texts: the client has to know what to fix.
+        # A refused upload precedes the other reasons to wait: the client has to know what to fix.
         case CaseState.WAITING if any(m.refuses for m in messages_from_json(row.said)):
             return "waiting-again-own" if row.own_csr else "waiting-again"
         case CaseState.WAITING if row.own_csr:

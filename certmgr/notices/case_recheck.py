@@ -81,7 +81,7 @@ def _recorded(conn: Connection, rows: Sequence[CaseRecord], now: datetime) -> di
                 of_case.setdefault(item.case_id, []).append(item.id in progress.done)
         reason = f"replaced: {progress.incident.reference} counts it as done"
         found |= {case_id: reason for case_id, done in of_case.items() if all(done)}
-    # Automation that scans only learned of is a guess, which must not stop the notice of a case.
+    # Only our lineages count below, so what scans learned about other automation is not needed.
     facts = load_facts(conn, now, learned=False)
     for row in rows:
         renewers = [facts.renewer(row.client_id, n) for n in row.names]

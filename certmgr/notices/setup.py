@@ -159,7 +159,7 @@ def freezes(lines: Sequence[str]) -> tuple[ChangeFreeze, ...]:
                 "Write it as in 2026-12-20/2027-01-06.",
             ) from None
         # A freeze of over 120 days is most likely a wrong year, and each run would have to gather
-        # what ends that much earlier.
+        # what ends that much later.
         if freeze.last < freeze.first or (freeze.last - freeze.first).days > 120:
             raise ConfigError(
                 f"[notify] freezes has '{line[:60]}'",
