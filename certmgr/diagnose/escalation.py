@@ -66,6 +66,7 @@ def escalate(
         before = tickets.by_key(tx.conn, [key]).get(key)
         if before is None:
             tickets.open_(tx, [row])
+        # An open ticket keeps its text: level 2 may be working on the fault as it describes it.
         elif before.closed_at is not None:
             # The same fault came back: the client keeps the reference.
             tickets.reopen(tx, before.id, text)

@@ -104,6 +104,7 @@ def diagnose(
         UsageError: An escalation is asked for, and the host is not in the inventory.
     """
     url, provider = question.url, settings.provider
+    # Without an inventory the site is diagnosed as that of an unknown client.
     context = None
     if database is not None:
         context = contexts.load(database, question.target, now, provider.time_zone)

@@ -249,6 +249,7 @@ def _foreign_address(
     who = str(finding.actor)
     if not facts.known:
         who = "client"
+    # No operator of the DNS is recorded, so staff have to find out who it is.
     elif who not in words.DNS_OPERATORS:
         who = "staff"
     delete = " ".join(
