@@ -88,7 +88,7 @@ def init(
     certmgr init --defaults --name "Example Hosting" --network 192.0.2.0/24
     """
     file = Path(app.config or os.environ.get("CERTMGR_CONFIG") or default_path())
-    # The file may contain work of hours, and no copy of it is kept.
+    # The file may contain changes by hand, and no copy of it is kept.
     if file.exists() and not force:
         raise Conflict(
             f"{cell(str(file), 300)} exists already",

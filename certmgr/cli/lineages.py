@@ -271,8 +271,8 @@ def deploy(app: CommandContext, name: str) -> int:
     with context.read() as conn:
         row = lineages.find(conn, name)
     _not_retired(row)
-    # Unlike after a renewal, a state without a symbol may be a success here.
     result = deployment.deploy(context, row.id, again=True)
+    # Unlike after a renewal, a state without a symbol may be a success here.
     symbol = SYMBOLS.get(result.state, "✓" if result.ok else "✗")
     click.echo(
         f"{symbol} {result.lineage}: {WORDS.get(result.state, result.state)}:"

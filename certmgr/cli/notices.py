@@ -336,8 +336,8 @@ def notice_calls(app: CommandContext, output_format: str) -> None:
         {
             "manager": c.manager,
             "client": c.client,
-            # One cell per client, so the numbers are joined with a sign that no number contains.
             "name": c.client_name,
+            # One cell per client, so the numbers are joined with a sign that no number contains.
             "phones": "; ".join(c.phones),
             "reference": c.reference,
             "site": c.site,

@@ -48,7 +48,6 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
     )
     rows = [
         {
-            # Currencies are added separately: an exchange rate is not known.
             "client": e.client,
             "client_name": e.client_name,
             "day": f"{e.day:%Y-%m-%d}",
@@ -60,13 +59,14 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
         }
         for e in lines
     ]
+    # Currencies are added separately: an exchange rate is not known.
     sums = {k: str(v) for k, v in totals(lines).items()}
     columns = ("client", "client_name", "day", "kind", "what", "amount", "currency", "approved_by")
-    # The CSV has no totals: a program that adds up the rows would count them twice.
     if output_format == "json":
         echo_json({"schema": "certmgr.billing/1", "month": month, "entries": rows, "totals": sums})
         return
     show("entries", columns, rows, output_format, f"There is nothing to invoice for {month}.")
+    # The CSV has no totals: a program that adds up the rows would count them twice.
     if output_format == "table" and rows:
         click.echo("Total: " + ", ".join(f"{v} {k}" for k, v in sums.items()))
 

@@ -130,7 +130,7 @@ def report(
             "it states that the sites are in order now",
             "Remove --as-of.",
         )
-    # --as-of may be in the future, so the present time is kept separately.
+    # --as-of may be another day, so the present time is kept separately.
     moment, at = app.now(), app.moment(as_of)
     language_code = None if language_code is None else require(language_code)
     database = app.open()

@@ -79,7 +79,7 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
         host, _, rest = text.partition(":")
         port, _, addresses = rest.partition(":")
         parsed = [as_ip(a.strip()) for a in addresses.split(",")] if addresses else [None]
-        # A host name instead of an address would be resolved, which --resolve exists to avoid.
+        # A host name instead of an address would need the DNS, which --resolve exists to avoid.
         if not all(parsed):
             raise InvalidName(
                 f"'{cell(text, 80)}' is not valid for --resolve", "", "Write HOST:PORT:ADDRESS."

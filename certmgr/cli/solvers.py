@@ -35,7 +35,7 @@ def solver() -> None:
 def solvers(app: CommandContext, output_format: str) -> None:
     """List the configured solvers."""
 
-    # Secrets of a solver are never shown: only where it works.
+    # Only the place of a solver is shown: its other settings refer to keys and tokens.
     rows = [
         {
             "name": n,

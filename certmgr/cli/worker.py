@@ -92,7 +92,7 @@ def spread_run(
 
 
 def _queue_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
-    # A queue given twice would be polled twice.
+    # A queue that is named twice is meant once.
     names = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
     unknown = [n for n in names if n not in QUEUES]
     if unknown or not names:
@@ -140,7 +140,7 @@ def worker(
     Start it on any machine that reaches the PostgreSQL database, once per core. SIGTERM ends it
     after its current jobs. See certmgr help scale.
     """
-    # The set-up is checked before the schedule, since a worker without queues has no use for one.
+    # First, because the check of the schedule needs the library, which may be missing.
     require_queues(app)
     # The library of the queues is an extra, and is needed only here.
     from certmgr.workers.engine import valid_schedule
