@@ -44,6 +44,8 @@ else
     need lego command -v lego
     need openssh-server command -v sshd
     need openssh-client command -v ssh-keygen
+    need zsh command -v zsh
+    need fish command -v fish
     need fonts-dejavu-core sh -c 'ls /usr/share/fonts/truetype/dejavu'
 fi
 if [ "${1:-}" = clocks ]; then

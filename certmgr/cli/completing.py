@@ -18,6 +18,7 @@ from typing import Any
 
 import platformdirs
 
+from certmgr.cli import bash_words
 from inventory.errors import CertmgrError
 from inventory.files import read_regular
 from inventory.store.completions import KINDS, beginning_with
@@ -25,33 +26,38 @@ from inventory.text import printable
 
 COMPLETE_VARIABLE = "_CERTMGR_COMPLETE"
 WORDS_VARIABLE = "_CERTMGR_WORDS"
+BREAKS_VARIABLE = "_CERTMGR_BREAKS"
 MAX_VALUES = 500
 _MAX_FILE = 4_000_000  # bytes
-# What a shell gives a meaning.
-_SPECIAL = set(" \t\"'`$\\;&|<>()*?")
 
 Candidate = tuple[str, str]
 
 
 def answer_shell(environ: Mapping[str, str]) -> int:
-    """Print the completions of the words in the environment, one per line; return the exit code."""
-    words = environ.get(WORDS_VARIABLE, "").split("\n")
+    """Print the completions of the words in the environment, one per line; return the exit code.
+
+    bash gives the line as it is typed, up to the cursor; zsh and fish give one word per line,
+    without its quotes.
+    """
+    text = environ.get(WORDS_VARIABLE, "")
     shell = environ[COMPLETE_VARIABLE]
+    line = bash_words.parse(text, environ.get(BREAKS_VARIABLE, "")) if shell == "bash" else None
+    words = text.split("\n") if line is None else line.words
     # A message would appear in the middle of the line that the user types.
     try:
         candidates = list(completions(words[1:] or [""], environ))
     except (OSError, ValueError, KeyError, sqlite3.Error, RecursionError, CertmgrError):
         candidates = []
     for value, text in candidates:
-        described = printable(text, 60).replace("\t", " ")
-        match shell:
-            case "bash":
-                print(value)
-            case "zsh":
-                # _describe separates value and description by a colon.
-                print(f"{value.replace(':', chr(92) + ':')}:{described}")
-            case _:
-                print(f"{value}\t{described}")
+        described = printable(text, 60)
+        if line is not None:
+            print(line.insertion(value))
+        elif shell == "zsh":
+            # _describe separates value and description by a colon, and removes the backslashes.
+            parts = [p.replace("\\", "\\\\").replace(":", "\\:") for p in (value, described) if p]
+            print(":".join(parts))
+        else:
+            print(f"{value}\t{described}")
     return 0
 
 
@@ -115,11 +121,12 @@ def _values(
     file = _database_file(chosen, environ)
     if parameter.get("kind") not in KINDS or file is None or not file.is_file():
         return iter(())
-    # A stored text becomes a part of a command line, so only harmless values are offered.
+    # Each shell quotes what it inserts, so that $(id) stays a text. A control character would end a
+    # line of the answer, or move the cursor of the terminal.
     return (
         (value, text)
         for value, text in beginning_with(file, str(parameter["kind"]), begun, MAX_VALUES)
-        if printable(value) == value and not set(value) & _SPECIAL
+        if printable(value, len(value)) == value
     )
 
 
