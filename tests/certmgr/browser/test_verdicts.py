@@ -14,10 +14,12 @@ from tests.certmgr.browser.agreement import (
     OPEN_ALTHOUGH_ERROR,
     Court,
     Result,
+    compare,
     court,
 )
 from tests.certmgr.browser.catalogue import ORDINARY, SITUATIONS, batches, few, kind
 from tests.certmgr.browser.situations import Situation
+from tests.once import once_per_run
 
 pytestmark = pytest.mark.real_clock(reason="Chromium spins under libfaketime")
 
@@ -33,15 +35,22 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
 
 
 @pytest.fixture(scope="session")
-def judge(both: Court) -> Judge:
-    """A function that judges a situation, together with the others of its batch."""
+def judge(both: Court, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """A function that judges a situation, together with the others of its batch.
+
+    A batch is judged once per run: workers that share it would repeat all of it.
+    """
     batch_of = {s.id: batch for batch in batches(CHOSEN) for s in batch}
     results: dict[str, Result] = {}
 
     def judge_one(situation: Situation) -> Result:
         if situation.id not in results:
-            judged = both.judge(batch_of[situation.id])
-            results.update({r.situation.id: r for r in judged})
+            batch = batch_of[situation.id]
+            name = "verdicts-" + batch[0].id.replace("/", "-")
+            judged = once_per_run(
+                tmp_path_factory, name, lambda: [(r.shown, r.found) for r in both.judge(batch)]
+            )
+            results.update({s.id: compare(s, *seen) for s, seen in zip(batch, judged, strict=True)})
         return results[situation.id]
 
     return judge_one

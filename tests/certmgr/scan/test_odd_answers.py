@@ -7,6 +7,7 @@ import socket
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.certmgr.scan.odd_answers import answer, answers
 from tests.certmgr.tls_servers import refusing_port
 from tests.certmgr.websites import codes
 from tests.clock import clock
+from tests.once import once_per_run
 from tests.servers import chromium
 
 ANSWERS = answers()
@@ -73,7 +75,14 @@ class OddServer:
 
 @pytest.fixture(scope="session")
 def judged(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Judged:
-    """Ask Chromium and certmgr about all answers."""
+    """Ask Chromium and certmgr about all answers, once per run."""
+    return once_per_run(
+        tmp_path_factory, "odd-answers", lambda: judge_all(root, tmp_path_factory.mktemp("odd"))
+    )
+
+
+def judge_all(root: Authority, folder: Path) -> Judged:
+    """Serve all answers, and ask both about them."""
     with ExitStack() as stack:
         server, refusing = OddServer(stack), refusing_port(stack)
         rules = "--host-resolver-rules=MAP *.example.test 127.0.0.1 , MAP * ~NOTFOUND"
@@ -87,7 +96,7 @@ def judged(root: Authority, tmp_path_factory: pytest.TempPathFactory) -> Judged:
             timeout=60,
             always_http=True,
         )
-        settings = loopback_settings(root, tmp_path_factory.mktemp("odd"))
+        settings = loopback_settings(root, folder)
         setup = setup_for(settings, options, guarded=False, clock=clock)
         setup.full = True
         jobs = [ScanJob(n, Target(h, refusing)) for n, h in enumerate(HOSTS.values())]
