@@ -315,7 +315,8 @@ class HttpClient:
             parts = httpx.URL(url) if len(url) <= MAX_URL else None
         except (httpx.InvalidURL, ValueError):
             parts = None
-        if parts is None or not parts.host or not 0 < (parts.port or 80) < 65_536:
+        port = 80 if parts is None or parts.port is None else parts.port
+        if parts is None or not parts.host or not 0 < port < 65_536:
             raise HttpError(HttpProblem.URL, "it is not a valid URL")
         if parts.scheme not in self._schemes:
             wanted = " or ".join(f"{s}://" for s in self._schemes)

@@ -52,8 +52,8 @@ def _pool_arguments(url: URL) -> dict[str, Any]:
 class WorkQueues:
     """Defers jobs, for commands that wait and for workers that take up lost work."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, url: URL) -> None:
+        self._app, self._url = app, url
 
     def defer_shard(self, shard_id: int, turn: str | None) -> None:
         """Defer the scan of a shard. Shards with the same turn run one after the other."""
@@ -105,7 +105,7 @@ def work_queues_of(database: Database) -> Iterator[WorkQueues]:
     url = database.engine.url
     app = App(connector=SyncPsycopgConnector(**_pool_arguments(url)))
     with _mapped(url), app.open():
-        yield WorkQueues(app)
+        yield WorkQueues(app, url)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from certmgr.operations.cron import JOB, CronResult, conclude, part_names
 from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
 from certmgr.workers.parts import QUEUE_OF, last_round, outcome_of
-from certmgr.workers.spread_scan import POLL_SECONDS, SpreadScan
+from certmgr.workers.spread_scan import DATABASE_PATIENCE_SECONDS, POLL_SECONDS, SpreadScan
 from inventory.errors import CertmgrError, DatabaseError, NotFound
 from inventory.store import jobs
 
@@ -73,9 +73,19 @@ class _SpreadRun:
             self._scan(0.0)
 
     def _defer(self, part: str) -> None:
-        with self.context.read() as conn:
-            before = last_round(conn, part)
-        if not self.queues.defer_part(part, QUEUE_OF[part], self.round_id):
+        """Defer a part. A database that restarts is waited for, as during the waits."""
+        end = time.monotonic() + DATABASE_PATIENCE_SECONDS
+        while True:
+            try:
+                with self.context.read() as conn:
+                    before = last_round(conn, part)
+                deferred = self.queues.defer_part(part, QUEUE_OF[part], self.round_id)
+                break
+            except DatabaseError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(POLL_SECONDS)
+        if not deferred:
             # A job of an earlier run waits for a worker. It has not begun, so what it will do
             # includes the work of this run; its outcome names the earlier round.
             self.before[part] = before
@@ -171,6 +181,9 @@ def run(
         jobs.started(tx, JOB)
     try:
         work.run(scan=scan)
+    except CertmgrError as error:
+        # The end of the run is recorded, so that its failure is noticed.
+        work.result.problems.append(f"{work.current or 'run'}: {error}")
     except KeyboardInterrupt:
         work.result.interrupted = f"{work.current} (the workers finish what they have begun)"
     return conclude(context, work.stop, work.result)

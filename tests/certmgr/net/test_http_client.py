@@ -291,6 +291,7 @@ def test_redirect_loop_ends() -> None:
         "gopher://127.0.0.1:70/",
         "http://[::1",
         "http://h:99999/",
+        "http://127.0.0.1:0/",
     ],
 )
 def test_redirect_to_another_kind_of_url_is_refused(location: str) -> None:
