@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from certmgr.config.settings import Settings
 from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.verification import Observation
+from certmgr.net.addresses import networks
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import FailureKind
@@ -102,7 +103,10 @@ async def _observe(
     overrides: Mapping[tuple[str, int], tuple[str, ...]],
 ) -> list[Observation]:
     setup = setup_for(settings, ScanOptions(overrides=overrides), guarded=True)
-    dialler = Dialler(setup.limits, ehlo_name=setup.ehlo_name)
+    # The provider configures the backends, so they are its servers, also outside of its networks.
+    backends = [b.host for t in targets for _, b in t.backends if b.is_address]
+    own = (*setup.limits.own, *networks(dict.fromkeys(backends), "backends"))
+    dialler = Dialler(replace(setup.limits, own=own), ehlo_name=setup.ehlo_name)
     resolver = Resolver(
         servers=setup.resolvers,
         timeout=setup.dns_timeout,
