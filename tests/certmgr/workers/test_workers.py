@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,11 @@ def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
         queues = stack.enter_context(work_queues_of(context.database))
         run_id = begin(context, queues)
         workers = [small.start("--queues", "scan") for _ in range(2)]
-        killed = 0
+        killed, seen = 0, 0.0
         while killed < kills and not has_ended(context, run_id):
-            wait_until(lambda: is_leased(context, run_id), "a shard is leased")
+            # Each kill interrupts new work, and not a worker that still starts.
+            wait_until(partial(has_more_leases, context, run_id, seen), "another lease")
+            seen = leases(context, run_id)
             place = order.randrange(len(workers))
             small.end(workers[place])
             workers[place] = small.start("--queues", "scan")
@@ -161,6 +164,17 @@ def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
 
 def has_ended(context: Context, run_id: int) -> bool:
     return state_of(context, run_id)[0] != "running"
+
+
+def leases(context: Context, run_id: int) -> float:
+    """Return how many leases of its shards there were; without end if the run has ended."""
+    with context.read() as conn:
+        count = conn.scalar(select(func.sum(ScanShard.token)).where(ScanShard.run_id == run_id))
+    return float("inf") if count is None else int(count)
+
+
+def has_more_leases(context: Context, run_id: int, before: float) -> bool:
+    return leases(context, run_id) > before
 
 
 def is_leased(context: Context, run_id: int) -> bool:
