@@ -121,6 +121,7 @@ def test_two_workers_scan_each_endpoint_once_and_the_command_reports_as_one_proc
     assert [p.partition(":")[0] for p in result.problems] == ["notify"]  # no staff contact
 
 
+@pytest.mark.campaign
 def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
     tmp_path: Path, new_postgres: Callable[[], str], system_root: Authority, campaign: Campaign
 ) -> None:
