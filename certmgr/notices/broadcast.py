@@ -20,7 +20,11 @@ from inventory.names import display
 from inventory.records import AnnouncementRecord
 from inventory.store import announcements, clients, domains, editing, recipients, releases, tickets
 from inventory.store.suggestions import missing_word, not_found
-from notifiers.pipeline.announcement import Announcement, announcement_message
+from notifiers.pipeline.announcement import (
+    Announcement,
+    WithdrawnAnnouncement,
+    announcement_message,
+)
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.recipients import Person, Recipients
 from notifiers.wording.catalogue import Language, language
@@ -113,8 +117,9 @@ def broadcast(
             result.unreachable += 1
             continue
         announcement = compose(broadcast_row, client_id, language(person.language, person.zone))
-        # None: the rule does not concern this client, who would only wonder about a message.
-        if announcement is None:
+        # None: the rule does not concern this client, who would only wonder about a message. The
+        # deadline may also have been retired since it was read above.
+        if announcement is None or isinstance(announcement, WithdrawnAnnouncement):
             continue
         # This message is only counted and shown. A run of notify composes it again when the release
         # lets its ticket through, because the state of the sites may have changed by then.
@@ -211,13 +216,22 @@ def _key(template: str, name: str, client_id: int) -> str:
 
 def announcements_of(
     database: Database, settings: Settings, now: datetime
-) -> Callable[[AnnouncementRecord, int, Language], Announcement | None]:
+) -> Callable[[AnnouncementRecord, int, Language], Announcement | WithdrawnAnnouncement | None]:
     """Return a function that composes the announcement to one client, from its sites only."""
 
     def compose(
         broadcast_row: AnnouncementRecord, client_id: int, reader: Language
-    ) -> Announcement | None:
-        due = find_deadline(database, broadcast_row.deadline)
+    ) -> Announcement | WithdrawnAnnouncement | None:
+        # Tickets wait for days for their release, and the deadline may change in that time.
+        due = next((d for d in all_deadlines(database) if d.name == broadcast_row.deadline), None)
+        if due is None:
+            return WithdrawnAnnouncement(
+                f"the deadline '{broadcast_row.deadline}' is retired or does not exist any more"
+            )
+        try:
+            _require_announceable(due, now)
+        except UsageError as error:
+            return WithdrawnAnnouncement(f"{error.what}: {error.why}")
         with database.read() as conn:
             number = next(
                 (c.number for i, c in recipients.clients(conn).items() if i == client_id), None

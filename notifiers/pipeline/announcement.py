@@ -27,6 +27,17 @@ class Announcement:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class WithdrawnAnnouncement:
+    """An announcement that no client should get any more.
+
+    Attributes:
+        reason: Why, for staff.
+    """
+
+    reason: str
+
+
 def announcement_message(
     template: str,
     person: Person,

@@ -82,6 +82,7 @@ class RunRecorder:
                 self.config.sender,
                 self.templates,
                 self.snapshot,
+                self.plan,
                 self.compose_announcement,
             ).write(tx, queue)
         self._close_tickets(tx, ended)

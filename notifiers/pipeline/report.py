@@ -52,6 +52,8 @@ def problems_of(outcome: RunOutcome | None, counts: DeliveryCounts | None) -> li
                 f"{outcome.unconfirmed} clients are due at once, and nothing was sent to them: to"
                 f" send, run certmgr notify --clients {outcome.unconfirmed}"
             )
+        # Staff released these announcements, and rely on them until they read that none went out.
+        problems += outcome.unannounced
     if counts is not None:
         # A person has to decide, since another attempt might send a notice twice.
         if counts.unknown:

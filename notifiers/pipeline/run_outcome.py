@@ -22,12 +22,14 @@ class RunOutcome:
             none is needed.
         held: The number of topics that wait for a release.
         hold: Why nothing went to clients. Empty if it could.
+        unannounced: Which announcements could not be sent, and why, as sentences for staff.
         staffless: There are messages for staff, but no staff contact can be reached.
     """
 
     drafts: list[tuple[Draft, Message]] = field(default_factory=list)
     staff: list[tuple[int, Message]] = field(default_factory=list)
     announcements: list[tuple[Person, Message]] = field(default_factory=list)
+    unannounced: list[str] = field(default_factory=list)
     decisions: dict[str, int] = field(default_factory=dict)
     queued: int = 0
     clients: int = 0
