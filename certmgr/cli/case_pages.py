@@ -20,7 +20,17 @@ from certmgr.cases.states import (
 )
 from certmgr.cases.statistics import monthly_statistics
 from certmgr.cases.window import InstallationWindow
-from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time, pairs, show, table
+from certmgr.cli.output import (
+    cell,
+    echo_json,
+    epoch_text,
+    instant,
+    local_day,
+    local_time,
+    pairs,
+    show,
+    table,
+)
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from inventory.db.database import from_epoch
 from inventory.records import CaseRecord, IssuanceRecord
@@ -198,7 +208,7 @@ def list_(
                 r.client,
                 r.state,
                 r.waits_for,
-                f"{(r.due or '')[:10]}{' overdue' if r.overdue else ''}",
+                f"{local_day(r.due)}{' overdue' if r.overdue else ''}",
                 # An empty cell is easily missed, and a case needs an assignee.
                 r.staff or "unassigned",
                 " ".join(r.names[:3]),
@@ -336,16 +346,17 @@ def _show_page(page: CasePage, row: CaseRecord) -> None:
     _show_facts(page, row)
     # What follows if no side acts: the reminder to the client, then each escalation.
     if page.reminds:
-        click.echo(f"  next reminder to the client: {page.reminds[:10]}")
+        click.echo(f"  next reminder to the client: {local_day(page.reminds)}")
     for escalation in page.climbs:
-        click.echo(f"  escalates to {escalation.who}, {escalation.at}")
+        click.echo(f"  escalates to {escalation.who}, {local_time(escalation.at)}")
     for certificate in page.certificates:
         click.echo(f"  {_certificate_line(certificate)}")
     if page.messages:
         click.echo("\nMessages to the client, newest first")
     for message in page.messages:
         click.echo(
-            f"  {message.at} {message.state} to {cell(message.contact)}: {cell(message.subject)}"
+            f"  {local_time(message.at)} {message.state} to {cell(message.contact)}:"
+            f" {cell(message.subject)}"
         )
     click.echo("\nHistory")
     for event in page.events:
@@ -356,7 +367,7 @@ def _show_page(page: CasePage, row: CaseRecord) -> None:
             if event.before and event.before != event.after
             else ""
         )
-        click.echo(f"  {event.at} {cell(event.by)}: {event.action}{transition}{text}")
+        click.echo(f"  {local_time(event.at)} {cell(event.by)}: {event.action}{transition}{text}")
 
 
 def _show_facts(page: CasePage, row: CaseRecord) -> None:
@@ -400,9 +411,9 @@ def _show_facts(page: CasePage, row: CaseRecord) -> None:
 
 def _certificate_line(certificate: CertificateRow) -> str:
     """Return one certificate of a case as a line."""
-    until = certificate.not_after[:10] if certificate.not_after else "?"
+    until = local_day(certificate.not_after) or "?"
     # Empty until a verification succeeded.
-    live = f"; seen live {certificate.seen_live}" if certificate.seen_live else ""
+    live = f"; seen live {local_time(certificate.seen_live)}" if certificate.seen_live else ""
     state = (
         f"serial {certificate.serial}, until {until}, SHA-256 {certificate.sha256}"
         if certificate.sha256

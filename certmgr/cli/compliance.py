@@ -142,7 +142,10 @@ def _scoped(database: Database, client: str, rows: list[ComplianceRow]) -> list[
     with database.read() as conn:
         found = [f for row in rows for _, f in row.findings]
         scope = ClientScope.read(conn, clients.find(conn, client).id, found)
-    return [replace(r, findings=tuple((t, scope.finding(f)) for t, f in r.findings)) for r in rows]
+    return [
+        replace(r, findings=tuple((t, scope.finding(f, r.codes_at(t))) for t, f in r.findings))
+        for r in rows
+    ]
 
 
 def _selected(deadlines: tuple[Deadline, ...], name: str | None) -> tuple[Deadline, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,13 +15,14 @@ from certmgr.cli.history import stamp_in
 from certmgr.cli.output import epoch_text, instant
 from certmgr.config.settings import Settings
 from certmgr.diagnose.told import delivery_text, held_text, topic_of
+from certmgr.inspection.client_scope import scoped_findings
 from certmgr.inspection.status import split_accepted
 from certmgr.inspection.trust_ends import StoredTrust, trust_row
 from certmgr.renewers.load import load_facts
 from certmgr.x509.names import name_covers
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
-from inventory.records import EndpointRecord, ListedDomain, ListedFinding, ObservedChain
+from inventory.records import EndpointRecord, ListedDomain, ObservedChain
 from inventory.store import (
     audit_log,
     cases,
@@ -37,6 +38,7 @@ from inventory.store import (
 from inventory.store import endpoints as endpoints_store
 from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Acceptance, Finding, Verdict, verdict_of
+from notifiers.wording.scope import may_be_foreign
 from notifiers.wording.sentences import instruction, sentence
 
 # After years these lists are long. The rest is in `case list` and `audit list`.
@@ -310,6 +312,9 @@ def _cases(conn: Connection, row: ListedDomain) -> list[ShownCase]:
         for c in cases.listing(conn, client_id=row.client_id)
         if any(name_covers(n, row.name) for n in c.names)
     ]
+    # Open cases come first, the next due at the beginning, because they need an action. The sort
+    # is stable, so that open cases keep the order of the listing.
+    found.sort(key=lambda c: (c.closed_at is not None, -(c.closed_at or 0)))
     return [
         ShownCase(
             reference=c.reference,
@@ -318,7 +323,7 @@ def _cases(conn: Connection, row: ListedDomain) -> list[ShownCase]:
             due=epoch_text(c.due_at),
             opened=epoch_text(c.opened_at),
         )
-        for c in found[-SHOWN_CASES:]
+        for c in found[:SHOWN_CASES]
     ]
 
 
@@ -354,10 +359,20 @@ def _endpoints(
 ) -> list[ShownEndpoint]:
     rows = endpoints_store.of_domain(conn, row.id)
     open_rows = findings.listing(conn, domain_id=row.id)
+    # The page is passed on to the client, and a shared certificate names other clients.
+    limited = scoped_findings(conn, row.client_id, open_rows)
     # An acceptance may hold for a client or for the whole inventory, so all are read.
     accepted = findings.acceptances(conn, now)
     until = _trusted_until(conn, [r.id for r in rows], now, settings)
-    return [_endpoint(conn, r, row, open_rows, accepted, now, until) for r in rows]
+    found = {
+        r.id: [
+            replace(limited[f.id], actor=f.actor, outcome=f.outcome)
+            for f in open_rows
+            if f.endpoint_id == r.id
+        ]
+        for r in rows
+    }
+    return [_endpoint(conn, r, row, found[r.id], accepted, now, until) for r in rows]
 
 
 def _trusted_until(
@@ -376,7 +391,7 @@ def _endpoint(
     conn: Connection,
     endpoint: EndpointRecord,
     row: ListedDomain,
-    open_rows: Sequence[ListedFinding],
+    known: list[Finding],
     accepted: Sequence[Acceptance],
     now: datetime,
     until: Mapping[tuple[int, str], Mapping[str, Any] | None],
@@ -384,18 +399,8 @@ def _endpoint(
     """Return one endpoint with its observations, findings and acceptances."""
     target = Target(endpoint.host, endpoint.port, endpoint.protocol)
     state = observations.probe_state(conn, endpoint.id)
-    known = [
-        Finding(
-            code=f.code,
-            severity=f.severity,
-            addresses=tuple(f.addresses),
-            evidence=f.evidence,
-            actor=f.actor,
-            outcome=f.outcome,
-        )
-        for f in open_rows
-        if f.endpoint_id == endpoint.id
-    ]
+    # The issuer of a self-signed certificate is the site of another client.
+    names_issuer = not may_be_foreign(f.code for f in known)
     # Accepted findings are listed separately, with who accepted them and until when.
     counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint.id, now)
     # An accepted finding does not count; an endpoint that was never scanned is undetermined.
@@ -411,7 +416,7 @@ def _endpoint(
         error=state.error_reason if state else None,
         # Per address, because the servers behind one name may be configured differently.
         observations=[
-            _address(o, now, until.get((endpoint.id, o.address)))
+            _address(o, now, until.get((endpoint.id, o.address)), names_issuer=names_issuer)
             for o in observations.served_by(conn, endpoint.id)
         ],
         findings=[
@@ -432,12 +437,14 @@ def _endpoint(
     )
 
 
-def _address(seen: ObservedChain, now: datetime, until: Mapping[str, Any] | None) -> ShownAddress:
+def _address(
+    seen: ObservedChain, now: datetime, until: Mapping[str, Any] | None, *, names_issuer: bool
+) -> ShownAddress:
     end = from_epoch(seen.not_after)
     return ShownAddress(
         address=seen.address,
         serial=seen.serial,
-        issuer=seen.issuer,
+        issuer=seen.issuer if names_issuer else None,
         key=seen.key,
         not_after=epoch_text(seen.not_after),
         # An address may answer without a certificate that could be stored.

@@ -107,8 +107,9 @@ def _address_text(seen: ShownAddress) -> str:
         ends = "no certificate"
     else:
         ends = f"ends {local_time(seen.not_after)} ({seen.days_left} days)"
+    issuer = cell(seen.issuer) or "issuer not shown"
     return (
-        f"{seen.address}: {cell(seen.issuer)}, serial {cell(seen.serial)}, {seen.key}, {ends},"
+        f"{seen.address}: {issuer}, serial {cell(seen.serial)}, {seen.key}, {ends},"
         f" {_TRUST[seen.trusted]}, since {local_time(seen.first_seen)}{silent}"
     )
 

@@ -15,7 +15,7 @@ from certmgr.cli.output import epoch_text, instant, local_day, local_time, show,
 from certmgr.cli.shared import CommandContext, client_filter, format_option, needs, pass_app
 from certmgr.cli.tables import MINOR, Column
 from certmgr.inspection.causes import causes
-from certmgr.inspection.client_scope import ClientScope
+from certmgr.inspection.client_scope import scoped_findings
 from certmgr.inspection.status import load
 from inventory.errors import NotFound, UsageError
 from inventory.store import clients, domains, endpoints, findings, servers
@@ -65,20 +65,28 @@ def list_(
     require_codes([code] if code else [])
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
-        domain_id = domains.find(conn, domain).id if domain else None
-        finding_rows = findings.listing(
-            conn, client_id=client_id, domain_id=domain_id, code=code, closed=closed
+        of_domain = domains.find(conn, domain) if domain else None
+        # The list of a domain is passed on to its client, like the list of a client.
+        reader = of_domain.client_id if of_domain and client_id is None else client_id
+        # A finding of another code may show that the certificate belongs to another client, so
+        # --code selects from the result.
+        everything = findings.listing(
+            conn,
+            client_id=client_id,
+            domain_id=of_domain.id if of_domain else None,
+            code=code if reader is None else None,
+            closed=closed,
         )
-
-        stored_findings = [
-            Finding(r.code, r.severity, tuple(r.addresses), r.evidence) for r in finding_rows
-        ]
-        if client_id is not None:
-            # Such a list is passed on to the client, and a shared certificate names other clients.
-            scope = ClientScope.read(conn, client_id, stored_findings)
-            stored_findings = [scope.finding(f) for f in stored_findings]
+        # Only such a list is limited: without a client, administrators see all evidence.
+        stored = (
+            {r.id: Finding(r.code, r.severity, tuple(r.addresses), r.evidence) for r in everything}
+            if reader is None
+            else scoped_findings(conn, reader, everything)
+        )
     rows = []
-    for row, stored in zip(finding_rows, stored_findings, strict=True):
+    for row in everything:
+        if code is not None and row.code != code:
+            continue
         target = Target(row.host, row.port, row.protocol)
         rows.append(
             {
@@ -90,7 +98,7 @@ def list_(
                 "opened_at": epoch_text(row.opened_at),
                 "closed_at": epoch_text(row.closed_at),
                 "addresses": row.addresses,
-                "detail": sentence(stored, target),
+                "detail": sentence(stored[row.id], target),
             }
         )
     columns = ("client", "target", "severity", "code", "actor", "opened_at", "detail")

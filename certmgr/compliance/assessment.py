@@ -61,6 +61,18 @@ class ComplianceRow:
     waived: tuple[str, datetime | None, str] | None = None
     steps: tuple[ComplianceStep, ...] = ()
 
+    def codes_at(self, target: Target) -> frozenset[str]:
+        """Return all codes that were found at an endpoint of the domain, accepted ones too.
+
+        ``findings`` has only those of the rule, which do not show whose certificate is served.
+        """
+        return frozenset(
+            f.code
+            for k in self.subject.known
+            if k.target == target
+            for f in (*k.findings, *(a for a, _ in k.accepted))
+        )
+
 
 def assess(
     subject: DomainFacts,

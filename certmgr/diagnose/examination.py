@@ -24,7 +24,7 @@ from certmgr.net.addresses import networks
 from inventory.db.database import Database
 from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import language
-from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
+from notifiers.wording.scope import for_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +215,9 @@ def _for_client(
         for_client(
             f,
             {host, context.domain if context else host},
+            codes=[x.code for x in report.findings],
             owners=owners,
             client_id=context.client_id if context else None,
-            foreign_certificate=any(x.code in FOREIGN_CERTIFICATE for x in report.findings),
         )
         for f in report.findings
     ]

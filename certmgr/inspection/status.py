@@ -62,6 +62,11 @@ class EndpointStatus:
     never: bool = False
     down: ServerDown | None = None
 
+    @property
+    def codes_found(self) -> frozenset[str]:
+        """The codes of all findings of the endpoint, accepted or not."""
+        return frozenset(f.code for f in (*self.findings, *(f for f, _ in self.accepted)))
+
     def days_left(self, now: datetime) -> int | None:
         """Return the days until the certificate expires; None if no certificate is known."""
         timestamp = from_epoch(self.not_after)

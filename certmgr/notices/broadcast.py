@@ -275,7 +275,13 @@ def _line(row: ComplianceRow, reader: Language, owners: Mapping[str, int]) -> st
     if finding is None or target is None:
         return ""
     names = frozenset({row.subject.name, *(k.target.host for k in row.subject.known)})
-    client_finding = for_client(finding, names, owners=owners, client_id=row.subject.client_id)
+    client_finding = for_client(
+        finding,
+        names,
+        codes=row.codes_at(target),
+        owners=owners,
+        client_id=row.subject.client_id,
+    )
     we_install = any(
         s.name in ("install", "configure") and s.actor == "provider" for s in row.steps
     )

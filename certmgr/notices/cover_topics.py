@@ -24,7 +24,7 @@ from inventory.dates import shifted
 from inventory.vocabulary import Actor, Finding
 from notifiers.pipeline.thresholds import DAY, default_renewal_lead, learned_lead
 from notifiers.pipeline.topic import CoverFacts, ScheduledEnd, Topic
-from notifiers.wording.scope import FOREIGN_CERTIFICATE
+from notifiers.wording.scope import may_be_foreign
 
 
 def cover(
@@ -40,7 +40,7 @@ def cover(
     place, served = basis.places.get(endpoint_id), basis.served.get(endpoint_id)
     rows = basis.open.get(endpoint_id, ())
     codes = {r.code for r in rows}
-    if place is None or not served or codes & FOREIGN_CERTIFICATE:
+    if place is None or not served or may_be_foreign(codes):
         return None
     # The address whose certificate ends first decides when the name loses cover.
     first = min(served, key=lambda leaf: (leaf.not_after, leaf.sha256))

@@ -68,8 +68,14 @@ def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
         # A deadline is the last second before the day from which its rule holds.
         day=(due.at + timedelta(seconds=1)).astimezone(basis.zone).date(),
         finding=(
-            for_client(finding, names, owners=basis.owners, client_id=subject.client_id)
-            if finding
+            for_client(
+                finding,
+                names,
+                codes=row.codes_at(target),
+                owners=basis.owners,
+                client_id=subject.client_id,
+            )
+            if finding and target
             else None
         ),
         we_install=we_install(subject.parties, False),

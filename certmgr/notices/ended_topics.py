@@ -11,7 +11,7 @@ from inventory.records import EndpointOwnership, FindingRecord, TicketRecord
 from inventory.vocabulary import Finding
 from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.topic import CoverFacts, FaultFacts, Topic, TopicKind
-from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
+from notifiers.wording.scope import for_client, may_be_foreign
 
 
 def resolved_topic(
@@ -43,7 +43,7 @@ def resolved_topic(
         if not served or any(leaf.sha256 == ticket.round for leaf in served):
             return None  # still served; or no scan result, so the last known state is kept
         codes = {r.code for r in basis.open.get(place.id, ())}
-        if codes & FOREIGN_CERTIFICATE or min(leaf.not_after for leaf in served) <= basis.ends.get(
+        if may_be_foreign(codes) or min(leaf.not_after for leaf in served) <= basis.ends.get(
             ticket.round, 0
         ):
             return None  # another certificate that ends no later
@@ -90,9 +90,9 @@ def _resolved_finding(row: FindingRecord, place: EndpointOwnership, basis: Topic
     return for_client(
         raw,
         basis.names.get(place.client_id, frozenset()),
+        codes={r.code for r in basis.open.get(place.id, ())},
         owners=basis.owners,
         client_id=place.client_id,
-        foreign_certificate=row.code in FOREIGN_CERTIFICATE,
     )
 
 

@@ -17,7 +17,7 @@ from certmgr.notices.basis import (
 from inventory.records import EndpointOwnership, ListedFinding
 from inventory.vocabulary import Finding
 from notifiers.pipeline.topic import FaultFacts, Topic
-from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
+from notifiers.wording.scope import for_client, may_be_foreign
 
 _DATE_CODES = frozenset({"certificate-expired", "certificate-expiring"})
 NOTIFIED_SEVERITIES = ("critical", "high", "medium")
@@ -75,9 +75,9 @@ def _fault(
     finding = for_client(
         raw,
         basis.names.get(place.client_id, frozenset()),
+        codes=codes,
         owners=basis.owners,
         client_id=place.client_id,
-        foreign_certificate=bool(codes & FOREIGN_CERTIFICATE),
     )
     served = basis.served.get(endpoint_id, ())
     leaf = served[0] if served else None
@@ -97,7 +97,7 @@ def _fault(
         finding=finding,
         # The served certificate may belong to another client, whose data no message shows.
         certificate=named_certificate(leaf)
-        if leaf is not None and not codes & FOREIGN_CERTIFICATE
+        if leaf is not None and not may_be_foreign(codes)
         else None,
         parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
         run=row.opened_run or 0,

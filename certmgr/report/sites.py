@@ -23,7 +23,7 @@ from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import NOTES, STATES
 from notifiers.wording.report import ReportPhrases as P
-from notifiers.wording.scope import FOREIGN_CERTIFICATE
+from notifiers.wording.scope import may_be_foreign
 from notifiers.wording.sentences import sentence
 
 # More bars than this are not readable; the table has all sites.
@@ -100,7 +100,7 @@ def _renewal_facts(report_input: ReportInput, status: EndpointStatus) -> list[st
     if report_input.renewers is None or status.not_after is None or status.last_good is None:
         return []
     # The certificate of another site is no concern of this client.
-    if any(f.code in FOREIGN_CERTIFICATE for f in status.findings):
+    if may_be_foreign(status.codes_found):
         return []
     language = report_input.language
     renewer = report_input.renewers.renewer(status.client_id, status.target.host)

@@ -18,7 +18,7 @@ from inventory.vocabulary import SEVERITY_ORDER
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import ReportPhrases as P
-from notifiers.wording.scope import FOREIGN_CERTIFICATE, for_client
+from notifiers.wording.scope import for_client, may_be_foreign
 
 
 def build(report_input: ReportInput) -> ClientReport:
@@ -101,21 +101,17 @@ def _scoped(report_input: ReportInput) -> ReportInput:
     statuses = []
     for status in report_input.statuses:
         codes = {f.code for f in status.findings}
-        foreign = bool(codes & FOREIGN_CERTIFICATE)
+        found = status.codes_found
         findings = [
-            scoped(f, foreign_certificate=foreign)
+            scoped(f, codes=found)
             for f in status.findings
             if "default-certificate" not in codes
             or f.code == "default-certificate"
             or f.code not in CODES
             or CODES[f.code].layer not in ("certificate", "revocation")
         ]
-        accepted = [(scoped(f, foreign_certificate=foreign), a) for f, a in status.accepted]
-        issuer = (
-            None
-            if foreign or any(f.code in FOREIGN_CERTIFICATE for f, _ in accepted)
-            else status.issuer
-        )
+        accepted = [(scoped(f, codes=found), a) for f, a in status.accepted]
+        issuer = None if may_be_foreign(found) else status.issuer
         statuses.append(
             dataclasses.replace(status, findings=findings, accepted=accepted, issuer=issuer)
         )

@@ -21,13 +21,23 @@ FOREIGN_CERTIFICATE = frozenset(
 )
 
 
+def may_be_foreign(codes: Iterable[str]) -> bool:
+    """Return whether the certificate of an endpoint may belong to another client.
+
+    Args:
+        codes: All codes that were found at the endpoint. An accepted finding counts too, because
+            the acceptance does not change whose certificate is served.
+    """
+    return not FOREIGN_CERTIFICATE.isdisjoint(codes)
+
+
 def for_client(
     finding: Finding,
     client_names: Iterable[str],
     *,
+    codes: Iterable[str],
     owners: Mapping[str, int] | None = None,
     client_id: int | None = None,
-    foreign_certificate: bool = False,
 ) -> Finding:
     """Return the finding with only the data that the client may see.
 
@@ -36,17 +46,17 @@ def for_client(
 
     Args:
         client_names: The names of the client.
+        codes: All codes that were found at the endpoint, see :func:`may_be_foreign`. If the served
+            certificate may belong to another client, its issuer is removed too.
         owners: The owners of names in the inventory, by name.
         client_id: The client, to compare with ``owners``.
-        foreign_certificate: The served certificate may belong to another client, so its issuer is
-            removed too.
     """
     # The subject names the owner, and "more" counts names that were cut, which may be of others.
     evidence = {k: v for k, v in finding.evidence.items() if k not in ("subject", "more")}
     if "names" in evidence:
         names = [n for n in evidence["names"] if (owners or {}).get(str(n), client_id) == client_id]
         evidence["names"] = _names_of_client(names, set(client_names)) or [NOT_YOURS]
-    if foreign_certificate or finding.code in FOREIGN_CERTIFICATE:
+    if may_be_foreign((finding.code, *codes)):
         evidence |= {k: NOT_NAMED for k in _ISSUERS if k in evidence}
     return replace(finding, evidence=evidence)
 
