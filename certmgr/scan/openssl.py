@@ -12,6 +12,7 @@ for these:
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from OpenSSL import SSL
@@ -93,8 +94,9 @@ class Handshake:
 
     def outgoing(self) -> bytes:
         """Return the bytes to send; empty if there are none."""
-        size = _lib.BIO_read(self._out, _buffer, MAX_FLIGHT)
-        return bytes(_ffi.buffer(_buffer, size)) if size > 0 else b""
+        buffer = _scratch.buffer
+        size = _lib.BIO_read(self._out, buffer, MAX_FLIGHT)
+        return bytes(_ffi.buffer(buffer, size)) if size > 0 else b""
 
     def read_after(self) -> int:
         """Read what a TLS 1.3 server sends after the handshake.
@@ -103,7 +105,7 @@ class Handshake:
             DONE for application data, WANT for nothing yet, FAILED for an alert
                 (certificate_required).
         """
-        result = _lib.SSL_read(self._ssl, _buffer, 1024)
+        result = _lib.SSL_read(self._ssl, _scratch.buffer, 1024)
         if result > 0 or _lib.SSL_get_error(self._ssl, result) in (2, 3):
             return DONE if result > 0 else WANT
         return self._failed()
@@ -115,14 +117,15 @@ class Handshake:
     def read(self) -> tuple[bytes, bool]:
         """Return the received application data, and whether the connection has ended or failed."""
         parts: list[bytes] = []
+        buffer = _scratch.buffer
         while True:
-            size = _lib.SSL_read(self._ssl, _buffer, MAX_FLIGHT)
+            size = _lib.SSL_read(self._ssl, buffer, MAX_FLIGHT)
             if size <= 0:
                 ended = _lib.SSL_get_error(self._ssl, size) not in (2, 3)
                 if ended:
                     self._failed()
                 return b"".join(parts), ended
-            parts.append(bytes(_ffi.buffer(_buffer, size)))
+            parts.append(bytes(_ffi.buffer(buffer, size)))
 
     @property
     def alert(self) -> int | None:
@@ -172,8 +175,9 @@ class Handshake:
 
     def ocsp(self) -> bytes | None:
         """Return the stapled OCSP response; None if there is none or if it is larger than 64 KB."""
-        size = _lib.SSL_get_tlsext_status_ocsp_resp(self._ssl, _pointer)
-        return bytes(_ffi.buffer(_pointer[0], size)) if 0 < size <= 65_536 else None
+        pointer = _scratch.pointer
+        size = _lib.SSL_get_tlsext_status_ocsp_resp(self._ssl, pointer)
+        return bytes(_ffi.buffer(pointer[0], size)) if 0 < size <= 65_536 else None
 
     def client_certificate_asked(self) -> bool:
         """Return whether the server requested a client certificate."""
@@ -188,19 +192,28 @@ class Handshake:
         tls_offers.forget(self._key)
 
 
-# Shared by all handshakes: one thread runs them, and each call copies the bytes out.
-_buffer = _ffi.new("char[]", MAX_FLIGHT)
-_pointer = _ffi.new("unsigned char **")
+class _Scratch(threading.local):
+    """Memory that calls of OpenSSL write to, before the bytes are copied out.
+
+    Each thread has its own: a call releases the GIL, so with shared memory the bytes of one
+    handshake would be sent to the server of another, or be read as its certificate.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = _ffi.new("char[]", MAX_FLIGHT)
+        self.pointer = _ffi.new("unsigned char **")
+        self.bio = _ffi.gc(_lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_free)
 
 
-_der_bio = _lib.BIO_new(_lib.BIO_s_mem())
+_scratch = _Scratch()
 
 
 def _der(certificate: Any) -> bytes:
-    _lib.i2d_X509_bio(_der_bio, certificate)
+    bio, buffer = _scratch.bio, _scratch.buffer
+    _lib.i2d_X509_bio(bio, certificate)
     parts = []
-    while (size := _lib.BIO_read(_der_bio, _buffer, MAX_FLIGHT)) > 0:
-        parts.append(bytes(_ffi.buffer(_buffer, size)))
+    while (size := _lib.BIO_read(bio, buffer, MAX_FLIGHT)) > 0:
+        parts.append(bytes(_ffi.buffer(buffer, size)))
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
