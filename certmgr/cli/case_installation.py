@@ -65,6 +65,13 @@ def window(
 
     service = case_service(app, expected_version)
     if cancel:
+        # A new window next to --cancel would be lost, and the client would expect it.
+        if start is not None or minutes is not None or zone is not None:
+            raise UsageError(
+                "--cancel excludes START, --minutes and --zone",
+                "it ends the agreed window and sets no new one",
+                "To move a window, leave out --cancel.",
+            )
         echo_result(agreement.cancel_window(service, reference, reason), "window cancelled")
         return
     # START is optional on the command line only because --cancel has none.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from certmgr.cli.progress import ProgressLine
-from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.cli.shared import CommandContext, pass_app, was_given
 from certmgr.dashboard import html
 from certmgr.dashboard.load import load_dashboard_input
 from certmgr.dashboard.server import DashboardServer, require_loopback
@@ -76,6 +76,14 @@ def dashboard(
             "--serve and --output exclude each other",
             "a served page is not written to a file",
             "Give one of them.",
+        )
+    # Without --serve they would have no effect, and the administrator would wait for a server.
+    if not serve and (names := [n for n in ("address", "port", "allow_remote") if was_given(n)]):
+        options = ", ".join(f"--{n.replace('_', '-')}" for n in names)
+        raise UsageError(
+            f"{options} without --serve",
+            "the page is written, and no server is started",
+            f"Give --serve, or remove {options}.",
         )
     # A misspelt language is refused before the whole inventory is read.
     code = None if language_code is None else require(language_code)

@@ -22,6 +22,7 @@ from certmgr.cli.shared import (
     untag_option,
 )
 from certmgr.cli.tables import MINOR, Column
+from inventory.errors import UsageError
 from inventory.store import clients, endpoints
 from inventory.targets import PROTOCOLS, Target, parse, parse_protocol
 
@@ -154,6 +155,12 @@ def endpoint_edit(
     """Change an endpoint."""
 
     parsed = parse(target)
+    if addresses and by_dns:
+        raise UsageError(
+            "--address and --by-dns exclude each other",
+            "fixed addresses are probed instead of those of the DNS",
+            "Give one of them.",
+        )
     # None leaves the addresses unchanged; an empty list removes them.
     fixed_addresses = list(addresses) if addresses else ([] if by_dns else None)
     with app.open().write(app.now()) as tx:

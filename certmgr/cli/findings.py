@@ -57,12 +57,25 @@ def list_(
 ) -> None:
     """List findings, or the acceptances or assignments in force."""
 
-    if accepted or assigned:
-        # The audit log and the database call an assignment "take".
-        _list_acceptances(app, "take" if assigned else "accept", client, domain, output_format)
-        return
+    if accepted and assigned:
+        raise UsageError(
+            "--accepted and --assigned exclude each other",
+            "they are separate lists",
+            "Give one of them.",
+        )
+    if closed and (accepted or assigned):
+        raise UsageError(
+            "--closed is about findings",
+            "--accepted and --assigned list what is in force",
+            "Give one of them.",
+        )
     # A misspelt code would list nothing, which is read as "no faults".
     require_codes([code] if code else [])
+    if accepted or assigned:
+        # The audit log and the database call an assignment "take".
+        kind = "take" if assigned else "accept"
+        _list_acceptances(app, kind, client, domain, code, output_format)
+        return
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
         of_domain = domains.find(conn, domain) if domain else None
@@ -112,7 +125,12 @@ def list_(
 
 
 def _list_acceptances(
-    app: CommandContext, kind: str, client: str | None, domain: str | None, output_format: str
+    app: CommandContext,
+    kind: str,
+    client: str | None,
+    domain: str | None,
+    code: str | None,
+    output_format: str,
 ) -> None:
     """List the acceptances or the assignments in force, with for whom they hold."""
     with app.open().read() as conn:
@@ -122,7 +140,9 @@ def _list_acceptances(
         known = [
             a
             for a in findings.acceptances(conn, kind=kind)
-            if client_id in (None, a.client_id) and domain_id in (None, a.domain_id)
+            if client_id in (None, a.client_id)
+            and domain_id in (None, a.domain_id)
+            and code in (None, a.code)
         ]
         scopes = findings.scopes(conn, known)
     if output_format == "table" and known:

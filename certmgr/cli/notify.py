@@ -15,9 +15,10 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.cli.tables import MINOR, Column
 from certmgr.notices.run import run_of, worker_of
 from inventory.errors import UsageError
-from inventory.names import display, normalise_host
+from inventory.names import display
 from inventory.store import contacts, decisions, endpoints, tickets
 from inventory.store.suggestions import not_found
+from inventory.targets import parse_backend
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -222,8 +223,9 @@ _COLUMNS = ("last", "since", "subject", "threshold", "contact", "action", "reaso
 def _explain(app: CommandContext, name: str, output_format: str) -> int:
     """Show all stored decisions about a name, newest first."""
 
-    # A port may be pasted with the name. A decision is about a name or an endpoint of it.
-    host = normalise_host(name.partition(":")[0])
+    # A port may be pasted with the name. A decision is about a name or an endpoint of it. Any port
+    # is accepted, since it is dropped; an IPv6 address has colons without one.
+    host = parse_backend(name).host
     with app.open().read() as conn:
         pairs = endpoints.named(conn, host)
         if not pairs:

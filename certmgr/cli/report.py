@@ -12,7 +12,7 @@ import click
 
 from certmgr.cli.output import show
 from certmgr.cli.progress import progress_line
-from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.cli.shared import CommandContext, pass_app, was_given
 from certmgr.compliance.assessment import all_deadlines
 from certmgr.dashboard.html import ReportLink
 from certmgr.dashboard.html import render as render_dashboard
@@ -110,8 +110,21 @@ def report(
         raise UsageError(
             "A client report has no table output", "", "Choose html, pdf, csv, json or badge."
         )
+    # The number of days is that of the statistics, and would be ignored.
+    if was_given("days"):
+        raise UsageError(
+            "--days belongs to --support",
+            "a client report is about one day",
+            "Give --support too, or --as-of DATE for a report of another day.",
+        )
+    if client is not None and all_clients:
+        raise UsageError(
+            "--client and --all exclude each other",
+            "--all writes the reports of all clients",
+            "Give one of them.",
+        )
     # A missing client must not mean all of them, because a report may be forwarded at once.
-    if (client is None) == (not all_clients):
+    if client is None and not all_clients:
         raise UsageError(
             "The report has no client",
             "it needs one client, or all clients",

@@ -307,6 +307,16 @@ def guard(
         return fail(error, debug())
 
 
+def was_given(parameter: str) -> bool:
+    """Return whether an option of the running command was given, and is not its default.
+
+    Args:
+        parameter: The name of the parameter of the function.
+    """
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source not in (None, click.core.ParameterSource.DEFAULT)
+
+
 def needs(value: str | None, option: str) -> str:
     """Return the value of an option that a command needs in this case.
 

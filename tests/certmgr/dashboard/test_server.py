@@ -166,6 +166,8 @@ def test_port_that_is_taken_is_reported() -> None:
     ("arguments", "message"),
     [
         (("--serve", "--address", "0.0.0.0"), "not served on 0.0.0.0"),
+        (("--address", "127.0.0.1"), "--address without --serve"),
+        (("--port", "8480", "--allow-remote"), "--port, --allow-remote without --serve"),
         (("--serve", "--output", "x"), "exclude each other"),
         (("--serve", "--address", "example.test"), "not an IP address"),
         (("--language", "tlh"), "no language"),

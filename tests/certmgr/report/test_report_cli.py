@@ -73,7 +73,8 @@ def test_index_passes_axe_and_links_each_report(
     [
         ((), 2, "The report has no client"),
         (("--client", "4711"), 2, "no client"),
-        (("--client", "1", "--all"), 2, "The report has no client"),
+        (("--client", "1", "--all"), 2, "--client and --all exclude each other"),
+        (("--client", "1", "--days", "30"), 2, "--days belongs to --support"),
         (("--all",), 2, "--output is missing"),
         (("--client", "1", "--format", "pdf"), 2, "--output is missing"),
         (("--client", "1", "--as-of", "30.6."), 2, "is not a date"),
