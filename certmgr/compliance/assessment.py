@@ -46,6 +46,9 @@ class ComplianceRow:
 
     Attributes:
         findings: Why it does not comply, or why that is undetermined.
+        failing: Each endpoint that does not, or will not, comply, with each reason; those that
+            fail already come first. None: no scan has found the reason yet, which is always one
+            of the certificate's dates.
         since: From when it will not comply, if that is in the future.
         note: The reason in words, if no finding gives it.
         waived: By whom, until when, and why the faults were accepted.
@@ -56,6 +59,7 @@ class ComplianceRow:
     deadline: Deadline
     state: ComplianceState
     findings: tuple[tuple[Target, Finding], ...] = ()
+    failing: tuple[tuple[Target, Finding | None], ...] = ()
     since: datetime | None = None
     note: str = ""
     waived: tuple[str, datetime | None, str] | None = None
@@ -130,9 +134,23 @@ def assess(
         deadline=deadline,
         state=result.state,
         findings=findings,
+        failing=_failing(results),
         since=result.since,
         note=result.note,
         steps=_steps(subject, deadline, result, at),
+    )
+
+
+def _failing(
+    results: Sequence[tuple[EndpointFacts, RuleResult]],
+) -> tuple[tuple[Target, Finding | None], ...]:
+    """Return each endpoint that does not, or will not, comply, with each reason."""
+    return tuple(
+        (known.target, finding)
+        for state in (ComplianceState.FAILS, ComplianceState.WILL_FAIL)
+        for known, result in results
+        if result.state is state
+        for finding in (result.findings or (None,))
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,7 +12,10 @@ from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
 from certmgr.notices.basis import TopicBasis, reason_to_suppress
 from inventory.db.database import Database
+from inventory.records import EndpointOwnership
+from inventory.store import certificate_ends
 from inventory.targets import Target
+from inventory.vocabulary import Finding
 from notifiers.pipeline.topic import DeadlineFacts, FaultFacts, ScheduledEnd, Topic
 from notifiers.wording.scope import for_client
 
@@ -24,7 +27,7 @@ def deadlines(
 
     The second result has those that they meet, by key. Its value is None if that is undetermined.
     """
-    known, _ = load_domain_facts(database, now)
+    known, statuses = load_domain_facts(database, now)
     rows = judge(known, dues, now)
     # Only compliance that was seen ends a ticket. While it is undetermined, the ticket stays.
     undetermined = {
@@ -32,18 +35,55 @@ def deadlines(
         for r in rows
         if r.state is ComplianceState.UNKNOWN
     }
-    late = [
-        _deadline(row, now, basis)
-        for row in rows
-        if row.state in (ComplianceState.FAILS, ComplianceState.WILL_FAIL)
+    late_rows = [r for r in rows if r.state in (ComplianceState.FAILS, ComplianceState.WILL_FAIL)]
+    # The basis also has retired endpoints, whose tickets are still open, and lacks those with
+    # findings of low severity alone. Only the active endpoints of the assessment count here.
+    ids = {(s.domain_id, s.target): s.id for s in statuses}
+    failing = {ids[(r.subject.domain_id, t)] for r in late_rows for t, _ in r.failing}
+    with database.read() as conn:
+        others = certificate_ends.places(conn, sorted(failing - basis.places.keys()))
+    places = {
+        mark: place
+        for mark, i in ids.items()
+        if (place := basis.places.get(i) or others.get(i)) is not None
+    }
+    late = [_deadline(row, now, basis, places) for row in late_rows]
+    met = [
+        _deadline(row, now, basis, places) for row in rows if row.state is ComplianceState.COMPLIES
     ]
-    met = [_deadline(row, now, basis) for row in rows if row.state is ComplianceState.COMPLIES]
     return late, {s.key: s for s in met} | dict.fromkeys(undetermined)
 
 
-def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
+def _suppressed(
+    row: ComplianceRow, basis: TopicBasis, places: Mapping[tuple[int, Target], EndpointOwnership]
+) -> tuple[str, tuple[Target, Finding | None] | None]:
+    """Return why clients are not notified, and otherwise the first reason that they must read of.
+
+    A domain misses its deadline as long as one endpoint does, so only if all faults of all its
+    endpoints are accepted or handled by a case there is nothing to write about.
+    """
+    reasons = []
+    for target, finding in row.failing:
+        place = places.get((row.subject.domain_id, target))
+        # Without a finding, the dates of the certificate are the reason.
+        code = finding.code if finding else "certificate-expiring"
+        reason = reason_to_suppress(place, code, basis, place.id) if place is not None else ""
+        if not reason:
+            return "", (target, finding)
+        reasons.append(reason)
+    return next(iter(reasons), ""), None
+
+
+def _deadline(
+    row: ComplianceRow,
+    now: datetime,
+    basis: TopicBasis,
+    places: Mapping[tuple[int, Target], EndpointOwnership],
+) -> Topic:
     subject, due = row.subject, row.deadline
-    target, finding = next(iter(row.findings), (None, None))
+    suppress_reason, first = _suppressed(row, basis, places)
+    # The message instructs about a fault that nobody handles yet.
+    target, finding = first or next(iter(row.findings), (None, None))
     names = frozenset({subject.name, *(k.target.host for k in subject.known)})
     steps = [s for s in row.steps if s.actor == "client"]
     # If any step is the client's, the client has to know of the deadline. Otherwise the party of
@@ -54,14 +94,6 @@ def _deadline(row: ComplianceRow, now: datetime, basis: TopicBasis) -> Topic:
         else (row.steps[0].actor if row.steps else (finding.actor if finding else "staff"))
     )
     ahead = [s.by for s in steps if not s.late]
-    suppress_reason = next(
-        (
-            reason_to_suppress(p, finding.code if finding else "", basis, i)
-            for i, p in basis.places.items()
-            if p.domain_id == subject.domain_id
-        ),
-        "",
-    )
     facts = DeadlineFacts(
         title=due.title,
         text=due.text,
