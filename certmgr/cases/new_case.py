@@ -58,7 +58,8 @@ class CaseOptions:
         fee: The fee of the installation, likewise.
         currency: The code of ISO 4217.
         incident_id: The incident that the case belongs to.
-        ends_at: When the replaced certificate ends, in epoch seconds.
+        ends_at: By when the certificate has to be replaced, in epoch seconds. If a replaced
+            certificate ends earlier, that counts.
     """
 
     order: str | None = None
@@ -213,10 +214,11 @@ def _filled_in(
     """Return the columns of a new case. An option precedes the purchase, and that the rest."""
     leaves = _replaced_leaves(tx, owner.id, purchase, names)
     previous = cases.last_closed(tx.conn, owner.id, names)
-    ends_at = options.ends_at
-    # Several certificates may be replaced at once. The first end is the deadline of all.
-    if ends_at is None:
-        ends_at = min((leaf.not_after for leaf in leaves), default=None)
+    # Several certificates may be replaced at once. The first end is the deadline of all, also if
+    # an incident would leave more time.
+    ends = [leaf.not_after for leaf in leaves]
+    stated = [] if options.ends_at is None else [options.ends_at]
+    ends_at = min([*ends, *stated], default=None)
     contact_id = purchase.contact_id if purchase is not None else None
     if options.contact:
         contact_id = contacts.find(tx.conn, options.contact, owner.id).id
@@ -258,14 +260,16 @@ def join_incident(
 
     The case begins its step again, so that its client is notified of the new date.
     """
+    # The certificate may be valid for months, but has to be replaced by the date of the incident.
+    # If it ends earlier, the site fails then, and the client must not read the later date.
+    ends_at = min(t for t in (row.ends_at, incident.until) if t is not None)
     values = {
         "incident_id": incident.id,
-        # The certificate may be valid for months, but has to be replaced by this date.
-        "ends_at": incident.until,
+        "ends_at": ends_at,
         "kind": str(CaseKind.INCIDENT),
         "since": tx.at,
         "step": 1,
-        "due_at": service.due_at(row.state, ends_at=incident.until, window_end=row.window_end),
+        "due_at": service.due_at(row.state, ends_at=ends_at, window_end=row.window_end),
     }
     text = f"added to {incident.reference}: {reason}"
     return case_changes.change(tx, row, "join", values, text)

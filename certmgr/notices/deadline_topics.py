@@ -82,7 +82,7 @@ def _deadline(
 ) -> Topic:
     subject, due = row.subject, row.deadline
     suppress_reason, first = _suppressed(row, basis, places)
-    # The message instructs about a fault that nobody handles yet.
+    # The message instructs about a fault that is not handled yet.
     target, finding = first or next(iter(row.findings), (None, None))
     names = frozenset({subject.name, *(k.target.host for k in subject.known)})
     steps = [s for s in row.steps if s.actor == "client"]

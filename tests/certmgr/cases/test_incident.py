@@ -230,6 +230,26 @@ def test_open_case_joins_the_incident_and_is_not_opened_twice(
     assert (joined.incident_id, joined.ends_at) == (row.id, to_epoch(until))
 
 
+@pytest.mark.parametrize("was_open", [True, False], ids=["joined", "opened"])
+def test_case_of_an_incident_keeps_an_earlier_end_of_its_certificate(
+    env: CaseEnvironment, issuer: Authority, was_open: bool
+) -> None:
+    bad = issuer.issue(HOST, days=3)
+    serve(env.database, HOST, bad, env.now)
+    if was_open:
+        new_case.open_case(env.service, "1001", [HOST])
+    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
+    until = env.now + 30 * DAY
+    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "stolen key")
+    with env.database.read() as conn:
+        (case,) = cases.listing(conn, incident_id=row.id)
+    end = parse(bad.der).not_after
+    assert end is not None
+    assert case.ends_at == to_epoch(end)
+    assert case.due_at is not None
+    assert case.due_at <= to_epoch(end)
+
+
 def test_certificate_of_two_clients_opens_a_case_for_each(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
