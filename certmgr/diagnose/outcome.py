@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certmgr.checks.codes import CODES
+from certmgr.diagnose.address_records import delete_all, lead_to, listed
 from certmgr.diagnose.chrome import ERRORS
 from certmgr.inspection.report import EndpointReport
 from inventory.names import display
@@ -245,17 +246,14 @@ def _foreign_address(
     states that: what the foreign address serves often looks like an expired certificate.
     """
     cause = sentence(finding, report.target, language)
-    host, records = display(report.target.host), finding.addresses
+    records = finding.addresses
     who = str(finding.actor)
     if not facts.known:
         who = "client"
     # No operator of the DNS is recorded, so staff have to find out who it is.
     elif who not in words.DNS_OPERATORS:
         who = "staff"
-    delete = " ".join(
-        language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host)
-        for a in records
-    )
+    delete = delete_all(report.target.host, records, language)
     texts = [delete, language(words.DNS_OPERATORS[who]), language(words.NO_RENEWAL)]
     outcome = "you-act" if who == "client" else "escalated"
     found = DiagnosisOutcome(outcome, finding.code, cause, " ".join(texts), who, partial=records)
@@ -280,20 +278,16 @@ def _record(
     partial: tuple[str, ...],
     language: Language,
 ) -> DiagnosisOutcome | None:
-    """Return the outcome if one address of several is wrong, and is not ours; else None.
+    """Return the outcome if some addresses of several are wrong and not ours; else None.
 
-    Its DNS record must be deleted. If the address is ours, the server must be fixed instead.
+    Their DNS records must be deleted. If an address is ours, the server must be fixed instead.
     """
     foreign = [a for a in partial if a not in facts.ours]
     if not foreign:
         return None
-    host, address = display(report.target.host), foreign[0]
-    kind = "AAAA" if ":" in address else "A"
-    cause = language(words.RECORD_CAUSE).format(host=host, address=", ".join(foreign))
-    instruction_text = " ".join(
-        language(words.DELETE_RECORD).format(kind="AAAA" if ":" in a else "A", address=a, host=host)
-        for a in foreign
-    )
+    host = report.target.host
+    cause = language(words.RECORD_CAUSE).format(host=display(host), address=listed(foreign))
+    instruction_text = delete_all(host, foreign, language)
     if not facts.known or not facts.ours:
         # Without the inventory it is unknown whether the record is wrong. A server of the client
         # may be down, so the instruction offers both.
@@ -304,7 +298,7 @@ def _record(
             "escalated",
             finding.code,
             cause,
-            f"Delete the {kind} record {address} of {host}.",
+            delete_all(host, foreign, ENGLISH),
             "provider",
             partial=partial,
         )
@@ -323,19 +317,11 @@ def _points_elsewhere(
     elsewhere = next((f for f in findings if f.code == "points-elsewhere"), None)
     if elsewhere is None or not facts.own_addresses:
         return None
-    host = display(report.target.host)
-    # An A record holds IPv4 addresses only, so old and new address must be of the same family.
-    old = [a for a in elsewhere.addresses if ":" not in a] or list(elsewhere.addresses)
-    new = [a for a in facts.own_addresses if (":" in a) == (":" in old[0])] or list(
-        facts.own_addresses
-    )
-    kind = "AAAA" if ":" in old[0] else "A"
+    host = report.target.host
     cause = language(words.ELSEWHERE_CAUSE).format(
-        host=host, addresses=", ".join(elsewhere.addresses)
+        host=display(host), addresses=listed(elsewhere.addresses)
     )
-    instruction_text = language(words.CHANGE_RECORD).format(
-        kind=kind, host=host, old=old[0], new=new[0]
-    )
+    instruction_text = lead_to(host, elsewhere.addresses, facts.own_addresses, language)
     if facts.dns_is_ours:
         return DiagnosisOutcome(
             "escalated", "points-elsewhere", cause, instruction_text, "provider"

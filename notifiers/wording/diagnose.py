@@ -24,6 +24,10 @@ DONE_BY = "It will be done {by}; {person} takes care of it."
 NEXT_UPDATE = "You do not need to do anything. We will write again as soon as we know more."
 THANKS = "Kind regards"
 DELETE_RECORD = "Please delete the {kind} record {address} of {host}."
+# More records than a person changes one by one; a message names no more than this.
+MAX_RECORDS = 8
+MORE_RECORDS = "The same applies to {count} more wrong address records of {host}."
+CREATE_RECORD = "Please create the {kind} record {address} of {host}."
 DNS_OPERATORS = {
     "client": "You manage the DNS of this name, or a company does it for you.",
     "provider": "We manage the DNS of this name.",
@@ -69,6 +73,8 @@ MESSAGE_TEXTS = (
     NO_RENEWAL,
     *DNS_OPERATORS.values(),
     DELETE_RECORD,
+    MORE_RECORDS,
+    CREATE_RECORD,
     CHANGE_RECORD,
     RECORD_CAUSE,
     ELSEWHERE_CAUSE,

@@ -6,15 +6,18 @@ import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from certmgr.config.settings import Settings
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
-from certmgr.diagnose import chrome, steps
+from certmgr.diagnose import address_records, chrome, steps
 from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import probe_targets
 from inventory.targets import Target
+from notifiers.wording.catalogue import ENGLISH, language
 from tests.certmgr.diagnose.probed_site import HOST, probe, served
 from tests.clock import clock
 
@@ -83,6 +86,69 @@ def test_record_that_points_to_another_server_should_be_changed(
     )
     ours = decide(report, report.findings, replace(facts, dns_is_ours=True))
     assert (ours.outcome, ours.who) == ("escalated", "provider")
+
+
+def test_each_wrong_record_is_named_to_client_and_provider(
+    settings: Settings, issuer: Authority, opened: contextlib.ExitStack
+) -> None:
+    """A record that is left would still lead some visitors to the wrong server."""
+    port = served(issuer, opened)
+    wrong = ("127.0.0.2", "127.0.0.3", "::1")
+    report = probe(settings, port, ("127.0.0.1", *wrong))
+    facts = OutcomeFacts(known=True, ours=frozenset({"127.0.0.1"}))
+    for dns_is_ours in (False, True):
+        outcome = decide(report, report.findings, replace(facts, dns_is_ours=dns_is_ours))
+        for address in wrong:
+            assert f"record {address} of {HOST}." in outcome.instruction
+        assert "127.0.0.1 " not in outcome.instruction
+
+
+@pytest.mark.parametrize(
+    ("wrong", "own", "expected"),
+    [
+        (
+            ("127.0.0.1", "127.0.0.2"),
+            ("192.0.2.10",),
+            "Please change the A record of H from 127.0.0.1 to 192.0.2.10. Please delete the A"
+            " record 127.0.0.2 of H.",
+        ),
+        (
+            ("::1", "127.0.0.1"),
+            ("192.0.2.10",),
+            "Please change the A record of H from 127.0.0.1 to 192.0.2.10. Please delete the AAAA"
+            " record ::1 of H.",
+        ),
+        (
+            ("::1", "127.0.0.1"),
+            ("2001:db8::1", "192.0.2.10"),
+            "Please change the A record of H from 127.0.0.1 to 192.0.2.10. Please change the AAAA"
+            " record of H from ::1 to 2001:db8::1.",
+        ),
+        (
+            ("::1",),
+            ("192.0.2.10",),
+            "Please create the A record 192.0.2.10 of H. Please delete the AAAA record ::1 of H.",
+        ),
+    ],
+    ids=["two of IPv4", "no own IPv6", "both", "IPv6 only"],
+)
+def test_name_leads_to_its_own_server_alone(
+    wrong: tuple[str, ...], own: tuple[str, ...], expected: str
+) -> None:
+    assert address_records.lead_to(HOST, wrong, own, ENGLISH) == expected.replace(" H", f" {HOST}")
+
+
+def test_instruction_about_many_records_is_bounded() -> None:
+    many = [f"192.0.2.{i}" for i in range(30)]
+    for text in (
+        address_records.delete_all(HOST, many, ENGLISH),
+        address_records.lead_to(HOST, many, ("198.51.100.1",), ENGLISH),
+    ):
+        assert text.count(". Please ") == 7
+        assert text.endswith(f"The same applies to 22 more wrong address records of {HOST}.")
+    assert address_records.listed(many).endswith("192.0.2.7 (+22)")
+    german = address_records.delete_all(HOST, many, language("de"))
+    assert "22 weitere falsche" in german
 
 
 def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
