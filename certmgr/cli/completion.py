@@ -91,7 +91,7 @@ def completion(shell: str) -> None:
 
     \b
     bash: eval "$(certmgr completion bash)"    in ~/.bashrc
-    zsh:  eval "$(certmgr completion zsh)"     in ~/.zshrc, after: autoload -Uz compinit; compinit
+    zsh:  eval "$(certmgr completion zsh)"     in ~/.zshrc, after compinit
     fish: certmgr completion fish > ~/.config/fish/completions/certmgr.fish
     """
     click.echo(SCRIPTS[shell], nl=False)

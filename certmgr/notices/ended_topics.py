@@ -19,11 +19,16 @@ def resolved_topic(
     now_: Topic | None,
     basis: TopicBasis,
     closed: Mapping[int, FindingRecord],
+    together: Mapping[int, frozenset[str]],
     met: Mapping[str, Topic | None],
 ) -> EndedTopic | None:
     """Return whether a notified ticket is over, and whether it was resolved.
 
     None while it continues, or if that is undetermined.
+
+    Args:
+        closed: The findings of the tickets, by id.
+        together: All codes of the endpoint while a closed finding was open, by its id.
     """
     key, kind = ticket.key, ticket.kind
     # The same revision still exists.
@@ -65,7 +70,9 @@ def resolved_topic(
             key,
             True,
             "it was no longer found",
-            _remnant(ticket, place, _resolved_finding(closed[row_id], place, basis)),
+            _remnant(
+                ticket, place, _resolved_finding(closed[row_id], place, basis, together[row_id])
+            ),
             closed[row_id].closed_run or 0,
         )
     if kind == TopicKind.ORDER:
@@ -85,12 +92,14 @@ def resolved_topic(
     return None
 
 
-def _resolved_finding(row: FindingRecord, place: EndpointOwnership, basis: TopicBasis) -> Finding:
+def _resolved_finding(
+    row: FindingRecord, place: EndpointOwnership, basis: TopicBasis, codes: frozenset[str]
+) -> Finding:
     raw = Finding(row.code, "medium", row.addresses, row.evidence)
     return for_client(
         raw,
         basis.names.get(place.client_id, frozenset()),
-        codes={r.code for r in basis.open.get(place.id, ())},
+        codes=codes,
         owners=basis.owners,
         client_id=place.client_id,
     )

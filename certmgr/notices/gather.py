@@ -92,6 +92,9 @@ def gather(
         known = findings.by_ids(
             conn, [int(t.round) for t in tickets.values() if t.kind == TopicKind.FAULT]
         )
+        together = findings.codes_together(
+            conn, [r for r in known.values() if r.closed_at is not None]
+        )
     topics = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
     topics += faults(basis, {s.endpoint_id for s in topics})
     # Deadlines of browsers and CAs reach clients by announcements only.
@@ -106,7 +109,7 @@ def gather(
     ended = case_topics.ended | {
         k: e
         for k, t in tickets.items()
-        if (e := resolved_topic(t, current.get(k), basis, known, met)) is not None
+        if (e := resolved_topic(t, current.get(k), basis, known, together, met)) is not None
     }
     return NoticeSource(
         topics=tuple(topics),

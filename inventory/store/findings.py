@@ -353,6 +353,29 @@ def columns_of(one: Finding) -> dict[str, Any]:
     }
 
 
+def codes_together(conn: Connection, rows: Sequence[FindingRecord]) -> dict[int, frozenset[str]]:
+    """Return finding id -> all codes that were open at its endpoint while it was open."""
+    wanted: dict[int, list[FindingRecord]] = {}
+    for row in rows:
+        wanted.setdefault(row.endpoint_id, []).append(row)
+    found: dict[int, set[str]] = {row.id: {row.code} for r in wanted.values() for row in r}
+    columns = (
+        StoredFinding.endpoint_id,
+        StoredFinding.code,
+        StoredFinding.opened_at,
+        StoredFinding.closed_at,
+    )
+    for part in chunks(sorted(wanted)):
+        query = select(*columns).where(StoredFinding.endpoint_id.in_(part))
+        for endpoint_id, code, opened_at, closed_at in conn.execute(query):
+            for row in wanted[endpoint_id]:
+                if (closed_at is None or closed_at >= row.opened_at) and (
+                    row.closed_at is None or row.closed_at >= opened_at
+                ):
+                    found[row.id].add(code)
+    return {row_id: frozenset(codes) for row_id, codes in found.items()}
+
+
 def by_ids(conn: Connection, ids: Sequence[int]) -> dict[int, FindingRecord]:
     """Finding id -> its row (code, severity, addresses, evidence as JSON text, closed_at)."""
     found: dict[int, FindingRecord] = {}
