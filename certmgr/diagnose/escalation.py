@@ -19,6 +19,9 @@ DESK = "desk"
 """The code of a ticket that a support agent opened without a fault that was found."""
 
 _MAX_CAUSE = 300
+_ALSO = " | also "
+# Of many calls the first and the last ones are kept, so that the text stays short.
+_MAX_CALLS = 3
 
 
 def require_context(context: HostContext | None, host: str) -> HostContext:
@@ -34,6 +37,18 @@ def require_context(context: HostContext | None, host: str) -> HostContext:
             "Add it with certmgr domain add NAME --client NUMBER.",
         )
     return context
+
+
+def _with_call(known: str, text: str) -> str:
+    """Return the text of an open ticket with that of another call.
+
+    The first text stays, since level 2 may be working on the fault as it describes it. The call may
+    be about another page or host of the domain, which level 2 would not check without its URL.
+    """
+    calls = known.split(_ALSO)
+    if not known or text in calls:
+        return known or text
+    return _ALSO.join([calls[0], *[*calls[1:], text][-_MAX_CALLS:]])
 
 
 def escalate(
@@ -66,8 +81,10 @@ def escalate(
         before = tickets.by_key(tx.conn, [key]).get(key)
         if before is None:
             tickets.open_(tx, [row])
-        # An open ticket keeps its text: level 2 may be working on the fault as it describes it.
         elif before.closed_at is not None:
             # The same fault came back: the client keeps the reference.
             tickets.reopen(tx, before.id, text)
+        elif (both := _with_call(before.cause or "", text)) != before.cause:
+            tickets.change(tx, before.id, cause=both)
+            tx.audit("edit", "matter", before.id, {"cause": [before.cause, both]})
         return tickets.by_key(tx.conn, [key])[key].reference

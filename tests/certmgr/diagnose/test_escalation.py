@@ -6,9 +6,15 @@ import re
 
 import pytest
 
+from certmgr.diagnose.context import HostContext
+from certmgr.diagnose.escalation import escalate
+from inventory.db.database import Database
+from inventory.store import tickets
+from inventory.vocabulary import Parties
 from tests.certmgr.diagnose.test_foreign_record import NAME, moved
 from tests.certmgr.installation import ADA, EVE, Installation
 from tests.clock import clock
+from tests.inventory.store.builders import NOW, add_client
 
 __all__ = ["moved"]
 
@@ -45,6 +51,41 @@ def test_escalation_opens_one_ticket_that_staff_read_of_until_it_is_closed(
     assert "is closed" in moved.run("notice", "close", reference).out
     after = _diagnose(moved)
     assert not any(words in after for words in PASSED)
+
+
+def test_second_call_adds_its_page_to_the_open_ticket(sqlite_database: Database) -> None:
+    """Level 2 reads of each page, the first and the last ones of many."""
+    with sqlite_database.write(NOW) as tx:
+        row_id = add_client(tx, "1001", NAME)
+    context = HostContext(
+        domain=NAME,
+        client="1001",
+        client_id=row_id,
+        client_name="Client",
+        purpose="site",
+        parties=Parties(),
+        account_manager=None,
+        server=None,
+        contact=None,
+        language=None,
+        time_zone=None,
+        last_good=None,
+    )
+
+    def causes_after(*pages: str) -> tuple[str, str]:
+        for page in pages:
+            url = f"https://{NAME}/{page}"
+            reference = escalate(sqlite_database, context, url, "http-served", "Not secure.", NOW)
+        with sqlite_database.read() as conn:
+            return reference, tickets.find(conn, reference).cause or ""
+
+    first, text = causes_after("a")
+    assert causes_after("a") == (first, text), "the same call adds nothing"
+    second, text = causes_after("b")
+    assert second == first
+    assert re.findall(rf"{NAME}/(\w)", text) == ["a", "b"]
+    _, text = causes_after(*"cdef")
+    assert re.findall(rf"{NAME}/(\w)", text) == ["a", "d", "e", "f"]
 
 
 def test_message_names_the_reference_of_a_fault_that_nobody_sees_from_here(
