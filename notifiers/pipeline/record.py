@@ -78,12 +78,12 @@ class RunRecorder:
             ended += self._queue(tx, queue, draft, rows)
         if self.compose_announcement is not None:
             AnnouncementRecorder(
-                self.now,
-                self.config.sender,
-                self.templates,
-                self.snapshot,
-                self.plan,
-                self.compose_announcement,
+                now=self.now,
+                sender=self.config.sender,
+                templates=self.templates,
+                snapshot=self.snapshot,
+                plan=self.plan,
+                compose=self.compose_announcement,
             ).write(tx, queue)
         self._close_tickets(tx, ended)
         # After the queue, which adds the decisions "send" with the ids of the notices.
