@@ -33,6 +33,10 @@ from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
+# How often, and for how long, the CA is asked whether it has begun a validation that it refuses to
+# begin again.
+BEGUN_CHECKS, BEGUN_SECONDS = 4, 20
+
 
 @dataclass(frozen=True, slots=True)
 class Authorizations:
@@ -141,13 +145,25 @@ class Authorizations:
         except AcmeError as error:
             if error.problem.type != "malformed":
                 raise
-            authorization = responses.authorization(self.requests.post(url))
+            if not self._has_begun(url, challenge):
+                raise
+
+    def _has_begun(self, url: str, challenge: Any) -> bool:
+        """Return whether the CA validates a challenge already, or has decided about it."""
+        end = self._context.now() + timedelta(seconds=BEGUN_SECONDS)
+        for attempt in range(BEGUN_CHECKS):
+            response = self.requests.post(url)
+            authorization = responses.authorization(response)
             begun = any(
                 c.uri == challenge.uri and c.status != messages.STATUS_PENDING
                 for c in authorization.challenges or ()
             )
-            if not begun and authorization.status == messages.STATUS_PENDING:
-                raise
+            if begun or authorization.status != messages.STATUS_PENDING:
+                return True
+            # Some CAs show a challenge as pending until its validation has ended.
+            if attempt + 1 < BEGUN_CHECKS:
+                self.requests.pause(response, attempt, end, "the challenge", stay=True)
+        return False
 
     def _persist_proof(
         self, name: str, authorization: messages.Authorization, document: Any

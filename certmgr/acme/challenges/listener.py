@@ -69,6 +69,9 @@ class ChallengeListener:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._accept())
+            # Tasks that were ended to make room, or that have just begun, are not among the open
+            # connections. A closed loop could not end them any more.
+            self._loop.run_until_complete(_end_all())
         finally:
             self._socket.close()
             self._loop.close()
@@ -109,6 +112,14 @@ class ChallengeListener:
         oldest = next(task for task, source in self._open.items() if source == busiest)
         del self._open[oldest]
         oldest.cancel()
+
+
+async def _end_all() -> None:
+    """Cancel all other tasks of this loop, and wait for them."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def source_of(peer: object) -> str:

@@ -268,7 +268,8 @@ def _prepare_undo(lineage: Lineage, record: _Record) -> str:
     if current is not None and current.chain_der == bundle.chain_der:
         return "original"
     ends = bundle.leaf.not_after, current.leaf.not_after if current is not None else None
-    if ends[1] is not None and (ends[0] is None or ends[0] < ends[1]):
+    # Of two that end in the same second, the one in use stays.
+    if ends[1] is not None and (ends[0] is None or ends[0] <= ends[1]):
         assert current is not None
         if current.key_pem is None:
             raise CertmgrError(
