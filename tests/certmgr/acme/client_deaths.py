@@ -5,7 +5,6 @@ Jobs of ``python -m tests.certmgr.deploy.forks tests.certmgr.acme.client_deaths`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from certmgr.deploy.clients import served_files
 from certmgr.deploy.takeover import Schedule
 from certmgr.x509.bundle import build_bundle
 from inventory.certificates import from_pem
-from inventory.store import clients, domains, lineages
-from tests.certmgr.acme.takeover_deaths import NAMES, SYSTEMCTL, killed, open_context
+from inventory.store import clients, domains
+from tests.certmgr.acme.takeover_deaths import NAMES, SYSTEMCTL, TakeoverPlace, killed
 from tests.certmgr.deploy.certbot_place import content
 from tests.certmgr.deploy.clients import places
 from tests.certmgr.deploy.forks import without_sync
@@ -28,7 +27,7 @@ CLIENTS_OF_CAMPAIGN = ("acme.sh", "lego", "dehydrated")
 
 
 @dataclass
-class ClientPlace:
+class ClientPlace(TakeoverPlace):
     """A machine with another client, what runs it, and an inventory.
 
     Attributes:
@@ -102,9 +101,6 @@ class ClientPlace:
     def chain(self, path: Path) -> list[bytes]:
         return [c.der for c in from_pem(path.read_bytes())]
 
-    def context(self) -> Context:
-        return open_context(self.folder)
-
     def plan(self, context: Context) -> tuple[AdoptionRequest, AdoptionPlan]:
         wanted = AdoptionRequest(
             self.base,
@@ -122,33 +118,6 @@ class ClientPlace:
         )
         assert schedules or not self.timer.exists()
         return wanted, replace(planned, schedules=schedules)
-
-    def take_over(self, prepare: Callable[[], object] = lambda: None) -> list[str]:
-        """Take over; ``prepare`` is called before the first change."""
-        context = self.context()
-        try:
-            wanted, planned = self.plan(context)
-            prepare()
-            return adopt.take_over(context, wanted, planned)
-        finally:
-            context.database.close()
-
-    def undo(self, prepare: Callable[[], object] = lambda: None) -> None:
-        context = self.context()
-        try:
-            prepare()
-            for name in adopt.taken_over(context):
-                adopt.give_back(context, name)
-        finally:
-            context.database.close()
-
-    def active(self) -> list[str]:
-        context = self.context()
-        try:
-            with context.read() as conn:
-                return sorted(r.name for r in lineages.listing(conn))
-        finally:
-            context.database.close()
 
     def require_readable(self) -> None:
         for name in NAMES:

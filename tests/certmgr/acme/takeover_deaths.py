@@ -6,6 +6,7 @@ Jobs of ``python -m tests.certmgr.deploy.forks tests.certmgr.acme.takeover_death
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,8 +49,48 @@ def open_context(folder: Path) -> Context:
     return Context(database, Settings(acme=acme), system_clock)
 
 
+class TakeoverPlace(ABC):
+    """A machine with a client and an inventory, and what an administrator does there."""
+
+    folder: Path
+
+    @abstractmethod
+    def plan(self, context: Context) -> tuple[AdoptionRequest, AdoptionPlan]:
+        """Return the plan of a takeover, whose timers are those of this folder."""
+
+    def context(self) -> Context:
+        return open_context(self.folder)
+
+    def take_over(self, prepare: Callable[[], object] = lambda: None) -> list[str]:
+        """Take over; ``prepare`` is called before the first change."""
+        context = self.context()
+        try:
+            wanted, planned = self.plan(context)
+            prepare()
+            return adopt.take_over(context, wanted, planned)
+        finally:
+            context.database.close()
+
+    def undo(self, prepare: Callable[[], object] = lambda: None) -> None:
+        context = self.context()
+        try:
+            prepare()
+            for name in adopt.taken_over(context):
+                adopt.give_back(context, name)
+        finally:
+            context.database.close()
+
+    def active(self) -> list[str]:
+        context = self.context()
+        try:
+            with context.read() as conn:
+                return sorted(r.name for r in lineages.listing(conn))
+        finally:
+            context.database.close()
+
+
 @dataclass
-class Place:
+class Place(TakeoverPlace):
     """A machine with certbot, its timer and an inventory.
 
     Attributes:
@@ -85,9 +126,6 @@ class Place:
                 domains.add(tx, name, {"client": "1001"})
         context.database.close()
 
-    def context(self) -> Context:
-        return open_context(self.folder)
-
     def plan(self, context: Context) -> tuple[AdoptionRequest, AdoptionPlan]:
         root = self.folder / "root"
         wanted = AdoptionRequest(self.certbot, root=root, keep_timer=self.keep_timer)
@@ -97,33 +135,6 @@ class Place:
             for s in renewal_schedules(root)
         )
         return wanted, replace(adopt.plan(context, wanted), schedules=schedules)
-
-    def take_over(self, prepare: Callable[[], object] = lambda: None) -> list[str]:
-        """Take over; ``prepare`` is called before the first change."""
-        context = self.context()
-        try:
-            wanted, planned = self.plan(context)
-            prepare()
-            return adopt.take_over(context, wanted, planned)
-        finally:
-            context.database.close()
-
-    def undo(self, prepare: Callable[[], object] = lambda: None) -> None:
-        context = self.context()
-        try:
-            prepare()
-            for name in adopt.taken_over(context):
-                adopt.give_back(context, name)
-        finally:
-            context.database.close()
-
-    def active(self) -> list[str]:
-        context = self.context()
-        try:
-            with context.read() as conn:
-                return [r.name for r in lineages.listing(conn)]
-        finally:
-            context.database.close()
 
     def require_readable(self) -> None:
         for name in NAMES:
