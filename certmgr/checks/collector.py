@@ -82,6 +82,7 @@ class FindingCollector:
         """Return the value of a function, or ``default`` if it fails."""
         try:
             return function()
+        # As in the method above: the other checks go on with the default.
         except Exception:
             self._failed(part, at)
             return default

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.workers.queue_names import QUEUES
 from inventory.db.database import display_url
 from inventory.errors import UsageError
 from inventory.store import work_queues
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from certmgr.inspection.scan_summary import ScanSummary
     from certmgr.operations.cron import CronResult
     from certmgr.workers.engine import WorkQueues
-
-QUEUES = ("scan", "renew", "revocation", "notify")
 
 
 def require_queues(app: CommandContext) -> None:

@@ -27,7 +27,7 @@ from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.scan_rows import jobs_of
 from certmgr.inspection.scan_storage import conclude_run, store_results
 from certmgr.inspection.scan_summary import ScanSummary
-from certmgr.inspection.suspicion import failed_together
+from certmgr.inspection.suspicion import failed_together, suspicious
 from certmgr.inspection.worker import scan_jobs
 from certmgr.x509.trust import TrustStore
 from inventory.db.database import to_epoch
@@ -216,12 +216,7 @@ class ScanRun:
             return "suspect", f"the control target {failed} failed after the run"
         # If many good endpoints fail together, the cause is probably the network between.
         if not self.options.accept_suspect and (counts := self._failed_together()) is not None:
-            fell, was_good = counts
-            share = 100.0 * fell / was_good
-            return (
-                "suspect",
-                f"{fell} of {was_good} good endpoints failed together ({share:.0f}%)",
-            )
+            return "suspect", suspicious(*counts)
         return "complete", None
 
     def _failed_together(self) -> tuple[int, int] | None:

@@ -26,6 +26,11 @@ POSITIVE_CODES = frozenset(
 )
 
 
+def suspicious(failed: int, good: int) -> str:
+    """Return why a run is suspect in which this many good endpoints failed together."""
+    return f"{failed} of {good} good endpoints failed together ({100.0 * failed / good:.0f}%)"
+
+
 def failed_together(
     endpoints: Sequence[GoodEndpoint], percent: float, least: int
 ) -> tuple[int, int] | None:

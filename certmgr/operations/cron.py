@@ -33,6 +33,7 @@ from notifiers.inbox.mailbox import read
 from notifiers.pipeline.report import problems_of
 
 if TYPE_CHECKING:
+    from certmgr.inspection.scan_summary import ScanSummary
     from certmgr.revocation.policy import IdentitiesFor
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,18 @@ class CronResult:
     error: Exception | None = None
     interrupted: str = ""
     not_done: tuple[str, ...] = ()
+
+    def add_scan(self, summary: ScanSummary) -> None:
+        """Add what a scan did, and what is wrong with it."""
+        if summary.state != "complete":
+            self.problems.append(f"scan: run {summary.run_id} is {summary.state}: {summary.reason}")
+        elif summary.too_undetermined:
+            self.problems.append(
+                f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
+            )
+        self.messages.append(
+            f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +181,7 @@ class _Run:
                 raise KeyboardInterrupt
             self.late = True
             return
-        result = self.result
-        if summary.state != "complete":
-            result.problems.append(
-                f"scan: run {summary.run_id} is {summary.state}: {summary.reason}"
-            )
-        elif summary.too_undetermined:
-            result.problems.append(
-                f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
-            )
-        result.messages.append(
-            f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
-        )
+        self.result.add_scan(summary)
 
     def _revocation(self) -> None:
         """Check revocation after the scan, which found the certificates."""

@@ -172,6 +172,7 @@ class EndpointProber:
         """Probe one address. An internal error must not discard what the others served."""
         try:
             return await self._address(target, address, known)
+        # Any error: its finding is scanner-error, and the evidence of other addresses stays.
         except Exception:
             log_internal_error(_log, "the probe of an address")
             failure = Failure("local", FailureKind.LOCAL, INTERNAL_ERROR)

@@ -22,6 +22,7 @@ from procrastinate.schema import SchemaManager, migrations_path
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
+from certmgr.workers import queue_names
 from inventory.db.database import Database, database_error
 from inventory.store import jobs, work_queues
 
@@ -57,20 +58,25 @@ class WorkQueues:
 
     def defer_shard(self, shard_id: int, turn: str | None) -> None:
         """Defer the scan of a shard. Shards with the same turn run one after the other."""
-        self._defer(SCAN_SHARD, "scan", f"shard {shard_id}", lock=turn, shard_id=shard_id)
+        self._defer(SCAN_SHARD, queue_names.SCAN, f"shard {shard_id}", lock=turn, shard_id=shard_id)
 
     def defer_end(self, run_id: int) -> None:
         """Defer the end of a run; it goes before the shards of another one."""
-        self._defer(END_SCAN, "scan", f"end of run {run_id}", priority=1, run_id=run_id)
+        self._defer(END_SCAN, queue_names.SCAN, f"end of run {run_id}", priority=1, run_id=run_id)
 
-    def defer_part(self, part: str, queue: str, round_id: str) -> bool:
+    def defer_part(self, part: str, round_id: str) -> bool:
         """Defer a part of ``certmgr run``; a part runs once at a time.
 
         Returns:
             False if the part of an earlier round still waits, which will do this work too.
         """
         return self._defer(
-            PART, queue, f"part {part}", lock=f"part {part}", part=part, round_id=round_id
+            PART,
+            queue_names.QUEUE_OF[part],
+            f"part {part}",
+            lock=f"part {part}",
+            part=part,
+            round_id=round_id,
         )
 
     def _defer(
@@ -135,10 +141,18 @@ class QueueWorker:
         self.url, self._silent = url, silent
         self._app = App(connector=PsycopgConnector(**_pool_arguments(url)))
         for name, handler in handlers.items():
-            task = self._app.task(name=name, pass_context=False)(handler)
-            if name == SCHEDULED and schedule is not None:
-                # Of all workers with this schedule, one defers the job of each tick.
-                self._app.periodic(cron=schedule, periodic_id="run")(task)
+            if name != SCHEDULED:
+                self._app.task(name=name)(handler)
+        if schedule is not None:
+            # Of all workers with this schedule, one defers the job of each tick. A run that still
+            # waits or goes on is not joined by a second one.
+            task = self._app.task(
+                name=SCHEDULED,
+                queue=queue_names.SCHEDULE,
+                queueing_lock=SCHEDULED,
+                lock=SCHEDULED,
+            )(handlers[SCHEDULED])
+            self._app.periodic(cron=schedule, periodic_id="run")(task)
 
     async def run(
         self,

@@ -10,18 +10,6 @@ from certmgr.config.context import Context
 from certmgr.operations.cron import run_part
 from inventory.store import jobs
 
-# Cases, replies and notices build on each other, and are quick; so they share a queue.
-QUEUE_OF = {
-    "revocation": "revocation",
-    "renew": "renew",
-    "cases": "notify",
-    "inbox": "notify",
-    "notify": "notify",
-}
-SCAN_QUEUE = "scan"
-SCHEDULE_QUEUE = "schedule"
-QUEUES = (SCAN_QUEUE, *dict.fromkeys(QUEUE_OF.values()))
-
 
 @dataclass(frozen=True, slots=True)
 class PartOutcome:

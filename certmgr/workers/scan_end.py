@@ -8,7 +8,7 @@ from certmgr.config.context import Context
 from certmgr.inspection.control_targets import failed_control
 from certmgr.inspection.scan_options import setup_for
 from certmgr.inspection.scan_storage import conclude_run
-from certmgr.inspection.suspicion import failed_together
+from certmgr.inspection.suspicion import failed_together, suspicious
 from certmgr.workers.run_options import from_document
 from inventory.records import SpreadRun
 from inventory.store import runs, shards
@@ -68,8 +68,4 @@ def _judge(context: Context, run: SpreadRun, errors: tuple[str, ...]) -> tuple[s
         fell = shards.fell(conn, run.id)
         good = runs.good_endpoints(conn, run.id, fell) if fell else []
     counts = failed_together(good, settings.scan.suspect_percent, settings.scan.suspect_least)
-    if counts is None:
-        return "complete", None
-    failed_count, was_good = counts
-    share = 100.0 * failed_count / was_good
-    return "suspect", f"{failed_count} of {was_good} good endpoints failed together ({share:.0f}%)"
+    return ("complete", None) if counts is None else ("suspect", suspicious(*counts))

@@ -21,11 +21,13 @@ from certmgr.workers.engine import (
     QueueWorker,
     work_queues_of,
 )
-from certmgr.workers.parts import SCHEDULE_QUEUE, do_part
+from certmgr.workers.parts import do_part
+from certmgr.workers.queue_names import SCHEDULE
 from certmgr.workers.scan_end import end_scan
 from certmgr.workers.shard_scan import scan_shard
 from certmgr.workers.spread_run import run as run_spread
 from inventory.errors import CertmgrError, DatabaseError
+from inventory.store import shards
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class WorkerService:
         self.schedule = schedule
         if schedule is not None:
             # The job that waits for all others must not keep them from their places.
-            self.queues.append(SCHEDULE_QUEUE)
+            self.queues.append(SCHEDULE)
             self.concurrency += 1
 
     def run(self, *, drain: bool = False) -> None:
@@ -127,6 +129,10 @@ class WorkerService:
             _log.error("%s", problem)
 
     def _take_up(self) -> None:
+        # The usual case: no scan is running, and no connection to the queues is opened.
+        with self.context.read() as conn:
+            if not shards.running(conn):
+                return
         with work_queues_of(self.context.database) as queues:
             recovery.take_up(self.context, queues)
 

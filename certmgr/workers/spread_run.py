@@ -16,11 +16,11 @@ from functools import partial
 
 from certmgr.config.context import Context
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.operations.cron import JOB, CronResult, conclude, part_names
 from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
-from certmgr.workers.parts import QUEUE_OF, last_round, outcome_of
+from certmgr.workers.parts import last_round, outcome_of
+from certmgr.workers.queue_names import QUEUE_OF
 from certmgr.workers.spread_scan import DATABASE_PATIENCE_SECONDS, POLL_SECONDS, SpreadScan
 from inventory.errors import CertmgrError, DatabaseError, NotFound
 from inventory.store import jobs
@@ -79,7 +79,7 @@ class _SpreadRun:
             try:
                 with self.context.read() as conn:
                     before = last_round(conn, part)
-                deferred = self.queues.defer_part(part, QUEUE_OF[part], self.round_id)
+                deferred = self.queues.defer_part(part, self.round_id)
                 break
             except DatabaseError:
                 if time.monotonic() > end:
@@ -95,8 +95,7 @@ class _SpreadRun:
         self.progress("scan", 0, 0)
         scan = SpreadScan(self.context, ScanOptions(), self.queues, partial(self.progress, "scan"))
         try:
-            with self.stop.budget(60 * minutes):
-                summary = scan.run()
+            summary = scan.run(60 * minutes)
         except NotFound:
             return  # There is nothing to scan in an empty inventory, which is not a failure.
         # A scan that fails must not keep renewals and notices back.
@@ -105,25 +104,11 @@ class _SpreadRun:
             return
         if summary.interrupted:
             # Only the end of the budget is handled here. Ctrl-C and SIGTERM end the whole run.
-            if not self.stop.late or self.stop.terminated:
+            if not scan.late:
                 raise KeyboardInterrupt
             self.late = True
             return
-        self._report(summary)
-
-    def _report(self, summary: ScanSummary) -> None:
-        result = self.result
-        if summary.state != "complete":
-            result.problems.append(
-                f"scan: run {summary.run_id} is {summary.state}: {summary.reason}"
-            )
-        elif summary.too_undetermined:
-            result.problems.append(
-                f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
-            )
-        result.messages.append(
-            f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
-        )
+        self.result.add_scan(summary)
 
     def _is_finished(self, part: str, last: str) -> bool:
         """Return whether the last finished round of a part includes the work of this run."""

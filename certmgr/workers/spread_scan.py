@@ -43,6 +43,9 @@ class SpreadScan:
     """One scan that is spread over workers.
 
     ``progress`` is called with (checked, planned) about once a second.
+
+    Attributes:
+        late: Whether the wait ended by its limit, while the workers go on.
     """
 
     def __init__(
@@ -53,11 +56,16 @@ class SpreadScan:
         progress: Progress | None = None,
     ) -> None:
         self.context, self.options, self.queues = context, options, queues
+        self.late = False
         self._silent = context.settings.workers.silent_seconds
         self.progress = progress or (lambda checked, planned: None)
 
-    def run(self) -> ScanSummary:
+    def run(self, limit: float = 0.0) -> ScanSummary:
         """Begin a scan, or join the one that is running, and wait for its end.
+
+        Args:
+            limit: Seconds after which the wait ends, and :attr:`late` is set; 0: no limit. The
+                workers go on.
 
         Raises:
             NotFound: The selection contains no endpoint.
@@ -67,10 +75,10 @@ class SpreadScan:
         begun = time.monotonic()
         run_id, joined = self._begin()
         try:
-            self._wait(run_id)
+            self.late = not self._wait(run_id, begun + limit if limit else float("inf"))
         except KeyboardInterrupt:
             return self._summary(run_id, begun, joined, interrupted=True)
-        return self._summary(run_id, begun, joined)
+        return self._summary(run_id, begun, joined, interrupted=self.late)
 
     # -- beginning
 
@@ -134,8 +142,14 @@ class SpreadScan:
 
     # -- waiting
 
-    def _wait(self, run_id: int) -> None:
-        """Wait until the run has ended."""
+    def _wait(self, run_id: int, end: float) -> bool:
+        """Wait until the run has ended. Return False if it has not at ``end``.
+
+        Args:
+            run_id: The run.
+            end: A time of the monotonic clock. No signal is used, since a worker with a schedule
+                waits in a thread.
+        """
         away_since: float | None = None
         alone_since: float | None = None
         recovered = time.monotonic()
@@ -144,7 +158,9 @@ class SpreadScan:
             try:
                 run, workers = self._poll(run_id)
                 if run is None:
-                    return
+                    return True
+                if now > end:
+                    return False
                 if now - recovered >= RECOVERY_SECONDS:
                     take_up(self.context, self.queues)
                     recovered = now

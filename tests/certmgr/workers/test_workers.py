@@ -343,7 +343,7 @@ def test_part_that_still_waits_for_a_worker_is_done_once_for_two_commands(
 ) -> None:
     """The first command gave up; its job is taken by a worker while the second one waits."""
     do_part(context, "cases", "yesterday")
-    queues.defer_part("cases", "notify", "first")
+    queues.defer_part("cases", "first")
     second = _SpreadRun(context, queues, StopState(), lambda what, done, planned: None)
     second._defer("cases")
     with context.read() as conn:
@@ -356,3 +356,47 @@ def test_part_that_still_waits_for_a_worker_is_done_once_for_two_commands(
     assert second.result.problems == []
     with context.read() as conn:
         assert last_round(conn, "cases") == "first"
+
+
+def test_wait_for_a_scan_ends_at_its_limit_and_the_scan_goes_on(
+    context: Context, queues: WorkQueues
+) -> None:
+    scan = SpreadScan(context, ScanOptions(), queues)
+    summary = scan.run(limit=0.001)
+    assert (scan.late, summary.interrupted, summary.checked) == (True, True, 0)
+    assert state_of(context, summary.run_id)[0] == "running"
+    while not has_ended(context, summary.run_id):
+        drain(context)
+    # The next command of the same scan has nothing to join any more.
+    assert state_of(context, summary.run_id) == ("complete", None)
+
+
+def test_of_two_workers_with_a_schedule_one_begins_each_run(small: Fleet, context: Context) -> None:
+    """croniter reads a sixth field as seconds, so that the test need not wait for a minute."""
+    for _ in range(2):
+        small.start("--schedule", "* * * * * */2")
+    wait_until(lambda: runs_ended(context) >= 2, "two scheduled runs have ended")
+    for process in small.workers:
+        small.end(process, signal.SIGTERM)
+    with context.read() as conn:
+        ticks = conn.execute(
+            text(
+                "SELECT defer_timestamp, count(*) FROM procrastinate_periodic_defers"
+                " GROUP BY defer_timestamp"
+            )
+        ).all()
+        # Runs follow each other: a second one begins after the first one has ended.
+        overlapping = conn.scalar(
+            text(
+                "SELECT count(*) FROM run a JOIN run b ON a.id < b.id"
+                " AND b.started_at < a.finished_at"
+            )
+        )
+    assert ticks
+    assert {number for _, number in ticks} == {1}
+    assert overlapping == 0
+
+
+def runs_ended(context: Context) -> int:
+    with context.read() as conn:
+        return conn.scalar(text("SELECT count(*) FROM run WHERE state = 'complete'")) or 0
