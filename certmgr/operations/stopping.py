@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from types import FrameType
 
 # An interrupt may be lost in a library. It is repeated until the part of the work has ended.
 REPEAT_SECONDS = 60.0
+# How often a wait in a thread sees that it is stopped.
+POLL_SECONDS = 0.5
 # 128 plus SIGINT (2) and SIGTERM (15).
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -25,7 +28,7 @@ class StopState:
     """Why the work was interrupted.
 
     Attributes:
-        terminated: Whether SIGTERM was received.
+        terminated: Whether SIGTERM was received, or a worker is stopped.
         late: Whether the time budget of the current part has ended.
     """
 
@@ -47,6 +50,19 @@ class StopState:
         """Handle SIGALRM."""
         self.late = True
         signal.raise_signal(signal.SIGINT)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep in any thread.
+
+        Raises:
+            KeyboardInterrupt: The work is stopped. Only the main thread is interrupted by a signal
+                itself.
+        """
+        end = time.monotonic() + seconds
+        while not self.terminated and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, POLL_SECONDS))
+        if self.terminated:
+            raise KeyboardInterrupt
 
     @contextmanager
     def budget(self, seconds: float) -> Iterator[None]:

@@ -10,20 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from croniter import croniter
-from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
-from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from procrastinate import (
+    App,
+    BaseRetryStrategy,
+    PsycopgConnector,
+    RetryDecision,
+    SyncPsycopgConnector,
+)
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager, migrations_path
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from certmgr.workers import queue_names
 from inventory.db.database import Database, database_error
+from inventory.errors import DatabaseError
 from inventory.store import jobs, work_queues
 
 _log = logging.getLogger(__name__)
@@ -35,8 +45,14 @@ SCAN_SHARD, END_SCAN, PART, SCHEDULED = "scan_shard", "end_scan", "part", "sched
 KEEP_FAILED_HOURS = 168
 # Notifications of PostgreSQL do not pass a pooler such as PgBouncer, so workers poll.
 POLL_SECONDS = 1.0
+# A job that loses the database this often is kept as failed; recovery begins a shard again.
+MAX_ATTEMPTS = 10
 
-Handlers = Mapping[str, Callable[..., Awaitable[None]]]
+# The queue compares with the clock of the database, from which that of this machine may differ.
+AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+
+Handler = Callable[..., Awaitable[None]]
+Handlers = Mapping[str, Handler]
 
 
 def _pool_arguments(url: URL) -> dict[str, Any]:
@@ -64,20 +80,10 @@ class WorkQueues:
         """Defer the end of a run; it goes before the shards of another one."""
         self._defer(END_SCAN, queue_names.SCAN, f"end of run {run_id}", priority=1, run_id=run_id)
 
-    def defer_part(self, part: str, round_id: str) -> bool:
-        """Defer a part of ``certmgr run``; a part runs once at a time.
-
-        Returns:
-            False if the part of an earlier round still waits, which will do this work too.
-        """
-        return self._defer(
-            PART,
-            queue_names.QUEUE_OF[part],
-            f"part {part}",
-            lock=f"part {part}",
-            part=part,
-            round_id=round_id,
-        )
+    def defer_part(self, part: str) -> None:
+        """Defer a part of ``certmgr run``, unless it waits already. It runs once at a time."""
+        queue, name = queue_names.QUEUE_OF[part], f"part {part}"
+        self._defer(PART, queue, name, lock=name, part=part)
 
     def _defer(
         self,
@@ -87,7 +93,7 @@ class WorkQueues:
         lock: str | None = None,
         priority: int = 0,
         **arguments: Any,
-    ) -> bool:
+    ) -> None:
         """Defer a job, unless one with this queueing lock waits already."""
         deferrer = self._app.configure_task(
             task, queue=queue, queueing_lock=queueing_lock, lock=lock, priority=priority
@@ -97,8 +103,6 @@ class WorkQueues:
         # This is expected: several workers take up lost work at the same time.
         except AlreadyEnqueued:
             _log.debug("%s waits already", queueing_lock)
-            return False
-        return True
 
 
 @contextmanager
@@ -124,6 +128,53 @@ def _mapped(url: URL) -> Iterator[None]:
         raise database_error(error.__cause__ or error, url) from error
 
 
+class _WatchedManager(JobManager):
+    """Reports a job whose end could not be recorded.
+
+    Such a job stays marked as running by a worker that lives, so that no other worker takes it up.
+    """
+
+    def __init__(self, app: App, lost: Callable[[], None]) -> None:
+        super().__init__(app.connector)
+        self._lost = lost
+
+    async def finish_job(self, *arguments: Any, **named: Any) -> None:
+        with self._watched():
+            await super().finish_job(*arguments, **named)
+
+    async def retry_job(self, *arguments: Any, **named: Any) -> None:
+        with self._watched():
+            await super().retry_job(*arguments, **named)
+
+    async def retry_job_by_id_async(self, job_id: int, *arguments: Any, **named: Any) -> None:
+        """Put a job back, unless another one with its queueing lock waits, which does its work."""
+        try:
+            await super().retry_job_by_id_async(job_id, *arguments, **named)
+        except UniqueViolation:
+            await self.finish_job_by_id_async(job_id, Status.ABORTED, delete_job=True)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except ConnectorException:
+            self._lost()
+            raise
+
+
+class JobStoppedError(Exception):
+    """The worker is stopped in the middle of a job, which another worker is to begin again."""
+
+
+class _Again(BaseRetryStrategy):
+    """Begins a job again that lost the database or its worker: each is safe to repeat."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        lost = isinstance(exception, DatabaseError) and job.attempts < MAX_ATTEMPTS
+        again = lost or isinstance(exception, JobStoppedError)
+        return RetryDecision(retry_at=AT_ONCE) if again else None
+
+
 class QueueWorker:
     """Takes jobs from queues, and gives a sign of life while it does."""
 
@@ -140,9 +191,11 @@ class QueueWorker:
         """
         self.url, self._silent = url, silent
         self._app = App(connector=PsycopgConnector(**_pool_arguments(url)))
+        self._lost = asyncio.Event()
+        self._app.job_manager = _WatchedManager(self._app, self._lost.set)
         for name, handler in handlers.items():
             if name != SCHEDULED:
-                self._app.task(name=name)(handler)
+                self._app.task(name=name, retry=_Again())(self._patient(handler))
         if schedule is not None:
             # Of all workers with this schedule, one defers the job of each tick. A run that still
             # waits or goes on is not joined by a second one.
@@ -151,8 +204,21 @@ class QueueWorker:
                 queue=queue_names.SCHEDULE,
                 queueing_lock=SCHEDULED,
                 lock=SCHEDULED,
-            )(handlers[SCHEDULED])
+                retry=_Again(),
+            )(self._patient(handlers[SCHEDULED]))
             self._app.periodic(cron=schedule, periodic_id="run")(task)
+
+    def _patient(self, handler: Handler) -> Handler:
+        """Return a handler that gives a database that went away time to come back."""
+
+        async def handle(**arguments: Any) -> None:
+            try:
+                await handler(**arguments)
+            except DatabaseError:
+                await asyncio.sleep(self._silent / 3)
+                raise
+
+        return handle
 
     async def run(
         self,
@@ -160,24 +226,29 @@ class QueueWorker:
         concurrency: int,
         *,
         drain: bool,
+        stop: asyncio.Event,
         alongside: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take jobs until SIGTERM or SIGINT; with ``drain``, until the queues are empty.
+        """Take jobs until ``stop`` is set; with ``drain``, until the queues are empty.
+
+        Jobs that were begun are finished first.
 
         Args:
             queues: The queues to take jobs from.
             concurrency: The most jobs at a time.
             drain: Whether to end when no job waits.
+            stop: Ends the worker.
             alongside: Runs while the worker runs.
 
         Raises:
-            DatabaseError: The database went away. The jobs that were begun go on elsewhere.
+            DatabaseError: The database went away, and a new worker must be begun. What this one
+                has not recorded is taken up when its sign of life is missing.
         """
         with _mapped(self.url):
             async with self._app.open_async():
                 watch = asyncio.ensure_future(alongside())
-                try:
-                    await self._app.run_worker_async(
+                work = asyncio.ensure_future(
+                    self._app.run_worker_async(
                         queues=list(queues),
                         concurrency=concurrency,
                         wait=not drain,
@@ -189,25 +260,47 @@ class QueueWorker:
                         # The results are in the inventory. Records of successful jobs would only
                         # fill the table.
                         delete_jobs="successful",
+                        install_signal_handlers=False,
                     )
+                )
+                events = [asyncio.ensure_future(e.wait()) for e in (stop, self._lost)]
+                try:
+                    await asyncio.wait([work, *events], return_when=asyncio.FIRST_COMPLETED)
+                    # The library finishes what was begun when it is cancelled.
+                    work.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await work
                 finally:
                     # The recovery ends with the worker, because its connections are closed then.
-                    watch.cancel()
+                    for task in (watch, *events):
+                        task.cancel()
+        # The library also ends a worker that could not give a sign of life.
+        if self._lost.is_set() or not (stop.is_set() or drain):
+            raise database_error(ConnectionError("a job or a sign of life was lost"), self.url)
 
     async def retry_stalled(self) -> int:
         """Put jobs whose worker gives no sign of life back into their queues."""
         manager = self._app.job_manager
-        stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=self._silent))
-        for job in stalled:
-            _log.warning("%s: its worker gives no sign of life", job.call_string)
-            await manager.retry_job(job)
+        with _mapped(self.url):
+            stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=self._silent))
+            for job in stalled:
+                _log.warning("%s: its worker gives no sign of life", job.call_string)
+                assert job.id is not None  # it was read from the table
+                try:
+                    await manager.retry_job_by_id_async(job.id, retry_at=AT_ONCE)
+                except ConnectorException as error:
+                    # The function of the library refuses a job that another worker has put back
+                    # meanwhile.
+                    if not isinstance(error.__cause__, psycopg.errors.RaiseException):
+                        raise
         return len(stalled)
 
     async def remove_old(self) -> None:
         """Delete the records of jobs that failed more than a week ago."""
-        await self._app.job_manager.delete_old_jobs(
-            KEEP_FAILED_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
-        )
+        with _mapped(self.url):
+            await self._app.job_manager.delete_old_jobs(
+                KEEP_FAILED_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
+            )
 
 
 def valid_schedule(schedule: str) -> bool:

@@ -8,13 +8,18 @@ from sqlalchemy import Connection
 
 from certmgr.config.context import Context
 from certmgr.operations.cron import run_part
-from inventory.store import jobs
+from inventory.store import jobs, work_queues
 
 
 @dataclass(frozen=True, slots=True)
 class PartOutcome:
-    """What a part did, one line each, for the output of ``certmgr run``."""
+    """What a part did, one line each, for the output of ``certmgr run``.
 
+    Attributes:
+        begun: When it began by the clock of the database, in epoch seconds.
+    """
+
+    begun: float
     problems: tuple[str, ...]
     messages: tuple[str, ...]
 
@@ -23,15 +28,16 @@ def _record(part: str) -> str:
     return f"worker: {part}"
 
 
-def do_part(context: Context, part: str, round_id: str) -> None:
-    """Do a part, and record its outcome for the command that waits.
+def do_part(context: Context, part: str) -> None:
+    """Do a part, and record its outcome for the commands that wait.
 
     A worker that dies before the record does the part again elsewhere: each part is safe to repeat,
     and holds a lock against running twice at a time.
     """
+    begun = now(context)
     result = run_part(context, part)
     outcome = {
-        "round": round_id,
+        "begun": begun,
         # The waiting command reads this record with each poll, so its size is bounded.
         "problems": [p[:300] for p in result.problems[:50]],
         "messages": [m[:300] for m in result.messages[:50]],
@@ -44,12 +50,20 @@ def do_part(context: Context, part: str, round_id: str) -> None:
         raise result.error
 
 
-def last_round(conn: Connection, part: str) -> str:
-    """Return the round of the last outcome of a part; empty if there is none."""
-    return str(jobs.state(conn, _record(part)).detail.get("round", ""))
+def now(context: Context) -> float:
+    """Return the time by the clock of the database, the only one that all machines share."""
+    with context.read() as conn:
+        return work_queues.exact_time(conn)
 
 
-def outcome_of(conn: Connection, part: str) -> PartOutcome:
-    """Return what a part did in its last round."""
+def outcome_since(conn: Connection, part: str, asked: float) -> PartOutcome | None:
+    """Return what a part did in its last round, if that began after ``asked``.
+
+    Such a round includes all that was due at that time, whichever command asked for it. An earlier
+    round may have passed what became due while it went on.
+    """
     detail = jobs.state(conn, _record(part)).detail
-    return PartOutcome(tuple(detail["problems"]), tuple(detail["messages"]))
+    begun = detail.get("begun", 0.0)
+    if begun < asked:
+        return None
+    return PartOutcome(begun, tuple(detail["problems"]), tuple(detail["messages"]))

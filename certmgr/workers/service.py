@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from certmgr.config.context import Context
+from certmgr.operations.stopping import StopState
 from certmgr.workers import recovery
 from certmgr.workers.engine import (
     END_SCAN,
@@ -18,6 +22,7 @@ from certmgr.workers.engine import (
     SCAN_SHARD,
     SCHEDULED,
     Handlers,
+    JobStoppedError,
     QueueWorker,
     work_queues_of,
 )
@@ -26,7 +31,7 @@ from certmgr.workers.queue_names import SCHEDULE
 from certmgr.workers.scan_end import end_scan
 from certmgr.workers.shard_scan import scan_shard
 from certmgr.workers.spread_run import run as run_spread
-from inventory.errors import CertmgrError, DatabaseError
+from inventory.errors import CertmgrError, DatabaseError, log_internal_error
 from inventory.store import shards
 
 _log = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ RECOVERIES_PER_SILENCE = 3
 # The pause after the database went away doubles up to the second value.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 15.0
 CLEANING_SECONDS = 3600.0
+SPARE_THREADS = 2
 
 
 def worker_name() -> str:
@@ -59,6 +65,8 @@ class WorkerService:
         """
         self.context, self.queues, self.concurrency = context, list(queues), concurrency
         self.schedule = schedule
+        # Ends the wait of a scheduled run, which sees no signal in its thread.
+        self._stopping = StopState()
         if schedule is not None:
             # The job that waits for all others must not keep them from their places.
             self.queues.append(SCHEDULE)
@@ -67,11 +75,26 @@ class WorkerService:
     def run(self, *, drain: bool = False) -> None:
         """Take jobs until SIGTERM or SIGINT; with ``drain``, until the queues are empty.
 
-        A job that was begun is finished first; a second signal does not wait for it.
+        A job that was begun is finished first, but a scheduled run is put back, because it waits
+        for jobs of other workers, of which none may be left. A second signal ends the process at
+        once. Nothing is lost then: leases end, and other workers take up the jobs.
         """
         asyncio.run(self._run(drain))
 
     async def _run(self, drain: bool) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        # Jobs, and the recovery, must not wait for a thread.
+        loop.set_default_executor(ThreadPoolExecutor(self.concurrency + SPARE_THREADS))
+
+        def on_signal(number: int) -> None:
+            if stop.is_set():
+                os._exit(128 + number)
+            self._stopping.terminated = True
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
         pause = FIRST_PAUSE_SECONDS
         while True:
             worker = QueueWorker(
@@ -86,17 +109,23 @@ class WorkerService:
                     self.queues,
                     self.concurrency,
                     drain=drain,
+                    stop=stop,
                     alongside=partial(self._recover, worker),
                 )
                 return
             except DatabaseError as error:
+                if stop.is_set():
+                    return  # what was not recorded is taken up by other workers
                 # The connection held for a while, so the database is back, and the next pause is
                 # short again.
                 if time.monotonic() - begun > LONGEST_PAUSE_SECONDS:
                     pause = FIRST_PAUSE_SECONDS
                 _log.warning("%s; trying again in %g s", error, pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
+            if stop.is_set():
+                return
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _handlers(self) -> Handlers:
         return {
@@ -115,15 +144,17 @@ class WorkerService:
     async def _end_scan(self, run_id: int) -> None:
         await asyncio.to_thread(end_scan, self.context, run_id)
 
-    async def _part(self, part: str, round_id: str) -> None:
-        await asyncio.to_thread(do_part, self.context, part, round_id)
+    async def _part(self, part: str) -> None:
+        await asyncio.to_thread(do_part, self.context, part)
 
     async def _scheduled(self, timestamp: int) -> None:
         await asyncio.to_thread(self._run_all)
 
     def _run_all(self) -> None:
         with work_queues_of(self.context.database) as queues:
-            result = run_spread(self.context, queues)
+            result = run_spread(self.context, queues, stop=self._stopping)
+        if result.interrupted:
+            raise JobStoppedError(result.interrupted)
         # A scheduled run has no command line that could print its problems.
         for problem in result.problems:
             _log.error("%s", problem)
@@ -149,6 +180,9 @@ class WorkerService:
             except CertmgrError as error:
                 # The worker itself notices a database that went away.
                 _log.warning("recovery: %s", error)
+            # Any error: without recovery, the work of dead workers would be lost in silence.
+            except Exception:
+                log_internal_error(_log, "the recovery of lost work")
             await asyncio.sleep(
                 self.context.settings.workers.silent_seconds / RECOVERIES_PER_SILENCE
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.operations.cron import JOB, CronResult, conclude, part_names
 from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
-from certmgr.workers.parts import last_round, outcome_of
+from certmgr.workers.parts import now, outcome_since
 from certmgr.workers.queue_names import QUEUE_OF
 from certmgr.workers.spread_scan import DATABASE_PATIENCE_SECONDS, POLL_SECONDS, SpreadScan
 from inventory.errors import CertmgrError, DatabaseError, NotFound
@@ -35,9 +34,8 @@ class _SpreadRun:
     """One run: what its parts share.
 
     Attributes:
-        round_id: Names this run in the records of its parts.
         late: Whether the scan had more endpoints than its budget allowed.
-        before: The last finished round of each part whose job waited already.
+        asked: When each part was asked for, by the clock of the database.
     """
 
     context: Context
@@ -45,10 +43,9 @@ class _SpreadRun:
     stop: StopState
     progress: Progress
     result: CronResult = field(default_factory=CronResult)
-    round_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     late: bool = False
     current: str = ""
-    before: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
 
     def run(self, *, scan: bool) -> None:
         """Run all parts. Ctrl-C ends the waiting; the workers finish what they have begun."""
@@ -77,23 +74,21 @@ class _SpreadRun:
         end = time.monotonic() + DATABASE_PATIENCE_SECONDS
         while True:
             try:
-                with self.context.read() as conn:
-                    before = last_round(conn, part)
-                deferred = self.queues.defer_part(part, self.round_id)
-                break
+                # Read before the job can begin. A job of an earlier run that still waits for a
+                # worker is as good: it will begin later than this.
+                self.asked[part] = now(self.context)
+                self.queues.defer_part(part)
+                return
             except DatabaseError:
                 if time.monotonic() > end:
                     raise
-                time.sleep(POLL_SECONDS)
-        if not deferred:
-            # A job of an earlier run waits for a worker. It has not begun, so what it will do
-            # includes the work of this run; its outcome names the earlier round.
-            self.before[part] = before
+                self.stop.wait(POLL_SECONDS)
 
     def _scan(self, minutes: float) -> None:
         self.current = "scan"
         self.progress("scan", 0, 0)
-        scan = SpreadScan(self.context, ScanOptions(), self.queues, partial(self.progress, "scan"))
+        progress = partial(self.progress, "scan")
+        scan = SpreadScan(self.context, ScanOptions(), self.queues, progress, self.stop)
         try:
             summary = scan.run(60 * minutes)
         except NotFound:
@@ -103,16 +98,13 @@ class _SpreadRun:
             self.result.problems.append(f"scan: {error}")
             return
         if summary.interrupted:
-            # Only the end of the budget is handled here. Ctrl-C and SIGTERM end the whole run.
+            # Only the end of the budget is handled here. Ctrl-C, SIGTERM and a worker that is
+            # stopped end the whole run.
             if not scan.late:
                 raise KeyboardInterrupt
             self.late = True
             return
         self.result.add_scan(summary)
-
-    def _is_finished(self, part: str, last: str) -> bool:
-        """Return whether the last finished round of a part includes the work of this run."""
-        return last != self.before[part] if part in self.before else last == self.round_id
 
     def _wait(self, part: str) -> None:
         """Wait until a worker has done a part, at most for its budget."""
@@ -123,8 +115,7 @@ class _SpreadRun:
         while True:
             try:
                 with self.context.read() as conn:
-                    finished = self._is_finished(part, last_round(conn, part))
-                    outcome = outcome_of(conn, part) if finished else None
+                    outcome = outcome_since(conn, part, self.asked[part])
             except DatabaseError:
                 outcome = None  # it restarts; the end of the budget is the limit
             if outcome is not None:
@@ -138,7 +129,7 @@ class _SpreadRun:
                     f" minutes; a worker for the queue {QUEUE_OF[part]} goes on"
                 )
                 return
-            time.sleep(POLL_SECONDS)
+            self.stop.wait(POLL_SECONDS)
 
 
 def run(

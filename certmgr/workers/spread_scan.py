@@ -16,6 +16,7 @@ from certmgr.inspection.control_targets import failed_control
 from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.scan_storage import conclude_run
 from certmgr.inspection.scan_summary import ScanSummary
+from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
 from certmgr.workers.recovery import take_up
 from certmgr.workers.run_options import to_document
@@ -54,8 +55,10 @@ class SpreadScan:
         options: ScanOptions,
         queues: WorkQueues,
         progress: Progress | None = None,
+        stop: StopState | None = None,
     ) -> None:
         self.context, self.options, self.queues = context, options, queues
+        self._stop = stop or StopState()
         self.late = False
         self._silent = context.settings.workers.silent_seconds
         self.progress = progress or (lambda checked, planned: None)
@@ -169,7 +172,7 @@ class SpreadScan:
                 away_since = away_since or now
                 if now - away_since > DATABASE_PATIENCE_SECONDS:
                     raise
-                time.sleep(POLL_SECONDS)
+                self._stop.wait(POLL_SECONDS)
                 continue
             alone_since = None if workers else (alone_since or now)
             if alone_since is not None and now - alone_since > WORKER_PATIENCE_SECONDS:
@@ -179,7 +182,7 @@ class SpreadScan:
                     "Start certmgr worker on a machine that reaches the database; the run goes on"
                     " there.",
                 )
-            time.sleep(POLL_SECONDS)
+            self._stop.wait(POLL_SECONDS)
 
     def _poll(self, run_id: int) -> tuple[SpreadRun | None, int]:
         """Return the run, None if it has ended, and the number of live workers."""

@@ -19,6 +19,11 @@ def installed(conn: Connection) -> bool:
     return conn.scalar(text("SELECT to_regclass('procrastinate_jobs')")) is not None
 
 
+def exact_time(conn: Connection) -> float:
+    """Return the time of the database in epoch seconds, with fractions."""
+    return float(conn.scalar(text("SELECT extract(epoch FROM clock_timestamp())::float8")) or 0)
+
+
 def live_shards(conn: Connection) -> set[int]:
     """Return the ids of shards with a job that waits or runs."""
     rows = conn.scalars(

@@ -58,7 +58,7 @@ def test_commands_show_a_missing_worker_and_a_stalled_job(
     database = open_database(url, actor="tester")
     with work_queues_of(database) as queues:
         queues.defer_shard(1, None)
-        queues.defer_part("renew", "round")
+        queues.defer_part("renew")
     with database.write() as tx:
         tx.conn.execute(
             text("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'renew'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 import time
@@ -23,8 +24,9 @@ from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.worker import scan_jobs
 from certmgr.operations.stopping import StopState
 from certmgr.workers import recovery, shard_scan
-from certmgr.workers.engine import WorkQueues, work_queues_of
-from certmgr.workers.parts import do_part, last_round
+from certmgr.workers.engine import QueueWorker, WorkQueues, work_queues_of
+from certmgr.workers.parts import do_part, outcome_since
+from certmgr.workers.queue_names import SCHEDULE
 from certmgr.workers.scan_end import end_scan
 from certmgr.workers.service import WorkerService
 from certmgr.workers.spread_run import _SpreadRun
@@ -283,21 +285,28 @@ def test_worker_whose_clock_is_wrong_dates_its_results_by_the_database(
         assert shards.database_time(conn) - (oldest or 0) < 300
 
 
+def end_connections(context: Context) -> None:
+    """End all other connections to the database, as a restart of the server does."""
+    with context.read() as conn:
+        conn.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+
 def test_worker_outlives_connections_that_the_database_ends(
     small: Fleet, context: Context, queues: WorkQueues
 ) -> None:
-    """As a restart of the server does; the campaign stops the server itself for a minute."""
+    """Each end meets another step: a lease, a scan, a result, the end of a job, a sign of life."""
+    moments = random.Random(8)
     run_id = begin(context, queues)
     worker = small.start("--queues", "scan")
-    for _ in range(3):
+    for _ in range(8):
         wait_until(lambda: is_leased(context, run_id), "a shard is leased")
-        with context.read() as conn:
-            conn.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
+        time.sleep(moments.uniform(0, 0.5))
+        end_connections(context)
     wait_until(lambda: has_ended(context, run_id), "the run has ended")
     assert worker.poll() is None
     assert state_of(context, run_id) == ("complete", None)
@@ -342,20 +351,53 @@ def test_part_that_still_waits_for_a_worker_is_done_once_for_two_commands(
     context: Context, queues: WorkQueues
 ) -> None:
     """The first command gave up; its job is taken by a worker while the second one waits."""
-    do_part(context, "cases", "yesterday")
-    queues.defer_part("cases", "first")
-    second = _SpreadRun(context, queues, StopState(), lambda what, done, planned: None)
+    first, second = (spread(context, queues) for _ in range(2))
+    first._defer("cases")
     second._defer("cases")
     with context.read() as conn:
-        assert last_round(conn, "cases") == "yesterday"
-        assert not second._is_finished("cases", "yesterday")
         (state,) = work_queues.queue_states(conn, 30)
     assert (state.queue, state.waiting) == ("notify", 1)
     WorkerService(context, ["notify"], 1).run(drain=True)
-    second._wait("cases")
-    assert second.result.problems == []
+    for command in (second, first):
+        command._wait("cases")
+        assert command.result.problems == []
+
+
+def test_round_that_began_before_the_question_is_no_answer(
+    context: Context, queues: WorkQueues
+) -> None:
+    """Its work may have passed what became due while it went on."""
+    command = spread(context, queues)
+    do_part(context, "cases")
+    command._defer("cases")
     with context.read() as conn:
-        assert last_round(conn, "cases") == "first"
+        assert outcome_since(conn, "cases", 0.0) is not None
+        assert outcome_since(conn, "cases", command.asked["cases"]) is None
+
+
+def spread(context: Context, queues: WorkQueues) -> _SpreadRun:
+    return _SpreadRun(context, queues, StopState(), lambda what, done, planned: None)
+
+
+def test_stalled_job_is_dropped_if_another_one_waits_for_the_same_work(
+    context: Context, queues: WorkQueues
+) -> None:
+    """A part was asked for again while a worker did it, and then that worker died."""
+    for part in ("cases", "renew"):
+        queues.defer_part(part)
+        with context.write() as tx:
+            tx.conn.execute(text("UPDATE procrastinate_jobs SET status = 'doing'"))
+    queues.defer_part("cases")
+
+    async def recover() -> int:
+        worker = QueueWorker(context.database.engine.url, {}, silent=4)
+        async with worker._app.open_async():
+            return await worker.retry_stalled()
+
+    assert asyncio.run(recover()) == 2
+    with context.read() as conn:
+        states = work_queues.queue_states(conn, 30)
+    assert [(s.queue, s.waiting, s.running) for s in states] == [("notify", 1, 0), ("renew", 1, 0)]
 
 
 def test_wait_for_a_scan_ends_at_its_limit_and_the_scan_goes_on(
@@ -375,7 +417,7 @@ def test_of_two_workers_with_a_schedule_one_begins_each_run(small: Fleet, contex
     """croniter reads a sixth field as seconds, so that the test need not wait for a minute."""
     for _ in range(2):
         small.start("--schedule", "* * * * * */2")
-    wait_until(lambda: runs_ended(context) >= 2, "two scheduled runs have ended")
+    wait_until(lambda: runs_in(context, "complete") >= 2, "two scheduled runs have ended")
     for process in small.workers:
         small.end(process, signal.SIGTERM)
     with context.read() as conn:
@@ -397,6 +439,22 @@ def test_of_two_workers_with_a_schedule_one_begins_each_run(small: Fleet, contex
     assert overlapping == 0
 
 
-def runs_ended(context: Context) -> int:
+def test_stopped_worker_gives_its_scheduled_run_back(small: Fleet, context: Context) -> None:
+    """The run waits for a scan that no worker does, so its worker must not wait for its end."""
+    worker = small.start("--queues", "notify", "--schedule", "* * * * * */2")
+    wait_until(lambda: runs_in(context, "running") == 1, "the scheduled run waits for its scan")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(300) == 0
     with context.read() as conn:
-        return conn.scalar(text("SELECT count(*) FROM run WHERE state = 'complete'")) or 0
+        (state,) = [s for s in work_queues.queue_states(conn, 30) if s.queue == SCHEDULE]
+    assert (state.waiting, state.running, state.failed) == (1, 0, 0)
+    small.start("--schedule", "0 0 1 1 *")
+    wait_until(lambda: runs_in(context, "complete") == 1, "another worker has ended the run")
+
+
+def runs_in(context: Context, state: str) -> int:
+    with context.read() as conn:
+        return (
+            conn.scalar(text("SELECT count(*) FROM run WHERE state = :state"), {"state": state})
+            or 0
+        )
