@@ -71,7 +71,7 @@ def approve(
             "due_at": service.due_at(row.state, ends_at=row.ends_at, window_end=row.window_end),
         }
     text = f"{by} approved by {how}{': ' + amounts.text if amounts.text else ''}"
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         return case_changes.change(tx, row, "approve", values | amounts.columns, text)
 
 
@@ -142,7 +142,7 @@ def agree_window(
         installation.require_certificates(service, row)
     time_zone = contacts.time_zone(zone) or _time_zone_of(service, row)
     window = windows.build_window(
-        start, minutes or service.settings.cases.window_minutes, time_zone, service.now
+        start, minutes or service.context.settings.cases.window_minutes, time_zone, service.now
     )
     # A window is an appointment with the client. If it is set without the client's approval,
     # the reason is recorded.
@@ -162,20 +162,20 @@ def agree_window(
         "window_sequence": sequence,
         "window_state": str(WindowState.AGREED),
     }
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         event_text = f"{window.text}{'; ' + text if text else ''}"
         return service.transition(tx, row, CaseAction.AGREE, event_text, **values), window
 
 
 def _time_zone_of(service: CaseService, row: CaseRecord) -> str:
     """Return the time zone of the client: that of the contact, of another one, or ours."""
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         known = contacts.listing(conn, client_id=row.client_id)
     own = next((c.time_zone for c in known if c.id == row.contact_id and c.time_zone), None)
     return (
         own
         or next((c.time_zone for c in known if c.time_zone), None)
-        or service.settings.provider.time_zone
+        or service.context.settings.provider.time_zone
     )
 
 
@@ -187,7 +187,7 @@ def cancel_window(service: CaseService, reference: str, reason: str) -> CaseReco
         UsageError: The reason is empty.
     """
     row = service.read(reference)
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         return service.transition(
             tx,
             row,

@@ -21,7 +21,7 @@ def assign(service: CaseService, reference: str, staff: str) -> CaseRecord:
         UsageError: The contact belongs to a client.
     """
     row = service.read(reference)
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         staff_id = choose_assignee(tx, staff)
         return case_changes.change(tx, row, "take", {"staff_id": staff_id}, f"assigned to {staff}")
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.x509.anchors import MAX_PATH
 from certmgr.x509.trust import TrustStore
@@ -26,7 +26,6 @@ from certmgr.x509.trust_rules import normalised_hash, spki_sha256
 from certmgr.x509.trust_until import PathFinder
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate, from_pem, parse
-from inventory.db.database import Database
 from inventory.errors import UsageError
 from inventory.store import certificates
 from inventory.text import printable
@@ -106,14 +105,13 @@ class DependentCertificates:
     found: set[str] = field(default_factory=set)
 
 
-def depending_on(
-    database: Database, settings: Settings, keys: Collection[str]
-) -> DependentCertificates:
+def depending_on(context: Context, keys: Collection[str]) -> DependentCertificates:
     """Return the served certificates that depend on keys. Nothing is sent or changed."""
     blocked, result = frozenset(keys), DependentCertificates()
-    store = TrustStore.load(settings.trust.store, settings.trust.ca_files)
-    with database.read() as conn:
-        stored = StoredTrust(conn, store, load_rules(rules_path(settings.trust.rules)))
+    trust = context.settings.trust
+    store = TrustStore.load(trust.store, trust.ca_files)
+    with context.read() as conn:
+        stored = StoredTrust(conn, store, load_rules(rules_path(trust.rules)))
         # Private CAs have keys too, so their roots end paths like public ones.
         anchors = PathFinder.of(store.anchors.values(), stored.finder.issuers)
         ders = certificates.ders(conn, sorted({c.leaf for c in stored.chains()}))

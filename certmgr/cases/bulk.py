@@ -52,7 +52,7 @@ def of_incident(
     Raises:
         NotFound: There is no such incident.
     """
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         row = incidents.find(conn, incident)
         listed = cases.listing(conn, incident_id=row.id)
     result = BulkResult(row.reference)

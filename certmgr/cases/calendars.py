@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 
 from certmgr.cases.window import InstallationWindow
 from certmgr.compliance.assessment import own_deadlines
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.terms import purchase_deadlines
-from inventory.db.database import Database, from_epoch
+from inventory.db.database import from_epoch
 from inventory.names import display
 from inventory.store import cases, certificates, clients, domains
 from inventory.vocabulary import WindowState
@@ -27,25 +28,23 @@ from notifiers.wording.cases import DATES, filled
 PAST_RANGE, FUTURE_RANGE = timedelta(days=60), timedelta(days=1200)
 
 
-def calendar_entries(
-    database: Database, settings: Settings, now: datetime, client: str | None = None
-) -> list[CalendarEntry]:
+def calendar_entries(context: Context, client: str | None = None) -> list[CalendarEntry]:
     """Return the calendar entries of one client or of all clients, soonest first.
 
     The entries of one client contain no data of another: each row comes from a query for that
     client. Names of a shared certificate that belong to other clients are left out.
 
     Args:
-        database: The database of the inventory.
-        settings: The configuration; its time zone determines the days.
-        now: The current time.
+        context: The inventory, the configuration, whose time zone determines the days, and the
+            clock.
         client: The key of one client; None for all clients.
 
     Raises:
         NotFound: The client does not exist.
     """
+    now, settings = context.now(), context.settings
     zone = ZoneInfo(settings.provider.time_zone)
-    with database.read() as conn:
+    with context.read() as conn:
         row = clients.find(conn, client) if client else None
         client_id = row.id if row else None
         result = [
@@ -59,7 +58,7 @@ def calendar_entries(
             else frozenset()
         )
     # The administrator may have limited a deadline to some clients or tags.
-    for due in own_deadlines(database):
+    for due in own_deadlines(context.database):
         if now - PAST_RANGE <= due.at <= now + FUTURE_RANGE and (
             row is None or due.is_for(row.number, tags)
         ):

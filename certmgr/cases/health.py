@@ -7,28 +7,24 @@ assignee.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from certmgr.cases.service import key_store
 from certmgr.cases.states import is_overdue
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.x509.key_store import local_path
-from inventory.db.database import Database
 from inventory.errors import CertmgrError
 from inventory.store import cases, issuances
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 
 
-def examine(
-    database: Database, settings: Settings, now: datetime
-) -> Iterator[tuple[str, str, str]]:
+def examine(context: Context) -> Iterator[tuple[str, str, str]]:
     """Yield the results of all checks as (state, finding, remedy)."""
-    with database.read() as conn:
+    with context.read() as conn:
         rows = cases.listing(conn, states=cases.OPEN)
         issued = issuances.of_cases(conn, [r.id for r in rows])
-    folder = key_store(settings).directory
+    folder = key_store(context.settings).directory
     # A readable folder exposes all keys at once, so that it is a fault and not a warning.
     if folder.exists() and folder.stat().st_mode & 0o077:
         yield FAULT, f"other users can access the keys in {folder}", f"chmod 700 {folder}"
@@ -41,6 +37,7 @@ def examine(
                     f"{row.reference}: {problem}",
                     "Restore it from the backup of the keys, or create a new CSR.",
                 )
+    now = context.now()
     overdue = sum(is_overdue(r, now) for r in rows)
     unassigned = sum(r.staff_id is None for r in rows)
     if overdue:

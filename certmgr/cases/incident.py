@@ -63,7 +63,7 @@ def open_incident(
     counts: Counter[str] = Counter()
     # All or nothing: a crash leaves no case that belongs to no incident, and the command can
     # be repeated.
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         row = incidents.add(tx, kind, what, int(until.timestamp()), reason)
         rows = []
         for item in items:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection
 
 from certmgr.cases.incident_selection import Category
 from certmgr.cases.states import ENDED
+from certmgr.config.context import Context
 from certmgr.x509.names import name_covers
-from inventory.db.database import Database, to_epoch
+from inventory.db.database import to_epoch
 from inventory.records import IncidentItemRecord, IncidentRecord
 from inventory.store import incidents
 from inventory.store.incidents import SeenLeaf
@@ -167,15 +167,15 @@ class _SeenLeaves:
         return found
 
 
-def close_resolved(database: Database, now: datetime) -> list[str]:
+def close_resolved(context: Context) -> list[str]:
     """Close the incidents of which nothing is left, and return their references."""
-    with database.read() as conn:
-        opened = progress_of(conn, incidents.listing(conn), to_epoch(now))
+    with context.read() as conn:
+        opened = progress_of(conn, incidents.listing(conn), to_epoch(context.now()))
     closed = []
     for one in opened:
         # Unknown serial numbers can never be resolved, so that they do not keep it open.
         if not one.left:
-            with database.write(now) as tx:
+            with context.write() as tx:
                 incidents.close(tx, one.incident.id)
             closed.append(one.incident.reference)
     return closed

@@ -253,7 +253,7 @@ def select_affected(
     Raises:
         NotFound: The server does not exist.
     """
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         if server:
             servers.find(conn, server)
         served = incidents.served(conn, server_name=server or None)
@@ -287,7 +287,7 @@ def select_lost(service: CaseService, server: str) -> list[AffectedCertificate]:
         NotFound: The server does not exist.
     """
     now = int(service.now.timestamp())
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         servers.find(conn, server)
         hosts = incidents.lost_hosts(conn, server, now)
         # Only a lineage has a certificate and a key that could be installed from here.

@@ -53,7 +53,7 @@ def mark_installed(service: CaseService, reference: str, text: str = "") -> Case
             "Agree on one (certmgr case window), or give the reason with --reason TEXT.",
         )
     require_certificates(service, row)
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         return service.transition(
             tx, row, CaseAction.INSTALL, text or "installed", installed_at=tx.at
         )
@@ -66,7 +66,7 @@ def require_certificates(service: CaseService, row: CaseRecord) -> dict[str, str
         Conflict: A certificate is missing.
     """
     expected = expected_certificates(service, row)
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         requested = issuances.of_case(conn, row.id)
     # With two key types, a server that has only one of them fails for some of its visitors.
     if waiting := [i.key_type for i in requested if i.sha256 is None]:
@@ -90,7 +90,7 @@ def expected_certificates(service: CaseService, row: CaseRecord) -> dict[str, st
 
     If there are several of a type, the one that was received last counts.
     """
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         requested = issuances.of_case(conn, row.id)
     return {
         parse(i.der).key_type: i.sha256
@@ -122,7 +122,7 @@ def verify_case(
     """
     row = service.read(reference)
     expected = require_certificates(service, row)
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         visited = endpoints.of_clients(conn, [row.client_id])
     targets = live_check_targets(row.names, visited.get(row.client_id, []))
     _log.info("verifying the case %s at %d targets", row.reference, len(targets))
@@ -140,7 +140,9 @@ def verify_case(
     ]
 
     def check() -> Verification:
-        observations = service.prober(service.settings, targets[:MAX_TARGETS], overrides or {})
+        observations = service.prober(
+            service.context.settings, targets[:MAX_TARGETS], overrides or {}
+        )
         return verify(expected, [*observations, *not_probed], row.replaces or ())
 
     verification = until_live(
@@ -169,7 +171,7 @@ def record_verification(
     An undetermined result changes nothing: the last known state of the case stays.
     """
     state = CaseState(row.state)
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         is_live = verification.state is VerificationState.LIVE
         if is_live and next_state(state, CaseAction.VERIFY) is not None:
             row = service.transition(

@@ -78,7 +78,7 @@ def receive(
     row = service.read(reference)
     # The state is checked first, because the review may fetch issuers from the network.
     if next_state(row.state, CaseAction.RECEIVE) is None:
-        with service.database.read() as conn:
+        with service.context.read() as conn:
             raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.RECEIVE)
     review, expected = _review(service, row, upload)
     if not expected and not use_key:
@@ -100,7 +100,7 @@ def receive(
         row.reference,
         "refused" if review.refused else "accepted",
     )
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         if enclosed is not None and not review.refused:
             # On disk before the commit: a rollback can leave a key without a case, but never a case
             # without its key.
@@ -144,7 +144,7 @@ def _refuse_certificate_of_another_client(
     This is a mistake of the provider. Nothing is recorded, so that the client of this case cannot
     read anything about the other client.
     """
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         # A matched certificate with a name of the case is the right one, even if it is shared.
         leaves = [
             x for x in review.leaves[:20] if not (review.matched and set(x.names) & set(row.names))
@@ -171,7 +171,7 @@ def _review(
     Returns:
         The review, and the certificates that were expected: ``expected`` or those of the case.
     """
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         if expected is None:
             requested = issuances.of_case(conn, row.id)
             expected = [
@@ -186,7 +186,7 @@ def _review(
     # Outside of the connection above: a slow host must not keep the database busy.
     for certificate in fetch_missing_issuers(service, upload):
         issuers.add(certificate)
-    trust = service.settings.trust
+    trust = service.context.settings.trust
     return (
         review_upload(
             upload,

@@ -24,7 +24,7 @@ def fetch_missing_issuers(service: CaseService, upload: VendorUpload) -> list[Ce
     Nothing is fetched unless ``[trust] fetch_issuers`` allows it.
     """
     # The URLs come from the certificate, so that an administrator has to allow these requests.
-    if not service.settings.trust.fetch_issuers:
+    if not service.context.settings.trust.fetch_issuers:
         return []
     subjects = {c.subject_key for c in upload.certificates}
     # A self-issued certificate has no further issuer.
@@ -43,7 +43,9 @@ def fetch_missing_issuers(service: CaseService, upload: VendorUpload) -> list[Ce
 
 async def _fetch(service: CaseService, waiting: list[Certificate]) -> list[Certificate]:
     """Fetch the issuers of these certificates, and then the issuers of those."""
-    setup = setup_for(service.settings, ScanOptions(), guarded=True)
+    setup = setup_for(
+        service.context.settings, ScanOptions(), guarded=True, clock=service.context.clock
+    )
     resolver = Resolver(servers=setup.resolvers, timeout=setup.dns_timeout, allowed=setup.allowed)
     fetcher, fetched = IssuerFetcher(resolver, setup.allowed), []
     try:

@@ -88,7 +88,7 @@ def open_case(
     If no purchase is stated and exactly one covers the names, the case is for that one.
     """
     stated = options or CaseOptions()
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         if stated.order is None and names:
             owner = clients.find(tx.conn, client)
             covering = covering_purchases(tx.conn, owner.id, names, to_epoch(service.now))

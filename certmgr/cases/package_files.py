@@ -29,7 +29,7 @@ def build_case_package(
         CertmgrError: A key cannot be read, or does not belong to its certificate.
     """
     row = service.read(reference)
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         # A package may be built before all key types have arrived. The case cannot be installed
         # before that.
         issued = [i for i in issuances.of_case(conn, row.id) if i.der is not None]

@@ -26,6 +26,7 @@ import platformdirs
 
 from certmgr.cases import window as windows
 from certmgr.cases.states import ENDED, CaseAction, allowed_actions, due_date, next_state
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings, secret
 from certmgr.inspection.live_check import (
     LiveCheckTarget,
@@ -34,7 +35,7 @@ from certmgr.inspection.live_check import (
 from certmgr.inspection.verification import Observation
 from certmgr.purchases.load import lead_times
 from certmgr.x509 import key_store as keystore
-from inventory.db.database import Database, Tx, from_epoch
+from inventory.db.database import Tx, from_epoch
 from inventory.errors import Conflict
 from inventory.records import CaseRecord
 from inventory.store import (
@@ -53,29 +54,34 @@ Prober = Callable[[Settings, Sequence[LiveCheckTarget], Overrides], list[Observa
 
 @dataclass(slots=True)
 class CaseService:
-    """The actions on cases, with the database, the configuration and the time that they need.
+    """The actions on cases.
 
     Attributes:
-        database: The database of the inventory.
-        settings: The configuration.
-        now: The time of the action.
+        context: The inventory, the configuration and the clock. The service reads the clock once,
+            so that the state, the event and the due date of an action have the same time.
         prober: Probes servers and returns the observations.
         wait: Waits for a number of seconds, while a server reloads.
         expected_version: The version of the case that the caller has read. If the case was changed
             since, every action raises :class:`Conflict`.
     """
 
-    database: Database
-    settings: Settings
-    now: datetime
+    context: Context
     prober: Prober = check_live
     expected_version: int | None = None
     wait: Callable[[float], None] = time.sleep
 
+    def __post_init__(self) -> None:
+        self.context = self.context.frozen()
+
+    @property
+    def now(self) -> datetime:
+        """The time of the action."""
+        return self.context.now()
+
     @property
     def keys(self) -> keystore.KeyStore:
         """The store of the private keys."""
-        return key_store(self.settings)
+        return key_store(self.context.settings)
 
     def read(self, reference: str) -> CaseRecord:
         """Return the row of a case.
@@ -84,7 +90,7 @@ class CaseService:
             NotFound: There is no such case.
             Conflict: The case has another version than ``expected_version``.
         """
-        with self.database.read() as conn:
+        with self.context.read() as conn:
             row = cases.find(conn, reference)
             # The caller decided on an earlier version, in which the action may have made sense.
             if self.expected_version is not None and row.version != self.expected_version:
@@ -146,8 +152,8 @@ class CaseService:
             ends_at=ends_at,
             window_end=window_end,
             now=self.now,
-            leads=lead_times(self.settings),
-            verify=timedelta(hours=self.settings.cases.verify_hours),
+            leads=lead_times(self.context.settings),
+            verify=timedelta(hours=self.context.settings.cases.verify_hours),
         )
         return None if due is None else int(due.timestamp())
 
@@ -169,7 +175,7 @@ class CaseService:
         """Add a note to the history of a case."""
         row = self.read(reference)
         note = editing.required(text, "note", editing.MAX_TEXT)
-        with self.database.write(self.now) as tx:
+        with self.context.write() as tx:
             return case_changes.change(tx, row, "note", {}, note)
 
     def close(self, reference: str) -> CaseRecord:
@@ -193,7 +199,7 @@ class CaseService:
                 f"certmgr case verify {row.reference}; or certmgr case cancel {row.reference}"
                 " --reason TEXT.",
             )
-        with self.database.write(self.now) as tx:
+        with self.context.write() as tx:
             return self.transition(tx, row, CaseAction.CLOSE)
 
     def end(
@@ -220,7 +226,7 @@ class CaseService:
             "reason": client_reason,
             **(reset if action is CaseAction.REOPEN else windows.cancelled(row)),
         }
-        with self.database.write(self.now) as tx:
+        with self.context.write() as tx:
             # The names may have got another case since this one ended.
             if action is CaseAction.REOPEN and (
                 busy := [

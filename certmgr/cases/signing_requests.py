@@ -64,14 +64,14 @@ def make_csr(
     """
     row = service.read(reference)
     chosen = _chosen_key_types(service, key_types)
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         earlier = issuances.of_case(conn, row.id)
         if next_state(row.state, CaseAction.CSR) is None:
             raise service.not_allowed(Tx(conn, "", service.now), row, CaseAction.CSR)
     # The keys are on disk before the transaction begins. If it fails, the next call uses them.
     created = [_create(service, row, key_type, subject) for key_type in chosen]
     certified = {i.spki for i in earlier if i.sha256 is not None}
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         # What was received belongs to the keys that are replaced here. What was live stays.
         issuances.drop(tx, row.id, also_received=True)
         for request in created:
@@ -94,7 +94,7 @@ def _chosen_key_types(service: CaseService, key_types: Sequence[str]) -> tuple[s
     Raises:
         UsageError: A type is unknown, or two are of one algorithm.
     """
-    chosen = tuple(dict.fromkeys(key_types)) or (service.settings.cases.key_type,)
+    chosen = tuple(dict.fromkeys(key_types)) or (service.context.settings.cases.key_type,)
     if unknown := [t for t in chosen if t not in KEY_TYPES]:
         raise UsageError(
             f"'{printable(unknown[0], 30)}' is not a key type",
@@ -145,7 +145,7 @@ def record_client_csr(
     """
     row = service.read(reference)
     request = requests.read(data, row.names, ordered)
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         ours = [
             i for i in issuances.of_case(conn, row.id) if i.spki == request.spki and i.key_reference
         ]
@@ -161,7 +161,7 @@ def record_client_csr(
         request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
     if request.refused:
         return request
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         # Only open requests: a certificate that was received may be one that the client paid for.
         issuances.drop(tx, row.id)
         issuances.add(
@@ -186,7 +186,7 @@ def record_client_csr(
 
 def _old_keys(service: CaseService, row: CaseRecord) -> set[str]:
     """Return the public keys of the certificates that the case replaces."""
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         ders = certificates.ders_in_order(conn, row.replaces or ())
     return {public_key_fingerprint(parse(d)) for d in ders} - {""}
 
@@ -198,7 +198,7 @@ def drop_certificate(service: CaseService, reference: str, key_type: str) -> Cas
         Conflict: The case does not wait for a certificate of this key type.
     """
     row = service.read(reference)
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         waiting = [i for i in issuances.of_case(conn, row.id) if i.sha256 is None]
     # A received certificate is part of the case and stays.
     if key_type not in {i.key_type for i in waiting}:
@@ -208,7 +208,7 @@ def drop_certificate(service: CaseService, reference: str, key_type: str) -> Cas
             "",
             f"See certmgr case show {row.reference}.",
         )
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         issuances.drop(tx, row.id, key_type=key_type)
         return case_changes.change(tx, row, "drop", {}, f"dropped the certificate for {key_type}")
 
@@ -220,7 +220,7 @@ def send_csr(service: CaseService, reference: str, text: str = "") -> CaseRecord
         Conflict: The case has no CSR, or its state does not allow it.
     """
     row = service.read(reference)
-    with service.database.write(service.now) as tx:
+    with service.context.write() as tx:
         return service.transition(
             tx, row, CaseAction.SEND, text or "the next notice sends the CSR to the buyer"
         )

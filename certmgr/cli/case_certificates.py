@@ -148,7 +148,7 @@ def csr(
 
 def _existing_csrs(service: CaseService, reference: str) -> list[str]:
     """Return the CSRs of a case, as PEM; raise Conflict if it has none."""
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         row = cases.find(conn, reference)
         csrs = [i.csr for i in issuances.of_case(conn, row.id) if i.csr]
     if not csrs:

@@ -31,8 +31,7 @@ def case_service(app: CommandContext, expected_version: int | None = None) -> Ca
         expected_version: The version that the caller has read; the service refuses to change a
             case that has another version.
     """
-    # One time for the whole command, so that state, event and due date agree.
-    return CaseService(app.open(), app.settings, app.now(), expected_version=expected_version)
+    return CaseService(app.context(), expected_version=expected_version)
 
 
 def echo_result(row: CaseRecord, text: str = "") -> None:
@@ -47,7 +46,7 @@ def echo_result(row: CaseRecord, text: str = "") -> None:
 def case_row(service: CaseService, reference: str) -> CaseRecord:
     """Return a case as it is stored now."""
     # One command may take several steps, as an upload does. Only the stored row has the last one.
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         return cases.find(conn, reference)
 
 

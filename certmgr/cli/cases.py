@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -10,7 +9,8 @@ from sqlalchemy import Connection
 
 from certmgr.cases import agreement, assignment, new_case
 from certmgr.cases.bulk import of_incident
-from certmgr.cases.opening import awaiting_verification, due_cases
+from certmgr.cases.due_cases import due_cases
+from certmgr.cases.opening import awaiting_verification
 from certmgr.cases.opening import run as run_cases
 from certmgr.cases.states import CaseAction
 from certmgr.cli.case_bulk import alone, echo_bulk, incident_option, one_of
@@ -20,7 +20,6 @@ from certmgr.cli.case_pages import list_, measures, show_
 from certmgr.cli.case_shared import case_service, echo_result, version_option
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.purchases.load import lead_times
 from inventory.db.database import to_epoch
 from inventory.records import CaseRecord
 from inventory.store import cases, purchases
@@ -82,7 +81,7 @@ def open_(
         new_case.CaseOptions(order=purchase_key, **values),
         text=reason,
     )
-    with service.database.read() as conn:
+    with service.context.read() as conn:
         # Read after the case is stored, because the purchase may have been chosen with it.
         payer = _payer(conn, row, to_epoch(app.now()))
     # A wildcard may be served at thousands of hosts, which are all names of the case.
@@ -241,16 +240,11 @@ def run(app: CommandContext, dry_run: bool) -> int:
     service = case_service(app)
     if dry_run:
         # A dry run changes nothing, so it does not wait for the lock of another run.
-        for due in due_cases(
-            service.database,
-            service.now,
-            lead_times(app.settings),
-            timedelta(days=app.settings.cases.open_ahead),
-        ):
+        for due in due_cases(service.context):
             click.echo(
                 f"would open: client {due.client}, {cell(' '.join(due.names[:8]))}: {due.reason}"
             )
-        with service.database.read() as conn:
+        with service.context.read() as conn:
             for row in awaiting_verification(cases.listing(conn, states=cases.OPEN), service.now):
                 click.echo(f"would verify: {row.reference}, client {row.client}, {row.state}")
         return 0

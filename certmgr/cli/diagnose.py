@@ -12,7 +12,7 @@ from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.diagnose.examination import DiagnosisOptions
+from certmgr.diagnose.examination import DiagnosisContext, DiagnosisOptions
 from certmgr.diagnose.examination import diagnose as run_diagnosis
 from certmgr.diagnose.question import parse
 from certmgr.diagnose.told import delivery_text, held_text, topic_of
@@ -138,11 +138,9 @@ def diagnose(
         f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
     ):
         diagnosis = run_diagnosis(
-            app.settings,
-            _inventory(app),
+            DiagnosisContext(settings=app.settings, database=_inventory(app), now=app.now()),
             question,
             options,
-            app.now(),
             DiagnosisOptions(
                 vantage=vantage(),
                 clock=clock,

@@ -282,7 +282,7 @@ def _require_some(
 
 def _depending(app: CommandContext, keys: Sequence[str]) -> set[str]:
     """Return the leaves that depend on the keys, and print what is left out."""
-    found = depending_on(app.open(), app.settings, keys)
+    found = depending_on(app.context(), keys)
     for key in [k for k in keys if k not in found.found][:20]:
         click.echo(f"no served certificate depends on the key {key}", err=True)
     # Browsers still accept these certificates by the other path, so they need no replacement.

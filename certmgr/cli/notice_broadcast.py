@@ -52,11 +52,8 @@ def notice_broadcast(
     same announcement of the same deadline only once.
     """
 
-    # The time is read once, so that all clients get the status of the same moment.
     announced = broadcast(
-        app.open(),
-        app.settings,
-        app.now(),
+        app.context(),
         template=template,
         name=deadline,
         tag=tag,

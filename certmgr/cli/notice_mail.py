@@ -39,8 +39,9 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
             "[notify] inbox is empty",
             'Set inbox = "env:CERTMGR_INBOX" with an imaps:// URL.',
         )
-    database, now = app.open(), app.now()
-    case_mail = CaseMail(CaseService(database, app.settings, now))
+    context = app.context().frozen()
+    database, now = context.database, context.now()
+    case_mail = CaseMail(CaseService(context))
     try:
         # The server may send one byte at a time, which never meets the time limit of an answer.
         with app.stop.budget(2 * BUDGET_SECONDS):
@@ -71,8 +72,9 @@ def notice_bounce(app: CommandContext) -> int:
 
     # The report of a stranger may have any size, so at most MAX_MAIL bytes are parsed.
     raw = sys.stdin.buffer.read(MAX_MAIL + 1)
-    database, now = app.open(), app.now()
-    case_mail = CaseMail(CaseService(database, app.settings, now))
+    context = app.context().frozen()
+    database, now = context.database, context.now()
+    case_mail = CaseMail(CaseService(context))
     # The parser is a separate process, because the bytes are hostile.
     with MailParserProcess() as parser:
         mail = parser.parse(raw[:MAX_MAIL])

@@ -216,7 +216,7 @@ def notice_preview(app: CommandContext, output: str) -> None:
     # A preview also works before a mail channel is configured.
     mail = channels_of(settings.notify).get("mail")
     sender = mail.sender if mail is not None else "certmgr@example.invalid"
-    outcome = run_of(app.open(), settings, app.now()).decide(dry_run=True)
+    outcome = run_of(app.context()).decide(dry_run=True)
 
     def write(name: str, message: Message, to: str) -> None:
         write_whole(

@@ -112,11 +112,10 @@ def notify(
             "A run has no CSV output", "messages are not rows of a table", "Choose table or json."
         )
 
-    database = app.open()
+    context = app.context()
     outcome: RunOutcome | None = None
     if not send_only:
-        # The time is read once, so that all decisions of a run are about the same moment.
-        run = run_of(database, app.settings, app.now(), expected=clients)
+        run = run_of(context, expected=clients)
         with ProgressLine().waiting("notify: deciding, and rechecking what is due"):
             outcome = run.decide(dry_run=dry_run)
         # A dry run returns before the delivery worker, which would send older messages of the
@@ -127,7 +126,7 @@ def notify(
     counts = None
     if not queue_only:
         with ProgressLine().waiting("notify: sending"):
-            counts = worker_of(database, app.settings).run()
+            counts = worker_of(context).run()
     problems = problems_of(outcome, counts)
     if output_format == "json":
         echo_json({"schema": "certmgr.notify/1", **summary(outcome, counts), "problems": problems})

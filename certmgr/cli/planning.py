@@ -195,10 +195,10 @@ def bars(values: dict[str, int]) -> None:
 def calendar(app: CommandContext, client: str | None, output: Path | None) -> None:
     """Write an iCalendar file of windows, certificate ends, purchase dates and your deadlines."""
 
-    moment = app.now()
-    dates = calendar_entries(app.open(), app.settings, moment, client)
+    context = app.context().frozen()
+    dates = calendar_entries(context, client)
     name = f"certmgr {client}" if client else "certmgr"
-    text = publish(dates, name, moment)
+    text = publish(dates, name, context.now())
     # Calendar programs may refuse a file with a line after its end.
     if output is None:
         click.echo(text, nl=False)

@@ -69,7 +69,7 @@ def show_case(context: Context, root: Authority, folder: Path) -> Server:
     vendor = Authority("Demo Issuing CA 3", root, organisation="certmgr demo", path_length=0)
     now = context.now()
     settings = replace(context.settings, cases=CasesSettings(keys=str(folder / "keys")))
-    service = CaseService(context.database, settings, now)
+    service = CaseService(replace(context, settings=settings))
     reference = new_case.open_case(
         service, CLIENT, [], new_case.CaseOptions(order="SV-4711"), text="the purchase was placed"
     ).reference

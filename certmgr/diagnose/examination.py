@@ -13,7 +13,7 @@ from certmgr.diagnose import chrome, message
 from certmgr.diagnose import context as contexts
 from certmgr.diagnose.context import HostContext
 from certmgr.diagnose.escalation import DESK, escalate, require_context
-from certmgr.diagnose.outcome import DiagnosisOutcome, decide
+from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
 from certmgr.diagnose.question import DiagnosisRequest
 from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
 from certmgr.inspection.report import EndpointReport
@@ -23,7 +23,7 @@ from certmgr.inspection.target_scan import probe_targets
 from certmgr.net.addresses import networks
 from inventory.db.database import Database
 from inventory.vocabulary import Finding
-from notifiers.wording.catalogue import language
+from notifiers.wording.catalogue import Language, language
 from notifiers.wording.scope import for_client
 
 
@@ -82,53 +82,120 @@ class DiagnosisOptions:
     escalate: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosisContext:
+    """What a diagnosis works with.
+
+    It is not a :class:`certmgr.config.context.Context`, because the inventory may be missing: then
+    the site is diagnosed as that of an unknown client.
+
+    Attributes:
+        settings: The configuration.
+        database: The inventory; None if there is none.
+        now: The time of the diagnosis.
+    """
+
+    settings: Settings
+    database: Database | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Examination:
+    """What the inventory and a probe of the site showed.
+
+    Attributes:
+        host: The inventory's data about the host; None if the host is not in it.
+        report: The result of the probe.
+        client_findings: The findings without the names of other clients.
+        facts: Further facts about the host.
+    """
+
+    host: HostContext | None
+    report: EndpointReport
+    client_findings: list[Finding]
+    facts: OutcomeFacts
+
+
 def diagnose(
-    settings: Settings,
-    database: Database | None,
+    context: DiagnosisContext,
     question: DiagnosisRequest,
     options: ScanOptions,
-    now: datetime,
     how: DiagnosisOptions,
 ) -> Diagnosis:
     """Diagnose one URL.
 
     Args:
-        settings: The configuration.
-        database: The inventory; None if there is none.
+        context: The configuration, the inventory and the time.
         question: The parsed URL.
         options: The options of the scan.
-        now: The current time.
         how: How the diagnosis is made.
 
     Raises:
         UsageError: An escalation is asked for, and the host is not in the inventory.
     """
-    url, provider = question.url, settings.provider
-    # Without an inventory the site is diagnosed as that of an unknown client.
-    context = None
-    if database is not None:
-        context = contexts.load(database, question.target, now, provider.time_zone)
-    if how.escalate:
-        # Before the site is probed: the agent should not wait for a refusal.
-        require_context(context, question.target.host)
-    report = _probe(settings, database, question, options, now, context, internal=how.internal)
-    facts = contexts.facts(
-        database,
-        context,
-        report,
-        networks(settings.network.provider, "[network] provider"),
-        how.clock,
-    )
-    error = page_error(report, url)
+    examined = _examine(context, question, options, how)
+    host, report, provider = examined.host, examined.report, context.settings.provider
     reader = language(
-        how.language or (context.language if context else None) or provider.language,
-        (context.time_zone if context else None) or provider.time_zone,
+        how.language or (host.language if host else None) or provider.language,
+        (host.time_zone if host else None) or provider.time_zone,
+    )
+    error = page_error(report, question.url)
+    outcome = decide(
+        report, examined.client_findings, examined.facts, reader, plain=question.plain, error=error
     )
     # Staff read the same decision in English, and with all names.
-    own = _for_client(database, question, context, report)
-    outcome = decide(report, own, facts, reader, plain=question.plain, error=error)
-    staff = decide(report, report.findings, facts, plain=question.plain, error=error)
+    staff = decide(report, report.findings, examined.facts, plain=question.plain, error=error)
+    # A ticket that is open already is named, even if this call passes nothing to level 2.
+    reference = host.references.get(outcome.code or DESK, "") if host else ""
+    if how.escalate and context.database is not None and host is not None:
+        # The ticket is stored before a text states that the fault was passed on.
+        reference = escalate(
+            context.database, host, question.url, staff.code, staff.cause, context.now
+        )
+    return _with_texts(context, question, how, examined, outcome, staff, reader, reference)
+
+
+def _examine(
+    context: DiagnosisContext,
+    question: DiagnosisRequest,
+    options: ScanOptions,
+    how: DiagnosisOptions,
+) -> _Examination:
+    """Read what the inventory knows of the host, and probe the site."""
+    database, settings = context.database, context.settings
+    host = None
+    if database is not None:
+        host = contexts.load(database, question.target, context.now, settings.provider.time_zone)
+    if how.escalate:
+        # Before the site is probed: the agent should not wait for a refusal.
+        require_context(host, question.target.host)
+    report = _probe(context, question, options, host, internal=how.internal)
+    facts = contexts.facts(
+        database, host, report, networks(settings.network.provider, "[network] provider"), how.clock
+    )
+    return _Examination(
+        host=host,
+        report=report,
+        client_findings=_for_client(database, question, host, report),
+        facts=facts,
+    )
+
+
+def _with_texts(
+    context: DiagnosisContext,
+    question: DiagnosisRequest,
+    how: DiagnosisOptions,
+    examined: _Examination,
+    outcome: DiagnosisOutcome,
+    staff: DiagnosisOutcome,
+    reader: Language,
+    reference: str,
+) -> Diagnosis:
+    """Return the diagnosis with its texts for the client and for level 2."""
+    url, now, host, report = question.url, context.now, examined.host, examined.report
     visit_steps = steps(report, url, now, how.clock)
+    error = page_error(report, url)
     shown = chrome.browser_view(
         [*report.findings, *report.explained],
         [a.address for a in report.addresses],
@@ -136,88 +203,80 @@ def diagnose(
         visited=report.web is not None and report.web.document is not None,
         status=error[1] if error else None,
     )
-    changes = contexts.changes(context, report) if context else []
-    # A ticket that is open already is named, even if this call passes nothing to level 2.
-    reference = context.references.get(outcome.code or DESK, "") if context else ""
-    if how.escalate and database is not None and context is not None:
-        # The ticket is stored before a text states that the fault was passed on.
-        reference = escalate(database, context, url, staff.code, staff.cause, now)
+    changes = contexts.changes(host, report) if host else []
+    provider = context.settings.provider.name
     return Diagnosis(
         url=url,
-        context=context,
+        context=host,
         steps=visit_steps,
         shown=shown,
         outcome=outcome,
         staff=staff,
-        message=message.message(
-            outcome, context, url, now, provider.name, reader, reference=reference
-        ),
+        message=message.message(outcome, host, url, now, provider, reader, reference=reference),
         # If a fault was found, the answers of the client would add nothing.
         questions=message.questions(report, now) if not outcome.code else [],
         escalation=message.escalation(
-            url, report, visit_steps, context, changes, now, how.vantage, shown
+            url, report, visit_steps, host, changes, now, how.vantage, shown
         ),
         changes=changes,
         findings=report.findings,
         reference=reference,
-        severe=_is_severe(report, context),
+        severe=_is_severe(report, host),
     )
 
 
 def _probe(
-    settings: Settings,
-    database: Database | None,
+    context: DiagnosisContext,
     question: DiagnosisRequest,
     options: ScanOptions,
-    now: datetime,
-    context: HostContext | None,
+    host: HostContext | None,
     *,
     internal: bool,
 ) -> EndpointReport:
     """Probe the site, and return the report with the findings as the inventory would judge them."""
     target = question.target
     # The administrator's addresses count, as in a scan. Options of this call take precedence.
-    if context is not None and context.fixed:
-        options.overrides = {(target.host, target.port): context.fixed, **options.overrides}
+    if host is not None and host.fixed:
+        options.overrides = {(target.host, target.port): host.fixed, **options.overrides}
     # The same checks as in a scan, so that the diagnosis cannot contradict the inventory.
     report = probe_targets(
-        settings,
+        context.settings,
         options,
         target,
         (question.path,),
-        context.parties if context else None,
-        _purpose(context),
-        database,
-        ever_good=context is not None and context.last_good is not None,
+        host.parties if host else None,
+        _purpose(host),
+        context.database,
+        ever_good=host is not None and host.last_good is not None,
         # An address that the agent typed is the agent's choice.
         guarded=not internal and not target.is_address,
-        clock=lambda: now,
+        clock=lambda: context.now,
     )
     # The server is down for other names too: no certificate is missing.
-    if context is not None and context.down is not None:
-        report.findings = tuple(of_server(f, context.parties) for f in report.findings)
+    if host is not None and host.down is not None:
+        report.findings = tuple(of_server(f, host.parties) for f in report.findings)
     return report
 
 
 def _for_client(
     database: Database | None,
     question: DiagnosisRequest,
-    context: HostContext | None,
+    host: HostContext | None,
     report: EndpointReport,
 ) -> list[Finding]:
     """Return the findings as the client may read them.
 
     A shared server may serve the certificate of another client, whose names must not be shown.
     """
-    host = question.target.host
+    name = question.target.host
     owners = contexts.owners(database, report)
     return [
         for_client(
             f,
-            {host, context.domain if context else host},
+            {name, host.domain if host else name},
             codes=[x.code for x in report.findings],
             owners=owners,
-            client_id=context.client_id if context else None,
+            client_id=host.client_id if host else None,
         )
         for f in report.findings
     ]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
 from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.notices.setup import rules_of, templates_of
 from inventory.db.database import Database, Tx
 from inventory.errors import UsageError
@@ -61,9 +61,7 @@ def find_deadline(database: Database, name: str) -> Deadline:
 
 
 def broadcast(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
     *,
     template: str,
     name: str,
@@ -87,11 +85,14 @@ def broadcast(
         NotFound: There is no such deadline.
         UsageError: The deadline does not concern clients, or has passed.
     """
-    _require_announceable(find_deadline(database, name), now)
-    rules, templates = rules_of(settings), templates_of(settings)
+    # One time, so that all clients get the status of the same moment.
+    context = context.frozen()
+    now = context.now()
+    _require_announceable(find_deadline(context.database, name), now)
+    rules, templates = rules_of(context.settings), templates_of(context.settings)
     words, result = editing.clean(text, "text", 2000), AnnouncementResult()
-    compose = announcements_of(database, settings, now)
-    with database.read() as conn:
+    compose = announcements_of(context)
+    with context.read() as conn:
         all_recipients = rules.recipients(conn)
         chosen = _chosen(conn, all_recipients, tag)
         known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
@@ -136,7 +137,7 @@ def broadcast(
         result.messages.append((person, message))
         new_client_ids.append(client_id)
     if new_client_ids and not dry_run:
-        with database.write(now) as tx:
+        with context.write() as tx:
             # Announcement, tickets and release commit together: a ticket without its release
             # would wait forever, and a release without tickets would end at once.
             number = announcements.add(tx, template, name, tag, words)
@@ -215,15 +216,18 @@ def _key(template: str, name: str, client_id: int) -> str:
 
 
 def announcements_of(
-    database: Database, settings: Settings, now: datetime
+    context: Context,
 ) -> Callable[[AnnouncementRecord, int, Language], Announcement | WithdrawnAnnouncement | None]:
     """Return a function that composes the announcement to one client, from its sites only."""
 
     def compose(
         broadcast_row: AnnouncementRecord, client_id: int, reader: Language
     ) -> Announcement | WithdrawnAnnouncement | None:
+        now = context.now()
         # Tickets wait for days for their release, and the deadline may change in that time.
-        due = next((d for d in all_deadlines(database) if d.name == broadcast_row.deadline), None)
+        due = next(
+            (d for d in all_deadlines(context.database) if d.name == broadcast_row.deadline), None
+        )
         if due is None:
             return WithdrawnAnnouncement(
                 f"the deadline '{broadcast_row.deadline}' is retired or does not exist any more"
@@ -232,23 +236,25 @@ def announcements_of(
             _require_announceable(due, now)
         except UsageError as error:
             return WithdrawnAnnouncement(f"{error.what}: {error.why}")
-        with database.read() as conn:
+        with context.read() as conn:
             number = next(
                 (c.number for i, c in recipients.clients(conn).items() if i == client_id), None
             )
         # The client was retired after its ticket was opened.
         if number is None:
             return None
-        known, _ = load_domain_facts(database, now, client=number)
+        known, _ = load_domain_facts(context.database, now, client=number)
         tagged = [s for s in known if due.is_for(number, s.tags)]
         if not tagged:
             return None
         rows = judge(tagged, [due], now)
-        with database.read() as conn:
+        with context.read() as conn:
             owners = domains.owners_of(conn, names_in(f for r in rows for _, f in r.findings))
         # A deadline of the provider is stored as the last second before its first day. It is the
         # same day for every reader.
-        own_day = (due.at + timedelta(seconds=1)).astimezone(ZoneInfo(settings.provider.time_zone))
+        own_day = (due.at + timedelta(seconds=1)).astimezone(
+            ZoneInfo(context.settings.provider.time_zone)
+        )
         at = own_day.date() if due.own else due.at.date()
         text = broadcast_row.text or (due.text if due.own else due.affects)
         return Announcement(

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
 from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.worker import scan_jobs
 from certmgr.notices.case_recheck import compare_case, read_cases
-from inventory.db.database import Database, to_epoch
+from inventory.db.database import to_epoch
 from inventory.store import certificates, domains, endpoints, servers
 from inventory.targets import Target
 from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
@@ -24,14 +24,14 @@ CHUNK = 200
 
 
 def rechecker(
-    database: Database, settings: Settings
+    context: Context,
 ) -> Callable[[Sequence[Topic]], dict[tuple[str, str], Recheck]]:
     """Return a function that rechecks the endpoints of topics, each once."""
 
     def recheck(topics: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
         # Several topics can share an endpoint, which is checked once.
-        now = database.clock()
-        with database.read() as conn:
+        now = context.now()
+        with context.read() as conn:
             open_cases = read_cases(conn, topics, now)
         ids = sorted(
             {s.endpoint_id for s in topics if s.endpoint_id is not None}
@@ -40,7 +40,7 @@ def rechecker(
         reports: dict[int, EndpointReport] = {}
         known: dict[str, int] = {}
         for start in range(0, len(ids), CHUNK):
-            _examine(database, settings, ids[start : start + CHUNK], reports, known)
+            _examine(context, ids[start : start + CHUNK], reports, known)
         rechecks: dict[tuple[str, str], Recheck] = {}
         for topic in topics:
             if topic.mark in open_cases:
@@ -61,15 +61,14 @@ def rechecker(
 
 
 def _examine(
-    database: Database,
-    settings: Settings,
+    context: Context,
     ids: Sequence[int],
     reports: dict[int, EndpointReport],
     known: dict[str, int],
 ) -> None:
-    setup = setup_for(settings, ScanOptions(), guarded=True, clock=database.clock)
+    setup = setup_for(context.settings, ScanOptions(), guarded=True, clock=context.clock)
     setup.full = True  # results known from the last scan must not be skipped
-    with database.read() as conn:
+    with context.read() as conn:
         setup.issuers, setup.servers = (
             tuple(certificates.issuers(conn)),
             servers.all_addresses(conn),
@@ -78,7 +77,7 @@ def _examine(
         rows = endpoints.visited(conn, ids)
 
     def names(client_id: int) -> frozenset[str]:
-        with database.read() as conn:
+        with context.read() as conn:
             return domains.names_of_client(conn, client_id)
 
     def emit(result: ScanResult) -> None:

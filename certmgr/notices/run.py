@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.notices.broadcast import announcements_of
 from certmgr.notices.gather import gather
 from certmgr.notices.recheck import rechecker
@@ -23,19 +23,19 @@ from notifiers.pipeline.send_address import address_of
 from notifiers.pipeline.thresholds import ThresholdRules
 
 
-def run_of(
-    database: Database, settings: Settings, now: datetime, *, expected: int | None = None
-) -> NoticeRun:
+def run_of(context: Context, *, expected: int | None = None) -> NoticeRun:
     """Return a run of notices.
 
     Args:
         expected: The confirmed number of clients, if it is above the usual limit.
     """
+    # One time for the run, so that all its decisions are about the same moment.
+    context, settings = context.frozen(), context.settings
     rules = rules_of(settings)
     # The run belongs to a lower layer, so it gets the inventory as a function.
     source = partial(
         _gather,
-        database,
+        context.database,
         rules.policy.thresholds,
         lead_times(settings),
         freeze_of(rules.policy),
@@ -44,15 +44,15 @@ def run_of(
         settings.provider.name,
     )
     return NoticeRun(
-        database=database,
+        database=context.database,
         gather=source,
-        recheck=rechecker(database, settings),
+        recheck=rechecker(context),
         templates=templates_of(settings),
         config=rules,
-        now=now,
+        now=context.now(),
         expected=expected,
         # Announcements are composed on the day of their release, from the state of that day.
-        compose_announcement=announcements_of(database, settings, now),
+        compose_announcement=announcements_of(context),
     )
 
 
@@ -78,7 +78,7 @@ def _gather(
 
 
 def worker_of(
-    database: Database, settings: Settings, *, limit: int | None = None, seconds: float = 0.0
+    context: Context, *, limit: int | None = None, seconds: float = 0.0
 ) -> DeliveryWorker:
     """Return the worker for all configured channels.
 
@@ -86,12 +86,13 @@ def worker_of(
         limit: At most this many messages per channel.
         seconds: No message is begun after this time; 0: no limit.
     """
+    database, settings = context.database, context.settings
     return DeliveryWorker(
         database,
         channels_of(settings.notify),
         # The rules give the calendar of each client, for quiet hours at the time of sending.
         address_of(database, MAIL, rules_of(settings)),
-        database.clock,
+        context.clock,
         rate=settings.notify.rate,
         limit=limit,
         seconds=seconds,

@@ -304,7 +304,7 @@ def run_part(context: Context, name: str) -> CronResult:
 
 def _cases(context: Context, result: CronResult) -> None:
     """Update cases after the scan, whose observations count, and before the notices."""
-    changes = opening.run(CaseService(context.database, context.settings, context.now()))
+    changes = opening.run(CaseService(context))
     result.problems += [f"cases: {p}" for p in changes.problems]
     if changes.opened or changes.closed or changes.reopened:
         result.messages.append(
@@ -314,10 +314,9 @@ def _cases(context: Context, result: CronResult) -> None:
 
 
 def _inbox(context: Context, result: CronResult) -> None:
-    now = context.now()
-    case_mail = CaseMail(CaseService(context.database, context.settings, now))
+    case_mail = CaseMail(CaseService(context))
     url = secret(context.settings.notify.inbox)
-    counts = read(context.database, url, now, on_mail=case_mail.record)
+    counts = read(context.database, url, context.now(), on_mail=case_mail.record)
     if counts:
         result.messages.append(f"{sum(counts.values())} mail(s)")
 
@@ -325,7 +324,7 @@ def _inbox(context: Context, result: CronResult) -> None:
 def _notify(context: Context, result: CronResult, seconds: float) -> None:
     # Decided and queued in one transaction, then delivered: a death in between leaves queued
     # notices, which the next run sends.
-    outcome = run_of(context.database, context.settings, context.now()).decide()
-    counts = worker_of(context.database, context.settings, seconds=seconds).run()
+    outcome = run_of(context).decide()
+    counts = worker_of(context, seconds=seconds).run()
     result.problems += [f"notify: {p}" for p in problems_of(outcome, counts)]
     result.messages.append(f"{outcome.queued} notice(s) queued, {counts.sent} sent")

@@ -216,7 +216,7 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
 
 
 def cases(context: Context) -> Iterator[CheckResult]:
-    for state, what, todo in case_health.examine(context.database, context.settings, context.now()):
+    for state, what, todo in case_health.examine(context):
         yield CheckResult("cases", CheckState(state), what, todo)
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import select
 from certmgr.cases import agreement, intake, signing_requests
 from certmgr.cases.new_case import CaseOptions, open_case
 from certmgr.cases.service import CaseService
+from certmgr.config.context import Context
 from certmgr.config.loading import load
 from certmgr.demo.authority import Authority, IssuedCertificate
 from inventory.db.database import Database
@@ -233,7 +234,9 @@ keys = "{self.folder / "keys"}"
         """Scan, open cases, record decisions, and compose all messages."""
         self.call("scan", codes=(0, 1, 3))
         with self.opened() as database:
-            service = CaseService(database, load(str(self.folder / "c.toml"), {}), START)
+            service = CaseService(
+                Context(database, load(str(self.folder / "c.toml"), {}), lambda: START)
+            )
             for number, found in self.world.names.items():
                 row = open_case(service, number, found[:1], CaseOptions())
                 begin = "2026-11-27T10:00"

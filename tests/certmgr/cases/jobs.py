@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from certmgr.x509.key_store import pem
 from inventory.db.opening import open_database
 from inventory.errors import CertmgrError
 from inventory.store import cases, issuances
-from tests.certmgr.cases.place import START, CaseEnvironment, make_env
+from tests.certmgr.cases.place import CaseEnvironment, make_env
 from tests.certmgr.deploy.forks import Child, die_at, without_sync
 from tests.databases import open_sqlite
 
@@ -38,7 +39,7 @@ def _make_csr(env: CaseEnvironment, reference: str, step: int) -> Callable[[], N
 
     def act() -> None:
         database = open_database(str(env.folder / NAME), actor="Bob")
-        service = CaseService(database, env.settings, START)
+        service = CaseService(replace(env.context, database=database))
         if not step:
             signing_requests.make_csr(service, reference)
             return

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from certmgr.cases import installation, intake, new_case, signing_requests
 from certmgr.cases.service import CaseService, Prober
+from certmgr.config.context import Context
 from certmgr.config.settings import CasesSettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.inspection.report import certificate_row
@@ -31,6 +32,7 @@ from inventory.store import (
     contacts,
     domains,
     endpoints,
+    purchase_changes,
     runs,
     scan_results,
 )
@@ -223,8 +225,12 @@ class CaseEnvironment:
     servers: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
+    def context(self) -> Context:
+        return Context(self.database, self.settings, lambda: self.now)
+
+    @property
     def service(self) -> CaseService:
-        return CaseService(self.database, self.settings, self.now)
+        return CaseService(self.context)
 
     def service_seeing(self, leaf: str | None, *addresses: str) -> CaseService:
         """Return the service with a prober of servers that present this leaf."""
@@ -311,3 +317,22 @@ def make_env(database: Database, settings: Settings, folder: Path) -> CaseEnviro
     """Return an empty inventory whose keys are in ``folder``."""
     with_keys = replace(settings, cases=CasesSettings(keys=str(folder / "keys")))
     return CaseEnvironment(database, with_keys, folder)
+
+
+def add_purchase(
+    env: CaseEnvironment,
+    client: str,
+    number: str,
+    *names: str,
+    begun: int | None = 300,
+    left: int = 60,
+) -> None:
+    """Add a purchase with its begin and end in days from now. ``begun`` None: without dates."""
+    dates = {}
+    if begun is not None:
+        dates = {
+            "starts_at": env.now - begun * timedelta(days=1),
+            "ends_at": env.now + left * timedelta(days=1),
+        }
+    with env.database.write(env.now) as tx:
+        purchase_changes.add(tx, client, {"vendor": "V", "number": number, **dates}, names)

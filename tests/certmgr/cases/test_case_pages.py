@@ -64,7 +64,7 @@ def messages(
 
 
 def _notify(env: CaseEnvironment, kind: str, found: dict[str, Message]) -> None:
-    for draft, message in run_of(env.database, env.settings, env.now).decide().drafts:
+    for draft, message in run_of(env.context).decide().drafts:
         found[f"{kind}-{draft.person.language}"] = message
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Notice).values(state="sent", sent_at=tx.at))

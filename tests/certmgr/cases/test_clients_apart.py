@@ -37,7 +37,7 @@ def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_o
         ("1001", "1002", "other.example"),
         ("1002", "1001", "shop.example"),
     ):
-        dates = calendar_entries(env.database, env.settings, env.now, client)
+        dates = calendar_entries(env.context, client)
         calendar = publish(dates, "c", env.now)
         report = to_json(
             build(

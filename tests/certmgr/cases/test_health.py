@@ -8,7 +8,7 @@ from tests.certmgr.cases.place import CaseEnvironment
 
 
 def reported(env: CaseEnvironment) -> dict[str, str]:
-    return {state: what for state, what, _ in examine(env.database, env.settings, env.now)}
+    return {state: what for state, what, _ in examine(env.context)}
 
 
 def test_key_that_others_can_read_or_is_missing_and_overdue_case_are_reported(

@@ -20,7 +20,7 @@ def invited(env: CaseEnvironment, issuer: Authority, client: str = "1001") -> tu
     """Agree on a window, and send its notice. Returns the reference and the mark of the notice."""
     reference, _ = env.ready(issuer, client=client)
     agree_window(env.service, reference, "2026-11-26T10:00", text="agreed by telephone")
-    run_of(env.database, env.settings, env.now).decide()
+    run_of(env.context).decide()
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Notice).values(state="sent", sent_at=tx.at))
         rows = [

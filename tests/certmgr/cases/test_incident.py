@@ -173,7 +173,7 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
         tx.conn.execute(renewed.values(open=0, live=0))
         others = update(Case).where(Case.incident_id == row.id, ~last)
         tx.conn.execute(others.values(state="closed", closed_at=tx.at))
-    assert incident_progress.close_resolved(env.database, env.now) == []
+    assert incident_progress.close_resolved(env.context) == []
     with env.database.read() as conn:
         left = left_of(conn, row.reference, env)
     known = [(i.reference, i.sort) for i in left if i.sort != "unknown"]
@@ -181,12 +181,12 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
     with env.database.write(env.now) as tx:
         values = {"state": "cancelled", "closed_at": tx.at}
         tx.conn.execute(update(Case).where(last).values(values))
-    assert incident_progress.close_resolved(env.database, env.now) == [], (
+    assert incident_progress.close_resolved(env.context) == [], (
         "a case that was cancelled is no verification"
     )
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Case).where(last).values(state="closed"))
-    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+    assert incident_progress.close_resolved(env.context) == [row.reference]
 
 
 def test_incident_of_an_issuer_closes_when_its_case_is_verified(
@@ -353,7 +353,7 @@ def test_an_item_is_done_when_its_lineage_is_verified_live_before_any_scan(
     items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
     until = env.now + 24 * HOURS
     row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
-    assert incident_progress.close_resolved(env.database, env.now) == []
+    assert incident_progress.close_resolved(env.context) == []
     env.pass_(hours=1)
     with env.database.write(env.now) as tx:
         new = add_leaf(tx, "renewed", HOST, not_after=tx.at + 90 * 86400)
@@ -369,7 +369,7 @@ def test_an_item_is_done_when_its_lineage_is_verified_live_before_any_scan(
     with env.database.read() as conn:
         assert left_of(conn, row.reference, env), "a later scan saw the old one at an address"
     serve(env.database, HOST, issuer.issue(HOST, days=80), env.now)
-    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+    assert incident_progress.close_resolved(env.context) == [row.reference]
 
 
 def test_an_item_with_a_cancelled_case_is_done_when_another_certificate_is_live(
@@ -382,12 +382,12 @@ def test_an_item_with_a_cancelled_case_is_done_when_another_certificate_is_live(
     row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Case).values(state="cancelled", closed_at=tx.at))
-    assert incident_progress.close_resolved(env.database, env.now) == []
+    assert incident_progress.close_resolved(env.context) == []
     serve(env.database, HOST, issuer.issue(OTHER_HOST, days=80), env.now)
-    closed = incident_progress.close_resolved(env.database, env.now)
+    closed = incident_progress.close_resolved(env.context)
     assert closed == [], "the certificate of another name is no replacement"
     serve(env.database, HOST, issuer.issue(HOST, days=80), env.now)
-    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+    assert incident_progress.close_resolved(env.context) == [row.reference]
 
 
 # -- a server that lost its virtual hosts
@@ -421,7 +421,7 @@ def test_a_lost_server_opens_no_case_and_is_done_when_each_host_is_live_again(
     with env.database.read() as conn:
         assert [i.names for i in left_of(conn, row.reference, env)] == [(SECOND_HOST,)]
     serve(env.database, SECOND_HOST, issuer.issue(SECOND_HOST, days=80), env.now)
-    assert incident_progress.close_resolved(env.database, env.now) == [row.reference]
+    assert incident_progress.close_resolved(env.context) == [row.reference]
 
 
 def test_dry_run_states_the_reason_of_each_category_and_opens_no_case(

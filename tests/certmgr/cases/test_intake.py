@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from certmgr.cases import intake, new_case, signing_requests
+from certmgr.cases.service import CaseService
 from certmgr.demo.authority import Authority
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
@@ -84,11 +85,11 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
         trust = replace(env.settings.trust, fetch_issuers=True)
         fetching = replace(env.settings, trust=trust)
         assert intake.preview_upload(
-            replace(env.service, settings=fetching), reference, alone
+            CaseService(replace(env.context, settings=fetching)), reference, alone
         ).refused
         assert requested == [], "an internal address is refused"
         network = replace(fetching.network, allow=("127.0.0.0/8",))
-        allowed = replace(env.service, settings=replace(fetching, network=network))
+        allowed = CaseService(replace(env.context, settings=replace(fetching, network=network)))
         review = intake.preview_upload(allowed, reference, alone)
         assert not review.refused, review.messages
         assert requested == ["/ca.der"]

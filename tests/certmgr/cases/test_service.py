@@ -25,7 +25,7 @@ def test_action_on_an_old_version_is_refused_and_names_the_other_administrator(
 ) -> None:
     reference, _ = env.ready(issuer)
     version = env.row(reference).version
-    carol = CaseService(Database(env.database.engine, "Carol"), env.settings, env.now)
+    carol = CaseService(replace(env.context, database=Database(env.database.engine, "Carol")))
     agreement.approve(carol, reference, "Ada", "telephone")
     with pytest.raises(Conflict) as error:
         replace(env.service, expected_version=version).note(reference, "she did not pick up")

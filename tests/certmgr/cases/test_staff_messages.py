@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from certmgr.cases import incident, incident_selection, new_case
 from certmgr.cases.service import CaseService
+from certmgr.config.context import Context
 from certmgr.config.settings import CasesSettings, Settings
 from inventory.models import Case
 from inventory.store import domains, servers
@@ -37,7 +38,7 @@ def simulation(tmp_path: Path) -> Iterator[SiteSimulation]:
 @pytest.fixture
 def service(simulation: SiteSimulation, tmp_path: Path) -> CaseService:
     settings = Settings(cases=CasesSettings(keys=str(tmp_path / "keys")))
-    return CaseService(simulation.database, settings, simulation.now)
+    return CaseService(Context(simulation.database, settings, lambda: simulation.now))
 
 
 def messages(simulation: SiteSimulation) -> list[Message]:

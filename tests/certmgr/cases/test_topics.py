@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from certmgr.cases import new_case
 from certmgr.cases.service import CaseService
+from certmgr.config.context import Context
 from certmgr.config.settings import CasesSettings, Settings
 from inventory.models import Case
 from inventory.store import clients, contacts, purchase_changes
@@ -46,7 +47,7 @@ def add_purchase(simulation: SiteSimulation, days: float, **given: Any) -> int:
 
 def case_service(simulation: SiteSimulation, folder: Path) -> CaseService:
     settings = replace(Settings(), cases=CasesSettings(keys=str(folder / "keys")))
-    return CaseService(simulation.database, settings, simulation.now)
+    return CaseService(Context(simulation.database, settings, lambda: simulation.now))
 
 
 # -- purchases -----------------------------------------------------------------------------------

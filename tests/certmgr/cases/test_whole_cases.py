@@ -56,7 +56,7 @@ class CaseSimulation:
     def notify(self) -> list[Received]:
         """Run notices now. Return what the mail server received, without digests."""
         env = self.env
-        run_of(env.database, env.settings, env.now).decide()
+        run_of(env.context).decide()
         worker = DeliveryWorker(
             env.database,
             {"mail": Channel("mail", self.mail.url)},

@@ -59,7 +59,7 @@ def recheck(env: CaseEnvironment, shown: dict[str, IssuedCertificate]) -> dict[s
             env.machine(host, (ADDRESSES[host],)).show(issued, issued.key)
         with env.database.read() as conn:
             topics = gather(conn, env.now, {}, LeadTimes(7, 7, 7), 60).topics
-        result = rechecker(env.database, env.settings)(topics)
+        result = rechecker(env.context)(topics)
     return {t.target.host: result[t.mark] for t in topics}
 
 

@@ -118,7 +118,7 @@ def test_report_about_expired_sites_never_starts_with_nothing_to_do(
             codes = frozenset({code})
             findings.accept(tx, code, codes, until, "x", client_id=row.id, kind=kind, by="Ines")
     if handled == "case":
-        service = CaseService(provider.database, provider.settings, now)
+        service = CaseService(Context(provider.database, provider.settings, lambda: now))
         new_case.open_case(service, "1001", names)
     report, _ = provider.report("1001", language_code=language)
     assert not report.summary.startswith(nothing), report.summary

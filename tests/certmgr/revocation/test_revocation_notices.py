@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certmgr.config.context import Context
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.notices.recheck import compare, rechecker
@@ -65,7 +66,7 @@ def test_recheck_confirms_a_revoked_certificate_until_it_is_replaced(
         with two_clients.database.write() as tx:
             endpoints.edit(tx, Target(HOSTS["1001"]), {"port": port, "addresses": ["127.0.0.1"]})
         adapted = replace(settings, network=NetworkSettings(allow=("127.0.0.0/8",)))
-        result = rechecker(two_clients.database, adapted)([topic])[topic.mark]
+        result = rechecker(Context(two_clients.database, adapted, clock))([topic])[topic.mark]
     assert result.state is seen, result.reason
 
 
