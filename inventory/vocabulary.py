@@ -35,6 +35,9 @@ SAME_CERTIFICATE = "same-certificate"
 FOREIGN_ADDRESS = "foreign-address"
 """The finding about an address that is not the provider's. It names all such addresses."""
 
+ZONE_DIFFERENCE = "zone-difference"
+"""The finding about what only some zones see. It names all compared zones, and is staff's."""
+
 
 class Actor(StrEnum):
     """Party that must act on a finding, resolved with the parties of the domain."""
@@ -119,6 +122,28 @@ class RunState(StrEnum):
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
     SUSPECT = "suspect"
+
+
+class ZoneScopeKind(StrEnum):
+    """What a zone is assigned to. ``internal``: a name, and all below it, that only it reaches."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    TAG = "tag"
+    INTERNAL = "internal"
+
+
+class ShardRole(StrEnum):
+    """What the results of a shard are to its endpoints.
+
+    ``only``: the endpoints are visited from this zone alone. Otherwise several zones are compared:
+    the results of the ``first`` zone are the state of the endpoint, and those of a ``further`` one
+    are a second opinion.
+    """
+
+    ONLY = "only"
+    FIRST = "first"
+    FURTHER = "further"
 
 
 class NoticeState(StrEnum):

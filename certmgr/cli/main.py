@@ -69,6 +69,7 @@ _COMMANDS: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("config", "cli.configuration:config", "Show and check the configuration."),
         ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
         ("worker", "cli.worker:worker", "Take over work that is spread over machines."),
+        ("zone", "cli.zones:zone", "Manage vantage points, from which workers scan."),
         ("check", "cli.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
         ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
         ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),

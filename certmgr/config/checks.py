@@ -19,10 +19,10 @@ from certmgr.config.settings import (
     ScanSettings,
     Settings,
     WorkersSettings,
-    resolver_parts,
 )
+from certmgr.config.zones import check_zones
 from inventory.errors import ConfigError
-from inventory.names import as_ip, is_ehlo_name
+from inventory.names import is_ehlo_name
 
 MAX_CONCURRENCY = 20_000
 MAX_SHARD_SIZE = 5000
@@ -43,6 +43,7 @@ def check(settings: Settings) -> None:
         ConfigError: A value is invalid.
     """
     _check_scan(settings.scan)
+    check_zones(settings)
     _check_workers(settings.workers)
     _check_http(settings.http)
     _check_notify(settings.notify)
@@ -81,15 +82,6 @@ def _check_scan(scan: ScanSettings) -> None:
         raise ConfigError(
             f"[scan] concurrency is {scan.concurrency}", f"it must be at most {MAX_CONCURRENCY:,}"
         )
-    for resolver in scan.resolvers:
-        host, port = resolver_parts(resolver)
-        # A resolver by name would need another resolver to find it.
-        if as_ip(host) is None or not (port.isascii() and port.isdigit()):
-            raise ConfigError(
-                f"[scan] resolvers has '{resolver}'",
-                "a resolver must be an IP address",
-                "Write 192.0.2.53 or 192.0.2.53:5353.",
-            )
 
 
 def _check_workers(workers: WorkersSettings) -> None:
@@ -104,6 +96,11 @@ def _check_workers(workers: WorkersSettings) -> None:
             f"[workers] silent_seconds is {workers.silent_seconds:g}",
             "it must be 2 to 600",
             "A shorter time takes work from workers that are only slow.",
+        )
+    if not 0 <= workers.zone_minutes <= MAX_BUDGET_MINUTES:
+        raise ConfigError(
+            f"[workers] zone_minutes is {workers.zone_minutes:g}",
+            f"it must be 0 to {MAX_BUDGET_MINUTES:,} minutes",
         )
 
 

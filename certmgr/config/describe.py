@@ -66,6 +66,9 @@ def values(settings: Settings) -> Iterator[ConfiguredValue]:
     defaults = Settings()
     for section in fields(settings):
         table = getattr(settings, section.name)
+        if isinstance(table, Mapping):
+            yield from _tables("", section.name, table)
+            continue
         if not is_dataclass(table):
             continue
         for key in fields(table):
@@ -82,9 +85,11 @@ def values(settings: Settings) -> Iterator[ConfiguredValue]:
 
 
 def _tables(section: str, name: str, tables: Mapping[str, Any]) -> Iterator[ConfiguredValue]:
-    """Yield the keys of [acme.ca.NAME] and the like."""
+    """Yield the keys of [acme.ca.NAME], [zones.NAME] and the like."""
     for table_name, table in tables.items():
         for key in fields(table):
             value, default = getattr(table, key.name), key.default
-            where = f"{section}.{name.rstrip('s')}.{table_name}"
+            # [acme.ca.NAME] is named by one of its tables, and [zones.NAME] by all.
+            prefix = f"{section}.{name.rstrip('s')}" if section else name
+            where = f"{prefix}.{table_name}"
             yield ConfiguredValue(where, key.name, masked(where, key.name, value), value == default)

@@ -20,11 +20,13 @@ from certmgr.config.acme import TABLES
 from certmgr.config.checks import check, nearest
 from certmgr.config.file_rights import require_unchangeable
 from certmgr.config.settings import Settings
+from certmgr.config.zone_settings import ZoneSettings
 from inventory.errors import CertmgrError, ConfigError
 from inventory.files import read_regular
 
 _MAX_FILE = 4_000_000  # bytes
-SECTIONS = {f.name: f for f in fields(Settings) if f.name != "source"}
+_ZONES = "zones"
+SECTIONS = {f.name: f for f in fields(Settings) if f.name not in ("source", _ZONES)}
 
 
 def default_path() -> Path:
@@ -55,7 +57,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     _require_known_sections(raw, file)
     # Every section is read, also without a table in the file, because variables may set its keys.
     sections = {name: _section(name, raw.get(name, {}), environ, file) for name in SECTIONS}
-    settings = Settings(**sections, source=source)
+    settings = Settings(**sections, zones=_zones(raw, file), source=source)
     check(settings)
     # Built-in defaults name no program, so that there is nothing to protect.
     if raw:
@@ -76,15 +78,15 @@ def load_text(text: str, name: str) -> Settings:
         raise ConfigError(f"{name} is not TOML", str(error), "Correct this value.") from None
     _require_known_sections(raw, file)
     sections = {n: _section(n, raw.get(n, {}), {}, file) for n in SECTIONS}
-    settings = Settings(**sections, source=name)
+    settings = Settings(**sections, zones=_zones(raw, file), source=name)
     check(settings)
     return settings
 
 
 def _require_known_sections(raw: Mapping[str, Any], file: Path) -> None:
-    known = sorted(SECTIONS)
+    known = sorted((*SECTIONS, _ZONES))
     for name, values in raw.items():
-        if name not in SECTIONS:
+        if name not in known:
             raise ConfigError(f"{file}: unknown section [{name}]", "", nearest(name, known))
         if not isinstance(values, dict):
             raise ConfigError(
@@ -138,29 +140,43 @@ def _tables(values: dict[str, Any], file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: A table has an unknown key or an invalid value.
     """
-    tables: dict[str, Any] = {}
-    for table, (attribute, cls) in TABLES.items():
-        named = values.pop(table, {})
-        hints = get_type_hints(cls)
-        settings_by_name = {}
-        if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
-            raise ConfigError(
-                f"{file}: [acme] {table} is not a table",
-                "",
-                f"Write [acme.{table}.NAME] above it.",
-            )
-        for name, entries in named.items():
-            where = f"{file}: [acme.{table}.{name}]"
-            for key in entries:
-                if key not in hints:
-                    raise ConfigError(
-                        f"{where}: unknown key '{key}'", "", nearest(key, list(hints))
-                    )
-            settings_by_name[name] = cls(
-                **{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()}
-            )
-        tables[attribute] = settings_by_name
-    return tables
+    return {
+        attribute: _named_tables(values.pop(table, {}), cls, f"acme.{table}", file)
+        for table, (attribute, cls) in TABLES.items()
+    }
+
+
+def _zones(raw: Mapping[str, Any], file: Path) -> dict[str, ZoneSettings]:
+    """Return the zones of [zones.NAME] by name."""
+    found: dict[str, ZoneSettings] = _named_tables(raw.get(_ZONES, {}), ZoneSettings, _ZONES, file)
+    return found
+
+
+def _named_tables(named: Any, cls: Any, table: str, file: Path) -> dict[str, Any]:
+    """Return the values of the tables [TABLE.NAME] by name.
+
+    Raises:
+        ConfigError: A table has an unknown key or an invalid value.
+    """
+    hints = get_type_hints(cls)
+    settings_by_name = {}
+    if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
+        section, _, key = table.rpartition(".")
+        what = (
+            f"[{section}] {key} is not a table"
+            if section
+            else f"[{key}] has a key outside of a zone"
+        )
+        raise ConfigError(f"{file}: {what}", "", f"Write [{table}.NAME] above it.")
+    for name, entries in named.items():
+        where = f"{file}: [{table}.{name}]"
+        for key in entries:
+            if key not in hints:
+                raise ConfigError(f"{where}: unknown key '{key}'", "", nearest(key, list(hints)))
+        settings_by_name[name] = cls(
+            **{k: _typed(v, hints[k], f"{where} {k}") for k, v in entries.items()}
+        )
+    return settings_by_name
 
 
 def _read(file: Path) -> dict[str, Any]:

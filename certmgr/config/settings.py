@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import platformdirs
 
 from certmgr.config.acme import AcmeSettings
 from certmgr.config.redaction import register
+from certmgr.config.zone_settings import FAMILIES, ZoneSettings
 from inventory.errors import CertmgrError, ConfigError
 from inventory.files import read_regular
 
@@ -60,6 +62,8 @@ class ScanSettings:
         controls: Control targets, checked at the start and the end of a run. If they fail, the run
             is suspect.
         resolvers: Addresses of name servers; empty for those of the system.
+        families: The IP versions that may be used, "4" and "6".
+        sources: Local addresses from which to connect, at most one per IP version.
         suspect_percent: Percentage of endpoints whose failure makes a run suspect.
         suspect_least: Minimum number of such endpoints.
         ehlo_name: The name of this machine for mail servers (EHLO, LHLO); empty for its full name.
@@ -76,6 +80,8 @@ class ScanSettings:
     rate: float = 20.0
     controls: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
+    families: tuple[str, ...] = FAMILIES
+    sources: tuple[str, ...] = ()
     # Sites fail alone. Many that were good and fail together mean that the scanner's network
     # failed.
     suspect_percent: float = 5.0
@@ -322,11 +328,14 @@ class WorkersSettings:
         shard_size: The most endpoints that one worker takes at a time.
         silent_seconds: A worker without a sign of life for this long counts as dead, and its jobs
             are taken up by others. A lease of a shard lasts twice as long.
+        zone_minutes: A scan waits this long for a worker of a zone that has none; then it ends
+            without the endpoints of that zone.
     """
 
     enabled: bool = False
     shard_size: int = 500
     silent_seconds: float = 30.0
+    zone_minutes: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +343,7 @@ class Settings:
     """The whole configuration.
 
     Attributes:
+        zones: The vantage points of this machine by name ([zones.NAME]).
         source: The path of the file, or "built-in defaults".
     """
 
@@ -351,6 +361,7 @@ class Settings:
     run: RunSettings = field(default_factory=RunSettings)
     workers: WorkersSettings = field(default_factory=WorkersSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    zones: Mapping[str, ZoneSettings] = field(default_factory=dict)
     source: str = "built-in defaults"
 
 

@@ -84,6 +84,8 @@ def setup_for(
         per_address=scan.per_address,
         rate=scan.rate,
         own=provider,
+        families=frozenset(map(int, scan.families)),
+        sources=scan.sources,
     )
     return ScanSetup(
         limits=limits,

@@ -170,17 +170,8 @@ class Dialler:
             self._fail(dial, DialResult(failure=failure))
             return
         dial.probes += 1
-        family = socket.AF_INET6 if ":" in request.address else socket.AF_INET
-        try:
-            sock = socket.socket(
-                family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-            )
-        except OSError as error:
-            self._rate_limiter.leave(request.address)
-            # A machine without IPv6 is not a fault of the server, so it has a separate kind.
-            kind = FailureKind.NO_ROUTE if error.errno in NO_ROUTE else FailureKind.LOCAL
-            failure = Failure("local", kind, os.strerror(error.errno or 0))
-            self._fail(dial, DialResult(failure=failure))
+        sock = self._open_socket(dial)
+        if sock is None:
             return
         error_code = sock.connect_ex((request.address, request.port))
         connect_timeout = self.limits.connect_timeout
@@ -197,6 +188,30 @@ class Dialler:
             return
         self._connections[sock.fileno()] = (dial, connection)
         self._watch(sock)
+
+    def _open_socket(self, dial: _Dial) -> socket.socket | None:
+        """Return a socket for a dial; None if this machine has none, which ends the dial."""
+        address = dial.request.address
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = None
+        try:
+            if (6 if family == socket.AF_INET6 else 4) not in self.limits.families:
+                raise OSError(errno.EAFNOSUPPORT, "")
+            sock = socket.socket(
+                family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+            )
+            if source := self.limits.source_for(address):
+                sock.bind((source, 0))
+        except OSError as error:
+            if sock is not None:
+                sock.close()
+            self._rate_limiter.leave(address)
+            # A machine without IPv6 is not a fault of the server, so it has a separate kind.
+            kind = FailureKind.NO_ROUTE if error.errno in NO_ROUTE else FailureKind.LOCAL
+            failure = Failure("local", kind, os.strerror(error.errno or 0))
+            self._fail(dial, DialResult(failure=failure))
+            return None
+        return sock
 
     def _watch(self, sock: socket.socket) -> None:
         fd = sock.fileno()

@@ -21,6 +21,8 @@ class DialLimits:
         per_address: The number of connections at once per address; 0 means no limit.
         rate: The number of new connections per second and address; 0 means no limit.
         own: Our own networks, whose servers are asked faster.
+        families: The IP versions that may be used.
+        sources: Local addresses from which to connect, at most one per IP version.
     """
 
     timeout: float = 10.0
@@ -30,6 +32,12 @@ class DialLimits:
     per_address: int = 8
     rate: float = 20.0
     own: tuple[Network, ...] = ()
+    families: frozenset[int] = frozenset({4, 6})
+    sources: tuple[str, ...] = ()
+
+    def source_for(self, address: str) -> str | None:
+        """Return the local address from which to connect to an address; None: the system's."""
+        return next((s for s in self.sources if (":" in s) == (":" in address)), None)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
     Connection,
     Executable,
     Table,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inventory.models.base import Base
@@ -31,6 +34,14 @@ CHUNK = 500
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
     """Split a list for IN conditions and for inserts of many rows."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def database_now(conn: Connection) -> ColumnElement[int]:
+    """Return the time of the database in epoch seconds, as an expression."""
+    if conn.dialect.name == "sqlite":
+        return sql_cast(func.strftime("%s", "now"), BigInteger)
+    # now() is the start of the transaction, which a long transaction would take for the present.
+    return sql_cast(func.extract("epoch", func.clock_timestamp()), BigInteger)
 
 
 def insert_id(conn: Connection, model: type[Base], values: Mapping[str, Any]) -> int:

@@ -42,6 +42,7 @@ from inventory.models.scans import (
     StoredFinding,
 )
 from inventory.models.servers import Server
+from inventory.models.zones import StoredZone, ZoneScope, ZoneView, ZoneWorker
 
 metadata = Base.metadata
 
@@ -92,7 +93,11 @@ __all__ = [
     "StoredFinding",
     "StoredLineage",
     "StoredPurchase",
+    "StoredZone",
     "Tag",
     "Ticket",
+    "ZoneScope",
+    "ZoneView",
+    "ZoneWorker",
     "metadata",
 ]

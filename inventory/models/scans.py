@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
-from inventory.vocabulary import Actor, RunState, Severity
+from inventory.vocabulary import Actor, RunState, Severity, ShardRole
 
 
 class StoredCertificate(Base):
@@ -50,6 +50,8 @@ class Run(Base):
     undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
     # the options of a run that is spread over workers; NULL: it runs in one process
     options: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    # what a zone left out, one text each; it does not make the run incomplete
+    notes: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
 
 
 class ScanShard(Base):
@@ -64,6 +66,9 @@ class ScanShard(Base):
     run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
     # ids of endpoints, in the order of visits
     endpoints: Mapped[list[int]] = mapped_column(Json)
+    # the vantage point from which the endpoints are visited
+    zone: Mapped[str] = mapped_column(server_default="default")
+    role: Mapped[ShardRole] = mapped_column(EnumText(ShardRole), server_default="only")
     # shards with the same group are scanned one after the other; NULL: with no other
     turn: Mapped[str | None]
     # the limits per address are divided by this, because other shards may visit the same address
@@ -76,6 +81,8 @@ class ScanShard(Base):
     finished_at: Mapped[Timestamp | None]
     # why it was given up
     error: Mapped[str | None]
+    # why the results of its zone are not used: no worker, or its control targets failed
+    doubt: Mapped[str | None]
     checked: Mapped[int] = mapped_column(Integer, server_default="0")
     undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
     # ids of endpoints that were good before this run and are not any more

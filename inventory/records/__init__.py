@@ -100,6 +100,7 @@ from inventory.records.scans import (
     ShardProgress,
     SpreadRun,
 )
+from inventory.records.zones import NewZoneView, ZoneRecord, ZoneScopeRecord, ZoneViewRecord
 
 __all__ = [
     "AcceptanceRecord",
@@ -154,6 +155,7 @@ __all__ = [
     "ListedTicket",
     "LiveCertificate",
     "LiveLeaf",
+    "NewZoneView",
     "NewestRun",
     "NoticeAbout",
     "NoticeOfTicket",
@@ -188,4 +190,7 @@ __all__ = [
     "TicketTimes",
     "VisitedEndpoint",
     "WayRecord",
+    "ZoneRecord",
+    "ZoneScopeRecord",
+    "ZoneViewRecord",
 ]

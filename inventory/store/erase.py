@@ -49,6 +49,8 @@ from inventory.models import (
     StoredPurchase,
     Tag,
     Ticket,
+    ZoneScope,
+    ZoneView,
 )
 from inventory.names import display, registered_domain
 from inventory.records import ClientRecord
@@ -78,11 +80,14 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     # Texts are searched for each name in both forms, as mails show the U-label.
     _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     _silence(tx, client_id, domain_ids, endpoints)
-    for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState):
+    for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState, ZoneView):
         _delete(tx, table, table.__table__.c.endpoint_id, endpoints)
     for ids, kind in ((endpoints, "endpoint"), (domain_ids, "domain"), ([client_id], "client")):
         for part in chunks(ids):
             tx.conn.execute(delete(Tag).where(Tag.kind == kind, Tag.row_id.in_(part)))
+    of_client = (ZoneScope.kind == "client", ZoneScope.row_id == client_id)
+    tx.conn.execute(delete(ZoneScope).where(*of_client))
+    _internal_names(tx, hosts)
     leaves |= _purchases(tx, client_id, gone)
     leaves |= _lineages(tx, client_id, gone)
     _counted(tx, hosts)
@@ -97,6 +102,14 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     # Numbers only: the audit log cannot be changed later, so no personal data may enter it.
     tx.audit("erase", "client", client_id, gone)
     return gone
+
+
+def _internal_names(tx: Tx, hosts: set[str]) -> None:
+    """Delete assignments of zones that name a host of the client. Names above them are ours."""
+    for part in chunks(sorted(hosts)):
+        tx.conn.execute(
+            delete(ZoneScope).where(ZoneScope.kind == "internal", ZoneScope.value.in_(part))
+        )
 
 
 def _hosts(tx: Tx, client_id: int) -> set[str]:

@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
-from sqlalchemy import cast as sql_cast
-from sqlalchemy.types import BigInteger
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch, fetch_one
+from inventory.db.sql import chunks, database_now, fetch, fetch_one
 from inventory.errors import CertmgrError
 from inventory.models import Run, ScanShard, ServedChain
 from inventory.records import PlannedShard, ShardLease, ShardProgress, SpreadRun
@@ -26,17 +24,9 @@ class LeaseLost(CertmgrError):
     """Another worker has the shard, or its run has ended: the results are not accepted."""
 
 
-def _now(conn: Connection) -> ColumnElement[int]:
-    """Return the time of the database in epoch seconds, as an expression."""
-    if conn.dialect.name == "sqlite":
-        return sql_cast(func.strftime("%s", "now"), BigInteger)
-    # now() is the start of the transaction, which a long transaction would take for the present.
-    return sql_cast(func.extract("epoch", func.clock_timestamp()), BigInteger)
-
-
 def database_time(conn: Connection) -> int:
     """Return the time of the database, in epoch seconds."""
-    return int(conn.execute(select(_now(conn))).scalar_one())
+    return int(conn.execute(select(database_now(conn))).scalar_one())
 
 
 def addresses(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
@@ -67,7 +57,7 @@ def create(
         options: The options that all workers follow.
         planned: The shards, in the order in which they are begun.
     """
-    now = _now(tx.conn)
+    now = database_now(tx.conn)
     tx.conn.execute(update(Run).where(Run.id == run_id).values(options=dict(options)))
     for shard in planned:
         row = {
@@ -97,7 +87,7 @@ def waiting(conn: Connection, run_id: int) -> list[tuple[int, str | None, int]]:
             ScanShard.run_id == run_id,
             ScanShard.finished_at.is_(None),
             # A shard without a lease has the end 0, so it is found by the same condition.
-            ScanShard.leased_until <= _now(conn),
+            ScanShard.leased_until <= database_now(conn),
         )
         .order_by(ScanShard.id)
     )
@@ -115,7 +105,7 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
         worker: The name of the worker, for people.
         seconds: How long the lease holds without an extension.
     """
-    now = _now(tx.conn)
+    now = database_now(tx.conn)
     # One statement: of two workers that ask at the same time, one changes no row.
     taken = tx.conn.execute(
         update(ScanShard)
@@ -157,7 +147,7 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
 
 def extend(tx: Tx, held: ShardLease, seconds: int) -> bool:
     """Extend a lease from now on. Return False if another worker has the shard."""
-    now = _now(tx.conn)
+    now = database_now(tx.conn)
     extended = tx.conn.execute(
         update(ScanShard).where(_held(held)).values(leased_until=now + seconds, touched_at=now)
     )
@@ -184,7 +174,7 @@ def finish(
     """
     # The lock on the run keeps its end from happening between this check and the commit.
     run = select(Run.state).where(Run.id == held.run_id).with_for_update(read=True)
-    now = _now(tx.conn)
+    now = database_now(tx.conn)
     ended = tx.conn.scalar(run) != "running"
     marked = tx.conn.execute(
         update(ScanShard)
@@ -208,7 +198,7 @@ def finish(
 
 def give_up(tx: Tx, shard_id: int, error: str) -> None:
     """Mark a shard as finished without a result; its run will be incomplete."""
-    now = _now(tx.conn)
+    now = database_now(tx.conn)
     tx.conn.execute(
         update(ScanShard)
         .where(ScanShard.id == shard_id, ScanShard.finished_at.is_(None))
@@ -218,7 +208,7 @@ def give_up(tx: Tx, shard_id: int, error: str) -> None:
 
 def progress(conn: Connection, run_id: int) -> ShardProgress:
     """Return how far a run has come."""
-    now = _now(conn)
+    now = database_now(conn)
     leased = (ScanShard.finished_at.is_(None)) & (ScanShard.leased_until > now)
     row = conn.execute(
         select(

@@ -30,6 +30,7 @@ from inventory.models import (
     StoredDeadline,
     StoredLineage,
     StoredPurchase,
+    StoredZone,
     Tag,
     Ticket,
 )
@@ -151,6 +152,9 @@ def _query(what: str) -> Select[*tuple[Any, ...]] | None:
             return select(Client.number, Client.name).order_by(Client.number)
         case "contact":
             return select(Contact.name, Contact.role).where(Contact.state != "retired")
+        case "zone":
+            query = select(StoredZone.name, StoredZone.note).where(StoredZone.state != "retired")
+            return query.order_by(StoredZone.name)
         case "server":
             return select(Server.name, none).where(Server.state != "retired")
         case "lineage":

@@ -27,6 +27,15 @@ Runner = Callable[..., Ran]
         ('[scan]\nehlo_name = "scan.example.com\\r\\nMAIL FROM:<>"\n', "Write scan.example.com"),
         ("[scan]\nehlo_name = '[192.0.2]'\n", "[192.0.2.1]"),
         ("[provider]\ntime_zone = 'Mars/Base'\n", "Europe/Berlin"),
+        ("[zones]\nfra1 = 'x'\n", "Write [zones.NAME] above it"),
+        ("[zones.fra1]\nresolver = []\n", "Did you mean 'resolvers'"),
+        ("[zones.fra1]\nfamilies = ['5']\n", "[zones.fra1] families has '5'"),
+        ("[zones.fra1]\nresolvers = ['ns.example']\n", "a resolver must be an IP address"),
+        ("[zones.fra1]\nsources = ['192.0.2.1', '192.0.2.2']\n", "two addresses of one IP version"),
+        ("[zones.Paris]\n", "no zone can have"),
+        ("[zones.default]\n", "'default' is the machine itself"),
+        ("[scan]\nfamilies = []\n", "no address could be visited"),
+        ("[workers]\nzone_minutes = -1\n", "zone_minutes is -1"),
     ],
 )
 def test_invalid_file_is_refused_with_a_hint(

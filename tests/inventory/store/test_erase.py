@@ -35,6 +35,7 @@ from inventory.models import (
     StoredFinding,
     StoredPurchase,
     Ticket,
+    ZoneView,
     metadata,
 )
 from inventory.store import (
@@ -61,8 +62,11 @@ from inventory.store import (
     runs,
     snoozes,
     tickets,
+    zones,
 )
+from inventory.store.zones import ScopeValue
 from inventory.targets import Target
+from inventory.vocabulary import ZoneScopeKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -169,6 +173,10 @@ def _seen(tx: Tx, word: str, shop: int, run_id: int) -> None:
     proposed = {"run_id": run_id, "endpoint_id": shop, "changes": {"title": word}}
     tx.conn.execute(insert(Proposal).values(proposed))
     values = {"status": "good", "reason": None, "revoked_at": None, "source": word, "detail": None}
+    text = {"code": word, "severity": "high", "actor": "staff", "addresses": [], "evidence": {}}
+    view = {"endpoint_id": shop, "zone": "fra1", "run_id": run_id, "at": AT, "good": 0}
+    tx.conn.execute(insert(ZoneView).values(**view, error=word, findings=[text]))
+    zones.assign(tx, "default", ScopeValue(ZoneScopeKind.CLIENT, word))
     answer = {"sha256": fingerprint(f"{word} leaf"), **values}
     revocation.write_statuses(tx, [answer | {"checked_at": AT, "next_at": AT}])
 
