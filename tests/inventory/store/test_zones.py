@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
@@ -178,9 +178,9 @@ def test_retired_zone_leaves_no_difference_that_nobody_could_close(zoned: Databa
             evidence = {"zones": ["default", zone]}
             columns = findings.columns_of(Finding("zone-difference", "high", (), evidence))
             values = columns | {"endpoint_id": key, "opened_at": AT}
-            tx.conn.execute(StoredFinding.__table__.insert().values(values))
+            tx.conn.execute(insert(StoredFinding).values(values))
             tx.conn.execute(
-                ProbeState.__table__.insert().values(
+                insert(ProbeState).values(
                     endpoint_id=key, last_attempt=AT, fingerprint="seen", memo="seen"
                 )
             )
