@@ -82,6 +82,16 @@ def actor_of(
             return _actor(host, parties)
 
 
+def parties_decide(code: str, severity: str) -> bool:
+    """Return whether the recorded parties of a domain decide who must act on a finding.
+
+    If such a finding is for staff, the inventory does not state one of the parties.
+    """
+    known = Parties(hosts="client", dns="client", buys="client", renews="client")
+    actor = actor_of(code, severity, known, elsewhere=False, ever_had_certificate=True)
+    return actor not in (Actor.STAFF, Actor.NONE)
+
+
 def with_actor(
     finding: Finding,
     parties: Parties | None,

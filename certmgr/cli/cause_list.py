@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from certmgr.checks.actors import parties_decide
 from certmgr.cli.output import (
     STYLES,
     cell,
@@ -18,6 +20,7 @@ from certmgr.cli.output import (
     local_time,
     paragraph,
     show,
+    table,
 )
 from certmgr.inspection.status import findings_text
 from inventory.targets import Target
@@ -39,6 +42,8 @@ _COLUMNS = (
     "do",
 )
 _INDENT = " " * 9
+MANY_CAUSES = 10
+"""From more causes on, the list ends with the numbers per code."""
 
 
 def cause_row(cause: Cause) -> dict[str, Any]:
@@ -114,12 +119,46 @@ def show_causes(
         _show_cause(cause, names)
     if len(causes) > limit:
         paragraph(f"... and {len(causes) - limit:,} more causes: --limit, or --format csv.")
-    numbers: dict[tuple[str, str], int] = {}
+    _show_numbers(causes)
+    _show_unknown_parties(causes)
+
+
+def _show_numbers(causes: Sequence[Cause]) -> None:
+    """Print the numbers of findings and causes, per code if there are many causes."""
+    numbers = Counter[tuple[str, str]]()
+    by_code: dict[str, list[Cause]] = {}
     for cause in causes:
         # Counted over all causes, including those beyond the limit.
-        for code, severity in cause.severities:
-            numbers[(code, severity)] = numbers.get((code, severity), 0) + 1
+        numbers.update(cause.severities)
+        by_code.setdefault(cause.code, []).append(cause)
+    # A long list has scrolled off the screen when it ends, so its end states what is in it.
+    if len(causes) > MANY_CAUSES:
+        click.echo()
+        table(
+            ["SEVERITY", "ENDPOINTS", "CAUSES", "CODE"],
+            [
+                [found[0].severity, sum(len(c.endpoints) for c in found), len(found), code]
+                for code, found in by_code.items()
+            ],
+            [STYLES.get(found[0].severity) for found in by_code.values()],
+        )
     paragraph(f"{findings_text(numbers)} from {len(causes):,} cause(s).")
+
+
+def _show_unknown_parties(causes: Sequence[Cause]) -> None:
+    """Print how to record who acts, if the inventory does not state it."""
+    unknown = [c for c in causes if c.actor == "staff" and parties_decide(c.code, c.severity)]
+    if not unknown:
+        return
+    paragraph(
+        f"{len(unknown):,} of them are for staff, because the inventory does not state who buys and"
+        " renews the certificates, hosts the sites or runs the DNS. Record it per domain, client"
+        " or server:"
+    )
+    server = next((c.server for c in unknown if c.server is not None), None)
+    # A server is edited in one command, which covers the most sites.
+    edited = f"server edit {shlex.quote(server)}" if server else f"client edit {unknown[0].client}"
+    click.echo(f"  certmgr {edited} --renews us")
 
 
 def _show_cause(cause: Cause, names: Mapping[str, str]) -> None:

@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from certmgr.checks.codes import CODES
+from certmgr.cli.finding_list import list_
 from certmgr.cli.known_words import require_codes
-from certmgr.cli.output import epoch_text, instant, local_day, local_time, show, table
-from certmgr.cli.shared import CommandContext, client_filter, format_option, needs, pass_app
-from certmgr.cli.tables import MINOR, Column
+from certmgr.cli.output import local_time
+from certmgr.cli.shared import CommandContext, needs, pass_app
 from certmgr.inspection.causes import causes
-from certmgr.inspection.client_scope import scoped_findings
 from certmgr.inspection.status import load
 from inventory.errors import NotFound, UsageError
 from inventory.store import clients, domains, endpoints, findings, servers
-from inventory.targets import Target, parse
-from inventory.vocabulary import Finding
-from notifiers.wording.sentences import sentence
+from inventory.targets import parse
 
 if TYPE_CHECKING:
     from inventory.db.database import Database
@@ -34,141 +31,7 @@ def finding() -> None:
     """Manage the faults and remarks that scans found."""
 
 
-@finding.command("list")
-@client_filter
-@click.option("--domain", metavar="NAME", help="Only this domain.")
-@click.option("--code", metavar="CODE", help="Only this finding code.")
-@click.option("--closed", is_flag=True, help="Include closed findings.")
-@click.option("--accepted", is_flag=True, help="List the acceptances instead.")
-@click.option(
-    "--assigned", is_flag=True, help="List the assigned findings instead: who fixes them by when."
-)
-@format_option
-@pass_app
-def list_(
-    app: CommandContext,
-    client: str | None,
-    domain: str | None,
-    code: str | None,
-    closed: bool,
-    accepted: bool,
-    assigned: bool,
-    output_format: str,
-) -> None:
-    """List findings, or the acceptances or assignments in force."""
-
-    if accepted and assigned:
-        raise UsageError(
-            "--accepted and --assigned exclude each other",
-            "they are separate lists",
-            "Give one of them.",
-        )
-    if closed and (accepted or assigned):
-        raise UsageError(
-            "--closed is about findings",
-            "--accepted and --assigned list what is in force",
-            "Give one of them.",
-        )
-    # A misspelt code would list nothing, which is read as "no faults".
-    require_codes([code] if code else [])
-    if accepted or assigned:
-        # The audit log and the database call an assignment "take".
-        kind = "take" if assigned else "accept"
-        _list_acceptances(app, kind, client, domain, code, output_format)
-        return
-    with app.open().read() as conn:
-        client_id = clients.find(conn, client).id if client else None
-        of_domain = domains.find(conn, domain) if domain else None
-        # The list of a domain is passed on to its client, like the list of a client.
-        reader = of_domain.client_id if of_domain and client_id is None else client_id
-        # A finding of another code may show that the certificate belongs to another client, so
-        # --code selects from the result.
-        everything = findings.listing(
-            conn,
-            client_id=client_id,
-            domain_id=of_domain.id if of_domain else None,
-            code=code if reader is None else None,
-            closed=closed,
-        )
-        # Only such a list is limited: without a client, administrators see all evidence.
-        stored = (
-            {r.id: Finding(r.code, r.severity, tuple(r.addresses), r.evidence) for r in everything}
-            if reader is None
-            else scoped_findings(conn, reader, everything)
-        )
-    rows = []
-    for row in everything:
-        if code is not None and row.code != code:
-            continue
-        target = Target(row.host, row.port, row.protocol)
-        rows.append(
-            {
-                "client": row.client,
-                "target": target.key,
-                "code": row.code,
-                "severity": row.severity,
-                "actor": row.actor,
-                "opened_at": epoch_text(row.opened_at),
-                "closed_at": epoch_text(row.closed_at),
-                "addresses": row.addresses,
-                "detail": sentence(stored[row.id], target),
-            }
-        )
-    columns = ("client", "target", "severity", "code", "actor", "opened_at", "detail")
-    show(
-        "findings",
-        (*columns[:6], "closed_at", "detail") if closed else columns,
-        rows,
-        output_format,
-        "There are no open findings.",
-    )
-
-
-def _list_acceptances(
-    app: CommandContext,
-    kind: str,
-    client: str | None,
-    domain: str | None,
-    code: str | None,
-    output_format: str,
-) -> None:
-    """List the acceptances or the assignments in force, with for whom they hold."""
-    with app.open().read() as conn:
-        client_id = clients.find(conn, client).id if client else None
-        domain_id = domains.find(conn, domain).id if domain else None
-        # The filters select acceptances by their exact scope.
-        known = [
-            a
-            for a in findings.acceptances(conn, kind=kind)
-            if client_id in (None, a.client_id)
-            and domain_id in (None, a.domain_id)
-            and code in (None, a.code)
-        ]
-        scopes = findings.scopes(conn, known)
-    if output_format == "table" and known:
-        table(
-            ["ID", "CODE", "FOR", "UNTIL", Column("BY", MINOR), "REASON"],
-            [[a.id, a.code, scopes[a.id], local_day(a.until), a.by, a.reason] for a in known],
-        )
-        return
-    rows: list[dict[str, Any]] = [
-        {
-            "id": a.id,
-            "code": a.code,
-            "for": scopes[a.id],
-            "until": instant(a.until),
-            "by": a.by,
-            "reason": a.reason,
-            "informs_clients": a.informs if kind == "take" else None,
-            "client_id": a.client_id,
-            "domain_id": a.domain_id,
-            "endpoint_id": a.endpoint_id,
-        }
-        for a in known
-    ]
-    columns = ("id", "code", "for", "until", "by", "reason")
-    empty = "No finding is assigned." if kind == "take" else "No finding is accepted."
-    show("acceptances", columns, rows, output_format, empty)
+finding.add_command(list_)
 
 
 def _scope_options(command: _F) -> _F:

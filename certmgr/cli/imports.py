@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -183,6 +184,9 @@ def _list_rows(
         click.echo(f"Columns: {cell(named, 600)}. To change one: --map COLUMN=HEADER.", err=True)
     if found.ignored:
         click.echo(f"Not used: {cell(', '.join(found.ignored), 600)}.", err=True)
+    for theirs, ours in found.similar.items():
+        option = f"--map {shlex.quote(f'{ours}={theirs}')}"
+        click.echo(f"If '{cell(theirs, 60)}' is {ours}, add: {cell(option, 100)}", err=True)
     return csv_format.rows_of(found, client)
 
 

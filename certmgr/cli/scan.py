@@ -26,7 +26,7 @@ from certmgr.cli.scan_report import (
     scan_table,
 )
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
-from certmgr.cli.status import status_table
+from certmgr.cli.status_table import status_table
 from certmgr.cli.worker import queues_of, spread_scan
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from certmgr.checks.folding import parent_of
 from certmgr.cli.output import STYLES, cell, detail_words, host_text, instant, paragraph, table
 from certmgr.inspection.status import counts
 from certmgr.inspection.trust_ends import trust_row, trust_text
@@ -328,11 +329,16 @@ def csv_row(endpoint: ScannedEndpoint) -> dict[str, Any]:
 
 
 def problems_in_words(endpoint: ScannedEndpoint) -> str:
-    """Return the findings of an endpoint as text, without those of severity info."""
+    """Return the findings of an endpoint as text.
+
+    Those of severity info are left out, and those that the action for another one resolves too.
+    """
     texts = []
+    # An accepted finding stays, so it explains no other one.
+    codes = frozenset(f.code for f in endpoint.findings if f.accepted is None)
     for f in endpoint.findings:
-        # Remarks are left out, because this text answers what is wrong.
-        if f.severity == "info":
+        # This text answers what is wrong, and a remark would distract from it.
+        if f.severity == "info" or parent_of(f.code, codes):
             continue
         words = short(
             Finding(f.code, f.severity, tuple(f.addresses), dict(f.evidence)),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,61 +13,41 @@ import click
 from certmgr.cli.cause_list import show_causes
 from certmgr.cli.known_words import require_codes, require_known
 from certmgr.cli.output import (
-    STYLES,
-    cell,
-    detail_words,
     echo_json,
-    epoch_text,
-    host_text,
     instant,
-    local_day,
     local_time,
     paragraph,
     show,
-    table,
 )
 from certmgr.cli.progress import ProgressLine
-from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.status_ahead import show_ahead, work_ahead
+from certmgr.cli.status_table import (
+    COLUMNS,
+    client_names,
+    show_totals,
+    status_row,
+    status_table,
+    trusted_until,
+)
 from certmgr.inspection.causes import causes as fold
 from certmgr.inspection.client_scope import scoped
 from certmgr.inspection.status import (
-    FAULT_SEVERITIES,
-    count_findings,
-    counted,
     counts,
-    findings_text,
     load,
     totals,
     urgency,
 )
-from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
 from inventory.errors import UsageError
 from inventory.store import clients, findings, servers
 from inventory.vocabulary import Severity
-from notifiers.wording.english import VERDICTS
-from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
     from certmgr.inspection.status import EndpointStatus
     from inventory.db.database import Database
 
-_COLUMNS = (
-    "target",
-    "client",
-    "server",
-    "verdict",
-    "days_left",
-    "not_after",
-    "issuer",
-    "last_good",
-    "last_attempt",
-    "codes",
-    "detail",
-    "trust",
-)
-_MOST_CLIENTS = 10
+MOST_UNSCANNED = 5
+"""Up to this number, endpoints that were never checked have a row each."""
 SORTS: dict[str, Callable[[EndpointStatus], Any]] = {
     "severity": urgency,
     # An endpoint without a certificate has no date. It comes last, because 0 would be the earliest.
@@ -241,7 +220,7 @@ def _show(
             if (not query.codes or c.code in query.codes)
             and (not query.severities or c.severity in query.severities)
         ]
-        show_causes(groups, output_format, query.limit, _names(database))
+        show_causes(groups, output_format, query.limit, client_names(database))
     elif output_format != "table":
         shown.sort(key=SORTS[query.sort])
         # The trust of browsers costs a search for paths, so it is calculated for shown endpoints
@@ -249,7 +228,7 @@ def _show(
         until = trusted_until(app, database, shown, now, query.as_of)
         rows = [status_row(s, at, until.get(s.id)) for s in shown]
         if output_format == "csv":
-            show("endpoints", _COLUMNS, rows, output_format)
+            show("endpoints", COLUMNS, rows, output_format)
             return bool(total["fault"])
         # Purchases have no tags, so a status by tag has no work ahead.
         ahead = work_ahead(app, database, at, query.client) if query.tag is None else {}
@@ -264,7 +243,7 @@ def _show(
         )
     else:
         _show_table(app, database, query, shown, verbose)
-        _show_totals(database, statuses, total)
+        show_totals(database, statuses, total)
         # The work ahead is about all records of the scope, so a filtered table does not show it.
         if query.tag is None and query.server is None and not query.codes | query.severities:
             ahead = work_ahead(app, database, at, query.client)
@@ -303,12 +282,6 @@ def _load(
     return statuses, counts(s.verdict for s in statuses)
 
 
-def _names(database: Database) -> dict[str, str]:
-    # A retired client may still have endpoints in a past status.
-    with database.read() as conn:
-        return {c.number: c.name for c in clients.listing(conn, retired=True)}
-
-
 def _show_table(
     app: CommandContext,
     database: Database,
@@ -317,6 +290,13 @@ def _show_table(
     verbose: bool,
 ) -> None:
     now = app.now()
+    unscanned = [s for s in shown if s.never and s.last_attempt is None]
+    # Before the first scan, a row per endpoint would repeat one sentence hundreds of times. Single
+    # new endpoints keep their rows.
+    if len(unscanned) > MOST_UNSCANNED:
+        shown = [s for s in shown if not s.never or s.last_attempt is not None]
+    else:
+        unscanned = []
     # Whatever the order is, a row that is left out is never worse than one that is shown.
     rows = sorted(shown, key=urgency)[: query.limit]
     left = len(shown) - len(rows)
@@ -328,151 +308,5 @@ def _show_table(
         status_table(rows, query.as_of or now, verbose, until, remarks=remarks)
     if left:
         paragraph(f"... and {left:,} more: --limit, --causes, --client, or --format csv.")
-
-
-def _show_totals(
-    database: Database, statuses: Sequence[EndpointStatus], total: Mapping[str, int]
-) -> None:
-    """Print the numbers of endpoints by verdict and by client, and of findings."""
-    verdicts = ", ".join(
-        f"{total[v]:,} {v}" for v in ("fault", "unknown", "attention", "ok") if total[v]
-    )
-    numbers = count_findings(statuses)
-    found = f"; {findings_text(numbers)}" if numbers else ""
-    paragraph(f"{total['endpoints']:,} endpoint(s): {verdicts or 'none'}{found}.")
-    faults = Counter(s.client for s in statuses if s.verdict == "fault")
-    if not faults:
-        return
-    names = _names(database)
-    # The clients with most faults first; the number makes the order the same in each run.
-    ranked = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
-    click.echo()
-    table(
-        ["FAULTS", "CLIENT", "NAME"],
-        [[count, number, names.get(number, "")] for number, count in ranked[:_MOST_CLIENTS]],
-    )
-    if (more := len(ranked) - _MOST_CLIENTS) > 0:
-        click.echo(f"... and {more:,} more client(s) with faults.")
-
-
-def trusted_until(
-    app: CommandContext,
-    database: Database,
-    statuses: Sequence[EndpointStatus],
-    now: datetime,
-    as_of: datetime | None,
-) -> dict[int, dict[str, Any]]:
-    """Return until when browsers trust the certificate of each endpoint, by its id.
-
-    It is not known for the past: the rules of that day are not kept.
-    """
-    if not statuses or (as_of is not None and as_of < now):
-        return {}
-    with database.read() as conn:
-        stored = StoredTrust.of(conn, app.settings)
-        found = stored.endpoints(endpoint_ids=[s.id for s in statuses])
-    rows = {i: trust_row(t.ends, as_of or now, stored.rules.version) for i, t in found.items()}
-    return {i: row for i, row in rows.items() if row is not None}
-
-
-def status_row(
-    endpoint: EndpointStatus, moment: datetime, until: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return one endpoint as a row of ``certmgr.status/1``.
-
-    Args:
-        until: Until when browsers trust its certificate.
-    """
-
-    return {
-        "target": endpoint.target.key,
-        "client": endpoint.client,
-        "server": endpoint.server,
-        "verdict": str(endpoint.verdict),
-        "days_left": endpoint.days_left(moment),
-        "not_after": epoch_text(endpoint.not_after),
-        "trusted_until": until,
-        "trust": trust_text(until),
-        "issuer": endpoint.issuer,
-        "last_good": epoch_text(endpoint.last_good),
-        "last_attempt": epoch_text(endpoint.last_attempt),
-        "error": endpoint.error,
-        "codes": [f.code for f in endpoint.findings],
-        "detail": [sentence(f, endpoint.target) for f in endpoint.findings],
-        "findings": [
-            {
-                "code": f.code,
-                "severity": f.severity,
-                "actor": f.actor,
-                "outcome": f.outcome,
-                "addresses": list(f.addresses),
-            }
-            for f in endpoint.findings
-        ],
-        "accepted": [
-            {"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason}
-            for f, a in endpoint.accepted
-        ],
-    }
-
-
-def status_table(
-    statuses: Sequence[EndpointStatus],
-    moment: datetime,
-    verbose: bool,
-    until: Mapping[int, dict[str, Any]] | None = None,
-    *,
-    remarks: bool = False,
-) -> None:
-    """Print one row per endpoint, and the evidence if ``verbose``.
-
-    Args:
-        statuses: The endpoints.
-        moment: The time of the status.
-        verbose: Whether findings are shown with their evidence.
-        until: Until when browsers trust the certificate, by endpoint id.
-        remarks: Whether remarks are shown at endpoints with a fault too.
-    """
-    trust = [trust_text((until or {}).get(s.id)) for s in statuses]
-    # Most certificates are trusted to their end, so the column is usually empty and left out.
-    lines = [
-        [
-            VERDICTS[s.verdict],
-            host_text(s.target),
-            s.client,
-            s.days_left(moment),
-            issuer_name(s.issuer),
-            trusted,
-            _what_is_wrong(s, remarks),
-        ]
-        for s, trusted in zip(statuses, trust, strict=True)
-    ]
-    columns = ["VERDICT", "HOST", "CLIENT", "DAYS", "ISSUER", "TRUSTED", "WHAT IS WRONG"]
-    table(columns, lines, [STYLES.get(s.verdict) for s in statuses])
-    if verbose:
-        for status in statuses:
-            _show_evidence(status)
-
-
-def _what_is_wrong(status: EndpointStatus, remarks: bool) -> str:
-    findings = counted(status.findings)
-    worse = [f for f in findings if f.severity in FAULT_SEVERITIES]
-    # A remark next to a fault would only distract from it.
-    texts = [short(f, status.target) for f in (findings if remarks else worse or findings)]
-    texts += [
-        f"{short(f, status.target)} (accepted until {local_day(a.until)})"
-        for f, a in status.accepted
-    ]
-    # The last error is shown only if no finding explains the verdict.
-    return "; ".join(texts) or (status.error if status.verdict != "ok" else "") or ""
-
-
-def _show_evidence(status: EndpointStatus) -> None:
-    # An endpoint without findings has no evidence, so it gets no heading.
-    if status.findings:
-        click.echo(f"\n{host_text(status.target)}")
-    for f in status.findings:
-        text = cell(sentence(f, status.target), 400)
-        paragraph(f"{f.severity} {f.code} ({f.actor}): {text}", "    ", "  ")
-        if f.evidence:
-            paragraph(f"evidence: {cell(detail_words(f.evidence), 400)}", "      ", "    ")
+    if unscanned:
+        paragraph(f"{len(unscanned):,} endpoint(s) were not checked yet: certmgr scan")

@@ -71,6 +71,8 @@ _FOLDED = frozenset(
 )
 # Titles of columns that only another command or a program needs.
 _MINOR = frozenset({"ISSUER", "SERIAL", "VENDOR", "LANGUAGE", "TIME ZONE", "SOURCE"})
+# Titles of columns with words that are pasted into other commands: a part of one is useless.
+_WHOLE = frozenset({"CODE"})
 # Titles of columns without which a row means nothing, wherever they stand.
 _KEPT = frozenset(
     {"HOST", "TARGET", "DOMAIN", "NAME", "WHAT IS WRONG", "DETAIL", "WHY", "WHAT", "STATUS"}
@@ -92,9 +94,10 @@ def columns_of(titles: Sequence[str | Column]) -> list[Column]:
         # The first column names the record, so it stays in the narrowest terminal.
         drop = 0 if index == 0 or title in _KEPT else index + (MINOR if title in _MINOR else 0)
         fold = title in _FOLDED
-        columns.append(
-            Column(title, drop, Overflow.FOLD if fold else Overflow.CUT, 20 if fold else 16)
-        )
+        overflow = Overflow.FOLD if fold else Overflow.CUT
+        if title in _WHOLE:
+            overflow = Overflow.WHOLE
+        columns.append(Column(title, drop, overflow, 20 if fold else 16))
     return columns
 
 

@@ -14,7 +14,7 @@ import click
 from certmgr.cli.cause_list import show_causes
 from certmgr.cli.compliance import show_summary
 from certmgr.cli.output import table
-from certmgr.cli.status import status_table
+from certmgr.cli.status_table import status_table
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context

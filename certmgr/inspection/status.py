@@ -11,6 +11,7 @@ from typing import Any
 from certmgr.checks.actors import with_actor
 from certmgr.checks.adjustments import for_port
 from certmgr.checks.certificate import date_findings_of
+from certmgr.checks.folding import parent_of
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server, servers_down
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
@@ -236,13 +237,11 @@ FAULT_SEVERITIES = ("critical", "high", "undetermined", "medium")
 def counted(known: Sequence[Finding]) -> list[Finding]:
     """Return the findings that are counted and shown: the one rule for all commands.
 
-    Those of severity info need no action, and a name mismatch is no second fault if the server
-    answers with its default certificate.
+    Those of severity info need no action. A finding that the action for another one resolves too is
+    no second fault (:func:`certmgr.checks.folding.parent_of`).
     """
-    explained = any(f.code == "default-certificate" for f in known)
-    return [
-        f for f in known if f.severity != "info" and not (explained and f.code == "name-mismatch")
-    ]
+    codes = frozenset(f.code for f in known)
+    return [f for f in known if f.severity != "info" and not parent_of(f.code, codes)]
 
 
 def count_findings(statuses: Iterable[EndpointStatus]) -> Counter[tuple[str, str]]:

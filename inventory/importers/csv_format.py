@@ -56,12 +56,14 @@ class CustomerList:
         mapping: Our column -> column of the file.
         ignored: Columns of the file that are not used.
         guessed: Whether columns have other names than ours.
+        similar: Column that is not used -> our column that its name resembles.
     """
 
     table: Table
     mapping: dict[str, str]
     ignored: tuple[str, ...]
     guessed: bool
+    similar: dict[str, str]
 
 
 def open_list(
@@ -99,7 +101,18 @@ def open_list(
     # A column that the user mapped is not guessed a second time.
     guessed = guess([n for n in table.header if n not in taken], COLUMNS)
     mapping = {**{k: v for k, v in guessed.items() if k not in given}, **given}
-    _check_header(path, table, mapping, given)
+    foreign = any(ours != theirs.lower() for ours, theirs in mapping.items())
+    _refuse_repeated(path, table, mapping)
+    similar = _similar(table.header, mapping)
+    # A misspelt column of ours would be ignored, and its values lost. The list of another program
+    # has columns that only resemble ours, such as "Contract" or "Webserver".
+    if similar and not foreign:
+        name, ours = next(iter(similar.items()))
+        raise UsageError(
+            f"{path}:{table.line}: unknown column '{printable(name, 60)}'",
+            "",
+            f"Did you mean '{ours}'?",
+        )
     # Every record belongs to a client; there is no default.
     if "client" not in mapping and not client:
         raise UsageError(
@@ -111,27 +124,27 @@ def open_list(
     # Reported, so that a column with another name than expected is not missed silently.
     used = set(mapping.values())
     ignored = tuple(n for n in table.header if n and n not in used)
-    return CustomerList(table, mapping, ignored, any(k != v.lower() for k, v in mapping.items()))
+    return CustomerList(table, mapping, ignored, foreign, similar)
 
 
-def _check_header(
-    path: Path, table: Table, mapping: Mapping[str, str], given: Mapping[str, str]
-) -> None:
-    for name in filter(None, table.header):
-        if table.header.count(name) > 1 and name in mapping.values():
+def _refuse_repeated(path: Path, table: Table, mapping: Mapping[str, str]) -> None:
+    for name in mapping.values():
+        if table.header.count(name) > 1:
             raise UsageError(
                 f"{path}:{table.line}: the column '{printable(name, 60)}' occurs twice",
                 "",
                 "Remove one.",
             )
-        # A misspelt column of ours would be ignored, and its values lost.
-        near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8)
-        if name not in mapping.values() and near and near[0] not in mapping and not given:
-            raise UsageError(
-                f"{path}:{table.line}: unknown column '{printable(name, 60)}'",
-                "",
-                f"Did you mean '{near[0]}'?",
-            )
+
+
+def _similar(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return column of the file -> our column without one that its name resembles."""
+    similar = {}
+    for name in header:
+        near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8) if name else []
+        if near and name not in mapping.values() and near[0] not in mapping:
+            similar[name] = near[0]
+    return similar
 
 
 def read(

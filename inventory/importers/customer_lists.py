@@ -63,7 +63,11 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     FIRST_NAME: ("firstname", "vorname", "prénom", "prenom", "nombredepila", "voornaam"),
     LAST_NAME: ("lastname", "surname", "nachname", "nomdefamille", "apellido", "apellidos"),
     "language": ("language", "sprache", "langue", "idioma", "lingua", "taal", "język"),
-    "server": ("server", "servername", "serveur", "servidor", "serverhost"),
+    "server": (
+        *("server", "servername", "serveur", "servidor", "serverhost", "webserver", "hostserver"),
+        *("serveurweb", "servidorweb", "serverweb", "webserveur", "machine", "maschine", "node"),
+        *("palvelin", "serwer", "serwerwww", "webbserver", "hostingserver"),
+    ),
     "note": ("note", "notes", "bemerkung", "bemerkungen", "notiz", "notizen", "remarques", "notas"),
 }
 _ADDRESS = {"city", "postcode", "pcode", "zip", "zipcode", "postalcode", "address1", "country"}

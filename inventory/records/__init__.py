@@ -83,6 +83,7 @@ from inventory.records.purchases import (
 from inventory.records.revocation import CrlRecord, RevocationRecord
 from inventory.records.scans import (
     AcceptanceRecord,
+    AcceptanceScope,
     AuditRecord,
     CompleteRun,
     EndedRun,
@@ -104,6 +105,7 @@ from inventory.records.zones import NewZoneView, ZoneRecord, ZoneScopeRecord, Zo
 
 __all__ = [
     "AcceptanceRecord",
+    "AcceptanceScope",
     "AccountRecord",
     "AllowanceRecord",
     "AnnouncementRecord",

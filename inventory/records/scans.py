@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventory.clock import Timestamp
+from inventory.names import display
 from inventory.records.base import Record
+from inventory.targets import Target
 from inventory.vocabulary import Actor, RunState, Severity
 
 
@@ -43,6 +45,37 @@ class ListedFinding(FindingRecord):
     server_id: int | None
     domain: str
     client: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceScope(Record):
+    """For whom an acceptance or an assignment holds.
+
+    Attributes:
+        client: The number of the client; None without one.
+        domain: The A-label of the domain; None if it is not limited to a domain.
+        target: The endpoint; None if it is not limited to an endpoint.
+        everywhere: Whether it holds for all clients.
+    """
+
+    client: str | None
+    client_name: str
+    domain: str | None
+    target: Target | None
+    everywhere: bool
+
+    @property
+    def place(self) -> str:
+        """The endpoint or domain in words; empty for a whole client."""
+        if self.target is not None:
+            return str(self.target)
+        return display(self.domain) if self.domain is not None else ""
+
+    def __str__(self) -> str:
+        if self.everywhere:
+            return "all clients"
+        owner = f"{self.client} {self.client_name}" if self.client is not None else ""
+        return ", ".join(filter(None, (self.place, owner)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

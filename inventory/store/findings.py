@@ -13,8 +13,13 @@ from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.db.sql import chunks, fetch, insert_id, upsert
 from inventory.errors import NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
-from inventory.names import display
-from inventory.records import AcceptanceRecord, FindingPeriod, FindingRecord, ListedFinding
+from inventory.records import (
+    AcceptanceRecord,
+    AcceptanceScope,
+    FindingPeriod,
+    FindingRecord,
+    ListedFinding,
+)
 from inventory.store import editing, suggestions
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
@@ -63,21 +68,21 @@ def acceptances(
     return [_acceptance(r) for r in fetch(conn, AcceptanceRecord, query)]
 
 
-def scopes(conn: Connection, known: Sequence[Acceptance]) -> dict[int, str]:
-    """Return for whom each acceptance holds, in words, by its id."""
+def scopes(conn: Connection, known: Sequence[Acceptance]) -> dict[int, AcceptanceScope]:
+    """Return for whom each acceptance holds, by its id."""
     owners = {
-        i: f"{number} {name}"
+        i: (number, name)
         for i, number, name in conn.execute(select(Client.id, Client.number, Client.name))
     }
     domains = {
-        i: (display(name), owner)
+        i: (name, owner)
         for part in chunks(sorted({a.domain_id for a in known if a.domain_id is not None}))
         for i, name, owner in conn.execute(
             select(Domain.id, Domain.name, Domain.client_id).where(Domain.id.in_(part))
         )
     }
     endpoints = {
-        i: (str(Target(host, port, protocol)), owner)
+        i: (Target(host, port, protocol), owner)
         for part in chunks(sorted({a.endpoint_id for a in known if a.endpoint_id is not None}))
         for i, host, port, protocol, owner in conn.execute(
             select(Endpoint.id, Endpoint.host, Endpoint.port, Endpoint.protocol, Domain.client_id)
@@ -85,15 +90,17 @@ def scopes(conn: Connection, known: Sequence[Acceptance]) -> dict[int, str]:
             .where(Endpoint.id.in_(part))
         )
     }
-    texts = {}
+    found = {}
     for one in known:
-        if one.endpoint_id is not None or one.domain_id is not None:
-            named = endpoints.get(one.endpoint_id or 0) or domains.get(one.domain_id or 0)
-            # The domain or endpoint may have been erased since.
-            texts[one.id] = f"{named[0]}, {owners.get(named[1], '')}" if named else ""
-        else:
-            texts[one.id] = owners.get(one.client_id or 0, "all clients")
-    return texts
+        # The domain or endpoint may have been erased since. Its acceptance then covers nothing.
+        target, owner = endpoints.get(one.endpoint_id or 0, (None, one.client_id))
+        domain, owner = domains.get(one.domain_id or 0, (None, owner))
+        number, name = owners.get(owner or 0, (None, ""))
+        everywhere = one.client_id is one.domain_id is one.endpoint_id is None
+        found[one.id] = AcceptanceScope(
+            client=number, client_name=name, domain=domain, target=target, everywhere=everywhere
+        )
+    return found
 
 
 def accept(

@@ -201,3 +201,16 @@ def test_search_suggests_clients_and_domains(certmgr: Runner) -> None:
     assert shown.code == 0 and "hotel-meier.test" in shown.out
     # Characters with a meaning in a pattern of SQL are ordinary.
     assert certmgr("domain", "show", "%").code == 2
+
+
+def test_status_before_the_first_scan_is_one_line_and_names_the_scan(certmgr: Runner) -> None:
+    empty = certmgr("status")
+    assert empty.code == 0 and "certmgr import FILE" in empty.out
+    certmgr("client", "add", "1", "Rosen")
+    names = [f"n{i}.rosen.example" for i in range(5)]
+    certmgr("domain", "add", *names, "--client", "1")
+    assert certmgr("status").out.count("it was not checked yet") == 5
+    certmgr("domain", "add", "n5.rosen.example", "--client", "1")
+    out = certmgr("status").out
+    assert "6 endpoint(s) were not checked yet: certmgr scan\n" in out
+    assert "rosen.example" not in out and "6 endpoint(s): 6 unknown." in out

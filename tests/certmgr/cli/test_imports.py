@@ -39,6 +39,11 @@ LISTS = {
         "Domain name,Customer,Login,Email\nhttps://rosen.example/,1001,x,eva@rosen.example\n",
         ",",
     ),
+    "a list with columns that resemble ours": (
+        "Kundennummer;Firma;Domain;E-Mail;Contract;Tag;Webserver\n"
+        "1001;Rosen GmbH;rosen.example;eva@rosen.example;c-7;Mo;web1\n",
+        ";",
+    ),
 }
 
 
@@ -67,6 +72,22 @@ def test_customer_list_is_imported_without_editing(
     assert certmgr("import", str(source)).code == 0
     assert owners(certmgr) == {"rosen.example": "1001"}
     assert "nothing to change" in certmgr("import", str(source)).out
+
+
+def test_columns_of_a_foreign_list_that_resemble_ours_are_named_and_not_used(
+    certmgr: Runner, tmp_path: Path
+) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text(
+        "Kundennummer,Domain,Contract,My Renews\n1001,rosen.example,c-7,us\n", encoding="utf-8"
+    )
+    ran = certmgr("import", str(source), "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "Not used: Contract, My Renews." in ran.err
+    assert "If 'Contract' is contact, add: --map contact=Contract\n" in ran.err
+    # In a list with our own columns, it is a misspelt one.
+    source.write_text("client,domain,renew\n1001,rosen.example,us\n")
+    assert_refused(certmgr("import", str(source)), 2, "Did you mean 'renews'?")
 
 
 def test_map_names_a_column_and_an_unknown_one_is_refused(certmgr: Runner, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from certmgr.cli import status as status_module
 from certmgr.config.settings import Settings
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from inventory.db.database import Database
+from inventory.models import StoredFinding
 from inventory.vocabulary import SEVERITY_ORDER
 from tests.certmgr import provider_inventory
 from tests.clock import clock
@@ -161,6 +163,27 @@ def test_causes_are_sorted_and_give_the_command_that_assigns_them(call: Runner) 
     assert not re.search(r"\b[0-9a-f]{16}\b", table)
 
 
+def test_long_list_of_causes_ends_with_the_numbers_and_with_how_to_record_who_acts(
+    call: Runner, database: Database
+) -> None:
+    causes = call("status", "--causes", "--format", "json").json["causes"]
+    assert "does not state" not in call("status", "--causes").out
+    with database.write(clock()) as tx:
+        tx.conn.execute(
+            update(StoredFinding)
+            .where(StoredFinding.code == "certificate-expired")
+            .values(actor="staff")
+        )
+    out = call("status", "--causes", COLUMNS="100").out
+    end = out[out.index("SEVERITY") :]
+    for code in {c["code"] for c in causes}:
+        of_code = [c for c in causes if c["code"] == code]
+        endpoints = sum(c["endpoints"] for c in of_code)
+        assert re.search(rf"^\w+ +{endpoints} +{len(of_code)} +{code}$", end, re.MULTILINE), code
+    assert "the inventory does not state who buys" in end
+    assert re.search(r"^  certmgr server edit \S+ --renews us$", end, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
@@ -184,7 +207,7 @@ def test_finding_is_accepted_for_a_server_a_cause_or_everywhere(
     listed = call("finding", "list", "--accepted")
     assert ("all clients" in listed.out) is (scope == ("--everywhere",))
     if scope != ("--everywhere",):
-        assert "10000 Autohaus Nguyen 0" in listed.out
+        assert re.search("10000 +Autohaus Nguyen 0 ", listed.out)
 
 
 @pytest.mark.parametrize(

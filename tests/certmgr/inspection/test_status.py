@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.causes import causes
-from certmgr.inspection.status import load
+from certmgr.inspection.status import counted, load
 from inventory.db.database import Database
 from inventory.store import clients, findings
-from inventory.vocabulary import Verdict
+from inventory.vocabulary import Finding, Verdict
 from tests.certmgr.scanning import add, scan
 from tests.certmgr.tls_servers import HOST, Stack, serve_certificate
 from tests.clock import clock
@@ -69,3 +71,20 @@ def test_past_status_shows_what_was_known_then(
     (past,) = load(database, now, as_of=then)
     assert [f.code for f in past.findings] == ["https-missing"]
     assert past.not_after is None
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        (["http-served", "redirect-missing"], ["http-served"]),
+        (["http-collects-secrets", "redirect-missing"], ["http-collects-secrets"]),
+        (["https-missing", "http-served", "redirect-missing"], ["https-missing"]),
+        (["default-certificate", "name-mismatch"], ["default-certificate"]),
+        (["redirect-missing", "name-mismatch"], ["redirect-missing", "name-mismatch"]),
+    ],
+)
+def test_finding_that_another_one_resolves_is_not_counted(
+    codes: list[str], expected: list[str]
+) -> None:
+    found = [Finding(code, "medium", (), {}) for code in codes]
+    assert [f.code for f in counted(found)] == expected
