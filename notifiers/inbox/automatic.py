@@ -1,15 +1,19 @@
 """The marks of automatic mail: headers, and subjects in many languages. Pure.
 
 Three grades of evidence: a header or a subject that only programs write makes a mail automatic; a
-phrase that people write too makes it uncertain.
+phrase that people write too makes it uncertain. No list of phrases is complete, so words that no
+mail program of a person puts in front of a subject make it uncertain as well.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email.message import Message
+from importlib import resources
+from typing import cast
 
 # RFC 3834, RFC 5230, and what Exchange, Gmail, Zimbra, cPanel, Plesk and ticket systems send.
 _HEADERS = (
@@ -36,6 +40,16 @@ _HEADERS = (
     "X-Vacation",
     "X-Zendesk-Auto-Reply",
 )
+# The names of further headers of this kind: each program has another one.
+_HEADER_NAMES = re.compile(
+    r"(?i)^x-.*(?:auto-?(?:repl|respon|submit|answer|generated)|vacation|out-?of-?office)"
+)
+# Ticket systems set these headers on confirmations and on the answers of people alike, and
+# programs that forward mail set X-Loop as autoresponders do.
+_AMBIGUOUS_HEADERS = re.compile(
+    r"(?i)^(?:x-(?:loop$|jira|zammad|zendesk|otrs|znuny|servicenow|gitlab|sfdc|odoo|helpscout|freshdesk"
+    r"|hubspot|intercom|kayako|osticket|hesk|deskpro|glpi|redmine|mantis)|rt-|managed-by$)"
+)
 # A header with one of these values.
 _VALUES = {
     "precedence": ("auto_reply", "auto-reply", "bulk", "junk", "list"),
@@ -46,288 +60,24 @@ _VALUES = {
     "x-mailer": ("vacation", "autoresponder", "auto-responder"),
     "x-ms-exchange-generated-message-source": ("mailbox rules agent", "antispam"),
 }
+# The programs of mailing lists, and addresses that belong to no person.
 _ROBOT_SENDERS = re.compile(
     r"(?i)^(?:mailer-daemon|postmaster|mail-daemon|no-?reply|do-?not-?reply|auto-?reply"
-    r"|autoresponder|bounces?|nicht-?antworten|ne-?pas-?repondre|noresponder)(?:[+._-].*)?@"
+    r"|autoresponder|bounces?|nicht-?antworten|ne-?pas-?repondre|noresponder|sympa|listserv|mailman"
+    r"|majordomo)(?:[+._-].*)?@|^[^@]*(?:\+no-?reply|-bounces)@"
 )
 
-# The beginning of a subject that a program wrote, per language. Exchange and Outlook translate
-# "Automatic reply" and "Out of Office"; the other phrases are those of vacation dialogues.
-SUBJECTS: dict[str, tuple[str, ...]] = {
-    "ar": ("رد تلقائي", "خارج المكتب"),
-    "bg": ("автоматичен отговор", "извън офиса"),
-    "ca": ("resposta automàtica", "fora de l'oficina"),
-    "cs": ("automatická odpověď", "mimo kancelář"),
-    "da": ("automatisk svar", "autosvar", "ikke til stede", "fraværende"),
-    "de": (
-        "automatische antwort",
-        "automatische rückantwort",
-        "abwesenheitsnotiz",
-        "abwesenheitsbenachrichtigung",
-        "abwesenheit:",
-        "abwesend:",
-        "nicht im büro",
-        "out-of-office",
-    ),
-    "el": ("αυτόματη απάντηση", "εκτός γραφείου"),
-    "en": (
-        "automatic reply",
-        "automatic response",
-        "automated reply",
-        "automated response",
-        "auto reply",
-        "auto-reply",
-        "autoreply",
-        "auto response",
-        "auto-response",
-        "auto:",
-        "autoresponse",
-        "out of office",
-        "out of the office",
-        "out-of-office",
-        "ooo:",
-        "on vacation",
-        "vacation reply",
-        "away from my mail",
-        "away from the office",
-    ),
-    "es": ("respuesta automática", "respuesta automatica", "fuera de la oficina", "ausente:"),
-    "et": ("automaatvastus", "automaatne vastus", "kontorist väljas"),
-    "fi": (
-        "automaattinen vastaus",
-        "poissa toimistosta",
-        "poissa:",
-        "poissaoloilmoitus",
-        "lomavastaaja",
-    ),
-    "fr": (
-        "réponse automatique",
-        "reponse automatique",
-        "absence du bureau",
-        "absent du bureau",
-        "absence :",
-        "message d'absence",
-        "en dehors du bureau",
-    ),
-    "he": ("תשובה אוטומטית", "מענה אוטומטי", "מחוץ למשרד"),
-    "hr": ("automatski odgovor", "izvan ureda"),
-    "hu": ("automatikus válasz", "házon kívül", "nem vagyok az irodában"),
-    "id": ("balasan otomatis", "di luar kantor"),
-    "it": ("risposta automatica", "fuori ufficio", "fuori sede", "assenza dall'ufficio"),
-    "ja": ("自動応答", "自動返信", "不在通知"),
-    "ko": ("자동 회신", "자동 응답", "부재 중"),
-    "lt": ("automatinis atsakymas", "ne biure"),
-    "lv": ("automātiska atbilde", "automātiskā atbilde", "ārpus biroja"),
-    "nb": ("automatisk svar", "autosvar", "fraværsmelding", "ikke på kontoret"),
-    "nl": (
-        "automatisch antwoord",
-        "automatische beantwoording",
-        "afwezigheidsbericht",
-        "afwezig:",
-        "niet op kantoor",
-        "afwezigheidsassistent",
-    ),
-    "pl": (
-        "odpowiedź automatyczna",
-        "automatyczna odpowiedź",
-        "poza biurem",
-        "nieobecność",
-        "autoodpowiedź",
-    ),
-    "pt": ("resposta automática", "resposta automatica", "fora do escritório", "ausência"),
-    "ro": ("răspuns automat", "raspuns automat", "în afara biroului", "plecat din birou"),
-    "ru": (
-        "автоматический ответ",
-        "автоответ",
-        "вне офиса",
-        "отсутствую",
-        "нет на месте",
-        "нет в офисе",
-    ),
-    "sk": ("automatická odpoveď", "mimo kancelárie"),
-    "sl": ("samodejni odgovor", "avtomatski odgovor", "odsotnost", "izven pisarne"),
-    "sr": ("аутоматски одговор", "automatski odgovor", "van kancelarije"),
-    "sv": ("automatiskt svar", "autosvar", "frånvaromeddelande", "frånvarande", "ej på kontoret"),
-    "th": ("ตอบกลับอัตโนมัติ", "การตอบกลับอัตโนมัติ"),
-    "tr": ("otomatik yanıt", "otomatik cevap", "ofis dışında"),
-    "uk": ("автоматична відповідь", "автовідповідь", "поза офісом"),
-    "vi": ("trả lời tự động", "thư trả lời tự động"),
-    "zh": ("自动答复", "自动回复", "自動回覆", "自動答覆", "不在办公室", "外出"),
-}
-# Read receipts without the report that RFC 8098 defines, and reports of mail deleted unread.
-RECEIPTS: tuple[str, ...] = (
-    "read:",
-    "not read:",
-    "read receipt",
-    "return receipt",
-    "deleted:",
-    "gelesen:",
-    "nicht gelesen:",
-    "ungelesen gelöscht:",
-    "lesebestätigung",
-    "empfangsbestätigung",
-    "lu :",
-    "lu:",
-    "non lu :",
-    "non lu:",
-    "accusé de réception",
-    "leído:",
-    "no leído:",
-    "confirmación de lectura",
-    "letto:",
-    "non letto:",
-    "conferma di lettura",
-    "gelezen:",
-    "niet gelezen:",
-    "leesbevestiging",
-    "lida:",
-    "não lida:",
-    "przeczytano:",
-    "nie przeczytano:",
-    "přečteno:",
-    "nepřečteno:",
-    "läst:",
-    "ej läst:",
-    "læst:",
-    "ikke læst:",
-    "lest:",
-    "ikke lest:",
-    "luettu:",
-    "прочитано:",
-    "не прочитано:",
-    "okundu:",
-    "开封:",
-    "開封済み:",
-    "已读:",
-    "未读:",
-    "已讀:",
-)
-# Answers of calendars to an invitation, which come with a file that mail servers may remove.
-CALENDAR: tuple[str, ...] = (
-    "accepted:",
-    "declined:",
-    "tentative:",
-    "tentatively accepted:",
-    "new time proposed:",
-    "zugesagt:",
-    "angenommen:",
-    "abgelehnt:",
-    "abgesagt:",
-    "mit vorbehalt:",
-    "neue zeit vorgeschlagen:",
-    "neuer zeitvorschlag:",
-    "accepté :",
-    "accepté:",
-    "refusé :",
-    "refusé:",
-    "provisoire :",
-    "aceptado:",
-    "rechazado:",
-    "provisional:",
-    "accettato:",
-    "rifiutato:",
-    "provvisorio:",
-    "geaccepteerd:",
-    "geweigerd:",
-    "afgewezen:",
-    "voorlopig:",
-    "aceito:",
-    "aceite:",
-    "recusado:",
-    "zaakceptowano:",
-    "odrzucono:",
-    "přijato:",
-    "odmítnuto:",
-    "accepterat:",
-    "avböjt:",
-    "accepteret:",
-    "afvist:",
-    "принято:",
-    "отклонено:",
-)
-# Phrases of vacation messages. People write them too, so they make a mail uncertain only.
-_PHRASES = (
-    "out of the office",
-    "out of office",
-    "on vacation",
-    "on annual leave",
-    "on parental leave",
-    "limited access to my e",
-    "automatic reply",
-    "automated response",
-    "automatically generated",
-    "do not reply to this",
-    "we have received your",
-    "your request has been received",
-    "your message has been received",
-    "ticket has been created",
-    "ticket has been opened",
-    "ticket received",
-    "request received",
-    "nicht im büro",
-    "nicht im hause",
-    "außer haus",
-    "im urlaub",
-    "urlaub bis",
-    "urlaub vom",
-    "eingangsbestätigung",
-    "wir haben ihre nachricht erhalten",
-    "ticket wurde erstellt",
-    "ticket wurde eröffnet",
-    "bin ich nicht erreichbar",
-    "automatisch generiert",
-    "automatisch erstellt",
-    "wir haben ihre anfrage",
-    "ihre anfrage ist bei uns eingegangen",
-    "absent du bureau",
-    "en congé",
-    "congés",
-    "nous avons bien reçu votre",
-    "votre demande a bien été",
-    "absente du bureau",
-    "message automatique",
-    "fuera de la oficina",
-    "de vacaciones",
-    "mensaje automático",
-    "hemos recibido su",
-    "fuori ufficio",
-    "in ferie",
-    "messaggio automatico",
-    "abbiamo ricevuto la",
-    "fora do escritório",
-    "de férias",
-    "mensagem automática",
-    "niet op kantoor",
-    "met vakantie",
-    "afwezig",
-    "automatisch bericht",
-    "poza biurem",
-    "na urlopie",
-    "wiadomość automatyczna",
-    "mimo kancelář",
-    "na dovolené",
-    "inte på kontoret",
-    "på semester",
-    "ikke på kontoret",
-    "på ferie",
-    "poissa toimistosta",
-    "lomalla",
-    "szabadságon",
-    "în concediu",
-    "в отпуске",
-    "вне офиса",
-    "у відпустці",
-    "ofis dışında",
-    "izindeyim",
-    "εκτός γραφείου",
-    "σε άδεια",
-    "不在にして",
-    "休暇",
-    "休假",
-    "부재 중",
-)
-_PREFIX = re.compile(
-    r"^(?:(?:re|aw|antw|sv|vs|fw|fwd|wg|odp|tr|rv|res|ynt|ref)\s*:\s*|\[[^\]]*\]\s*)"
+_PHRASES_FILE = "automatic_phrases.toml"
+# The reference that the subject of each notice begins with.
+_TICKET = "[cm-"
+# "Tackat ja:" or "Support:", with which a program changes a subject: a few words and a colon. The
+# name of a site has a dot.
+_INTRODUCTION = re.compile(r"(?:[^\s:.]+ ){0,4}[^\s:.]+ ?:(?:\s|$)")
+# "automatic", "automatisch" and their relatives, without "automation" and "automatize", which
+# people write about their certificates.
+_AUTOMATIC = re.compile(
+    r"(?<!\w)automat(?!ion|isier|isat|iz|e[ds]?\b)|автомат|自动|自動|자동|تلقائي|خودکار|אוטומטי|αυτοματ"
+    r"|(?<!\w)otomati|(?<!\w)tu dong|อัตโนมั|ავტომატ|स्वचालि|(?<!\w)sjalfvirk|(?<!\w)uathoibr"
 )
 
 
@@ -339,6 +89,8 @@ def automatic_headers(message: Message) -> bool:
         return True
     # Their presence is enough, since no mail program of a person sets them.
     if any(message.get(name) is not None for name in _HEADERS):
+        return True
+    if any(_HEADER_NAMES.match(name) for name in message):
         return True
     if any(v in _value(message, name) for name, wanted in _VALUES.items() for v in wanted):
         return True
@@ -366,37 +118,58 @@ def sender(message: Message) -> str:
 
 def automatic_subject(subject: str) -> bool:
     """Return whether a program wrote the subject."""
-    return _begins(subject, (phrase for phrases in SUBJECTS.values() for phrase in phrases))
+    return _begins(subject, _SUBJECTS)
 
 
 def receipt_subject(subject: str) -> bool:
     """Return whether the subject is that of a read receipt."""
-    return _begins(subject, RECEIPTS)
+    return _begins(subject, _RECEIPTS)
 
 
 def calendar_subject(subject: str) -> bool:
     """Return whether the subject is that of a calendar's answer."""
-    return _begins(subject, CALENDAR)
+    return _begins(subject, _CALENDAR)
+
+
+def ambiguous_headers(message: Message) -> bool:
+    """Return whether a ticket system or a forwarder sent the mail, perhaps of a person."""
+    return any(_AMBIGUOUS_HEADERS.match(name) for name in message)
+
+
+def changed_subject(subject: str) -> bool:
+    """Return whether a program put words in front of the subject of the notice.
+
+    Mail programs of people put nothing there but their mark of a reply.
+    """
+    known = normalised(subject)
+    for _ in range(6):
+        if known.startswith(_TICKET):
+            return False
+        shorter = _PREFIX.sub("", known, count=1)
+        if shorter == known:
+            break
+        known = shorter
+    return _INTRODUCTION.match(known) is not None
 
 
 def doubtful(subject: str, text: str) -> bool:
     """Return whether a subject or a text has a phrase of automatic mail anywhere."""
     known = normalised(subject)
     # Short phrases, such as "auto:", are parts of ordinary words.
-    if any(p.rstrip(": ") in known for phrases in SUBJECTS.values() for p in phrases if len(p) > 6):
+    if any(p.rstrip(": ") in known for p in _SUBJECTS if len(p) > 6) or _AUTOMATIC.search(known):
         return True
     # A number stands between the words in "Ticket #4711 received".
-    subject_words = re.sub(r"[\[(]?(?:#|nr\.? ?|no\.? ?)\w+[\])]? ?", "", known)
-    body = normalised(text)
-    return any(phrase in body or phrase in subject_words for phrase in _PHRASES)
+    bare = re.sub(r"[\[(]?(?:#|nr\.? ?|no\.? ?)\w+[\])]?", " ", known)
+    subject_words = " ".join(bare.split())
+    return any(_PHRASES.search(words) for words in (normalised(text), subject_words))
 
 
-def _begins(subject: str, phrases: Iterable[str]) -> bool:
+def _begins(subject: str, phrases: tuple[str, ...]) -> bool:
     known = normalised(subject)
-    wanted = tuple(phrases)
     # Some programs put their phrase before "Re:", and others after it.
     for _ in range(6):
-        if known.startswith(wanted):
+        # "(Auto)", "*Auto reply*", and the brackets of Japanese subjects.
+        if known.startswith(phrases) or known.lstrip("[(*【< ").startswith(phrases):
             return True
         shorter = _PREFIX.sub("", known, count=1)
         if shorter == known:
@@ -406,9 +179,41 @@ def _begins(subject: str, phrases: Iterable[str]) -> bool:
 
 
 def normalised(text: str) -> str:
-    """Return a text for comparison: one form of each character, lower case, single blanks."""
-    shown = unicodedata.normalize("NFKC", text).replace("’", "'").casefold()
-    return " ".join(shown.split())
+    """Return a text for comparison: lower case, without accents, with single blanks."""
+    # Without accents, because many people and old programs leave them out.
+    parts = unicodedata.normalize("NFKD", text).replace("’", "'").casefold()
+    return " ".join("".join(c for c in parts if not unicodedata.combining(c)).split())
+
+
+def _load() -> dict[str, dict[str, list[str]]]:
+    text = resources.files(__package__).joinpath(_PHRASES_FILE).read_text(encoding="utf-8")
+    return cast("dict[str, dict[str, list[str]]]", tomllib.loads(text))
+
+
+def _compared(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(normalised(phrase) for phrases in lists for phrase in phrases))
+
+
+def _anywhere(phrases: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern for phrases at the beginning of a word.
+
+    Languages without blanks between words, such as Japanese, have no such beginning.
+    """
+    spaced = [re.escape(p) for p in phrases if ord(p[0]) < 0x0590]
+    others = [re.escape(p) for p in phrases if ord(p[0]) >= 0x0590]
+    return re.compile(rf"(?<!\w)(?:{'|'.join(spaced)})|{'|'.join(others)}")
+
+
+_FILE = _load()
+_SUBJECTS = _compared(_FILE["subjects"].values())
+_RECEIPTS = _compared([_FILE["begin"]["receipts"]])
+_CALENDAR = _compared([_FILE["begin"]["calendar"]])
+_PHRASES = _anywhere(_compared([*_FILE["absence"].values(), *_FILE["confirmations"].values()]))
+_REPLIES = "|".join(map(re.escape, _compared([_FILE["begin"]["replies"]])))
+# "Re[2]:" and "Re (3):" count the replies.
+_PREFIX = re.compile(
+    rf"^(?:(?:{_REPLIES})\s*(?:\[\d{{1,3}}\]|\(\d{{1,3}}\))?\s*:\s*|\[[^\]]*\]\s*)"
+)
 
 
 def _value(message: Message, name: str) -> str:

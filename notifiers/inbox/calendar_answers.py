@@ -10,6 +10,7 @@ from icalendar import Calendar
 from inventory.text import printable
 
 _STATES = ("ACCEPTED", "DECLINED", "TENTATIVE")
+_NO_PERSON = ("ROOM", "RESOURCE", "GROUP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,18 @@ class CalendarAnswer:
     comment: str = ""
 
 
-def calendar_answer(text: str) -> CalendarAnswer | None:
+def calendar_answer(text: str, method: str = "") -> CalendarAnswer | None:
     """Return the answer in a calendar file; None if the file is no answer.
+
+    Args:
+        method: The method that the mail names for the file (RFC 6047 2.4), which counts if the file
+            names none.
 
     Raises:
         ValueError: The file is not valid.
     """
     calendar: Any = Calendar.from_ical(text)
-    method = str(calendar.get("METHOD", "")).upper()
+    method = str(calendar.get("METHOD", method)).upper()
     # A client may attach any calendar file; only these methods answer an invitation.
     if method not in ("REPLY", "COUNTER", "DECLINECOUNTER"):
         return None
@@ -45,7 +50,10 @@ def calendar_answer(text: str) -> CalendarAnswer | None:
         return None
     attendees = event.get("ATTENDEE", [])
     attendees = attendees if isinstance(attendees, list) else [attendees]
-    states = {str(a.params.get("PARTSTAT", "")).upper() for a in attendees if hasattr(a, "params")}
+    # A room or a device is booked by a program (RFC 5545 3.2.3).
+    if any(str(a.params.get("CUTYPE", "")).upper() in _NO_PERSON for a in attendees if _is_one(a)):
+        attendees = []
+    states = {str(a.params.get("PARTSTAT", "")).upper() for a in attendees if _is_one(a)}
     # One person answers. If the file has several answers, staff decide what it means.
     status = states.pop() if len(states) == 1 and method == "REPLY" else "OTHER"
     return CalendarAnswer(
@@ -54,6 +62,10 @@ def calendar_answer(text: str) -> CalendarAnswer | None:
         status if status in _STATES else "OTHER",
         printable(" ".join(str(event.get("COMMENT", "")).split()), 500),
     )
+
+
+def _is_one(attendee: Any) -> bool:
+    return hasattr(attendee, "params")
 
 
 def _number(value: Any) -> int:

@@ -17,15 +17,19 @@ from dataclasses import dataclass, replace
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
+from itertools import islice
+from typing import cast
 
 from flufl.bounce import all_failures
 
 from inventory.text import printable
 from notifiers.channels.results import MARK_HEADER
 from notifiers.inbox.automatic import (
+    ambiguous_headers,
     automatic_headers,
     automatic_subject,
     calendar_subject,
+    changed_subject,
     doubtful,
     empty_return_path,
     receipt_subject,
@@ -48,7 +52,10 @@ _MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
 _REFERENCE = re.compile(r"\bCM-[2-9A-HJ-NP-Z]{6}\b")
 # The line above a copy of the original message: Outlook, Thunderbird, Gmail, Apple Mail.
 _ORIGINAL = re.compile(
-    r"\s*(?:-{3,}|_{5,}|\**(?:from|von)\**\s*:|(?:on|am)\b.{0,250}\b(?:wrote|schrieb)\b)",
+    r"\s*(?:-{3,}|_{5,}|\**(?:from|von|de|da|van|od|från|fra|lähettäjä|от|від|kimden|发件人|差出人)"
+    r"\**\s*[:：]|.{0,250}\b(?:wrote|schrieb|(?:a\s)?écrit|escribió|ha scritto|escreveu|schreef"
+    r"|napisał|napísal|napsal|skrev|kirjoitti|írta|a scris|написал|пише|пишет|написав|έγραψε|yazdı)"
+    r"\b.{0,80}:\s*$)",
     re.IGNORECASE,
 )
 _RAW_MARK = re.compile(rb"X-Certmgr-Notice:\s*(\d{1,18}\.[0-9a-f]{20})\b", re.IGNORECASE)
@@ -63,7 +70,13 @@ _COPIES = (
     "message/global",
     "message/global-headers",
 )
-_DAEMONS = re.compile(r"^(?:mailer-daemon|postmaster|mail-daemon|mmdf|mail\.daemon)(?:[+._-].*)?@")
+_DAEMONS = re.compile(
+    r"^(?:mailer-daemon|postmaster|mail-daemon|mmdf|mail\.daemon)(?:[+._-].*)?@"
+    # Exchange Online: the address of the system mailbox of an organisation.
+    r"|^microsoftexchange[0-9a-f]{20,}@"
+)
+# What flufl.bounce takes for a warning although nothing is tried again.
+_NOT_TRIED_AGAIN = re.compile(r"(?i)\b(?:has not been delivered|was (?:blocked|rejected) by)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +171,7 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
         references=_references(text),
     )
     # The most certain evidence first: a standard report states itself what it is.
-    for classify in (_report, _receipt, _plain_bounce, _calendar):
+    for classify in (_report, _receipt, _plain_bounce, _other_report, _calendar):
         found = classify(message, parts, raw, read)
         if found is not None:
             return found
@@ -167,13 +180,20 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
         return read
     if receipt_subject(head.subject):
         return replace(read, kind="receipt")
+    return replace(read, kind="reply" if _by_person(message, read, text) else "uncertain")
+
+
+def _by_person(message: Message, read: InboundMail, text: str) -> bool:
+    """Return whether nothing in a mail is a sign of a program."""
     # The answer of a calendar without its file states a decision that cannot be attributed.
-    if calendar_subject(head.subject):
-        return replace(read, kind="uncertain")
-    # An empty text may be a mail program's mistake, or a receipt in a form that is not known.
-    if not read.text or doubtful(head.subject, read.text):
-        return replace(read, kind="uncertain")
-    return replace(read, kind="reply")
+    if calendar_subject(read.subject) or ambiguous_headers(message):
+        return False
+    words = printable(" ".join(_written(text).split()), MAX_TEXT)
+    # An empty text may be a mail program's mistake, or a receipt in a form that is not known. A
+    # person who writes below the notice leaves its words in the text.
+    return bool(read.text) and not (
+        doubtful(read.subject, words or read.text) or changed_subject(read.subject)
+    )
 
 
 # -- kinds
@@ -187,10 +207,11 @@ def _report(
     if report is None:
         return None
     text = _source(report)
-    # The first recipient decides: each notice has one.
-    action = re.search(r"^action:\s*([a-z]+)", text, re.I | re.M)
-    status = re.search(r"^status:\s*([245]\.\d{1,3}\.\d{1,3})", text, re.I | re.M)
-    did, code = (action[1].lower() if action else ""), (status[1] if status else "")
+    actions = [a.lower() for a in re.findall(r"^action\s*:\s*([a-z]+)", text, re.I | re.M)]
+    status = re.search(r"^status\s*:\s*([245]\.\d{1,3}\.\d{1,3})", text, re.I | re.M)
+    code = status[1] if status else ""
+    # A report may list several addresses, if the one of the notice stands for several people.
+    did = next((a for a in ("failed", "delayed") if a in actions), actions[0] if actions else "")
     # "failed" is final, whatever its status: 4.4.7 is the status of a queue that gave up.
     if did == "failed" or (not did and code.startswith("5")):
         kind = "bounce"
@@ -201,9 +222,9 @@ def _report(
         kind = "receipt"
     else:
         kind = "uncertain"
-    reason = re.search(r"^diagnostic-code:\s*(.{1,300})", text, re.I | re.M)
+    reason = re.search(r"^diagnostic-code\s*:\s*(.{1,300})", text, re.I | re.M)
     shown = f"{did} {code}".strip() + (f": {reason[1].strip()}" if reason else "")
-    marks = _returned_marks(parts) or _raw_marks(raw)
+    marks = _returned_marks(message) or _raw_marks(raw)
     return replace(read, kind=kind, marks=marks, text=printable(shown, 400), status=code)
 
 
@@ -216,7 +237,7 @@ def _receipt(
         return None
     what = re.search(r"^disposition:\s*(.{1,200})", _source(notification), re.I | re.M)
     # A receipt usually has In-Reply-To; some programs return the original headers instead.
-    marks = read.marks or _returned_marks(parts) or _raw_marks(raw)
+    marks = read.marks or _returned_marks(message) or _raw_marks(raw)
     shown = what[1].strip() if what else "receipt"
     return replace(read, kind="receipt", marks=marks, text=printable(shown, 300))
 
@@ -235,10 +256,11 @@ def _plain_bounce(
     # flufl.bounce knows the formats of many mail servers.
     temporary, permanent = all_failures(message)
     failed = message.get("X-Failed-Recipients") is not None
-    marks = _returned_marks(parts) or _raw_marks(raw)
+    marks = _returned_marks(message) or _raw_marks(raw)
     # Warnings of Exim carry the same header as its bounces.
     if temporary and not permanent:
-        return replace(read, kind="delay", marks=marks)
+        final = _NOT_TRIED_AGAIN.search(read.text) is not None
+        return replace(read, kind="uncertain" if final else "delay", marks=marks)
     if permanent or failed:
         return replace(read, kind="bounce", marks=marks)
     # A mail system wrote it, but what it reports is unknown: staff read it.
@@ -247,15 +269,30 @@ def _plain_bounce(
     return None
 
 
+def _other_report(
+    message: Message, parts: list[Message], raw: bytes, read: InboundMail
+) -> InboundMail | None:
+    """Classify a report of another kind, such as a complaint about abuse (RFC 5965)."""
+    if message.get_content_type() != "multipart/report" and not any(
+        p.get_content_type() == "message/feedback-report" for p in parts
+    ):
+        return None
+    return replace(read, kind="uncertain", marks=read.marks or _returned_marks(message))
+
+
 def _calendar(
     message: Message, parts: list[Message], raw: bytes, read: InboundMail
 ) -> InboundMail | None:
     """Classify the answer of a calendar to an invitation (RFC 5546 3.2.3)."""
     # Thunderbird and older programs send the answer as an attached file.
     files = [p for p in parts if _is_calendar(p)][:MAX_CALENDARS]
-    answer = next((a for p in files if (a := calendar_answer(_body(p, 100_000))) is not None), None)
+    answers = (calendar_answer(_body(p, 100_000), str(p.get_param("method") or "")) for p in files)
+    answer = next((a for a in answers if a is not None), None)
     if answer is None:
         return None
+    # A mailbox that accepts by rules, such as that of a room, is not a person who agrees.
+    if message.get("X-MS-Exchange-Generated-Message-Source") is not None:
+        answer = replace(answer, status="OTHER")
     # TENTATIVE and proposals of another time are no decision; staff read them.
     kinds = {"ACCEPTED": "accepted", "DECLINED": "declined"}
     shown = f"{answer.status.lower()}: {answer.comment or read.text}".rstrip(": ")
@@ -282,12 +319,22 @@ def _head_of(raw: bytes) -> bytes:
 
 
 def _parts(message: Message) -> list[Message]:
-    parts = []
-    for part in message.walk():
+    """Return the parts of a mail, without those of mails that are attached to it.
+
+    The kind of an attached mail is no sign of what the person means who attached it.
+    """
+    parts: list[Message] = []
+    waiting = [message]
+    while waiting and len(parts) < MAX_PARTS:
+        part = waiting.pop(0)
         parts.append(part)
-        if len(parts) >= MAX_PARTS:
-            break
+        if part.get_content_maintype() == "multipart" and part.is_multipart():
+            waiting = [*cast("list[Message]", part.get_payload()), *waiting]
     return parts
+
+
+def _all_parts(message: Message) -> list[Message]:
+    return list(islice(message.walk(), MAX_PARTS))
 
 
 def _header(part: Message, name: str) -> str:
@@ -301,8 +348,9 @@ def _subject(message: Message) -> str:
     return printable(" ".join(text.split()), 300)
 
 
-def _returned_marks(parts: list[Message]) -> tuple[str, ...]:
+def _returned_marks(message: Message) -> tuple[str, ...]:
     """Return the marks in the returned copy of the sent mail, or of its headers."""
+    parts = _all_parts(message)
     copies = (p for p in parts if p.get_content_type() in _COPIES or p.get(MARK_HEADER) is not None)
     return _marks(" ".join(f"{_header(p, MARK_HEADER)} {_source(p)}" for p in copies))
 
@@ -317,7 +365,12 @@ def _source(part: Message) -> str:
     if part.is_multipart():
         inner = part.get_payload()
         assert isinstance(inner, list)
-        return "\n".join(str(p)[:_PART_BYTES] for p in inner[:20])[:_PART_BYTES]
+        text = "\n".join(str(p)[:_PART_BYTES] for p in inner[:20])[:_PART_BYTES]
+        # Some gateways encode the report (against RFC 3464 2.1), and the parser has split the code.
+        decoded = Message()
+        decoded["Content-Transfer-Encoding"] = _header(part, "Content-Transfer-Encoding")
+        decoded.set_payload(text)
+        return _body(decoded, _PART_BYTES)
     return _body(part, _PART_BYTES)
 
 
@@ -350,13 +403,18 @@ def _marks(text: str) -> tuple[str, ...]:
 
 def _references(text: str) -> tuple[str, ...]:
     """Return the references that the writer named."""
+    return tuple(dict.fromkeys(_REFERENCE.findall(_written(text).upper())))[:50]
+
+
+def _written(text: str) -> str:
+    """Return the text above the copy of an original message."""
     written = []
     for line in _without_quotes(text).splitlines():
         # Many programs put the whole message below an answer, and that names all references.
         if _ORIGINAL.match(line[:300]):
             break
         written.append(line)
-    return tuple(dict.fromkeys(_REFERENCE.findall("\n".join(written).upper())))[:50]
+    return "\n".join(written)
 
 
 def _without_quotes(text: str) -> str:
