@@ -15,10 +15,11 @@ from certmgr.compliance.assessment import own_deadlines
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.purchases.load import lead_times, load
+from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
 from inventory.db.database import from_epoch
 from inventory.names import display
-from inventory.store import cases, certificates, clients, domains
+from inventory.store import cases, certificates, clients, contacts, domains
 from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarEntry
 from notifiers.wording.cases import DATES, filled
@@ -34,23 +35,25 @@ def calendar_entries(context: Context, client: str | None = None) -> list[Calend
     The entries of one client contain no data of another: each row comes from a query for that
     client. Names of a shared certificate that belong to other clients are left out.
 
+    All-day entries have the day of their reader: in the time zone of the client's owner for a
+    calendar of one client, and else in that of the provider.
+
     Args:
-        context: The inventory, the configuration, whose time zone determines the days, and the
-            clock.
+        context: The inventory, the configuration and the clock.
         client: The key of one client; None for all clients.
 
     Raises:
         NotFound: The client does not exist.
     """
     now, settings = context.now(), context.settings
-    zone = ZoneInfo(settings.provider.time_zone)
     with context.read() as conn:
         row = clients.find(conn, client) if client else None
         client_id = row.id if row else None
+        zone = _zone_of_reader(conn, client_id, settings)
         result = [
             *_windows(conn, client_id, now),
-            *_purchases(conn, settings, client_id, now),
-            *_certificates(conn, client_id, now),
+            *_purchases(conn, lead_times(settings), client_id, now, zone),
+            *_certificates(conn, client_id, now, zone),
         ]
         tags = (
             frozenset(t for r in domains.listing(conn, client_id=client_id) for t in r.tags)
@@ -62,7 +65,8 @@ def calendar_entries(context: Context, client: str | None = None) -> list[Calend
         if now - PAST_RANGE <= due.at <= now + FUTURE_RANGE and (
             row is None or due.is_for(row.number, tags)
         ):
-            day = due.at.astimezone(zone).date()
+            # The provider set it by its own calendar, and it is the same day for every reader.
+            day = due.at.astimezone(ZoneInfo(settings.provider.time_zone)).date()
             result.append(CalendarEntry(f"deadline-{due.name}@certmgr", due.title, due.text, day))
     return sorted(
         result,
@@ -76,6 +80,15 @@ def calendar_entries(context: Context, client: str | None = None) -> list[Calend
             e.uid,
         ),
     )
+
+
+def _zone_of_reader(conn: Connection, client_id: int | None, settings: Settings) -> ZoneInfo:
+    """Return the time zone in which the reader of a calendar counts days."""
+    people = [] if client_id is None else contacts.listing(conn, client_id=client_id)
+    # The owner first; other contacts keep their order.
+    people.sort(key=lambda p: p.role != "owner")
+    stated = next((p.time_zone for p in people if p.time_zone), None)
+    return ZoneInfo(stated or settings.provider.time_zone)
 
 
 def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
@@ -114,11 +127,11 @@ _VALIDATIONS = ("dcv", "organisation")
 
 
 def _purchases(
-    conn: Connection, settings: Settings, client_id: int | None, now: datetime
+    conn: Connection, leads: LeadTimes, client_id: int | None, now: datetime, zone: ZoneInfo
 ) -> list[CalendarEntry]:
-    result, zone = [], ZoneInfo(settings.provider.time_zone)
+    result = []
     for purchase in load(conn, client_id, ended=False):
-        for deadline in purchase_deadlines(purchase, lead_times(settings), now):
+        for deadline in purchase_deadlines(purchase, leads, now):
             if not now - PAST_RANGE <= deadline.at <= now + FUTURE_RANGE:
                 continue
             names = ", ".join(display(n) for n in purchase.names[:10])
@@ -138,7 +151,9 @@ def _purchases(
     return result
 
 
-def _certificates(conn: Connection, client_id: int | None, now: datetime) -> list[CalendarEntry]:
+def _certificates(
+    conn: Connection, client_id: int | None, now: datetime, zone: ZoneInfo
+) -> list[CalendarEntry]:
     client_names = domains.names_of_clients(
         conn, sorted({r.client_id for r in domains.listing(conn, client_id=client_id)})
     )
@@ -156,7 +171,7 @@ def _certificates(conn: Connection, client_id: int | None, now: datetime) -> lis
                 f"certificate-{row.sha256[:32]}-{row.client_id}@certmgr",
                 f"Certificate ends: {names or 'a name of the client'}",
                 f"Client {row.client}, serial {row.serial}",
-                end.date(),
+                end.astimezone(zone).date(),
             )
         )
     return result

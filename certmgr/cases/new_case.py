@@ -7,6 +7,7 @@ what the caller leaves out.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,8 @@ from certmgr.cases import assignment
 from certmgr.cases.service import CaseService, name_is_busy
 from certmgr.x509.names import name_covers
 from inventory.db.database import Tx, to_epoch
-from inventory.errors import UsageError
+from inventory.errors import InvalidName, NotFound, UsageError
+from inventory.names import certificate_name, display
 from inventory.records import (
     CaseRecord,
     ClientRecord,
@@ -90,7 +92,7 @@ def open_case(
     stated = options or CaseOptions()
     with service.context.write() as tx:
         if stated.order is None and names:
-            owner = clients.find(tx.conn, client)
+            owner = _client(tx.conn, client, names)
             covering = covering_purchases(tx.conn, owner.id, names, to_epoch(service.now))
             # With two of them the payer is a decision of a person, and a wrong one is billed.
             if len(covering) == 1:
@@ -152,7 +154,7 @@ def open_case_in(
         Conflict: Another case is open for one of the names.
         NotFound: The client, purchase or contact does not exist.
     """
-    owner = clients.find(tx.conn, client)
+    owner = _client(tx.conn, client, names)
     # The provider has no contract with a retired client any more.
     if owner.state == RecordState.RETIRED:
         raise UsageError(
@@ -172,6 +174,30 @@ def open_case_in(
     row = case_changes.open_case(tx, case, case_names, text)
     _log.info("case %s opened for the client %s", row.reference, owner.number)
     return row
+
+
+def _client(conn: Connection, key: str, names: Sequence[str]) -> ClientRecord:
+    """Return the client of a new case.
+
+    Raises:
+        NotFound: There is no such client. If the caller left out the client, the error names the
+            owner of the names.
+    """
+    try:
+        return clients.find(conn, key)
+    except NotFound as error:
+        for text in (key, *names[:1]):
+            try:
+                host = certificate_name(text).removeprefix("*.")
+            except InvalidName:
+                continue
+            if (owner := domain_owners.owner_of(conn, host)) is not None:
+                raise NotFound(
+                    error.what,
+                    f"{display(host)} belongs to the client {owner.number}",
+                    f"Name the client first: {shlex.quote(owner.number)}.",
+                ) from None
+        raise
 
 
 def _case_names(

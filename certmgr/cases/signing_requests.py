@@ -15,14 +15,14 @@ from certmgr.cases.check import (
     public_key_fingerprint,
 )
 from certmgr.cases.service import CaseService
-from certmgr.cases.states import CaseAction, next_state
+from certmgr.cases.states import ENDED, CaseAction, next_state
 from certmgr.config.checks import KEY_TYPES
 from certmgr.x509 import csr as requests
 from certmgr.x509 import key_store as keystore
 from inventory.certificates import parse
 from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
-from inventory.records import CaseRecord
+from inventory.records import CaseRecord, IssuanceRecord
 from inventory.store import (
     case_changes,
     certificates,
@@ -192,25 +192,77 @@ def _old_keys(service: CaseService, row: CaseRecord) -> set[str]:
 
 
 def drop_certificate(service: CaseService, reference: str, key_type: str) -> CaseRecord:
-    """Drop a requested certificate that has not been received.
+    """Drop one of several certificates of a case, such as the RSA one that no server needs.
+
+    A certificate that was received is dropped too: the case no longer expects servers to present
+    it. The certificate and its key are kept.
 
     Raises:
-        Conflict: The case does not wait for a certificate of this key type.
+        Conflict: The case has ended, it has no other certificate, or the certificate was verified
+            live.
     """
     row = service.read(reference)
-    with service.context.read() as conn:
-        waiting = [i for i in issuances.of_case(conn, row.id) if i.sha256 is None]
-    # A received certificate is part of the case and stays.
-    if key_type not in {i.key_type for i in waiting}:
+    if row.state in ENDED:
         raise Conflict(
-            f"The case {row.reference} does not wait for a certificate with the key type"
-            f" {key_type[:30]}",
-            "",
+            f"The case {row.reference} is '{row.state}'",
+            "a case that has ended waits for no certificate",
             f"See certmgr case show {row.reference}.",
         )
+    with service.context.read() as conn:
+        issued = issuances.of_case(conn, row.id)
+    dropped = _droppable(row, key_type, issued)
+    received = [i.sha256 for i in dropped if i.sha256 is not None]
+    text = f"dropped the certificate for {key_type}"
+    if received:
+        text += f", which had been received (SHA-256 {received[0]})"
     with service.context.write() as tx:
-        issuances.drop(tx, row.id, key_type=key_type)
-        return case_changes.change(tx, row, "drop", {}, f"dropped the certificate for {key_type}")
+        issuances.drop(tx, row.id, key_type=key_type, also_received=bool(received))
+        return case_changes.change(tx, row, "drop", {}, text)
+
+
+def _droppable(
+    row: CaseRecord, key_type: str, issued: Sequence[IssuanceRecord]
+) -> list[IssuanceRecord]:
+    """Return the certificates of a key type that a case can do without. Pure.
+
+    Args:
+        row: The case.
+        key_type: The key type.
+        issued: All certificates of the case, requested or received.
+
+    Raises:
+        Conflict: There is none, with the reason.
+    """
+    chosen = [i for i in issued if i.key_type == key_type]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(i.key_type for i in issued)) or "none"
+        raise Conflict(
+            f"The case {row.reference} has no certificate with the key type"
+            f" '{printable(key_type, 30)}'",
+            f"its key types: {known}",
+            f"See certmgr case show {row.reference}.",
+        )
+    # A client may have sent a new CSR for the key type of a received certificate: then the request
+    # is meant, and the certificate stays.
+    dropped = [i for i in chosen if i.sha256 is None] or [i for i in chosen if i.live_at is None]
+    rest = [i for i in issued if i not in dropped]
+    if not dropped:
+        # It is a part of the history, and a revocation may need it.
+        why = "it was verified live"
+    elif not rest:
+        why = "the case has no other certificate"
+    elif all(i.sha256 is None for i in rest) and any(i.sha256 is not None for i in dropped):
+        # Otherwise a case could be approved and installed with nothing to install.
+        why = "no other certificate of the case was received yet"
+    else:
+        return dropped
+    raise Conflict(
+        f"The certificate for {key_type} cannot be dropped",
+        why,
+        f"To replace it, make a new key and CSR: certmgr case csr {row.reference} --key-type"
+        f" {key_type}. If nothing is to be installed: certmgr case cancel {row.reference}"
+        " --reason TEXT.",
+    )
 
 
 def send_csr(service: CaseService, reference: str, text: str = "") -> CaseRecord:

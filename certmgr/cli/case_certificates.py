@@ -73,7 +73,7 @@ ALL_NAMES = "*"  # value of --names without a value
 @click.option(
     "--drop",
     metavar="TYPE",
-    help="Drop a key type whose certificate has not been received, such as rsa-2048.",
+    help="Drop one of several key types, such as rsa-2048, unless it was verified live.",
 )
 @version_option
 @pass_app

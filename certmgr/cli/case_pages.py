@@ -445,13 +445,17 @@ def measures(app: CommandContext, client: str | None, output_format: str) -> Non
             "opened": m.opened,
             "closed": m.closed,
             "ended": m.ended,
+            "reopened": m.reopened,
             "resolve_hours": m.resolve,
             "overdue": _listed(m.overdue) if flat else m.overdue,
             "state_hours": _listed(m.states) if flat else m.states,
         }
         for m in monthly
     ]
-    columns = ("month", "opened", "closed", "ended", "resolve_hours", "overdue", "state_hours")
+    columns = (
+        *("month", "opened", "closed", "ended", "reopened"),
+        *("resolve_hours", "overdue", "state_hours"),
+    )
     show("measures", columns, shown, output_format, "There are no cases yet.")
 
 

@@ -20,6 +20,7 @@ from certmgr.cli.case_pages import list_, measures, show_
 from certmgr.cli.case_shared import case_service, echo_result, version_option
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
+from certmgr.cli.unmanaged_names import echo_unmanaged
 from inventory.db.database import to_epoch
 from inventory.records import CaseRecord
 from inventory.store import cases, purchases
@@ -84,6 +85,12 @@ def open_(
     with service.context.read() as conn:
         # Read after the case is stored, because the purchase may have been chosen with it.
         payer = _payer(conn, row, to_epoch(app.now()))
+        echo_unmanaged(
+            conn,
+            row.client_id,
+            row.names,
+            f"Then cancel this case: certmgr case cancel {row.reference} --reason TEXT.",
+        )
     # A wildcard may be served at thousands of hosts, which are all names of the case.
     echo_result(row, f"opened for {', '.join(row.names[:8])}; {payer}")
 

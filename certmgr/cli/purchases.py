@@ -22,9 +22,9 @@ from certmgr.cli.shared import (
     given,
     pass_app,
 )
+from certmgr.cli.unmanaged_names import echo_unmanaged
 from inventory.dates import parse_start
 from inventory.errors import UsageError
-from inventory.names import display
 from inventory.store import purchase_changes, purchases
 
 
@@ -131,7 +131,7 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
     """Add a purchase of CLIENT. A name of another client is refused."""
 
     with app.open().write(app.now()) as tx:
-        row_id, unmanaged = purchase_changes.add(tx, client, _given(app, values), names)
+        row_id, _ = purchase_changes.add(tx, client, _given(app, values), names)
         # The row is read again in the transaction, because the missing values were calculated
         # there.
         row = purchases.find(tx.conn, f"#{row_id}")
@@ -139,14 +139,7 @@ def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: A
         f"Purchase {purchases.reference(row_id)} added: {cell(row.vendor)}, {row.years} year(s),"
         f" {local_day(row.starts_at)} to {local_day(row.ends_at)}."
     )
-    # A certificate may cover names that no domain record has. They are accepted, but not scanned.
-    for name in unmanaged:
-        # A wildcard name is not a host, so the domain above it is suggested.
-        click.echo(
-            f"Note: {display(name)} is not in the inventory. To scan it: certmgr domain add"
-            f" {display(name.removeprefix('*.'))} --client {client}",
-            err=True,
-        )
+    _echo_unmanaged(app, row_id)
 
 
 @purchase.command("edit")
@@ -159,11 +152,26 @@ def edit(app: CommandContext, /, purchase_key: str, names: tuple[str, ...], **va
     with app.open().write(app.now()) as tx:
         # An empty tuple means that --name was not given, and must not remove all names.
         changes = purchase_changes.edit(tx, purchase_key, _given(app, values), names or None)
+        row = purchases.find(tx.conn, purchase_key)
     for key in ("starts_at", "ends_at", "dcv_at", "organisation_at"):
         # Times are stored as seconds, which a person cannot read.
         if key in changes:
             changes[key] = [local_time(v) for v in changes[key]]
     click.echo(changed(f"Purchase {cell(purchase_key)}", changes))
+    if names:
+        _echo_unmanaged(app, row.id)
+
+
+def _echo_unmanaged(app: CommandContext, purchase_id: int) -> None:
+    """Name the names of a stored purchase that no domain of the inventory covers."""
+    with app.open().read() as conn:
+        (row,) = purchases.listing(conn, ids=[purchase_id])
+        echo_unmanaged(
+            conn,
+            row.client_id,
+            row.names,
+            f"To correct it: certmgr purchase edit {purchases.reference(purchase_id)} --name NAME.",
+        )
 
 
 @purchase.command("renew")

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inventory.errors import UsageError
-from inventory.importers.customer_lists import changed_by_excel, domains_of, guess, our_cells
+from inventory.importers.customer_lists import (
+    changed_by_excel,
+    domains_of,
+    guess,
+    is_total,
+    our_cells,
+)
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.plan import ImportItem, ImportPlan
 from inventory.importers.table import Table, read_source
@@ -172,6 +178,9 @@ def rows_of(source: CustomerList, client: str = "") -> Iterator[ImportRow | Impo
             yield ImportProblem(where, cells)
             continue
         row = our_cells({c: cells[i] for c, i in positions.items() if i < len(cells)})
+        # Like an empty row, it has nothing to import. Read as a row, it would become a client.
+        if is_total(row):
+            continue
         number = row.get("client", "")
         if changed_by_excel(number):
             yield ImportProblem(

@@ -85,6 +85,17 @@ _LANGUAGES = {
     "dutch": "nl",
     "nederlands": "nl",
 }
+# The first word of a row of sums, as billing programs and spreadsheets write it below a list.
+_TOTALS = frozenset(
+    {
+        *("total", "totals", "subtotal", "grandtotal", "sum", "summary", "summe", "gesamt"),
+        *("gesamtsumme", "gesamtzahl", "zwischensumme", "insgesamt", "somme", "soustotal"),
+        *("totaux", "totale", "totali", "totales", "totaal", "subtotaal", "suma", "razem"),
+        *("summa", "totalt", "yhteensä"),
+    }
+)
+# An amount or a count: 1,234.00 EUR, $12, 57, 57 clients.
+_AMOUNT = re.compile(r"[^\w]*[\d.,'\s]*\d[^\w]*([^\W\d_]+)?")
 # What Excel makes of a number such as 1-2 or 100000000000000.
 _EXCEL_VALUE = re.compile(
     r"\d{1,2}[.-] ?[A-Za-zäÄé]{3,9}\.?(-?\d{2,4})?|[A-Z][a-z]{2}-\d{2}|\d[.,]\d+E\+\d+"
@@ -157,6 +168,26 @@ def our_cells(cells: Mapping[str, str]) -> dict[str, str]:
     if row.get("language"):
         row["language"] = _LANGUAGES.get(row["language"].casefold(), row["language"])
     return row
+
+
+def is_total(row: Mapping[str, str]) -> bool:
+    """Return whether a row is a sum below the list, and not a customer.
+
+    The first of its texts is a word for a sum, and all others are amounts. A row with a domain, an
+    address or a name is a customer, whatever its number is.
+
+    Args:
+        row: Our column -> cell.
+    """
+    stated = [text for text in row.values() if text]
+    # Lists without a number in the row of sums have the word in another column.
+    texts = [text for text in stated if not _AMOUNT.fullmatch(text)]
+    label = row.get("client") or next(iter(texts), "")
+    words = re.findall(r"[^\W\d_]+", label.casefold())
+    if not words or _TOTALS.isdisjoint({words[0], "".join(words[:2])}):
+        return False
+    # A program may repeat the label in another column.
+    return all(text == label for text in texts)
 
 
 def domains_of(cell: str) -> list[str]:

@@ -43,6 +43,16 @@ def owner_of(conn: Connection, host: str) -> DomainOwner | None:
     return max(rows, key=lambda r: len(r.name), default=None)
 
 
+def unmanaged(conn: Connection, names: Sequence[str]) -> list[str]:
+    """Return those of some names that no domain of the inventory covers, in their order.
+
+    Args:
+        conn: The connection.
+        names: Names in A-labels, also with ``*.``.
+    """
+    return [n for n in names if owner_of(conn, n.removeprefix("*.")) is None]
+
+
 def names_of(
     conn: Connection, client_id: int, texts: Sequence[str], limit: int = MAX_NAMES
 ) -> tuple[list[str], list[str]]:

@@ -325,6 +325,39 @@ def test_csr_with_one_of_two_names_is_taken_with_names_and_shows_what_is_request
     assert "they contain a CSR" in sent.err
 
 
+def test_case_or_purchase_for_a_name_of_no_client_names_it_and_the_similar_ones(
+    program: Program,
+) -> None:
+    assert program("case", "open", "1001", "new.shop.example.com").err == ""
+    opened = program("case", "open", "1001", "shop.exmaple.com")
+    ref = reference_in(opened.out)
+    assert opened.err.startswith("Note: shop.exmaple.com belongs to no client of the inventory")
+    assert (
+        "Did you mean shop.example.com? Then cancel this case: certmgr case cancel " in opened.err
+    )
+    assert ref in opened.err
+    assert "certmgr domain add shop.exmaple.com --client 1001" in opened.err
+    elsewhere = program("case", "open", "1001", "*.elsewhere.net").err
+    assert "certmgr domain add elsewhere.net --client 1001" in elsewhere
+    assert "Did you mean" not in elsewhere
+    program("purchase", "add", "1001", "--vendor", "V", "--name", "shop.example.com")
+    edited = program("purchase", "edit", "#1", "--name", "shop.example.cmo").err
+    assert "Did you mean shop.example.com? To correct it: certmgr purchase edit id:1" in edited
+
+
+def test_case_without_a_client_is_refused_and_the_owner_of_the_name_is_proposed(
+    program: Program,
+) -> None:
+    for call in (
+        ("www.shop.example.com",),
+        ("1009", "shop.example.com"),
+        ("shop.example.com", "b.test"),
+    ):
+        refused = program("case", "open", *call, expect=2).err
+        assert "shop.example.com belongs to the client 1001. Name the client first: 1001" in refused
+    assert "belongs to" not in program("case", "open", "1009", "b.test", expect=2).err
+
+
 def test_step_of_all_cases_of_an_incident_is_one_command(program: Program) -> None:
     for wrong in (("csr",), ("send",), ("csr", "CM-AAAAAA", "--incident", "IN-AAAAAA")):
         assert "Exactly one of a case and an incident" in program("case", *wrong, expect=2).err

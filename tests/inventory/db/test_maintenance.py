@@ -227,7 +227,7 @@ def test_restore_of_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
         assert len(clients.listing(conn)) == 1
 
 
-def test_trigger_on_a_table_is_a_problem(database: Database) -> None:
+def test_part_of_a_table_that_certmgr_does_not_create_is_a_problem(database: Database) -> None:
     assert maintenance.check(database) == []
     with database.write() as tx:
         if tx.conn.dialect.name == "postgresql":
@@ -238,8 +238,10 @@ def test_trigger_on_a_table_is_a_problem(database: Database) -> None:
                 "CREATE TRIGGER t BEFORE INSERT ON client FOR EACH ROW EXECUTE FUNCTION f()"
             )
             tx.conn.exec_driver_sql("CREATE RULE r AS ON DELETE TO client DO INSTEAD NOTHING")
+            tx.conn.exec_driver_sql("ALTER TABLE client ADD CONSTRAINT c CHECK (note IS NULL)")
         else:
             tx.conn.exec_driver_sql("CREATE TRIGGER t AFTER INSERT ON client BEGIN SELECT 1; END")
     problems = " ".join(maintenance.check(database))
     assert "trigger 't'" in problems
-    assert ("rule 'r'" in problems) == (database.engine.dialect.name == "postgresql")
+    for part in ("rule 'r'", "constraint 'c'"):
+        assert (part in problems) == (database.engine.dialect.name == "postgresql")

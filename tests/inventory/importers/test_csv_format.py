@@ -153,6 +153,30 @@ def test_headers_of_billing_programs_and_panels_are_known(header: str, expected:
     assert shown == expected
 
 
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        ("Total;;;", False),
+        ("Total: 57;;;", False),
+        ("Grand Total;57 clients;;1,234.00 EUR", False),
+        ("Summe;Summe;;$12", False),
+        (";Gesamt;;17", False),
+        ("Total;Total Energies;;", True),
+        ("Total;;total.example;", True),
+        ("Totalbau;;;", True),
+        ("1001;Total;;", True),
+        ("Sum;;;eva@sum.example", True),
+    ],
+)
+def test_row_of_sums_below_a_list_does_not_become_a_client(
+    tmp_path: Path, row: str, kept: bool
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"ID;Company Name;Domain;Email\n7;A;a.example;\n{row}\n")
+    found = list(csv_format.read(path))
+    assert [isinstance(r, ImportRow) for r in found] == [True] * (1 + kept)
+
+
 def test_state_of_a_domain_is_read_in_a_list_without_addresses() -> None:
     assert (
         customer_lists.guess(["client", "domain", "state"], csv_format.COLUMNS)["state"] == "state"
