@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 # Containers often forbid compiled modules. Each process of the tests would then compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-random test-clocks test-load soak coverage check bench docs site sbom lock clean help
+.PHONY: demo test test-random test-clocks test-load test-stalls soak coverage check bench docs site sbom lock clean help
 
 help:
 	@echo "make demo   inspect real sites on loopback, order by ACME from a local CA, and clean up"
 	@echo "make test   run every test (installs nginx, Apache, HAProxy, pebble, BIND, PostgreSQL, Dovecot, slapd, sshd, Chromium, axe-core when root)"
-	@echo "make test-random, test-clocks, test-load, soak, coverage   the same tests shuffled, under moved clocks, on a busy machine, at full size, measured (docs/testing.md)"
+	@echo "make test-random, test-clocks, test-load, test-stalls, soak, coverage   the same tests shuffled, under moved clocks, on a busy machine, with processes stopped at random, at full size, measured (docs/testing.md)"
 	@echo "make check  ruff, mypy, import contracts, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
@@ -54,6 +54,11 @@ test-clocks: $(VENV)/.dev
 test-load: $(VENV)/.dev
 	@VENV=$(VENV) sh tools/servers.sh
 	sh tools/busy.sh 4 $(PYTEST) $(ARGS)
+
+# The effect of a busy machine without its load: processes are stopped and continued at random.
+test-stalls: $(VENV)/.dev
+	@VENV=$(VENV) sh tools/servers.sh
+	$(BIN)/python tools/stalls.py $(PYTEST) $(ARGS)
 
 # atheris has no build for each Python and machine, so it is no dependency: without it, the fuzzers mutate blindly.
 soak: $(VENV)/.dev

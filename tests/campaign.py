@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 SOAK = os.environ.get("CERTMGR_SOAK") == "1"
 PATIENCE = 300.0
 """Seconds without any progress after which a campaign counts as stuck. The total has no limit."""
+UNREACHED = 60.0
+"""Seconds: a time limit of the code under test that no test waits for, however busy the machine."""
 
 
 def size(small: int, full: int) -> int:
@@ -63,6 +65,18 @@ def wait_until(done: Callable[[], bool], what: str, patience: float = PATIENCE) 
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not happen in {patience:.0f} s")
         time.sleep(0.01)
+
+
+def time_limits(first: float) -> Iterator[float]:
+    """Yield a time limit of the code under test, and then longer ones.
+
+    For a test that waits for a limit after something else has happened within it. A busy machine
+    may need longer for that: the test then repeats its experiment with the next limit.
+    """
+    limit = first
+    while limit < PATIENCE:
+        yield limit
+        limit *= 4
 
 
 def follow(process: subprocess.Popen[bytes], state: Callable[[], object], what: str) -> int:

@@ -23,7 +23,7 @@ from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.targets import parse
 from inventory.vocabulary import Finding
-from tests.campaign import SOAK, Campaign
+from tests.campaign import SOAK, UNREACHED, Campaign
 from tests.clock import clock as test_clock
 from tests.clock import frozen
 from tests.databases import open_sqlite, share_compiled_statements, write_sqlite
@@ -198,11 +198,11 @@ def root_file(root: Authority, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(root_file: Path) -> Settings:
-    """Settings that trust the test CA, with short timeouts and without rate limits.
+    """Settings that trust the test CA, with a time limit that is not reached, and without rates.
 
     HTTP is disabled, because most test servers support only TLS.
     """
-    scan = ScanSettings(timeout=4.0, per_address=0, rate=0.0)
+    scan = ScanSettings(timeout=UNREACHED, per_address=0, rate=0.0)
     http = HttpSettings(enabled=False, per_address=0, rate=0.0)
     return replace(
         Settings(), scan=scan, trust=TrustSettings(ca_files=(str(root_file),)), http=http
@@ -250,7 +250,7 @@ def certmgr(tmp_path: Path, clock: Clock) -> Callable[..., Ran]:
     config, path = tmp_path / "certmgr.toml", tmp_path / "cli.db"
     if not config.exists():
         config.write_text(
-            "[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\n[http]\nenabled = false\n"
+            f"[scan]\nper_address = 0\nrate = 0.0\ntimeout = {UNREACHED}\n[http]\nenabled = false\n"
         )
 
     def call(

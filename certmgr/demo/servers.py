@@ -39,6 +39,7 @@ class Server:
     connections: int = 0
     _socket: socket.socket = field(init=False)
     _open: set[socket.socket] = field(default_factory=set)
+    _accepting: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
@@ -49,7 +50,8 @@ class Server:
         self._socket.listen(self.backlog)
         # A free port is chosen by the system, so that tests can run side by side.
         self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _accept(self) -> None:
         while True:
@@ -74,6 +76,11 @@ class Server:
         """Close the listener and all open connections."""
         # Shut down before they are closed: a thread that blocks in accept() or recv() wakes up only
         # then.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        # A thread that still accepts would accept for the next listener, which gets the number of
+        # this socket. Limited, because not all systems wake the thread.
+        self._accepting.join(5.0)
         for open_socket in (self._socket, *list(self._open)):
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)

@@ -42,7 +42,6 @@ from certmgr.x509.upload import (
     MAX_MEMBER,
     MAX_TOTAL,
     MEMORY,
-    SECONDS,
 )
 from inventory import der
 from inventory.certificate_fields import PARSE_ERRORS
@@ -325,7 +324,9 @@ def main() -> None:
     """Apply the limits, unpack the files of the request, and write the answer."""
     # The limits apply before the first byte of the input is read.
     confine(MEMORY)
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    seconds = int(sys.argv[1])
+    # The first limit sends SIGXCPU, by which the parent knows the reason; the second one kills.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     request = json.loads(sys.stdin.read())
     unpacker = Unpacker(request["password"])
     answer: dict[str, Any] = {}

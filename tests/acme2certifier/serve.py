@@ -30,7 +30,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
 
 class Handler(WSGIRequestHandler):
-    timeout = 30
+    timeout = 300
 
     def address_string(self) -> str:
         return str(self.client_address[0])

@@ -18,6 +18,7 @@ from inventory.db.database import prepare_file
 from inventory.store import domains, endpoints
 from inventory.targets import Target
 from tests import program
+from tests.campaign import UNREACHED
 from tests.clock import START, clock
 from tests.databases import open_sqlite
 from tests.program import Ran
@@ -75,7 +76,7 @@ allow = ["127.0.0.0/8"]
 [scan]
 per_address = 0
 rate = 0.0
-timeout = 10.0
+timeout = {UNREACHED}
 [http]
 enabled = false
 [notify]

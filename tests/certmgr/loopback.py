@@ -7,6 +7,7 @@ from pathlib import Path
 
 from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
+from tests.campaign import UNREACHED
 
 
 def loopback_settings(root: Authority, folder: Path) -> Settings:
@@ -15,7 +16,7 @@ def loopback_settings(root: Authority, folder: Path) -> Settings:
     path.write_bytes(root.pem)
     return replace(
         Settings(),
-        scan=ScanSettings(timeout=4.0, per_address=0, rate=0.0),
+        scan=ScanSettings(timeout=UNREACHED, per_address=0, rate=0.0),
         trust=TrustSettings(ca_files=(str(path),)),
         http=HttpSettings(enabled=False, per_address=0, rate=0.0),
     )

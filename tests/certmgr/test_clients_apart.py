@@ -43,7 +43,7 @@ from inventory.store import (
     servers,
 )
 from inventory.targets import Target
-from tests.campaign import SOAK, size
+from tests.campaign import SOAK, UNREACHED, size
 from tests.certmgr.cases.place import issue, vendor_upload
 from tests.certmgr.tls_servers import Stack, serve_certificate
 from tests.clock import START
@@ -134,7 +134,7 @@ allow = ["127.0.0.0/8"]
 [scan]
 per_address = 0
 rate = 0.0
-timeout = 10.0
+timeout = {UNREACHED}
 resolvers = ["127.0.0.1:9"]
 [http]
 enabled = false

@@ -33,6 +33,7 @@ import urllib3
 
 from certmgr.demo.authority import Authority
 from inventory.clock import system_clock
+from tests.campaign import PATIENCE
 from tests.servers.pebble import new_folder
 from tests.servers.real import write_pair
 
@@ -270,7 +271,10 @@ class Proxy:
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(
-            ca_certs=str(upstream_ca) if upstream_ca else None, retries=False, timeout=30, maxsize=8
+            ca_certs=str(upstream_ca) if upstream_ca else None,
+            retries=False,
+            timeout=PATIENCE,
+            maxsize=8,
         )
 
     def to(self, path: str, method: str = "") -> list[Seen]:

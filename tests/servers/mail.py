@@ -104,8 +104,7 @@ class MailServer:
         if answer is None or answer in ("hang", "drop"):
             self.received.append(Received(to, bytes(envelope.content)))
         if answer == "hang":
-            await asyncio.sleep(8)
-            return "250 OK"
+            await asyncio.Event().wait()  # until the client hangs up
         if answer == "drop":
             server.transport.abort()
             return "250 OK"
@@ -145,6 +144,7 @@ def mail_server(
         require_starttls=True,
         auth_required=True,
         authenticator=login,
+        ready_timeout=PATIENCE,
     )
     controller.start()
     server.port = controller.port

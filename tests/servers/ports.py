@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections import deque
+from contextlib import suppress
 
 from tests.campaign import PATIENCE
 
@@ -28,6 +29,14 @@ def free_port(address: str = "127.0.0.1") -> int:
     if len(_kept) > _KEPT:
         _kept.popleft().close()
     return int(kept.getsockname()[1])
+
+
+def stop_receiving(sock: socket.socket) -> None:
+    """Close a UDP socket, and wake the thread that waits in it, which would never end."""
+    # A socket without a peer refuses to be shut down, and wakes the thread all the same.
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
 
 
 def wait_for(

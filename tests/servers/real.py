@@ -10,11 +10,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from certmgr.demo.authority import Authority, IssuedCertificate
-from tests.servers.ports import free_port, wait_for
+from tests.campaign import PATIENCE
+from tests.servers.ports import free_port, stop_receiving, wait_for
 from tests.servers.processes import stop
 
 _STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"  # libnginx-mod-stream
@@ -296,7 +297,13 @@ def smtp(certificate: Path, key: Path, *, starttls: bool = True) -> Iterator[int
     if starttls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-    controller = Controller(Sink(), hostname="127.0.0.1", port=free_port(), tls_context=context)
+    controller = Controller(
+        Sink(),
+        hostname="127.0.0.1",
+        port=free_port(),
+        tls_context=context,
+        ready_timeout=PATIENCE,
+    )
     controller.start()
     try:
         yield controller.port
@@ -332,7 +339,7 @@ def ftp(certificate: Path) -> Iterator[int]:
         yield int(server.address[1])
     finally:
         stop.set()
-        thread.join(5)
+        thread.join()
         server.close_all()
 
 
@@ -355,37 +362,40 @@ def dns(answers: Mapping[str, Answer], broken_family: str = "") -> Iterator[str]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
 
-    def serve() -> None:
-        while True:
-            try:
-                data, peer = sock.recvfrom(4096)
-            except OSError:
-                return
-            query = dns.message.from_wire(data)
-            question = query.question[0]
-            answer = answers.get(question.name.to_text(omit_final_dot=True).lower(), "NXDOMAIN")
-            response = dns.message.make_response(query, recursion_available=True)
-            if broken_family and dns.rdatatype.to_text(question.rdtype) == broken_family:
-                answer = "SERVFAIL"
-            if answer == "SILENT":
-                continue
-            if answer in ("NXDOMAIN", "SERVFAIL"):
-                response.set_rcode(dns.rcode.from_text(str(answer)))
-            elif answer != "NODATA":
-                kind = dns.rdatatype.to_text(question.rdtype)
-                wanted = (
-                    [a for a in answer if (":" in a) == (kind == "AAAA")]
-                    if kind in ("A", "AAAA")
-                    else []
+    def reply(data: bytes) -> bytes | None:
+        query = dns.message.from_wire(data)
+        question = query.question[0]
+        answer = answers.get(question.name.to_text(omit_final_dot=True).lower(), "NXDOMAIN")
+        response = dns.message.make_response(query, recursion_available=True)
+        if broken_family and dns.rdatatype.to_text(question.rdtype) == broken_family:
+            answer = "SERVFAIL"
+        if answer == "SILENT":
+            return None
+        if answer in ("NXDOMAIN", "SERVFAIL"):
+            response.set_rcode(dns.rcode.from_text(str(answer)))
+        elif answer != "NODATA":
+            kind = dns.rdatatype.to_text(question.rdtype)
+            wanted = (
+                [a for a in answer if (":" in a) == (kind == "AAAA")]
+                if kind in ("A", "AAAA")
+                else []
+            )
+            if wanted:
+                response.answer.append(
+                    dns.rrset.from_text_list(question.name, 60, "IN", kind, wanted)
                 )
-                if wanted:
-                    response.answer.append(
-                        dns.rrset.from_text_list(question.name, 60, "IN", kind, wanted)
-                    )
-            sock.sendto(response.to_wire(), peer)
+        return response.to_wire()
+
+    def serve() -> None:
+        # The socket may be closed while an answer is made.
+        with suppress(OSError):
+            while (received := sock.recvfrom(4096))[0]:  # no bytes: it was shut down
+                data, peer = received
+                if (answer := reply(data)) is not None:
+                    sock.sendto(answer, peer)
 
     threading.Thread(target=serve, daemon=True).start()
     try:
         yield f"127.0.0.1:{sock.getsockname()[1]}"
     finally:
-        sock.close()
+        stop_receiving(sock)

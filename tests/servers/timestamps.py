@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+from tests.campaign import PATIENCE
+
 _CONFIG = """
 [tsa]
 default_tsa = authority
@@ -54,7 +56,7 @@ class TimestampAuthority:
         return self.folder / "ca.pem"
 
     def openssl(self, *arguments: str | Path) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=60)
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, timeout=PATIENCE)
 
     def sign(self, query: bytes) -> bytes:
         """Answer a query as the authority does."""

@@ -16,7 +16,7 @@ from certmgr.demo.authority import Authority
 from certmgr.x509 import csr
 from inventory.db import locks
 from inventory.store import acme_orders
-from tests.campaign import wait_until
+from tests.campaign import UNREACHED, wait_until
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.deploy.clients import places
 from tests.databases import open_sqlite
@@ -37,7 +37,7 @@ def run_with_endpoints(certmgr: Run, ca: Pebble, inside: int, tmp_path: Path) ->
     """Two clients, an account, solvers for http-01 and dns-01, and a target that writes files."""
     dns = hook(tmp_path, ca)
     (tmp_path / "certmgr.toml").write_text(
-        "[scan]\nper_address = 0\nrate = 0.0\ntimeout = 4.0\nresolvers ="
+        f"[scan]\nper_address = 0\nrate = 0.0\ntimeout = {UNREACHED}\nresolvers ="
         f' ["{ca.dns}"]\n[http]\nenabled = false\n[network]\nallow ='
         f' ["127.0.0.0/8"]\n[acme]\ndirectory = "{tmp_path}/acme"\ndefault_solver ='
         f' "web"\nverification_seconds = 1.0\n[acme.ca.test]\ndirectory = "{ca.directory}"\n'

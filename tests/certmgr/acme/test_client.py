@@ -56,7 +56,6 @@ def test_ca_that_drips_one_line_does_not_move_the_deadline(
         network = client.AcmeNetwork(settings)
         with pytest.raises(AcmeError, match="did not complete within 60 seconds"):
             network.get(f"https://localhost:{server.port}/directory")
-    assert server.sent <= len(drip) * 200
 
 
 def test_url_of_an_internal_address_is_not_requested(

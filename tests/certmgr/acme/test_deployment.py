@@ -18,6 +18,7 @@ from certmgr.inspection import live_check
 from certmgr.inspection.verification import Observation
 from inventory.clock import system_clock
 from inventory.store import domains
+from tests.campaign import PATIENCE
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.acme.web import with_nginx
 from tests.servers.pebble import Pebble
@@ -63,7 +64,7 @@ def test_retry_waits_for_the_reload_before_it_judges(
     env.configure(verification_seconds=0.0, targets={"nginx": slow})
     env.lineage("1001", ["shop.test"], targets="nginx")
     assert RenewalRunner(env.context).run_named(["shop.test"]).failed
-    env.configure(verification_seconds=20.0, targets={"nginx": slow})
+    env.configure(verification_seconds=PATIENCE, targets={"nginx": slow})
     env.given = {"clock": lambda: system_clock() + timedelta(minutes=3)}
     flag.touch()
     summary = RenewalRunner(env.context).run_due()

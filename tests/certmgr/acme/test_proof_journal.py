@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dns.opcode
 import pytest
@@ -19,6 +18,7 @@ from certmgr.acme.challenges import build
 from certmgr.acme.challenges.dns01 import MAX_FAILURES, Dns01
 from certmgr.acme.challenges.interface import ChallengeProof
 from certmgr.acme.challenges.webroot import WebRoot
+from certmgr.acme.challenges.zones import Rfc2136
 from certmgr.acme.preflight_facts import FactCollector
 from certmgr.acme.proof_journal import leftovers
 from certmgr.acme.renewal_run import RenewalRunner
@@ -27,7 +27,7 @@ from certmgr.config.settings import Settings
 from certmgr.net.dns import DnsClient
 from inventory.db.database import Database
 from inventory.errors import CertmgrError
-from tests.campaign import PATIENCE
+from tests.campaign import PATIENCE, UNREACHED
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.servers.bind import Named
@@ -115,9 +115,21 @@ def zone_env(
         database, settings, tmp_path, dns_ca.directory, dns_ca.ca_file, dns=relay.server
     )
     monkeypatch.setenv("TSIG_SECRET", bind.secret)
-    # The name server of the zone does not listen on port 53.
-    quick: Callable[..., DnsClient] = partial(DnsClient, (relay.server,), timeout=0.2, tries=1)
-    monkeypatch.setattr(build, "new_dns_client", lambda _: quick())
+
+    # Only what the relay does not answer ends with a time limit, and that one is short.
+    def limit(silent: bool) -> float:
+        return 0.2 if silent else UNREACHED
+
+    def new_dns_client(_: Settings) -> DnsClient:
+        return DnsClient((relay.server,), timeout=limit(relay.silent), tries=1)
+
+    def update(zone: Rfc2136, *change: Any) -> None:
+        left = replace(zone.settings, timeout=limit(relay.updates <= 0))
+        real_update(replace(zone, settings=left), *change)
+
+    real_update = Rfc2136._update
+    monkeypatch.setattr(build, "new_dns_client", new_dns_client)
+    monkeypatch.setattr(Rfc2136, "_update", update)
     made.solve(
         dns=SolverSettings(
             kind="rfc2136",
@@ -127,7 +139,6 @@ def zone_env(
             tsig_secret="env:TSIG_SECRET",
             tsig_algorithm=bind.algorithm,
             propagation=0.0,
-            timeout=0.3,
         )
     )
     made.client("1001", "shop.test")

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from tests.campaign import PATIENCE
 from tests.certmgr.installation import Installation
 from tests.program import Ran
 
@@ -32,7 +33,7 @@ PUBLIC = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 def run_program(file: Path, key: Path) -> tuple[int, str]:
     """Run the program of the documentation without this project on its path."""
     done = subprocess.run(
-        [sys.executable, "-I", PROGRAM, file, key], capture_output=True, text=True, timeout=60
+        [sys.executable, "-I", PROGRAM, file, key], capture_output=True, text=True, timeout=PATIENCE
     )
     return done.returncode, done.stdout + done.stderr
 

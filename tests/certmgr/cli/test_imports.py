@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign import UNREACHED
 from tests.certmgr.cli.refusals import assert_refused
 from tests.program import Ran
 from tests.servers.bind import named, real_clock
@@ -278,7 +279,8 @@ def test_zone_is_transferred_from_a_configured_server_with_its_key(
         def configure(secret: str) -> None:
             (tmp_path / "certmgr.toml").write_text(
                 f'{config}[acme.solver.ns1]\nkind = "rfc2136"\nserver = "{server.server}"\n'
-                f'tsig_name = "{server.key_name}"\ntsig_secret = "{secret}"\ntimeout = 5.0\n'
+                f'tsig_name = "{server.key_name}"\ntsig_secret = "{secret}"\n'
+                f"timeout = {UNREACHED}\n"
             )
 
         configure(server.secret)

@@ -18,6 +18,7 @@ from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.deploy.lineage import Lineage, Version
 from certmgr.x509.bundle import CertificateBundle, build_bundle, from_files
 from inventory.certificates import from_pem
+from tests.campaign import UNREACHED
 from tests.clock import frozen
 from tests.servers.ports import free_port, wait_for
 from tests.servers.processes import stop
@@ -102,7 +103,7 @@ class Sshd:
             "host": "127.0.0.1",
             "port": self.port,
             "login": getpass.getuser(),
-            "timeout": 20.0,
+            "timeout": UNREACHED,
             "settle": 0.0,
             "known_hosts": str(self.known_hosts),
             "key_file": str(self.folder / "client"),

@@ -119,8 +119,8 @@ def haproxy(folder: Path, live: Path) -> Iterator[Server]:
     port, config = free_port(), folder / "haproxy.cfg"
     config.write_text(
         f"global\n    stats socket {folder}/socket mode 600 level admin expose-fd listeners\n"
-        "defaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n"
-        f"    timeout server 1s\nfrontend https\n    bind 127.0.0.1:{port} ssl "
+        "defaults\n    mode http\n    timeout connect 60s\n    timeout client 60s\n"
+        f"    timeout server 60s\nfrontend https\n    bind 127.0.0.1:{port} ssl "
         f"crt {live}/combined.pem\n    http-request return status 204\n"
     )
     binary, pid = program("haproxy", "haproxy"), folder / "pid"

@@ -16,6 +16,7 @@ from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.targets import TargetResult, deploy_to_target
 from inventory.certificates import from_pem
+from tests.campaign import UNREACHED
 from tests.certmgr.deploy.rig import NAME, hook, leftovers, make_bundle, read_by_path, stored
 from tests.servers.real import program
 
@@ -81,7 +82,7 @@ def test_failed_test_or_reload_is_returned_and_a_failed_test_is_rolled_back(
         path=f"{tmp_path}/site.pfx",
         password="pw",
         settle=0.0,
-        timeout=20.0,
+        timeout=UNREACHED,
     )
     test: tuple[str, ...] = ()
     reload = hook(tmp_path, f"touch {tmp_path}/reloaded")
@@ -94,7 +95,7 @@ def test_failed_test_or_reload_is_returned_and_a_failed_test_is_rolled_back(
             test = hook(tmp_path, "sleep 600", "test")
         case _:
             reload = hook(tmp_path, "exit 7", "reload")
-    limit = 0.3 if fault == "test hangs" else 20.0
+    limit = 0.3 if fault == "test hangs" else UNREACHED
     bad = replace(good, test=test, reload=reload, timeout=limit)
     fresh = Lineage(lineage.base, NAME)
 

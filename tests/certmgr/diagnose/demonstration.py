@@ -8,6 +8,7 @@ from pathlib import Path
 
 from certmgr.demo.sites import DemoSites
 from inventory.db.database import Database
+from tests.campaign import UNREACHED
 from tests.program import Ran
 
 
@@ -22,7 +23,7 @@ class Demo:
     def configuration(self) -> Path:
         path = self.folder / "demo.toml"
         path.write_text(
-            "[scan]\ntimeout = 2.5\nper_address = 0\nrate = 0.0\n[trust]\nca_files ="
+            f"[scan]\ntimeout = {UNREACHED}\nper_address = 0\nrate = 0.0\n[trust]\nca_files ="
             f' ["{self.folder}/root.pem"]\n[http]\nport = {self.sites.http_port}\nper_address ='
             " 0\nrate = 0.0\n"
         )

@@ -27,6 +27,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
 from inventory.clock import system_clock
 from inventory.targets import parse
+from tests.campaign import UNREACHED
 from tests.certmgr.odd_chains import (
     Ca,
     Extension,
@@ -466,7 +467,7 @@ def anchors(authorities: Authorities, tmp_path: Path) -> Path:
 def _scan(host: str, port: int, anchors: Path) -> EndpointReport:
     settings = replace(
         Settings(),
-        scan=ScanSettings(timeout=8.0, per_address=0, rate=0.0),
+        scan=ScanSettings(timeout=UNREACHED, per_address=0, rate=0.0),
         trust=TrustSettings(ca_files=(str(anchors),)),
         http=HttpSettings(enabled=False, per_address=0, rate=0.0),
     )

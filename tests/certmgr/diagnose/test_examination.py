@@ -21,6 +21,7 @@ from certmgr.diagnose.examination import DiagnosisContext, DiagnosisOptions, dia
 from certmgr.diagnose.question import parse
 from certmgr.inspection.scan_options import ScanOptions
 from inventory.clock import system_clock
+from tests.campaign import UNREACHED
 from tests.certmgr.diagnose.demonstration import Demo, Run, call
 from tests.certmgr.diagnose.probed_site import HOST
 from tests.clock import clock
@@ -194,7 +195,7 @@ def test_internal_address_of_a_name_is_visited_only_on_request() -> None:
         connection.close()
 
     with dns({"inside.test": ["127.0.0.1"]}) as resolver, closing(Server(secret)) as server:
-        settings = replace(Settings(), scan=ScanSettings(timeout=3.0, resolvers=(resolver,)))
+        settings = replace(Settings(), scan=ScanSettings(timeout=UNREACHED, resolvers=(resolver,)))
         request = parse(f"https://inside.test:{server.port}/", None)
         options = ScanOptions(always_http=True, http_port=server.port)
         context = DiagnosisContext(settings=settings, database=None, now=system_clock())

@@ -18,6 +18,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import probe_targets
 from inventory.targets import Target
 from notifiers.wording.catalogue import ENGLISH, language
+from tests.campaign import time_limits
 from tests.certmgr.diagnose.probed_site import HOST, probe, served
 from tests.clock import clock
 
@@ -47,8 +48,11 @@ def test_record_of_a_silent_address_should_not_be_deleted(
     port = served(issuer, opened)
     silent = Server(demo_servers.silent, address="127.0.0.2", port=port)
     opened.callback(silent.close)
-    chosen = replace(settings, scan=replace(settings.scan, timeout=1.5))
-    report = probe(chosen, port, ("127.0.0.1", "127.0.0.2"))
+    for limit in time_limits(1.5):
+        chosen = replace(settings, scan=replace(settings.scan, timeout=limit))
+        report = probe(chosen, port, ("127.0.0.1", "127.0.0.2"))
+        if report.good:  # the other address answered in time
+            break
     outcome = decide(
         report, report.findings, OutcomeFacts(known=True, ours=frozenset({"127.0.0.1"}))
     )

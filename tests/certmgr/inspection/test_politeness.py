@@ -18,6 +18,7 @@ from certmgr.scan.rate_limits import AddressRateLimiter
 from inventory.db.database import Database
 from inventory.store import domains, servers
 from inventory.targets import Target
+from tests.campaign import UNREACHED
 from tests.certmgr.scanning import add, scan
 from tests.certmgr.tls_servers import Stack
 
@@ -32,20 +33,45 @@ def port(issuer: Authority, opened: Stack) -> int:
     return server.port
 
 
+class SimulatedTime:
+    """The event loop of a rate limiter, whose time passes only while a connection waits.
+
+    So the limit is reached however slowly the connections follow each other.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, waited: list[str]) -> None:
+        self._loop, self._waited, self._now = loop, waited, 1e6
+
+    def time(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, call: Callable[[str], None], address: str) -> None:
+        self._waited.append(address)
+        self._now = max(self._now, when)
+        self._loop.call_soon(call, address)
+
+    def call_soon(self, call: Callable[[str], None], address: str) -> None:
+        self._loop.call_soon(call, address)
+
+
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses for which a connection had to wait for its turn."""
     waited: list[str] = []
-    call_at = asyncio.BaseEventLoop.call_at
+    make = AddressRateLimiter.__init__
 
-    def counted(
-        loop: asyncio.BaseEventLoop, when: float, call: Callable[..., Any], *args: Any, **kw: Any
-    ) -> asyncio.TimerHandle:
-        if isinstance(getattr(call, "__self__", None), AddressRateLimiter):
-            waited.append(*args)
-        return call_at(loop, when, call, *args, **kw)
+    def simulated(
+        limiter: AddressRateLimiter[Any],
+        per_address: int,
+        rate: float,
+        loop: asyncio.AbstractEventLoop,
+        *given: Any,
+        **options: Any,
+    ) -> None:
+        time: Any = SimulatedTime(loop, waited)
+        make(limiter, per_address, rate, time, *given, **options)
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "call_at", counted)
+    monkeypatch.setattr(AddressRateLimiter, "__init__", simulated)
     return waited
 
 
@@ -53,7 +79,7 @@ def polite(settings: Settings, provider: tuple[str, ...]) -> Settings:
     """Return settings with the limits of a new installation."""
     return replace(
         settings,
-        scan=ScanSettings(timeout=4.0),
+        scan=ScanSettings(timeout=UNREACHED),
         network=replace(settings.network, provider=provider),
     )
 

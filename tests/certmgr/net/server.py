@@ -6,7 +6,6 @@ It is a resolver that sets AD, or an authoritative server.
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,9 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+
+from tests.campaign import UNREACHED
+from tests.servers.ports import stop_receiving
 
 Records = Mapping[tuple[str, str], Sequence[str] | str]
 """(name, type) -> texts of records, or "SERVFAIL", "REFUSED", "SILENT".
@@ -115,6 +117,8 @@ def serving(
             # The socket may be closed while an answer is made.
             try:
                 data, peer = udp.recvfrom(4096)
+                if not data:
+                    return  # it was shut down
                 if (reply := server.reply(data, "udp")) is not None:
                     udp.sendto(reply, peer)
             except OSError:
@@ -127,10 +131,12 @@ def serving(
             except OSError:
                 return
             with conn, suppress(OSError):
-                conn.settimeout(5)
-                size = struct.unpack("!H", conn.recv(2))[0]
-                if (reply := server.reply(conn.recv(size), "tcp")) is not None:
-                    conn.sendall(struct.pack("!H", len(reply)) + reply)
+                conn.settimeout(UNREACHED)
+                stream = conn.makefile("rb")
+                # The client may leave without a question.
+                data = stream.read(int.from_bytes(stream.read(2)))
+                if data and (reply := server.reply(data, "tcp")) is not None:
+                    conn.sendall(len(reply).to_bytes(2) + reply)
 
     for work in (packets, connections):
         threading.Thread(target=work, daemon=True).start()
@@ -139,7 +145,7 @@ def serving(
     finally:
         tcp.shutdown(socket.SHUT_RDWR)
         tcp.close()
-        udp.close()
+        stop_receiving(udp)
 
 
 def _sockets(address: str) -> tuple[socket.socket, socket.socket]:

@@ -16,6 +16,7 @@ import pytest
 from certmgr.net.dns import DnsClient
 from certmgr.net.dns_answers import MAX_RECORDS, read
 from certmgr.net.dns_records import CaaRecord, TlsaRecord
+from tests.campaign import UNREACHED
 from tests.certmgr.net.server import NameServer, serving
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
@@ -41,7 +42,7 @@ ZONE = {
 
 
 def dns_client(
-    server: NameServer, *, timeout: float = 5.0, allowed: Sequence[IPv4Network] = ()
+    server: NameServer, *, timeout: float = UNREACHED, allowed: Sequence[IPv4Network] = ()
 ) -> DnsClient:
     return DnsClient((server.address,), timeout=timeout, tries=1, allowed=allowed)
 
@@ -75,7 +76,9 @@ def test_each_answer_has_a_status_and_records(
 ) -> None:
     with serving(ZONE) as server:
         # Only the silent server makes the client wait until its time-out.
-        answer = dns_client(server, timeout=0.4 if status == "timeout" else 5.0).ask(name, kind)
+        answer = dns_client(server, timeout=0.4 if status == "timeout" else UNREACHED).ask(
+            name, kind
+        )
     assert (answer.status, answer.records) == (status, records)
     assert bool(answer.reason) == (status != "ok")
     assert answer.determined == (status in ("ok", "nodata", "nxdomain"))
@@ -116,7 +119,7 @@ def test_query_is_sent_once_for_many_threads() -> None:
 
 def test_next_resolver_is_queried_if_one_fails() -> None:
     with serving({("shop.example", "A"): "SERVFAIL"}) as bad, serving(ZONE) as good:
-        answer = DnsClient((bad.address, good.address), timeout=5.0).ask("shop.example", "A")
+        answer = DnsClient((bad.address, good.address), timeout=UNREACHED).ask("shop.example", "A")
     assert answer.records == ("192.0.2.1",)
 
 
@@ -163,7 +166,9 @@ def test_authoritative_server_is_queried_by_its_address() -> None:
     records = {("_acme-challenge.shop.example", "TXT"): ['"token"']}
     with serving(records, authoritative=True) as server:
         port = int(server.address.rpartition(":")[2])
-        client = DnsClient(("127.0.0.1:1",), timeout=5.0, tries=1, allowed=LOOPBACK, port=port)
+        client = DnsClient(
+            ("127.0.0.1:1",), timeout=UNREACHED, tries=1, allowed=LOOPBACK, port=port
+        )
         assert client.ask_at(server.address, "_acme-challenge.shop.example", "TXT").records == (
             "token",
         )
@@ -171,7 +176,7 @@ def test_authoritative_server_is_queried_by_its_address() -> None:
         assert client.ask_at("127.0.0.1", "_acme-challenge.shop.example", "TXT").records == (
             "newer",
         )
-        refused = DnsClient(timeout=5.0).ask_at(
+        refused = DnsClient(timeout=UNREACHED).ask_at(
             server.address, "_acme-challenge.shop.example", "TXT"
         )
     assert refused.status == "servfail"

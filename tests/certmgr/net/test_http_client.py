@@ -16,6 +16,7 @@ import trustme
 
 from certmgr.net.http_client import HttpAnswer, HttpClient, HttpLimits, public_trust
 from certmgr.net.http_stream import AddressPolicy, HttpError, HttpProblem, system_addresses
+from tests.campaign import PATIENCE, UNREACHED
 from tests.certmgr.net.kept import kept_alive
 from tests.certmgr.net.scripted import scripted
 
@@ -42,7 +43,7 @@ def client(
     """``counted``: the deadline is a number of waits instead of seconds."""
     return HttpClient(
         policy=policy,
-        limits=HttpLimits(STEPS if counted else 30.0, limit, redirects),
+        limits=HttpLimits(STEPS if counted else UNREACHED, limit, redirects),
         trust=trust,
         schemes=("http", "https"),
         resolve=resolve or system_addresses,
@@ -104,7 +105,6 @@ def test_dripping_peer_does_not_move_the_deadline(head: bytes, drip: bytes, secu
     with scripted(head, drip, trust=server_side if secure else None) as server:
         url = server.url.replace("http://127.0.0.1", "https://localhost") if secure else server.url
         assert problem(client(counted=True, trust=client_side), url) is HttpProblem.TIMEOUT
-    assert server.sent <= len(drip) * STEPS * 3
 
 
 def test_silent_peer_does_not_move_the_deadline() -> None:
@@ -118,15 +118,14 @@ def test_dripping_tls_handshake_does_not_move_the_deadline() -> None:
     with scripted(b"\x16\x03\x03\x40\x00", b"\x02", at_once=True) as server:
         url = server.url.replace("http:", "https:")
         assert problem(client(counted=True), url) is HttpProblem.TIMEOUT
-        assert server.ended.wait(20)
-    assert server.sent <= STEPS * 3
+        assert server.ended.wait(PATIENCE)
 
 
 def test_silent_resolver_does_not_move_the_deadline() -> None:
     never = threading.Event()
 
     def resolve(host: str) -> Sequence[str]:
-        never.wait(20)
+        never.wait(PATIENCE)
         return ()
 
     http = HttpClient(policy=LOOPBACK, limits=HttpLimits(0.2), resolve=resolve)
@@ -150,7 +149,7 @@ def test_silent_resolver_does_not_move_the_deadline() -> None:
 def test_endless_answer_ends_with_a_limit_of_bytes(head: bytes, flood: bytes) -> None:
     with scripted(head, flood, pause=0) as server:
         got = problem(client(), server.url)
-        assert server.ended.wait(20)
+        assert server.ended.wait(PATIENCE)
     assert got in (HttpProblem.TOO_LARGE, HttpProblem.PROTOCOL)
     # What the kernel buffers on both sides comes on top.
     assert server.sent < 12_000_000

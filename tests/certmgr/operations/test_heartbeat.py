@@ -12,9 +12,8 @@ import trustme
 from certmgr.operations import heartbeat as module
 from certmgr.operations.heartbeat import heartbeat
 from inventory.errors import CertmgrError
+from tests.campaign import PATIENCE
 from tests.certmgr.net.scripted import count_waits, scripted
-
-STEPS = 40
 
 
 @dataclass
@@ -50,7 +49,6 @@ def test_dripping_monitor_is_given_up(
         with pytest.raises(CertmgrError, match="did not complete within 10 seconds"):
             heartbeat(f"https://localhost:{server.port}/beat")
         assert len(server.requests) == 1, "a slow monitor is not asked again"
-    assert server.sent <= len(drip) * STEPS * 4
 
 
 @pytest.mark.parametrize(
@@ -73,7 +71,7 @@ def test_other_status_is_an_error(monitor: Monitor, status: str, reason: str) ->
 def test_endless_body_of_a_success_is_not_read(monitor: Monitor) -> None:
     with scripted(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000, trust=monitor.server_side) as server:
         heartbeat(f"https://localhost:{server.port}/beat")
-        assert server.ended.wait(20)
+        assert server.ended.wait(PATIENCE)
 
 
 def test_lost_connection_is_tried_again(monitor: Monitor) -> None:

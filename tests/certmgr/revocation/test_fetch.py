@@ -14,6 +14,7 @@ from certmgr.net.addresses import Network
 from certmgr.net.dns import DnsClient
 from certmgr.net.downloads import parse_target
 from certmgr.revocation.fetch import AT_ONCE, CrlFetcher
+from tests.campaign import UNREACHED
 from tests.certmgr.net.server import serving
 from tests.certmgr.revocation.files import Files
 
@@ -25,7 +26,7 @@ def fetcher(
     allowed: Sequence[Network] = LOOPBACK,
     limit: int = 1_000_000,
     seconds: float = 60.0,
-    timeout: float = 5.0,
+    timeout: float = UNREACHED,
 ) -> CrlFetcher:
     """``timeout``: of the resolver. ``seconds``: of the fetch."""
     return CrlFetcher(

@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.campaign import PATIENCE
 from tests.servers import real
 
 SUPPORTED_GROUPS, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS, KEY_SHARE = 10, 13, 16, 43, 51
@@ -129,7 +130,7 @@ def of_chromium(folder: Path) -> ClientHello:
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert recorded.wait(60), "chromium opened no connection"
+        assert recorded.wait(PATIENCE), "chromium opened no connection"
     finally:
         process.terminate()
         process.wait()

@@ -18,6 +18,7 @@ from certmgr.demo.servers import server_context
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import FailureKind
+from tests.campaign import UNREACHED, time_limits
 from tests.certmgr.tls_servers import HOST, Stack, serve
 
 
@@ -94,10 +95,13 @@ def test_waiting_for_a_turn_does_not_count_towards_the_timeout(
     talk: servers.ConnectionHandler,
     opened: Stack,
 ) -> None:
-    port = serve(opened, slow(talk, 0.3))
-    dials = dial(DialLimits(per_address=1, rate=0, timeout=2.0), port, 8)
+    for limit in time_limits(2.0):
+        port = serve(opened, slow(talk, 0.15 * limit))
+        dials = dial(DialLimits(per_address=1, rate=0, timeout=limit), port, 8)
+        if all(r.failure is None for r in dials.results):
+            break
     assert [r.failure for r in dials.results] == [None] * 8
-    assert dials.seconds > 2.0
+    assert dials.seconds > limit
 
 
 def test_first_connection_of_a_slow_server_stays_open_next_to_the_second(
@@ -105,7 +109,6 @@ def test_first_connection_of_a_slow_server_stays_open_next_to_the_second(
     opened: Stack,
 ) -> None:
     """The server answers the first connection once the second arrives, and never the second."""
-    connections: list[socket.socket] = []
     second_arrived = threading.Event()
 
     def answer_the_first(sock: socket.socket) -> None:
@@ -117,18 +120,27 @@ def test_first_connection_of_a_slow_server_stays_open_next_to_the_second(
             second_arrived.set()
             servers.silent(sock)
 
-    (result,) = dial(DialLimits(timeout=3.0), serve(opened, answer_the_first)).results
+    for limit in time_limits(3.0):
+        connections: list[socket.socket] = []
+        second_arrived.clear()
+        (result,) = dial(DialLimits(timeout=limit), serve(opened, answer_the_first)).results
+        if result.failure is None:
+            break
     assert (result.failure, len(connections)) == (None, 2)
 
 
 def test_both_attempts_at_a_silent_address_share_one_deadline(opened: Stack) -> None:
-    dials = dial(DialLimits(timeout=1.0), serve(opened, servers.silent))
-    (result,) = dials.results
+    port = serve(opened, servers.silent)
+    for limit in time_limits(1.0):
+        dials = dial(DialLimits(timeout=limit), port)
+        (result,) = dials.results
+        if result.probes == 2:
+            break
     assert result.failure is not None
     assert (result.failure.kind, result.probes) == (FailureKind.TIMEOUT, 2)
     first, second = dials.deadlines
     assert first == second
-    assert dials.seconds >= 1.0
+    assert dials.seconds >= limit
 
 
 def test_number_of_all_connections_at_once_is_limited(
@@ -166,7 +178,7 @@ def test_server_that_speaks_before_its_client_is_not_tls(opened: Stack) -> None:
     port = serve(opened, greet)
 
     async def run() -> DialResult:
-        dialler = Dialler(DialLimits(timeout=2.0))
+        dialler = Dialler(DialLimits(timeout=UNREACHED))
         try:
             result = dialler.dial(DialRequest("127.0.0.1", port, "https", HOST))
             sent.wait()  # the loop stands still, so that it sees both events at once

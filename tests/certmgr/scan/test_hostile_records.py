@@ -18,6 +18,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan import connection, dial, openssl
 from inventory.targets import Target
+from tests.campaign import UNREACHED
 from tests.certificates import certificate_message, record, server_hello
 from tests.certmgr.tls_records import (
     ALERT,
@@ -78,7 +79,7 @@ def scan_among_ten_good_sites(
     http = refusing_port(opened)
     options = ScanOptions(
         overrides={(t.host, p): ("127.0.0.1",) for t in targets for p in (t.port, http)},
-        timeout=2.0,
+        timeout=UNREACHED,
         http_port=http,
     )
     pages = replace(settings, http=HttpSettings(enabled=True, per_address=0, rate=0.0))
@@ -253,7 +254,7 @@ def test_handshakes_that_stall_with_much_in_memory_are_few_at_once(
     ports |= {h: serve(opened, _site(issuer, h)) for h in GOOD}
     targets = [Target(host, port) for host, port in ports.items()]
     options = ScanOptions(
-        overrides={(t.host, t.port): ("127.0.0.1",) for t in targets}, timeout=2.0
+        overrides={(t.host, t.port): ("127.0.0.1",) for t in targets}, timeout=UNREACHED
     )
     reports = {r.target.host: r for r in scan_targets(settings, options, targets, clock=clock)}
     assert all(not reports[h].findings for h in GOOD)

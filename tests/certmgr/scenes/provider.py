@@ -20,6 +20,7 @@ from inventory.store import accounts, clients, contacts, domains, endpoints, lin
 from inventory.store import servers as machines
 from inventory.targets import Target
 from tests import program
+from tests.campaign import UNREACHED
 from tests.certmgr.acme.inprocess import Ca, running
 from tests.clock import clock
 from tests.databases import open_sqlite
@@ -215,7 +216,7 @@ allow = ["127.0.0.0/8"]
 provider = ["127.0.0.0/24"]
 [scan]
 resolvers = ["{resolver}"]
-timeout = 20.0
+timeout = {UNREACHED}
 [http]
 enabled = false
 [cases]

@@ -16,7 +16,7 @@ from inventory.db.database import Database, make_engine
 from inventory.db.opening import open_database
 from inventory.errors import Busy, DatabaseError
 from inventory.store import clients
-from tests.campaign import wait_until
+from tests.campaign import UNREACHED, wait_until
 from tests.program import run
 from tests.servers import pgbouncer
 
@@ -118,7 +118,7 @@ def test_lock_of_a_killed_process_is_free(pooled_url: str, clock: Clock) -> None
 def test_commands_work_through_the_pool(pooled_url: str, tmp_path: Path, clock: Clock) -> None:
     config = tmp_path / "certmgr.toml"
     config.write_text(
-        "[scan]\ntimeout = 2.0\nprocesses = 2\n[http]\nenabled = false\n"
+        f"[scan]\ntimeout = {UNREACHED}\nprocesses = 2\n[http]\nenabled = false\n"
         f'[database]\nurl = "{pooled_url}"\n[network]\nallow = ["127.0.0.0/8"]\n'
     )
 

@@ -23,15 +23,15 @@ from notifiers.channels import (
     SendResult,
     preview,
 )
-from tests.campaign import PATIENCE
+from tests.campaign import PATIENCE, time_limits
 from tests.clock import frozen
 from tests.servers.mail import PASSWORD, Hook, MailServer, hook, mail_server
 from tests.servers.ports import free_port
 
 PATIENT = PATIENCE
 """Seconds: a time limit that no test waits for."""
-SHORT = 3.0
-"""Seconds: a time limit that a test waits for."""
+SHORT = 1.0
+"""Seconds: a time limit that a test waits for, if the machine is not busy."""
 
 
 @pytest.fixture
@@ -95,7 +95,10 @@ def test_answer_of_the_mail_server_decides_the_delivery_status(
     bad: bool,
 ) -> None:
     server.answers = lambda at, to: answer if at == stage else None
-    got = send(server, silence=SHORT if answer == "hang" else PATIENT)
+    for limit in time_limits(SHORT) if answer == "hang" else [PATIENT]:
+        got = send(server, silence=limit)
+        if got.status is status:  # what precedes the hanging answer came in time
+            break
     assert (got.status, got.bad_address) == (status, bad), got
     assert "ada@" not in got.reason, "no address in a stored reason"
     if answer[0].isdigit():
@@ -189,9 +192,11 @@ def test_answer_of_the_hook_decides_the_delivery_status(
     hooked: Hook, answer: int | str, status: DeliveryStatus
 ) -> None:
     hooked.answer = answer
-    limit = SHORT if answer == "hang" else PATIENT
-    desk = Channel("desk", hooked.url, timeout=limit, connect_timeout=PATIENT)
-    got = desk.send(message())
+    for limit in time_limits(SHORT) if answer == "hang" else [PATIENT]:
+        hooked.bodies.clear()
+        got = Channel("desk", hooked.url, timeout=limit, connect_timeout=PATIENT).send(message())
+        if hooked.bodies:  # the request came in time
+            break
     assert got.status is status, got
     assert len(hooked.bodies) == 1, "the mail library does not retry"
     assert "Grüße" in hooked.bodies[0]["message"]

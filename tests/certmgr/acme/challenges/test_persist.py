@@ -19,6 +19,7 @@ from certmgr.net.dns import DnsClient
 from inventory.clock import Clock
 from inventory.errors import CertmgrError
 from notifiers.wording.catalogue import language
+from tests.campaign import UNREACHED
 from tests.certmgr.net.server import serving
 
 THUMBPRINT = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
@@ -113,7 +114,7 @@ def test_worst_definite_answer_of_the_resolvers_counts(
         serving({("_validation-persist.example.com", "TXT"): [f'"{RIGHT}"']}) as first,
         serving(second) as other,
     ):
-        client = DnsClient((first.address, other.address), timeout=5.0, tries=1)
+        client = DnsClient((first.address, other.address), timeout=UNREACHED, tries=1)
         verdict = check(client, RECORD, clock)
     assert verdict.state is state
     if state is PersistState.MISSING:
@@ -122,5 +123,5 @@ def test_worst_definite_answer_of_the_resolvers_counts(
 
 def test_silence_of_all_servers_is_undetermined(clock: Clock) -> None:
     with serving({("_validation-persist.example.com", "TXT"): "SERVFAIL"}) as server:
-        verdict = check(DnsClient((server.address,), timeout=5.0, tries=1), RECORD, clock)
+        verdict = check(DnsClient((server.address,), timeout=UNREACHED, tries=1), RECORD, clock)
     assert verdict.state is PersistState.UNKNOWN
