@@ -125,20 +125,22 @@ def check_single_headers(head: Head) -> None:
 
 def _headers(lines: list[bytes]) -> list[tuple[str, str]]:
     """Return the headers of these lines. Lines that are not a header are ignored."""
-    joined: list[bytes] = []
+    # A hostile server could fold one value a hundred thousand times: to add each part to the value
+    # would copy it each time.
+    parts: list[list[bytes]] = []
     continuable = False
     for line in lines:
         if not line:
             continue
         # Obsolete line folding (RFC 9112 5.2): the line continues the value before it.
         if line[:1] in (b" ", b"\t") and continuable:
-            joined[-1] += b" " + line.lstrip(_LWS)
+            parts[-1].append(line.lstrip(_LWS))
             continue
-        joined.append(line)
+        parts.append([line])
         name, colon, _ = line.partition(b":")
         continuable = bool(colon and name and name[:1] not in (b" ", b"\t"))
     found = []
-    for line in joined:
+    for line in (b" ".join(p) for p in parts):
         name, colon, value = line.partition(b":")
         if not colon or not name or name[:1] in (b" ", b"\t"):
             continue

@@ -41,6 +41,8 @@ HTTP2_PROTOCOL = "HTTP/2 frames or headers that break the protocol"
 HTTP2_FRAME_SIZE = "an HTTP/2 frame with a wrong size"
 HTTP2_COMPRESSION = "HTTP/2 headers that cannot be decompressed"
 HTTP2_REFUSED = "a refusal of the request (HTTP/2)"
+# Bytes of frames without a part of the body: settings, headers, and what h2 ignores silently.
+MAX_FRAMING = 2 * MAX_HEADERS
 _WINDOW = 4 * MAX_BODY  # more than is read, so that the server never waits for a window update
 
 
@@ -101,7 +103,7 @@ class Http2Exchange:
         )
         self.request = self._http.data_to_send()
         self._max = max_body
-        self._raw = self._events = self._interim = 0
+        self._raw = self._content = self._events = self._interim = 0
         self._reader: BodyReader | None = None
         self._kept = b""
         self._ended = False
@@ -153,7 +155,7 @@ class Http2Exchange:
             if self._event(event):
                 return True
         # A hostile server could send small frames without end: each costs time.
-        if self._events > MAX_PIECES:
+        if self._events > MAX_PIECES or self._raw - self._content > MAX_FRAMING:
             self._broken()
             return True
         return False
@@ -188,6 +190,7 @@ class Http2Exchange:
         elif isinstance(event, ResponseReceived):
             return self._begin([(str(n), str(v)) for n, v in event.headers or ()])
         elif isinstance(event, DataReceived) and self._reader is not None:
+            self._content += len(event.data or b"")
             if self._reader.feed(event.data or b""):
                 self.truncated, self.error = self._reader.truncated, self._reader.problem
                 return True

@@ -4,7 +4,6 @@ resolver, the files with secrets, the mail server, SPF, the inbox, and the rules
 
 from __future__ import annotations
 
-import smtplib
 import ssl
 import stat
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from inventory.store import audit_log
 from inventory.text import printable
 from notifiers.channels import Channel
 from notifiers.inbox.mailbox import reachable
+from notifiers.mail_sessions import connect_smtp
 from notifiers.pipeline.limits import clock_fault
 
 # Files that exist while a time service runs: systemd-timesyncd, chrony, ntp, ntpsec.
@@ -235,13 +235,8 @@ def mail_server(settings: Settings, now: datetime) -> Iterator[CheckResult]:
         return
     host, port, mode = channel.server
     context = ssl.create_default_context()
-    connection = (
-        # The certificate is verified as by the delivery: a server that fails here would fail there.
-        smtplib.SMTP_SSL(host, port, timeout=10, context=context)
-        if mode == "ssl"
-        else smtplib.SMTP(host, port, timeout=10)
-    )
-    with connection as server:
+    # The certificate is verified as by the delivery: a server that fails here would fail there.
+    with connect_smtp(host, port, 10.0, context, starttls=mode != "ssl") as server:
         if mode != "ssl":
             server.starttls(context=context)
         server.ehlo()

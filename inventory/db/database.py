@@ -259,6 +259,18 @@ LOCK_TIMEOUT = 30.0  # seconds
 POOLED_CONNECTIONS = 5
 
 
+# Seconds, except tcp_user_timeout (milliseconds). Without them, libpq waits for a server that stays
+# silent, or whose machine is gone, for as long as the system does: hours.
+_POSTGRESQL: Mapping[str, Any] = {
+    "prepare_threshold": None,
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+
 def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
     """Return an engine that follows the rules of this module.
 
@@ -288,7 +300,8 @@ def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
             return create_engine(
                 parsed.set(drivername="postgresql+psycopg"),
                 pool_pre_ping=True,
-                connect_args={"prepare_threshold": None},
+                # What the URL sets itself counts.
+                connect_args={k: v for k, v in _POSTGRESQL.items() if k not in parsed.query},
             )
     except (exc.ArgumentError, ImportError, ValueError) as error:
         raise DatabaseError(

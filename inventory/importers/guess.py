@@ -11,10 +11,15 @@ from inventory.importers.customer_lists import guess as guess_columns
 from inventory.importers.hosts import skip_reason
 from inventory.importers.table import Table, decode, read_source
 
-_APACHE = re.compile(r"^\s*(<VirtualHost|<Macro|ServerRoot|DocumentRoot\b|LoadModule)", re.I | re.M)
+# A blank line, a long line or many blanks must not be searched again from each of their characters.
+_APACHE = re.compile(
+    r"^[^\S\n]*(<VirtualHost|<Macro|ServerRoot|DocumentRoot\b|LoadModule)", re.I | re.M
+)
 _APACHE_DUMP = re.compile(r"^VirtualHost configuration:", re.M)
-_NGINX = re.compile(r"^\s*(server|http|stream|mail|events)\s*\{|^# configuration file ", re.M)
-_ZONE = re.compile(r"^\$(ORIGIN|TTL)\b|\sIN\s+SOA\s|\sSOA\s.*\(", re.I | re.M)
+_NGINX = re.compile(
+    r"^[^\S\n]*(server|http|stream|mail|events)\s{0,200}\{|^# configuration file ", re.M
+)
+_ZONE = re.compile(r"^\$(ORIGIN|TTL)\b|\sIN\s{1,200}SOA\s|\sSOA\s.{0,600}\(", re.I | re.M)
 
 
 def guess_format(path: Path) -> str:

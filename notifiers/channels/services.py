@@ -19,6 +19,7 @@ from apprise.attachment.memory import AttachMemory
 from apprise.manager_plugins import NotificationManager
 from apprise.plugins.email.base import NotifyEmail
 
+from notifiers.channels.bounded_answers import bound_answers
 from notifiers.channels.invitation_part import with_invitation
 from notifiers.channels.results import MARK_HEADER, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.channels.smtp import (
@@ -29,6 +30,7 @@ from notifiers.channels.smtp import (
     mail_result,
 )
 from notifiers.channels.webhook import RELEVANT_LINE, webhook_result
+from notifiers.mail_sessions import connect_smtp
 
 MAX_LOG_LINES, MAX_LOG_LINE = 50, 1000
 
@@ -108,14 +110,10 @@ class RecordingMail(NotifyEmail):  # type: ignore[no-untyped-call]
         if not self.verify_certificate:  # ?verify=no in the URL of the channel
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         timeout, port = float(self.socket_connect_timeout), int(self.port or 0)
-        if self.secure_mode == "ssl":
-            connection: smtplib.SMTP = smtplib.SMTP_SSL(
-                self.smtp_host, port, timeout=timeout, context=context
-            )
-        else:
-            connection = smtplib.SMTP(self.smtp_host, port, timeout=timeout)
+        starttls = self.secure_mode != "ssl"
+        connection = connect_smtp(self.smtp_host, port, timeout, context, starttls=starttls)
         try:
-            if self.secure_mode != "ssl":
+            if starttls:
                 # Without TLS the password would be sent in clear, so a failure ends the session.
                 connection.starttls(context=context)
             # An internal relay may accept mail without a login.
@@ -207,6 +205,7 @@ def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResul
         timeout: Seconds after which the status is unknown.
     """
     is_mail = isinstance(service, RecordingMail)
+    bound_answers()
     holder = Apprise(asset=_asset())
     holder.add(service)
     # Apprise makes the plain part of a mail from the HTML; chats show plain text.

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
-from imap_tools import BaseMailBox, MailBox, MailboxFolderSelectError, MailBoxStartTls
+from imap_tools import BaseMailBox, MailboxFolderSelectError
 from imap_tools.errors import ImapToolsError
 
 from inventory.db.database import Database
@@ -21,6 +22,7 @@ from inventory.text import printable
 from notifiers.inbox.classify import MAX_MAIL
 from notifiers.inbox.process import MailParserProcess
 from notifiers.inbox.record import OnMail, record_mail, without_cases
+from notifiers.mail_sessions import connect_imap
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,21 @@ def reachable(url: str, timeout: float = 10.0) -> int:
         return len(box.uids("UNSEEN"))
 
 
+class _MailBox(BaseMailBox):
+    """A mailbox over a session whose replies are bounded."""
+
+    def __init__(self, host: str, port: int, seconds: float, *, starttls: bool) -> None:
+        # The certificate of the mail server is verified.
+        context = ssl.create_default_context()
+        self._connect = partial(
+            connect_imap, host, port, seconds, context, starttls=starttls, size=MAX_MAIL
+        )
+        super().__init__()
+
+    def _get_mailbox_client(self) -> imaplib.IMAP4:
+        return self._connect()
+
+
 @contextmanager
 def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[BaseMailBox]:
     parts = urlsplit(url)
@@ -87,15 +104,12 @@ def _mailbox(url: str, timeout: float, *, readonly: bool) -> Iterator[BaseMailBo
             "it is not imaps://user:password@host/INBOX",
             "Write imaps:// or imap+starttls://.",
         )
-    # The certificate of the mail server is verified.
-    context = ssl.create_default_context()
     folder = unquote(parts.path.strip("/")) or "INBOX"
     box: BaseMailBox | None = None
     try:
-        if parts.scheme == "imaps":
-            box = MailBox(parts.hostname, parts.port or 993, timeout, ssl_context=context)
-        else:
-            box = MailBoxStartTls(parts.hostname, parts.port or 143, timeout, ssl_context=context)
+        starttls = parts.scheme != "imaps"
+        port = parts.port or (143 if starttls else 993)
+        box = _MailBox(parts.hostname, port, timeout, starttls=starttls)
         box.login(unquote(parts.username), unquote(parts.password or ""), initial_folder=None)
         _select(box, folder, readonly=readonly)
         yield box

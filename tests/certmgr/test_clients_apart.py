@@ -74,6 +74,8 @@ class World:
         same_certificate: Whether both have the same certificate.
         languages: The languages of their contacts.
         renews: Who renews.
+        moved: A site that client 1 gives to client 2 after its case and notices; None if there is
+            none.
     """
 
     names: dict[str, list[str]]
@@ -84,6 +86,7 @@ class World:
     same_certificate: bool
     languages: dict[str, str]
     renews: str
+    moved: str | None
 
 
 @st.composite
@@ -106,6 +109,7 @@ def worlds(draw: st.DrawFn) -> World:
         same_certificate=draw(st.booleans()),
         languages=each(st.sampled_from(["en", "de"])),
         renews=draw(st.sampled_from(["us", "client"])),
+        moved=draw(st.none() | _SHARED.map(lambda shared: f"moved.{shared}")),
     )
 
 
@@ -160,7 +164,7 @@ keys = "{self.folder / "keys"}"
     def fill(self, stack: Stack) -> None:
         """Add the records, and start the servers of the sites."""
         world = self.world
-        self.ports = ports = self._serve(stack)
+        self.ports = self._serve(stack)
         with self.opened() as database, database.write(START) as tx:
             contacts.add(tx, None, {"name": "Eve", "role": "administrator"}, ("email:eve@p.test",))
             clients.add(tx, {"number": "9", "name": f"{mark('9')} reseller"})
@@ -176,9 +180,19 @@ keys = "{self.folder / "keys"}"
                 },
             )
             for number, found in world.names.items():
-                self._add_client(tx, number, ports[number])
+                self._add_client(tx, number)
                 values = {"account_id": account, "key_type": "ec-p256", "solver": "web"}
                 lineages.add(tx, f"{mark(number)}-lineage", number, found, values)
+            if world.moved is not None:
+                self._add_site(tx, "1", world.moved, {})
+                bought = {"vendor": f"{mark('1')} vendor", "number": f"{mark('1')}-78"}
+                ends = {"ends_at": START + 20 * DAY, "starts_at": START - 345 * DAY}
+                purchase_changes.add(tx, "1", bought | ends, [world.moved])
+
+    def _add_site(self, tx: Any, number: str, name: str, domain: dict[str, Any]) -> None:
+        domains.add(tx, name, {"client": number} | domain, ("shared",))
+        port = self.ports[number]
+        endpoints.edit(tx, Target(name), {"port": port, "addresses": ["127.0.0.1"]})
 
     def _serve(self, stack: Stack) -> dict[str, int]:
         world = self.world
@@ -202,7 +216,7 @@ keys = "{self.folder / "keys"}"
                 ports[number] = serve_certificate(stack, certificate(number))
         return ports
 
-    def _add_client(self, tx: Any, number: str, port: int) -> None:
+    def _add_client(self, tx: Any, number: str) -> None:
         world, own = self.world, mark(number)
         reseller = {"reseller": "9"} if number in world.resold else {}
         client = {"number": number, "name": f"{own} name", "note": f"{own} note", **reseller}
@@ -214,9 +228,7 @@ keys = "{self.folder / "keys"}"
         if not world.one_server or number == "1":
             servers.add(tx, {"name": server, "note": "" if world.one_server else own})
         for name in world.names[number]:
-            domain = {"client": number, "server": server, "note": f"{own} note"}
-            domains.add(tx, name, domain, (f"{own}-tag", "shared"))
-            endpoints.edit(tx, Target(name), {"port": port, "addresses": ["127.0.0.1"]})
+            self._add_site(tx, number, name, {"server": server, "note": f"{own} note"})
         purchase = {"vendor": f"{own} vendor", "number": f"{own}-77", "note": f"{own} note"}
         ends = {"ends_at": START + 20 * DAY, "starts_at": START - 345 * DAY}
         purchase_changes.add(tx, number, purchase | ends, world.names[number])
@@ -237,7 +249,10 @@ keys = "{self.folder / "keys"}"
             service = CaseService(
                 Context(database, load(str(self.folder / "c.toml"), {}), lambda: START)
             )
-            for number, found in self.world.names.items():
+            sites = list(self.world.names.items())
+            if self.world.moved is not None:
+                sites.append(("1", [self.world.moved]))
+            for number, found in sites:
                 row = open_case(service, number, found[:1], CaseOptions())
                 begin = "2026-11-27T10:00"
                 (pem,) = signing_requests.make_csr(service, row.reference)
@@ -264,6 +279,10 @@ keys = "{self.folder / "keys"}"
             self.call("notify", "--queue-only", codes=(0, 3))
             for row in self.call("notice", "release", "--format", "json").json["held"]:
                 self.call("notice", "release", row["cause"], codes=(0, 2, 3))
+        if self.world.moved is not None:
+            self.call("domain", "edit", self.world.moved, "--client", "2")
+            self.call("scan", codes=(0, 1, 3))
+            self.call("notify", "--queue-only", codes=(0, 3))
 
     def outputs(self, number: str) -> Iterator[tuple[str, str]]:
         """Yield (what, text) of each output that is for one client."""
@@ -279,10 +298,26 @@ keys = "{self.folder / "keys"}"
         for notice in notices:
             yield f"notice {notice['id']}", json.dumps(notice, default=str)
             yield "notice show", self.call("notice", "show", str(notice["id"])).out
+        yield "import", self._import(number)
         cases = self.call("case", "list", "--all", "--format", "json").json["cases"]
         for case in cases:
             if str(case["client"]) == number:
                 yield from self._case(case["reference"])
+
+    def _import(self, number: str) -> str:
+        """Return what a dry run reports for a list of this client with names of all clients."""
+        names = [n for found in self.world.names.values() for n in found]
+        # The list itself has the names; what it must not disclose are the records of their owner.
+        known = {n: f"n{i}.listed.test" for i, n in enumerate(names)}
+        source = self.folder / "list.csv"
+        lines = [f"{number},{name}" for name in (*names, self.world.moved or "new.test")]
+        source.write_text("\n".join(["client,domain", *lines]))
+        arguments = ("import", str(source), "--client", number, "--dry-run")
+        done = self.call(*arguments, codes=(0, 1, 2, 3))
+        text = done.out + done.err
+        for name, replaced in known.items():
+            text = text.replace(name, replaced)
+        return text
 
     def _case(self, reference: str) -> Iterator[tuple[str, str]]:
         yield "case show", self.call("case", "show", reference).out
@@ -351,12 +386,16 @@ def _calls(number: str, world: World, ports: dict[str, int]) -> Iterator[tuple[s
         yield ("case", "measures", *listed)
         yield ("client", "show", number, "--format", form)
         yield ("lineage", "show", f"{mark(number)}-lineage", "--format", form)
-        for name in world.names[number] if SOAK else world.names[number][:1]:
+        yield ("case", "list", *listed, "--all")
+        yield ("revocation", *listed)
+        sites = [*world.names[number], *([world.moved] if number == "2" and world.moved else [])]
+        for name in sites if SOAK else sites[-1:]:
             yield ("domain", "show", name, "--history", "--format", form)
             yield ("endpoint", "show", f"{name}:{ports[number]}", "--format", form)
     yield ("status", *scoped, "--all", "--verbose")
     yield ("status", *scoped, "--causes")
     yield ("check", *scoped)
+    yield ("forecast", *scoped, "--until", "2027-11-25", "--chart")
     yield ("purchase", "show", f"{mark(number)}-77")
     host, port = world.names[number][0], ports[number]
     there = ("--internal", "--resolve", f"{host}:{port}:127.0.0.1")

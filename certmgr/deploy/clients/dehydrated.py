@@ -66,7 +66,9 @@ def _is_config(path: Path) -> bool:
         text = reading.text_of(path) if path.is_file() else ""
     except CertmgrError:
         return False
-    return re.search(r"^\s*(?:BASEDIR|DOMAINS_TXT|CERTDIR|WELLKNOWN|CA)=", text, re.M) is not None
+    return (
+        re.search(r"^[^\S\n]*(?:BASEDIR|DOMAINS_TXT|CERTDIR|WELLKNOWN|CA)=", text, re.M) is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)

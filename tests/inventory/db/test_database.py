@@ -18,10 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from inventory.db import audit_chain
 from inventory.db.database import Database, default_actor, display_url, make_engine, version
 from inventory.db.opening import open_database
-from inventory.errors import DatabaseVersion
+from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.models import AuditEntry, Client
 from inventory.store import audit_log, bulk, clients
 from tests.campaign import wait_until
+from tests.certmgr.net.scripted import scripted
 
 
 def test_database_of_a_newer_version_is_not_changed(url: str) -> None:
@@ -50,6 +51,28 @@ def test_refused_postgresql_database_keeps_no_connection(new_postgres: Callable[
             lambda: conn.execute(others, {"n": name}).scalar() == 0, "the end of the connection"
         )
     engine.dispose()
+
+
+@pytest.mark.parametrize(("option", "expected"), [("", "10"), ("?connect_timeout=7", "7")])
+def test_connection_to_postgresql_has_time_limits_that_the_url_may_change(
+    new_postgres: Callable[[], str], option: str, expected: str
+) -> None:
+    engine = make_engine(new_postgres() + option)
+    with engine.connect() as conn:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        options = driver.info.get_parameters()
+    engine.dispose()
+    assert options["connect_timeout"] == expected
+    assert options["tcp_user_timeout"] == "60000"
+
+
+def test_server_that_accepts_and_stays_silent_is_an_error_and_no_wait() -> None:
+    with scripted(b"", at_once=False) as server:
+        url = f"postgresql://user:secret@127.0.0.1:{server.port}/certmgr?connect_timeout=2"
+        with pytest.raises(DatabaseError, match="cannot be used") as error:
+            open_database(url)
+    assert "secret" not in str(error.value)
 
 
 def test_concurrent_writers_lose_no_update(database: Database) -> None:

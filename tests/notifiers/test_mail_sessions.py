@@ -1,0 +1,99 @@
+"""Mail servers that drip or flood: each reply of a session has a deadline and a size."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+import trustme
+
+from notifiers import mail_sessions
+from notifiers.mail_sessions import connect_imap, connect_smtp
+from tests.campaign import PATIENCE
+from tests.certmgr.net.scripted import scripted
+
+GREETING = b"* OK\r\n"
+IMAP_FLOODS = {
+    "line": (b"* OK ", b"x" * 50_000),
+    "untagged-answers": (GREETING, b"* CAPABILITY IMAP4rev1\r\n" * 2000),
+    "literal": (GREETING, b"* 1 FETCH (BODY[] {2000000000}\r\n" + b"x" * 50_000),
+    "literal-in-pieces": (GREETING, b"* 1 FETCH (BODY[] {50000}\r\n" + b"x" * 50_000 + b")\r\n"),
+}
+SMTP_FLOODS = {
+    "greeting": (b"220-", b"x" * 500 + b"\r\n220-"),
+    "line": (b"220 ", b"x" * 50_000),
+    "reply": (b"220 mail.test\r\n", b"250-" + b"X" * 500 + b"\r\n"),
+}
+DRIPS = {"imap": b"* OK", "smtp": b"220-"}
+
+
+@pytest.fixture
+def server_tls() -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
+    """The TLS contexts of a server and of its client."""
+    ca = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    ca.issue_cert("localhost").configure_cert(server)
+    ca.configure_trust(client)
+    yield server, client
+
+
+@pytest.mark.parametrize("flood", IMAP_FLOODS)
+@pytest.mark.parametrize("starttls", [True, False])
+def test_endless_answer_of_a_mailbox_ends_at_its_size(
+    server_tls: tuple[ssl.SSLContext, ssl.SSLContext], flood: str, starttls: bool
+) -> None:
+    answer, then = IMAP_FLOODS[flood]
+    trust, context = server_tls
+    with (
+        scripted(answer, then, trust=None if starttls else trust, at_once=True) as server,
+        # A server without end: that the call ends shows the limit.
+        pytest.raises(OSError, match="too many bytes"),
+    ):
+        connect_imap("localhost", server.port, PATIENCE, context, starttls=starttls, size=1000)
+
+
+@pytest.mark.parametrize("flood", SMTP_FLOODS)
+@pytest.mark.parametrize("starttls", [True, False])
+def test_endless_reply_of_a_mail_server_ends_at_its_size(
+    server_tls: tuple[ssl.SSLContext, ssl.SSLContext], flood: str, starttls: bool
+) -> None:
+    answer, then = SMTP_FLOODS[flood]
+    trust, context = server_tls
+    with (
+        scripted(answer, then, trust=None if starttls else trust, at_once=True) as server,
+        pytest.raises(smtplib.SMTPException, match=r"too many bytes|Line too long"),
+    ):
+        session = connect_smtp("localhost", server.port, PATIENCE, context, starttls=starttls)
+        session.ehlo()
+
+
+@pytest.mark.parametrize("protocol", DRIPS)
+def test_dripping_mail_server_does_not_move_the_deadline_of_a_reply(
+    monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    context = ssl.create_default_context()
+    steps = iter(range(1_000_000))
+    # Each wait counts as a second, so that the test waits for none.
+    monkeypatch.setattr(mail_sessions, "monotonic", lambda: float(next(steps)))
+    imap = partial(connect_imap, size=1000)
+    connect: Callable[..., object] = imap if protocol == "imap" else connect_smtp
+    with (
+        scripted(DRIPS[protocol], b"-", at_once=True) as server,
+        pytest.raises((OSError, smtplib.SMTPException), match="did not answer in time"),
+    ):
+        connect("localhost", server.port, 30.0, context, starttls=True)
+
+
+def test_reply_within_the_limits_is_read_whole(
+    server_tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    reply = b"220 mail.test\r\n250-mail.test\r\n250-SIZE 1000\r\n250 8BITMIME\r\n"
+    with scripted(reply, at_once=True) as server:
+        session = connect_smtp("localhost", server.port, PATIENCE, server_tls[1], starttls=True)
+        code, text = session.ehlo()
+        session.close()
+    assert (code, text) == (250, b"mail.test\nSIZE 1000\n8BITMIME")
+    assert session.has_extn("8bitmime")
