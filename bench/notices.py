@@ -146,8 +146,7 @@ def inventory(path: Path, count: int, *, due: bool) -> None:
 
 def decide(path: Path) -> dict[str, Any]:
     """Run notices once, on a weekday at ten o'clock, when clients may be notified."""
-    from certmgr.notices.gather import gather
-    from certmgr.purchases.model import LeadTimes
+    from certmgr.notices.gather import TopicRules, gather
     from notifiers.pipeline.notice_settings import NoticeSettings
     from notifiers.pipeline.rendering import Templates
     from notifiers.pipeline.run import NoticeRun
@@ -167,7 +166,7 @@ def decide(path: Path) -> dict[str, Any]:
     run = NoticeRun(
         database,
         lambda at, notified: gather(
-            database, at, notified, rules.policy.thresholds, LeadTimes(7, 7, 7)
+            database, at, notified, TopicRules(thresholds=rules.policy.thresholds)
         ),
         lambda s: {x.mark: Recheck(RecheckState.SAME, "bench") for x in s},
         Templates(),

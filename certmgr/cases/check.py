@@ -171,22 +171,11 @@ def review_upload(
     leaves = [c for c in upload.certificates if not c.is_ca and c.parsed is not None]
     for other in upload.certificates:
         issuers.add(other)
-    if not leaves:
-        parsed = any(c.parsed is not None for c in upload.certificates)
-        return UploadReview(
-            (),
-            (*messages, ReviewMessage("only-chain" if parsed else "unreadable", {}, True)),
-            (),
-        )
     by_key = {a.spki: a for a in expected}
     # The key decides: only its holder can use a certificate, whatever names it has.
     requested = [c for c in leaves if public_key_fingerprint(c) in by_key]
     if not requested:
-        first = leaves[0]
-        values = {"serial": first.serial, "names": _shortened(first.names), "key": first.key}
-        return UploadReview(
-            (), (*messages, ReviewMessage("wrong-key", values, True)), tuple(leaves)
-        )
+        return UploadReview((), (*messages, _why_unusable(upload, leaves)), tuple(leaves))
     matched = []
     latest = _latest_by_key(requested, now)
     for key, leaf in latest.items():
@@ -196,23 +185,25 @@ def review_upload(
         messages += leaf_messages
         # It can be installed, but gains no time, so that this is a remark only.
         if ends is not None and leaf.not_after is not None and leaf.not_after <= ends:
-            messages.append(
-                ReviewMessage(
-                    "ends-no-later",
-                    {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"},
-                    False,
-                )
-            )
+            dates = {"not_after": f"{leaf.not_after:%Y-%m-%d}", "present": f"{ends:%Y-%m-%d}"}
+            messages.append(ReviewMessage("ends-no-later", dates, False))
         matched.append(MatchedCertificate(by_key[key].issuance_id, leaf, chain))
     # A vendor may deliver one file per key type, so the other certificate can still come.
     missing = [a for a in expected if a.spki not in latest and not a.received]
     if missing:
-        messages.append(
-            ReviewMessage(
-                "other-key-missing", {"key": ", ".join(a.key_type for a in missing)}, False
-            )
-        )
+        key_types = ", ".join(a.key_type for a in missing)
+        messages.append(ReviewMessage("other-key-missing", {"key": key_types}, False))
     return UploadReview(tuple(matched), tuple(_deduplicated(messages)), tuple(leaves))
+
+
+def _why_unusable(upload: VendorUpload, leaves: Sequence[Certificate]) -> ReviewMessage:
+    """Return why an upload has no certificate for a key of the case."""
+    if leaves:
+        first = leaves[0]
+        values = {"serial": first.serial, "names": _shortened(first.names), "key": first.key}
+        return ReviewMessage("wrong-key", values, True)
+    parsed = any(c.parsed is not None for c in upload.certificates)
+    return ReviewMessage("only-chain" if parsed else "unreadable", {}, True)
 
 
 def _latest_by_key(certificates: Sequence[Certificate], now: datetime) -> dict[str, Certificate]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from certmgr.cases import new_case
 from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cases.service import CaseService
+from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.records import IncidentRecord
 from inventory.store import cases, domain_owners, editing, incidents
+from inventory.store.incidents import NewIncidentItem
 from inventory.vocabulary import CaseKind
 
 
@@ -48,6 +50,36 @@ def open_incident(
     Raises:
         UsageError: The time has passed, there are no items, or the reason is empty.
     """
+    _require_open_incident(service, items, until)
+    reason = editing.required(reason, "reason", 500)
+    counts: Counter[str] = Counter()
+    # All or nothing: a crash leaves no case that belongs to no incident, and the command can
+    # be repeated.
+    with service.context.write() as tx:
+        row = incidents.add(tx, kind, what, int(until.timestamp()), reason)
+        new_items: list[NewIncidentItem] = []
+        for item in items:
+            counts[item.category] += 1
+            in_cases = _open_or_join_cases(service, tx, row, item, reason)
+            for entry in in_cases:
+                counts["joined" if entry.joined else "opened"] += 1
+                new_items.append(_item(item, entry.names, entry.case_id))
+            # What is replaced automatically needs no case. If every host belongs to another client
+            # by now, the item stays visible without one.
+            if not in_cases:
+                new_items.append(_item(item, item.hosts, None))
+        incidents.add_items(tx, row.id, new_items)
+    return row, counts
+
+
+def _require_open_incident(
+    service: CaseService, items: Sequence[AffectedCertificate], until: datetime
+) -> None:
+    """Require a time in the future and at least one certificate.
+
+    Raises:
+        UsageError: The time has passed, or there are no items.
+    """
     if until <= service.now:
         raise UsageError(
             "The time by which they must be replaced has passed", "", "Give a later --until."
@@ -59,51 +91,46 @@ def open_incident(
             "no served certificate matches",
             "Check the serial numbers, the issuer or the server.",
         )
-    reason = editing.required(reason, "reason", 500)
-    counts: Counter[str] = Counter()
-    # All or nothing: a crash leaves no case that belongs to no incident, and the command can
-    # be repeated.
-    with service.context.write() as tx:
-        row = incidents.add(tx, kind, what, int(until.timestamp()), reason)
-        rows = []
-        for item in items:
-            counts[item.category] += 1
-            row_of: dict[str, Any] = {
-                "serial": item.serial,
-                "sha256": item.sha256,
-                "client_id": item.client_id,
-                "sort": item.category.value,
-            }
-            # The other categories are replaced automatically, or there is nothing to replace.
-            if (
-                item.category not in (Category.OURS, Category.CLIENT)
-                or item.client is None
-                or item.client_id is None
-            ):
-                rows.append(row_of | {"names": item.hosts, "case_id": None})
-                continue
-            in_cases = _open_or_join_cases(service, tx, row, item, reason)
-            for case_id, names, joined in in_cases:
-                counts["joined" if joined else "opened"] += 1
-                rows.append(row_of | {"names": tuple(names), "case_id": case_id})
-            # Every host belongs to another client by now: the item stays visible without a case.
-            if not in_cases:
-                rows.append(row_of | {"names": item.hosts, "case_id": None})
-        incidents.add_items(tx, row.id, rows)
-    return row, counts
+
+
+def _item(item: AffectedCertificate, names: Sequence[str], case_id: int | None) -> NewIncidentItem:
+    return NewIncidentItem(
+        serial=item.serial,
+        sha256=item.sha256,
+        client_id=item.client_id,
+        names=tuple(names),
+        sort=item.category.value,
+        case_id=case_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _CaseOfItem:
+    """A case that replaces an item.
+
+    Attributes:
+        case_id: The case.
+        names: The names of the item in it.
+        joined: Whether it was open before the incident.
+    """
+
+    case_id: int
+    names: list[str]
+    joined: bool
 
 
 def _open_or_join_cases(
-    service: CaseService, tx: Any, row: IncidentRecord, item: AffectedCertificate, reason: str
-) -> list[tuple[int, list[str], bool]]:
-    """Add the open cases of an item to the incident, and open one case for the remaining names.
-
-    Returns:
-        For each case its id, the names of the item in it, and whether it was open before.
-    """
-    assert item.client is not None
-    assert item.client_id is not None
-    result: list[tuple[int, list[str], bool]] = []
+    service: CaseService, tx: Tx, row: IncidentRecord, item: AffectedCertificate, reason: str
+) -> list[_CaseOfItem]:
+    """Add the open cases of an item to the incident, and open one case for the remaining names."""
+    # The other categories are replaced automatically, or there is nothing to replace.
+    if (
+        item.category not in (Category.OURS, Category.CLIENT)
+        or item.client is None
+        or item.client_id is None
+    ):
+        return []
+    result: list[_CaseOfItem] = []
     owners = {n: domain_owners.owner_of(tx.conn, n.removeprefix("*.")) for n in item.by_hand}
     # A case contains only names of its client. Names that another client owns are left out.
     remaining = [
@@ -116,7 +143,7 @@ def _open_or_join_cases(
         remaining = [n for n in remaining if n not in joined_names]
         if joined_names:
             new_case.join_incident(service, tx, joined, row, reason)
-            result.append((int(joined.id), joined_names, True))
+            result.append(_CaseOfItem(joined.id, joined_names, joined=True))
     if remaining:
         options = new_case.CaseOptions(
             kind=CaseKind.INCIDENT,
@@ -126,5 +153,5 @@ def _open_or_join_cases(
         )
         text = f"{row.reference}: {reason}"
         opened = new_case.open_case_in(service, tx, item.client, remaining, options, text)
-        result.append((int(opened.id), remaining, False))
+        result.append(_CaseOfItem(opened.id, remaining, joined=False))
     return result

@@ -102,25 +102,28 @@ def receive(
     )
     with service.context.write() as tx:
         if enclosed is not None and not review.refused:
-            # On disk before the commit: a rollback can leave a key without a case, but never a case
-            # without its key.
-            path = service.keys.store_key(
-                row.reference, enclosed.key_type, enclosed.key, enclosed=True
-            )
-            # The open requests are obsolete: the certificate was issued for the vendor's key.
-            issuances.drop(tx, row.id)
-            new = issuances.NewIssuance(
-                case_id=row.id,
-                order_id=row.order_id,
-                key_type=enclosed.key_type,
-                spki=enclosed.spki,
-                key_reference=keystore.key_reference(path),
-            )
-            ids = {0: issuances.add(tx, new)}
+            ids = {0: _adopt_key(service, tx, row, enclosed)}
         else:
             ids = {e.issuance_id: e.issuance_id for e in expected}
         _record(service, tx, row, review, ids, upload, use_key)
     return review
+
+
+def _adopt_key(service: CaseService, tx: Tx, row: CaseRecord, enclosed: _EnclosedKey) -> int:
+    """Store the vendor's key as that of the case, and return the id of its issuance."""
+    # On disk before the commit: a rollback can leave a key without a case, but never a case
+    # without its key.
+    path = service.keys.store_key(row.reference, enclosed.key_type, enclosed.key, enclosed=True)
+    # The open requests are obsolete: the certificate was issued for the vendor's key.
+    issuances.drop(tx, row.id)
+    new = issuances.NewIssuance(
+        case_id=row.id,
+        order_id=row.order_id,
+        key_type=enclosed.key_type,
+        spki=enclosed.spki,
+        key_reference=keystore.key_reference(path),
+    )
+    return issuances.add(tx, new)
 
 
 def preview_upload(

@@ -200,12 +200,6 @@ def case_topic(
     client_acts = waits == CLIENT
     # A promise in the name of a person needs that this person was assigned.
     staff = row.staff or provider
-    # The client needs the CSR to buy, unless the client created it.
-    pems = (
-        [i.csr for i in issued if i.csr]
-        if state is CaseState.WAITING and client_acts and not row.own_csr
-        else []
-    )
     return Topic(
         key=cases.ticket_key(row.id, row.client_id),
         # The step counts the transitions, so that a state that is entered again notifies again.
@@ -222,7 +216,7 @@ def case_topic(
             reference=row.reference,
             values=text_values(row, purchase, minutes),
             upload_problems=upload_problems(row),
-            paste="\n".join(pems),
+            paste=_csr_text(row, issued) if client_acts else "",
             window=_calendar_entry(row, state),
             contact_id=row.contact_id,
             since_days=last_reminder_day(since, due, end, now),
@@ -233,6 +227,14 @@ def case_topic(
         suppress_reason=_suppress_reason(row),
         cause=f"case {row.reference}",
     )
+
+
+def _csr_text(row: CaseRecord, issued: Sequence[IssuanceRecord]) -> str:
+    """Return the CSRs that a client needs to buy the certificate; empty if it needs none now."""
+    # A client who created the CSR has it already.
+    if row.state != CaseState.WAITING or row.own_csr:
+        return ""
+    return "\n".join(i.csr for i in issued if i.csr)
 
 
 def _calendar_entry(row: CaseRecord, state: CaseState) -> CalendarWindow | None:

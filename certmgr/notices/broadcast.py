@@ -39,11 +39,13 @@ class AnnouncementResult:
 
     Attributes:
         messages: One message per client that gets it.
+        client_ids: The clients of the messages, in their order.
         before: The number of clients that got it before.
         unreachable: The number of clients without a contact that can be reached.
     """
 
     messages: list[tuple[Person, Message]] = field(default_factory=list)
+    client_ids: list[int] = field(default_factory=list)
     before: int = 0
     unreachable: int = 0
 
@@ -87,45 +89,61 @@ def broadcast(
     """
     # One time, so that all clients get the status of the same moment.
     context = context.frozen()
-    now = context.now()
-    _require_announceable(find_deadline(context.database, name), now)
-    rules, templates = rules_of(context.settings), templates_of(context.settings)
-    words, result = editing.clean(text, "text", 2000), AnnouncementResult()
-    compose = announcements_of(context)
-    with context.read() as conn:
-        all_recipients = rules.recipients(conn)
-        chosen = _chosen(conn, all_recipients, tag)
-        known = tickets.by_key(conn, [_key(template, name, i) for i in chosen])
-    # The row is not stored yet, so that a dry run composes the same texts as the announcement.
-    broadcast_row = AnnouncementRecord(
+    _require_announceable(find_deadline(context.database, name), context.now())
+    row = AnnouncementRecord(
+        # It is not stored yet, so that a dry run composes the same texts as the announcement.
         id=0,
         template=template,
         tag=tag,
         deadline=name,
-        text=words,
+        text=editing.clean(text, "text", 2000),
         by="",
-        created_at=int(now.timestamp()),
+        created_at=int(context.now().timestamp()),
     )
-    new_client_ids = []
+    result = _composed(context, row)
+    if result.client_ids and not dry_run:
+        with context.write() as tx:
+            # Announcement, tickets and release commit together: a ticket without its release
+            # would wait forever, and a release without tickets would end at once.
+            number = announcements.add(tx, template, name, tag, row.text)
+            _open_tickets(tx, template, name, number, result.client_ids)
+            releases.add(tx, _cause(template, name), per_day, tx.actor)
+    return result
+
+
+def _composed(context: Context, row: AnnouncementRecord) -> AnnouncementResult:
+    """Return the messages of an announcement to the clients that have not got it before.
+
+    They are only counted and shown. A run of notify composes each again when the release lets its
+    ticket through, because the state of the sites may have changed by then.
+    """
+    now, rules, templates = (
+        context.now(),
+        rules_of(context.settings),
+        templates_of(context.settings),
+    )
+    result, compose = AnnouncementResult(), announcements_of(context)
+    with context.read() as conn:
+        all_recipients = rules.recipients(conn)
+        chosen = _chosen(conn, all_recipients, row.tag)
+        known = tickets.by_key(conn, [_key(row.template, row.deadline, i) for i in chosen])
     for client_id in chosen:
         person = all_recipients.owner(client_id, now).person
         # The key of the ticket ensures that a client gets an announcement only once.
-        if _key(template, name, client_id) in known:
+        if _key(row.template, row.deadline, client_id) in known:
             result.before += 1
             continue
         # A client without an address is counted, so that staff can call.
         if person is None:
             result.unreachable += 1
             continue
-        announcement = compose(broadcast_row, client_id, language(person.language, person.zone))
+        announcement = compose(row, client_id, language(person.language, person.zone))
         # None: the rule does not concern this client, who would only wonder about a message. The
-        # deadline may also have been retired since it was read above.
+        # deadline may also have been retired since it was read.
         if announcement is None or isinstance(announcement, WithdrawnAnnouncement):
             continue
-        # This message is only counted and shown. A run of notify composes it again when the release
-        # lets its ticket through, because the state of the sites may have changed by then.
         message = announcement_message(
-            template,
+            row.template,
             person,
             announcement,
             rules.sender,
@@ -135,14 +153,7 @@ def broadcast(
             "CM-......",
         )
         result.messages.append((person, message))
-        new_client_ids.append(client_id)
-    if new_client_ids and not dry_run:
-        with context.write() as tx:
-            # Announcement, tickets and release commit together: a ticket without its release
-            # would wait forever, and a release without tickets would end at once.
-            number = announcements.add(tx, template, name, tag, words)
-            _open_tickets(tx, template, name, number, new_client_ids)
-            releases.add(tx, _cause(template, name), per_day, tx.actor)
+        result.client_ids.append(client_id)
     return result
 
 

@@ -44,52 +44,75 @@ def resolved_topic(
             # A last message would inform the former client about the site of the new one.
             return EndedTopic(key, False, "it belongs to another client now")
     if place is not None and kind == TopicKind.COVER:
-        served = basis.served.get(place.id, ())
-        if not served or any(leaf.sha256 == ticket.round for leaf in served):
-            return None  # still served; or no scan result, so the last known state is kept
-        codes = {r.code for r in basis.open.get(place.id, ())}
-        if may_be_foreign(codes) or min(leaf.not_after for leaf in served) <= basis.ends.get(
-            ticket.round, 0
-        ):
-            return None  # another certificate that ends no later
-        return EndedTopic(
-            key, True, f"replaced: {served[0].serial} is served", _remnant(ticket, place)
-        )
+        return _ended_cover(ticket, place, basis)
     if place is not None and kind == TopicKind.FAULT:
-        row_id = int(ticket.round)
-        if row_id not in closed:
-            return EndedTopic(key, False, "its finding was deleted")
-        # The fault still exists, so the client must not read that it is resolved.
-        if closed[row_id].closed_at is None:
-            return (
-                EndedTopic(key, False, "it was accepted, or the client no longer has to act")
-                if now_ is None
-                else None
-            )
-        return EndedTopic(
-            key,
-            True,
-            "it was no longer found",
-            _remnant(
-                ticket, place, _resolved_finding(closed[row_id], place, basis, together[row_id])
-            ),
-            closed[row_id].closed_run or 0,
-        )
+        return _ended_fault(ticket, place, basis, closed, together, goes_on=now_ is not None)
     if kind == TopicKind.ORDER:
         return ended_purchase_topic(key, set() if now_ is None else {key})
     if kind == TopicKind.DEADLINE:
-        if key in met:
-            # None: undetermined. The client was notified, so the ticket waits for a certain result.
-            good = met[key]
-            return (
-                None
-                if good is None
-                else EndedTopic(
-                    key, True, "it complies now", replace(good, schedule=None, severity="medium")
-                )
-            )
-        return EndedTopic(key, False, "the deadline or the domain is no longer checked")
+        return _ended_deadline(key, met)
     return None
+
+
+def _ended_cover(
+    ticket: TicketRecord, place: EndpointOwnership, basis: TopicBasis
+) -> EndedTopic | None:
+    """Return that a certificate was replaced; None while it is served or if that is unknown."""
+    served = basis.served.get(place.id, ())
+    if not served or any(leaf.sha256 == ticket.round for leaf in served):
+        return None  # still served; or no scan result, so the last known state is kept
+    codes = {r.code for r in basis.open.get(place.id, ())}
+    if may_be_foreign(codes) or min(leaf.not_after for leaf in served) <= basis.ends.get(
+        ticket.round, 0
+    ):
+        return None  # another certificate that ends no later
+    return EndedTopic(
+        ticket.key, True, f"replaced: {served[0].serial} is served", _remnant(ticket, place)
+    )
+
+
+def _ended_fault(
+    ticket: TicketRecord,
+    place: EndpointOwnership,
+    basis: TopicBasis,
+    closed: Mapping[int, FindingRecord],
+    together: Mapping[int, frozenset[str]],
+    *,
+    goes_on: bool,
+) -> EndedTopic | None:
+    """Return how a fault ended; None while its finding is open.
+
+    Args:
+        goes_on: Whether the client still has to know about the fault.
+    """
+    row_id = int(ticket.round)
+    if row_id not in closed:
+        return EndedTopic(ticket.key, False, "its finding was deleted")
+    row = closed[row_id]
+    # The fault still exists, so the client must not read that it is resolved.
+    if row.closed_at is None:
+        if goes_on:
+            return None
+        return EndedTopic(ticket.key, False, "it was accepted, or the client no longer has to act")
+    finding = _resolved_finding(row, place, basis, together[row_id])
+    return EndedTopic(
+        ticket.key,
+        True,
+        "it was no longer found",
+        _remnant(ticket, place, finding),
+        row.closed_run or 0,
+    )
+
+
+def _ended_deadline(key: str, met: Mapping[str, Topic | None]) -> EndedTopic | None:
+    """Return that a deadline is met or no longer checked; None if that is undetermined."""
+    if key not in met:
+        return EndedTopic(key, False, "the deadline or the domain is no longer checked")
+    good = met[key]
+    # Undetermined: the client was notified, so the ticket waits for a certain result.
+    if good is None:
+        return None
+    return EndedTopic(key, True, "it complies now", replace(good, schedule=None, severity="medium"))
 
 
 def _resolved_finding(

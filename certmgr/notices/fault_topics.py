@@ -15,6 +15,7 @@ from certmgr.notices.basis import (
     utc_of,
 )
 from inventory.records import EndpointOwnership, ListedFinding
+from inventory.store.certificate_ends import ServedLeaf
 from inventory.vocabulary import Finding
 from notifiers.pipeline.topic import FaultFacts, Topic
 from notifiers.wording.scope import for_client, may_be_foreign
@@ -89,22 +90,6 @@ def _fault(
         leaf.issuer if leaf else None,
         raw,
     )
-    # A fault that another one causes is resolved with it.
-    parent = parent_of(code, codes)
-    facts = FaultFacts(
-        endpoint_id=endpoint_id,
-        server_id=place.server_id,
-        finding=finding,
-        # The served certificate may belong to another client, whose data no message shows.
-        certificate=named_certificate(leaf)
-        if leaf is not None and not may_be_foreign(codes)
-        else None,
-        parent=f"fault:{endpoint_id}:{parent}:{place.client_id}" if parent else "",
-        run=row.opened_run or 0,
-        # A fault that a single run has seen may be a passing one.
-        confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
-        we_install=we_install(place.parties, "points-elsewhere" in codes),
-    )
     assigned = assignment_of(place, code, basis, endpoint_id)
     return Topic(
         key=f"fault:{endpoint_id}:{code}:{place.client_id}",
@@ -117,7 +102,7 @@ def _fault(
         actor=raw.actor,
         code=code,
         opened=utc_of(row.opened_at),
-        facts=facts,
+        facts=_facts(place, row, codes, finding, leaf),
         # Browsers show an error for critical findings, so visitors notice them.
         visible=row.severity == "critical" or code in VISIBLE,
         assigned=None if assigned is None else (assigned.by, assigned.until),
@@ -125,4 +110,38 @@ def _fault(
         suppress_reason=reason_to_suppress(place, code, basis, endpoint_id),
         cause=f"{kind} {where} {code}" if down is None else f"server {down.location} down",
         tags=place.tags,
+    )
+
+
+def _facts(
+    place: EndpointOwnership,
+    row: ListedFinding,
+    codes: set[str],
+    finding: Finding,
+    leaf: ServedLeaf | None,
+) -> FaultFacts:
+    """Return the facts of a fault.
+
+    Args:
+        place: The endpoint.
+        row: The stored finding.
+        codes: All codes of the endpoint.
+        finding: The finding as the client may read it.
+        leaf: The served certificate; None if none was seen.
+    """
+    # A fault that another one causes is resolved with it.
+    parent = parent_of(row.code, codes)
+    return FaultFacts(
+        endpoint_id=place.id,
+        server_id=place.server_id,
+        finding=finding,
+        # The served certificate may belong to another client, whose data no message shows.
+        certificate=named_certificate(leaf)
+        if leaf is not None and not may_be_foreign(codes)
+        else None,
+        parent=f"fault:{place.id}:{parent}:{place.client_id}" if parent else "",
+        run=row.opened_run or 0,
+        # A fault that a single run has seen may be a passing one.
+        confirmed=row.opened_run is None or row.opened_run < (place.last_run_id or 0),
+        we_install=we_install(place.parties, "points-elsewhere" in codes),
     )

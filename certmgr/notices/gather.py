@@ -6,6 +6,7 @@ Only this module and :func:`certmgr.notices.deadline_topics.deadlines` read the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
@@ -23,7 +24,7 @@ from certmgr.notices.fault_topics import NOTIFIED_SEVERITIES, faults
 from certmgr.purchases.model import LeadTimes
 from certmgr.renewers.load import load_facts
 from inventory.db.database import Database, to_epoch
-from inventory.records import EndedRun, ListedFinding, TicketRecord
+from inventory.records import EndedRun, FindingRecord, ListedFinding, TicketRecord
 from inventory.store import (
     certificate_ends,
     certificates,
@@ -43,87 +44,159 @@ from notifiers.pipeline.topic import Topic, TopicKind
 KEPT_AFTER_DEADLINE = timedelta(days=400)
 
 
-def gather(
-    database: Database,
-    now: datetime,
-    tickets: Mapping[str, TicketRecord],
-    rules: ThresholdRules,
-    leads: LeadTimes,
-    freeze: timedelta = timedelta(0),
-    zone: tzinfo = UTC,
-    window_minutes: int = 60,
-    provider: str = "",
-) -> NoticeSource:
-    """Read the topics of the inventory.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicRules:
+    """What the provider has configured about topics.
 
-    Args:
-        tickets: The open tickets that clients were notified of, by key. The result contains those
-            of them that are over.
+    Attributes:
+        thresholds: How long before an end clients are notified.
+        leads: How long purchase, validation and installation take.
         freeze: The length of the longest change freeze.
         zone: The time zone of the provider.
         window_minutes: The length of a proposed installation window.
         provider: The name of the provider, who acts in a case without an assignee.
     """
-    # A week more than purchase and installation take: the earliest threshold lies there.
-    until = now + max(rules.longest, leads.total + 7) * DAY + freeze
+
+    thresholds: ThresholdRules = field(default_factory=ThresholdRules)
+    leads: LeadTimes = field(default_factory=LeadTimes)
+    freeze: timedelta = timedelta(0)
+    zone: tzinfo = UTC
+    window_minutes: int = 60
+    provider: str = ""
+
+    @property
+    def ahead(self) -> timedelta:
+        """How long before an end its topic may be due."""
+        # A week more than purchase and installation take: the earliest threshold lies there.
+        return max(self.thresholds.longest, self.leads.total + 7) * DAY + self.freeze
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What was read of the inventory, at one time.
+
+    Attributes:
+        run: The last scan run.
+        whole_run: Whether a run was ever complete.
+        clients: The number of clients with domains.
+        histories: Endpoint id -> the certificates that it served, for those that end soon.
+        cases: The topics and tasks of cases.
+        purchases: The topics of purchases.
+        automation: What automatic renewals report.
+        open_rows: The open findings.
+        basis: What the topics of endpoints are computed from.
+        alarms: One alarm per ticket that was passed to level 2.
+        known: The findings of the open tickets, by id.
+        together: All codes of an endpoint while a closed finding was open, by its id.
+    """
+
+    run: EndedRun | None
+    whole_run: bool
+    clients: int
+    histories: Mapping[int, Sequence[tuple[str, int, int, int]]]
+    cases: casework.CaseTopics
+    purchases: Sequence[Topic]
+    automation: automation.AutomationReport
+    open_rows: Sequence[ListedFinding]
+    basis: TopicBasis
+    alarms: Sequence[tuple[str, str]]
+    known: Mapping[int, FindingRecord]
+    together: Mapping[int, frozenset[str]]
+
+
+def gather(
+    database: Database, now: datetime, tickets: Mapping[str, TicketRecord], rules: TopicRules
+) -> NoticeSource:
+    """Return the topics of the inventory.
+
+    Args:
+        database: The inventory.
+        now: The current time.
+        tickets: The open tickets that clients were notified of, by key. The result contains those
+            of them that are over.
+        rules: What the provider has configured.
+    """
     with database.read() as conn:
-        run = runs.last_run(conn)
-        complete = runs.last_complete(conn)
-        client_count = clients.count_with_domains(conn)
-        ids = certificate_ends.ending(
-            conn,
-            to_epoch(now),
-            to_epoch(until),
-            # Thresholds that a provider set do not scale with the lifetime of a certificate.
-            scaled=not (rules.by_client or rules.by_tag or freeze),
-        )
-        history = certificate_ends.replacements(conn, ids)
-        case_topics = casework.gather(conn, now, tickets, leads, window_minutes, provider)
-        purchase_topics = purchase_deadlines.purchase_topics(
-            conn, now, leads, until - now, case_topics.open_names
-        )
-        automation_report = automation.gather(conn, now)
-        # Clients are never notified of findings of low severity.
-        open_rows = [r for r in findings.listing(conn) if r.severity != "low"]
-        basis = _read_basis(
-            conn, now, zone, ids, open_rows, tickets, case_topics, automation_report.automated
-        )
-        desk_alarms = _desk_alarms(conn)
-        known = findings.by_ids(
-            conn, [int(t.round) for t in tickets.values() if t.kind == TopicKind.FAULT]
-        )
-        together = findings.codes_together(
-            conn, [r for r in known.values() if r.closed_at is not None]
-        )
-    topics = [s for i in ids if (s := cover(basis, i, history.get(i, ()), leads)) is not None]
-    topics += faults(basis, {s.endpoint_id for s in topics})
+        read = _read(conn, now, tickets, rules)
+    topics = [
+        topic
+        for endpoint_id, history in read.histories.items()
+        if (topic := cover(read.basis, endpoint_id, history, rules.leads)) is not None
+    ]
+    topics += faults(read.basis, {s.endpoint_id for s in topics})
     # Deadlines of browsers and CAs reach clients by announcements only.
-    due = [d for d in own_deadlines(database) if now - KEPT_AFTER_DEADLINE <= d.at <= until]
+    earliest, latest = now - KEPT_AFTER_DEADLINE, now + rules.ahead
+    due = [d for d in own_deadlines(database) if earliest <= d.at <= latest]
     met: dict[str, Topic | None] = {}
     if due:
-        deadline_topics, met = deadlines(database, now, due, basis)
+        deadline_topics, met = deadlines(database, now, due, read.basis)
         topics = [*with_deadlines_as_parents(topics, deadline_topics), *deadline_topics]
-    topics += [*case_topics.topics, *purchase_topics]
+    topics += [*read.cases.topics, *read.purchases]
     current = {s.key: s for s in topics}
     # The cases decide on their own tickets, for which resolved_topic always returns None.
-    ended = case_topics.ended | {
+    ended = read.cases.ended | {
         k: e
         for k, t in tickets.items()
-        if (e := resolved_topic(t, current.get(k), basis, known, together, met)) is not None
+        if (e := resolved_topic(t, current.get(k), read.basis, read.known, read.together, met))
+        is not None
     }
     return NoticeSource(
         topics=tuple(topics),
         ended=ended,
-        suspect=_suspicion(run),
-        clients=client_count,
-        run=run.id if run else 0,
-        whole_run=complete is not None,
-        staff_tasks=case_topics.staff_tasks,
-        events=case_topics.events,
-        worklist=case_topics.worklist,
-        undetermined=_undetermined(open_rows),
-        automation=automation_report.lines,
-        alarms=(*automation_report.alarms, *desk_alarms),
+        suspect=_suspicion(read.run),
+        clients=read.clients,
+        run=read.run.id if read.run else 0,
+        whole_run=read.whole_run,
+        staff_tasks=read.cases.staff_tasks,
+        events=read.cases.events,
+        worklist=read.cases.worklist,
+        undetermined=_undetermined(read.open_rows),
+        automation=read.automation.lines,
+        alarms=(*read.automation.alarms, *read.alarms),
+    )
+
+
+def _read(
+    conn: Connection, now: datetime, tickets: Mapping[str, TicketRecord], rules: TopicRules
+) -> _Read:
+    """Read what topics are computed from."""
+    thresholds = rules.thresholds
+    ids = certificate_ends.ending(
+        conn,
+        to_epoch(now),
+        to_epoch(now + rules.ahead),
+        # Thresholds that a provider set do not scale with the lifetime of a certificate.
+        scaled=not (thresholds.by_client or thresholds.by_tag or rules.freeze),
+    )
+    histories = certificate_ends.replacements(conn, ids)
+    case_topics = casework.gather(
+        conn, now, tickets, rules.leads, rules.window_minutes, rules.provider
+    )
+    automation_report = automation.gather(conn, now)
+    # Clients are never notified of findings of low severity.
+    open_rows = [r for r in findings.listing(conn) if r.severity != "low"]
+    known = findings.by_ids(
+        conn, [int(t.round) for t in tickets.values() if t.kind == TopicKind.FAULT]
+    )
+    return _Read(
+        run=runs.last_run(conn),
+        whole_run=runs.last_complete(conn) is not None,
+        clients=clients.count_with_domains(conn),
+        histories={i: histories.get(i, ()) for i in ids},
+        cases=case_topics,
+        purchases=purchase_deadlines.purchase_topics(
+            conn, now, rules.leads, rules.ahead, case_topics.open_names
+        ),
+        automation=automation_report,
+        open_rows=open_rows,
+        basis=_read_basis(
+            conn, now, rules.zone, ids, open_rows, tickets, case_topics, automation_report.automated
+        ),
+        alarms=_desk_alarms(conn),
+        known=known,
+        together=findings.codes_together(
+            conn, [r for r in known.values() if r.closed_at is not None]
+        ),
     )
 
 

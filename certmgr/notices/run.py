@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from certmgr.config.context import Context
 from certmgr.notices.broadcast import announcements_of
-from certmgr.notices.gather import gather
+from certmgr.notices.gather import TopicRules, gather
 from certmgr.notices.recheck import rechecker
 from certmgr.notices.setup import MAIL, channels_of, rules_of, templates_of
 from certmgr.purchases.load import lead_times
-from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database
 from inventory.records import TicketRecord
 from notifiers.delivery import DeliveryWorker
@@ -20,7 +19,6 @@ from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import NoticePolicy
 from notifiers.pipeline.run import NoticeRun
 from notifiers.pipeline.send_address import address_of
-from notifiers.pipeline.thresholds import ThresholdRules
 
 
 def run_of(context: Context, *, expected: int | None = None) -> NoticeRun:
@@ -36,12 +34,14 @@ def run_of(context: Context, *, expected: int | None = None) -> NoticeRun:
     source = partial(
         _gather,
         context.database,
-        rules.policy.thresholds,
-        lead_times(settings),
-        freeze_of(rules.policy),
-        rules.zone or UTC,
-        settings.cases.window_minutes,
-        settings.provider.name,
+        TopicRules(
+            thresholds=rules.policy.thresholds,
+            leads=lead_times(settings),
+            freeze=freeze_of(rules.policy),
+            zone=rules.zone or UTC,
+            window_minutes=settings.cases.window_minutes,
+            provider=settings.provider.name,
+        ),
     )
     return NoticeRun(
         database=context.database,
@@ -64,17 +64,9 @@ def freeze_of(policy: NoticePolicy) -> timedelta:
 
 
 def _gather(
-    database: Database,
-    rules: ThresholdRules,
-    leads: LeadTimes,
-    freeze: timedelta,
-    zone: tzinfo,
-    minutes: int,
-    provider: str,
-    now: datetime,
-    notified: Mapping[str, TicketRecord],
+    database: Database, rules: TopicRules, now: datetime, notified: Mapping[str, TicketRecord]
 ) -> NoticeSource:
-    return gather(database, now, notified, rules, leads, freeze, zone, minutes, provider)
+    return gather(database, now, notified, rules)
 
 
 def worker_of(

@@ -142,13 +142,8 @@ def accept(
     # A misspelt code would accept nothing, and the fault would go on alarming.
     if code not in known:
         raise suggestions.missing_word("finding code", code, sorted(known), "certmgr explain")
-    # A scope that was forgotten must not silence a fault of every client.
     if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
-        raise UsageError(
-            f"{'An acceptance' if kind == 'accept' else 'Who takes a finding'} needs a scope",
-            "it would hold for every client",
-            "Give --client, --domain, --endpoint, --server, --cause, or --everywhere.",
-        )
+        raise _without_scope(kind)
     _require_future(until, tx.now)
     values = {
         "code": code,
@@ -165,6 +160,15 @@ def accept(
     key = insert_id(tx.conn, StoredAcceptance, values)
     tx.audit(kind, "finding", key, values)
     return key
+
+
+def _without_scope(kind: str) -> UsageError:
+    """Return the error for a forgotten scope, which must not silence a fault of every client."""
+    return UsageError(
+        f"{'An acceptance' if kind == 'accept' else 'The assignment of a finding'} needs a scope",
+        "it would hold for every client",
+        "Give --client, --domain, --endpoint, --server, --cause, or --everywhere.",
+    )
 
 
 def _require_future(until: datetime, now: datetime) -> None:

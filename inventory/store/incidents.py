@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, null, select, update
@@ -52,11 +52,32 @@ def add(tx: Tx, kind: str, what: str, until: Timestamp, reason: str) -> Incident
     return find(tx.conn, reference)
 
 
-def add_items(tx: Tx, incident_id: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        tx.conn.execute(
-            insert(IncidentItem), [dict(r) | {"incident_id": incident_id} for r in rows]
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewIncidentItem:
+    """A certificate that an incident concerns.
+
+    Attributes:
+        serial: The serial number in hexadecimal.
+        sha256: The certificate; None if the inventory does not know it.
+        client_id: The client whose sites serve it; None if there is none.
+        names: The hosts or the names of the case.
+        sort: Who replaces it (certmgr/cases/incident_selection.py).
+        case_id: The case that replaces it; None if there is none.
+    """
+
+    serial: str
+    sha256: str | None = None
+    client_id: int | None = None
+    names: tuple[str, ...] = ()
+    sort: str
+    case_id: int | None = None
+
+
+def add_items(tx: Tx, incident_id: int, items: Sequence[NewIncidentItem]) -> None:
+    """Store the certificates of an incident."""
+    if items:
+        rows = [asdict(item) | {"incident_id": incident_id} for item in items]
+        tx.conn.execute(insert(IncidentItem), rows)
 
 
 def find(conn: Connection, reference: str) -> IncidentRecord:

@@ -29,6 +29,7 @@ from inventory.store import (
     servers,
     snoozes,
 )
+from inventory.store.incidents import NewIncidentItem
 from inventory.vocabulary import Finding
 from tests.inventory.store import builders
 
@@ -193,9 +194,14 @@ def add_work(tx: Tx) -> None:
     week = from_epoch(tx.at + 7 * DAY)
     assert week is not None
     incident = incidents.add(tx, "serials", "list-of-the-ca.csv", tx.at + DAY, reason)
-    item = {"sha256": builders.fingerprint(host_name(1)), "client_id": owner.id, "serial": "01"}
-    names = {"names": [host_name(1)], "case_id": None}
-    incidents.add_items(tx, incident.id, [item | names | {"sort": "client"}])
+    item = NewIncidentItem(
+        serial="01",
+        sha256=builders.fingerprint(host_name(1)),
+        client_id=owner.id,
+        names=(host_name(1),),
+        sort="client",
+    )
+    incidents.add_items(tx, incident.id, [item])
     snoozes.add(tx, "domain", site.domain_id, tx.at, tx.at + 7 * DAY, reason, "Ada")
     findings.accept(tx, "certificate-expired", CODES, week, reason, client_id=owner.id)
     findings.accept(

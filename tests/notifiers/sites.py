@@ -14,9 +14,8 @@ from typing import Any
 from sqlalchemy import select, update
 
 from certmgr.checks.certificate import date_findings_of
-from certmgr.notices.gather import gather
+from certmgr.notices.gather import TopicRules, gather
 from certmgr.notices.run import freeze_of
-from certmgr.purchases.model import LeadTimes
 from inventory.db.database import Database, to_epoch
 from inventory.models import Endpoint, Notice
 from inventory.records import TicketRecord
@@ -261,8 +260,8 @@ class SiteSimulation:
 
     def gather(self, now: datetime, tickets_by_key: Mapping[str, TicketRecord]) -> NoticeSource:
         policy = self.rules.policy
-        leads, freeze = LeadTimes(7, 7, 7), freeze_of(policy)
-        return gather(self.database, now, tickets_by_key, policy.thresholds, leads, freeze)
+        rules = TopicRules(thresholds=policy.thresholds, freeze=freeze_of(policy))
+        return gather(self.database, now, tickets_by_key, rules)
 
     def recheck(self, topics: Sequence[Topic]) -> dict[tuple[str, str], Recheck]:
         """Recheck the sites themselves, and not what a scan stored of them."""

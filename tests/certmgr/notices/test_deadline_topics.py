@@ -7,12 +7,10 @@ from datetime import timedelta
 import pytest
 
 from certmgr.checks.codes import CODES
-from certmgr.notices.gather import gather
-from certmgr.purchases.model import LeadTimes
+from certmgr.notices.gather import TopicRules, gather
 from inventory.db.database import Database, Tx
 from inventory.store import deadlines, domains, endpoints, findings, tickets
 from inventory.targets import Target
-from notifiers.pipeline.thresholds import ThresholdRules
 from notifiers.pipeline.topic import TopicKind
 from tests.inventory.store.builders import (
     NOW,
@@ -32,7 +30,7 @@ def deadline_reason(database: Database) -> tuple[str, str]:
     """Return why the notice of the deadline is suppressed, and of which host it is."""
     with database.read() as conn:
         open_tickets = tickets.by_key(conn, open_only=True)
-    source = gather(database, NOW, open_tickets, ThresholdRules(), LeadTimes(7, 7, 7))
+    source = gather(database, NOW, open_tickets, TopicRules())
     (topic,) = [t for t in source.topics if t.kind == TopicKind.DEADLINE]
     return topic.suppress_reason, topic.target.host
 

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from certmgr.notices.gather import gather
-from certmgr.purchases.model import LeadTimes
+from certmgr.notices.gather import TopicRules, gather
 from inventory.db.database import Database
 from inventory.models import StoredFinding
 from inventory.records import TicketRecord
-from notifiers.pipeline.thresholds import ThresholdRules
 from tests.clock import START
 from tests.inventory.store import builders
 
@@ -48,7 +46,7 @@ def test_resolved_fault_names_the_issuer_only_of_a_certificate_of_the_client(
         round=str(chain),
         opened_at=builders.AT,
     )
-    source = gather(sqlite_database, later, {key: ticket}, ThresholdRules(), LeadTimes(7, 7, 7))
+    source = gather(sqlite_database, later, {key: ticket}, TopicRules())
     ended = source.ended[key]
     assert ended.resolved
     assert ended.topic is not None

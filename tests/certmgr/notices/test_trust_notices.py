@@ -10,8 +10,7 @@ from sqlalchemy import select
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import JudgingContext
 from certmgr.diagnose.chrome import browser_view
-from certmgr.notices.gather import gather
-from certmgr.purchases.model import LeadTimes
+from certmgr.notices.gather import TopicRules, gather
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import Issuers
 from inventory.certificates import parse
@@ -20,7 +19,6 @@ from inventory.models import Endpoint
 from inventory.store import clients
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Parties
-from notifiers.pipeline.thresholds import ThresholdRules
 from notifiers.wording.catalogue import language
 from notifiers.wording.sentences import client_instruction, sentence
 from tests.certmgr.trusted_sites import NOW, REMOVAL, SUNSET, TrustedCas, write_sites
@@ -56,7 +54,7 @@ def test_client_gets_one_topic_with_date_browser_and_instruction(
         assert endpoint_id is not None
         evidence = json.dumps(finding.evidence)
         add_finding(tx, endpoint_id, "trust-ending", severity="medium", evidence=evidence)
-    source = gather(sqlite_database, NOW, {}, ThresholdRules(), LeadTimes(7, 7, 7))
+    source = gather(sqlite_database, NOW, {}, TopicRules())
     (topic,) = [t for t in source.topics if t.code == "trust-ending"]
     assert topic.finding is not None
     day = f"{site.ca.ends:%Y-%m-%d}"

@@ -115,12 +115,10 @@ def test_revoked_certificate_is_a_topic_of_notices_to_its_client(
     two_clients: TwoClients, settings: Settings, tmp_path: Path
 ) -> None:
     """It is a fault of the client, visible and not suppressed."""
-    from certmgr.notices.gather import gather
-    from certmgr.purchases.model import LeadTimes
-    from notifiers.pipeline.thresholds import ThresholdRules
+    from certmgr.notices.gather import TopicRules, gather
 
     two_clients.run("revocation")
-    source = gather(two_clients.database, clock(), {}, ThresholdRules(), LeadTimes(7, 7, 7))
+    source = gather(two_clients.database, clock(), {}, TopicRules())
     topics = [s for s in source.topics if s.code == "revoked"]
     assert {s.client for s in topics} == {"1001", "1002"}
     mine = next(s for s in topics if s.client == "1001")

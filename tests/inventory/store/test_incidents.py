@@ -13,6 +13,7 @@ from inventory.errors import NotFound
 from inventory.models import Incident, IncidentItem, StoredCertificate
 from inventory.records import ServedName
 from inventory.store import certificates, clients, domains, endpoints, incidents, servers
+from inventory.store.incidents import NewIncidentItem
 from inventory.targets import Target
 from tests.inventory.store.builders import (
     AT,
@@ -32,15 +33,8 @@ from tests.inventory.store.builders import (
 )
 
 
-def item(serial: str, sort: str = "client", **columns: Any) -> dict[str, Any]:
-    return {
-        "serial": serial,
-        "sha256": None,
-        "client_id": None,
-        "names": "",
-        "sort": sort,
-        "case_id": None,
-    } | columns
+def item(serial: str, sort: str = "client", **columns: Any) -> NewIncidentItem:
+    return NewIncidentItem(serial=serial, sort=sort, **columns)
 
 
 def test_opened_incident_is_found_by_its_reference_and_listed_by_its_date(
@@ -108,7 +102,7 @@ def test_items_count_only_the_addresses_of_their_own_client(pair: Database) -> N
         mine: dict[str, Any] = {"sha256": shared, "client_id": one.client_id, "case_id": opened.id}
         given = [
             item("03", client_id=two.client_id, sha256=shared),
-            item("02", **mine, names="shop1001.example"),
+            item("02", **mine, names=("shop1001.example",)),
             item("01", client_id=None),
             item("04", "unknown"),
             item("05", "automatic", client_id=one.client_id),

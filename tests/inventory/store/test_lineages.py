@@ -30,6 +30,7 @@ from inventory.store import (
     revocation,
     runs,
 )
+from inventory.store.incidents import NewIncidentItem
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -342,9 +343,9 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
         add_standing(tx, unmanaged, leaf=stray, last_run_id=run_id)
         add_finding(tx, unmanaged, "ca-distrusted")
         asks, over = (incidents.add(tx, "serials", "x", AT, "why") for _ in range(2))
-        item = {"serial": "1", "sort": "client"}
-        incidents.add_items(tx, asks.id, [{**item, "sha256": hashes["named"]}])
-        incidents.add_items(tx, over.id, [{**item, "sha256": hashes["closed"]}])
+        for incident, name in ((asks, "named"), (over, "closed")):
+            item = NewIncidentItem(serial="1", sort="client", sha256=hashes[name])
+            incidents.add_items(tx, incident.id, [item])
         incidents.close(tx, over.id)
         assert lineages.must_replace(tx.conn) == {
             hashes["named"]: f"the incident {asks.reference} asks for it",
