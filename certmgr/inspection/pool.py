@@ -232,7 +232,9 @@ class _Member:
                 await asyncio.wait_for(self.ended.wait(), FLUSH_SECONDS)
             self._flush()
             if os.getppid() != self.parent:
-                return  # the parent died, and there is no process to report to
+                # The parent died, and there is no process to report to. An orderly end would wait
+                # for what the scan has begun. The page parsers end with their pipes.
+                os._exit(0)
         await self.worker.close()
 
     def _send(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from certmgr.net.http_exchange import Exchange
@@ -52,6 +53,9 @@ class ConnectionOwner(Protocol):
     request: DialRequest
     profile: str
     level_triggered: bool
+
+    def extend(self) -> None:
+        """Give the page after a handshake the time of a dial."""
 
     @property
     def ehlo_name(self) -> str:
@@ -155,7 +159,8 @@ class Connection:
     def _connected(self) -> None:
         request = self.request
         if request.protocol == "http":
-            self._begin_exchange()
+            assert request.exchange is not None
+            self._begin_exchange(request.exchange)
             return
         # A protocol without a dialogue starts TLS immediately.
         dialogue = DIALOGUES.get(request.protocol)
@@ -283,7 +288,7 @@ class Connection:
             self._send(outgoing)
         if state == openssl.DONE:
             if self.request.exchange is not None:
-                self._begin_exchange()
+                self._begin_exchange(self.request.exchange)
             elif (
                 tls.client_certificate_asked()
                 and tls.connection.get_protocol_version_name() == "TLSv1.3"
@@ -293,6 +298,8 @@ class Connection:
                 self.state = "after"
                 self.connect_by = min(self._owner.now() + 1.0, self.request.deadline or 0.0)
                 self._after_handshake(b"")
+            elif self.request.page is not None and not tls.client_certificate_asked():
+                self._begin_exchange(self.request.page)
             else:
                 self.succeed()
 
@@ -313,12 +320,16 @@ class Connection:
 
     # -- one HTTP exchange
 
-    def _begin_exchange(self) -> None:
-        make = self.request.exchange
-        assert make is not None
-        self.state = "exchange"
+    def _begin_exchange(self, make: Callable[[str | None], Exchange | None]) -> None:
         selected = self.tls.negotiated()[3] if self.tls is not None else None
-        exchange = self.exchange = make(selected)
+        exchange = make(selected)
+        if exchange is None:
+            self.succeed()
+            return
+        self.state = "exchange"
+        self.exchange = exchange
+        if self.request.exchange is None:
+            self._owner.extend()
         if self.tls is None:
             self._send(exchange.request)
             self._receive()
@@ -384,6 +395,11 @@ class Connection:
 
     # -- results
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the dial is a success already, and only its page is not there yet."""
+        return self.exchange is not None and self.request.exchange is None
+
     def errno_failure(self, code: int) -> Failure:
         """Return the failure for an error of the system."""
         failure = failures.from_errno(code, self.state, answered=self.received > 0)
@@ -396,7 +412,9 @@ class Connection:
         return failures.timed_out(self.state, answered=self.received > 0)
 
     def _result(self, failure: Failure | None) -> DialResult:
-        tls = self.tls
+        tls, page_failure = self.tls, None
+        if self.is_complete:
+            failure, page_failure = None, failure
         # A visit repeats no certificate that the probe of the address has.
         if tls is None or self.request.exchange is not None:
             kept = tls.chain() if tls is not None and self.request.keep_chain else ()
@@ -423,4 +441,6 @@ class Connection:
             client_certificate=client_certificate_asked,
             profile=self.profile,
             signature=tls.signature(),
+            exchange=self.exchange,
+            page_failure=page_failure,
         )

@@ -76,6 +76,9 @@ class _Dial:
     def now(self) -> float:
         return self._dialler.loop.time()
 
+    def extend(self) -> None:
+        self.request.deadline = self.now() + self._dialler.time_limit(self.request)
+
     def answered(self) -> None:
         self._dialler.record_answer(self.request)
 
@@ -122,6 +125,10 @@ class Dialler:
             self.loop.add_reader(self._poller.fileno(), self._drain)
         self._sweep_handle = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
+    def time_limit(self, request: DialRequest) -> float:
+        """Return the total time of a request, in seconds."""
+        return request.timeout or self.limits.timeout
+
     def close(self) -> None:
         """Close all connections and stop watching them."""
         self._sweep_handle.cancel()
@@ -160,7 +167,7 @@ class Dialler:
         if not dial.started:
             dial.started, dial.began = True, now
             if request.deadline is None:
-                request.deadline = now + (request.timeout or self.limits.timeout)
+                request.deadline = now + self.time_limit(request)
             # The deadline starts here and not in dial(): the wait for a free slot does not count.
             dial.second_at = now + SECOND_PROBE_AT * (request.deadline - now)
         assert request.deadline is not None
@@ -383,6 +390,8 @@ class Dialler:
                     connection.succeed()
                 else:
                     connection.fail(connection.timeout_failure())
+            elif connection.is_complete:
+                continue
             elif now >= dial.second_at and dial.probes < 2 and len(dial.connections) == 1:
                 dial.second_at = float("inf")
                 self._open_second(dial, connection)

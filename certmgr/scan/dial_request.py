@@ -55,6 +55,7 @@ class DialResult:
         signature: The signature scheme of the server, if the profile records it.
         seconds: The time that the dial took, without its wait for a free slot.
         as_browser: Whether the request of the exchange had the headers and protocols of a browser.
+        page_failure: Why the exchange of ``DialRequest.page`` ended without its answer.
     """
 
     chain: tuple[bytes, ...] = ()
@@ -71,6 +72,7 @@ class DialResult:
     signature: str | None = None
     seconds: float = 0.0
     as_browser: bool = False
+    page_failure: Failure | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ class DialRequest:
             browser for https, unless there is an exchange.
         keep_chain: Whether the result of an exchange has the served chain too.
         host: The name that a STARTTLS dialogue asks for; empty: the server name, or the address.
+        page: Creates an exchange after a complete handshake, or None if there is to be none. A
+            dial is a success whatever becomes of it.
     """
 
     address: str
@@ -106,3 +110,4 @@ class DialRequest:
     alpn: tuple[bytes, ...] | None = None
     host: str = ""
     keep_chain: bool = False
+    page: Callable[[str | None], Exchange | None] | None = None

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from certmgr.net.addresses import Network
@@ -23,7 +24,9 @@ from certmgr.scan.rate_limits import AddressRateLimiter
 from certmgr.scan.web_urls import port_of
 from inventory.names import as_ip
 
-MAX_BODIES = 100  # answers in memory at once, in one process
+MAX_BODIES = 60  # answers in memory at once, in one process
+MAX_FIRST_BODIES = 60  # of first pages, in addition, while they are received
+MAX_FIRST_BYTES = 33_554_432  # of those that wait for the parser
 MAX_KNOWN = 10_000  # endpoints that are known to need HTTP/2
 # Most servers speak both protocols, and HTTP/1.1 costs less.
 _HTTP1: tuple[bytes, ...] = (b"http/1.1",)
@@ -73,6 +76,7 @@ class PageConnection:
     def __init__(self, dialler: Dialler, options: WebOptions) -> None:
         self._dialler, self._options = dialler, options
         self._bodies = asyncio.Semaphore(MAX_BODIES)
+        self._first_bodies = self._first_bytes = 0
         self._need_http2: set[tuple[str, int, str | None]] = set()
         self._rate_limiter: AddressRateLimiter[_WaitingFetch] = AddressRateLimiter(
             options.per_address,
@@ -124,7 +128,7 @@ class PageConnection:
             finally:
                 self._rate_limiter.leave(address)
             used = result.seconds
-            if request.alpn == _HTTP1 and used < seconds and _may_want_http2(result):
+            if request.alpn == _HTTP1 and used < seconds and may_want_http2(result):
                 second = self._request(url, address, cookies, seconds - used, own, as_browser=True)
                 second.alpn = _BROWSER
                 await self._turn(address)
@@ -142,6 +146,24 @@ class PageConnection:
                 if answered or result.failure is not None:
                     result = other
             yield result, used
+
+    def enter_first(self, address: str) -> bool:
+        """Take the turn of an address for its first page, if nothing has to be waited for."""
+        if self._first_bodies >= MAX_FIRST_BODIES or self._first_bytes >= MAX_FIRST_BYTES:
+            return False
+        if not self._rate_limiter.enter_now(address):
+            return False
+        self._first_bodies += 1
+        return True
+
+    def leave_first(self, address: str) -> None:
+        """Give the turn back: the connection has ended."""
+        self._first_bodies -= 1
+        self._rate_limiter.leave(address)
+
+    def hold_first(self, size: int) -> None:
+        """Count the bytes of a first page that waits for the parser; negative: it is read."""
+        self._first_bytes += size
 
     async def handshake(self, url: str, address: str, seconds: float) -> DialResult:
         """Complete the handshake of a URL as a browser does, and request nothing."""
@@ -182,6 +204,36 @@ class PageConnection:
         *,
         as_browser: bool = False,
     ) -> DialRequest:
+        secure = urlsplit(url).scheme == "https"
+        name = urlsplit(url).hostname or ""
+        return DialRequest(
+            address,
+            port_of(url),
+            "https" if secure else "http",
+            None if as_ip(name) is not None else name,
+            timeout=max(seconds, 0.5),
+            exchange=partial(self.exchange, url, cookies, own=own, as_browser=as_browser),
+            keep_chain=secure,
+        )
+
+    def exchange(
+        self,
+        url: str,
+        cookies: str | None,
+        protocol: str | None,
+        *,
+        own: bool,
+        as_browser: bool = False,
+    ) -> Exchange:
+        """Return the exchange that requests a URL.
+
+        Args:
+            url: The URL.
+            cookies: The Cookie header.
+            protocol: What ALPN selected.
+            own: Whether the URL belongs to the endpoint. The bodies of other sites are not read.
+            as_browser: Whether to send the headers of a browser.
+        """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         name = parts.hostname or ""
@@ -203,28 +255,14 @@ class PageConnection:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         # The body of another host's page is not needed.
         limit = MAX_BODY if own else 0
-
-        def exchange(protocol: str | None) -> Exchange:
-            if protocol == "h2":
-                return Http2Exchange(host, path, tuple(headers), limit)
-            # Chromium reads an answer without a status line from port 80 only (HTTP/0.9).
-            usual_port = not secure and port_of(url) == 80
-            return HttpExchange(
-                host, path, tuple(headers), limit, secure=secure, usual_port=usual_port
-            )
-
-        return DialRequest(
-            address,
-            port_of(url),
-            "https" if secure else "http",
-            None if as_ip(name) is not None else name,
-            timeout=max(seconds, 0.5),
-            exchange=exchange,
-            keep_chain=secure,
-        )
+        if protocol == "h2":
+            return Http2Exchange(host, path, tuple(headers), limit)
+        # Chromium reads an answer without a status line from port 80 only (HTTP/0.9).
+        usual_port = not secure and port_of(url) == 80
+        return HttpExchange(host, path, tuple(headers), limit, secure=secure, usual_port=usual_port)
 
 
-def _may_want_http2(result: DialResult) -> bool:
+def may_want_http2(result: DialResult) -> bool:
     """Return whether the server may speak HTTP/2 only.
 
     It then refuses the ALPN of HTTP/1.1, ends the connection, or sends HTTP/2 frames anyway.

@@ -14,6 +14,7 @@ from certmgr.scan.dead_ends import dead_end
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR
+from certmgr.scan.first_page import FirstPage
 from certmgr.scan.page_answer import Answer, content_type, is_download, read_answer
 from certmgr.scan.page_connection import PageConnection, WebOptions
 from certmgr.scan.page_parsers import PageParsers
@@ -45,12 +46,18 @@ class PageFetcher:
         self._others: dict[tuple[str, str], DialResult] = {}
 
     async def visit(
-        self, target: Target, address: str, paths: tuple[str, ...], *, secure: bool
+        self,
+        target: Target,
+        address: str,
+        paths: tuple[str, ...],
+        *,
+        secure: bool,
+        first: FirstPage | None = None,
     ) -> tuple[Visit, ...]:
         """Visit the home page, then the further paths.
 
         Plain HTTP is visited always. HTTPS is visited if ``secure``, which states that a handshake
-        succeeds.
+        succeeds. ``first`` may have the answer of its home page.
         """
         # The process starts while the first request is sent, so that no page waits for it.
         self._parsers.start()
@@ -66,6 +73,8 @@ class PageFetcher:
             # One budget for all paths: a slow site must not delay the run once per path.
             budget=TimeBudget(self._dialler.limits.timeout),
         )
+        if first is not None:
+            await self._use(first, follower)
         visits = []
         for path in dict.fromkeys(("/", *paths)):
             visits.append(
@@ -76,6 +85,21 @@ class PageFetcher:
                     await follower.follow(web_url("https", target.host, target.port, path))
                 )
         return tuple(visits)
+
+    def first_page(self, target: Target, address: str) -> FirstPage:
+        """Offer to request the home page on the connection of the probe."""
+        url = web_url("https", target.host, target.port, "/")
+        # The parser starts while the request is sent, so that no page waits for it.
+        return FirstPage(url, address, _connection=self._connection, _begun=self._parsers.start)
+
+    async def _use(self, first: FirstPage, follower: RedirectFollower) -> None:
+        """Read the answer that the probe has got, before its body takes memory for longer."""
+        try:
+            if first.result is not None:
+                follower.spend(first.result.seconds)
+                follower.know(first.url, await self._read(first.result, first.url, own=True))
+        finally:
+            first.release()
 
     def failed(self, target: Target, address: str, error: BaseException) -> Visit:
         """Return the visit of an endpoint whose visit ended with an internal error."""
@@ -102,12 +126,15 @@ class PageFetcher:
         request = self._connection.fetch(url, address, cookies, budget.left, own=own)
         async with request as (result, used):
             budget.left -= used
-            answer = read_answer(result, url)
-            page = None
-            if own and answer.has_page:
-                page = await self._page(answer, url)
-            # The page is parsed, and an answer is kept for the whole visit.
-            answer.body = b""
+            return await self._read(result, url, own=own)
+
+    async def _read(self, result: DialResult, url: str, *, own: bool) -> FetchedPage:
+        answer = read_answer(result, url)
+        page = None
+        if own and answer.has_page:
+            page = await self._page(answer, url)
+        # The page is parsed, and an answer is kept for the whole visit.
+        answer.body = b""
         return FetchedPage(answer, page, result.chain)
 
     async def _handshake(self, url: str, address: str, budget: TimeBudget) -> DialResult | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from certmgr.scan.dial import Dialler
@@ -22,6 +23,7 @@ from certmgr.scan.evidence import (
     FailureKind,
     Resolution,
 )
+from certmgr.scan.first_page import FirstPage
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, POST_QUANTUM_GROUP
 from certmgr.scan.other_offers import SECOND_PROFILE, accepted_offer
 from certmgr.scan.page_fetcher import PageFetcher
@@ -105,6 +107,7 @@ class EndpointProber:
                 is expected.
         """
         at = self.clock()
+        firsts: dict[str, FirstPage] = {}
         try:
             # Fixed addresses come first: the administrator knows servers that DNS does not show.
             if fixed:
@@ -113,15 +116,16 @@ class EndpointProber:
                 resolution = Resolution("fixed", (target.host,))
             else:
                 resolution = await self.resolver.resolve(target.host, target.port)
+            firsts = self._first_pages(target, paths, resolution.addresses)
             # The common case needs no task per address.
             if len(resolution.addresses) == 1:
                 addresses: tuple[AddressEvidence, ...] = (
-                    await self._guarded(target, resolution.addresses[0], known),
+                    await self._guarded(target, resolution.addresses[0], known, firsts),
                 )
             else:
                 addresses = tuple(
                     await asyncio.gather(
-                        *[self._guarded(target, a, known) for a in resolution.addresses]
+                        *[self._guarded(target, a, known, firsts) for a in resolution.addresses]
                     )
                 )
             visits = None
@@ -130,12 +134,27 @@ class EndpointProber:
                 visits = (
                     ()
                     if paths is None
-                    else (await self._visits(self.page_fetcher, target, addresses, paths) or None)
+                    else (
+                        await self._visits(self.page_fetcher, target, addresses, paths, firsts)
+                        or None
+                    )
                 )
             return Evidence(target, at, resolution, addresses, visits=visits)
         except Exception:  # an internal error becomes a separate finding; other endpoints go on
             log_internal_error(_log, "the probe of an endpoint")
             return Evidence(target, at, Resolution("ok"), (), error=INTERNAL_ERROR)
+        finally:
+            for first in firsts.values():
+                first.release()
+
+    def _first_pages(
+        self, target: Target, paths: tuple[str, ...] | None, addresses: tuple[str, ...]
+    ) -> dict[str, FirstPage]:
+        """Return the offers to request pages on the connections of the probe, by address."""
+        fetcher = self.page_fetcher
+        if fetcher is None or target.protocol != "https" or paths is None:
+            return {}
+        return {a: fetcher.first_page(target, a) for a in addresses}
 
     async def _visits(
         self,
@@ -143,6 +162,7 @@ class EndpointProber:
         target: Target,
         addresses: tuple[AddressEvidence, ...],
         paths: tuple[str, ...],
+        firsts: Mapping[str, FirstPage],
     ) -> tuple[Visit, ...]:
         """Visit the pages of all addresses.
 
@@ -154,7 +174,13 @@ class EndpointProber:
         ]
         results = await asyncio.gather(
             *[
-                page_fetcher.visit(target, a.address, paths, secure=_opens_in_a_browser(a))
+                page_fetcher.visit(
+                    target,
+                    a.address,
+                    paths,
+                    secure=_opens_in_a_browser(a),
+                    first=firsts.get(a.address),
+                )
                 for a in routable
             ],
             return_exceptions=True,
@@ -168,17 +194,21 @@ class EndpointProber:
                 visits += result
         return tuple(visits)
 
-    async def _guarded(self, target: Target, address: str, known: str) -> AddressEvidence:
+    async def _guarded(
+        self, target: Target, address: str, known: str, firsts: Mapping[str, FirstPage]
+    ) -> AddressEvidence:
         """Probe one address. An internal error must not discard what the others served."""
         try:
-            return await self._address(target, address, known)
+            return await self._address(target, address, known, firsts.get(address))
         # Any error: its finding is scanner-error, and the evidence of other addresses stays.
         except Exception:
             log_internal_error(_log, "the probe of an address")
             failure = Failure("local", FailureKind.LOCAL, INTERNAL_ERROR)
             return AddressEvidence(address, failure=failure)
 
-    async def _address(self, target: Target, address: str, known: str) -> AddressEvidence:
+    async def _address(
+        self, target: Target, address: str, known: str, page: FirstPage | None
+    ) -> AddressEvidence:
         server_name = None if target.is_address else target.host
         request = DialRequest(
             address,
@@ -188,7 +218,7 @@ class EndpointProber:
             second_profile=SECOND_PROFILE,
             host=target.host,
         )
-        first = await self.dialler.dial(request)
+        first = await self._first(request, page)
         result, browser_failure = await accepted_offer(self.dialler, request, first)
         evidence = AddressEvidence(
             address=address,
@@ -223,6 +253,22 @@ class EndpointProber:
         if self.deep:
             evidence = await self._deep(request, evidence)
         return evidence
+
+    async def _first(self, request: DialRequest, page: FirstPage | None) -> DialResult:
+        """Dial with the offer of a browser, and request the page on the same connection."""
+        if page is None:
+            return await self.dialler.dial(request)
+        result = None
+        with_page = replace(request, page=page.exchange)
+        try:
+            result = await self.dialler.dial(with_page)
+        finally:
+            # A page behind another offer is not that of a browser.
+            same = result is not None and result.profile == request.profile
+            page.dialled(result if same else None)
+        # Further handshakes share the time limit.
+        request.deadline = with_page.deadline
+        return result
 
     async def _deep(self, request: DialRequest, evidence: AddressEvidence) -> AddressEvidence:
         """Add the certificate of the other key type, older TLS, and post-quantum key exchange."""

@@ -31,6 +31,19 @@ class _AddressState(Generic[T]):
         self.next_start = 0.0
         self.waiting: deque[T] = deque()
 
+    def is_free(self, now: float) -> bool:
+        """Return whether a connection may start."""
+        full = bool(self.at_once) and self.open >= self.at_once
+        return not full and not (self.rate and self.next_start > now)
+
+    def take(self, now: float) -> None:
+        """Record the start of a connection."""
+        self.open += 1
+        if self.rate:
+            # The schedule may lie at most one burst in the past, so idle time does not accumulate.
+            burst = (self.at_once or 1) / self.rate
+            self.next_start = max(self.next_start, now - burst) + 1 / self.rate
+
 
 class AddressRateLimiter(Generic[T]):
     """A queue per address.
@@ -73,13 +86,21 @@ class AddressRateLimiter(Generic[T]):
                 self._loop.call_at(state.next_start, self._admit_waiting, address)
             state.waiting.append(item)
         else:
-            state.open += 1
-            if state.rate:
-                # The schedule may lie at most one burst in the past, so idle time does not
-                # accumulate.
-                burst = (state.at_once or 1) / state.rate
-                state.next_start = max(state.next_start, now - burst) + 1 / state.rate
+            state.take(now)
             self._start(item)
+
+    def enter_now(self, address: str) -> bool:
+        """Take a slot if none has to be waited for; :meth:`leave` must follow."""
+        if not self._limited:
+            return True
+        state = self._states.get(address)
+        if state is None:
+            state = self._states[address] = self._new_state(address)
+        now = self._loop.time()
+        if state.waiting or not state.is_free(now):
+            return False
+        state.take(now)
+        return True
 
     def _new_state(self, address: str) -> _AddressState[T]:
         if self._own and within(address, self._own):

@@ -90,6 +90,14 @@ class RedirectFollower:
         # same page.
         self._known: dict[str, FetchedPage] = {}
 
+    def know(self, url: str, fetched: FetchedPage) -> None:
+        """Use an answer that was got before, to a request without cookies at this address."""
+        self._known[url] = fetched
+
+    def spend(self, seconds: float) -> None:
+        """Take time from the budget."""
+        self._budget.left -= seconds
+
     async def follow(self, url: str) -> Visit:
         """Follow the redirects from one URL."""
         return await _Path(self, url).follow()

@@ -25,7 +25,10 @@ def test_each_thread_sees_the_certificates_of_its_own_handshakes(
     sites = [(host, *write_pair(tmp_path, root.issue(host), host)) for host in HOSTS]
     with nginx(tmp_path, sites) as port:
         options = ScanOptions(
-            overrides={(host, port): ("127.0.0.1",) for host in HOSTS}, http=False, full=True
+            overrides={(host, port): ("127.0.0.1",) for host in HOSTS},
+            http=False,
+            full=True,
+            timeout=300,
         )
 
         def scan(_thread: int) -> list[tuple[str, tuple[str, ...], list[str]]]:
