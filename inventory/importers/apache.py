@@ -45,6 +45,7 @@ class _Host:
     tls: bool = False
     certificate: str = ""
     proxied: bool = False
+    variable: str = ""  # an address whose port is a variable without a value
 
 
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
@@ -116,7 +117,8 @@ class _Reader:
                 continue
             name, args = words[0].lower(), words[1:]
             if name == "<virtualhost":
-                self.host = _Host(where, [_port(a) for a in args], tls=self.tls)
+                unknown = next((a for a in args if "${" in a), "")
+                self.host = _Host(where, [_port(a) for a in args], tls=self.tls, variable=unknown)
             elif name.startswith("</virtualhost") and self.host is not None:
                 yield from _rows(self.host, self.client)
                 self.host = None
@@ -298,6 +300,12 @@ def _rows(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
             host.where,
             "a virtual host without ServerName answers for names that the configuration does not"
             " list: add them with certmgr domain add",
+        )
+    if host.variable and host.tls:
+        yield ImportProblem(
+            host.where,
+            f"'{printable(host.variable, 80)}' has a variable without a value, so port 443 is"
+            " taken: add another one with certmgr endpoint add",
         )
     # A host without TLS is imported with port 443, so that the missing HTTPS is found.
     ports = sorted({p for p in host.ports if p}) if host.tls else []

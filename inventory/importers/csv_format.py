@@ -14,6 +14,7 @@ from pathlib import Path
 
 from inventory.errors import UsageError
 from inventory.importers.customer_lists import (
+    addresses_of,
     changed_by_excel,
     domains_of,
     guess,
@@ -254,7 +255,7 @@ def row_from_cells(where: str, row: dict[str, str]) -> ImportRow:
         for k, v in filled("contact_role", "language", "time_zone").items()
     }
     # Phone numbers contain spaces, so they are separated by commas.
-    methods = [f"email:{v}" for v in row.get("email", "").split()]
+    methods = [f"email:{v}" for v in addresses_of(row.get("email", ""))]
     methods += [f"phone:{v.strip()}" for v in row.get("phone", "").split(",") if v.strip()]
     return ImportRow(
         where,

@@ -42,13 +42,13 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
         *("maindomain", "hauptdomain", "internetadresse", "nomdedomaine", "domaine", "dominio"),
         *("nombrededominio", "nomeadominio", "nomedominio", "domeinnaam", "domein", "domena"),
         *("domän", "verkkotunnus", "hostname", "host", "fqdn", "website", "webseite", "site"),
-        *("siteweb", "sitioweb", "sitoweb", "url", "web"),
+        *("siteweb", "sitioweb", "sitoweb", "websiteurl", "homepage", "url", "web"),
     ),
     "email": (
         *("email", "emailaddress", "emailaddresses", "mail", "mailadresse", "emailadresse"),
         *("courriel", "adresseemail", "adressemail", "correo", "correoelectrónico"),
         *("correoelectronico", "indirizzoemail", "postaelettronica", "emailadres", "epost"),
-        *("adresemail", "sähköposti", "contactemail"),
+        *("adresemail", "sähköposti", "contactemail", "primaryemail"),
     ),
     "phone": (
         *("phone", "phonenumber", "telephone", "telefon", "telefonnummer", "tel", "rufnummer"),
@@ -99,8 +99,15 @@ _AMOUNT = re.compile(r"[^\w]*[\d.,'\s]*\d[^\w]*([^\W\d_]+)?")
 # What Excel makes of a number such as 1-2 or 100000000000000.
 _EXCEL_VALUE = re.compile(
     r"\d{1,2}[.-] ?[A-Za-zäÄé]{3,9}\.?(-?\d{2,4})?|[A-Z][a-z]{2}-\d{2}|\d[.,]\d+E\+\d+"
-    r"|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?|\d{4}-\d\d-\d\d 0?0:00(:00)?"
+    r"|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?|\d{4}-\d\d-\d\d( 0?0:00(:00)?)?"
+    r"|(?:Jan|Feb|Mär|Mrz|Mar|Apr|Mai|May|Jun|Jul|Aug|Sep|Okt|Oct|Nov|Dez|Dec)\.? \d{2,4}"
+    # Numbers with separators of thousands or with decimals.
+    r"|\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+|\d+[.,]0+"
+    # Errors of formulas, and columns that are too narrow.
+    r"|#(?:N/A|NV|REF!|BEZUG!|VALUE!|WERT!|NAME\?|DIV/0!|NUM!|ZAHL!|NULL!|#+)"
 )
+# "Eva Rosen <eva@rosen.example>", as mail programs write it.
+_IN_BRACKETS = re.compile(r"<\s*([^<>\s]{1,320})\s*>")
 
 
 def plain(name: str) -> str:
@@ -188,6 +195,12 @@ def is_total(row: Mapping[str, str]) -> bool:
         return False
     # A program may repeat the label in another column.
     return all(text == label for text in texts)
+
+
+def addresses_of(cell: str) -> list[str]:
+    """Return the mail addresses of a cell, which mail programs and spreadsheets wrote."""
+    found = _IN_BRACKETS.findall(cell) or re.split(r"[\s,;|]+", cell)
+    return list(dict.fromkeys(w for f in found if (w := re.sub(r"(?i)^mailto:", "", f))))
 
 
 def domains_of(cell: str) -> list[str]:

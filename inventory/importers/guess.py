@@ -42,6 +42,8 @@ def guess_format(path: Path) -> str:
     text = decode(data[:200_000])
     if text.lstrip()[:1] == "{" and '"schema"' in text:
         return "json"
+    if text.lstrip()[:1] == "{" and '"ResourceRecordSets"' in text:
+        return "zone"
     # The most specific pattern first: a comment in a configuration may name another server.
     for name, pattern in (("apache", _APACHE_DUMP), ("nginx", _NGINX), ("apache", _APACHE)):
         if pattern.search(text):

@@ -14,6 +14,9 @@ def skip_reason(name: str) -> str | None:
     # Apache has "?" for one character.
     if "*" in name or "?" in name:
         return "is a wildcard: add its names with certmgr domain add"
+    # cPanel gives this ServerName to the virtual host of a wildcard.
+    if name.startswith("_wildcard_."):
+        return "stands for a wildcard: add its names with certmgr domain add"
     try:
         host = normalise_host(name)
     except InvalidName as error:

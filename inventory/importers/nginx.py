@@ -30,7 +30,10 @@ MAX_DIRECTIVES = 2_000_000
 _MAX_FILE = 16 * 1024 * 1024
 _DUMPED = re.compile(r"^# configuration file (.+):\s*$", re.M)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_NOT_SITES = ("_", "", "localhost")
+_NOT_SITES = ("_", "", "-", "localhost", "$hostname")
+_RANGE = re.compile(r"(.*?)(\d{1,5})-(\d{1,5})")
+# More ports of one "listen" are no sites that certificates are watched for.
+MAX_RANGE = 16
 # Protocols of the mail module.
 _MAIL = ("smtp", "imap", "pop3")
 _MAIL_PORTS = {25: "smtp", 587: "smtp", 465: "smtp", 143: "imap", 993: "imap", 110: "pop3"}
@@ -226,12 +229,25 @@ class _Reader:
             if address.startswith("unix:"):
                 continue
             tls = "ssl" in options or "quic" in options or scope.ssl
-            port = _port(address, 443 if "ssl" in options else 80)
-            if "proxy_protocol" in options:
-                # Such a port expects the PROXY header of a balancer, which a client does not send.
-                proxied[port] = f"{where}:{directive['line']}"
-            elif (protocol := self._protocol(scope, port, tls)) is not None:
-                targets.add((port, protocol))
+            ports = _ports(_substituted(address, scope.values), 443 if "ssl" in options else 80)
+            line = f"{where}:{directive['line']}"
+            if not ports:
+                yield ImportProblem(line, _unknown_port(address, named))
+            for port in ports:
+                if "proxy_protocol" in options:
+                    # Such a port expects the PROXY header of a balancer, which a client does not
+                    # send.
+                    proxied[port] = line
+                elif (protocol := self._protocol(scope, port, tls)) is not None:
+                    targets.add((port, protocol))
+        if scope.kind == "stream" and any(
+            (d["directive"], d["args"]) == ("ssl_preread", ["on"]) for _, d in directives
+        ):
+            yield ImportProblem(
+                at,
+                "a stream server passes TLS on by the name that the client asks for (ssl_preread):"
+                " add the names of its map with certmgr domain add",
+            )
         yield from self._names(scope, targets, proxied, at)
 
     def _protocol(self, scope: _Scope, port: int, tls: bool) -> str | None:
@@ -302,6 +318,29 @@ def _substituted(text: str, values: dict[str, str]) -> str:
         return found if found is not None and "$" not in found else match[0]
 
     return text if text.startswith("~") else _VARIABLE.sub(value, text)
+
+
+def _ports(listen: str, default: int) -> list[int]:
+    """Return the ports of a "listen": one, or those of a range such as ``8443-8446``.
+
+    Returns:
+        An empty list if the port is a variable, or the range is larger than :data:`MAX_RANGE`.
+    """
+    if "$" in listen:
+        return []
+    found = _RANGE.fullmatch(listen)
+    # A host name may end in a range of digits, such as web1-2.
+    if found is None or (found[1] not in ("", "*:") and not found[1].endswith(":")):
+        return [_port(listen, default)]
+    first, last = int(found[2]), int(found[3])
+    return list(range(first, last + 1)) if 0 < first <= last < min(65536, first + MAX_RANGE) else []
+
+
+def _unknown_port(listen: str, named: str) -> str:
+    return (
+        f"listen {printable(listen, 80)} of {named} has a variable without a value, or more than"
+        f" {MAX_RANGE} ports: add those that are used with certmgr endpoint add"
+    )
 
 
 def _port(listen: str, default: int) -> int:

@@ -21,8 +21,20 @@ MAX_FIELD = 65_536
 MAX_FILE = 256 * 1024 * 1024
 DELIMITERS = (",", ";", "\t", "|")
 MAX_TITLE = 20  # lines before the header
+# What files begin with that a spreadsheet program opens as a table, and that are no text.
+_WORKBOOKS = {
+    b"PK\x03\x04": "a workbook of Excel or LibreOffice",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel",
+    b"%PDF": "a PDF document",
+    b"{\\rt": "an RTF document",
+    b"<htm": "an HTML page",
+    b"<!do": "an HTML page",
+    b"<tab": "an HTML page",
+    b"<?xm": "an XML document",
+}
 _END = "\uffff end of the file"  # a character that no file in an encoding of text has
 _INVISIBLE = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"
+_TEXT_NUMBER = re.compile(r"'\d[\d ./-]*")
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
 
 
@@ -43,6 +55,8 @@ def read_source(path: Path, limit: int = MAX_FILE) -> bytes:
 
 def decode(data: bytes) -> str:
     """Return text in UTF-8, UTF-16, or else Windows-1252, which Excel writes."""
+    if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
+        return data.decode("utf-32", "replace")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
     # UTF-16 without a byte order mark: most of every second byte of a European text are zero.
@@ -76,6 +90,7 @@ class Table:
                 of merged cells, before that line.
         """
         self.path = path
+        _refuse_workbook(path, data)
         # The limit of the csv module is global, and its default is larger.
         csv.field_size_limit(MAX_FIELD)
         # Programs that convert a file may add a second byte order mark.
@@ -161,14 +176,28 @@ class Table:
             yield where, [unguard_cell(_unwrapped(c)) for c in cells]
 
 
+def _refuse_workbook(path: Path, data: bytes) -> None:
+    begin = data[:200].lstrip()[:4]
+    kind = _WORKBOOKS.get(begin) or _WORKBOOKS.get(begin.lower())
+    if kind is not None:
+        raise UsageError(
+            f"{path} is not CSV",
+            f"it is {kind}",
+            "Open it in the spreadsheet program, and save it as CSV.",
+        )
+
+
 def _trimmed(cell: str) -> str:
     """Return a cell without blanks and invisible characters at its ends."""
     return cell.strip(_INVISIBLE)
 
 
 def _unwrapped(cell: str) -> str:
-    """Return the text of a cell that is written as ``="0012"`` to stay a text in Excel."""
+    """Return the text of a cell that is written as ``="0012"`` or ``'0012`` to stay a text."""
     match = _TEXT_FORMULA.fullmatch(cell)
+    # The apostrophe that makes a number a text in a spreadsheet, as some programs export it.
+    if _TEXT_NUMBER.fullmatch(cell):
+        return cell[1:]
     return match[1].replace('""', '"') if match is not None else cell
 
 

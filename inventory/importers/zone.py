@@ -1,11 +1,13 @@
-"""BIND zone files: host names with an address or an alias, parsed by dnspython line by line.
+"""Zone files: host names with an address or an alias, parsed by dnspython line by line.
 
-One bad line costs that line. Records that dnspython does not know (ALIAS, ANAME of several
-providers) are aliases. ``$INCLUDE`` and ``$GENERATE`` are not followed but named.
+BIND's format, as BIND, PowerDNS, Windows and providers write it, and the JSON of Route 53. One bad
+line costs that line. Records that dnspython does not know (ALIAS, ANAME of several providers) are
+aliases. ``$INCLUDE`` and ``$GENERATE`` are not followed but named.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +31,19 @@ MAX_BYTES = 64_000_000
 # Characters of a record: an unclosed parenthesis would join the rest of the file.
 MAX_RECORD = 1_000_000
 _TTL = re.compile(r"\d+|(\d+[wdhms])+", re.I)
-_CLASSES = ("in", "ch", "hs", "cs")
-_ALIASES = ("alias", "aname")
+# cli53 writes the aliases of Route 53 in a class of its name.
+_CLASSES = ("in", "class1", "aws", "ch", "hs", "cs")
+_OTHER_CLASSES = ("ch", "hs", "cs")
+# Records of providers: aliases, and redirections by a web server of the provider.
+_ALIASES = ("alias", "aname", "url", "redirect", "wr")
 _ADDRESSES = ("a", "aaaa", "cname", "https", "svcb")
+# Windows marks dynamic records: [AGE:3712345].
+_AGE = re.compile(r"\s\[age:\d{1,12}\]", re.I)
+# Windows and Cloudflare name the zone in a comment, because they write no $ORIGIN.
+_NAMED_ZONE = re.compile(
+    r"^;+\s*(?:domain:\s+(\S{1,255})|database file .{0,300}\s(\S{1,255}?)(?:\s+zone)?\.)\s*$", re.I
+)
+_SERVICE = re.compile(r"\s(?:https|svcb)\s+(.*)$", re.I)
 
 
 class _Malformed(ValueError):
@@ -54,10 +66,11 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
         UsageError: The file cannot be read or has no record at all.
     """
     text = decode(read_source(path, MAX_BYTES))
+    found = _route53(path, text) if text.lstrip()[:1] == "{" else _names(path, text)
     seen: set[str] = set()
     records = 0
     problems: list[ImportProblem] = []
-    for number, name, reason in _names(path, text):
+    for number, name, reason in found:
         records += not reason
         if reason:
             problems.append(ImportProblem(f"{path}:{number}", reason))
@@ -85,43 +98,105 @@ def is_service(name: str) -> bool:
 
 def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line, host name, reason) per record; one of the two texts is empty, or both."""
-    origin: dns.name.Name | None = None
-    owner: dns.name.Name | None = None
+    zone = _Zone(path, text)
     for number, entry in _entries(text):
         try:
-            words = _tokens(entry)
-            if not words:
-                continue
-            directive = words[0].upper()
-            if directive == "$ORIGIN" and len(words) > 1:
-                origin = dns.name.from_text(words[1], origin or dns.name.root)
-                continue
-            if directive in ("$TTL",):
-                continue
-            # Reported, because names behind it are missing in the import.
-            if directive.startswith("$"):
-                yield number, "", _directive_reason(directive, words)
-                continue
-            if origin is None:
-                origin = _origin(path)
-            # RFC 1035 5.1: a line that begins with a blank has the owner of the line before.
-            inherits = entry[:1] in (" ", "\t")
-            if not inherits:
-                owner = origin if words[0] == "@" else dns.name.from_text(words[0], origin)
-            if owner is None:
-                yield number, "", "the first record has no name"
-                continue
-            name = _host(owner, words if inherits else words[1:], origin)
-            yield number, name, ""
+            name, reason = zone.read(_AGE.sub(" ", entry) if "[" in entry else entry)
         except _LeftOut as left:
-            yield number, "", str(left)
+            name, reason = "", str(left)
         except _Malformed as error:
-            yield number, "", f"the record cannot be read: {error}"
+            name, reason = "", f"the record cannot be read: {error}"
         except (dns.exception.DNSException, ValueError, UnicodeError):
             # The words of the library do not help a reader.
             shown = printable(" ".join(entry.split()[:3]), 80)
-            reason = "a name in it is not valid, or a quote is not closed"
-            yield number, "", f"the record cannot be read: {reason} ({shown})"
+            why = "a name in it is not valid, or a quote is not closed"
+            name, reason = "", f"the record cannot be read: {why} ({shown})"
+        if name or reason or not entry.lstrip().startswith("$"):
+            yield number, name, reason
+
+
+class _Zone:
+    """The origin and the last owner, while the records of a zone are read."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self.origin = _named_origin(text)
+        self.owner: dns.name.Name | None = None
+
+    def read(self, entry: str) -> tuple[str, str]:
+        """Return the host name of a record and why it is left out; both may be empty.
+
+        Raises:
+            UsageError: The name is relative, and the zone is unknown.
+        """
+        words = _tokens(entry)
+        if not words:
+            return "", ""
+        directive = words[0].upper()
+        if directive == "$ORIGIN" and len(words) > 1:
+            self.origin = dns.name.from_text(words[1], self.origin or dns.name.root)
+            return "", ""
+        if directive == "$TTL":
+            return "", ""
+        # Reported, because names behind it are missing in the import.
+        if directive.startswith("$"):
+            return "", _directive_reason(directive, words)
+        # RFC 1035 5.1: a line that begins with a blank has the owner of the line before.
+        inherits = entry[:1] in (" ", "\t")
+        record = words if inherits else words[1:]
+        if not inherits:
+            self.owner = self._owner(words[0], record)
+        if self.owner is None:
+            return "", "the first record has no name"
+        origin = self.origin if self.origin is not None else dns.name.root
+        return _host(self.owner, record, origin, entry), ""
+
+    def _owner(self, text: str, record: list[str]) -> dns.name.Name:
+        # An export may have no $ORIGIN, because all of its names are absolute.
+        if text != "@" and text.endswith("."):
+            name = dns.name.from_text(text)
+            if self.origin is None and any(w.upper() == "SOA" for w in record[:4]):
+                self.origin = name
+            return name
+        if self.origin is None:
+            self.origin = _origin(self.path)
+        return self.origin if text == "@" else dns.name.from_text(text, self.origin)
+
+
+def _named_origin(text: str) -> dns.name.Name | None:
+    """Return the zone that the comments at the beginning name."""
+    for line in text[:4000].splitlines()[:20]:
+        if match := _NAMED_ZONE.match(line):
+            named = (match[1] or match[2]).rstrip(".")
+            try:
+                return dns.name.from_text(normalise(named) + ".")
+            except InvalidName:
+                continue
+    return None
+
+
+def _route53(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (0, host name, reason) per record set of ``aws route53 list-resource-record-sets``.
+
+    Raises:
+        UsageError: The file is other JSON.
+    """
+    try:
+        sets = json.loads(text)["ResourceRecordSets"]
+        records = [(str(r["Name"]), str(r["Type"])) for r in sets]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UsageError(
+            f"{path} is not a zone",
+            "it is JSON without the record sets of Route 53",
+            "Export it with aws route53 list-resource-record-sets --hosted-zone-id ID.",
+        ) from None
+    for name, kind in records:
+        if kind.lower() not in _ADDRESSES:
+            yield 0, "", ""
+            continue
+        # Route 53 writes "*" as an octal escape.
+        host = name.replace("\\052", "*").removesuffix(".").lower()
+        yield 0, "" if is_service(host) else host, ""
 
 
 def _directive_reason(directive: str, words: list[str]) -> str:
@@ -188,7 +263,7 @@ def _tokens(entry: str) -> list[str]:
     return words
 
 
-def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
+def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name, entry: str) -> str:
     """Return the owner of an address or alias record; empty for other records.
 
     Raises:
@@ -200,23 +275,25 @@ def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
     # TTL and class stand in any order before the type (RFC 1035 5.1).
     while rest and (_TTL.fullmatch(rest[0]) or rest[0].lower() in _CLASSES):
         # Hosts of other classes than IN are not on the Internet.
-        if rest.pop(0).lower() in _CLASSES[1:]:
+        if rest.pop(0).lower() in _OTHER_CLASSES:
             return ""
     if not rest:
         raise _Malformed("it has no type")
     kind, data = rest[0].lower(), rest[1:]
+    # RFC 3597: TYPE1 is A.
+    if re.fullmatch(r"type\d{1,5}", kind):
+        kind = dns.rdatatype.to_text(dns.rdatatype.from_text(kind)).lower()
     if kind in _ALIASES:
         if not data:
             raise _Malformed(f"{kind.upper()} has no target")
         # Only the syntax is checked: the target may be anywhere.
         dns.name.from_text(data[0], origin)
+    elif kind == "lua":
+        # PowerDNS computes such a record; its first word is the type of the result.
+        if not data or data[0].lower() not in _ADDRESSES:
+            return ""
     elif kind in _ADDRESSES:
-        value = " ".join(data)
-        try:
-            dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind), value, origin)
-        except (dns.exception.DNSException, ValueError, UnicodeError):
-            shown = printable(value, 60)
-            raise _Malformed(f"'{shown}' is not a value of {kind.upper()}") from None
+        _require_value(kind, data, origin, entry)
     elif kind == "dname":
         raise _LeftOut(
             f"the names below {printable(owner.to_text(omit_final_dot=True), 80)} lead to another"
@@ -232,11 +309,24 @@ def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name) -> str:
     return "" if is_service(host) else host.lower()
 
 
-def _origin(path: Path) -> dns.name.Name:
-    name = (
-        path.name.removeprefix("db.").removesuffix(".zone").removesuffix(".txt").removesuffix(".db")
-    )
+def _require_value(kind: str, data: list[str], origin: dns.name.Name, entry: str) -> None:
+    value = " ".join(data)
+    # The quotes belong to the value: alpn="h2,h3".
+    if kind in ("https", "svcb") and (quoted := _SERVICE.search(entry)):
+        value = quoted[1].replace("(", " ").replace(")", " ")
     try:
+        dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(kind), value, origin)
+    except (dns.exception.DNSException, ValueError, UnicodeError):
+        raise _Malformed(f"'{printable(value, 60)}' is not a value of {kind.upper()}") from None
+
+
+def _origin(path: Path) -> dns.name.Name:
+    name = path.name.removeprefix("db.")
+    for suffix in (".zone", ".txt", ".db", ".dns", ".hosts"):
+        name = name.removesuffix(suffix)
+    try:
+        if "." not in name:
+            raise InvalidName("The name has no dot")
         return dns.name.from_text(normalise(name) + ".")
     except InvalidName:
         raise UsageError(

@@ -48,3 +48,16 @@ def test_names_of_an_apache_virtual_host(
     problems = [r.reason for r in found if isinstance(r, ImportProblem)]
     assert len(problems) == len(reasons)
     assert all(reason in p for reason, p in zip(reasons, problems, strict=True)), problems
+
+
+def test_wildcard_of_cpanel_and_a_variable_port_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "httpd.conf"
+    path.write_text(
+        "<VirtualHost 192.0.2.1:443>\n ServerName _wildcard_.shop.example\n"
+        " ServerAlias *.shop.example\n SSLEngine on\n</VirtualHost>\n"
+        "<VirtualHost *:${HTTPS_PORT}>\n ServerName port.example\n SSLEngine on\n</VirtualHost>\n"
+    )
+    rows, problems = split(apache.read(path, "1"))
+    assert [t for _, t in rows] == ["port.example:443/https"]
+    reasons = ("'_wildcard_.shop.example' stands for a wildcard", "is a wildcard", "${HTTPS_PORT}")
+    assert all(r in p for r, p in zip(reasons, problems, strict=True)), problems

@@ -12,6 +12,7 @@ from inventory.db.database import Database
 from inventory.errors import UsageError
 from inventory.importers import csv_format, customer_lists
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.guess import guess_format
 from inventory.store import clients
 from tests.inventory.importers.files import export_text, import_text
 
@@ -181,3 +182,52 @@ def test_state_of_a_domain_is_read_in_a_list_without_addresses() -> None:
     assert (
         customer_lists.guess(["client", "domain", "state"], csv_format.COLUMNS)["state"] == "state"
     )
+
+
+LIST = (
+    "Kundennummer;Firma;Ansprechpartner;E-Mail;Domain\n"
+    "1001;Müller & Söhne;Eva;Eva Müller <eva@m.example>;müller.example\n"
+    '="0042";"Rosen; GmbH";Max;"max@r.example; info@r.example";"www.rosen.example\n'
+    'shop.rosen.example"\n'
+    "'0043;Café;;mailto:c@cafe.example;cafe.example\n"
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_people_and_numbers_of_a_spreadsheet_are_read(
+    tmp_path: Path, encoding: str, end: str
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(LIST.replace("\n", end).encode(encoding))
+    rows = [r for r in csv_format.read(path) if isinstance(r, ImportRow)]
+    assert [(r.client, r.domain, r.contact_methods) for r in rows] == [
+        ("1001", "müller.example", ["email:eva@m.example"]),
+        ("0042", "www.rosen.example", ["email:max@r.example", "email:info@r.example"]),
+        ("0042", "shop.rosen.example", ["email:max@r.example", "email:info@r.example"]),
+        ("0043", "cafe.example", ["email:c@cafe.example"]),
+    ]
+    assert rows[0].client_fields["name"] == "Müller & Söhne"
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1,00E+03", "1001,0", "1001.00", "1\u00a0001", "1'002", "#NV", "#REF!", "Dez 26"],
+)
+def test_customer_number_that_a_spreadsheet_changed_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"client;domain\n{number};a.example\n1001;b.example\n", encoding="utf-8")
+    found = list(csv_format.read(path))
+    assert isinstance(found[0], ImportProblem) and "spreadsheet has changed it" in found[0].reason
+    assert isinstance(found[1], ImportRow)
+
+
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04\0\0", b"\xd0\xcf\x11\xe0\xa1\xb1", b"<html><table>", b"<?xml version"]
+)
+def test_workbook_is_refused_with_what_to_do(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "list.xlsx"
+    path.write_bytes(data)
+    for read in (guess_format, lambda p: list(csv_format.read(p))):
+        with pytest.raises(UsageError, match="save it as CSV"):
+            read(path)

@@ -83,3 +83,37 @@ def test_stream_server_without_a_name_is_reported_with_its_line(tmp_path: Path) 
     path.write_text("stream {\n\nserver { listen 465 ssl; proxy_pass x; } }")
     (problem,) = nginx.read(path, "1001")
     assert isinstance(problem, ImportProblem) and problem.where == f"{path}:3"
+
+
+def test_ports_of_listen_are_those_that_nginx_opens(tmp_path: Path) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        "http {\n"
+        " server { listen 8443-8445 ssl; server_name range.example; }\n"
+        " server { listen 192.0.2.1:8443-8444 ssl; server_name address.example; }\n"
+        " server { listen [::]:8443-8444 ssl; server_name six.example; }\n"
+        " server { set $port 8446; listen *:$port ssl; server_name set.example; }\n"
+        " server { listen ${PORT} ssl; server_name template.example; }\n"
+        " server { listen 1-60000 ssl; server_name many.example; }\n"
+        " server { listen 443 quic; listen 443 ssl; http2 on; server_name quic.example; }\n"
+        " server { listen web1-2:443 ssl; server_name host.example; }\n"
+        ' server { listen 443 ssl; server_name "" _ - $hostname; ssl_reject_handshake on; }\n'
+        "}\nstream { server { listen 443; ssl_preread on; proxy_pass $x; } }\n"
+    )
+    rows, problems = split(nginx.read(path, "1"))
+    assert sorted(t for _, t in rows) == [
+        "address.example:8443/https",
+        "address.example:8444/https",
+        "host.example:443/https",
+        "many.example:443/https",
+        "quic.example:443/https",
+        "range.example:8443/https",
+        "range.example:8444/https",
+        "range.example:8445/https",
+        "set.example:8446/https",
+        "six.example:8443/https",
+        "six.example:8444/https",
+        "template.example:443/https",
+    ]
+    assert [p.split(" ")[0].rpartition(":")[2] for p in problems] == ["6", "7", "12"]
+    assert "ssl_preread" in problems[2] and "${PORT}" in problems[0]

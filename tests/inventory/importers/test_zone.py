@@ -8,6 +8,7 @@ import pytest
 
 from inventory.errors import UsageError
 from inventory.importers import zone
+from inventory.importers.guess import guess_format
 from tests.inventory.importers.files import split
 
 
@@ -97,3 +98,90 @@ def test_byte_order_mark_before_another_encoding_costs_no_line(tmp_path: Path) -
     path.write_bytes(b"\xef\xbb\xbf$ORIGIN shop.test.\r\nwww A 192.0.2.1 ; M\xfcller\r\n")
     rows, problems = split(zone.read(path, "1001"))
     assert len(rows) == 1 and not problems
+
+
+def names_of(path: Path, text: str) -> tuple[list[str], list[str]]:
+    path.write_text(text)
+    rows, problems = split(zone.read(path, "1"))
+    return sorted(d for d, _ in rows), problems
+
+
+WINDOWS = """;
+;  Database file example.com.dns for Default zone scope in zone example.com.
+;      Zone version:  123
+;
+@                       IN  SOA dc1.example.com. hostmaster.example.com. (
+                        123 900 600 86400 3600 )
+@                       NS      dc1.example.com.
+@                       [AGE:3712345]   600     A       192.0.2.2
+_gc._tcp                [AGE:3712345]   600     SRV     0 100 3268 dc1.example.com.
+dc1                     1200    A       192.0.2.1
+app                     [AGE:3700000]   CNAME   dc1
+wins                    WINS    L2 C900 ( 192.0.2.1 )
+"""
+CLOUDFLARE = """;;
+;; Domain:     example.com.
+;; Exported:   2026-11-28 10:00:00
+example.com	3600	IN	SOA	ada.ns.example.net. dns.example.net. 1 10000 2400 604800 3600
+example.com.	1	IN	A	192.0.2.1 ; cf_tags=cf-proxied:true
+app.example.com.	1	IN	CNAME	example.com. ; comment (without an end
+dc1.example.com.	300	IN	HTTPS	1 . alpn="h2,h3"
+"""
+POWERDNS = """$ORIGIN .
+example.com	3600	IN	SOA	ns1.example.com root.example.com 1 10800 3600 604800 3600
+example.com	3600	IN	ALIAS	lb.example.net
+app.example.com	60	IN	LUA	A "ifportup(443, {'192.0.2.1'})"
+txt.example.com	60	IN	LUA	TXT "os.date()"
+dc1.example.com	3600	IN	TYPE1	\\# 4 C0000201
+"""
+CLI53 = """$ORIGIN example.com.
+@	900	IN	SOA	ns-1.example.net. root.example.net. 1 7200 900 1209600 86400
+@	60	AWS	ALIAS	A d1.cdn.example. Z2FDTNDATAQYW2 false
+app	300	IN	A	192.0.2.1 ; AWS routing="WEIGHTED" weight=10 identifier="x"
+dc1	86400	AWS	ALIAS	A app $self false ; AWS routing="FAILOVER"
+"""
+ROUTE53 = """{"ResourceRecordSets": [
+  {"Name": "example.com.", "Type": "A", "ResourceRecords": [{"Value": "192.0.2.1"}]},
+  {"Name": "app.example.com.", "Type": "A", "AliasTarget": {"DNSName": "d1.cdn.example."}},
+  {"Name": "DC1.example.com.", "Type": "CNAME", "SetIdentifier": "eu", "ResourceRecords": []},
+  {"Name": "_x.example.com.", "Type": "CNAME", "ResourceRecords": []},
+  {"Name": "example.com.", "Type": "MX", "ResourceRecords": [{"Value": "10 x."}]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("example.com.dns", WINDOWS),
+        ("export.txt", WINDOWS),
+        ("cloudflare.txt", CLOUDFLARE),
+        ("pdnsutil.txt", POWERDNS),
+        ("cli53.txt", CLI53),
+        ("route53.json", ROUTE53),
+    ],
+)
+def test_export_of_a_dns_server_or_provider_is_read(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    names, problems = names_of(path, text)
+    assert names == ["app.example.com", "dc1.example.com", "example.com"]
+    assert not problems
+    assert guess_format(path) == "zone"
+
+
+def test_zone_is_named_by_its_soa_or_refused(tmp_path: Path) -> None:
+    """The name of a file without a dot is not a zone: www.export would be a wrong name."""
+    soa = "example.com. IN SOA ns root 1 2 3 4 5\n"
+    assert names_of(tmp_path / "export", f"{soa}www A 192.0.2.1\n")[0] == ["www.example.com"]
+    absolute = "www.example.com. A 192.0.2.1\n"
+    assert names_of(tmp_path / "export", absolute)[0] == ["www.example.com"]
+    with pytest.raises(UsageError, match=r"The zone of .* is unknown"):
+        names_of(tmp_path / "export", "www A 192.0.2.1\n")
+
+
+def test_wildcard_of_route_53_is_named_and_other_json_refused(tmp_path: Path) -> None:
+    record = '{"ResourceRecordSets": [{"Name": "\\\\052.example.com.", "Type": "A"}]}'
+    names, problems = names_of(tmp_path / "a.json", record)
+    assert not names and "'*.example.com' is a wildcard" in problems[0]
+    for text in ("{", "{}", '{"ResourceRecordSets": [1]}'):
+        with pytest.raises(UsageError, match="is not a zone"):
+            names_of(tmp_path / "a.json", text)
