@@ -20,6 +20,7 @@ from notifiers.wording import (
     english,
     letters,
     notice,
+    renewals,
     report,
     values,
 )
@@ -54,6 +55,12 @@ def messages() -> Iterator[str | tuple[str, str]]:
     yield from report.LABELS
     yield from (v for k, v in vars(notice.NoticePhrases).items() if not k.startswith("_"))
     yield from notice.LABELS
+    yield from renewals.PLANNED.values()
+    yield from (
+        renewals.PLANNED_BY_PERSON,
+        renewals.PLANNED_SENTENCE,
+        renewals.PLANNED_MESSAGE,
+    )
     for step in (*cases.STEPS.values(), *cases.ORDERS.values()):
         yield from (text for text in step if text)
     yield from cases.PHRASES

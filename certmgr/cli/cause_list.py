@@ -66,7 +66,9 @@ def cause_row(cause: Cause) -> dict[str, Any]:
         ),
         "do": _instruction(cause),
         "assigned": [{"by": by, "until": instant(until)} for by, until in cause.assigned],
-        "assign": assign_command(cause),
+        "assign": assign_commands(cause)[0],
+        # A cause with several finding codes needs a command for each.
+        "assign_all": assign_commands(cause),
         "targets": [t.key for t in cause.endpoints],
     }
 
@@ -77,8 +79,11 @@ def _instruction(cause: Cause) -> str:
     return instruction(cause.example, cause.endpoints[0])
 
 
-def assign_command(cause: Cause) -> str:
-    """Return the command that assigns all findings of a cause."""
+def assign_commands(cause: Cause) -> list[str]:
+    """Return the commands that assign all findings of a cause, one per finding code.
+
+    A server that is down is one cause, and its endpoints may have different findings.
+    """
     first = cause.endpoints[0]
     # The narrowest scope that covers the cause. Each name is quoted for the shell, since the
     # command is pasted there.
@@ -88,7 +93,8 @@ def assign_command(cause: Cause) -> str:
         scope = f"--server {shlex.quote(cause.server)}"
     else:
         scope = f"--cause {shlex.quote(_argument(first))}"
-    return f"certmgr finding assign {cause.code} {scope} --by NAME --until DATE"
+    codes = dict.fromkeys((cause.code, *(code for code, _ in cause.severities)))
+    return [f"certmgr finding assign {code} {scope} --by NAME --until DATE" for code in codes]
 
 
 def _argument(target: Target) -> str:
@@ -179,4 +185,5 @@ def _show_cause(cause: Cause, names: Mapping[str, str]) -> None:
         paragraph(f"{cell(by)} fixes it until {local_time(until)}.", _INDENT)
     paragraph(cell(_instruction(cause), 400), _INDENT)
     # A command must stay in one piece, so that it can be pasted.
-    click.echo(_INDENT + assign_command(cause))
+    for command in assign_commands(cause):
+        click.echo(_INDENT + command)

@@ -18,6 +18,7 @@ from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.tables import MINOR, Column
 from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
+from certmgr.compliance.rules import VALID_CERTIFICATE_RULES
 from certmgr.inspection.client_scope import ClientScope
 from inventory.errors import NotFound
 from inventory.names import display
@@ -319,7 +320,16 @@ def _reason(row: ComplianceRow) -> str:
     if row.waived is not None:
         by, until, waiver = row.waived
         return f"by {by}{f' until {local_day(until)}' if until else ''}: {waiver}"
-    return "; ".join(dict.fromkeys(short(f, t) for t, f in row.findings)) or row.note
+    reasons = dict.fromkeys(short(f, t) for t, f in row.findings)
+    return "; ".join((*reasons, *_planned_texts(row))) or row.note
+
+
+def _planned_texts(row: ComplianceRow) -> list[str]:
+    """Return the renewals that are due and in time, if the rule is about valid certificates."""
+    if row.deadline.rule not in VALID_CERTIFICATE_RULES:
+        return []
+    plans = [k.planned for k in row.subject.known if k.planned is not None]
+    return list(dict.fromkeys(p.description for p in plans))
 
 
 def _steps_text(row: ComplianceRow) -> str:
@@ -359,6 +369,7 @@ def row_values(row: ComplianceRow) -> dict[str, Any]:
         "own": row.deadline.own,
         "codes": list(dict.fromkeys(f.code for _, f in row.findings)),
         "why": why,
+        "planned": _planned_texts(row),
         "steps": [
             {"step": s.name, "by": instant(s.by), "actor": s.actor, "late": s.late}
             for s in row.steps

@@ -9,6 +9,7 @@ import click
 
 from certmgr.cli.history import entry_document, stamp_in
 from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time
+from certmgr.cli.planned import plan_document
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
@@ -188,6 +189,8 @@ def _show(diagnosis: Diagnosis, zone: str) -> None:
     click.echo("")
     for step in diagnosis.steps:
         click.echo(f"{_SYMBOLS[step.state]} {step.name}: {cell(step.text, 600)}")
+    if diagnosis.planned is not None:
+        click.echo(f"  renewal: {cell(diagnosis.planned.description, 300)}")
     click.echo(f"  Chrome shows: {cell(diagnosis.shown, 400)}")
     # The version for staff may name other clients; the client's message never does.
     outcome = diagnosis.staff
@@ -336,6 +339,7 @@ def _document(diagnosis: Diagnosis) -> dict[str, Any]:
         "person": outcome.person or None,
         "by": instant(outcome.by),
         "addresses": list(outcome.partial),
+        "planned": plan_document(diagnosis.planned),
         "message": diagnosis.message,
         "questions": [{"question": q, "meaning": m} for q, m in diagnosis.questions],
         "escalation": diagnosis.escalation if outcome.outcome == "escalated" else None,

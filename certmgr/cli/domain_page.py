@@ -13,12 +13,15 @@ from sqlalchemy import Connection
 from certmgr.cases.states import waits_for
 from certmgr.cli.history import stamp_in
 from certmgr.cli.output import epoch_text, instant
+from certmgr.cli.planned import plan_document
 from certmgr.config.settings import Settings
 from certmgr.diagnose.told import delivery_text, held_text, topic_of
 from certmgr.inspection.client_scope import scoped_findings
+from certmgr.inspection.planned import plans_of_domain
 from certmgr.inspection.status import split_accepted
 from certmgr.inspection.trust_ends import StoredTrust, trust_row
 from certmgr.renewers.load import load_facts
+from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from certmgr.x509.names import name_covers
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
@@ -113,6 +116,7 @@ class ShownEndpoint:
     observations: list[ShownAddress]
     findings: list[FindingFacts]
     accepted: list[AcceptedFacts]
+    planned: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,6 +368,7 @@ def _endpoints(
     # An acceptance may hold for a client or for the whole inventory, so all are read.
     accepted = findings.acceptances(conn, now)
     until = _trusted_until(conn, [r.id for r in rows], now, settings)
+    plans = plans_of_domain(conn, row, open_rows, now)
     found = {
         r.id: [
             replace(limited[f.id], actor=f.actor, outcome=f.outcome)
@@ -372,7 +377,9 @@ def _endpoints(
         ]
         for r in rows
     }
-    return [_endpoint(conn, r, row, found[r.id], accepted, now, until) for r in rows]
+    return [
+        _endpoint(conn, r, row, found[r.id], accepted, now, until, plans.get(r.id)) for r in rows
+    ]
 
 
 def _trusted_until(
@@ -395,12 +402,16 @@ def _endpoint(
     accepted: Sequence[Acceptance],
     now: datetime,
     until: Mapping[tuple[int, str], Mapping[str, Any] | None],
+    plan: RenewalPlan | None,
 ) -> ShownEndpoint:
     """Return one endpoint with its observations, findings and acceptances."""
     target = Target(endpoint.host, endpoint.port, endpoint.protocol)
     state = observations.probe_state(conn, endpoint.id)
     # The issuer of a self-signed certificate is the site of another client.
     names_issuer = not may_be_foreign(f.code for f in known)
+    # A renewal that is in time, and needs no decision any more, is no fault.
+    if plan is not None and plan.begun:
+        known = [f for f in known if f.code != EXPIRING]
     # Accepted findings are listed separately, with who accepted them and until when.
     counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint.id, now)
     # An accepted finding does not count; an endpoint that was never scanned is undetermined.
@@ -434,6 +445,7 @@ def _endpoint(
             AcceptedFacts(code=f.code, until=instant(a.until), by=a.by, reason=a.reason)
             for f, a in waived
         ],
+        planned=plan_document(plan),
     )
 
 

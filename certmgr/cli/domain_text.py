@@ -90,6 +90,8 @@ def _show_endpoint(endpoint: ShownEndpoint) -> None:
     for finding in endpoint.findings:
         paragraph(f"{finding.severity}: {finding.detail}", "    ", "  ")
         paragraph(f"{ACTORS[finding.actor]}: {finding.do}", "      ", "    ")
+    if endpoint.planned is not None:
+        paragraph(f"renewal: {cell(endpoint.planned['text'], 300)}", "    ", "  ")
     for accepted in endpoint.accepted:
         paragraph(
             f"accepted: {accepted.code} until {local_time(accepted.until)} by"

@@ -214,8 +214,14 @@ def _endpoints_of(
         what = f"No endpoint on {name} has the finding '{code}'"
     else:
         target = parse(cause or "")
-        groups = [c for c in causes(statuses) if c.code == code and target in c.endpoints]
-        found = [i for c in groups for i in c.endpoint_ids]
+        # A server that is down is one cause with several codes: the endpoints with this one count.
+        found = [
+            row_id
+            for c in causes(statuses)
+            if target in c.endpoints
+            for row_id, (at_endpoint, _) in zip(c.endpoint_ids, c.severities, strict=True)
+            if at_endpoint == code
+        ]
         what = f"{target} does not have the finding '{code}'"
     if not found:
         # A misspelt code is found nowhere, and "did not find it there" would hide that.

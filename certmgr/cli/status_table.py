@@ -20,6 +20,7 @@ from certmgr.cli.output import (
     paragraph,
     table,
 )
+from certmgr.cli.planned import plan_document
 from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext
 from certmgr.inspection.status import FAULT_SEVERITIES, count_findings, counted, findings_text
@@ -73,6 +74,8 @@ def show_totals(
     numbers = count_findings(statuses)
     found = f"; {findings_text(numbers)}" if numbers else ""
     paragraph(f"{total['endpoints']:,} endpoint(s): {verdicts or 'none'}{found}.")
+    if planned := sum(s.planned is not None and s.planned.begun for s in statuses):
+        paragraph(f"{planned:,} renewal(s) due, planned and in time: certmgr status --all.")
     faults = Counter(s.client for s in statuses if s.verdict == "fault")
     if not faults:
         return
@@ -146,6 +149,7 @@ def status_row(
             {"code": f.code, "until": instant(a.until), "by": a.by, "reason": a.reason}
             for f, a in endpoint.accepted
         ],
+        "planned": plan_document(endpoint.planned),
     }
 
 
@@ -196,6 +200,9 @@ def _what_is_wrong(status: EndpointStatus, remarks: bool) -> str:
         f"{short(f, status.target)} (accepted until {local_day(a.until)})"
         for f, a in status.accepted
     ]
+    # A renewal that is in time is no fault, and an administrator still asks who does it.
+    if status.planned is not None:
+        texts.append(status.planned.description)
     # The last error is shown only if no finding explains the verdict.
     return "; ".join(texts) or (status.error if status.verdict != "ok" else "") or ""
 

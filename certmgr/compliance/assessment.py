@@ -17,6 +17,7 @@ from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES
 from certmgr.compliance.steps import ComplianceStep, backward_schedule
 from certmgr.inspection.status import EndpointStatus, load
 from certmgr.renewers.load import load_facts
+from certmgr.renewers.plan import EXPIRING
 from certmgr.renewers.renewer import RenewalFacts, Renewer
 from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.records import ListedDomain
@@ -192,6 +193,7 @@ def _waived(
             checked=known.checked,
             visited=known.visited,
             renewed=known.renewed,
+            planned=known.planned,
         )
         result = rule(unaccepted, at)
         if result.state not in (ComplianceState.COMPLIES, ComplianceState.NONE):
@@ -332,6 +334,7 @@ def load_domain_facts(
                 served.get(s.id, ()),
                 s.id in pages,
                 renewed=renewals is not None
+                and _is_in_time(s)
                 and is_planned(renewals.renewer(row.client_id, s.target.host), row.parties),
             )
             for s in endpoints_of_domain
@@ -362,7 +365,9 @@ def _renewal_facts(
     database: Database, now: datetime, client_id: int | None, statuses: Sequence[EndpointStatus]
 ) -> RenewalFacts | None:
     """Return who renews the certificates; None if none ends soon, so that it does not matter."""
-    if not any(f.code == "certificate-expiring" for s in statuses for f in s.findings):
+    if not any(
+        s.planned is not None or any(f.code == EXPIRING for f in s.findings) for s in statuses
+    ):
         return None
     with database.read() as conn:
         # Automation that was only observed is no promise, and reading it costs more than the rest.
@@ -371,7 +376,14 @@ def _renewal_facts(
 
 def is_planned(renewer: Renewer, parties: Parties) -> bool:
     """Return whether a renewal is ours or automatic, and no trouble is known."""
-    return not renewer.trouble and (renewer.automatic or parties.renews == Party.US)
+    # Who buys a certificate also renews it, unless another party is recorded.
+    ours = (parties.renews or parties.buys) == Party.US
+    return not renewer.trouble and (renewer.automatic or ours)
+
+
+def _is_in_time(status: EndpointStatus) -> bool:
+    """Return whether no renewal is due there that is late or not planned."""
+    return status.planned is not None or all(f.code != EXPIRING for f in status.findings)
 
 
 def _known(
@@ -399,4 +411,5 @@ def _known(
         visited=visited,
         accepted=tuple(status.accepted),
         renewed=renewed,
+        planned=status.planned,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from certmgr.renewers.plan import RenewalPlan
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
 
@@ -48,6 +49,7 @@ class EndpointFacts:
         visited: Whether plain HTTP was checked.
         accepted: The accepted findings, each with its acceptance.
         renewed: Whether we or an automation renew the certificate, and no trouble is known.
+        planned: The renewal that is due and in time.
     """
 
     target: Target
@@ -58,6 +60,7 @@ class EndpointFacts:
     visited: bool
     accepted: tuple[tuple[Finding, Acceptance], ...] = ()
     renewed: bool = False
+    planned: RenewalPlan | None = None
 
     def faults(self, codes: Set[str]) -> tuple[Finding, ...]:
         """Return the findings with these codes, except those of severity info or undetermined."""

@@ -292,6 +292,8 @@ def lifetime_of(leaf: LeafFacts, findings: tuple[Finding, ...] = ()) -> RuleResu
     return RuleResult(ComplianceState.COMPLIES)
 
 
+# Rules that a certificate which is not renewed in time violates.
+VALID_CERTIFICATE_RULES = frozenset({"valid-certificate", "opens-over-https", "https-only"})
 RULES: dict[str, Rule] = {
     "no-secrets-over-http": no_secrets_over_http,
     "no-input-over-http": no_input_over_http,

@@ -102,6 +102,9 @@ def _lapse_reason(facts: DashboardInput, statuses: list[EndpointStatus], *, ende
     if facts.renewers is None:
         return "?"
     for status in statuses:
+        # Its case is open or a person has it: it is replaced in time.
+        if status.planned is not None and status.planned.begun and not ended:
+            continue
         renewer = facts.renewers.renewer(status.client_id, status.target.host)
         if ended or renewer.trouble or not renewer.automatic:
             text = facts.language(RENEWALS[renewer.method])

@@ -18,6 +18,14 @@ from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, servers_down
 from certmgr.net.addresses import Network, within
 from certmgr.renewers.load import load_facts
+from certmgr.renewers.plan import (
+    EXPIRING,
+    RenewalPlan,
+    ServedDates,
+    assigned_plan,
+    renewal_plan,
+)
+from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import Database, from_epoch
 from inventory.names import registered_domain
 from inventory.records import DomainRecord, EndpointRecord, HeldMessage, ListedDomain, NoticeAbout
@@ -62,6 +70,7 @@ class HostContext:
         paths: Paths that each scan visits.
         fixed: Addresses that the administrator set for the endpoint.
         renewal: Who renews the certificate, as one line for staff.
+        renewers: Who renews which name of the client.
     """
 
     domain: str
@@ -90,6 +99,28 @@ class HostContext:
     history: list[HistoryEntry] = field(default_factory=list)
     references: dict[str, str] = field(default_factory=dict)
     down: ServerDown | None = None
+    renewers: RenewalFacts | None = None
+
+    def acting(self, host: str) -> Parties:
+        """Return the parties of a host; what our lineage renews is ours."""
+        if self.renewers is None:
+            return self.parties
+        return self.renewers.parties(self.client_id, host, self.parties)
+
+    def plan(self, report: EndpointReport, now: datetime) -> RenewalPlan | None:
+        """Return the renewal that is due and in time, for what was served just now."""
+        leaf, host = report.certificate, report.target.host
+        if (
+            self.renewers is None
+            or leaf is None
+            or leaf.not_before is None
+            or leaf.not_after is None
+        ):
+            return None
+        served = ServedDates(leaf.not_before, leaf.not_after)
+        codes = {f.code for f in report.findings}
+        plan = renewal_plan(self.renewers, self.client_id, host, served, now, codes)
+        return plan and assigned_plan(plan, [a for a in self.assigned if a.code == EXPIRING])
 
 
 def load(
@@ -111,6 +142,7 @@ def load(
         # The owner is addressed first; other contacts keep their order.
         people.sort(key=lambda p: p.role != "owner")
         first = people[0] if people else None
+        renewers = load_facts(conn, now, row.client_id)
         context = HostContext(
             domain=row.name,
             client=row.client,
@@ -125,9 +157,8 @@ def load(
             time_zone=next((p.time_zone for p in people if p.time_zone), None),
             last_good=None,
             paths=row.paths,
-            renewal=load_facts(conn, now, row.client_id)
-            .renewer(row.client_id, target.host)
-            .description,
+            renewal=renewers.renewer(row.client_id, target.host).description,
+            renewers=renewers,
         )
         # Without a server, the inventory does not know to which address the host should point.
         if row.server_id is not None:
@@ -259,6 +290,7 @@ def facts(
     report: EndpointReport,
     networks: tuple[Network, ...],
     clock: datetime | None,
+    plan: RenewalPlan | None = None,
 ) -> OutcomeFacts:
     """Return the facts for the outcome.
 
@@ -268,6 +300,7 @@ def facts(
         report: The result of the scan.
         networks: The networks of the provider.
         clock: What the clock of the visitor's device shows, if it is known.
+        plan: The renewal that is due and in time.
     """
     own: frozenset[str] = frozenset()
     if database is not None:
@@ -293,4 +326,5 @@ def facts(
         we_install=hosted and not elsewhere,
         assigned=tuple(context.assigned),
         clock=clock,
+        planned=plan is not None,
     )

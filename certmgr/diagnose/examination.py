@@ -21,6 +21,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.server_down import of_server
 from certmgr.inspection.target_scan import probe_targets
 from certmgr.net.addresses import networks
+from certmgr.renewers.plan import RenewalPlan
 from inventory.db.database import Database
 from inventory.vocabulary import Finding
 from notifiers.wording.catalogue import Language, language
@@ -45,6 +46,7 @@ class Diagnosis:
         findings: All findings.
         reference: The reference of the ticket about the cause; empty if there is none.
         severe: Whether a finding of severity critical or high is not accepted.
+        planned: The renewal that is due and in time.
     """
 
     url: str
@@ -60,6 +62,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     reference: str
     severe: bool
+    planned: RenewalPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +112,14 @@ class _Examination:
         report: The result of the probe.
         client_findings: The findings without the names of other clients.
         facts: Further facts about the host.
+        plan: The renewal that is due and in time.
     """
 
     host: HostContext | None
     report: EndpointReport
     client_findings: list[Finding]
     facts: OutcomeFacts
+    plan: RenewalPlan | None
 
 
 def diagnose(
@@ -171,14 +176,21 @@ def _examine(
         # Before the site is probed: the agent should not wait for a refusal.
         require_context(host, question.target.host)
     report = _probe(context, question, options, host, internal=how.internal)
+    plan = host.plan(report, context.now) if host is not None else None
     facts = contexts.facts(
-        database, host, report, networks(settings.network.provider, "[network] provider"), how.clock
+        database,
+        host,
+        report,
+        networks(settings.network.provider, "[network] provider"),
+        how.clock,
+        plan,
     )
     return _Examination(
         host=host,
         report=report,
         client_findings=_for_client(database, question, host, report),
         facts=facts,
+        plan=plan,
     )
 
 
@@ -194,7 +206,7 @@ def _with_texts(
 ) -> Diagnosis:
     """Return the diagnosis with its texts for the client and for level 2."""
     url, now, host, report = question.url, context.now, examined.host, examined.report
-    visit_steps = steps(report, url, now, how.clock)
+    visit_steps = steps(report, url, now, how.clock, examined.plan)
     error = page_error(report, url)
     shown = chrome.browser_view(
         [*report.findings, *report.explained],
@@ -212,7 +224,16 @@ def _with_texts(
         shown=shown,
         outcome=outcome,
         staff=staff,
-        message=message.message(outcome, host, url, now, provider, reader, reference=reference),
+        message=message.message(
+            outcome,
+            host,
+            url,
+            now,
+            provider,
+            reader,
+            reference=reference,
+            planned=message.planned_text(examined.plan, report, reader),
+        ),
         # If a fault was found, the answers of the client would add nothing.
         questions=message.questions(report, now) if not outcome.code else [],
         escalation=message.escalation(
@@ -222,6 +243,7 @@ def _with_texts(
         findings=report.findings,
         reference=reference,
         severe=_is_severe(report, host),
+        planned=examined.plan,
     )
 
 
@@ -244,7 +266,7 @@ def _probe(
         options,
         target,
         (question.path,),
-        host.parties if host else None,
+        host.acting(target.host) if host else None,
         _purpose(host),
         context.database,
         ever_good=host is not None and host.last_good is not None,

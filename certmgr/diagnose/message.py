@@ -9,9 +9,11 @@ from certmgr.diagnose.context import HostContext
 from certmgr.diagnose.outcome import DiagnosisOutcome
 from certmgr.diagnose.steps import DiagnosisStep
 from certmgr.inspection.report import EndpointReport
+from certmgr.renewers.plan import RenewalPlan
 from inventory.names import display
 from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import Language
+from notifiers.wording.renewals import PLANNED_MESSAGE
 from notifiers.wording.report import ReportPhrases
 
 
@@ -24,6 +26,7 @@ def message(
     language: Language,
     *,
     reference: str = "",
+    planned: str = "",
 ) -> str:
     """Return the message to the client, ready to send.
 
@@ -37,6 +40,7 @@ def message(
         provider: The name of the provider.
         language: The language of the client.
         reference: The reference of the ticket about the cause; empty if there is none.
+        planned: That the certificate is renewed as planned; empty if no renewal is due.
     """
     name = context.contact if context is not None else None
     greeting = (
@@ -64,10 +68,24 @@ def message(
         lines += ["", f"{passed} {outcome.cause}", language(words.NEXT_UPDATE)]
     else:
         lines += ["", f"{language(words.OUR_TURN)} {outcome.cause}", language(words.NO_ACTION)]
+    if planned:
+        lines += ["", planned]
     signature = [
         x for x in ((context.account_manager if context is not None else None), provider) if x
     ]
     return "\n".join([*lines, "", language(words.THANKS), *signature])
+
+
+def planned_text(plan: RenewalPlan | None, report: EndpointReport, language: Language) -> str:
+    """Return by whom and until when the certificate is renewed; empty if that is not due."""
+    leaf = report.certificate
+    if plan is None or leaf is None or leaf.not_after is None:
+        return ""
+    return language(PLANNED_MESSAGE).format(
+        host=display(report.target.host),
+        end=language.date(leaf.not_after),
+        plan=plan.text(language),
+    )
 
 
 def questions(report: EndpointReport, now: datetime) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from certmgr.checks.codes import CODES
 from certmgr.diagnose.address_records import delete_all, lead_to, listed
 from certmgr.diagnose.chrome import ERRORS
 from certmgr.inspection.report import EndpointReport
+from certmgr.renewers.plan import EXPIRING
 from inventory.names import display
 from inventory.vocabulary import (
     FOREIGN_ADDRESS,
@@ -68,6 +69,7 @@ class OutcomeFacts:
         we_install: Whether the provider installs certificates there.
         assigned: Which staff member fixes which code, and by when.
         clock: What the clock of the visitor's device shows, if it is known.
+        planned: The renewal of the certificate is due and in time, so that its end is no fault.
     """
 
     known: bool = False
@@ -77,6 +79,7 @@ class OutcomeFacts:
     we_install: bool = False
     assigned: tuple[Acceptance, ...] = ()
     clock: datetime | None = None
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,8 @@ def decide(
     """
     host = display(report.target.host)
     leaf = report.certificate
+    if facts.planned:
+        findings = [f for f in findings if f.code != EXPIRING]
     finding = decisive(findings, plain=plain)
     if (
         facts.clock is not None

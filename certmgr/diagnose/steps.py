@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from certmgr.inspection.report import AddressView, EndpointReport
+from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.dates import days_left
 from inventory.names import display
 from inventory.text import printable
@@ -46,7 +47,11 @@ class DiagnosisStep:
 
 
 def steps(
-    report: EndpointReport, url: str, now: datetime, clock: datetime | None = None
+    report: EndpointReport,
+    url: str,
+    now: datetime,
+    clock: datetime | None = None,
+    plan: RenewalPlan | None = None,
 ) -> tuple[DiagnosisStep, ...]:
     """Return the steps from the name resolution to the page.
 
@@ -55,6 +60,7 @@ def steps(
         url: The URL that was requested.
         now: The current time.
         clock: What the clock of the visitor's device shows, if it is known.
+        plan: The renewal that is due and in time.
     """
     result = [_resolution(report), *_foreign(report), *[_reach(a) for a in report.addresses]]
     seen = [a for a in report.addresses if a.seen]
@@ -66,7 +72,7 @@ def steps(
             for name in ("chain", "name", "dates")
         ]
     else:
-        result += [_chain(report), _name(report), _dates(report, now, clock)]
+        result += [_chain(report), _name(report), _dates(report, now, clock, plan)]
     return (*result, *_pages(report, url))
 
 
@@ -179,12 +185,16 @@ def _name(report: EndpointReport) -> DiagnosisStep:
     return DiagnosisStep("name", OK, f"the certificate is for {names}")
 
 
-def _dates(report: EndpointReport, now: datetime, clock: datetime | None) -> DiagnosisStep:
+def _dates(
+    report: EndpointReport, now: datetime, clock: datetime | None, plan: RenewalPlan | None
+) -> DiagnosisStep:
     leaf = report.certificate
     if leaf is None or leaf.not_before is None or leaf.not_after is None:
         return DiagnosisStep("dates", UNKNOWN, "the dates of the certificate cannot be parsed")
     valid = f"valid from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
-    if sentences := _sentences(report, _DATE_CODES):
+    # The end of a certificate that is renewed in time is no fault.
+    codes = _DATE_CODES if plan is None else _DATE_CODES - {EXPIRING}
+    if sentences := _sentences(report, codes):
         return DiagnosisStep("dates", FAULT, f"{' '.join(sentences)} It is {valid}.")
     # The certificate is valid, but the visitor's browser judges by the clock of the device.
     if clock is not None and not leaf.not_before <= clock <= leaf.not_after:

@@ -10,6 +10,7 @@ from certmgr.checks.transport import FailureHistory
 from certmgr.inspection.reconcile import FindingChanges
 from certmgr.inspection.report import CertificateRow, EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
+from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import VisitedEndpoint
 from inventory.store import findings, scan_results
@@ -94,7 +95,17 @@ def jobs_of(
     use_cache: bool,
     expected: Mapping[int, frozenset[str]],
     now: int,
+    renewals: RenewalFacts,
 ) -> list[ScanJob]:
+    """Return a batch of endpoints as jobs.
+
+    Args:
+        rows: The endpoints.
+        use_cache: Whether evidence that did not change is left out.
+        expected: The certificates that each endpoint should serve.
+        now: The current time in epoch seconds.
+        renewals: The lineages, whose names we renew whatever is recorded of them.
+    """
     jobs = []
     for row in rows:
         history = None
@@ -107,7 +118,7 @@ def jobs_of(
                 target=Target(row.host, row.port, row.protocol),
                 fixed=row.addresses or (),
                 client_id=row.client_id,
-                parties=row.parties,
+                parties=renewals.parties(row.client_id, row.host, row.parties),
                 history=history,
                 ever_good=row.last_good is not None,
                 was_good=bool(row.good),

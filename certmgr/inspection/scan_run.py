@@ -29,6 +29,8 @@ from certmgr.inspection.scan_storage import conclude_run, store_results
 from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.inspection.suspicion import failed_together, suspicious
 from certmgr.inspection.worker import scan_jobs
+from certmgr.renewers.load import load_lineages
+from certmgr.renewers.renewer import RenewalFacts
 from certmgr.x509.trust import TrustStore
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError
@@ -80,6 +82,7 @@ class ScanRun:
         self.visits = False
         self.sent = 0
         self.expected: Mapping[int, frozenset[str]] = {}
+        self.renewals = RenewalFacts(context.now())
 
     def run(self) -> ScanSummary:
         """Scan the selected endpoints, and store the results.
@@ -105,6 +108,7 @@ class ScanRun:
                 partial(endpoints.of_clients, conn),
                 to_epoch(started),
             )
+            self.renewals = load_lineages(conn, started)
         setup = setup_for(
             self.context.settings, self.options, guarded=True, clock=self.context.clock
         )
@@ -254,7 +258,8 @@ class ScanRun:
             with self.context.read() as conn:
                 rows = endpoints.visited(conn, ids[start : start + CHUNK_SIZE])
             self.sent += len(rows)
-            yield jobs_of(rows, self.options.cache, self.expected, to_epoch(self.context.now()))
+            now = to_epoch(self.context.now())
+            yield jobs_of(rows, self.options.cache, self.expected, now, self.renewals)
 
     # -- storing
 

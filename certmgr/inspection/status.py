@@ -12,7 +12,9 @@ from certmgr.checks.actors import with_actor
 from certmgr.checks.adjustments import for_port
 from certmgr.checks.certificate import date_findings_of
 from certmgr.checks.folding import parent_of
+from certmgr.inspection.planned import Plans
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server, servers_down
+from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.store import certificates, clients, domains, endpoint_status, findings, server_faults
@@ -41,6 +43,7 @@ class EndpointStatus:
         error: The reason of the last failure, or why there is no status yet.
         findings: Open findings that count for the verdict.
         accepted: Findings that do not count, each with its acceptance.
+        planned: The renewal that is due and in time. If it has begun, its finding does not count.
         never: Whether the endpoint was never judged.
         down: The server of the endpoint, if it is down for several names.
     """
@@ -62,6 +65,7 @@ class EndpointStatus:
     domain_id: int = 0
     never: bool = False
     down: ServerDown | None = None
+    planned: RenewalPlan | None = None
 
     @property
     def codes_found(self) -> frozenset[str]:
@@ -120,6 +124,7 @@ def load(
         faults = [] if past else server_faults.not_connected(conn, NOT_CONNECTED)
         down = servers_down(faults)
         parties = domains.parties_by_domain(conn, client_id) if starts or down else {}
+        plans = None if past else Plans.read(conn, rows, open_rows, at, ahead=bool(starts))
     by_endpoint: dict[int, list[Finding]] = {}
     for row in open_rows:
         finding = Finding(
@@ -139,8 +144,12 @@ def load(
         # A server that is down is the task of its host, whatever role the code has.
         if row.id in down:
             known = [of_server(f, parties.get(row.domain_id)) for f in known]
+        plan = None if plans is None else plans.of(row, known)
+        # What needs no decision of a person any more is no fault.
+        if plan is not None and plan.begun:
+            known = [f for f in known if f.code != EXPIRING]
         status = _endpoint_status(row, known, accepted, at)
-        status.down = down.get(row.id)
+        status.down, status.planned = down.get(row.id), plan
         statuses.append(status)
     return statuses
 

@@ -19,6 +19,7 @@ from certmgr.notices.basis import (
     utc_of,
 )
 from certmgr.purchases.model import LeadTimes
+from certmgr.renewers.plan import ServedDates, renewal_plan
 from certmgr.renewers.renewer import Renewer
 from inventory.dates import shifted
 from inventory.vocabulary import Actor, Finding
@@ -45,7 +46,8 @@ def cover(
     # The address whose certificate ends first decides when the name loses cover.
     first = min(served, key=lambda leaf: (leaf.not_after, leaf.sha256))
     end, start, now = utc_of(first.not_after), utc_of(first.not_before), basis.now
-    parties = place.parties
+    # What our lineage renews is ours, whatever is recorded of the domain.
+    parties = basis.renewers.parties(place.client_id, place.host, place.parties)
     is_over = end <= now
     code = "certificate-expired" if is_over else "certificate-expiring"
     elsewhere = "points-elsewhere" in codes
@@ -93,6 +95,12 @@ def cover(
         we_install=we_install(parties, elsewhere),
     )
     assigned = assignment_of(place, code, basis, endpoint_id)
+    served_dates = ServedDates(start, end)
+    plan = renewal_plan(basis.renewers, place.client_id, place.host, served_dates, now, codes)
+    suppressed = reason_to_suppress(place, code, basis, endpoint_id)
+    # What needs no decision of a person any more is neither a fault nor a task.
+    if not suppressed and plan is not None and plan.begun:
+        suppressed = plan.description
     return Topic(
         key=f"cover:{endpoint_id}:{place.client_id}",
         # A new certificate is a new revision, so that its reminders begin again.
@@ -111,7 +119,8 @@ def cover(
         visible=is_over,
         assigned=None if assigned is None else (assigned.by, assigned.until),
         quiet=assigned is not None and not assigned.informs,
-        suppress_reason=reason_to_suppress(place, code, basis, endpoint_id),
+        planned="" if plan is None else plan.description,
+        suppress_reason=suppressed,
         cause=f"{kind} {where} {code}",
         tags=place.tags,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -11,14 +11,26 @@ from sqlalchemy import Connection
 from certmgr.renewers.renewer import (
     DomainParties,
     LineageCover,
+    OpenCase,
     PurchaseCover,
     RenewalFacts,
 )
 from inventory.db.database import from_epoch
-from inventory.records import ListedLineage
-from inventory.store import certificate_ends, domains, editing, lineages, purchases
-from inventory.vocabulary import LineageNameState
+from inventory.records import AccountRecord, ListedLineage
+from inventory.store import (
+    accounts,
+    cases,
+    certificate_ends,
+    domains,
+    editing,
+    lineages,
+    purchases,
+)
+from inventory.vocabulary import AccountState, LineageNameState
 from notifiers.pipeline.thresholds import learned_lead
+
+# Above this number of clients, one query for all is cheaper than one per client.
+_FEW_CLIENTS = 20
 
 
 def load_facts(
@@ -33,11 +45,6 @@ def load_facts(
         learned: Whether automation is recognised by the replacements that scans saw. It costs a
             query over all observations.
     """
-    lineages_by_client: dict[int, list[LineageCover]] = {}
-    for row in lineages.listing(conn, client_id=client_id, states=("active",)):
-        # A lineage that never issued has not renewed anything yet.
-        if row.sha256 is not None:
-            lineages_by_client.setdefault(row.client_id, []).append(_lineage_cover(row))
     purchases_by_client: dict[int, list[PurchaseCover]] = {}
     # Purchases that ended renew nothing, whatever they once covered.
     for purchase in purchases.listing(conn, client_id=client_id, ended=False):
@@ -62,14 +69,70 @@ def load_facts(
         domains_by_client.setdefault(domain.client_id, {})[domain.name] = recorded
     return RenewalFacts(
         now=now,
-        lineages=lineages_by_client,
+        lineages=_lineage_covers(conn, client_id),
         purchases=purchases_by_client,
         domains=domains_by_client,
         learned=_learned_leads(conn, client_id) if learned else {},
+        cases=_open_cases(conn, client_id),
     )
 
 
-def _lineage_cover(row: ListedLineage) -> LineageCover:
+def load_lineages(conn: Connection, now: datetime) -> RenewalFacts:
+    """Return the lineages of all clients alone, which decide whose renewal is ours.
+
+    A scan asks for each endpoint, and needs none of the other facts.
+    """
+    return RenewalFacts(now=now, lineages=_lineage_covers(conn, None))
+
+
+def load_facts_of(conn: Connection, now: datetime, client_ids: Collection[int]) -> RenewalFacts:
+    """Return what decides who renews the names of some clients, without what scans learned.
+
+    Few clients are read one by one: in a large inventory most of the rows are not theirs.
+    """
+    if len(client_ids) > _FEW_CLIENTS:
+        return load_facts(conn, now, learned=False)
+    found = [load_facts(conn, now, i, learned=False) for i in sorted(client_ids)]
+    return RenewalFacts(
+        now=now,
+        lineages={k: v for f in found for k, v in f.lineages.items()},
+        purchases={k: v for f in found for k, v in f.purchases.items()},
+        domains={k: v for f in found for k, v in f.domains.items()},
+        cases={k: v for f in found for k, v in f.cases.items()},
+    )
+
+
+def _lineage_covers(conn: Connection, client_id: int | None) -> dict[int, list[LineageCover]]:
+    """Return the lineages by client."""
+    usable = {a.id: a for a in accounts.listing(conn)}
+    covers: dict[int, list[LineageCover]] = {}
+    for row in lineages.listing(conn, client_id=client_id, states=("active",)):
+        # A lineage that never issued has not renewed anything yet.
+        if row.sha256 is not None:
+            account = usable.get(row.account_id)
+            covers.setdefault(row.client_id, []).append(_lineage_cover(row, account))
+    return covers
+
+
+def _open_cases(conn: Connection, client_id: int | None) -> dict[int, dict[str, OpenCase]]:
+    """Return the open case of each name, by client."""
+    found: dict[int, dict[str, OpenCase]] = {}
+    for row in cases.listing(conn, client_id=client_id, states=cases.OPEN):
+        case = OpenCase(row.reference, from_epoch(row.due_at))
+        for name in row.names:
+            found.setdefault(row.client_id, {})[name] = case
+    return found
+
+
+def _lineage_cover(row: ListedLineage, account: AccountRecord | None) -> LineageCover:
+    blocked = ""
+    # The fallback account of an order serves a CA that does not answer, and not a lost account.
+    if account is None or account.state is not AccountState.ACTIVE:
+        blocked = f"its account {row.account} is {account.state if account else 'retired'}"
+    elif row.shrink != "auto" and any(
+        n.state == LineageNameState.QUARANTINED and n.name not in row.shrink_ok for n in row.names
+    ):
+        blocked = "it waits for the approval to issue without a name that failed"
     return LineageCover(
         name=row.name,
         state=row.state,
@@ -77,6 +140,7 @@ def _lineage_cover(row: ListedLineage) -> LineageCover:
         not_after=from_epoch(row.not_after) if row.not_after is not None else None,
         # A note without a failure, such as that of a chain, is no trouble.
         error=(row.error or "") if row.failures else "",
+        blocked=blocked,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
 from certmgr.x509.names import name_covers
 from inventory.names import as_ip
-from inventory.vocabulary import LineageState, Parties
+from inventory.vocabulary import LineageState, Parties, Party
 
 # Set by an administrator on a domain, client or server whose names renew without a person.
 AUTOMATION_TAG = "auto-renewed"
@@ -116,6 +116,7 @@ class LineageCover:
         names: Its names that are not in quarantine.
         not_after: The end of its current certificate.
         error: Its last failure; empty if the last attempt was good.
+        blocked: Why it cannot issue until a person acts; empty if it can.
     """
 
     name: str
@@ -123,6 +124,13 @@ class LineageCover:
     names: tuple[str, ...]
     not_after: datetime | None
     error: str = ""
+    blocked: str = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why it may not renew in time; empty if nothing is known."""
+        # What blocks it is the cause of its failures, and names what to do.
+        return self.blocked or (f"its last attempt failed: {self.error}" if self.error else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,14 @@ class PurchaseCover:
     names: tuple[str, ...]
     starts: datetime
     ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCase:
+    """A case that is open for a name. ``due``: when its current step is due."""
+
+    reference: str
+    due: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +170,7 @@ class RenewalFacts:
         purchases: Client -> its active purchases.
         domains: Client -> name of a domain -> what is recorded.
         learned: Client -> host -> how long before its end a certificate was replaced.
+        cases: Client -> name -> its open case.
     """
 
     now: datetime
@@ -161,6 +178,20 @@ class RenewalFacts:
     purchases: Mapping[int, Sequence[PurchaseCover]] = field(default_factory=dict)
     domains: Mapping[int, Mapping[str, DomainParties]] = field(default_factory=dict)
     learned: Mapping[int, Mapping[str, timedelta]] = field(default_factory=dict)
+    cases: Mapping[int, Mapping[str, OpenCase]] = field(default_factory=dict)
+    _by_name: Mapping[tuple[int, str], Sequence[LineageCover]] = field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        """Index the lineages by name: an agency with thousands of them asks for each of its."""
+        by_name: dict[tuple[int, str], list[LineageCover]] = {}
+        for client_id, lineages in self.lineages.items():
+            for lineage in lineages:
+                for name in lineage.names:
+                    by_name.setdefault((client_id, name), []).append(lineage)
+        # The class is frozen for its users; this is a part of its creation.
+        object.__setattr__(self, "_by_name", by_name)
 
     def renewer(self, client_id: int, name: str) -> Renewer:
         """Return who renews the certificate of a client's name.
@@ -193,6 +224,20 @@ class RenewalFacts:
         recorded = self.domains.get(client_id, {})
         return next((recorded[n] for n in parent_names(name) if n in recorded), None)
 
+    def parties(self, client_id: int, name: str, recorded: Parties) -> Parties:
+        """Return the parties of a name: what a lineage renews is ours, whatever is recorded.
+
+        Without it, a client would be asked to renew a certificate whose automation is ours.
+        """
+        if self._lineage(client_id, name) is None:
+            return recorded
+        return replace(recorded, buys=Party.US, renews=Party.US)
+
+    def case(self, client_id: int, name: str) -> OpenCase | None:
+        """Return the open case of a name, also one for a wildcard that covers it."""
+        of_client = self.cases.get(client_id, {})
+        return of_client.get(name) or of_client.get(f"*.{name.partition('.')[2]}")
+
     def needs_person(self, client_id: int, names: Iterable[str]) -> bool:
         """Return whether a person must renew a certificate with these names.
 
@@ -210,6 +255,18 @@ class RenewalFacts:
         """Return whether there is a name, and each is renewed automatically."""
         return bool(names) and all(self.renewer(client_id, n).automatic for n in names)
 
+    def active_lineages(self, client_id: int, name: str) -> list[LineageCover]:
+        """Return the client's lineages that renew a name."""
+        wildcard = f"*.{name.partition('.')[2]}"
+        return [
+            lineage
+            for key in dict.fromkeys((name, wildcard))
+            for lineage in self._by_name.get((client_id, key), ())
+            # A paused lineage issues nothing, and a name in quarantine is left out of the next
+            # certificate, so that neither renews the name.
+            if lineage.state is LineageState.ACTIVE and covers(lineage.names, name)
+        ]
+
     def _lineage(self, client_id: int, name: str) -> Renewer | None:
         """Return the answer of the lineages: the one without trouble that lasts longest."""
         found = [
@@ -217,12 +274,9 @@ class RenewalFacts:
                 RenewalMethod.LINEAGE,
                 reference=lineage.name,
                 not_after=lineage.not_after,
-                trouble=_trouble(lineage),
+                trouble=lineage.trouble,
             )
-            for lineage in self.lineages.get(client_id, ())
-            # A paused lineage issues nothing, and a name in quarantine is left out of the next
-            # certificate, so that neither renews the name.
-            if lineage.state is LineageState.ACTIVE and _covers(lineage.names, name)
+            for lineage in self.active_lineages(client_id, name)
         ]
         return min(
             found,
@@ -236,7 +290,7 @@ class RenewalFacts:
         found = [
             p
             for p in self.purchases.get(client_id, ())
-            if p.starts <= self.now < p.ends and _covers(p.names, name)
+            if p.starts <= self.now < p.ends and covers(p.names, name)
         ]
         last = max(found, key=lambda p: p.ends, default=None)
         if last is None:
@@ -256,10 +310,6 @@ def parent_names(name: str) -> list[str]:
     return [".".join(labels[i:]) for i in range(len(labels))]
 
 
-def _covers(names: Iterable[str], name: str) -> bool:
+def covers(names: Iterable[str], name: str) -> bool:
     """Return whether one of the names covers a host, or is the wildcard that is asked for."""
     return any(n == name or name_covers(n, name) for n in names)
-
-
-def _trouble(lineage: LineageCover) -> str:
-    return f"its last attempt failed: {lineage.error}" if lineage.error else ""

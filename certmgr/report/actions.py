@@ -12,6 +12,7 @@ from certmgr.compliance.assessment import ComplianceRow, DomainFacts
 from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.steps import backward_schedule
 from certmgr.inspection.status import EndpointStatus
+from certmgr.renewers.plan import EXPIRING
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import ReportAction
 from inventory.db.database import from_epoch
@@ -92,6 +93,7 @@ def site_actions(
         # A consequence of another finding is fixed together with it.
         if not parent_of(finding.code, codes)
         and not _handled_by_case(report_input, status, finding)
+        and not (status.planned is not None and finding.code == EXPIRING)
         and (action := _action(report_input, status, finding, domain, rows)) is not None
     ]
 

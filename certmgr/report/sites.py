@@ -11,6 +11,7 @@ from certmgr.compliance.assessment import ComplianceRow, DomainFacts
 from certmgr.compliance.facts import ComplianceState
 from certmgr.inspection.status import EndpointStatus
 from certmgr.inspection.trust_ends import trust_row
+from certmgr.renewers.plan import EXPIRING
 from certmgr.renewers.renewer import RenewalMethod
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import Bar, ReportAction, ReportSite
@@ -21,6 +22,7 @@ from inventory.db.database import from_epoch
 from inventory.names import display
 from notifiers.wording.catalogue import Language
 from notifiers.wording.english import OUTCOMES
+from notifiers.wording.renewals import PLANNED_SENTENCE
 from notifiers.wording.report import NOTES, STATES
 from notifiers.wording.report import ReportPhrases as P
 from notifiers.wording.scope import may_be_foreign
@@ -103,6 +105,9 @@ def _renewal_facts(report_input: ReportInput, status: EndpointStatus) -> list[st
     if may_be_foreign(status.codes_found):
         return []
     language = report_input.language
+    # A renewal that is due is stated with its date.
+    if status.planned is not None:
+        return [language(PLANNED_SENTENCE).format(plan=status.planned.text(language))]
     renewer = report_input.renewers.renewer(status.client_id, status.target.host)
     match renewer.method:
         case RenewalMethod.LINEAGE:
@@ -143,6 +148,8 @@ def _finding_facts(
         sentence(f, status.target, language)
         for f in status.findings
         if f.severity not in ("info", "undetermined")
+        # A renewal that is in time is no fault; the end of the certificate is stated above.
+        and not (status.planned is not None and f.code == EXPIRING)
         and parent_of(f.code, codes) in ("", "https-missing")
     ]
     # A mail name, for example, has no pages that could be checked.

@@ -23,6 +23,7 @@ from certmgr.inspection.scan_options import setup_for
 from certmgr.inspection.scan_rows import jobs_of
 from certmgr.inspection.scan_storage import store_results
 from certmgr.inspection.worker import scan_jobs
+from certmgr.renewers.load import load_lineages
 from certmgr.workers.run_options import from_document
 from inventory.clock import Clock
 from inventory.db.database import to_epoch
@@ -103,11 +104,12 @@ def _prepare(context: Context, held: ShardLease) -> tuple[ScanSetup, list[ScanJo
             partial(endpoints.of_clients, conn),
             to_epoch(clock()),
         )
+        renewals = load_lineages(conn, clock())
     setup = setup_for(context.settings, options, guarded=True, clock=clock)
     setup.servers, setup.issuers = own_servers, known
     # The order of the shard: what was not attempted for longest is first.
     ordered = [rows[key] for key in held.endpoints if key in rows]
-    jobs = list(jobs_of(ordered, options.cache, expected, to_epoch(clock())))
+    jobs = list(jobs_of(ordered, options.cache, expected, to_epoch(clock()), renewals))
     return _shared(setup, held.share), jobs
 
 

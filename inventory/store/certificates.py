@@ -124,12 +124,20 @@ def by_serials(conn: Connection, serials: Sequence[str]) -> dict[str, list[Seria
     return found
 
 
-def not_before_of(conn: Connection) -> dict[str, int]:
-    """Return SHA-256 -> notBefore of each leaf that is served now, in epoch seconds."""
-    query = select(StoredCertificate.sha256, StoredCertificate.not_before).where(
-        StoredCertificate.sha256.in_(select(ProbeState.leaf))
-    )
-    return {sha: start for sha, start in conn.execute(query) if start is not None}
+def not_before_of(conn: Connection, fingerprints: Iterable[str] | None = None) -> dict[str, int]:
+    """Return SHA-256 -> notBefore of the leaves that are served now, in epoch seconds.
+
+    Args:
+        fingerprints: Only these certificates.
+    """
+    query = select(StoredCertificate.sha256, StoredCertificate.not_before)
+    if fingerprints is None:
+        selected = [query.where(StoredCertificate.sha256.in_(select(ProbeState.leaf)))]
+    else:
+        parts = chunks(sorted(fingerprints))
+        selected = [query.where(StoredCertificate.sha256.in_(part)) for part in parts]
+    found = (row for part in selected for row in conn.execute(part))
+    return {sha: start for sha, start in found if start is not None}
 
 
 def find(conn: Connection, key: str) -> CertificateRecord:

@@ -43,7 +43,9 @@ def end(tx: Tx, snooze_id: int) -> bool:
         .where(Snooze.id == snooze_id, Snooze.withdrawn_at.is_(None))
         .values(withdrawn_at=tx.at)
     )
-    tx.audit("wake", "snooze", snooze_id)
+    # A second end of the same snooze changes nothing, so that the log does not state one.
+    if done.rowcount == 1:
+        tx.audit("wake", "snooze", snooze_id)
     return done.rowcount == 1
 
 

@@ -97,6 +97,9 @@ def _staff_reason(topic: Topic, now: datetime) -> str:
             f"{topic.assigned[0]} fixes it until {topic.assigned[1]:%Y-%m-%d}; it was assigned"
             " without informing clients"
         )
+    # A renewal that is in time is work, and no fault.
+    if topic.planned:
+        return topic.planned
     return (
         "it is our fault, and it is not assigned with a date"
         if topic.actor == "provider"

@@ -212,6 +212,7 @@ class Topic:
         visible: Visitors notice it.
         assigned: Who fixes it, and until when.
         quiet: The assignment is no reason to notify clients who do not know of it yet.
+        planned: By whom and until when it is renewed as planned, for staff. Empty if it is not.
         suppress_reason: Why clients are never notified of it. Empty if they may be.
         cause: What one action would fix. Staff see topics folded by it.
         tags: The tags of client and domain, which may select other thresholds.
@@ -234,6 +235,7 @@ class Topic:
     visible: bool = False
     assigned: tuple[str, datetime] | None = None
     quiet: bool = False
+    planned: str = ""
     # An accepted or retired topic is still passed on, so that its decision is recorded.
     suppress_reason: str = ""
     cause: str = ""

@@ -84,7 +84,9 @@ class ReportPhrases:
     )
     limits = "Pages behind a login, and what a page loads only by its scripts, are not tested."
     renewed_by_us = "We renew it automatically."
-    renewed_by_us_trouble = "We renew it automatically; the last attempt failed, and we watch it."
+    renewed_by_us_trouble = (
+        "We renew it automatically; at the moment this does not work, and we take care of it."
+    )
     renewed_by_panel = "It is renewed by the hosting panel."
     renewed_by_cdn = "It is renewed by the CDN (content delivery network)."
     renewed_by_automation = "It is renewed by your automation."

@@ -10,7 +10,7 @@ import pytest
 from inventory.store import outbox
 from tests.certmgr.diagnose.test_foreign_record import NAME, _diagnosis, moved
 from tests.certmgr.installation import ADA, Installation
-from tests.certmgr.scenes.numbers import faulty_names
+from tests.certmgr.scenes.numbers import faulty_names, named_in_digest
 from tests.clock import clock
 from tests.databases import open_sqlite
 
@@ -133,3 +133,10 @@ def test_all_parts_count_the_same_faults_while_the_client_calls(told: Installati
     clients = [c["number"] for c in told.run("client", "list", "--format", "json").json["clients"]]
     counted = faulty_names(told, clients)
     assert set(counted.values()) == {1}, counted
+    # The next digest names the same fault, and the client whom the returned mail did not reach.
+    clock.advance(days=1)
+    told.mail.received.clear()
+    told.run("notify", expect=None)
+    (digest,) = [m for m in told.mail.received if m.to != ADA]
+    assert named_in_digest(digest.text) == {"foreign-address": 1}, digest.text
+    assert "1 client to call" in digest.subject

@@ -5,17 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.server_down import servers_down
+from inventory.models import StoredFinding
 from inventory.store import domains, endpoints
 from inventory.store.server_faults import NotConnected
 from inventory.targets import Target
 from tests.certmgr.installation import ADA, Installation
 from tests.clock import clock
 from tests.databases import open_sqlite
+from tests.inventory.store.builders import endpoint_id
 
 NAMES = tuple(f"site{n}.example.test" for n in range(4))
 
@@ -64,6 +67,41 @@ def test_cause_shows_who_fixes_it_and_until_when(stopped: Installation) -> None:
     assert person["by"] == "Eve"
     assert person["until"].startswith(day)
     assert "Eve fixes it until" in stopped.run("status", "--causes", expect=1).out
+
+
+def test_assignment_of_a_cause_covers_each_of_its_findings(stopped: Installation) -> None:
+    """The printed commands together assign the whole cause."""
+    database = open_sqlite(stopped.database)
+    with database.write() as tx:
+        first = endpoint_id(tx.conn, NAMES[0], _port(stopped))
+        tx.conn.execute(
+            update(StoredFinding)
+            .where(StoredFinding.endpoint_id == first, StoredFinding.closed_at.is_(None))
+            .values(code="connection-failed")
+        )
+    database.close()
+    (cause,) = stopped.run("status", "--causes", "--format", "json", expect=1).json["causes"]
+    assert len(cause["assign_all"]) == 2
+    assert cause["assign"] == cause["assign_all"][0]
+    shown = stopped.run("status", "--causes", expect=1).out
+    day = (clock() + timedelta(days=2)).date().isoformat()
+    for command in cause["assign_all"]:
+        assert command in shown
+        arguments = command.replace("NAME", "Eve").replace("DATE", day).split()
+        # Any endpoint of the cause stands for it, also one with another code.
+        arguments[arguments.index("--server") : arguments.index("--by")] = [
+            *("--cause", f"{NAMES[1]}:{_port(stopped)}")
+        ]
+        stopped.run(*arguments[1:])
+    assigned = stopped.run("finding", "list", "--assigned", "--format", "json").json
+    assert len(assigned["acceptances"]) == cause["endpoints"]
+
+
+def _port(installation: Installation) -> int:
+    status = installation.run("status", "--format", "json", expect=1).json["endpoints"]
+    return next(
+        int(e["target"].rsplit(":", 1)[1]) for e in status if e["target"].startswith(NAMES[0])
+    )
 
 
 def test_client_is_not_asked_to_install_a_certificate(stopped: Installation) -> None:

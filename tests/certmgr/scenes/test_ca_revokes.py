@@ -11,7 +11,7 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from tests.campaign import Campaign
-from tests.certmgr.scenes.numbers import faulty_names
+from tests.certmgr.scenes.numbers import faulty_names, left_in_digest
 from tests.certmgr.scenes.provider import STAFF, Provider, provider
 from tests.clock import clock
 
@@ -107,6 +107,12 @@ def test_automatic_names_are_done_at_once_and_clients_hear_in_their_morning(
             assert shown["client"]["done"] == 0
             assert staff_at_0415 == 1, [m.subject for m in place.mail.to(STAFF)]
         clock.advance(minutes=25 if clock() < NIGHT + timedelta(hours=1) else 75)
+    # The digest of the morning counts what is left as the incident does.
+    digests = [
+        t for m in place.mail.to(STAFF) if left_in_digest(t := m.text, reference) is not None
+    ]
+    assert {left_in_digest(t, reference) for t in digests} == {by_us + by_clients}, digests
+    assert place.incident(reference)["left"] == by_us + by_clients
     for client, zone in zones.items():
         address = f"owner@c{client}.example.test"
         kind = names[f"shop{int(client) - 1000}.example.test"]

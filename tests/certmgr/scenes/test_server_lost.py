@@ -10,7 +10,7 @@ import pytest
 
 from certmgr.demo.authority import Authority
 from tests.campaign import Campaign
-from tests.certmgr.scenes.numbers import faulty_names
+from tests.certmgr.scenes.numbers import faulty_names, named_in_digest
 from tests.certmgr.scenes.provider import STAFF, Provider, provider
 from tests.clock import clock
 
@@ -47,8 +47,10 @@ def test_a_lost_server_is_one_cause_and_one_alarm_and_no_client_is_mailed(
     clients = [f"{1000 + n}" for n in range(0, count, 3)]
     counted = faulty_names(place, clients)
     assert set(counted.values()) == {count}, counted
+    (digest,) = [m.text for m in place.mail.to(STAFF) if "to assign" in m.subject]
+    assert named_in_digest(digest) == {causes[0]["code"]: count}, digest
     to_staff = [m.subject for m in place.mail.to(STAFF)]
-    assert len([s for s in to_staff if "alarm" in s]) == 1, to_staff
+    assert len([s for s in to_staff if "New fault on our side" in s]) == 1, to_staff
     assert {m.to for m in place.mail.received} == {STAFF}
 
     until = (MONDAY + timedelta(hours=4)).strftime("%Y-%m-%dT%H:%M")

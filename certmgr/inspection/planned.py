@@ -1,0 +1,138 @@
+"""Which of the certificates that end soon are renewed as planned, for a whole status.
+
+Only :meth:`Plans.read` touches the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, Self
+
+from sqlalchemy import Connection
+
+from certmgr.renewers.load import load_facts_of
+from certmgr.renewers.plan import (
+    EXPIRING,
+    RenewalPlan,
+    ServedDates,
+    assigned_plan,
+    renewal_plan,
+)
+from certmgr.renewers.renewer import RenewalFacts
+from inventory.db.database import from_epoch
+from inventory.records import ListedDomain, ListedFinding
+from inventory.store import certificates, endpoints, findings, observations
+from inventory.vocabulary import Acceptance, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointLeaf:
+    """The certificate that an endpoint served last. ``not_after``: in epoch seconds."""
+
+    id: int
+    client_id: int
+    domain_id: int
+    host: str
+    leaf: str | None
+    not_after: int | None
+
+
+class LeafRow(Protocol):
+    """A row with the certificate of an endpoint, such as one of a status."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def client_id(self) -> int: ...
+    @property
+    def domain_id(self) -> int: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def leaf(self) -> str | None: ...
+    @property
+    def not_after(self) -> int | None: ...
+
+
+def plans_of_domain(
+    conn: Connection, domain: ListedDomain, open_rows: Sequence[ListedFinding], now: datetime
+) -> dict[int, RenewalPlan]:
+    """Return endpoint id -> the renewal that is due and in time, for one domain."""
+    served = []
+    for row in endpoints.of_domain(conn, domain.id):
+        state = observations.probe_state(conn, row.id)
+        if state is not None:
+            end = state.not_after
+            served.append(
+                EndpointLeaf(row.id, domain.client_id, domain.id, row.host, state.leaf, end)
+            )
+    plans = Plans.read(conn, served, open_rows, now)
+    found: dict[int, RenewalPlan] = {}
+    for leaf in served if plans is not None else ():
+        known = [Finding(r.code, r.severity) for r in open_rows if r.endpoint_id == leaf.id]
+        plan = None if plans is None else plans.of(leaf, known)
+        if plan is not None:
+            found[leaf.id] = plan
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What the plans are decided from.
+
+    Attributes:
+        starts: The start of each certificate by its SHA-256, in epoch seconds.
+        assigned: The assignments of findings.
+        now: The time of the answer.
+    """
+
+    facts: RenewalFacts
+    starts: Mapping[str, int]
+    assigned: Sequence[Acceptance]
+    now: datetime
+
+    @classmethod
+    def read(
+        cls,
+        conn: Connection,
+        rows: Sequence[LeafRow],
+        open_rows: Sequence[ListedFinding],
+        now: datetime,
+        *,
+        ahead: bool = False,
+    ) -> Self | None:
+        """Return the plans; None if no certificate ends soon, so that there is none.
+
+        Args:
+            conn: An open connection.
+            rows: The endpoints of the status.
+            open_rows: Their open findings.
+            now: The time of the answer.
+            ahead: Whether that is in the future, when other certificates end soon than today.
+        """
+        ending = {r.endpoint_id for r in open_rows if r.code == EXPIRING}
+        selected = [r for r in rows if (ahead or r.id in ending) and r.leaf is not None]
+        if not selected:
+            return None
+        return cls(
+            facts=load_facts_of(conn, now, {r.client_id for r in selected}),
+            starts=certificates.not_before_of(conn, {r.leaf for r in selected if r.leaf}),
+            assigned=findings.acceptances(conn, now, kind="take"),
+            now=now,
+        )
+
+    def of(self, row: LeafRow, known: Sequence[Finding]) -> RenewalPlan | None:
+        """Return the plan for an endpoint of the status with these findings."""
+        codes = {f.code for f in known}
+        start = from_epoch(self.starts.get(row.leaf)) if row.leaf is not None else None
+        end = from_epoch(row.not_after)
+        if EXPIRING not in codes or start is None or end is None:
+            return None
+        served = ServedDates(start, end)
+        plan = renewal_plan(self.facts, row.client_id, row.host, served, self.now, codes)
+        if plan is None:
+            return None
+        scope = (row.client_id, row.domain_id, row.id, self.now)
+        return assigned_plan(plan, [a for a in self.assigned if a.covers(EXPIRING, *scope)])
