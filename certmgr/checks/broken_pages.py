@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from certmgr.checks.transport import finding
-from certmgr.net import http1, http2_exchange
+from certmgr.net import http1, http2_frames
 from certmgr.net.http_exchange import (
     NOT_HTTP,
     NOT_OFFERED_ENCODING,
@@ -65,11 +65,15 @@ BROWSER_ERRORS = {
     http1.TWO_DISPOSITIONS: "ERR_RESPONSE_HEADERS_MULTIPLE_CONTENT_DISPOSITION",
     http1.TWO_LOCATIONS: "ERR_RESPONSE_HEADERS_MULTIPLE_LOCATION",
     http1.LARGE_HEADERS: "ERR_RESPONSE_HEADERS_TOO_BIG",
-    http2_exchange.HTTP2_PROTOCOL: "ERR_HTTP2_PROTOCOL_ERROR",
-    http2_exchange.HTTP2_FRAME_SIZE: "ERR_HTTP2_FRAME_SIZE_ERROR",
-    http2_exchange.HTTP2_COMPRESSION: "ERR_HTTP2_COMPRESSION_ERROR",
-    http2_exchange.HTTP2_REFUSED: "ERR_HTTP2_SERVER_REFUSED_STREAM",
+    http2_frames.HTTP2_PROTOCOL: "ERR_HTTP2_PROTOCOL_ERROR",
+    http2_frames.HTTP2_FRAME_SIZE: "ERR_HTTP2_FRAME_SIZE_ERROR",
+    http2_frames.HTTP2_COMPRESSION: "ERR_HTTP2_COMPRESSION_ERROR",
+    http2_frames.HTTP2_FLOW_CONTROL: "ERR_HTTP2_FLOW_CONTROL_ERROR",
+    http2_frames.HTTP2_REFUSED: "ERR_HTTP2_SERVER_REFUSED_STREAM",
     dead_ends.NO_ANSWER: "ERR_EMPTY_RESPONSE",
+    dead_ends.CLOSED_HTTP2: "ERR_CONNECTION_CLOSED",
+    dead_ends.ERROR_WITHOUT_PAGE: "ERR_HTTP_RESPONSE_CODE_FAILURE",
+    dead_ends.ERROR_AS_DOWNLOAD: "ERR_INVALID_RESPONSE",
     dead_ends.RESET: "ERR_CONNECTION_RESET",
     dead_ends.INVALID_TLS: "ERR_SSL_PROTOCOL_ERROR",
     dead_ends.PROXY_LOGIN: "ERR_UNEXPECTED_PROXY_AUTH",

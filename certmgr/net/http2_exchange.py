@@ -1,64 +1,73 @@
-"""One HTTP/2 exchange over bytes, for servers that speak no HTTP/1. No sockets.
+"""One HTTP/2 exchange over bytes, as Chromium reads its answers. No sockets.
 
-h2 implements the protocol (RFC 9113) and limits its header blocks.
+http2_frames.py reads the frames, and hpack decompresses the headers (RFC 7541).
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    Event,
-    InformationalResponseReceived,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-)
-from h2.exceptions import (
-    FrameDataMissingError,
-    FrameTooLargeError,
-    H2Error,
-    InvalidBodyLengthError,
-)
-from h2.settings import SettingCodes
+from hpack import Decoder, Encoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from certmgr.net.http1 import MAX_HEADERS, Head, InvalidAnswerError, check_single_headers
+from certmgr.net.http2_frames import (
+    ACK,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HTTP2_COMPRESSION,
+    HTTP2_FLOW_CONTROL,
+    HTTP2_PROTOCOL,
+    HTTP2_REFUSED,
+    MAX_WINDOW,
+    Frame,
+    FrameKind,
+    FrameReader,
+    Http2Error,
+    frame,
+    window_of_settings,
+)
 from certmgr.net.http_body import MAX_BODY, MAX_PIECES, BodyReader
 from certmgr.net.http_exchange import MAX_INTERIM, MAX_RAW
 
-# The first stream of a client (RFC 9113 5.1.1).
-_STREAM = 1
-_STATUS = re.compile("[0-9]{3}")
-_NOT_IN_VALUES = frozenset("\0\r\n")
-_REFUSED = frozenset({ErrorCodes.REFUSED_STREAM, ErrorCodes.NO_ERROR})
-# Message ids: notifiers/wording/values.py lists them, certmgr/checks/broken_pages.py the errors.
-HTTP2_PROTOCOL = "HTTP/2 frames or headers that break the protocol"
-HTTP2_FRAME_SIZE = "an HTTP/2 frame with a wrong size"
-HTTP2_COMPRESSION = "HTTP/2 headers that cannot be decompressed"
-HTTP2_REFUSED = "a refusal of the request (HTTP/2)"
-# Bytes of frames without a part of the body: settings, headers, and what h2 ignores silently.
+_STREAM = 1  # the first stream of a client (RFC 9113 5.1.1)
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+# As Chrome sends them: HEADER_TABLE_SIZE, ENABLE_PUSH, INITIAL_WINDOW_SIZE, MAX_HEADER_LIST_SIZE.
+# The windows exceed what is read, so that the server never waits for an update.
+_TABLE_SIZE = 65_536
+_SETTINGS = ((1, _TABLE_SIZE), (2, 0), (4, 6_291_456), (6, MAX_HEADERS))
+_MORE_WINDOW = 15_663_105
+# base::StringToInt of Chromium
+_STATUS = re.compile(rb"[+-]?[0-9]{1,9}")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NO_ERROR, _REFUSED_STREAM, _HTTP_1_1_REQUIRED = 0, 7, 13
+# Bytes of frames without a part of the body: settings, headers, and what is ignored.
 MAX_FRAMING = 2 * MAX_HEADERS
-_WINDOW = 4 * MAX_BODY  # more than is read, so that the server never waits for a window update
+AGAIN_WITH_HTTP1 = "a demand for HTTP/1.1"
 
 
-def _valid(headers: list[tuple[str, str]]) -> bool:
-    """Return whether Chromium reads these headers of an answer (RFC 9113 8.2 and 8.3)."""
-    regular = False
-    for name, value in headers:
-        if name.startswith(":"):
-            # Pseudo-headers come first, and an answer has only one.
-            if regular or name != ":status":
-                return False
-        else:
-            regular = True
-        if name != name.lower() or name == "transfer-encoding" or set(value) & _NOT_IN_VALUES:
-            return False
-    return True
+def _opening(host: str, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Return what a client sends first: its settings and the request."""
+    pseudo = [(":method", "GET"), (":authority", host), (":scheme", "https"), (":path", path)]
+    # Values are bytes of Latin-1, as in HTTP/1.1.
+    fields = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in (*pseudo, *headers)
+    ]
+    block: bytes = Encoder().encode(fields)
+    settings = b"".join(n.to_bytes(2, "big") + v.to_bytes(4, "big") for n, v in _SETTINGS)
+    return b"".join(
+        (
+            _PREFACE,
+            frame(FrameKind.SETTINGS, 0, 0, settings),
+            frame(FrameKind.WINDOW_UPDATE, 0, 0, _MORE_WINDOW.to_bytes(4, "big")),
+            # The path and the cookies are limited, so that the block fits one frame.
+            frame(FrameKind.HEADERS, END_HEADERS | END_STREAM, _STREAM, block),
+        )
+    )
 
 
 class Http2Exchange:
@@ -74,37 +83,17 @@ class Http2Exchange:
             path: The path with its query, percent-encoded.
             max_body: The number of body bytes to keep; 0 reads only the headers.
         """
-        # h2 checks headers by the letter of RFC 9113; _valid() refuses only what Chromium refuses.
-        # Latin-1 decodes any byte, so that no value raises an error.
-        self._http = H2Connection(
-            H2Configuration(
-                client_side=True, header_encoding="latin-1", validate_inbound_headers=False
-            )
-        )
-        self._http.initiate_connection()
-        self._http.update_settings(
-            {
-                # Chrome accepts no pushed streams since version 106, and they would cost memory.
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADERS,
-            }
-        )
-        # The setting is that of streams. The connection has a separate window (RFC 9113 6.9.2).
-        self._http.increment_flow_control_window(_WINDOW)
-        pseudo = [
-            (":method", "GET"),
-            (":scheme", "https"),
-            (":authority", host),
-            (":path", path),
-        ]
-        self._http.send_headers(
-            _STREAM, [*pseudo, *[(n.lower(), v) for n, v in headers]], end_stream=True
-        )
-        self.request = self._http.data_to_send()
+        self.request = _opening(host, path, headers)
         self._max = max_body
-        self._raw = self._content = self._events = self._interim = 0
-        self._reader: BodyReader | None = None
+        self._raw = self._content = self._frames = self._interim = 0
+        self._reader = FrameReader(_STREAM)
+        self._decoder = Decoder(max_header_list_size=MAX_HEADERS)
+        self._decoder.max_allowed_table_size = _TABLE_SIZE
+        self._answer = b""
+        self._block = bytearray()
+        self._block_flags = self._block_stream = 0
+        self._windows = {0: DEFAULT_WINDOW, _STREAM: DEFAULT_WINDOW}
+        self._body: BodyReader | None = None
         self._kept = b""
         self._ended = False
         self.status: int | None = None
@@ -115,7 +104,7 @@ class Http2Exchange:
     @property
     def body(self) -> bytes:
         """The body so far, after decompression."""
-        return self._reader.body if self._reader is not None else self._kept
+        return self._body.body if self._body is not None else self._kept
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header."""
@@ -123,12 +112,13 @@ class Http2Exchange:
 
     def outgoing(self) -> bytes:
         """Return acknowledgements that the server waits for."""
-        return self._http.data_to_send()
+        answer, self._answer = self._answer, b""
+        return answer
 
     def release(self) -> None:
         """Free what only reading needs. No more bytes may be fed."""
-        self._kept, self._reader = self.body, None
-        del self._http
+        self._kept, self._body = self.body, None
+        del self._decoder, self._reader
 
     def feed(self, data: bytes) -> bool:
         """Process received bytes. Returns True if no more bytes are needed."""
@@ -137,39 +127,32 @@ class Http2Exchange:
             self.truncated = True
             return True
         try:
-            events = self._http.receive_data(data)
-        except InvalidBodyLengthError:
-            # Browsers show such a page. h2 discards what it has read of it.
-            self._broken()
+            for received in self._reader.feed(data):
+                self._frames += 1
+                # A hostile server could send small frames without end: each costs time.
+                if self._frames > MAX_PIECES:
+                    self._broken()
+                    return True
+                if self._frame(received):
+                    return True
+        except Http2Error as error:
+            self._broken(str(error))
             return True
-        except (FrameTooLargeError, FrameDataMissingError):
-            self._broken(HTTP2_FRAME_SIZE)
-            return True
-        except (H2Error, ValueError, UnicodeError) as error:
-            # hpack has an error for header blocks, which h2 passes on as its cause.
-            compressed = type(error.__cause__).__module__.startswith("hpack")
-            self._broken(HTTP2_COMPRESSION if compressed else HTTP2_PROTOCOL)
-            return True
-        self._events += len(events)
-        for event in events:
-            if self._event(event):
-                return True
-        # A hostile server could send small frames without end: each costs time.
-        if self._events > MAX_PIECES or self._raw - self._content > MAX_FRAMING:
+        if self._raw - self._content > MAX_FRAMING:
             self._broken()
             return True
         return False
 
     def end(self) -> bool:
         """Process the end of the connection. Returns False if there was no answer at all."""
-        if not self._raw:
+        if self.status is None and not self._interim:
             return False
         if not self._ended:
             self._broken()
         return True
 
     def _broken(self, why: str = "") -> None:
-        """Record an error. The body that was read before stays valid.
+        """Record an error. Browsers show what was read of a page before it.
 
         Args:
             why: What a browser shows an error page for; empty if the connection only ended.
@@ -181,43 +164,133 @@ class Http2Exchange:
         else:
             self.error = "HTTP/2 frames that cannot be read"
 
-    def _event(self, event: Event) -> bool:
-        if isinstance(event, InformationalResponseReceived):
+    def _frame(self, received: Frame) -> bool:
+        """Process one frame. Returns True if no more bytes are needed."""
+        match received.kind:
+            case FrameKind.HEADERS | FrameKind.CONTINUATION:
+                return self._headers(received)
+            case FrameKind.DATA if received.stream == _STREAM:
+                return self._data(received)
+            case FrameKind.RST_STREAM if received.stream == _STREAM:
+                return self._reset(int.from_bytes(received.payload, "big"))
+            case FrameKind.GOAWAY:
+                # The server completes the streams up to the one that it names (RFC 9113 6.8).
+                if int.from_bytes(received.payload[:4], "big") & MAX_WINDOW < _STREAM:
+                    return self._reset(int.from_bytes(received.payload[4:8], "big"))
+            case FrameKind.SETTINGS:
+                self._settings(received)
+            case FrameKind.PING:
+                if received.flags & ACK:
+                    raise Http2Error(HTTP2_PROTOCOL)
+                self._answer += frame(FrameKind.PING, ACK, 0, received.payload)
+            case FrameKind.WINDOW_UPDATE:
+                self._window(received.stream, int.from_bytes(received.payload, "big") & MAX_WINDOW)
+        return False
+
+    def _settings(self, received: Frame) -> None:
+        if received.flags & ACK:
+            return
+        window = window_of_settings(received.payload)
+        if window is not None:
+            self._windows[_STREAM] = window
+        self._answer += frame(FrameKind.SETTINGS, ACK, 0)
+
+    def _window(self, stream: int, more: int) -> None:
+        """Enlarge a window of the request, which has no content: only errors matter."""
+        if stream not in self._windows:
+            return
+        self._windows[stream] += more
+        if more == 0 or self._windows[stream] > MAX_WINDOW:
+            raise Http2Error(HTTP2_FLOW_CONTROL if stream else HTTP2_PROTOCOL)
+
+    def _reset(self, code: int) -> bool:
+        if code == _HTTP_1_1_REQUIRED and self.status is None:
+            self.error = AGAIN_WITH_HTTP1
+        elif code in (_NO_ERROR, _REFUSED_STREAM):
+            self._broken(HTTP2_REFUSED)
+        else:
+            self._broken(HTTP2_PROTOCOL)
+        return True
+
+    def _data(self, received: Frame) -> bool:
+        if self._body is None:
+            raise Http2Error(HTTP2_PROTOCOL)
+        self._content += len(received.payload)
+        if received.payload and self._body.feed(received.payload):
+            self.truncated, self.error = self._body.truncated, self._body.problem
+            return True
+        self._ended = bool(received.flags & END_STREAM)
+        return self._ended
+
+    def _headers(self, received: Frame) -> bool:
+        if received.kind == FrameKind.HEADERS:
+            self._block_flags, self._block_stream = received.flags, received.stream
+        elif received.stream != self._block_stream:
+            raise Http2Error(HTTP2_PROTOCOL)
+        self._block += received.payload
+        if len(self._block) > MAX_HEADERS:
+            raise Http2Error(HTTP2_PROTOCOL)
+        if not received.flags & END_HEADERS:
+            return False
+        block, self._block = bytes(self._block), bytearray()
+        try:
+            # Every block changes the table of the decoder, whatever its stream.
+            fields = [(bytes(n), bytes(v)) for n, v in self._decoder.decode(block, raw=True)]
+        except OversizedHeaderListError:
+            raise Http2Error(HTTP2_PROTOCOL) from None
+        except (HPACKError, ValueError, IndexError):
+            raise Http2Error(HTTP2_COMPRESSION) from None
+        if self._block_stream != _STREAM:
+            return False
+        # Headers after the body are trailers, which browsers do not use.
+        if self.status is None and self._begin(fields):
+            return True
+        self._ended = bool(self._block_flags & END_STREAM)
+        return self._ended
+
+    def _begin(self, fields: list[tuple[bytes, bytes]]) -> bool:
+        statuses = [value for name, value in fields if name == b":status"]
+        if len(statuses) != 1 or not _STATUS.fullmatch(statuses[0]) or not _valid(fields):
+            raise Http2Error(HTTP2_PROTOCOL)
+        if 100 <= int(statuses[0]) < 200:
+            if self._block_flags & END_STREAM:
+                raise Http2Error(HTTP2_PROTOCOL)
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 self.error = "too many 1xx answers"
-                return True
-        elif isinstance(event, ResponseReceived):
-            return self._begin([(str(n), str(v)) for n, v in event.headers or ()])
-        elif isinstance(event, DataReceived) and self._reader is not None:
-            self._content += len(event.data or b"")
-            if self._reader.feed(event.data or b""):
-                self.truncated, self.error = self._reader.truncated, self._reader.problem
-                return True
-        elif isinstance(event, StreamEnded):
-            self._ended = True
-            return True
-        elif isinstance(event, StreamReset | ConnectionTerminated):
-            refused = event.error_code in _REFUSED
-            # With this code, browsers ask again with HTTP/1.1.
-            again = event.error_code == ErrorCodes.HTTP_1_1_REQUIRED
-            self._broken("" if again else HTTP2_REFUSED if refused else HTTP2_PROTOCOL)
-            return True
-        return False
-
-    def _begin(self, headers: list[tuple[str, str]]) -> bool:
-        status = next((v for n, v in headers if n == ":status"), "")
-        if not _STATUS.fullmatch(status) or not _valid(headers):
-            self.invalid = HTTP2_PROTOCOL
-            return True
-        self.status = int(status)
-        self.headers = [(n.lower(), v.strip()) for n, v in headers if not n.startswith(":")]
+            return bool(self.error)
+        # Chromium reads the number as in the status line of HTTP/1.1: without one it is 200.
+        self.status = int(statuses[0]) if statuses[0].isdigit() else 200
+        self.headers = [
+            (name.decode("ascii"), value.strip(b" \t").decode("latin-1"))
+            for name, value in fields
+            if not name.startswith(b":")
+        ]
         head = Head(self.status, False, tuple(self.headers))
+        # Frames have lengths, so browsers ignore that of the header.
+        single = replace(head, headers=tuple(h for h in head.headers if h[0] != "content-length"))
         try:
-            check_single_headers(head)
+            check_single_headers(single)
         except InvalidAnswerError as error:
             self.invalid = str(error)
             return True
-        self._reader = BodyReader(head.values("content-encoding"), self._max)
-        self.error = self._reader.problem
+        self._body = BodyReader(head.values("content-encoding"), self._max)
+        self.error = self._body.problem
         return bool(self.error) or self._max == 0
+
+
+def _valid(fields: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether Chromium reads these headers of an answer (RFC 9113 8.2 and 8.3)."""
+    regular = False
+    for name, value in fields:
+        if name.startswith(b":"):
+            # Pseudo-headers come first.
+            if regular:
+                return False
+        elif not _NAME.fullmatch(name) or name == b"transfer-encoding":
+            return False
+        else:
+            regular = True
+        if _NOT_IN_VALUES.search(value):
+            return False
+    return True

@@ -19,6 +19,9 @@ INVALID_TLS = "invalid TLS records or an alert"
 CERTIFICATE = "browsers do not accept the certificate there"
 TOO_MANY = "browsers follow no more redirects"
 UNKNOWN_SCHEME = "its target has a scheme that browsers do not open"
+CLOSED_HTTP2 = "nothing: it closes the connection (HTTP/2)"
+ERROR_WITHOUT_PAGE = "an error status without a page"
+ERROR_AS_DOWNLOAD = "an error status with a download"
 PROXY_LOGIN = "a request for the password of a proxy (407)"
 
 _FAILURES = {
@@ -46,6 +49,15 @@ def dead_end(failure: Failure) -> str:
     return _FAILURES.get(failure.kind, "")
 
 
-def without_answer(failure: Failure) -> str:
-    """Return the phrase for a request after a handshake that got no answer; else an empty text."""
-    return _WITHOUT_ANSWER.get(failure.kind, "") if failure.layer == "http" else ""
+def without_answer(failure: Failure, *, http2: bool = False) -> str:
+    """Return the phrase for a request after a handshake that got no answer; else an empty text.
+
+    Args:
+        failure: Why there is no answer.
+        http2: Whether the server chose HTTP/2, for which browsers show another error.
+    """
+    if failure.layer != "http":
+        return ""
+    if http2 and failure.kind is FailureKind.CLOSED:
+        return CLOSED_HTTP2
+    return _WITHOUT_ANSWER.get(failure.kind, "")

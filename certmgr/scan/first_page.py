@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from certmgr.net.http_exchange import Exchange
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import FailureKind
-from certmgr.scan.page_connection import PageConnection, may_want_http2
+from certmgr.scan.page_connection import PageConnection, is_refused
 
 
 @dataclass(slots=True)
@@ -80,4 +80,4 @@ def _is_usable(answer: DialResult) -> bool:
     if answer.failure is not None:
         return answer.failure.kind is FailureKind.TIMEOUT
     answered = answer.exchange is not None and answer.exchange.status is not None
-    return answered and not may_want_http2(answer)
+    return answered and not is_refused(answer, own=True)

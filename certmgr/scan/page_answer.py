@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from certmgr.net.http2_exchange import Http2Exchange
 from certmgr.net.http_exchange import REDIRECTS, Exchange
 from certmgr.scan import dead_ends
 from certmgr.scan.dial_request import DialResult
@@ -47,6 +48,16 @@ _NO_CLIENT_CERTIFICATE = (
     (frozenset({403}), b"403.7 - Forbidden"),
     (frozenset({403}), b"SSL client certificate is required"),
 )
+# Chromium stores whatever else has this prefix.
+_SHOWN_APPLICATIONS = re.compile(
+    r"application/(x?html\+xml|xml|(atom|rss)\+xml|pdf|(x-)?(java|ecma)script|.*\bjson)"
+)
+_STORED_TEXTS = frozenset(
+    {"text/csv", "text/calendar", "text/vcard", "text/rtf", "text/tab-separated-values"}
+)
+# MIME Sniffing standard, 7: bytes of no text, and the beginnings of what browsers show anyway.
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_SHOWN_STARTS = (b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"%PDF-", b"\xfe\xff", b"\xff\xfe", b"RIFF")
 _CLIENT_CERTIFICATE_STATUSES = frozenset({495, 496})
 CLIENT_CERTIFICATE_ALERTS = frozenset({116})  # certificate_required (RFC 8446 6.2)
 
@@ -67,6 +78,7 @@ class Answer:
         note: Why the body is not complete; else empty.
         invalid_location: The target of a redirect that no browser follows.
         as_browser: Whether the request was that of a browser.
+        http2: Whether the server chose HTTP/2.
     """
 
     status: int | None = None
@@ -80,6 +92,7 @@ class Answer:
     note: str = ""
     invalid_location: str = ""
     as_browser: bool = False
+    http2: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header."""
@@ -112,12 +125,13 @@ class Answer:
         return self.status is not None and self.location is None and self.blocked != _CHALLENGE
 
 
-def read_answer(result: DialResult, url: str) -> Answer:
+def read_answer(result: DialResult, url: str, *, own: bool = True) -> Answer:
     """Return what the result of one request means.
 
     Args:
         result: The result of the dial, with its exchange.
         url: The URL that was requested.
+        own: Whether the URL belongs to the endpoint, so that its body was read.
     """
     exchange, failure = result.exchange, result.failure
     if exchange is None or (
@@ -131,6 +145,7 @@ def read_answer(result: DialResult, url: str) -> Answer:
             failure=failure,
             client_certificate=wants_certificate,
             as_browser=result.as_browser,
+            http2=isinstance(exchange, Http2Exchange),
         )
     if exchange.invalid:
         return Answer(exchange.status, broken=exchange.invalid)
@@ -149,10 +164,48 @@ def read_answer(result: DialResult, url: str) -> Answer:
         return answer
     answer.body = exchange.body
     answer.note = _incomplete(exchange, failure)
-    answer.client_certificate = url.startswith("https:") and _asks_for_certificate(answer)
-    if not answer.client_certificate:
+    secure = url.startswith("https:")
+    answer.client_certificate = secure and _asks_for_certificate(answer)
+    if own and secure and not answer.client_certificate:
+        answer.broken = _error_without_page(answer, exchange, as_browser=result.as_browser)
+    if not answer.client_certificate and not answer.broken:
         answer.blocked = blocked(exchange.status, answer.headers, answer.body)
     return answer
+
+
+def is_error_without_page(exchange: Exchange) -> bool:
+    """Return whether browsers show "HTTP ERROR 404" (or its status) instead of the answer.
+
+    They do so for an error of HTTP whose body has no byte, whatever its type.
+    """
+    status = exchange.status or 0
+    # Browsers ask for the password first.
+    login = status == 401 and exchange.header("www-authenticate") is not None
+    return 400 <= status < 600 and not exchange.body and not exchange.error and not login
+
+
+def _error_without_page(answer: Answer, exchange: Exchange, *, as_browser: bool) -> str:
+    """Return why browsers show an error page for an error of HTTP; else an empty text."""
+    status = answer.status or 0
+    # These may be different for visitors.
+    if status in _BLOCKED or not 400 <= status < 600:
+        return ""
+    if is_download(answer) or _is_stored(answer):
+        return dead_ends.ERROR_AS_DOWNLOAD
+    # Some servers send an empty error to programs that do not resemble a browser.
+    return dead_ends.ERROR_WITHOUT_PAGE if as_browser and is_error_without_page(exchange) else ""
+
+
+def _is_stored(answer: Answer) -> bool:
+    """Return whether browsers store a body because of its type."""
+    essence = re.split(r"[ \t;(]", content_type(answer) or "", maxsplit=1)[0].lower()
+    if essence in ("", "text/plain"):
+        sniffed = (answer.header("x-content-type-options") or "").lower() != "nosniff"
+        start = answer.body[:512]
+        return sniffed and bool(_BINARY.search(start)) and not start.startswith(_SHOWN_STARTS)
+    unknown = essence.startswith("application/") and not _SHOWN_APPLICATIONS.fullmatch(essence)
+    stored = unknown or essence.startswith("font/") or essence in _STORED_TEXTS
+    return stored and bool(answer.body)
 
 
 def _read_location(answer: Answer, url: str, location: str) -> None:

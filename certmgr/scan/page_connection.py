@@ -14,28 +14,23 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from certmgr.net.addresses import Network
-from certmgr.net.http2_exchange import Http2Exchange
+from certmgr.net.http2_exchange import AGAIN_WITH_HTTP1, Http2Exchange
 from certmgr.net.http_body import MAX_BODY
 from certmgr.net.http_exchange import NOT_HTTP, Exchange, HttpExchange
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import FailureKind
+from certmgr.scan.page_answer import is_error_without_page
 from certmgr.scan.rate_limits import AddressRateLimiter
+from certmgr.scan.tls_offers import BROWSER_ALPN
 from certmgr.scan.web_urls import port_of
 from inventory.names import as_ip
 
 MAX_BODIES = 60  # answers in memory at once, in one process
 MAX_FIRST_BODIES = 60  # of first pages, in addition, while they are received
 MAX_FIRST_BYTES = 33_554_432  # of those that wait for the parser
-MAX_KNOWN = 10_000  # endpoints that are known to need HTTP/2
-# Most servers speak both protocols, and HTTP/1.1 costs less.
 _HTTP1: tuple[bytes, ...] = (b"http/1.1",)
-_BROWSER: tuple[bytes, ...] = (b"h2", b"http/1.1")
-# Upgrade Required; Incompatible Protocol Version (load balancers of AWS); Version Not Supported.
-_WANTS_HTTP2 = frozenset({426, 464, 505})
-_MAY_WANT_HTTP2 = frozenset(
-    {FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET}
-)
+_NO_ANSWER = frozenset({FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
 # Some servers close the connections of programs that do not resemble a browser. Before an answer
 # counts as missing, they get the request of one. Our own name stays in it.
 _BROWSER_AGENT = (
@@ -77,7 +72,6 @@ class PageConnection:
         self._dialler, self._options = dialler, options
         self._bodies = asyncio.Semaphore(MAX_BODIES)
         self._first_bodies = self._first_bytes = 0
-        self._need_http2: set[tuple[str, int, str | None]] = set()
         self._rate_limiter: AddressRateLimiter[_WaitingFetch] = AddressRateLimiter(
             options.per_address,
             options.rate,
@@ -103,8 +97,8 @@ class PageConnection:
     ) -> AsyncIterator[tuple[DialResult, float]]:
         """Send one request. Its body stays in memory until the context ends, so they are limited.
 
-        A server that does not speak HTTP/1.1, or closes the connection without an answer, gets a
-        second one, with the protocols and headers of a browser.
+        A server gets the protocols of a browser (ALPN), and so the one that it prefers. If it gives
+        no answer that a browser shows, it gets a second request, with the headers of a browser.
 
         Args:
             url: The URL.
@@ -117,9 +111,8 @@ class PageConnection:
             The result, and the seconds that its connections took.
         """
         request = self._request(url, address, cookies, seconds, own)
-        key = (address, request.port, request.server_name)
         if request.protocol == "https":
-            request.alpn = _BROWSER if key in self._need_http2 else _HTTP1
+            request.alpn = BROWSER_ALPN
         async with AsyncExitStack() as stack:
             await self._turn(address)
             try:
@@ -128,9 +121,10 @@ class PageConnection:
             finally:
                 self._rate_limiter.leave(address)
             used = result.seconds
-            if request.alpn == _HTTP1 and used < seconds and may_want_http2(result):
+            if request.protocol == "https" and used < seconds and is_refused(result, own=own):
                 second = self._request(url, address, cookies, seconds - used, own, as_browser=True)
-                second.alpn = _BROWSER
+                # As browsers do (RFC 9113 9.2.2 and 8.1).
+                second.alpn = _HTTP1 if _wants_http1(result) else BROWSER_ALPN
                 await self._turn(address)
                 try:
                     other = await self._dialler.dial(second)
@@ -138,12 +132,8 @@ class PageConnection:
                     self._rate_limiter.leave(address)
                 used += other.seconds
                 other.as_browser = True
-                answered = other.exchange is not None and other.exchange.status is not None
-                http2 = answered and isinstance(other.exchange, Http2Exchange)
-                if http2 and len(self._need_http2) < MAX_KNOWN:
-                    self._need_http2.add(key)
                 # Without any answer, what the request of a browser meets counts.
-                if answered or result.failure is not None:
+                if not _is_unanswered(other) or other.failure is not None:
                     result = other
             yield result, used
 
@@ -262,12 +252,26 @@ class PageConnection:
         return HttpExchange(host, path, tuple(headers), limit, secure=secure, usual_port=usual_port)
 
 
-def may_want_http2(result: DialResult) -> bool:
-    """Return whether the server may speak HTTP/2 only.
+def is_refused(result: DialResult, *, own: bool) -> bool:
+    """Return whether the server may answer the request of a browser, although not this one.
 
-    It then refuses the ALPN of HTTP/1.1, ends the connection, or sends HTTP/2 frames anyway.
+    It ended the connection or the stream, or sent something that browsers show no page for.
+
+    Args:
+        result: The result of a request over HTTPS.
+        own: Whether the body was read.
     """
     exchange, failure = result.exchange, result.failure
     if exchange is not None and (exchange.invalid or exchange.status is not None):
-        return exchange.invalid == NOT_HTTP or exchange.status in _WANTS_HTTP2
-    return failure is not None and failure.kind in _MAY_WANT_HTTP2
+        if exchange.invalid:
+            return exchange.invalid == NOT_HTTP or isinstance(exchange, Http2Exchange)
+        return own and is_error_without_page(exchange)
+    return _wants_http1(result) or (failure is not None and failure.kind in _NO_ANSWER)
+
+
+def _is_unanswered(result: DialResult) -> bool:
+    return result.exchange is None or result.exchange.status is None
+
+
+def _wants_http1(result: DialResult) -> bool:
+    return result.exchange is not None and result.exchange.error == AGAIN_WITH_HTTP1

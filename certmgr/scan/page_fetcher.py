@@ -129,7 +129,7 @@ class PageFetcher:
             return await self._read(result, url, own=own)
 
     async def _read(self, result: DialResult, url: str, *, own: bool) -> FetchedPage:
-        answer = read_answer(result, url)
+        answer = read_answer(result, url, own=own)
         page = None
         if own and answer.has_page:
             page = await self._page(answer, url)

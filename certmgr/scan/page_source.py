@@ -7,20 +7,41 @@ import re
 import webencodings
 from selectolax.lexbor import LexborHTMLParser
 
+MAX_HEAD = 16_384
+_ESCAPES = re.compile(rb"(\x1b(?:\([BIJ]|\$[@B]))")
+
 
 def decode(body: bytes, content_type: str | None) -> str:
     """Decode a page by its BOM, the charset of its Content-Type, or a meta element.
 
-    The meta element must be in the first 1,024 bytes. The default is windows-1252 (HTML standard
-    13.2.3.2).
+    Browsers search the meta element in the first 1,024 bytes, and in the rest of the head.
+    The default is windows-1252 (HTML standard 13.2.3.2).
     """
-
-    label = _charset(content_type or "") or _meta_charset(body[:1024])
+    label = (
+        _charset(content_type or "")
+        or _meta_charset(body[:1024])
+        or _meta_charset(body[:MAX_HEAD], "head meta")
+    )
     encoding = (webencodings.lookup(label) if label else None) or webencodings.lookup(
         "windows-1252"
     )
+    if encoding.name == "iso-2022-jp":
+        return _iso_2022_jp(body, encoding)
     text: str = webencodings.decode(body, encoding, errors="replace")[0]  # a BOM wins over both
     return text
+
+
+def _iso_2022_jp(body: bytes, encoding: webencodings.Encoding) -> str:
+    """Decode each part between escape sequences.
+
+    After an invalid byte, Python ignores the next escape sequence, and browsers do not.
+    """
+    parts = _ESCAPES.split(body)
+    parts = [b"", *parts]
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return "".join(
+        webencodings.decode(escape + part, encoding, errors="replace")[0] for escape, part in pairs
+    )
 
 
 def _charset(content_type: str) -> str | None:
@@ -28,10 +49,11 @@ def _charset(content_type: str) -> str | None:
     return match.group(1) if match else None
 
 
-def _meta_charset(head: bytes) -> str | None:
+def _meta_charset(head: bytes, selector: str = "meta") -> str | None:
     if b"charset" not in head.lower():
         return None
-    for meta in LexborHTMLParser(head.decode("latin-1"), scripting=True, options=1).css("meta"):
+    tree = LexborHTMLParser(head.decode("latin-1"), scripting=True, options=1)
+    for meta in tree.css(selector):
         attributes = meta.attributes
         equiv = (attributes.get("http-equiv") or "").lower()
         label = attributes.get("charset") or (

@@ -327,7 +327,9 @@ class _Path:
         end, why = VisitEnd.UNKNOWN, failure.reason
         last = self._hops[-1].url
         # Without TLS, it may only mean that nothing is served there.
-        phrase = dead_ends.without_answer(failure) if answer.as_browser else ""
+        phrase = ""
+        if answer.as_browser:
+            phrase = dead_ends.without_answer(failure, http2=answer.http2)
         if phrase and last.startswith("https:") and self._follower.is_own(last):
             end, why = VisitEnd.BROKEN, phrase
         elif len(self._hops) > 1:

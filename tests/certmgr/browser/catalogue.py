@@ -13,6 +13,7 @@ from tests.certmgr.browser import (
     dates,
     demo_sites,
     handshakes,
+    http2,
     names,
     private_cas,
     redirects,
@@ -26,6 +27,7 @@ GROUPS = {
         chains.GROUP,
         constraints.GROUP,
         handshakes.GROUP,
+        http2.GROUP,
         names.GROUP,
         dates.GROUP,
         private_cas.GROUP,
@@ -54,6 +56,9 @@ _KEPT_ANSWERS = [
     "encoding-utf-8",
     "encoding-gzip-but-plain",
     "status-999",
+    "empty-404",
+    "empty-500",
+    "error-404-download",
     "nothing",
     "half-a-status-line",
     "other-protocol",
@@ -126,7 +131,7 @@ _RELATIVES = {
     " suite-*aes256* suite-*chacha* suite-*ccm suite-camellia* suite-ecdhe-rsa-aes128-gcm*"
     " group-secp* group-mlkem* group-x448 group-*-version-1.2 signature-pkcs1-sha*6-only"
     " signature-pkcs1-sha512* signature-pss* signature-ecdsa-sha256* alpn-ignored alpn-unknown*"
-    " alpn-http-2-only-version* client-certificate-needed-v* zero-bytes record-of* smtp",
+    " client-certificate-needed-v* zero-bytes record-of* smtp",
     "names": "wildcard-herokuapp* wildcard-blogspot* wildcard-s3* wildcard-com wildcard-com.au"
     " wildcard-city* wildcard-internal wildcard-local wildcard-two* wildcard-twice"
     " wildcard-second* one-label* none-of-many www-surplus address-as-uri address-mapped"

@@ -126,96 +126,10 @@ def _needs_alpn(host: str) -> Handler:
     return tls(leaf(host), talk=talk, alpn=(b"http/1.1",))
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    size = len(payload).to_bytes(3, "big")
-    return size + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
-
-
-# The static table of HPACK: 8 is ":status 200", 31 is "content-type".
-_HTML = b"\x88\x5f\x09text/html"
-_BODY = b"<!doctype html><title>Welcome</title><h1>Welcome</h1>"
-
-
-def _page_frames(stream: int, headers: bytes = _HTML, before: bytes = b"") -> bytes:
-    return before + _frame(1, 4, stream, headers) + _frame(0, 1, stream, _BODY)
-
-
-def _http2(
-    answer: Callable[[int], bytes] = _page_frames, settings: bytes = b""
-) -> Callable[[SSL.Connection, Site], None]:
-    """Speak HTTP/2 (RFC 9113): the same frames for every request, by its stream."""
-
-    def talk(connection: SSL.Connection, site: Site) -> None:
-        if connection.get_alpn_proto_negotiated() != b"h2":
-            return
-        data = b""
-
-        def read(size: int) -> bytes:
-            nonlocal data
-            while len(data) < size:
-                data += connection.recv(65536)
-            part, data = data[:size], data[size:]
-            return part
-
-        read(24)
-        connection.sendall(_frame(4, 0, 0, settings))
-        while True:
-            head = read(9)
-            read(int.from_bytes(head[:3], "big"))
-            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:9], "big")
-            if kind == 4 and not flags & 1:
-                connection.sendall(_frame(4, 1, 0))
-            elif kind == 1:
-                connection.sendall(answer(stream))
-
-    return talk
-
-
 _add("alpn-needed", _needs_alpn)
 _ec("alpn-ignored", alpn=None)
 _ec("alpn-http-1.1", alpn=(b"http/1.1",))
 _ec("alpn-unknown-protocol", alpn=(b"spdy/3",))
-_add("alpn-http-2-only", lambda host: tls(leaf(host), talk=_http2(), alpn=(b"h2",)))
-_add(
-    "alpn-http-2-only-version-1.2",
-    lambda host: tls(leaf(host), talk=_http2(), alpn=(b"h2",), highest=_1_2),
-)
-
-
-def _header(name: bytes, value: bytes) -> bytes:
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-# Answers of servers that speak only HTTP/2
-_ODD_HTTP2: dict[str, Callable[[int], bytes]] = {
-    "name-in-capitals": lambda s: _page_frames(s, _HTML + _header(b"X-Name", b"1")),
-    "line-feed-in-value": lambda s: _page_frames(s, _HTML + _header(b"x-name", b"a\nb")),
-    "without-status": lambda s: _page_frames(s, _HTML[1:]),
-    "status-word": lambda s: _page_frames(s, _header(b":status", b"abc")),
-    "status-after-headers": lambda s: _page_frames(s, _HTML[1:] + _HTML[:1]),
-    "transfer-encoding": lambda s: _page_frames(s, _HTML + _header(b"transfer-encoding", b"x")),
-    "connection-header": lambda s: _page_frames(s, _HTML + _header(b"connection", b"close")),
-    "hpack-garbage": lambda s: _page_frames(s, b"\xff" * 6),
-    "go-away": lambda s: _frame(7, 0, 0, bytes(7) + b"\1"),
-    "go-away-without-error": lambda s: _frame(7, 0, 0, bytes(8)),
-    "stream-refused": lambda s: _frame(3, 0, s, b"\0\0\0\7"),
-    "stream-reset": lambda s: _frame(3, 0, s, b"\0\0\0\2"),
-    "push-promise": lambda s: _page_frames(s, before=_frame(5, 4, s, b"\0\0\0\2\x82\x87\x84")),
-    "data-without-stream": lambda s: _page_frames(s, before=_frame(0, 0, 0, b"x")),
-    "interim-103": lambda s: _page_frames(s, before=_frame(1, 4, s, _header(b":status", b"103"))),
-    "unknown-frame": lambda s: _page_frames(s, before=_frame(0xBB, 0, s, b"x")),
-}
-for _name, _frames in _ODD_HTTP2.items():
-    _add(
-        f"alpn-http-2-{_name}",
-        lambda host, frames=_frames: tls(leaf(host), talk=_http2(frames), alpn=(b"h2",)),  # type: ignore[misc]
-        relative=True,
-    )
-_add(
-    "alpn-http-2-settings-of-five-bytes",
-    lambda host: tls(leaf(host), talk=_http2(settings=bytes(5)), alpn=(b"h2",)),
-    relative=True,
-)
 
 # Client certificates
 _ec("client-certificate-needed", client_certificate=True)

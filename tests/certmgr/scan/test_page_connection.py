@@ -15,6 +15,7 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
+from h2.exceptions import ProtocolError
 from OpenSSL import SSL
 
 from certmgr.config.settings import Settings
@@ -176,7 +177,9 @@ def exchange_with(send: Frames) -> Http2Exchange:
         if exchange.feed(data):
             break
         if answer := exchange.outgoing():
-            server.receive_data(answer)
+            # A server that went away refuses every further frame.
+            with suppress(ProtocolError):
+                server.receive_data(answer)
     return exchange
 
 
@@ -209,7 +212,9 @@ def test_http_2_answer_is_bounded_and_says_how_it_ended(
 ) -> None:
     exchange = exchange_with(send)
     assert (exchange.status, exchange.truncated, exchange.incomplete) == expected
-    assert bool(exchange.error or exchange.invalid) is (exchange.status is None)
+    # A server that closes the connection before any answer gives nothing to judge.
+    unanswered = not exchange.end()
+    assert bool(exchange.error or exchange.invalid or unanswered) is (exchange.status is None)
     assert len(exchange.body) <= 1_048_576
 
 
@@ -226,7 +231,7 @@ def test_bytes_that_are_no_http_2_are_no_answer() -> None:
     exchange = Http2Exchange(HOST, "/", ())
     assert exchange.feed(b"HTTP/1.1 200 OK\r\n\r\n" * 100) or exchange.end()
     assert exchange.status is None
-    assert exchange.error
+    assert exchange.invalid
 
 
 def test_server_that_answers_only_browsers_is_read(
