@@ -76,6 +76,10 @@ class StopState:
             return
         # A timer of the system also interrupts a library that blocks in a system call.
         before = signal.signal(signal.SIGALRM, self.on_alarm)
+        interrupt = signal.getsignal(signal.SIGINT)
+        # A background job of a shell starts with SIGINT ignored, and so would the budget be.
+        if interrupt == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
         try:
             yield
@@ -84,6 +88,8 @@ class StopState:
             # action, which ends the process.
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            if interrupt == signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _in_main_thread() -> bool:

@@ -33,6 +33,18 @@ def test_budget_interrupts_each_kind_of_waiting(work: Callable[[], None]) -> Non
     assert (stop.late, stop.terminated) == (True, False)
 
 
+def test_budget_interrupts_a_background_job_which_ignores_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stop = StopState()
+        with pytest.raises(KeyboardInterrupt), stop.budget(0.05):
+            _sleep()
+        assert stop.late
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_budget_of_zero_never_ends_and_the_next_block_starts_anew() -> None:
     with stoppable() as stop:
         with pytest.raises(KeyboardInterrupt), stop.budget(0.01):
