@@ -45,7 +45,7 @@ def run_with_endpoints(certmgr: Run, ca: Pebble, inside: int, tmp_path: Path) ->
         f' "{ca.ca_file}"\ninternal = true\ncaa = ["pebble.test"]\n[acme.solver.web]\nkind ='
         f' "standalone"\naddress = "127.0.0.1"\nport = {ca.http_port}\nhttp_port ='
         f' {ca.http_port}\n[acme.solver.dns]\nkind = "hook"\ncommand ='
-        f' ["{dns.command[0]}"]\npropagation = 3.0\n[acme.solver.inside]\nkind ='
+        f' ["{dns.command[0]}"]\npropagation = 120.0\n[acme.solver.inside]\nkind ='
         f' "standalone"\naddress = "127.0.0.1"\nport = {inside}\n[acme.target.files]\nkind ='
         f' "files"\ndirectory = "{tmp_path}/etc/{{name}}"\n'
     )

@@ -15,6 +15,7 @@ from certmgr.net.dns import DnsClient
 from inventory.clock import system_clock
 from inventory.db.database import Database
 from inventory.errors import CertmgrError
+from tests.campaign import UNREACHED
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import AcmeEnvironment, leaf, make_environment, names
 from tests.servers.bind import Named
@@ -59,7 +60,7 @@ def test_dynamic_update_sets_and_removes_the_records_at_bind(
         tsig_name=bind.key_name,
         tsig_secret="env:TSIG_SECRET",
         tsig_algorithm=bind.algorithm,
-        propagation=5.0,
+        propagation=UNREACHED,
     )
     zone_env.solve(dns=solver)
     lineage = zone_env.lineage("1001", ["*.shop.test", "shop.test"], solver="dns")
