@@ -12,6 +12,7 @@ from certmgr.cli.shared import CommandContext, pass_app
 from inventory.db import maintenance
 from inventory.db.database import HEAD, display_url, make_engine
 from inventory.db.opening import open_database
+from inventory.db.restore import restore_backup
 from inventory.errors import DatabaseError
 
 
@@ -61,7 +62,7 @@ def restore(app: CommandContext, file: Path, yes: bool) -> None:
     if not yes:
         click.confirm(f"Replace {display_url(engine.url)} by {file}?", abort=True)
     with ProgressLine().waiting("database restore"):
-        kept = maintenance.restore(engine, file, clock=app.clock)
+        kept = restore_backup(engine, file, clock=app.clock)
         app.open()  # migrates an older backup
     click.echo(f"Restored from {file}." + (f" The previous database is {kept}." if kept else ""))
 

@@ -9,7 +9,8 @@ from inventory.db.database import Database, Tx
 from inventory.records import NoticeRecord, TicketRecord
 from inventory.store import inbox, notices, outbox, recipients, tickets
 from inventory.text import printable
-from notifiers.inbox.classify import MAX_TEXT, InboundMail
+from notifiers.inbox.classify import InboundMail
+from notifiers.inbox.mail_parts import MAX_TEXT
 
 OnMail = Callable[[Tx, NoticeRecord, InboundMail], str]
 """Records a mail in the case of a notice, and returns its kind: "uncertain" if the case does not

@@ -21,6 +21,7 @@ from inventory.clock import Clock
 from inventory.db import maintenance
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
+from inventory.db.restore import restore_backup
 from inventory.models import Notice
 from inventory.store import contacts, notices, outbox
 from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
@@ -341,7 +342,7 @@ def test_notices_in_a_restored_queue_are_unknown_and_not_sent_again(
     maintenance.backup(simulation.database.engine, tmp_path / "backup.db")
     simulation.mark_sent()
     simulation.database.close()
-    maintenance.restore(simulation.database.engine, tmp_path / "backup.db")
+    restore_backup(simulation.database.engine, tmp_path / "backup.db")
     assert states(simulation.database) == {"unknown": 1}
     assert sent_items(simulation.notify()) == [], "it may have been sent"
 
@@ -362,6 +363,6 @@ def test_restore_that_is_killed_leaves_the_queue_as_it_was(
 
     monkeypatch.setattr(maintenance, "_mark_notices_unknown", die)
     with pytest.raises(KeyboardInterrupt):
-        maintenance.restore(simulation.database.engine, tmp_path / "backup.db")
+        restore_backup(simulation.database.engine, tmp_path / "backup.db")
     assert states(simulation.database) == {"sent": 1}, "nothing was restored"
     assert not list(tmp_path.glob(".*.restoring"))

@@ -19,6 +19,7 @@ from sqlalchemy import insert, select, text
 from inventory.db import maintenance
 from inventory.db.database import HEAD, Database, make_engine, prepare_file, version
 from inventory.db.opening import open_database
+from inventory.db.restore import restore_backup
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.models import Client, StoredAnnouncement, Ticket, metadata
 from inventory.store import clients
@@ -207,7 +208,7 @@ def test_restore_replaces_the_database_and_keeps_the_old_one(tmp_path: Path) -> 
         maintenance.backup(opened.engine, tmp_path / "copy.db")
     with opened.write() as tx:
         clients.add(tx, {"number": "2", "name": "Two"})
-    kept = maintenance.restore(opened.engine, tmp_path / "copy.db")
+    kept = restore_backup(opened.engine, tmp_path / "copy.db")
     assert kept is not None
     with open_sqlite(tmp_path / "a.db").read() as conn:
         assert [r.number for r in clients.listing(conn)] == ["1"]
@@ -222,7 +223,7 @@ def test_restore_of_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
         clients.add(tx, {"number": "1", "name": "One"})
     (tmp_path / "junk").write_bytes(b"junk" * 1000)
     with pytest.raises(DatabaseError):
-        maintenance.restore(opened.engine, tmp_path / "junk")
+        restore_backup(opened.engine, tmp_path / "junk")
     with opened.read() as conn:
         assert len(clients.listing(conn)) == 1
 

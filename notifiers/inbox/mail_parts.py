@@ -1,0 +1,155 @@
+"""The parts, texts and marks of an inbound mail. Pure.
+
+Every size is bounded, because the mail is hostile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from email.header import decode_header, make_header
+from email.message import Message
+from itertools import islice
+from typing import cast
+
+from inventory.text import printable
+from notifiers.channels.results import MARK_HEADER
+
+MAX_HEADERS = 64 * 1024
+MAX_PARTS = 50
+# Characters. Staff read the beginning, and the whole mail stays in the mailbox.
+MAX_TEXT = 2000
+_PART_BYTES = 20_000
+_MARK = re.compile(r"\b(\d{1,18}\.[0-9a-f]{20})\b")
+_REFERENCE = re.compile(r"\bCM-[2-9A-HJ-NP-Z]{6}\b")
+# The line above a copy of the original message: Outlook, Thunderbird, Gmail, Apple Mail.
+_ORIGINAL = re.compile(
+    r"\s*(?:-{3,}|_{5,}|\**(?:from|von|de|da|van|od|från|fra|lähettäjä|от|від|kimden|发件人|差出人)"
+    r"\**\s*[:：]|.{0,250}\b(?:wrote|schrieb|(?:a\s)?écrit|escribió|ha scritto|escreveu|schreef"
+    r"|napisał|napísal|napsal|skrev|kirjoitti|írta|a scris|написал|пише|пишет|написав|έγραψε|yazdı)"
+    r"\b.{0,80}:\s*$)",
+    re.IGNORECASE,
+)
+_RAW_MARK = re.compile(rb"X-Certmgr-Notice:\s*(\d{1,18}\.[0-9a-f]{20})\b", re.IGNORECASE)
+_COPIES = (
+    "text/rfc822-headers",
+    "message/rfc822",
+    "message/global",
+    "message/global-headers",
+)
+
+
+def head_of(raw: bytes) -> bytes:
+    """Return the headers of a mail, at most :data:`MAX_HEADERS` bytes."""
+    end = re.search(rb"\r?\n\r?\n", raw[:MAX_HEADERS])
+    return raw[: end.end() if end else MAX_HEADERS]
+
+
+def own_parts(message: Message) -> list[Message]:
+    """Return the parts of a mail, without those of mails that are attached to it.
+
+    The kind of an attached mail is no sign of what the person means who attached it.
+    """
+    parts: list[Message] = []
+    waiting = [message]
+    while waiting and len(parts) < MAX_PARTS:
+        part = waiting.pop(0)
+        parts.append(part)
+        if part.get_content_maintype() == "multipart" and part.is_multipart():
+            waiting = [*cast("list[Message]", part.get_payload()), *waiting]
+    return parts
+
+
+def _all_parts(message: Message) -> list[Message]:
+    return list(islice(message.walk(), MAX_PARTS))
+
+
+def header(part: Message, name: str) -> str:
+    """Return a header as it was sent; empty if the part does not have it."""
+    return str(part.get(name, ""))[:2000]
+
+
+def subject_of(message: Message) -> str:
+    """Return the decoded subject, without control characters."""
+    text = header(message, "Subject")
+    with contextlib.suppress(ValueError, LookupError):
+        text = str(make_header(decode_header(text)))
+    return printable(" ".join(text.split()), 300)
+
+
+def returned_marks(message: Message) -> tuple[str, ...]:
+    """Return the marks in the returned copy of the sent mail, or of its headers."""
+    parts = _all_parts(message)
+    copies = (p for p in parts if p.get_content_type() in _COPIES or p.get(MARK_HEADER) is not None)
+    return marks_in(" ".join(f"{header(p, MARK_HEADER)} {source_text(p)}" for p in copies))
+
+
+def raw_marks(raw: bytes) -> tuple[str, ...]:
+    """Return the marks in the header of the notice anywhere: bounces quote it as plain text."""
+    return tuple(dict.fromkeys(m.decode() for m in _RAW_MARK.findall(raw)))[:10]
+
+
+def source_text(part: Message) -> str:
+    """Return the content of a part that has headers as its content."""
+    if part.is_multipart():
+        inner = part.get_payload()
+        assert isinstance(inner, list)
+        text = "\n".join(str(p)[:_PART_BYTES] for p in inner[:20])[:_PART_BYTES]
+        # Some gateways encode the report (against RFC 3464 2.1), and the parser has split the code.
+        decoded = Message()
+        decoded["Content-Transfer-Encoding"] = header(part, "Content-Transfer-Encoding")
+        decoded.set_payload(text)
+        return body_text(decoded, _PART_BYTES)
+    return body_text(part, _PART_BYTES)
+
+
+def body_text(part: Message, limit: int = _PART_BYTES) -> str:
+    """Return the decoded content of a part, at most ``limit`` bytes of it."""
+    payload = part.get_payload(decode=True)
+    if not isinstance(payload, bytes):
+        return ""
+    charset = part.get_content_charset() or "utf-8"
+    try:
+        # The charset is named by the mail, so it may be unknown or wrong.
+        return payload[:limit].decode(charset, "replace")
+    except (LookupError, ValueError):
+        return payload[:limit].decode("utf-8", "replace")
+
+
+def text_of(parts: list[Message]) -> str:
+    """Return the text of a mail; that of its HTML if it has no other."""
+    plain = next((body_text(p) for p in parts if p.get_content_type() == "text/plain"), "")
+    if plain.strip():
+        return plain
+    html = next((body_text(p) for p in parts if p.get_content_type() == "text/html"), "")
+    html = re.sub(r"(?is)<(script|style|blockquote)\b.{0,20000}?</\1>", " ", html)
+    return re.sub(r"<[^<>]{0,2000}>", " ", html).replace("&nbsp;", " ")
+
+
+def marks_in(text: str) -> tuple[str, ...]:
+    """Return the marks of notices in a text, at most 10."""
+    # A hostile mail may list thousands of guessed marks; each costs a query.
+    return tuple(dict.fromkeys(_MARK.findall(text)))[:10]
+
+
+def references_in(text: str) -> tuple[str, ...]:
+    """Return the references that the writer named."""
+    return tuple(dict.fromkeys(_REFERENCE.findall(written_text(text).upper())))[:50]
+
+
+def written_text(text: str) -> str:
+    """Return the text above the copy of an original message."""
+    written = []
+    for line in without_quotes(text).splitlines():
+        # Many programs put the whole message below an answer, and that names all references.
+        if _ORIGINAL.match(line[:300]):
+            break
+        written.append(line)
+    return "\n".join(written)
+
+
+def without_quotes(text: str) -> str:
+    """Return the text without quoted lines."""
+    # The quoted notice asks to confirm, so its words must not count as those of the client.
+    lines = [line for line in text.splitlines()[:400] if not line.lstrip().startswith(">")]
+    return "\n".join(lines)[: 2 * MAX_TEXT]
