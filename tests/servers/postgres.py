@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.campaign import wait_until
@@ -20,6 +22,21 @@ from tests.servers.ports import free_port, wait_for
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 1024**3  # bytes; containers often have only 64 MB there
+_INIT = ("-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+_SETTINGS = (
+    "listen_addresses=127.0.0.1",
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "autovacuum=off",
+    "max_connections=40",
+    "shared_buffers=32MB",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    # Compiling a query takes longer than running it on the few rows of a test.
+    "jit=off",
+    "max_parallel_workers_per_gather=0",
+)
 
 
 def _binary(name: str) -> str:
@@ -51,9 +68,43 @@ def as_user(command: list[str], user: str | None) -> list[str]:
     )
 
 
+@dataclass(slots=True)
+class Server:
+    """A server that can be stopped and started again."""
+
+    port: int
+    _command: list[str]
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        process = self._process = subprocess.Popen(
+            self._command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(self.port, process)
+        # It listens before it has started.
+        wait_until(
+            lambda: _accepts(self.port) or process.poll() is not None, "the start of PostgreSQL"
+        )
+        assert process.poll() is None, f"PostgreSQL ended with {process.returncode}"
+
+    def stop(self) -> None:
+        """Stop it, and end all connections."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # fast shutdown
+            self._process.wait()
+
+
 @contextmanager
 def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
-    """Run a server and yield its port. The superuser 'test' may connect without a password.
+    """Run a server and yield its port; see :func:`server`."""
+    with server(tls) as found:
+        yield found.port
+
+
+@contextmanager
+def server(tls: tuple[Path, Path] | None = None) -> Iterator[Server]:
+    """Run a server. The superuser 'test' may connect without a password.
 
     Args:
         tls: Certificate and key files for TLS connections.
@@ -65,50 +116,10 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         folder.chmod(0o755 if user else 0o700)
         data = folder / "data"
-        init = [
-            _binary("initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "test",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]
+        init = [_binary("initdb"), "-D", str(data), *_INIT]
         subprocess.run(as_user(init, user), check=True, capture_output=True, cwd="/")
         port = free_port()
-        options = [
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-p",
-            str(port),
-            "-k",
-            str(folder),
-            "-c",
-            "fsync=off",
-            "-c",
-            "full_page_writes=off",
-            "-c",
-            "synchronous_commit=off",
-            "-c",
-            "autovacuum=off",
-            "-c",
-            "max_connections=40",
-            "-c",
-            "shared_buffers=32MB",
-            "-c",
-            "wal_level=minimal",
-            "-c",
-            "max_wal_senders=0",
-            # Compiling a query takes longer than running it on the few rows of a test.
-            "-c",
-            "jit=off",
-            "-c",
-            "max_parallel_workers_per_gather=0",
-        ]
+        options = ["-p", str(port), "-k", str(folder), *_settings(_SETTINGS)]
         if tls:
             for source, name in zip(tls, ("server.crt", "server.key"), strict=True):
                 target = data / name
@@ -116,26 +127,19 @@ def running(tls: tuple[Path, Path] | None = None) -> Iterator[int]:
                 target.chmod(0o600)
                 if user:
                     os.chown(target, pwd.getpwnam(user).pw_uid, -1)
-            options += ["-c", "ssl=on"]
-        process = subprocess.Popen(
-            as_user([_binary("postgres"), "-D", str(data), *options], user),
-            cwd="/",
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+            options += _settings(("ssl=on",))
+        found = Server(port, as_user([_binary("postgres"), "-D", str(data), *options], user))
         try:
-            wait_for(port, process)
-            # It listens before it has started.
-            wait_until(
-                lambda: _accepts(port) or process.poll() is not None, "the start of PostgreSQL"
-            )
-            assert process.poll() is None, f"PostgreSQL ended with {process.returncode}"
-            yield port
+            found.start()
+            yield found
         finally:
-            process.send_signal(2)  # fast shutdown
-            process.wait()
+            found.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settings(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("-c", setting)]
 
 
 def _memory() -> Path | None:

@@ -38,7 +38,7 @@ from inventory.models import ProbeState, ScanShard, StoredFinding
 from inventory.store import runs, shards, work_queues
 from tests.campaign import Campaign, Progress, size, wait_until
 from tests.certmgr.workers.fleet import Fleet, fleet
-from tests.servers import pgbouncer
+from tests.servers import pgbouncer, postgres
 
 pytestmark = pytest.mark.real_clock
 
@@ -163,6 +163,11 @@ def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
             ).all()
         assert len(opened) == count // 4
         assert {(code, number) for _, code, number in opened} == {("name-mismatch", 1)}
+
+
+def registered(context: Context) -> int:
+    with context.read() as conn:
+        return work_queues.live_workers(conn, 3600)
 
 
 def has_ended(context: Context, run_id: int) -> bool:
@@ -303,6 +308,7 @@ def test_worker_outlives_connections_that_the_database_ends(
     moments = random.Random(8)
     run_id = begin(context, queues)
     worker = small.start("--queues", "scan")
+    wait_until(lambda: registered(context) == 1, "the worker has started")
     for _ in range(8):
         wait_until(lambda: is_leased(context, run_id), "a shard is leased")
         time.sleep(moments.uniform(0, 0.5))
@@ -311,6 +317,38 @@ def test_worker_outlives_connections_that_the_database_ends(
     assert worker.poll() is None
     assert state_of(context, run_id) == ("complete", None)
     assert good_endpoints(context, run_id) == 40
+
+
+@pytest.mark.campaign
+def test_database_that_restarts_in_the_middle_of_a_scan_loses_nothing(
+    tmp_path: Path, system_root: Authority, campaign: Campaign
+) -> None:
+    count = campaign.size("endpoints", 60, 20_000)
+    away = campaign.size("seconds without the database", 1, 60)
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres.server())
+        url = f"postgresql://test@127.0.0.1:{server.port}/postgres"
+        found = fleet(tmp_path, url, system_root, count, size(10, 500))
+        small = stack.enter_context(found)
+        context = stack.enter_context(small.context())
+        queues = stack.enter_context(work_queues_of(context.database))
+        run_id = begin(context, queues)
+        workers = [small.start("--queues", "scan") for _ in range(2)]
+        # A worker that cannot reach the database when it starts ends with an error.
+        wait_until(lambda: registered(context) == 2, "both workers have started")
+        for _ in range(campaign.size("restarts", 1, 5)):
+            seen = leases(context, run_id)
+            wait_until(partial(has_more_leases, context, run_id, seen), "another lease")
+            server.stop()
+            time.sleep(away)
+            server.start()
+        progress = Progress("the run")
+        while not has_ended(context, run_id):
+            progress.check(sum(small.visits().values()))
+            time.sleep(0.2)
+        assert [worker.poll() for worker in workers] == [None, None]
+        assert state_of(context, run_id) == ("complete", None)
+        assert good_endpoints(context, run_id) == count
 
 
 def test_stopped_worker_finishes_its_shard_first(
