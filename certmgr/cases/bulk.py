@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from certmgr.cases.service import CaseService
-from certmgr.cases.states import ENDED, CaseAction, next_state
+from certmgr.cases.states import CaseAction, next_state
 from inventory.errors import CertmgrError
 from inventory.records import CaseRecord
 from inventory.store import cases, incidents
@@ -54,13 +54,17 @@ def of_incident(
     """
     with service.context.read() as conn:
         row = incidents.find(conn, incident)
-        listed = cases.listing(conn, incident_id=row.id)
+        # A case that a later incident took over still replaces certificates of this one.
+        ids = {i.case_id for i in incidents.items(conn, row.id)}
+        listed = [
+            c
+            for c in cases.listing(conn, states=cases.OPEN)
+            if c.incident_id == row.id or c.id in ids
+        ]
     result = BulkResult(row.reference)
     for case in listed:
         if not _applies(case, action):
-            # What has ended is no concern of a step.
-            if case.state not in ENDED:
-                result.skipped.append((case.reference, case.state))
+            result.skipped.append((case.reference, case.state))
             continue
         try:
             change(case.reference)

@@ -37,6 +37,8 @@ def event_of(progress: Progress) -> StaffEvent:
             lines.append(f"{total} {_LABELS[category]}")
         elif total:
             lines.append(f"{done} of {total} done: {_LABELS[category]}")
+    if progress.stranded:
+        lines.append(f"{len(progress.stranded)} that no automation renews any more: open cases")
     return StaffEvent(
         reference=row.reference,
         title=f"{row.reference}: {row.what}, {len(progress.left)} of {len(progress.items)} left",

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from certmgr.cases.incident_selection import Category
 from certmgr.cases.states import ENDED
 from certmgr.config.context import Context
+from certmgr.renewers.load import load_facts_of
+from certmgr.renewers.renewer import RenewalFacts, parent_names
 from certmgr.x509.names import name_covers
 from inventory.db.database import to_epoch
 from inventory.records import IncidentItemRecord, IncidentRecord
 from inventory.store import incidents
 from inventory.store.incidents import SeenLeaf
 from inventory.vocabulary import CaseState
+
+# How long a closed incident is watched for its certificates: a month, as backups are kept.
+_WATCHED_SECONDS = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +34,15 @@ class Progress:
 
     Attributes:
         done: The ids of the items that are done.
+        stranded: The ids of the items that an automation was to renew, and that none renews now.
+        gone: The ids of the items that count as done because their names left the inventory.
     """
 
     incident: IncidentRecord
     items: tuple[IncidentItemRecord, ...]
     done: frozenset[int]
+    stranded: frozenset[int] = frozenset()
+    gone: frozenset[int] = frozenset()
 
     @property
     def left(self) -> list[IncidentItemRecord]:
@@ -41,6 +51,15 @@ class Progress:
         It has no owner who could replace it.
         """
         return [i for i in self.items if i.id not in self.done and i.sort != Category.UNKNOWN]
+
+    def has_returned(self, item: IncidentItemRecord) -> bool:
+        """Return whether the old certificate was seen again after the incident was closed."""
+        # A server that is lost again is another event, with another incident.
+        if item.sort in (Category.REINSTALL, Category.UNKNOWN):
+            return False
+        closed_at = self.incident.closed_at or 0
+        served_again = item.served > 0 and item.seen_at > closed_at
+        return served_again or item.state == CaseState.REOPENED
 
     def counts(self) -> dict[Category, tuple[int, int]]:
         """Return category -> number of items that are done, and of all."""
@@ -55,15 +74,19 @@ class Progress:
     def state(self, item: IncidentItemRecord) -> str:
         """Return the state of an item as text.
 
-        It is done, stopped (its case ended and nothing was replaced), the state of its case, or
-        still served.
+        It is done, left the inventory, stopped (its case ended and nothing was replaced), the state
+        of its case, still served, or waits for an automation that is gone.
         """
+        if item.id in self.gone:
+            return "left the inventory"
         if item.id in self.done:
             return "done"
         if item.state is not None:
             return "stopped" if item.state in ENDED else str(item.state)
         if item.sort == Category.REINSTALL:
             return "not seen again"
+        if item.id in self.stranded:
+            return "no automation renews it any more: open a case"
         return "not known" if item.sort == Category.UNKNOWN else "still served"
 
 
@@ -137,8 +160,44 @@ def progress_of(conn: Connection, rows: Sequence[IncidentRecord], now: int) -> l
         clients = sorted({i.client_id for i in items if i.client_id is not None})
         seen = _SeenLeaves(incidents.seen(conn, clients, row.opened_at))
         done = frozenset(i.id for i in items if is_done(i, seen.about(i), row.opened_at, now))
-        result.append(Progress(row, tuple(items), done))
+        waiting = [i for i in items if i.id not in done and i.client_id is not None]
+        facts = _facts_about(conn, waiting, now)
+        gone = frozenset(i.id for i in waiting if _left_inventory(i, facts))
+        stranded = frozenset(i.id for i in waiting if _is_stranded(i, facts)) - gone
+        result.append(Progress(row, tuple(items), done | gone, stranded, gone))
     return result
+
+
+def _facts_about(conn: Connection, items: Sequence[IncidentItemRecord], now: int) -> RenewalFacts:
+    """Return who renews the names of the clients of these items."""
+    clients = {i.client_id for i in items if i.client_id is not None}
+    return load_facts_of(conn, datetime.fromtimestamp(now, UTC), clients)
+
+
+def _left_inventory(item: IncidentItemRecord, facts: RenewalFacts) -> bool:
+    """Return whether no domain of the client has one of the names any more.
+
+    Nothing of it is served by us, so that it would keep its incident open for ever.
+    """
+    domains = facts.domains.get(item.client_id or 0, {})
+    return not any(
+        any(p in domains for p in parent_names(n)) or any(name_covers(n, d) for d in domains)
+        for n in item.names
+    )
+
+
+def _is_stranded(item: IncidentItemRecord, facts: RenewalFacts) -> bool:
+    """Return whether the automation of an item was paused or removed after the incident opened.
+
+    No case is open for it, so that it would wait until the date of the incident.
+    """
+    return (
+        item.sort == Category.AUTOMATIC
+        and item.case_id is None
+        and not any(
+            facts.renewer(item.client_id or 0, n).replaces_on_revocation for n in item.names
+        )
+    )
 
 
 class _SeenLeaves:
@@ -165,6 +224,25 @@ class _SeenLeaves:
             for key in (name, f"*.{name.partition('.')[2]}"):
                 found += self._by_name.get((item.client_id, key), [])
         return found
+
+
+def reopen_returned(context: Context) -> list[str]:
+    """Reopen closed incidents whose certificate is served again; return their references.
+
+    A restored backup or a second machine may bring it back after everything was replaced.
+    """
+    now = to_epoch(context.now())
+    with context.read() as conn:
+        rows = [
+            r
+            for r in incidents.listing(conn, ended=True)
+            if r.closed_at is not None and now - r.closed_at < _WATCHED_SECONDS
+        ]
+        returned = [p for p in progress_of(conn, rows, now) if any(map(p.has_returned, p.left))]
+    for one in returned:
+        with context.write() as tx:
+            incidents.reopen(tx, one.incident.id)
+    return [p.incident.reference for p in returned]
 
 
 def close_resolved(context: Context) -> list[str]:

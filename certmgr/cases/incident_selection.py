@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from certmgr.cases.service import CaseService
 from certmgr.renewers.load import load_facts
-from certmgr.renewers.renewer import RenewalFacts, RenewalMethod, Renewer
+from certmgr.renewers.renewer import RenewalFacts, RenewalMethod, Renewer, parent_names
 from certmgr.x509.names import name_covers
 from inventory.errors import UsageError
 from inventory.names import as_ip, registered_domain
@@ -154,6 +154,7 @@ def categorise(
     live: dict[str, list[ServedName]] = {}
     for row in served:
         live.setdefault(row.sha256, []).append(row)
+    owners = {name: client for client, names in facts.domains.items() for name in names}
     for serial in serials:
         certificates = known.get(serial, ())
         # It stays on the list: a CA may name certificates of sites that were never scanned.
@@ -177,12 +178,16 @@ def categorise(
                         reason="no server presents it any more",
                     )
                 )
-            result += _affected_by_client(serial, certificate.sha256, rows, facts)
+            result += _affected_by_client(serial, certificate.sha256, rows, facts, owners)
     return result
 
 
 def _affected_by_client(
-    serial: str, sha256: str, rows: Sequence[ServedName], facts: RenewalFacts
+    serial: str,
+    sha256: str,
+    rows: Sequence[ServedName],
+    facts: RenewalFacts,
+    owners: Mapping[str, int],
 ) -> list[AffectedCertificate]:
     """Return one entry per client that serves the certificate."""
     by_client: dict[int, list[ServedName]] = {}
@@ -198,7 +203,12 @@ def _affected_by_client(
         # The party that acts for the first host without automation is asked for all of them.
         recorded = facts.domain(client_id, (manual or hosts)[0])
         category, reason = category_of(recorded.parties if recorded else Parties(), renewers)
-        own = [n for n in client_rows[0].names if _belongs_to_client(n, hosts)]
+        others = [r.host for r in rows if r.client_id != client_id]
+        own = [
+            n
+            for n in client_rows[0].names
+            if _belongs_to_client(n, hosts) and not _is_shared(n, client_id, others, owners)
+        ]
         # The client's names in the certificate, and the hosts that none of them covers.
         names = [*own, *[h for h in hosts if not any(name_covers(n, h) for n in own)]]
         result.append(
@@ -231,6 +241,18 @@ def _belongs_to_client(name: str, hosts: Sequence[str]) -> bool:
     return as_ip(bare) is None and any(
         as_ip(h) is None and registered_domain(h) == registered_domain(bare) for h in hosts
     )
+
+
+def _is_shared(name: str, client_id: int, others: Iterable[str], owners: Mapping[str, int]) -> bool:
+    """Return whether a name is another client's, and outside of this client's domains.
+
+    The wildcard of a platform covers sites of many clients. None of them could get it validated,
+    so that each replaces it for the own hosts.
+    """
+    owner = next((owners[p] for p in parent_names(name) if p in owners), None)
+    if owner is not None:
+        return owner != client_id
+    return any(name_covers(name, h) for h in others)
 
 
 def select_affected(

@@ -68,6 +68,7 @@ def run(service: CaseService, overrides: Overrides | None = None) -> OpeningResu
                 result.problems.append(f"client {due.client}: {error}")
         _verify_waiting(service, overrides or {}, result)
         _reopen_if_old_certificate_is_served(service, result)
+        incident_progress.reopen_returned(service.context)
         # After the verifications, which may have resolved the last item of an incident.
         incident_progress.close_resolved(service.context)
         # The last write: a run that died before it does not count as a success.

@@ -138,6 +138,11 @@ def close(tx: Tx, incident_id: int) -> None:
     tx.audit("close", "incident", incident_id)
 
 
+def reopen(tx: Tx, incident_id: int) -> None:
+    tx.conn.execute(update(Incident).where(Incident.id == incident_id).values(closed_at=None))
+    tx.audit("reopen", "incident", incident_id)
+
+
 # -- which certificates
 
 
