@@ -18,10 +18,9 @@ import pytest
 from sqlalchemy import update
 
 from inventory.clock import Clock
-from inventory.db import maintenance
+from inventory.db import maintenance, restore
 from inventory.db.database import Database, to_epoch
 from inventory.db.opening import open_database
-from inventory.db.restore import restore_backup
 from inventory.models import Notice
 from inventory.store import contacts, notices, outbox
 from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
@@ -342,7 +341,7 @@ def test_notices_in_a_restored_queue_are_unknown_and_not_sent_again(
     maintenance.backup(simulation.database.engine, tmp_path / "backup.db")
     simulation.mark_sent()
     simulation.database.close()
-    restore_backup(simulation.database.engine, tmp_path / "backup.db")
+    restore.restore_backup(simulation.database.engine, tmp_path / "backup.db")
     assert states(simulation.database) == {"unknown": 1}
     assert sent_items(simulation.notify()) == [], "it may have been sent"
 
@@ -361,8 +360,8 @@ def test_restore_that_is_killed_leaves_the_queue_as_it_was(
     def die(_connection: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(maintenance, "_mark_notices_unknown", die)
+    monkeypatch.setattr(restore, "_mark_notices_unknown", die)
     with pytest.raises(KeyboardInterrupt):
-        restore_backup(simulation.database.engine, tmp_path / "backup.db")
+        restore.restore_backup(simulation.database.engine, tmp_path / "backup.db")
     assert states(simulation.database) == {"sent": 1}, "nothing was restored"
     assert not list(tmp_path.glob(".*.restoring"))
