@@ -40,6 +40,8 @@ _EXTENSION_REQUEST = "1.2.840.113549.1.9.14"  # RFC 2985 5.4.2
 _MICROSOFT_EXTENSIONS = "1.3.6.1.4.1.311.2.1.14"  # szOID_CERT_EXTENSIONS
 _DNS_NAME = 0x82  # tag of a dNSName (RFC 5280 4.2.1.6)
 _MAX_NAMES = 1000
+# The object identifier 1.2.840.113549.1.1.10 (RFC 4055 1.2) with its tag and length.
+_RSA_PSS = bytes.fromhex("06092a864886f70d01010a")
 
 
 def spki(public_key: Any) -> str:
@@ -156,6 +158,9 @@ def read(data: bytes, names: Sequence[str], ordered: Sequence[str] = ()) -> Sign
         request = x509.load_der_x509_csr(encoded)
         public_key = request.public_key()
         key = describe_key(public_key)[0]
+        # Public CAs refuse a key that is restricted to RSA-PSS (Baseline Requirements 7.1.3.1.1).
+        if _RSA_PSS in request.tbs_certrequest_bytes and _restricted_to_pss(request):
+            key = key.replace("RSA", "RSA-PSS", 1)
         pem, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public_key)
         signature_problem = _signature_problem(request)
     except PARSE_ERRORS:
@@ -217,6 +222,13 @@ def _find(data: bytes) -> tuple[bytes, bool]:
     with contextlib.suppress(ValueError):
         return next(der.elements(content)).encoded, False
     raise _not_a_csr("it is incomplete or damaged", "Copy or attach the whole file.")
+
+
+def _restricted_to_pss(request: x509.CertificateSigningRequest) -> bool:
+    """Return whether the algorithm of the public key is RSASSA-PSS, which the library hides."""
+    # Version, subject, key (RFC 2986 4.1).
+    fields = _content(request.tbs_certrequest_bytes)
+    return _content(fields[2].encoded)[0].content.startswith(_RSA_PSS)
 
 
 def _signature_problem(

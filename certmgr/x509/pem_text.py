@@ -16,8 +16,11 @@ MAX_BODY = 1024 * 1024
 # Typographic dashes, which word processors and mail programs write instead of hyphens.
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒−", "-") | {"\u2013": "--"})
 _EM_DASH = "\u2014"
-_ARMOUR = re.compile(rb"[>|\s]*-{2,12}[ \t]*(BEGIN|END)[ \t]+([A-Za-z0-9#][A-Za-z0-9# ]*?)[ \t]*-+")
+_ARMOUR = re.compile(
+    rb"[>|\s]*-{2,12}[ \t]*(BEGIN|END|begin|end)[ \t]+([A-Za-z0-9#][A-Za-z0-9# ]*?)[ \t]*-+"
+)
 _MAX_ARMOUR = 120
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def as_bytes_of_text(data: bytes) -> bytes:
@@ -43,17 +46,17 @@ def with_plain_armour(data: bytes) -> bytes:
 
     Mail programs quote lines and replace hyphens; JSON and shells write line ends as ``\\n``.
     """
-    if b"BEGIN" not in data:
+    if b"BEGIN" not in data and b"begin" not in data:
         return data
     if b"\\n" in data:
         data = data.replace(b"\\r", b"").replace(b"\\n", b"\n")
     lines = data.split(b"\n")
     for number, line in enumerate(lines):
-        if len(line) <= _MAX_ARMOUR and (b"BEGIN" in line or b"END" in line):
+        if len(line) <= _MAX_ARMOUR and (b"BEGIN" in line.upper() or b"END" in line.upper()):
             text = line.decode("utf-8", "replace").replace(_EM_DASH, "---").translate(_DASHES)
             match = _ARMOUR.fullmatch(text.encode("utf-8").rstrip())
             if match is not None:
-                lines[number] = b"-----" + match[1] + b" " + match[2].upper() + b"-----"
+                lines[number] = b"-----" + match[1].upper() + b" " + match[2].upper() + b"-----"
     return b"\n".join(lines)
 
 
@@ -90,11 +93,23 @@ def decode_body(body: bytes) -> bytes | None:
     and so are the tags of a mail in HTML.
     """
     text = re.sub(rb"<[^<>]{0,200}>", b"", body)
+    # A web page writes "+" as a character reference; URLs have "-" and "_", and no padding.
+    text = re.sub(rb"&#(x?)([0-9a-fA-F]{1,3});", _referenced, text)
     lines = [line for line in text.splitlines() if b":" not in line]
+    joined = b"".join(lines)
+    # A long body without "+" and "/" is in the alphabet of URLs.
+    if not re.search(rb"[+/]", joined):
+        joined = joined.translate(_URL_SAFE)
+    bare = re.sub(rb"[^A-Za-z0-9+/]", b"", joined)
     try:
-        return base64.b64decode(b"".join(lines)) or None
+        return base64.b64decode(bare + b"=" * (-len(bare) % 4)) or None
     except (binascii.Error, ValueError):
         return None
+
+
+def _referenced(match: re.Match[bytes]) -> bytes:
+    number = int(match[2], 16 if match[1] else 10) if match[1] or match[2].isdigit() else 0
+    return bytes([number]) if 32 < number < 127 else b""
 
 
 def bare_base64(data: bytes) -> bytes:
@@ -104,6 +119,6 @@ def bare_base64(data: bytes) -> bytes:
     if not re.fullmatch(rb"M[A-I][A-Za-z0-9+/_-]{20,}={0,2}", text):
         return b""
     try:
-        return base64.b64decode(text.translate(bytes.maketrans(b"-_", b"+/")))
+        return base64.b64decode(text.translate(_URL_SAFE))
     except (binascii.Error, ValueError):
         return b""

@@ -13,6 +13,7 @@ import lzma
 import resource
 import struct
 import sys
+import warnings
 import zipfile
 import zlib
 from typing import Any
@@ -298,7 +299,10 @@ class Unpacker:
         # Some tools write an empty password, others none; both count as "no password".
         for secret in dict.fromkeys((self.password.encode(), b"", None)):
             try:
-                contents = pkcs12.load_pkcs12(data, secret)
+                with warnings.catch_warnings():
+                    # Old Java writes BER, of which the library warns.
+                    warnings.simplefilter("ignore", UserWarning)
+                    contents = pkcs12.load_pkcs12(data, secret)
             except PARSE_ERRORS:
                 continue
             if contents.key is not None:

@@ -14,6 +14,7 @@ from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.x509.csr import read
 from certmgr.x509.unpacking import Unpacker
 from certmgr.x509.upload import unpack
+from inventory import der
 from inventory.certificates import from_pem
 from inventory.errors import UsageError
 from tests.certmgr.x509.test_unpacking import ders, p12, unpacked, zipped
@@ -324,3 +325,88 @@ def test_csr_in_a_mail_or_with_explanations_is_read(
 ) -> None:
     data = changed(csr(key).decode()).encode("latin-1")
     assert codes(data) == []
+
+
+def test_key_that_is_restricted_to_pss_is_refused(tmp_path: Path) -> None:
+    """The library shows it as an ordinary RSA key, and a CA refuses it after the purchase."""
+    path = tmp_path / "pss.pem"
+    path.write_bytes(
+        openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
+    )
+    request = read(csr(path), NAMES)
+    assert request.refused and request.key == "RSA-PSS 2048"
+    assert [code for code, _ in request.problems] == ["csr-key"]
+
+
+def test_signature_with_pss_by_an_ordinary_key_is_valid(key: Path) -> None:
+    assert codes(csr(key, "-sigopt", "rsa_padding_mode:pss")) == []
+
+
+def _as_url(text: str) -> str:
+    return text.replace("+", "-").replace("/", "_").replace("=", "")
+
+
+def _as_references(text: str) -> str:
+    return text.replace("+", "&#43;").replace("/", "&#x2F;").replace("=", "&#61;")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda t: "\n".join(_as_url(x) if "--" not in x else x for x in t.splitlines()),
+        _as_references,
+        lambda t: t.replace("BEGIN CERTIFICATE REQUEST", "begin certificate request").replace(
+            "END CERTIFICATE REQUEST", "end certificate request"
+        ),
+        lambda t: f"Bag Attributes\n    friendlyName: x\nsubject=CN = x\n{t}",
+        lambda t: t.replace("REQUEST-----\n", "REQUEST-----\nComment: made by x\nX-Y: z\n\n", 1),
+        lambda t: f'{{"csr": "{t}"}}'.replace("\n", "\\n"),
+    ],
+    ids=["URL alphabet", "character references", "lower case", "attributes", "headers", "JSON"],
+)
+def test_csr_in_another_text_is_read(key: Path, changed: Callable[[str], str]) -> None:
+    assert codes(changed(csr(key).decode()).encode()) == []
+
+
+def indefinite(der_data: bytes, depth: int) -> bytes:
+    """Return DER as BER: indefinite lengths down to a depth, and octet strings in pieces."""
+    out = b""
+    for element in der.elements(der_data):
+        content = element.content
+        head = element.encoded[:1]
+        if head[0] & 0x20 and depth:
+            out += head + b"\x80" + indefinite(content, depth - 1) + b"\0\0"
+        elif head == b"\x04" and len(content) > 40:
+            pieces = [content[i : i + 100] for i in range(0, len(content), 100)]
+            out += b"\x24\x80" + b"".join(b"\x04" + bytes([len(p)]) + p for p in pieces) + b"\0\0"
+        else:
+            out += element.encoded
+    return out
+
+
+def test_ber_of_windows_and_java_is_read(issuer: Authority, tmp_path: Path) -> None:
+    leaf = issuer.issue(*NAMES)
+    for name, data in (("leaf", leaf.chain[0]), ("issuer", leaf.chain[1])):
+        (tmp_path / name).write_bytes(data.public_bytes(Encoding.PEM))
+    (tmp_path / "key").write_bytes(leaf.key_pem)
+    (tmp_path / "all").write_bytes(leaf.chain_pem)
+    files = {
+        "PKCS#7": openssl(
+            *("crl2pkcs7", "-nocrl", "-outform", "DER", "-certfile", str(tmp_path / "all"))
+        ),
+        "signed data": openssl(
+            *("cms", "-sign", "-nodetach", "-outform", "DER", "-signer", str(tmp_path / "leaf")),
+            *("-inkey", str(tmp_path / "key"), "-certfile", str(tmp_path / "issuer")),
+            data=b"x" * 500,
+        ),
+        "PKCS#12": openssl(
+            *("pkcs12", "-export", "-passout", "pass:x", "-inkey", str(tmp_path / "key")),
+            *("-in", str(tmp_path / "all")),
+        ),
+    }
+    for name, data in files.items():
+        for depth in (1, 3, 4):
+            unpacker = Unpacker("x")
+            unpacker.add(indefinite(data, depth))
+            assert set(unpacker.certificates) == ders(leaf), f"{name}, depth {depth}"
+            assert not unpacker.ignored
