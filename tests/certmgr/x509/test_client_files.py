@@ -386,8 +386,8 @@ def indefinite(der_data: bytes, depth: int) -> bytes:
 
 def test_ber_of_windows_and_java_is_read(issuer: Authority, tmp_path: Path) -> None:
     leaf = issuer.issue(*NAMES)
-    for name, data in (("leaf", leaf.chain[0]), ("issuer", leaf.chain[1])):
-        (tmp_path / name).write_bytes(data.public_bytes(Encoding.PEM))
+    for file, part in (("leaf", leaf.chain[0]), ("issuer", leaf.chain[1])):
+        (tmp_path / file).write_bytes(part.public_bytes(Encoding.PEM))
     (tmp_path / "key").write_bytes(leaf.key_pem)
     (tmp_path / "all").write_bytes(leaf.chain_pem)
     files = {
