@@ -311,6 +311,13 @@ def from_pkcs7(data: bytes) -> list[Certificate]:
         return []
 
 
+def issuer_name(issuer: str | None) -> str:
+    """Return the common name of a stored distinguished name, else its organisation."""
+    # The name may have the same attribute several times. Reversed, the first one wins.
+    parts = dict(p.split("=", 1) for p in reversed((issuer or "").split(", ")) if "=" in p)
+    return parts.get("CN") or parts.get("O") or issuer or ""
+
+
 def organisation(issuer: str) -> str:
     """Return the organisation of a stored distinguished name.
 

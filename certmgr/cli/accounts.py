@@ -12,6 +12,7 @@ from certmgr.acme.accounts import add as register
 from certmgr.acme.key_rollover import rollover as replace_key
 from certmgr.acme.session import open_session
 from certmgr.cli import output
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import default_actor
 from inventory.errors import UsageError
@@ -157,7 +158,8 @@ def add(
     )
     # A retry after a failure continues the pending account with the same key.
     # An account may be the first record of a new inventory, so the database file is created.
-    row = register(app.context(create=True), request)
+    with ProgressLine().waiting("account add: waiting for the CA"):
+        row = register(app.context(create=True), request)
     click.echo(f"The account '{row.name}' is registered: {row.url}")
     # The account key can revoke every certificate of the account (RFC 8555, section 7.6).
     click.echo(
@@ -203,7 +205,12 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
         fallback_account = accounts.fallback(conn, row)
         orders = accounts.open_orders(conn, row.id)
         # By directory: a limit of a domain, or a failure of the whole CA, concerns each account.
-        backoffs = acme_orders.backoffs(conn, row.directory)
+        # The limit of another account does not.
+        backoffs = [
+            b
+            for b in acme_orders.backoffs(conn, row.directory)
+            if not b.scope.startswith("account:") or b.scope == f"account:{row.name}"
+        ]
     ca = cas.find(app.settings.acme, row.ca, row.directory)
     output.pairs(
         [
@@ -239,8 +246,9 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
     # Without --ask the command works offline.
     if ask:
         # The stored values are printed already: if the CA does not answer, they are still shown.
-        status_at_ca = work.fetch_account(app.settings, row)
-        session = open_session(app.settings, row)
+        with ProgressLine().waiting("account show: waiting for the CA"):
+            status_at_ca = work.fetch_account(app.settings, row)
+            session = open_session(app.settings, row)
         output.pairs(
             [
                 ("Status at the CA", status_at_ca["status"]),
@@ -290,7 +298,8 @@ def rollover(app: CommandContext, name: str, key_type: str) -> None:
 
     The old key file is kept; the CA no longer accepts that key.
     """
-    row = replace_key(app.context(), name, key_type)
+    with ProgressLine().waiting("account rollover: waiting for the CA"):
+        row = replace_key(app.context(), name, key_type)
     # An earlier backup has the old key alone, which the CA refuses from now on.
     click.echo(f"'{name}' has a new key: {row.key_reference.partition(':')[2]}. Back it up.")
 

@@ -11,6 +11,7 @@ import click
 from certmgr.acme import adopt as adoption
 from certmgr.cli import output
 from certmgr.cli.case_shared import secret_text
+from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.context import Context
 from certmgr.deploy.client_model import ClientLineage
@@ -126,7 +127,10 @@ def adopt(
     # A takeover disables the timer of another program, so it needs a confirmation.
     if not yes:
         click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
-    adopted_names = adoption.take_over(context, wanted, planned)
+    # Hooks and reloads are other programs, so nothing is drawn while they run but this line.
+    with progress_line() as line:
+        line.text(f"lineage adopt: {len(planned.chosen)} lineage(s)")
+        adopted_names = adoption.take_over(context, wanted, planned)
     click.echo(
         # The client no longer renews these certificates. Without regular runs of certmgr they
         # expire.

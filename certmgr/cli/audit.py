@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from certmgr.cli.output import cell, detail_words, epoch_text, show, table
+from certmgr.cli.output import audit_words, cell, epoch_text, show, table
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from certmgr.config.settings import secret
@@ -57,7 +57,13 @@ def audit_list(app: CommandContext, limit: int, kind: str | None, output_format:
         table(
             ["AT", "ACTOR", "ACTION", "KIND", "DETAIL"],
             [
-                [r["at"], r["actor"], r["action"], r["kind"], detail_words(json.loads(r["detail"]))]
+                [
+                    r["at"],
+                    r["actor"],
+                    r["action"],
+                    r["kind"],
+                    audit_words(r["action"], json.loads(r["detail"])),
+                ]
                 for r in shown
             ],
         )
@@ -128,18 +134,28 @@ def audit_export_(app: CommandContext, key_file: Path | None, output: Path | Non
     help="Ed25519 public key (PEM) that verifies the signature of FILE.",
 )
 @click.option(
+    "--chain-only",
+    is_flag=True,
+    help="Verify only that the entries of FILE follow each other, and not who wrote them.",
+)
+@click.option(
     "--expect",
     metavar="HASH",
     help="A hash from an earlier digest: it must still be in the log.",
 )
 @pass_app
 def audit_verify(
-    app: CommandContext, file: Path | None, key_file: Path | None, expect: str | None
+    app: CommandContext,
+    file: Path | None,
+    key_file: Path | None,
+    chain_only: bool,
+    expect: str | None,
 ) -> int:
     """Verify the whole chain. Exits 3 if an entry was changed or removed.
 
-    With FILE, verify a file of "certmgr audit export" instead; no database is needed. Without,
-    also compare the log with the head file and its timestamps ([audit] in the configuration).
+    With FILE, verify a file of "certmgr audit export" instead; no database is needed. Exits 3 if
+    its signature could not be verified: without a signature, or without --key. Without FILE, also
+    compare the log with the head file and its timestamps ([audit] in the configuration).
     """
 
     # A script whose variable is empty must not believe that it compared something.
@@ -156,8 +172,17 @@ def audit_verify(
                 "FILE is verified by its signature",
                 "Give --key, or leave out FILE.",
             )
-        _verify_file(file, key_file)
-        return 0
+        if chain_only and key_file is not None:
+            raise UsageError(
+                "--chain-only and --key exclude each other",
+                "a key verifies the signature, and --chain-only leaves it out",
+                "Give one of them.",
+            )
+        return _verify_file(file, key_file, chain_only=chain_only)
+    if chain_only:
+        raise UsageError(
+            "--chain-only needs FILE", "the log itself has no signature", "Leave it out."
+        )
     # If --key were ignored here, a script would believe that a signature was verified.
     if key_file is not None:
         raise UsageError(
@@ -167,19 +192,30 @@ def audit_verify(
     return 0
 
 
-def _verify_file(file: Path, key_file: Path | None) -> None:
+def _verify_file(file: Path, key_file: Path | None, *, chain_only: bool) -> int:
+    """Verify an exported file, state what was and what was not verified, and return the code."""
     key = audit_export.public_key(key_file) if key_file is not None else None
     with ProgressLine().waiting("audit verify"):
         found = audit_export.verify(file, key)
     click.echo(f"{found.entries} entries follow each other. Head {found.head}")
     if found.verified:
         click.echo(f"The signature is valid. Exported at {found.exported_at}.")
-    elif found.signed:
-        click.echo("The signature was not verified: give --key.", err=True)
+        return 0
+    # A person who can write the file can compute a new chain too. Only a signature excludes that,
+    # so a script must not take a consistent chain for a verified one.
+    if found.signed:
+        click.echo(
+            "Not verified: the signature, and so who wrote the file. Give --key KEY, or"
+            " --chain-only if the chain is enough.",
+            err=True,
+        )
     else:
-        # A person who can write the file can compute a new chain too. Only a signature excludes
-        # that.
-        click.echo("The file has no signature: the whole chain may be forged.", err=True)
+        click.echo(
+            "Not verified: who wrote the file. It has no signature, so the whole chain may be"
+            " forged. Export it with --sign KEY, or give --chain-only if the chain is enough.",
+            err=True,
+        )
+    return 0 if chain_only else 3
 
 
 def _verify_log(app: CommandContext, expect: str | None) -> None:

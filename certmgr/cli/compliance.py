@@ -77,7 +77,9 @@ _STYLES = {
     help="Assess at DATE: a past date uses what was known then, a future date what is known now.",
 )
 @click.option("--deadline", "name", metavar="NAME", help="Only this deadline or milestone.")
-@click.option("--all", "everything", is_flag=True, help="List domains, also those that comply.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Table: list domains, also those that comply."
+)
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 even if there are faults.")
 @format_option
 @pass_app
@@ -121,11 +123,12 @@ def compliance(
     if client is not None:
         rows = _scoped(database, client, rows)
     shown = [r for r in rows if everything or r.state != "complies"]
+    # JSON and CSV have the rows that comply too: a program counts them, and a spreadsheet that left
+    # them out would not prove compliance.
     if output_format == "json":
-        # JSON has the rows that comply too, because its summary counts them.
         echo_json(_document(rows, at or now))
     elif output_format == "csv":
-        show("compliance", _COLUMNS, [row_values(r) for r in shown], output_format)
+        show("compliance", _COLUMNS, [row_values(r) for r in rows], output_format)
     else:
         zone = ZoneInfo(app.settings.provider.time_zone)
         if domain_name is not None:
@@ -230,28 +233,45 @@ def show_summary(rows: Sequence[ComplianceRow], deadlines: Sequence[Deadline]) -
                 title,
             ]
         )
-    # The title is cut: all rules stand on one screen, and certmgr deadline list has the text.
-    title_column = Column("TITLE", 50, least=20)
+    # All rules stand on one screen, so a title has one line. Short headings leave it room.
     columns: list[str | Column] = [
         "DATE",
         "COMPLY",
         "DO NOT",
-        "UNDETERMINED",
+        "UNKNOWN",
         "WAIVED",
         "NAME",
-        title_column,
+        Column("TITLE", 50, least=20),
     ]
     table(columns, lines)
     if lines:
         paragraph("The domains of a rule: certmgr compliance --deadline NAME")
 
 
+# The verb for one domain and for several, from the worst to the best.
+_TOTALS = {
+    "does-not-comply": ("does not comply", "do not comply"),
+    "will-not-comply": ("will not comply", "will not comply"),
+    "not-determined": ("is undetermined", "are undetermined"),
+    "waived": ("is waived", "are waived"),
+    "complies": ("complies", "comply"),
+}
+
+
 def _show_total(rows: Sequence[ComplianceRow]) -> None:
-    counts = Counter(str(r.state) for r in rows)
-    totals = ", ".join(f"{counts[s]:,} {w[2:]}" for s, w in _STATUS_LABELS.items() if counts[s])
+    """Print the number of domains by their worst state."""
+    # Per domain: with one count per rule and domain, the numbers would exceed those of domains.
+    worst: dict[int, str] = {}
+    for row in rows:
+        found, state = worst.get(row.subject.domain_id, "complies"), str(row.state)
+        worst[row.subject.domain_id] = min(found, state, key=_WORST_FIRST.index)
+    counts = Counter(worst.values())
+    totals = ", ".join(
+        f"{counts[s]:,} {words[counts[s] != 1]}" for s, words in _TOTALS.items() if counts[s]
+    )
     paragraph(
-        f"{len({r.subject.domain_id for r in rows}):,} domain(s),"
-        f" {len({r.deadline.name for r in rows})} dated rule(s): {totals or 'nothing to assess'}."
+        f"{len(worst):,} domain(s), {len({r.deadline.name for r in rows})} dated rule(s):"
+        f" {totals or 'nothing to assess'}."
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from certmgr.cli.output import cell, paragraph
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app, was_given
 from certmgr.dashboard import html
@@ -85,6 +87,13 @@ def dashboard(
             "the page is written, and no server is started",
             f"Give --serve, or remove {options}.",
         )
+    # Hundreds of lines of HTML on a terminal help no one, and hide what was typed before.
+    if not serve and output is None and sys.stdout.isatty():
+        raise UsageError(
+            "The page is HTML, and standard output is a terminal",
+            "",
+            "Give --output dashboard.html and open it in a browser, or give --serve.",
+        )
     # A misspelt language is refused before the whole inventory is read.
     code = None if language_code is None else require(language_code)
     at = app.moment(as_of)
@@ -101,7 +110,7 @@ def dashboard(
         # The page names all clients, so only its owner may read the file. A web server or browser
         # never reads half of it.
         write_whole(Path(output), page.encode())
-        click.echo(f"{output}: {summary}")
+        paragraph(f"{cell(output, 300)}: {summary}")
 
 
 def _page(

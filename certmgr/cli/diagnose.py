@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.history import entry_document, stamp_in
-from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time
+from certmgr.cli.output import (
+    cell,
+    echo_json,
+    epoch_text,
+    instant,
+    local_time,
+    pairs,
+    paragraph,
+)
 from certmgr.cli.planned import plan_document
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
@@ -188,26 +196,29 @@ def _show(diagnosis: Diagnosis, zone: str) -> None:
         _show_context(diagnosis.context, diagnosis.changes, zone)
     click.echo("")
     for step in diagnosis.steps:
-        click.echo(f"{_SYMBOLS[step.state]} {step.name}: {cell(step.text, 600)}")
+        _fact(f"{_SYMBOLS[step.state]} {step.name}: {cell(step.text, 600)}", "")
     if diagnosis.planned is not None:
-        click.echo(f"  renewal: {cell(diagnosis.planned.description, 300)}")
-    click.echo(f"  Chrome shows: {cell(diagnosis.shown, 400)}")
+        _fact(f"renewal: {cell(diagnosis.planned.description, 300)}")
+    _fact(f"Chrome shows: {cell(diagnosis.shown, 400)}")
     # The version for staff may name other clients; the client's message never does.
     outcome = diagnosis.staff
-    click.echo(f"\nOUTCOME  {_outcome_text(diagnosis)}")
-    if outcome.code:
-        click.echo(f"cause    {cell(outcome.cause, 600)}")
-        click.echo(
-            f"who      {_WHO[outcome.who]}"
-            + (f": {cell(outcome.person)} by {local_time(outcome.by)}" if outcome.person else "")
-        )
-        click.echo(f"do       {cell(outcome.instruction, 600)}")
-    else:
-        click.echo("cause    not found: no fault is visible from here")
+    click.echo()
+    person = f": {cell(outcome.person)} by {local_time(outcome.by)}" if outcome.person else ""
+    known = outcome.code
+    pairs(
+        [
+            ("OUTCOME", _outcome_text(diagnosis)),
+            ("cause", outcome.cause if known else "not found: no fault is visible from here"),
+            ("who", f"{_WHO[outcome.who]}{person}" if known else None),
+            ("do", outcome.instruction if known else None),
+        ]
+    )
+    if not known:
         # The fault may be on the visitor's side, where certmgr cannot check.
         click.echo("\nAsk the client:")
         for question, meaning in diagnosis.questions:
-            click.echo(f"- {question}\n    {cell(meaning, 600)}")
+            _fact(question, "- ", "  ")
+            _fact(cell(meaning, 600), "    ")
     # Level 2 needs the evidence; for other outcomes the instruction is enough.
     if outcome.outcome == "escalated":
         click.echo(f"\n--- for level 2\n{_lines(diagnosis.escalation)}")
@@ -228,52 +239,54 @@ def _outcome_text(diagnosis: Diagnosis) -> str:
 
 def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
     """Print what the inventory knows about the host."""
-    click.echo(
-        f"  client {cell(context.client)} {cell(context.client_name)}, account manager"
+    _fact(
+        f"client {cell(context.client)} {cell(context.client_name)}, account manager"
         f" {cell(context.account_manager) or 'none'}"
     )
-    click.echo(
-        f"  domain {cell(context.domain)}, server {cell(context.server) or 'none of the inventory'}"
+    _fact(
+        f"domain {cell(context.domain)}, server {cell(context.server) or 'none of the inventory'}"
     )
-    click.echo(
-        "  "
-        + ", ".join(
+    _fact(
+        ", ".join(
             f"{k} {getattr(context.parties, k) or 'unknown'}"
             for k in ("hosts", "dns", "buys", "renews")
         )
     )
-    click.echo(f"  {cell(context.renewal, 300)}")
+    _fact(f"{cell(context.renewal, 300)}")
     # Remarks of severity info are no faults.
     open_findings = [
         f"{f.code} since {s:%Y-%m-%d}" if s else f.code
         for f, s in context.open
         if f.severity != "info"
     ]
-    click.echo(f"  open: {', '.join(open_findings) or 'nothing'}")
+    _fact(f"open: {', '.join(open_findings) or 'nothing'}")
     # Visitors see an accepted fault as well, so the agent has to know of it.
     for accepted in context.accepted:
-        click.echo(
-            f"  accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
+        _fact(
+            f"accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
             f" {cell(accepted.reason)}"
         )
     stamp = stamp_in(zone)
     for notice in context.notices:
         status = cell(delivery_text(notice, stamp), 400)
-        click.echo(f"  notice to the client: {cell(notice.subject)} ({status})")
+        _fact(f"notice to the client: {cell(notice.subject)} ({status})")
     # A held message explains why a client has not heard of the fault.
     for held in context.held:
-        click.echo(f"  notice to the client: {cell(held_text(held, stamp), 400)}")
+        _fact(f"notice to the client: {cell(held_text(held, stamp), 400)}")
     if not context.notices and not context.held:
         # Stated, because an agent would otherwise assume that the client knows of the fault.
-        click.echo("  notice to the client: none yet")
+        _fact("notice to the client: none yet")
     since = f"since then {'; '.join(map(cell, changes))}" if changes else "nothing changed"
-    click.echo(f"  last good result: {local_time(context.last_good) or 'never'}; {since}")
-    for edit in context.edits:
-        click.echo(f"  edited: {cell(edit)}")
+    _fact(f"last good result: {local_time(context.last_good) or 'never'}; {since}")
     if context.history:
-        click.echo("  history (all of it: certmgr domain show NAME --history):")
+        _fact("history (all of it: certmgr domain show NAME --history):")
     for entry in context.history[-HISTORY_SHOWN:]:
-        click.echo(f"    {entry.local}: {cell(entry.text)}")
+        _fact(f"{entry.local}: {cell(entry.text)}", "    ")
+
+
+def _fact(text: str, first: str = "  ", indent: str | None = None) -> None:
+    """Print one fact, folded at words; what does not fit goes on below its text."""
+    paragraph(text, first + "  " if indent is None else indent, first)
 
 
 def _lines(text: str) -> str:

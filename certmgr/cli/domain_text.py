@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from certmgr.cli.domain_page import DomainPage, ShownAddress, ShownChange, ShownEndpoint
-from certmgr.cli.output import cell, detail_words, local_day, local_time, pairs, paragraph
+from certmgr.cli.output import audit_words, cell, local_day, local_time, pairs, paragraph
 from certmgr.inspection.trust_ends import trust_text
 from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.names import display
@@ -132,6 +132,6 @@ def _until_text(row: Mapping[str, Any] | None) -> str:
 
 def _change_text(change: ShownChange) -> str:
     """Return one entry of the audit log in words."""
-    detail = cell(detail_words(change.detail), 300)
+    detail = cell(audit_words(change.action, change.detail), 300)
     what = f": {detail}" if detail else ""
     return f"{local_time(change.at)} {cell(change.actor)}: {change.action}{what}"

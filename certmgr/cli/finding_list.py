@@ -10,6 +10,7 @@ import click
 
 from certmgr.cli.known_words import require_codes
 from certmgr.cli.output import STYLES, epoch_text, host_text, instant, local_day, show, table
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.cli.tables import MINOR, Column, Overflow
 from certmgr.inspection.client_scope import scoped_findings
@@ -66,7 +67,8 @@ def list_(
         kind = "take" if assigned else "accept"
         _list_acceptances(app, kind, client, domain, code, output_format)
         return
-    rows = _rows(app, client, domain, code, closed=closed)
+    with ProgressLine().waiting("finding list"):
+        rows = _rows(app, client, domain, code, closed=closed)
     if output_format == "table" and rows:
         _show_table(rows, closed=closed)
         return

@@ -12,7 +12,7 @@ import click
 from certmgr.checks.codes import CODES
 from certmgr.cli.finding_list import list_
 from certmgr.cli.known_words import require_codes
-from certmgr.cli.output import local_time
+from certmgr.cli.output import local_time, paragraph
 from certmgr.cli.shared import CommandContext, needs, pass_app
 from certmgr.inspection.causes import causes
 from certmgr.inspection.status import load
@@ -85,7 +85,7 @@ def accept(
     end = _end(app, needs(until, "--until"))
     why = needs(reason, "--reason")
     numbers = _record(app, _Decision(kind="accept", code=code, until=end, reason=why), **scope)
-    click.echo(f"{_numbers('Acceptance', numbers)}: {code} does not count until {local_time(end)}.")
+    paragraph(f"{_numbers('Acceptance', numbers)}: {code} does not count until {local_time(end)}.")
 
 
 @finding.command()
@@ -128,12 +128,12 @@ def assign(
     numbers = _record(app, decision, **scope)
     # Each endpoint has a separate assignment, which is withdrawn by its number.
     one = numbers[0] if len(numbers) == 1 else "NUMBER"
-    click.echo(
+    paragraph(
         f"{_numbers('Assignment', numbers)}: {code} is assigned to {name} until {local_time(end)}."
         f" To end the assignment: certmgr finding withdraw {one}"
     )
     if bulk and inform is None:
-        click.echo("Clients who do not know of it get no message; --inform-clients sends them one.")
+        paragraph("Clients who do not know of it get no message; --inform-clients sends them one.")
 
 
 def _numbers(noun: str, numbers: Sequence[int]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import shlex
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -11,7 +13,7 @@ import click
 from sqlalchemy.exc import IntegrityError
 
 from certmgr.acme.challenges.zones import tsig_key
-from certmgr.cli.output import cell
+from certmgr.cli.output import cell, paragraph
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import resolver_parts
@@ -114,6 +116,9 @@ def import_(
     else:
         # Opening a named pipe waits for a writer, so it is refused before the file is read.
         refuse_special(path)
+    guessed = kind is None
+    if kind is None:
+        kind = guess_format(path)
     database = app.open(create=True)
     with database.read() as conn:
         planned = plan_store.snapshot(conn)
@@ -121,11 +126,12 @@ def import_(
         # other formats have no clients, so a wrong number must be refused here.
         if client and (kind not in ("csv", "json") or (client,) in planned.items["client"]):
             client = str(clients.find(conn, client).number)
-    if kind is None:
-        kind = guess_format(path)
+    if guessed:
         # A wrong guess would import wrong records, so the user must see it. It goes to stderr, so
         # that a pipe receives the changes only.
         click.echo(f"{cell(str(path))} is read as {kind}.", err=True)
+    if server:
+        server = _known_server(planned, server)
     if mapped and kind != "csv":
         raise UsageError("--map needs a CSV file", f"the format is {kind}", "Leave out --map.")
     summary = NameSummary()
@@ -181,9 +187,9 @@ def _list_rows(
     found = csv_format.open_list(path, parse_map(mapped, csv_format.COLUMNS), client)
     if found.guessed or found.ignored:
         named = ", ".join(f"{ours}={theirs}" for ours, theirs in found.mapping.items())
-        click.echo(f"Columns: {cell(named, 600)}. To change one: --map COLUMN=HEADER.", err=True)
+        paragraph(f"Columns: {cell(named, 600)}. To change one: --map COLUMN=HEADER.", err=True)
     if found.ignored:
-        click.echo(f"Not used: {cell(', '.join(found.ignored), 600)}.", err=True)
+        paragraph(f"Not used: {cell(', '.join(found.ignored), 600)}.", err=True)
     for theirs, ours in found.similar.items():
         option = f"--map {shlex.quote(f'{ours}={theirs}')}"
         click.echo(f"If '{cell(theirs, 60)}' is {ours}, add: {cell(option, 100)}", err=True)
@@ -229,6 +235,30 @@ def _transferred(
         for name in names
         if not zone.is_service(name)
     ]
+
+
+def _known_server(planned: ImportPlan, name: str) -> str:
+    """Return the name of --server as the inventory has it.
+
+    Raises:
+        UsageError: It resembles a known one, and is probably misspelt.
+    """
+    known = [key[0] for key in planned.items["server"]]
+    if name in known:
+        return name
+    # web4 next to web1 is another machine, and no misspelling.
+    letters = re.sub(r"\d+", "", name)
+    others = [k for k in known if re.sub(r"\d+", "", k) != letters]
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.7)
+    if near:
+        raise UsageError(
+            f"There is no server '{cell(name, 60)}'",
+            "",
+            f"Did you mean '{cell(near[0], 60)}'? If it is a new one, add it first: certmgr"
+            f" server add {shlex.quote(name)}.",
+        )
+    click.echo(f"The server {cell(name, 60)} is new: it is added.", err=True)
+    return name
 
 
 def _with_server(
@@ -327,7 +357,7 @@ def _show_totals(planned: ImportPlan, *, dry_run: bool) -> None:
     totals = [f"{n['added']:,} {kind}(s) added" for kind, n in counts.items() if n["added"]]
     totals += [f"{n['changed']:,} {kind}(s) changed" for kind, n in counts.items() if n["changed"]]
     verb = "Would change" if dry_run else "Done"
-    click.echo(
+    paragraph(
         f"{verb}: {planned.rows:,} row(s); {', '.join(totals) or 'nothing to change'};"
         f" {len(planned.problems):,} skipped."
     )

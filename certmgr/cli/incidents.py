@@ -19,6 +19,7 @@ from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cases.service import CaseService
 from certmgr.cli.case_shared import case_service
 from certmgr.cli.output import cell, echo_json, epoch_text, local_time, show, table
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.files import read_regular
@@ -130,9 +131,10 @@ def open_(
     if dry_run:
         _show_sorting(selected.items, output_format)
         return 0
-    row, counts = incident_work.open_incident(
-        service, selected.items, selected.kind, selected.what, at, reason
-    )
+    with ProgressLine().waiting(f"incident open: {len(selected.items):,} certificate(s)"):
+        row, counts = incident_work.open_incident(
+            service, selected.items, selected.kind, selected.what, at, reason
+        )
     if output_format == "json":
         echo_json(
             {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -25,15 +26,14 @@ from inventory.names import mail_address
 from inventory.store import contacts
 from inventory.text import printable
 
+LANGUAGES = ("en", "de")
 MAIL_VARIABLE = "env:CERTMGR_MAIL"
 
 
 @click.command()
 @click.option("--name", metavar="NAME", help="Name of the provider, as clients know it.")
 @click.option("--time-zone", metavar="ZONE", help="Time zone. Default: that of this machine.")
-@click.option(
-    "--language", type=click.Choice(["en", "de"]), help="Language of reports. Default: en."
-)
+@click.option("--language", type=click.Choice(LANGUAGES), help="Language of reports. Default: en.")
 @click.option(
     "--network",
     "networks",
@@ -97,19 +97,37 @@ def init(
         )
     # In a pipe or a script, a question would wait for ever or consume the input of another command.
     ask = _Questions(on=not defaults and sys.stdin.isatty())
-    answers = Answers(
-        name=ask.text("Name of the provider", name, ""),
-        time_zone=ask.text("Time zone", time_zone, _local_zone()),
-        language=ask.text("Language of reports (en, de)", language, "en"),
-        networks=ask.several("Your networks, such as 192.0.2.0/24", networks),
-        resolvers=ask.several("Name servers (empty: those of the system)", resolvers),
-        mail=ask.text("Mail server: env:NAME or file:PATH of its URL", mail, ""),
-        database=app.database_url or "",
+    answers = _ask(
+        ask,
+        Answers(
+            name=name or "",
+            time_zone=time_zone or _local_zone(),
+            language=language or "en",
+            networks=networks,
+            resolvers=resolvers,
+            mail=mail or "",
+            database=app.database_url or "",
+        ),
+        # An option that is given is not asked for again, also if it is empty: an empty value is an
+        # answer.
+        given={
+            k
+            for k, v in (
+                ("name", name),
+                ("time_zone", time_zone),
+                ("language", language),
+                ("networks", networks or None),
+                ("resolvers", resolvers or None),
+                ("mail", mail),
+            )
+            if v is not None
+        },
     )
-    text = render(_checked(answers))
+    text = render(answers)
     staff = ask.text("Name of one staff contact (empty: none)", staff, "")
     # Without a name there is no contact, so the address is not asked for.
-    staff_mail = ask.text("Its e-mail address", staff_mail, "") if staff else staff_mail
+    if staff:
+        staff_mail = ask.text("Its e-mail address", staff_mail, "", mail_address)
     # All answers are checked before the file is written: an error must not leave half a set-up.
     _check_staff(staff, staff_mail)
     _write(file, text, overwrite=force)
@@ -132,22 +150,77 @@ class _Questions:
     def __init__(self, *, on: bool) -> None:
         self.on = on
 
-    def text(self, question: str, given: str | None, default: str) -> str:
-        # An option that is given is not asked for again, also if it is empty: an empty value is an
-        # answer.
+    def text(
+        self,
+        question: str,
+        given: str | None,
+        default: str,
+        check: Callable[[str], object] | None = None,
+    ) -> str:
+        """Return what was given, or the answer to the question, or the default.
+
+        Args:
+            check: Raises an error for an invalid answer, which is then asked for again: one typing
+                error must not cost the answers before it.
+        """
         if given is not None or not self.on:
             return given if given is not None else default
-        return str(click.prompt(question, default=default, show_default=bool(default))).strip()
-
-    def several(self, question: str, given: tuple[str, ...]) -> tuple[str, ...]:
-        if given or not self.on:
-            return given
-        return tuple(self.text(question, None, "").replace(",", " ").split())
+        while True:
+            answer = click.prompt(question, default=default, show_default=bool(default))
+            answer = str(answer).strip()
+            try:
+                if check is not None:
+                    check(answer)
+            except CertmgrError as error:
+                click.echo(f"{cell(str(error), 400)}", err=True)
+            else:
+                return answer
 
     def yes(self, question: str, given: bool | None) -> bool:
         if given is not None or not self.on:
             return bool(given)
         return click.confirm(question, default=True)
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+# Question by the field of Answers, in the order in which they are asked.
+_ASKED = {
+    "name": "Name of the provider",
+    "time_zone": "Time zone",
+    "language": "Language of reports (en, de)",
+    "networks": "Your networks, such as 192.0.2.0/24",
+    "resolvers": "Name servers (empty: those of the system)",
+    "mail": "Mail server: env:NAME or file:PATH of its URL",
+}
+
+
+def _ask(ask: _Questions, answers: Answers, given: Set[str]) -> Answers:
+    """Return the answers with what was asked for. Each answer is checked before the next question.
+
+    Raises:
+        CertmgrError: An option is not valid.
+    """
+    answers = _checked(answers)
+    for field, question in _ASKED.items():
+        if field in given or not ask.on:
+            continue
+        before = answers
+
+        def with_answer(text: str, field: str = field, before: Answers = before) -> Answers:
+            several = field in ("networks", "resolvers")
+            changed: dict[str, Any] = {field: _several(text) if several else text}
+            made = _checked(replace(before, **changed))
+            # The file is parsed here, so that its checks hold for each answer.
+            render(made)
+            return made
+
+        default = getattr(answers, field)
+        default = " ".join(default) if isinstance(default, tuple) else default
+        answers = with_answer(ask.text(question, None, default, with_answer))
+    return answers
 
 
 def _local_zone() -> str:
@@ -161,6 +234,12 @@ def _local_zone() -> str:
 def _checked(answers: Answers) -> Answers:
     """Return the answers, or raise an error that names the option."""
     parse_networks(answers.networks, "--network")
+    if answers.language not in LANGUAGES:
+        raise UsageError(
+            f"There are no reports in the language '{printable(answers.language, 30)}'",
+            "",
+            f"Choose {' or '.join(LANGUAGES)}.",
+        )
     # A password in the file would be readable in backups and in version control.
     if answers.mail and not answers.mail.startswith(("env:", "file:")):
         # A URL has a password in most cases, so only its scheme is repeated in the error.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from certmgr.cli.output import cell
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.notices.broadcast import broadcast
 
@@ -52,15 +53,16 @@ def notice_broadcast(
     same announcement of the same deadline only once.
     """
 
-    announced = broadcast(
-        app.context(),
-        template=template,
-        name=deadline,
-        tag=tag,
-        text=text,
-        per_day=per_day,
-        dry_run=dry_run,
-    )
+    with ProgressLine().waiting("notice broadcast: the status of each client"):
+        announced = broadcast(
+            app.context(),
+            template=template,
+            name=deadline,
+            tag=tag,
+            text=text,
+            per_day=per_day,
+            dry_run=dry_run,
+        )
     # Without --dry-run, the messages are queued and can be read with notice show.
     for person, message in announced.messages if dry_run else ():
         # The address and the subject come from stored data, so they are made printable.

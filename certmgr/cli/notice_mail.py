@@ -8,6 +8,7 @@ import click
 
 from certmgr.cases.inbound import CaseMail
 from certmgr.cases.service import CaseService
+from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.settings import secret
 from inventory.errors import CertmgrError, ConfigError
@@ -44,7 +45,8 @@ def notice_inbox(app: CommandContext, dry_run: bool) -> int:
     case_mail = CaseMail(CaseService(context))
     try:
         # The server may send one byte at a time, which never meets the time limit of an answer.
-        with app.stop.budget(2 * BUDGET_SECONDS):
+        with app.stop.budget(2 * BUDGET_SECONDS), progress_line() as line:
+            line.text("notice inbox: reading the mailbox")
             counts = read(database, secret(url), now, dry_run=dry_run, on_mail=case_mail.record)
     except KeyboardInterrupt:
         if not app.stop.late or app.stop.terminated:

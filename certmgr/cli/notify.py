@@ -22,6 +22,7 @@ from inventory.targets import parse_backend
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
+    from certmgr.config.context import Context
     from notifiers.pipeline.run_outcome import RunOutcome
 
 
@@ -121,7 +122,7 @@ def notify(
         # A dry run returns before the delivery worker, which would send older messages of the
         # queue.
         if dry_run:
-            return _show_dry(outcome, output_format)
+            return _show_dry(context, outcome, output_format)
     # The delivery worker runs after the decisions are committed (notifiers/delivery.py).
     counts = None
     if not queue_only:
@@ -148,7 +149,7 @@ def _is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _show_dry(outcome: RunOutcome, output_format: str) -> int:
+def _show_dry(context: Context, outcome: RunOutcome, output_format: str) -> int:
     if output_format == "json":
         echo_json(
             {
@@ -179,9 +180,11 @@ def _show_dry(outcome: RunOutcome, output_format: str) -> int:
         )
         click.echo(_lines(message.text))
         click.echo("-" * 78)
+    with context.database.read() as conn:
+        names = {p.id: p.name for p in contacts.listing(conn)}
     for contact_id, message in outcome.staff:
         click.echo(
-            f"To: contact {contact_id} (staff)\nSubject:"
+            f"To: {cell(names.get(contact_id, 'staff'))} (staff)\nSubject:"
             f" {cell(message.subject)}\n\n{_lines(message.text)}"
         )
         click.echo("-" * 78)

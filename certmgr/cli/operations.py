@@ -160,7 +160,9 @@ def doctor(app: CommandContext, output_format: str) -> int:
     Exits 3 if there is a fault.
     """
 
-    checks = list(examine(app.settings, app.url, app.now()))
+    # DNS, the mail server and the mailbox may each take seconds to answer.
+    with ProgressLine().waiting("doctor: DNS, mail server, mailbox and database"):
+        checks = list(examine(app.settings, app.url, app.now()))
     shown = [{"check": x.check, "state": x.state, "what": x.what, "todo": x.todo} for x in checks]
     if output_format == "table":
         symbols = {"ok": "✓ ok", "warning": "! warning", "fault": "✗ fault"}
@@ -190,8 +192,9 @@ def metrics(app: CommandContext, output: str | None) -> None:
 
     database, moment = app.open(), app.now()
     workers = app.settings.workers
-    health = read(database, moment, workers=workers)
-    content = prometheus.text(database, health, moment, workers)
+    with ProgressLine().waiting("metrics"):
+        health = read(database, moment, workers=workers)
+        content = prometheus.text(database, health, moment, workers)
     # Prometheus parses the text itself, so no line may be added.
     if output is None:
         click.echo(content, nl=False)

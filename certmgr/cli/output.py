@@ -22,6 +22,7 @@ from certmgr.cli import tables
 from certmgr.cli.shared import WIDTH_KEY, CommandContext, colour_choice
 from certmgr.cli.tables import Column
 from inventory.dates import in_zone
+from inventory.db.audit_chain import REDACTED
 from inventory.names import display
 from inventory.records import Record
 from inventory.targets import Target
@@ -142,21 +143,37 @@ def person_cell(value: Any, limit: int = 200) -> str:
     return cell(value, limit)
 
 
-def detail_words(detail: Mapping[str, Any]) -> str:
-    """Return the detail of an audit entry in words, with what changed as ``old -> new``."""
-    # Ids and hashes name nothing for a person. They are in --format json.
+def detail_words(detail: Mapping[str, Any], *, changes: bool = False) -> str:
+    """Return the detail of an audit entry, or the evidence of a finding, in words.
+
+    Args:
+        changes: Whether a list of two values is a change, which is shown as ``old -> new``. In
+            evidence, and in the list of added tags, it is a list.
+    """
+    # Ids and hashes name nothing for a person. They are in --format json. The log keeps no
+    # personal data either: there a value is only known to have been set.
     kept = {
         k: v
         for k, v in detail.items()
-        if v is not None and not k.endswith("id") and k not in ("created_at", "hash", "sha256")
+        if v not in (None, REDACTED)
+        and not k.endswith("id")
+        and k not in ("created_at", "hash", "sha256")
     }
-    return "; ".join(f"{k.replace('_', ' ')} {_detail_value(k, v)}" for k, v in kept.items())
+    return "; ".join(
+        f"{k.replace('_', ' ')} {_change(k, v) if changes else _detail_value(k, v)}"
+        for k, v in kept.items()
+    )
+
+
+def _change(key: str, value: Any) -> str:
+    if not isinstance(value, list) or len(value) != 2:
+        return _detail_value(key, value)
+    if REDACTED in value:
+        return "changed"
+    return " -> ".join(_detail_value(key, v) for v in value)
 
 
 def _detail_value(key: str, value: Any) -> str:
-    # Changed values are stored as a list of the old and the new value.
-    if isinstance(value, list) and len(value) == 2:
-        return " -> ".join(_detail_value(key, v) for v in value)
     if isinstance(value, Mapping):
         return f"({detail_words(value)})"
     if value in (None, "", []):
@@ -165,6 +182,12 @@ def _detail_value(key: str, value: Any) -> str:
     if isinstance(value, int) and (key.endswith("at") or key == "until") and value > 10**8:
         return local_time(value)
     return person_cell(value)
+
+
+def audit_words(action: str, detail: Mapping[str, Any]) -> str:
+    """Return the detail of an audit entry in words, with what changed as ``old -> new``."""
+    # A tag entry lists what was added and removed; all other lists of two are changes.
+    return detail_words(detail, changes=action != "tag")
 
 
 def colours() -> bool:
@@ -208,13 +231,14 @@ def host_text(target: Target) -> str:
     return display(target.host) if plain else str(target)
 
 
-def paragraph(text: str, indent: str = "", first: str | None = None) -> None:
+def paragraph(text: str, indent: str = "", first: str | None = None, *, err: bool = False) -> None:
     """Print a sentence, folded at words if it does not fit into the line.
 
     Args:
         text: The text, without colours.
         indent: What each line begins with.
         first: What the first line begins with instead.
+        err: Whether it is printed on standard error.
     """
     width = line_width()
     begin = tables.width_of(click.unstyle(indent if first is None else first))
@@ -222,7 +246,7 @@ def paragraph(text: str, indent: str = "", first: str | None = None) -> None:
     room = None if width is None else max(width - max(begin, len(indent)), 20)
     lines = [text] if room is None else tables.fold(text, room)
     for index, line in enumerate(lines):
-        click.echo((indent if index or first is None else first) + line)
+        click.echo((indent if index or first is None else first) + line, err=err)
 
 
 def table(
@@ -301,7 +325,7 @@ def show(
     elif output_format == "csv":
         click.echo(csv_text(columns, values), nl=False)
     elif not rows:
-        click.echo(empty or f"There are no {name}.")
+        paragraph(empty or f"There are no {name}.")
     else:
         table(
             [c.replace("_", " ").upper() for c in columns],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ import click
 
 from certmgr.cases.calendars import calendar_entries
 from certmgr.cli.output import cell, csv_text, echo_json, instant, local_day, paragraph, table
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.cli.trust import early_rows
 from certmgr.files import write_whole
@@ -25,7 +28,7 @@ WIDTH = 40
 
 
 @click.command()
-@click.option("--until", required=True, metavar="DATE", help="End of the forecast.")
+@click.option("--until", metavar="DATE", help="End of the forecast. Default: a year ahead.")
 @click.option(
     "--lifetime", metavar="DAYS", help="Assume this maximum lifetime of certificates, such as 45d."
 )
@@ -46,7 +49,7 @@ WIDTH = 40
 @pass_app
 def forecast(
     app: CommandContext,
-    until: str,
+    until: str | None,
     lifetime: str | None,
     as_of: str | None,
     by: str,
@@ -60,11 +63,46 @@ def forecast(
     would save.
     """
 
-    moment, end = app.moment(as_of) or app.now(), app.moment(until)
-    assert end is not None
-    ahead = load_forecast(
-        app.context(), moment, end, client=client, lifetime=lifetime_days(lifetime)
-    )
+    moment = app.moment(as_of) or app.now()
+    # A year has every purchase for one year and each season of the provider once.
+    end = app.moment(until) or moment + timedelta(days=365)
+    with ProgressLine().waiting("forecast"):
+        found = _load(app, moment, end, client, lifetime_days(lifetime))
+    # JSON has both groupings. Table and CSV are one list of rows, so --by chooses.
+    if output_format == "json":
+        echo_json(_document(found, moment, end, lifetime_days(lifetime)))
+    elif output_format == "csv":
+        rows = found.months if by == "month" else found.clients
+        click.echo(csv_text(_columns(by), rows), nl=False)
+    elif chart:
+        bars({str(r["month"]): int(r["installations"]) for r in found.months})
+    else:
+        _show_forecast(found, end, (end - app.now()).days, by)
+
+
+@dataclass(frozen=True, slots=True)
+class _ForecastRows:
+    """A forecast as it is printed.
+
+    Attributes:
+        months: One row per month.
+        clients: One row per client.
+        total: The sum of all.
+        trust_ends: Certificates that lose the trust of a browser before they expire.
+        rules: The version of the rules about trust.
+    """
+
+    months: list[dict[str, Any]]
+    clients: list[dict[str, Any]]
+    total: dict[str, Any]
+    trust_ends: list[dict[str, Any]]
+    rules: str
+
+
+def _load(
+    app: CommandContext, moment: datetime, end: datetime, client: str | None, lifetime: int | None
+) -> _ForecastRows:
+    ahead = load_forecast(app.context(), moment, end, client=client, lifetime=lifetime)
     # The rate is the cost of one working hour; 0 means that work is not valued.
     rate = prices_of(app.settings).rate
     with app.open().read() as conn:
@@ -73,34 +111,42 @@ def forecast(
         # The trust ends are read at the present time: --as-of moves the plan, and not the
         # certificates.
         trust_ends = early_rows(stored, app.now(), end, client_id)
-    months = [{"month": k, **line_row(v, rate)} for k, v in ahead.months.items()]
-    clients = [
-        {
-            "client": k,
-            **line_row(v, rate),
-            "acme_saves": line_row(ahead.acme_saves[k], rate)["cost"],
-            "acme_saves_hours": str(ahead.acme_saves[k].hours),
-        }
-        for k, v in sorted(ahead.clients.items())
-    ]
-    # JSON has both groupings. Table and CSV are one list of rows, so --by chooses.
-    if output_format == "json":
-        echo_json(
+    return _ForecastRows(
+        months=[{"month": k, **line_row(v, rate)} for k, v in ahead.months.items()],
+        clients=[
             {
-                "schema": "certmgr.forecast/1",
-                "as_of": instant(moment),
-                "until": instant(end),
-                "lifetime_days": lifetime_days(lifetime),
-                "months": months,
-                "clients": clients,
-                "total": line_row(ahead.total, rate),
-                "trust_rules": stored.rules.version,
-                "trust_ends": trust_ends,
+                "client": k,
+                **line_row(v, rate),
+                "acme_saves": line_row(ahead.acme_saves[k], rate)["cost"],
+                "acme_saves_hours": str(ahead.acme_saves[k].hours),
             }
-        )
-        return
-    rows = months if by == "month" else clients
-    columns = (
+            for k, v in sorted(ahead.clients.items())
+        ],
+        total=line_row(ahead.total, rate),
+        trust_ends=trust_ends,
+        rules=stored.rules.version,
+    )
+
+
+def _document(
+    found: _ForecastRows, moment: datetime, end: datetime, lifetime: int | None
+) -> dict[str, Any]:
+    """Return ``certmgr.forecast/1``."""
+    return {
+        "schema": "certmgr.forecast/1",
+        "as_of": instant(moment),
+        "until": instant(end),
+        "lifetime_days": lifetime,
+        "months": found.months,
+        "clients": found.clients,
+        "total": found.total,
+        "trust_rules": found.rules,
+        "trust_ends": found.trust_ends,
+    }
+
+
+def _columns(by: str) -> tuple[str, ...]:
+    return (
         by,
         "orders",
         "reissues",
@@ -112,33 +158,39 @@ def forecast(
         # What ACME saves is calculated per client, so the rows of a month do not have it.
         *(("acme_saves", "acme_saves_hours") if by == "client" else ()),
     )
-    if output_format == "csv":
-        click.echo(csv_text(columns, rows), nl=False)
-        return
-    if chart:
-        bars({str(r["month"]): int(r["installations"]) for r in months})
-        return
+
+
+# The keys of JSON and CSV are older than the word "purchase".
+_TITLES = {"orders": "PURCHASES", "purchases": "SPENDING"}
+
+
+def _show_forecast(found: _ForecastRows, end: datetime, days: int, by: str) -> None:
     # The first 20 give the kind of problem; the complete list is another command.
-    for row in trust_ends[:20]:
+    for row in found.trust_ends[:20]:
         paragraph(
             f"{cell(row['target'])} ends {local_day(row['not_after'])}, trusted by"
             f" {cell(row['detail'])}"
         )
-    if trust_ends:
+    if found.trust_ends:
         paragraph(
             # The number of days is counted from now, because trust ends has no --as-of.
-            f"{len(trust_ends):,} certificate(s) lose the trust of a browser before they expire:"
-            f" certmgr trust ends --within {(end - app.now()).days}"
+            f"{len(found.trust_ends):,} certificate(s) lose the trust of a browser before they"
+            f" expire: certmgr trust ends --within {days}"
         )
         click.echo()
+    rows = found.months if by == "month" else found.clients
     # An empty table could also mean that the forecast failed.
     if not rows:
-        click.echo(
+        paragraph(
             "Nothing to forecast: there are no purchases and no manually renewed certificates."
         )
         return
-    table([c.replace("_", " ").upper() for c in columns], [[r[c] for c in columns] for r in rows])
-    total = line_row(ahead.total, rate)
+    columns = _columns(by)
+    table(
+        [_TITLES.get(c, c.replace("_", " ").upper()) for c in columns],
+        [[r[c] for c in columns] for r in rows],
+    )
+    total = found.total
     paragraph(
         f"Until {end:%Y-%m-%d}: {total['installations']} installation(s), {total['reissues']}"
         f" reissue(s), {total['orders']} purchase(s), {total['hours']} hours;"

@@ -9,6 +9,7 @@ import click
 from certmgr.cli.output import (
     cell,
 )
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import (
     CommandContext,
     client_filter,
@@ -34,9 +35,9 @@ def import_(app: CommandContext, source: Path, kind: str, dry_run: bool) -> int:
     """
 
     read = purchases_format.read_csv if kind == "csv" else purchases_format.read_json
-    result = purchases_format.apply(
-        app.open(), read(source), app.settings.provider.time_zone, app.now(), dry_run=dry_run
-    )
+    zone = app.settings.provider.time_zone
+    with ProgressLine().waiting(f"purchase import: {cell(source.name, 60)}"):
+        result = purchases_format.apply(app.open(), read(source), zone, app.now(), dry_run=dry_run)
     # A file may have a problem in each row, so the output is limited.
     for problem in result.problems[:200]:
         click.echo(

@@ -23,6 +23,7 @@ from certmgr.purchases.terms import (
     purchase_deadlines,
     term_of,
 )
+from inventory.errors import UsageError
 from inventory.records import PurchaseRecord
 from inventory.store import clients, purchases
 
@@ -160,10 +161,17 @@ def list_(
     output_format: str,
 ) -> None:
     """List purchases, the next end first, with their next due date."""
+    # The remarks are about all purchases, also about names that have none.
+    if check and (due is not None or everything):
+        option = "--all" if everything else "--due"
+        raise UsageError(
+            f"--check and {option} exclude each other",
+            "the remarks are about all purchases",
+            f"Leave out {option}, or --check.",
+        )
     now, leads = app.now(), lead_times(app.settings)
     with app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
-        # The remarks are about all purchases, so --due does not limit them.
         if check:
             remarks = [
                 (r.kind, r.client, r.label, r.days or None, r.text)
@@ -219,7 +227,7 @@ def _is_due(bought: Purchase, leads: LeadTimes, now: datetime, days: int) -> boo
 
 def _purchase_table(rows: Sequence[PurchaseRow], zone: str) -> None:
     if not rows:
-        click.echo(
+        paragraph(
             "There are no purchases. Add one: certmgr purchase add CLIENT --vendor NAME --name"
             " shop.example.com."
         )

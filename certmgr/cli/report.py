@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from certmgr.cli.output import show
-from certmgr.cli.progress import progress_line
+from certmgr.cli.output import cell, paragraph, show
+from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.shared import CommandContext, pass_app, was_given
 from certmgr.compliance.assessment import all_deadlines
 from certmgr.dashboard.html import ReportLink
@@ -29,6 +30,7 @@ from inventory.errors import UsageError
 from inventory.files import read_regular
 from inventory.store import clients
 from notifiers.wording.catalogue import require
+from notifiers.wording.report import STATES
 
 if TYPE_CHECKING:
     from certmgr.compliance.milestones import Deadline
@@ -105,6 +107,48 @@ def report(
         )
         return
     output_format = output_format or "html"
+    _check_options(
+        client, output_format, output, all_clients=all_clients, other_day=as_of is not None
+    )
+    # --as-of may be another day, so the present time is kept separately.
+    moment, at = app.now(), app.moment(as_of)
+    language_code = None if language_code is None else require(language_code)
+    database = app.open()
+    # The deadlines of a past day are those that were known then; for a day ahead, those of today.
+    dues = all_deadlines(database, at if at is not None and at <= moment else None)
+    if all_clients:
+        _write_all(app, database, dues, output_format, Path(str(output)), moment, at, language_code)
+        return
+    with ProgressLine().waiting(f"report: client {cell(client, 60)}"):
+        client_report, language = _build_report(
+            app, database, dues, str(client), moment, at, language_code
+        )
+    # A badge of yesterday must not stay after a fault. It is removed first, because the rendering
+    # below refuses such a badge with an error.
+    if output_format == "badge" and output is not None and badge.why_not(client_report):
+        _remove_badge(Path(output))
+    data = _rendered(client_report, language, output_format)
+    # The page is text, and pdf was refused without --output above.
+    if output is None:
+        click.echo(data.decode(), nl=False)
+    else:
+        write_whole(Path(output), data)
+        paragraph(f"{cell(output, 300)}: {client_report.summary}")
+
+
+def _check_options(
+    client: str | None,
+    output_format: str,
+    output: str | None,
+    *,
+    all_clients: bool,
+    other_day: bool,
+) -> None:
+    """Refuse options that contradict each other, and requests that name no client or no file.
+
+    Raises:
+        UsageError: With the option to give or to leave out.
+    """
     # The list of --format is shared with --support, where a table makes sense.
     if output_format == "table":
         raise UsageError(
@@ -137,35 +181,19 @@ def report(
             "",
             "Give --output FOLDER." if all_clients else "Give --output FILE.",
         )
-    if output_format == "badge" and as_of is not None:
+    if output_format == "badge" and other_day:
         raise UsageError(
             "A badge has no --as-of",
             "it states that the sites are in order now",
             "Remove --as-of.",
         )
-    # --as-of may be another day, so the present time is kept separately.
-    moment, at = app.now(), app.moment(as_of)
-    language_code = None if language_code is None else require(language_code)
-    database = app.open()
-    # The deadlines of a past day are those that were known then; for a day ahead, those of today.
-    dues = all_deadlines(database, at if at is not None and at <= moment else None)
-    if all_clients:
-        _write_all(app, database, dues, output_format, Path(str(output)), moment, at, language_code)
-        return
-    client_report, language = _build_report(
-        app, database, dues, str(client), moment, at, language_code
-    )
-    # A badge of yesterday must not stay after a fault. It is removed first, because the rendering
-    # below refuses such a badge with an error.
-    if output_format == "badge" and output is not None and badge.why_not(client_report):
-        _remove_badge(Path(output))
-    data = _rendered(client_report, language, output_format)
-    # The page is text, and pdf was refused without --output above.
-    if output is None:
-        click.echo(data.decode(), nl=False)
-    else:
-        write_whole(Path(output), data)
-        click.echo(f"{output}: {client_report.summary}")
+    # Hundreds of lines of HTML on a terminal help no one, and hide what was typed before.
+    if output is None and output_format in ("html", "badge") and sys.stdout.isatty():
+        raise UsageError(
+            f"The report is a {output_format} file, and standard output is a terminal",
+            "",
+            "Give --output FILE, and open it in a browser.",
+        )
 
 
 _SUPPORT = (
@@ -273,7 +301,7 @@ def _write_all(
             continue
         write_whole(target / name, _rendered(client_report, language, output_format))
         state = client_report.state
-        links[number] = ReportLink(name, state, _STATES[state])
+        links[number] = ReportLink(name, state, language(STATES[state]))
     facts = load_dashboard_input(
         database, app.settings, moment, as_of=at, language_code=language_code
     )
@@ -281,11 +309,11 @@ def _write_all(
     index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
     # The index is written last, so that each report that it links exists.
     write_whole(target / "index.html", index.encode())
-    counts = {s: sum(x.state == s for x in links.values()) for s in _STATES}
-    summary = f"{len(links)} client(s): " + ", ".join(
-        f"{counts[s]} {w[2:]}" for s, w in _STATES.items() if counts[s]
+    counts = {s: sum(x.state == s for x in links.values()) for s in _COUNTED}
+    summary = f"{len(links):,} client(s): " + ", ".join(
+        f"{counts[s]:,} {words}" for s, words in _COUNTED.items() if counts[s]
     )
-    click.echo(
+    paragraph(
         f"{target}: {summary if links else 'no client has a domain'}. Open {target / 'index.html'}."
     )
 
@@ -299,11 +327,13 @@ def _remove_badge(path: Path) -> None:
         click.echo(f"{path}: removed, because it is not true any more.", err=True)
 
 
-_STATES = {
-    "fault": "✗ must act",
-    "attention": "! provider acts, or action soon",
-    "unknown": "? undetermined",
-    "ok": "✓ in order",
+# The state of a report in the summary. A fault may be ours, so it does not mean that the client
+# has to act.
+_COUNTED = {
+    "fault": "with faults",
+    "attention": "that need attention",
+    "unknown": "undetermined",
+    "ok": "in order",
 }
 
 

@@ -17,6 +17,7 @@ from certmgr.checks.folding import parent_of
 from certmgr.cli.output import STYLES, cell, detail_words, host_text, instant, paragraph, table
 from certmgr.inspection.status import counts
 from certmgr.inspection.trust_ends import trust_row, trust_text
+from inventory.certificates import issuer_name
 from inventory.dates import days_left
 from inventory.targets import Target
 from inventory.vocabulary import Finding, verdict_of
@@ -378,13 +379,6 @@ def scan_table(endpoints: Sequence[ScannedEndpoint], verbose: bool) -> None:
     # Verdicts without an endpoint are left out, so that a zero does not draw attention.
     shown = ", ".join(f"{n} {v}" for v, n in total.items() if n)
     click.echo(f"{len(endpoints)} endpoint(s): {shown}")
-
-
-def issuer_name(text: str | None) -> str:
-    """Return the common name of an issuer, else its organisation."""
-    # The name may have the same attribute several times. Reversed, the first one wins.
-    parts = dict(p.split("=", 1) for p in reversed((text or "").split(", ")) if "=" in p)
-    return parts.get("CN") or parts.get("O") or text or ""
 
 
 def show_evidence(endpoint: ScannedEndpoint) -> None:

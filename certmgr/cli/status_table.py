@@ -21,10 +21,10 @@ from certmgr.cli.output import (
     table,
 )
 from certmgr.cli.planned import plan_document
-from certmgr.cli.scan_report import issuer_name
 from certmgr.cli.shared import CommandContext
 from certmgr.inspection.status import FAULT_SEVERITIES, count_findings, counted, findings_text
 from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
+from inventory.certificates import issuer_name
 from inventory.store import clients
 from notifiers.wording.english import VERDICTS
 from notifiers.wording.sentences import sentence, short

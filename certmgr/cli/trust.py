@@ -10,6 +10,7 @@ import certifi
 import click
 
 from certmgr.cli.output import cell, echo_json, instant, pairs, show
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.config.settings import Settings
 from certmgr.inspection.trust_ends import StoredTrust, trust_text
@@ -179,7 +180,8 @@ def update_(
     completely before it replaces anything. The next scan judges every endpoint again.
     """
     path = trust_data.rules_path(app.settings.trust.rules)
-    data = _read(source, app.settings)
+    with ProgressLine().waiting("trust update: reading the rules"):
+        data = _read(source, app.settings)
     update, content = trust_data.prepare(data, source, path, app.now(), force=force)
     # prepare() has validated the whole file, so a bad file never replaces a good one.
     if not dry_run:
@@ -234,7 +236,7 @@ def reset_(app: CommandContext) -> None:
 def ends_(app: CommandContext, within: int, client: str | None, output_format: str) -> None:
     """List certificates that a browser stops trusting before they expire, soonest first."""
     now = app.now()
-    with app.open().read() as conn:
+    with ProgressLine().waiting("trust ends"), app.open().read() as conn:
         client_id = clients.find(conn, client).id if client else None
         stored = StoredTrust.of(conn, app.settings)
         rows = early_rows(stored, now, now + timedelta(days=within), client_id)

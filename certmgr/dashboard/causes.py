@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from certmgr.dashboard.facts import DashboardInput
 from certmgr.dashboard.model import CauseCard, SeverityGroup
 from certmgr.inspection.causes import Cause, causes
-from inventory.names import display
+from inventory.certificates import issuer_name
+from inventory.names import display, registered_domain
 from inventory.text import printable
+from notifiers.wording.catalogue import Language
 from notifiers.wording.dashboard import ACTORS, KINDS, SEVERITIES
 from notifiers.wording.dashboard import DashboardPhrases as P
 from notifiers.wording.sentences import instruction, sentence
@@ -53,7 +55,6 @@ def severity_groups(facts: DashboardInput) -> tuple[SeverityGroup, ...]:
 
 def _card(facts: DashboardInput, cause: Cause) -> CauseCard:
     language, first = facts.language, cause.endpoints[0]
-    kind = language(KINDS.get(cause.kind, cause.kind))
     # The port of HTTPS needs no mention.
     sites = [
         display(t.host) if t.port == 443 else f"{display(t.host)}:{t.port}" for t in cause.endpoints
@@ -63,7 +64,7 @@ def _card(facts: DashboardInput, cause: Cause) -> CauseCard:
         code=cause.code,
         what=sentence(cause.example, first, language),
         do=instruction(cause.example, first, language),
-        place=printable(f"{kind} {cause.location}", 200),
+        place=printable(_place(cause, language), 200),
         actor=language(ACTORS[cause.actor]),
         sites_text=language.count(P.sites, P.sites_many, len(cause.endpoints)),
         sites=tuple(printable(s, 260) for s in sites[:MAX_SITES]),
@@ -71,6 +72,19 @@ def _card(facts: DashboardInput, cause: Cause) -> CauseCard:
         clients=named_clients(facts, clients[:MAX_CLIENTS]),
         more_clients=max(0, len(clients) - MAX_CLIENTS),
     )
+
+
+def _place(cause: Cause, language: Language) -> str:
+    """Return what must be changed, in words of the reader."""
+    kind = language(KINDS.get(cause.kind, cause.kind))
+    match cause.kind:
+        case "certificate":
+            # A person recognises the issuer, and not the hash of the certificate.
+            return f"{kind} ({issuer_name(cause.issuer)})" if cause.issuer else kind
+        case "name server":
+            return f"{kind} ({display(registered_domain(cause.endpoints[0].host))})"
+        case _:
+            return f"{kind} {cause.location}"
 
 
 def named_clients(facts: DashboardInput, numbers: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from inventory.certificates import organisation
+from inventory.db.audit_chain import REDACTED
 from inventory.db.database import from_epoch
 from inventory.store import endpoints
 from inventory.store.history import HistoryRow, HistoryScope, rows
@@ -107,7 +108,7 @@ def _text(row: HistoryRow, language: Language) -> str:
             return ": ".join([f"ACME {row.event}", *[v for v in values if v]])
         case _:
             kind, detail = values
-            return f"{kind} {row.event}: {_changes(detail)}" + _by(row)
+            return ": ".join(filter(None, (f"{kind} {row.event}", _changes(detail)))) + _by(row)
 
 
 def _with(text: str, detail: str, reason: str) -> str:
@@ -132,8 +133,13 @@ def _changes(detail: str) -> str:
         return ""
     parts = []
     for column, value in changes.items() if isinstance(changes, dict) else ():
-        if isinstance(value, list) and len(value) == 2:
+        # The log keeps no personal data, so of such a value only the change itself is known.
+        if value == REDACTED:
+            continue
+        if isinstance(value, list) and len(value) == 2 and REDACTED in value:
+            parts.append(f"{column} changed")
+        elif isinstance(value, list) and len(value) == 2:
             parts.append(f"{column} from {value[0] or 'nothing'} to {value[1] or 'nothing'}")
         else:
             parts.append(f"{column} {value}")
-    return ", ".join(parts) or "no values"
+    return ", ".join(parts)

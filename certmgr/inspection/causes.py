@@ -59,6 +59,7 @@ class Cause:
         endpoint_ids: Their ids, in the same order.
         clients: The numbers of their clients.
         client: The client of the first endpoint.
+        issuer: The issuer of the certificate of the first endpoint, as a distinguished name.
         example: A finding of the worst severity.
         down: The server that is down, if that is the cause.
         assigned: Who fixes it, and until when; each person once.
@@ -76,6 +77,7 @@ class Cause:
     endpoints: list[Target] = field(default_factory=list)
     endpoint_ids: list[int] = field(default_factory=list)
     clients: set[str] = field(default_factory=set)
+    issuer: str | None = None
     down: ServerDown | None = None
     assigned: list[tuple[str, datetime]] = field(default_factory=list)
 
@@ -120,6 +122,7 @@ def causes(
                     server=status.server,
                     client=status.client,
                     example=finding,
+                    issuer=status.issuer,
                     down=down,
                 )
             # The provider starts its server, even if a client buys the certificates.

@@ -135,9 +135,24 @@ def resolver_answers(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult(
             "resolver",
             CheckState.FAULT,
-            printable(str(error), 150),
+            f"{', '.join(str(n) for n in resolver.nameservers[:3])}: {_dns_reason(error)}",
             "Fix it, or set another in [scan] resolvers. Without a resolver, all runs are suspect.",
         )
+
+
+def _dns_reason(error: dns.exception.DNSException) -> str:
+    """Return in our words why a name server is of no use."""
+    match error:
+        case dns.resolver.NXDOMAIN():
+            return "it answers that the root zone does not exist"
+        case dns.resolver.LifetimeTimeout():
+            return "no answer within 5 seconds"
+        case dns.resolver.NoNameservers():
+            return "it refuses the question, or fails"
+        case dns.resolver.NoResolverConfiguration():
+            return "this machine has no name server"
+        case _:
+            return f"no usable answer ({type(error).__name__})"
 
 
 def _resolver_of(settings: Settings) -> Any:

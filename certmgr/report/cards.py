@@ -6,7 +6,7 @@ the name of the site.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,11 +27,19 @@ class ActionCard:
 
 
 @dataclass(frozen=True, slots=True)
+class RemarkLine:
+    """One remark about one or more sites; its text names the first site."""
+
+    text: str
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SiteRow:
     """Sites with the same state and the same facts.
 
     Attributes:
-        facts: What was seen, without what a card states already.
+        facts: What was seen, without remarks and without what a card states already.
         measured: Whether the time of the measurement is shown: not if it was the last scan.
     """
 
@@ -52,6 +60,21 @@ def action_cards(actions: Iterable[ReportAction]) -> tuple[ActionCard, ...]:
     return tuple(ActionCard(action, tuple(sites)) for action, sites in cards.values())
 
 
+def shared_instruction(cards: Sequence[ActionCard]) -> str:
+    """Return the instruction that several cards have in common; else an empty text."""
+    texts = {card.action.do for card in cards}
+    return texts.pop() if len(cards) > 1 and len(texts) == 1 else ""
+
+
+def remark_lines(report: ClientReport) -> tuple[RemarkLine, ...]:
+    """Return each remark once, with all sites that have it."""
+    lines: dict[str, tuple[str, dict[str, None]]] = {}
+    for site in report.sites:
+        for text in site.remarks:
+            lines.setdefault(_nameless(text, site.name), (text, {}))[1][site.name] = None
+    return tuple(RemarkLine(text, tuple(sites)) for text, sites in lines.values())
+
+
 def site_rows(report: ClientReport) -> tuple[SiteRow, ...]:
     """Return the rows of the table of sites, in the order of the sites."""
     stated: dict[str, set[str]] = {}
@@ -60,7 +83,9 @@ def site_rows(report: ClientReport) -> tuple[SiteRow, ...]:
     newest = max((s.measured for s in report.sites if s.measured is not None), default=None)
     rows: dict[Hashable, tuple[SiteRow, list[str]]] = {}
     for site in report.sites:
-        facts = tuple(f for f in site.facts if f not in stated.get(site.name, ()))
+        # A remark in each row would make equal sites differ, and hide what matters.
+        elsewhere = {*stated.get(site.name, ()), *site.remarks}
+        facts = tuple(f for f in site.facts if f not in elsewhere)
         measured = newest is None or site.measured is None or newest - site.measured > _SAME_SCAN
         key = (
             site.state,

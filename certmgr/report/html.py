@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certmgr.pages.template import SYMBOLS, render_page
-from certmgr.report.cards import action_cards, site_rows
+from certmgr.report.cards import action_cards, remark_lines, shared_instruction, site_rows
 from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
@@ -62,6 +62,8 @@ def render(report: ClientReport, language: Language) -> str:
         symbol=SYMBOLS[report.state],
         kinds=kinds,
         cards=action_cards,
+        shared=shared_instruction,
+        remarks=remark_lines(report),
         rows=site_rows(report),
         tiles=[(s, language(STATES[s])) for s in ("fault", "attention", "unknown", "ok")],
         # A drawing that only shrinks is not readable on a telephone.

@@ -50,6 +50,7 @@ class ReportSite:
         state_text: The state in the reader's language, with its symbol.
         outcome: Outcome of the worst action; empty if there is no action.
         facts: Evidence, as sentences.
+        remarks: Those of the facts that need no action: a site with them is ok.
         untested: Undetermined results, as sentences.
         expires: End of the certificate.
         measured: Time of the last probe.
@@ -74,6 +75,7 @@ class ReportSite:
     measured: datetime | None
     measured_text: str
     trusted_until: dict[str, Any] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ def site_view(
         outcome=next((o for o in OUTCOMES if any(a.outcome == o for a in actions)), ""),
         facts=tuple(facts),
         untested=tuple(untested),
+        remarks=tuple(
+            sentence(f, status.target, language) for f in status.findings if f.severity == "low"
+        ),
         expires=end,
         expires_text=language.date(end) if end else "",
         days_left=days_left(end, report_input.as_of) if end else None,

@@ -91,9 +91,7 @@ class ReportPhrases:
     renewed_by_cdn = "It is renewed by the CDN (content delivery network)."
     renewed_by_automation = "It is renewed by your automation."
     renewed_by_purchase = "It is renewed by hand, under the order {order}, which ends on {date}."
-    renewed_by_none = (
-        "It is renewed by hand: we know of no order that covers it, and of no automation."
-    )
+    renewed_by_none = "It does not renew automatically, and we know of no order that renews it."
     days_left = "{n} day left"
     days_left_many = "{n} days left"
     expired = "ended"
@@ -172,5 +170,6 @@ LABELS = (
     "This report concerns only the sites of this client.",
     "Prepared by",
     "The same holds for",
+    "Remarks that are not urgent",
     "Next date",
 )

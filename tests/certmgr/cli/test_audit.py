@@ -139,10 +139,21 @@ def test_export_of_a_broken_log_names_its_entry(installation: Installation, tmp_
     assert "entry 2 does not follow" in error
 
 
-def test_unsigned_export_states_that_it_proves_nothing(installation: Installation) -> None:
-    file = installation.folder / "plain.jsonl"
-    file.write_text(installation.run("audit", "export").out)
-    assert "no signature" in installation.run("audit", "verify", str(file)).err
+@pytest.mark.parametrize("signed", [True, False])
+def test_export_whose_signature_is_not_verified_fails_unless_the_chain_is_enough(
+    installation: Installation, exported: Path, *, signed: bool
+) -> None:
+    if not signed:
+        exported.write_text(installation.run("audit", "export").out)
+    ran = installation.run("audit", "verify", str(exported), expect=3)
+    assert "entries follow each other" in ran.out
+    assert ("the signature" if signed else "no signature") in ran.err
+    assert "Not verified: " in ran.err
+    chain = installation.run("audit", "verify", str(exported), "--chain-only", expect=0)
+    assert "Not verified: " in chain.err
+    installation.run("audit", "verify", "--chain-only", expect=2)
+    key = ("--key", str(exported.with_name("audit.pub")))
+    installation.run("audit", "verify", str(exported), *key, "--chain-only", expect=2)
 
 
 def test_keys_that_cannot_sign_are_refused_with_what_to_do(

@@ -21,6 +21,8 @@ HOST = "shop.one.test"
         (("case", "window", "CM-AAAAAA", "--cancel", "--minutes", "60"), "--cancel excludes"),
         (("case", "window", "CM-AAAAAA", "--cancel", "--zone", "UTC"), "--cancel excludes"),
         (("finding", "list", "--accepted", "--assigned"), "exclude each other"),
+        (("purchase", "list", "--check", "--due", "30"), "--check and --due exclude each other"),
+        (("purchase", "list", "--check", "--all"), "--check and --all exclude each other"),
         (("finding", "list", "--accepted", "--closed"), "--closed is about findings"),
         (("finding", "list", "--assigned", "--code", "key-week"), "Did you mean 'key-weak'"),
     ],

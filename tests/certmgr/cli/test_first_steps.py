@@ -111,6 +111,28 @@ def test_init_refuses_a_wrong_answer_and_writes_nothing(
     assert not (folders / "config" / "certmgr").exists()
 
 
+def test_init_asks_again_after_a_wrong_answer(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.program._Stream.isatty", lambda _: True, raising=False)
+    answers = (
+        *("Rosen Hosting", "Europa/Berlin", "Europe/Berlin", "deutsch", "de"),
+        *("192.0.2.0/33", "192.0.2.0/24 2001:db8::/32", "192.0.2.53", "smtp://x", "env:X"),
+        *("Eve", "eve", "eve@example.com", "n", ""),
+    )
+    ran = program.run(("init",), clock, input="".join(f"{a}\n" for a in answers))
+    assert ran.code == 0, ran.err
+    for reason in ("'Europa/Berlin' is unknown", "Choose en or de", "192.0.2.0/33", "'eve' is not"):
+        assert ran.err.count(reason) == 1
+    written = tomllib.loads((folders / "config" / "certmgr" / "certmgr.toml").read_text())
+    assert written["provider"] == {
+        "name": "Rosen Hosting",
+        "time_zone": "Europe/Berlin",
+        "language": "de",
+    }
+    assert written["network"]["provider"] == ["192.0.2.0/24", "2001:db8::/32"]
+
+
 def test_init_reports_a_mail_server_that_does_not_answer(folders: Path) -> None:
     secret = folders / "mail"
     secret.write_text("mailtos://user:geheim123@127.0.0.1:9?from=tls@example.com")

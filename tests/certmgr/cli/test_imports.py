@@ -91,6 +91,30 @@ def test_columns_of_a_foreign_list_that_resemble_ours_are_named_and_not_used(
     assert_refused(certmgr("import", str(source)), 2, "Did you mean 'renews'?")
 
 
+def test_client_that_stands_in_the_list_alone_need_not_exist(
+    certmgr: Runner, tmp_path: Path
+) -> None:
+    source = tmp_path / "list"
+    source.write_text("client,domain\n7,rosen.example\n")
+    # Without --from, the content decides the format.
+    assert certmgr("import", str(source), "--client", "7").code == 0
+    assert owners(certmgr) == {"rosen.example": "7"}
+    source.write_text("neu.rosen.example\n")
+    assert_refused(certmgr("import", str(source), "--client", "8"), 2, "no client '8'")
+
+
+def test_misspelt_server_is_refused_and_a_new_one_is_named(certmgr: Runner, tmp_path: Path) -> None:
+    assert certmgr("server", "add", "frankfurt1", "--address", "192.0.2.1").code == 0
+    source = tmp_path / "list.csv"
+    source.write_text("client,domain\n7,rosen.example\n")
+    call = ("import", str(source), "--server")
+    assert_refused(certmgr(*call, "frankfrut1"), 2, "Did you mean 'frankfurt1'?")
+    assert certmgr("server", "list", "--format", "json").json["servers"][0]["name"] == "frankfurt1"
+    added = certmgr(*call, "frankfurt2")
+    assert added.code == 0 and "The server frankfurt2 is new: it is added." in added.err
+    assert "is new" not in certmgr(*call, "frankfurt1").err
+
+
 def test_map_names_a_column_and_an_unknown_one_is_refused(certmgr: Runner, tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("Vertrag,Netzname\n7,a.example\n")

@@ -36,6 +36,15 @@ LISTINGS = (
     *("status", "status --all", "status --causes", "trust list"),
     *(f"domain show {HOST}", f"domain show {HOST} --history", "client show 10001"),
     *("purchase show id:1", f"endpoint show {HOST}", "server show web1"),
+    *("account cas", "solver list", "zone list", "config show", "trust ends --within 400"),
+    *(
+        "notice calls",
+        "purchase billing --month 2026-11",
+        "purchase list --check",
+        "finding list --closed",
+    ),
+    *("lineage show autohaus-and-its-many-names", f"compliance --domain {HOST} --all"),
+    *("compliance --deadline chrome-68", "contact show 1"),
 )
 
 

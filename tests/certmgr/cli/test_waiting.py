@@ -38,6 +38,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (("database", "check"), ["database check"]),
         (("notify", "--queue-only"), ["notify: deciding, and rechecking what is due"]),
         (("dashboard",), ["dashboard"]),
+        (("finding", "list"), ["finding list"]),
+        (("forecast",), ["forecast"]),
+        (("metrics",), ["metrics"]),
+        (("trust", "ends"), ["trust ends"]),
     ],
 )
 def test_long_command_states_what_it_waits_for(
@@ -45,6 +49,22 @@ def test_long_command_states_what_it_waits_for(
 ) -> None:
     assert certmgr(*words).code == 0
     assert waits == shown
+
+
+def test_report_and_doctor_and_purchases_state_what_they_wait_for(
+    certmgr: Runner, waits: list[str], tmp_path: Path
+) -> None:
+    certmgr("client", "add", "7", "Rosen")
+    assert certmgr("report", "--client", "7", "--output", str(tmp_path / "r.html")).code == 0
+    certmgr("doctor")
+    source = tmp_path / "bought.csv"
+    source.write_text("client,vendor,names\n")
+    certmgr("purchase", "import", str(source), "--from", "csv")
+    assert waits == [
+        "report: client 7",
+        "doctor: DNS, mail server, mailbox and database",
+        "purchase import: bought.csv",
+    ]
 
 
 def test_import_states_that_it_reads_and_how_much_it_writes(

@@ -60,3 +60,5 @@ def test_compliance_is_printed_as_json_table_and_csv(
         "--database", str(tmp_path / "site.db"), "compliance", "--format", "csv", "--client", "1001"
     )
     assert csv.out.startswith("domain,client,status,")
+    states = {line.split(",")[2] for line in csv.out.splitlines()[1:]}
+    assert {"complies", "does-not-comply"} <= states, "CSV leaves out no row"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import pytest
+
 from certmgr.demo.authority import Authority
 from inventory.clock import system_clock
 from tests import program
@@ -30,6 +32,20 @@ def test_doctor_reports_each_check_and_what_to_do_about_a_fault(
             ("runs", "warning"),
         }
         assert all(row["todo"] for row in rows if row["state"] == "fault")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [("NXDOMAIN", "the root zone does not exist"), ("SERVFAIL", "it refuses the question")],
+)
+def test_useless_resolver_is_a_fault_in_words_and_names_its_address(
+    installation: Installation, answer: str, reason: str
+) -> None:
+    with dns({"": answer, ".": answer}) as resolver:
+        installation.resolver = resolver
+        rows = installation.run("doctor", "--format", "json", expect=3).json["doctor"]
+    (row,) = [r for r in rows if r["check"] == "resolver"]
+    assert row["state"] == "fault" and reason in row["what"] and "127.0.0.1" in row["what"]
 
 
 def test_secret_that_others_can_read_is_a_fault_with_its_remedy(

@@ -12,7 +12,7 @@ import pytest
 from certmgr.demo.pages import page
 from certmgr.demo.servers import server_context
 from certmgr.report import html
-from certmgr.report.cards import action_cards, site_rows
+from certmgr.report.cards import action_cards, remark_lines, site_rows
 from certmgr.report.html import NARROW, WIDE, chart, time_line
 from certmgr.report.model import Bar, ReportEvent
 from notifiers.wording.catalogue import language
@@ -80,6 +80,38 @@ def test_sites_with_the_same_facts_share_a_row(shop: ReportProvider) -> None:
     assert ("fine.example.test", "good.example.test") in [r.names for r in rows]
     text = text_of(html.render(report, reader_language))
     assert text.count("Everything that we tested is in order.") == 1
+
+
+def test_remark_is_stated_once_below_the_sites(shop: ReportProvider) -> None:
+    report, reader_language = shop.report("1001")
+    remark = "{} does not instruct browsers to use only HTTPS; visitors notice nothing."
+    names = [s.name for s in report.sites]
+    sites = tuple(
+        dataclasses.replace(
+            s, facts=(*s.facts, remark.format(s.name)), remarks=(remark.format(s.name),)
+        )
+        for s in report.sites
+    )
+    changed = dataclasses.replace(report, sites=sites)
+    # The remark names its site, and still makes no rows of equal sites differ.
+    assert [r.names for r in site_rows(changed)] == [r.names for r in site_rows(report)]
+    (line,) = remark_lines(changed)
+    assert line.text == remark.format(names[0]) and line.sites == tuple(names)
+    text = text_of(html.render(changed, reader_language))
+    assert text.count("does not instruct browsers") == 1
+    assert "Remarks that are not urgent" not in text_of(html.render(report, reader_language))
+
+
+def test_instruction_that_all_cards_share_is_stated_once(shop: ReportProvider) -> None:
+    report, reader_language = shop.report("1001")
+    first, second = report.you_act[:2]
+    other = dataclasses.replace(second, what="Another fault.")
+    changed = dataclasses.replace(report, you_act=(first, other))
+    assert len(action_cards(changed.you_act)) == 2
+    assert text_of(html.render(changed, reader_language)).count(first.do) == 1
+    apart = dataclasses.replace(report, you_act=(first, dataclasses.replace(other, do="Call.")))
+    text = text_of(html.render(apart, reader_language))
+    assert first.do in text and "Call." in text
 
 
 def test_different_dates_and_instructions_stay_apart(shop: ReportProvider) -> None:
