@@ -56,6 +56,20 @@ def test_zone_is_added_assigned_listed_and_retired(
     assert "retired" in certmgr(*postgres, "zone", "list", "--retired").out
 
 
+def test_misspelt_client_or_server_gets_a_suggestion(
+    certmgr: Runner, postgres: tuple[str, ...]
+) -> None:
+    certmgr(*postgres, "client", "edit", "1001", "--name", "Autohaus Nguyen")
+    certmgr(*postgres, "server", "add", "web-frankfurt", "--address", "192.0.2.1")
+    for scope, typed, meant in (
+        ("--client", "autohuas", "1001"),
+        ("--server", "web-frankfrut", "web-frankfurt"),
+    ):
+        for verb in ("assign", "unassign"):
+            ran = certmgr(*postgres, "zone", verb, "default", scope, typed)
+            assert (ran.code, "Did you mean" in ran.err, meant in ran.err) == (2, True, True), ran
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

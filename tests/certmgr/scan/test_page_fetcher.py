@@ -26,7 +26,7 @@ from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.page_process import PageParserProcess
 from inventory.targets import Target
 from notifiers.wording.sentences import instruction
-from tests.campaign import time_limits
+from tests.campaign import time_limits, wait_until
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.tls_servers import (
     HOST,
@@ -319,9 +319,13 @@ def test_requests_are_get_and_name_the_program_and_a_contact(website: Website) -
     contact = "https://provider.example/scan"
     http = replace(NO_RATE_LIMIT, contact=contact)
     website.scan(settings=replace(website.settings, http=http))
-    log = (website.folder / "access.log").read_text().splitlines()
-    assert len(log) == 2
-    for line in log:
+
+    def log() -> list[str]:
+        return (website.folder / "access.log").read_text().splitlines()
+
+    wait_until(lambda: len(log()) >= 2, "the log, which nginx writes after its answers")
+    assert len(log()) == 2
+    for line in log():
         assert '"GET / HTTP/1.1"' in line
         assert "certmgr/" in line
         assert contact in line
