@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inventory.vocabulary import Severity
+from inventory.vocabulary import ZONE_DIFFERENCE, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +15,15 @@ class FindingCode:
     """The properties of a finding code.
 
     The layers revocation (a list of the CA) and policy (CAA, TLSA) are not part of a scan:
-    certmgr/revocation/job.py opens and closes their findings.
+    certmgr/revocation/job.py opens and closes their findings. Those of the layer zones change when
+    a run from several zones ends (certmgr/inspection/zone_results.py).
 
     Attributes:
         severity: The usual severity.
         role: Who is responsible: host, dns, holder (who buys or renews), holder-or-host, client,
             staff, none.
         layer: What must have been checked to close the finding: dns, transport, tls (a handshake),
-            certificate, http (a visit), revocation, policy.
+            certificate, http (a visit), revocation, policy, zones (a run from several zones).
     """
 
     severity: Severity
@@ -97,10 +98,11 @@ CODES: dict[str, FindingCode] = {
     "http-unknown": FindingCode(_S.UNDETERMINED, "staff", "http"),
     "too-large": FindingCode(_S.UNDETERMINED, "host", "transport"),
     "scanner-error": FindingCode(_S.UNDETERMINED, "staff", "transport"),
+    ZONE_DIFFERENCE: FindingCode(_S.HIGH, "staff", "zones"),
 }
 
 # A scan neither opens nor closes findings of these layers.
-LAYERS_NOT_SCANNED = frozenset({"revocation", "policy"})
+LAYERS_NOT_SCANNED = frozenset({"revocation", "policy", "zones"})
 STAPLE = "staple"
 """The ``source`` of a ``revoked`` from a staple: a scan checks it, and may close it."""
 

@@ -91,6 +91,10 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
     return overrides
 
 
+def _zone_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
+
+
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @client_filter
@@ -146,6 +150,13 @@ def overrides_of(texts: tuple[str, ...]) -> dict[tuple[str, int], tuple[str, ...
     metavar="PORT",
     help="Port of plain HTTP. Default: [http] port.",
 )
+@click.option(
+    "--zones",
+    default="",
+    metavar="NAMES",
+    callback=_zone_names,
+    help="Also visit each endpoint from these vantage points, or from all: a second opinion.",
+)
 @click.option("--here", is_flag=True, help="Scan in this process, even if there are workers.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 even if there are findings.")
 @click.option(
@@ -170,6 +181,7 @@ def scan(
     accept_suspect: bool,
     no_http: bool,
     http_port: int | None,
+    zones: tuple[str, ...],
     here: bool,
     exit_zero: bool,
     verbose: bool,
@@ -200,7 +212,16 @@ def scan(
         accept_suspect=accept_suspect,
         http=not no_http,
         http_port=http_port,
+        zones=zones,
     )
+    # Reports are output by the process that scans, so --format json and csv use no workers.
+    if zones and (targets or here or options.full or not app.settings.workers.enabled):
+        raise UsageError(
+            "--zones needs workers of other vantage points",
+            "this process scans from one vantage point",
+            "Set [workers] enabled, start certmgr worker --zone NAME on a machine of each zone, and"
+            " scan the inventory without targets, --here and --format. See certmgr help scale.",
+        )
     # Given targets need not be in the inventory, so a client or a tag cannot select among them.
     if targets:
         if client or tag or server or resume:
@@ -332,7 +353,9 @@ def _scan_inventory(
         # An interrupted run keeps the exit code of the signal. 3 stands for a run that cannot be
         # trusted.
         return app.stop.exit_code if summary.interrupted else 3
-    return 3 if summary.too_undetermined and code == 0 else code
+    for note in summary.notes:
+        click.echo(f"certmgr: run {summary.run_id}: {note}.", err=True)
+    return 3 if (summary.too_undetermined or summary.notes) and code == 0 else code
 
 
 def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_format: str) -> int:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
 
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.workers.queue_names import QUEUES
+from certmgr.config.zones import in_zone
+from certmgr.workers.queue_names import QUEUES, SCAN
 from inventory.db.database import display_url
 from inventory.errors import UsageError
-from inventory.store import work_queues
+from inventory.store import work_queues, zones
 from inventory.text import printable
+from inventory.zone_names import DEFAULT_ZONE
 
 if TYPE_CHECKING:
     from certmgr.config.context import Context
@@ -113,6 +116,11 @@ def _queue_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tu
     help="Queues to take jobs from. Renewals need the machine with the keys.",
 )
 @click.option(
+    "--zone",
+    metavar="NAME",
+    help="Scan from this vantage point, which [zones.NAME] describes, and do nothing else.",
+)
+@click.option(
     "--concurrency",
     type=click.IntRange(1, 32),
     default=2,
@@ -130,6 +138,7 @@ def _queue_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tu
 def worker(
     app: CommandContext,
     queues: tuple[str, ...],
+    zone: str | None,
     concurrency: int,
     schedule: str | None,
     drain: bool,
@@ -151,5 +160,27 @@ def worker(
             "it needs five fields, as in a crontab",
             "Write '0 * * * *' for each full hour.",
         )
+    context = app.context()
+    if zone is not None:
+        queues = _queues_of_zone(queues, schedule)
+        with context.read() as conn:
+            zones.require(conn, zone)
+        context = replace(context, settings=in_zone(context.settings, zone))
+    service = WorkerService(context, queues, concurrency, schedule, zone or DEFAULT_ZONE)
     # This returns after the current jobs, so that their results are stored.
-    WorkerService(app.context(), queues, concurrency, schedule).run(drain=drain)
+    service.run(drain=drain)
+
+
+def _queues_of_zone(queues: tuple[str, ...], schedule: str | None) -> tuple[str, ...]:
+    """Return the queues of a worker with ``--zone``.
+
+    Raises:
+        UsageError: It would have other work too, which is not bound to a vantage point.
+    """
+    if schedule is not None or (SCAN not in queues) or (set(queues) not in ({SCAN}, set(QUEUES))):
+        raise UsageError(
+            "A worker of a zone only scans",
+            "renewals, notices and scheduled runs are not bound to a vantage point",
+            "Leave out --queues and --schedule, and start a second worker for them.",
+        )
+    return (SCAN,)

@@ -26,6 +26,7 @@ from inventory.names import is_ehlo_name
 
 MAX_CONCURRENCY = 20_000
 MAX_SHARD_SIZE = 5000
+MAX_ZONE_MINUTES = 9
 MAX_BUDGET_MINUTES = 10_080  # a week
 
 
@@ -97,10 +98,11 @@ def _check_workers(workers: WorkersSettings) -> None:
             "it must be 2 to 600",
             "A shorter time takes work from workers that are only slow.",
         )
-    if not 0 <= workers.zone_minutes <= MAX_BUDGET_MINUTES:
+    if not 0 <= workers.zone_minutes <= MAX_ZONE_MINUTES:
         raise ConfigError(
             f"[workers] zone_minutes is {workers.zone_minutes:g}",
-            f"it must be 0 to {MAX_BUDGET_MINUTES:,} minutes",
+            f"it must be 0 to {MAX_ZONE_MINUTES}",
+            "A scan without any sign of a worker for ten minutes counts as dead.",
         )
 
 

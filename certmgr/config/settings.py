@@ -335,7 +335,7 @@ class WorkersSettings:
     enabled: bool = False
     shard_size: int = 500
     silent_seconds: float = 30.0
-    zone_minutes: float = 10.0
+    zone_minutes: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

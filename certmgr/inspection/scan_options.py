@@ -19,6 +19,8 @@ from inventory.clock import Clock, system_clock
 from inventory.errors import ConfigError
 from inventory.text import printable
 
+ALL_ZONES = "all"
+
 
 @dataclass(slots=True)
 class ScanOptions:
@@ -42,6 +44,7 @@ class ScanOptions:
         http: Check plain HTTP too, if the configuration enables it.
         http_port: The port of plain HTTP; None: as configured.
         always_http: Check plain HTTP even if the configuration disables it.
+        zones: Zones from which each endpoint is visited in addition to its own, or "all".
     """
 
     client: str | None = None
@@ -60,6 +63,7 @@ class ScanOptions:
     http: bool = True
     http_port: int | None = None
     always_http: bool = False
+    zones: tuple[str, ...] = ()
 
 
 def setup_for(

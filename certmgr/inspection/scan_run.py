@@ -12,6 +12,7 @@ import os
 import random
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -43,8 +44,10 @@ from inventory.store import (
     lineages,
     runs,
     servers,
+    zones,
 )
 from inventory.targets import Target, parse
+from inventory.zone_names import DEFAULT_ZONE
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +86,8 @@ class ScanRun:
         self.sent = 0
         self.expected: Mapping[int, frozenset[str]] = {}
         self.renewals = RenewalFacts(context.now())
+        # Endpoints of other zones, which this process must not visit.
+        self.elsewhere: Mapping[int, tuple[str, ...]] = {}
 
     def run(self) -> ScanSummary:
         """Scan the selected endpoints, and store the results.
@@ -102,6 +107,10 @@ class ScanRun:
             endpoints.require_some(
                 planned, self.options.client, self.options.tag, self.options.server
             )
+            self.elsewhere = _of_other_zones(
+                zones.of_endpoints(conn, client_id, self.options.tag, self.server_id)
+            )
+            planned -= len(self.elsewhere)
             own_servers = servers.all_addresses(conn)
             self.expected = expectations(
                 [*issuances.expected(conn), *lineages.expected(conn)],
@@ -163,7 +172,8 @@ class ScanRun:
         self.was_good, self.fell = resumed.was_good, resumed.fell
 
     def _scope(self) -> str:
-        return runs.scope_of(self.options.client, self.options.tag, self.options.server)
+        zone = DEFAULT_ZONE if self.elsewhere else ""
+        return runs.scope_of(self.options.client, self.options.tag, self.options.server, zone)
 
     def _names(self, client_id: int) -> frozenset[str]:
         with self.context.read() as conn:
@@ -249,6 +259,8 @@ class ScanRun:
         ids = array("q")
         order = random.Random(self.run_id)  # noqa: S311 - the order is not a secret
         for group in groups:
+            if self.elsewhere:
+                group = array("q", [key for key in group if key not in self.elsewhere])
             if self.visits:
                 # Names of one machine often follow each other. In a random order, none of them
                 # waits long for its turn at that address.
@@ -309,4 +321,20 @@ class ScanRun:
             no_route=self.no_route,
             resumed=self.before,
             interrupted=self.interrupted,
+            notes=_zone_notes(self.elsewhere),
         )
+
+
+def _of_other_zones(assigned: Mapping[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
+    """Return the endpoints whose state another zone gives. Pure."""
+    return {key: zones_ for key, zones_ in assigned.items() if zones_[0] != DEFAULT_ZONE}
+
+
+def _zone_notes(elsewhere: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what a run states about endpoints of other zones. Pure."""
+    counts = Counter(zones_[0] for zones_ in elsewhere.values())
+    return tuple(
+        f"zone {zone}: {counts[zone]} endpoint(s) are visited by its workers alone; this process is"
+        " in the default zone (set [workers] enabled, and leave out --here)"
+        for zone in sorted(counts)
+    )

@@ -7,7 +7,9 @@ that turns out to be suspect changes none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from certmgr.checks.zone_judgement import without_withheld
 from certmgr.inspection.reconcile import OpenFinding, reconcile
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanResult
@@ -19,11 +21,15 @@ from certmgr.inspection.scan_rows import (
     proposal,
 )
 from certmgr.inspection.suspicion import POSITIVE_CODES
+from certmgr.inspection.zone_results import conclude_zones
 from inventory.db.database import Tx, to_epoch
 from inventory.store import certificates, findings, page_observations, runs, scan_results
+from inventory.vocabulary import ZONE_DIFFERENCE
 
 
-def store_results(tx: Tx, run_id: int, results: list[ScanResult], *, visits: bool) -> None:
+def store_results(
+    tx: Tx, run_id: int, results: list[ScanResult], *, visits: bool, compared: bool = False
+) -> None:
     """Store the facts of a batch, and propose the changes of its findings.
 
     Args:
@@ -31,6 +37,7 @@ def store_results(tx: Tx, run_id: int, results: list[ScanResult], *, visits: boo
         run_id: The run.
         results: The results, in any order.
         visits: Whether the run visits pages.
+        compared: Whether other zones visit the same endpoints in this run.
     """
     # Results arrive in any order; rows are written in a fixed one.
     results.sort(key=lambda r: r.key)
@@ -59,7 +66,13 @@ def store_results(tx: Tx, run_id: int, results: list[ScanResult], *, visits: boo
     known = findings.open_findings(tx.conn, [r.key for r, _ in changed])
     proposals, status_rows = [], []
     for result, report in changed:
-        changes = reconcile([OpenFinding(i, f) for i, f in known.get(result.key, ())], report)
+        open_ = known.get(result.key, ())
+        shown = report
+        # One zone alone cannot make a fault of the site of what others disproved.
+        if not compared and any(f.code == ZONE_DIFFERENCE for _, f in open_):
+            kept = without_withheld(report.findings, [f for _, f in open_])
+            shown = replace(report, findings=kept)
+        changes = reconcile([OpenFinding(i, f) for i, f in open_], shown)
         row = endpoint_status_row(result.key, run_id, report)
         # The cache keys of an endpoint are stored only together with its findings. While the
         # changes of its findings wait for the end of the run, the keys wait with them. If the
@@ -110,6 +123,8 @@ def conclude_run(
         undetermined: The number of those of which it is unknown what they serve.
     """
     opened = closed = 0
+    if state == "complete":
+        conclude_zones(tx, run_id)
     # Only a complete run changes findings; a suspect one opens what a handshake showed.
     if state == "complete":
         # In the transaction that ends the run: a run is never complete without its findings.

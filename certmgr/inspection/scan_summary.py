@@ -24,6 +24,7 @@ class ScanSummary:
         no_route: The IP versions to which this machine has no route.
         resumed: The number of endpoints that the run had checked before it was interrupted.
         interrupted: Whether it ended by Ctrl-C, SIGTERM or a time budget.
+        notes: What it left out although it is complete, such as zones without workers.
     """
 
     run_id: int
@@ -40,6 +41,7 @@ class ScanSummary:
     no_route: frozenset[int] = frozenset()
     resumed: int = 0
     interrupted: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def too_undetermined(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +21,11 @@ from inventory.store import certificates, clients, domains, endpoint_status, fin
 from inventory.targets import Target
 from inventory.vocabulary import (
     SEVERITY_ORDER,
+    ZONE_DIFFERENCE,
     Acceptance,
     Finding,
     Parties,
+    Severity,
     Verdict,
     verdict_of,
 )
@@ -46,6 +48,7 @@ class EndpointStatus:
         planned: The renewal that is due and in time. If it has begun, its finding does not count.
         never: Whether the endpoint was never judged.
         down: The server of the endpoint, if it is down for several names.
+        differs: Whether a fault that only some zones see was left out (:meth:`for_client`).
     """
 
     id: int
@@ -66,6 +69,24 @@ class EndpointStatus:
     never: bool = False
     down: ServerDown | None = None
     planned: RenewalPlan | None = None
+    differs: bool = False
+
+    def for_client(self) -> EndpointStatus:
+        """Return the status without what staff have to find out first.
+
+        What only some zones see is no fault of the site, and it is not well either: without another
+        fault, the endpoint is unknown.
+        """
+        kept = [f for f in self.findings if f.code != ZONE_DIFFERENCE]
+        accepted = [(f, a) for f, a in self.accepted if f.code != ZONE_DIFFERENCE]
+        if len(kept) == len(self.findings) and len(accepted) == len(self.accepted):
+            return self
+        left_out = {f.severity for f in self.findings if f.code == ZONE_DIFFERENCE}
+        differs = not left_out.isdisjoint({Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM})
+        verdict = verdict_of({f.severity for f in kept})
+        if differs and verdict is not Verdict.FAULT:
+            verdict = Verdict.UNKNOWN
+        return replace(self, findings=kept, accepted=accepted, verdict=verdict, differs=differs)
 
     @property
     def codes_found(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from certmgr.cases.purchase_topics import ended_purchase_topic
 from certmgr.notices.basis import TopicBasis, target_of, utc_of
 from inventory.records import EndpointOwnership, FindingRecord, TicketRecord
-from inventory.vocabulary import Finding
+from inventory.vocabulary import ZONE_DIFFERENCE, Finding
 from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.topic import CoverFacts, FaultFacts, Topic, TopicKind
 from notifiers.wording.scope import for_client, may_be_foreign
@@ -94,6 +94,12 @@ def _ended_fault(
         if goes_on:
             return None
         return EndedTopic(ticket.key, False, "it was accepted, or the client no longer has to act")
+    # It was not found in some zones only: that is undetermined, and staff have a finding.
+    if any(
+        r.code == ZONE_DIFFERENCE and row.code in r.evidence.get("withheld", ())
+        for r in basis.open.get(place.id, ())
+    ):
+        return None
     finding = _resolved_finding(row, place, basis, together[row_id])
     return EndedTopic(
         ticket.key,

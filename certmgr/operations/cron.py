@@ -73,6 +73,7 @@ class CronResult:
             self.problems.append(
                 f"scan: {summary.undetermined} of {summary.checked} endpoints are undetermined"
             )
+        self.problems += [f"scan: {note}" for note in summary.notes]
         self.messages.append(
             f"{summary.checked} endpoints, {summary.opened} opened, {summary.closed} closed"
         )

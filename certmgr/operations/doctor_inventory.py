@@ -281,8 +281,9 @@ def workers(context: Context) -> Iterator[CheckResult]:
             )
     if not problems:
         jobs_text = ", ".join(f"{q.queue}: {q.waiting + q.running}" for q in health.queues)
+        zones_text = "".join(f"; zone {z.zone}: {z.workers}" for z in health.zones)
         yield CheckResult(
             "workers",
             CheckState.OK,
-            f"{health.workers} worker(s), jobs by queue: {jobs_text or 'none'}",
+            f"{health.workers} worker(s), jobs by queue: {jobs_text or 'none'}{zones_text}",
         )

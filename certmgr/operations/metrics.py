@@ -142,3 +142,8 @@ def _workers(registry: CollectorRegistry, health: WorkerHealth | None) -> None:
         for state in ("waiting", "running", "stalled", "failed"):
             jobs_by_state.labels(queue.queue, state).set(getattr(queue, state))
         oldest.labels(queue.queue).set(queue.oldest)
+    by_zone = Gauge(
+        "certmgr_zone_workers", "Workers that scan from a zone", ["zone"], registry=registry
+    )
+    for zone in health.zones:
+        by_zone.labels(zone.zone).set(zone.workers)

@@ -87,7 +87,8 @@ def load_report_input(
             stored = StoredTrust.of(conn, settings or Settings())
             trust, version = stored.endpoints(client_id=row.id), stored.rules.version
         renewers = load_facts(conn, at, row.id) if past is None else None
-    facts, statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
+    facts, stored_statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
+    statuses = [s.for_client() for s in stored_statuses]
     with database.read() as conn:
         # The names are in the evidence of the findings, so this query follows theirs.
         owners = domains.owners_of(

@@ -188,6 +188,8 @@ def _untested(
     ]
     if status.never:
         untested.append(language(P.never).format(host=host))
+    elif status.differs:
+        untested.append(language(P.differs).format(host=host))
     else:
         untested += [f"{host}: {language(NOTES[n])}" for n in undetermined if n in NOTES]
     return untested

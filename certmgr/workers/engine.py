@@ -72,13 +72,15 @@ class WorkQueues:
     def __init__(self, app: App, url: URL) -> None:
         self._app, self._url = app, url
 
-    def defer_shard(self, shard_id: int, turn: str | None) -> None:
+    def defer_shard(self, shard_id: int, turn: str | None, zone: str) -> None:
         """Defer the scan of a shard. Shards with the same turn run one after the other."""
-        self._defer(SCAN_SHARD, queue_names.SCAN, f"shard {shard_id}", lock=turn, shard_id=shard_id)
+        queue = queue_names.scan_queue(zone)
+        self._defer(SCAN_SHARD, queue, f"shard {shard_id}", lock=turn, shard_id=shard_id)
 
-    def defer_end(self, run_id: int) -> None:
+    def defer_end(self, run_id: int, zone: str) -> None:
         """Defer the end of a run; it goes before the shards of another one."""
-        self._defer(END_SCAN, queue_names.SCAN, f"end of run {run_id}", priority=1, run_id=run_id)
+        queue = queue_names.scan_queue(zone)
+        self._defer(END_SCAN, queue, f"end of run {run_id}", priority=1, run_id=run_id)
 
     def defer_part(self, part: str) -> None:
         """Defer a part of ``certmgr run``, unless it waits already. It runs once at a time."""

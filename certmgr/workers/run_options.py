@@ -22,6 +22,7 @@ _TRAVELLING = (
     "cache",
     "http",
     "http_port",
+    "zones",
 )
 
 
@@ -44,4 +45,7 @@ def to_document(options: ScanOptions) -> dict[str, Any]:
 def from_document(document: Mapping[str, Any]) -> ScanOptions:
     """Return the options of a document; unknown names of another version are left out."""
     # During an update, machines with different versions share the queues.
-    return ScanOptions(**{k: v for k, v in document.items() if k in _TRAVELLING})
+    values = {k: v for k, v in document.items() if k in _TRAVELLING}
+    # JSON has no tuples.
+    values["zones"] = tuple(values.get("zones", ()))
+    return ScanOptions(**values)

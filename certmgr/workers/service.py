@@ -27,12 +27,13 @@ from certmgr.workers.engine import (
     work_queues_of,
 )
 from certmgr.workers.parts import do_part
-from certmgr.workers.queue_names import SCHEDULE
+from certmgr.workers.queue_names import SCAN, SCHEDULE, scan_queue
 from certmgr.workers.scan_end import end_scan
 from certmgr.workers.shard_scan import scan_shard
 from certmgr.workers.spread_run import run as run_spread
 from inventory.errors import CertmgrError, DatabaseError, log_internal_error
-from inventory.store import shards
+from inventory.store import shards, zone_workers
+from inventory.zone_names import DEFAULT_ZONE
 
 _log = logging.getLogger(__name__)
 
@@ -53,17 +54,26 @@ class WorkerService:
     """One worker of this machine."""
 
     def __init__(
-        self, context: Context, queues: Sequence[str], concurrency: int, schedule: str | None = None
+        self,
+        context: Context,
+        queues: Sequence[str],
+        concurrency: int,
+        schedule: str | None = None,
+        zone: str = DEFAULT_ZONE,
     ) -> None:
         """Prepare the worker.
 
         Args:
-            context: The inventory, the configuration and the clock.
+            context: The inventory, the configuration of the zone and the clock.
             queues: The queues to take jobs from.
             concurrency: The most jobs at a time.
             schedule: When to begin all scheduled work, as for cron; None: another program does.
+            zone: The vantage point from which it scans.
         """
-        self.context, self.queues, self.concurrency = context, list(queues), concurrency
+        self.context, self.concurrency = context, concurrency
+        # Other workers learn from it which zones can be scanned from.
+        self._presence = (worker_name(), zone, tuple(queues))
+        self.queues = [scan_queue(zone) if q == SCAN else q for q in queues]
         self.schedule = schedule
         # Ends the wait of a scheduled run, which sees no signal in its thread.
         self._stopping = StopState()
@@ -79,7 +89,10 @@ class WorkerService:
         for jobs of other workers, of which none may be left. A second signal ends the process at
         once. Nothing is lost then: leases end, and other workers take up the jobs.
         """
-        asyncio.run(self._run(drain))
+        try:
+            asyncio.run(self._run(drain))
+        finally:
+            self._end_presence()
 
     async def _run(self, drain: bool) -> None:
         stop = asyncio.Event()
@@ -159,6 +172,15 @@ class WorkerService:
         for problem in result.problems:
             _log.error("%s", problem)
 
+    def _show_presence(self) -> None:
+        with self.context.write() as tx:
+            zone_workers.seen(tx, *self._presence)
+
+    def _end_presence(self) -> None:
+        # If it fails, the row of this worker is too old after [workers] silent_seconds.
+        with suppress(CertmgrError), self.context.write() as tx:
+            zone_workers.ended(tx, self._presence[0])
+
     def _take_up(self) -> None:
         # The usual case: no scan is running, and no connection to the queues is opened.
         with self.context.read() as conn:
@@ -172,6 +194,7 @@ class WorkerService:
         cleaned = float("-inf")
         while True:
             try:
+                await asyncio.to_thread(self._show_presence)
                 await worker.retry_stalled()
                 await asyncio.to_thread(self._take_up)
                 if time.monotonic() - cleaned > CLEANING_SECONDS:

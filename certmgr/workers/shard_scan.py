@@ -17,19 +17,33 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from certmgr.config.context import Context
+from certmgr.inspection.control_targets import failed_control
 from certmgr.inspection.expectations import expectations
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.inspection.scan_options import setup_for
 from certmgr.inspection.scan_rows import jobs_of
 from certmgr.inspection.scan_storage import store_results
 from certmgr.inspection.worker import scan_jobs
+from certmgr.inspection.zone_results import view_of
 from certmgr.renewers.load import load_lineages
 from certmgr.workers.run_options import from_document
 from inventory.clock import Clock
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, DatabaseError
 from inventory.records import ShardLease
-from inventory.store import certificates, domains, endpoints, issuances, lineages, servers, shards
+from inventory.store import (
+    certificates,
+    domains,
+    endpoints,
+    issuances,
+    lineages,
+    servers,
+    shards,
+    zone_views,
+)
+from inventory.targets import parse
+from inventory.vocabulary import ShardRole
+from inventory.zone_names import DEFAULT_ZONE
 
 _log = logging.getLogger(__name__)
 
@@ -66,21 +80,7 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
     _log.info("shard %d: lease %d for %d endpoints", held.id, held.token, len(held.endpoints))
     with _extended(context, held, lease_seconds) as lost:
         try:
-            setup, jobs = _prepare(context, held)
-            results: list[ScanResult] = []
-            scan_jobs(setup, jobs, results.append, partial(_names_of_client, context))
-            # A shard is stored as a whole. A missing result would count as an endpoint that was
-            # checked.
-            if len(results) < len(jobs):
-                raise CertmgrError(
-                    f"Shard {held.id} is not finished",
-                    f"{len(jobs) - len(results)} of {len(jobs)} endpoints gave no result",
-                )
-            if lost.is_set():
-                # The transaction would refuse the results; it need not be tried.
-                _log.warning("shard %d: another worker has taken it", held.id)
-                return False
-            _store(context, held, results, visits=setup.web is not None)
+            return _scan_and_store(context, held, lost)
         except shards.LeaseLost as error:
             _log.warning("%s", error)
             return False
@@ -88,6 +88,37 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
         except BaseException:
             _release(context, held)
             raise
+
+
+def _scan_and_store(context: Context, held: ShardLease, lost: threading.Event) -> bool:
+    """Scan a shard under its lease. Return whether results were stored."""
+    setup, jobs = _prepare(context, held)
+    # The command and the end of the run probe the control targets of the default zone. Those of
+    # another zone, only its workers can probe; and zones are compared only if both are well.
+    watched = held.zone != DEFAULT_ZONE or held.role is not ShardRole.ONLY
+    controls = [parse(t) for t in context.settings.scan.controls] if watched else []
+    failed = failed_control(setup, controls)
+    results: list[ScanResult] = []
+    if failed is None:
+        scan_jobs(setup, jobs, results.append, partial(_names_of_client, context))
+        # A shard is stored as a whole. A missing result would count as an endpoint that was
+        # checked.
+        if len(results) < len(jobs):
+            raise CertmgrError(
+                f"Shard {held.id} is not finished",
+                f"{len(jobs) - len(results)} of {len(jobs)} endpoints gave no result",
+            )
+        failed = failed_control(setup, controls)
+    if lost.is_set():
+        # The transaction would refuse the results; it need not be tried.
+        _log.warning("shard %d: another worker has taken it", held.id)
+        return False
+    if failed is not None:
+        # The network of this zone is at fault, so nothing that it saw is a fault of a site.
+        _log.error("shard %d: the control target %s failed", held.id, failed)
+        _store(context, held, [], visits=False, doubt=f"its control target {failed} failed")
+        return True
+    _store(context, held, results, visits=setup.web is not None)
     return True
 
 
@@ -107,6 +138,9 @@ def _prepare(context: Context, held: ShardLease) -> tuple[ScanSetup, list[ScanJo
         renewals = load_lineages(conn, clock())
     setup = setup_for(context.settings, options, guarded=True, clock=clock)
     setup.servers, setup.issuers = own_servers, known
+    if held.role is not ShardRole.ONLY:
+        # Views are compared as a whole, so that each endpoint is judged, changed or not.
+        setup.full = True
     # The order of the shard: what was not attempted for longest is first.
     ordered = [rows[key] for key in held.endpoints if key in rows]
     jobs = list(jobs_of(ordered, options.cache, expected, to_epoch(clock()), renewals))
@@ -147,22 +181,37 @@ def _names_of_client(context: Context, client_id: int) -> frozenset[str]:
         return domains.names_of_client(conn, client_id)
 
 
-def _store(context: Context, held: ShardLease, results: list[ScanResult], *, visits: bool) -> None:
+def _store(
+    context: Context,
+    held: ShardLease,
+    results: list[ScanResult],
+    *,
+    visits: bool,
+    doubt: str | None = None,
+) -> None:
     """Store the results and finish the shard in one transaction.
 
     A database that restarts is waited for: the scan is not repeated for it.
     """
+    further = held.role is ShardRole.FURTHER
     end = time.monotonic() + STORE_PATIENCE_SECONDS
     while True:
         try:
             with context.write() as tx:
-                store_results(tx, held.run_id, list(results), visits=visits)
+                if held.role is not ShardRole.ONLY:
+                    views = [view_of(r.key, r.report) for r in results if r.report is not None]
+                    zone_views.write(tx, held.run_id, held.zone, views, first=not further)
+                # A second opinion changes nothing of the endpoint.
+                if not further:
+                    compared = held.role is ShardRole.FIRST
+                    store_results(tx, held.run_id, list(results), visits=visits, compared=compared)
                 shards.finish(
                     tx,
                     held,
                     checked=len(results),
                     undetermined=sum(r.undetermined for r in results),
-                    fell=[r.key for r in results if r.was_good and not r.good],
+                    fell=() if further else [r.key for r in results if r.was_good and not r.good],
+                    doubt=doubt,
                 )
             return
         except DatabaseError as error:

@@ -9,9 +9,12 @@ by the number of workers instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from inventory.records import PlannedShard
+from inventory.vocabulary import ShardRole
+from inventory.zone_names import DEFAULT_ZONE
 
 
 def plan_shards(
@@ -53,6 +56,71 @@ def plan_shards(
     # Without a live worker, the first one that starts has the whole limit.
     share = max(1, workers)
     planned += [PlannedShard(endpoints=tuple(part), share=share) for part in _parts(unknown, size)]
+    return planned
+
+
+def zones_to_visit(
+    order: Sequence[int],
+    assigned: Mapping[int, tuple[str, ...]],
+    internal: Collection[int],
+    different: Mapping[int, tuple[str, ...]],
+    wanted: Sequence[str],
+    existing: Sequence[str],
+) -> dict[int, tuple[str, ...]]:
+    """Return endpoint id -> the zones to visit it from; the first gives its state.
+
+    Args:
+        order: Ids of endpoints.
+        assigned: The zones of endpoints with an assignment.
+        internal: Endpoints whose name only their zones reach.
+        different: The zones that an open difference names. They are asked again, so that the
+            difference ends when they agree.
+        wanted: Zones for a second opinion of each endpoint.
+        existing: All zones.
+    """
+    found = {}
+    for key in order:
+        zones = assigned.get(key, (DEFAULT_ZONE,))
+        if key not in internal:
+            zones = (*zones, *different.get(key, ()), *wanted)
+        known = tuple(dict.fromkeys(z for z in zones if z in existing))
+        found[key] = known or (DEFAULT_ZONE,)
+    return found
+
+
+def plan_zones(
+    zones: Mapping[int, tuple[str, ...]],
+    addresses: Mapping[int, str],
+    *,
+    size: int,
+    workers: Mapping[str, int],
+) -> list[PlannedShard]:
+    """Divide endpoints into shards of the zones that visit them.
+
+    Several zones may visit an address at the same time. Each has its part of the limits, so that
+    they hold for all zones together.
+
+    Args:
+        zones: Endpoint id -> the zones to visit it from, in the order of visits.
+        addresses: The last known address by id.
+        size: The most endpoints of a shard.
+        workers: The number of workers that may scan at the same time, by zone.
+    """
+    groups: dict[tuple[str, ShardRole], list[int]] = {}
+    for key, visiting in zones.items():
+        for place, zone in enumerate(visiting):
+            role = ShardRole.FURTHER if place else ShardRole.FIRST
+            groups.setdefault((zone, role if len(visiting) > 1 else ShardRole.ONLY), []).append(key)
+    involved = {zone for zone, _ in groups}
+    planned = []
+    for (zone, role), order in groups.items():
+        total = sum(workers.get(z, 0) for z in involved)
+        for shard in plan_shards(order, addresses, size=size, workers=total):
+            # A shard of an unknown address has its part of the limits already.
+            share = shard.share if shard.share > 1 else len(involved)
+            # A zone without workers must not keep its turn from the shards of another one.
+            turn = shard.turn and f"{shard.turn} from {zone}"
+            planned.append(replace(shard, zone=zone, role=role, share=share, turn=turn))
     return planned
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from certmgr.config.context import Context
 from certmgr.inspection.control_targets import failed_control
@@ -18,15 +17,16 @@ from certmgr.inspection.scan_storage import conclude_run
 from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
-from certmgr.workers.recovery import take_up
+from certmgr.workers.recovery import ending_zone, live_zones, take_up
 from certmgr.workers.run_options import to_document
-from certmgr.workers.sharding import plan_shards
+from certmgr.workers.scan_plan import plan_scan, wanted_zones
 from certmgr.x509.trust import TrustStore
 from inventory.db.database import from_epoch
 from inventory.errors import CertmgrError, DatabaseError
 from inventory.records import RunRecord, SpreadRun
-from inventory.store import clients, endpoints, runs, scan_results, servers, shards, work_queues
+from inventory.store import clients, endpoints, runs, scan_results, servers, shards
 from inventory.targets import parse
+from inventory.zone_names import DEFAULT_ZONE
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class SpreadScan:
         self.context, self.options, self.queues = context, options, queues
         self._stop = stop or StopState()
         self.late = False
-        self._silent = context.settings.workers.silent_seconds
+        self._stated: set[str] = set()
         self.progress = progress or (lambda checked, planned: None)
 
     def run(self, limit: float = 0.0) -> ScanSummary:
@@ -93,6 +93,7 @@ class SpreadScan:
         TrustStore.load(setup.store, setup.ca_files)
         document = to_document(options)
         with context.read() as conn:
+            wanted_zones(conn, options)  # a misspelt zone is reported before anything begins
             client_id = clients.find(conn, options.client).id if options.client else None
             server_id = servers.find(conn, options.server).id if options.server else None
             planned = endpoints.count_visited(conn, client_id, options.tag, server_id)
@@ -110,16 +111,10 @@ class SpreadScan:
             if (running := self._joined(scope)) is not None:
                 return running
             with context.read() as conn:
-                groups = endpoints.visit_order(conn, client_id, options.tag, server_id)
-                order = array("q", [key for group in groups for key in group])
-                addresses = shards.addresses(conn, order)
-                workers = work_queues.live_workers(conn, self._silent)
-            shard_plan = plan_shards(
-                order, addresses, size=context.settings.workers.shard_size, workers=workers
-            )
+                plan = plan_scan(conn, context.settings, options, client_id, server_id)
             with context.write() as tx:
                 run_id = runs.start(tx, scope, planned)
-                if failed is not None:
+                if failed is not None and DEFAULT_ZONE in plan.zones:
                     conclude_run(
                         tx,
                         run_id,
@@ -129,7 +124,7 @@ class SpreadScan:
                         undetermined=0,
                     )
                     return run_id, 0
-                shards.create(tx, run_id, document, shard_plan)
+                shards.create(tx, run_id, document, plan.shards)
         # Durable now: from here on, any worker can take up what this process does not defer.
         take_up(context, self.queues)
         return run_id, 0
@@ -138,7 +133,10 @@ class SpreadScan:
         with self.context.read() as conn:
             for run in shards.running(conn):
                 done = shards.progress(conn, run.id)
-                if run.scope == scope and done.idle < runs.SPREAD_IDLE_SECONDS:
+                asked = tuple(run.options.get("zones", ()))
+                if (run.scope, asked) != (scope, self.options.zones):
+                    continue
+                if done.idle < runs.SPREAD_IDLE_SECONDS:
                     _log.info("joining run %d", run.id)
                     return run.id, done.checked
         return None
@@ -159,7 +157,7 @@ class SpreadScan:
         while True:
             now = time.monotonic()
             try:
-                run, workers = self._poll(run_id)
+                run, able = self._poll(run_id)
                 if run is None:
                     return True
                 if now > end:
@@ -174,7 +172,7 @@ class SpreadScan:
                     raise
                 self._stop.wait(POLL_SECONDS)
                 continue
-            alone_since = None if workers else (alone_since or now)
+            alone_since = None if able else (alone_since or now)
             if alone_since is not None and now - alone_since > WORKER_PATIENCE_SECONDS:
                 raise CertmgrError(
                     f"No worker scans for run {run_id}",
@@ -184,16 +182,37 @@ class SpreadScan:
                 )
             self._stop.wait(POLL_SECONDS)
 
-    def _poll(self, run_id: int) -> tuple[SpreadRun | None, int]:
-        """Return the run, None if it has ended, and the number of live workers."""
+    def _poll(self, run_id: int) -> tuple[SpreadRun | None, bool]:
+        """Return the run, None if it has ended, and whether workers can go on with it."""
         with self.context.read() as conn:
             run = next((r for r in shards.running(conn) if r.id == run_id), None)
             if run is None:
-                return None, 0
+                return None, True
             done = shards.progress(conn, run_id)
-            workers = work_queues.live_workers(conn, self._silent)
+            waiting = {
+                z.zone: z.endpoints for z in shards.without_result(conn, run_id) if z.doubt is None
+            }
+            involved = shards.zones_of(conn, run_id)
+            workers = live_zones(conn, self.context.settings)
         self.progress(done.checked, run.planned)
-        return run, workers
+        self._state_missing(waiting, workers)
+        if waiting and DEFAULT_ZONE not in waiting:
+            return run, True  # other zones are left out in the end ([workers] zone_minutes)
+        ending = ending_zone(involved, workers)
+        return run, bool(workers.get(DEFAULT_ZONE if waiting else ending))
+
+    def _state_missing(self, waiting: Mapping[str, int], workers: Mapping[str, int]) -> None:
+        """State once which zones have no worker."""
+        for zone in waiting.keys() - workers.keys() - self._stated - {DEFAULT_ZONE}:
+            self._stated.add(zone)
+            _log.warning(
+                "the zone %s has no worker; %d endpoint(s) wait up to %g minutes for one: certmgr"
+                " worker --zone %s",
+                zone,
+                waiting[zone],
+                self.context.settings.workers.zone_minutes,
+                zone,
+            )
 
     def _summary(
         self, run_id: int, begun: float, joined: int, *, interrupted: bool = False
@@ -210,6 +229,7 @@ class SpreadScan:
             planned=run.planned,
             checked=checked,
             undetermined=run.undetermined,
+            notes=run.notes,
             opened=opened,
             closed=closed,
             started_at=from_epoch(run.started_at) or self.context.now(),

@@ -100,6 +100,8 @@ from inventory.records.scans import (
     ShardLease,
     ShardProgress,
     SpreadRun,
+    WaitingShard,
+    ZoneShards,
 )
 from inventory.records.zones import NewZoneView, ZoneRecord, ZoneScopeRecord, ZoneViewRecord
 
@@ -191,8 +193,10 @@ __all__ = [
     "TicketRecord",
     "TicketTimes",
     "VisitedEndpoint",
+    "WaitingShard",
     "WayRecord",
     "ZoneRecord",
     "ZoneScopeRecord",
+    "ZoneShards",
     "ZoneViewRecord",
 ]

@@ -10,7 +10,8 @@ from inventory.clock import Timestamp
 from inventory.names import display
 from inventory.records.base import Record
 from inventory.targets import Target
-from inventory.vocabulary import Actor, RunState, Severity
+from inventory.vocabulary import Actor, RunState, Severity, ShardRole
+from inventory.zone_names import DEFAULT_ZONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +224,47 @@ class PlannedShard(Record):
         turn: Shards with the same turn are scanned one after the other; None: with no other.
         share: By how much the limits per address are divided, because other shards may visit the
             same addresses at the same time.
+        zone: The vantage point from which it is scanned.
+        role: What its results are to its endpoints.
     """
 
     endpoints: tuple[int, ...]
     turn: str | None = None
     share: int = 1
+    zone: str = DEFAULT_ZONE
+    role: ShardRole = ShardRole.ONLY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingShard(Record):
+    """A shard without a result that no worker scans.
+
+    Attributes:
+        turn: Shards with the same turn are scanned one after the other.
+        zone: The vantage point whose workers may scan it.
+        leases: The number of leases so far.
+        idle: Seconds since it was planned, or since a lease of it was begun or extended.
+    """
+
+    id: int
+    turn: str | None
+    zone: str
+    leases: int
+    idle: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneShards(Record):
+    """The shards of a zone in a run that have no result.
+
+    Attributes:
+        endpoints: The number of their endpoints.
+        doubt: Why what the zone saw is not used; None while they wait for its workers.
+    """
+
+    zone: str
+    endpoints: int
+    doubt: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +277,8 @@ class ShardLease(Record):
         token: The number of the lease. A newer lease has a higher one.
         endpoints: Ids of the endpoints to scan, in this order.
         share: By how much the limits per address are divided.
+        zone: The vantage point.
+        role: What the results are to the endpoints.
         options: The options of the run.
     """
 
@@ -248,6 +287,8 @@ class ShardLease(Record):
     token: int
     endpoints: tuple[int, ...]
     share: int
+    zone: str
+    role: ShardRole
     options: Mapping[str, Any]
 
 
@@ -307,7 +348,12 @@ class QueueState(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord(Record):
-    """A scan run. ``looked``: the number of endpoints that were attempted."""
+    """A scan run.
+
+    Attributes:
+        looked: The number of endpoints that were attempted.
+        notes: What it left out although it is complete.
+    """
 
     id: int
     state: RunState
@@ -317,3 +363,4 @@ class RunRecord(Record):
     planned: int
     looked: int
     undetermined: int
+    notes: tuple[str, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -162,12 +162,20 @@ def _progress(conn: Connection, run_id: int) -> tuple[Resumed, Timestamp]:
     return progress, count.last
 
 
-def scope_of(client: str | None, tag: str | None, server: str | None) -> str:
-    """Return the selection of a run, as it is stored; empty: the whole inventory."""
+def scope_of(client: str | None, tag: str | None, server: str | None, zone: str = "") -> str:
+    """Return the selection of a run, as it is stored; empty: the whole inventory.
+
+    Args:
+        client: The client.
+        tag: The tag.
+        server: The server.
+        zone: The only zone that is visited from, although others have endpoints.
+    """
     parts = (
         f"client {client}" if client else "",
         f"tag {tag}" if tag else "",
         f"server {server}" if server else "",
+        f"zone {zone}" if zone else "",
     )
     return ", ".join(p for p in parts if p)
 
@@ -268,6 +276,18 @@ def finish(
         run_id,
         {"state": state, "reason": reason, "looked": looked, "undetermined": undetermined},
     )
+
+
+def add_notes(tx: Tx, run_id: int, notes: Sequence[str]) -> None:
+    """Record what a run left out although it is complete, one text each."""
+    if notes:
+        tx.conn.execute(update(Run).where(Run.id == run_id).values(notes=tuple(notes)))
+
+
+def last_notes(conn: Connection) -> tuple[str, ...]:
+    """Return what the last run that ended left out although it was complete."""
+    query = select(Run.notes).where(Run.finished_at.is_not(None)).order_by(Run.id.desc())
+    return conn.scalar(query.limit(1)) or ()
 
 
 def good_endpoints(

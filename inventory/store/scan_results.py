@@ -232,6 +232,37 @@ def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, An
         tx.conn.execute(insert(Proposal), values)
 
 
+def proposals_of(conn: Connection, run_id: int, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return endpoint id -> what a run proposes for it, of these endpoints."""
+    query = select(Proposal.endpoint_id, Proposal.changes)
+    return {
+        key: changes
+        for part in chunks(ids)
+        for key, changes in conn.execute(
+            query.where(Proposal.run_id == run_id, Proposal.endpoint_id.in_(part))
+        )
+    }
+
+
+def replace_proposal(tx: Tx, run_id: int, endpoint_id: int, changes: Mapping[str, Any]) -> None:
+    """Replace what a run proposes for an endpoint, or propose it.
+
+    Args:
+        tx: The transaction.
+        run_id: The run.
+        endpoint_id: The endpoint.
+        changes: As for :func:`propose`. Without ``marks``, those of the endpoint stay.
+    """
+    if "marks" not in changes:
+        marks = select(ProbeState.fingerprint, ProbeState.memo, ProbeState.recheck_at)
+        row = tx.conn.execute(marks.where(ProbeState.endpoint_id == endpoint_id)).one()
+        changes = {**changes, "marks": list(row)}
+    mine = (Proposal.run_id == run_id, Proposal.endpoint_id == endpoint_id)
+    tx.conn.execute(delete(Proposal).where(*mine))
+    values = {"run_id": run_id, "endpoint_id": endpoint_id, "changes": changes}
+    tx.conn.execute(insert(Proposal).values(values))
+
+
 @dataclass(slots=True)
 class _Changes:
     """What some proposals of a run change, as parameters of the statements below."""

@@ -11,13 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, insert, or_, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, database_now, fetch, fetch_one
 from inventory.errors import CertmgrError
 from inventory.models import Run, ScanShard, ServedChain
-from inventory.records import PlannedShard, ShardLease, ShardProgress, SpreadRun
+from inventory.records import (
+    PlannedShard,
+    ShardLease,
+    ShardProgress,
+    SpreadRun,
+    WaitingShard,
+    ZoneShards,
+)
+from inventory.vocabulary import ShardRole
 
 
 class LeaseLost(CertmgrError):
@@ -64,6 +72,8 @@ def create(
             "run_id": run_id,
             "turn": shard.turn,
             "share": shard.share,
+            "zone": shard.zone,
+            "role": shard.role,
             "endpoints": list(shard.endpoints),
         }
         tx.conn.execute(insert(ScanShard).values(**row, touched_at=now))
@@ -76,22 +86,47 @@ def running(conn: Connection) -> list[SpreadRun]:
     return fetch(conn, SpreadRun, query.order_by(Run.id))
 
 
-def waiting(conn: Connection, run_id: int) -> list[tuple[int, str | None, int]]:
-    """Return (id, turn, number of leases so far) of shards that no worker scans.
+def waiting(conn: Connection, run_id: int) -> list[WaitingShard]:
+    """Return the shards that no worker scans.
 
     These are the shards without a result whose lease has ended, or that never had one.
     """
-    rows = conn.execute(
-        select(ScanShard.id, ScanShard.turn, ScanShard.token)
+    now = database_now(conn)
+    query = (
+        select(
+            ScanShard.id,
+            ScanShard.turn,
+            ScanShard.zone,
+            ScanShard.token.label("leases"),
+            (now - ScanShard.touched_at).label("idle"),
+        )
         .where(
             ScanShard.run_id == run_id,
             ScanShard.finished_at.is_(None),
             # A shard without a lease has the end 0, so it is found by the same condition.
-            ScanShard.leased_until <= database_now(conn),
+            ScanShard.leased_until <= now,
         )
         .order_by(ScanShard.id)
     )
-    return [(key, turn, token) for key, turn, token in rows]
+    return fetch(conn, WaitingShard, query)
+
+
+def without_result(conn: Connection, run_id: int) -> list[ZoneShards]:
+    """Return zones whose shards wait for a worker, or were left out of the run, by zone."""
+    query = select(ScanShard.zone, ScanShard.endpoints, ScanShard.doubt).where(
+        ScanShard.run_id == run_id,
+        or_(ScanShard.finished_at.is_(None), ScanShard.doubt.is_not(None)),
+    )
+    found: dict[tuple[str, str | None], int] = {}
+    for zone, ids, doubt in conn.execute(query.order_by(ScanShard.zone, ScanShard.id)):
+        found[zone, doubt] = found.get((zone, doubt), 0) + len(ids)
+    return [ZoneShards(zone=z, endpoints=n, doubt=doubt) for (z, doubt), n in found.items()]
+
+
+def zones_of(conn: Connection, run_id: int) -> list[str]:
+    """Return the zones that a run visits from."""
+    query = select(ScanShard.zone).where(ScanShard.run_id == run_id).distinct()
+    return list(conn.scalars(query.order_by(ScanShard.zone)))
 
 
 def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None:
@@ -131,6 +166,8 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
         ScanShard.token,
         ScanShard.endpoints,
         ScanShard.share,
+        ScanShard.zone,
+        ScanShard.role,
         Run.options,
     )
     query = select(*columns).join(Run, Run.id == ScanShard.run_id).where(ScanShard.id == shard_id)
@@ -141,6 +178,8 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
         token=row.token,
         endpoints=tuple(row.endpoints),
         share=row.share,
+        zone=row.zone,
+        role=row.role,
         options=row.options or {},
     )
 
@@ -161,12 +200,26 @@ def release(tx: Tx, held: ShardLease) -> None:
 
 
 def finish(
-    tx: Tx, held: ShardLease, *, checked: int, undetermined: int, fell: Sequence[int]
+    tx: Tx,
+    held: ShardLease,
+    *,
+    checked: int,
+    undetermined: int,
+    fell: Sequence[int],
+    doubt: str | None = None,
 ) -> None:
     """Mark a shard as finished, in the transaction that stores its results.
 
     An expired lease is accepted while no other worker has taken the shard: its results are not
     stored twice.
+
+    Args:
+        tx: The transaction.
+        held: The lease.
+        checked: The number of endpoints with a result.
+        undetermined: Those of which it is unknown what they serve.
+        fell: Ids of endpoints that were good before the run and are not any more.
+        doubt: Why what the zone saw is not used. Then nothing else was stored.
 
     Raises:
         LeaseLost: Another worker has the shard, it is finished, or its run has ended. The
@@ -186,6 +239,7 @@ def finish(
             checked=checked,
             undetermined=undetermined,
             fell=list(fell),
+            doubt=None if doubt is None else doubt[:300],
         )
     )
     if ended or marked.rowcount != 1:
@@ -206,16 +260,30 @@ def give_up(tx: Tx, shard_id: int, error: str) -> None:
     )
 
 
+def leave_out(tx: Tx, shard_id: int, doubt: str) -> None:
+    """Mark a shard as finished without a result; its run can be complete without it."""
+    now = database_now(tx.conn)
+    tx.conn.execute(
+        update(ScanShard)
+        .where(ScanShard.id == shard_id, ScanShard.finished_at.is_(None))
+        # A worker that takes it at this moment keeps it.
+        .where(ScanShard.leased_until <= now)
+        .values(finished_at=now, touched_at=now, leased_until=0, doubt=doubt[:300])
+    )
+
+
 def progress(conn: Connection, run_id: int) -> ShardProgress:
     """Return how far a run has come."""
     now = database_now(conn)
+    # A second opinion is no further endpoint.
+    main = ScanShard.role != ShardRole.FURTHER
     leased = (ScanShard.finished_at.is_(None)) & (ScanShard.leased_until > now)
     row = conn.execute(
         select(
             func.count().label("shards"),
             func.count(ScanShard.finished_at).label("finished"),
-            func.coalesce(func.sum(ScanShard.checked), 0).label("checked"),
-            func.coalesce(func.sum(ScanShard.undetermined), 0).label("undetermined"),
+            func.coalesce(func.sum(case((main, ScanShard.checked))), 0).label("checked"),
+            func.coalesce(func.sum(case((main, ScanShard.undetermined))), 0).label("undetermined"),
             func.count(func.distinct(case((leased, ScanShard.worker)))).label("workers"),
             (now - func.coalesce(func.max(ScanShard.touched_at), now)).label("idle"),
         ).where(ScanShard.run_id == run_id)

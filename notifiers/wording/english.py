@@ -26,6 +26,12 @@ FINDINGS: dict[str, FindingText] = {
         "We could not check {host}: {error}{reason}.",
         "The cause is on the machine that scans. The client does not need to do anything.",
     ),
+    # What only some vantage points see. Staff read it, and never a client.
+    "zone-difference": FindingText(
+        "differs by vantage point",
+        "{host} does not look the same from all vantage points ({zones}).",
+        "Compare what {seen} and {missing} see.",
+    ),
 }
 
 # A server that is down for several names.
@@ -55,6 +61,30 @@ VARIANTS: dict[tuple[str, str], FindingText] = {
         " the same certificate as the provider's server.",
         "If {addresses} is ours, add it to [network] provider in the configuration, or to its"
         " server. Otherwise delete the {kind} record {addresses} of {host} in the DNS.",
+    ),
+    ("zone-difference", "reach"): FindingText(
+        "not reachable from {missing}",
+        "{host} is reachable from {seen}, and not from {missing}: {reason}.",
+        "Find out whether a geo block, a firewall or a route keeps {missing} out. If it is"
+        " intended, accept the finding, or end the assignment (certmgr zone unassign).",
+    ),
+    ("zone-difference", "verdict"): FindingText(
+        "{codes} only from {seen}",
+        "{host} shows {codes} to {seen}, and not to {missing}.",
+        "Compare the addresses of {host} from both vantage points. Often one server of several, or"
+        " one place of a content network, still has an old state.",
+    ),
+    ("zone-difference", "certificate"): FindingText(
+        "other certificate for {missing}",
+        "{host} shows other certificates to {missing} than to {seen}.",
+        "If a content network or several servers serve {host}, this is usual. Otherwise find out"
+        " who answers to {missing}.",
+    ),
+    ("zone-difference", "dns"): FindingText(
+        "other addresses for {missing}",
+        "{host} has other addresses in the DNS of {missing} than in that of {seen}.",
+        "If the DNS of {host} answers by location, this is usual. Otherwise compare its name"
+        " servers.",
     ),
     ("staple-invalid", "reissue"): FindingText(
         "certificate requires an OCSP staple that no one issues",

@@ -52,6 +52,7 @@ class ReportPhrases:
     certificate_ended = "Its certificate, issued by {issuer}, expired on {date}."
     accepted = "Accepted by {by} until {date} ({reason}): {what}"
     never = "{host} was not checked yet."
+    differs = "We are finding out why {host} does not look the same from all places."
     known_since = "The information about its certificate is from {date}."
     certificate_ends = "Certificate ends"
     step = "{step} by {date} ({who})"

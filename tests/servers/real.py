@@ -106,9 +106,17 @@ def nginx(
 
 @contextmanager
 def tls_counter(
-    folder: Path, certificate: Path, key: Path, log: Path, addresses: Sequence[str]
+    folder: Path,
+    certificate: Path,
+    key: Path,
+    log: Path,
+    addresses: Sequence[str],
+    more: str = "",
 ) -> Iterator[int]:
-    """Run nginx as a TLS server that logs the name of each finished connection; yield its port."""
+    """Run nginx as a TLS server that logs the name of each finished connection; yield its port.
+
+    ``more`` are further directives of the server.
+    """
     port = free_port()
     listens = " ".join(f"listen {address}:{port} ssl;" for address in addresses)
     (folder / "counter.conf").write_text(
@@ -116,7 +124,7 @@ def tls_counter(
         f" error_log {folder}/counter.log;\nevents {{ worker_connections 1024; }}\n"
         f"stream {{ log_format name '$ssl_server_name'; access_log {log} name;\n"
         f"server {{ {listens} ssl_certificate {certificate}; ssl_certificate_key {key};"
-        " ssl_protocols TLSv1.2 TLSv1.3; return ''; } }\n"
+        f" ssl_protocols TLSv1.2 TLSv1.3; {more} return ''; }} }}\n"
     )
     command = [program("nginx", "nginx-light"), "-e", str(folder / "counter.log")]
     process = subprocess.Popen(

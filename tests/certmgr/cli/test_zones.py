@@ -84,3 +84,26 @@ def test_what_cannot_be_a_zone_is_refused(
 ) -> None:
     ran = certmgr(*postgres, "zone", *arguments)
     assert (ran.code, words in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("worker", "--zone", "fra1"), "There is no zone 'fra1'"),
+        (("worker", "--zone", "fra1", "--queues", "renew"), "A worker of a zone only scans"),
+        (("worker", "--zone", "fra1", "--schedule", "0 * * * *"), "A worker of a zone only scans"),
+        (("scan", "--zones", "all"), "--zones needs workers of other vantage points"),
+        (("scan", "--zones", "all", "127.0.0.1"), "--zones needs workers of other vantage points"),
+    ],
+)
+def test_work_that_a_zone_cannot_do_is_refused(
+    certmgr: Runner, postgres: tuple[str, ...], arguments: tuple[str, ...], words: str
+) -> None:
+    ran = certmgr(*postgres, *arguments)
+    assert (ran.code, words in ran.err) == (2, True)
+
+
+def test_worker_needs_the_section_of_its_zone(certmgr: Runner, postgres: tuple[str, ...]) -> None:
+    certmgr(*postgres, "zone", "add", "fra1")
+    ran = certmgr(*postgres, "worker", "--zone", "fra1")
+    assert (ran.code, "Write [zones.fra1]" in ran.err) == (2, True)

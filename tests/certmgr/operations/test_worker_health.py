@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from certmgr.operations.worker_health import WorkerHealth, worker_problems
+from certmgr.operations.worker_health import WorkerHealth, ZoneHealth, worker_problems
 from certmgr.workers.engine import work_queues_of
 from inventory.db.opening import open_database
 from inventory.records import QueueState
@@ -37,6 +37,17 @@ def queue(name: str = "scan", **changes: int) -> QueueState:
             ],
         ),
         (WorkerHealth(3, (queue(failed=4),)), True, []),
+        # A zone that nothing is assigned to serves second opinions only.
+        (WorkerHealth(1, (), (ZoneHealth("fra1", 0, assigned=False),)), True, []),
+        (WorkerHealth(1, (), (ZoneHealth("fra1", 2, assigned=True),)), True, []),
+        (
+            WorkerHealth(1, (), (ZoneHealth("fra1", 0, assigned=True),), ("zone office: x",)),
+            True,
+            [
+                "the zone fra1 has no worker, so its endpoints are not checked",
+                "the last scan left out: zone office: x",
+            ],
+        ),
     ],
 )
 def test_problems_are_what_an_administrator_must_act_on(
@@ -55,9 +66,11 @@ def test_commands_show_a_missing_worker_and_a_stalled_job(
     certmgr(*options, "database", "upgrade")
     certmgr(*options, "client", "add", "1", "One")
     certmgr(*options, "domain", "add", "a.example", "--client", "1")
+    certmgr(*options, "zone", "add", "fra1")
+    certmgr(*options, "zone", "assign", "fra1", "--client", "1")
     database = open_database(url, actor="tester")
     with work_queues_of(database) as queues:
-        queues.defer_shard(1, None)
+        queues.defer_shard(1, None, "default")
         queues.defer_part("renew")
     with database.write() as tx:
         tx.conn.execute(
@@ -65,13 +78,15 @@ def test_commands_show_a_missing_worker_and_a_stalled_job(
         )
     database.close()
     line = certmgr(*options, "check").out
-    assert "no worker gives a sign of life; 1 job(s) of the queue renew have stalled" in line
+    assert "no worker gives a sign of life; the zone fra1 has no worker" in line
+    assert "1 job(s) of the queue renew have stalled" in line
     metrics = certmgr(*options, "metrics").out
     assert "certmgr_workers 0.0" in metrics
+    assert 'certmgr_zone_workers{zone="fra1"} 0.0' in metrics
     assert 'certmgr_worker_jobs{queue="scan",state="waiting"} 1.0' in metrics
     assert 'certmgr_worker_jobs{queue="renew",state="stalled"} 1.0' in metrics
     assert 'certmgr_worker_oldest_job_seconds{queue="scan"}' in metrics
     doctor = certmgr(*options, "doctor", "--format", "json").json
     found = [c for c in doctor["doctor"] if c["check"] == "workers"]
-    assert [c["state"] for c in found] == ["fault", "fault"]
+    assert [c["state"] for c in found] == ["fault"] * 3
     assert found[0]["what"] == "no worker gives a sign of life"

@@ -190,3 +190,36 @@ def test_server_that_speaks_before_its_client_is_not_tls(opened: Stack) -> None:
     assert failure is not None
     assert failure.kind is FailureKind.NOT_TLS
     assert "SSH-2.0" in failure.reason
+
+
+def test_connection_comes_from_the_configured_address(
+    talk: servers.ConnectionHandler, opened: Stack
+) -> None:
+    peers: list[str] = []
+
+    def noted(sock: socket.socket) -> None:
+        peers.append(sock.getpeername()[0])
+        talk(sock)
+
+    port = serve(opened, noted)
+    limits = DialLimits(timeout=5, sources=("2001:db8::1", "127.0.77.9"))
+    (result,) = dial(limits, port).results
+    assert (result.failure, peers) == (None, ["127.0.77.9"])
+
+
+def test_address_that_is_not_of_this_machine_is_a_fault_of_this_machine(
+    talk: servers.ConnectionHandler, opened: Stack
+) -> None:
+    port = serve(opened, talk)
+    (result,) = dial(DialLimits(timeout=5, sources=("192.0.2.77",)), port).results
+    assert result.failure is not None
+    assert result.failure.kind in (FailureKind.NO_ROUTE, FailureKind.LOCAL)
+
+
+def test_ip_version_that_may_not_be_used_counts_as_one_without_a_route(
+    talk: servers.ConnectionHandler, opened: Stack
+) -> None:
+    port = serve(opened, talk)
+    (result,) = dial(DialLimits(timeout=5, families=frozenset({6})), port).results
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.NO_ROUTE

@@ -87,24 +87,35 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    folder: Path, url: str, root: Authority, count: int, shard_size: int = 10, silent: int = 4
+    folder: Path,
+    url: str,
+    root: Authority,
+    count: int,
+    shard_size: int = 10,
+    silent: int = 4,
+    *,
+    zones: str = "",
+    blocked: str = "",
 ) -> Iterator[Fleet]:
     """Run a fleet of ``count`` endpoints on the database of this URL.
 
-    Each fourth host is not in the certificate, so a scan opens a finding for it.
+    ``zones`` are further sections of the configuration. ``blocked`` is a directive of nginx, such
+    as ``deny 127.0.0.2;``. Each fourth host is not in the certificate, so a scan opens a finding
+    for it.
     """
     hosts = tuple(f"h{n:06d}.{'deep.' if n % 4 == 3 else ''}{DOMAIN}" for n in range(count))
     log = folder / "visits.log"
     certificate, key = write_pair(folder, long_lived(root, f"*.{DOMAIN}"))
     (folder / "root.pem").write_bytes(root.pem)
     with ExitStack() as stack:
-        port = stack.enter_context(tls_counter(folder, certificate, key, log, ADDRESSES))
+        port = stack.enter_context(tls_counter(folder, certificate, key, log, ADDRESSES, blocked))
         config = folder / "certmgr.toml"
         config.write_text(
             f'[database]\nurl = "{url}"\n[scan]\nrate = 0\nper_address = 0\nprocesses = 1\n'
             f"[trust]\nca_files = [{str(folder / 'root.pem')!r}]\n[http]\nenabled = false\n"
             f'[network]\nallow = ["127.0.0.0/8"]\n[workers]\nenabled = true\n'
             f'shard_size = {shard_size}\nsilent_seconds = {silent}\n[notify]\nopens = "00:00"\n'
+            f"{zones}"
         )
         database = open_database(url, actor="tester", clock=system_clock, migrate=True)
         install_schema(database)

@@ -83,7 +83,7 @@ def drain(context: Context) -> None:
 
 def waiting(context: Context, run_id: int) -> list[int]:
     with context.read() as conn:
-        return [key for key, _, _ in shards.waiting(conn, run_id)]
+        return [s.id for s in shards.waiting(conn, run_id)]
 
 
 def state_of(context: Context, run_id: int) -> tuple[str, str | None]:

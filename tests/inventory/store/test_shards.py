@@ -25,7 +25,7 @@ def spread(database: Database, *groups: tuple[str | None, list[int]]) -> int:
 
 def ids(database: Database, run_id: int) -> list[int]:
     with database.read() as conn:
-        return [key for key, _, _ in shards.waiting(conn, run_id)]
+        return [s.id for s in shards.waiting(conn, run_id)]
 
 
 def lease(database: Database, shard_id: int, worker: str, seconds: int = 60) -> ShardLease | None:
