@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from certmgr.checks.codes import CODES
-from certmgr.scan.evidence import TRANSIENT, AddressEvidence, FailureKind
+from certmgr.scan.evidence import TRANSIENT, AddressEvidence, Failure, FailureKind
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, BROWSER_GROUPS, BROWSER_SIGNATURES
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate
@@ -17,6 +17,7 @@ _OLD_VERSIONS = frozenset({"TLSv1", "TLSv1.1", "SSLv3"})
 # The keys that a browser's signature schemes and curves allow.
 _BROWSER_KEYS = frozenset({"EC P-256", "EC P-384"})
 _RSASSA_PSS = "1.2.840.113549.1.1.10"
+_HANDSHAKE_FAILURE = 40
 _NO_APPLICATION_PROTOCOL = 120
 # Message ids: notifiers/wording/values.py lists them for translation.
 TOO_LARGE = "it ends the connection after a ClientHello of the size that browsers send"
@@ -63,6 +64,7 @@ def refused_offer_findings(
     }
     if failure.alert is not None:
         evidence["alert"] = failure.alert
+        evidence |= late_alert(failure)
     yield Finding("handshake-incompatible", _severity(target, address, cause), at, evidence)
 
 
@@ -139,3 +141,12 @@ def unusable_key(leaf: Certificate) -> str:
     if leaf.key_type == "EC" and leaf.key not in _BROWSER_KEYS:
         return leaf.key
     return leaf.key if leaf.key_type in ("Ed25519", "Ed448", "DSA") else ""
+
+
+def late_alert(failure: Failure) -> dict[str, str]:
+    """Return the error of browsers if it is not that of the alert; else nothing.
+
+    handshake_failure refuses the offer only as an answer to the ClientHello.
+    """
+    late = failure.alert == _HANDSHAKE_FAILURE and failure.late
+    return {"browser_error": "ERR_SSL_PROTOCOL_ERROR"} if late else {}

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.checks.codes import CODES
-from certmgr.checks.refused_offer import refused_offer_findings
+from certmgr.checks.refused_offer import late_alert, refused_offer_findings
 from certmgr.net.addresses import Network, within
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
 from inventory.certificates import Certificate, parse
@@ -131,6 +131,7 @@ def transport_findings(
             else:
                 if failure.alert is not None:
                     evidence_values["alert"] = failure.alert
+                    evidence_values |= late_alert(failure)
                 elif failure.reason in _OTHER_VERSION:
                     # Such as SSL 3.0, for which current programs have no code.
                     evidence_values["browser_error"] = "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"

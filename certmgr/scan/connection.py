@@ -128,7 +128,7 @@ class Connection:
             if self.state == "connect":
                 code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code:
-                    self.fail(self.errno_failure(code))
+                    self.fail(failures.from_errno(code, self.state, answered=False, sent=True))
                     return
                 self._connected()
                 return
@@ -419,7 +419,11 @@ class Connection:
         if tls is None or self.request.exchange is not None:
             kept = tls.chain() if tls is not None and self.request.keep_chain else ()
             return DialResult(
-                chain=kept, failure=failure, exchange=self.exchange, profile=self.profile
+                chain=kept,
+                failure=failure,
+                exchange=self.exchange,
+                client_certificate=tls is not None and tls.client_certificate_asked(),
+                profile=self.profile,
             )
         chain = tls.chain()
         client_certificate_asked = tls.client_certificate_asked()

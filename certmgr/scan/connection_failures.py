@@ -34,15 +34,20 @@ _TIMEOUTS = {
 }
 
 
-def from_errno(code: int, state: str, *, answered: bool) -> Failure:
+def from_errno(code: int, state: str, *, answered: bool, sent: bool = False) -> Failure:
     """Return the failure for an error of the system.
 
     Args:
         code: The errno.
         state: The state of the connection.
         answered: Whether the server sent anything.
+        sent: Whether this machine had a route, and the error is an answer to its packet.
     """
-    kind = FailureKind.NO_ROUTE if code in NO_ROUTE else _KINDS.get(code, FailureKind.LOCAL)
+    if sent and code == errno.ENETUNREACH:
+        # A router on the way has no route to the server (ICMP, RFC 792): it is not ours that lacks.
+        kind = FailureKind.UNREACHABLE
+    else:
+        kind = FailureKind.NO_ROUTE if code in NO_ROUTE else _KINDS.get(code, FailureKind.LOCAL)
     layer = _LAYERS.get(state, "tls")
     # A problem of this machine must not be reported as a problem of the server.
     if kind in (FailureKind.NO_ROUTE, FailureKind.LOCAL):
@@ -57,7 +62,8 @@ def from_tls(tls: Handshake) -> Failure:
     reason = printable(tls.error, 200) or "the handshake failed"
     # An alert is the reason of the server itself, so it counts before what OpenSSL makes of it.
     if (alert := tls.alert) is not None:
-        return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True)
+        late = bool(tls.chain())
+        return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True, late=late)
     kind = FailureKind.TLS
     if tls.too_large:
         # OpenSSL and Chrome have the same limit for the certificates of a server: 100 KB.

@@ -54,6 +54,7 @@ class Failure:
         alert: The number of the TLS alert (RFC 8446 6).
         answered: Whether the server sent something after the connection was established.
         accepted: Whether the connection was established.
+        late: Whether the server had accepted the offer, and sent its certificate, before.
     """
 
     layer: str
@@ -62,6 +63,7 @@ class Failure:
     alert: int | None = None
     answered: bool = False
     accepted: bool = False
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,14 @@ _STORED_TEXTS = frozenset(
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _SHOWN_STARTS = (b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"%PDF-", b"\xfe\xff", b"\xff\xfe", b"RIFF")
 _CLIENT_CERTIFICATE_STATUSES = frozenset({495, 496})
+# RFC 6797 6.1: directives with a token or a quoted text as value.
+_HSTS_PART = re.compile(r'(?:"[^"]*"|[^;"]|"(?![^"]*"))+')
+_HSTS_DIRECTIVE = re.compile(
+    r"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*("[^"]*"|[!#$%&'*+\-.^_`|~0-9A-Za-z]+))?"""
+)
 CLIENT_CERTIFICATE_ALERTS = frozenset({116})  # certificate_required (RFC 8446 6.2)
+# These mean the same if the server asked for a certificate before.
+MISSING_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49})
 
 
 @dataclass(slots=True)
@@ -140,7 +147,10 @@ def read_answer(result: DialResult, url: str, *, own: bool = True) -> Answer:
         failure = failure or Failure(
             "http", FailureKind.CLOSED, "the server closed the connection without an answer"
         )
-        wants_certificate = failure.alert in CLIENT_CERTIFICATE_ALERTS
+        wants_certificate = failure.alert in CLIENT_CERTIFICATE_ALERTS or (
+            # Servers such as IIS ask in a renegotiation, after they have read the request.
+            result.client_certificate and failure.alert in MISSING_CERTIFICATE_ALERTS
+        )
         return Answer(
             failure=failure,
             client_certificate=wants_certificate,
@@ -297,16 +307,19 @@ def parse_hsts(value: str | None) -> Hsts | None:
     """
     if value is None:
         return None
-    directives: dict[str, str] = {}
-    for part in value[:1000].split(";"):
-        name, _, given = part.strip().partition("=")
-        name = name.strip().lower()
-        # RFC 6797 6.1: a directive must not appear more than once.
-        if name in directives:
+    directives: dict[str, str | None] = {}
+    for part in _HSTS_PART.findall(value[:1000]):
+        if not part.strip():
+            continue
+        match = _HSTS_DIRECTIVE.fullmatch(part.strip())
+        name = match[1].lower() if match else ""
+        # RFC 6797 6.1 forbids to repeat any directive. Browsers refuse only those that they know.
+        if match is None or (name in directives and name in ("max-age", "includesubdomains")):
             return None
-        if name:
-            directives[name] = given.strip().strip('"')
-    age = directives.get("max-age", "")
+        directives[name] = match[2]
+    if directives.get("includesubdomains") is not None:
+        return None  # it has no value
+    age = (directives.get("max-age") or "").strip('"')
     if not (age.isascii() and age.isdigit()):
         return None
     return Hsts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.certmgr.browser.demo_sites import DemoSituation, served_demo
@@ -80,6 +80,8 @@ def compare(situation: Situation, shown: Shown, found: Found) -> Result:
         wrong.append(f"certmgr failed: {found.failure.strip()}")
     if "scanner-error" in found.findings:
         wrong.append("scanner-error")
+    if shown.hsts is not None and shown.hsts == ("hsts-missing" in found.findings):
+        wrong.append("HSTS is remembered" if shown.hsts else "HSTS is not remembered")
     if situation.scheme == "http":
         wrong += _over_plain_http(shown, critical)
         return Result(situation, shown, found, tuple(wrong))
@@ -147,6 +149,9 @@ class Court:
             f"{situation.scheme}://{situation.host}:{port}/",
             site.servers[0] if situation.silent else None,
         )
+        if situation.hsts:
+            plain = f"http://{situation.host}:{site.http}/"
+            shown = replace(shown, hsts=self.visitor.remembers_hsts(plain))
         # Without an error and without a finding of weight, diagnose has no error page to name.
         worth = shown.error or set(found.findings.values()) - {"low", "info"}
         if situation.scheme == "https" and worth:

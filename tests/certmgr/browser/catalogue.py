@@ -13,9 +13,11 @@ from tests.certmgr.browser import (
     dates,
     demo_sites,
     handshakes,
+    hsts,
     http2,
     names,
     private_cas,
+    records,
     redirects,
 )
 from tests.certmgr.browser.situations import Situation
@@ -28,6 +30,8 @@ GROUPS = {
         constraints.GROUP,
         handshakes.GROUP,
         http2.GROUP,
+        records.GROUP,
+        hsts.GROUP,
         names.GROUP,
         dates.GROUP,
         private_cas.GROUP,

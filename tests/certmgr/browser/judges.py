@@ -49,11 +49,13 @@ class Shown:
         error: The net error, such as ERR_CERT_DATE_INVALID; empty if a page opens.
         url: The URL at which the visit ends.
         secret: Whether the page shows a field for a password or a payment card.
+        hsts: Whether the browser remembers HSTS for the host; None if it was not asked.
     """
 
     error: str = ""
     url: str = ""
     secret: bool = False
+    hsts: bool | None = None
 
 
 class Visitor:
@@ -79,6 +81,18 @@ class Visitor:
                 assert self._browser.message().get("id") != number, "the silent server answered"
             return Shown("no answer")
         return self._follow(url, number)
+
+    def remembers_hsts(self, url: str) -> bool:
+        """Return whether the browser replaces http by https in a URL that serves a page.
+
+        It keeps the port, which does not speak TLS.
+        """
+        number = self._browser.send("Page.navigate", url=url)
+        self._unfinished = True
+        while True:
+            message = self._browser.message()
+            if message.get("id") == number:
+                return "errorText" in message["result"]
 
     def _follow(self, url: str, number: int) -> Shown:
         browser, leaving, asked, failed = self._browser, False, 0, ""

@@ -132,6 +132,10 @@ def context(leaf: Leaf, options: Options) -> SSL.Context:
     OpenSSL reads the certificates from files, and so keeps bytes that other parsers refuse.
     """
     made = SSL.Context(SSL.TLS_SERVER_METHOD)
+    # Without it, OpenSSL refuses to ask for a client certificate in a renegotiation.
+    made.set_session_id(b"situation")
+    # SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION, which Apache sets and pyOpenSSL does not name.
+    made.set_options(0x10000)
     made.set_min_proto_version(options.lowest)
     made.set_max_proto_version(options.highest)
     # SECLEVEL=0 allows weak keys and signatures.

@@ -45,6 +45,7 @@ class Situation:
         aliases: Further names that resolve to this machine.
         silent: Whether the server never answers, so that the visit is ended by the test.
         relative: Whether only ``make soak`` judges it.
+        hsts: Whether the browser is asked if it remembers HSTS for the host.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Situation:
     aliases: tuple[str, ...] = ()
     silent: bool = False
     relative: bool = False
+    hsts: bool = False
 
     @property
     def id(self) -> str:
@@ -114,6 +116,7 @@ class Group:
         aliases: tuple[str, ...] = (),
         silent: bool = False,
         relative: bool = False,
+        hsts: bool = False,
     ) -> None:
         """Add a situation.
 
@@ -126,6 +129,7 @@ class Group:
             aliases: Further names that resolve to this machine.
             silent: Whether the server never answers.
             relative: Whether only ``make soak`` judges it.
+            hsts: Whether the browser is asked if it remembers HSTS for the host.
         """
         self.situations.append(
             Situation(
@@ -138,5 +142,6 @@ class Group:
                 aliases,
                 silent,
                 relative,
+                hsts,
             )
         )
