@@ -7,7 +7,6 @@ of the new state, with the calendar entry of the window.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from certmgr.cases import installation
 from certmgr.cases import window as windows
@@ -21,6 +20,7 @@ from inventory.store import (
     editing,
     purchase_values,
 )
+from inventory.store.case_changes import CaseColumns
 from inventory.vocabulary import CaseState, WindowState
 
 
@@ -55,7 +55,7 @@ def approve(
             "a case that has ended needs no approval",
             f"Reopen it first: certmgr case reopen {row.reference} --reason TEXT.",
         )
-    values: dict[str, Any] = {
+    values: CaseColumns = {
         "approved_at": int(service.now.timestamp()),
         # Billing relies on the approval, so the record needs the person and the contact method.
         "approved_by": editing.required(by, "name", 200),
@@ -65,14 +65,12 @@ def approve(
     # With the approval the case waits for the provider instead of the client, so that the step
     # and its due date begin again although the state stays.
     if row.state == CaseState.CHECKED:
-        values |= {
-            "step": 1,
-            "since": int(service.now.timestamp()),
-            "due_at": service.due_at(row.state, ends_at=row.ends_at, window_end=row.window_end),
-        }
+        values["step"] = 1
+        values["since"] = int(service.now.timestamp())
+        values["due_at"] = service.due_at(row.state, ends_at=row.ends_at, window_end=row.window_end)
     text = f"{by} approved by {how}{': ' + amounts.text if amounts.text else ''}"
     with service.context.write() as tx:
-        return case_changes.change(tx, row, "approve", values | amounts.columns, text)
+        return case_changes.change(tx, row, "approve", {**values, **amounts.columns}, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class _AgreedAmounts:
         text: All amounts of the case, for the event; empty if there are none.
     """
 
-    columns: dict[str, str | None]
+    columns: CaseColumns
     text: str
 
 
@@ -92,14 +90,19 @@ def _agreed_amounts(
     row: CaseRecord, price: str | None, fee: str | None, currency: str | None
 ) -> _AgreedAmounts:
     """Check the amounts of an approval; what is None stays as the case has it."""
-    columns: dict[str, Any] = {
-        column: purchase_values.amount(value, column)
-        for column, value in (("price", price), ("fee", fee))
-        if value is not None
-    }
+    columns: CaseColumns = {}
+    if price is not None:
+        columns["price"] = purchase_values.amount(price, "price")
+    if fee is not None:
+        columns["fee"] = purchase_values.amount(fee, "fee")
     if currency:
         columns["currency"] = purchase_values.currency(currency)
-    agreed = replace(row, **columns)
+    agreed = replace(
+        row,
+        price=columns.get("price", row.price),
+        fee=columns.get("fee", row.fee),
+        currency=columns.get("currency", row.currency),
+    )
     # Clients read the amounts and billing uses them, so that the currency must be known.
     if (agreed.price or agreed.fee) and not agreed.currency:
         raise UsageError("An amount needs a currency", "", "Give --currency EUR, for example.")
@@ -155,7 +158,7 @@ def agree_window(
         )
     # RFC 5545: calendars replace an entry only if the new one has a higher SEQUENCE.
     sequence = row.window_sequence + 1 if row.window_start is not None else 0
-    values = {
+    values: CaseColumns = {
         "window_start": int(window.start.timestamp()),
         "window_end": int(window.end.timestamp()),
         "window_zone": time_zone,

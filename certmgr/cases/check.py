@@ -97,7 +97,11 @@ class ReviewMessage:
     refuses: bool
 
 
-def messages_to_json(messages: Sequence[ReviewMessage]) -> list[Any]:
+# [code, values, refuses], as it stands in the database.
+StoredMessage = list[str | dict[str, str] | bool]
+
+
+def messages_to_json(messages: Sequence[ReviewMessage]) -> list[StoredMessage]:
     """Return messages as the case stores them: a list of ``[code, values, refuses]``."""
     return [[m.code, m.values, m.refuses] for m in messages]
 

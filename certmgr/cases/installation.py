@@ -27,6 +27,7 @@ from inventory.store import (
     endpoints,
     issuances,
 )
+from inventory.store.case_changes import CaseColumns
 from inventory.vocabulary import CaseState, VerificationState
 from notifiers.wording.cases import OLD_CERTIFICATE_SERVED
 
@@ -174,16 +175,11 @@ def record_verification(
     with service.context.write() as tx:
         is_live = verification.state is VerificationState.LIVE
         if is_live and next_state(state, CaseAction.VERIFY) is not None:
-            row = service.transition(
-                tx,
-                row,
-                CaseAction.VERIFY,
-                verification.sentence,
-                live_at=tx.at,
-                # What is live was installed, even if no administrator reported it.
-                installed_at=row.installed_at or tx.at,
-                **windows.cancelled_if_future(row, service.now),
-            )
+            values = windows.cancelled_if_future(row, service.now)
+            values["live_at"] = tx.at
+            # What is live was installed, even if no administrator reported it.
+            values["installed_at"] = row.installed_at or tx.at
+            row = service.transition(tx, row, CaseAction.VERIFY, verification.sentence, **values)
             # From now on the certificate is part of the history, which a new CSR does not delete.
             issuances.record_live(tx, row.id)
         # Some servers already present it, so that the installation has begun without a report.
@@ -210,14 +206,14 @@ def _reopen(
 ) -> CaseRecord:
     """Reopen a case whose replaced certificate is served again."""
     places = "; ".join(verification.old[:8])
+    values: CaseColumns = {**RESET_ON_REOPEN, **windows.reset(row, service.now)}
+    values["reason"] = OLD_CERTIFICATE_SERVED
     return service.transition(
         tx,
         row,
         CaseAction.REOPEN,
         f"the old certificate is served again (unexpected-certificate) at {places}",
-        reason=OLD_CERTIFICATE_SERVED,
-        **RESET_ON_REOPEN,
-        **windows.reset(row, service.now),
+        **values,
     )
 
 

@@ -289,7 +289,7 @@ def join_incident(
     # The certificate may be valid for months, but has to be replaced by the date of the incident.
     # If it ends earlier, the site fails then, and the client must not read the later date.
     ends_at = min(t for t in (row.ends_at, incident.until) if t is not None)
-    values = {
+    values: case_changes.CaseColumns = {
         "incident_id": incident.id,
         "ends_at": ends_at,
         "kind": str(CaseKind.INCIDENT),

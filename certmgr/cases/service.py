@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import platformdirs
 
@@ -43,11 +43,12 @@ from inventory.store import (
     cases,
     editing,
 )
+from inventory.store.case_changes import CaseColumns
 from inventory.vocabulary import CaseState
 
 _log = logging.getLogger(__name__)
 # A reopened case has to be installed and verified again.
-RESET_ON_REOPEN = {"installed_at": None, "live_at": None}
+RESET_ON_REOPEN: CaseColumns = {"installed_at": None, "live_at": None}
 Overrides = Mapping[tuple[str, int], tuple[str, ...]]
 Prober = Callable[[Settings, Sequence[LiveCheckTarget], Overrides], list[Observation]]
 
@@ -100,7 +101,12 @@ class CaseService:
             return row
 
     def transition(
-        self, tx: Tx, row: CaseRecord, action: CaseAction, text: str = "", **values: Any
+        self,
+        tx: Tx,
+        row: CaseRecord,
+        action: CaseAction,
+        text: str = "",
+        **values: Unpack[CaseColumns],
     ) -> CaseRecord:
         """Apply a transition to a case and record it as an event.
 
@@ -221,11 +227,9 @@ class CaseService:
         row = self.read(reference)
         # The notice to the client states the reason.
         client_reason = editing.required(reason, "reason", 500)
-        reset = RESET_ON_REOPEN | windows.reset(row, self.now)
-        values: dict[str, Any] = {
-            "reason": client_reason,
-            **(reset if action is CaseAction.REOPEN else windows.cancelled(row)),
-        }
+        reset: CaseColumns = {**RESET_ON_REOPEN, **windows.reset(row, self.now)}
+        values = reset if action is CaseAction.REOPEN else windows.cancelled(row)
+        values["reason"] = client_reason
         with self.context.write() as tx:
             # The names may have got another case since this one ended.
             if action is CaseAction.REOPEN and (

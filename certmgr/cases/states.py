@@ -11,9 +11,8 @@ reopened. Only ``seen-live`` leads to ``closed``, and only a verification of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Any
 
 from certmgr.purchases.model import LeadTimes
 from inventory.dates import shifted
@@ -203,7 +202,9 @@ def due_date(
     return min(due, ends) if ends > now else due
 
 
-def escalations(case: CaseRecord, escalate_after_days: int, tz: Any) -> tuple[Escalation, ...]:
+def escalations(
+    case: CaseRecord, escalate_after_days: int, tz: tzinfo | None
+) -> tuple[Escalation, ...]:
     """Return the escalations of a case that makes no progress, in their order.
 
     Args:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventory.db.database import from_epoch
 from inventory.errors import UsageError
 from inventory.records import CaseRecord
+from inventory.store.case_changes import CaseColumns
 from inventory.text import printable
 from inventory.vocabulary import WindowState
 from notifiers.calendar import CalendarWindow
@@ -171,7 +171,7 @@ def calendar_window(
     )
 
 
-def cancelled(row: CaseRecord) -> dict[str, Any]:
+def cancelled(row: CaseRecord) -> CaseColumns:
     """Return the columns that cancel an agreed window, so that calendars remove it too."""
     # After the installation the window took place, so that its calendar entry stays.
     if row.window_state != WindowState.AGREED or row.installed_at is not None:
@@ -179,7 +179,7 @@ def cancelled(row: CaseRecord) -> dict[str, Any]:
     return _cancelled(row)
 
 
-def cancelled_if_future(row: CaseRecord, now: datetime) -> dict[str, Any]:
+def cancelled_if_future(row: CaseRecord, now: datetime) -> CaseColumns:
     """Return the columns that cancel a window that has not begun when the case is live."""
     # A window that has begun took place, so that its calendar entry stays.
     if row.window_state == WindowState.AGREED and (row.window_start or 0) > now.timestamp():
@@ -187,7 +187,7 @@ def cancelled_if_future(row: CaseRecord, now: datetime) -> dict[str, Any]:
     return {}
 
 
-def reset(row: CaseRecord, now: datetime) -> dict[str, Any]:
+def reset(row: CaseRecord, now: datetime) -> CaseColumns:
     """Return the window columns of a reopened case.
 
     A window that is not over is cancelled in the calendars. A past one is only removed.
@@ -197,7 +197,7 @@ def reset(row: CaseRecord, now: datetime) -> dict[str, Any]:
     return {"window_state": str(WindowState.NONE)}
 
 
-def _cancelled(row: CaseRecord) -> dict[str, Any]:
+def _cancelled(row: CaseRecord) -> CaseColumns:
     # RFC 5545, 3.8.7.4: calendars ignore a cancellation unless its SEQUENCE is higher.
     return {"window_state": str(WindowState.CANCELLED), "window_sequence": row.window_sequence + 1}
 

@@ -66,21 +66,18 @@ def escalate(
         domain = domains.find(tx.conn, context.domain)
         # One ticket per fault of a domain: if the client calls again, the agent finds it.
         key = f"{tickets.DESK_KIND}:{domain.id}:{code}:{context.client_id}"
-        row = {
-            "key": key,
-            "kind": tickets.DESK_KIND,
-            "client_id": context.client_id,
-            "domain_id": domain.id,
-            "endpoint_id": None,
-            "code": code,
-            "round": "",
-            "cause": text,
-            # A hold waits for a release to clients. This ticket is for staff only.
-            "hold": None,
-        }
         before = tickets.by_key(tx.conn, [key]).get(key)
         if before is None:
-            tickets.open_(tx, [row])
+            # Without a hold, which would wait for a release to clients: it is for staff only.
+            ticket = tickets.NewTicket(
+                key=key,
+                kind=tickets.DESK_KIND,
+                client_id=context.client_id,
+                domain_id=domain.id,
+                code=code,
+                cause=text,
+            )
+            tickets.open_(tx, [ticket])
         elif before.closed_at is not None:
             # The same fault came back: the client keeps the reference.
             tickets.reopen(tx, before.id, text)

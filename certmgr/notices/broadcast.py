@@ -201,18 +201,15 @@ def _open_tickets(tx: Tx, template: str, name: str, number: int, client_ids: Seq
     tickets.open_(
         tx,
         [
-            {
-                "key": _key(template, name, i),
-                "kind": "broadcast",
-                "client_id": i,
-                "endpoint_id": None,
-                "domain_id": None,
-                "code": None,
-                "round": str(number),
-                "cause": _cause(template, name),
+            tickets.NewTicket(
+                key=_key(template, name, i),
+                kind="broadcast",
+                client_id=i,
+                round=str(number),
+                cause=_cause(template, name),
                 # A release picks held tickets only, so without a hold this one would never be sent.
-                "hold": "broadcast 0",
-            }
+                hold="broadcast 0",
+            )
             for i in client_ids
         ],
     )

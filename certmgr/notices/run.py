@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from certmgr.config.context import Context
@@ -38,7 +38,7 @@ def run_of(context: Context, *, expected: int | None = None) -> NoticeRun:
             thresholds=rules.policy.thresholds,
             leads=lead_times(settings),
             freeze=freeze_of(rules.policy),
-            zone=rules.zone or UTC,
+            zone=rules.zone,
             window_minutes=settings.cases.window_minutes,
             provider=settings.provider.name,
         ),

@@ -9,8 +9,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
@@ -94,7 +93,7 @@ def measure(
     return days
 
 
-def _per_day(times: Iterable[int | None], zone: Any) -> dict[date, int]:
+def _per_day(times: Iterable[int | None], zone: tzinfo | None) -> dict[date, int]:
     return Counter(datetime.fromtimestamp(at, zone).date() for at in times if at is not None)
 
 

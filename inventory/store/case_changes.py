@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -37,6 +37,39 @@ _CLEARED_ON_INHERITANCE = dict.fromkeys(
         "shown_reference",
     )
 )
+
+
+class CaseColumns(TypedDict, total=False):
+    """The columns of a case that a change may set. The counters are set by :func:`change`.
+
+    Times are in epoch seconds. A ``state`` or ``step`` begins a new step.
+    """
+
+    state: str
+    step: int
+    since: Timestamp
+    due_at: Timestamp | None
+    closed_at: Timestamp | None
+    kind: str
+    incident_id: int | None
+    staff_id: int | None
+    own_csr: int
+    ends_at: Timestamp | None
+    price: str | None
+    fee: str | None
+    currency: str | None
+    approved_at: Timestamp | None
+    approved_by: str | None
+    approved_how: str | None
+    window_start: Timestamp | None
+    window_end: Timestamp | None
+    window_zone: str | None
+    window_sequence: int
+    window_state: str
+    installed_at: Timestamp | None
+    live_at: Timestamp | None
+    reason: str | None
+    said: list[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +203,7 @@ def _inherited_ticket(
 
 
 def change(
-    tx: Tx, before: CaseRecord, action: str, values: Mapping[str, Any], text: str = ""
+    tx: Tx, before: CaseRecord, action: str, values: CaseColumns, text: str = ""
 ) -> CaseRecord:
     """Change a case and write the event, if the case did not change since it was read.
 

@@ -6,7 +6,8 @@ The reference of a ticket never changes. Both sides quote it in every message.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
@@ -94,17 +95,41 @@ def find(conn: Connection, reference: str) -> TicketRecord:
     )
 
 
-def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Open tickets, each with a new reference.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTicket:
+    """A ticket to open.
 
-    Args:
-        tx: The transaction.
-        rows: key, kind, client_id, endpoint_id, domain_id, code, round, cause and hold of each.
+    Attributes:
+        key: The key of its topic.
+        kind: The kind of the topic.
+        client_id: The client; None for staff.
+        endpoint_id: The endpoint of the topic.
+        domain_id: The domain of the topic.
+        code: The finding code or the key of the wording.
+        round: The revision of the topic.
+        cause: What a release to clients is given for.
+        hold: Why no client is notified yet; None if the client is. A release lets it through.
+        released_at: When the hold was released, in epoch seconds.
     """
-    for row in rows:
+
+    key: str
+    kind: str
+    client_id: int | None = None
+    endpoint_id: int | None = None
+    domain_id: int | None = None
+    code: str | None = None
+    round: str = ""
+    cause: str = ""
+    hold: str | None = None
+    released_at: Timestamp | None = None
+
+
+def open_(tx: Tx, new: Sequence[NewTicket]) -> None:
+    """Open tickets, each with a new reference."""
+    for ticket in new:
         # 32^6 are a thousand million references. Eight collisions in a row do not happen by chance.
         for _ in range(8):
-            values = {"released_at": None, **row, "reference": new_reference(), "opened_at": tx.at}
+            values = asdict(ticket) | {"reference": new_reference(), "opened_at": tx.at}
             statement = (
                 upsert(tx.conn, Ticket)
                 .values(values)
@@ -112,8 +137,8 @@ def open_(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
             )
             if tx.conn.execute(statement.returning(Ticket.id)).first() is not None:
                 break
-    if rows:
-        tx.audit("open", "matter", None, {"count": len(rows)})
+    if new:
+        tx.audit("open", "matter", None, {"count": len(new)})
 
 
 def of_same_reference(

@@ -6,7 +6,7 @@ Each message is in the language and time zone of its reader. Pure, except for re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from inventory.names import display
@@ -117,7 +117,7 @@ def lead_sentence(outcome: Outcome, reader: Language) -> str:
     match outcome:
         case YouAct(None):
             return reader(N.you_now)
-        case YouAct(by):
+        case YouAct(date() as by):
             return reader(N.you_by).format(date=long_date(by, reader))
         # Only a person who was assigned is named: a promise by name must be kept by that person.
         case WeAct("", by):
@@ -137,7 +137,7 @@ def subject_line(draft: Draft, reader: Language) -> str:
     match draft.outcome:
         case YouAct(None):
             text = reader(N.subject_you_now).format(site=site)
-        case YouAct(by):
+        case YouAct(date() as by):
             text = reader(N.subject_you_by).format(date=long_date(by, reader), site=site)
         case WeAct():
             text = reader(N.subject_we).format(site=site)

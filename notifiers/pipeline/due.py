@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
 
 from notifiers.pipeline.plan import DueTopic, NoticePolicy, Snapshot
 from notifiers.pipeline.thresholds import DAY, CrossedThreshold, before_end, crossed, since
@@ -13,7 +12,7 @@ from notifiers.working_days import before_freezes
 
 
 def threshold(
-    topic: Topic, policy: NoticePolicy, zone: Any, now: datetime
+    topic: Topic, policy: NoticePolicy, zone: tzinfo, now: datetime
 ) -> CrossedThreshold | None:
     """Return the most urgent threshold that the topic has crossed."""
     # The case itself decides when a reminder is due.
@@ -43,7 +42,7 @@ def threshold(
     )
 
 
-def find_due(snapshot: Snapshot, topics: Iterable[Topic], zone: Any) -> list[DueTopic]:
+def find_due(snapshot: Snapshot, topics: Iterable[Topic], zone: tzinfo) -> list[DueTopic]:
     """Return the topics that are past a threshold."""
     due_topics = []
     for topic in topics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
 
 from babel.dates import format_date
 
@@ -74,5 +74,5 @@ def signature(
     }
 
 
-def long_date(day: Any, reader: Language) -> str:
+def long_date(day: date, reader: Language) -> str:
     return format_date(day, "long", locale=reader.locale)

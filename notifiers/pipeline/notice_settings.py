@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import time, tzinfo
+from datetime import UTC, time, tzinfo
 
 from sqlalchemy import Connection
 
@@ -29,7 +29,7 @@ class NoticeSettings:
 
     policy: NoticePolicy = field(default_factory=NoticePolicy)
     sender: Sender = field(default_factory=lambda: Sender(""))
-    zone: tzinfo | None = None
+    zone: tzinfo = UTC
     zone_name: str = "UTC"
     language: str = "en"
     country: str = ""

@@ -150,7 +150,7 @@ class RunRecorder:
         notified_topics |= {s.key: s for s, _ in self.plan.held}
         notified_topics |= {s.key: s for s in self.plan.unreachable}
         new = [
-            _ticket_row(s, holds.get(s.key))
+            _new_ticket(s, holds.get(s.key))
             for s in notified_topics.values()
             if s.key not in self.snapshot.tickets
         ]
@@ -273,18 +273,18 @@ class RunRecorder:
         return [i.ticket_id for i in items if i.step == "resolved" and i.ticket_id is not None]
 
 
-def _ticket_row(topic: Topic, hold: str | None) -> dict[str, Any]:
-    return {
-        "key": topic.key,
-        "kind": str(topic.kind),
-        "client_id": topic.client_id,
-        "endpoint_id": topic.endpoint_id,
-        "domain_id": topic.domain_id or None,
-        "code": topic.code or None,
-        "round": topic.revision,
-        "cause": topic.cause,
-        "hold": hold,
-    }
+def _new_ticket(topic: Topic, hold: str | None) -> tickets.NewTicket:
+    return tickets.NewTicket(
+        key=topic.key,
+        kind=str(topic.kind),
+        client_id=topic.client_id,
+        endpoint_id=topic.endpoint_id,
+        domain_id=topic.domain_id or None,
+        code=topic.code or None,
+        round=topic.revision,
+        cause=topic.cause,
+        hold=hold,
+    )
 
 
 def _with_reference(item: NoticeItem, rows: Mapping[str, TicketRecord]) -> NoticeItem:

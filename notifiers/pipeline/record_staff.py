@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from inventory.db.database import Tx
 from inventory.store import jobs, notices
@@ -52,7 +52,7 @@ class StaffRecorder:
         digest = DigestReading(
             conn=tx.conn,
             now=self.now,
-            zone=self.config.zone or UTC,
+            zone=self.config.zone,
             plan=self.plan,
             snapshot=self.snapshot,
             source=self.source,

@@ -15,6 +15,7 @@ from certmgr.cases.states import CaseAction
 from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
+from inventory.store.case_changes import CaseColumns
 from tests.certmgr.cases.place import HOST, CaseEnvironment
 
 # -- two administrators --------------------------------------------------------------------------
@@ -42,7 +43,12 @@ def test_one_of_several_simultaneous_actions_succeeds(
     agreement.approve(env.service, reference, "Ada", "telephone")
     row = env.row(reference)
     start, results = threading.Barrier(6), []
-    window = {"window_start": 1, "window_end": 2, "window_zone": "UTC", "window_state": "agreed"}
+    window: CaseColumns = {
+        "window_start": 1,
+        "window_end": 2,
+        "window_zone": "UTC",
+        "window_state": "agreed",
+    }
 
     def agree(number: int) -> None:
         start.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from inventory.db.database import Database, Tx
 from inventory.records import CaseRecord
 from inventory.store import case_changes, clients, issuances, purchase_changes
+from inventory.store.case_changes import CaseColumns
 from tests.inventory.store.builders import NOW, ONE, TWO, add_certificate
 
 
@@ -20,8 +21,9 @@ def client_ids(database: Database) -> tuple[int, int]:
         return one, two
 
 
-def move(tx: Tx, row: CaseRecord, state: str, **values: Any) -> CaseRecord:
-    return case_changes.change(tx, row, "move", {"state": state, **values})
+def move(tx: Tx, row: CaseRecord, new_state: str, **values: Any) -> CaseRecord:
+    columns = cast("CaseColumns", {**values, "state": new_state})
+    return case_changes.change(tx, row, "move", columns)
 
 
 def add_issued(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -34,18 +35,8 @@ from tests.records import record
 HOUR = timedelta(hours=1)
 
 
-def opening(key: str, client_id: int | None = None, **columns: Any) -> dict[str, Any]:
-    return {
-        "key": key,
-        "kind": "cover",
-        "client_id": client_id,
-        "endpoint_id": None,
-        "domain_id": None,
-        "code": None,
-        "round": "",
-        "cause": "",
-        "hold": None,
-    } | columns
+def opening(key: str, client_id: int | None = None, **columns: Any) -> tickets.NewTicket:
+    return tickets.NewTicket(key=key, kind="cover", client_id=client_id, **columns)
 
 
 def clients_of(database: Database) -> tuple[int, int]:
@@ -141,7 +132,10 @@ def test_first_notification_of_a_client_is_kept(database: Database) -> None:
 
 def test_several_hundred_matters_are_closed_in_one_call(database: Database) -> None:
     with database.write(NOW) as tx:
-        made = [opening(f"k{i}") | {"reference": f"CM-{i}", "opened_at": AT} for i in range(1001)]
+        made = [
+            asdict(opening(f"k{i}")) | {"reference": f"CM-{i}", "opened_at": AT}
+            for i in range(1001)
+        ]
         tx.conn.execute(insert(Ticket), made)
         ids = [r["id"] for r in rows(tx.conn, Ticket)]
         tickets.close(tx, ids)
