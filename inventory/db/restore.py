@@ -67,8 +67,10 @@ def _check_backup(source: Path) -> None:
     module = sqlite_module()
     try:
         with closing(module.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as conn:
+            # First, since the integrity check evaluates the expressions of foreign constraints and
+            # indexes, which may take any time and memory.
+            _refuse_foreign(source, foreign_parts_of_sqlite(conn))
             intact = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            foreign = foreign_parts_of_sqlite(conn)
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
     except module.Error as error:
         raise DatabaseError(
@@ -82,7 +84,6 @@ def _check_backup(source: Path) -> None:
             "its integrity check failed",
             "Name another backup. Nothing was changed.",
         )
-    _refuse_foreign(source, foreign)
     if not is_known(row[0]):
         raise DatabaseVersion(
             f"{source} belongs to a newer certmgr",

@@ -1,4 +1,4 @@
-"""Processes that parse foreign bytes have bounded memory, and neither files nor a network."""
+"""Processes that parse foreign bytes: bounded memory, and no files, network or programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 CHILD = """
-import socket, sys
+import os, socket, subprocess, sys
 from inventory.sandbox import confine
+def filters():
+    with open("/proc/self/status") as status:
+        return [line for line in status if line.startswith("Seccomp_filters")]
+before = filters()
 isolated = confine(300_000_000)
 def outcome(action):
     try:
@@ -26,15 +30,22 @@ def write():
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 print(outcome(write))
+print(filters() != before)
+print(outcome(lambda: subprocess.run(["/bin/true"])))
+print(outcome(lambda: os.kill(os.getppid(), 0)))
+print(outcome(lambda: socket.socket(socket.AF_UNIX)))
 """
 
 
-def test_confined_process_has_no_network_memory_or_files(tmp_path: Path) -> None:
+def test_confined_process_has_no_network_memory_files_or_programs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         command = [sys.executable, "-c", CHILD, str(server.getsockname()[1]), str(tmp_path / "f")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-    isolated, connected, memory, written = done.stdout.split()
+    isolated, connected, memory, written, filtered, *refused = done.stdout.split()
     # Some containers refuse namespaces; the process must then know that it is not isolated.
     assert (connected == "done") == (isolated == "False")
     assert memory == "MemoryError"
     assert written == "OSError"
+    # The kernel of a container may refuse the filter of system calls as well.
+    expected = "PermissionError" if filtered == "True" else "done"
+    assert refused == [expected] * 3
