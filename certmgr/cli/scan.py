@@ -382,7 +382,7 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_for
         # An endpoint that was retired during the run has no status, and keeps its own verdict.
         if known is not None:
             acceptances = {f.code: a for f, a in known.accepted}
-            endpoint = endpoint.of_client(known.client, acceptances)
+            endpoint = endpoint.of_client(known.client, acceptances, known.planned)
         verdicts.append(endpoint.verdict)
         if output_format == "json":
             text = json.dumps(endpoint.as_row(), default=str)

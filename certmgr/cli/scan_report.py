@@ -15,8 +15,10 @@ import click
 
 from certmgr.checks.folding import parent_of
 from certmgr.cli.output import STYLES, cell, detail_words, host_text, instant, paragraph, table
+from certmgr.cli.planned import plan_document
 from certmgr.inspection.status import counts
 from certmgr.inspection.trust_ends import trust_row, trust_text
+from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.certificates import issuer_name
 from inventory.dates import days_left
 from inventory.targets import Target
@@ -177,6 +179,7 @@ class ScannedFinding:
 
     Attributes:
         accepted: The acceptance in force. The JSON document leaves the key out if there is none.
+        planned: By whom and until when the certificate is renewed; left out in the same way.
     """
 
     code: str
@@ -187,6 +190,7 @@ class ScannedFinding:
     detail: str
     evidence: Mapping[str, Any]
     accepted: AcceptedUntil | None = None
+    planned: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, finding: Finding, target: Target) -> Self:
@@ -205,7 +209,9 @@ class ScannedFinding:
         """Return the finding as it stands in the JSON document."""
         row = _keys(self)
         # A key that is always null would suggest that acceptances of named targets are known.
-        del row["accepted"]
+        del row["accepted"], row["planned"]
+        if self.planned is not None:
+            row["planned"] = dict(self.planned)
         return row if self.accepted is None else row | {"accepted": _keys(self.accepted)}
 
 
@@ -273,12 +279,15 @@ class ScannedEndpoint:
             "findings": [f.as_row() for f in self.findings],
         }
 
-    def of_client(self, client: str, accepted: Mapping[str, Acceptance]) -> Self:
+    def of_client(
+        self, client: str, accepted: Mapping[str, Acceptance], plan: RenewalPlan | None
+    ) -> Self:
         """Return the endpoint of a client.
 
         Args:
             client: The number of the client.
             accepted: The acceptances in force for this endpoint, by finding code.
+            plan: The renewal of its certificate that is due and in time.
         """
         findings = [
             replace(f, accepted=AcceptedUntil(instant(a.until), a.by, a.reason))
@@ -286,8 +295,18 @@ class ScannedEndpoint:
             else f
             for f in self.findings
         ]
-        # Accepted findings do not count for the verdict.
-        verdict = verdict_of({f.severity for f in findings if f.accepted is None})
+        if plan is not None:
+            document = plan_document(plan)
+            findings = [replace(f, planned=document) if f.code == EXPIRING else f for f in findings]
+        # Accepted findings do not count for the verdict, and neither does a renewal in time.
+        begun = plan is not None and plan.begun
+        verdict = verdict_of(
+            {
+                f.severity
+                for f in findings
+                if f.accepted is None and not (begun and f.code == EXPIRING)
+            }
+        )
         return replace(self, client=client, findings=findings, verdict=str(verdict))
 
     @property

@@ -66,9 +66,11 @@ def test_each_part_calls_the_renewal_planned_and_no_fault(due: Installation) -> 
     due.run("case", "open", "1001", NAME)
     (opened,) = due.run("case", "list", "--format", "json").json["cases"]
     case = opened["reference"]
-    due.run("scan", expect=None)
+    scanned = due.run("scan", "--format", "json").json
     row = _status(due)
     assert (row["verdict"], row["codes"]) == ("ok", [])
+    assert scanned["summary"] == due.run("status", "--all", "--format", "json").json["summary"]
+    assert scanned["endpoints"][0]["findings"][0]["planned"] == row["planned"]
     until = row["planned"]["until"]
     words = f"planned, by us, until {until[:10]} (case {case})"
     assert row["planned"] == {

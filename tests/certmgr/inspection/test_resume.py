@@ -19,7 +19,7 @@ from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.scan_summary import ScanSummary
 from inventory.db.database import Database, to_epoch
 from inventory.models import ProbeState, Proposal, Run
-from inventory.store import domains, editing, findings
+from inventory.store import domains, editing, endpoints, findings, observations
 from inventory.store import servers as machines
 from tests.campaign import Campaign
 from tests.certmgr.scanning import add, open_codes, scan
@@ -197,3 +197,24 @@ def test_a_scan_of_one_server_visits_its_names_alone(
     with counted_connects(port) as connects:
         summary = scan(database, settings, server="web1")
     assert (len(connects), summary.planned) == (2, 2)
+
+
+def test_an_inventory_that_changed_meanwhile_is_visited_as_it_is_now(
+    database: Database, settings: Settings, port: int
+) -> None:
+    """One endpoint that was checked is retired, one that was not is too, and one is new."""
+    die(database, settings, 4)
+    with database.read() as conn:
+        checked = {e.host for e in endpoints.listing(conn) if observations.probe_state(conn, e.id)}
+    with database.write() as tx:
+        for host in (min(checked), min(set(HOSTS) - checked)):
+            domains.retire(tx, host)
+    add(database, port, "new.example.test")
+    summary = scan(database, settings, resume=True)
+    # The new endpoint, and the one that is left.
+    assert (summary.state, summary.checked - summary.resumed) == ("complete", 2)
+    with database.read() as conn:
+        found = {f.host for f in findings.listing(conn)}
+        active = {e.host for e in endpoints.listing(conn) if e.state == "active"}
+    assert "new.example.test" in found
+    assert found == active
