@@ -38,6 +38,9 @@ def candidates(
             notice_plan.record(
                 topic, due_topic.crossed.label, "suppress", f"it is resolved with {topic.parent}"
             )
+        # What a person accepted, a case handles or a plan covers is no work of staff either.
+        elif topic.suppress_reason:
+            notice_plan.record(topic, due_topic.crossed.label, "suppress", topic.suppress_reason)
         elif topic.partial:
             # The client has renewed already. The rest of the installation is work of staff.
             notice_plan.record(

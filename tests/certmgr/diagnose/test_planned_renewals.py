@@ -13,7 +13,7 @@ from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from inventory.store import certificates, lineages
 from tests.certmgr.installation import Installation
-from tests.certmgr.scenes.numbers import faulty_names
+from tests.certmgr.scenes.numbers import faulty_names, named_in_digest
 from tests.clock import clock
 from tests.databases import open_sqlite
 from tests.inventory.store.builders import add_account, add_lineage
@@ -93,6 +93,10 @@ def test_each_part_calls_the_renewal_planned_and_no_fault(due: Installation) -> 
     found = _diagnosis(due)
     assert (found["code"], found["planned"]["text"]) == (None, words)
     assert {s["state"] for s in found["steps"] if s["step"] == "dates"} == {"ok"}
+    due.run("notify")
+    assert f"case {case} handles it" in due.run("notify", "--explain", NAME).out
+    digests = [m.text for m in due.mail.received if "Audit log" in m.text]
+    assert [named_in_digest(t) for t in digests] == [{}] * len(digests)
     counted = faulty_names(due, ["1001"])
     assert set(counted.values()) == {0}, counted
 
