@@ -21,7 +21,7 @@ from certmgr.acme.ca_requests import CaRequests
 from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.order_errors import NamesFailed
+from certmgr.acme.order_errors import NamesFailed, OrderExpired
 from certmgr.acme.persist_records import record_for
 from certmgr.acme.problems import AcmeError, AcmeProblem
 from certmgr.acme.proof_journal import ProofJournal
@@ -36,6 +36,13 @@ _log = logging.getLogger(__name__)
 # How often, and for how long, the CA is asked whether it has begun a validation that it refuses to
 # begin again.
 BEGUN_CHECKS, BEGUN_SECONDS = 4, 20
+# "processing" is no status of an authorization in RFC 8555, and some CAs report it.
+UNDECIDED = (messages.STATUS_PENDING, messages.STATUS_PROCESSING)
+ENDED = (
+    messages.STATUS_DEACTIVATED,
+    messages.Status("expired"),
+    messages.STATUS_REVOKED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +80,14 @@ class Authorizations:
         failed: dict[str, str] = {}
         for url in body.authorizations:
             authorization = responses.authorization(self.requests.post(url))
-            if authorization.status == messages.STATUS_PENDING:
+            name = str(authorization.identifier.value)
+            require_usable(authorization)
+            if (why := failed_challenge(authorization, solver.challenge)) is not None:
+                failed[name] = why
+            elif authorization.status in UNDECIDED:
                 pending.append((url, *self._challenge(authorization, solver)))
             elif authorization.status != messages.STATUS_VALID:
-                failed[authorization.identifier.value] = failure_of(authorization)
+                failed[name] = failure_of(authorization)
         _log.info("%d authorization(s) to answer with %s", len(pending), self.solver)
         # With one failed authorization the order is invalid: no other is worth an attempt.
         if failed:
@@ -111,7 +122,7 @@ class Authorizations:
         self, authorization: messages.Authorization, solver: Solver
     ) -> tuple[ChallengeProof, Any]:
         """Return the answer to the solver's challenge of an authorization, and the challenge."""
-        name = str(authorization.identifier.value).removeprefix("*.").lower()
+        name = str(authorization.identifier.value).removeprefix("*.").removesuffix(".").lower()
         # The name becomes part of paths and records: only names of the order are accepted.
         if name not in {n.removeprefix("*.") for n in self.names}:
             raise AcmeError(
@@ -158,7 +169,7 @@ class Authorizations:
                 c.uri == challenge.uri and c.status != messages.STATUS_PENDING
                 for c in authorization.challenges or ()
             )
-            if begun or authorization.status != messages.STATUS_PENDING:
+            if begun or authorization.status not in UNDECIDED:
                 return True
             # Some CAs show a challenge as pending until its validation has ended.
             if attempt + 1 < BEGUN_CHECKS:
@@ -179,13 +190,18 @@ class Authorizations:
             NamesFailed: The CA could not validate a name.
             OrderPending: The CA has not decided within the time limit.
         """
+        solver = self._context.solvers.get(self.solver)
         end = self._context.now() + timedelta(seconds=self._context.settings.acme.challenge_seconds)
         failed: dict[str, str] = {}
         for url, name in authorizations:
             for attempt in range(100_000):
                 response = self.requests.post(url)
                 authorization = responses.authorization(response)
-                if authorization.status == messages.STATUS_PENDING:
+                require_usable(authorization)
+                if (why := failed_challenge(authorization, solver.challenge)) is not None:
+                    failed[name] = why
+                    break
+                if authorization.status in UNDECIDED:
                     self.requests.pause(response, attempt, end, display(name), stay=True)
                     continue
                 if authorization.status != messages.STATUS_VALID:
@@ -204,6 +220,36 @@ class Authorizations:
                 [(n.removeprefix("*."), None) for n in failed],
             )
         return NamesFailed(failed)
+
+
+def require_usable(authorization: messages.Authorization) -> None:
+    """Raise unless an authorization is open or decided.
+
+    Raises:
+        OrderExpired: It ended without a decision about the name: the name did not fail, and a new
+            order gets a new authorization (RFC 8555 7.1.6).
+    """
+    if authorization.status in ENDED:
+        raise OrderExpired(
+            "An authorization of the order ended",
+            f"that of {display(str(authorization.identifier.value))} is"
+            f" {authorization.status.name}",
+        )
+
+
+def failed_challenge(authorization: messages.Authorization, kind: str) -> str | None:
+    """Return the CA's reason if the challenge failed that the solver answers, else None.
+
+    Some CAs leave the authorization pending then, until its other challenges fail as well.
+    """
+    for challenge in authorization.challenges or ():
+        document = challenge.chall.to_partial_json()
+        if (
+            kind in (challenge.chall.typ, document.get("type"))
+            and challenge.status == messages.STATUS_INVALID
+        ):
+            return failure_of(authorization)
+    return None
 
 
 def failure_of(authorization: messages.Authorization) -> str:

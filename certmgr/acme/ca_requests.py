@@ -65,7 +65,7 @@ class CaRequests:
         if left <= 0 or (not stay and wait > max(left, 0) + 60):
             why = (
                 f"it asks to retry in {wait:.0f} seconds"
-                if wait > max(left, 0)
+                if asked is not None and wait > max(left, 0)
                 else "the time limit is reached"
             )
             raise OrderPending(

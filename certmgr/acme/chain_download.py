@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from certmgr.acme import responses
 from certmgr.acme.ca_requests import CaRequests
-from certmgr.acme.order_errors import OrderExpired
+from certmgr.acme.order_errors import OrderExpired, OrderPending
+from certmgr.acme.problems import AcmeError, NextAction
 from certmgr.acme.received import ClockFault, IssuedChain, choose
 from certmgr.acme.received import read as read_chain
 from inventory.errors import CertmgrError
@@ -19,6 +21,34 @@ from inventory.errors import CertmgrError
 _log = logging.getLogger(__name__)
 
 MAX_ALTERNATES = 5
+
+
+def _download(requests: CaRequests, url: str) -> Any:
+    """Download the certificate of an order.
+
+    Raises:
+        AcmeError: The CA or the account is not available.
+        OrderPending: The certificate exists, and its URL does not give it yet.
+    """
+    # The certificate is issued and counts against the limits, so that the order is never given up
+    # because of an answer of its URL: a server behind a balancer may not have it yet.
+    try:
+        response = requests.post(url)
+    except AcmeError as error:
+        if error.problem.next_action not in (
+            NextAction.STAFF,
+            NextAction.NAMES,
+            NextAction.WITHOUT_REPLACES,
+        ):
+            raise
+        why = error.problem.sentence
+    else:
+        if b"-----BEGIN" in response.content:
+            return response
+        why = "the answer has no certificate"
+    raise OrderPending(
+        "The CA does not give the issued certificate yet", why, "The next run continues the order."
+    )
 
 
 def fetch_chain(
@@ -45,9 +75,10 @@ def fetch_chain(
     Raises:
         ClockFault: The certificate is not valid yet: the clock of this machine is wrong.
         OrderExpired: The CA sent another certificate than was requested.
+        OrderPending: The certificate cannot be downloaded yet.
     """
     _log.info("fetching %s", url)
-    response = requests.post(responses.check_url(url))
+    response = _download(requests, responses.check_url(url))
     now = requests.context.now()
     try:
         chains = [read_chain(response.content, public_key, names, now, is_own)]

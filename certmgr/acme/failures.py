@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 # Consecutive failures after which a name is quarantined. A single failure may be transient.
 # Two, because each failure counts at the CA: Let's Encrypt allows five per name and hour.
 QUARANTINE_AFTER = 2
+# After these, the same order is continued: nothing about the order itself was refused. Terms that
+# an administrator agrees to in time cost no second order.
+_CONTINUED = (NextAction.BACK_OFF, NextAction.RETRY, NextAction.TERMS)
 # A CA that asks for a longer pause is polled again after six hours: an order that is not continued
 # for a day is given up.
 LONGEST_POLL_DELAY = 6 * backoff.HOUR
@@ -72,8 +75,7 @@ class FailureLog:
         """
         # After a transient failure the same order is continued by the next run.
         ends = isinstance(error, NamesFailed) or (
-            isinstance(error, AcmeError)
-            and error.problem.next_action not in (NextAction.BACK_OFF, NextAction.RETRY)
+            isinstance(error, AcmeError) and error.problem.next_action not in _CONTINUED
         )
         with self.context.write() as tx:
             open_order = acme_orders.open_of(tx.conn, row.id)

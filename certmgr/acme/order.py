@@ -56,10 +56,21 @@ _log = logging.getLogger(__name__)
 # A day: the next nightly run continues an order of the last one, and the CA's authorizations are
 # still pending then (Let's Encrypt keeps them for seven days).
 MAX_ORDER_AGE = 86_400
+# A validated order gets more time, because people of a CA may have to approve it.
+MAX_DECISION_AGE = 3 * 86_400
+# How often an order may be pending again within one run.
+MAX_ROUNDS = 3
 # Most CAs sign within seconds, and some queue for minutes. After that the next run continues.
 FINALIZE_SECONDS = 300.0
 # Requests to finalize an order that the CA reports as not ready.
 FINALIZE_TRIES = 8
+
+
+def _is_decided(order: messages.Order) -> bool:
+    """Return whether the CA has decided: an order that is valid without a certificate lags."""
+    if order.status == messages.STATUS_VALID:
+        return bool(order.certificate)
+    return order.status not in (messages.STATUS_READY, messages.STATUS_PROCESSING)
 
 
 @dataclass(slots=True)
@@ -121,7 +132,7 @@ class OrderFlow:
             raise
 
     def _run(self) -> OrderRecord:
-        old = self.context.now_epoch - self.row.created_at > MAX_ORDER_AGE
+        old = self._age > MAX_ORDER_AGE
         if old and self.row.url is None:
             raise OrderExpired("The order is too old to continue", "the CA never received it")
         if self.row.csr is None:
@@ -132,29 +143,50 @@ class OrderFlow:
         if old and body.status == messages.STATUS_PENDING:
             raise OrderExpired(
                 "The order is too old to continue",
-                f"it is {(self.context.now_epoch - self.row.created_at) // 3600} hours old, and"
-                " its names are still not validated",
+                f"it is {self._age // 3600} hours old, and its names are still not validated",
             )
-        if body.status == messages.STATUS_PENDING:
-            self._authorizations.complete(body)
-            body = self._poll(
-                lambda b: b.status != messages.STATUS_PENDING,
-                self.context.settings.acme.challenge_seconds,
-            )
-        # Its authorizations are final: answers of an earlier run are not needed any more.
-        ProofJournal(self.context).remove(self.row.id)
-        # Ready: all names are validated, and the CSR can be sent. A later status means that an
-        # earlier run sent it.
-        if body.status == messages.STATUS_READY:
-            self._finalize(body)
-        if body.status in (messages.STATUS_READY, messages.STATUS_PROCESSING):
-            body = self._poll(
-                lambda b: b.status not in (messages.STATUS_READY, messages.STATUS_PROCESSING),
-                FINALIZE_SECONDS,
-            )
-        if body.status != messages.STATUS_VALID or not body.certificate:
-            self._raise_failure(body)
-        return self._fetch(responses.check_url(body.certificate))
+        try:
+            return self._complete(body)
+        except OrderPending as error:
+            # The certificate that is still served ends while a CA never decides.
+            if self._age > MAX_DECISION_AGE:
+                raise OrderExpired(
+                    error.what, f"the order is {self._age // 86_400} days old"
+                ) from None
+            raise
+
+    @property
+    def _age(self) -> int:
+        """The seconds since the order was placed."""
+        return self.context.now_epoch - self.row.created_at
+
+    def _complete(self, body: messages.Order) -> OrderRecord:
+        """Do what the status of the order requires, until the certificate is stored."""
+        for _ in range(MAX_ROUNDS):
+            if body.status == messages.STATUS_PENDING:
+                self._authorizations.complete(body)
+                body = self._poll(
+                    lambda b: b.status != messages.STATUS_PENDING,
+                    self.context.settings.acme.challenge_seconds,
+                )
+            # Its authorizations are final: answers of an earlier run are not needed any more.
+            ProofJournal(self.context).remove(self.row.id)
+            # Ready: all names are validated, and the CSR can be sent. A later status means that an
+            # earlier run sent it.
+            if body.status == messages.STATUS_READY:
+                self._finalize(body)
+            if not _is_decided(body):
+                body = self._poll(_is_decided, FINALIZE_SECONDS)
+            if body.status == messages.STATUS_VALID:
+                return self._fetch(responses.check_url(body.certificate))
+            # A server of the CA that lags behind the others may report an earlier status.
+            if body.status != messages.STATUS_PENDING:
+                self._raise_failure(body)
+        raise OrderPending(
+            "The CA reports a status of the order that was over",
+            f"it was pending again {MAX_ROUNDS} times",
+            "The next run continues the order.",
+        )
 
     # -- before the first request
 
@@ -268,7 +300,11 @@ class OrderFlow:
         try:
             return responses.order(self._requests.post(self._url))
         except AcmeError as error:
-            if error.problem.status in (404, 403) or error.problem.type == "malformed":
+            # A proxy that refuses sends no problem document, and knows nothing about the order.
+            refused = error.problem.type and error.problem.status in (404, 403)
+            if (refused or error.problem.type == "malformed") and (
+                error.problem.next_action is not NextAction.TERMS
+            ):
                 raise OrderExpired(
                     "The CA does not know the order any more", error.problem.sentence
                 ) from None
@@ -342,7 +378,8 @@ class OrderFlow:
             failed = {}
             for url in body.authorizations:
                 authorization = responses.authorization(self._requests.post(url))
-                if authorization.status != messages.STATUS_VALID:
+                # A name that was not tried did not fail.
+                if authorization.status == messages.STATUS_INVALID:
                     failed[str(authorization.identifier.value)] = failure_of(authorization)
             if failed:
                 raise self._authorizations.failed(failed)

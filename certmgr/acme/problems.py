@@ -30,7 +30,7 @@ LONGEST_WAIT = 7 * 86_400.0
 class NextAction(StrEnum):
     """The action that a problem requires."""
 
-    RETRY = "retry"  # at once, within bounds
+    RETRY = "retry"  # at once within bounds, or by the next run
     BACK_OFF = "back-off"  # suspend requests for the CA, the account or the name
     WITHOUT_REPLACES = "without-replaces"  # order again without ``replaces``
     ACCOUNT = "account"  # the account does not exist or may not order
@@ -176,6 +176,9 @@ class AcmeProblem:
         # Proxies before a CA send errors without a problem document.
         if self.status is not None and (self.status >= 500 or self.status == 429):
             return NextAction.BACK_OFF
+        # A proxy or a portal refused the request, and not the CA: the order goes on later.
+        if not self.type and self.status is not None and self.status >= 400:
+            return NextAction.RETRY
         return NextAction.STAFF
 
     def names(self) -> dict[str, str]:
