@@ -57,6 +57,7 @@ def probe(
     resolve: Resolve,
     allowed: Sequence[Network],
     ports: Collection[int] = CA_PORTS,
+    sources: tuple[str, ...] = (),
 ) -> ProbeResult:
     """Request the answer of a challenge from one address.
 
@@ -69,13 +70,14 @@ def probe(
         resolve: Resolve the host of a redirect.
         allowed: Networks that may be reached although they are internal.
         ports: The ports to which a redirect may lead.
+        sources: Local addresses from which to connect, at most one per IP version.
     """
     host = f"[{name}]" if ":" in name else name
     url = f"http://{host}{'' if port == 80 else f':{port}'}{WELL_KNOWN}{token}"
     target = address
     client = HttpClient(
         # The DNS and the redirects belong to clients and could lead to internal hosts.
-        policy=AddressPolicy(tuple(allowed)),
+        policy=AddressPolicy(tuple(allowed), sources=sources),
         limits=HttpLimits(SECONDS, MAX_BODY, cut=True),
         # CAs follow a redirect to HTTPS without verifying the certificate, because it may be the
         # one that is renewed.

@@ -78,14 +78,21 @@ class FactCollector:
 
     def advise(self, items: Iterable[tuple[str, str, NameFacts]]) -> list[Advice]:
         """Return the advice for each (name, solver, facts of the inventory), in the same order."""
-        with thread_pool(MAX_PARALLEL) as pool:
-            return list(pool.map(lambda item: self._advise(*item), items))
+        return [advice for _, advice in self.examine(items)]
 
-    def _advise(self, name: str, solver: str, known: NameFacts) -> Advice:
+    def examine(
+        self, items: Iterable[tuple[str, str, NameFacts]]
+    ) -> list[tuple[PreflightFacts, Advice]]:
+        """Return the facts about each name, and the advice, in the same order."""
+        with thread_pool(MAX_PARALLEL) as pool:
+            return list(pool.map(lambda item: self._examine(*item), items))
+
+    def _examine(self, name: str, solver: str, known: NameFacts) -> tuple[PreflightFacts, Advice]:
         try:
-            return advise(self.facts(name, solver, known))
+            facts = self.facts(name, solver, known)
         except CertmgrError as error:  # a name that cannot be checked does not stop the others
-            return advise(PreflightFacts(name, "http-01", "servfail", reason=str(error)))
+            facts = PreflightFacts(name, "http-01", "servfail", reason=str(error))
+        return facts, advise(facts)
 
     def facts(self, name: str, solver: str, known: NameFacts) -> PreflightFacts:
         """Collect the facts about a name."""
@@ -232,6 +239,7 @@ class FactCollector:
                     ports=(*CA_PORTS, solver_settings.http_port),
                     resolve=lambda host: self.dns_client.addresses(host).records,
                     allowed=self._allowed,
+                    sources=self.settings.scan.sources,
                 )
                 for a in addresses[:MAX_PROBED]
             )

@@ -6,18 +6,22 @@ This module performs I/O. It places no order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import Solvers, find
-from certmgr.acme.preflight import Advice
+from certmgr.acme.perspectives import perspective_of, predict, with_prediction
+from certmgr.acme.preflight import Advice, PreflightFacts
 from certmgr.acme.preflight_facts import FactCollector, NameFacts, inventory_facts
 from certmgr.acme.session import open_session
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
+from certmgr.config.zones import in_zone
 from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip, certificate_name
 from inventory.store import accounts, clients, domain_owners, domains, servers
+from inventory.zone_names import DEFAULT_ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +52,30 @@ def preflight(context: Context, request: PreflightRequest) -> list[tuple[Advice,
         known = inventory_facts(conn, [n for n, _ in named], client_id)
         identities, account = caa_identities(conn, context.settings, request.account)
         ours = servers.all_addresses(conn)
-    collector = FactCollector(
-        context.settings,
-        Solvers(context.settings, context.database.clock),
-        identities,
-        account,
-        ours,
-    )
     items = [
         (n, _choose_solver(context.settings, request.solver, n), known.get(n, NameFacts()))
         for n, _ in named
     ]
-    return [(advice, who) for advice, (_, who) in zip(collector.advise(items), named, strict=True)]
+    # A CA validates from several places. Each zone of this machine is one more.
+    found = {}
+    for zone in (DEFAULT_ZONE, *context.settings.zones):
+        settings = in_zone(context.settings, zone)
+        solvers = Solvers(settings, context.database.clock)
+        found[zone] = FactCollector(settings, solvers, identities, account, ours).examine(items)
+    today = context.now().date()
+    return [
+        (_seen_from_all({zone: seen[i] for zone, seen in found.items()}, today), who)
+        for i, (_, who) in enumerate(named)
+    ]
+
+
+def _seen_from_all(seen: dict[str, tuple[PreflightFacts, Advice]], on: date) -> Advice:
+    """Return the advice of the default zone, with what the zones of this machine add. Pure."""
+    first, advice = seen[DEFAULT_ZONE]
+    if len(seen) == 1:
+        return advice
+    perspectives = [perspective_of(zone, f, a, first) for zone, (f, a) in seen.items()]
+    return with_prediction(advice, predict(perspectives, on))
 
 
 def _names_with_client(

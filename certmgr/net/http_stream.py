@@ -129,11 +129,18 @@ class AddressPolicy:
         internal: Whether all internal addresses may be reached.
         internal_hosts: Hosts that may have internal addresses: those that the configuration names.
             A redirect to another host does not inherit this.
+        sources: Local addresses from which to connect, at most one per IP version.
     """
 
     allowed: tuple[Network, ...] = ()
     internal: bool = False
     internal_hosts: frozenset[str] = frozenset()
+    sources: tuple[str, ...] = ()
+
+    def source_for(self, address: str) -> tuple[str, int] | None:
+        """Return the local address and port from which to connect; None: the system's choice."""
+        found = next((s for s in self.sources if (":" in s) == (":" in address)), None)
+        return None if found is None else (found, 0)
 
     def refusal(self, host: str, address: str) -> str | None:
         """Return why an address of a host is not contacted; None if it may be."""
@@ -186,7 +193,9 @@ class GuardedBackend(httpcore.NetworkBackend):
                 continue
             try:
                 connection = socket.create_connection(
-                    (address, port), min(budget.remaining(), CONNECT_SECONDS)
+                    (address, port),
+                    min(budget.remaining(), CONNECT_SECONDS),
+                    self._policy.source_for(address),
                 )
             except OSError as error:
                 failed = _shown(error)
