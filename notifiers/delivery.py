@@ -131,7 +131,7 @@ class DeliveryWorker:
         known = [n for n in names if n in self.channels]
         for name in set(names) - set(known):
             # Its notices stay queued, since the channel may come back.
-            total.skipped[name] = "it is no longer in the configuration"
+            total.skipped[name] = "it is not in the configuration"
         self._until = self.timer() + self.seconds if self.seconds else float("inf")
         # A single channel needs no thread.
         if len(known) <= 1:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import click
 
 from certmgr.cases.states import (
-    ENDED,
-    NEXT_STEPS,
     allowed_actions,
     escalations,
     is_overdue,
@@ -19,7 +17,16 @@ from certmgr.cases.states import (
     waits_for,
 )
 from certmgr.cases.statistics import monthly_statistics
-from certmgr.cases.window import InstallationWindow
+from certmgr.cli.case_rows import (
+    CasePage,
+    CaseRow,
+    CertificateRow,
+    EscalationRow,
+    EventRow,
+    MessageRow,
+    case_row,
+    certificate_row,
+)
 from certmgr.cli.output import (
     cell,
     echo_json,
@@ -32,8 +39,7 @@ from certmgr.cli.output import (
     table,
 )
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
-from inventory.db.database import from_epoch
-from inventory.records import CaseRecord, IssuanceRecord
+from inventory.records import CaseRecord
 from inventory.store import cases, clients, contacts, incidents, issuances, notices, purchases
 from inventory.vocabulary import CaseState, WindowState
 
@@ -52,94 +58,8 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseRow:
-    """One case of ``certmgr.cases/1``; dates as RFC 3339 text, amounts as decimal text."""
-
-    reference: str
-    client: str
-    state: str
-    waits_for: str
-    due: str | None
-    overdue: bool
-    names: tuple[str, ...]
-    kind: str
-    staff: str | None
-    window: str | None
-    todo: str | None
-    id: int
-    version: int
-    since: str | None
-    opened: str | None
-    closed: str | None
-    # The purchase. The key in JSON is older than that word, and programs read it.
-    order_id: int | None
-    contact: str | None
-    approved_by: str | None
-    price: str | None
-    fee: str | None
-    currency: str | None
-    reason: str | None
-
-
 # Keys of certmgr.cases/1: the columns of the CSV, and what only a program needs.
 _KEYS = tuple(f.name for f in fields(CaseRow))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EscalationRow:
-    """One escalation of a case in the output."""
-
-    who: str
-    at: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateRow:
-    """One certificate of a case in the output."""
-
-    key_type: str
-    key: str
-    sha256: str | None
-    serial: str | None
-    not_after: str | None
-    received: str | None
-    seen_live: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageRow:
-    """One message to the client in the output."""
-
-    at: str | None
-    contact: str | None
-    state: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
-    """One event of a case in the output."""
-
-    at: str | None
-    by: str
-    action: str
-    before: str | None
-    after: str | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CasePage:
-    """One case with everything that ``case show`` prints about it."""
-
-    case: CaseRow
-    can: list[str]
-    reminds: str | None
-    climbs: list[EscalationRow]
-    certificates: list[CertificateRow]
-    messages: list[MessageRow]
-    events: list[EventRow]
 
 
 @click.command("list")
@@ -229,44 +149,6 @@ def _has_window_within_a_week(row: CaseRecord, now: datetime) -> bool:
     )
 
 
-def case_row(row: CaseRecord, now: datetime) -> CaseRow:
-    """Return one case for the output."""
-    start, end = from_epoch(row.window_start), from_epoch(row.window_end)
-    # A cancelled window keeps its dates in the row, but must not be shown as agreed.
-    window = (
-        InstallationWindow(start, end, row.window_zone or "UTC").text
-        if start and end and row.window_state == WindowState.AGREED
-        else None
-    )
-    state = CaseState(row.state)
-    return CaseRow(
-        reference=row.reference,
-        client=row.client,
-        state=str(state),
-        waits_for=waits_for(row),
-        due=epoch_text(row.due_at),
-        # A case that ended has nothing due, so it is never overdue.
-        overdue=state not in ENDED and is_overdue(row, now),
-        names=row.names,
-        kind=row.kind,
-        staff=row.staff,
-        window=window,
-        todo=NEXT_STEPS.get(state, "").replace("REF", row.reference) or None,
-        id=row.id,
-        version=row.version,
-        since=epoch_text(row.since),
-        opened=epoch_text(row.opened_at),
-        closed=epoch_text(row.closed_at),
-        order_id=row.order_id,
-        contact=row.contact,
-        approved_by=row.approved_by,
-        price=row.price,
-        fee=row.fee,
-        currency=row.currency,
-        reason=row.reason,
-    )
-
-
 @click.command("show")
 @click.argument("reference")
 @format_option
@@ -294,7 +176,7 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
             EscalationRow(who=c.who, at=epoch_text(int(c.at.timestamp())))
             for c in escalations(row, app.settings.notify.escalate_after_days, now.tzinfo)
         ],
-        certificates=[_certificate_row(i) for i in issued],
+        certificates=[certificate_row(i) for i in issued],
         messages=[
             MessageRow(
                 at=epoch_text(m.sent_at or m.created_at),
@@ -325,20 +207,6 @@ def show_(app: CommandContext, reference: str, output_format: str) -> None:
             show("events", columns, [asdict(e) for e in page.events], output_format)
         case _:
             _show_page(page, row)
-
-
-def _certificate_row(issuance: IssuanceRecord) -> CertificateRow:
-    """Return one certificate of a case for the output."""
-    return CertificateRow(
-        key_type=issuance.key_type,
-        # Without a reference the client made the CSR, and never hands the key over.
-        key=issuance.key_reference or "with the client",
-        sha256=issuance.sha256,
-        serial=issuance.serial,
-        not_after=epoch_text(issuance.not_after),
-        received=epoch_text(issuance.received_at),
-        seen_live=epoch_text(issuance.live_at),
-    )
 
 
 def _show_page(page: CasePage, row: CaseRecord) -> None:

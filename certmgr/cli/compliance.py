@@ -97,7 +97,7 @@ def compliance(
 ) -> int:
     """Assess each domain against each dated rule.
 
-    Shows how many domains comply with each rule. With --deadline, --client or --all, it lists
+    It shows how many domains comply with each rule. With --deadline, --client or --all, it lists
     the domains, and with --domain the rules of one domain. A domain complies, does not comply,
     will not comply from a date, is undetermined, or is waived. Exit code 1 if a domain does not
     comply because of a fault of severity high or critical.

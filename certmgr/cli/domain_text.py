@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.domain_page import DomainPage, ShownAddress, ShownChange, ShownEndpoint
+from certmgr.cli.domain_facts import DomainPage, ShownAddress, ShownChange, ShownEndpoint
 from certmgr.cli.output import audit_words, cell, local_day, local_time, pairs, paragraph
 from certmgr.inspection.trust_ends import trust_text
 from certmgr.x509.trust_rules import BROWSER_NAMES

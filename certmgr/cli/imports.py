@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -134,28 +135,15 @@ def import_(
         server = _known_server(planned, server)
     if mapped and kind != "csv":
         raise UsageError("--map needs a CSV file", f"the format is {kind}", "Leave out --map.")
-    summary = NameSummary()
-    if kind == "json":
-        with _reading(path):
-            json_format.read(path, planned)
-        # Rows of a JSON file name their client. A list that one client sent must not change the
-        # records of another client.
-        if client:
-            plan_guard.refuse_other_clients(planned, client)
-    else:
-        rows = (
-            _list_rows(path, client or "", mapped)
-            if kind == "csv"
-            else assign(
-                planned,
-                _named_rows(app, planned, source, kind, client or ""),
-                client or "",
-                accept=accept_proposed,
-                summary=summary,
-            )
-        )
-        with _reading(path):
-            plan_rows.add_rows(planned, _with_server(rows, server))
+    request = _ImportRequest(
+        source=source,
+        kind=kind,
+        client=client or "",
+        mapped=mapped,
+        server=server,
+        accept_proposed=accept_proposed,
+    )
+    summary = _read_into(app, planned, request)
     # A scan connects to each stored address. A list from outside must not make it probe the network
     # of the provider.
     if not internal_addresses:
@@ -178,6 +166,56 @@ def import_(
     # A scheduled import must fail visibly if a row was skipped.
     left = summary.unassigned or (summary.proposed and not accept_proposed)
     return 3 if planned.problems or left or (sensitive and not change_contacts) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ImportRequest:
+    """What is imported, as the options state it.
+
+    Attributes:
+        client: The number of --client; empty without it.
+        mapped: COLUMN=HEADER texts.
+        server: The server of rows without one.
+        accept_proposed: Whether a new name is given to the client who owns the domain above it.
+    """
+
+    source: str
+    kind: str
+    client: str
+    mapped: tuple[str, ...]
+    server: str | None
+    accept_proposed: bool
+
+    @property
+    def path(self) -> Path:
+        """The source as a path; a zone has none, and its text is shown only."""
+        return Path(self.source)
+
+
+def _read_into(app: CommandContext, planned: ImportPlan, request: _ImportRequest) -> NameSummary:
+    """Add the rows of the source to the plan. Return who owns the names that have no client."""
+    summary = NameSummary()
+    if request.kind == "json":
+        with _reading(request.path):
+            json_format.read(request.path, planned)
+        # Rows of a JSON file name their client. A list that one client sent must not change the
+        # records of another client.
+        if request.client:
+            plan_guard.refuse_other_clients(planned, request.client)
+        return summary
+    if request.kind == "csv":
+        rows = _list_rows(request.path, request.client, request.mapped)
+    else:
+        rows = assign(
+            planned,
+            _named_rows(app, planned, request.source, request.kind, request.client),
+            request.client,
+            accept=request.accept_proposed,
+            summary=summary,
+        )
+    with _reading(request.path):
+        plan_rows.add_rows(planned, _with_server(rows, request.server))
+    return summary
 
 
 def _list_rows(

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from dataclasses import asdict, fields
 
 import click
 
-from certmgr.cli.output import csv_text, day_in, echo_json, instant, pairs, paragraph, show, table
+from certmgr.cli.output import csv_text, day_in, echo_json, pairs, paragraph, show, table
+from certmgr.cli.purchase_rows import (
+    DEADLINE_TEXTS,
+    DeadlineRow,
+    PlannedRow,
+    PurchasePage,
+    PurchaseRow,
+    is_due,
+    page_document,
+    page_of,
+    purchase_row,
+)
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
-from certmgr.purchases.coverage import unused_days
 from certmgr.purchases.load import coverage_remarks, lead_times, load
-from certmgr.purchases.model import LeadTimes, Purchase
 from certmgr.purchases.planning import lifetime_days
 from certmgr.purchases.terms import (
     BestDay,
-    PlannedCertificate,
-    PurchaseDeadline,
-    best_day,
-    plan,
-    purchase_deadlines,
-    term_of,
 )
 from inventory.errors import UsageError
 from inventory.records import PurchaseRecord
@@ -44,93 +46,10 @@ _COLUMNS = (
     "state",
 )
 _REMARK_COLUMNS = ("kind", "client", "what", "days", "detail")
-# The keys are part of the JSON output; people read the texts.
-_DEADLINES = {
-    "order": "purchase ends",
-    "certificate": "reissue",
-    "dcv": "domain validation",
-    "organisation": "organisation validation",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadlineRow:
-    """One deadline of a purchase in the output; dates as RFC 3339 text."""
-
-    what: str
-    at: str | None
-    due: str | None
-    actor: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurchaseRow:
-    """One purchase of ``certmgr.orders/1``; dates as RFC 3339 text, amounts as decimal text."""
-
-    id: int
-    order: str
-    client: str
-    vendor: str
-    number: str | None
-    names: list[str]
-    validation: str
-    kind: str
-    years: int
-    starts: str | None
-    ends: str | None
-    certificate_until: str | None
-    next: str | None
-    due: str | None
-    state: str
-    price: str | None
-    fee: str | None
-    currency: str | None
-    warranty: str | None
-    bought_by: str
-    auto_renew: bool
-    successor: int | None
-    clocks: list[DeadlineRow]
-    unused_days: int
 
 
 # JSON has every field of a purchase. The table and the CSV show only those of _COLUMNS.
 _KEYS = tuple(f.name for f in fields(PurchaseRow))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedRow:
-    """A certificate of a purchase in the output."""
-
-    serial: str
-    sha256: str
-    not_before: str | None
-    not_after: str | None
-    live: bool
-    linked: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedRow:
-    """A certificate that is still to be issued, in the output."""
-
-    number: int
-    issue: str | None
-    not_after: str | None
-    days: int
-    domain_validation: bool
-    organisation_validation: bool
-    tail: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurchasePage:
-    """One purchase with everything that ``purchase show`` prints about it."""
-
-    purchase: PurchaseRow
-    row: PurchaseRecord
-    issued: list[IssuedRow]
-    planned: list[PlannedRow]
-    best: BestDay | None
 
 
 @click.command("list")
@@ -190,7 +109,7 @@ def list_(
         for bought in known
         # Ended and cancelled purchases need no action and would hide the others.
         if (everything or (bought.state == "active" and bought.ends >= now))
-        and (due is None or _is_due(bought, leads, now, due))
+        and (due is None or is_due(bought, leads, now, due))
     ]
     if output_format == "table":
         _purchase_table(shown, app.settings.provider.time_zone)
@@ -200,29 +119,6 @@ def list_(
         if output_format == "csv":
             rows = [asdict(r) | {"order": purchases.reference(r.id)} for r in shown]
         show("orders", _COLUMNS, rows, output_format, keys=_KEYS)
-
-
-def _deadlines(bought: Purchase, leads: LeadTimes, now: datetime) -> tuple[PurchaseDeadline, ...]:
-    """Return the deadlines of a purchase; a cancelled one has none."""
-    # A cancelled purchase needs no action, and its dates would hide those of the purchase that
-    # replaces it.
-    return purchase_deadlines(bought, leads, now) if bought.state == "active" else ()
-
-
-def _next_step(deadlines: Sequence[PurchaseDeadline]) -> PurchaseDeadline | None:
-    """Return the deadline that needs the next action."""
-    # A deadline without a due date needs no action before its end.
-    return next((c for c in deadlines if c.due is not None), None)
-
-
-def _is_due(bought: Purchase, leads: LeadTimes, now: datetime, days: int) -> bool:
-    """Return whether a purchase needs an action within some days."""
-    step = _next_step(_deadlines(bought, leads, now))
-    return (
-        step is not None
-        and step.due is not None
-        and step.due.timestamp() <= now.timestamp() + days * 86_400
-    )
 
 
 def _purchase_table(rows: Sequence[PurchaseRow], zone: str) -> None:
@@ -249,53 +145,6 @@ def _purchase_table(rows: Sequence[PurchaseRow], zone: str) -> None:
     table(["PURCHASE", "CLIENT", "VENDOR", "ENDS", "CERTIFICATE UNTIL", "NEXT", "NAMES"], cells)
 
 
-def purchase_row(
-    bought: Purchase, row: PurchaseRecord, leads: LeadTimes, now: datetime
-) -> PurchaseRow:
-    """Return one purchase for the output.
-
-    Args:
-        bought: The purchase.
-        row: The same purchase as a row of the database, with the columns that it does not have.
-        leads: The lead times.
-        now: The current time.
-    """
-    deadlines = _deadlines(bought, leads, now)
-    step = _next_step(deadlines)
-    current = bought.current
-    # Amounts and dates are text: a float in JSON would round an amount.
-    return PurchaseRow(
-        id=bought.id,
-        order=f"#{bought.id}",
-        client=bought.client,
-        vendor=bought.vendor,
-        # An empty number is null in JSON, so that it is not taken for a number of the vendor.
-        number=bought.number or None,
-        names=list(bought.names),
-        validation=bought.validation,
-        kind=bought.kind,
-        years=bought.years,
-        starts=instant(bought.starts),
-        ends=instant(bought.ends),
-        certificate_until=instant(current.not_after) if current else None,
-        next=_DEADLINES[step.kind] if step else None,
-        due=instant(step.due) if step else None,
-        state=bought.state,
-        price=str(bought.price) if bought.price is not None else None,
-        fee=str(bought.fee) if bought.fee is not None else None,
-        currency=bought.currency or None,
-        warranty=row.warranty,
-        bought_by=bought.bought_by,
-        auto_renew=bought.auto_renew,
-        successor=row.successor_id,
-        clocks=[
-            DeadlineRow(what=c.kind, at=instant(c.at), due=instant(c.due), actor=c.actor)
-            for c in deadlines
-        ],
-        unused_days=unused_days(bought, now),
-    )
-
-
 @click.command("show")
 @click.argument("purchase_key", metavar="PURCHASE")
 @click.option(
@@ -313,10 +162,10 @@ def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_f
         row = purchases.find(conn, purchase_key)
         # A single purchase is loaded like a listing, so that both calculate the same dates.
         bought = load(conn, ids=[row.id])[0]
-    page = _page_of(bought, row, lead_times(app.settings), app.now(), days)
+    page = page_of(bought, row, lead_times(app.settings), app.now(), days)
     match output_format:
         case "json":
-            echo_json(_document(page))
+            echo_json(page_document(page))
         case "csv":
             # A CSV has one kind of row. The planned certificates are the ones that a spreadsheet
             # adds up.
@@ -324,79 +173,6 @@ def show_(app: CommandContext, purchase_key: str, lifetime: str | None, output_f
             click.echo(csv_text(columns, [asdict(p) for p in page.planned]), nl=False)
         case _:
             _show_page(page, app.settings.provider.time_zone)
-
-
-def _page_of(
-    bought: Purchase, row: PurchaseRecord, leads: LeadTimes, now: datetime, lifetime: int | None
-) -> PurchasePage:
-    """Return everything that is printed about a purchase.
-
-    Args:
-        bought: The purchase.
-        row: The same purchase as a row of the database.
-        leads: The lead times.
-        now: The current time.
-        lifetime: The assumed lifetime of certificates in days; None for the dated limits.
-    """
-    term = term_of(bought)
-    # Nothing is issued any more under a purchase that was cancelled.
-    steps: Sequence[PlannedCertificate] = (
-        plan(term, now, leads.reissue, lifetime=lifetime) if bought.state == "active" else ()
-    )
-    return PurchasePage(
-        purchase=purchase_row(bought, row, leads, now),
-        row=row,
-        issued=[
-            IssuedRow(
-                serial=i.serial,
-                sha256=i.sha256,
-                not_before=instant(i.not_before),
-                not_after=instant(i.not_after),
-                live=i.live,
-                # Certificates are linked either by a person or by their names and vendor. The
-                # second may be wrong, so the output distinguishes them.
-                linked="recorded" if i.recorded else "recognised",
-            )
-            for i in bought.issued
-        ],
-        planned=[
-            PlannedRow(
-                number=p.number,
-                issue=instant(p.issue),
-                not_after=instant(p.not_after),
-                # notAfter is inclusive, so that a part of a day counts as a day (BR 6.3.2).
-                days=(p.not_after - p.not_before).days + 1,
-                domain_validation=p.dcv,
-                organisation_validation=p.organisation,
-                tail=p.tail,
-            )
-            for p in steps
-        ],
-        # Without certificates ahead, no day of reissue can save one.
-        best=best_day(term, now, leads.reissue, lifetime=lifetime) if steps else None,
-    )
-
-
-def _document(page: PurchasePage) -> dict[str, object]:
-    """Return a purchase as ``certmgr.order/1``."""
-    best = page.best
-    return {
-        "schema": "certmgr.order/1",
-        "order": asdict(page.purchase),
-        "note": page.row.note,
-        "reason": page.row.reason,
-        "documents": page.row.documents,
-        "issued": [asdict(i) for i in page.issued],
-        "ahead": [asdict(p) for p in page.planned],
-        "best": None
-        if best is None
-        else {
-            "day": instant(best.day),
-            "certificates": best.count,
-            "saves": best.saves,
-            "not_before": instant(best.earliest),
-        },
-    }
 
 
 def _show_page(page: PurchasePage, zone: str) -> None:
@@ -469,7 +245,7 @@ def _deadline_line(clock: DeadlineRow, zone: str) -> str:
         else "no action needed before"
     )
     prefix = "valid until " if validation else ""
-    return f"{_DEADLINES[clock.what]}: {prefix}{day_in(clock.at, zone)}, {due}"
+    return f"{DEADLINE_TEXTS[clock.what]}: {prefix}{day_in(clock.at, zone)}, {due}"
 
 
 def _planned_line(planned: PlannedRow, zone: str) -> str:

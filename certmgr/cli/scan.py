@@ -16,15 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from certmgr.cli.known_words import require_known
 from certmgr.cli.output import cell, csv_text, echo_json, instant, paragraph
 from certmgr.cli.progress import ProgressLine, progress_line
-from certmgr.cli.scan_report import (
-    CSV_COLUMNS,
-    ScannedEndpoint,
-    csv_row,
-    document,
-    exit_code,
-    note_families,
-    scan_table,
-)
+from certmgr.cli.scan_document import ScannedEndpoint, csv_row, document
+from certmgr.cli.scan_report import CSV_COLUMNS, exit_code, note_families, scan_table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.status_table import status_table
 from certmgr.cli.worker import queues_of, spread_scan

@@ -24,6 +24,7 @@ from certmgr.purchases.terms import purchase_deadlines
 from certmgr.renewers.load import load_facts
 from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch
+from inventory.records import ContactRecord
 from inventory.store import cases, clients, contacts, domains, findings, issuances, runs
 from inventory.vocabulary import Acceptance, WindowState
 from notifiers.pipeline.topic import Topic
@@ -96,21 +97,12 @@ def load_report_input(
             names_in(f for s in statuses for f in (*s.findings, *(x for x, _ in s.accepted))),
         )
     measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
-    # The language and the time zone are those of the owner, if one is recorded.
-    people.sort(key=lambda p: _ROLES.index(p.role) if p.role in _ROLES else len(_ROLES))
-    language_code = (
-        chosen_language
-        or next((p.language for p in people if p.language), None)
-        or default_language
-    )
-    zone = next((p.time_zone for p in people if p.time_zone), None) or default_zone
-    reader_language: Language = language(language_code, zone)
     return ReportInput(
         number=row.number,
         name=row.name,
         provider=provider,
         contact=row.account_manager or "",
-        language=reader_language,
+        language=_reader_language(people, chosen_language, default_language, default_zone),
         as_of=at,
         domains=facts,
         statuses=statuses,
@@ -129,6 +121,23 @@ def load_report_input(
         owners=owners,
         client_id=row.id,
     )
+
+
+def _reader_language(
+    people: Sequence[ContactRecord], chosen: str | None, default: str, default_zone: str
+) -> Language:
+    """Return the language and time zone of the client's reader.
+
+    Args:
+        people: The contacts of the client.
+        chosen: Language instead of the contact's.
+        default: Language if no contact has one.
+        default_zone: Time zone if no contact has one.
+    """
+    # They are those of the owner, if one is recorded.
+    ranked = sorted(people, key=lambda p: _ROLES.index(p.role) if p.role in _ROLES else len(_ROLES))
+    code = chosen or next((p.language for p in ranked if p.language), None) or default
+    return language(code, next((p.time_zone for p in ranked if p.time_zone), None) or default_zone)
 
 
 def _purchases_and_cases(

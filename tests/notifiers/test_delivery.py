@@ -174,7 +174,7 @@ def test_dead_channel_does_not_stop_the_others(database: Database, server: MailS
 def test_channel_removed_from_the_configuration_keeps_its_notices(database: Database) -> None:
     fill(database, 3)
     counts = worker(database, {}).run()
-    assert counts.skipped == {"mail": "it is no longer in the configuration"}
+    assert counts.skipped == {"mail": "it is not in the configuration"}
     assert states(database) == {"queued": 3}
 
 

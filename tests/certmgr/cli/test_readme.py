@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.cli.scan_report import (
+from certmgr.cli.scan_document import (
     ScannedAddress,
     ScannedCertificate,
     ScannedEndpoint,
     ScannedFinding,
-    scan_table,
 )
+from certmgr.cli.scan_report import scan_table
 
 README = Path(__file__).parents[3] / "README.md"
 _Finding = tuple[str, str, list[str], dict[str, str]]
