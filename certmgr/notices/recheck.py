@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from sqlalchemy import Connection
+
 from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
 from certmgr.config.context import Context
 from certmgr.inspection.report import EndpointReport
@@ -16,8 +18,9 @@ from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.worker import scan_jobs
 from certmgr.notices.case_recheck import compare_case, read_cases
 from inventory.db.database import to_epoch
-from inventory.store import certificates, domains, endpoints, servers
+from inventory.store import certificates, domains, endpoints, servers, zones
 from inventory.targets import Target
+from inventory.zone_names import DEFAULT_ZONE
 from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
 CHUNK = 200
@@ -33,10 +36,11 @@ def rechecker(
         now = context.now()
         with context.read() as conn:
             open_cases = read_cases(conn, topics, now)
-        ids = sorted(
-            {s.endpoint_id for s in topics if s.endpoint_id is not None}
-            | {i for basis in open_cases.values() for i in basis.endpoint_ids}
-        )
+            elsewhere = _of_other_zones(conn)
+        wanted = {s.endpoint_id for s in topics if s.endpoint_id is not None} | {
+            i for basis in open_cases.values() for i in basis.endpoint_ids
+        }
+        ids = sorted(wanted - elsewhere.keys())
         reports: dict[int, EndpointReport] = {}
         known: dict[str, int] = {}
         for start in range(0, len(ids), CHUNK):
@@ -49,6 +53,12 @@ def rechecker(
                 rechecks[topic.mark] = Recheck(
                     RecheckState.SAME, "deadlines, purchases and ended cases are not rechecked"
                 )
+            elif topic.endpoint_id in elsewhere:
+                # From here, an internal name does not exist, which disproves no fault.
+                zone = elsewhere[topic.endpoint_id]
+                rechecks[topic.mark] = Recheck(
+                    RecheckState.SAME, f"the last scan decides, since only the zone {zone} sees it"
+                )
             elif topic.endpoint_id not in reports:
                 rechecks[topic.mark] = Recheck(
                     RecheckState.UNKNOWN, "the recheck of its endpoint gave no result"
@@ -58,6 +68,15 @@ def rechecker(
         return rechecks
 
     return recheck
+
+
+def _of_other_zones(conn: Connection) -> dict[int, str]:
+    """Return the endpoints whose state another zone than that of this process gives."""
+    return {
+        key: visiting[0]
+        for key, visiting in zones.of_endpoints(conn, None, None).items()
+        if visiting[0] != DEFAULT_ZONE
+    }
 
 
 def _examine(

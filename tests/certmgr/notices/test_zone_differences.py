@@ -9,17 +9,22 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from certmgr.config.context import Context
+from certmgr.config.settings import Settings
 from certmgr.inspection.status import load
 from certmgr.notices.gather import TopicRules, gather
+from certmgr.notices.recheck import rechecker
 from certmgr.report.load import load_report_input
 from inventory.db.database import Database
 from inventory.models import StoredFinding
 from inventory.records import TicketRecord
-from inventory.store import clients
-from inventory.vocabulary import Verdict
+from inventory.store import clients, zones
+from inventory.store.zones import ScopeValue
+from inventory.vocabulary import Verdict, ZoneScopeKind
+from notifiers.pipeline.topic import RecheckState
 from notifiers.wording.catalogue import language
 from notifiers.wording.sentences import instruction, sentence, short
-from tests.clock import START
+from tests.clock import START, clock
 from tests.inventory.store import builders
 
 RULES = TopicRules()
@@ -112,3 +117,18 @@ def test_difference_names_the_zones_in_each_language(
     assert sentence(finding, status.target, german) == (
         "shop1001.example ist von fra1 erreichbar, von syd1 aber nicht: timed out."
     )
+
+
+def test_fault_of_an_internal_name_is_not_disproved_from_outside(
+    sqlite_database: Database, settings: Settings, endpoint: int
+) -> None:
+    """The machine that sends notices does not reach the name, and must not take it for fixed."""
+    with sqlite_database.write(START) as tx:
+        builders.add_finding(tx, endpoint, "key-weak", evidence={})
+        zones.add(tx, "office")
+        zones.assign(tx, "office", ScopeValue(ZoneScopeKind.INTERNAL, "shop1001.example"))
+    source = gather(sqlite_database, START, {}, RULES)
+    (topic,) = [t for t in source.topics if t.code == "key-weak"]
+    (found,) = rechecker(Context(sqlite_database, settings, clock))([topic]).values()
+    assert found.state is RecheckState.SAME
+    assert "only the zone office sees it" in found.reason
