@@ -27,7 +27,9 @@ class Server:
     Attributes:
         talk: Handles one connection.
         address: The address to listen on.
-        port: The port to listen on; 0 for a free one, which is stored here.
+        port: The port to listen on; 0 for a free one, which is stored here. No other process gets
+            that one while this object exists, even after :meth:`close`: it then refuses
+            connections, and another server of this process may take it over.
         backlog: The length of the queue of connections.
         connections: How many connections were accepted.
     """
@@ -38,18 +40,24 @@ class Server:
     backlog: int = 128
     connections: int = 0
     _socket: socket.socket = field(init=False)
+    _kept: socket.socket = field(init=False)
     _open: set[socket.socket] = field(default_factory=set)
     _accepting: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        if not self.port:
+            # A socket that does not listen keeps the port. With SO_REUSEADDR on both, another
+            # socket may listen.
+            self._kept = socket.socket(family, socket.SOCK_STREAM)
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind((self.address, 0))
+            self.port = self._kept.getsockname()[1]
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         # A test that restarts a server on its port must not wait for old connections to time out.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((self.address, self.port))
         self._socket.listen(self.backlog)
-        # A free port is chosen by the system, so that tests can run side by side.
-        self.port = self._socket.getsockname()[1]
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
 
