@@ -69,8 +69,7 @@ class ChallengeListener:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._accept())
-            # Tasks that were ended to make room, or that have just begun, are not among the open
-            # connections. A closed loop could not end them any more.
+            # Connections that were accepted meanwhile. A closed loop could not end them any more.
             self._loop.run_until_complete(_end_all())
         finally:
             self._socket.close()
@@ -79,11 +78,9 @@ class ChallengeListener:
     async def _accept(self) -> None:
         server = await asyncio.start_server(self._connected, sock=self._socket, limit=MAX_BYTES)
         await self._stopping.wait()
+        # Before the server: Python 3.13 prints a traceback for a connection that ends after it.
+        await _end_all()
         server.close()
-        tasks = list(self._open)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -115,11 +112,14 @@ class ChallengeListener:
 
 
 async def _end_all() -> None:
-    """Cancel all other tasks of this loop, and wait for them."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel all other tasks of this loop, and let the loop close their connections."""
+    # A connection gets its task one turn after it was accepted, and is closed in another one.
+    for _ in range(3):
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
 
 
 def source_of(peer: object) -> str:
