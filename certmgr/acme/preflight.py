@@ -120,7 +120,11 @@ def _advise(facts: PreflightFacts) -> Advice:
         )
     # Without a permitting CAA record every CA must refuse, whatever else is in order (RFC 8659).
     if facts.caa.allowed is False:
-        return Advice(name, Category.RECORD, f"CAA: {facts.caa.reason}", facts.caa_wanted, notes)
+        reason = f"CAA: {facts.caa.reason}"
+        # Without a record to add, the one that forbids has to go.
+        if not facts.caa_wanted and facts.caa.record:
+            reason += f"; remove it: {facts.caa.record}"
+        return Advice(name, Category.RECORD, reason, facts.caa_wanted, notes)
     # The record is compared with the account, which needs its CA.
     if facts.challenge == CHALLENGE:
         return Advice(

@@ -286,6 +286,9 @@ class FactCollector:
         """Return the CAA record that would permit the CA."""
         if not self.identities or caa_set.status != "found":
             return ""
+        # No further record helps while a critical one forbids the CA to issue.
+        if caa.critical_unknown(caa_set) is not None:
+            return ""
         return caa.addition(caa_set, self.identities[0], wildcard=name.startswith("*."))
 
     def _may_set(self, name: str, solver_settings: SolverSettings, known: NameFacts) -> bool | None:

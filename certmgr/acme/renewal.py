@@ -124,7 +124,7 @@ def parse_window(document: Any, not_after: datetime) -> RenewalWindow | None:
     try:
         suggested = document["suggestedWindow"]
         start, end = (_parse_timestamp(suggested[k]) for k in ("start", "end"))
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         return None
     if (
         end < start
@@ -139,7 +139,8 @@ def parse_window(document: Any, not_after: datetime) -> RenewalWindow | None:
 
 
 def _parse_timestamp(text: Any) -> datetime:
-    timestamp = datetime.fromisoformat(text)
+    # RFC 3339 5.6 allows "t" and "z" in lower case.
+    timestamp = datetime.fromisoformat(text.upper())
     if timestamp.tzinfo is None:
         raise ValueError("a date without a time zone")
     return timestamp.replace(microsecond=0)

@@ -128,8 +128,7 @@ def permits(
     if caa_set.status == "none":
         return Permission(True, caa_set.reason or "no name up to the root has a CAA record")
     unknown_tags = [r for r in caa_set.records if r.tag not in KNOWN]
-    # RFC 8659 4.1: a CA must not issue if it does not support a critical tag.
-    if (record := next((r for r in unknown_tags if r.flags & CRITICAL), None)) is not None:
+    if (record := critical_unknown(caa_set)) is not None:
         return Permission(
             False,
             f"a critical record at {caa_set.place} that no CA supports",
@@ -154,6 +153,14 @@ def permits(
             _text(caa_set, record),
         )
     return decided
+
+
+def critical_unknown(caa_set: CaaSet) -> CaaRecord | None:
+    """Return a critical record with a tag that CAs do not support.
+
+    A CA must not issue then, whatever the other records permit (RFC 8659 4.1).
+    """
+    return next((r for r in caa_set.records if r.tag not in KNOWN and r.flags & CRITICAL), None)
 
 
 def _relevant(caa_set: CaaSet, wildcard: bool) -> list[CaaRecord]:

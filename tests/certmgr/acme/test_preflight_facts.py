@@ -75,3 +75,29 @@ def test_caa_that_a_ca_could_not_query_either_is_not_now(
         )[0]
     assert advice.category is Category.NOT_NOW, advice
     assert broken in advice.reason
+
+
+@pytest.mark.parametrize(
+    ("caa", "wanted"),
+    [
+        # No record that is added helps against a critical one that no CA supports.
+        (['128 tbs "x"', '0 issue "ca.example"'], ""),
+        (['0 tbs "x"', '0 issue "other.example"'], 'shop.test. IN CAA 0 issue "ca.example"'),
+        # A record for another method or account does not permit this order.
+        (['0 issue "ca.example; validationmethods=http-01"'], "shop.test. IN CAA 0 issue"),
+        (['0 issue "ca.example; a=1; a=2"', '0 issue "%%%"'], None),
+        (['0 issuewild ";"', '0 issue "ca.example"'], None),
+        (['128 issue "ca.example"', '0 iodef "mailto:x@shop.test"'], None),
+    ],
+)
+def test_advice_about_tags_and_parameters_of_caa(
+    settings: Settings, caa: list[str], wanted: str | None
+) -> None:
+    """``wanted``: the record of the advice; None if the records permit the CA."""
+    with serving({("shop.test", "CAA"): caa}) as server:
+        facts = [("www.shop.test", "dns", NameFacts("us"))]
+        advice = collector(settings, server.address).advise(facts)[0]
+    assert (advice.category is Category.RECORD and "CAA" in advice.reason) == (wanted is not None)
+    if wanted is not None:
+        assert advice.record.startswith(wanted)
+        assert bool(advice.record) != ("remove it: shop.test" in advice.reason)

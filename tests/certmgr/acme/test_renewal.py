@@ -67,8 +67,13 @@ def test_valid_window_is_read_and_invalid_window_is_ignored() -> None:
         {"suggestedWindow": {"start": "2029-01-01T00:00:00Z", "end": "2029-01-03T00:00:00Z"}},
         {"suggestedWindow": {"start": 5, "end": 6}},
         {"suggestedWindow": {"start": "2027-01-01T00:00:00", "end": "2027-01-03T00:00:00"}},
+        {"suggestedWindow": {"start": "0001-01-01T00:00:00Z", "end": "0001-01-02T00:00:00Z"}},
+        {"suggestedWindow": {"start": "9999-12-30T00:00:00Z", "end": "9999-12-31T00:00:00Z"}},
+        {"suggestedWindow": {"start": None, "end": None}},
     ):
         assert parse_window(bad, end) is None, bad
+    lower = {"start": "2027-01-01t00:00:00z", "end": "2027-01-03t00:00:00.123456789z"}
+    assert parse_window({"suggestedWindow": lower}, end) is not None
     javascript = parse_window(good | {"explanationURL": "javascript:alert(1)"}, end)
     assert javascript is not None and javascript.url == ""
 
