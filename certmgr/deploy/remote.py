@@ -14,12 +14,13 @@ import shlex
 import stat
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from certmgr.deploy.disk import LEFTOVER_PREFIXES
 from certmgr.deploy.hooks import MAX_OUTPUT, CommandResult, printable_output
 from certmgr.x509.bundle import CertificateBundle
-from inventory.errors import UsageError
+from inventory.errors import CertmgrError, UsageError
 from inventory.text import printable
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 # As many as on this machine: enough for a rollback after an unnoticed fault of some renewals.
 KEPT_VERSIONS = 5
+# A folder of certmgr has about ten. A hostile machine could list names without end.
+MAX_NAMES = 10_000
 
 
 _VERSION = re.compile(r"\d{6}-[0-9a-f]{12}")
@@ -113,7 +116,7 @@ class Remote:
                 "Write {name} in the directory of the target.",
             )
         for path in (directory, versions):
-            for entry in self._sftp.listdir(path):
+            for entry in self._names(path):
                 if entry.startswith(LEFTOVER_PREFIXES):
                     with contextlib.suppress(OSError):
                         self._remove(posixpath.join(path, entry))
@@ -146,7 +149,7 @@ class Remote:
         versions = posixpath.join(directory, "versions")
         final = posixpath.join(versions, version)
         if self._stat(final) is not None:
-            existing = {n: self._get(posixpath.join(final, n)) for n in self._sftp.listdir(final)}
+            existing = {n: self._get(posixpath.join(final, n)) for n in self._names(final)}
             # An administrator's change is not overwritten, since its reason is unknown.
             if existing != bundle.files:
                 raise UsageError(
@@ -212,7 +215,7 @@ class Remote:
             The version to roll back to; None if there was none.
         """
         existing, trial, before = (
-            set(self._sftp.listdir(directory)),
+            set(self._names(directory)),
             posixpath.join(directory, "trial"),
             self.current(directory),
         )
@@ -248,7 +251,7 @@ class Remote:
     def prune(self, directory: str, protect: Sequence[str | None]) -> None:
         """Remove all but the newest versions and ``protect``. What cannot be removed stays."""
         versions = posixpath.join(directory, "versions")
-        names = sorted(n for n in self._sftp.listdir(versions) if _VERSION.fullmatch(n))
+        names = sorted(n for n in self._names(versions) if _VERSION.fullmatch(n))
         # The oldest first. What is in use, or may be returned to, is protected whatever its age.
         for name in names[:-KEPT_VERSIONS]:
             if name not in protect:
@@ -266,6 +269,21 @@ class Remote:
             return self._sftp.lstat(path)
         except FileNotFoundError:
             return None
+
+    def _names(self, path: str) -> list[str]:
+        """Return the names in a folder.
+
+        Raises:
+            CertmgrError: It has more than :data:`MAX_NAMES`, or its list has no end.
+        """
+        found = [a.filename for a in islice(self._sftp.listdir_iter(path), MAX_NAMES + 1)]
+        if len(found) > MAX_NAMES:
+            raise CertmgrError(
+                f"{path} at {self.where} cannot be used",
+                f"it has more than {MAX_NAMES} files",
+                "Name a directory of the target that only certmgr writes to.",
+            )
+        return found
 
     def _get(self, path: str) -> bytes:
         with self._sftp.open(path, "rb") as file:
@@ -301,7 +319,7 @@ class Remote:
         """Remove a file, a link, or a folder of files."""
         attributes = self._stat(path)
         if attributes is not None and stat.S_ISDIR(attributes.st_mode or 0):
-            for name in self._sftp.listdir(path):
+            for name in self._names(path):
                 self._sftp.remove(posixpath.join(path, name))
             self._sftp.rmdir(path)
         else:

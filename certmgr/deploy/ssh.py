@@ -13,6 +13,8 @@ import contextlib
 import hashlib
 import logging
 import stat
+import struct
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Files of large providers have tens of thousands of lines of about 150 bytes.
 _MAX_KNOWN_HOSTS = 16_000_000  # bytes
+# A deployment has about thirty operations, of which a test and a reload take long.
+SESSION_TIMEOUTS = 10  # a session may take so many times the time limit of an operation
 
 
 class SshError(UsageError):
@@ -116,11 +120,43 @@ def connect(target: TargetSettings) -> Iterator[Remote]:
         transport = client.get_transport()
         assert transport is not None
         _require_not_revoked(marked_lines, transport.get_remote_server_key(), target.known_hosts)
-        with client.open_sftp() as sftp:
+        with (
+            _limited(client, SESSION_TIMEOUTS * target.timeout, where),
+            client.open_sftp() as sftp,
+        ):
             channel = sftp.get_channel()
             if channel is not None:
                 channel.settimeout(target.timeout)
             yield Remote(transport, sftp, where, target.timeout)
+
+
+@contextmanager
+def _limited(client: SSHClient, seconds: float, where: str) -> Iterator[None]:
+    """Close the connection after ``seconds``.
+
+    The time limits of paramiko count from each read: a machine that sends one byte at a time would
+    hold the lock of its deployments, and the renewals that wait for it.
+    """
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        client.close()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception:
+        # A closed connection causes errors of many kinds.
+        if over.is_set():
+            raise CertmgrError(
+                f"SSH to {where} failed", f"the session took more than {seconds:.0f} seconds"
+            ) from None
+        raise
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -151,7 +187,14 @@ def _map_ssh_errors(target: TargetSettings, where: str) -> Iterator[None]:
             f"Add the public part of {target.key_file} to its authorized_keys.",
         ) from None
     # Faults of the network or of the other machine: a later run may succeed without a change here.
-    except (paramiko.SSHException, EOFError) as error:
+    # paramiko raises the last three for packets that are no answers.
+    except (
+        paramiko.SSHException,
+        EOFError,
+        paramiko.SFTPError,
+        struct.error,
+        UnicodeError,
+    ) as error:
         raise CertmgrError(
             f"SSH to {where} failed", printable(str(error) or type(error).__name__, 200)
         ) from None

@@ -109,6 +109,7 @@ class Dialler:
         # The name of this machine for mail servers; empty: its address on the connection.
         self.ehlo_name = ehlo_name
         self.active = 0
+        self._closed = False
         # (address, port) -> a failure before TLS that a second probe confirmed. It applies to every
         # endpoint there, so that thousands of names on one server do not wait for it one by one.
         self.unreachable: dict[tuple[str, int], Failure] = {}
@@ -130,16 +131,23 @@ class Dialler:
         return request.timeout or self.limits.timeout
 
     def close(self) -> None:
-        """Close all connections and stop watching them."""
+        """Close all connections, stop watching them, and cancel what waits for them."""
+        self._closed = True
         self._sweep_handle.cancel()
         for dial, connection in list(self._connections.values()):
             self._drop(dial, connection)
+            dial.future.cancel()
+        for dial in self._ready:
+            dial.future.cancel()
         if self._poller is not None:
             self.loop.remove_reader(self._poller.fileno())
             self._poller.close()
 
     def dial(self, request: DialRequest) -> asyncio.Future[DialResult]:
-        """Dial one address. The future never fails: a failure is part of the result."""
+        """Dial one address.
+
+        The future never fails: a failure is part of the result. It is cancelled by :meth:`close`.
+        """
         dial = _Dial(self, request, level_triggered=self._poller is None)
         self._admit(dial)
         return dial.future
@@ -147,6 +155,9 @@ class Dialler:
     # -- admission: first the total limit, then the limit of the address
 
     def _admit(self, dial: _Dial) -> None:
+        if self._closed:
+            # No deadline is enforced any more, so that its caller would wait for ever.
+            dial.future.cancel()
         if dial.future.done():
             return
         failure = self.unreachable.get((dial.request.address, dial.request.port))

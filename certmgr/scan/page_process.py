@@ -132,11 +132,15 @@ class PageParserProcess:
         _log.debug("ending the page parser")
         if not starting.done():
             starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            process = await starting
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        # asyncio.wait raises only if the caller itself is cancelled. That must not be suppressed
+        # together with the end of the process: the caller would go on after the end of the scan.
+        await asyncio.wait([starting])
+        if starting.cancelled() or starting.exception() is not None:
+            return
+        process = starting.result()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
     async def close(self) -> None:
         """End the process."""

@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 
 from certmgr.demo.authority import Authority
+from certmgr.deploy import ssh
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.targets import TargetResult, deploy_to_target
-from tests.campaign import UNREACHED, time_limits
+from inventory.errors import CertmgrError
+from tests.campaign import PATIENCE, UNREACHED, time_limits
+from tests.certmgr.deploy.hostile_sftp import (
+    Talk,
+    drip,
+    endless_folder,
+    garbage,
+    hostile_sftp,
+    short,
+)
 from tests.certmgr.deploy.rig import (
     NAME,
     Sshd,
@@ -235,3 +245,44 @@ def test_manual_change_on_the_other_machine_is_not_overwritten(
     assert (done.ok, done.retry) == (False, False)
     assert "changed by hand" in done.message
     assert not deploy_to_target(target, "other.example", make_bundle(issued), lineage.base).ok
+
+
+# -- hostile machines ----------------------------------------------------------------------------
+
+
+def test_machine_that_answers_byte_by_byte_does_not_hold_a_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in time_limits(1.0):
+        monkeypatch.setattr(ssh, "SESSION_TIMEOUTS", limit / PATIENCE)
+        with (
+            hostile_sftp(tmp_path, drip, PATIENCE) as target,
+            pytest.raises(CertmgrError, match="failed") as error,
+            ssh.connect(target),
+        ):
+            raise AssertionError("the machine never opens the session")
+        # A busy machine may need more time for the connection itself.
+        if "took more than" in str(error.value):
+            return
+    raise AssertionError("no time limit was long enough")
+
+
+@pytest.mark.parametrize("talk", [garbage, short])
+def test_machine_that_does_not_speak_sftp_is_an_error_with_its_name(
+    tmp_path: Path, talk: Talk
+) -> None:
+    with (
+        hostile_sftp(tmp_path, talk, PATIENCE) as target,
+        pytest.raises(CertmgrError, match=r"certmgr@127.0.0.1:\d+.* failed"),
+        ssh.connect(target),
+    ):
+        raise AssertionError("the machine never opens the session")
+
+
+def test_folder_with_names_without_end_is_not_used(tmp_path: Path) -> None:
+    with (
+        hostile_sftp(tmp_path, endless_folder, PATIENCE) as target,
+        ssh.connect(target) as remote,
+        pytest.raises(CertmgrError, match="more than 10000 files"),
+    ):
+        remote.prune("/etc/tls", ())

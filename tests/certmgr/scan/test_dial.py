@@ -223,3 +223,21 @@ def test_ip_version_that_may_not_be_used_counts_as_one_without_a_route(
     (result,) = dial(DialLimits(timeout=5, families=frozenset({6})), port).results
     assert result.failure is not None
     assert result.failure.kind is FailureKind.NO_ROUTE
+
+
+def test_close_cancels_what_waits_for_a_connection_and_what_is_dialled_later(
+    opened: Stack,
+) -> None:
+    silent = serve(opened, servers.silent)
+
+    async def run() -> list[bool]:
+        dialler = Dialler(DialLimits(timeout=UNREACHED, in_flight=2))
+        requests = [DialRequest("127.0.0.1", silent, "https", f"n{n}.test") for n in range(4)]
+        futures = [dialler.dial(r) for r in requests[:3]]
+        await asyncio.sleep(0)
+        dialler.close()
+        futures.append(dialler.dial(requests[3]))
+        await asyncio.wait(futures)
+        return [f.cancelled() for f in futures]
+
+    assert asyncio.run(run()) == [True] * 4

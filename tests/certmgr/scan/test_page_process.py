@@ -141,3 +141,40 @@ def test_process_that_ended_while_idle_is_replaced() -> None:
     page = asyncio.run(read())
     assert page is not None
     assert (page.title, page.note, page.error) == ("T", "", "")
+
+
+def test_caller_that_is_cancelled_while_the_process_ends_is_cancelled() -> None:
+    """Otherwise it goes on after the end of the scan, and waits without end."""
+
+    class Unkillable:
+        def kill(self) -> None:
+            """Do nothing."""
+
+        async def wait(self) -> None:
+            await asyncio.Event().wait()
+
+    async def start() -> Unkillable:
+        return Unkillable()
+
+    async def cancelled() -> bool:
+        parser = page_process.PageParserProcess()
+        starting = asyncio.ensure_future(start())
+        await starting
+        parser._starting = starting  # type: ignore[assignment]
+        ending = asyncio.ensure_future(parser.close())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait([ending])
+        return ending.cancelled()
+
+    assert asyncio.run(cancelled())
+
+
+def test_close_ends_a_process_that_is_starting() -> None:
+    async def close() -> None:
+        parser = page_process.PageParserProcess()
+        parser.start()
+        await parser.close()
+
+    asyncio.run(close())
