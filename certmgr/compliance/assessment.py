@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from certmgr.checks.http import NO_PAGE
 from certmgr.compliance.facts import ComplianceState, EndpointFacts, LeafFacts, RuleResult, worst
 from certmgr.compliance.milestones import Deadline, milestones
-from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES
+from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES, Rule
 from certmgr.compliance.steps import ComplianceStep, backward_schedule
 from certmgr.inspection.status import EndpointStatus, load
 from certmgr.renewers.load import load_facts
@@ -114,11 +113,7 @@ def assess(
     result = worst(r for _, r in results)
     if result.state is ComplianceState.NONE:
         return None
-    # The provider may exempt a domain from its deadlines, but not from the rules of browsers.
-    exempted = deadline.own and subject.policy == "optional"
-    if exempted and result.state is not ComplianceState.COMPLIES:
-        reason = "the HTTPS policy of the domain is 'optional'"
-        by = ("the record of the domain", None, reason)
+    if result.state is not ComplianceState.COMPLIES and (by := _exemption(subject, deadline)):
         return ComplianceRow(subject, deadline, ComplianceState.WAIVED, waived=by)
     findings = tuple(
         (k.target, f) for k, r in results if r.state is result.state for f in r.findings
@@ -140,6 +135,14 @@ def assess(
         note=result.note,
         steps=_steps(subject, deadline, result, at),
     )
+
+
+def _exemption(subject: DomainFacts, deadline: Deadline) -> tuple[str, datetime | None, str] | None:
+    """Return by whom, until when, and why a domain is exempted from a deadline; None: it is not."""
+    # The provider may exempt a domain from its deadlines, but not from the rules of browsers.
+    if not deadline.own or subject.policy != "optional":
+        return None
+    return "the record of the domain", None, "the HTTPS policy of the domain is 'optional'"
 
 
 def _failing(
@@ -175,7 +178,7 @@ def _before_the_deadline(result: RuleResult, deadline: Deadline, at: datetime) -
 
 
 def _waived(
-    subject: DomainFacts, rule: Any, at: datetime
+    subject: DomainFacts, rule: Rule, at: datetime
 ) -> tuple[str, datetime | None, str] | None:
     """Return by whom, until when, and why the faults were accepted.
 

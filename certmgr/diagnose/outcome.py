@@ -28,7 +28,8 @@ from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.sentences import client_instruction, instruction, sentence
 
 # The order in which a visit passes the layers.
-_LAYERS = ("dns", "transport", "tls", "certificate", "revocation", "policy", "http")
+# What other vantage points see comes last: it does not explain this visit.
+_LAYERS = ("dns", "transport", "tls", "certificate", "revocation", "policy", "http", "zones")
 _RELEVANT_SEVERITIES = ("critical", "high", "medium")
 # Faults of one address among several: its record is wrong, or its server is down.
 _OF_ADDRESS = frozenset(
@@ -174,27 +175,11 @@ def decide(
         plain: Whether the visitor opens http://.
         error: (URL, status) of a page that answers with an error of the site.
     """
-    host = display(report.target.host)
-    leaf = report.certificate
     if facts.planned:
         findings = [f for f in findings if f.code != EXPIRING]
     finding = decisive(findings, plain=plain)
-    if (
-        facts.clock is not None
-        and leaf is not None
-        and leaf.not_before is not None
-        and leaf.not_after is not None
-    ):
-        clock_is_wrong = not leaf.not_before <= facts.clock <= leaf.not_after
-        # A severe fault explains the error better than the clock.
-        if clock_is_wrong and (finding is None or finding.severity not in ("critical", "high")):
-            dates = {"start": language.date(leaf.not_before), "end": language.date(leaf.not_after)}
-            cause = language(words.CLOCK_CAUSE).format(
-                clock=language.timestamp(facts.clock), host=host, **dates
-            )
-            return DiagnosisOutcome(
-                "you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client"
-            )
+    if (wrong_clock := _wrong_clock(report, finding, facts, language)) is not None:
+        return wrong_clock
     # A severe fault of TLS comes before the page, so the visitor never sees the error page.
     if error is not None and (finding is None or finding.severity in ("medium", "undetermined")):
         return _page_error(facts, language, *error)
@@ -222,6 +207,33 @@ def decide(
     ):
         return elsewhere
     return _by_actor(report, finding, facts, partial, language)
+
+
+def _wrong_clock(
+    report: EndpointReport, finding: Finding | None, facts: OutcomeFacts, language: Language
+) -> DiagnosisOutcome | None:
+    """Return the outcome if the clock of the visitor's device explains the error; else None."""
+    leaf = report.certificate
+    if (
+        facts.clock is None
+        or leaf is None
+        or leaf.not_before is None
+        or leaf.not_after is None
+        or leaf.not_before <= facts.clock <= leaf.not_after
+        # A severe fault explains the error better than the clock.
+        or (finding is not None and finding.severity in ("critical", "high"))
+    ):
+        return None
+    host = display(report.target.host)
+    cause = language(words.CLOCK_CAUSE).format(
+        clock=language.timestamp(facts.clock),
+        host=host,
+        start=language.date(leaf.not_before),
+        end=language.date(leaf.not_after),
+    )
+    return DiagnosisOutcome(
+        "you-act", "clock", cause, language(words.CLOCK_DO).format(host=host), "client"
+    )
 
 
 def _page_error(facts: OutcomeFacts, language: Language, url: str, status: int) -> DiagnosisOutcome:

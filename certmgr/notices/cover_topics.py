@@ -19,10 +19,12 @@ from certmgr.notices.basis import (
     utc_of,
 )
 from certmgr.purchases.model import LeadTimes
-from certmgr.renewers.plan import ServedDates, renewal_plan
+from certmgr.renewers.plan import PlannedBy, RenewalPlan, ServedDates, renewal_plan
 from certmgr.renewers.renewer import Renewer
 from inventory.dates import shifted
-from inventory.vocabulary import Actor, Finding
+from inventory.records import EndpointOwnership
+from inventory.store.certificate_ends import ServedLeaf
+from inventory.vocabulary import Actor, Finding, Parties
 from notifiers.pipeline.thresholds import DAY, default_renewal_lead, learned_lead
 from notifiers.pipeline.topic import CoverFacts, ScheduledEnd, Topic
 from notifiers.wording.scope import may_be_foreign
@@ -39,8 +41,7 @@ def cover(
     None if the certificate belongs to another client: that is a fault, and not an end.
     """
     place, served = basis.places.get(endpoint_id), basis.served.get(endpoint_id)
-    rows = basis.open.get(endpoint_id, ())
-    codes = {r.code for r in rows}
+    codes = {r.code for r in basis.open.get(endpoint_id, ())}
     if place is None or not served or may_be_foreign(codes):
         return None
     # The address whose certificate ends first decides when the name loses cover.
@@ -55,52 +56,16 @@ def cover(
     renewer = basis.renewers.renewer(place.client_id, place.host)
     # What renews automatically needs no time for buying.
     client_buys = actor is Actor.CLIENT and not renewer.automatic
+    ahead = _client_steps(end, now, leads, parties, elsewhere=elsewhere) if client_buys else []
     renewal_lead = _renewal_lead(renewer, history, end - start, ours=endpoint_id in basis.automated)
-    steps = backward_schedule(
-        end,
-        Deadline(
-            "",
-            end,
-            "",
-            purchase_days=leads.purchase,
-            validation_days=leads.validation,
-            installation_days=leads.installation,
-        ),
-        now,
-        parties,
-        needs_certificate=True,
-        elsewhere=elsewhere,
-    )
-    ahead = [s.by for s in steps if s.actor == "client" and not s.late]
-    # The finding names only the addresses that serve the certificate that ends first.
-    addresses = tuple(sorted(leaf.address for leaf in served if leaf.sha256 == first.sha256))
-    finding = Finding(
-        code, "critical" if is_over else "high", addresses, {"not_after": end.isoformat()}, actor
-    )
-    # Only a certificate that starts and ends later is a successor.
-    newer = [
-        leaf
-        for leaf in served
-        if leaf.not_after > first.not_after and leaf.not_before > first.not_before
-    ]
+    finding = _finding(code, served, first, actor)
     kind, where = fix_location(
         target_of(place), place.client, place.server, first.sha256, first.issuer, finding
     )
-    facts = CoverFacts(
-        endpoint_id=endpoint_id,
-        server_id=place.server_id,
-        finding=finding,
-        certificate=named_certificate(first),
-        partial=bool(newer),
-        we_install=we_install(parties, elsewhere),
-    )
     assigned = assignment_of(place, code, basis, endpoint_id)
-    served_dates = ServedDates(start, end)
-    plan = renewal_plan(basis.renewers, place.client_id, place.host, served_dates, now, codes)
-    suppressed = reason_to_suppress(place, code, basis, endpoint_id)
-    # What needs no decision of a person any more is neither a fault nor a task.
-    if not suppressed and plan is not None and plan.begun:
-        suppressed = plan.description
+    planned = renewal_plan(
+        basis.renewers, place.client_id, place.host, ServedDates(start, end), now, codes
+    )
     return Topic(
         key=f"cover:{endpoint_id}:{place.client_id}",
         # A new certificate is a new revision, so that its reminders begin again.
@@ -113,17 +78,82 @@ def cover(
         actor=str(actor),
         code=code,
         opened=start,
-        facts=facts,
+        facts=_facts(place, served, first, finding, we_install=we_install(parties, elsewhere)),
         schedule=ScheduledEnd(end, end - start, leads.total if client_buys else 0, renewal_lead),
-        act_by=_act_by(end, ahead if client_buys else (), now),
+        act_by=_act_by(end, ahead, now),
         visible=is_over,
         assigned=None if assigned is None else (assigned.by, assigned.until),
         quiet=assigned is not None and not assigned.informs,
-        planned="" if plan is None else plan.description,
-        suppress_reason=suppressed,
+        planned="" if planned is None else planned.description,
+        suppress_reason=reason_to_suppress(place, code, basis, endpoint_id) or _handled(planned),
         cause=f"{kind} {where} {code}",
         tags=place.tags,
     )
+
+
+def _finding(code: str, served: Sequence[ServedLeaf], first: ServedLeaf, actor: Actor) -> Finding:
+    """Return the finding about the certificate that ends first."""
+    severity = "critical" if code == "certificate-expired" else "high"
+    # Only the addresses that serve this certificate.
+    addresses = tuple(sorted(leaf.address for leaf in served if leaf.sha256 == first.sha256))
+    end = utc_of(first.not_after)
+    return Finding(code, severity, addresses, {"not_after": end.isoformat()}, actor)
+
+
+def _facts(
+    place: EndpointOwnership,
+    served: Sequence[ServedLeaf],
+    first: ServedLeaf,
+    finding: Finding,
+    *,
+    we_install: bool,
+) -> CoverFacts:
+    """Return the facts of a certificate that ends.
+
+    Args:
+        place: The endpoint.
+        served: What its addresses serve.
+        first: The certificate that ends first.
+        finding: The finding about its end.
+        we_install: Whether the provider installs the next one.
+    """
+    return CoverFacts(
+        endpoint_id=place.id,
+        server_id=place.server_id,
+        finding=finding,
+        certificate=named_certificate(first),
+        # Only a certificate that starts and ends later is a successor.
+        partial=any(
+            leaf.not_after > first.not_after and leaf.not_before > first.not_before
+            for leaf in served
+        ),
+        we_install=we_install,
+    )
+
+
+def _client_steps(
+    end: datetime, now: datetime, leads: LeadTimes, parties: Parties, *, elsewhere: bool
+) -> list[datetime]:
+    """Return the days by which the client must do the steps that are still in time."""
+    due = Deadline(
+        "",
+        end,
+        "",
+        purchase_days=leads.purchase,
+        validation_days=leads.validation,
+        installation_days=leads.installation,
+    )
+    steps = backward_schedule(end, due, now, parties, needs_certificate=True, elsewhere=elsewhere)
+    return [s.by for s in steps if s.actor == "client" and not s.late]
+
+
+def _handled(planned: RenewalPlan | None) -> str:
+    """Return why a planned renewal needs no notice; empty if it needs one."""
+    # What needs no decision of a person any more is neither a fault nor a task. Automation that is
+    # not ours has separate thresholds: the first one means that it is late.
+    if planned is None or not planned.begun or planned.by is not PlannedBy.US:
+        return ""
+    return planned.description
 
 
 def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime:

@@ -88,7 +88,7 @@ def names_of(
         if owner is not None and owner.client_id != client_id:
             raise Conflict(
                 f"{display(host)} belongs to the client {owner.number}",
-                "an order covers the names of one client",
+                "a certificate covers the names of one client",
                 "Name the right client, or move the domain first: certmgr domain edit.",
             )
         # A certificate may cover names that are hosted elsewhere. They are accepted and reported.

@@ -233,7 +233,11 @@ def attach(tx: Tx, order_id: int, sha256: str) -> None:
     ).first()
     # The same certificate twice would be counted as two reissues of the term.
     if known is not None:
-        raise Conflict("That certificate belongs to this order already")
+        raise Conflict(
+            "The certificate is linked to this purchase already",
+            "",
+            f"See certmgr purchase show id:{order_id}.",
+        )
     values = {"order_id": order_id, "sha256": sha256, "created_at": tx.at, "received_at": tx.at}
     tx.conn.execute(insert(Issuance).values(values))
     tx.audit("attach", "order", order_id, {"fingerprint": sha256})

@@ -32,33 +32,26 @@ def candidates(
     # Topics that are suppressed themselves cannot stand for others.
     kept, keys = [], {d.topic.key for d in due_topics if not d.topic.suppress_reason}
     for due_topic in due_topics:
-        topic = due_topic.topic
+        topic, label = due_topic.topic, due_topic.crossed.label
         # Fixing the parent resolves this topic too, so the client gets one instruction only.
         if topic.parent in keys:
-            notice_plan.record(
-                topic, due_topic.crossed.label, "suppress", f"it is resolved with {topic.parent}"
-            )
+            notice_plan.record(topic, label, "suppress", f"it is resolved with {topic.parent}")
         # What a person accepted, a case handles or a plan covers is no work of staff either.
         elif topic.suppress_reason:
-            notice_plan.record(topic, due_topic.crossed.label, "suppress", topic.suppress_reason)
+            notice_plan.record(topic, label, "suppress", topic.suppress_reason)
         elif topic.partial:
             # The client has renewed already. The rest of the installation is work of staff.
             notice_plan.record(
-                topic,
-                due_topic.crossed.label,
-                "staff",
-                "replaced on some addresses: an administrator has to act",
+                topic, label, "staff", "replaced on some addresses: an administrator has to act"
             )
             notice_plan.for_staff.append((topic, "replaced on some addresses only"))
         # Undetermined results, faults without an assignment and our own work: staff act or find out
         # first.
         elif not reaches_clients(due_topic, snapshot):
-            notice_plan.record(
-                topic, due_topic.crossed.label, "staff", _staff_reason(topic, snapshot.now)
-            )
+            notice_plan.record(topic, label, "staff", _staff_reason(topic, snapshot.now))
             notice_plan.for_staff.append((topic, _staff_reason(topic, snapshot.now)))
         elif reason := suppression(due_topic, snapshot):
-            notice_plan.record(topic, due_topic.crossed.label, "suppress", reason)
+            notice_plan.record(topic, label, "suppress", reason)
             if reason is FLAPPING:
                 notice_plan.flapping.append(topic.key)
         # Faults that existed before notices began are held until staff release them. A case is
@@ -73,13 +66,13 @@ def candidates(
             )
             notice_plan.record(
                 topic,
-                due_topic.crossed.label,
+                label,
                 "hold",
                 "it was part of the baseline; release it with certmgr notice release",
             )
         # Held before, and not released since.
         elif reason := hold_reason(due_topic, snapshot):
-            notice_plan.record(topic, due_topic.crossed.label, "hold", reason)
+            notice_plan.record(topic, label, "hold", reason)
         # Without a recipient, no server of a client is probed for nothing.
         elif addressees_of(due_topic, snapshot, notice_plan):
             kept.append(due_topic)

@@ -201,7 +201,7 @@ def with_released(snapshot: Snapshot, released: ReleasedTickets) -> Snapshot:
     return replace(snapshot, tickets=changed)
 
 
-def _midnight(now: datetime, zone: tzinfo | None) -> int:
-    """Return the begin of the provider's day, in seconds."""
+def _midnight(now: datetime, zone: tzinfo) -> int:
+    """Return when the day of the provider began, in epoch seconds."""
     local = now.astimezone(zone)
     return to_epoch(local.replace(hour=0, minute=0, second=0, microsecond=0))

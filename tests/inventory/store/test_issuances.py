@@ -156,7 +156,7 @@ def test_certificate_is_attached_once_to_an_order_that_exists(pair: Database) ->
         leaf = add_leaf(tx, "leaf")
         issuances.attach(tx, row_id, leaf)
         issuances.attach(tx, other, leaf)
-    with pair.write(LATER) as tx, pytest.raises(Conflict, match="belongs to this order already"):
+    with pair.write(LATER) as tx, pytest.raises(Conflict, match="linked to this purchase already"):
         issuances.attach(tx, row_id, leaf)
     for order_id, sha256 in ((unknown_id(0), leaf), (row_id, "0" * 64)):
         with pytest.raises(exc.IntegrityError), pair.write(LATER) as tx:
