@@ -68,24 +68,31 @@ def path_findings(
                 )
 
 
+def without_sent_issuer(verdict: PathVerdict) -> list[Certificate]:
+    """Return the certificates of an incomplete path whose issuer the server did not send.
+
+    Browsers look for each issuer at the URLs that the certificate names. An issuer that is known
+    here, since another endpoint has sent it, counts as not sent.
+    """
+    missing = verdict.reason == "missing"
+    # No server has to send the anchor, even if another endpoint does.
+    anchor = None if missing else verdict.path[-1]
+    pairs = zip(verdict.path, verdict.path[1:], strict=False)
+    below = [c for c, above in pairs if above in verdict.unsent and above != anchor]
+    return [*below, verdict.path[-1]] if missing else below
+
+
 def _incomplete_severity(verdict: PathVerdict, unavailable: Set[str]) -> Severity:
     """Return high if browsers can download the missing issuer (AIA), else critical.
 
     Chrome and Safari download it. Firefox knows the intermediates of public CAs. Android and most
     programs do neither.
     """
-    below = [c for c in verdict.path if c not in verdict.unsent]
-    last = next(
-        (
-            c
-            for c, above in zip(verdict.path, verdict.path[1:], strict=False)
-            if above in verdict.unsent
-        ),
-        below[-1],
-    )
+    ends = without_sent_issuer(verdict)
     # Chrome fetches issuers over http:// only, and CAs publish them there (BR 7.1.2.7.7).
-    fetchable = any(u.lower().startswith("http://") for u in last.issuer_urls)
-    return Severity.HIGH if fetchable and last.sha256 not in unavailable else Severity.CRITICAL
+    fetchable = all(any(u.lower().startswith("http://") for u in c.issuer_urls) for c in ends)
+    unavailable_end = any(c.sha256 in unavailable for c in ends)
+    return Severity.HIGH if fetchable and not unavailable_end else Severity.CRITICAL
 
 
 def _expired(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:

@@ -11,14 +11,17 @@ import asyncio
 from collections.abc import Sequence
 
 from certmgr.net.addresses import Network
-from certmgr.net.downloads import download, literal_address, parse_target
+from certmgr.net.downloads import Download, download, literal_address, parse_target
 from certmgr.scan.resolve import Resolver
+from certmgr.x509.pem_text import decode_body, pem_blocks
 from inventory.certificates import Certificate, from_pkcs7, parse
 
 # A certificate of a CA has 2 KB, and a bundle of them (PKCS#7) less than 20 KB.
 MAX_BYTES = 65_536
 TIMEOUT = 5.0
 MAX_URLS = 2  # per certificate
+MAX_CERTIFICATES = 20  # of one PEM file
+MAX_REDIRECTS = 2  # each target is guarded as the first URL is
 
 
 class IssuerFetcher:
@@ -50,25 +53,41 @@ class IssuerFetcher:
         return issuers
 
     async def _fetch(self, url: str) -> list[Certificate]:
+        data = b""
+        following = url
+        for _ in range(MAX_REDIRECTS + 1):
+            result = await self._download(following, url)
+            data = result.body
+            if result.location is None:
+                break
+            following = result.location
+        if not data:
+            return []
+        certificate = parse(data)
+        if certificate.parsed is not None:
+            return [certificate]
+        # A CA may publish one certificate in DER or several in PKCS#7 (RFC 5280 4.2.2.1). Browsers
+        # also read PEM.
+        bodies = [body for label, body in pem_blocks(data) if body and label == b"CERTIFICATE"]
+        pem = [der for der in map(decode_body, bodies) if der]
+        return [parse(der) for der in pem[:MAX_CERTIFICATES]] or from_pkcs7(data)
+
+    async def _download(self, url: str, named: str) -> Download:
+        """Download from a URL, to which the named one may have led."""
         target = parse_target(url)
         if target is None:
-            return []
+            return Download()
         addresses = literal_address(target)
         if not addresses:
             resolution = await self._resolver.resolve(target.host, target.port)
             addresses = resolution.addresses
             # Browsers get no certificate from a name that does not exist.
             if resolution.status in ("nxdomain", "nodata"):
-                self.answered.add(url)
+                self.answered.add(named)
         async with self._limit:
             result = await asyncio.to_thread(
                 download, target, addresses, self._allowed, limit=MAX_BYTES, seconds=TIMEOUT
             )
         if result.final:
-            self.answered.add(url)
-        data = result.body
-        if not data:
-            return []
-        certificate = parse(data)
-        # A CA may publish one certificate in DER or several in PKCS#7 (RFC 5280 4.2.2.1).
-        return [certificate] if certificate.parsed is not None else from_pkcs7(data)
+            self.answered.add(named)
+        return result

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
+from certmgr.checks.chain import without_sent_issuer
 from certmgr.checks.http import NO_PAGE
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import Judgement, JudgingContext
@@ -25,6 +26,8 @@ from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import digest
 from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import digest as rules_digest
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate
 from inventory.errors import log_internal_error
 from inventory.vocabulary import Finding
 
@@ -165,7 +168,7 @@ class ScanWorker:
             )
             return
         judgement = self._judge(job, evidence)
-        if judgement.unresolved and self.setup.fetch_issuers:
+        if self.setup.fetch_issuers and _gaps(judgement):
             # Before the endpoint waits for the end of the run: browsers fetch the issuer as well.
             judgement = await self._with_fetched(job, judgement)
         size = sum(len(der) for a in evidence.addresses for der in (*a.chain, *a.other_chain))
@@ -178,28 +181,28 @@ class ScanWorker:
             self._emit(job, judgement)
 
     async def _with_fetched(self, job: ScanJob, judgement: Judgement) -> Judgement:
-        """Fetch the missing issuers by their URLs, and judge again; at most three levels up."""
+        """Fetch the issuers that were not sent, and judge again; at most three levels up.
+
+        An issuer that another endpoint has sent is fetched too: browsers do not know it, and so
+        the verdict must not depend on it.
+        """
+        unavailable = set()
         for _ in range(3):
-            ends = [
-                a.verdict.path[-1]
-                for a in judgement.addresses
-                if a.verdict is not None and a.verdict.reason == "missing"
-            ]
-            fetched = [c for end in ends for c in await self.fetcher.issuers(end)]
-            added = [self.judge.issuers.add(c) for c in fetched]
-            if not any(added):
-                break
-            judgement = self._judge(job, judgement.evidence)
-        lowest = [
-            a.verdict.path[-1]
-            for a in judgement.addresses
-            if a.verdict is not None and a.verdict.reason == "missing"
-        ]
-        # Browsers get the same answer. Without an answer, it may be our network that fails.
-        unavailable = {c.sha256 for c in lowest if self.fetcher.answered.issuperset(c.issuer_urls)}
-        if unavailable:
+            gaps = _gaps(judgement)
+            for certificate in gaps:
+                fetched = await self.fetcher.issuers(certificate)
+                for issuer in fetched:
+                    self.judge.issuers.add(issuer)
+                urls = certificate.issuer_urls
+                # Browsers get the same answer. Without an answer, it may be our network that fails.
+                useless = not any(issued_by(certificate, issuer) for issuer in fetched)
+                if useless and urls and self.fetcher.answered.issuperset(urls):
+                    unavailable.add(certificate.sha256)
+            # Another endpoint may have added the issuer while this one waited for it.
             self.judge.unavailable |= unavailable
             judgement = self._judge(job, judgement.evidence)
+            if _gaps(judgement) == gaps:
+                break
         return judgement
 
     def finish(self, issuers: Sequence[bytes] = ()) -> None:
@@ -351,3 +354,14 @@ def scan_jobs(
         names: Returns the names of a client by its id.
     """
     asyncio.run(_scan_all(setup, jobs, emit, names))
+
+
+def _gaps(judgement: Judgement) -> list[Certificate]:
+    """Return the certificates whose issuer was not sent, and that name URLs of it."""
+    incomplete = [
+        c
+        for a in judgement.addresses
+        if a.verdict is not None and a.verdict.reason in ("missing", "incomplete")
+        for c in without_sent_issuer(a.verdict)
+    ]
+    return [c for c in incomplete if c.issuer_urls]

@@ -48,11 +48,13 @@ class Download:
 
     Attributes:
         final: Whether the server answered with the body or an error, so that others get no more.
+        location: The URL that it redirects to; None if it does not. :func:`download` follows none.
     """
 
     body: bytes = b""
     problem: str = ""
     final: bool = False
+    location: str | None = None
 
 
 def parse_target(url: str) -> DownloadTarget | None:
@@ -116,6 +118,7 @@ def download(
             # Other clients get an error too. They may follow a redirect, so it is not final.
             problem=f"the server answered with HTTP {answer.status}",
             final=answer.status >= 400,
+            location=answer.redirect or None,
         )
     return Download(answer.body, final=True)
 

@@ -328,7 +328,7 @@ class TrustStore:
             return replace(verdict, reason="ok", codes=())
         equivalent = self._anchors.equivalent(path, at) if end == "anchor" else None
         if equivalent is not None and equivalent.path is not None:
-            unsent = [c for c in path if c in held]
+            unsent = [c for c in path[:-1] if c in held]
             in_time = _valid(leaf, now)
             return self._accepted("incomplete" if unsent else "ok", path, in_time, now, unsent)
         result = equivalent or result

@@ -135,6 +135,10 @@ class DialogueReader:
         del self._buffer[:size]
         return data
 
+    def has_more(self) -> bool:
+        """Return whether bytes have arrived that were not read."""
+        return bool(self._buffer)
+
     def chunk(self) -> Generator[bytes, bytes, bytes]:
         """Read what has arrived: at least one byte, at most :data:`MAX_DIALOGUE`."""
         if self._unsent or not self._buffer:

@@ -26,4 +26,7 @@ def postgres(client: DialogueClient = LOCAL_CLIENT) -> Dialogue:
         raise StartTlsUndetermined("the server answered with an error")
     if answer != b"S":
         raise StartTlsRefused("the answer is not PostgreSQL")
+    # Someone on the way may have sent them. libpq ends the connection (CVE-2021-23222).
+    if reader.has_more():
+        raise StartTlsRefused("the server sent more bytes after it agreed to TLS, and without TLS")
     return b""

@@ -129,7 +129,8 @@ _RELATIVES = {
     " rsa-chain policy-*not-critical policy-*below* policy-of* policy-*any* policy-*another"
     " intermediate-flag* intermediate-sec* intermediate-alg* intermediate-rsa-sig*"
     " intermediate-with-a* issuer-name-in-t61* issuer-name-in-bmp* leaf-has* three-intermediates-r*"
-    " intermediate-not-sent-url-[lht]*",
+    " intermediate-not-sent-url-[lht]*"
+    " intermediate-not-sent-url-answers-[!h]*",
     "handshakes": "alert-unexpected* alert-bad-record* alert-access* alert-decode* alert-inapp*"
     " alert-user* alert-missing* alert-certificate* alert-bad-cert* rsa-version-1.[02]*"
     " suite-*aes256* suite-*chacha* suite-*ccm suite-camellia* suite-ecdhe-rsa-aes128-gcm*"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+from functools import cache
+from ssl import DER_cert_to_PEM_cert
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
+from certmgr.demo.servers import Server
 from tests.certificates import tlv
 from tests.certmgr.browser import der
 from tests.certmgr.browser.pki import (
@@ -380,3 +385,54 @@ _under(
     relative=True,
     extensions={"x": der.seq(der.oid("1.3.6.1.4.1.99999.1"), b"\x01\x01\2", tlv(0x04, der.NULL))},
 )
+
+
+# Servers of issuers: what they answer instead of the certificate
+@cache
+def _issuer_server() -> int:
+    """Serve the answers of :data:`_ISSUER_ANSWERS` while the process lives; return the port."""
+
+    def talk(sock: socket.socket) -> None:
+        path = sock.recv(65536).split(b" ")[1].decode().strip("/")
+        sock.sendall(_ISSUER_ANSWERS[path]())
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(65536)
+
+    return Server(talk).port
+
+
+def _answer(body: bytes, kind: str = "application/pkix-cert", status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n\r\n".encode() + body
+
+
+@cache
+def _fetched() -> Ca:
+    return ca("Fetched issuer", ROOT)
+
+
+_HTML = b"<!doctype html><title>Moved</title><p>Our repository has moved."
+_ISSUER_ANSWERS: dict[str, Callable[[], bytes]] = {
+    "der": lambda: _answer(_fetched().der),
+    "pem": lambda: _answer(DER_cert_to_PEM_cert(_fetched().der).encode()),
+    "der-as-html": lambda: _answer(_fetched().der, "text/html"),
+    "html": lambda: _answer(_HTML, "text/html"),
+    "html-404": lambda: _answer(_HTML, "text/html", "404 Not Found"),
+    "der-404": lambda: _answer(_fetched().der, status="404 Not Found"),
+    "empty": lambda: _answer(b""),
+    "der-of-another": lambda: _answer(ROOT.der),
+    "der-and-garbage": lambda: _answer(_fetched().der + b"garbage"),
+    "der-cut": lambda: _answer(_fetched().der[:-20]),
+    "redirect": lambda: b"HTTP/1.1 301 Moved\r\nLocation: /der\r\n\r\n",
+    "redirect-to-html": lambda: b"HTTP/1.1 301 Moved\r\nLocation: /html\r\n\r\n",
+}
+for _name in _ISSUER_ANSWERS:
+    _add(
+        f"intermediate-not-sent-url-answers-{_name}",
+        lambda host, name=_name: leaf(  # type: ignore[misc]
+            host,
+            issuer=_fetched(),
+            extensions={
+                "aia": _two_urls(f"http://{name}.issuer.test:{_issuer_server()}/{name}".encode())
+            },
+        ).sent_with(),
+    )

@@ -200,6 +200,7 @@ class Program:
         (folder / "certmgr.toml").write_text(
             f"[scan]\nper_address = 0\nrate = 0.0\ntimeout = {UNREACHED}\n"
             f'resolvers = ["{resolver}"]\n'
+            '[network]\nallow = ["127.0.0.0/8"]\n'
             "[http]\nper_address = 0\nrate = 0.0\n"
         )
 

@@ -11,7 +11,11 @@ from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.demo.servers import Server
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_targets
+from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
+from tests.clock import clock
 
 
 def _issue(issuer: Authority, port: int) -> IssuedCertificate:
@@ -79,3 +83,28 @@ def test_answer_that_is_no_certificate_leaves_the_chain_incomplete(
     assert found.codes["chain-incomplete"].evidence["held"] is False
     # If the answer is final, browsers get no better one.
     assert found.codes["chain-incomplete"].severity == severity
+
+
+@pytest.mark.parametrize("sent_by_another", [False, True])
+def test_severity_does_not_depend_on_what_other_endpoints_send(
+    settings: Settings, root: Authority, opened: Stack, sent_by_another: bool
+) -> None:
+    """One URL answers with a page, and two with the issuer: each gets the verdict it gets alone."""
+    hidden = Authority("Hidden Issuer", root)
+    answers = {"page": b"a page", "first": hidden.der, "second": hidden.der}
+    ports = {}
+    for name, body in answers.items():
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+        web = Server(servers.respond_with(head + body))
+        opened.callback(web.close)
+        ports[name] = serve_certificate(opened, _issue(hidden, web.port), chain=())
+    if sent_by_another:
+        ports["whole"] = serve_certificate(opened, _issue(hidden, 1))
+    targets = [Target(HOST, port) for port in ports.values()]
+    options = ScanOptions(overrides={(t.host, t.port): ("127.0.0.1",) for t in targets})
+    reports = scan_targets(
+        _settings(settings, fetch=True, allow=True), options, targets, clock=clock
+    )
+    found = {r.target.port: {f.code: f.severity for f in r.findings} for r in reports}
+    severities = [found[port].get("chain-incomplete") for port in ports.values()]
+    assert severities == ["critical", "high", "high", None][: len(ports)]

@@ -71,3 +71,7 @@ def test_answers_of_one_byte_are_understood() -> None:
     assert_refused("postgres", b"N", reason="does not support TLS")
     assert_refused("postgres", b"H", reason="not PostgreSQL")
     assert_undetermined("postgres", b"E\0\0\0\x20SFATAL\0")
+
+
+def test_bytes_without_tls_after_the_consent_are_refused_as_by_libpq() -> None:
+    assert_refused("postgres", b"SZ\0\0\0\5I", reason="without TLS")
