@@ -64,9 +64,15 @@ def plans_of_domain(
     for row in endpoints.of_domain(conn, domain.id):
         state = observations.probe_state(conn, row.id)
         if state is not None:
-            end = state.not_after
             served.append(
-                EndpointLeaf(row.id, domain.client_id, domain.id, row.host, state.leaf, end)
+                EndpointLeaf(
+                    id=row.id,
+                    client_id=domain.client_id,
+                    domain_id=domain.id,
+                    host=row.host,
+                    leaf=state.leaf,
+                    not_after=state.not_after,
+                )
             )
     plans = Plans.read(conn, served, open_rows, now)
     found: dict[int, RenewalPlan] = {}

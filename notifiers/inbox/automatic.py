@@ -47,8 +47,9 @@ _HEADER_NAMES = re.compile(
 # Ticket systems set these headers on confirmations and on the answers of people alike, and
 # programs that forward mail set X-Loop as autoresponders do.
 _AMBIGUOUS_HEADERS = re.compile(
-    r"(?i)^(?:x-(?:loop$|jira|zammad|zendesk|otrs|znuny|servicenow|gitlab|sfdc|odoo|helpscout|freshdesk"
-    r"|hubspot|intercom|kayako|osticket|hesk|deskpro|glpi|redmine|mantis)|rt-|managed-by$)"
+    r"(?i)^(?:x-(?:loop$|jira|zammad|zendesk|otrs|znuny|servicenow|gitlab|sfdc|odoo|helpscout"
+    r"|freshdesk|hubspot|intercom|kayako|osticket|hesk|deskpro|glpi|redmine"
+    r"|mantis)|rt-|managed-by$)"
 )
 # A header with one of these values.
 _VALUES = {
