@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 from inventory.names import as_ip, registered_domain
-from inventory.records import GoodEndpoint
+from inventory.records import GoodEndpoint, ZoneReach
 
 # Findings that a completed handshake shows, whatever else failed. A captive portal or another
 # machine at the address would present a certificate for other names too.
@@ -24,6 +24,9 @@ POSITIVE_CODES = frozenset(
         "root-expired",
     }
 )
+
+# In a small inventory, a few sites may block a zone by chance.
+_BLIND_LEAST = 5
 
 
 def suspicious(failed: int, good: int) -> str:
@@ -75,3 +78,11 @@ def _server(endpoint: GoodEndpoint) -> Hashable:
 def _domain(endpoint: GoodEndpoint) -> Hashable:
     host = endpoint.host
     return host if as_ip(host) is not None else registered_domain(host)
+
+
+def blind(zone: ZoneReach) -> bool:
+    """Return whether a further zone probably has no network: it reached nothing that others did.
+
+    A single client may block the address of a zone; several clients do not do so at the same time.
+    """
+    return not zone.reached and zone.missed >= _BLIND_LEAST and zone.clients > 1

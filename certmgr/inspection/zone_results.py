@@ -13,9 +13,10 @@ from typing import Any
 
 from certmgr.checks.zone_judgement import ZoneJudgement, ZoneSight, judge_zones
 from certmgr.inspection.report import EndpointReport
+from certmgr.inspection.suspicion import blind
 from inventory.db.database import Tx, to_epoch
 from inventory.records import NewZoneView, ZoneViewRecord
-from inventory.store import findings, scan_results, zone_views
+from inventory.store import findings, runs, scan_results, zone_views
 from inventory.vocabulary import ZONE_DIFFERENCE, Actor, Finding
 
 
@@ -90,12 +91,24 @@ def conclude_zones(tx: Tx, run_id: int) -> None:
 
     Only in the transaction that ends a complete run, before its proposals take effect.
     """
+    # Without control targets, only this shows that the network of a zone failed.
+    blind_zones = {z.zone: z.missed for z in zone_views.reach(tx.conn, run_id) if blind(z)}
+    runs.add_notes(
+        tx,
+        run_id,
+        [
+            f"zone {zone}: it reached none of {count} endpoint(s) that other zones reach, so its"
+            " network is probably at fault, and nothing was judged from there"
+            for zone, count in blind_zones.items()
+        ],
+    )
     for views in zone_views.compared(tx.conn, run_id):
         ids = sorted(views)
         known = findings.open_findings(tx.conn, ids)
         proposed = scan_results.proposals_of(tx.conn, run_id, ids)
         for key in ids:
-            judgement = judge_zones(sights_of(views[key]))
+            seeing = [v for v in views[key] if v.zone not in blind_zones]
+            judgement = judge_zones(sights_of(seeing))
             # Nothing can be compared, so the first zone alone decides, as without zones.
             if judgement is None:
                 continue

@@ -103,7 +103,13 @@ from inventory.records.scans import (
     WaitingShard,
     ZoneShards,
 )
-from inventory.records.zones import NewZoneView, ZoneRecord, ZoneScopeRecord, ZoneViewRecord
+from inventory.records.zones import (
+    NewZoneView,
+    ZoneReach,
+    ZoneRecord,
+    ZoneScopeRecord,
+    ZoneViewRecord,
+)
 
 __all__ = [
     "AcceptanceRecord",
@@ -195,6 +201,7 @@ __all__ = [
     "VisitedEndpoint",
     "WaitingShard",
     "WayRecord",
+    "ZoneReach",
     "ZoneRecord",
     "ZoneScopeRecord",
     "ZoneShards",

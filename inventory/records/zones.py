@@ -81,3 +81,19 @@ class ZoneViewRecord(Record):
     findings: tuple[Finding, ...]
     served: dict[str, str]
     served_at: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneReach(Record):
+    """How much of what other zones reached a further zone reached in a run.
+
+    Attributes:
+        reached: Endpoints that it reached.
+        missed: Endpoints that only other zones reached.
+        clients: The number of clients whose endpoints it missed.
+    """
+
+    zone: str
+    reached: int
+    missed: int
+    clients: int

@@ -281,7 +281,8 @@ def finish(
 def add_notes(tx: Tx, run_id: int, notes: Sequence[str]) -> None:
     """Record what a run left out although it is complete, one text each."""
     if notes:
-        tx.conn.execute(update(Run).where(Run.id == run_id).values(notes=tuple(notes)))
+        before = tx.conn.scalar(select(Run.notes).where(Run.id == run_id)) or ()
+        tx.conn.execute(update(Run).where(Run.id == run_id).values(notes=(*before, *notes)))
 
 
 def last_notes(conn: Connection) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, case, func, select
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, fetch_all, upsert
-from inventory.models import ZoneView
-from inventory.records import NewZoneView, ZoneViewRecord
+from inventory.db.sql import chunks, fetch, fetch_all, upsert
+from inventory.models import Domain, Endpoint, ZoneView
+from inventory.records import NewZoneView, ZoneReach, ZoneViewRecord
 from inventory.vocabulary import Actor, Finding, Severity
 
 
@@ -79,6 +79,34 @@ def compared(
         for row in fetch_all(conn, query.order_by(ZoneView.endpoint_id, ZoneView.zone)):
             found.setdefault(row["endpoint_id"], []).append(_record(row))
         yield found
+
+
+def reach(conn: Connection, run_id: int) -> list[ZoneReach]:
+    """Return how much of what other zones reached each zone reached in a run, by zone.
+
+    Only further zones: if a first one fails, the suspicion about the whole run decides.
+    """
+    reached = (
+        select(ZoneView.endpoint_id, func.max(ZoneView.good).label("good"))
+        .where(ZoneView.run_id == run_id)
+        .group_by(ZoneView.endpoint_id)
+    ).subquery()
+    missed = (ZoneView.good == 0) & (reached.c.good == 1)
+    query = (
+        select(
+            ZoneView.zone,
+            func.sum(ZoneView.good).label("reached"),
+            func.count(case((missed, 1))).label("missed"),
+            func.count(func.distinct(case((missed, Domain.client_id)))).label("clients"),
+        )
+        .join(reached, reached.c.endpoint_id == ZoneView.endpoint_id)
+        .join(Endpoint, Endpoint.id == ZoneView.endpoint_id)
+        .join(Domain, Domain.id == Endpoint.domain_id)
+        .where(ZoneView.run_id == run_id, ZoneView.first == 0)
+        .group_by(ZoneView.zone)
+        .order_by(ZoneView.zone)
+    )
+    return fetch(conn, ZoneReach, query)
 
 
 def _record(row: dict[str, object]) -> ZoneViewRecord:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from certmgr.inspection.suspicion import failed_together
-from inventory.records import GoodEndpoint
+from certmgr.inspection.suspicion import blind, failed_together
+from inventory.records import GoodEndpoint, ZoneReach
 
 
 def sites(
@@ -51,3 +51,19 @@ def test_failures_of_one_party_are_not_suspect(endpoints: list[GoodEndpoint]) ->
 )
 def test_failures_of_several_parties_are_suspect(endpoints: list[GoodEndpoint]) -> None:
     assert failed_together(endpoints, 5.0, 5) is not None
+
+
+@pytest.mark.parametrize(
+    ("reached", "missed", "clients", "expected"),
+    [
+        (0, 5, 2, True),
+        (0, 4, 2, False),  # in a small inventory, a few sites may block the zone
+        (0, 500, 1, False),  # one client may block it
+        (1, 500, 90, False),  # its network works
+    ],
+)
+def test_zone_that_reaches_nothing_of_several_clients_is_blind(
+    reached: int, missed: int, clients: int, expected: bool
+) -> None:
+    zone = ZoneReach(zone="syd1", reached=reached, missed=missed, clients=clients)
+    assert blind(zone) is expected

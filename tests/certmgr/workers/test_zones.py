@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from certmgr.config.context import Context
 from certmgr.config.zones import in_zone
@@ -22,9 +22,9 @@ from certmgr.workers.service import WorkerService
 from certmgr.workers.spread_scan import SpreadScan
 from inventory.clock import system_clock
 from inventory.errors import ConfigError, NotFound
-from inventory.models import Endpoint, ProbeState, ScanShard, StoredFinding
+from inventory.models import Domain, Endpoint, ProbeState, ScanShard, StoredFinding
 from inventory.records import RunRecord
-from inventory.store import runs, shards, work_queues, zone_views, zones
+from inventory.store import clients, runs, shards, work_queues, zone_views, zones
 from inventory.store.zones import ScopeValue
 from inventory.vocabulary import ZoneScopeKind
 from tests.certmgr.workers.fleet import DOMAIN, Fleet, fleet
@@ -184,6 +184,22 @@ def test_zone_whose_control_target_fails_blames_no_site(
     with context.read() as conn:
         views = zone_views.of_endpoint(conn, conn.scalars(select(ProbeState.endpoint_id)).all()[0])
     assert [v.zone for v in views] == ["default"]
+
+
+def test_zone_that_reaches_nothing_of_several_clients_blames_no_site(
+    context: Context, queues: WorkQueues
+) -> None:
+    """Without control targets, an outage of a zone is recognised by its extent."""
+    with context.write() as tx:
+        clients.add(tx, {"number": "1002", "name": "Other"})
+        tx.conn.execute(insert(Domain).values(name="other.example", client_id=2, created_at=tx.at))
+        other = tx.conn.scalars(select(Domain.id).where(Domain.name == "other.example")).one()
+        two = select(Endpoint.id).where(Endpoint.state == "active").order_by(Endpoint.id).limit(2)
+        tx.conn.execute(update(Endpoint).where(Endpoint.id.in_(two)).values(domain_id=other))
+    run = scan(context, queues, "default", "syd1", ask=("syd1",))
+    (note,) = run.notes
+    assert note.startswith("zone syd1: it reached none of 8 endpoint(s) that other zones reach")
+    assert open_codes(context) == {"name-mismatch": 2}
 
 
 def test_endpoints_of_a_zone_are_visited_by_its_workers_alone(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import func, insert, select, update
 
@@ -166,6 +168,25 @@ def test_views_of_one_run_are_compared_per_endpoint(zoned: Database) -> None:
         assert {k: [v.zone for v in views] for k, views in found.items()} == {
             second: ["default", "fra1"]
         }
+
+
+def test_reach_of_a_further_zone_counts_what_others_reached(zoned: Database) -> None:
+    first, second = (endpoint_id(zoned, f"shop100{n}.example") for n in (1, 2))
+    down: dict[str, Any] = {"good": False, "error": "timed out"}
+    with zoned.write(NOW) as tx:
+        run_id = runs.start(tx, "", 2)
+        good = [view(first), view(second)]
+        zone_views.write(tx, run_id, "default", good, first=True)
+        zone_views.write(
+            tx, run_id, "fra1", [view(k, **down) for k in (first, second)], first=False
+        )
+        zone_views.write(tx, run_id, "office", [view(first), view(second, **down)], first=False)
+    with zoned.read() as conn:
+        found = zone_views.reach(conn, run_id)
+    assert [(z.zone, z.reached, z.missed, z.clients) for z in found] == [
+        ("fra1", 0, 2, 2),
+        ("office", 1, 1, 1),
+    ]
 
 
 def test_retired_zone_leaves_no_difference_that_nobody_could_close(zoned: Database) -> None:
