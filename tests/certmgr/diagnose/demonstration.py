@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,17 @@ class Demo:
     sites: DemoSites
     database: Database
     folder: Path
+
+    def copied(self, folder: Path) -> Demo:
+        """Return the same sites with a copy of the inventory in a new folder."""
+        folder.mkdir()
+        shutil.copy(self.folder / "root.pem", folder)
+        with (
+            closing(sqlite3.connect(self.folder / "demo.db")) as source,
+            closing(sqlite3.connect(folder / "demo.db")) as target,
+        ):
+            source.backup(target)
+        return Demo(self.sites, self.database, folder)
 
     def configuration(self) -> Path:
         path = self.folder / "demo.toml"
