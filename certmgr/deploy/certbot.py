@@ -69,12 +69,28 @@ def read_installation(path: Path, interrupted: Sequence[str] = ()) -> ClientInst
     # After a kill between the rename and the end of the takeover, the lineage is still taken over.
     hidden = (path / "renewal" / f"{n}.conf{DISABLED_SUFFIX}" for n in interrupted)
     files = sorted([*(path / "renewal").glob("*.conf"), *(p for p in hidden if p.is_file())])
-    lineages = [
-        found
-        for p in files
-        if (found := _try_read(problems, p, lambda p: _lineage(path, p))) is not None
-    ]
+    lineages = []
+    for file in files:
+        found = _try_read(problems, file, lambda p: _lineage(path, p))
+        if found is not None and _is_switched_off(file):
+            # An administrator decided that this certificate ends. certbot does not renew it either,
+            # so that it does not prevent the takeover of the others.
+            problems.append(ClientProblem(file, _SWITCHED_OFF, ""))
+        elif found is not None:
+            lineages.append(found)
     return ClientInstallation(path, tuple(accounts), tuple(lineages), tuple(problems))
+
+
+def _is_switched_off(path: Path) -> bool:
+    sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
+    value = sections.get(("renewalparams",), {}).get("autorenew", "")
+    return _text(value).lower() in ("false", "no", "off", "0")
+
+
+_SWITCHED_OFF = (
+    "certbot does not renew it (autorenew = False), so it is left alone: set autorenew = True to"
+    " take it over, or remove it with certbot delete"
+)
 
 
 def _try_read(problems: list[ClientProblem], path: Path, work: Callable[[Path], Any]) -> Any:

@@ -216,6 +216,24 @@ def test_lineage_that_cannot_be_taken_over_prevents_the_takeover_of_all(
     place.require_restored(before)
 
 
+def test_lineage_that_certbot_does_not_renew_is_left_alone_and_stops_no_other(
+    place: Place,
+) -> None:
+    """A takeover would renew what an administrator let end."""
+    configuration = place.certbot / "renewal/two.test.conf"
+    configuration.write_text(configuration.read_text() + "autorenew = False\n")
+    before = content(place.certbot)
+    context = place.context()
+    _, planned = place.plan(context)
+    context.database.close()
+    assert [x.name for x in planned.chosen] == ["one.test"] and not planned.rest
+    assert ["autorenew" in p.reason for p in planned.installation.problems] == [True]
+    assert place.take_over() == ["one.test"]
+    assert not place.timer.is_symlink() and configuration.exists()
+    place.undo()
+    place.require_restored(before)
+
+
 def test_expired_lineage_stays_with_certbot(place: Place) -> None:
     context = place.context()
     later = replace(context, clock=lambda: system_clock() + timedelta(days=60))
