@@ -40,7 +40,11 @@ def calendar_answer(text: str, method: str = "") -> CalendarAnswer | None:
     Raises:
         ValueError: The file is not valid.
     """
-    calendar: Any = Calendar.from_ical(text)
+    try:
+        calendar: Any = Calendar.from_ical(text)
+    except OSError as error:
+        # icalendar opens the zone that the file names, and "Europe" is a folder of zones.
+        raise ValueError("the file names a time zone that cannot be read") from error
     method = str(calendar.get("METHOD", method)).upper()
     # A client may attach any calendar file; only these methods answer an invitation.
     if method not in ("REPLY", "COUNTER", "DECLINECOUNTER"):
