@@ -17,6 +17,7 @@ from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server,
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
+from inventory.records import ListedFinding
 from inventory.store import certificates, clients, domains, endpoint_status, findings, server_faults
 from inventory.targets import Target
 from inventory.vocabulary import (
@@ -146,17 +147,7 @@ def load(
         down = servers_down(faults)
         parties = domains.parties_by_domain(conn, client_id) if starts or down else {}
         plans = None if past else Plans.read(conn, rows, open_rows, at, ahead=bool(starts))
-    by_endpoint: dict[int, list[Finding]] = {}
-    for row in open_rows:
-        finding = Finding(
-            code=row.code,
-            severity=row.severity,
-            addresses=tuple(row.addresses),
-            evidence=row.evidence,
-            actor=row.actor,
-            outcome=row.outcome,
-        )
-        by_endpoint.setdefault(row.endpoint_id, []).append(finding)
+    by_endpoint = _by_endpoint(open_rows)
     statuses = []
     for row in rows:
         known = by_endpoint.get(row.id, [])
@@ -173,6 +164,22 @@ def load(
         status.down, status.planned = down.get(row.id), plan
         statuses.append(status)
     return statuses
+
+
+def _by_endpoint(rows: Iterable[ListedFinding]) -> dict[int, list[Finding]]:
+    """Return endpoint id -> its findings."""
+    found: dict[int, list[Finding]] = {}
+    for row in rows:
+        finding = Finding(
+            code=row.code,
+            severity=row.severity,
+            addresses=tuple(row.addresses),
+            evidence=row.evidence,
+            actor=row.actor,
+            outcome=row.outcome,
+        )
+        found.setdefault(row.endpoint_id, []).append(finding)
+    return found
 
 
 def _at_future(

@@ -15,6 +15,7 @@ from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.renewals import PLANNED, PLANNED_BY_PERSON
 from notifiers.wording.scope import may_be_foreign
 
+_LATE_AUTOMATION = timedelta(days=15)
 # The finding that a plan explains.
 EXPIRING = "certificate-expiring"
 # With one of these, what is served there is not what the planned renewal replaces.
@@ -116,9 +117,12 @@ def renewal_plan(
         if own is None or now >= until:
             return None
         return RenewalPlan(PlannedBy.US, until, f"lineage {own.name}")
-    until = shifted(served.not_after, -min(timedelta(days=7), life / 10))
     if (automation := _AUTOMATIONS.get(renewer.method)) is not None:
-        return RenewalPlan(automation, until)
+        # How early it usually renews is not known. Two weeks before the end its party is reminded,
+        # so that it counts as late from then on.
+        until = shifted(served.not_after, -min(_LATE_AUTOMATION, life / 6))
+        return RenewalPlan(automation, until) if now < until else None
+    until = shifted(served.not_after, -min(timedelta(days=7), life / 10))
     # Who buys a certificate also renews it, unless another party is recorded.
     recorded = facts.domain(client_id, host)
     if recorded is None or (recorded.parties.renews or recorded.parties.buys) != Party.US:

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from certmgr.renewers.load import load_facts
+from certmgr.renewers.load import load_facts, load_facts_of
 from certmgr.renewers.renewer import RenewalMethod
 from inventory.db.database import Database
-from inventory.store import clients, domains, lineage_names, lineages, purchase_changes
+from inventory.store import accounts, clients, domains, lineage_names, lineages, purchase_changes
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -87,3 +87,27 @@ def test_replacements_long_before_the_end_are_learned_as_automation(inventory: D
         assert (learned.method, learned.lead) == (RenewalMethod.LEARNED, timedelta(days=30))
         asked = load_facts(conn, NOW, two, learned=False)
         assert asked.renewer(two, "shop1002.example").method is RenewalMethod.NONE
+
+
+def test_a_lineage_that_cannot_issue_states_what_blocks_it(inventory: Database) -> None:
+    with inventory.read() as conn:
+        one = clients.find(conn, "1001").id
+        assert load_facts(conn, NOW).renewer(one, "shop1001.example").trouble == ""
+    with inventory.write(NOW) as tx:
+        lineage = lineages.find(tx.conn, "shop")
+        lineage_names.failed(tx, lineage.id, "*.shop1001.example", "no CNAME", quarantine=True)
+        found = load_facts(tx.conn, NOW).renewer(one, "shop1001.example")
+        assert "waits for the approval" in found.trouble
+        lineages.note(tx, lineage.id, shrink_ok=("*.shop1001.example",))
+        assert load_facts(tx.conn, NOW).renewer(one, "shop1001.example").trouble == ""
+        accounts.edit(tx, lineage.account_id, state="lost")
+        found = load_facts(tx.conn, NOW).renewer(one, "shop1001.example")
+    assert found.trouble == f"its account {lineage.account} is lost"
+    assert found.ours, "staff repair the account"
+
+
+def test_facts_of_a_few_clients_are_those_of_all(inventory: Database) -> None:
+    with inventory.read() as conn:
+        ids = {clients.find(conn, n).id for n in ("1001", "1002")}
+        few, whole = load_facts_of(conn, NOW, ids), load_facts(conn, NOW, learned=False)
+    assert few == whole

@@ -71,9 +71,6 @@ def plan(known: RenewalFacts, dates: ServedDates, *codes: str) -> RenewalPlan | 
         (facts(bought=True), PlannedBy.US, "purchase Vendor 1", False),
         (facts(cases={HOST: OpenCase("CM-1", NOW + DAY)}), PlannedBy.US, "case CM-1", True),
         (facts(cases={"*.shop.example": OpenCase("CM-2", None)}), PlannedBy.US, "case CM-2", True),
-        (facts(Parties(buys="client", renews="panel")), PlannedBy.PANEL, "", True),
-        (facts(Parties(renews="cdn")), PlannedBy.CDN, "", True),
-        (facts(CLIENT, tags=("auto-renewed",)), PlannedBy.AUTOMATION, "", True),
     ],
 )
 def test_renewal_of_19_days_ahead_is_planned_until_a_week_before_the_end(
@@ -81,6 +78,22 @@ def test_renewal_of_19_days_ahead_is_planned_until_a_week_before_the_end(
 ) -> None:
     found = plan(known, served(19))
     assert found == RenewalPlan(by, NOW + 12 * DAY, reference, begun=begun)
+
+
+@pytest.mark.parametrize(
+    ("known", "by"),
+    [
+        (facts(Parties(buys="client", renews="panel")), PlannedBy.PANEL),
+        (facts(Parties(renews="cdn")), PlannedBy.CDN),
+        (facts(CLIENT, tags=("auto-renewed",)), PlannedBy.AUTOMATION),
+    ],
+)
+def test_automation_of_another_party_is_late_before_the_reminder_of_two_weeks(
+    known: RenewalFacts, by: PlannedBy
+) -> None:
+    assert plan(known, served(19)) == RenewalPlan(by, NOW + 4 * DAY)
+    assert plan(known, served(14)) is None
+    assert plan(known, served(20, 90)) == RenewalPlan(by, NOW + 5 * DAY)
 
 
 @pytest.mark.parametrize("left", [60, 6, 0, -1])
