@@ -59,6 +59,9 @@ The table shows the usual severity. Exceptions:
 
 - certificate-expiring is medium below min(30 days, lifetime/4), and high below min(7 days,
   lifetime/10).
+- certificate-expiring is no fault while a renewal is planned and in time: ours by its lineage, case
+  or purchase, and that of a panel, a CDN or the client's automation until 15 days before the end
+  (or a sixth of the lifetime, if that is less).
 - certificate-malformed is high if browsers ignore what is malformed, and other clients may not.
 - chain-incomplete is critical if browsers cannot download the missing certificate: the certificate
   names no address for it (AIA), or the download failed (`[trust] fetch_issuers`).
