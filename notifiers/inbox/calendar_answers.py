@@ -42,9 +42,10 @@ def calendar_answer(text: str, method: str = "") -> CalendarAnswer | None:
     """
     try:
         calendar: Any = Calendar.from_ical(text)
-    except OSError as error:
-        # icalendar opens the zone that the file names, and "Europe" is a folder of zones.
-        raise ValueError("the file names a time zone that cannot be read") from error
+    except (OSError, AttributeError, LookupError, TypeError) as error:
+        # icalendar opens the zone that the file names, and "Europe" is a folder of zones; a list of
+        # zones and other values of the wrong kind raise what they raise.
+        raise ValueError("the calendar file cannot be read") from error
     method = str(calendar.get("METHOD", method)).upper()
     # A client may attach any calendar file; only these methods answer an invitation.
     if method not in ("REPLY", "COUNTER", "DECLINECOUNTER"):
