@@ -14,6 +14,7 @@ from certmgr.net.http_exchange import Exchange
 from certmgr.net.own_name import ehlo_literal
 from certmgr.scan import connection_failures as failures
 from certmgr.scan import openssl, tls_offers
+from certmgr.scan.connection_result import result_of
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR, Failure, FailureKind
 from certmgr.scan.starttls import (
@@ -150,11 +151,19 @@ class Connection:
 
     def succeed(self) -> None:
         """End with a success."""
-        self._owner.ended(self, self._result(None))
+        self._finish(None)
 
     def fail(self, failure: Failure) -> None:
         """End with a failure."""
-        self._owner.ended(self, self._result(failure))
+        self._finish(failure)
+
+    def _finish(self, failure: Failure | None) -> None:
+        page_failure = None
+        if self.is_complete:
+            failure, page_failure = None, failure
+        result = result_of(self.request, self.profile, self.tls, self.exchange, failure)
+        result.page_failure = page_failure
+        self._owner.ended(self, result)
 
     def _connected(self) -> None:
         request = self.request
@@ -410,41 +419,3 @@ class Connection:
     def timeout_failure(self) -> Failure:
         """Return the failure of a connection whose time is over."""
         return failures.timed_out(self.state, answered=self.received > 0)
-
-    def _result(self, failure: Failure | None) -> DialResult:
-        tls, page_failure = self.tls, None
-        if self.is_complete:
-            failure, page_failure = None, failure
-        # A visit repeats no certificate that the probe of the address has.
-        if tls is None or self.request.exchange is not None:
-            kept = tls.chain() if tls is not None and self.request.keep_chain else ()
-            return DialResult(
-                chain=kept,
-                failure=failure,
-                exchange=self.exchange,
-                client_certificate=tls is not None and tls.client_certificate_asked(),
-                profile=self.profile,
-            )
-        chain = tls.chain()
-        client_certificate_asked = tls.client_certificate_asked()
-        if failure is not None:
-            return DialResult(
-                chain=chain,
-                failure=failure,
-                client_certificate=client_certificate_asked,
-                profile=self.profile,
-            )
-        version, cipher, group, alpn = tls.negotiated()
-        return DialResult(
-            chain=chain,
-            tls_version=version,
-            cipher=cipher,
-            group=group,
-            alpn=alpn,
-            ocsp=tls.ocsp(),
-            client_certificate=client_certificate_asked,
-            profile=self.profile,
-            signature=tls.signature(),
-            exchange=self.exchange,
-            page_failure=page_failure,
-        )
