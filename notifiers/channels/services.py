@@ -19,7 +19,7 @@ from apprise.attachment.memory import AttachMemory
 from apprise.manager_plugins import NotificationManager
 from apprise.plugins.email.base import NotifyEmail
 
-from notifiers.channels.bounded_answers import bound_answers
+from notifiers.channels.bounded_answers import bounded
 from notifiers.channels.invitation_part import with_invitation
 from notifiers.channels.results import MARK_HEADER, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.channels.smtp import (
@@ -205,7 +205,9 @@ def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResul
         timeout: Seconds after which the status is unknown.
     """
     is_mail = isinstance(service, RecordingMail)
-    bound_answers()
+    if not is_mail:
+        # The library calls it in a thread.
+        service.send = bounded(service.send)
     holder = Apprise(asset=_asset())
     holder.add(service)
     # Apprise makes the plain part of a mail from the HTML; chats show plain text.

@@ -115,7 +115,8 @@ def test_order_killed_while_retry_after_postpones_it_is_continued_with_its_answe
     for start, number in enumerate(numbers, 1):
         day = start * 10 * LATER  # a clock must not go back
         died = nursery.child(state, number, day)
-        assert died["code"] in (-signal.SIGKILL, 3), died
+        # A run may poll once less than the first one, and then ends before the last steps.
+        assert died["code"] in (-signal.SIGKILL, 3) or number > len(died["steps"]), died
         if number > told + 1:
             assert published(), f"the answer is gone after a death at {died['steps'][-1]}"
         before = ca.order_count()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 
 import pytest
 import requests
-from requests.adapters import HTTPAdapter
+from apprise import Apprise
 
-from certmgr.demo.authority import Authority
-from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage
-from notifiers.channels.bounded_answers import MAX_ANSWER, BoundedAdapter, bound_answers
+from notifiers.channels import DeliveryStatus, OutgoingMessage, services
+from notifiers.channels.bounded_answers import MAX_ANSWER, bounding
 from tests.campaign import PATIENCE
 from tests.certmgr.net.scripted import scripted
-from tests.servers.mail import hook
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BOMB = gzip.compress(bytes(50_000_000))
@@ -39,8 +36,7 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_answer_of_a_webhook_is_cut_at_its_limit(answer: str) -> None:
     begin, then = ANSWERS[answer]
-    bound_answers()
-    with scripted(begin, then) as server:
+    with scripted(begin, then) as server, bounding():
         found = requests.post(server.url, json={}, timeout=30)
     assert found.status_code == 200
     assert len(found.content) <= MAX_ANSWER
@@ -50,19 +46,25 @@ def test_answer_of_a_webhook_is_cut_at_its_limit(answer: str) -> None:
 def test_short_answer_of_a_webhook_is_read(coding: str) -> None:
     body = b'{"ok": true}' if coding == "identity" else gzip.compress(b'{"ok": true}')
     head = HEAD + b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
-    bound_answers()
-    with scripted(head % (coding.encode(), len(body)) + body) as server:
+    with scripted(head % (coding.encode(), len(body)) + body) as server, bounding():
         assert requests.post(server.url, json={}, timeout=30).json() == {"ok": True}
 
 
-def test_each_delivery_bounds_the_answers_of_its_service(
-    root: Authority, tmp_path: Path, trusted: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests.sessions, "HTTPAdapter", HTTPAdapter)
-    with hook(root, tmp_path) as server:
+def test_delivery_to_a_webhook_without_end_ends_as_sent() -> None:
+    with scripted(*ANSWERS["endless-body"]) as server:
+        # A channel refuses a URL without TLS, so its service is called.
+        service = Apprise.instantiate(server.url.replace("http://", "json://"))
         message = OutgoingMessage("x", "subject", "text", "text")
-        result = Channel("chat", server.url, timeout=PATIENCE, connect_timeout=PATIENCE).send(
-            message
-        )
-    assert result.status is DeliveryStatus.SENT
-    assert isinstance(requests.Session().get_adapter("https://"), BoundedAdapter)
+        assert services.deliver(service, message, PATIENCE).status is DeliveryStatus.SENT
+
+
+def test_answer_that_breaks_is_an_error_outside_of_a_delivery() -> None:
+    """A certificate chain that is cut must not look complete."""
+    with bounding():
+        pass
+    body = b"x" * 50
+    with scripted(HEAD + b"Content-Length: 100\r\n\r\n" + body) as server:
+        with bounding():
+            assert requests.get(server.url, timeout=30).content == body
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            requests.get(server.url, timeout=30)
