@@ -30,7 +30,7 @@ from tests.servers.mail import MailServer
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 # Enough for a week without a job, a suspect run, and several renewals of each habit.
-DAYS = size(250, 365)
+DAYS = size(220, 365)
 
 
 class Life:
@@ -64,7 +64,7 @@ class Life:
 def test_year_of_scans_sends_each_message_once_and_keeps_every_rule(
     simulation_database: Database, server: MailServer, campaign: Campaign, seed: int
 ) -> None:
-    count = campaign.size("domains", 20, 500)
+    count = campaign.size("domains", 15, 500)
     campaign.report("days", DAYS)
     chance = random.Random(seed)
     simulation = SiteSimulation(simulation_database, START, country="DE")
