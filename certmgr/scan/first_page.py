@@ -1,8 +1,7 @@
 """The home page over HTTPS, requested on the connection of the probe.
 
-It saves the second connection and handshake, which cost more than all else of a visit. It is an
-offer: if the address has no free turn, or the answer is not usable, the visit requests the page
-itself.
+A browser does so too, and it saves a second connection and handshake. It is an offer: if the
+address has no free turn, or the answer is not usable, the visit requests the page itself.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
@@ -109,15 +110,13 @@ def reach(conn: Connection, run_id: int) -> list[ZoneReach]:
     return fetch(conn, ZoneReach, query)
 
 
-def _record(row: dict[str, object]) -> ZoneViewRecord:
-    findings = row["findings"]
-    assert isinstance(findings, list)
+def _record(row: dict[str, Any]) -> ZoneViewRecord:
     values = row | {
         "first": bool(row["first"]),
         "good": bool(row["good"]),
-        "findings": tuple(_finding(f) for f in findings),
+        "findings": tuple(_finding(f) for f in row["findings"]),
     }
-    return ZoneViewRecord(**values)  # type: ignore[arg-type]
+    return ZoneViewRecord(**values)
 
 
 def _finding(columns: dict[str, object]) -> Finding:
