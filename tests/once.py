@@ -21,6 +21,8 @@ def once_per_run(factory: pytest.TempPathFactory, name: str, compute: Callable[[
         factory: Its base folder belongs to this run alone.
         name: A file name for the result, which must be picklable.
         compute: Called by the first worker that asks. If it fails, the next worker calls it.
+            The other workers find its parts by keys of their own: build keys from names and
+            constants only, not from a time, a random value or the order of a set.
     """
     base = factory.getbasetemp()
     # Each worker of pytest-xdist has a folder below that of the run.

@@ -10,7 +10,7 @@ import zlib
 
 FORM = b"<!doctype html><title>t</title><form><input type=password></form>"
 _SIZE = b"%d" % len(FORM)
-_GZIP = gzip.compress(FORM)
+_GZIP = gzip.compress(FORM, mtime=0)
 OTHER = b"/other"
 
 
@@ -110,14 +110,18 @@ CODINGS: list[tuple[bytes, bytes]] = [
         (b"gzip", _GZIP),
         (b"GZIP", _GZIP),
         (b"x-gzip", _GZIP),
-        (b"gzip, gzip", gzip.compress(_GZIP)),
+        (b"gzip, gzip", gzip.compress(_GZIP, mtime=0)),
     ),
     *((b"gzip, utf-8", _GZIP), (b"identity, gzip", _GZIP), (b"utf-8", _GZIP)),
     (b"gzip", FORM),
     *((b"deflate", zlib.compress(FORM)), (b"deflate", _raw_deflate()), (b"deflate", _GZIP)),
     *((b"gzip", zlib.compress(FORM)), (b"gzip", _GZIP + b"garbage"), (b"gzip", _GZIP[:-6])),
-    *((b"gzip", _GZIP[:-6] + b"abcdef"), (b"gzip", gzip.compress(b"<p>x") + _GZIP)),
-    *((b"br", FORM), (b"zstd", FORM), (b"gzip\r\nContent-Encoding: gzip", gzip.compress(_GZIP))),
+    *((b"gzip", _GZIP[:-6] + b"abcdef"), (b"gzip", gzip.compress(b"<p>x", mtime=0) + _GZIP)),
+    *(
+        (b"br", FORM),
+        (b"zstd", FORM),
+        (b"gzip\r\nContent-Encoding: gzip", gzip.compress(_GZIP, mtime=0)),
+    ),
 ]
 CHUNKED = [
     chunked(chunk(), coding)
