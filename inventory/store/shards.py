@@ -185,10 +185,16 @@ def lease(tx: Tx, shard_id: int, worker: str, seconds: int) -> ShardLease | None
 
 
 def extend(tx: Tx, held: ShardLease, seconds: int) -> bool:
-    """Extend a lease from now on. Return False if another worker has the shard."""
+    """Extend a lease from now on. Return False if it was released, or another worker has the shard.
+
+    A lease that ended while its worker was slow can be extended, but not one that was given back:
+    another worker could not take the shard then, although no worker scans it.
+    """
     now = database_now(tx.conn)
     extended = tx.conn.execute(
-        update(ScanShard).where(_held(held)).values(leased_until=now + seconds, touched_at=now)
+        update(ScanShard)
+        .where(_held(held), ScanShard.leased_until > 0)
+        .values(leased_until=now + seconds, touched_at=now)
     )
     return extended.rowcount == 1
 

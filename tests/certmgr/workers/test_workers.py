@@ -216,6 +216,23 @@ def test_results_of_a_worker_that_was_paused_past_its_lease_are_refused(
     assert not shard_scan.scan_shard(context, shard, "third")
 
 
+def test_lease_that_was_given_back_is_not_extended(context: Context, queues: WorkQueues) -> None:
+    """The thread that extends leases may come late; the shard would wait for a lease of no worker.
+
+    A lease that ended because its worker was slow can be extended.
+    """
+    run_id = begin(context, queues)
+    shard, *_ = waiting(context, run_id)
+    with context.write() as tx:
+        held = shards.lease(tx, shard, "worker", 60)
+        assert held is not None
+        tx.conn.execute(update(ScanShard).values(leased_until=1))
+        assert shards.extend(tx, held, 60)
+        shards.release(tx, held)
+        assert not shards.extend(tx, held, 60)
+        assert shards.lease(tx, shard, "other", 60) is not None
+
+
 def test_scan_whose_command_died_is_ended_by_workers_alone(
     small: Fleet, context: Context, queues: WorkQueues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
