@@ -13,7 +13,8 @@ from certmgr.inspection.scan_job import ScanJob, ScanResult
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import VisitedEndpoint
-from inventory.store import findings, scan_results
+from inventory.store import scan_results
+from inventory.store.proposals import ProposedChanges
 from inventory.targets import Target
 
 CERTIFICATE_FIELDS = tuple(f.name for f in fields(CertificateRow))
@@ -21,7 +22,9 @@ CERTIFICATE_FIELDS = tuple(f.name for f in fields(CertificateRow))
 
 def cache_keys(result: ScanResult) -> scan_results.CacheKeys:
     """Return what the next scan of the endpoint is compared with."""
-    return result.key, result.fingerprint, result.evidence_key, result.recheck_at
+    return scan_results.CacheKeys(
+        result.key, result.fingerprint, result.evidence_key, result.recheck_at
+    )
 
 
 def endpoint_status_row(key: int, run_id: int, report: EndpointReport) -> dict[str, Any]:
@@ -71,14 +74,14 @@ def observations(report: EndpointReport) -> dict[str, dict[str, Any]]:
     }
 
 
-def proposal(changes: FindingChanges, at: int) -> dict[str, Any]:
+def proposal(changes: FindingChanges, at: int) -> ProposedChanges:
     """Return changes of findings as they wait for the end of the run."""
-    return {
-        "at": at,
-        "close": changes.closed,
-        "open": [findings.columns_of(f) for f in changes.opened],
-        "update": [[i, findings.columns_of(f)] for i, f in changes.updated],
-    }
+    return ProposedChanges(
+        at=at,
+        opened=tuple(changes.opened),
+        updated=tuple(changes.updated),
+        closed=tuple(changes.closed),
+    )
 
 
 def _renewed_by_automation(row: VisitedEndpoint) -> bool:

@@ -23,7 +23,14 @@ from certmgr.inspection.scan_rows import (
 from certmgr.inspection.suspicion import POSITIVE_CODES
 from certmgr.inspection.zone_results import conclude_zones
 from inventory.db.database import Tx, to_epoch
-from inventory.store import certificates, findings, page_observations, runs, scan_results
+from inventory.store import (
+    certificates,
+    findings,
+    page_observations,
+    proposals,
+    runs,
+    scan_results,
+)
 from inventory.vocabulary import ZONE_DIFFERENCE
 
 
@@ -64,7 +71,7 @@ def store_results(
     )
     # Read in the same transaction in which the proposals are stored.
     known = findings.open_findings(tx.conn, [r.key for r, _ in changed])
-    proposals, status_rows = [], []
+    proposed, status_rows = [], []
     for result, report in changed:
         open_ = known.get(result.key, ())
         shown = report
@@ -78,7 +85,7 @@ def store_results(
         # changes of its findings wait for the end of the run, the keys wait with them. If the
         # run dies, the next run judges the endpoint again.
         if changes:
-            proposals.append((cache_keys(result), proposal(changes, to_epoch(report.at))))
+            proposed.append((cache_keys(result), proposal(changes, to_epoch(report.at))))
         else:
             row |= {
                 "fingerprint": result.fingerprint,
@@ -90,7 +97,7 @@ def store_results(
     scan_results.write_endpoint_status(tx, status_rows)
     scan_results.write_observations(tx, {r.key: observations(report) for r, report in changed})
     _store_pages(tx, [report for _, report in changed], [r.key for r, _ in changed])
-    scan_results.propose(tx, run_id, proposals)
+    proposals.propose(tx, run_id, proposed)
 
 
 def _store_pages(tx: Tx, reports: Sequence[EndpointReport], keys: Sequence[int]) -> None:
@@ -128,10 +135,10 @@ def conclude_run(
     # Only a complete run changes findings; a suspect one opens what a handshake showed.
     if state == "complete":
         # In the transaction that ends the run: a run is never complete without its findings.
-        opened, closed = scan_results.apply_proposals(tx, run_id)
+        opened, closed = proposals.apply_proposals(tx, run_id)
     elif state == "suspect":
         # What was seen is true, whatever else failed. Nothing closes, and the cache keys do not
         # move, so that the next run judges these endpoints again.
-        opened = scan_results.open_positive(tx, run_id, POSITIVE_CODES)
+        opened = proposals.open_positive(tx, run_id, POSITIVE_CODES)
     runs.finish(tx, run_id, state, reason, checked, undetermined)
     return opened, closed

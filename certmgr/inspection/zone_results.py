@@ -7,16 +7,16 @@ difference, and not as a fault of the site.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 from certmgr.checks.zone_judgement import ZoneJudgement, ZoneSight, judge_zones
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.suspicion import blind
 from inventory.db.database import Tx, to_epoch
 from inventory.records import NewZoneView, ZoneViewRecord
-from inventory.store import findings, runs, scan_results, zone_views
+from inventory.store import findings, proposals, runs, zone_views
+from inventory.store.proposals import ProposedChanges
 from inventory.vocabulary import ZONE_DIFFERENCE, Actor, Finding
 
 
@@ -29,7 +29,7 @@ def view_of(key: int, report: EndpointReport) -> NewZoneView:
         error=None if report.error is None else report.error[1],
         addresses=tuple(a.address for a in report.addresses),
         unrouted=tuple(a.address for a in report.addresses if a.no_route),
-        findings=[findings.columns_of(f) for f in report.findings],
+        findings=tuple(report.findings),
         served={a.address: a.chain[0] for a in report.addresses if a.seen},
     )
 
@@ -56,34 +56,34 @@ def sights_of(views: Sequence[ZoneViewRecord]) -> list[ZoneSight]:
 
 
 def adjusted(
-    changes: Mapping[str, Any],
+    changes: ProposedChanges,
     known: Collection[tuple[int, Finding]],
     judgement: ZoneJudgement,
-) -> dict[str, Any]:
+) -> ProposedChanges:
     """Return the changes of an endpoint without what does not hold for the site. Pure.
 
     Args:
-        changes: What the first zone proposes (inventory/store/scan_results.py).
+        changes: What the first zone proposes.
         known: The open findings, with their ids.
         judgement: What the zones together mean.
     """
     withheld = judgement.withheld
     gone = {key for key, f in known if f.code in withheld}
-    opened = [c for c in changes["open"] if c["code"] not in withheld]
-    updated = [[key, c] for key, c in changes["update"] if key not in gone]
-    closed = list(dict.fromkeys((*changes["close"], *sorted(gone))))
+    opened = [f for f in changes.opened if f.code not in withheld]
+    updated = [(key, f) for key, f in changes.updated if key not in gone]
+    closed = list(dict.fromkeys((*changes.closed, *sorted(gone))))
     before = next(((key, f) for key, f in known if f.code == ZONE_DIFFERENCE), None)
     difference = judgement.difference
     if difference is not None:
         # Staff find out who causes it before anyone is asked.
-        columns = findings.columns_of(replace(difference, actor=Actor.STAFF, outcome=None))
+        difference = replace(difference, actor=Actor.STAFF, outcome=None)
         if before is None:
-            opened.append(columns)
-        elif findings.columns_of(before[1]) != columns:
-            updated.append([before[0], columns])
+            opened.append(difference)
+        elif before[1] != difference:
+            updated.append((before[0], difference))
     elif before is not None:
         closed.append(before[0])
-    return {**changes, "open": opened, "update": updated, "close": closed}
+    return replace(changes, opened=tuple(opened), updated=tuple(updated), closed=tuple(closed))
 
 
 def conclude_zones(tx: Tx, run_id: int) -> None:
@@ -105,7 +105,7 @@ def conclude_zones(tx: Tx, run_id: int) -> None:
     for views in zone_views.compared(tx.conn, run_id):
         ids = sorted(views)
         known = findings.open_findings(tx.conn, ids)
-        proposed = scan_results.proposals_of(tx.conn, run_id, ids)
+        proposed = proposals.proposals_of(tx.conn, run_id, ids)
         for key in ids:
             seeing = [v for v in views[key] if v.zone not in blind_zones]
             judgement = judge_zones(sights_of(seeing))
@@ -113,7 +113,7 @@ def conclude_zones(tx: Tx, run_id: int) -> None:
             if judgement is None:
                 continue
             at = max(v.at for v in views[key])
-            changes = proposed.get(key) or {"at": at, "open": [], "update": [], "close": []}
+            changes = proposed.get(key) or ProposedChanges(at=at)
             new = adjusted(changes, known.get(key, ()), judgement)
             if new != changes:
-                scan_results.replace_proposal(tx, run_id, key, new)
+                proposals.replace_proposal(tx, run_id, key, new)

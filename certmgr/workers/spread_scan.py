@@ -24,7 +24,7 @@ from certmgr.x509.trust import TrustStore
 from inventory.db.database import from_epoch
 from inventory.errors import CertmgrError, DatabaseError
 from inventory.records import RunRecord, SpreadRun
-from inventory.store import clients, endpoints, runs, scan_results, servers, shards
+from inventory.store import clients, endpoints, proposals, runs, servers, shards
 from inventory.targets import parse
 from inventory.zone_names import DEFAULT_ZONE
 
@@ -219,7 +219,7 @@ class SpreadScan:
     ) -> ScanSummary:
         with self.context.read() as conn:
             run: RunRecord = runs.get(conn, run_id)
-            opened, closed = scan_results.changed_by(conn, run_id)
+            opened, closed = proposals.changed_by(conn, run_id)
             # Only a run that has ended has its final number. Until then, the shards have it.
             checked = shards.progress(conn, run_id).checked if interrupted else run.looked
         return ScanSummary(

@@ -213,7 +213,7 @@ class Proposal(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
     endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
-    # {"open", "update", "close", "at", "marks"} (inventory/store/scan_results.py)
+    # {"open", "update", "close", "at", "marks"} (inventory/store/proposals.py)
     changes: Mapped[dict[str, Any]] = mapped_column(Json)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
@@ -45,7 +44,7 @@ class NewZoneView(Record):
         error: Why not.
         addresses: Its addresses in the DNS of the zone.
         unrouted: Those to which the zone has no route.
-        findings: The findings of this visit, as columns (inventory/store/findings.py).
+        findings: The findings of this visit.
         served: Address -> SHA-256 of the leaf.
     """
 
@@ -55,7 +54,7 @@ class NewZoneView(Record):
     error: str | None
     addresses: tuple[str, ...]
     unrouted: tuple[str, ...]
-    findings: list[dict[str, Any]]
+    findings: tuple[Finding, ...]
     served: dict[str, str]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from inventory.records import (
 )
 from inventory.store import editing, suggestions
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Actor, Finding, Severity
 
 
 def _acceptance(row: AcceptanceRecord) -> Acceptance:
@@ -354,6 +354,7 @@ def finding_of(row: FindingRecord) -> Finding:
 
 
 def columns_of(one: Finding) -> dict[str, Any]:
+    """Return the columns of a finding; as JSON, they wait in proposals and views of zones."""
     return {
         "code": one.code,
         "severity": str(one.severity),
@@ -362,6 +363,18 @@ def columns_of(one: Finding) -> dict[str, Any]:
         "addresses": one.addresses,
         "evidence": one.evidence,
     }
+
+
+def from_columns(columns: Mapping[str, Any]) -> Finding:
+    """Return the finding of :func:`columns_of`, whose tuples became lists in JSON."""
+    return Finding(
+        code=columns["code"],
+        severity=Severity(columns["severity"]),
+        addresses=tuple(columns["addresses"]),
+        evidence=columns["evidence"],
+        actor=Actor(columns["actor"]),
+        outcome=columns["outcome"],
+    )
 
 
 def codes_together(conn: Connection, rows: Sequence[FindingRecord]) -> dict[int, frozenset[str]]:

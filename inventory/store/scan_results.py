@@ -1,27 +1,20 @@
-"""What a scan run stores: observations, the state of endpoints, and proposals.
+"""What a scan run observed: the certificates that addresses serve, and the state of endpoints.
 
-Order of durability: the facts of a batch (certificates, observations, states of endpoints) and its
-proposals commit together. Findings change and cache keys move in one transaction at the end of a
-complete run. A run that dies leaves facts, and no proposal takes effect; since the cache keys did
-not move, the next run proposes the same again.
+These facts take effect at once. What they mean for findings waits for the end of the run
+(:mod:`inventory.store.proposals`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, select, update
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, upsert
-from inventory.models import ProbeState, Proposal, ServedChain, StoredFinding
-
-# Findings that show, or may show, the certificate of another machine.
-_NOT_THEIRS = frozenset(
-    {"name-mismatch", "default-certificate", "self-signed", "untrusted-root", "not-tls"}
-)
+from inventory.models import ProbeState, ServedChain
 
 _SEEN = (
     update(ProbeState)
@@ -136,11 +129,24 @@ def write_endpoint_status(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-CacheKeys = tuple[int, str, str, int | None]
+class CacheKeys(NamedTuple):
+    """What the next probe of an endpoint is compared with.
+
+    Attributes:
+        endpoint_id: The endpoint.
+        fingerprint: The digest of the last report.
+        evidence_key: The digest of the last evidence; empty if the next probe must be judged.
+        recheck_at: The time from which the same evidence may give other findings.
+    """
+
+    endpoint_id: int
+    fingerprint: str
+    evidence_key: str
+    recheck_at: Timestamp | None
 
 
 def update_cache_keys(tx: Tx, rows: Sequence[CacheKeys]) -> None:
-    """Write what the next probe is compared with: (endpoint id, fingerprint, memo, recheck at)."""
+    """Write what the next probe of each endpoint is compared with."""
     if rows:
         values: dict[str, Any] = {
             "fingerprint": bindparam("f"),
@@ -151,7 +157,13 @@ def update_cache_keys(tx: Tx, rows: Sequence[CacheKeys]) -> None:
         statement = (
             update(ProbeState).where(ProbeState.endpoint_id == bindparam("e")).values(values)
         )
-        tx.conn.execute(statement, [{"e": e, "f": f, "m": m, "r": r} for e, f, m, r in rows])
+        tx.conn.execute(
+            statement,
+            [
+                {"e": r.endpoint_id, "f": r.fingerprint, "m": r.evidence_key, "r": r.recheck_at}
+                for r in rows
+            ],
+        )
 
 
 _FACTS = ("chain", "tls_version", "cipher", "group_name", "alpn", "ocsp", "trusted", "public")
@@ -209,195 +221,3 @@ def write_observations(tx: Tx, seen: Mapping[int, Mapping[str, Mapping[str, Any]
         )
     if new:
         tx.conn.execute(insert(ServedChain), new)
-
-
-def propose(tx: Tx, run_id: int, rows: Sequence[tuple[CacheKeys, Mapping[str, Any]]]) -> None:
-    """Store what a run proposes to change at its end.
-
-    Args:
-        tx: The transaction of the batch.
-        run_id: The run.
-        rows: Cache keys, and ``{"open": [columns], "update": [[id, columns]], "close": [id], "at":
-            time}``.
-    """
-    if rows:
-        values = [
-            {
-                "run_id": run_id,
-                "endpoint_id": marks[0],
-                "changes": {**changes, "marks": marks[1:]},
-            }
-            for marks, changes in rows
-        ]
-        tx.conn.execute(insert(Proposal), values)
-
-
-def proposals_of(conn: Connection, run_id: int, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Return endpoint id -> what a run proposes for it, of these endpoints."""
-    query = select(Proposal.endpoint_id, Proposal.changes)
-    return {
-        key: changes
-        for part in chunks(ids)
-        for key, changes in conn.execute(
-            query.where(Proposal.run_id == run_id, Proposal.endpoint_id.in_(part))
-        )
-    }
-
-
-def replace_proposal(tx: Tx, run_id: int, endpoint_id: int, changes: Mapping[str, Any]) -> None:
-    """Replace what a run proposes for an endpoint, or propose it.
-
-    Args:
-        tx: The transaction.
-        run_id: The run.
-        endpoint_id: The endpoint.
-        changes: As for :func:`propose`. Without ``marks``, those of the endpoint stay.
-    """
-    if "marks" not in changes:
-        marks = select(ProbeState.fingerprint, ProbeState.memo, ProbeState.recheck_at)
-        row = tx.conn.execute(marks.where(ProbeState.endpoint_id == endpoint_id)).one()
-        changes = {**changes, "marks": list(row)}
-    mine = (Proposal.run_id == run_id, Proposal.endpoint_id == endpoint_id)
-    tx.conn.execute(delete(Proposal).where(*mine))
-    values = {"run_id": run_id, "endpoint_id": endpoint_id, "changes": changes}
-    tx.conn.execute(insert(Proposal).values(values))
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What some proposals of a run change, as parameters of the statements below."""
-
-    opens: list[dict[str, Any]] = field(default_factory=list)
-    updates: list[dict[str, Any]] = field(default_factory=list)
-    closes: list[dict[str, Any]] = field(default_factory=list)
-    cache_keys: list[CacheKeys] = field(default_factory=list)
-
-
-def apply_proposals(tx: Tx, run_id: int, chunk: int = 2000) -> tuple[int, int]:
-    """Open, change and close what a run proposed, and move its cache keys.
-
-    All of it happens in the transaction that ends the run, so a killed process changes nothing.
-
-    Args:
-        tx: The transaction.
-        run_id: The run.
-        chunk: The number of proposals in memory at a time.
-
-    Returns:
-        The number of findings that were opened and closed.
-    """
-    opened = closed = after = 0
-    while True:
-        query = (
-            select(Proposal)
-            .where(Proposal.run_id == run_id, Proposal.id > after)
-            .order_by(Proposal.id)
-            .limit(chunk)
-        )
-        rows = tx.conn.execute(query).mappings().all()
-        if not rows:
-            break
-        after = rows[-1]["id"]
-        changes = _changes_of(rows, run_id)
-        _write_changes(tx, run_id, changes)
-        opened, closed = opened + len(changes.opens), closed + len(changes.closes)
-    tx.conn.execute(delete(Proposal).where(Proposal.run_id == run_id))
-    return opened, closed
-
-
-def _changes_of(rows: Sequence[Mapping[Any, Any]], run_id: int) -> _Changes:
-    """Collect the changes of proposals, so that each kind is one statement for many rows."""
-    found = _Changes()
-    for row in rows:
-        changes = row["changes"]
-        found.cache_keys.append((row["endpoint_id"], *changes["marks"]))
-        # The time of the probe, and not of the end of the run: a run may last hours.
-        stamp = {
-            "endpoint_id": row["endpoint_id"],
-            "opened_at": changes["at"],
-            "opened_run": run_id,
-        }
-        found.opens += [columns | stamp for columns in changes["open"]]
-        found.updates += [
-            {f"c_{k}": v for k, v in columns.items()} | {"i": i} for i, columns in changes["update"]
-        ]
-        found.closes += [{"i": i, "at": changes["at"], "run": run_id} for i in changes["close"]]
-    return found
-
-
-def _write_changes(tx: Tx, run_id: int, changes: _Changes) -> None:
-    by_id = StoredFinding.id == bindparam("i")
-    # Closed before opened: the unique index allows one open finding per endpoint and code, and a
-    # finding that changed its nature is closed and opened again.
-    if changes.closes:
-        tx.conn.execute(
-            update(StoredFinding)
-            .where(by_id)
-            .values(closed_at=bindparam("at"), closed_run=bindparam("run")),
-            changes.closes,
-        )
-    if changes.updates:
-        columns = ("severity", "actor", "outcome", "addresses", "evidence")
-        tx.conn.execute(
-            update(StoredFinding).where(by_id).values({c: bindparam(f"c_{c}") for c in columns}),
-            changes.updates,
-        )
-    if changes.opens:
-        # What was opened meanwhile by another job (certmgr/revocation/job.py) is open.
-        tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), changes.opens)
-    update_cache_keys(tx, changes.cache_keys)
-    tx.audit_many(
-        "open",
-        "finding",
-        [
-            (None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id})
-            for o in changes.opens
-        ],
-    )
-    tx.audit_many("close", "finding", [(c["i"], {"run": run_id}) for c in changes.closes])
-
-
-def open_positive(tx: Tx, run_id: int, codes: frozenset[str]) -> int:
-    """Open those proposed findings of a suspect run that were positively seen; return how many.
-
-    Only endpoints with a completed handshake count, and only if nothing else was found that
-    doubts whose certificate it is.
-
-    Args:
-        tx: The transaction that ends the run.
-        run_id: The run. Its other proposals are left to :func:`runs.finish`.
-        codes: The findings that a handshake proves.
-    """
-    rows = tx.conn.execute(
-        select(Proposal)
-        .join(ProbeState, ProbeState.endpoint_id == Proposal.endpoint_id)
-        .where(Proposal.run_id == run_id, ProbeState.last_good == ProbeState.last_attempt)
-        .order_by(Proposal.id)
-    ).mappings()
-    opens = []
-    for row in rows:
-        found = row["changes"]["open"]
-        # In a suspect run, a login page of a network may answer for every name.
-        if any(columns["code"] in _NOT_THEIRS for columns in found):
-            continue
-        stamp = {
-            "endpoint_id": row["endpoint_id"],
-            "opened_at": row["changes"]["at"],
-            "opened_run": run_id,
-        }
-        opens += [columns | stamp for columns in found if columns["code"] in codes]
-    for part in chunks(opens):
-        tx.conn.execute(upsert(tx.conn, StoredFinding).on_conflict_do_nothing(), list(part))
-    tx.audit_many(
-        "open",
-        "finding",
-        [(None, {"endpoint": o["endpoint_id"], "code": o["code"], "run": run_id}) for o in opens],
-    )
-    return len(opens)
-
-
-def changed_by(conn: Connection, run_id: int) -> tuple[int, int]:
-    """Return how many findings a run opened and closed."""
-    opened = select(func.count()).where(StoredFinding.opened_run == run_id)
-    closed = select(func.count()).where(StoredFinding.closed_run == run_id)
-    return conn.scalar(opened) or 0, conn.scalar(closed) or 0

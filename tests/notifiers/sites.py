@@ -26,10 +26,13 @@ from inventory.store import (
     decisions,
     domains,
     findings,
+    proposals,
     recipients,
     runs,
     scan_results,
 )
+from inventory.store.proposals import ProposedChanges
+from inventory.store.scan_results import CacheKeys
 from inventory.vocabulary import Finding
 from notifiers.pipeline.message import Sender
 from notifiers.pipeline.notice_settings import NoticeSettings
@@ -167,21 +170,20 @@ class SiteSimulation:
             seen = [s for s in self.sites.values() if not s.blind]
             self._facts(tx, run_id, seen)
             known = findings.open_findings(tx.conn, [s.id for s in seen])
-            proposals = []
+            proposed = []
             for site in seen:
                 now_ = {f.code: f for f in self._findings(site)}
                 before = {f.code: i for i, f in known.get(site.id, ())}
-                values = {c: findings.columns_of(f) for c, f in now_.items()}
-                change = {
-                    "at": tx.at,
-                    "close": [i for c, i in before.items() if c not in now_],
-                    "open": [v for c, v in values.items() if c not in before],
-                    "update": [[before[c], v] for c, v in values.items() if c in before],
-                }
-                proposals.append(((site.id, "f", "", None), change))
+                change = ProposedChanges(
+                    at=tx.at,
+                    closed=tuple(i for c, i in before.items() if c not in now_),
+                    opened=tuple(f for c, f in now_.items() if c not in before),
+                    updated=tuple((before[c], f) for c, f in now_.items() if c in before),
+                )
+                proposed.append((CacheKeys(site.id, "f", "", None), change))
             if state == "complete":
-                scan_results.propose(tx, run_id, proposals)
-                scan_results.apply_proposals(tx, run_id)
+                proposals.propose(tx, run_id, proposed)
+                proposals.apply_proposals(tx, run_id)
             runs.finish(tx, run_id, state, reason, len(seen), 0)
         return run_id
 

@@ -32,12 +32,14 @@ from inventory.store import (
     contacts,
     domains,
     endpoints,
+    proposals,
     purchase_changes,
     runs,
     scan_results,
 )
 from inventory.store import certificates as stored_certificates
-from inventory.store import findings as stored_findings
+from inventory.store.proposals import ProposedChanges
+from inventory.store.scan_results import CacheKeys
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port, wait_for
@@ -147,10 +149,9 @@ def serve(
         }
         scan_results.write_observations(tx, {row_id: dict.fromkeys(addresses, facts)})
         if findings:
-            opened = [stored_findings.columns_of(f) for f in findings]
-            change = {"at": tx.at, "close": [], "update": [], "open": opened}
-            scan_results.propose(tx, run_id, [((row_id, "f", "", None), change)])
-            scan_results.apply_proposals(tx, run_id)
+            change = ProposedChanges(at=tx.at, opened=tuple(findings))
+            proposals.propose(tx, run_id, [(CacheKeys(row_id, "f", "", None), change)])
+            proposals.apply_proposals(tx, run_id)
         runs.finish(tx, run_id, "complete", None, 1, 0)
 
 

@@ -15,7 +15,9 @@ from certmgr.revocation.status_rows import GRACE
 from inventory.certificates import parse
 from inventory.db.database import to_epoch
 from inventory.models import Endpoint, ServedChain
-from inventory.store import endpoints, findings
+from inventory.store import endpoints, findings, proposals, runs
+from inventory.store.proposals import ProposedChanges
+from inventory.store.scan_results import CacheKeys
 from inventory.targets import Target
 from tests.certmgr.revocation.lists import make_list, points
 from tests.certmgr.revocation.sites import ROSE, Sites
@@ -126,26 +128,19 @@ def test_finding_that_scan_and_list_open_at_once_is_one(
     sites: Sites, rose: IssuedCertificate, issuer: Authority
 ) -> None:
     """The scan proposes it while the job opens it, and the end of the scan must not fail."""
-    from inventory.store import runs, scan_results
-
     staple = finding(
         "revoked", ("192.0.2.1",), source="staple", certificates=[parse(rose.der).sha256]
     )
-    change = {
-        "at": to_epoch(sites.now),
-        "close": [],
-        "update": [],
-        "open": [findings.columns_of(staple)],
-    }
+    change = ProposedChanges(at=to_epoch(sites.now), opened=(staple,))
     with sites.database.write(sites.now) as tx:
         row = tx.conn.execute(select(Endpoint.id).where(Endpoint.host == ROSE)).scalar()
         assert row is not None
         run_id = runs.start(tx, "", 1)
-        scan_results.propose(tx, run_id, [((row, "f", "", None), change)])
+        proposals.propose(tx, run_id, [(CacheKeys(row, "f", "", None), change)])
     sites.publish(make_list(issuer, [rose]))
     sites.run()
     with sites.database.write(sites.now) as tx:
-        scan_results.apply_proposals(tx, run_id)
+        proposals.apply_proposals(tx, run_id)
         runs.finish(tx, run_id, "complete", None, 1, 0)
     assert sites.findings(ROSE)["revoked"].evidence["source"] == sites.url()
 

@@ -474,6 +474,12 @@ def add_standing(tx: Tx, endpoint_id: int, **columns: Any) -> None:
     scan_results.write_endpoint_status(tx, [standing_row(endpoint_id, tx.at, **columns)])
 
 
+def two_endpoints(database: Database) -> tuple[int, int]:
+    """Add two sites of two clients, and return the ids of their endpoints."""
+    with database.write(NOW) as tx:
+        return site(tx, "shop1001.example").endpoint_id, site(tx, "shop1002.example").endpoint_id
+
+
 # -- more ids than one IN takes
 
 # The ends of the first two chunks of 500, and one place in the third.

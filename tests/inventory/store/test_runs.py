@@ -14,7 +14,9 @@ from inventory.db.database import Database
 from inventory.db.locks import exclusive_lock
 from inventory.errors import Busy
 from inventory.models import ProbeState, Proposal, Run
-from inventory.store import runs, scan_results
+from inventory.store import proposals, runs, scan_results
+from inventory.store.proposals import ProposedChanges
+from inventory.store.scan_results import CacheKeys
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -35,10 +37,10 @@ def test_new_run_marks_those_that_died_and_drops_their_proposals(pair: Database)
     with pair.write(NOW) as tx:
         one = site(tx, "shop1001.example").endpoint_id
         whole = runs.start(tx, "", 2)
-        scan_results.propose(tx, whole, [((one, "f", "", None), {"open": []})])
+        proposals.propose(tx, whole, [(CacheKeys(one, "f", "", None), ProposedChanges(at=AT))])
         runs.finish(tx, whole, "complete", None, 2, 1)
         dead = runs.start(tx, "client 1001", 1)
-        scan_results.propose(tx, dead, [((one, "f", "", None), {"open": []})])
+        proposals.propose(tx, dead, [(CacheKeys(one, "f", "", None), ProposedChanges(at=AT))])
     with pair.write(LATER) as tx:
         new = runs.start(tx, "", 2)
         assert list(tx.conn.scalars(select(Proposal.run_id))) == [whole]
@@ -107,9 +109,9 @@ def test_run_that_is_not_complete_counts_no_failure_and_keeps_proposals_only_to_
         scan_results.seen_again(tx, second, [(one, tx.at, False, True)])
         new = add_site(tx, "1001", "new.example").endpoint_id
         scan_results.write_endpoint_status(tx, [failure_row(new, tx.at, last_run_id=second)])
-        scan_results.propose(tx, second, [((one, "f", "", None), {"open": []})])
+        proposals.propose(tx, second, [(CacheKeys(one, "f", "", None), ProposedChanges(at=AT))])
         other = rows(tx.conn, Run)[0]
-        scan_results.propose(tx, first, [((two, "f", "", None), {"open": []})])
+        proposals.propose(tx, first, [(CacheKeys(two, "f", "", None), ProposedChanges(at=AT))])
         assert {r["endpoint_id"]: r["failing_runs"] for r in rows(tx.conn, ProbeState)} == {
             one: 3,
             two: 1,

@@ -1,23 +1,21 @@
-"""What a run stores: certificates, spans, standings, and proposals that take effect at its end."""
+"""What a run stores: certificates, observations, and the state of endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from sqlalchemy import insert, select
 
 from inventory.db.database import Database
 from inventory.models import (
     Endpoint,
     ProbeState,
-    Proposal,
     ServedChain,
     StoredCertificate,
     StoredFinding,
 )
 from inventory.store import certificates, findings, runs, scan_results
+from inventory.store.scan_results import CacheKeys
 from inventory.vocabulary import Finding, Severity
 from tests.inventory.store.builders import (
     AT,
@@ -28,24 +26,17 @@ from tests.inventory.store.builders import (
     add_finding,
     add_leaf,
     add_standing,
-    audited,
     certificate_row,
     count,
-    entry_count,
     facts,
     failure_row,
     many_clients,
     observe,
     rows,
-    site,
     standing_row,
+    two_endpoints,
     unknown_id,
 )
-
-
-def endpoints_of(database: Database) -> tuple[int, int]:
-    with database.write(NOW) as tx:
-        return site(tx, "shop1001.example").endpoint_id, site(tx, "shop1002.example").endpoint_id
 
 
 def spans(database: Database, endpoint_id: int) -> list[tuple[str, str | None, int, int, int, int]]:
@@ -83,7 +74,7 @@ def test_issuers_are_the_certificates_of_cas_up_to_a_limit(database: Database) -
 
 
 def test_span_goes_on_ends_or_is_hidden_as_its_address_is_seen(pair: Database) -> None:
-    one, two = endpoints_of(pair)
+    one, two = two_endpoints(pair)
     with pair.write(NOW) as tx:
         a, b = add_leaf(tx, "a"), add_leaf(tx, "b")
         scan_results.write_observations(tx, {})
@@ -111,7 +102,7 @@ def test_span_goes_on_ends_or_is_hidden_as_its_address_is_seen(pair: Database) -
 
 
 def test_any_other_fact_at_the_address_begins_a_new_span(pair: Database) -> None:
-    one, _ = endpoints_of(pair)
+    one, _ = two_endpoints(pair)
     with pair.write(NOW) as tx:
         leaf = add_leaf(tx, "a")
         changes: list[dict[str, Any]] = [
@@ -132,7 +123,7 @@ def test_any_other_fact_at_the_address_begins_a_new_span(pair: Database) -> None
 
 
 def test_endpoint_without_a_change_has_longer_spans_and_counted_failures(pair: Database) -> None:
-    one, two = endpoints_of(pair)
+    one, two = two_endpoints(pair)
     with pair.write(NOW) as tx:
         first = runs.start(tx, "", 2)
         leaf = add_leaf(tx, "a")
@@ -173,7 +164,7 @@ def test_endpoint_without_a_change_has_longer_spans_and_counted_failures(pair: D
 def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failure(
     pair: Database,
 ) -> None:
-    one, two = endpoints_of(pair)
+    one, two = two_endpoints(pair)
     good = {"leaf": None, "not_after": AT + 9, "issuer": "CN=CA", "fingerprint": "f", "memo": "m"}
     with pair.write(NOW) as tx:
         scan_results.write_endpoint_status(tx, [])
@@ -206,14 +197,16 @@ def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failur
     assert (row["last_good"], row["leaf"], row["error_layer"]) == (AT + 4 * DAY, None, None)
 
 
-def test_marks_move_only_where_they_are_named(pair: Database) -> None:
-    one, two = endpoints_of(pair)
+def test_cache_keys_change_only_at_the_given_endpoints(pair: Database) -> None:
+    one, two = two_endpoints(pair)
     with pair.write(NOW) as tx:
         add_standing(tx, one, judged_at=None)
         add_standing(tx, two, judged_at=None)
     with pair.write(LATER) as tx:
         scan_results.update_cache_keys(tx, [])
-        scan_results.update_cache_keys(tx, [(one, "f", "m", 5), (unknown_id(0), "x", "x", None)])
+        scan_results.update_cache_keys(
+            tx, [CacheKeys(one, "f", "m", 5), CacheKeys(unknown_id(0), "x", "x", None)]
+        )
         moved, kept = rows(tx.conn, ProbeState)
     columns = ("fingerprint", "memo", "recheck_at", "judged_at")
     assert [moved[c] for c in columns] == ["f", "m", 5, AT + DAY]
@@ -221,7 +214,7 @@ def test_marks_move_only_where_they_are_named(pair: Database) -> None:
 
 
 def test_finding_survives_its_columns(pair: Database) -> None:
-    one, two = endpoints_of(pair)
+    one, two = two_endpoints(pair)
     given = Finding(
         "expired",
         Severity.HIGH,
@@ -243,85 +236,6 @@ def test_finding_survives_its_columns(pair: Database) -> None:
         assert findings.open_findings(tx.conn, many) == found
     assert findings.columns_of(given)["evidence"] == {"a": "é", "b": [1]}
     assert findings.columns_of(bare)["addresses"] == ()
-
-
-def change(
-    opens: Sequence[str] = (),
-    updates: Sequence[Any] = (),
-    closes: Sequence[int] = (),
-) -> dict[str, Any]:
-    """A proposal that opens findings of these codes, changes and closes others."""
-    return {
-        "at": AT + 7,
-        "open": [findings.columns_of(Finding(code, "high")) for code in opens],
-        "update": updates,
-        "close": closes,
-    }
-
-
-def test_proposals_take_effect_in_one_transaction_and_once(pair: Database) -> None:
-    one, two = endpoints_of(pair)
-    with pair.write(NOW) as tx:
-        run_id, other = runs.start(tx, "", 2), runs.start(tx, "", 2)
-        for endpoint_id in (one, two):
-            add_standing(tx, endpoint_id, judged_at=None)
-        old, kept = add_finding(tx, one, "old"), add_finding(tx, one, "kept")
-        scan_results.propose(tx, run_id, [])
-        assert scan_results.apply_proposals(tx, run_id) == (0, 0)
-        changed = Finding("kept", "critical", ("::1",), {"n": 1}, "provider", "we-act")
-        worse = findings.columns_of(changed)
-        marks = [(one, "f1", "m1", 9), (two, "f2", "m2", None), (two, "f3", "", None)]
-        first = change(["new"], [[kept, worse]], [old])
-        scan_results.propose(tx, run_id, [(marks[0], first), (marks[1], change(["a", "b"]))])
-        scan_results.propose(tx, run_id, [(marks[2], change(["c"]))])
-        scan_results.propose(tx, other, [(marks[0], change(["other"]))])
-    known = entry_count(pair)
-    with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
-        assert scan_results.apply_proposals(tx, run_id, chunk=2) == (4, 1)
-        raise ZeroDivisionError
-    with pair.read() as conn:
-        assert {f["closed_at"] for f in rows(conn, StoredFinding)} == {None}
-        assert (count(conn, StoredFinding), count(conn, Proposal)) == (2, 4)
-    with pair.write(LATER) as tx:
-        assert scan_results.apply_proposals(tx, run_id, chunk=2) == (4, 1)
-        assert scan_results.apply_proposals(tx, run_id, chunk=2) == (0, 0)
-        found = {f["code"]: f for f in rows(tx.conn, StoredFinding)}
-        assert list(tx.conn.scalars(select(Proposal.run_id))) == [other]
-        columns = ("fingerprint", "memo", "recheck_at", "judged_at")
-        marked = [tuple(r[c] for c in columns) for r in rows(tx.conn, ProbeState)]
-        assert (kept, changed) in findings.open_findings(tx.conn, [one])[one]
-    assert (found["old"]["closed_at"], found["old"]["closed_run"]) == (AT + 7, run_id)
-    assert found["kept"]["closed_at"] is None
-    for code, place in (("new", one), ("a", two), ("b", two), ("c", two)):
-        row = found[code]
-        assert (row["endpoint_id"], row["opened_at"], row["opened_run"]) == (place, AT + 7, run_id)
-    assert marked == [("f1", "m1", 9, AT + DAY), ("f3", "", None, AT + DAY)]
-    entries = audited(pair, known)
-    opened = [d for *entry, d in entries if entry == ["open", "finding", None]]
-    assert [(d["endpoint"], d["code"], d["run"]) for d in opened] == [
-        (one, "new", run_id),
-        (two, "a", run_id),
-        (two, "b", run_id),
-        (two, "c", run_id),
-    ]
-    assert [e for e in entries if e[0] == "close"] == [("close", "finding", old, {"run": run_id})]
-
-
-def test_finding_that_another_job_opened_is_not_opened_twice(pair: Database) -> None:
-    one, two = endpoints_of(pair)
-    with pair.write(NOW) as tx:
-        run_id = runs.start(tx, "", 1)
-        open_, _ = add_finding(tx, one, "revoked"), add_finding(tx, one, "old", closed_at=AT)
-        proposed = change(["revoked", "old"])
-        scan_results.propose(
-            tx,
-            run_id,
-            [((one, "", "", None), proposed), ((two, "", "", None), proposed)],
-        )
-        scan_results.apply_proposals(tx, run_id)
-        still = findings.open_findings(tx.conn, [one, two])
-    assert [(i == open_, f.code) for i, f in still[one]] == [(True, "revoked"), (False, "old")]
-    assert [f.code for _, f in still[two]] == ["revoked", "old"]
 
 
 def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Database) -> None:

@@ -70,7 +70,7 @@ def view(key: int, *, good: bool = True, error: str | None = None) -> NewZoneVie
         error=error,
         addresses=("192.0.2.1", "2001:db8::1"),
         unrouted=("2001:db8::1",),
-        findings=[] if good else [findings.columns_of(found)],
+        findings=() if good else (found,),
         served={"192.0.2.1": "ab" * 32} if good else {},
     )
 
