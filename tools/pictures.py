@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from certmgr.compliance.assessment import all_deadlines
+from certmgr.compliance.load import all_deadlines
 from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo import run

@@ -24,7 +24,8 @@ from certmgr.acme.cas import CertificateAuthority
 from certmgr.acme.responses import RawPayload, check_url
 from certmgr.acme.session import AccountSession, connect, key_store, open_session
 from certmgr.config.context import Context
-from certmgr.config.settings import Settings, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import Settings
 from certmgr.x509.key_store import KeyStore, key_reference, local_path
 from inventory.db.database import Database
 from inventory.errors import Conflict, UsageError

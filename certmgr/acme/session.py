@@ -20,7 +20,8 @@ from certmgr.acme import cas
 from certmgr.acme.cas import CertificateAuthority
 from certmgr.acme.client import AcmeNetwork, directory_of
 from certmgr.acme.connection import CaConnection
-from certmgr.config.settings import Settings, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import Settings
 from certmgr.net.addresses import networks
 from certmgr.x509.key_store import KeyStore, local_path
 from inventory.clock import Clock, system_clock

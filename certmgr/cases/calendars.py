@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from certmgr.cases.window import InstallationWindow
-from certmgr.compliance.assessment import own_deadlines
+from certmgr.compliance.load import own_deadlines
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.purchases.load import lead_times, load

@@ -27,7 +27,8 @@ import platformdirs
 from certmgr.cases import window as windows
 from certmgr.cases.states import ENDED, CaseAction, allowed_actions, due_date, next_state
 from certmgr.config.context import Context
-from certmgr.config.settings import Settings, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import Settings
 from certmgr.inspection.live_check import (
     LiveCheckTarget,
     check_live,

@@ -12,7 +12,7 @@ import click
 from certmgr.cli.output import audit_words, cell, epoch_text, show, table
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
-from certmgr.config.settings import secret
+from certmgr.config.secret_values import secret
 from certmgr.files import write_whole
 from certmgr.operations import audit_export, audit_heads
 from inventory.db import audit_chain

@@ -8,7 +8,7 @@ from certmgr.cases.service import CaseService
 from certmgr.cases.states import waits_for
 from certmgr.cli.output import local_time
 from certmgr.cli.shared import CommandContext
-from certmgr.config.settings import secret
+from certmgr.config.secret_values import secret
 from inventory.errors import UsageError
 from inventory.records import CaseRecord
 from inventory.store import cases

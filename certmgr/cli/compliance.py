@@ -17,7 +17,8 @@ from certmgr.cli.output import cell, echo_json, instant, local_day, paragraph, s
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.tables import MINOR, Column
-from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
+from certmgr.compliance.assessment import judge
+from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.compliance.rules import VALID_CERTIFICATE_RULES
 from certmgr.inspection.client_scope import ClientScope
 from inventory.errors import NotFound

@@ -12,7 +12,7 @@ from certmgr.cli.output import cell, show
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from certmgr.config.describe import values
 from certmgr.config.loading import default_path
-from certmgr.config.settings import secret
+from certmgr.config.secret_values import secret
 from inventory.errors import ConfigError
 
 

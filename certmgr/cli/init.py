@@ -16,7 +16,7 @@ import click
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.loading import default_path, load_text
-from certmgr.config.settings import secret
+from certmgr.config.secret_values import secret
 from certmgr.config.template import Answers, render, time_zone_of
 from certmgr.files import write_whole
 from certmgr.net.addresses import networks as parse_networks

@@ -10,7 +10,7 @@ from certmgr.cases.inbound import CaseMail
 from certmgr.cases.service import CaseService
 from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.config.settings import secret
+from certmgr.config.secret_values import secret
 from inventory.errors import CertmgrError, ConfigError
 from notifiers.inbox.classify import MAX_MAIL
 from notifiers.inbox.mailbox import BUDGET_SECONDS, read

@@ -14,7 +14,7 @@ import click
 from certmgr.cli.output import cell, paragraph, show
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.shared import CommandContext, pass_app, was_given
-from certmgr.compliance.assessment import all_deadlines
+from certmgr.compliance.load import all_deadlines
 from certmgr.dashboard.html import ReportLink
 from certmgr.dashboard.html import render as render_dashboard
 from certmgr.dashboard.load import load_dashboard_input

@@ -82,7 +82,8 @@ class CommandContext:
     @property
     def url(self) -> str:
         """The URL or path of the database: option, configuration, or default."""
-        from certmgr.config.settings import default_database, secret
+        from certmgr.config.secret_values import secret
+        from certmgr.config.settings import default_database
 
         # The option wins over the configuration, so that one command can use another database. The
         # default is last.

@@ -1,8 +1,7 @@
-"""The sections of the configuration, with their defaults, and the values of secrets."""
+"""The sections of the configuration, with their defaults."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from certmgr.config.acme import AcmeSettings
-from certmgr.config.redaction import register
 from certmgr.config.zone_settings import FAMILIES, ZoneSettings
-from inventory.errors import CertmgrError, ConfigError
-from inventory.files import read_regular
-
-_MAX_SECRET = 65_536  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,32 +372,3 @@ def resolver_parts(text: str) -> tuple[str, str]:
         text.rpartition(":") if text.count(":") == 1 or text.startswith("[") else (text, "", "53")
     )
     return host, port
-
-
-def secret(text: str) -> str:
-    """Return the value of ``env:NAME`` or ``file:PATH``; any other text is returned unchanged.
-
-    Secrets are resolved when they are used and are not stored in the settings.
-
-    Raises:
-        ConfigError: The environment variable is not set, or the file cannot be read.
-    """
-    kind, _, rest = text.partition(":")
-    if kind == "env":
-        value = os.environ.get(rest)
-        if value is None:
-            raise ConfigError(
-                f"The environment variable {rest} is not set", "the configuration refers to it"
-            )
-        register(value)
-        return value
-    if kind == "file":
-        try:
-            value = read_regular(Path(rest), _MAX_SECRET)[:_MAX_SECRET].decode("utf-8").strip()
-        except CertmgrError as error:
-            raise ConfigError(f"The secret file {rest} cannot be read", error.why) from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"The secret file {rest} cannot be read", "it is not text") from None
-        register(value)
-        return value
-    return text

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
+from certmgr.compliance.assessment import judge
+from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.config.settings import Settings
 from certmgr.dashboard.facts import DashboardInput, RunFaults
 from certmgr.inspection.status import split_accepted

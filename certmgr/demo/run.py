@@ -15,7 +15,8 @@ from certmgr.cli.cause_list import show_causes
 from certmgr.cli.compliance import show_summary
 from certmgr.cli.output import table
 from certmgr.cli.status_table import status_table
-from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
+from certmgr.compliance.assessment import judge
+from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context
 from certmgr.config.settings import (

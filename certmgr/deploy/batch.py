@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from certmgr.config.acme import TargetSettings
-from certmgr.config.settings import secret as configured
+from certmgr.config.secret_values import secret as configured
 from certmgr.deploy import hooks
 from certmgr.deploy.hooks import CommandResult
 from certmgr.deploy.lineage import Lineage, safe_name

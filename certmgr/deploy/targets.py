@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from certmgr.config.acme import TargetSettings
-from certmgr.config.settings import secret as configured
+from certmgr.config.secret_values import secret as configured
 from certmgr.deploy import hooks
 from certmgr.deploy.lineage import LOCK_FILE, Lineage, base_lock, safe_name
 from certmgr.deploy.locks import record_reload, wait_after_reload

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
+from certmgr.compliance.assessment import ComplianceRow, judge
 from certmgr.compliance.facts import ComplianceState
+from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.compliance.milestones import Deadline
 from certmgr.config.context import Context
 from certmgr.notices.setup import rules_of, templates_of

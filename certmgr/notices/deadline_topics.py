@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certmgr.checks.actors import we_install
-from certmgr.compliance.assessment import ComplianceRow, judge, load_domain_facts
+from certmgr.compliance.assessment import ComplianceRow, judge
 from certmgr.compliance.facts import ComplianceState
+from certmgr.compliance.load import load_domain_facts
 from certmgr.compliance.milestones import Deadline
 from certmgr.notices.basis import TopicBasis, reason_to_suppress
 from inventory.db.database import Database

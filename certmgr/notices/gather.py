@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from certmgr.acme import staff_news as automation
 from certmgr.cases import purchase_topics as purchase_deadlines
 from certmgr.cases import topics as casework
-from certmgr.compliance.assessment import own_deadlines
+from certmgr.compliance.load import own_deadlines
 from certmgr.inspection.server_down import NOT_CONNECTED, servers_down
 from certmgr.notices.basis import TopicBasis
 from certmgr.notices.cover_topics import cover

@@ -9,7 +9,8 @@ from email.utils import parseaddr
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from certmgr.config.settings import NotifySettings, Settings, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import NotifySettings, Settings
 from inventory.countries import is_known_country
 from inventory.errors import ConfigError
 from notifiers.channels import Channel, enable_only

@@ -24,7 +24,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from certmgr.config.context import Context
-from certmgr.config.settings import AuditSettings, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import AuditSettings
 from certmgr.operations.timestamps import (
     authority_certificates,
     request_timestamp,

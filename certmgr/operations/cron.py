@@ -19,7 +19,7 @@ from certmgr.cases import opening
 from certmgr.cases.inbound import CaseMail
 from certmgr.cases.service import CaseService
 from certmgr.config.context import Context
-from certmgr.config.settings import secret
+from certmgr.config.secret_values import secret
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.notices.run import run_of, worker_of

@@ -15,7 +15,8 @@ import dns.exception
 import dns.resolver
 
 from certmgr.config.file_rights import changeable_by_others, programs
-from certmgr.config.settings import Settings, resolver_parts, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import Settings, resolver_parts
 from certmgr.notices.setup import channels_of, rules_of, templates_of
 from certmgr.operations.check_result import CheckResult, CheckState
 from certmgr.x509.trust_data import OLD_AFTER, age, load_rules, rules_path

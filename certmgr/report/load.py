@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from certmgr.cases import topics as casework
 from certmgr.cases.purchase_topics import purchase_topics
-from certmgr.compliance.assessment import judge, load_domain_facts
+from certmgr.compliance.assessment import judge
+from certmgr.compliance.load import load_domain_facts
 from certmgr.compliance.milestones import Deadline
 from certmgr.config.settings import Settings
 from certmgr.inspection.trust_ends import StoredTrust

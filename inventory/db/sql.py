@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     Table,
     TableValuedAlias,
+    delete,
     exc,
     func,
     insert,
@@ -19,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory.models.base import Base
 from inventory.records import Record
@@ -95,6 +97,17 @@ def _series(count: int) -> TableValuedAlias:
     return func.generate_series(1, count).table_valued("n")
 
 
+def delete_in(
+    conn: Connection,
+    column: InstrumentedAttribute[Any],
+    values: Sequence[Any],
+    *conditions: ColumnElement[bool],
+) -> None:
+    """Delete the rows whose column has one of many values, and that meet all conditions."""
+    for part in chunks(values):
+        conn.execute(delete(column.class_).where(column.in_(part), *conditions))
+
+
 def fetch(conn: Connection, record: type[R], query: Executable) -> list[R]:
     """Return all rows of a query as records, whose fields are the query's columns."""
     result = conn.execute(query)
@@ -103,7 +116,7 @@ def fetch(conn: Connection, record: type[R], query: Executable) -> list[R]:
 
 
 def fetch_one(conn: Connection, record: type[R], query: Executable) -> R | None:
-    """Return the first row of a query as a record; None where there is none."""
+    """Return the first row of a query as a record; None if there is none."""
     row = conn.execute(query).mappings().first()
     return None if row is None else record(**row)
 

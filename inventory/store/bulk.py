@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, Text, delete, insert, select, type_coerce, update
+from sqlalchemy import Connection, Table, Text, insert, select, type_coerce, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, copy_rows, fetch_all, new_ids
+from inventory.db.sql import copy_rows, delete_in, fetch_all, new_ids
 from inventory.models import Client, Contact, ContactMethod, Domain, Endpoint, Server, Tag, metadata
 from inventory.models.base import Words
 
@@ -84,8 +84,7 @@ def replace_contact_methods(tx: Tx, methods: Mapping[int, Sequence[tuple[str, st
 
     The position is part of a row, so all methods of a contact are written again.
     """
-    for part in chunks(list(methods)):
-        tx.conn.execute(delete(ContactMethod).where(ContactMethod.contact_id.in_(part)))
+    delete_in(tx.conn, ContactMethod.contact_id, list(methods))
     new = [
         {"contact_id": contact_id, "position": n, "kind": k, "value": v, "state": s}
         for contact_id, rows_of_one in methods.items()

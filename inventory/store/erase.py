@@ -5,13 +5,10 @@ Personal data is deleted. What the provider must be able to show stays, as numbe
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import chunks
+from inventory.db.sql import chunks, delete_in
 from inventory.models import (
     AcmeBackoff,
     AcmeEvent,
@@ -22,39 +19,30 @@ from inventory.models import (
     Client,
     Contact,
     ContactMethod,
-    DeadlineScope,
     Deployment,
     Domain,
-    DroppedItem,
     Endpoint,
-    InboundMessage,
     IncidentItem,
     Issuance,
     LineageName,
-    Notice,
     PageObservation,
     ProbeState,
     Proposal,
     PurchaseName,
     RevocationCheck,
-    SentItem,
     ServedChain,
-    Snooze,
-    StoredAcceptance,
     StoredCertificate,
-    StoredDeadline,
-    StoredDecision,
     StoredFinding,
     StoredLineage,
     StoredPurchase,
     Tag,
-    Ticket,
     ZoneScope,
     ZoneView,
 )
 from inventory.names import display, registered_domain
 from inventory.records import ClientRecord
 from inventory.store import clients
+from inventory.store.erase_messages import erase_subjects, erase_texts
 
 
 def erase(tx: Tx, number: str) -> dict[str, int]:
@@ -78,13 +66,12 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     hosts = _hosts(tx, client_id)
     # Before contacts and domains go: their ids and names show which notices mention the client.
     # Texts are searched for each name in both forms, as mails show the U-label.
-    _texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
-    _silence(tx, client_id, domain_ids, endpoints)
+    erase_texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
+    erase_subjects(tx, client_id, domain_ids, endpoints)
     for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState, ZoneView):
-        _delete(tx, table, table.__table__.c.endpoint_id, endpoints)
+        delete_in(tx.conn, table.endpoint_id, endpoints)
     for ids, kind in ((endpoints, "endpoint"), (domain_ids, "domain"), ([client_id], "client")):
-        for part in chunks(ids):
-            tx.conn.execute(delete(Tag).where(Tag.kind == kind, Tag.row_id.in_(part)))
+        delete_in(tx.conn, Tag.row_id, ids, Tag.kind == kind)
     of_client = (ZoneScope.kind == "client", ZoneScope.row_id == client_id)
     tx.conn.execute(delete(ZoneScope).where(*of_client))
     _internal_names(tx, hosts)
@@ -92,8 +79,8 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     leaves |= _lineages(tx, client_id, gone)
     _counted(tx, hosts)
     # In the order of the foreign keys: rows that refer to others are deleted first.
-    _delete(tx, Endpoint, Endpoint.id, endpoints)
-    _delete(tx, Domain, Domain.id, domain_ids)
+    delete_in(tx.conn, Endpoint.id, endpoints)
+    delete_in(tx.conn, Domain.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
     _contacts(tx, contacts)
     # Clients of an erased reseller are notified directly from now on.
@@ -106,10 +93,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
 
 def _internal_names(tx: Tx, hosts: set[str]) -> None:
     """Delete assignments of zones that name a host of the client. Names above them are ours."""
-    for part in chunks(sorted(hosts)):
-        tx.conn.execute(
-            delete(ZoneScope).where(ZoneScope.kind == "internal", ZoneScope.value.in_(part))
-        )
+    delete_in(tx.conn, ZoneScope.value, sorted(hosts), ZoneScope.kind == "internal")
 
 
 def _hosts(tx: Tx, client_id: int) -> set[str]:
@@ -129,8 +113,8 @@ def _contacts(tx: Tx, contacts: list[int]) -> None:
         # A contact of staff may name one of these as deputy.
         deputies = update(Contact).where(Contact.fallback_id.in_(part))
         tx.conn.execute(deputies.values(fallback_id=None))
-    _delete(tx, ContactMethod, ContactMethod.contact_id, contacts)
-    _delete(tx, Contact, Contact.id, contacts)
+    delete_in(tx.conn, ContactMethod.contact_id, contacts)
+    delete_in(tx.conn, Contact.id, contacts)
 
 
 def _anonymise(tx: Tx, row: ClientRecord) -> None:
@@ -171,11 +155,11 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
                 s for s in tx.conn.scalars(select(Issuance.sha256).where(column.in_(part))) if s
             }
         # An issuance refers to a case or to a purchase, so both are asked for.
-        _delete(tx, Issuance, column, ids)
+        delete_in(tx.conn, column, ids)
     for table in (CaseEvent, CaseName):
-        _delete(tx, table, table.__table__.c.case_id, case_ids)
-    _delete(tx, Case, Case.id, case_ids)
-    _delete(tx, PurchaseName, PurchaseName.order_id, order_ids)
+        delete_in(tx.conn, table.case_id, case_ids)
+    delete_in(tx.conn, Case.id, case_ids)
+    delete_in(tx.conn, PurchaseName.order_id, order_ids)
     for part in chunks(order_ids):
         tx.conn.execute(
             update(StoredPurchase)
@@ -183,7 +167,7 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
             .where(StoredPurchase.successor_id.in_(part))
             .values(successor_id=None)
         )
-    _delete(tx, StoredPurchase, StoredPurchase.id, order_ids)
+    delete_in(tx.conn, StoredPurchase.id, order_ids)
     return found
 
 
@@ -209,8 +193,8 @@ def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
             if s
         }
     for table in (Deployment, AcmeOrder, LineageName):
-        _delete(tx, table, table.__table__.c.lineage_id, ids)
-    _delete(tx, StoredLineage, StoredLineage.id, ids)
+        delete_in(tx.conn, table.lineage_id, ids)
+    delete_in(tx.conn, StoredLineage.id, ids)
     return found
 
 
@@ -234,11 +218,6 @@ def _counted(tx: Tx, hosts: set[str]) -> None:
         # The forms in which certmgr/acme/failures.py stores the scope of a back-off.
         scopes = [form.format(p) for p in part for form in ("{}", "*.{}", "domain:{}")]
         tx.conn.execute(delete(AcmeBackoff).where(AcmeBackoff.scope.in_(scopes)))
-
-
-def _delete(tx: Tx, table: Any, column: Any, ids: list[int]) -> None:
-    for part in chunks(ids):
-        tx.conn.execute(delete(table).where(column.in_(part)))
 
 
 def _leaves(tx: Tx, endpoints: list[int]) -> set[str]:
@@ -284,121 +263,3 @@ def _certificates(tx: Tx, leaves: set[str]) -> int:
         result = tx.conn.execute(delete(StoredCertificate).where(mine))
         count += result.rowcount
     return count
-
-
-def _resellers(client_id: int) -> Any:
-    """Return a query for the contacts of the reseller, who gets the notices of this client."""
-    return select(Contact.id).where(
-        Contact.client_id.in_(select(Client.reseller_id).where(Client.id == client_id))
-    )
-
-
-def _texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> None:
-    """Notices keep their times and states. One that was not sent is not sent any more."""
-    client_id = int(row.id)
-    mine = or_(Notice.client_id == client_id, Notice.contact_id.in_(contacts))
-    ids = set(tx.conn.scalars(select(Notice.id).where(mine)))
-    # A reseller's message speaks of several clients: those that name this one lose their text, and
-    # what waits is decided anew for the others.
-    about = (
-        select(SentItem.notice_id)
-        .join(Ticket, Ticket.id == SentItem.matter_id)
-        .where(Ticket.client_id == client_id)
-    )
-    ids |= set(tx.conn.scalars(about))
-    dropped = select(DroppedItem.notice_id).join(Ticket, Ticket.id == DroppedItem.matter_id)
-    ids |= set(tx.conn.scalars(dropped.where(Ticket.client_id == client_id)))
-    # So do messages to staff (digests, alarms, errands), which have no client.
-    elsewhere = or_(Notice.contact_id.in_(_resellers(client_id)), Notice.client_id.is_(None))
-    # Whole words only: the client "Ab" must not erase every text with "about".
-    named = re.compile(rf"(?<!\w)(?:{re.escape(row.name)}|client {re.escape(row.number)})(?!\w)")
-    for notice_id, words in tx.conn.execute(
-        select(Notice.id, Notice.subject + "\n" + Notice.text).where(elsewhere)
-    ):
-        # A host is searched as a part, since texts contain it in URLs and addresses.
-        if named.search(words) or any(host in words for host in hosts):
-            ids.add(notice_id)
-    blank = {
-        "subject": "",
-        "text": "",
-        "html": "",
-        "calendar": (),
-        "sent_to": None,
-        "contact_id": None,
-        "error": None,
-    }
-    for part in chunks(sorted(ids)):
-        # Deleted items are decided anew, so that other clients of a reseller get their message
-        # again.
-        waits = select(Notice.id).where(
-            Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed"))
-        )
-        tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(waits)))
-        tx.conn.execute(delete(DroppedItem).where(DroppedItem.notice_id.in_(part)))
-        tx.conn.execute(
-            update(Notice)
-            .where(Notice.id.in_(part), Notice.state.in_(("queued", "leased", "failed")))
-            .values(state="dead")
-        )
-        tx.conn.execute(update(Notice).where(Notice.id.in_(part)).values(blank))
-        tx.conn.execute(
-            update(InboundMessage)
-            .where(InboundMessage.notice_id.in_(part))
-            .values(text="", contact_id=None)
-        )
-    tx.conn.execute(delete(StoredDecision).where(StoredDecision.client_id == client_id))
-
-
-def _silence(tx: Tx, client_id: int, domain_ids: list[int], endpoints: list[int]) -> None:
-    """Everything else that points to it."""
-    ticket_ids = list(tx.conn.scalars(select(Ticket.id).where(Ticket.client_id == client_id)))
-    for part in chunks(ticket_ids):
-        tx.conn.execute(
-            update(Ticket)
-            .where(Ticket.id.in_(part))
-            .values(
-                endpoint_id=None,
-                domain_id=None,
-                cause="",
-                acked_by=None,
-                # Closed, so that no run considers it. The time of the erasure would count as that
-                # of a resolution.
-                closed_at=Ticket.opened_at,
-            )
-        )
-        # The reason of a snooze is free text.
-        tx.conn.execute(delete(Snooze).where(Snooze.scope == "matter", Snooze.scope_id.in_(part)))
-    for scope, ids in (("domain", domain_ids), ("client", [client_id])):
-        for part in chunks(ids):
-            tx.conn.execute(delete(Snooze).where(Snooze.scope == scope, Snooze.scope_id.in_(part)))
-    # A domain may have been moved to this client: tickets of the client that had it before still
-    # refer to it.
-    for column, ids in ((Ticket.endpoint_id, endpoints), (Ticket.domain_id, domain_ids)):
-        for part in chunks(ids):
-            tx.conn.execute(update(Ticket).where(column.in_(part)).values({column: None}))
-    _deadlines(tx, client_id)
-    tx.conn.execute(delete(StoredAcceptance).where(StoredAcceptance.client_id == client_id))
-    _delete(tx, StoredAcceptance, StoredAcceptance.domain_id, domain_ids)
-    _delete(tx, StoredAcceptance, StoredAcceptance.endpoint_id, endpoints)
-
-
-def _deadlines(tx: Tx, client_id: int) -> None:
-    """Retire the deadlines of this client alone, and remove the client from those of several."""
-    mine = (DeadlineScope.kind == "client") & (DeadlineScope.value == str(client_id))
-    ids = set(tx.conn.scalars(select(DeadlineScope.deadline_id).where(mine)))
-    others = set(
-        tx.conn.scalars(
-            select(DeadlineScope.deadline_id).where(DeadlineScope.deadline_id.in_(ids), ~mine)
-        )
-    )
-    for row_id in sorted(ids - others):
-        gone = {
-            "name": f"erased-{row_id}",
-            "title": f"erased-{row_id}",
-            "text": None,
-            "state": "retired",
-            "retired_at": tx.at,
-        }
-        tx.conn.execute(update(StoredDeadline).where(StoredDeadline.id == row_id).values(gone))
-    tx.conn.execute(delete(DeadlineScope).where(mine, DeadlineScope.deadline_id.in_(others)))
-    tx.conn.execute(update(DeadlineScope).where(mine).values(value=f"erased-{client_id}"))

@@ -20,7 +20,8 @@ import dns.tsig
 import dns.update
 
 from certmgr.config.acme import SolverSettings
-from certmgr.config.settings import resolver_parts, secret
+from certmgr.config.secret_values import secret
+from certmgr.config.settings import resolver_parts
 from certmgr.deploy.hooks import run
 from certmgr.net.dns import DnsClient
 from inventory.errors import CertmgrError, ConfigError

@@ -7,7 +7,7 @@ from datetime import timedelta
 from certmgr.cases import agreement
 from certmgr.cases.calendars import calendar_entries
 from certmgr.cases.topics import gather
-from certmgr.compliance.assessment import all_deadlines
+from certmgr.compliance.load import all_deadlines
 from certmgr.demo.authority import Authority
 from certmgr.purchases.model import LeadTimes
 from certmgr.report.load import load_report_input

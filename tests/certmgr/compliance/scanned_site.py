@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certmgr.compliance.assessment import ComplianceRow, all_deadlines, judge, load_domain_facts
+from certmgr.compliance.assessment import ComplianceRow, judge
+from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.config.context import Context
 from certmgr.config.settings import HttpSettings, Settings
 from certmgr.demo.authority import IssuedCertificate

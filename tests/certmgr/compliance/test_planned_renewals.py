@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from certmgr.compliance.assessment import is_planned
 from certmgr.compliance.facts import ComplianceState, EndpointFacts, LeafFacts
+from certmgr.compliance.load import is_planned
 from certmgr.renewers.renewer import RenewalMethod, Renewer
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, Parties

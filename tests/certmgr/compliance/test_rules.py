@@ -8,8 +8,9 @@ import pytest
 from OpenSSL import SSL
 
 from certmgr.compliance import rules
-from certmgr.compliance.assessment import all_deadlines, judge, load_domain_facts
+from certmgr.compliance.assessment import judge
 from certmgr.compliance.facts import ComplianceState, LeafFacts
+from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.compliance.rules import RULES
 from certmgr.demo import servers as demo_servers
 from certmgr.demo.authority import Authority

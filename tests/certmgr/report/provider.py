@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from certmgr.compliance.assessment import all_deadlines
+from certmgr.compliance.load import all_deadlines
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context

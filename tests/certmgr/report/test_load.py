@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from certmgr.compliance.assessment import all_deadlines, judge
+from certmgr.compliance.assessment import judge
+from certmgr.compliance.load import all_deadlines
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
