@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from certmgr.cases.service import CaseService
 from certmgr.cases.signing_requests import key_type_of
 from certmgr.cases.states import CaseAction, next_state
 from certmgr.config.checks import KEY_TYPES
+from certmgr.config.context import Context
 from certmgr.inspection.report import certificate_row
 from certmgr.purchases.terms import DCV_REUSE, is_reusable, organisation_rules
 from certmgr.x509 import csr as requests
@@ -40,7 +40,7 @@ from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.upload import VendorUpload, read_files, unpack
 from inventory.certificate_fields import describe_key
 from inventory.certificates import Certificate, parse
-from inventory.db.database import Database, Tx, from_epoch
+from inventory.db.database import Tx, from_epoch
 from inventory.errors import CertmgrError, Conflict
 from inventory.files import refuse_special
 from inventory.models import StoredPurchase
@@ -342,14 +342,11 @@ def message_sentences(messages: Sequence[ReviewMessage], *, refusing: bool = Fal
     ]
 
 
-def attach_certificate(
-    database: Database, now: datetime, purchase_key: str, certificate: str
-) -> str:
+def attach_certificate(context: Context, purchase_key: str, certificate: str) -> str:
     """Link a certificate to a purchase.
 
     Args:
-        database: The database of the inventory.
-        now: The current time.
+        context: The inventory and the clock.
         purchase_key: The key of the purchase.
         certificate: A file, a fingerprint or a serial number.
 
@@ -363,7 +360,7 @@ def attach_certificate(
     path = Path(certificate)
     # Reading a pipe or a device might never end.
     refuse_special(path)
-    with database.write(now) as tx:
+    with context.write() as tx:
         purchase = purchases.find(tx.conn, purchase_key)
         if path.is_file():
             leaves = [c for c in unpack(read_files([certificate])).certificates if not c.is_ca]

@@ -22,7 +22,7 @@ from notifiers.wording.catalogue import require
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from inventory.db.database import Database
+    from certmgr.config.context import Context
 
 
 @click.command()
@@ -102,7 +102,7 @@ def dashboard(
         _serve(app, require_loopback(address, allow_remote=allow_remote), port, at, code)
         return
     with ProgressLine().waiting("dashboard"):
-        page, summary = _page(app, app.open(), at, code)
+        page, summary = _page(app.context(), at, code)
     if output is None:
         # stdout is the page, so the summary is left out.
         click.echo(page, nl=False)
@@ -113,11 +113,9 @@ def dashboard(
         paragraph(f"{cell(output, 300)}: {summary}")
 
 
-def _page(
-    app: CommandContext, database: Database, at: datetime | None, code: str | None
-) -> tuple[str, str]:
+def _page(context: Context, at: datetime | None, code: str | None) -> tuple[str, str]:
     """Return the page and its summary."""
-    facts = load_dashboard_input(database, app.settings, app.now(), as_of=at, language_code=code)
+    facts = load_dashboard_input(context, as_of=at, language_code=code)
     built = build(facts)
     return html.render(built, facts.language), built.summary
 
@@ -126,8 +124,8 @@ def _serve(
     app: CommandContext, address: str, port: int, at: datetime | None, code: str | None
 ) -> None:
     """Serve the page until the command is interrupted."""
-    database = app.open()
-    with DashboardServer(address, port, lambda: _page(app, database, at, code)[0]) as server:
+    context = app.context()
+    with DashboardServer(address, port, lambda: _page(context, at, code)[0]) as server:
         # Printed after the port is bound, since port 0 is only then a number.
         click.echo(f"Serving the dashboard on {server.url} (Ctrl-C ends it).")
         server.serve_forever()

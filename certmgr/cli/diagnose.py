@@ -21,11 +21,12 @@ from certmgr.cli.planned import plan_document
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
-from certmgr.diagnose.examination import DiagnosisContext, DiagnosisOptions
+from certmgr.diagnose.examination import DiagnosisOptions
 from certmgr.diagnose.examination import diagnose as run_diagnosis
 from certmgr.diagnose.question import parse
 from certmgr.diagnose.told import delivery_text, held_text, topic_of
 from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import ProbeContext
 from inventory.store.runs import vantage
 from notifiers.wording.catalogue import require
 from notifiers.wording.english import OUTCOMES
@@ -147,7 +148,7 @@ def diagnose(
         f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
     ):
         diagnosis = run_diagnosis(
-            DiagnosisContext(settings=app.settings, database=_inventory(app), now=app.now()),
+            ProbeContext(settings=app.settings, database=_inventory(app), clock=app.clock),
             question,
             options,
             DiagnosisOptions(

@@ -226,5 +226,5 @@ def cancel(app: CommandContext, purchase_key: str, reason: str) -> None:
 def attach(app: CommandContext, purchase_key: str, certificate: str) -> None:
     """Link a CERTIFICATE (a file, a SHA-256 or a serial number) to a purchase."""
 
-    sha256 = attach_certificate(app.open(), app.now(), purchase_key, certificate)
+    sha256 = attach_certificate(app.context(), purchase_key, certificate)
     click.echo(f"Certificate {sha256} belongs to purchase {cell(purchase_key)}.")

@@ -34,8 +34,8 @@ from notifiers.wording.report import STATES
 
 if TYPE_CHECKING:
     from certmgr.compliance.milestones import Deadline
+    from certmgr.config.context import Context
     from certmgr.report.model import ClientReport
-    from inventory.db.database import Database
     from notifiers.wording.catalogue import Language
 
 
@@ -110,19 +110,18 @@ def report(
     _check_options(
         client, output_format, output, all_clients=all_clients, other_day=as_of is not None
     )
-    # --as-of may be another day, so the present time is kept separately.
-    moment, at = app.now(), app.moment(as_of)
+    at = app.moment(as_of)
     language_code = None if language_code is None else require(language_code)
-    database = app.open()
+    # All reports of a run have the same time.
+    context = app.context().frozen()
     # The deadlines of a past day are those that were known then; for a day ahead, those of today.
-    dues = all_deadlines(database, at if at is not None and at <= moment else None)
+    past = at if at is not None and at <= context.now() else None
+    dues = all_deadlines(context.database, past)
     if all_clients:
-        _write_all(app, database, dues, output_format, Path(str(output)), moment, at, language_code)
+        _write_all(context, dues, output_format, Path(str(output)), at, language_code)
         return
     with ProgressLine().waiting(f"report: client {cell(client, 60)}"):
-        client_report, language = _build_report(
-            app, database, dues, str(client), moment, at, language_code
-        )
+        client_report, language = _build_report(context, dues, str(client), at, language_code)
     # A badge of yesterday must not stay after a fault. It is removed first, because the rendering
     # below refuses such a badge with an error.
     if output_format == "badge" and output is not None and badge.why_not(client_report):
@@ -232,27 +231,25 @@ def _show_statistics(app: CommandContext, days: int, output_format: str, other: 
 
 
 def _build_report(
-    app: CommandContext,
-    database: Database,
+    context: Context,
     dues: tuple[Deadline, ...],
     client: str,
-    moment: datetime,
     at: datetime | None,
     language_code: str | None,
 ) -> tuple[ClientReport, Language]:
-    provider = app.settings.provider
+    provider = context.settings.provider
     report_input = load_report_input(
-        database,
+        context.database,
         client,
-        moment,
+        context.now(),
         as_of=at,
         provider=provider.name,
         deadlines=dues,
         default_language=provider.language,
         default_zone=provider.time_zone,
         chosen_language=language_code,
-        leads=lead_times(app.settings),
-        settings=app.settings,
+        leads=lead_times(context.settings),
+        settings=context.settings,
     )
     return build(report_input), report_input.language
 
@@ -272,12 +269,10 @@ def _rendered(client_report: ClientReport, language: Language, output_format: st
 
 
 def _write_all(
-    app: CommandContext,
-    database: Database,
+    context: Context,
     dues: tuple[Deadline, ...],
     output_format: str,
     target: Path,
-    moment: datetime,
     at: datetime | None,
     language_code: str | None,
 ) -> None:
@@ -287,13 +282,11 @@ def _write_all(
     """
 
     make_folder(target)
-    with database.read() as conn:
+    with context.read() as conn:
         numbers = clients.with_domains(conn)
     links: dict[str, ReportLink] = {}
     for number in _progress(numbers):
-        client_report, language = _build_report(
-            app, database, dues, number, moment, at, language_code
-        )
+        client_report, language = _build_report(context, dues, number, at, language_code)
         name = file_name(number, "svg" if output_format == "badge" else output_format)
         # A badge of yesterday must not stay after a fault of today.
         if output_format == "badge" and badge.why_not(client_report):
@@ -302,9 +295,7 @@ def _write_all(
         write_whole(target / name, _rendered(client_report, language, output_format))
         state = client_report.state
         links[number] = ReportLink(name, state, language(STATES[state]))
-    facts = load_dashboard_input(
-        database, app.settings, moment, as_of=at, language_code=language_code
-    )
+    facts = load_dashboard_input(context, as_of=at, language_code=language_code)
     # Each report is linked, so no client is left out.
     index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
     # The index is written last, so that each report that it links exists.

@@ -13,12 +13,11 @@ from sqlalchemy import Connection
 
 from certmgr.compliance.assessment import judge
 from certmgr.compliance.load import all_deadlines, load_domain_facts
-from certmgr.config.settings import Settings
+from certmgr.config.context import Context
 from certmgr.dashboard.facts import DashboardInput, RunFaults
 from certmgr.inspection.status import split_accepted
 from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.renewers.load import load_facts
-from inventory.db.database import Database
 from inventory.records import FindingPeriod
 from inventory.store import cases, clients, findings, runs
 from inventory.vocabulary import Acceptance, Finding
@@ -30,9 +29,7 @@ _SEVERE = ("critical", "high")
 
 
 def load_dashboard_input(
-    database: Database,
-    settings: Settings,
-    now: datetime,
+    context: Context,
     *,
     as_of: datetime | None = None,
     language_code: str | None = None,
@@ -40,19 +37,18 @@ def load_dashboard_input(
     """Return the facts of the dashboard.
 
     Args:
-        database: The inventory.
-        settings: The configuration.
-        now: The current time.
+        context: The inventory, the configuration and the clock.
         as_of: In the past: what was known then. In the future: what is known now, with the
             validity dates judged at that time.
         language_code: The language; None: that of the provider.
     """
+    now, settings, database = context.now(), context.settings, context.database
     at = as_of or now
     past = as_of if as_of is not None and as_of <= now else None
     provider = settings.provider
     deadlines = all_deadlines(database, past)
     facts, statuses = load_domain_facts(database, now, as_of=as_of)
-    with database.read() as conn:
+    with context.read() as conn:
         # A client who was retired later still needs a name on a page about the past.
         names = {c.number: c.name for c in clients.listing(conn, retired=past is not None)}
         # There are no runs of the future, so a later date shows those until now.

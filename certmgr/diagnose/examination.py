@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from certmgr.config.settings import Settings
 from certmgr.diagnose import chrome, message
 from certmgr.diagnose import context as contexts
 from certmgr.diagnose.context import HostContext
@@ -19,7 +18,7 @@ from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.server_down import of_server
-from certmgr.inspection.target_scan import probe_targets
+from certmgr.inspection.target_scan import ProbeContext, TargetProbe, probe_target
 from certmgr.net.addresses import networks
 from certmgr.renewers.plan import RenewalPlan
 from inventory.db.database import Database
@@ -86,24 +85,6 @@ class DiagnosisOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiagnosisContext:
-    """What a diagnosis works with.
-
-    It is not a :class:`certmgr.config.context.Context`, because the inventory may be missing: then
-    the site is diagnosed as that of an unknown client.
-
-    Attributes:
-        settings: The configuration.
-        database: The inventory; None if there is none.
-        now: The time of the diagnosis.
-    """
-
-    settings: Settings
-    database: Database | None
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Examination:
     """What the inventory and a probe of the site showed.
 
@@ -123,7 +104,7 @@ class _Examination:
 
 
 def diagnose(
-    context: DiagnosisContext,
+    context: ProbeContext,
     question: DiagnosisRequest,
     options: ScanOptions,
     how: DiagnosisOptions,
@@ -139,6 +120,8 @@ def diagnose(
     Raises:
         UsageError: An escalation is asked for, and the host is not in the inventory.
     """
+    # One time for the probe, the judgement and the texts.
+    context = context.frozen()
     examined = _examine(context, question, options, how)
     host, report, provider = examined.host, examined.report, context.settings.provider
     reader = language(
@@ -156,13 +139,13 @@ def diagnose(
     if how.escalate and context.database is not None and host is not None:
         # The ticket is stored before a text states that the fault was passed on.
         reference = escalate(
-            context.database, host, question.url, staff.code, staff.cause, context.now
+            context.database, host, question.url, staff.code, staff.cause, context.now()
         )
     return _with_texts(context, question, how, examined, outcome, staff, reader, reference)
 
 
 def _examine(
-    context: DiagnosisContext,
+    context: ProbeContext,
     question: DiagnosisRequest,
     options: ScanOptions,
     how: DiagnosisOptions,
@@ -171,12 +154,12 @@ def _examine(
     database, settings = context.database, context.settings
     host = None
     if database is not None:
-        host = contexts.load(database, question.target, context.now, settings.provider.time_zone)
+        host = contexts.load(database, question.target, context.now(), settings.provider.time_zone)
     if how.escalate:
         # Before the site is probed: the agent should not wait for a refusal.
         require_context(host, question.target.host)
     report = _probe(context, question, options, host, internal=how.internal)
-    plan = host.plan(report, context.now) if host is not None else None
+    plan = host.plan(report, context.now()) if host is not None else None
     facts = contexts.facts(
         database,
         host,
@@ -195,7 +178,7 @@ def _examine(
 
 
 def _with_texts(
-    context: DiagnosisContext,
+    context: ProbeContext,
     question: DiagnosisRequest,
     how: DiagnosisOptions,
     examined: _Examination,
@@ -205,7 +188,7 @@ def _with_texts(
     reference: str,
 ) -> Diagnosis:
     """Return the diagnosis with its texts for the client and for level 2."""
-    url, now, host, report = question.url, context.now, examined.host, examined.report
+    url, now, host, report = question.url, context.now(), examined.host, examined.report
     visit_steps = steps(report, url, now, how.clock, examined.plan)
     error = page_error(report, url)
     shown = chrome.browser_view(
@@ -248,7 +231,7 @@ def _with_texts(
 
 
 def _probe(
-    context: DiagnosisContext,
+    context: ProbeContext,
     question: DiagnosisRequest,
     options: ScanOptions,
     host: HostContext | None,
@@ -261,18 +244,18 @@ def _probe(
     if host is not None and host.fixed:
         options.overrides = {(target.host, target.port): host.fixed, **options.overrides}
     # The same checks as in a scan, so that the diagnosis cannot contradict the inventory.
-    report = probe_targets(
-        context.settings,
+    report = probe_target(
+        context,
         options,
-        target,
-        (question.path,),
-        host.acting(target.host) if host else None,
-        _purpose(host),
-        context.database,
-        ever_good=host is not None and host.last_good is not None,
-        # An address that the agent typed is the agent's choice.
-        guarded=not internal and not target.is_address,
-        clock=lambda: context.now,
+        TargetProbe(
+            target=target,
+            paths=(question.path,),
+            purpose=_purpose(host),
+            parties=host.acting(target.host) if host else None,
+            ever_good=host is not None and host.last_good is not None,
+            # An address that the agent typed is the agent's choice.
+            guarded=not internal and not target.is_address,
+        ),
     )
     # The server is down for other names too: no certificate is missing.
     if host is not None and host.down is not None:

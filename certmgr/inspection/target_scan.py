@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+
 from certmgr.config.settings import Settings
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
@@ -43,37 +47,68 @@ def scan_targets(
             reports[result.key] = result.report
 
     setup = setup_for(settings, options, guarded=False, clock=clock)
-    setup.full, setup.issuers = True, issuers
+    setup.full = True
+    setup.issuers = issuers
     scan_jobs(setup, [ScanJob(i, t) for i, t in enumerate(targets)], emit)
     return [reports[i] for i in sorted(reports)]
 
 
-def probe_targets(
-    settings: Settings,
-    options: ScanOptions,
-    target: Target,
-    paths: tuple[str, ...],
-    parties: Parties | None,
-    purpose: str,
-    database: Database | None,
-    *,
-    ever_good: bool = False,
-    guarded: bool = False,
-    clock: Clock = system_clock,
-) -> EndpointReport:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeContext:
+    """What a probe of one target works with.
+
+    It is not a :class:`certmgr.config.context.Context`, because the inventory may be missing: then
+    the target is probed as one of an unknown client.
+
+    Attributes:
+        settings: The configuration.
+        database: The inventory; None if there is none.
+        clock: Dates each observation.
+    """
+
+    settings: Settings
+    database: Database | None
+    clock: Clock
+
+    def now(self) -> datetime:
+        """Return the current time, in UTC."""
+        return self.clock()
+
+    def frozen(self) -> Self:
+        """Return a context whose clock stands still, so that all results have the same time."""
+        now = self.now()
+        return replace(self, clock=lambda: now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetProbe:
+    """One target as a browser would visit it, and what is known about it.
+
+    Attributes:
+        target: The endpoint.
+        paths: Paths to visit in addition to the home page.
+        purpose: The purpose of its domain.
+        parties: Who is responsible for what; None if the inventory does not know the target.
+        ever_good: Whether a certificate was ever observed.
+        guarded: Whether internal addresses that the target's name points to are refused.
+    """
+
+    target: Target
+    paths: tuple[str, ...]
+    purpose: str
+    parties: Parties | None = None
+    ever_good: bool = False
+    guarded: bool = False
+
+
+def probe_target(context: ProbeContext, options: ScanOptions, probe: TargetProbe) -> EndpointReport:
     """Scan one target and its pages as a browser would; store nothing.
 
     Args:
-        settings: The configuration.
+        context: The configuration, the clock, and the inventory, which gives issuers and the
+            addresses of servers.
         options: The options of this scan.
-        target: The endpoint.
-        paths: Paths to visit in addition to the home page.
-        parties: Who is responsible for what; None if the inventory does not know the target.
-        purpose: The purpose of its domain.
-        database: Gives issuers and the addresses of servers; None: there is no inventory.
-        ever_good: Whether a certificate was ever observed.
-        guarded: Whether internal addresses that the target's name points to are refused.
-        clock: Dates each observation.
+        probe: The target.
     """
     reports: list[EndpointReport] = []
 
@@ -81,20 +116,22 @@ def probe_targets(
         if result.report is not None:
             reports.append(result.report)
 
-    setup = setup_for(settings, options, guarded=guarded, clock=clock)
+    setup = setup_for(context.settings, options, guarded=probe.guarded, clock=context.clock)
     setup.full = True
-    if database is not None:
-        with database.read() as conn:
+    if context.database is not None:
+        with context.database.read() as conn:
             # With the stored issuers and servers, the findings are those of a scan of the
             # inventory.
-            setup.issuers, setup.servers = (
-                tuple(certificates.issuers(conn)),
-                servers.all_addresses(conn),
-            )
-    scan_jobs(
-        setup,
-        [ScanJob(0, target, parties=parties, ever_good=ever_good, purpose=purpose, paths=paths)],
-        emit,
+            setup.issuers = tuple(certificates.issuers(conn))
+            setup.servers = servers.all_addresses(conn)
+    job = ScanJob(
+        key=0,
+        target=probe.target,
+        parties=probe.parties,
+        ever_good=probe.ever_good,
+        purpose=probe.purpose,
+        paths=probe.paths,
     )
+    scan_jobs(setup, [job], emit)
     # A worker emits exactly one result per job, even after an internal error.
     return reports[0]

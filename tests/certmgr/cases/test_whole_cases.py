@@ -303,7 +303,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     between = simulation.vendor.issue("shop.example.com", not_before=begin, not_after=end)
     path = env.folder / "between.pem"
     path.write_bytes(between.chain_pem)
-    intake.attach_certificate(env.database, env.now, "D-1001", str(path))
+    intake.attach_certificate(env.context, "D-1001", str(path))
     env.now = datetime(2029, 3, 26, 9, tzinfo=UTC)
     (third,) = run_cases(env.service).opened
     env.now = datetime(2029, 4, 8, 9, tzinfo=UTC)

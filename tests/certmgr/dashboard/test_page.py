@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from certmgr.config.context import Context
 from certmgr.dashboard import html
 from certmgr.dashboard.load import load_dashboard_input
 from certmgr.dashboard.model import Dashboard
@@ -45,9 +46,8 @@ OVERLAPS = """(() => {
 
 def _built(states: States, code: str = "en") -> tuple[Dashboard, str]:
     provider = states[0]
-    facts = load_dashboard_input(
-        provider.database, provider.settings, provider.clock(), language_code=code
-    )
+    context = Context(provider.database, provider.settings, provider.clock)
+    facts = load_dashboard_input(context, language_code=code)
     dashboard = build(facts)
     return dashboard, html.render(dashboard, facts.language)
 

@@ -201,8 +201,8 @@ def test_database_is_read_in_the_thread_of_a_request(all_states: States) -> None
     app = CommandContext(
         None, str(provider.path), False, provider.clock, _settings=provider.settings
     )
-    database = app.open()
-    with served(lambda: _page(app, database, None, None)[0]) as server:
+    context = app.context()
+    with served(lambda: _page(context, None, None)[0]) as server:
         status, _, body = fetch(server)
     app.close()
     assert status == 200

@@ -11,7 +11,7 @@ from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.target_scan import probe_targets
+from certmgr.inspection.target_scan import ProbeContext, TargetProbe, probe_target
 from inventory.targets import Target
 from tests.clock import clock
 from tests.servers.ports import free_port
@@ -37,13 +37,8 @@ def probe(
 ) -> EndpointReport:
     """Probe the site at these addresses; nothing serves it over plain HTTP."""
     chosen = replace(settings, network=NetworkSettings(**network))
-    return probe_targets(
-        chosen,
+    return probe_target(
+        ProbeContext(settings=chosen, database=None, clock=clock),
         ScanOptions(overrides={(HOST, port): addresses}, http_port=free_port(), always_http=True),
-        Target(HOST, port),
-        ("/",),
-        None,
-        "site",
-        None,
-        clock=clock,
+        TargetProbe(target=Target(HOST, port), paths=("/",), purpose="site"),
     )

@@ -17,9 +17,10 @@ from certmgr.config.settings import ScanSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import PageResponse, page, secure
 from certmgr.demo.servers import Server, server_context
-from certmgr.diagnose.examination import DiagnosisContext, DiagnosisOptions, diagnose
+from certmgr.diagnose.examination import DiagnosisOptions, diagnose
 from certmgr.diagnose.question import parse
 from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import ProbeContext
 from inventory.clock import system_clock
 from tests.campaign import UNREACHED
 from tests.certmgr.diagnose.demonstration import Demo, Run, call
@@ -195,7 +196,7 @@ def test_internal_address_of_a_name_is_visited_only_on_request() -> None:
         settings = replace(Settings(), scan=ScanSettings(timeout=UNREACHED, resolvers=(resolver,)))
         request = parse(f"https://inside.test:{server.port}/", None)
         options = ScanOptions(always_http=True, http_port=server.port)
-        context = DiagnosisContext(settings=settings, database=None, now=system_clock())
+        context = ProbeContext(settings=settings, database=None, clock=system_clock)
         guarded = diagnose(context, request, options, DiagnosisOptions(vantage="here"))
         assert visits == []
         assert [f.code for f in guarded.findings] == ["address-refused"]

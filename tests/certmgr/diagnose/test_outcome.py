@@ -15,7 +15,7 @@ from certmgr.demo.servers import Server, server_context
 from certmgr.diagnose import address_records, chrome, steps
 from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.target_scan import probe_targets
+from certmgr.inspection.target_scan import ProbeContext, TargetProbe, probe_target
 from inventory.targets import Target
 from notifiers.wording.catalogue import ENGLISH, language
 from tests.campaign import time_limits
@@ -160,15 +160,10 @@ def test_name_that_does_not_exist_is_the_cause(settings: Settings) -> None:
 
     with real.dns({}) as resolver:
         chosen = replace(settings, scan=replace(settings.scan, resolvers=(resolver,)))
-        report = probe_targets(
-            chosen,
+        report = probe_target(
+            ProbeContext(settings=chosen, database=None, clock=clock),
             ScanOptions(always_http=True),
-            Target("missing.example.test"),
-            ("/",),
-            None,
-            "site",
-            None,
-            clock=clock,
+            TargetProbe(target=Target("missing.example.test"), paths=("/",), purpose="site"),
         )
     outcome = decide(report, report.findings, OutcomeFacts())
     assert (outcome.outcome, outcome.code) == ("you-act", "name-not-found")

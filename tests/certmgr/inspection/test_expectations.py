@@ -56,7 +56,7 @@ def test_certificate_that_was_linked_to_an_order_is_expected_too(
         purchase_changes.add(tx, "1001", {"vendor": "V", "number": "1"}, [HOST])
     _, leaf = env.closed(issuer)
     (tmp_path / "own.pem").write_bytes(issuer.issue(HOST, days=90).chain_pem)
-    linked = intake.attach_certificate(env.database, env.now, "1", str(tmp_path / "own.pem"))
+    linked = intake.attach_certificate(env.context, "1", str(tmp_path / "own.pem"))
     assert frozenset({leaf, linked}) in expected(env).values()
 
 
