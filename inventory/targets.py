@@ -1,7 +1,7 @@
 """Targets of a scan: ``host[:port][/protocol]``. Pure.
 
-The protocols stand in one table, :data:`PORTS`. Except for https and tls, each has a dialogue in
-``certmgr/scan/starttls/``.
+The protocols stand in one table, ``_PORTS_OF_PROTOCOL``. Except for https and tls, each has a
+dialogue in ``certmgr/scan/starttls/``.
 """
 
 import re

@@ -6,6 +6,7 @@ Commands, options, finding codes, configuration keys, columns, and names of file
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -177,6 +178,19 @@ def test_architecture_names_every_room() -> None:
         for folder in (ROOT / package).iterdir():
             if (folder / "__init__.py").is_file():
                 assert f"`{package}/{folder.name}/`" in text, f"{package}/{folder.name}"
+
+
+_LIMIT = re.compile(r"^\| .+ \| ([\d,]+)(?: \w+)? \| `([\w/]+)\.py` `(\w+)` \|$", re.MULTILINE)
+
+
+def test_limits_in_the_architecture_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.partition("## Limits\n")[2]
+    stated = _LIMIT.findall(table)
+    assert len(stated) == table.count("` |"), "a row has another form"
+    for limit, module, constant in stated:
+        value = getattr(importlib.import_module(module.replace("/", ".")), constant)
+        assert value == int(limit.replace(",", "")), f"{module}.py {constant}"
 
 
 def test_the_project_stands_alone() -> None:

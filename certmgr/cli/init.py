@@ -25,8 +25,9 @@ from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.names import mail_address
 from inventory.store import contacts
 from inventory.text import printable
+from notifiers.wording.catalogue import available
 
-LANGUAGES = ("en", "de")
+LANGUAGES = available()
 MAIL_VARIABLE = "env:CERTMGR_MAIL"
 
 

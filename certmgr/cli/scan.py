@@ -29,7 +29,7 @@ from inventory.db.database import HEAD, make_engine, version
 from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.names import as_ip, normalise
 from inventory.store import certificates
-from inventory.targets import parse, parse_port
+from inventory.targets import PROTOCOLS, parse, parse_port
 
 if TYPE_CHECKING:
     from certmgr.config.settings import Settings
@@ -88,7 +88,16 @@ def _zone_names(_ctx: click.Context, _param: click.Parameter, value: str) -> tup
     return tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
 
 
-@click.command()
+_HELP = f"""\
+Inspect served certificates: the whole inventory, or each TARGET without storing results.
+
+TARGET is host[:port][/protocol]; protocols are {", ".join(PROTOCOLS)}. Exit codes: 0 no problem,
+1 findings of severity high or critical, 2 usage error, 3 the scan failed or more than 20% of the
+endpoints are undetermined.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @client_filter
 @tag_filter
@@ -180,14 +189,7 @@ def scan(
     verbose: bool,
     output_format: str,
 ) -> int:
-    """Inspect served certificates: the whole inventory, or each TARGET without storing results.
-
-    TARGET is host[:port][/protocol]; protocols are https, tls, smtp, lmtp, imap, pop3, managesieve,
-    ftp, ldap, nntp, xmpp, xmpp-server, postgres, mysql. Exit codes: 0 no problem, 1 findings of
-    severity high or critical, 2 usage error, 3 the scan failed or more than 20% of the endpoints
-    are undetermined.
-    """
-
+    """Scan targets or the inventory, and return the exit code."""
     options = ScanOptions(
         client=client,
         tag=tag,
