@@ -93,7 +93,7 @@ def read_regular(path: Path, limit: int) -> bytes:
 def rename_new(source: str, target: str, folder: int | None = None) -> None:
     """Rename a file, and never replace an existing name or follow a link there.
 
-    A check before a rename would leave a moment in which another program can place the name.
+    A check before the rename would leave time for another program to create the name.
 
     Args:
         source: The file.

@@ -21,8 +21,8 @@ class Severity(StrEnum):
     UNDETERMINED = "undetermined"
 
 
-# An undetermined result may hide a severe fault, so it sorts before medium.
-# The order of listings: what needs attention first.
+# The order of listings: what needs attention first. An undetermined result may hide a severe fault,
+# so it sorts before medium.
 SEVERITY_ORDER = {
     s: i for i, s in enumerate(("critical", "high", "undetermined", "medium", "low", "info"))
 }
@@ -96,17 +96,23 @@ class Role(StrEnum):
 
 
 class ContactMethodKind(StrEnum):
+    """How a contact is reached."""
+
     EMAIL = "email"
     PHONE = "phone"
     CHANNEL = "channel"  # the name of a channel of the configuration
 
 
 class ContactMethodState(StrEnum):
+    """Whether messages reach a contact method."""
+
     GOOD = "good"
     BAD = "bad"  # messages to it bounced
 
 
 class ServerKind(StrEnum):
+    """What a server is for."""
+
     WEB = "web"
     MAIL = "mail"
     BALANCER = "balancer"
@@ -159,18 +165,24 @@ class NoticeState(StrEnum):
 
 
 class Validation(StrEnum):
+    """What the CA validates: the domain, the organisation, or both to the EV Guidelines."""
+
     DV = "dv"
     OV = "ov"
     EV = "ev"
 
 
 class ProductKind(StrEnum):
+    """The names that a purchased certificate may have."""
+
     SINGLE = "single"
     MULTI = "multi"
     WILDCARD = "wildcard"
 
 
 class PurchaseState(StrEnum):
+    """State of a purchase. One whose term is over stays active."""
+
     ACTIVE = "active"
     CANCELLED = "cancelled"
 
@@ -193,12 +205,14 @@ class CaseState(StrEnum):
 
 
 class VerificationState(StrEnum):
-    """The result of a verification; ``ABSENT``: the certificate is served at no location."""
+    """The result of a verification.
+
+    ``absent``: the certificate is served nowhere. ``unknown``: undetermined, which must not be
+    shown as a missing installation.
+    """
 
     LIVE = "live"
     PARTIAL = "partial"
-    # Undetermined has a separate state, so that a failed probe is never shown as a missing
-    # installation.
     ABSENT = "absent"
     UNKNOWN = "unknown"
 
@@ -221,25 +235,33 @@ class WindowState(StrEnum):
 
 
 class LineageState(StrEnum):
+    """State of a lineage. A paused one is not renewed."""
+
     ACTIVE = "active"
     PAUSED = "paused"
     RETIRED = "retired"
 
 
 class LineageNameState(StrEnum):
+    """State of a name of a lineage. A quarantined one is left out of certificates."""
+
     ACTIVE = "active"
     QUARANTINED = "quarantined"
 
 
 class AccountState(StrEnum):
-    # The order of durability of accounts: pending is committed before the CA is asked.
-    PENDING = "pending"  # the CA has not confirmed it
+    """State of an ACME account."""
+
+    # Committed before the CA is asked, so that a death in between leaves a row to continue.
+    PENDING = "pending"
     ACTIVE = "active"
     LOST = "lost"  # the CA does not know it any more
     RETIRED = "retired"
 
 
 class DeploymentState(StrEnum):
+    """State of a certificate at one deployment target."""
+
     PENDING = "pending"
     DONE = "done"
     FAILED = "failed"

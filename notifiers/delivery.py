@@ -267,7 +267,7 @@ class DeliveryWorker:
             case DeliveryStatus.PERMANENT:
                 # So that the next notice goes to another address or contact at once.
                 if delivery.bad_address and row.contact_id is not None:
-                    recipients.mark_way(tx, row.contact_id, to, "bad")
+                    recipients.mark_method(tx, row.contact_id, to, "bad")
                 outbox.finish(tx, row.id, token, "failed", **common)
                 # The items of a notice to a bad address are decided again, for the fallback.
                 if delivery.bad_address:

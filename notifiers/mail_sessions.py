@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import errno
 import imaplib
+import logging
 import smtplib
 import socket
 import ssl
 from time import monotonic
+
+_log = logging.getLogger(__name__)
 
 MAX_LINE = 1_000_000  # as in imaplib; those of smtplib are shorter
 MAX_IMAP_REPLY = 2_000_000  # in addition to the mail that was asked for
@@ -22,7 +25,7 @@ MAX_SMTP_REPLY = 65_536
 class BoundedReplies:
     """The received bytes of a session.
 
-    Each reply has a deadline and a number of bytes. Both begin anew with :meth:`begin`.
+    Each reply has a deadline and a number of bytes. Both begin again with :meth:`begin`.
     """
 
     def __init__(self, sock: socket.socket, seconds: float, size: int) -> None:
@@ -149,6 +152,8 @@ def connect_imap(
         OSError, imaplib.IMAP4.error: The server cannot be used.
     """
 
+    _log.debug("connecting to the mailbox at %s:%d", host, port)
+
     # The greeting is read by the constructor, so that the limits belong to the class.
     class Plain(_BoundedImap):
         pass
@@ -204,6 +209,7 @@ def connect_smtp(
     Raises:
         OSError, smtplib.SMTPException: The server cannot be used.
     """
+    _log.debug("connecting to the mail server %s:%d", host, port)
     if starttls:
         return _BoundedSmtp(host, port, timeout=seconds)
     return _BoundedSmtpTls(host, port, timeout=seconds, context=context)

@@ -51,7 +51,7 @@ def store_certificate(
         failures=0,
         next_at=None,
         error=note or None,
-        # Renewal information is about one certificate (RFC 9773 4.1); the new one has other.
+        # Renewal information is about one certificate (RFC 9773 4.1), here the replaced one.
         ari_start=None,
         ari_end=None,
         ari_at=None,

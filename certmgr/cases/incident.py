@@ -7,6 +7,7 @@ open at once. ``incident_progress`` counts what is left.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from inventory.records import IncidentRecord
 from inventory.store import cases, domain_owners, editing, incidents
 from inventory.store.incidents import NewIncidentItem
 from inventory.vocabulary import CaseKind
+
+_log = logging.getLogger(__name__)
 
 
 def open_incident(
@@ -69,6 +72,7 @@ def open_incident(
             if not in_cases:
                 new_items.append(_item(item, item.hosts, None))
         incidents.add_items(tx, row.id, new_items)
+    _log.info("incident %s opened: %d items, %d new cases", row.id, len(items), counts["opened"])
     return row, counts
 
 

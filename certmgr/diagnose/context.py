@@ -129,6 +129,9 @@ def load(
     """Return the data about a host; None if neither it nor its registered domain is known.
 
     Args:
+        database: The inventory.
+        target: The host, and its port for HTTPS.
+        now: The time at which acceptances and renewals are judged.
         zone: The time zone of the provider, for the history.
     """
     with database.read() as conn:
@@ -207,20 +210,13 @@ def _endpoint(
     row: ListedDomain,
     now: datetime,
 ) -> None:
+    """Add what scans found at the endpoint of the host, and what was decided about it."""
     state = observations.probe_state(conn, endpoint_row.id)
     # An endpoint that was never scanned has no row.
     context.last_good = from_epoch(state.last_good) if state else None
     for f in findings.listing(conn, domain_id=row.id):
         if f.endpoint_id == endpoint_row.id:
-            finding = Finding(
-                code=f.code,
-                severity=f.severity,
-                addresses=tuple(f.addresses),
-                evidence=f.evidence,
-                actor=f.actor,
-                outcome=f.outcome,
-            )
-            context.open.append((finding, from_epoch(f.opened_at)))
+            context.open.append((findings.finding_of(f), from_epoch(f.opened_at)))
     not_connected = server_faults.not_connected(conn, NOT_CONNECTED)
     context.down = servers_down(not_connected).get(endpoint_row.id)
     # What each address served last; older observations are closed.
@@ -238,6 +234,7 @@ def _endpoint(
 
 
 def _edits(conn: Connection, domain_id: int) -> list[str]:
+    """Return the last three changes of the domain's record, in words."""
     # A recent edit of the record may explain the fault, which its creation does not.
     rows = audit_log.of_row(conn, "domain", domain_id, 3, edits_only=True)
     lines = []

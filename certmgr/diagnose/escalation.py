@@ -7,6 +7,7 @@ administrators on call, once per day, until it is closed.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from certmgr.diagnose.context import HostContext
@@ -14,6 +15,8 @@ from inventory.db.database import Database
 from inventory.errors import UsageError
 from inventory.store import domains, tickets
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 DESK = "desk"
 """The code of a ticket that a support agent opened without a fault that was found."""
@@ -84,4 +87,6 @@ def escalate(
         elif (both := _with_call(before.cause or "", text)) != before.cause:
             tickets.change(tx, before.id, cause=both)
             tx.audit("edit", "matter", before.id, {"cause": [before.cause, both]})
-        return tickets.by_key(tx.conn, [key])[key].reference
+        reference = tickets.by_key(tx.conn, [key])[key].reference
+    _log.info("passed to level 2 under %s: %s", reference, code)
+    return reference

@@ -170,15 +170,7 @@ def _by_endpoint(rows: Iterable[ListedFinding]) -> dict[int, list[Finding]]:
     """Return endpoint id -> its findings."""
     found: dict[int, list[Finding]] = {}
     for row in rows:
-        finding = Finding(
-            code=row.code,
-            severity=row.severity,
-            addresses=tuple(row.addresses),
-            evidence=row.evidence,
-            actor=row.actor,
-            outcome=row.outcome,
-        )
-        found.setdefault(row.endpoint_id, []).append(finding)
+        found.setdefault(row.endpoint_id, []).append(findings.finding_of(row))
     return found
 
 

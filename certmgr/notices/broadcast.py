@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ from notifiers.wording.catalogue import Language, language
 from notifiers.wording.notice import NoticePhrases as N
 from notifiers.wording.scope import for_client, names_in
 from notifiers.wording.sentences import client_instruction, short
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -109,6 +112,13 @@ def broadcast(
             number = announcements.add(tx, template, name, tag, row.text)
             _open_tickets(tx, template, name, number, result.client_ids)
             releases.add(tx, _cause(template, name), per_day, tx.actor)
+        _log.info(
+            "announcement %d of %s: %d clients, %d per day",
+            number,
+            name,
+            len(result.client_ids),
+            per_day,
+        )
     return result
 
 

@@ -16,8 +16,8 @@ class PurchasedCertificate:
     Attributes:
         sha256: Fingerprint of the certificate, in hexadecimal.
         serial: Serial number.
-        not_before: First moment of validity.
-        not_after: Last moment of validity.
+        not_before: First second of the validity.
+        not_after: Last second of the validity.
         names: DNS names of the certificate.
         recorded: Whether the certificate was linked to the purchase, by a case or by an
             administrator. Otherwise it was recognised by its names, dates and issuer.
@@ -43,11 +43,12 @@ class LeadTimes:
 
     @property
     def total(self) -> int:
+        """All days, from the decision to buy until the certificate is installed."""
         return self.purchase + self.validation + self.installation
 
     @property
     def buy(self) -> timedelta:
-        """Time from the decision to buy until the certificate is installed."""
+        """:attr:`total` as a duration."""
         return timedelta(days=self.total)
 
     @property

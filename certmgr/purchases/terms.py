@@ -277,9 +277,6 @@ def best_day(
     )
 
 
-# -- deadlines
-
-
 @dataclass(frozen=True, slots=True)
 class PurchaseDeadline:
     """One of the four deadlines of a purchase.

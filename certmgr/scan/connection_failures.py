@@ -44,7 +44,7 @@ def from_errno(code: int, state: str, *, answered: bool, sent: bool = False) -> 
         sent: Whether this machine had a route, and the error is an answer to its packet.
     """
     if sent and code == errno.ENETUNREACH:
-        # A router on the way has no route to the server (ICMP, RFC 792): it is not ours that lacks.
+        # A router on the way has no route to the server (ICMP, RFC 792); this machine has one.
         kind = FailureKind.UNREACHABLE
     else:
         kind = FailureKind.NO_ROUTE if code in NO_ROUTE else _KINDS.get(code, FailureKind.LOCAL)

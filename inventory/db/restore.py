@@ -5,6 +5,7 @@ The old database is kept under another name before anything of it is replaced.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 from contextlib import closing
@@ -20,6 +21,8 @@ from inventory.db.locks import file_lock
 from inventory.db.maintenance import FILE_TIME, copy_sqlite, is_known, only_sqlite, sync_directory
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.text import printable
+
+_log = logging.getLogger(__name__)
 
 
 def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Path | None:
@@ -54,13 +57,15 @@ def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock)
     prepare_file(target)
     with file_lock(target):
         try:
-            return _replace(target, source, clock)
+            kept = _replace(target, source, clock)
         except (OSError, sqlite3.Error, sqlite_module().Error) as error:
             raise DatabaseError(
                 f"{target} cannot be replaced",
                 str(error),
                 "The previous database was kept, at its path or next to it.",
             ) from None
+    _log.info("%s restored from %s; the previous database is %s", target, source, kept or "empty")
+    return kept
 
 
 def _check_backup(source: Path) -> None:

@@ -340,7 +340,7 @@ def _references(kind: str, row: dict[str, Any], keys: dict[str, list[Any]]) -> d
 def _contact_methods(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     methods = []
     for method in row.get("ways") or []:
-        kind, value = contacts.parse_way(f"{method['kind']}:{method['value']}")
+        kind, value = contacts.parse_method(f"{method['kind']}:{method['value']}")
         methods.append(
             (kind, value, editing.choice(method.get("state"), "state", ("good", "bad")) or "good")
         )

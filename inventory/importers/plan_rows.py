@@ -35,7 +35,7 @@ def _add_row(plan: ImportPlan, row: ImportRow) -> None:
     number = editing.required(row.client, "client", 60)
     client_values = _client_values(plan, row, number)
     tags = [editing.clean_tag(t) for t in row.tags]
-    methods = [contacts.parse_way(m) for m in row.contact_methods]
+    methods = [contacts.parse_method(m) for m in row.contact_methods]
     contact_values = _contact_values(row)
     domain_values, endpoint_values, host = _domain_values(plan, row, number)
     # The server is referred to by name and may be added by the same row.

@@ -32,13 +32,13 @@ from inventory.records.cases import (
 from inventory.records.clients import (
     ClientRecord,
     ClientSummary,
+    ContactMethodRecord,
     ContactRecord,
     ListedClient,
     ListedContact,
     ListedServer,
     ReachableContact,
     ServerRecord,
-    WayRecord,
 )
 from inventory.records.deadlines import DeadlineRecord, ListedDeadline
 from inventory.records.domains import (
@@ -128,6 +128,7 @@ __all__ = [
     "ClientSummary",
     "CompleteNotice",
     "CompleteRun",
+    "ContactMethodRecord",
     "ContactRecord",
     "CrlRecord",
     "DeadlineRecord",
@@ -200,7 +201,6 @@ __all__ = [
     "TicketTimes",
     "VisitedEndpoint",
     "WaitingShard",
-    "WayRecord",
     "ZoneReach",
     "ZoneRecord",
     "ZoneScopeRecord",

@@ -79,7 +79,13 @@ class ContactRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedContact(ContactRecord):
-    """A contact in a listing. ``ways``: ``kind:value`` in order; ``bad``: addresses that bounce."""
+    """A contact in a listing.
+
+    Attributes:
+        ways: Its contact methods as ``kind:value``, in order of preference (a key of JSON).
+        bad: Addresses that bounce.
+        away: The date until which it is away.
+    """
 
     client: str | None
     fallback: str | None
@@ -89,8 +95,8 @@ class ListedContact(ContactRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WayRecord(Record):
-    """One way to reach a contact."""
+class ContactMethodRecord(Record):
+    """An address of a contact: e-mail, telephone, or a channel."""
 
     id: int
     kind: ContactMethodKind
@@ -100,9 +106,9 @@ class WayRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReachableContact(ContactRecord):
-    """An active contact with its ways in order of preference."""
+    """An active contact with its contact methods in order of preference."""
 
-    ways: tuple[WayRecord, ...]
+    methods: tuple[ContactMethodRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,9 +188,6 @@ def unfinished(conn: Connection) -> list[OpenOrder]:
     return fetch(conn, OpenOrder, query.order_by(AcmeOrder.id))
 
 
-# -- the ledger
-
-
 def count(
     tx: Tx,
     account_id: int,
@@ -238,9 +235,6 @@ def events(conn: Connection, account_ids: Sequence[int], since: Timestamp) -> li
 def forget_events(tx: Tx, before: Timestamp) -> None:
     """Delete what is older than the window of each limit."""
     tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.at < before))
-
-
-# -- back-offs
 
 
 def backoffs(conn: Connection, directory: str | None = None) -> list[BackoffRecord]:

@@ -1,4 +1,4 @@
-"""Contacts: a person or mailbox with a role and ordered ways to be reached.
+"""Contacts: a person or mailbox with a role, and contact methods in order of preference.
 
 A contact without client is the provider's staff.
 """
@@ -24,9 +24,15 @@ from inventory.vocabulary import Role
 KINDS = ("email", "phone", "channel")
 
 
-def parse_way(text: str) -> tuple[str, str]:
-    """``email:a@b``, ``phone:+49...``, ``channel:NAME`` (of the configuration), or a bare address
-    or number.
+def parse_method(text: str) -> tuple[str, str]:
+    """Return kind and value of a contact method.
+
+    Args:
+        text: ``email:a@b``, ``phone:+49...``, ``channel:NAME`` (of the configuration), or a bare
+            address or number.
+
+    Raises:
+        UsageError: It is none of them.
     """
     kind, colon, value = text.strip().partition(":")
     # A bare address or number is the usual input, and "@" distinguishes the two.
@@ -49,7 +55,9 @@ def parse_way(text: str) -> tuple[str, str]:
 def find(conn: Connection, key: str, client_id: int | None = None) -> ContactRecord:
     """Return the contact with this id, name or contact method.
 
-    Raises NotFound, or UsageError when several fit.
+    Raises:
+        NotFound: No contact fits.
+        UsageError: Several contacts fit.
     """
     query = (
         select(Contact)
@@ -94,7 +102,7 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
         values["time_zone"] = time_zone(given["time_zone"])
     if "country" in given:
         values["country"] = country(given["country"])
-    # An absence ends by itself, so that no one has to remember to end it.
+    # An absence ends automatically, so that it cannot be forgotten.
     if "away_until" in given:
         values["away_until"] = (
             None if given["away_until"] is None else to_epoch(given["away_until"])
@@ -115,6 +123,7 @@ def _values(conn: Connection, given: dict[str, Any], client_id: int | None) -> d
 
 
 def language(text: str | None) -> str | None:
+    """Return a language code (RFC 5646), or raise :class:`UsageError`."""
     value = editing.clean(text, "language", 20)
     if value and not re.fullmatch(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*", value):
         raise UsageError(f"'{value}' is not a language", "", "Write a code such as en or de.")
@@ -122,7 +131,10 @@ def language(text: str | None) -> str | None:
 
 
 def country(text: str | None) -> str | None:
-    """ISO 3166, with a subdivision where holidays differ: DE, DE-BY."""
+    """Return a country (ISO 3166-2, DE or DE-BY), or raise :class:`UsageError`.
+
+    A subdivision matters if its public holidays differ.
+    """
     value = editing.clean(text, "country", 10)
     if value is not None and not is_known_country(value):
         raise UsageError(
@@ -132,6 +144,7 @@ def country(text: str | None) -> str | None:
 
 
 def time_zone(text: str | None) -> str | None:
+    """Return a name of the time zone database, or raise :class:`UsageError`."""
     value = editing.clean(text, "time zone", 60)
     if value is not None:
         try:
@@ -143,17 +156,19 @@ def time_zone(text: str | None) -> str | None:
     return value
 
 
-def add(tx: Tx, client_key: str | None, given: dict[str, Any], ways: tuple[str, ...] = ()) -> int:
+def add(
+    tx: Tx, client_key: str | None, given: dict[str, Any], methods: tuple[str, ...] = ()
+) -> int:
     """Add a contact, and return its id. Without ``client_key`` it is one of the staff."""
     client_id = clients.find(tx.conn, client_key).id if client_key else None
     values = {"role": "owner"} | _values(tx.conn, given, client_id) | {"client_id": client_id}
-    parsed = [parse_way(w) for w in ways]
+    parsed = [parse_method(m) for m in methods]
     row_id = editing.add(tx, Contact, values)
-    _write_ways(tx, row_id, parsed)
+    _write_methods(tx, row_id, parsed)
     return row_id
 
 
-def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
+def _write_methods(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
     tx.conn.execute(delete(ContactMethod).where(ContactMethod.contact_id == row_id))
     # The order is the order of preference; the unique key allows each method once.
     unique = list(dict.fromkeys(parsed))
@@ -167,26 +182,30 @@ def _write_ways(tx: Tx, row_id: int, parsed: list[tuple[str, str]]) -> None:
 
 
 def edit(
-    tx: Tx, key: str, given: dict[str, Any], ways: tuple[str, ...] = ()
+    tx: Tx, key: str, given: dict[str, Any], methods: tuple[str, ...] = ()
 ) -> dict[str, list[Any]]:
-    """Change a contact. If any contact method is given, all are replaced."""
+    """Change a contact, and return what changed. If any contact method is given, all are replaced.
+
+    Returns:
+        Column -> [old, new]; ``ways`` are the contact methods.
+    """
     before = find(tx.conn, key)
     values = _values(tx.conn, given, before.client_id)
     # An escalation to the same person would look like two attempts and be one.
     if values.get("fallback_id") == before.id:
         raise UsageError("A contact cannot be its own fallback", "", "Name another contact.")
     changes = editing.edit(tx, Contact, before, values)
-    if ways:
-        before_ways = [
-            f"{w.kind}:{w.value}"
-            for w in tx.conn.execute(
+    if methods:
+        replaced = [
+            f"{m.kind}:{m.value}"
+            for m in tx.conn.execute(
                 select(ContactMethod)
                 .where(ContactMethod.contact_id == before.id)
                 .order_by(ContactMethod.position)
             )
         ] or None
-        _write_ways(tx, before.id, [parse_way(w) for w in ways])
-        changes["ways"] = [before_ways, list(ways)]
+        _write_methods(tx, before.id, [parse_method(m) for m in methods])
+        changes["ways"] = [replaced, list(methods)]
     return changes
 
 
@@ -211,23 +230,23 @@ def listing(
         .outerjoin(fallback, fallback.c.id == Contact.fallback_id)
         .order_by(Client.number, Contact.name)
     )
-    ways_query = select(ContactMethod).order_by(ContactMethod.contact_id, ContactMethod.position)
+    of_contacts = select(ContactMethod).order_by(ContactMethod.contact_id, ContactMethod.position)
     if client_id is not None:
         query = query.where(Contact.client_id == client_id)
-        ways_query = ways_query.join(Contact).where(Contact.client_id == client_id)
+        of_contacts = of_contacts.join(Contact).where(Contact.client_id == client_id)
     # Retired contacts are kept for the record, and are not shown unless asked for.
     if not retired:
         query = query.where(Contact.state != "retired")
-    ways: dict[int, list[str]] = {}
+    methods: dict[int, list[str]] = {}
     bad: dict[int, list[str]] = {}
-    for way in conn.execute(ways_query).mappings():
-        ways.setdefault(way["contact_id"], []).append(f"{way['kind']}:{way['value']}")
-        if way["state"] == "bad":
-            bad.setdefault(way["contact_id"], []).append(way["value"])
+    for method in conn.execute(of_contacts):
+        methods.setdefault(method.contact_id, []).append(f"{method.kind}:{method.value}")
+        if method.state == "bad":
+            bad.setdefault(method.contact_id, []).append(method.value)
     return [
         ListedContact(
             **r,
-            ways=tuple(ways.get(r["id"], ())),
+            ways=tuple(methods.get(r["id"], ())),
             bad=tuple(bad.get(r["id"], ())),
             away=_day(r["away_until"]),
         )
@@ -236,5 +255,5 @@ def listing(
 
 
 def _day(seconds: int | None) -> str | None:
-    moment = from_epoch(seconds)
-    return None if moment is None else moment.strftime("%Y-%m-%d")
+    at = from_epoch(seconds)
+    return None if at is None else at.strftime("%Y-%m-%d")

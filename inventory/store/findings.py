@@ -343,6 +343,7 @@ def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[
 
 
 def finding_of(row: FindingRecord) -> Finding:
+    """Return what a row states about its endpoint, without its times."""
     return Finding(
         code=row.code,
         severity=row.severity,

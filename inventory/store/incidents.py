@@ -143,9 +143,6 @@ def reopen(tx: Tx, incident_id: int) -> None:
     tx.audit("reopen", "incident", incident_id)
 
 
-# -- which certificates
-
-
 def served(conn: Connection, *, server_name: str | None = None) -> list[ServedName]:
     """Return the leaves that were seen last, one row per endpoint and leaf.
 

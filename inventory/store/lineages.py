@@ -267,9 +267,6 @@ def undeployed(conn: Connection, at: Timestamp) -> list[ListedLineage]:
     return _with_names(conn, query.order_by(StoredLineage.id))
 
 
-# -- where it was brought
-
-
 def covering(conn: Connection, host: str, client_id: int) -> list[LineageRecord]:
     """Return the client's active lineages that cover a host, by its name or by a wildcard."""
     # A wildcard covers exactly one label (RFC 9525 6.3), so only the one directly above can match.

@@ -167,8 +167,8 @@ def give_back(tx: Tx, token: str) -> None:
     )
 
 
-def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None:
-    """Drop notices that are not sent any more.
+def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> int:
+    """Drop notices that are not sent any more, and return their number.
 
     Their items are deleted, so that what is still due is decided again.
 
@@ -198,9 +198,8 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None
         ended = select(SentItem.matter_id).where(
             SentItem.notice_id.in_(part), SentItem.step == "resolved"
         )
-        tx.conn.execute(
-            update(Ticket).where(Ticket.id.in_(ended)).values(closed_at=None)
-        )  # the message that it is resolved was not sent after all
+        # The message that it is resolved was not sent after all.
+        tx.conn.execute(update(Ticket).where(Ticket.id.in_(ended)).values(closed_at=None))
         tx.conn.execute(delete(SentItem).where(SentItem.notice_id.in_(part)))
         # A digest must not list every notice that waited for a minute and was decided again.
         if not trace:
@@ -208,6 +207,7 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> None
             tx.conn.execute(delete(DroppedItem).where(DroppedItem.notice_id.in_(never_tried)))
             tx.conn.execute(delete(Notice).where(Notice.id.in_(part), Notice.attempts == 0))
     tx.audit_many("drop", "notice", [(i, {}) for i in gone])
+    return len(gone)
 
 
 def _keep_items(tx: Tx, ids: Sequence[int]) -> None:

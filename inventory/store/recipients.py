@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, fetch_all
 from inventory.models import Client, Contact, ContactMethod
-from inventory.records import ClientSummary, ReachableContact, WayRecord
+from inventory.records import ClientSummary, ContactMethodRecord, ReachableContact
 
 
 def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[ReachableContact]:
@@ -22,28 +22,28 @@ def contacts(conn: Connection, client_ids: Iterable[int] | None = None) -> list[
     Staff are always included, since each run may have something for them.
     """
     rows: list[dict[str, Any]] = []
-    ways: dict[int, list[WayRecord]] = {}
+    methods: dict[int, list[ContactMethodRecord]] = {}
     for which in _scopes(client_ids):
         own = Contact.state == "active"
         query = select(Contact).where(own) if which is None else select(Contact).where(own, which)
         rows += fetch_all(conn, query)
-        way_query = select(ContactMethod).join(Contact).where(own)
-        way_query = way_query if which is None else way_query.where(which)
-        for way in conn.execute(
-            way_query.order_by(ContactMethod.contact_id, ContactMethod.position)
-        ).mappings():
-            ways.setdefault(way["contact_id"], []).append(_way(way))
-    found = [ReachableContact(**r, ways=tuple(ways.get(r["id"], ()))) for r in rows]
+        of_contacts = select(ContactMethod).join(Contact).where(own)
+        of_contacts = of_contacts if which is None else of_contacts.where(which)
+        for row in conn.execute(
+            of_contacts.order_by(ContactMethod.contact_id, ContactMethod.position)
+        ):
+            methods.setdefault(row.contact_id, []).append(_method(row))
+    found = [ReachableContact(**r, methods=tuple(methods.get(r["id"], ()))) for r in rows]
     # Chunks come in the order of clients; the result must not depend on them.
     return sorted(found, key=lambda r: r.id)
 
 
-def _way(row: RowMapping) -> WayRecord:
-    return WayRecord(id=row["id"], kind=row["kind"], value=row["value"], state=row["state"])
+def _method(row: Row[Any]) -> ContactMethodRecord:
+    return ContactMethodRecord(id=row.id, kind=row.kind, value=row.value, state=row.state)
 
 
 def _scopes(client_ids: Iterable[int] | None) -> Iterator[Any]:
-    """Conditions for the contacts of these clients, and the staff; None: all contacts."""
+    """Yield conditions for the contacts of these clients, and for the staff; None: all contacts."""
     if client_ids is None:
         yield None
         return
@@ -67,8 +67,8 @@ def contact_of(conn: Connection, contact_id: int) -> ReachableContact | None:
         .where(ContactMethod.contact_id == contact_id)
         .order_by(ContactMethod.position)
     )
-    ways = tuple(_way(w) for w in conn.execute(query).mappings())
-    return ReachableContact(**row, ways=ways)
+    methods = tuple(_method(m) for m in conn.execute(query))
+    return ReachableContact(**row, methods=methods)
 
 
 def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, ClientSummary]:
@@ -92,7 +92,6 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Cli
         for part in chunks(wanted):
             for record in fetch(conn, ClientSummary, query.where(Client.id.in_(part))):
                 found[record.id] = record
-        # A retired reseller is never found, so each id is asked for once.
         # A retired reseller is not found, and must not be asked for again and again.
         wanted = sorted(
             {r.reseller_id for r in found.values() if r.reseller_id is not None} - asked
@@ -100,7 +99,7 @@ def clients(conn: Connection, ids: Iterable[int] | None = None) -> dict[int, Cli
     return found
 
 
-def mark_way(tx: Tx, contact_id: int, value: str, state: str) -> bool:
+def mark_method(tx: Tx, contact_id: int, value: str, state: str) -> bool:
     """Mark an address as bad or good, and return whether that was a change."""
     done = tx.conn.execute(
         update(ContactMethod)

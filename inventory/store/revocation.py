@@ -26,9 +26,6 @@ from inventory.store import certificates, observations
 CHUNK = 500
 
 
-# -- leaves
-
-
 def _live(client_id: int | None) -> Any:
     """Return the query for the leaves that the last probe of active endpoints saw."""
     query = observations.of_active_endpoints(
@@ -109,8 +106,6 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-# -- lists
-
 _STATE = tuple(c for c in StoredCrl.__table__.c if c.name != "body")
 
 
@@ -157,9 +152,6 @@ def forget_unused(tx: Tx, before: Timestamp) -> int:
         .values(body=None, digest=None)
     )
     return int(tx.conn.execute(old).rowcount)
-
-
-# -- where they are served
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,9 +337,6 @@ def times(conn: Connection, since: Timestamp) -> list[TicketTimes]:
     return fetch(conn, TicketTimes, query)
 
 
-# -- decisions
-
-
 def open_references(
     conn: Connection, client_id: int, endpoint_ids: set[int], domain_ids: set[int]
 ) -> dict[str, str]:
@@ -354,9 +351,3 @@ def open_references(
         .order_by(Ticket.opened_at, Ticket.id)
     )
     return {code or "": reference for code, reference in conn.execute(query)}
-
-
-# -- snoozes and maintenance windows
-
-
-# -- release

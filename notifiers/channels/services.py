@@ -132,9 +132,6 @@ def _quit(connection: smtplib.SMTP) -> None:
     connection.close()
 
 
-# -- settings of a channel
-
-
 def knows(schema: str) -> bool:
     """Return whether apprise has a service for the scheme of a URL."""
     return schema in _manager()
@@ -192,9 +189,6 @@ def _asset() -> AppriseAsset:
         secure_logging=True,
         service_timeout=0,
     )
-
-
-# -- sending
 
 
 def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResult:

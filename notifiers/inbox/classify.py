@@ -185,9 +185,6 @@ def _by_person(message: Message, read: InboundMail, text: str) -> bool:
     )
 
 
-# -- kinds
-
-
 def _report(
     message: Message, parts: list[Message], raw: bytes, read: InboundMail
 ) -> InboundMail | None:

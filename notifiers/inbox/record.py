@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -17,6 +18,7 @@ OnMail = Callable[[Tx, NoticeRecord, InboundMail], str]
 allow what the mail asks for."""
 
 # A person agreed. A client who declines a window has not agreed to anything.
+_log = logging.getLogger(__name__)
 _CONSENT = frozenset({"reply", "accepted"})
 
 
@@ -79,9 +81,11 @@ def record_mail(
             tickets.acknowledge(tx, [t.id for t in about or ()], f"contact {row.contact_id}")
         elif kind == "bounce" and row.contact_id is not None and row.sent_to:
             # The address is the one that the notice was sent to. The report could name another.
-            recipients.mark_way(tx, row.contact_id, row.sent_to, "bad")
+            recipients.mark_method(tx, row.contact_id, row.sent_to, "bad")
             outbox.bounced(tx, row.id, mail.text)
         tx.audit(kind, "notice", row.id)
+    # No subject and no address: a log is read by more people than the inbox.
+    _log.info("mail about notice %d: %s", row.id, kind)
     return kind
 
 

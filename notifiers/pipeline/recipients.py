@@ -205,14 +205,14 @@ def person_of(
     hours: tuple[time, time],
     weekdays: frozenset[int] = MONDAY_TO_FRIDAY,
 ) -> Person:
-    """Return the person of a contact's row with its ``ways``.
+    """Return the person of a contact with its contact methods.
 
     The keyword arguments are the provider's defaults for what the row leaves open.
     """
     calendar = WorkingCalendar(
         zone_of(row.time_zone, zone), row.country or country, *hours, weekdays
     )
-    contact_methods = tuple((w.kind, w.value, w.state) for w in row.ways)
+    contact_methods = tuple((m.kind, m.value, m.state) for m in row.methods)
     return Person(
         id=row.id,
         client_id=row.client_id,

@@ -30,9 +30,9 @@ def address_of(
         kind, wanted = ("email", None) if row.channel == channel else ("channel", row.channel)
         to = next(
             (
-                way.value
-                for way in contact.ways
-                if way.kind == kind and way.state == "good" and wanted in (None, way.value)
+                m.value
+                for m in contact.methods
+                if m.kind == kind and m.state == "good" and wanted in (None, m.value)
             ),
             None,
         )

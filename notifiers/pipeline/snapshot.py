@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
@@ -33,6 +34,8 @@ from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import Snapshot
 from notifiers.pipeline.record import JOB
 from notifiers.pipeline.topic import TopicKind
+
+_log = logging.getLogger(__name__)
 
 STALE = 60  # seconds: a notice that waited longer is decided again, after a new recheck
 REFUSED = 86_400  # seconds: after that a refused notice is decided again
@@ -83,17 +86,19 @@ def drop_outdated(database: Database, now: datetime) -> None:
     with database.write(now) as tx:
         # Rows of dead workers first, so that they are decided again with the others.
         outbox.recover(tx)
-        outbox.drop(
+        waited = outbox.drop(
             tx,
             outbox.waiting(tx.conn, tx.at - STALE),
             "it waited, and is decided again",
             trace=False,
         )
-        outbox.drop(
+        refused = outbox.drop(
             tx,
             outbox.refused(tx.conn, tx.at - REFUSED),
             "it was refused a day ago, and is decided again",
         )
+    if waited or refused:
+        _log.info("decided again: %d notices that waited, %d that were refused", waited, refused)
 
 
 def read_basis(

@@ -125,7 +125,7 @@ def test_fallback_of_another_client_is_refused(two_clients: Database) -> None:
 
 
 def test_internationalised_mail_address_is_stored_with_a_labels(two_clients: Database) -> None:
-    assert contacts.parse_way("ada@bücher.example") == ("email", "ada@xn--bcher-kva.example")
+    assert contacts.parse_method("ada@bücher.example") == ("email", "ada@xn--bcher-kva.example")
 
 
 def test_resellers_of_each_other_are_refused(two_clients: Database) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from certmgr.config.acme import TargetSettings
 from certmgr.deploy import hooks
@@ -14,10 +14,6 @@ from certmgr.deploy.disk import (
 )
 from certmgr.deploy.hooks import CommandResult
 from certmgr.deploy.lineage import safe_name
-
-if TYPE_CHECKING:
-    pass
-
 
 # Enough to return to a version before the last one. Each is a private key on the disk, so not more.
 KEPT_VERSIONS = 5

@@ -39,7 +39,7 @@ from tests.inventory.store.builders import (
     ],
 )
 def test_way_is_read_as_it_is_stored(text: str, way: tuple[str, str]) -> None:
-    assert contacts.parse_way(text) == way
+    assert contacts.parse_method(text) == way
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_way_is_read_as_it_is_stored(text: str, way: tuple[str, str]) -> None:
 )
 def test_way_that_reaches_no_one_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        contacts.parse_way(text)
+        contacts.parse_method(text)
 
 
 def test_mail_address_that_is_none_is_refused() -> None:
     for text in ("email:ada", "ada@", "@example.com", "ada@localhost"):
         with pytest.raises(InvalidName):
-            contacts.parse_way(text)
+            contacts.parse_method(text)
 
 
 @pytest.mark.parametrize(

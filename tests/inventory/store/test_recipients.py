@@ -36,7 +36,7 @@ def test_contacts_of_one_client_are_its_own_and_the_staff(pair: Database) -> Non
     with pair.read() as conn:
         everyone = recipients.contacts(conn)
         assert [r.name for r in everyone] == ["Owner 1001", "Owner 1002", "Eve", "Ada"]
-        mine = {r.name: r.ways for r in recipients.contacts(conn, [one])}
+        mine = {r.name: r.methods for r in recipients.contacts(conn, [one])}
         assert list(mine) == ["Owner 1001", "Eve", "Ada"]
         assert [(w.kind, w.value, w.state) for w in mine["Eve"]] == [
             ("channel", "chat", "good"),
@@ -45,7 +45,7 @@ def test_contacts_of_one_client_are_its_own_and_the_staff(pair: Database) -> Non
         ]
         eve = recipients.contact_of(conn, next(r.id for r in everyone if r.name == "Eve"))
         assert eve is not None
-        assert eve.ways == mine["Eve"]
+        assert eve.methods == mine["Eve"]
         assert mine["Ada"] == ()
         assert [r.name for r in recipients.contacts(conn, [two, two])] == ["Owner 1002", "Ada"]
         assert [r.name for r in recipients.contacts(conn, [])] == ["Ada"]
@@ -58,7 +58,7 @@ def test_one_contact_has_its_ways_and_a_retired_one_is_not_found(pair: Database)
         found = recipients.contact_of(conn, row_id)
         assert found is not None
         assert found == next(r for r in recipients.contacts(conn) if r.id == row_id)
-        assert [(w.kind, w.value, w.state) for w in found.ways] == [
+        assert [(w.kind, w.value, w.state) for w in found.methods] == [
             ("email", "owner@shop1001.example", "good")
         ]
         assert recipients.contact_of(conn, unknown_id(0)) is None
@@ -126,7 +126,7 @@ def test_several_hundred_clients_are_found_with_their_contacts(pair: Database) -
         found = recipients.contacts(conn, ids)
         assert found == sorted(found, key=lambda r: int(r.id))
         assert {r.client_id for r in found} == set(ids)
-        assert {len(r.ways) for r in found} == {1}
+        assert {len(r.methods) for r in found} == {1}
         few = across_chunks(ids[:5], unknown_id)
         assert list(recipients.clients(conn, few)) == ids[:5]
         assert [r.client_id for r in recipients.contacts(conn, few)] == ids[:5]
@@ -141,18 +141,18 @@ def test_way_is_marked_once_and_only_of_its_contact(pair: Database) -> None:
     known = entry_count(pair)
     address = "owner@shop1001.example"
     with pair.write(NOW) as tx:
-        assert recipients.mark_way(tx, owner, address, "bad")
-        assert not recipients.mark_way(tx, owner, address, "bad")
-        assert not recipients.mark_way(tx, owner, "other@shop1001.example", "bad")
-        assert not recipients.mark_way(tx, unknown_id(0), address, "bad")
+        assert recipients.mark_method(tx, owner, address, "bad")
+        assert not recipients.mark_method(tx, owner, address, "bad")
+        assert not recipients.mark_method(tx, owner, "other@shop1001.example", "bad")
+        assert not recipients.mark_method(tx, unknown_id(0), address, "bad")
     with pair.read() as conn:
-        states = {r.id: [w.state for w in r.ways] for r in recipients.contacts(conn)}
+        states = {r.id: [w.state for w in r.methods] for r in recipients.contacts(conn)}
         assert (states[owner], states[bob]) == (["bad", "good"], ["good"])
     with pytest.raises(ZeroDivisionError), pair.write(NOW) as tx:
-        assert recipients.mark_way(tx, owner, address, "good")
+        assert recipients.mark_method(tx, owner, address, "good")
         raise ZeroDivisionError
     with pair.write(NOW) as tx:
-        assert recipients.mark_way(tx, owner, address, "good")
+        assert recipients.mark_method(tx, owner, address, "good")
     assert audited(pair, known) == [
         ("way", "contact", owner, {"state": "bad"}),
         ("way", "contact", owner, {"state": "good"}),

@@ -31,7 +31,7 @@ def test_notice_for_a_bad_address_goes_to_the_fallback(simulation: SiteSimulatio
     key = add_expiring_site(simulation, left=8)
     with simulation.database.write(simulation.now) as tx:
         owner = next(c.id for c in contacts.listing(tx.conn) if c.name == "Owner of 1")
-        assert recipients.mark_way(tx, owner, "owner1@client1.example", "bad")
+        assert recipients.mark_method(tx, owner, "owner1@client1.example", "bad")
     outcome = simulation.day()
     assert _steps(outcome) == [("Deputy", "fallback")]
     assert sent_items(outcome)[0][0] == key
