@@ -67,7 +67,10 @@ class Party(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Use of a domain, which decides what its web pages are expected to do."""
+    """Use of a domain, which decides what its web pages are expected to do.
+
+    ``api``: programs request it over HTTPS, and it needs no page.
+    """
 
     SITE = "site"
     REDIRECT = "redirect"
@@ -75,6 +78,7 @@ class Purpose(StrEnum):
     MAIL = "mail"
     STAGING = "staging"
     CDN = "cdn"
+    API = "api"
 
 
 class RecordState(StrEnum):

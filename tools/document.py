@@ -119,6 +119,14 @@ Answers are read as Chromium reads them, however odd they are. `answer-invalid` 
 which it shows an error, such as two different Location headers. `redirect-broken` is a redirect to
 something that does not open: a name without an address, a port without TLS, or a URL that browsers
 refuse. Both are certain, and not a matter of our network.
+
+Chrome also shows an error for an error status without a body, and that is critical for a web host.
+An API often answers so at its home page, and works. If the name of the host is one of an API
+(api.example.com, shop-api.example.com, rest, graphql, grpc, rpc, soap, webhook, ws), an empty
+answer with a status of 400 to 499 is `page-missing`, medium and for staff. If its domain has the
+purpose `api`, that is a remark (info), as is a request that is refused with such a status, and
+plain HTTP needs no redirect. All else is judged as for a site: TLS, the certificate, server
+errors, and what plain HTTP serves.
 ## Private CAs
 Under a root that the administrator added ([trust] ca_files or --ca-file), OpenSSL decides whether a
 path is valid. What browsers check of every certificate stays: names, dates, keys, signatures and

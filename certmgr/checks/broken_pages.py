@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from certmgr.checks import api_hosts
 from certmgr.checks.transport import finding
 from certmgr.net import http1, http2_frames
 from certmgr.net.http_exchange import (
@@ -72,15 +73,14 @@ BROWSER_ERRORS = {
     http2_frames.HTTP2_REFUSED: "ERR_HTTP2_SERVER_REFUSED_STREAM",
     dead_ends.NO_ANSWER: "ERR_EMPTY_RESPONSE",
     dead_ends.CLOSED_HTTP2: "ERR_CONNECTION_CLOSED",
-    dead_ends.ERROR_WITHOUT_PAGE: "ERR_HTTP_RESPONSE_CODE_FAILURE",
-    dead_ends.ERROR_AS_DOWNLOAD: "ERR_INVALID_RESPONSE",
+    **api_hosts.BROWSER_ERRORS,
     dead_ends.RESET: "ERR_CONNECTION_RESET",
     dead_ends.INVALID_TLS: "ERR_SSL_PROTOCOL_ERROR",
     dead_ends.PROXY_LOGIN: "ERR_UNEXPECTED_PROXY_AUTH",
 }
 
 
-def broken_findings(host: str, visit: Visit) -> Iterator[Finding]:
+def broken_findings(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
     """Yield the finding about a visit that ends with an error of the browser."""
     at, last = (visit.address,), visit.last
     if visit.why in DEAD_ENDS:
@@ -101,7 +101,7 @@ def broken_findings(host: str, visit: Visit) -> Iterator[Finding]:
             )
     # The answer of another host is not a fault of this endpoint.
     elif urlsplit(last.url).hostname == host:
-        yield finding(
+        yield api_hosts.page_missing(host, visit, purpose) or finding(
             "answer-invalid",
             at,
             url=last.url,

@@ -92,6 +92,8 @@ CODES: dict[str, FindingCode] = {
     "redirect-loop": FindingCode(_S.CRITICAL, "host", "http"),
     "redirect-broken": FindingCode(_S.CRITICAL, "host", "http"),
     "answer-invalid": FindingCode(_S.CRITICAL, "host", "http"),
+    # Staff know whether only programs use the host.
+    "page-missing": FindingCode(_S.MEDIUM, "staff", "http"),
     # The URLs are in the content of the site, which its owner edits.
     "mixed-content": FindingCode(_S.MEDIUM, "client", "http"),
     "hsts-missing": FindingCode(_S.LOW, "host", "http"),

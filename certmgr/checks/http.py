@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from certmgr.checks import api_hosts
 from certmgr.checks.broken_pages import broken_findings
 from certmgr.checks.transport import finding
 from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
@@ -53,7 +54,11 @@ def _loop(host: str, visit: Visit) -> Iterator[Finding]:
         )
 
 
-def _unknown(visit: Visit) -> Finding:
+def _unknown(visit: Visit, host: str, purpose: str) -> Finding:
+    if urlsplit(visit.last.url).hostname == host and (
+        missing := api_hosts.page_missing(host, visit, purpose)
+    ):
+        return missing
     more = {"error": visit.last.why} if visit.last.why not in ("", visit.why) else {}
     return finding(
         "http-unknown", (visit.address,), None, url=visit.last.url, why=visit.why, **more
@@ -75,7 +80,7 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
         # If HTTPS answers, a packet filter blocks plain HTTP, and nothing is served. Otherwise the
         # result is undetermined.
         if not https_works:
-            yield _unknown(visit)
+            yield _unknown(visit, host, purpose)
         return
     if visit.end is VisitEnd.LOOP:
         yield from _loop(host, visit)
@@ -86,23 +91,22 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
         # The endpoint itself is checked separately, so only other dead ends count here.
         if not _is_endpoint_url(final, target):
             if visit.end is VisitEnd.BROKEN:
-                yield from broken_findings(host, visit)
+                yield from broken_findings(host, visit, purpose)
             elif visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT) and visit.last.status is None:
-                yield _unknown(visit)  # it redirects to a URL that does not open
+                yield _unknown(visit, host, purpose)  # it redirects to a URL that does not open
         # A page with a Refresh is served without encryption, and is no redirect of the server.
         if refreshing is not None:
             yield from _without_redirect(visit, refreshing, purpose, https_works)
         return
     if visit.end is VisitEnd.BROKEN:
-        yield from broken_findings(host, visit)
+        yield from broken_findings(host, visit, purpose)
         return
     if visit.end in (VisitEnd.UNKNOWN, VisitEnd.SILENT):
-        yield _unknown(visit)
+        yield _unknown(visit, host, purpose)
         # A page of an error, or for refused clients, with fields for secrets.
         if visit.page is not None and _is_plain_page(visit.last.url, host):
             yield from _served(visit)
         return
-    home = urlsplit(visit.url).path == "/"
     own = urlsplit(final).hostname == host
     # A page of another host is not a fault of this endpoint.
     if own and visit.end is VisitEnd.PAGE:
@@ -110,10 +114,7 @@ def _plain(target: Target, visit: Visit, https_works: bool, purpose: str) -> Ite
     elif refreshing is not None:
         yield from _without_redirect(visit, refreshing, purpose, https_works)
         return
-    # Without HTTPS there is no target for a redirect, except for a name that only redirects.
-    # Only the home page counts: servers serve single paths over plain HTTP on purpose, such as the
-    # challenges of ACME.
-    if home and (https_works or purpose == Purpose.REDIRECT) and (visit.end is not VisitEnd.CLOSED):
+    if _needs_redirect(visit, purpose, https_works) and visit.end is not VisitEnd.CLOSED:
         yield finding(
             "redirect-missing", (visit.address,), url=visit.url, status=visit.last.status, to=final
         )
@@ -123,12 +124,24 @@ def _is_plain_page(url: str, host: str) -> bool:
     return url.startswith("http:") and urlsplit(url).hostname == host
 
 
+def _needs_redirect(visit: Visit, purpose: str, https_works: bool) -> bool:
+    """Return whether plain HTTP has to redirect to HTTPS."""
+    # Only the home page counts: servers serve single paths over plain HTTP on purpose, such as the
+    # challenges of ACME.
+    if urlsplit(visit.url).path != "/":
+        return False
+    # A program that follows a redirect has sent its secrets without encryption already.
+    if purpose == Purpose.API:
+        return False
+    # Without HTTPS there is no target for a redirect, except for a name that only redirects.
+    return https_works or purpose == Purpose.REDIRECT
+
+
 def _without_redirect(visit: Visit, hop: Hop, purpose: str, https_works: bool) -> Iterator[Finding]:
     """Yield findings about a page without fields over plain HTTP that sends visitors elsewhere."""
     at = (visit.address,)
     yield finding("http-served", at, url=hop.url, status=hop.status)
-    home = urlsplit(visit.url).path == "/"
-    if home and (https_works or purpose == Purpose.REDIRECT):
+    if _needs_redirect(visit, purpose, https_works):
         yield finding("redirect-missing", at, url=visit.url, status=hop.status, to=hop.url)
 
 
@@ -173,7 +186,7 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
         yield from _loop(host, visit)
     yield from _insecure_redirect(host, visit)
     if visit.end is VisitEnd.BROKEN:
-        yield from broken_findings(host, visit)
+        yield from broken_findings(host, visit, purpose)
     if visit.end is VisitEnd.CLIENT_CERTIFICATE and urlsplit(visit.last.url).hostname == host:
         yield finding(
             "client-certificate-required", at, url=visit.last.url, status=visit.last.status
@@ -184,7 +197,7 @@ def _secure(host: str, visit: Visit, purpose: str) -> Iterator[Finding]:
     if not visit.determined and (
         urlsplit(visit.last.url).hostname == host or visit.last.status is None
     ):
-        yield _unknown(visit)
+        yield _unknown(visit, host, purpose)
     if (
         purpose == Purpose.REDIRECT
         and visit.end is VisitEnd.PAGE

@@ -34,6 +34,7 @@ from inventory.errors import Conflict
 from inventory.names import as_ip, display
 from inventory.store import clients, domains, search
 from inventory.targets import parse
+from inventory.vocabulary import Purpose
 from notifiers.wording.catalogue import language
 
 _DOMAIN_COLUMNS = (
@@ -68,7 +69,7 @@ def _domain_options(command: Any) -> Any:
         ),
         click.option(
             "--purpose",
-            type=click.Choice(["site", "redirect", "parked", "mail", "staging", "cdn"]),
+            type=click.Choice([p.value for p in Purpose]),
             help="What the domain is used for.",
         ),
         click.option(

@@ -51,6 +51,7 @@ ERRORS = {
     "redirect-loop": "ERR_TOO_MANY_REDIRECTS",
     "redirect-broken": "ERR_INVALID_REDIRECT",
     "answer-invalid": "ERR_INVALID_HTTP_RESPONSE",
+    "page-missing": "ERR_HTTP_RESPONSE_CODE_FAILURE",
 }
 # TLS alert (RFC 8446 6) -> the error page, if it is not ERR_SSL_PROTOCOL_ERROR.
 _ALERTS = {
@@ -179,6 +180,7 @@ _HTTPS_ONLY = frozenset(ERRORS) - {
     "redirect-loop",
     "redirect-broken",
     "answer-invalid",
+    "page-missing",
 }
 
 

@@ -5,9 +5,10 @@ Nothing is stored but the ticket of an escalation, if one is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from certmgr.checks.api_hosts import PAGE_MISSING
 from certmgr.diagnose import chrome, message
 from certmgr.diagnose import context as contexts
 from certmgr.diagnose.context import HostContext
@@ -22,7 +23,7 @@ from certmgr.inspection.target_scan import ProbeContext, TargetProbe, probe_targ
 from certmgr.net.addresses import networks
 from certmgr.renewers.plan import RenewalPlan
 from inventory.db.database import Database
-from inventory.vocabulary import Finding
+from inventory.vocabulary import Finding, Purpose, Severity
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.scope import for_client
 
@@ -257,6 +258,11 @@ def _probe(
             guarded=not internal and not target.is_address,
         ),
     )
+    # A remark about an API is what explains the error page to a visitor.
+    report.findings = tuple(
+        replace(f, severity=Severity.MEDIUM) if f.code == PAGE_MISSING else f
+        for f in report.findings
+    )
     # The server is down for other names too: no certificate is missing.
     if host is not None and host.down is not None:
         report.findings = tuple(of_server(f, host.parties) for f in report.findings)
@@ -296,8 +302,10 @@ def _is_severe(report: EndpointReport, context: HostContext | None) -> bool:
 
 
 def _purpose(context: HostContext | None) -> str:
-    """Return the purpose to judge by: ``redirect`` or ``site``.
+    """Return the purpose to judge by: ``redirect``, ``api`` or ``site``.
 
     A visitor opens a page even under a name for which none is expected (parked, mail).
     """
-    return "redirect" if context is not None and context.purpose == "redirect" else "site"
+    if context is not None and context.purpose in (Purpose.REDIRECT, Purpose.API):
+        return context.purpose
+    return Purpose.SITE

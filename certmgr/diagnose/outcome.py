@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from certmgr.checks.api_hosts import PAGE_MISSING
 from certmgr.checks.codes import CODES
 from certmgr.diagnose.address_records import delete_all, lead_to, listed
 from certmgr.diagnose.chrome import ERRORS
@@ -180,8 +181,12 @@ def decide(
     finding = decisive(findings, plain=plain)
     if (wrong_clock := _wrong_clock(report, finding, facts, language)) is not None:
         return wrong_clock
-    # A severe fault of TLS comes before the page, so the visitor never sees the error page.
-    if error is not None and (finding is None or finding.severity in ("medium", "undetermined")):
+    # A severe fault of TLS comes before the page, so the visitor never sees the error page. For a
+    # host of programs, an error may be its usual answer, and the finding explains that.
+    if error is not None and (
+        finding is None
+        or (finding.severity in ("medium", "undetermined") and finding.code != PAGE_MISSING)
+    ):
         return _page_error(facts, language, *error)
     # The visitor has a problem that this machine cannot reproduce, so level 2 must ask.
     if finding is None:

@@ -48,7 +48,7 @@ _OVER_HTTPS = frozenset(
     }
 )
 # Faults of one URL: a visit over its scheme disproves them.
-_OF_URL = frozenset({"redirect-broken", "answer-invalid"})
+_OF_URL = frozenset({"redirect-broken", "answer-invalid", "page-missing"})
 # Codes that a handshake gives too. With a URL in the evidence, they are about a page.
 _OF_PAGE_OR_HANDSHAKE = frozenset({"too-large", "scanner-error", "client-certificate-required"})
 _OVER_HTTP = frozenset(

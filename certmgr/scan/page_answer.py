@@ -27,6 +27,7 @@ _BLOCKED = {
     429: "it limits the rate of our requests (429)",
     503: "it is temporarily unavailable (503)",
 }
+REFUSALS = frozenset(why for status, why in _BLOCKED.items() if status < 500)
 _CHALLENGE = "a protection service asks for a browser (challenge page)"
 # Headers of protection services that mark a challenge instead of the page.
 _CHALLENGE_HEADERS = (

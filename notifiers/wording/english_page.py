@@ -49,6 +49,14 @@ PAGE: dict[str, FindingText] = {
         " answer needs one status line, and Location, Content-Length and Content-Disposition at"
         " most once.",
     ),
+    # An API often has nothing at its home page. Staff know what the host is for.
+    "page-missing": FindingText(
+        "no page",
+        "{host} has no page: {url} answers with status {status}, and a browser shows an error."
+        " Programs that use {host} may work without it.",
+        "If only programs use {host}, state it: certmgr domain edit {host} --purpose api. If it"
+        " needs a page, correct the web server at {addresses}.",
+    ),
     "redirect-loop": FindingText(
         "redirect loop",
         "{host} cannot be opened: it redirects {url} again and again ({why}).",

@@ -114,9 +114,10 @@ class Sites:
         secure: str = GOOD,
         page: str | bytes = b"",
         purpose: str = "site",
+        label: str = "site",
     ) -> str:
         """Declare a site and return its name. ``index page.html;`` serves the page."""
-        host = f"site{len(self._sites)}.example.test"
+        host = f"{label}{len(self._sites)}.example.test"
         content = page if isinstance(page, bytes) else page.encode()
         self._sites[host] = _Site(plain, secure, content, purpose)
         return host

@@ -16,6 +16,7 @@ from tests.certmgr.browser import (
     hsts,
     http2,
     names,
+    pages,
     private_cas,
     records,
     redirects,
@@ -38,6 +39,7 @@ GROUPS = {
         answers.GROUP,
         answers.FORMS,
         redirects.GROUP,
+        pages.GROUP,
         demo_sites.GROUP,
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import lru_cache
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certmgr.demo.servers import ConnectionHandler
 from certmgr.demo.sites import DemoSites, open_sites
 from inventory.clock import system_clock
 from tests.certmgr.browser.pki import Trust
@@ -16,12 +18,37 @@ from tests.certmgr.browser.serving import TO_HTTPS, Site
 from tests.certmgr.browser.situations import Group, Situation
 
 GROUP = Group("demo-sites")
+# It sends HSTS, and redirects back to plain HTTP.
+_LOOP = "alt.hotel-seeblick.test"
 
 
 @lru_cache(maxsize=1)
 def _opened() -> DemoSites:
     """Open the sites, once per process. Their threads end with it."""
-    return open_sites(system_clock)
+    demo = open_sites(system_clock)
+    _speak_tls_on_the_plain_port(demo, _LOOP)
+    return demo
+
+
+def _speak_tls_on_the_plain_port(demo: DemoSites, host: str) -> None:
+    """Serve a site on the port of plain HTTP too, to clients that speak TLS.
+
+    On the usual ports a browser that remembers HSTS goes from port 80 to 443. Here it keeps the
+    port, and has to meet the same site there.
+    """
+    secure_port = next(s.port for s in demo.sites if s.host == host)
+    secure = next(s for s in demo.servers if s.port == secure_port)
+    for server in demo.servers:
+        if server.port == demo.http_port:
+            server.talk = _by_first_byte(secure.talk, server.talk)
+
+
+def _by_first_byte(secure: ConnectionHandler, plain: ConnectionHandler) -> ConnectionHandler:
+    def talk(sock: socket.socket) -> None:
+        handshake = sock.recv(1, socket.MSG_PEEK) == b"\x16"
+        (secure if handshake else plain)(sock)
+
+    return talk
 
 
 @dataclass(frozen=True)
@@ -71,7 +98,7 @@ _SITES = (
     "fotos.blumen-meier.test",
     "blumen-meier.test",
     "kasse.hotel-seeblick.test",
-    "alt.hotel-seeblick.test",
+    _LOOP,
     "schutz.kanzlei-nguyen.test",
 )
 

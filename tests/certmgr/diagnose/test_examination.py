@@ -158,6 +158,31 @@ def test_error_page_of_the_site_is_the_cause(
     assert "no fault" not in done.json["message"]
 
 
+def test_error_of_an_api_without_a_page_is_explained_and_no_severe_fault(
+    certmgr: Run, url: str, issuer: Authority, opened: contextlib.ExitStack, root_file: Path
+) -> None:
+    host = "data.example.test"
+    context = server_context(issuer.issue(host))
+    server = Server(secure(context, lambda host, path: PageResponse(404, "")))
+    opened.callback(server.close)
+    base = ("--database", url)
+    assert certmgr(*base, "client", "add", "7", "Shop").code == 0
+    site = f"https://{host}:{server.port}/"
+    trusted = ("--ca-file", str(root_file), "--http-port", "9", "--format", "json")
+    options = (*trusted, "--resolve", f"{host}:{server.port}:127.0.0.1")
+    added = certmgr(*base, "domain", "add", f"{host}:{server.port}", "--client", "7")
+    assert added.code == 0, added.err
+    shown = []
+    for purpose, code in (("site", 1), ("api", 0)):
+        assert certmgr(*base, "domain", "edit", host, "--purpose", purpose).code == 0
+        done = certmgr(*base, "diagnose", site, *options)
+        assert done.code == code, done.err
+        shown.append((done.json["code"], done.json["chrome"]))
+    error = "an error page: ERR_HTTP_RESPONSE_CODE_FAILURE"
+    assert [text for _, text in shown] == [error, error]
+    assert shown[1][0] == "page-missing"
+
+
 def test_host_outside_the_inventory_is_diagnosed(
     certmgr: Run, issuer: Authority, opened: contextlib.ExitStack, root_file: Path
 ) -> None:
