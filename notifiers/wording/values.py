@@ -67,6 +67,8 @@ VALUES = frozenset(
         "the TLS handshake did not complete in time",
         "the STARTTLS dialogue did not complete in time",
         "the server does not offer STARTTLS",
+        "the server speaks TLS from the first byte there; the protocol of the target is tls",
+        "a firewall hides what the server offers (XXXXXXXA): its inspection of SMTP is on",
         "the server replied that it does not support TLS",
         "the server refuses to start TLS",
         "the server does not serve this name; the target must be the XMPP domain",

@@ -22,6 +22,8 @@ MAX_LINES = 200
 MAX_DIALOGUE = 65_536
 TOO_LARGE = "a reply exceeds the size limit"
 NOT_OFFERED = "the server does not offer STARTTLS"
+SPEAKS_TLS = "the server speaks TLS from the first byte there; the protocol of the target is tls"
+_ALERT = b"\x15\x03"  # the beginning of a TLS record with an alert
 Dialogue = Generator[bytes, bytes, bytes]
 
 
@@ -87,10 +89,13 @@ class DialogueReader:
         """Send what is waiting, and read what arrives next.
 
         Raises:
-            StartTlsRefused: The server sent too many bytes.
+            StartTlsRefused: The server sent too many bytes, or speaks TLS already.
         """
         unsent, self._unsent = self._unsent, b""
         data = yield unsent
+        # It took the first command for a ClientHello, as the ports of ldaps and xmpps do.
+        if not self._received and data.startswith(_ALERT):
+            raise StartTlsRefused(SPEAKS_TLS)
         self._received += len(data)
         self._buffer += data
         if self._received > MAX_DIALOGUE:
@@ -115,7 +120,8 @@ class DialogueReader:
         self._lines += 1
         if end > MAX_REPLY or self._lines > MAX_LINES:
             raise StartTlsRefused(TOO_LARGE)
-        line = bytes(self._buffer[:end]).rstrip(b"\r")
+        # Some servers end lines with LF CR.
+        line = bytes(self._buffer[:end]).strip(b"\r")
         del self._buffer[: end + 1]
         return line
 

@@ -10,7 +10,11 @@ from certmgr.scan.starttls.dialogue import (
     StartTlsRefused,
     StartTlsUndetermined,
 )
-from certmgr.scan.starttls.replies import read_consent, read_reply
+from certmgr.scan.starttls.replies import read_answer, read_reply
+
+# Some servers of before RFC 4217 consent with 334, or know TLS only as the mechanism SSL.
+_CONSENT = frozenset({b"234", b"334"})
+_UNKNOWN_MECHANISM = frozenset({b"500", b"501", b"502", b"504"})
 
 
 def ftp(client: DialogueClient = LOCAL_CLIENT) -> Dialogue:
@@ -25,5 +29,10 @@ def ftp(client: DialogueClient = LOCAL_CLIENT) -> Dialogue:
     if greeting.code != b"220":
         raise StartTlsRefused(greeting.text)
     reader.send(b"AUTH TLS\r\n")
-    yield from read_consent(reader, b"234")
+    reply = refusal = yield from read_answer(reader)
+    if refusal.code in _UNKNOWN_MECHANISM:
+        reader.send(b"AUTH SSL\r\n")
+        reply = yield from read_answer(reader)
+    if reply.code not in _CONSENT:
+        raise StartTlsRefused(refusal.text)
     return b""

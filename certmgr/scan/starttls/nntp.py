@@ -7,15 +7,27 @@ from certmgr.scan.starttls.dialogue import (
     Dialogue,
     DialogueClient,
     DialogueReader,
+    StartTlsRefused,
 )
-from certmgr.scan.starttls.replies import read_consent, read_greeting
+from certmgr.scan.starttls.replies import read_answer, read_consent, read_greeting
+
+# With and without permission to post (RFC 3977 5.1.1).
+_READY = (b"200", b"201")
 
 
 def nntp(client: DialogueClient = LOCAL_CLIENT) -> Dialogue:
     """Return the dialogue of NNTP."""
     reader = DialogueReader()
-    # With and without permission to post (RFC 3977 5.1.1).
-    yield from read_greeting(reader, (b"200", b"201"))
+    yield from read_greeting(reader, _READY)
     reader.send(b"STARTTLS\r\n")
-    yield from read_consent(reader, b"382")
-    return b""
+    refusal = yield from read_answer(reader)
+    if refusal.code == b"382":
+        return b""
+    # A server that changes its mode knows the commands for readers afterwards (RFC 3977 5.3).
+    if refusal.code in (b"500", b"502"):
+        reader.send(b"MODE READER\r\n")
+        if (yield from read_answer(reader)).code in _READY:
+            reader.send(b"STARTTLS\r\n")
+            yield from read_consent(reader, b"382")
+            return b""
+    raise StartTlsRefused(refusal.text)

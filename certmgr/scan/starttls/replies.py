@@ -74,6 +74,19 @@ def read_greeting(reader: DialogueReader, accepted: Collection[bytes]) -> Genera
     raise StartTlsRefused(reply.text)
 
 
+def read_answer(reader: DialogueReader) -> Generator[bytes, bytes, Reply]:
+    """Read the reply to a request.
+
+    Raises:
+        StartTlsRefused: The server does not reply with a code, or the reply is too long.
+        StartTlsUndetermined: The server ends the connection for another reason.
+    """
+    reply = yield from read_reply(reader)
+    if reply.code in _CLOSING:
+        raise StartTlsUndetermined(reply.text)
+    return reply
+
+
 def read_consent(reader: DialogueReader, code: bytes) -> Generator[bytes, bytes]:
     """Read the reply to the request for TLS.
 
@@ -81,8 +94,6 @@ def read_consent(reader: DialogueReader, code: bytes) -> Generator[bytes, bytes]
         StartTlsRefused: The server does not start TLS.
         StartTlsUndetermined: The server ends the connection for another reason.
     """
-    reply = yield from read_reply(reader)
-    if reply.code in _CLOSING:
-        raise StartTlsUndetermined(reply.text)
+    reply = yield from read_answer(reader)
     if reply.code != code:
         raise StartTlsRefused(reply.text)

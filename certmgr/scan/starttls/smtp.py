@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from certmgr.scan.starttls.dialogue import (
     LOCAL_CLIENT,
     NOT_OFFERED,
@@ -13,6 +15,10 @@ from certmgr.scan.starttls.dialogue import (
     StartTlsUndetermined,
 )
 from certmgr.scan.starttls.replies import read_consent, read_greeting, read_reply
+
+# Cisco ASA and PIX overwrite the keywords that they do not know, so that clients skip them.
+_HIDDEN = re.compile(rb"X{6,}[A-Z]?")
+HIDDEN_OFFER = "a firewall hides what the server offers (XXXXXXXA): its inspection of SMTP is on"
 
 
 def smtp(client: DialogueClient = LOCAL_CLIENT) -> Dialogue:
@@ -38,7 +44,8 @@ def mail_dialogue(hello: bytes, client: DialogueClient) -> Dialogue:
     # RFC 3207 4: the server announces STARTTLS in this reply. The first line is its own name.
     keywords = [line[4:].split()[:1] for line in reply.lines]
     if not any(keyword and keyword[0].upper() == b"STARTTLS" for keyword in keywords):
-        raise StartTlsRefused(NOT_OFFERED)
+        hidden = any(keyword and _HIDDEN.fullmatch(keyword[0]) for keyword in keywords[1:])
+        raise StartTlsRefused(HIDDEN_OFFER if hidden else NOT_OFFERED)
     reader.send(b"STARTTLS\r\n")
     # 454 is a refusal: servers send it for days if their certificate or key cannot be read.
     yield from read_consent(reader, b"220")

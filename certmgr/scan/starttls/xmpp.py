@@ -128,7 +128,8 @@ class _StreamReader:
                 self.parsed += 1
                 if self.parsed > MAX_LINES:
                     raise StartTlsRefused(TOO_LARGE)
-                self.stream = _Stream(bytes(self.data))
+                # Before a declaration, XML permits no blank.
+                self.stream = _Stream(bytes(self.data).lstrip())
         element = self.stream.elements[self.taken]
         self.taken += 1
         if element.name == f"{_STREAMS} error":

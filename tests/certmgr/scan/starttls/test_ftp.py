@@ -37,12 +37,17 @@ def test_certificate_of_pyftpdlib_is_read(
 )
 def test_tls_starts_after_any_greeting(greeting: bytes) -> None:
     assert_started("ftp", greeting, b"234 AUTH command ok\r\n")
+    assert_started("ftp", greeting, b"334 AUTH TLS ok\r\n")
     assert_started("ftp", greeting, b"234-AUTH\r\n500 bytes\r\n234 ok\r\n")
 
 
 def test_refusals_of_tls_and_of_the_client_differ() -> None:
     greeting = b"220-hello\r\n220 ready\r\n"
-    assert_refused("ftp", greeting, b"502 not implemented\r\n")
+    for first in (b"500 what?\r\n", b"502 not implemented\r\n", b"504 TLS unknown\r\n"):
+        assert_started("ftp", greeting, first, b"334 [AUTH SSL]\r\n")
+        assert_refused("ftp", greeting, first, b"504 SSL unknown\r\n", reason=first[:3].decode())
+        assert_undetermined("ftp", greeting, first, b"421 timeout\r\n")
+    assert_refused("ftp", greeting, b"530 log in with USER and PASS\r\n")
     assert_refused("ftp", greeting, b"534-no\r\n234 is no consent here\r\n534 no TLS\r\n")
     assert_refused("ftp", b"+OK\r\n")
     assert_undetermined("ftp", b"421 too many users\r\n")

@@ -9,6 +9,7 @@ from tests.certmgr.scan.starttls.dialogues import (
     assert_started,
     assert_trusted,
     assert_undetermined,
+    converse,
 )
 from tests.certmgr.tls_servers import Probe, Stack
 from tests.servers import starttls
@@ -26,9 +27,19 @@ def test_tls_starts_with_and_without_permission_to_post() -> None:
         assert_started("nntp", greeting, b"382 continue\r\n")
 
 
+def test_server_that_changes_its_mode_starts_tls_for_readers() -> None:
+    for unknown in (b"500 what?\r\n", b"502 not in this mode\r\n"):
+        replies = (b"200 transit\r\n", unknown, b"201 reader\r\n")
+        assert_started("nntp", *replies, b"382 continue\r\n")
+        assert_refused("nntp", *replies, b"580 cannot start TLS\r\n")
+        assert_undetermined("nntp", *replies, b"400 shutting down\r\n")
+    sent = converse("nntp", b"200 transit\r\n", b"500 what?\r\n", b"200 reader\r\n").sent
+    assert sent == [b"", b"STARTTLS\r\n", b"MODE READER\r\n", b"STARTTLS\r\n"]
+
+
 def test_refusals_of_tls_and_of_the_client_differ() -> None:
     assert_refused("nntp", b"200 ready\r\n", b"580 cannot start TLS\r\n")
-    assert_refused("nntp", b"201 ready\r\n", b"500 what?\r\n")
+    assert_refused("nntp", b"201 ready\r\n", b"500 what?\r\n", b"502 no\r\n", reason="what")
     assert_undetermined("nntp", b"502 you have no permission\r\n")
     assert_undetermined("nntp", b"400 later\r\n")
     assert_undetermined("nntp", b"200 ready\r\n", b"400 shutting down\r\n")

@@ -81,6 +81,13 @@ def test_refusal_of_tls_is_a_fault(replies: tuple[bytes, ...]) -> None:
     assert_refused("smtp", *replies)
 
 
+def test_firewall_that_hides_the_offer_is_named() -> None:
+    hidden = b"250-mail.example.test\r\n250-SIZE 1000\r\n250 XXXXXXXA\r\n"
+    assert_refused("smtp", GREETING, hidden, reason="a firewall hides")
+    for other in (b"250-mail\r\n250 XCLIENT NAME\r\n", b"250 XXXXXXXX\r\n"):
+        assert_refused("smtp", GREETING, other, reason="does not offer STARTTLS")
+
+
 def test_refused_ehlo_is_undetermined_in_the_report(probe: Probe, opened: Stack) -> None:
     port, _ = scripted(opened, GREETING, b"550 5.7.1 Helo command rejected\r\n")
     result = probe(f"{HOST}:{port}/smtp")

@@ -22,7 +22,12 @@ from certmgr.scan import starttls
 from certmgr.scan.starttls import DIALOGUES, MAX_DIALOGUE, MAX_LINES, DialogueFailed
 from inventory.targets import PROTOCOLS, Target
 from tests.certmgr.loopback import loopback_settings
-from tests.certmgr.scan.starttls.dialogues import CLIENT
+from tests.certmgr.scan.starttls.dialogues import (
+    CLIENT,
+    assert_refused,
+    assert_started,
+    converse,
+)
 from tests.certmgr.tls_servers import Stack, serve
 from tests.clock import clock
 
@@ -112,6 +117,39 @@ def test_garbage_is_no_starttls_or_a_timeout(
     result = {f.code for f in garbage(protocol, kind).findings}
     assert result
     assert result <= {"starttls-missing", "connection-timeout"}
+
+
+# Replies of servers without fault that speak in lines.
+IN_LINES: dict[str, tuple[bytes, ...]] = {
+    "smtp": (b"220-a\r\n220 b\r\n", b"250-c\r\n250 STARTTLS\r\n", b"220 go\r\n"),
+    "lmtp": (b"220 a\r\n", b"250-c\r\n250-STARTTLS\r\n250 X\r\n", b"220 go\r\n"),
+    "imap": (b"* OK a\r\n", b"* CAPABILITY IMAP4\r\nc1 OK go\r\n"),
+    "pop3": (b"+OK a\r\n", b"+OK go\r\n"),
+    "managesieve": (b'"SIEVE" "a"\r\n"STARTTLS"\r\nOK\r\n', b"OK\r\n"),
+    "ftp": (b"220-a\r\n220 b\r\n", b"234 go\r\n"),
+    "nntp": (b"200 a\r\n", b"382 go\r\n"),
+}
+
+
+@pytest.mark.parametrize("protocol", IN_LINES)
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n", b"\n\r"], ids=repr)
+def test_lines_may_end_as_odd_servers_end_them(protocol: str, end: bytes) -> None:
+    assert_started(protocol, *[r.replace(b"\r\n", end) for r in IN_LINES[protocol]])
+
+
+@pytest.mark.parametrize("protocol", IN_LINES)
+def test_bytes_after_the_consent_never_reach_tls(protocol: str) -> None:
+    """Someone on the way may have added them, since they came without TLS."""
+    *before, consent = IN_LINES[protocol]
+    conversation = converse(protocol, *before, consent + b"\x16\x03\x03\x00\x02xx 250 injected\r\n")
+    assert conversation.started
+    assert conversation.sent[-1] == b""
+
+
+@pytest.mark.parametrize("protocol", sorted(DIALOGUES))
+def test_alert_of_a_server_that_speaks_tls_at_once_is_named(protocol: str) -> None:
+    for alert in (b"\x15\x03\x01\x00\x02\x02\x16", b"\x15\x03\x03\x00\x02\x02\x46"):
+        assert_refused(protocol, alert, reason="speaks TLS from the first byte")
 
 
 @pytest.mark.parametrize("protocol", sorted(DIALOGUES))

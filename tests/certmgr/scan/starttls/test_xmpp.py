@@ -71,6 +71,8 @@ def test_prosody_without_tls_has_no_starttls(probe: Probe, tmp_path: Path, opene
 def test_tls_starts_with_any_prefixes_and_pieces(protocol: str) -> None:
     assert_started(protocol, HEADER, FEATURES.encode(), PROCEED)
     assert_started(protocol, HEADER + b"\n " + FEATURES.encode() + b"\n", b" " + PROCEED)
+    # A blank before the declaration is not well-formed, and some servers send one.
+    assert_started(protocol, b"\n" + HEADER, FEATURES.encode(), PROCEED)
     other = (
         f"<s:stream xmlns:s='{STREAMS}' version='1.0'><s:features><t:starttls xmlns:t='{TLS}'/>"
         "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism>"
