@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from hypothesis.internal.conjecture import providers
 
 from certmgr.config.settings import HttpSettings, ScanSettings, Settings, TrustSettings
 from certmgr.demo.authority import Authority
@@ -26,12 +28,9 @@ from inventory.vocabulary import Finding
 from tests.campaign import SOAK, UNREACHED, Campaign
 from tests.clock import clock as test_clock
 from tests.clock import frozen
-from tests.databases import open_sqlite, share_compiled_statements, write_sqlite
+from tests.databases import PostgresDatabases, open_sqlite, speed_up_engines, write_sqlite
 from tests.program import Ran, run
 from tests.servers import chromium, postgres
-
-if TYPE_CHECKING:
-    import psycopg
 
 pytest_plugins = ["tests.reporting"]
 
@@ -45,6 +44,26 @@ hypothesis_settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 hypothesis_settings.load_profile("here")
+if not SOAK:
+    # Hypothesis tries the constants of all modules of the program that are loaded. Which ones are,
+    # depends on the tests that this worker ran before, so the examples would differ between runs.
+    # Reading them also costs each worker 8 s of CPU in a fresh clone.
+    pytest.MonkeyPatch().setattr(providers, "is_local_module_file", lambda _path: False)
+
+
+# Collecting the tests makes half a million objects, which live until the end of the run. Each full
+# garbage collection would visit all of them, which took 7% of the CPU of the tests, and a third of
+# that of their collection.
+gc.disable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Begin to collect garbage, but never what the collection of the tests has made."""
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +84,9 @@ def _own_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_once() -> Iterator[None]:
+def _fast_engines() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        share_compiled_statements(patch)
+        speed_up_engines(patch)
         yield
 
 
@@ -86,40 +105,25 @@ def clock() -> Clock:
     return test_clock
 
 
-def _administer(port: int) -> psycopg.Connection[Any]:
-    import psycopg
-
-    return psycopg.connect(f"host=127.0.0.1 port={port} user=test dbname=postgres", autocommit=True)
-
-
-def _create_database(port: int, name: str, template: str) -> str:
-    with _administer(port) as conn:
-        # FILE_COPY takes a tenth of the time of the default, which writes each page to the log.
-        strategy = "STRATEGY FILE_COPY" if conn.info.server_version >= 150000 else ""
-        create: Any = f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}'
-        conn.execute(create)
-    return f"postgresql://test@127.0.0.1:{port}/{name}"
-
-
-def _drop_database(url: str) -> None:
-    address, name = url.rsplit("/", 1)
-    with _administer(int(address.rsplit(":", 1)[1])) as conn:
-        drop: Any = f'DROP DATABASE "{name}" WITH (FORCE)'
-        conn.execute(drop)
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_port: int) -> Iterator[PostgresDatabases]:
+    """The databases of the server of this worker."""
+    databases = PostgresDatabases(postgres_port)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_port: int) -> str:
+def postgres_template(postgres_databases: PostgresDatabases) -> str:
     """The name of a PostgreSQL database of the current version, the template of others."""
     name = f"template_{uuid.uuid4().hex[:12]}"
-    open_database(
-        _create_database(postgres_port, name, "template0"), actor="tester", migrate=True
-    ).close()
+    url = postgres_databases.create(name=name)
+    open_database(url, actor="tester", migrate=True).close()
     return name
 
 
 @pytest.fixture
-def new_postgres(postgres_port: int) -> Iterator[Callable[[], str]]:
+def new_postgres(postgres_databases: PostgresDatabases) -> Iterator[Callable[[], str]]:
     """A function that creates an empty PostgreSQL database and returns its URL.
 
     The databases are dropped after the test.
@@ -127,12 +131,12 @@ def new_postgres(postgres_port: int) -> Iterator[Callable[[], str]]:
     urls: list[str] = []
 
     def make() -> str:
-        urls.append(_create_database(postgres_port, f"t{uuid.uuid4().hex[:12]}", "template0"))
+        urls.append(postgres_databases.create())
         return urls[-1]
 
     yield make
     for url in urls:
-        _drop_database(url)
+        postgres_databases.drop(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -149,13 +153,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield write_sqlite(tmp_path / "inventory.db")
         return
-    port, template = (
-        request.getfixturevalue("postgres_port"),
-        request.getfixturevalue("postgres_template"),
-    )
-    url = _create_database(port, f"t{uuid.uuid4().hex[:12]}", template)
+    databases = request.getfixturevalue("postgres_databases")
+    url = databases.create(request.getfixturevalue("postgres_template"))
     yield url
-    _drop_database(url)
+    databases.drop(url)
 
 
 @pytest.fixture

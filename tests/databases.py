@@ -2,18 +2,20 @@
 
 A migration takes longer than most tests. Tests of migrations start with an empty database. The
 engines of all databases share their compiled statements: compiling them again for each test took a
-fifth of the time of a test with a database.
+fifth of the time of a test with a database. SQLite does not wait for the disk, which took a third
+of the CPU and most of the time of a transaction.
 """
 
 from __future__ import annotations
 
 import tempfile
-from functools import cache, partial
+import uuid
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.util import LRUCache
 
 from inventory.clock import Clock
@@ -21,6 +23,9 @@ from inventory.db import database as engines
 from inventory.db.database import Database, prepare_file
 from inventory.db.opening import open_database
 from tests.clock import clock as test_clock
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 class CompiledStatements(LRUCache[Any, Any]):
@@ -41,10 +46,65 @@ def _of_any_engine(key: Any) -> tuple[Any, ...]:
     return (type(dialect), *statement)
 
 
-def share_compiled_statements(patch: pytest.MonkeyPatch) -> None:
-    """Let the engines of all databases use one cache of compiled statements."""
+def speed_up_engines(patch: pytest.MonkeyPatch) -> None:
+    """Let the engines of this process share compiled statements, and not wait for the disk.
+
+    What a killed process wrote is kept by the kernel, synced or not: only a crash of the machine
+    would show the difference.
+    """
     options = {"compiled_cache": CompiledStatements(2000)}
-    patch.setattr(engines, "create_engine", partial(create_engine, execution_options=options))
+
+    def create(*arguments: Any, **named: Any) -> Engine:
+        engine = create_engine(*arguments, execution_options=options, **named)
+        if engine.dialect.name == "sqlite":
+            # The program sets the mode of a connection when it opens it; a check-out comes later.
+            event.listen(engine, "checkout", _do_not_wait)
+        return engine
+
+    patch.setattr(engines, "create_engine", create)
+
+
+def _do_not_wait(connection: Any, _record: object, _proxy: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+class PostgresDatabases:
+    """The databases of one PostgreSQL server, created and dropped through one connection.
+
+    A new connection costs the server a quarter of what a new database costs it.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def create(self, template: str = "template0", name: str | None = None) -> str:
+        """Create a database like ``template``, to which nothing is connected; return its URL."""
+        name = name or f"t{uuid.uuid4().hex[:12]}"
+        connection = self._connected()
+        # FILE_COPY takes a tenth of the time of the default, which writes each page to the log.
+        strategy = "STRATEGY FILE_COPY" if connection.info.server_version >= 150000 else ""
+        create: Any = f'CREATE DATABASE "{name}" TEMPLATE "{template}" {strategy}'
+        connection.execute(create)
+        return f"postgresql://test@127.0.0.1:{self._port}/{name}"
+
+    def drop(self, url: str) -> None:
+        """Drop the database of the URL, and end its connections."""
+        drop: Any = f'DROP DATABASE "{url.rsplit("/", 1)[1]}" WITH (FORCE)'
+        self._connected().execute(drop)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        import psycopg
+
+        if self._connection is None or self._connection.closed:
+            address = f"host=127.0.0.1 port={self._port} user=test dbname=postgres"
+            self._connection = psycopg.connect(address, autocommit=True)
+        return self._connection
 
 
 @cache

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from apprise.manager_plugins import NotificationManager
-from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
 
 import inventory.db.database
@@ -35,18 +33,12 @@ def every_channel() -> None:
 def simulation_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """An SQLite database for thousands of transactions, such as those of a simulated year.
 
-    One connection is used for all of them, and it does not wait for the disk. Both cost more than
-    most transactions, and nothing here has to outlive a crash of the machine.
+    One connection is used for all of them: opening it costs more than most transactions.
     """
     monkeypatch.setattr(inventory.db.database, "NullPool", QueuePool)
     with contextlib.closing(open_sqlite(tmp_path / "simulation.db")) as database:
-        event.listen(database.engine, "connect", _write_without_waiting)
         database.close()  # the connection that it was opened with
         yield database
-
-
-def _write_without_waiting(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture

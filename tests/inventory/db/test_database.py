@@ -11,11 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
 
 from inventory.db import audit_chain
+from inventory.db import database as database_module
 from inventory.db.database import Database, default_actor, display_url, make_engine, version
 from inventory.db.opening import open_database
 from inventory.errors import DatabaseError, DatabaseVersion
@@ -23,6 +24,7 @@ from inventory.models import AuditEntry, Client
 from inventory.store import audit_log, bulk, clients
 from tests.campaign import wait_until
 from tests.certmgr.net.scripted import scripted
+from tests.databases import open_sqlite
 
 
 def test_database_of_a_newer_version_is_not_changed(url: str) -> None:
@@ -33,6 +35,19 @@ def test_database_of_a_newer_version_is_not_changed(url: str) -> None:
     engine = make_engine(url)
     assert version(engine) == "9999"
     engine.dispose()
+
+
+def test_sqlite_commits_wait_for_the_disk_and_erased_rows_are_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what speeds up the engines of all other tests (tests/databases.py)."""
+    monkeypatch.setattr(database_module, "create_engine", create_engine)
+    with closing(open_sqlite(tmp_path / "inventory.db")) as opened, opened.read() as conn:
+        modes = [
+            conn.scalar(text(f"PRAGMA {name}"))
+            for name in ("synchronous", "journal_mode", "foreign_keys", "secure_delete")
+        ]
+    assert modes == [2, "wal", 1, 1]  # 2 is FULL
 
 
 def test_refused_postgresql_database_keeps_no_connection(new_postgres: Callable[[], str]) -> None:
