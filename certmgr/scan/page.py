@@ -21,15 +21,15 @@ from selectolax.lexbor import LexborHTMLParser
 
 from certmgr.scan.page_fields import autocompletes_card, is_card_field
 from certmgr.scan.page_references import (
-    CSS_COMMENT,
-    CSS_URL,
     IGNORED,
-    LINKS,
     LOADS,
     MAX_INNER,
+    css_urls,
     data_document,
     host_of_page,
     is_loopback,
+    link_kind,
+    script_source,
     upgrades,
 )
 from certmgr.scan.page_source import decode, document_kind, xml_text
@@ -61,6 +61,7 @@ _TAGS = frozenset(
         "meta",
         "link",
         "style",
+        "script",
         "source",
         "title",
         "template",
@@ -105,12 +106,20 @@ class _Element:
     is_html: Callable[[], bool]
     node: Any = None
 
+    @property
+    def parent(self) -> str:
+        """The name of its parent in lower case; empty if it is unknown."""
+        parent = self.node.parent if self.node is not None else None
+        return (parent.tag or "").lower() if parent is not None else ""
+
 
 class _PageReader:
     """The reader of one page, with the documents inside it."""
 
     def __init__(self, url: str, policies: tuple[str, ...]) -> None:
-        self.base, self.url = url, url
+        # What references are resolved with: a base element counts for those after it, and for the
+        # targets of all forms, which are resolved when a visitor sends one.
+        self.base, self.form_base, self.url = url, url, url
         self.mixed = url.startswith("https:")  # mixed content exists only on secure pages
         self.upgrades = any(upgrades(p) for p in policies)
         self.found: dict[str, dict[str, None]] = {
@@ -119,13 +128,13 @@ class _PageReader:
         self.title = ""
         self.note = ""
         self.refresh: tuple[str, float] | None = None
+        self._scripting = True
         self._count = self._depth = 0
 
     def page(self) -> Page:
         """Return what was found."""
-        # With upgrade-insecure-requests the browser loads http URLs over https.
-        kinds = ("insecure_forms", "active", "passive")
-        insecure, active, passive = (() if self.upgrades else tuple(self.found[k]) for k in kinds)
+        # With upgrade-insecure-requests the browser sends forms over https.
+        insecure = () if self.upgrades else tuple(self.found["insecure_forms"])
         refresh, seconds = self.refresh or ("", 0.0)
         # It applies to navigation within the same host too (Upgrade Insecure Requests 3.2).
         if (
@@ -142,8 +151,8 @@ class _PageReader:
             refresh=refresh,
             refresh_seconds=seconds,
             insecure_forms=insecure,
-            active=active,
-            passive=passive,
+            active=tuple(self.found["active"]),
+            passive=tuple(self.found["passive"]),
         )
 
     def read_html(self, text: str, *, scripting: bool = True) -> None:
@@ -153,6 +162,7 @@ class _PageReader:
             text: The document.
             scripting: Whether its scripts run, so that noscript is hidden.
         """
+        self._scripting = scripting
         tree = LexborHTMLParser(text, scripting=scripting, options=1)
         foreign = tree.css_first("svg,math") is not None
         self._read(list(self._nodes(tree, foreign)))
@@ -163,17 +173,18 @@ class _PageReader:
         for html, tag, attributes, content in xml_elements(text):
             if self._full():
                 break
-            if html or tag in ("image", "use", "script", "style"):
+            if html or tag in ("image", "feimage", "use", "script", "style"):
                 elements.append(_Element(tag, attributes, content, _always if html else _never))
         self._read(elements)
 
     def _read(self, elements: list[_Element]) -> None:
+        # Only the first base element counts (HTML standard 4.2.3).
+        first = next((e for e in elements if e.tag == "base" and e.attributes.get("href")), None)
+        if first is not None:
+            self.form_base = self._absolute(first.attributes["href"], self.base) or self.base
         for element in elements:
-            # Only the first base element counts, and it applies to all references (HTML standard).
-            if element.tag == "base" and element.attributes.get("href"):
-                self.base = self._absolute(element.attributes["href"]) or self.base
-                break
-        for element in elements:
+            if element is first:
+                self.base = self.form_base
             self._element(element)
 
     def _full(self) -> bool:
@@ -192,7 +203,7 @@ class _PageReader:
             if self._full():
                 return
             yield _Element(
-                node.tag,
+                (node.tag or "").lower(),
                 {k.lower(): v or "" for k, v in node.attributes.items()},
                 lambda node=node: node.text() or "",  # type: ignore[misc]
                 partial(is_html_element, node) if foreign else _always,
@@ -212,11 +223,11 @@ class _PageReader:
                 "secrets", f"<select autocomplete={printable(attributes['autocomplete'], 40)}>"
             )
         elif tag == "meta":
-            self._meta(attributes)
+            self._meta(element)
         elif tag == "link":
-            kinds = [LINKS[r] for r in attributes.get("rel", "").lower().split() if r in LINKS]
-            if kinds:
-                self._load("active" if "active" in kinds else "passive", attributes.get("href", ""))
+            if kind := link_kind(attributes):
+                self._load(kind, attributes.get("href", ""))
+                self._candidates(attributes.get("imagesrcset", ""))
         elif tag == "template":
             self._shadow_root(element)
         elif tag in ("iframe", "frame", "object", "embed"):
@@ -233,20 +244,30 @@ class _PageReader:
             self._load("insecure_forms", attributes["action"])
         if tag in ("button", "input") and attributes.get("formaction"):
             self._load("insecure_forms", attributes["formaction"])
+        if tag == "script" and self._scripting:
+            self._load("active", script_source(attributes, is_html=element.is_html()))
+        # Outside of a picture, audio or video, a source element has no effect.
+        if tag == "source" and element.parent not in ("picture", "audio", "video", ""):
+            return
         for (name, attribute), kind in LOADS.items():
             if name == tag and attributes.get(attribute):
                 self._load(kind, attributes[attribute])
         if tag in ("img", "source"):
-            # Bounded: a srcset can hold any number of candidates.
-            for candidate in attributes.get("srcset", "")[:20_000].split(","):
-                self._load("passive", candidate.strip().split(" ")[0])
+            self._candidates(attributes.get("srcset", ""))
         if tag == "input" and attributes.get("type", "").lower() == "image":
             self._load("passive", attributes.get("src", ""))
 
-    def _meta(self, attributes: dict[str, str]) -> None:
+    def _candidates(self, srcset: str) -> None:
+        # Bounded: a srcset can hold any number of candidates.
+        for candidate in srcset[:20_000].split(","):
+            self._load("passive", candidate.strip().split(" ")[0])
+
+    def _meta(self, element: _Element) -> None:
+        attributes = element.attributes
         kind, content = attributes.get("http-equiv", "").lower(), attributes.get("content", "")
         if kind == "content-security-policy":
-            self.upgrades |= upgrades(content)
+            # A policy outside of head is ignored (HTML standard 4.2.5.3).
+            self.upgrades |= element.parent in ("head", "") and upgrades(content)
         # A document inside the page sends only itself elsewhere.
         elif kind == "refresh" and not self._depth:
             refresh = parse_refresh(content, self.url, self.base)
@@ -289,9 +310,11 @@ class _PageReader:
             self.note = self.note or "a document inside the page is too large"
         sandbox = attributes.get("sandbox")
         scripting = sandbox is None or "allow-scripts" in sandbox.lower().split()
-        outer, self._depth = self.base, self._depth + 1
+        outer = self.base, self.form_base, self.upgrades, self._scripting
+        self._depth += 1
         self.read_html(text[:MAX_INNER], scripting=scripting)
-        self.base, self._depth = outer, self._depth - 1
+        self._depth -= 1
+        self.base, self.form_base, self.upgrades, self._scripting = outer
 
     def _field(self, tag: str, attributes: dict[str, str]) -> None:
         kind = attributes.get("type", "text").lower() if tag == "input" else "textarea"
@@ -304,28 +327,23 @@ class _PageReader:
         self._list("secrets" if secret else "inputs", description)
 
     def _style(self, css: str) -> None:
-        if "http:" in css[:MAX_STYLE].lower():
-            for url in CSS_URL.findall(CSS_COMMENT.sub(" ", css[:MAX_STYLE])):
-                self._load("passive", url)
+        for url in css_urls(css[:MAX_STYLE]):
+            self._load("passive", url)
 
     def _load(self, kind: str, reference: str) -> None:
-        if not self.mixed or not reference or not self._may_be_http(reference):
+        # With upgrade-insecure-requests the browser loads http URLs over https.
+        if not self.mixed or self.upgrades or not reference:
             return
-        absolute = self._absolute(reference)
+        base = self.form_base if kind == "insecure_forms" else self.base
+        if not _may_be_http(reference, base):
+            return
+        absolute = self._absolute(reference, base)
         if absolute is not None and absolute[:5].lower() == "http:" and not is_loopback(absolute):
             self._list(kind, printable(absolute, 200))
 
-    def _may_be_http(self, reference: str) -> bool:
-        """Return whether a reference can lead to a plain http URL.
-
-        Most references are relative to a secure page. They are secure too, and resolving them costs
-        time.
-        """
-        return self.base[:5].lower() == "http:" or "http:" in reference.translate(IGNORED).lower()
-
-    def _absolute(self, reference: str) -> str | None:
+    def _absolute(self, reference: str, base: str) -> str | None:
         try:
-            return urljoin(self.base, reference.translate(IGNORED).strip()[:2000])
+            return urljoin(base, reference.translate(IGNORED).strip()[:2000])
         except ValueError:
             return None
 
@@ -333,6 +351,15 @@ class _PageReader:
         # A report needs examples, not all of them.
         if len(self.found[kind]) < MAX_LISTED:
             self.found[kind][text] = None
+
+
+def _may_be_http(reference: str, base: str) -> bool:
+    """Return whether a reference can lead to a plain http URL.
+
+    Most references are relative to a secure page. They are secure too, and resolving them costs
+    time.
+    """
+    return base[:5].lower() == "http:" or "http:" in reference.translate(IGNORED).lower()
 
 
 def _always() -> bool:

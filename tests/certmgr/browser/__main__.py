@@ -24,6 +24,7 @@ def line(result: Result) -> str:
     verdict = "differs" if result.disagreements else "intended" if result.intended else "agrees"
     opened = "opens" + (" over http" if shown.url.startswith("http:") else "")
     opened += ", secret field" if shown.secret else ""
+    opened += ", mixed content" if shown.mixed else ""
     codes = " ".join(f"{code}({severity})" for code, severity in found.findings.items())
     return (
         f"| {verdict} | {situation.group} | {situation.name} | {shown.error or opened}"

@@ -81,6 +81,8 @@ def compare(situation: Situation, shown: Shown, found: Found) -> Result:
         wrong.append("scanner-error")
     if shown.hsts is not None and shown.hsts == ("hsts-missing" in found.findings):
         wrong.append("HSTS is remembered" if shown.hsts else "HSTS is not remembered")
+    if shown.mixed is not None and shown.mixed != ("mixed-content" in found.findings):
+        wrong.append("mixed content" if shown.mixed else "no mixed content")
     if situation.scheme == "http":
         wrong += _over_plain_http(shown, critical)
         return Result(situation, shown, found, tuple(wrong))
@@ -151,6 +153,11 @@ class Court:
         if situation.hsts:
             plain = f"http://{situation.host}:{site.http}/"
             shown = replace(shown, hsts=self.visitor.remembers_hsts(plain))
+        if situation.mixed:
+            expected = "mixed-content" in found.findings
+            url = f"https://{situation.host}:{port}/"
+            mixed = self.visitor.reports_mixed_content(url, expected=expected)
+            shown = replace(shown, mixed=mixed)
         # Without an error and without a finding of weight, diagnose has no error page to name.
         worth = shown.error or set(found.findings.values()) - {"low", "info"}
         if situation.scheme == "https" and worth:

@@ -15,6 +15,7 @@ from tests.certmgr.browser import (
     handshakes,
     hsts,
     http2,
+    mixed,
     names,
     pages,
     private_cas,
@@ -40,6 +41,7 @@ GROUPS = {
         answers.FORMS,
         redirects.GROUP,
         pages.GROUP,
+        mixed.GROUP,
         demo_sites.GROUP,
     )
 }

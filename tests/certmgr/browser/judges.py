@@ -37,6 +37,10 @@ _STATE = """(() => {
             (e.tagName === 'IFRAME' && shows(e.contentDocument))));
     return JSON.stringify([document.readyState, document.location.href, shows(document)]);
 })()"""
+_A_MOMENT: dict[str, Any] = {
+    "expression": "new Promise(done => setTimeout(done, 100))",
+    "awaitPromise": True,
+}
 # Chromium checks for a captive portal before it shows such an error, which takes three seconds.
 _DELAYED = "ERR_CERT_"
 
@@ -50,12 +54,24 @@ class Shown:
         url: The URL at which the visit ends.
         secret: Whether the page shows a field for a password or a payment card.
         hsts: Whether the browser remembers HSTS for the host; None if it was not asked.
+        mixed: Whether the browser reports mixed content; None if it was not asked.
     """
 
     error: str = ""
     url: str = ""
     secret: bool = False
     hsts: bool | None = None
+    mixed: bool | None = None
+
+
+def _is_mixed(issue: dict[str, Any]) -> bool:
+    """Return whether an issue of the browser is about a part of a page without encryption."""
+    details = issue["details"].get("mixedContentIssueDetails")
+    if issue["code"] != "MixedContentIssue" or details is None:
+        return False
+    # A warning about anything but a form is about an address of this machine, which is trusted.
+    warned = details["resolutionStatus"] == "MixedContentWarning"
+    return not warned or details.get("resourceType") == "Form"
 
 
 class Visitor:
@@ -93,6 +109,31 @@ class Visitor:
             message = self._browser.message()
             if message.get("id") == number:
                 return "errorText" in message["result"]
+
+    def reports_mixed_content(self, url: str, *, expected: bool) -> bool:
+        """Open a page, and return whether the browser upgrades, blocks or marks a part of it.
+
+        Args:
+            url: The URL.
+            expected: Whether to wait for a report. It may come after the page is there.
+        """
+        browser = self._browser
+        browser.new_page()
+        browser.call("Audits.enable")
+        browser.send("Page.navigate", url=url)
+        self._unfinished = True
+        loaded, waits, rounds = False, 0, 100 if expected else 2
+        while waits < rounds:
+            message = browser.message()
+            given = message.get("params", {})
+            if message.get("method") == "Audits.issueAdded" and _is_mixed(given["issue"]):
+                return True
+            # The page waits, and so the wait lasts longer on a busy machine.
+            if message.get("method") == "Page.frameStoppedLoading" and not loaded:
+                loaded, asked = True, browser.send("Runtime.evaluate", **_A_MOMENT)
+            elif loaded and message.get("id") == asked:
+                waits, asked = waits + 1, browser.send("Runtime.evaluate", **_A_MOMENT)
+        return False
 
     def _follow(self, url: str, number: int) -> Shown:
         browser, leaving, asked, failed = self._browser, False, 0, ""

@@ -46,6 +46,7 @@ class Situation:
         silent: Whether the server never answers, so that the visit is ended by the test.
         relative: Whether only ``make soak`` judges it.
         hsts: Whether the browser is asked if it remembers HSTS for the host.
+        mixed: Whether the browser is asked if it reports mixed content.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Situation:
     silent: bool = False
     relative: bool = False
     hsts: bool = False
+    mixed: bool = False
 
     @property
     def id(self) -> str:
@@ -117,6 +119,7 @@ class Group:
         silent: bool = False,
         relative: bool = False,
         hsts: bool = False,
+        mixed: bool = False,
     ) -> None:
         """Add a situation.
 
@@ -130,6 +133,7 @@ class Group:
             silent: Whether the server never answers.
             relative: Whether only ``make soak`` judges it.
             hsts: Whether the browser is asked if it remembers HSTS for the host.
+            mixed: Whether the browser is asked if it reports mixed content.
         """
         self.situations.append(
             Situation(
@@ -143,5 +147,6 @@ class Group:
                 silent,
                 relative,
                 hsts,
+                mixed,
             )
         )
