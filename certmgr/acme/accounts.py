@@ -20,8 +20,10 @@ from typing import Any
 from acme import messages
 
 from certmgr.acme import cas
+from certmgr.acme.account_binding import hmac_key
 from certmgr.acme.cas import CertificateAuthority
-from certmgr.acme.responses import RawPayload, check_url
+from certmgr.acme.problems import AcmeError, NextAction
+from certmgr.acme.responses import RawPayload, location
 from certmgr.acme.session import AccountSession, connect, key_store, open_session
 from certmgr.config.context import Context
 from certmgr.config.secret_values import secret
@@ -207,22 +209,15 @@ def _binding(
                 f"{where} Give --eab-kid ID and --eab-key env:NAME or file:PATH.",
             )
         return None
-    try:
-        # Only the public half of the key is bound: the payload would disclose the private half.
-        return dict(
-            messages.ExternalAccountBinding.from_data(
-                session.key.public_key(),
-                request.eab_kid,
-                secret(request.eab_key),
-                session.directory,
-            )
+    # Only the public half of the key is bound: the payload would disclose the private half.
+    return dict(
+        messages.ExternalAccountBinding.from_data(
+            session.key.public_key(),
+            request.eab_kid,
+            hmac_key(secret(request.eab_key)),
+            session.directory,
         )
-    except (ValueError, TypeError):
-        raise UsageError(
-            "The key of the external account binding cannot be read",
-            "it must be base64url, as the CA shows it",
-            "Copy it again.",
-        ) from None
+    )
 
 
 def _register(
@@ -237,12 +232,37 @@ def _register(
         terms_of_service_agreed=agreed or None,
         external_account_binding=binding,
     )
-    response = session.post(session.directory["newAccount"], new)
-    url = check_url(response.headers.get("Location"))
+    try:
+        response = session.post(session.directory["newAccount"], new)
+    except AcmeError as error:
+        raise _with_binding_remedy(error, binding) from None
+    url = location(response)
     # From here on requests name the account by its URL (kid) instead of the whole key (RFC 8555
     # 6.2).
     session.net.account = messages.RegistrationResource(uri=url, body=messages.Registration())
     return url
+
+
+def _with_binding_remedy(error: AcmeError, binding: dict[str, Any] | None) -> AcmeError:
+    """Return a refused registration with what an administrator does about its binding."""
+    problem = error.problem
+    # Some CAs state the requirement only here, and not in their directory.
+    if binding is None and problem.type == "externalAccountRequired":
+        todo = "Get an id and a key from the CA, then give --eab-kid ID and --eab-key env:NAME."
+    # CAs report a wrong, used or expired binding with different types.
+    elif binding is not None and problem.next_action not in (
+        NextAction.BACK_OFF,
+        NextAction.RETRY,
+        NextAction.TERMS,
+    ):
+        todo = (
+            "Check the id and the key of the external account binding. Many CAs accept each pair"
+            " once and for some days only: get a new pair if this one was used, then repeat the"
+            " command."
+        )
+    else:
+        return error
+    return AcmeError(error.what, problem, todo, error.location)
 
 
 def fetch_account(settings: Settings, row: AccountRecord) -> dict[str, Any]:

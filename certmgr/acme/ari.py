@@ -19,8 +19,10 @@ from certmgr.acme.context import IssuanceContext
 from certmgr.acme.problems import AcmeError
 from certmgr.acme.renewal import (
     ARI_INTERVAL,
+    CertificateLife,
     RenewalWindow,
     ari_id,
+    contradicts,
     next_ari_request,
     parse_window,
 )
@@ -49,6 +51,9 @@ def refresh(context: IssuanceContext, row: LineageRecord) -> RenewalWindow | Non
     try:
         session = context.session(row.account_id)
         current, next_request = _request_window(context, session, row, now)
+        if current is not None and _contradicts(context, row, current, now):
+            _log.info("%s: the suggested window ended before the certificate began", row.name)
+            current = None
     # Without an answer the stored window counts: renewal never waits for this service.
     except CertmgrError as error:
         _log.info("no renewal information of %s: %s", row.name, error)
@@ -81,6 +86,18 @@ def _stored_window(row: LineageRecord) -> RenewalWindow | None:
         if start is not None and end is not None
         else None
     )
+
+
+def _contradicts(
+    context: IssuanceContext, row: LineageRecord, window: RenewalWindow, now: datetime
+) -> bool:
+    not_before, not_after = from_epoch(row.not_before), from_epoch(row.not_after)
+    if not_before is None or not_after is None or row.sha256 is None:
+        return False
+    with context.read() as conn:
+        order = acme_orders.issued_for(conn, row.id, row.sha256)
+    life = CertificateLife(not_before, not_after)
+    return contradicts(window, life, now, order.reason if order is not None else "")
 
 
 def _request_window(

@@ -90,7 +90,10 @@ def fetch_chain(
     # The default chain is what the CA recommends, so no alternate is fetched without a reason.
     if not preferred:
         return chains[0], chains[0].remark
-    for alternate in responses.links(response, "alternate")[:MAX_ALTERNATES]:
+    # Each once, and not the default chain again: some CAs link to the document itself.
+    alternates = dict.fromkeys(responses.links(response, "alternate"))
+    alternates.pop(response.url, None)
+    for alternate in list(alternates)[:MAX_ALTERNATES]:
         # The CA's default chain is good: a failure of an alternate chain is no failure.
         with contextlib.suppress(CertmgrError):
             content = requests.post(responses.check_url(alternate)).content

@@ -24,8 +24,10 @@ from josepy.jwa import ES256, ES384, RS256
 from josepy.jwk import JWK, JWKEC
 
 from certmgr import __version__
-from certmgr.acme.connection import CaConnection, http_client
+from certmgr.acme import responses
+from certmgr.acme.connection import MAX_REDIRECTS, CaConnection, http_client
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
+from certmgr.net.http_client import REDIRECTS
 from certmgr.net.http_stream import HttpError, HttpProblem
 from inventory.clock import Clock, system_clock
 from inventory.errors import CertmgrError
@@ -193,8 +195,7 @@ class AcmeNetwork(client.ClientNetwork):
         end = time.monotonic() + NONCE_SECONDS
         for attempt in range(NONCE_TRIES):
             try:
-                content = self._signed(url, obj, self._nonce(new_nonce_url or url))
-                return self._checked(self._send("POST", url, content))
+                return self._checked(self._post_redirected(url, obj, new_nonce_url or url))
             except AcmeError as error:
                 if error.problem.type != "badNonce" or time.monotonic() > end:
                     raise
@@ -206,6 +207,26 @@ class AcmeNetwork(client.ClientNetwork):
             AcmeProblem("badNonce", f"{NONCE_TRIES} requests in a row were refused"),
             "Check whether a proxy between this machine and the CA caches or rewrites answers. The"
             " request is retried later.",
+        )
+
+    def _post_redirected(self, url: str, obj: Any, nonce_url: str) -> requests.Response:
+        """Send a signed request, and follow the redirects of a CA that has moved.
+
+        The signature covers the URL (RFC 8555 6.4), so that the request is signed anew for each.
+
+        Raises:
+            AcmeError: The CA is unreachable, or redirects to an invalid URL or without end.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send("POST", url, self._signed(url, obj, self._nonce(nonce_url)))
+            if response.status_code not in REDIRECTS or "Location" not in response.headers:
+                return response
+            url = responses.location(response)
+            # RFC 9110 15.4.4: the request had its effect, and its result is at the other URL.
+            if response.status_code == 303:
+                obj = None
+        raise _unreachable(
+            url, HttpError(HttpProblem.REDIRECTS, f"more than {MAX_REDIRECTS} redirects")
         )
 
     def _signed(self, url: str, obj: Any, nonce: Any) -> bytes:
@@ -261,6 +282,11 @@ def _host(url: str) -> str:
         return printable(url, 60)
 
 
+_CHECK_DIRECTORY = (
+    "Check the URL of the directory. If the CA moved it: certmgr account edit NAME --directory URL."
+)
+
+
 def directory_of(net: AcmeNetwork, url: str) -> messages.Directory:
     """Fetch the directory of a CA (RFC 8555 7.1.1).
 
@@ -268,13 +294,19 @@ def directory_of(net: AcmeNetwork, url: str) -> messages.Directory:
         AcmeError: The answer is not a directory.
         InternalAddress: The URL leads to an internal address.
     """
-    document = net.get(url).json()
+    try:
+        document = net.get(url).json()
+    except AcmeError as error:
+        # A missing page, or a page for people, is what a CA leaves at a URL that it has given up.
+        if error.problem.status in (404, 410) or error.problem.type == "unreadable":
+            raise AcmeError(error.what, error.problem, _CHECK_DIRECTORY) from None
+        raise
     needed = ("newNonce", "newAccount", "newOrder", "revokeCert")
     if not isinstance(document, dict) or not all(isinstance(document.get(k), str) for k in needed):
         raise AcmeError(
             f"{printable(url, 200)} is not an ACME directory",
             AcmeProblem("unreadable", "newNonce, newAccount, newOrder or revokeCert is missing"),
-            "Check the URL.",
+            _CHECK_DIRECTORY,
         )
     if isinstance(document.get("meta"), dict):
         net.meta = dict(document["meta"])

@@ -17,6 +17,8 @@ from inventory.text import printable
 MAX_RESPONSE = 1_000_000
 # For the whole exchange: a CA that sends a byte at a time must not hold an order and its lock.
 TOTAL_SECONDS = 60.0
+# A CA that moves its directory or its nonces redirects once, perhaps through a balancer.
+MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def http_client(connection: CaConnection) -> HttpClient:
     return HttpClient(
         # A CA's answer names further URLs: without this it could reach internal hosts.
         policy=AddressPolicy(tuple(connection.allowed), connection.internal),
-        limits=HttpLimits(TOTAL_SECONDS, MAX_RESPONSE),
+        limits=HttpLimits(TOTAL_SECONDS, MAX_RESPONSE, MAX_REDIRECTS),
         trust=_trust(connection.ca_file),
         connections=connection.at_once,
     )

@@ -30,6 +30,8 @@ QUARANTINE_AFTER = 2
 # After these, the same order is continued: nothing about the order itself was refused. Terms that
 # an administrator agrees to in time cost no second order.
 _CONTINUED = (NextAction.BACK_OFF, NextAction.RETRY, NextAction.TERMS)
+# A page of a proxy may ask for any time. A CA that is out of order is tried again each day.
+LONGEST_PAUSE = 24 * backoff.HOUR
 # A CA that asks for a longer pause is polled again after six hours: an order that is not continued
 # for a day is given up.
 LONGEST_POLL_DELAY = 6 * backoff.HOUR
@@ -149,7 +151,9 @@ class FailureLog:
             wait = (
                 backoff.back_off(count, jitter, problem.retry_after)
                 if problem.rate_limited
-                else max(backoff.retry(count, jitter), problem.retry_after or 0.0)
+                else max(
+                    backoff.retry(count, jitter), min(problem.retry_after or 0.0, LONGEST_PAUSE)
+                )
             )
             end = max(tx.at + int(wait), before.until if before is not None and running else 0)
             until = max(until, end)

@@ -27,26 +27,23 @@ from typing import Any
 
 from acme import messages
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certmgr.acme import responses
 from certmgr.acme.authorization import Authorizations, failure_of
 from certmgr.acme.ca_requests import CaRequests
 from certmgr.acme.chain_download import fetch_chain
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.lost_orders import find_lost_order, identifiers
-from certmgr.acme.messages import NewOrder
 from certmgr.acme.order_errors import OrderExpired, OrderPending
-from certmgr.acme.order_intent import OrderIntent
+from certmgr.acme.order_intent import dropped_profile
+from certmgr.acme.order_placement import OrderPlacement
 from certmgr.acme.order_result import store_certificate
 from certmgr.acme.problems import AcmeError, NextAction
 from certmgr.acme.proof_journal import ProofJournal
 from certmgr.acme.received import IssuedChain
 from certmgr.acme.responses import RawPayload
 from certmgr.acme.session import AccountSession
-from certmgr.deploy.lineage import Lineage
 from certmgr.x509 import csr as requests_
-from certmgr.x509.key_store import key_reference
 from inventory.records import ListedLineage, OrderRecord
 from inventory.store import acme_orders, domain_owners
 
@@ -135,10 +132,11 @@ class OrderFlow:
         old = self._age > MAX_ORDER_AGE
         if old and self.row.url is None:
             raise OrderExpired("The order is too old to continue", "the CA never received it")
-        if self.row.csr is None:
-            self._prepare()
-        if self.row.url is None:
-            self._place_order()
+        if self.row.csr is None or self.row.url is None:
+            placement = OrderPlacement(
+                self.context, self.session, self.lineage, self.row, urgent=self.urgent
+            )
+            self.row = placement.run()
         body = self._fetch_order()
         if old and body.status == messages.STATUS_PENDING:
             raise OrderExpired(
@@ -188,8 +186,6 @@ class OrderFlow:
             "The next run continues the order.",
         )
 
-    # -- before the first request
-
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the order."""
@@ -200,95 +196,7 @@ class OrderFlow:
         with self.context.write() as tx:
             self.row = acme_orders.record(tx, self.row, **values)
 
-    def _prepare(self) -> None:
-        """Store the key, then record its CSR."""
-        lineage, reference = self.lineage, self.row.key_name
-        # With the client's own CSR there is no key on this machine.
-        if lineage.csr:
-            self._record("csr", state="keyed", csr=lineage.csr)
-            return
-        self.context.checkpoint("key")
-        if lineage.reuse_key and (old := self._current_key()) is not None:
-            path = self.context.keys.store_key(reference, lineage.key_type, old)
-            key = old
-        else:
-            path, key = self.context.keys.make(reference, lineage.key_type)
-        csr = requests_.make(key, self.names, True).decode()
-        self._record("csr", state="keyed", key_reference=key_reference(path), csr=csr)
-
-    def _current_key(self) -> Any:
-        """Return the key of the current certificate.
-
-        Returns:
-            None if there is no certificate, its key is not stored here, or it is compromised.
-        """
-
-        folder = Lineage(self.context.base, self.lineage.name)
-        current = folder.current()
-        if current is None:
-            return None
-        material = folder.read(current)
-        pem = material.key_pem
-        if material.sha256 in self.lineage.compromised:
-            return None  # a compromised key is never used again
-        return None if pem is None else load_pem_private_key(pem, None)
-
     # -- the order
-
-    def _place_order(self) -> None:
-        """Request the order, or find the one whose answer was lost, and record its URL."""
-        url = (
-            find_lost_order(self._requests, self.row.account_id, self.names)
-            if self.row.state == "asked"
-            else None
-        )
-        if url is None:
-            hint = {}
-            if self.row.state == "asked":
-                # An earlier request failed. Near the end of a certificate nothing optional is
-                # risked again, such as with a CA that answers HTTP 500 to ``replaces``.
-                if self.urgent and self.row.replaces is not None:
-                    hint = {"replaces": None, "exempt": 0}
-                self._check_limits()
-            self._record("ask", state="asked", **hint)
-            self.context.checkpoint("new-order")
-            url = self._new_order()
-        self.context.checkpoint("url")
-        with self.context.write() as tx:
-            self.row = acme_orders.record(tx, self.row, state="pending", url=url)
-            acme_orders.count(
-                tx, self.row.account_id, "order", [(None, None)], exempt=bool(self.row.exempt)
-            )
-
-    def _new_order(self) -> str:
-        """Request an order and return its URL."""
-        new = NewOrder(
-            identifiers=identifiers(self.names),
-            profile=self.row.profile,
-            replaces=self.row.replaces,
-        )
-        try:
-            response = self._requests.post(self.session.directory["newOrder"], new)
-        except AcmeError as error:
-            if self.row.replaces is None or not error.problem.may_be_about_replaces:
-                raise
-            _log.info("order %d is requested without replaces: %s", self.row.id, error)
-            # ``replaces`` is a hint, and a renewal never fails because of it. CAs refuse it for
-            # many reasons in as many words (another account's certificate, one that was replaced or
-            # expired, another CA's), so the refusal is not interpreted: the order is requested once
-            # more without it. It then counts against the rate limits.
-            self._record("without-replaces", replaces=None, exempt=0)
-            self._check_limits()
-            response = self._requests.post(
-                self.session.directory["newOrder"],
-                NewOrder(identifiers=identifiers(self.names), profile=self.row.profile),
-            )
-        responses.order(response)
-        return responses.check_url(response.headers.get("Location"))
-
-    def _check_limits(self) -> None:
-        """Raise :class:`Deferred` if a rate limit is reached for a repeated request."""
-        OrderIntent(self.context).check_again(self.session, self.row, urgent=self.urgent)
 
     def _fetch_order(self) -> messages.Order:
         """Return the order as the CA has it.
@@ -403,7 +311,8 @@ class OrderFlow:
             self.lineage.preferred_chain or "",
             self._is_own,
         )
-        return self._store(chain, url, note)
+        remark = dropped_profile(self.context, self.lineage, self.row)
+        return self._store(chain, url, "; ".join(part for part in (note, remark) if part))
 
     def _is_own(self, name: str) -> bool:
         """Return whether a name belongs to the client of the lineage."""

@@ -15,7 +15,7 @@ from certmgr.acme.session import AccountSession
 from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.names import as_ip
-from inventory.records import AccountRecord, ListedLineage, OrderRecord
+from inventory.records import AccountRecord, LineageRecord, ListedLineage, OrderRecord
 from inventory.store import accounts, acme_orders
 from inventory.text import printable
 
@@ -120,13 +120,14 @@ class OrderIntent:
             UsageError: The CA does not offer the configured profile.
         """
         offered = session.profiles
-        # Profile names differ between CAs: the lineage's profile is not used at the fallback CA.
-        requested = (
-            (row.profile or self.context.settings.acme.profile)
-            if session.account.id == row.account_id
-            else None
-        )
-        if requested and requested not in offered:
+        requested = _configured_profile(self.context, row, session.account.id)
+        withdrawn = bool(requested) and requested not in offered
+        # A CA may withdraw a profile between two renewals. An optional thing never costs a renewal:
+        # it is ordered without the profile, and staff get a remark. Without a certificate that
+        # could end, the name is more likely misspelt.
+        if withdrawn and row.sha256 is not None:
+            requested = ""
+        elif withdrawn:
             known = f"it offers {', '.join(offered)}" if offered else "it offers none"
             raise UsageError(
                 f"{session.ca.title} has no profile '{printable(requested, 40)}'",
@@ -139,3 +140,31 @@ class OrderIntent:
         if any(as_ip(n) is not None for n in names) and "shortlived" in offered:
             return "shortlived"
         return session.ca.profile if session.ca.profile in offered else None
+
+
+def _configured_profile(context: IssuanceContext, row: LineageRecord, account_id: int) -> str:
+    """Return the profile that the administrator chose for orders of an account; empty for none."""
+    # Profile names differ between CAs: the lineage's profile is not used at the fallback CA.
+    if account_id != row.account_id:
+        return ""
+    return row.profile or context.settings.acme.profile or ""
+
+
+def profile_is_required(context: IssuanceContext, row: LineageRecord, order: OrderRecord) -> bool:
+    """Return whether an order without its profile would not be what the administrator asked for.
+
+    That is a first certificate with a profile that the administrator named.
+    """
+    chosen = _configured_profile(context, row, order.account_id)
+    return row.sha256 is None and order.profile == chosen
+
+
+def dropped_profile(context: IssuanceContext, row: LineageRecord, order: OrderRecord) -> str:
+    """Return a remark if an order went without the profile of its lineage; empty if not."""
+    chosen = _configured_profile(context, row, order.account_id)
+    if not chosen or order.profile == chosen:
+        return ""
+    return (
+        f"the CA does not offer the profile '{printable(chosen, 40)}' any more, so the certificate"
+        f" has {f'the profile {order.profile!r}' if order.profile else 'none'}"
+    )

@@ -8,6 +8,7 @@ template. This module limits its length and removes control characters.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,8 +113,13 @@ class AcmeProblem:
         CAs report that with the type of a failed validation (RFC 8555 7.3.6), so that only their
         words distinguish the two.
         """
-        detail = self.detail.lower()
-        return self.type == "unauthorized" and any(m in detail for m in _ACCOUNT_MARKS)
+        # The problem of a challenge has no HTTP status. It may quote the web server of the name,
+        # whose text never decides about an account.
+        return (
+            self.type == "unauthorized"
+            and self.status is not None
+            and _ACCOUNT_ENDED.search(self.detail) is not None
+        )
 
     @property
     def may_be_about_replaces(self) -> bool:
@@ -125,6 +131,15 @@ class AcmeProblem:
         return self.next_action is NextAction.WITHOUT_REPLACES or (
             self.status is not None and 400 <= self.status < 500 and not self.rate_limited
         )
+
+    @property
+    def is_about_profile(self) -> bool:
+        """Whether an order was refused because of its profile.
+
+        CAs without the type ``invalidProfile`` name the profile in their description.
+        """
+        refused = self.status is not None and 400 <= self.status < 500 and not self.rate_limited
+        return self.type == "invalidProfile" or (refused and "profile" in self.detail.lower())
 
     @property
     def sentence(self) -> str:
@@ -193,15 +208,14 @@ class AcmeProblem:
         return json.dumps(_plain(self), sort_keys=True)
 
 
-_ACCOUNT_MARKS = (
-    "account is not valid",
-    "account is deactivated",
-    "account has been deactivated",
-    "account was deactivated",
-    "account deactivated",
-    "account is revoked",
-    "account has been revoked",
-    "deactivated account",
+_ENDED_STATES = (
+    "(?:blocked|closed|deactivated|disabled|inactive|not active|not valid|revoked|suspended"
+    "|terminated)"
+)
+# The two words belong together: "this account may not revoke a certificate that is revoked" does
+# not end the account.
+_ACCOUNT_ENDED = re.compile(
+    rf"\baccount\b[^.;]{{0,30}}\b{_ENDED_STATES}\b|\b{_ENDED_STATES} account\b", re.IGNORECASE
 )
 _MEANINGS = {
     "accountEnded": "the CA does not accept this account any more",
@@ -303,8 +317,10 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     text = (header or "").strip()[:100]
     if not text:
         return None
-    if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_WAIT)
+    # Two proxies may each have added a value, and some servers send a fraction of a second.
+    number = re.fullmatch(r"(\d{1,99})(?:\.\d+)?(?:\s*,.*)?", text, re.ASCII)
+    if number:
+        return min(float(number[1]), LONGEST_WAIT)
     try:
         timestamp = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -323,13 +339,40 @@ class AcmeError(CertmgrError):
     """
 
     def __init__(self, what: str, problem: AcmeProblem, todo: str = "", location: str = "") -> None:
-        super().__init__(what, problem.sentence, todo or _REMEDIES.get(problem.next_action, ""))
+        super().__init__(what, problem.sentence, todo or remedy(problem))
         self.problem, self.location = problem, location
 
     def __reduce__(self) -> Any:
         return AcmeError, (self.what, self.problem, self.todo, self.location)
 
 
+def remedy(problem: AcmeProblem) -> str:
+    """Return what an administrator does about a problem; empty if nothing is known."""
+    return _TYPE_REMEDIES.get(problem.type, "") or _REMEDIES.get(problem.next_action, "")
+
+
+_TYPE_REMEDIES = {
+    "externalAccountRequired": (
+        "Get an id and a key of a binding from the CA, register another account with certmgr"
+        " account add CA --name NEW --eab-kid ID --eab-key env:NAME or file:PATH, and give it to"
+        " the lineages: certmgr lineage edit NAME --account NEW."
+    ),
+    "invalidProfile": (
+        "See the profiles that the CA offers with certmgr account show NAME --ask, then run"
+        " certmgr lineage edit NAME --profile PROFILE."
+    ),
+    "invalidContact": "Give the CA another address with --contact.",
+    "unsupportedContact": "Give the CA an e-mail address with --contact.",
+    "badCSR": (
+        "The CA's reason names what is wrong, such as a weak key or a name too many. Change the"
+        " names with certmgr lineage edit NAME --names, or give a new --csr."
+    ),
+    "badPublicKey": "Issue the certificate with another --key, or with a new --csr.",
+    "badSignatureAlgorithm": "Replace the account key: certmgr account rollover NAME --key TYPE.",
+    "unsupportedIdentifier": (
+        "Use another CA for this name: certmgr lineage edit NAME --account OTHER."
+    ),
+}
 _REMEDIES = {
     NextAction.BACK_OFF: "It is retried automatically later.",
     NextAction.ACCOUNT: (

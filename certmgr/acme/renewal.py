@@ -25,6 +25,7 @@ from inventory.text import printable
 # below ten days.
 SHORT_LIVED = timedelta(days=10)
 ARI_INTERVAL = timedelta(hours=6)
+ARI_REASON = "the CA's renewal information (ARI) suggests it"
 # Far beyond any certificate; it keeps arithmetic with hostile dates within the range of datetime.
 MAX_WINDOW_OFFSET = timedelta(days=3660)
 ARI_INTERVAL_MIN, ARI_INTERVAL_MAX = timedelta(minutes=1), timedelta(hours=12)
@@ -96,7 +97,7 @@ def due(life: CertificateLife) -> RenewalDue:
     if life.must_replace:
         return RenewalDue(life.not_before, life.must_replace, urgent=True)
     if life.ari_at is not None and life.ari_at <= near:
-        return RenewalDue(life.ari_at, "the CA's renewal information (ARI) suggests it")
+        return RenewalDue(life.ari_at, ARI_REASON)
     # A CA that suggests a time close to expiry would leave no time for retries.
     if life.ari_at is not None:
         return RenewalDue(near, "it expires soon", urgent=True)
@@ -108,6 +109,29 @@ def is_near(life: CertificateLife, now: datetime) -> bool:
     """Return whether the certificate expires so soon that its renewal is urgent."""
     span = life.not_after - life.not_before
     return now >= life.not_after - (span / 4 if span < SHORT_LIVED else span / 6)
+
+
+def contradicts(
+    window: RenewalWindow, life: CertificateLife, now: datetime, renewed_because: str
+) -> bool:
+    """Return whether a window cannot be meant for this certificate.
+
+    A window in the past asks for a renewal at once, for example before a mass revocation. If it
+    ended before the certificate began, and the certificate itself was ordered because of such a
+    window, then the CA's answers do not depend on the certificate: each run would order another
+    one. Until a third of its life is over, the window is not followed again.
+
+    Args:
+        window: The suggested window.
+        life: The dates of the certificate.
+        now: The current time.
+        renewed_because: The reason of the order that gave the certificate.
+    """
+    return (
+        window.end <= life.not_before
+        and renewed_because == ARI_REASON
+        and now < life.not_before + (life.not_after - life.not_before) / 3
+    )
 
 
 def parse_window(document: Any, not_after: datetime) -> RenewalWindow | None:

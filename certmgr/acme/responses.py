@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import urljoin
 
 import requests
 from acme import messages
@@ -17,6 +18,7 @@ from josepy.errors import DeserializationError
 from requests.utils import parse_header_links
 
 from certmgr.acme.problems import AcmeError, AcmeProblem, parse, retry_after
+from certmgr.acme.response_fields import authorization_fields, order_fields
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,30 @@ def links(response: requests.Response, relation: str) -> list[str]:
     ``requests.Response.links`` keeps one URL per relation, and RFC 8555 allows several.
     """
     found = parse_header_links(response.headers.get("Link", ""))
-    return [link["url"] for link in found[:MAX_LINKS] if link.get("rel") == relation]
+    # RFC 8288 3.3: the relation types of a link are a list, compared without case. A URL may be
+    # relative to that of the answer.
+    return [
+        _absolute(response, link["url"])
+        for link in found[:MAX_LINKS]
+        if relation in link.get("rel", "").lower().split()
+    ]
+
+
+def location(response: requests.Response) -> str:
+    """Return the URL of the header Location, which may be relative (RFC 9110 10.2.2).
+
+    Raises:
+        AcmeError: It is missing, or not an acceptable URL.
+    """
+    text = response.headers.get("Location")
+    return check_url(_absolute(response, text) if text else text)
+
+
+def _absolute(response: requests.Response, url: str) -> str:
+    try:
+        return urljoin(response.url, url.strip())
+    except ValueError:
+        return url
 
 
 def _read(what: str, decode: Callable[[], _T]) -> _T:
@@ -80,7 +105,9 @@ def order(response: Any) -> messages.Order:
     Raises:
         AcmeError: It has no status, an invalid URL, or too many authorizations.
     """
-    body: messages.Order = _read("order", lambda: messages.Order.from_json(response.json()))
+    body: messages.Order = _read(
+        "order", lambda: messages.Order.from_json(order_fields(response.json()))
+    )
     if body.status is None or not isinstance(body.authorizations, (list, tuple)):
         raise AcmeError(
             "The CA's order cannot be read",
@@ -122,7 +149,8 @@ def authorization(response: Any) -> messages.Authorization:
         AcmeError: It has no status or no identifier.
     """
     body: messages.Authorization = _read(
-        "authorization", lambda: messages.Authorization.from_json(response.json())
+        "authorization",
+        lambda: messages.Authorization.from_json(authorization_fields(response.json())),
     )
     if body.status is None or body.identifier is None or not isinstance(body.identifier.value, str):
         raise AcmeError(

@@ -6,6 +6,7 @@ This module performs I/O.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,18 +114,22 @@ class AccountSession:
     @property
     def profiles(self) -> dict[str, str]:
         """The CA's profiles: name -> description."""
-        profiles = getattr(self.directory["meta"], "profiles", None) or {}
+        profiles = getattr(self.directory["meta"], "profiles", None)
+        if not isinstance(profiles, Mapping):
+            return {}
         return {
             printable(str(k), 60): printable(str(v), 200)
             # The text is shown to administrators, and a CA's directory may contain anything.
-            for k, v in list(dict(profiles).items())[:50]
+            for k, v in list(profiles.items())[:50]
         }
 
     @property
     def caa(self) -> tuple[str, ...]:
         """The CA's names in CAA records: from its directory, else from the table of known CAs."""
         # What the CA states itself is newer than the table that ships with the program.
-        identities = getattr(self.directory["meta"], "caa_identities", None) or ()
+        identities = getattr(self.directory["meta"], "caa_identities", None)
+        if not isinstance(identities, (list, tuple)):
+            identities = ()
         return tuple(printable(str(i), 253).lower() for i in list(identities)[:20]) or self.ca.caa
 
 

@@ -7,6 +7,7 @@ import click
 from certmgr.acme import accounts as acme_accounts
 from certmgr.acme import accounts as work
 from certmgr.acme import cas
+from certmgr.acme.account_move import move
 from certmgr.acme.accounts import AccountRequest
 from certmgr.acme.accounts import add as register
 from certmgr.acme.key_rollover import rollover as replace_key
@@ -311,30 +312,35 @@ def rollover(app: CommandContext, name: str, key_type: str) -> None:
     metavar="ACCOUNT",
     help="Account to order from while this CA fails. Empty: none.",
 )
+@click.option(
+    "--directory",
+    metavar="URL",
+    help="The URL to which the CA moved its ACME directory. The CA there must know the account.",
+)
 @pass_app
-def edit(app: CommandContext, name: str, fallback: str | None) -> None:
+def edit(app: CommandContext, name: str, fallback: str | None, directory: str | None) -> None:
     """Change the settings of an account."""
 
+    if fallback is None and directory is None:
+        click.echo("Nothing to change.")
+        return
     if fallback == name:
         raise UsageError(
             "An account cannot be its own fallback",
             "the fallback is used while this account's CA fails",
             "Name another account.",
         )
-    with app.open().write() as tx:
-        row = accounts.find(tx.conn, name)
-        if fallback is not None:
-            accounts.edit(
-                tx,
-                row.id,
-                # A misspelt fallback fails here, and not at the renewal that needs it.
-                fallback_id=accounts.find(tx.conn, fallback).id if fallback else None,
-            )
-    click.echo(
-        f"'{name}': fallback {fallback or 'none'}."
-        if fallback is not None
-        else "Nothing to change."
-    )
+    if directory is not None:
+        with ProgressLine().waiting("account edit: waiting for the CA"):
+            moved = move(app.context(), name, directory)
+        click.echo(f"'{name}' is at {moved.directory} now: {moved.url}")
+    if fallback is not None:
+        with app.open().write() as tx:
+            row = accounts.find(tx.conn, name)
+            # A misspelt fallback fails here, and not at the renewal that needs it.
+            other = accounts.find(tx.conn, fallback).id if fallback else None
+            accounts.edit(tx, row.id, fallback_id=other)
+        click.echo(f"'{name}': fallback {fallback or 'none'}.")
 
 
 @account.command("deactivate")

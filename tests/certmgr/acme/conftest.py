@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,11 @@ from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database
+from tests.certmgr.acme.inprocess import running
 from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
+from tests.certmgr.acme.strange_ca import StrangeCa
+from tests.certmgr.acme.strange_shop import Shop
+from tests.certmgr.acme.test_year_of_a_fleet import Calendar, environment_at
 from tests.clock import clock as test_clock
 from tests.servers.acme2certifier import Acme2certifier, acme2certifier
 from tests.servers.bind import Named, named
@@ -145,3 +150,12 @@ def proxied_env(
     made.client("1001", "shop.test", "other.test")
     made.register()
     return made
+
+
+@pytest.fixture
+def shop(settings: Settings, tmp_path: Path, opened: ExitStack) -> Shop:
+    """A lineage at a CA in this process, whose answers a test changes."""
+    clock = Calendar()
+    ca = StrangeCa(clock, timedelta(days=90), validated_by_http=True)
+    opened.enter_context(running(ca, tmp_path / "ca"))
+    return Shop(environment_at(settings, tmp_path, ca, clock, opened), ca, clock)

@@ -2,73 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certmgr.acme.results import IssueResult, IssueState
-from certmgr.config.settings import Settings
-from inventory.db.database import from_epoch
+from certmgr.acme.results import IssueState
 from inventory.store import lineage_names
-from tests.certmgr.acme.inprocess import running
-from tests.certmgr.acme.shop import AcmeEnvironment
-from tests.certmgr.acme.strange_ca import Fault, StrangeCa, document, problem
-from tests.certmgr.acme.test_year_of_a_fleet import Calendar, add_lineages, environment_at
+from tests.certmgr.acme.strange_ca import Fault, document, problem
+from tests.certmgr.acme.strange_shop import NAME, Shop
 
-NAME = "site.shop.test"
 PORTAL = (200, {"Content-Type": "text/html"}, b"<html>portal</html>")
 REFUSED = (401, {"Content-Type": "text/html"}, b"<html>log in</html>")
 BUSY = (503, {"Content-Type": "text/html"}, b"<html>busy</html>")
 ABSENT = problem("malformed", "no such certificate", 404)
 TERMS = problem("userActionRequired", "terms changed", 403)
-
-
-class Shop:
-    """A lineage at a strange CA. Waits move the clock."""
-
-    def __init__(self, env: AcmeEnvironment, ca: StrangeCa, clock: Calendar) -> None:
-        self.env, self.ca, self.clock = env, ca, clock
-        env.given = {"wait": lambda seconds: clock.advance(seconds=seconds)}
-        (self.lineage,) = add_lineages(env, [NAME])
-        ca.asked.clear()
-
-    def order(self, **faults: list[Fault | None]) -> IssueResult:
-        self.ca.faults |= faults
-        return self.env.order(self.lineage)
-
-    def until_issued(self, runs: int = 6) -> list[IssueState]:
-        """Run at each time of the next attempt, and return how the runs ended."""
-        states = []
-        for _ in range(runs):
-            states.append(self.env.order(self.lineage).state)
-            if states[-1] is IssueState.ISSUED:
-                return states
-            next_at = from_epoch(self.env.row(self.lineage).next_at)
-            assert next_at is not None
-            self.clock.now = max(self.clock(), next_at)
-        raise AssertionError(states)
-
-    @property
-    def placed(self) -> int:
-        return len(self.ca.orders)
-
-
-@pytest.fixture
-def opened() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def shop(settings: Settings, tmp_path: Path, opened: ExitStack) -> Shop:
-    clock = Calendar()
-    ca = StrangeCa(clock, timedelta(days=90), validated_by_http=True)
-    opened.enter_context(running(ca, tmp_path / "ca"))
-    return Shop(environment_at(settings, tmp_path, ca, clock, opened), ca, clock)
 
 
 STEPS = (
