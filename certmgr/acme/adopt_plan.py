@@ -14,7 +14,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from certmgr.acme.adopt_records import account_objection, conflict, resolve_account
+from certmgr.acme.adopt_records import (
+    account_objection,
+    conflict,
+    objection_to_test_ca,
+    resolve_account,
+)
 from certmgr.acme.arrange import check_solver, check_targets
 from certmgr.acme.session import base_directory
 from certmgr.acme.takeover_journal import TakeoverJournal
@@ -181,7 +186,12 @@ def _account_refusal(
     account = installation.account_of(lineage)
     if account is None:
         return "its account cannot be read (--account NAME uses one of the inventory)"
-    return account_objection(context, resolve_account(context, account, lineage))
+    account = resolve_account(context, account, lineage)
+    why = (
+        account_objection(context, account),
+        objection_to_test_ca(context, account.directory_url, lineage),
+    )
+    return "; ".join(part for part in why if part)
 
 
 def reload_modes(context: Context, request: AdoptionRequest) -> Modes:

@@ -92,6 +92,27 @@ def account_objection(context: Context, account: ClientAccount) -> str:
     return ""
 
 
+# The words in the names of test CAs, such as "(STAGING) Let's Encrypt" and "Fake LE Intermediate".
+_TEST_ISSUERS = ("(staging)", "fake le ", "happy hacker fake ca")
+
+
+def objection_to_test_ca(context: Context, directory: str, lineage: ClientLineage) -> str:
+    """Return why certificates of a CA for tests are not taken over; empty if the CA is none.
+
+    Its certificates look valid and are renewed in time, and no browser trusts them.
+    """
+    known = cas.all_cas(context.settings.acme).values()
+    ca = next((c for c in known if c.directory == directory and c.test), None)
+    issuer = lineage.bundle.leaf.issuer
+    if ca is None and not any(word in issuer.lower() for word in _TEST_ISSUERS):
+        return ""
+    named = ca.title if ca is not None else printable(issuer, 100)
+    return (
+        f"its certificate is of a CA for tests, which no browser trusts: {named}. Issue it at the"
+        " real CA first, or give --account NAME of a real CA, which then renews it"
+    )
+
+
 def _account_key_type(account: ClientAccount) -> str:
     key = load_pem_private_key(account.key_pem, None)
     described = describe_key(key.public_key())[0].lower()

@@ -1,4 +1,4 @@
-"""Takes over from certbot: its schedules, and the links that servers read.
+"""Takes over from certbot the links that servers read.
 
 No file of certbot is deleted, its keys are only read, and the takeover can be undone.
 """
@@ -40,20 +40,6 @@ COMBINED = "combined.pem"
 _RECORD = "certbot.json"
 
 
-# -- certbot's schedules
-
-# The names of the packages of Debian and Fedora, and of the snap.
-_TIMERS = ("certbot.timer", "snap.certbot.renew.timer", "certbot-renew.timer")
-# Where packages and the usual instructions on the web put certbot's line.
-_CRON = (
-    "etc/cron.d/certbot",
-    "etc/crontab",
-    "etc/cron.daily/certbot",
-    "var/spool/cron/crontabs/root",
-    "var/spool/cron/root",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """A timer or cron job that runs certbot or another client.
@@ -71,55 +57,6 @@ class Schedule:
     todo: str
     enable: tuple[str, ...] | None = None
     command: str = ""
-
-
-def renewal_schedules(root: Path = Path("/")) -> list[Schedule]:
-    """Return the enabled systemd timers and the cron lines that run ``certbot renew``.
-
-    The caller disables them before it takes over any link.
-
-    Args:
-        root: The root of the file system.
-    """
-    result = [
-        Schedule(
-            f"systemd timer {t}",
-            ("/usr/bin/systemctl", "disable", "--now", t),
-            f"systemctl disable --now {t}",
-            ("/usr/bin/systemctl", "enable", "--now", t),
-        )
-        for t in _TIMERS
-        if any(_is_enabled(p / t) for p in (root / "etc/systemd/system").glob("*.wants"))
-    ]
-    systemd = (root / "run/systemd/system").is_dir()
-    for name in _CRON:
-        path = root / name
-        with suppress(CertmgrError):
-            lines = [
-                line
-                for line in read_regular(path, 1_000_000).decode(errors="replace").splitlines()
-                if "certbot" in line and not line.lstrip().startswith("#")
-            ]
-            # Debian's cron line tests for /run/systemd/system, and does nothing if systemd runs.
-            if any(not (systemd and "/run/systemd/system" in line) for line in lines):
-                result.append(
-                    Schedule(
-                        f"cron: {path}",
-                        None,
-                        f"put a # before the line with certbot in {path}, or move the file away",
-                    )
-                )
-    return result
-
-
-def _is_enabled(path: Path) -> bool:
-    """Return whether a timer is enabled. A link to /dev/null is a masked timer."""
-    return path.is_symlink() and os.readlink(path) != "/dev/null"  # noqa: PTH115 - the text itself
-
-
-def has_schedules(root: Path = Path("/")) -> bool:
-    """Return whether any timer or cron job runs certbot."""
-    return bool(renewal_schedules(root))
 
 
 # -- certbot's links
@@ -374,9 +311,7 @@ __all__: Sequence[str] = (
     "LINKS",
     "Schedule",
     "UndoneTakeover",
-    "has_schedules",
     "is_taken_over",
-    "renewal_schedules",
     "take_over_links",
     "undo_takeover",
 )

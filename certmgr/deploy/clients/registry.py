@@ -11,6 +11,7 @@ from certmgr.deploy import certbot
 from certmgr.deploy import takeover as certbot_takeover
 from certmgr.deploy.client_model import ClientInstallation, ClientLineage
 from certmgr.deploy.clients import acme_sh, dehydrated, lego, win_acme
+from certmgr.deploy.clients.certbot_schedules import renewal_schedules
 from certmgr.deploy.clients.source import (
     ClientSource,
     FileSource,
@@ -18,7 +19,7 @@ from certmgr.deploy.clients.source import (
     show_by_name,
 )
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import Schedule, UndoneTakeover, renewal_schedules
+from certmgr.deploy.takeover import Schedule, UndoneTakeover
 from certmgr.deploy.takeover_checks import objections
 from inventory.clock import Clock
 from inventory.errors import UsageError

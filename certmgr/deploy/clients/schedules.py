@@ -26,8 +26,11 @@ _UNITS = (
     "usr/lib/systemd/system",
     "lib/systemd/system",
 )
-_CRON_TABLES = ("etc/crontab",)
-_CRON_FOLDERS = ("etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron")
+# "systemctl mask" and "systemctl mask --runtime" put a link to /dev/null there.
+_MASKS = ("etc/systemd/system", "run/systemd/system")
+_CRON_TABLES = ("etc/crontab", "etc/anacrontab")
+# The last two are those of SUSE and of other systems.
+_CRON_FOLDERS = ("etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron")
 _CRON_SCRIPTS = ("etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
 _DOMAINS = re.compile(r"(?:--domains?|-d)[=\s]+[\"']?([^\s\"']+)")
 
@@ -51,27 +54,42 @@ def domains_of(schedule: Schedule) -> tuple[str, ...]:
 # -- systemd
 
 
-def _timers(program: str, root: Path) -> Iterator[Schedule]:
-    names = sorted(
-        {
-            link.name
-            for folder in (root / "etc/systemd/system").glob("*.wants")
-            for link in folder.glob("*.timer")
-            # A link to /dev/null is a masked timer.
-            if link.is_symlink() and os.readlink(link) != "/dev/null"  # noqa: PTH115 - the text
-        }
+def enabled_timers(root: Path) -> list[str]:
+    """Return the names of the timers that systemd starts, sorted.
+
+    A masked timer is paused: systemd does not start it, although it may still be enabled.
+    """
+    names = {
+        link.name
+        for folder in (root / "etc/systemd/system").glob("*.wants")
+        for link in folder.glob("*.timer")
+        if link.is_symlink() and not _is_null(link)
+    }
+    return sorted(n for n in names if not any(_is_null(root / u / n) for u in _MASKS))
+
+
+def _is_null(path: Path) -> bool:
+    return path.is_symlink() and os.readlink(path) == "/dev/null"  # noqa: PTH115 - the text itself
+
+
+def timer_schedule(name: str, command: str = "") -> Schedule:
+    """Return a timer as a schedule."""
+    shown = printable(name, 100)
+    return Schedule(
+        f"systemd timer {shown}",
+        ("/usr/bin/systemctl", "disable", "--now", name),
+        f"systemctl disable --now {shown}",
+        ("/usr/bin/systemctl", "enable", "--now", name),
+        command=command,
     )
-    for name in names:
+
+
+def _timers(program: str, root: Path) -> Iterator[Schedule]:
+    for name in enabled_timers(root):
         command = _command_of(root, name)
         # The name of a timer proves nothing: an administrator may call it anything.
         if command and _runs(program, command, root):
-            yield Schedule(
-                f"systemd timer {printable(name, 100)}",
-                ("/usr/bin/systemctl", "disable", "--now", name),
-                f"systemctl disable --now {printable(name, 100)}",
-                ("/usr/bin/systemctl", "enable", "--now", name),
-                command=command,
-            )
+            yield timer_schedule(name, command)
 
 
 def _command_of(root: Path, timer: str) -> str:

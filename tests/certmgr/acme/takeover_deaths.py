@@ -19,8 +19,9 @@ from certmgr.config.acme import AcmeSettings, SolverSettings
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
+from certmgr.deploy.clients.certbot_schedules import renewal_schedules
 from certmgr.deploy.lineage import Lineage
-from certmgr.deploy.takeover import Schedule, renewal_schedules
+from certmgr.deploy.takeover import Schedule
 from inventory.clock import system_clock
 from inventory.store import clients, domains, lineages
 from tests.certmgr.deploy.certbot_place import certbot_account, certbot_lineage, content

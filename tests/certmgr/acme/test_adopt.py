@@ -234,6 +234,26 @@ def test_lineage_that_certbot_does_not_renew_is_left_alone_and_stops_no_other(
     place.require_restored(before)
 
 
+@pytest.mark.parametrize("by_issuer", [False, True], ids=["directory", "issuer"])
+def test_lineage_of_a_test_ca_is_taken_over_only_with_a_real_account(
+    env: AcmeEnvironment, certbot: Path, tmp_path: Path, ca: Pebble, by_issuer: bool
+) -> None:
+    """A staging certificate is renewed in time for years, and no browser trusts it."""
+    if by_issuer:
+        staging = Authority("(STAGING) Pseudo Plum E5", organisation="(STAGING) Let's Encrypt")
+        account = next((certbot / "accounts").rglob("regr.json")).parent.name
+        certbot_lineage(certbot, "shop.test", staging.issue("shop.test"), account=account)
+    else:
+        old = certbot / "accounts" / ca.directory.removeprefix("https://")
+        new = certbot / "accounts/acme-staging-v02.api.letsencrypt.org/directory"
+        new.parent.mkdir(parents=True)
+        old.rename(new)
+    wanted = AdoptionRequest(certbot, root=tmp_path, names=("shop.test",))
+    ((name, why),) = adopt.plan(env.context, wanted).unmanaged
+    assert name == "shop.test" and "of a CA for tests, which no browser trusts" in why
+    assert not adopt.plan(env.context, replace(wanted, account="main")).unmanaged
+
+
 def test_expired_lineage_stays_with_certbot(place: Place) -> None:
     context = place.context()
     later = replace(context, clock=lambda: system_clock() + timedelta(days=60))

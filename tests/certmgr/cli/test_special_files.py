@@ -21,7 +21,7 @@ from certmgr.cli.completing import completions
 from certmgr.cli.main import cli
 from certmgr.config.acme import TargetSettings
 from certmgr.deploy import ssh
-from certmgr.deploy.takeover import renewal_schedules
+from certmgr.deploy.clients.certbot_schedules import renewal_schedules
 from inventory.errors import CertmgrError
 from notifiers.pipeline.rendering import Templates
 from tests.certmgr.cli.conftest import Runner

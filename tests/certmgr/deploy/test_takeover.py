@@ -11,9 +11,6 @@ from certmgr.config.acme import TargetSettings
 from certmgr.demo.authority import Authority
 from certmgr.deploy.lineage import Lineage
 from certmgr.deploy.takeover import (
-    Schedule,
-    has_schedules,
-    renewal_schedules,
     take_over_links,
     undo_takeover,
 )
@@ -22,40 +19,6 @@ from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError, UsageError
 from tests.certmgr.deploy.certbot_place import certbot_lineage, content
 from tests.certmgr.deploy.rig import NAME, make_bundle, read_by_links, stored
-
-# -- certbot's schedules -------------------------------------------------------------------------
-
-
-def test_schedules_are_found_with_the_command_that_disables_them(tmp_path: Path) -> None:
-    assert renewal_schedules(tmp_path) == []
-    assert not has_schedules(tmp_path)
-    wants = tmp_path / "etc/systemd/system/timers.target.wants"
-    wants.mkdir(parents=True)
-    (wants / "certbot.timer").symlink_to("/lib/systemd/system/certbot.timer")
-    snap = "snap.certbot.renew.timer"
-    (wants / snap).symlink_to(f"/etc/systemd/system/{snap}")
-    (wants / "certbot-renew.timer").symlink_to("/dev/null")
-    cron = tmp_path / "etc/cron.d/certbot"
-    cron.parent.mkdir(parents=True)
-    cron.write_text(
-        "SHELL=/bin/sh\n# certbot renews\n0 */12 * * * root test -x /usr/bin/certbot "
-        "-a \\! -d /run/systemd/system && certbot -q renew\n"
-    )
-    found = renewal_schedules(tmp_path)
-    assert [s.disable for s in found] == [
-        ("/usr/bin/systemctl", "disable", "--now", "certbot.timer"),
-        ("/usr/bin/systemctl", "disable", "--now", snap),
-        None,
-    ]
-    assert str(cron) in found[2].todo
-    (tmp_path / "run/systemd/system").mkdir(parents=True)
-    assert len(renewal_schedules(tmp_path)) == 2, "Debian's line does nothing if systemd runs"
-    crontab = tmp_path / "etc/crontab"
-    crontab.write_text("0 3 * * * root certbot renew\n")
-    todo = f"put a # before the line with certbot in {crontab}, or move the file away"
-    assert renewal_schedules(tmp_path)[2] == Schedule(f"cron: {crontab}", None, todo)
-    assert has_schedules(tmp_path)
-
 
 # -- certbot's links -----------------------------------------------------------------------------
 
