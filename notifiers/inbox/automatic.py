@@ -209,7 +209,13 @@ _FILE = _load()
 _SUBJECTS = _compared(_FILE["subjects"].values())
 _RECEIPTS = _compared([_FILE["begin"]["receipts"]])
 _CALENDAR = _compared([_FILE["begin"]["calendar"]])
-_PHRASES = _anywhere(_compared([*_FILE["absence"].values(), *_FILE["confirmations"].values()]))
+_PHRASES = _anywhere(
+    _compared(
+        phrases
+        for section in ("absence", "confirmations", "held")
+        for phrases in _FILE[section].values()
+    )
+)
 _REPLIES = "|".join(map(re.escape, _compared([_FILE["begin"]["replies"]])))
 # "Re[2]:" and "Re (3):" count the replies.
 _PREFIX = re.compile(

@@ -47,6 +47,7 @@ from notifiers.inbox.mail_parts import (
     without_quotes,
     written_text,
 )
+from notifiers.inbox.report_words import reported_kind
 
 # Bytes of a mail that are read. What follows are attachments, which change nothing.
 MAX_MAIL = 512 * 1024
@@ -249,9 +250,9 @@ def _plain_bounce(
         return replace(read, kind="uncertain" if final else "delay", marks=marks)
     if permanent or failed:
         return replace(read, kind="bounce", marks=marks)
-    # A mail system wrote it, but what it reports is unknown: staff read it.
     if _DAEMONS.match(sender(message)):
-        return replace(read, kind="uncertain", marks=marks or read.marks)
+        kind = reported_kind(f"{read.subject} {read.text}")
+        return replace(read, kind=kind, marks=marks or read.marks)
     return None
 
 

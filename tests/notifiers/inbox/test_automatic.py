@@ -264,11 +264,6 @@ Acceptat: x
 # Sender, subject, text, and further headers of what is no answer of a person.
 SYSTEMS: tuple[tuple[str, ...], ...] = (
     (
-        "MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@client1.onmicrosoft.com",
-        "Undeliverable: [CM-AAAAAA] Your certificate",
-        "Delivery has failed to these recipients or groups:\n\nowner1@client1.example",
-    ),
-    (
         "client1 <info+noreply@client1.example>",
         "Message pending moderator approval: Your certificate",
         "Your message to the group info is pending approval.",
