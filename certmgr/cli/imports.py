@@ -72,6 +72,12 @@ _READERS = {
     metavar="COLUMN=HEADER",
     help="Column of a CSV file, such as client=Kundennummer; may be repeated.",
 )
+@click.option(
+    "--encoding",
+    default="",
+    metavar="NAME",
+    help="Encoding of a CSV file, such as windows-1250. Default: by its content.",
+)
 @click.option("--server", metavar="NAME", help="Server of names without one.")
 @click.option(
     "--accept-proposed",
@@ -93,6 +99,7 @@ def import_(
     kind: str | None,
     client: str | None,
     mapped: tuple[str, ...],
+    encoding: str,
     server: str | None,
     accept_proposed: bool,
     change_contacts: bool,
@@ -133,13 +140,17 @@ def import_(
         click.echo(f"{cell(str(path))} is read as {kind}.", err=True)
     if server:
         server = _known_server(planned, server)
-    if mapped and kind != "csv":
-        raise UsageError("--map needs a CSV file", f"the format is {kind}", "Leave out --map.")
+    for option, value in (("--map", mapped), ("--encoding", encoding)):
+        if value and kind != "csv":
+            raise UsageError(
+                f"{option} needs a CSV file", f"the format is {kind}", f"Leave out {option}."
+            )
     request = _ImportRequest(
         source=source,
         kind=kind,
         client=client or "",
         mapped=mapped,
+        encoding=encoding,
         server=server,
         accept_proposed=accept_proposed,
     )
@@ -175,6 +186,7 @@ class _ImportRequest:
     Attributes:
         client: The number of --client; empty without it.
         mapped: COLUMN=HEADER texts.
+        encoding: The encoding of --encoding; empty without it.
         server: The server of rows without one.
         accept_proposed: Whether a new name is given to the client who owns the domain above it.
     """
@@ -183,6 +195,7 @@ class _ImportRequest:
     kind: str
     client: str
     mapped: tuple[str, ...]
+    encoding: str
     server: str | None
     accept_proposed: bool
 
@@ -204,7 +217,7 @@ def _read_into(app: CommandContext, planned: ImportPlan, request: _ImportRequest
             plan_guard.refuse_other_clients(planned, request.client)
         return summary
     if request.kind == "csv":
-        rows = _list_rows(request.path, request.client, request.mapped)
+        rows = _list_rows(request)
     else:
         rows = assign(
             planned,
@@ -218,11 +231,13 @@ def _read_into(app: CommandContext, planned: ImportPlan, request: _ImportRequest
     return summary
 
 
-def _list_rows(
-    path: Path, client: str, mapped: tuple[str, ...]
-) -> Iterable[ImportRow | ImportProblem]:
-    """Return the rows of a customer list; show how its columns are read."""
-    found = csv_format.open_list(path, parse_map(mapped, csv_format.COLUMNS), client)
+def _list_rows(request: _ImportRequest) -> Iterable[ImportRow | ImportProblem]:
+    """Return the rows of a customer list; show how its text and its columns are read."""
+    mapped = parse_map(request.mapped, csv_format.COLUMNS)
+    found = csv_format.open_list(request.path, mapped, request.client, request.encoding)
+    # A wrong guess would put wrong letters into the names of clients, and so into notices.
+    if remark := found.table.decoded.remark:
+        paragraph(remark, err=True)
     if found.guessed or found.ignored:
         named = ", ".join(f"{ours}={theirs}" for ours, theirs in found.mapping.items())
         paragraph(f"Columns: {cell(named, 600)}. To change one: --map COLUMN=HEADER.", err=True)
@@ -231,7 +246,7 @@ def _list_rows(
     for theirs, ours in found.similar.items():
         option = f"--map {shlex.quote(f'{ours}={theirs}')}"
         click.echo(f"If '{cell(theirs, 60)}' is {ours}, add: {cell(option, 100)}", err=True)
-    return csv_format.rows_of(found, client)
+    return csv_format.rows_of(found, request.client)
 
 
 def _named_rows(

@@ -74,7 +74,7 @@ class CustomerList:
 
 
 def open_list(
-    path: Path, mapped: Mapping[str, str] | None = None, client: str = ""
+    path: Path, mapped: Mapping[str, str] | None = None, client: str = "", encoding: str = ""
 ) -> CustomerList:
     """Open a customer list, and find its columns.
 
@@ -82,6 +82,7 @@ def open_list(
         path: The file.
         mapped: Our column -> column of the file, as the user gave it; it wins over a guess.
         client: Customer number of rows without one.
+        encoding: The encoding that the user named; empty to find it.
 
     Raises:
         UsageError: The file cannot be read, or a column that is needed was not found.
@@ -96,7 +97,7 @@ def open_list(
             len(known) > 1 or len([c for c in cells if c]) == 1
         )
 
-    table = Table(path, read_source(path), is_header)
+    table = Table(path, read_source(path), is_header, encoding)
     for column, name in given.items():
         if name not in table.header:
             raise UsageError(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
+from inventory.importers.encodings import decode_text
 from inventory.text import printable, unguard_cell
 
 # Limits against files that are not CSV, such as a binary file without line breaks.
@@ -54,20 +55,8 @@ def read_source(path: Path, limit: int = MAX_FILE) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """Return text in UTF-8, UTF-16, or else Windows-1252, which Excel writes."""
-    if data[:4] in (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"):
-        return data.decode("utf-32", "replace")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace")
-    # UTF-16 without a byte order mark: most of every second byte of a European text are zero.
-    for encoding, zeros in (("utf-16-le", data[1:400:2]), ("utf-16-be", data[0:400:2])):
-        if len(data) >= 8 and zeros.count(0) > len(zeros) * 0.7:
-            return data.decode(encoding, "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # An editor may have put UTF-8's mark in front of a file in another encoding.
-        return data.removeprefix(b"\xef\xbb\xbf").decode("cp1252", "replace")
+    """Return the text of a file whose encoding is certain or guessed (``encodings.py``)."""
+    return decode_text(data).text
 
 
 class Table:
@@ -76,10 +65,15 @@ class Table:
     Attributes:
         header: The column names as they are written.
         delimiter: The delimiter of the cells.
+        decoded: The text, with its encoding.
     """
 
     def __init__(
-        self, path: Path, data: bytes, is_header: Callable[[Sequence[str]], bool] | None = None
+        self,
+        path: Path,
+        data: bytes,
+        is_header: Callable[[Sequence[str]], bool] | None = None,
+        encoding: str = "",
     ) -> None:
         """Find the header.
 
@@ -88,13 +82,25 @@ class Table:
             data: Its content.
             is_header: Whether a line names the columns. Spreadsheets often have a title, or a row
                 of merged cells, before that line.
+            encoding: The encoding that the user named; empty to find it.
+
+        Raises:
+            UsageError: It is not a table, or there is no such encoding.
         """
         self.path = path
         _refuse_workbook(path, data)
         # The limit of the csv module is global, and its default is larger.
         csv.field_size_limit(MAX_FIELD)
         # Programs that convert a file may add a second byte order mark.
-        self._lines = decode(data).lstrip("\ufeff").splitlines(keepends=True)
+        try:
+            self.decoded = decode_text(data, encoding)
+        except LookupError:
+            raise UsageError(
+                f"'{printable(encoding, 40)}' is not an encoding",
+                "",
+                "Examples: utf-8, windows-1250, windows-1251, windows-1252, macroman, cp850.",
+            ) from None
+        self._lines = self.decoded.text.lstrip("\ufeff").splitlines(keepends=True)
         self._first, forced = 0, ""
         # Blank lines, and lines of delimiters only, may stand before the header.
         while self._first < len(self._lines):
