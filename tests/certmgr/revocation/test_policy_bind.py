@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.checks.caa import find, permits
+from certmgr.checks.caa import addition, find, permits
 from certmgr.config.context import Context
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo.authority import Authority
@@ -68,6 +68,31 @@ def test_caa_is_found_through_an_alias(bind: Named) -> None:
         ).allowed
         is None
     )
+
+
+def test_caa_is_found_through_a_dname_and_a_chain_of_aliases(bind: Named) -> None:
+    """The record set that decides is at the end, and the advice names that place."""
+    bind.add("moved.plain.test", "DNAME", "new.plain.test.")
+    bind.add("www.new.plain.test", "CAA", '0 issue "CA.example; validationmethods=dns-01"')
+    bind.add("first.example.test", "CNAME", "second.plain.test.")
+    bind.add("second.plain.test", "CNAME", "www.new.plain.test.")
+    ask = DnsClient((bind.resolver,)).ask
+    for name in ("www.moved.plain.test", "below.www.moved.plain.test", "first.example.test"):
+        found = find(ask, name)
+        assert (found.status, found.owner) == ("found", "www.new.plain.test"), name
+        assert permits(found, ("ca.example",), method="dns-01").allowed is True
+        assert permits(found, ("ca.example",), method="http-01").allowed is False
+        assert addition(found, "x.example").startswith("www.new.plain.test. IN CAA 0 issue")
+
+
+def test_alias_that_loops_is_undetermined_and_one_to_nothing_is_passed_over(bind: Named) -> None:
+    bind.add("loop.example.test", "CNAME", "loop2.example.test.")
+    bind.add("loop2.example.test", "CNAME", "loop.example.test.")
+    bind.add(f"gone.{SIGNED}", "CNAME", "nothing.plain.test.")
+    ask = DnsClient((bind.resolver,)).ask
+    assert find(ask, "loop.example.test").status == "unknown"
+    # RFC 8659 3: the search goes on above the name itself, and not above the target of its alias.
+    assert find(ask, f"gone.{SIGNED}").found_at == SIGNED
 
 
 def test_authoritative_server_is_found_and_queried(bind: Named) -> None:
