@@ -115,27 +115,61 @@ def test_lock_of_a_killed_process_is_free(pooled_url: str, clock: Clock) -> None
     database.close()
 
 
-def test_commands_work_through_the_pool(pooled_url: str, tmp_path: Path, clock: Clock) -> None:
+# The commands of a day, each with the exit codes that it may have. Nothing listens at the
+# endpoints, so that the scan opens findings.
+DAY: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("database upgrade", (0,)),
+    ("import LIST --internal-addresses", (0,)),
+    ("contact add Staff --role administrator --method email:staff@provider.example", (0,)),
+    ("scan", (1, 3)),
+    ("status", (0, 1)),
+    ("finding list", (0,)),
+    ("notify", (0, 3)),
+    ("notice list", (0,)),
+    ("case open 1001 a.example.com", (0,)),
+    ("case list", (0,)),
+    ("renew --due", (0,)),
+    ("report --all --output FOLDER", (0,)),
+    ("compliance", (0, 1)),
+    ("forecast", (0,)),
+    ("dashboard --output FOLDER/page.html", (0,)),
+    ("revocation --dry-run", (0,)),
+    ("incident list", (0,)),
+    ("metrics", (0,)),
+    ("check", (0, 1, 2, 3)),
+    ("export", (0,)),
+    ("audit verify", (0,)),
+    ("database check", (0,)),
+    ("worker --drain", (0,)),
+)
+
+
+def test_commands_of_a_day_work_through_the_pool(
+    pooled_url: str, tmp_path: Path, clock: Clock
+) -> None:
+    customers = tmp_path / "list.csv"
+    customers.write_text(
+        "client,client_name,contact,contact_role,email,domain,endpoint,addresses\n"
+        + "".join(
+            f"{client},Client {client},Ann,owner,ann@{name}.example.com,{name}.example.com,"
+            f"{name}.example.com:1/https,127.0.0.1\n"
+            for client, name in ((1001, "a"), (1001, "b"), (1002, "c"))
+        )
+    )
     config = tmp_path / "certmgr.toml"
     config.write_text(
-        f"[scan]\ntimeout = {UNREACHED}\nprocesses = 2\n[http]\nenabled = false\n"
-        f'[database]\nurl = "{pooled_url}"\n[network]\nallow = ["127.0.0.0/8"]\n'
+        f"[scan]\ntimeout = {UNREACHED}\nprocesses = 2\nresolvers = ['127.0.0.1:1']\n"
+        f'[http]\nenabled = false\n[database]\nurl = "{pooled_url}"\n'
+        f'[network]\nallow = ["127.0.0.0/8"]\n[acme]\ndirectory = "{tmp_path}/acme"\n'
     )
-
-    def call(*arguments: str, codes: tuple[int, ...] = (0,)) -> str:
-        done = run(("--config", str(config), *arguments), clock)
-        assert done.code in codes, (arguments, done.out, done.err)
-        return done.out
-
-    call("client", "add", "1001", "Rosen GmbH")
-    for name in ("a", "b", "c"):
-        call("domain", "add", f"{name}.example.com", "--client", "1001")
-        call("endpoint", "add", f"{name}.example.com:1/https", "--address", "127.0.0.1")
-    # The endpoints refuse connections; the scan stores that, under its lock.
-    call("scan", codes=(1, 3))
-    call("scan", codes=(1, 3))
-    assert "a.example.com" in call("status", codes=(0, 1))
-    call("notify", "--dry-run", codes=(0, 3))
+    outputs = {}
+    for command, codes in DAY:
+        words = command.replace("LIST", str(customers)).replace("FOLDER", str(tmp_path / "out"))
+        done = run(("--config", str(config), *words.split()), clock)
+        assert done.code in codes, (command, done.code, done.out, done.err)
+        outputs[command] = done.out
+    assert "a.example.com" in outputs["status"] and "c.example.com" in outputs["finding list"]
+    assert "a.example.com" in outputs["case list"] and "ann@a.example.com" in outputs["export"]
 
 
 @pytest.mark.parametrize(
