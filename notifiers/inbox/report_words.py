@@ -1,4 +1,4 @@
-"""What a mail system reports in words of its own, without a report that states it. Pure.
+"""What a mail system reports if it sends no report in a standard form. Pure.
 
 RFC 3464 and the known forms of plain bounces are read elsewhere; this is for all other systems. A
 status code needs no language.

@@ -99,7 +99,7 @@ def test_mail_that_holds_or_acknowledges_is_no_consent() -> None:
     assert not {k: v for k, v in found.items() if v not in ("automatic", "uncertain")}
 
 
-def test_words_of_mail_systems_tell_failures_from_delays() -> None:
+def test_words_of_mail_systems_distinguish_failures_from_delays() -> None:
     found = {
         f"{daemon} {subject} | {text}": (kind, parse(reply(subject, text, From=daemon)).kind)
         for subject, text, kind in REPORTS
