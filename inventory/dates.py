@@ -56,11 +56,15 @@ def parse_end(text: str, time_zone: str) -> datetime:
         timestamp = datetime.fromisoformat(text)
         return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(
-            f"'{printable(text, 40)}' is not a date",
-            "",
-            "Write 2026-11-30, or 2026-11-30T12:00+01:00.",
-        ) from None
+        raise _not_a_date(text) from None
+
+
+def _not_a_date(text: str) -> UsageError:
+    return UsageError(
+        f"'{printable(text, 40)}' is not a date",
+        "",
+        "Write 2026-11-30, or 2026-11-30T12:00+01:00.",
+    )
 
 
 def parse_start(text: str, time_zone: str) -> datetime:
@@ -75,11 +79,7 @@ def parse_start(text: str, time_zone: str) -> datetime:
         day = date.fromisoformat(text)
         return datetime.combine(day, time(0), ZoneInfo(time_zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageError(
-            f"'{printable(text, 40)}' is not a date",
-            "",
-            "Write 2026-11-30, or 2026-11-30T12:00+01:00.",
-        ) from None
+        raise _not_a_date(text) from None
 
 
 def days_left(not_after: datetime, now: datetime) -> int:

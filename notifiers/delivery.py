@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-from inventory.db.database import Database, to_epoch
+from inventory.db.database import Database, Tx, to_epoch
 from inventory.records import NoticeRecord
 from inventory.store import outbox, recipients
 from inventory.threads import thread_pool
@@ -238,7 +238,7 @@ class DeliveryWorker:
 
     def _record(
         self,
-        tx: Any,
+        tx: Tx,
         row: NoticeRecord,
         token: str,
         to: str,
@@ -246,7 +246,11 @@ class DeliveryWorker:
         counts: DeliveryCounts,
     ) -> None:
         """Store the delivery status of a notice."""
-        common = {"smtp_code": delivery.code, "error": delivery.reason or None, "sent_to": to}
+        common: outbox.DeliveryColumns = {
+            "smtp_code": delivery.code,
+            "error": delivery.reason or None,
+            "sent_to": to,
+        }
         _log.info("notice %d by %s: %s", row.id, row.channel, delivery.status)
         match delivery.status:
             case DeliveryStatus.SENT:
@@ -260,9 +264,12 @@ class DeliveryWorker:
             case DeliveryStatus.TEMPORARY:
                 # Jitter spreads the retries of notices that failed together.
                 wait = backoff(row.attempts + 1, random.random())  # noqa: S311
-                outbox.finish(
-                    tx, row.id, token, "queued", next_at=tx.at + wait, token=None, **common
-                )
+                again: outbox.DeliveryColumns = {
+                    **common,
+                    "next_at": tx.at + wait,
+                    "token": None,
+                }
+                outbox.finish(tx, row.id, token, "queued", **again)
                 counts.later += 1
             case DeliveryStatus.PERMANENT:
                 # So that the next notice goes to another address or contact at once.

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from certmgr.acme import backoff
 from certmgr.acme.context import IssuanceContext
@@ -21,6 +21,7 @@ from certmgr.x509.bundle import CertificateBundle
 from inventory.errors import CertmgrError
 from inventory.records import DeploymentRecord, LineageRecord
 from inventory.store import deployments, lineages
+from inventory.store.lineages import LineageColumns
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def version_of(folder: Lineage, sha256: str) -> Version | None:
     return versions[-1] if versions else None
 
 
-def note(context: IssuanceContext, row: LineageRecord, **values: object) -> None:
+def note(context: IssuanceContext, row: LineageRecord, **values: Unpack[LineageColumns]) -> None:
+    """Record what was observed about a lineage, in a separate transaction."""
     with context.write() as tx:
         lineages.note(tx, row.id, **values)
 

@@ -89,10 +89,10 @@ def _waits_for_whom(row: CaseRecord) -> str:
 def _folded(
     incident: str, whom: str, state: CaseState, rows: Sequence[CaseRecord], now: datetime
 ) -> str:
-    """Return one line about cases in one state: what is new, by whom it waits, and the command."""
+    """Return one line about cases in one state: what is new, for whom they wait, the command."""
     late = sum(is_overdue(r, now) for r in rows)
-    fresh = sum(r.opened_at > to_epoch(now - DAY) for r in rows)
-    counts = ", ".join(f"{n} {word}" for n, word in ((fresh, "new"), (late, "overdue")) if n)
+    new = sum(r.opened_at > to_epoch(now - DAY) for r in rows)
+    counts = ", ".join(f"{n} {word}" for n, word in ((new, "new"), (late, "overdue")) if n)
     first = min((r.due_at for r in rows if r.due_at is not None), default=None)
     return (
         f"{incident + ': ' if incident else ''}{len(rows)} case(s) in the step {state} wait for"
@@ -199,11 +199,11 @@ def level_2_task(
     incident = (incidents or {}).get(row.incident_id or 0, "")
     # Without a contact, the task goes to all administrators: the assignee did not act in time.
     return StaffTask(
-        None,
-        f"errand:{row.id}:level2",
-        f"{row.step} {state} level 2",
-        f"{row.reference}: overdue, level 2",
-        lines,
+        contact_id=None,
+        key=f"errand:{row.id}:level2",
+        revision=f"{row.step} {state} level 2",
+        title=f"{row.reference}: overdue, level 2",
+        lines=lines,
         reference=row.reference,
         step=f"{state}, level 2",
         command=_command(state, incident) or NEXT_STEPS.get(state, _SHOW),

@@ -231,7 +231,7 @@ def escalations(
 def last_reminder_day(
     since: datetime, due_at: datetime | None, end: datetime | None, now: datetime
 ) -> int:
-    """Return the number of days between the begin of the state and the last reminder.
+    """Return the number of days between the start of the state and the last reminder.
 
     The first reminder is due at once (0), then one every seven days. It is one every two days once
     the case is overdue or the replaced certificate ends within a week. The number never decreases,

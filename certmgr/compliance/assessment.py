@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from certmgr.checks.http import NO_PAGE
 from certmgr.compliance.facts import ComplianceState, EndpointFacts, RuleResult, worst
@@ -33,6 +34,20 @@ class DomainFacts:
     known: tuple[EndpointFacts, ...]
 
 
+class Waiver(NamedTuple):
+    """Why a domain that does not comply has nothing to do.
+
+    Attributes:
+        by: Who accepted it.
+        until: When the domain fails again; None: never.
+        reason: Why.
+    """
+
+    by: str
+    until: datetime | None
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class ComplianceRow:
     """The assessment of one domain for one deadline.
@@ -44,7 +59,7 @@ class ComplianceRow:
             of the certificate's dates.
         since: From when it will not comply, if that is in the future.
         note: The reason in words, if no finding gives it.
-        waived: By whom, until when, and why the faults were accepted.
+        waived: Why its faults do not count.
         steps: The steps that lead to compliance.
     """
 
@@ -55,7 +70,7 @@ class ComplianceRow:
     failing: tuple[tuple[Target, Finding | None], ...] = ()
     since: datetime | None = None
     note: str = ""
-    waived: tuple[str, datetime | None, str] | None = None
+    waived: Waiver | None = None
     steps: tuple[ComplianceStep, ...] = ()
 
     def codes_at(self, target: Target) -> frozenset[str]:
@@ -130,12 +145,12 @@ def assess(
     )
 
 
-def _exemption(subject: DomainFacts, deadline: Deadline) -> tuple[str, datetime | None, str] | None:
-    """Return by whom, until when, and why a domain is exempted from a deadline; None: it is not."""
+def _exemption(subject: DomainFacts, deadline: Deadline) -> Waiver | None:
+    """Return why a domain is exempted from a deadline; None: it is not."""
     # The provider may exempt a domain from its deadlines, but not from the rules of browsers.
     if not deadline.own or subject.policy != "optional":
         return None
-    return "the record of the domain", None, "the HTTPS policy of the domain is 'optional'"
+    return Waiver("the record of the domain", None, "the HTTPS policy of the domain is 'optional'")
 
 
 def _failing(
@@ -170,13 +185,8 @@ def _before_the_deadline(result: RuleResult, deadline: Deadline, at: datetime) -
     return result
 
 
-def _waived(
-    subject: DomainFacts, rule: Rule, at: datetime
-) -> tuple[str, datetime | None, str] | None:
-    """Return by whom, until when, and why the faults were accepted.
-
-    None if the domain complies without the acceptances too.
-    """
+def _waived(subject: DomainFacts, rule: Rule, at: datetime) -> Waiver | None:
+    """Return the acceptance of the faults; None if the domain complies without acceptances too."""
     deciding: list[Acceptance] = []
     # Without an acceptance the rule need not be evaluated a second time.
     for known in subject.known if any(k.accepted for k in subject.known) else ():
@@ -199,7 +209,7 @@ def _waived(
         return None
     # The domain fails again when the first acceptance ends.
     first = min(deciding, key=lambda a: a.until)
-    return first.by, first.until, first.reason
+    return Waiver(first.by, first.until, first.reason)
 
 
 def _steps(

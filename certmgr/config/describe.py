@@ -11,9 +11,8 @@ from typing import Any
 from certmgr.config.redaction import redact
 from certmgr.config.settings import Settings
 
-# Keys whose value may contain a password or a token.
-# By the name of the key: a secret that was written in plain text must not appear in a bug report
-# either.
+# Keys whose value may contain a password or a token. They are known by their names, because a
+# secret that was written in plain text must not appear in a bug report either.
 _SECRET_KEYS = re.compile(r"mail$|inbox|heartbeat|channels|passphrase|secret|credentials|eab")
 MASK = "***"
 

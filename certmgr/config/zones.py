@@ -52,7 +52,7 @@ def check_zones(settings: Settings) -> None:
     Raises:
         ConfigError: A value is invalid.
     """
-    _check_place(settings.scan, "[scan]")
+    _check_reach(settings.scan, "[scan]")
     for name, zone in settings.zones.items():
         # The name stands in rows, queues and commands, so that it needs no quoting anywhere.
         if not is_zone_name(name) or name == DEFAULT_ZONE:
@@ -62,17 +62,18 @@ def check_zones(settings: Settings) -> None:
                 " letters, digits, '-' and '_'",
                 "Write [zones.fra1], for example.",
             )
-        _check_place(zone, f"[zones.{name}]")
+        _check_reach(zone, f"[zones.{name}]")
 
 
-def _check_place(place: ScanSettings | ZoneSettings, where: str) -> None:
-    for family in place.families:
+def _check_reach(section: ScanSettings | ZoneSettings, where: str) -> None:
+    """Check what a machine may reach from a zone."""
+    for family in section.families:
         if family not in FAMILIES:
             raise ConfigError(f"{where} families has '{family}'", 'it must be "4" or "6"')
-    if isinstance(place, ScanSettings) and not place.families:
+    if isinstance(section, ScanSettings) and not section.families:
         raise ConfigError(f"{where} families is empty", "no address could be visited")
-    _check_sources(place.sources, where)
-    for resolver in place.resolvers:
+    _check_sources(section.sources, where)
+    for resolver in section.resolvers:
         host, port = resolver_parts(resolver)
         # A resolver by name would need another resolver to find it.
         if as_ip(host) is None or not (port.isascii() and port.isdigit()):

@@ -60,8 +60,12 @@ def escalate(
     """Open the ticket of a fault, or find the one that is open, and return its reference.
 
     Args:
+        database: The inventory.
+        context: The inventory's data about the host.
+        url: The URL that was diagnosed.
         code: The finding code. Empty if no fault was found: the client sees one that we do not.
         cause: The cause in one sentence, for staff.
+        now: The time of the diagnosis.
     """
     code = code or DESK
     text = printable(f"{url}: {cause or 'no fault is visible from here'}", _MAX_CAUSE)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from certmgr.checks.actors import with_actor
 from certmgr.checks.adjustments import for_port
@@ -19,6 +18,7 @@ from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
 from inventory.records import ListedFinding
 from inventory.store import certificates, clients, domains, endpoint_status, findings, server_faults
+from inventory.store.endpoint_status import StatusRow
 from inventory.targets import Target
 from inventory.vocabulary import (
     SEVERITY_ORDER,
@@ -175,7 +175,11 @@ def _by_endpoint(rows: Iterable[ListedFinding]) -> dict[int, list[Finding]]:
 
 
 def _at_future(
-    known: list[Finding], not_before: int | None, row: Any, parties: Parties | None, at: datetime
+    known: list[Finding],
+    not_before: int | None,
+    row: StatusRow,
+    parties: Parties | None,
+    at: datetime,
 ) -> list[Finding]:
     """Return the findings as they would be at a later time: those about dates are judged again."""
     # All other findings stay: what a later scan would find is unknown.
@@ -197,7 +201,7 @@ def _at_future(
 
 
 def _endpoint_status(
-    row: Any, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime
+    row: StatusRow, known: list[Finding], acceptances: Sequence[Acceptance], at: datetime
 ) -> EndpointStatus:
     open_, accepted = split_accepted(known, acceptances, row.client_id, row.domain_id, row.id, at)
     # An endpoint that was only scanned in incomplete runs is unknown, not ok.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from certmgr.checks.actors import actor_of, we_install
 from certmgr.compliance.milestones import Deadline
@@ -19,11 +18,12 @@ from certmgr.notices.basis import (
     utc_of,
 )
 from certmgr.purchases.model import LeadTimes
+from certmgr.renewers.load import replacement_leads
 from certmgr.renewers.plan import PlannedBy, RenewalPlan, ServedDates, renewal_plan
 from certmgr.renewers.renewer import Renewer
 from inventory.dates import shifted
 from inventory.records import EndpointOwnership
-from inventory.store.certificate_ends import ServedLeaf
+from inventory.store.certificate_ends import EarlierLeaf, ServedLeaf
 from inventory.vocabulary import Actor, Finding, Parties
 from notifiers.pipeline.thresholds import DAY, default_renewal_lead, learned_lead
 from notifiers.pipeline.topic import CoverFacts, ScheduledEnd, Topic
@@ -33,7 +33,7 @@ from notifiers.wording.scope import may_be_foreign
 def cover(
     basis: TopicBasis,
     endpoint_id: int,
-    history: Sequence[tuple[str, int, int, int]],
+    history: Sequence[EarlierLeaf],
     leads: LeadTimes,
 ) -> Topic | None:
     """Return the topic of the certificate that ends first on the addresses of an endpoint.
@@ -167,7 +167,7 @@ def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime
 
 def _renewal_lead(
     renewer: Renewer,
-    history: Sequence[tuple[str, int, int, int]],
+    history: Sequence[EarlierLeaf],
     life: timedelta,
     *,
     ours: bool,
@@ -183,8 +183,7 @@ def _renewal_lead(
         life: The lifetime of the certificate.
         ours: Whether a healthy lineage handles the endpoint in time.
     """
-    leads = [utc_of(before[3]) - utc_of(after[1]) for before, after in pairwise(history)]
-    learned = learned_lead(life, leads)
+    learned = learned_lead(life, replacement_leads(history))
     # Observed behaviour wins over what is recorded.
     if learned is not None:
         return learned

@@ -35,6 +35,7 @@ from inventory.store import (
     server_faults,
 )
 from inventory.store import tickets as tickets_store
+from inventory.store.certificate_ends import EarlierLeaf
 from inventory.targets import Target
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
@@ -93,7 +94,7 @@ class _Read:
     run: EndedRun | None
     whole_run: bool
     clients: int
-    histories: Mapping[int, Sequence[tuple[str, int, int, int]]]
+    histories: Mapping[int, Sequence[EarlierLeaf]]
     cases: casework.CaseTopics
     purchases: Sequence[Topic]
     automation: automation.AutomationReport

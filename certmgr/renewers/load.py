@@ -26,6 +26,7 @@ from inventory.store import (
     lineages,
     purchases,
 )
+from inventory.store.certificate_ends import EarlierLeaf
 from inventory.vocabulary import AccountState, LineageNameState
 from notifiers.pipeline.thresholds import learned_lead
 
@@ -159,14 +160,25 @@ def _learned_leads(conn: Connection, client_id: int | None) -> dict[int, dict[st
     return leads
 
 
-def lead_of(history: Sequence[tuple[str, int, int, int]]) -> timedelta | None:
+def replacement_leads(history: Sequence[EarlierLeaf]) -> list[timedelta]:
+    """Return how long before its end each leaf of an endpoint was replaced, oldest first.
+
+    Args:
+        history: The leaves, in the order in which they were first seen.
+    """
+    return [
+        timedelta(seconds=before.not_after - after.first_seen)
+        for before, after in pairwise(history)
+    ]
+
+
+def lead_of(history: Sequence[EarlierLeaf]) -> timedelta | None:
     """Return how long before its end an endpoint's certificate is replaced; None if unknown.
 
     Args:
-        history: (SHA-256, first seen, notBefore, notAfter) in the order of first sight; instants
-            are epoch seconds.
+        history: The leaves, in the order in which they were first seen.
     """
     if not history:
         return None
-    life = timedelta(seconds=history[-1][3] - history[-1][2])
-    return learned_lead(life, [timedelta(seconds=b[3] - a[1]) for b, a in pairwise(history)])
+    life = timedelta(seconds=history[-1].not_after - history[-1].not_before)
+    return learned_lead(life, replacement_leads(history))

@@ -43,9 +43,10 @@ class AcmeAccount(Base):
 
 
 class StoredLineage(Base):
-    """The standing arrangement for one certificate that is renewed: names, account, validation,
+    """The standing arrangement for one certificate that is renewed.
 
-    targets. Programs (hooks, targets) stand in the configuration; rows only name them.
+    It has names, an account, a solver and targets. Programs (hooks, targets) stand in the
+    configuration; rows only name them.
     """
 
     __tablename__ = "lineage"

@@ -13,9 +13,9 @@ from inventory.vocabulary import NoticeState
 
 
 class Ticket(Base):
-    """What one conversation with a client is about: a name that loses cover, a finding, a
+    """What one conversation with a client is about, under a reference that stays the same.
 
-    deadline. Its reference stays the same.
+    It is a name that loses cover, a finding, a deadline or an announcement.
     """
 
     __tablename__ = "matter"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, func, select
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import fetch, fetch_existing, insert_id
 from inventory.errors import Conflict
@@ -82,8 +83,26 @@ def add(tx: Tx, values: Mapping[str, Any]) -> int:
     return made
 
 
-def edit(tx: Tx, account_id: int, **values: Any) -> None:
-    editing.edit(tx, AcmeAccount, by_id(tx.conn, account_id), values)
+class AccountColumns(TypedDict, total=False):
+    """The columns of an account that may change. Times are in epoch seconds."""
+
+    name: str
+    directory: str
+    url: str | None
+    key_reference: str
+    contacts: tuple[str, ...]
+    eab_kid: str | None
+    terms: str | None
+    agreed_at: Timestamp | None
+    agreed_by: str | None
+    fallback_id: int | None
+    state: str
+    retired_at: Timestamp | None
+
+
+def edit(tx: Tx, account_id: int, **values: Unpack[AccountColumns]) -> None:
+    """Change an account. It is audited."""
+    editing.edit(tx, AcmeAccount, by_id(tx.conn, account_id), dict(values))
 
 
 def fallback(conn: Connection, row: AccountRecord) -> AccountRecord | None:

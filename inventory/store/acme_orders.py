@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, delete, exc, insert, or_, select, update
 
@@ -136,7 +136,22 @@ def release(tx: Tx, row: OrderRecord) -> None:
     )
 
 
-def record(tx: Tx, row: OrderRecord, **values: Any) -> OrderRecord:
+class OrderColumns(TypedDict, total=False):
+    """The columns of an order that a step records. Times are in epoch seconds."""
+
+    state: str
+    exempt: int
+    key_name: str
+    key_reference: str | None
+    csr: str | None
+    url: str | None
+    certificate_url: str | None
+    sha256: str | None
+    error: str | None
+    ended_at: Timestamp | None
+
+
+def record(tx: Tx, row: OrderRecord, **values: Unpack[OrderColumns]) -> OrderRecord:
     """Record one step, and extend the lease.
 
     Raises:
@@ -161,7 +176,14 @@ def record(tx: Tx, row: OrderRecord, **values: Any) -> OrderRecord:
     return by_id(tx.conn, row.id)
 
 
-def end(tx: Tx, row: OrderRecord, state: str, **values: Any) -> None:
+class EndColumns(TypedDict, total=False):
+    """What the end of an order may record besides its state."""
+
+    sha256: str | None
+    error: str | None
+
+
+def end(tx: Tx, row: OrderRecord, state: str, **values: Unpack[EndColumns]) -> None:
     """End an order: ``done``, ``failed`` or ``abandoned``."""
     record(tx, row, state=state, ended_at=tx.at, **values)
     tx.audit(state, "acme_order", row.id, {"state": state})

@@ -41,6 +41,21 @@ class ServedLeaf:
     not_after: Timestamp
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierLeaf:
+    """A leaf that an endpoint served, now or before. Times are epoch seconds.
+
+    Attributes:
+        sha256: Its fingerprint.
+        first_seen: When a scan saw it there for the first time.
+    """
+
+    sha256: str
+    first_seen: Timestamp
+    not_before: Timestamp
+    not_after: Timestamp
+
+
 def ending(conn: Connection, now: Timestamp, horizon: Timestamp, *, scaled: bool) -> list[int]:
     """Return the active endpoints at which an address serves a certificate that ends soon.
 
@@ -130,14 +145,9 @@ def replaced_endpoints(conn: Connection, client_id: int | None = None) -> list[R
     return [ReplacedEndpoint(**row) for row in conn.execute(query).mappings()]
 
 
-def replacements(
-    conn: Connection, ids: Sequence[int]
-) -> dict[int, list[tuple[str, int, int, int]]]:
-    """Return endpoint id -> (SHA-256, first seen, notBefore, notAfter) of each leaf it served.
-
-    The leaves are in the order in which they were first seen.
-    """
-    found: dict[int, list[tuple[str, int, int, int]]] = {}
+def replacements(conn: Connection, ids: Sequence[int]) -> dict[int, list[EarlierLeaf]]:
+    """Return endpoint id -> the leaves that it served, in the order in which they were seen."""
+    found: dict[int, list[EarlierLeaf]] = {}
     for part in chunks(ids):
         first = func.min(ServedChain.first_seen)
         query = (
@@ -166,7 +176,7 @@ def replacements(
         for endpoint_id, sha, seen, begin, end in conn.execute(query):
             # The query excludes None, which the type checker does not know.
             if begin is not None and end is not None:
-                found.setdefault(endpoint_id, []).append((sha, seen, begin, end))
+                found.setdefault(endpoint_id, []).append(EarlierLeaf(sha, seen, begin, end))
     return found
 
 

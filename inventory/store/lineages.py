@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, Executable, and_, delete, or_, select, update
 
@@ -34,6 +34,7 @@ from inventory.records import (
     ListedLineage,
 )
 from inventory.store import clients, editing, lineage_names
+from inventory.vocabulary import VerificationState
 
 
 def _query() -> Any:
@@ -140,12 +141,45 @@ def add(
     return made
 
 
-def edit(tx: Tx, lineage_id: int, **values: Any) -> None:
+class LineageColumns(TypedDict, total=False):
+    """The columns of a lineage that may change. Times are in epoch seconds."""
+
+    account_id: int
+    key_type: str
+    reuse_key: int
+    csr: str | None
+    solver: str
+    profile: str | None
+    preferred_chain: str | None
+    targets: tuple[str, ...]
+    shrink: str
+    shrink_ok: tuple[str, ...]
+    sha256: str | None
+    chain: tuple[str, ...]
+    deployed: str | None
+    proven_at: Timestamp | None
+    proof: str | None
+    verification: VerificationState | None
+    rolled_back: str | None
+    compromised: tuple[str, ...]
+    ari_start: Timestamp | None
+    ari_end: Timestamp | None
+    ari_at: Timestamp | None
+    ari_url: str | None
+    ari_next_at: Timestamp | None
+    failures: int
+    next_at: Timestamp | None
+    error: str | None
+    state: str
+    retired_at: Timestamp | None
+
+
+def edit(tx: Tx, lineage_id: int, **values: Unpack[LineageColumns]) -> None:
     """Change what an administrator decides. It is audited."""
-    editing.edit(tx, StoredLineage, by_id(tx.conn, lineage_id), values)
+    editing.edit(tx, StoredLineage, by_id(tx.conn, lineage_id), dict(values))
 
 
-def note(tx: Tx, lineage_id: int, **values: Any) -> None:
+def note(tx: Tx, lineage_id: int, **values: Unpack[LineageColumns]) -> None:
     """Record what the program observed, such as the times of ARI. It is not audited."""
     tx.conn.execute(update(StoredLineage).where(StoredLineage.id == lineage_id).values(**values))
 

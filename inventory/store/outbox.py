@@ -17,7 +17,7 @@ status is never sent again automatically; a person decides.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
     Connection,
@@ -131,7 +131,19 @@ def begin(tx: Tx, notice_id: int, token: str, seconds: int) -> bool:
     return done.rowcount == 1
 
 
-def finish(tx: Tx, notice_id: int, token: str, state: str, /, **values: Any) -> bool:
+class DeliveryColumns(TypedDict, total=False):
+    """What a delivery records besides the state. ``next_at`` is the time of the next attempt."""
+
+    smtp_code: int | None
+    error: str | None
+    sent_to: str | None
+    next_at: Timestamp
+    token: str | None
+
+
+def finish(
+    tx: Tx, notice_id: int, token: str, state: str, /, **values: Unpack[DeliveryColumns]
+) -> bool:
     """Record the delivery status, and return whether the row was still the worker's.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
 
@@ -179,7 +179,23 @@ def shared_references(conn: Connection, references: Sequence[str]) -> dict[str, 
     return {reference: frozenset(ids) for reference, ids in found.items()}
 
 
-def change(tx: Tx, matter_id: int, **values: Any) -> None:
+class TicketColumns(TypedDict, total=False):
+    """The columns of a ticket that may change. Times are in epoch seconds."""
+
+    shown_reference: str | None
+    round: str
+    cause: str
+    hold: str | None
+    released_at: Timestamp | None
+    closed_at: Timestamp | None
+    told_at: Timestamp | None
+    acked_at: Timestamp | None
+    acked_by: str | None
+    promised_at: Timestamp | None
+
+
+def change(tx: Tx, matter_id: int, **values: Unpack[TicketColumns]) -> None:
+    """Change columns of a ticket. The caller audits it."""
     tx.conn.execute(update(Ticket).where(Ticket.id == matter_id).values(values))
 
 

@@ -108,10 +108,9 @@ ISSUER_UNKNOWN = FindingText(
     " 'ssl_certificate').",
 )
 
-# What a client has to do if we host and install. The instruction above is then for our staff.
-# Clients who host elsewhere get the instruction above.
-# Clients must never send a private key. So the key is created where it is used, and the order is
-# placed with its CSR.
+# What a client has to do if we host and install. The instructions above are then for our staff;
+# only clients who host elsewhere get them. Clients must never send a private key, so the key is
+# created where it is used, and the order is placed with its CSR.
 _RENEW = (
     "Renew the certificate of {host} where you bought it: ask us for the CSR first, and send us the"
     " new certificate (never a key). We install it."

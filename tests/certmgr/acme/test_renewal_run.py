@@ -54,7 +54,7 @@ def test_failing_name_is_quarantined_left_out_with_approval_and_returns(
         assert any("gone.shop.test is in quarantine" in line for line in report.lines)
         assert any(key.startswith("quarantine:shop.test") for key, _ in report.alarms)
         with env.database.write() as tx:
-            lineages.edit(tx, lineage, shrink_ok="gone.shop.test")
+            lineages.edit(tx, lineage, shrink_ok=("gone.shop.test",))
         assert env.order(lineage).state == "issued"
         assert names(leaf(env, lineage)) == {"shop.test"}
         assert RenewalRunner(env.context).run_due().returned == 0

@@ -10,6 +10,7 @@ from certmgr.cli.lineage_rows import rows_of
 from inventory.clock import system_clock
 from inventory.store import endpoints, lineages
 from inventory.targets import Target
+from inventory.vocabulary import VerificationState
 from tests.certmgr.acme.shop import AcmeEnvironment
 
 
@@ -50,9 +51,11 @@ def test_unverified_certificate_is_reported_only_if_an_endpoint_could_be_probed(
     assert env.row(lineage).verification is None, "no endpoint of the inventory has the name"
     assert env.staff_news().lines == () and state() == "placed"
     with env.database.write() as tx:
-        lineages.note(tx, lineage, verification="partial", proof="served at 1 address(es)")
+        lineages.note(
+            tx, lineage, verification=VerificationState.PARTIAL, proof="served at 1 address(es)"
+        )
     (line,) = env.staff_news().lines
     assert "not verified live: served at 1 address(es)" in line and state() == "unproved"
     with env.database.write() as tx:
-        lineages.note(tx, lineage, verification="live", proven_at=tx.at)
+        lineages.note(tx, lineage, verification=VerificationState.LIVE, proven_at=tx.at)
     assert env.staff_news().lines == () and state() == "live"

@@ -104,8 +104,8 @@ def test_verified_lineage_is_proof_although_no_server_answers(
         lineage = add_lineage(tx, "shop", "1001", add_account(tx), HOST)
         end = to_epoch(env.now + 90 * DAY)
         leaf = add_leaf(tx, "of the lineage", HOST, not_after=end)
-        proof = {"proven_at": tx.at} if verified else {}
-        lineages.note(tx, lineage, sha256=leaf, deployed=leaf, **proof)
+        proven_at = tx.at if verified else None
+        lineages.note(tx, lineage, sha256=leaf, deployed=leaf, proven_at=proven_at)
     found = recheck(env, {})
     assert (found[HOST].state is RecheckState.GONE) == verified
     assert found[OTHER_HOST].state is RecheckState.SAME, "the lineage is of another client"

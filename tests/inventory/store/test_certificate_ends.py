@@ -22,6 +22,7 @@ from inventory.store import (
     runs,
     servers,
 )
+from inventory.store.certificate_ends import EarlierLeaf
 from inventory.targets import Target, parse
 from tests.inventory.store.builders import (
     AT,
@@ -121,8 +122,8 @@ def test_leaves_of_now_are_separate_from_their_history(pair: Database) -> None:
             tx.conn, across_chunks([two, unknown_id(1), one], unknown_id)
         )
         assert history == {
-            one: [(new, AT, start, end), (old, AT + 2, start, end)],
-            two: [(old, AT + 9, start, end)],
+            one: [EarlierLeaf(new, AT, start, end), EarlierLeaf(old, AT + 2, start, end)],
+            two: [EarlierLeaf(old, AT + 9, start, end)],
         }
         assert certificate_ends.leaves(tx.conn, []) == {}
         assert certificate_ends.replacements(tx.conn, []) == {}
