@@ -69,6 +69,12 @@ def describe_key(key: object) -> tuple[str, int]:
 
 
 def name_der(parsed: x509.Certificate | None, which: str) -> bytes:
+    """Return the DER of a name; empty if there is no certificate or the name has no DER.
+
+    Args:
+        parsed: The certificate; None if it could not be parsed.
+        which: ``subject`` or ``issuer``.
+    """
     if parsed is None:
         return b""
     try:
@@ -110,6 +116,7 @@ class FieldReader:
         self.problems: list[str] = []
 
     def read(self, field: str, function: Callable[[], _T], default: _D) -> _T | _D:
+        """Return the result of a function; the default, with a recorded problem, if it fails."""
         try:
             return function()
         except PARSE_ERRORS as error:
@@ -136,6 +143,7 @@ def _problem(field: str, error: Exception) -> str:
 
 
 def key_of(parsed: x509.Certificate) -> tuple[str, int]:
+    """Return the public key in words, such as ``EC P-256``, and its size in bits."""
     text, bits = describe_key(parsed.public_key())
     # The library reads a key that is restricted to RSASSA-PSS (RFC 4055 1.2) like any RSA key.
     if parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
@@ -144,12 +152,22 @@ def key_of(parsed: x509.Certificate) -> tuple[str, int]:
 
 
 def signature_hash(parsed: x509.Certificate) -> str:
+    """Return the hash of the signature, such as ``sha256``; its OID if it has none."""
     # Ed25519 and Ed448 have no separate hash.
     algorithm = parsed.signature_hash_algorithm
     return algorithm.name if algorithm is not None else parsed.signature_algorithm_oid.dotted_string
 
 
 def date_of(parsed: x509.Certificate, which: str) -> datetime:
+    """Return a date in UTC.
+
+    Args:
+        parsed: The certificate.
+        which: The name of an attribute, such as ``not_valid_after_utc``.
+
+    Raises:
+        ValueError: It is not a date.
+    """
     try:
         date: datetime = getattr(parsed, which)
     except ValueError:

@@ -117,18 +117,22 @@ class Certificate:
 
     @cached_property
     def subject(self) -> str:
+        """The subject as text (RFC 4514)."""
         return name_text(self.subject_der)
 
     @cached_property
     def issuer(self) -> str:
+        """The issuer as text (RFC 4514)."""
         return name_text(self.issuer_der)
 
     @cached_property
     def subject_der(self) -> bytes:
+        """The subject in DER; empty if it cannot be encoded."""
         return name_der(self.parsed, "subject")
 
     @cached_property
     def issuer_der(self) -> bytes:
+        """The issuer in DER; empty if it cannot be encoded."""
         return name_der(self.parsed, "issuer")
 
     @cached_property
@@ -148,10 +152,12 @@ class Certificate:
 
     @property
     def self_issued(self) -> bool:
+        """Whether subject and issuer are the same name (RFC 5280 6.1)."""
         return bool(self.subject_der) and self.subject_key == self.issuer_key
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The DNS names and IP addresses of the subject alternative name."""
         return self.dns_names + self.ip_names
 
     @property

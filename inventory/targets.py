@@ -141,6 +141,7 @@ class Target:
 
     @property
     def is_address(self) -> bool:
+        """Whether the host is an IP address."""
         return as_ip(self.host) is not None
 
     def __str__(self) -> str:

@@ -37,7 +37,8 @@ class MessageChannel(Protocol):
 
     name: str
 
-    def send(self, message: OutgoingMessage) -> SendResult: ...
+    def send(self, message: OutgoingMessage) -> SendResult:
+        """Send a message, and return what the service replied."""
 
 
 @dataclass(frozen=True, slots=True)

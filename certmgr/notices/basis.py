@@ -58,6 +58,7 @@ class TopicBasis:
 
 
 def utc_of(seconds: int) -> datetime:
+    """Return epoch seconds as a time in UTC."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -120,6 +121,7 @@ def assignment_of(
 
 
 def target_of(place: EndpointOwnership) -> Target:
+    """Return the target of an endpoint."""
     return Target(place.host, place.port, place.protocol)
 
 

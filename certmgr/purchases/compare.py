@@ -40,6 +40,7 @@ class PurchaseOption:
 
     @property
     def cost(self) -> Decimal:
+        """All costs of the term: price, fees and work."""
         return self.price + self.fees + self.work
 
 

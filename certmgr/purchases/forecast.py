@@ -91,6 +91,7 @@ class ForecastTotals:
     fees: dict[str, Decimal] = field(default_factory=dict)
 
     def add(self, event: ForecastEvent, prices: Prices) -> None:
+        """Count an event, with its amount and work."""
         match event.kind:
             case "purchase":
                 self.purchases += 1

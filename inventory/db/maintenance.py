@@ -149,6 +149,7 @@ def copy_sqlite(source: Path, target: Path, *, overwrite: bool = True) -> None:
 
 
 def sync_directory(path: Path) -> None:
+    """Make the entries of a folder durable, such as a renamed file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -157,6 +158,7 @@ def sync_directory(path: Path) -> None:
 
 
 def only_sqlite(engine: Engine, verb: str, tool: str) -> DatabaseError:
+    """Return the error of a command that PostgreSQL has a tool for."""
     return DatabaseError(
         f"certmgr does not {verb} {display_url(engine.url)}",
         "PostgreSQL has tools for that",

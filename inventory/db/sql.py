@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    SQLColumnExpression,
     Table,
     TableValuedAlias,
     delete,
@@ -20,7 +21,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory.models.base import Base
 from inventory.records import Record
@@ -99,13 +99,14 @@ def _series(count: int) -> TableValuedAlias:
 
 def delete_in(
     conn: Connection,
-    column: InstrumentedAttribute[Any],
+    model: type[Base],
+    column: SQLColumnExpression[Any],
     values: Sequence[Any],
     *conditions: ColumnElement[bool],
 ) -> None:
-    """Delete the rows whose column has one of many values, and that meet all conditions."""
+    """Delete the rows of a table whose column has one of many values, if all conditions hold."""
     for part in chunks(values):
-        conn.execute(delete(column.class_).where(column.in_(part), *conditions))
+        conn.execute(delete(model).where(column.in_(part), *conditions))
 
 
 def fetch(conn: Connection, record: type[R], query: Executable) -> list[R]:

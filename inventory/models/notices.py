@@ -156,9 +156,9 @@ class StoredDecision(Base):
 
 
 class Snooze(Base):
-    """A snooze or maintenance window: no notices to clients about one ticket, domain, server,
+    """A snooze or maintenance window.
 
-    client, or all.
+    Clients get no notices about one ticket, domain, server or client, or about all.
     """
 
     __tablename__ = "snooze"

@@ -33,6 +33,7 @@ def find(conn: Connection, name: str) -> AccountRecord:
 
 
 def by_id(conn: Connection, account_id: int) -> AccountRecord:
+    """Return an account that exists."""
     return fetch_existing(
         conn, AccountRecord, select(AcmeAccount).where(AcmeAccount.id == account_id)
     )
@@ -115,6 +116,7 @@ def fallback(conn: Connection, row: AccountRecord) -> AccountRecord | None:
 
 
 def open_orders(conn: Connection, account_id: int) -> int:
+    """Return how many orders of an account have not ended."""
     return int(
         conn.execute(
             select(func.count())

@@ -29,6 +29,7 @@ LEASE = 900
 
 
 def open_of(conn: Connection, lineage_id: int) -> OrderRecord | None:
+    """Return the open order of a lineage; None if it has none. It has at most one."""
     return fetch_one(
         conn,
         OrderRecord,
@@ -37,6 +38,7 @@ def open_of(conn: Connection, lineage_id: int) -> OrderRecord | None:
 
 
 def last_of(conn: Connection, lineage_id: int, limit: int = 20) -> list[OrderRecord]:
+    """Return the last orders of a lineage, the newest first."""
     query = (
         select(AcmeOrder)
         .where(AcmeOrder.lineage_id == lineage_id)
@@ -91,6 +93,7 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
 
 
 def by_id(conn: Connection, order_id: int) -> OrderRecord:
+    """Return an order that exists."""
     return fetch_existing(conn, OrderRecord, select(AcmeOrder).where(AcmeOrder.id == order_id))
 
 
@@ -124,10 +127,12 @@ def take(tx: Tx, order_id: int) -> OrderRecord:
 
 
 def holder() -> str:
+    """Return a new token of this process for the lease of an order."""
     return f"{runs.vantage()} {secrets.token_hex(12)}"
 
 
 def release(tx: Tx, row: OrderRecord) -> None:
+    """End the lease of an order, so that another process can continue it."""
     tx.conn.execute(
         update(AcmeOrder)
         # Only by its holder: the lease of a successor must not be ended.
@@ -260,6 +265,7 @@ def forget_events(tx: Tx, before: Timestamp) -> None:
 
 
 def backoffs(conn: Connection, directory: str | None = None) -> list[BackoffRecord]:
+    """Return the back-offs of a CA, or of all, the first to end at the beginning."""
     query = select(AcmeBackoff)
     if directory is not None:
         query = query.where(AcmeBackoff.directory == directory)
@@ -269,6 +275,16 @@ def backoffs(conn: Connection, directory: str | None = None) -> list[BackoffReco
 def back_off(
     tx: Tx, directory: str, scope: str, failures: int, until: Timestamp, reason: str
 ) -> None:
+    """Record until when nothing is ordered for a scope.
+
+    Args:
+        tx: The transaction.
+        directory: The directory URL of the CA.
+        scope: A name, ``domain:NAME`` for a registered domain, or the CA as a whole.
+        failures: The number of failures in a row.
+        until: The end, in epoch seconds.
+        reason: Why, for staff.
+    """
     values = {"failures": failures, "until": until, "reason": reason[:600], "at": tx.at}
     statement = upsert(tx.conn, AcmeBackoff).values(directory=directory, scope=scope, **values)
     tx.conn.execute(

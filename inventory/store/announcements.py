@@ -29,6 +29,7 @@ def unsent(conn: Connection) -> list[TicketRecord]:
 
 
 def add(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None) -> int:
+    """Record an announcement, and return its id."""
     values = {
         "template": template,
         "deadline": deadline,
@@ -48,6 +49,7 @@ def add(tx: Tx, template: str, deadline: str, tag: str | None, words: str | None
 
 
 def by_id(conn: Connection) -> dict[int, AnnouncementRecord]:
+    """Return id -> announcement, of all."""
     return {
         r["id"]: AnnouncementRecord(**r)
         for r in conn.execute(select(StoredAnnouncement)).mappings()

@@ -84,7 +84,7 @@ def replace_contact_methods(tx: Tx, methods: Mapping[int, Sequence[tuple[str, st
 
     The position is part of a row, so all methods of a contact are written again.
     """
-    delete_in(tx.conn, ContactMethod.contact_id, list(methods))
+    delete_in(tx.conn, ContactMethod, ContactMethod.contact_id, list(methods))
     new = [
         {"contact_id": contact_id, "position": n, "kind": k, "value": v, "state": s}
         for contact_id, rows_of_one in methods.items()

@@ -56,6 +56,12 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
+    """Add a client, and return its id.
+
+    Raises:
+        Conflict: Another client has the number or the name.
+        UsageError: A value is invalid.
+    """
     values = _values(tx.conn, given)
     # Found before the insert, so that the error names the other client.
     for column in ("number", "name"):
@@ -74,6 +80,12 @@ def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
+    """Change a client, and return column -> [old, new] of what changed.
+
+    Raises:
+        NotFound: There is no such client.
+        UsageError: A value is invalid, or the resellers would form a circle.
+    """
     before = find(tx.conn, key)
     values = _values(tx.conn, given)
     reseller = values.get("reseller_id")

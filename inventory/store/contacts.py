@@ -210,6 +210,7 @@ def edit(
 
 
 def retire(tx: Tx, key: str) -> None:
+    """Retire a contact, which is not notified any more."""
     editing.retire(tx, Contact, [find(tx.conn, key).id])
 
 

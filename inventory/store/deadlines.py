@@ -1,5 +1,6 @@
-"""The provider's own dated rules: a date, a rule, whom it is for, a text for the client, and how
-long each step takes.
+"""The provider's dated rules.
+
+Each has a date, a rule, a scope, a text for the client, and the days that each step takes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MAX_DAYS = 730
 
 
 def find(conn: Connection, name: str) -> DeadlineRecord:
+    """Return a deadline of the provider, or raise :class:`NotFound`."""
     return editing.one(
         conn,
         DeadlineRecord,
@@ -132,6 +134,7 @@ def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str])
 
 
 def retire(tx: Tx, name: str) -> None:
+    """Retire a deadline of the provider, or raise :class:`NotFound`."""
     editing.retire(tx, StoredDeadline, [find(tx.conn, name).id])
 
 

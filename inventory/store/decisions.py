@@ -63,6 +63,7 @@ def record(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def listing(conn: Connection, subjects: Sequence[str], limit: int = 500) -> list[DecisionRecord]:
+    """Return decisions about these subjects, the last one first."""
     query = (
         select(StoredDecision)
         .where(StoredDecision.subject.in_(subjects))

@@ -112,6 +112,7 @@ def listing(
 
 
 def succeeded(tx: Tx, deployment_id: int) -> None:
+    """Record that a target has the certificate."""
     tx.conn.execute(
         update(Deployment)
         .where(Deployment.id == deployment_id)
@@ -121,6 +122,14 @@ def succeeded(tx: Tx, deployment_id: int) -> None:
 
 
 def failed(tx: Tx, deployment_id: int, error: str, next_at: Timestamp) -> None:
+    """Record that a target could not be reached or refused the certificate.
+
+    Args:
+        tx: The transaction.
+        deployment_id: The deployment.
+        error: Why, for staff.
+        next_at: When it is tried again, in epoch seconds.
+    """
     tx.conn.execute(
         update(Deployment)
         .where(Deployment.id == deployment_id)

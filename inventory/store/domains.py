@@ -54,6 +54,7 @@ def by_id(conn: Connection, domain_id: int) -> DomainRecord:
 
 
 def find(conn: Connection, name: str) -> DomainRecord:
+    """Return an active domain, or raise :class:`NotFound` with similar names."""
     row = active(conn, name)
     return (
         row
@@ -158,11 +159,13 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
 
 
 def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:
+    """Change a domain, and return column -> [old, new] of what changed."""
     before = find(tx.conn, name)
     return editing.edit(tx, Domain, before, _values(tx.conn, given))
 
 
 def retire(tx: Tx, name: str) -> None:
+    """Retire a domain with its endpoints."""
     row = find(tx.conn, name)
     ids = list(
         tx.conn.scalars(
@@ -236,8 +239,11 @@ def without_parties(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parties_of_row(row: Mapping[str, Any]) -> Parties:
-    """Parties from a row with the columns of domain, and of client and server under the prefixes
-    client_ and server_.
+    """Return the parties of a domain, inherited from its server and its client.
+
+    Args:
+        row: The columns of the domain, and of client and server under the prefixes ``client_`` and
+            ``server_``.
     """
     of_server = (
         {f: row[f"server_{f}"] for f in PARTY_FIELDS} if row["server_id"] is not None else None

@@ -1,5 +1,6 @@
-"""What adding, changing and retiring any record has in common: validation of shared fields, tags,
-and the audit entry.
+"""What adding, changing and retiring any record has in common.
+
+These are the validation of shared fields, tags, and the audit entry.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Numbered(Protocol):
     """A record with an id."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """The id of the row."""
 
 
 MAX_TEXT = 4000
@@ -56,6 +58,7 @@ def clean(text: str | None, what: str, limit: int = 200) -> str | None:
 
 
 def required(text: str | None, what: str, limit: int = 200) -> str:
+    """Return a cleaned text, or raise :class:`UsageError` if it is empty or too long."""
     value = clean(text, what, limit)
     if value is None:
         raise UsageError(f"The {what} is empty", "", f"Give a {what}.")
@@ -63,6 +66,11 @@ def required(text: str | None, what: str, limit: int = 200) -> str:
 
 
 def choice(text: str | None, what: str, allowed: Sequence[str]) -> str | None:
+    """Return one of the allowed words; None for an empty text.
+
+    Raises:
+        UsageError: The word is not allowed.
+    """
     value = clean(text, what)
     if value is not None and value not in allowed:
         raise UsageError(
@@ -85,6 +93,19 @@ def add(
     tags: Iterable[str] = (),
     conflict: str = "",
 ) -> int:
+    """Add a record with its tags and its audit entry, and return its id.
+
+    Args:
+        tx: The transaction.
+        model: The table.
+        values: The columns, which the caller has validated.
+        tags: The tags.
+        conflict: The message for a record that exists already.
+
+    Raises:
+        Conflict: There is such a record.
+        UsageError: A tag is invalid.
+    """
     kind = model.__tablename__
     row = dict(values) | {"created_at": tx.at}
     try:
@@ -166,6 +187,7 @@ def retire(tx: Tx, model: type[Base], ids: Sequence[int]) -> None:
 
 
 def clean_tag(name: str) -> str:
+    """Return the name of a tag, or raise :class:`UsageError`."""
     value = required(name, "tag", 60)
     # Tags are listed with these separators in CSV files and options.
     if any(c in value for c in ", ;"):
@@ -178,6 +200,18 @@ def clean_tag(name: str) -> str:
 def change_tags(
     tx: Tx, kind: str, row_id: int, add: Iterable[str] = (), remove: Iterable[str] = ()
 ) -> None:
+    """Add and remove tags of a row, audited.
+
+    Args:
+        tx: The transaction.
+        kind: client, server, domain or endpoint.
+        row_id: The row.
+        add: Tags to add; those that it has are left as they are.
+        remove: Tags to remove.
+
+    Raises:
+        UsageError: A tag is invalid. Nothing was changed.
+    """
     have = set(tags_of(tx.conn, kind, [row_id]).get(row_id, ()))
     # Both lists are computed before anything is written, so an invalid tag changes nothing.
     new = [t for t in dict.fromkeys(clean_tag(t) for t in add) if t not in have]

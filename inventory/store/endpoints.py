@@ -61,6 +61,7 @@ def of_domain(conn: Connection, domain_id: int) -> list[EndpointRecord]:
 
 
 def find(conn: Connection, target: Target) -> EndpointRecord:
+    """Return an active endpoint, or raise :class:`NotFound`."""
     query = _of(target)
     return editing.one(
         conn, EndpointRecord, query, "endpoint", str(target), "certmgr endpoint list"
@@ -173,6 +174,7 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def retire(tx: Tx, target: Target) -> None:
+    """Retire an endpoint, which scans do not visit any more."""
     editing.retire(tx, Endpoint, [find(tx.conn, target).id])
 
 
@@ -220,6 +222,14 @@ def listing(
     tag_name: str | None = None,
     retired: bool = False,
 ) -> list[ListedEndpoint]:
+    """Return endpoints with their domains and clients, by client and host.
+
+    Args:
+        conn: The connection.
+        client_id: Only those of this client.
+        tag_name: Only those with this tag.
+        retired: Whether to include retired ones.
+    """
     query = (
         select(Endpoint, Domain.name.label("domain"), Client.number.label("client"))
         .join(Domain, Domain.id == Endpoint.domain_id)
@@ -355,8 +365,9 @@ def require_some(
 
 
 def named(conn: Connection, name: str) -> list[tuple[int, int]]:
-    """(endpoint id, domain id) of everything with this host, or of the domain with this name;
-    retired ones too.
+    """Return (endpoint id, domain id) of each endpoint with this host, or of a domain of this name.
+
+    Retired ones are included.
     """
     query = select(Endpoint.id, Endpoint.domain_id).join(Domain, Domain.id == Endpoint.domain_id)
     rows: list[Any] = list(

@@ -69,9 +69,9 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     erase_texts(tx, row, contacts, {shown for h in hosts for shown in (h, display(h))})
     erase_subjects(tx, client_id, domain_ids, endpoints)
     for table in (PageObservation, ServedChain, StoredFinding, Proposal, ProbeState, ZoneView):
-        delete_in(tx.conn, table.endpoint_id, endpoints)
+        delete_in(tx.conn, table, table.endpoint_id, endpoints)
     for ids, kind in ((endpoints, "endpoint"), (domain_ids, "domain"), ([client_id], "client")):
-        delete_in(tx.conn, Tag.row_id, ids, Tag.kind == kind)
+        delete_in(tx.conn, Tag, Tag.row_id, ids, Tag.kind == kind)
     of_client = (ZoneScope.kind == "client", ZoneScope.row_id == client_id)
     tx.conn.execute(delete(ZoneScope).where(*of_client))
     _internal_names(tx, hosts)
@@ -79,8 +79,8 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     leaves |= _lineages(tx, client_id, gone)
     _counted(tx, hosts)
     # In the order of the foreign keys: rows that refer to others are deleted first.
-    delete_in(tx.conn, Endpoint.id, endpoints)
-    delete_in(tx.conn, Domain.id, domain_ids)
+    delete_in(tx.conn, Endpoint, Endpoint.id, endpoints)
+    delete_in(tx.conn, Domain, Domain.id, domain_ids)
     gone["certificates"] = _certificates(tx, leaves)
     _contacts(tx, contacts)
     # Clients of an erased reseller are notified directly from now on.
@@ -93,7 +93,7 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
 
 def _internal_names(tx: Tx, hosts: set[str]) -> None:
     """Delete assignments of zones that name a host of the client. Names above them are ours."""
-    delete_in(tx.conn, ZoneScope.value, sorted(hosts), ZoneScope.kind == "internal")
+    delete_in(tx.conn, ZoneScope, ZoneScope.value, sorted(hosts), ZoneScope.kind == "internal")
 
 
 def _hosts(tx: Tx, client_id: int) -> set[str]:
@@ -113,8 +113,8 @@ def _contacts(tx: Tx, contacts: list[int]) -> None:
         # A contact of staff may name one of these as deputy.
         deputies = update(Contact).where(Contact.fallback_id.in_(part))
         tx.conn.execute(deputies.values(fallback_id=None))
-    delete_in(tx.conn, ContactMethod.contact_id, contacts)
-    delete_in(tx.conn, Contact.id, contacts)
+    delete_in(tx.conn, ContactMethod, ContactMethod.contact_id, contacts)
+    delete_in(tx.conn, Contact, Contact.id, contacts)
 
 
 def _anonymise(tx: Tx, row: ClientRecord) -> None:
@@ -155,11 +155,11 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
                 s for s in tx.conn.scalars(select(Issuance.sha256).where(column.in_(part))) if s
             }
         # An issuance refers to a case or to a purchase, so both are asked for.
-        delete_in(tx.conn, column, ids)
+        delete_in(tx.conn, Issuance, column, ids)
     for table in (CaseEvent, CaseName):
-        delete_in(tx.conn, table.case_id, case_ids)
-    delete_in(tx.conn, Case.id, case_ids)
-    delete_in(tx.conn, PurchaseName.order_id, order_ids)
+        delete_in(tx.conn, table, table.case_id, case_ids)
+    delete_in(tx.conn, Case, Case.id, case_ids)
+    delete_in(tx.conn, PurchaseName, PurchaseName.order_id, order_ids)
     for part in chunks(order_ids):
         tx.conn.execute(
             update(StoredPurchase)
@@ -167,7 +167,7 @@ def _purchases(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
             .where(StoredPurchase.successor_id.in_(part))
             .values(successor_id=None)
         )
-    delete_in(tx.conn, StoredPurchase.id, order_ids)
+    delete_in(tx.conn, StoredPurchase, StoredPurchase.id, order_ids)
     return found
 
 
@@ -193,8 +193,8 @@ def _lineages(tx: Tx, client_id: int, gone: dict[str, int]) -> set[str]:
             if s
         }
     for table in (Deployment, AcmeOrder, LineageName):
-        delete_in(tx.conn, table.lineage_id, ids)
-    delete_in(tx.conn, StoredLineage.id, ids)
+        delete_in(tx.conn, table, table.lineage_id, ids)
+    delete_in(tx.conn, StoredLineage, StoredLineage.id, ids)
     return found
 
 

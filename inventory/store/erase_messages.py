@@ -133,9 +133,9 @@ def erase_subjects(tx: Tx, client_id: int, domain_ids: list[int], endpoints: lis
             )
         )
         # The reason of a snooze is free text.
-        delete_in(tx.conn, Snooze.scope_id, part, Snooze.scope == "matter")
+        delete_in(tx.conn, Snooze, Snooze.scope_id, part, Snooze.scope == "matter")
     for scope, ids in (("domain", domain_ids), ("client", [client_id])):
-        delete_in(tx.conn, Snooze.scope_id, ids, Snooze.scope == scope)
+        delete_in(tx.conn, Snooze, Snooze.scope_id, ids, Snooze.scope == scope)
     # A domain may have been moved to this client: tickets of the client that had it before still
     # refer to it.
     for column, ids in ((Ticket.endpoint_id, endpoints), (Ticket.domain_id, domain_ids)):
@@ -143,8 +143,8 @@ def erase_subjects(tx: Tx, client_id: int, domain_ids: list[int], endpoints: lis
             tx.conn.execute(update(Ticket).where(column.in_(part)).values({column: None}))
     _deadlines(tx, client_id)
     tx.conn.execute(delete(StoredAcceptance).where(StoredAcceptance.client_id == client_id))
-    delete_in(tx.conn, StoredAcceptance.domain_id, domain_ids)
-    delete_in(tx.conn, StoredAcceptance.endpoint_id, endpoints)
+    delete_in(tx.conn, StoredAcceptance, StoredAcceptance.domain_id, domain_ids)
+    delete_in(tx.conn, StoredAcceptance, StoredAcceptance.endpoint_id, endpoints)
 
 
 def _deadlines(tx: Tx, client_id: int) -> None:

@@ -183,6 +183,7 @@ def _require_future(until: datetime, now: datetime) -> None:
 
 
 def withdraw(tx: Tx, acceptance_id: int) -> None:
+    """End an acceptance or assignment now, or raise :class:`NotFound`."""
     # The condition makes a second withdrawal an error instead of a new date.
     changed = tx.conn.execute(
         update(StoredAcceptance)

@@ -46,6 +46,7 @@ def answers(conn: Connection, since: Timestamp) -> list[InboundRecord]:
 
 
 def unmatched(conn: Connection, since: Timestamp) -> list[InboundRecord]:
+    """Return the mails since a time that answer no notice."""
     query = (
         select(InboundMessage)
         # Mail without a valid mark. It may come from anyone, so it changes nothing and is only
@@ -57,6 +58,7 @@ def unmatched(conn: Connection, since: Timestamp) -> list[InboundRecord]:
 
 
 def of_notice(conn: Connection, notice_id: int) -> list[InboundRecord]:
+    """Return the mails that answer a notice, the oldest first."""
     query = (
         select(InboundMessage)
         .where(InboundMessage.notice_id == notice_id)

@@ -35,6 +35,15 @@ from inventory.text import typed_reference
 
 
 def add(tx: Tx, kind: str, what: str, until: Timestamp, reason: str) -> IncidentRecord:
+    """Record an incident under a new reference.
+
+    Args:
+        tx: The transaction.
+        kind: How its certificates were selected.
+        what: The criterion of the selection.
+        until: By when they must be replaced, in epoch seconds.
+        reason: Why, for staff only.
+    """
     # Another prefix than that of tickets, because an incident concerns many clients and is
     # internal.
     reference = "IN-" + tickets.new_reference().removeprefix("CM-")
@@ -81,11 +90,13 @@ def add_items(tx: Tx, incident_id: int, items: Sequence[NewIncidentItem]) -> Non
 
 
 def find(conn: Connection, reference: str) -> IncidentRecord:
+    """Return an incident by its reference, or raise :class:`NotFound`."""
     query = select(Incident).where(Incident.reference == typed_reference(reference))
     return editing.one(conn, IncidentRecord, query, "incident", reference, "certmgr incident list")
 
 
 def listing(conn: Connection, *, ended: bool = False) -> list[IncidentRecord]:
+    """Return incidents, the most urgent first; closed ones only with ``ended``."""
     query = select(Incident).order_by(Incident.until, Incident.id)
     if not ended:
         query = query.where(Incident.closed_at.is_(None))
@@ -134,11 +145,13 @@ def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
 
 
 def close(tx: Tx, incident_id: int) -> None:
+    """Close an incident whose certificates are replaced."""
     tx.conn.execute(update(Incident).where(Incident.id == incident_id).values(closed_at=tx.at))
     tx.audit("close", "incident", incident_id)
 
 
 def reopen(tx: Tx, incident_id: int) -> None:
+    """Open an incident again, since one of its certificates is served again."""
     tx.conn.execute(update(Incident).where(Incident.id == incident_id).values(closed_at=None))
     tx.audit("reopen", "incident", incident_id)
 

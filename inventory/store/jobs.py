@@ -28,6 +28,7 @@ def state(conn: Connection, name: str) -> JobRecord:
 
 
 def every(conn: Connection) -> dict[str, JobRecord]:
+    """Return the name of each job -> its record."""
     return {r["name"]: _record(r) for r in conn.execute(select(Job)).mappings()}
 
 
@@ -41,6 +42,7 @@ def _write(tx: Tx, name: str, values: Mapping[str, Any]) -> None:
 
 
 def started(tx: Tx, name: str) -> None:
+    """Record that a job begins."""
     _write(tx, name, {"started_at": tx.at})
 
 
@@ -54,6 +56,7 @@ def succeeded(tx: Tx, name: str, detail: Mapping[str, Any] | None = None) -> Non
 
 
 def failed(tx: Tx, name: str, error: str) -> None:
+    """Record why a job failed."""
     # The last success stays: how long ago it was is the alarm.
     _write(tx, name, {"error": error[:500]})
 

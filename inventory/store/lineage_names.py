@@ -40,6 +40,11 @@ def by_lineage(conn: Connection, ids: Sequence[int]) -> dict[int, list[LineageNa
 
 
 def write(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
+    """Store the names of a lineage in their order.
+
+    Raises:
+        UsageError: There is no name.
+    """
     # Without a name, nothing can be ordered, and the lineage would be due for ever.
     if not names:
         raise UsageError("A lineage needs at least one name", "a certificate is issued for names")
@@ -144,6 +149,7 @@ def issued(tx: Tx, lineage_id: int, names: Iterable[str]) -> None:
 
 
 def checked(tx: Tx, lineage_id: int, name: str) -> None:
+    """Record that a name was checked now."""
     tx.conn.execute(
         update(LineageName)
         .where(LineageName.lineage_id == lineage_id, LineageName.name == name)

@@ -71,6 +71,7 @@ def find(conn: Connection, name: str, client_id: int | None = None) -> LineageRe
 
 
 def by_id(conn: Connection, lineage_id: int) -> LineageRecord:
+    """Return a lineage that exists."""
     return fetch_existing(conn, LineageRecord, _query().where(StoredLineage.id == lineage_id))
 
 
@@ -97,6 +98,7 @@ def _with_names(conn: Connection, query: Executable) -> list[ListedLineage]:
 
 
 def any_active(conn: Connection) -> bool:
+    """Return whether there is an active lineage."""
     return (
         conn.execute(
             select(StoredLineage.id).where(StoredLineage.state == "active").limit(1)
@@ -185,6 +187,11 @@ def note(tx: Tx, lineage_id: int, **values: Unpack[LineageColumns]) -> None:
 
 
 def set_names(tx: Tx, lineage_id: int, names: Sequence[str]) -> None:
+    """Replace the names of a lineage.
+
+    Raises:
+        UsageError: There is no name.
+    """
     tx.conn.execute(delete(LineageName).where(LineageName.lineage_id == lineage_id))
     lineage_names.write(tx, lineage_id, names)
     tx.audit("edit", "lineage", lineage_id, {"names": len(names)})

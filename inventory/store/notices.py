@@ -78,6 +78,7 @@ def _with_contact(columns: Iterable[ColumnElement[Any]]) -> Select[*tuple[Any, .
 
 
 def items_of(conn: Connection, notice_id: int) -> list[SentItemRecord]:
+    """Return the items of a notice."""
     query = select(SentItem).where(SentItem.notice_id == notice_id).order_by(SentItem.id)
     return fetch(conn, SentItemRecord, query)
 
@@ -146,6 +147,7 @@ def last_about(conn: Connection, subjects: Sequence[str]) -> dict[str, int]:
 
 
 def digest_sent(conn: Connection, contact_id: int, day: str) -> bool:
+    """Return whether a contact of staff has got the digest of a day (ISO date)."""
     # By the unique key of items, so that a digest is sent once per day and person, also by two
     # machines.
     query = select(SentItem.id).where(

@@ -270,12 +270,14 @@ def depth(conn: Connection) -> dict[str, int]:
 
 
 def oldest_queued(conn: Connection) -> int | None:
+    """Return since when the oldest notice waits, in epoch seconds; None if none does."""
     return conn.execute(
         select(func.min(Notice.created_at)).where(Notice.state.in_(WAITING))
     ).scalar()
 
 
 def channels_waiting(conn: Connection, at: Timestamp) -> list[str]:
+    """Return the channels that have a notice to send by a time, sorted."""
     query = select(Notice.channel).where(Notice.state == "queued", Notice.next_at <= at).distinct()
     return sorted(conn.scalars(query))
 

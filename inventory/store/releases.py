@@ -52,6 +52,7 @@ def held_at(row: TicketRecord) -> int:
 
 
 def end(tx: Tx, ids: Sequence[int]) -> None:
+    """End releases that have let all their tickets through."""
     if ids:
         tx.conn.execute(update(Release).where(Release.id.in_(ids)).values(ended_at=tx.at))
 

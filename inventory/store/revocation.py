@@ -119,6 +119,7 @@ def lists(conn: Connection, urls: Sequence[str]) -> dict[str, CrlRecord]:
 
 
 def body_of(conn: Connection, url: str) -> bytes | None:
+    """Return the stored list of a URL, as DER; None if there is none."""
     return conn.execute(select(StoredCrl.body).where(StoredCrl.url == url)).scalar()
 
 

@@ -37,6 +37,7 @@ def addresses(texts: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 
 def find(conn: Connection, key: str) -> ServerRecord:
+    """Return a server by its name, or raise :class:`NotFound`."""
     return editing.one(
         conn,
         ServerRecord,
@@ -73,17 +74,25 @@ def _values(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(tx: Tx, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
+    """Add a server, and return its id.
+
+    Raises:
+        Conflict: A server has that name.
+        UsageError: A value is invalid.
+    """
     values = {"kind": "web"} | _values(given)
     return editing.add(tx, Server, values, tags, f"A server '{values['name']}' exists already")
 
 
 def edit(tx: Tx, key: str, given: dict[str, Any]) -> dict[str, list[Any]]:
+    """Change a server, and return column -> [old, new] of what changed."""
     return editing.edit(
         tx, Server, find(tx.conn, key), _values(given), "Another server has that name"
     )
 
 
 def retire(tx: Tx, key: str) -> None:
+    """Retire a server, or raise :class:`UsageError` if an active domain is on it."""
     row = find(tx.conn, key)
     used = tx.conn.execute(
         select(func.count())
@@ -101,6 +110,7 @@ def retire(tx: Tx, key: str) -> None:
 
 
 def listing(conn: Connection, *, retired: bool = False) -> list[ListedServer]:
+    """Return servers with the number of their active domains, by name."""
     count = (
         select(Domain.server_id, func.count().label("domains"))
         .where(Domain.state != "retired")
@@ -115,6 +125,7 @@ def listing(conn: Connection, *, retired: bool = False) -> list[ListedServer]:
 
 
 def all_addresses(conn: Connection) -> frozenset[str]:
+    """Return the addresses of all servers that are not retired."""
     # A retired server may have been handed to another company with its addresses.
     rows = conn.scalars(select(Server.addresses).where(Server.state != "retired"))
     return frozenset(address for one in rows for address in one)

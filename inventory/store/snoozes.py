@@ -22,6 +22,17 @@ from inventory.records import (
 def add(
     tx: Tx, scope: str, scope_id: int, starts_at: Timestamp, until: Timestamp, reason: str, by: str
 ) -> int:
+    """Add a snooze or maintenance window, and return its id.
+
+    Args:
+        tx: The transaction.
+        scope: matter (a ticket), domain, server, client or all.
+        scope_id: The id of the row; 0 for all.
+        starts_at: The start, in epoch seconds.
+        until: The end, in epoch seconds.
+        reason: Why.
+        by: Who asked for it.
+    """
     values = {
         "scope": scope,
         "scope_id": scope_id,
@@ -37,6 +48,7 @@ def add(
 
 
 def end(tx: Tx, snooze_id: int) -> bool:
+    """End a snooze now, and return whether it was still in force."""
     done = tx.conn.execute(
         update(Snooze)
         # Withdrawn and not deleted, so that it stays visible why a client was not notified.

@@ -54,6 +54,13 @@ def _shown() -> ColumnElement[str]:
 def by_key(
     conn: Connection, keys: Iterable[str] | None = None, *, open_only: bool = False
 ) -> dict[str, TicketRecord]:
+    """Return key -> ticket.
+
+    Args:
+        conn: The connection.
+        keys: Only these; None for all.
+        open_only: Whether closed tickets are left out.
+    """
     query = select(Ticket)
     if open_only:
         query = query.where(Ticket.closed_at.is_(None))
@@ -69,6 +76,7 @@ def by_key(
 
 
 def clients_of_open(conn: Connection) -> set[int]:
+    """Return the clients that have an open ticket."""
     return {
         i
         for i in conn.scalars(select(Ticket.client_id).where(Ticket.closed_at.is_(None)).distinct())
@@ -206,6 +214,7 @@ def reopen(tx: Tx, ticket_id: int, cause: str) -> None:
 
 
 def close(tx: Tx, ids: Sequence[int]) -> None:
+    """Close tickets whose topic is over."""
     for part in chunks(ids):
         tx.conn.execute(update(Ticket).where(Ticket.id.in_(part)).values(closed_at=tx.at))
     if ids:
@@ -261,6 +270,7 @@ def resolved(tx: Tx, ids: Sequence[int]) -> None:
 
 
 def of_notice(conn: Connection, notice_id: int) -> list[TicketRecord]:
+    """Return the tickets that a notice is about."""
     query = (
         select(Ticket)
         .join(SentItem, SentItem.matter_id == Ticket.id)

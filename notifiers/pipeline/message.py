@@ -56,6 +56,7 @@ def one_line(text: str, limit: int) -> str:
 def signature(
     reader: Language, sender: Sender, manager: str | None, reference: str
 ) -> dict[str, str]:
+    """Return the texts below a message, in the language of the reader."""
     provider = one_line(sender.provider, 200) or "certmgr"
     # Without an account manager, the message names the provider only.
     words = N.handler if manager else N.handler_plain
@@ -75,4 +76,5 @@ def signature(
 
 
 def long_date(day: date, reader: Language) -> str:
+    """Return a date such as 24 December 2026."""
     return format_date(day, "long", locale=reader.locale)

@@ -57,6 +57,13 @@ def what_is_wrong(item: NoticeItem, reader: Language, name: str = "") -> str:
 
 
 def resolved_text(item: NoticeItem, reader: Language, name: str = "") -> str:
+    """Return the sentence of an item whose topic is over.
+
+    Args:
+        item: The item.
+        reader: The language.
+        name: The name to show instead of that of the target.
+    """
     topic, host = item.topic, name or display(item.topic.target.host)
     match topic.facts:
         case CaseFacts() | PurchaseFacts():
