@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from certmgr.cli.history import entry_document, stamp_in
+from certmgr.cli.diagnosis_document import HISTORY_SHOWN, document
+from certmgr.cli.history import stamp_in
 from certmgr.cli.output import (
     cell,
     echo_json,
-    epoch_text,
-    instant,
     local_time,
     pairs,
     paragraph,
 )
-from certmgr.cli.planned import plan_document
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.diagnose.examination import DiagnosisOptions
 from certmgr.diagnose.examination import diagnose as run_diagnosis
 from certmgr.diagnose.question import parse
-from certmgr.diagnose.told import delivery_text, held_text, topic_of
+from certmgr.diagnose.told import delivery_text, held_text
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import ProbeContext
 from inventory.store.runs import vantage
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from inventory.db.database import Database
 
 _SYMBOLS = {"ok": "✓", "fault": "✗", "unknown": "?", "not reached": "-"}
-# The newest events that a diagnosis shows.
-HISTORY_SHOWN = 12
 _NO_TICKET = "There is no ticket yet; to open one, add --escalate."
 _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
 
@@ -164,7 +160,7 @@ def diagnose(
         for line in diagnosis.message.splitlines():
             click.echo(cell(line, 2000))
     elif output_format == "json":
-        echo_json(_document(diagnosis))
+        echo_json(document(diagnosis))
     else:
         _show(diagnosis, app.settings.provider.time_zone)
     if escalate and output_format == "table":
@@ -293,77 +289,3 @@ def _fact(text: str, first: str = "  ", indent: str | None = None) -> None:
 def _lines(text: str) -> str:
     """Return the text with unprintable characters replaced, line by line."""
     return "\n".join(cell(line, 1000) for line in text.split("\n"))
-
-
-def _document(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return the diagnosis as ``certmgr.diagnose/1``."""
-    # This is the client's version of the outcome, without names of other clients.
-    context, outcome = diagnosis.context, diagnosis.outcome
-    return {
-        "schema": "certmgr.diagnose/1",
-        "url": diagnosis.url,
-        "context": (
-            None
-            if context is None
-            else {
-                "client": context.client,
-                "client_name": context.client_name,
-                "account_manager": context.account_manager,
-                "domain": context.domain,
-                "server": context.server,
-                "renewal": context.renewal,
-                "open": [{"code": f.code, "since": instant(s)} for f, s in context.open],
-                # Older than the word "notice"; programs read this key.
-                "told": [
-                    {
-                        "notice": t.id,
-                        "reference": t.reference,
-                        "outcome": t.outcome,
-                        "state": t.state,
-                        "subject": t.subject,
-                        "sent_at": epoch_text(t.sent_at),
-                        "acknowledged_at": epoch_text(t.acked_at),
-                        "to": t.sent_to or t.contact,
-                        "error": t.error,
-                    }
-                    for t in context.notices
-                ],
-                "held": [
-                    {
-                        "topic": topic_of(h.subject),
-                        "action": h.action,
-                        "reason": h.reason,
-                        "since": epoch_text(h.first_at),
-                    }
-                    for h in context.held
-                ],
-                "history": [entry_document(e) for e in context.history[-HISTORY_SHOWN:]],
-                "last_good": instant(context.last_good),
-                "changes": diagnosis.changes,
-            }
-        ),
-        "steps": [{"step": s.name, "state": s.state, "text": s.text} for s in diagnosis.steps],
-        "chrome": diagnosis.shown,
-        "outcome": outcome.outcome,
-        "code": outcome.code or None,
-        "reference": diagnosis.reference or None,
-        "cause": outcome.cause or None,
-        "who": outcome.who,
-        "instruction": outcome.instruction or None,
-        "person": outcome.person or None,
-        "by": instant(outcome.by),
-        "addresses": list(outcome.partial),
-        "planned": plan_document(diagnosis.planned),
-        "message": diagnosis.message,
-        "questions": [{"question": q, "meaning": m} for q, m in diagnosis.questions],
-        "escalation": diagnosis.escalation if outcome.outcome == "escalated" else None,
-        "findings": [
-            {
-                "code": f.code,
-                "severity": str(f.severity),
-                "actor": str(f.actor),
-                "addresses": list(f.addresses),
-            }
-            for f in diagnosis.findings
-        ],
-    }
