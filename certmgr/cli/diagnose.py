@@ -21,8 +21,8 @@ from certmgr.cli.scan import SECONDS, overrides_of
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.diagnose.examination import DiagnosisOptions
 from certmgr.diagnose.examination import diagnose as run_diagnosis
+from certmgr.diagnose.notice_status import delivery_text, held_text
 from certmgr.diagnose.question import parse
-from certmgr.diagnose.told import delivery_text, held_text
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import ProbeContext
 from inventory.store.runs import vantage

@@ -11,7 +11,7 @@ from certmgr.cli.output import (
     instant,
 )
 from certmgr.cli.planned import plan_document
-from certmgr.diagnose.told import topic_of
+from certmgr.diagnose.notice_status import topic_of
 
 if TYPE_CHECKING:
     from certmgr.diagnose.context import HostContext

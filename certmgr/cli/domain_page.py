@@ -29,7 +29,7 @@ from certmgr.cli.history import stamp_in
 from certmgr.cli.output import epoch_text, instant
 from certmgr.cli.planned import plan_document
 from certmgr.config.settings import Settings
-from certmgr.diagnose.told import delivery_text, held_text, topic_of
+from certmgr.diagnose.notice_status import delivery_text, held_text, topic_of
 from certmgr.inspection.client_scope import scoped_findings
 from certmgr.inspection.planned import plans_of_domain
 from certmgr.inspection.status import split_accepted

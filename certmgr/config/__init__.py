@@ -1,5 +1,6 @@
 """The configuration: a TOML file and environment variables, as checked values.
 
-``settings`` holds the values, ``loading`` reads them, ``checks`` refuses invalid ones. ``context``
-is what every operation with effects takes.
+``settings`` and ``acme`` hold the values, ``loading`` reads them, and ``checks`` refuses invalid
+ones. ``secret_values`` resolves secrets when they are used. ``context`` is what every operation
+with effects takes.
 """

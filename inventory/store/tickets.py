@@ -221,7 +221,7 @@ def close(tx: Tx, ids: Sequence[int]) -> None:
         tx.audit("close", "matter", None, {"count": len(ids)})
 
 
-def told(tx: Tx, ids: Sequence[int]) -> None:
+def mark_notified(tx: Tx, ids: Sequence[int]) -> None:
     """Mark tickets of which a client is notified for the first time."""
     tx.conn.execute(
         # Only the first time counts: the duration of a ticket is measured from it.

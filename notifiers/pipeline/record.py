@@ -200,8 +200,10 @@ class RunRecorder:
         """
         known = dict(self.snapshot.tickets) | dict(rows)
         read: dict[Hashable, str] = {}
-        told = [t for t in self.source.topics if self.snapshot.sent.get(t.mark) and t.key in known]
-        for topic in sorted(told, key=lambda t: known[t.key].id):
+        notified = [
+            t for t in self.source.topics if self.snapshot.sent.get(t.mark) and t.key in known
+        ]
+        for topic in sorted(notified, key=lambda t: known[t.key].id):
             read.setdefault(fold_key(topic), known[topic.key].shown)
         items = {
             i.topic.key: i
@@ -269,7 +271,7 @@ class RunRecorder:
                     ),
                 )
         # From now on a resolution of the topic is notified too.
-        tickets.told(tx, [i.ticket_id for i in items if i.ticket_id is not None])
+        tickets.mark_notified(tx, [i.ticket_id for i in items if i.ticket_id is not None])
         return [i.ticket_id for i in items if i.step == "resolved" and i.ticket_id is not None]
 
 

@@ -120,10 +120,10 @@ def test_second_matter_of_a_key_is_refused_and_nothing_of_its_transaction_stays(
 def test_first_notification_of_a_client_is_kept(database: Database) -> None:
     with database.write(NOW) as tx:
         first, second = add_matter(tx, None, "a"), add_matter(tx, None, "b")
-        tickets.told(tx, [first])
+        tickets.mark_notified(tx, [first])
     with database.write(LATER) as tx:
-        tickets.told(tx, [first, second])
-        tickets.told(tx, [])
+        tickets.mark_notified(tx, [first, second])
+        tickets.mark_notified(tx, [])
         tickets.change(tx, first, cause="x", hold="mass 1 2")
         one, two = rows(tx.conn, Ticket)
     assert (one["told_at"], two["told_at"]) == (AT, AT + DAY)
