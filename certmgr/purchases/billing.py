@@ -37,7 +37,7 @@ class InvoiceLine:
 
 
 def month_span(text: str, zone: tzinfo) -> tuple[datetime, datetime]:
-    """Return the first moment of a month such as ``2026-11``, and of the month after it.
+    """Return the first second of a month such as ``2026-11``, and of the month after it.
 
     Raises:
         UsageError: The text is not a month.

@@ -97,7 +97,7 @@ class ForecastTotals:
                 self.purchases += 1
                 _add_amount(self.spend, event)
             case "reissue":
-                # Its work and fee are counted with the installation of the same moment.
+                # Its work and fee are counted with the installation at the same time.
                 self.reissues += 1
             case _:
                 self.installations += 1

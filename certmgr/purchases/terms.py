@@ -284,7 +284,7 @@ class PurchaseDeadline:
     Attributes:
         kind: order (end of the term), certificate, dcv or organisation.
         at: When it expires.
-        due: Last moment to begin the next step. None if nothing has to be done before ``at``.
+        due: Latest time to begin the next step. None if nothing has to be done before ``at``.
         actor: client, provider or vendor.
     """
 

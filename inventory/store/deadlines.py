@@ -170,11 +170,11 @@ def listing(
     """
     query = select(StoredDeadline).order_by(StoredDeadline.at, StoredDeadline.name)
     if at is not None:
-        moment = to_epoch(at)
+        timestamp = to_epoch(at)
         # The past shows the deadlines that were known then, and not those that were added since.
         query = query.where(
-            StoredDeadline.created_at <= moment,
-            or_(StoredDeadline.retired_at.is_(None), StoredDeadline.retired_at > moment),
+            StoredDeadline.created_at <= timestamp,
+            or_(StoredDeadline.retired_at.is_(None), StoredDeadline.retired_at > timestamp),
         )
     elif not retired:
         query = query.where(StoredDeadline.state == "active")

@@ -139,10 +139,10 @@ def status_at(
 
     The last attempt is that of the last good probe then.
     """
-    moment = to_epoch(at)
-    span = _spans_at(moment)
+    timestamp = to_epoch(at)
+    span = _spans_at(timestamp)
     # The span goes on after that time, so it had last been seen at that time at the latest.
-    seen = case((span.c.seen > moment, moment), else_=span.c.seen)
+    seen = case((span.c.seen > timestamp, timestamp), else_=span.c.seen)
     query = (
         select(
             Endpoint.id,
@@ -170,8 +170,8 @@ def status_at(
         .where(
             # As it was known then: a record that was retired since is shown, and a later one is
             # not.
-            Endpoint.created_at <= moment,
-            or_(Endpoint.retired_at.is_(None), Endpoint.retired_at > moment),
+            Endpoint.created_at <= timestamp,
+            or_(Endpoint.retired_at.is_(None), Endpoint.retired_at > timestamp),
         )
         .order_by(span.c.not_after.is_(None), span.c.not_after, Endpoint.id)
     )
@@ -179,12 +179,12 @@ def status_at(
     return cast("Sequence[StatusRow]", conn.execute(selection(query, client_id, tag_name)).all())
 
 
-def _spans_at(moment: Timestamp) -> Subquery:
+def _spans_at(timestamp: Timestamp) -> Subquery:
     """Return what each endpoint served at a time: when it was seen, and its certificate."""
     last = (
         # Spans are kept and not overwritten, so the last one that began by then is what was served.
         select(ServedChain.endpoint_id, func.max(ServedChain.first_seen).label("first"))
-        .where(ServedChain.first_seen <= moment)
+        .where(ServedChain.first_seen <= timestamp)
         .group_by(ServedChain.endpoint_id)
     ).subquery()
     return (

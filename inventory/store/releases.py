@@ -68,7 +68,7 @@ def belongs(row: TicketRecord | ReleasedTicket, cause: str) -> bool:
     return bool(row.cause == cause or (cause.startswith("* ") and row.code == cause[2:]))
 
 
-def released_since(conn: Connection, moment: Timestamp) -> list[ReleasedTicket]:
+def released_since(conn: Connection, since: Timestamp) -> list[ReleasedTicket]:
     """Return the tickets that were released since a time, in epoch seconds."""
-    query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= moment)
+    query = select(Ticket.cause, Ticket.code, Ticket.client_id).where(Ticket.released_at >= since)
     return fetch(conn, ReleasedTicket, query)

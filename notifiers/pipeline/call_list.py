@@ -24,12 +24,12 @@ MAX_HOSTS = 8
 
 @dataclass(frozen=True, slots=True)
 class PhoneCall:
-    """A matter about which a client has to be called, because no message was answered.
+    """A ticket about which a client has to be called, because no message was answered.
 
     Attributes:
         reference: The reference that ``notice ack`` takes. It stands for the whole certificate.
         hosts: The names that the certificate, or the fault, concerns.
-        ends: The end of the certificate. None for a fault that exists now, and for other matters.
+        ends: The end of the certificate. None for a fault that exists now, and for other kinds.
         urgency: How urgent it is, in words.
         since: The time of the first message in seconds, or of the opening of the ticket.
     """
@@ -151,7 +151,7 @@ def call_lines(phone_calls: Sequence[PhoneCall]) -> list[str]:
     lines = []
     for client, group in by_client.items():
         first = group[0]
-        more = f"; and {len(group) - 1} more matter(s)" if len(group) > 1 else ""
+        more = f"; and {len(group) - 1} more ticket(s)" if len(group) > 1 else ""
         manager = f", {one_line(first.manager, 60)}" if first.manager else ""
         lines.append(
             f"[{first.reference}] client {client}{manager}: {first.site}: {first.urgency},"
