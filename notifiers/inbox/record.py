@@ -47,23 +47,7 @@ def record_mail(
     if dry_run:
         return mail.kind if row is not None else "stranger"
     with database.write(now) as tx:
-        kind, about = "stranger", None
-        if row is not None:
-            kind = mail.kind
-            # Mail of staff belongs to no case: notices to staff cover many clients.
-            # Asked before the case is changed: a mail that is read twice must not advance it twice.
-            if row.kind == "client" and not inbox.known(tx.conn, mail.message_id):
-                about = tickets.answerable(tx.conn, row)
-                if about is not None:
-                    kind = on_mail(tx, row, mail)
-                    about = _meant(tx, about, mail)
-                    if about is None and kind in _CONSENT:
-                        # It names only references of other conversations: staff read what it is
-                        # about, and nothing is silenced.
-                        kind = "uncertain"
-                elif kind != "bounce":
-                    # The reader may no longer answer: nothing changes, and staff read the text.
-                    kind = "uncertain"
+        kind, about = ("stranger", ()) if row is None else _answer(tx, row, mail, on_mail)
         values = {
             "message_id": mail.message_id,
             "kind": kind,
@@ -78,7 +62,7 @@ def record_mail(
             return kind  # without a mark it changes nothing
         # Replies of staff to a digest acknowledge nothing.
         if kind in _CONSENT and row.kind == "client":
-            tickets.acknowledge(tx, [t.id for t in about or ()], f"contact {row.contact_id}")
+            tickets.acknowledge(tx, [t.id for t in about], f"contact {row.contact_id}")
         elif kind == "bounce" and row.contact_id is not None and row.sent_to:
             # The address is the one that the notice was sent to. The report could name another.
             recipients.mark_method(tx, row.contact_id, row.sent_to, "bad")
@@ -87,6 +71,27 @@ def record_mail(
     # No subject and no address: a log is read by more people than the inbox.
     _log.info("mail about notice %d: %s", row.id, kind)
     return kind
+
+
+def _answer(
+    tx: Tx, row: NoticeRecord, mail: InboundMail, on_mail: OnMail
+) -> tuple[str, Sequence[TicketRecord]]:
+    """Return the kind of an answer to a notice, and the tickets that it acknowledges."""
+    # Mail of staff belongs to no case: notices to staff cover many clients.
+    # Asked before the case is changed: a mail that is read twice must not advance it twice.
+    if row.kind != "client" or inbox.known(tx.conn, mail.message_id):
+        return mail.kind, ()
+    about = tickets.answerable(tx.conn, row)
+    if about is None:
+        # The reader may no longer answer: nothing changes, and staff read the text.
+        return (mail.kind if mail.kind == "bounce" else "uncertain"), ()
+    kind = on_mail(tx, row, mail)
+    meant = _meant(tx, about, mail)
+    if meant is None and kind in _CONSENT:
+        # It names only references of other conversations: staff read what it is about, and nothing
+        # is silenced.
+        kind = "uncertain"
+    return kind, meant or ()
 
 
 def _meant(tx: Tx, about: Sequence[TicketRecord], mail: InboundMail) -> list[TicketRecord] | None:
