@@ -88,6 +88,7 @@ class AccountColumns(TypedDict, total=False):
     """The columns of an account that may change. Times are in epoch seconds."""
 
     name: str
+    ca: str
     directory: str
     url: str | None
     key_reference: str
