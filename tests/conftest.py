@@ -51,6 +51,9 @@ if not SOAK:
     pytest.MonkeyPatch().setattr(providers, "is_local_module_file", lambda _path: False)
 
 
+# A full garbage collection visits all objects of a worker: it comes after half a million new ones
+# (70,000 by default).
+gc.set_threshold(5_000, 10, 10)
 # Collecting the tests makes half a million objects, which live until the end of the run. Each full
 # garbage collection would visit all of them, which took 7% of the CPU of the tests, and a third of
 # that of their collection.
@@ -64,6 +67,12 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.freeze()
     gc.enable()
     return result
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: the other core would idle while the last worker runs one."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +141,25 @@ def new_postgres(postgres_databases: PostgresDatabases) -> Iterator[Callable[[],
 
     def make() -> str:
         urls.append(postgres_databases.create())
+        return urls[-1]
+
+    yield make
+    for url in urls:
+        postgres_databases.drop(url)
+
+
+@pytest.fixture
+def migrated_postgres(
+    postgres_databases: PostgresDatabases, postgres_template: str
+) -> Iterator[Callable[[], str]]:
+    """A function that creates a PostgreSQL database of the current version and returns its URL.
+
+    The databases are dropped after the test.
+    """
+    urls: list[str] = []
+
+    def make() -> str:
+        urls.append(postgres_databases.create(postgres_template))
         return urls[-1]
 
     yield make

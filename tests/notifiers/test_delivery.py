@@ -291,6 +291,7 @@ def test_worker_whose_time_ends_stops_between_two_messages_and_frees_the_rest(
     assert worker(database, channels).run().sent == 5 - counts.sent
 
 
+@pytest.mark.longest
 @pytest.mark.campaign
 def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
     url: str, server: MailServer, tmp_path: Path, campaign: Campaign

@@ -44,19 +44,13 @@ def undecided(retry_after: str, nth: range | tuple[int, ...]) -> Rule:
     return Rule(answer, AUTHORIZATION, nth=nth)
 
 
-@pytest.mark.parametrize(
-    "retry_after",
-    [
-        "86400",
-        # The workers of a run must agree on the name of the test, which the time would be part of.
-        pytest.param(format_datetime(system_clock() + timedelta(days=2), usegmt=True), id="date"),
-        "999999999",
-    ],
-)
+@pytest.mark.parametrize("retry_after", ["86400", "date", "999999999"])
 def test_answer_stays_published_for_a_ca_that_asks_for_a_long_pause(
     proxied_env: AcmeEnvironment, proxy: Proxy, ca: Pebble, tmp_path: Path, retry_after: str
 ) -> None:
     env, time = proxied_env, Waiting()
+    if retry_after == "date":
+        retry_after = format_datetime(time.at + timedelta(days=2), usegmt=True)
     env.solve(dns=hook(tmp_path, ca))
     env.given = {"wait": time.wait, "clock": time}
     lineage = env.lineage("1001", ["shop.test"], solver="dns")

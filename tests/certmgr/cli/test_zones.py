@@ -13,9 +13,10 @@ Runner = Callable[..., Ran]
 
 
 @pytest.fixture
-def postgres(certmgr: Runner, new_postgres: Callable[[], str]) -> tuple[str, ...]:
+def postgres(certmgr: Runner, migrated_postgres: Callable[[], str]) -> tuple[str, ...]:
     """Options that name a PostgreSQL database with one client."""
-    options = ("--database", new_postgres())
+    options = ("--database", migrated_postgres())
+    # It installs the queues, which the tables of the inventory come without.
     assert certmgr(*options, "database", "upgrade").code == 0
     assert certmgr(*options, "client", "add", "1001", "One").code == 0
     return options

@@ -57,11 +57,11 @@ def test_problems_are_what_an_administrator_must_act_on(
 
 
 def test_commands_show_a_missing_worker_and_a_stalled_job(
-    certmgr: Callable[..., Ran], new_postgres: Callable[[], str], tmp_path: Path
+    certmgr: Callable[..., Ran], migrated_postgres: Callable[[], str], tmp_path: Path
 ) -> None:
     config = tmp_path / "workers.toml"
     config.write_text("[workers]\nenabled = true\n")
-    url = new_postgres()
+    url = migrated_postgres()
     options = ("--config", str(config), "--database", url)
     certmgr(*options, "database", "upgrade")
     certmgr(*options, "client", "add", "1", "One")

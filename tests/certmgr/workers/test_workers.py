@@ -45,9 +45,9 @@ pytestmark = pytest.mark.real_clock
 
 @pytest.fixture
 def small(
-    tmp_path: Path, new_postgres: Callable[[], str], system_root: Authority
+    tmp_path: Path, migrated_postgres: Callable[[], str], system_root: Authority
 ) -> Iterator[Fleet]:
-    with fleet(tmp_path, new_postgres(), system_root, 40) as found:
+    with fleet(tmp_path, migrated_postgres(), system_root, 40) as found:
         yield found
 
 
@@ -125,13 +125,13 @@ def test_two_workers_scan_each_endpoint_once_and_the_command_reports_as_one_proc
 
 @pytest.mark.campaign
 def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
-    tmp_path: Path, new_postgres: Callable[[], str], system_root: Authority, campaign: Campaign
+    tmp_path: Path, migrated_postgres: Callable[[], str], system_root: Authority, campaign: Campaign
 ) -> None:
     count = campaign.size("endpoints", 120, 200_000)
     kills = campaign.size("kills of workers at most", 3, 600)
     order = random.Random(6)
     with ExitStack() as stack:
-        found = fleet(tmp_path, new_postgres(), system_root, count, size(10, 500))
+        found = fleet(tmp_path, migrated_postgres(), system_root, count, size(10, 500))
         small = stack.enter_context(found)
         context = stack.enter_context(small.context())
         queues = stack.enter_context(work_queues_of(context.database))
@@ -385,13 +385,13 @@ def test_stopped_worker_finishes_its_shard_first(
 def test_workers_and_commands_reach_the_database_through_pgbouncer(
     tmp_path: Path,
     postgres_port: int,
-    new_postgres: Callable[[], str],
+    migrated_postgres: Callable[[], str],
     system_root: Authority,
 ) -> None:
     """In transaction pooling, which keeps neither notifications nor prepared statements."""
     with ExitStack() as stack:
         port = stack.enter_context(pgbouncer.running(postgres_port))
-        url = f"postgresql://test@127.0.0.1:{port}/{new_postgres().rsplit('/', 1)[1]}"
+        url = f"postgresql://test@127.0.0.1:{port}/{migrated_postgres().rsplit('/', 1)[1]}"
         small = stack.enter_context(fleet(tmp_path, url, system_root, 20))
         context = stack.enter_context(small.context())
         queues = stack.enter_context(work_queues_of(context.database))

@@ -49,10 +49,10 @@ def system_root() -> Authority:
 
 @pytest.fixture
 def small(
-    tmp_path: Path, new_postgres: Callable[[], str], system_root: Authority
+    tmp_path: Path, migrated_postgres: Callable[[], str], system_root: Authority
 ) -> Iterator[Fleet]:
     """Eight endpoints that are not reachable from the zone syd1; two have another name."""
-    url = new_postgres()
+    url = migrated_postgres()
     blocked = f"deny {ABROAD};"
     with fleet(tmp_path, url, system_root, 8, zones=ZONES, blocked=blocked) as found:
         yield found

@@ -12,7 +12,7 @@ from inventory.clock import Clock
 from inventory.db.database import Database, prepare_file
 from inventory.db.opening import open_database
 from tests.databases import PostgresDatabases, open_sqlite
-from tests.inventory.store.builders import NOW, two_clients
+from tests.inventory.store.builders import NOW, add_account, two_clients
 
 
 def add_pair(database: Database) -> None:
@@ -51,3 +51,11 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterat
     with closing(open_database(url, actor="tester", clock=clock)) as database:
         yield database
     databases.drop(url)
+
+
+@pytest.fixture
+def acme(pair: Database) -> Database:
+    """The two clients and an ACME account."""
+    with pair.write(NOW) as tx:
+        add_account(tx, "letsencrypt")
+    return pair

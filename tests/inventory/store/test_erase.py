@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from inventory.db import audit_chain
 from inventory.db.database import Database, Tx
@@ -20,53 +19,34 @@ from inventory.models import (
     DeadlineScope,
     Domain,
     Endpoint,
-    InboundMessage,
-    Incident,
     IncidentItem,
     Notice,
-    PageObservation,
-    Proposal,
-    SentItem,
     ServedChain,
     StoredAcceptance,
     StoredCertificate,
     StoredDeadline,
-    StoredDecision,
     StoredFinding,
     StoredPurchase,
     Ticket,
-    ZoneView,
     metadata,
 )
 from inventory.store import (
     acme_orders,
     audit_log,
-    case_changes,
     cases,
     clients,
     contacts,
     deadlines,
-    decisions,
-    deployments,
     domains,
     editing,
-    endpoints,
     erase,
     findings,
-    inbox,
     issuances,
     lineages,
     notices,
-    purchase_changes,
-    revocation,
-    runs,
     snoozes,
     tickets,
-    zones,
 )
-from inventory.store.zones import ScopeValue
-from inventory.targets import Target
-from inventory.vocabulary import ZoneScopeKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -87,162 +67,19 @@ from tests.inventory.store.builders import (
     domain_id,
     endpoint_id,
     entry_count,
-    fingerprint,
     intend,
     many_domains,
     open_case,
     rows,
     serve,
 )
-
-Dump = dict[str, set[tuple[Any, ...]]]
-
-
-def dump(conn: Connection) -> Dump:
-    """Table name -> all its rows."""
-    return {
-        t.name: {tuple(_hashable(v) for v in r) for r in conn.execute(select(t))}
-        for t in metadata.sorted_tables
-    }
-
-
-def _hashable(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-
-
-def behind(after: Dump, before: Dump) -> Dump:
-    """The rows of ``after`` that were not there before, of the tables that have any."""
-    return {name: new for name, found in after.items() if (new := found - before[name])}
-
-
-def add_shared(tx: Tx) -> dict[str, int]:
-    """What belongs to the provider: staff, an account, a run, an incident, a CA certificate."""
-    values = {
-        "reference": "IN-1",
-        "kind": "serials",
-        "what": "",
-        "until": 0,
-        "reason": "",
-        "by": "",
-    }
-    made = tx.conn.execute(insert(Incident).values(**values, opened_at=AT)).inserted_primary_key
-    assert made is not None
-    add_certificate(tx, "issuer", is_ca=True)
-    return {
-        "staff": contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",)),
-        "account": add_account(tx),
-        "run": runs.start(tx, "", 1),
-        "incident": int(made[0]),
-    }
-
-
-def add_everything(tx: Tx, word: str, shared: dict[str, int]) -> None:
-    """A client with rows in every table that can speak of one; ``word`` is in all its texts.
-
-    Tags are the provider's words, and stand in the audit log as they are.
-    """
-    site, given = f"{word}.example", {"account_manager": word, "note": word}
-    owner = add_client(tx, word, site, tags=("vip",), **given)
-    domains.add(tx, f"bücher.{site}", {"client": word, "note": word}, ("vip",))
-    endpoints.add(tx, Target(f"mail.{site}", 993, "tls"), tags=("vip",))
-    domains.add(tx, f"old.{site}", {"client": word})
-    domains.retire(tx, f"old.{site}")
-    deputy = contacts.add(tx, word, {"name": f"{word} deputy"}, (f"deputy@{site}",))
-    person = {"name": f"{word} owner", "fallback": str(deputy)}
-    ada = contacts.add(tx, word, person, (f"ada@{site}", "phone:+49 30 1"))
-    home, shop = domain_id(tx.conn, site), endpoint_id(tx.conn, site)
-    leaf = add_certificate(tx, f"{word} leaf", site)
-    serve(tx, shop, leaf, issuers=[fingerprint("issuer")])
-    _seen(tx, word, shop, shared["run"])
-    scopes: tuple[dict[str, Any], ...]
-    scopes = ({"client_id": owner}, {"domain_id": home}, {"endpoint_id": shop})
-    for scope in scopes:
-        findings.accept(tx, "x", frozenset({"x"}), LATER, word, by=word, **scope)
-    _conversation(tx, word, owner, ada, home, shop)
-    texts = {"at": LATER, "rule": "r", "title": word, "text": word}
-    steps = dict.fromkeys(deadlines.LEADS, 1)
-    deadlines.add(tx, word, texts | steps, ("r",), for_clients=[word], tags=[])
-    _purchases(tx, word, owner, ada, leaf, shared["incident"])
-    _automation(tx, word, shared["account"])
-
-
-def _seen(tx: Tx, word: str, shop: int, run_id: int) -> None:
-    add_finding(tx, shop, evidence=f'{{"name": "{word}"}}')
-    span = {"endpoint_id": shop, "first_seen": AT, "last_seen": AT, "open": 1}
-    tx.conn.execute(insert(PageObservation).values(**span, digest="d", document={"title": word}))
-    proposed = {"run_id": run_id, "endpoint_id": shop, "changes": {"title": word}}
-    tx.conn.execute(insert(Proposal).values(proposed))
-    values = {"status": "good", "reason": None, "revoked_at": None, "source": word, "detail": None}
-    text = {"code": word, "severity": "high", "actor": "staff", "addresses": [], "evidence": {}}
-    view = {"endpoint_id": shop, "zone": "fra1", "run_id": run_id, "at": AT, "good": 0}
-    tx.conn.execute(insert(ZoneView).values(**view, error=word, findings=[text]))
-    zones.assign(tx, "default", ScopeValue(ZoneScopeKind.CLIENT, word))
-    answer = {"sha256": fingerprint(f"{word} leaf"), **values}
-    revocation.write_statuses(tx, [answer | {"checked_at": AT, "next_at": AT}])
-
-
-def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int) -> None:
-    about = {"endpoint_id": shop, "domain_id": home, "cause": word, "acked_by": word}
-    topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
-    for scope, scope_id in (("matter", topic), ("domain", home), ("client", owner)):
-        snoozes.add(tx, scope, scope_id, AT, AT + DAY, word, word)
-    texts: dict[str, Any] = dict.fromkeys(("subject", "text", "html", "sent_to", "error"), word)
-    texts["calendar"] = (word,)
-    sent = add_notice(tx, owner, ada, topic, state="sent", sent_at=AT, **texts)
-    add_notice(tx, owner, ada, topic, state="queued", **texts)
-    mail = {"message_id": f"<{sent}@mail>", "kind": "reply", "notice_id": sent, "contact_id": ada}
-    inbox.add(tx, mail | {"text": word})
-    keys = {"subject": f"fault:{shop}:{owner}", "threshold": "30", "round": "", "action": "send"}
-    decisions.record(tx, [keys | {"client_id": owner, "contact_id": ada, "reason": word}])
-
-
-def _purchases(tx: Tx, word: str, owner: int, ada: int, leaf: str, incident_id: int) -> None:
-    given = {"vendor": "DigiCert", "contact": str(ada), "note": word, "years": 1, "starts_at": NOW}
-    site = (f"{word}.example",)
-    first, second = (
-        purchase_changes.add(tx, word, given | {"number": f"{word} {i}"}, site)[0] for i in "12"
-    )
-    tx.conn.execute(
-        update(StoredPurchase).where(StoredPurchase.id == first).values(successor_id=second)
-    )
-    row = open_case(tx, owner, f"{word}.example", order_id=first, contact_id=ada, reason=word)
-    row = case_changes.change(tx, row, "note", {"approved_by": word}, word)
-    asked = issuances.NewIssuance(case_id=row.id, key_type="ec-p256", csr=word)
-    issuances.record_received(tx, issuances.add(tx, asked), leaf, ())
-    late = add_certificate(tx, f"{word} late")
-    issuances.add(tx, issuances.NewIssuance(order_id=second, sha256=late, key_reference=word))
-    item = {"incident_id": incident_id, "serial": "01", "sha256": leaf, "client_id": owner}
-    item |= {"names": word, "sort": "client", "case_id": row.id}
-    tx.conn.execute(insert(IncidentItem).values(item))
-
-
-def _automation(tx: Tx, word: str, account_id: int) -> None:
-    names = (f"{word}.example", f"*.{word}.example")
-    lineage_id = add_lineage(tx, word, word, account_id, *names, csr=word, targets=word)
-    new = add_certificate(tx, f"{word} new", *names)
-    given = {"names": " ".join(names), "csr": word, "url": f"https://ca.example/{word}"}
-    placed = intend(tx, lineage_id, account_id, **given)
-    acme_orders.end(tx, placed, "done", sha256=new)
-    lineages.note(tx, lineage_id, sha256=new, error=word)
-    deployments.schedule(tx, lineage_id, new, [word])
-    counted = [(f"{word}.example", None), (f"mail.{word}.example", None)]
-    acme_orders.count(tx, account_id, "certificate", counted)
-    for scope in (f"{word}.example", f"domain:{word}.example", f"old.{word}.example"):
-        acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, word)
-
-
-def many_orders(tx: Tx, client_id: int, number: int) -> tuple[int, int]:
-    """Orders in one statement. Returns the smallest and the largest of their ids."""
-    product = {"vendor": "DigiCert", "validation": "dv", "kind": "single", "years": 1}
-    term = {"starts_at": AT, "ends_at": AT + DAY, "bought_by": "us", "created_at": AT}
-    tx.conn.execute(insert(StoredPurchase), [{"client_id": client_id, **product, **term}] * number)
-    ids = list(
-        tx.conn.scalars(select(StoredPurchase.id).where(StoredPurchase.client_id == client_id))
-    )
-    return min(ids), max(ids)
-
-
-# -- the whole -------------------------------------------------------------------------------------
+from tests.inventory.store.full_inventory import (
+    add_everything,
+    add_shared,
+    behind,
+    dump,
+    many_orders,
+)
 
 
 def test_nothing_personal_of_the_client_is_left_and_no_row_of_another_changed(
@@ -396,9 +233,6 @@ def test_client_with_more_rows_than_one_statement_takes_is_erased_whole(pair: Da
         assert [r["host"] for r in rows(tx.conn, Endpoint)] == ["shop1002.example"]
 
 
-# -- contacts and resellers ------------------------------------------------------------------------
-
-
 def test_contacts_and_clients_that_referred_to_the_erased_ones_stay(pair: Database) -> None:
     with pair.write(NOW) as tx:
         row_id = contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",))
@@ -414,114 +248,6 @@ def test_contacts_and_clients_that_referred_to_the_erased_ones_stay(pair: Databa
         assert two.reseller_id is None
         assert clients.find(tx.conn, "1003").reseller_id == two.id
         assert len(rows(tx.conn, ContactMethod)) == 2
-
-
-# -- notices ---------------------------------------------------------------------------------------
-
-
-def states(conn: Connection) -> dict[int, tuple[str, str]]:
-    return {r["id"]: (r["state"], r["text"]) for r in rows(conn, Notice)}
-
-
-def test_notice_keeps_its_time_and_state_and_is_not_sent_any_more(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
-        ada, bob = (contacts.find(tx.conn, f"Owner {n}").id for n in (ONE, TWO))
-        topic = add_matter(tx, one, "fault:1:1")
-        waiting = [add_notice(tx, one, ada, topic, state=s) for s in ("queued", "leased", "failed")]
-        given = {"state": "sent", "sent_at": AT, "sent_to": "ada@shop1001.example"}
-        sent = add_notice(tx, one, ada, topic, **given)
-        others = [add_notice(tx, one, ada, topic, state=s) for s in ("sending", "unknown", "dead")]
-        foreign = add_notice(tx, two, bob, add_matter(tx, two, "fault:2:2"))
-        erase.erase(tx, ONE)
-    with pair.read() as conn:
-        assert states(conn) == {
-            **dict.fromkeys(waiting, ("dead", "")),
-            sent: ("sent", ""),
-            others[0]: ("sending", ""),
-            others[1]: ("unknown", ""),
-            others[2]: ("dead", ""),
-            foreign: ("queued", "It ends."),
-        }
-        items = {r["notice_id"] for r in rows(conn, SentItem)}
-        row = next(r for r in rows(conn, Notice) if r["id"] == sent)
-        assert {r["contact_id"] for r in rows(conn, Notice)} == {None, bob}
-    assert items == {sent, *others, foreign}, "what was not said may be decided anew"
-    assert (row["sent_at"], row["sent_to"], row["client_id"]) == (AT, None, one)
-    assert [row[c] for c in ("subject", "html", "calendar", "error")] == ["", "", (), None]
-
-
-def test_message_to_a_reseller_loses_its_text_if_it_names_the_client(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        domains.add(tx, "bücher.example", {"client": ONE})
-        clients.edit(tx, ONE, {"reseller": TWO})
-        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
-        bob = contacts.find(tx.conn, "Owner 1002").id
-        topic = add_matter(tx, one, "fault:1:1")
-        sent = {"state": "sent"}
-        by_item = add_notice(tx, two, bob, topic, add_matter(tx, two, "fault:2:2"), text="a")
-        by_text = add_notice(tx, two, bob, text="About bücher.example.", **sent)
-        by_subject = add_notice(tx, two, bob, subject="shop1001.example", **sent)
-        by_label = add_notice(tx, two, bob, text="xn--bcher-kva.example", **sent)
-        silent = add_notice(tx, two, bob, text="About shop1002.example.")
-        # 1003 is the reseller of another client, and not of this one.
-        three = add_client(tx, "1003")
-        add_client(tx, "1004", reseller="1003")
-        eve = contacts.add(tx, "1003", {"name": "Eve"})
-        elsewhere = add_notice(tx, three, eve, text="Like shop1001.example.")
-        erase.erase(tx, ONE)
-    with pair.read() as conn:
-        assert states(conn) == {
-            by_item: ("dead", ""),
-            by_text: ("sent", ""),
-            by_subject: ("sent", ""),
-            by_label: ("sent", ""),
-            silent: ("queued", "About shop1002.example."),
-            elsewhere: ("queued", "Like shop1001.example."),
-        }
-
-
-def test_message_to_staff_loses_its_text_if_it_names_the_client(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        eve = contacts.add(tx, None, {"name": "Eve"}, ("eve@provider.example",))
-        digest = {"kind": "digest", "state": "sent"}
-        by_host = add_notice(tx, None, eve, text="mail.shop1001.example: ends", **digest)
-        by_name = add_notice(tx, None, eve, text="The client Client 1001 waits", **digest)
-        by_number = add_notice(tx, None, eve, text="CM-1, client 1001: requested", **digest)
-        waiting = add_notice(tx, None, eve, kind="alarm", subject="shop1001.example")
-        others = ("shop1002.example: Client 1002", "Client 10010", "client 1001a", "1001 sites")
-        silent = [add_notice(tx, None, eve, text=text, **digest) for text in others]
-        erase.erase(tx, ONE)
-    with pair.read() as conn:
-        assert states(conn) == {
-            by_host: ("sent", ""),
-            by_name: ("sent", ""),
-            by_number: ("sent", ""),
-            waiting: ("dead", ""),
-            **{i: ("sent", text) for i, text in zip(silent, others, strict=True)},
-        }
-
-
-def test_answer_to_a_notice_loses_its_words(pair: Database) -> None:
-    with pair.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
-        ada, bob = (contacts.find(tx.conn, f"Owner {n}").id for n in (ONE, TWO))
-        mine, theirs = add_notice(tx, one, ada), add_notice(tx, two, bob)
-        for i, (about, who) in enumerate(((mine, ada), (theirs, bob))):
-            mail = {"message_id": f"<{i}>", "kind": "reply", "text": "Hello."}
-            inbox.add(tx, mail | {"notice_id": about, "contact_id": who})
-        decided = {"threshold": "", "round": "", "action": "send", "reason": "due"}
-        for number, row_id in (("1", one), ("2", two)):
-            about_it = {"subject": number, "client_id": row_id, "contact_id": 0}
-            decisions.record(tx, [decided | about_it])
-        erase.erase(tx, ONE)
-    with pair.read() as conn:
-        left = [(r["text"], r["contact_id"]) for r in rows(conn, InboundMessage)]
-        assert left == [("", None), ("Hello.", bob)]
-        assert [r["client_id"] for r in rows(conn, StoredDecision)] == [two]
-
-
-# -- certificates ----------------------------------------------------------------------------------
 
 
 def kept(database: Database) -> set[str]:
@@ -568,9 +294,6 @@ def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_cl
     assert kept(pair) == set(labels) - {"mine"}
 
 
-# -- domains that moved ----------------------------------------------------------------------------
-
-
 def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
     """Matters of the client that had the domain before refer to it still."""
     with pair.write(NOW) as tx:
@@ -590,9 +313,6 @@ def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
     assert (left[topic]["endpoint_id"], left[topic]["domain_id"]) == (None, None)
     assert (left[topic]["cause"], left[topic]["acked_by"]) == ("server web1", "Owner 1001")
     assert left[topic]["closed_at"] is None, "the matter is the other client's"
-
-
-# -- the ledger of the CAs' limits -----------------------------------------------------------------
 
 
 def test_names_of_lineages_leave_the_ledger_also_if_they_are_no_endpoints(pair: Database) -> None:
@@ -618,9 +338,6 @@ def test_names_of_lineages_leave_the_ledger_also_if_they_are_no_endpoints(pair: 
     assert left == [*theirs, None]
     expected = {form.format(n) for n in theirs for form in ("{}", "domain:{}", "*.{}")}
     assert scopes == expected | {"", "account:letsencrypt"}
-
-
-# -- deadlines and acceptances ---------------------------------------------------------------------
 
 
 def test_deadline_for_the_client_alone_is_retired_and_never_for_all(pair: Database) -> None:

@@ -1,29 +1,22 @@
-"""Lineages: names of a renewed certificate, what must be replaced, where it was deployed."""
+"""Lineages: whose they are, what is audited, and which certificate must be replaced."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from sqlalchemy import exc, insert, select
 
 from inventory.db.database import Database
-from inventory.errors import Conflict, NotFound, UsageError
+from inventory.errors import NotFound, UsageError
 from inventory.models import (
     AcmeAccount,
-    Deployment,
     LineageName,
     RevocationCheck,
     StoredCertificate,
     StoredLineage,
 )
-from inventory.records import LineageNameRecord, LineageRecord
 from inventory.store import (
     certificates,
     clients,
-    deployments,
-    domains,
     incidents,
     lineage_names,
     lineages,
@@ -37,7 +30,6 @@ from tests.inventory.store.builders import (
     LATER,
     NOW,
     across_chunks,
-    add_account,
     add_finding,
     add_leaf,
     add_site,
@@ -46,40 +38,12 @@ from tests.inventory.store.builders import (
     certificate_row,
     count,
     entry_count,
-    insert_row,
     rows,
     site,
     unknown_hash,
     unknown_id,
 )
-
-
-@pytest.fixture
-def acme(pair: Database) -> Database:
-    """The two clients and an ACME account."""
-    with pair.write(NOW) as tx:
-        add_account(tx, "letsencrypt")
-    return pair
-
-
-def add(tx: Any, name: str, *names: str, client: str = "1001", **given: Any) -> int:
-    account_id = tx.conn.execute(select(AcmeAccount.id)).scalar_one()
-    values = {"account_id": account_id, "key_type": "ec-p256", "solver": "http"} | given
-    return lineages.add(tx, name, client, names or (f"shop{client}.example",), values)
-
-
-def names_of(database: Database, lineage_id: int) -> dict[str, LineageNameRecord]:
-    with database.read() as conn:
-        return {r.name: r for r in lineage_names.by_lineage(conn, [lineage_id]).get(lineage_id, [])}
-
-
-def found_names(
-    found: Sequence[LineageRecord | LineageNameRecord],
-) -> list[str]:
-    return [r.name for r in found]
-
-
-# -- rows --------------------------------------------------------------------------------
+from tests.inventory.store.lineage_rows import add, found_names, names_of
 
 
 def test_added_lineage_is_found_by_its_client_alone(acme: Database) -> None:
@@ -115,40 +79,6 @@ def test_added_lineage_is_found_by_its_client_alone(acme: Database) -> None:
     assert audited(acme, known) == [
         ("add", "lineage", mine, {"names": 3}),
         ("add", "lineage", theirs, {"names": 1}),
-    ]
-
-
-def test_names_of_a_lineage_are_under_domains_of_its_client(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        add(tx, "shop")
-        add_site(tx, "1001", "192.0.2.7")
-    refused: list[tuple[tuple[str, ...], type[Exception], str]] = [
-        (("shop1001.example", "shop1002.example"), UsageError, "it belongs to client 1002"),
-        (("*.www.shop1002.example",), UsageError, "does not belong to client 1001"),
-        (("www.strange.example",), UsageError, "certmgr domain add strange.example --client 1001"),
-        (
-            ("*.xn--bcher-kva.example",),
-            UsageError,
-            "certmgr domain add bücher.example --client 1001",
-        ),
-        (("192.0.2.9",), UsageError, "certmgr domain add 192.0.2.9 --client 1001"),
-        (("shop1001.example",), Conflict, "There is a lineage 'shop' already"),
-    ]
-    known = entry_count(acme)
-    for names, error, message in refused:
-        with pytest.raises(error, match=message.replace("*", r"\*")), acme.write(NOW) as tx:
-            add(tx, "shop", *names)
-    with acme.write(NOW) as tx:
-        with pytest.raises(NotFound, match="no client '9'"):
-            add(tx, "x", client="9")
-        add(tx, "address", "192.0.2.7", "*.a.shop1001.example")
-        assert count(tx.conn, StoredLineage) == 2
-        domains.retire(tx, "shop1002.example")
-        with pytest.raises(UsageError, match="the inventory does not have it"):
-            add(tx, "y", "shop1002.example", client="1002")
-    assert [e[:2] for e in audited(acme, known)] == [
-        ("add", "lineage"),
-        *[("retire", k) for k in ("endpoint", "domain")],
     ]
 
 
@@ -221,102 +151,6 @@ def test_edit_is_audited_and_a_note_of_the_machine_is_not(acme: Database) -> Non
     with pytest.raises(UsageError, match="at least one name"), acme.write(LATER) as tx:
         lineages.set_names(tx, row_id, [])
     assert len(names_of(acme, row_id)) == 2
-
-
-# -- names -------------------------------------------------------------------------------
-
-
-def test_name_in_quarantine_keeps_its_date_until_it_returns(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        names = ("shop1001.example", "a.shop1001.example", "b.shop1001.example")
-        row_id = add(tx, "shop", *names)
-        other = add(tx, "other", *names)
-    untouched = names_of(acme, other)
-    known = entry_count(acme)
-    name = "a.shop1001.example"
-    with acme.write(NOW) as tx:
-        lineage_names.failed(tx, row_id, "b.shop1001.example", "no answer", quarantine=False)
-        lineage_names.failed(tx, row_id, name, "timeout", quarantine=False)
-        lineage_names.failed(tx, row_id, "shop1001.example", "timeout", quarantine=False)
-        lineage_names.failed(tx, row_id, "strange.example", "timeout", quarantine=True)
-        lineage_names.returned(tx, row_id, name)
-    row = names_of(acme, row_id)[name]
-    assert (row.state, row.since, row.reason, row.failures) == (
-        "active",
-        None,
-        "timeout",
-        1,
-    )
-    with acme.write(NOW) as tx:
-        lineage_names.failed(tx, row_id, name, "x" * 601, quarantine=True)
-        lineage_names.checked(tx, row_id, name)
-    with acme.write(LATER) as tx:
-        lineage_names.failed(tx, row_id, name, "refused", quarantine=True)
-        lineage_names.issued(tx, row_id, [name, "shop1001.example"])
-        (bad,) = lineage_names.quarantined(tx.conn)
-    assert (bad.lineage, bad.client, bad.name) == ("shop", "1001", name)
-    found = names_of(acme, row_id)
-    assert found[name].reason == "refused"
-    assert (found[name].state, found[name].since, found[name].failures) == (
-        "quarantined",
-        AT,
-        3,
-    )
-    assert found[name].checked_at == AT
-    failed = found["b.shop1001.example"]
-    assert (failed.failures, failed.reason) == (1, "no answer"), "it was not in the certificate"
-    good = found["shop1001.example"]
-    assert (good.failures, good.reason, good.checked_at) == (0, None, None)
-    with acme.write(LATER) as tx:
-        lineage_names.returned(tx, row_id, name)
-        lineage_names.returned(tx, row_id, name)
-        assert lineage_names.quarantined(tx.conn) == []
-    row = names_of(acme, row_id)[name]
-    assert (row.state, row.since, row.reason, row.failures) == ("active", None, None, 0)
-    assert names_of(acme, other) == untouched
-    assert audited(acme, known) == [
-        ("quarantine", "lineage", row_id, {"state": "quarantined"}),
-        ("return", "lineage", row_id, {"state": "active"}),
-    ]
-
-
-def test_names_in_quarantine_are_listed_oldest_first_without_retired_lineages(
-    acme: Database,
-) -> None:
-    with acme.write(NOW) as tx:
-        names = [f"{n}.shop1001.example" for n in "abc"]
-        row_id, gone = add(tx, "shop", *names), add(tx, "gone", names[0])
-        lineage_names.failed(tx, row_id, names[2], "x" * 601, quarantine=True)
-        lineage_names.failed(tx, gone, names[0], "timeout", quarantine=True)
-        lineages.edit(tx, gone, state="retired")
-        assert names_of(acme, unknown_id(0)) == {}
-    with acme.write(LATER) as tx:
-        for name in names[1::-1]:
-            lineage_names.failed(tx, row_id, name, "timeout", quarantine=True)
-        found = lineage_names.quarantined(tx.conn)
-    assert found_names(found) == [names[2], names[0], names[1]]
-    assert found[0].reason == "x" * 600
-
-
-def test_host_is_covered_by_its_name_or_by_a_wildcard_right_above_it(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        one, two = (clients.find(tx.conn, n).id for n in ("1001", "1002"))
-        add(tx, "exact", "a.shop1001.example")
-        wild = add(tx, "wild", "*.shop1001.example")
-        paused = add(tx, "paused", "a.shop1001.example")
-        lineages.edit(tx, paused, state="paused")
-        conn = tx.conn
-        assert sorted(found_names(lineages.covering(conn, "a.shop1001.example", one))) == [
-            "exact",
-            "wild",
-        ]
-        assert [r.id for r in lineages.covering(conn, "b.shop1001.example", one)] == [wild]
-        assert lineages.covering(conn, "shop1001.example", one) == []
-        assert lineages.covering(conn, "x.a.shop1001.example", one) == []
-        assert lineages.covering(conn, "a.shop1001.example", two) == []
-
-
-# -- certificates ------------------------------------------------------------------------
 
 
 def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incident(
@@ -418,116 +252,6 @@ def test_newest_and_deployed_certificates_are_expected(acme: Database) -> None:
         many = certificates.names_of(tx.conn, [r["sha256"] for r in made])
         assert many[made[1000]["sha256"]] == {"1000.example"}
         assert len(many) == 1001
-
-
-# -- deployments -------------------------------------------------------------------------
-
-
-def test_lineage_waits_until_its_certificate_is_in_use_and_verified(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        new, old = add_leaf(tx, "new"), add_leaf(tx, "old")
-        done: dict[str, Any] = {"sha256": new, "deployed": new, "proven_at": AT}
-        add(tx, "done", **done)
-        add(tx, "none")
-        add(tx, "retired", sha256=new, state="retired")
-        add(tx, "rolled back", sha256=new, deployed=old, rolled_back=new)
-        add(tx, "no verification", sha256=new, deployed=new)
-        expected = ["fresh", "other", "unproved", "due"]
-        add(tx, "fresh", sha256=new)
-        add(tx, "other", sha256=new, deployed=old, rolled_back=old)
-        add(tx, "unproved", sha256=new, deployed=new, proof="still the old one")
-        for name, next_at, sha256, state in (
-            ("due", AT, new, "pending"),
-            ("later", AT + 1, new, "pending"),
-            ("superseded", AT, old, "pending"),
-            ("brought", AT, new, "done"),
-        ):
-            row_id = add(tx, name, **done)
-            common = {"lineage_id": row_id, "target": "web1", "created_at": AT}
-            insert_row(tx, Deployment, sha256=sha256, state=state, next_at=next_at, **common)
-        assert found_names(lineages.undeployed(tx.conn, AT)) == expected
-        assert found_names(lineages.undeployed(tx.conn, AT + 1)) == [*expected, "later"]
-
-
-def states(database: Database) -> dict[tuple[int, str, str], str]:
-    with database.read() as conn:
-        found = rows(conn, Deployment)
-    return {(r["lineage_id"], r["sha256"], r["target"]): r["state"] for r in found}
-
-
-def test_new_certificate_supersedes_the_deliveries_of_the_one_before(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        one, two = add(tx, "a"), add(tx, "b", client="1002")
-        deployments.schedule(tx, one, "old", [])
-        deployments.schedule(tx, one, "old", iter(["web1", "web2", "web1"]))
-        deployments.schedule(tx, one, "old", ["web1", "web2"])
-        deployments.schedule(tx, two, "old", ["web2"])
-        deployments.schedule(tx, two, "new", ["web1"])
-        first, second = deployments.listing(tx.conn, lineage_id=one)
-        deployments.succeeded(tx, first.id)
-        deployments.failed(tx, second.id, "refused", AT + 3600)
-        deployments.schedule(tx, one, "old", ["web1", "web2"])
-        (waits,) = deployments.listing(tx.conn, lineage_id=one)
-        assert waits.next_at == AT + 3600, "the same certificate again is not tried earlier"
-    with acme.write(LATER) as tx:
-        deployments.schedule(tx, one, "new", ["web1"])
-    assert states(acme) == {
-        (one, "old", "web1"): "done",
-        (one, "old", "web2"): "superseded",
-        (one, "new", "web1"): "pending",
-        (two, "old", "web2"): "superseded",
-        (two, "new", "web1"): "pending",
-    }
-    with acme.write(LATER) as tx:
-        deployments.schedule(tx, one, "old", iter(["web1", "web2", "web3"]))
-        again = {r.target: r.next_at for r in deployments.listing(tx.conn, lineage_id=one)}
-    assert again == {"web2": AT + DAY, "web3": AT + DAY}, "what is done stays done"
-    assert states(acme)[one, "new", "web1"] == "superseded"
-    assert states(acme)[two, "old", "web2"] == "superseded", "that is another lineage's"
-    with acme.write(LATER) as tx:
-        deployments.succeeded(tx, second.id)
-        deployments.schedule_again(tx, one, "old", [])
-        done = {r.target: r.state for r in deployments.listing(tx.conn, states=("done",))}
-        assert done == {"web1": "done", "web2": "done"}
-        deployments.schedule_again(tx, one, "old", iter(["web1", "web9"]))
-    assert states(acme)[one, "old", "web1"] == "pending"
-    assert states(acme)[one, "old", "web2"] == "done"
-    assert len(states(acme)) == 6
-    with pytest.raises(ZeroDivisionError), acme.write(LATER) as tx:
-        deployments.schedule(tx, one, "newest", ["web1"])
-        raise ZeroDivisionError
-    assert len(states(acme)) == 6
-    assert states(acme)[one, "old", "web1"] == "pending"
-
-
-def test_deliveries_are_due_by_their_time_and_failures_are_kept(acme: Database) -> None:
-    with acme.write(NOW) as tx:
-        one, two = add(tx, "a"), add(tx, "b", client="1002")
-        deployments.schedule(tx, one, "x", ["web1", "web2"])
-        deployments.schedule(tx, two, "x", ["web1"])
-        first, second, third = (r.id for r in deployments.listing(tx.conn))
-        assert deployments.failing(tx.conn) == []
-        for _ in range(2):
-            deployments.failed(tx, first, "e" * 1001, AT + DAY)
-        deployments.failed(tx, third, "refused", AT + 60)
-        conn = tx.conn
-        assert [r.id for r in deployments.listing(conn, due=AT)] == [second]
-        assert [r.id for r in deployments.listing(conn, due=AT + 60)] == [second, third]
-        assert [r.id for r in deployments.listing(conn, lineage_id=two, due=AT + DAY)] == [third]
-        assert deployments.listing(conn, states=("done", "superseded")) == []
-        failing = deployments.failing(conn)
-        assert [(r.name, r.client, r.target, r.attempts) for r in failing] == [
-            ("a", "1001", "web1", 2),
-            ("b", "1002", "web1", 1),
-        ]
-        assert failing[0].error == "e" * 1000
-    with acme.write(LATER) as tx:
-        deployments.succeeded(tx, first)
-        lineages.edit(tx, two, state="retired")
-        assert deployments.failing(tx.conn) == []
-        (row,) = deployments.listing(tx.conn, states=("done",))
-    ended = (row.state, row.done_at, row.error, row.attempts)
-    assert ended == ("done", AT + DAY, None, 3)
 
 
 def test_several_hundred_lineages_are_listed_with_their_names(acme: Database) -> None:

@@ -59,6 +59,7 @@ class Life:
             self.renewals.append(now)
 
 
+@pytest.mark.longest
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [11, 12, 13][: size(1, 3)])
 def test_year_of_scans_sends_each_message_once_and_keeps_every_rule(
