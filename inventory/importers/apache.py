@@ -118,6 +118,7 @@ class _Reader:
             name, args = words[0].lower(), words[1:]
             if name == "<virtualhost":
                 unknown = next((a for a in args if "${" in a), "")
+                yield from self._unclosed()
                 self.host = _Host(where, [_port(a) for a in args], tls=self.tls, variable=unknown)
             elif name.startswith("</virtualhost") and self.host is not None:
                 yield from _rows(self.host, self.client)
@@ -127,6 +128,14 @@ class _Reader:
             # Outside of a host, it is the default of the hosts that follow.
             elif name == "sslengine":
                 self.tls = bool(args) and args[0].lower() != "off"
+        yield from self._unclosed()
+
+    def _unclosed(self) -> Iterator[ImportProblem]:
+        """Yield the block that is still open where none may be, as Apache refuses it."""
+        if self.host is not None:
+            yield ImportProblem(
+                self.host.where, "this VirtualHost block is not closed: its names were not read"
+            )
 
     def _lines(self, path: Path) -> Iterator[Line]:
         """Yield the lines of a file, joined where a backslash continues them."""

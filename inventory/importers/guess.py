@@ -20,6 +20,38 @@ _NGINX = re.compile(
     r"^[^\S\n]*(server|http|stream|mail|events)\s{0,200}\{|^# configuration file ", re.M
 )
 _ZONE = re.compile(r"^\$(ORIGIN|TTL)\b|\sIN\s{1,200}SOA\s|\sSOA\s.{0,600}\(", re.I | re.M)
+# Configurations that are recognised so that their lines are not taken for a list of names: the
+# server, what only its configuration has, and how its administrator lists the names.
+_OTHER_SERVERS = (
+    (
+        "Caddy",
+        re.compile(
+            r"^[^\S\n]*(reverse_proxy|file_server|php_fastcgi|handle_path|encode (gzip|zstd))\b",
+            re.M,
+        ),
+        "caddy adapt --config FILE | jq -r '.. | .host? // empty | .[]'",
+    ),
+    (
+        "HAProxy",
+        re.compile(r"^(frontend|backend|listen)[^\S\n]{1,50}\S", re.M),
+        "the names of its certificates (crt, crt-list) and of hdr(host)",
+    ),
+    (
+        "Traefik",
+        re.compile(r"\bHost(SNI|Header)?\([`'\"]"),
+        "the names in its rules Host(...) and in tls.domains",
+    ),
+    (
+        "IIS",
+        re.compile(r"<bindings>|<binding protocol=", re.I),
+        "(Get-WebBinding).bindingInformation in PowerShell",
+    ),
+    (
+        "lighttpd",
+        re.compile(r"^[^\S\n]*\$(HTTP|SERVER)\[", re.M),
+        'the names in its conditions $HTTP["host"]',
+    ),
+)
 
 
 def guess_format(path: Path) -> str:
@@ -50,6 +82,14 @@ def guess_format(path: Path) -> str:
             return name
     if _ZONE.search(text):
         return "zone"
+    for server, mark, where in _OTHER_SERVERS:
+        if mark.search(text):
+            raise UsageError(
+                f"{path} is a configuration of {server}",
+                "certmgr does not read it",
+                f"Write its names into a text file, one per line, and import that with --from names"
+                f" ({where}).",
+            )
     header = Table(path, data).header
     # One column could be a list of names whose first line is a title.
     if len(header) > 1 and {"client", "domain"} & set(guess_columns(header, COLUMNS)):

@@ -116,12 +116,19 @@ def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
 
 
 class _Zone:
-    """The origin and the last owner, while the records of a zone are read."""
+    """The origin and the last owner, while the records of a zone are read.
+
+    Attributes:
+        apex: The owner of the last SOA record; a file may have several zones.
+        cuts: The names that the zone delegates to other servers.
+    """
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.origin = _named_origin(text)
         self.owner: dns.name.Name | None = None
+        self.apex: dns.name.Name | None = None
+        self.cuts: set[dns.name.Name] = set()
 
     def read(self, entry: str) -> tuple[str, str]:
         """Return the host name of a record and why it is left out; both may be empty.
@@ -149,7 +156,35 @@ class _Zone:
         if self.owner is None:
             return "", "the first record has no name"
         origin = self.origin if self.origin is not None else dns.name.root
-        return _host(self.owner, record, origin, entry), ""
+        host = _host(self.owner, record, origin, entry)
+        self._note_borders(self.owner, record)
+        return host, self._border_reason(self.owner) if host else ""
+
+    def _note_borders(self, owner: dns.name.Name, record: list[str]) -> None:
+        kinds = [w.lower() for w in record[:3]]
+        if "soa" in kinds:
+            # Cloudflare writes the owner of this record without its last dot.
+            doubled = self.origin is not None and owner.labels == (
+                *self.origin.labels[:-1],
+                *self.origin.labels,
+            )
+            self.apex = self.origin if doubled else owner
+        elif "ns" in kinds and self.apex is not None and owner != self.apex:
+            self.cuts.add(owner)
+
+    def _border_reason(self, owner: dns.name.Name) -> str:
+        """Return why the server of the zone does not answer for a name; empty if it does."""
+        if self.apex is None:
+            return ""
+        # A name server ignores such a record. Its owner may be another client's.
+        if not owner.is_subdomain(self.apex):
+            return f"{_shown(owner)} is outside of the zone {_shown(self.apex)}"
+        # RFC 1034 4.2.1: addresses at and below a cut are glue for the servers of the other zone.
+        labels = len(owner.labels) - len(self.apex.labels)
+        above = (dns.name.Name(owner.labels[n:]) for n in range(labels))
+        if cut := next((n for n in above if n in self.cuts), None):
+            return f"{_shown(owner)} belongs to the delegated zone {_shown(cut)}: import that zone"
+        return ""
 
     def _owner(self, text: str, record: list[str]) -> dns.name.Name:
         # An export may have no $ORIGIN, because all of its names are absolute.
@@ -161,6 +196,10 @@ class _Zone:
         if self.origin is None:
             self.origin = _origin(self.path)
         return self.origin if text == "@" else dns.name.from_text(text, self.origin)
+
+
+def _shown(name: dns.name.Name) -> str:
+    return printable(name.to_text(omit_final_dot=True), 80)
 
 
 def _named_origin(text: str) -> dns.name.Name | None:
@@ -296,8 +335,8 @@ def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name, entry: 
         _require_value(kind, data, origin, entry)
     elif kind == "dname":
         raise _LeftOut(
-            f"the names below {printable(owner.to_text(omit_final_dot=True), 80)} lead to another"
-            " domain (DNAME): add those that are sites with certmgr domain add"
+            f"the names below {_shown(owner)} lead to another domain (DNAME): add those that are"
+            " sites with certmgr domain add"
         )
     else:
         # The other records name no host, and providers have types that no library knows.

@@ -61,3 +61,12 @@ def test_wildcard_of_cpanel_and_a_variable_port_are_named(tmp_path: Path) -> Non
     assert [t for _, t in rows] == ["port.example:443/https"]
     reasons = ("'_wildcard_.shop.example' stands for a wildcard", "is a wildcard", "${HTTPS_PORT}")
     assert all(r in p for r, p in zip(reasons, problems, strict=True)), problems
+
+
+@pytest.mark.parametrize("rest", ["", "<VirtualHost *:443>\nServerName b.test\n</VirtualHost>\n"])
+def test_virtual_host_that_is_not_closed_is_named(tmp_path: Path, rest: str) -> None:
+    path = tmp_path / "site.conf"
+    path.write_text(f"<VirtualHost *:443>\nServerName a.test\n{rest}")
+    rows, problems = split(apache.read(path, "1"))
+    assert [d for d, _ in rows] == (["b.test"] if rest else [])
+    assert problems == [f"{path}:1 this VirtualHost block is not closed: its names were not read"]

@@ -29,3 +29,23 @@ def test_format_of_a_hostile_list_is_guessed_in_bounded_time(tmp_path: Path, kin
     path.write_text(COSTLY[kind])
     with cpu_limit(), suppress(UsageError):
         guess_format(path)
+
+
+@pytest.mark.parametrize(
+    ("server", "text"),
+    [
+        ("Caddy", "shop.example.com, www.shop.example.com {\n\treverse_proxy localhost:8080\n}\n"),
+        ("HAProxy", "global\n maxconn 1\nfrontend web\n bind *:443 ssl crt /etc/x.pem\n"),
+        ("Traefik", "http:\n  routers:\n    r:\n      rule: Host(`shop.example.com`)\n"),
+        ("IIS", '<?xml version="1.0"?>\n<site><bindings><binding protocol="https"/></bindings>'),
+        ("lighttpd", 'server.port = 80\n$HTTP["host"] == "shop.example.com" {\n}\n'),
+    ],
+)
+def test_configuration_of_another_server_is_refused_with_the_way_around(
+    tmp_path: Path, server: str, text: str
+) -> None:
+    """Its lines must not be taken for a list of names."""
+    path = tmp_path / "server.conf"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=f"configuration of {server}.*--from names"):
+        guess_format(path)

@@ -185,3 +185,26 @@ def test_wildcard_of_route_53_is_named_and_other_json_refused(tmp_path: Path) ->
     for text in ("{", "{}", '{"ResourceRecordSets": [1]}'):
         with pytest.raises(UsageError, match="is not a zone"):
             names_of(tmp_path / "a.json", text)
+
+
+def test_name_that_the_servers_of_the_zone_do_not_answer_for_is_left_out(tmp_path: Path) -> None:
+    """A name outside of the zone, or below a delegation, may be another client's."""
+    path = tmp_path / "example.com.zone"
+    path.write_text(
+        "@ IN SOA ns1 root.example.com. (\n 1 ; serial\n 3H 1H 1W 1D )\n@ NS ns1\nns1 A 192.0.2.1\n"
+        "shop NS ns1.shop\nns1.shop A 192.0.2.2\nshop A 192.0.2.3\nshopping A 192.0.2.4\n"
+        "other.example.net. A 192.0.2.5\nexample.com.example.org. A 192.0.2.6\n"
+        "$ORIGIN sub\nx A 192.0.2.7\n"
+        # A file of several zones.
+        "$ORIGIN example.net.\n@ SOA ns1 root 1 1 1 1 1\nwww A 192.0.2.8\n"
+    )
+    rows, problems = split(zone.read(path, "1"))
+    names = [d for d, _ in rows]
+    inside = ["ns1.example.com", "shopping.example.com", "x.sub.example.com"]
+    assert names == [*inside, "www.example.net"]
+    assert [p.split(" ", 1)[1] for p in problems] == [
+        "ns1.shop.example.com belongs to the delegated zone shop.example.com: import that zone",
+        "shop.example.com belongs to the delegated zone shop.example.com: import that zone",
+        "other.example.net is outside of the zone example.com",
+        "example.com.example.org is outside of the zone example.com",
+    ]
