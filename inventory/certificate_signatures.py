@@ -36,7 +36,7 @@ def issued_by(child: Certificate, issuer: Certificate) -> bool:
 
 
 def _signature_verifies(child: Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether a signature verifies that the library does not verify by itself.
+    """Return whether a signature verifies that the library does not support.
 
     It refuses MD5 and SHA-1, names that are written in different ways, and an RSA algorithm without
     its NULL parameters. Without them the path would end here, and the finding would be a missing

@@ -222,14 +222,7 @@ def listing(
     tag_name: str | None = None,
     retired: bool = False,
 ) -> list[ListedEndpoint]:
-    """Return endpoints with their domains and clients, by client and host.
-
-    Args:
-        conn: The connection.
-        client_id: Only those of this client.
-        tag_name: Only those with this tag.
-        retired: Whether to include retired ones.
-    """
+    """Return endpoints with their domains and clients, by client and host."""
     query = (
         select(Endpoint, Domain.name.label("domain"), Client.number.label("client"))
         .join(Domain, Domain.id == Endpoint.domain_id)
@@ -365,10 +358,7 @@ def require_some(
 
 
 def named(conn: Connection, name: str) -> list[tuple[int, int]]:
-    """Return (endpoint id, domain id) of each endpoint with this host, or of a domain of this name.
-
-    Retired ones are included.
-    """
+    """Return (endpoint id, domain id) of a host or of a domain's endpoints, retired ones too."""
     query = select(Endpoint.id, Endpoint.domain_id).join(Domain, Domain.id == Endpoint.domain_id)
     rows: list[Any] = list(
         conn.execute(query.where(or_(Endpoint.host == name, Domain.name == name)))

@@ -50,7 +50,7 @@ def hold_alarms(
         unconfirmed: The number of clients that need a confirmation.
     """
     alarms = [Alarm(_ACME + key, text) for key, text in source.alarms]
-    # A hold stops all clients, so staff have to hear of it at once and not by the digest.
+    # A hold stops all clients, so staff are notified at once and not by the digest.
     if snapshot.hold_reason:
         alarms.append(Alarm("hold", f"Client messages are held: {snapshot.hold_reason}"))
     # Only a person can see whether so many changes are real.

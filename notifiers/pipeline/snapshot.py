@@ -110,7 +110,7 @@ def read_basis(
         gather: Collects the topics. It opens transactions to read.
     """
     with database.read() as conn:
-        # Two transactions: the collector in between takes long, and opens transactions by itself.
+        # Two transactions: the collector in between takes long, and opens further transactions.
         open_tickets = {
             k: t
             for k, t in tickets.by_key(conn, open_only=True).items()
