@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from certmgr.inspection.report import AddressView, EndpointReport
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
+from certmgr.scan.visits import VisitDocument
 from inventory.dates import days_left
 from inventory.names import display
 from inventory.text import printable
@@ -214,18 +214,7 @@ def _dates(
 def _pages(report: EndpointReport, url: str) -> tuple[DiagnosisStep, ...]:
     if report.web is None or report.web.document is None:
         return (DiagnosisStep("HTTP", SKIPPED, "the pages were not requested"),)
-    requested = urlsplit(url)
-    # The scan also visits the home page; only visits of the requested page are shown.
-    page_steps = []
-    for visit in report.web.document["visits"]:
-        parts = urlsplit(visit["url"])
-        if (parts.scheme, parts.path, parts.query) == (
-            requested.scheme,
-            requested.path or "/",
-            requested.query,
-        ):
-            page_steps.append(_page(visit))
-    return tuple(page_steps) or (
+    return tuple(_page(v) for v in _requested_visits(report, url)) or (
         DiagnosisStep(
             "HTTP",
             SKIPPED,
@@ -234,7 +223,21 @@ def _pages(report: EndpointReport, url: str) -> tuple[DiagnosisStep, ...]:
     )
 
 
-def _page(visit: dict[str, Any]) -> DiagnosisStep:
+def _requested_visits(report: EndpointReport, url: str) -> list[VisitDocument]:
+    """Return the visits of the requested page: the scan visits the home page too."""
+    if report.web is None or report.web.document is None:
+        return []
+    visits: list[VisitDocument] = report.web.document["visits"]
+    return [v for v in visits if _page_of(v["url"]) == _page_of(url)]
+
+
+def _page_of(url: str) -> tuple[str, str, str]:
+    """Return what identifies a page of the host: scheme, path and query."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.path or "/", parts.query
+
+
+def _page(visit: VisitDocument) -> DiagnosisStep:
     hops = "".join(
         f"{h['status']} to {printable(h['location'], 120)}, " for h in visit["redirects"]
     )
@@ -269,25 +272,13 @@ def _page(visit: dict[str, Any]) -> DiagnosisStep:
 
 def page_error(report: EndpointReport, url: str) -> tuple[str, int] | None:
     """Return (URL, status) if the requested page answers with an error of the site; else None."""
-    requested = urlsplit(url)
-    for visit in (
-        report.web.document["visits"]
-        if report.web is not None and report.web.document is not None
-        else ()
-    ):
-        parts = urlsplit(visit["url"])
-        same = (parts.scheme, parts.path, parts.query) == (
-            requested.scheme,
-            requested.path or "/",
-            requested.query,
-        )
+    for visit in _requested_visits(report, url):
         # An error of another site, to which this one redirects, is not an error of this site.
         own = urlsplit(visit["final_url"]).hostname == report.target.host
         # With 401, 403, 429 and 503 the site may refuse automated requests only, and show the page
         # to a visitor.
         if (
-            same
-            and own
+            own
             and visit["status"] is not None
             and visit["status"] >= 400
             and visit["status"] not in (401, 403, 429, 503)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -210,6 +210,30 @@ def digest(visits: tuple[Visit, ...]) -> str:
     return blake2b(" ".join(v.digest() for v in visits).encode(), digest_size=10).hexdigest()
 
 
+class RedirectDocument(TypedDict):
+    """A redirect as the JSON output shows it; ``host`` is that of ``location``."""
+
+    url: str
+    status: int | None
+    location: str
+    host: str | None
+
+
+class VisitDocument(TypedDict):
+    """A visit as the JSON output shows it. ``end`` is one of :class:`VisitEnd`."""
+
+    url: str
+    address: str
+    end: str
+    status: int | None
+    redirects: list[RedirectDocument]
+    final_url: str
+    title: str | None
+    hsts: dict[str, Any] | None
+    error: str | None
+    page: dict[str, Any] | None
+
+
 def document(visits: tuple[Visit, ...]) -> dict[str, Any]:
     """Return ``http`` of the schema ``certmgr.scan/1``.
 
@@ -238,7 +262,7 @@ def document(visits: tuple[Visit, ...]) -> dict[str, Any]:
     }
 
 
-def _redirects(visit: Visit) -> list[dict[str, Any]]:
+def _redirects(visit: Visit) -> list[RedirectDocument]:
     return [
         {"url": h.url, "status": h.status, "location": h.location, "host": host_of(h.location)}
         for h in visit.hops
@@ -256,7 +280,7 @@ def _hsts(hsts: Hsts | None) -> dict[str, Any] | None:
     }
 
 
-def _visit(visit: Visit) -> dict[str, Any]:
+def _visit(visit: Visit) -> VisitDocument:
     page = visit.page
     return {
         "url": visit.url,
