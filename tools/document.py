@@ -166,6 +166,17 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comm
             yield from _commands(command, f"{prefix} {name}")
 
 
+def _prose(text: str | None) -> str:
+    """Return a help text as Markdown: sentences on one line, and what is not folded as code."""
+    prose, *blocks = (text or "").split("\b\n")
+    parts = [" ".join(prose.split())]
+    for block in blocks:
+        shown, _, rest = block.partition("\n\n")
+        lines = "\n".join(line.strip() for line in shown.splitlines())
+        parts += [f"```\n{lines}\n```", " ".join(rest.split())]
+    return "\n\n".join(filter(None, parts))
+
+
 def commands() -> str:
     """Return docs/commands.md."""
     parts = [COMMANDS_HEAD]
@@ -174,8 +185,7 @@ def commands() -> str:
         usage = " ".join(
             p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)
         )
-        help_text = " ".join((command.help or "").replace("\b", "").split())
-        parts.append(f"\n### `{name}{' ' + usage if usage else ''}`\n\n{help_text}\n")
+        parts.append(f"\n### `{name}{' ' + usage if usage else ''}`\n\n{_prose(command.help)}\n")
         records = [
             r
             for p in command.params

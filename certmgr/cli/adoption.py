@@ -98,6 +98,10 @@ def adopt(
     All lineages are checked before anything is changed, and all or none are taken over: a failure
     undoes what was done. The client's timer is disabled. What servers read keeps its path, so no
     server configuration changes.
+
+    \b
+    certmgr lineage adopt --dry-run
+    certmgr lineage adopt --solver web --target nginx
     """
 
     context = app.context()

@@ -73,6 +73,9 @@ def open_(
 
     Options that are omitted are filled in from the purchase and the inventory. Without --purchase,
     the case is for the one active purchase that covers NAMES.
+
+    \b
+    certmgr case open 1001 shop.example.com www.shop.example.com
     """
     service = case_service(app)
     row = new_case.open_case(

@@ -45,7 +45,11 @@ def client() -> None:
 def client_add(
     app: CommandContext, /, number: str, name: str, tags: tuple[str, ...], **values: Any
 ) -> None:
-    """Add the client NUMBER with the name NAME."""
+    """Add the client NUMBER with the name NAME.
+
+    \b
+    certmgr client add 1001 'Example Ltd'
+    """
 
     # A client is usually the first record, so this command may create the database file.
     with app.open(create=True).write(app.now()) as tx:

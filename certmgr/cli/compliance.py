@@ -102,6 +102,10 @@ def compliance(
     the domains, and with --domain the rules of one domain. A domain complies, does not comply,
     will not comply from a date, is undetermined, or is waived. Exit code 1 if a domain does not
     comply because of a fault of severity high or critical.
+
+    \b
+    certmgr compliance --deadline chrome-68
+    certmgr compliance --domain shop.example.com
     """
     now = app.now()
     at = app.moment(as_of)

@@ -104,7 +104,11 @@ def _given(app: CommandContext, /, away_until: str | None = None, **values: Any)
 def contact_add(
     app: CommandContext, /, name: str, client: str | None, methods: tuple[str, ...], **values: Any
 ) -> None:
-    """Add a contact."""
+    """Add a contact.
+
+    \b
+    certmgr contact add 'Ada Meier' --client 1001 --method email:ada@example.com
+    """
 
     with app.open(create=True).write(app.now()) as tx:
         row_id = contacts.add(tx, client, _given(app, name=name, **values), methods)

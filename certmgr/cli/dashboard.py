@@ -72,6 +72,10 @@ def dashboard(
 
     It shows faults with their causes, certificates that end, deadlines, cases, automation, the
     trend of the last scans, and clients by urgency. It needs no script and no network.
+
+    \b
+    certmgr dashboard --output dashboard.html
+    certmgr dashboard --serve
     """
     if serve and output is not None:
         raise UsageError(

@@ -42,7 +42,11 @@ def upgrade(app: CommandContext) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @pass_app
 def backup(app: CommandContext, file: Path) -> None:
-    """Write a complete copy to FILE, which must not exist. Other commands may run meanwhile."""
+    """Write a complete copy to FILE, which must not exist. Other commands may run meanwhile.
+
+    \b
+    certmgr database backup certmgr-backup.db
+    """
 
     with ProgressLine().waiting("database backup"):
         maintenance.backup(app.open().engine, file)

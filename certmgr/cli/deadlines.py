@@ -112,7 +112,11 @@ def add(
     tags: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Add a deadline. Without --client and --tag it applies to all clients."""
+    """Add a deadline. Without --client and --tag it applies to all clients.
+
+    \b
+    certmgr deadline add https-2027 --rule https-only --date 2027-06-30
+    """
 
     # `edit` shares the options, so click cannot mark --date as required.
     needs(date, "--date")

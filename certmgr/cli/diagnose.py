@@ -124,6 +124,10 @@ def diagnose(
     The outcome is one of three: the client acts, we are fixing it, or level 2 takes over. For a
     host of the inventory, the output starts with the client, the open findings, and the changes
     since the last good result. Exit code 1 if there is a fault of severity high or critical.
+
+    \b
+    certmgr diagnose https://shop.example.com/checkout
+    certmgr diagnose shop.example.com --message
     """
 
     # A wrong date on the visitor's device makes a valid certificate appear expired.

@@ -109,6 +109,9 @@ def domain_add(
 
     A NAME may be a URL: its host is added. If the apex, www and mail names of a domain resolve,
     they are proposed too. A name that cannot be added does not stop the others.
+
+    \b
+    certmgr domain add shop.example.com blog.example.com --client 1001
     """
 
     values["paths"] = values["paths"] or None  # not given: leave unchanged

@@ -60,7 +60,11 @@ def endpoint_add(
     addresses: tuple[str, ...],
     tags: tuple[str, ...],
 ) -> None:
-    """Add an endpoint: host[:port][/protocol]."""
+    """Add an endpoint: host[:port][/protocol].
+
+    \b
+    certmgr endpoint add mail.example.com:25/smtp
+    """
 
     parsed = parse(target)
     # The file is not created here: an endpoint needs a domain, so an inventory exists already.

@@ -46,7 +46,12 @@ def list_(
     assigned: bool,
     output_format: str,
 ) -> None:
-    """List findings, or the acceptances or assignments in force."""
+    """List findings, or the acceptances or assignments in force.
+
+    \b
+    certmgr finding list --code certificate-expired
+    certmgr finding list --assigned
+    """
 
     if accepted and assigned:
         raise UsageError(

@@ -80,7 +80,12 @@ class _Decision:
 def accept(
     app: CommandContext, /, code: str, until: str | None, reason: str | None, **scope: Any
 ) -> None:
-    """Accept a finding: until a date it does not count in verdicts and exit codes."""
+    """Accept a finding: until a date it does not count in verdicts and exit codes.
+
+    \b
+    certmgr finding accept hsts-missing --client 1001 --until 2027-01-31 \\
+            --reason 'the client does not want it'
+    """
     # Checked before --reason, so that each missing option is reported by name.
     end = _end(app, needs(until, "--until"))
     why = needs(reason, "--reason")
@@ -118,6 +123,9 @@ def assign(
 
     Reports and diagnoses then state "We are fixing it", with that date. Clients get a message about
     it if they were notified of the fault, or if they are to be informed.
+
+    \b
+    certmgr finding assign hsts-missing --client 1001 --by Ines --until 2026-12-01
     """
     # One command over many clients must not mail all of them by the way.
     bulk = bool(scope["server"] or scope["cause"] or scope["everywhere"])

@@ -112,6 +112,11 @@ def import_(
     SOURCE is a file, certbot's folder, or axfr:ZONE@SERVER, where SERVER is an
     [acme.solver.NAME] of the kind rfc2136. A bad row is reported with its line, and the other
     rows are imported. A second import of the same file changes nothing.
+
+    \b
+    certmgr import customers.csv --dry-run
+    certmgr import customers.csv --map client=Kundennummer
+    certmgr import /etc/nginx --from nginx --client 1001
     """
     if example is not None:
         click.echo(csv_format.EXAMPLE, nl=False)

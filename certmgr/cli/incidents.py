@@ -100,6 +100,10 @@ def open_(
 
     The certificates are grouped into already replaced, automatic, to be installed again, ours, and
     the client's. With --dry-run, each is listed with the reason for its group.
+
+    \b
+    certmgr incident open --issuer 'Example CA' --until 2026-12-01T12:00 \\
+            --reason 'the CA revokes' --dry-run
     """
 
     _check_selection(serials, spki, issuer, server, cause)

@@ -51,6 +51,9 @@ def notice_broadcast(
 
     The next runs of notify send it, to a limited number of clients per day. A client receives the
     same announcement of the same deadline only once.
+
+    \b
+    certmgr notice broadcast --deadline https-2027 --dry-run
     """
 
     with ProgressLine().waiting("notice broadcast: the status of each client"):

@@ -39,7 +39,11 @@ def notice_snooze(
     until: str,
     reason: str,
 ) -> None:
-    """Stop notices to clients about a ticket, domain, server or client until a date."""
+    """Stop notices to clients about a ticket, domain, server or client until a date.
+
+    \b
+    certmgr notice snooze --client 1001 --until 2026-12-01 --reason 'moves'
+    """
 
     # Several scopes could mean their union or their intersection. A wrong guess would silence
     # notices that clients need.

@@ -80,6 +80,9 @@ def notify(
 
     Run it from cron once an hour. It prints nothing if all is well; otherwise one line, and exit
     code 3.
+
+    \b
+    certmgr notify --dry-run              what would be sent, to whom, and why
     """
 
     # Each of them selects another part of the work, so a combination has no meaning.

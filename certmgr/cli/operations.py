@@ -71,6 +71,9 @@ def check(
 
     It prints one line with performance data, from stored scan results. Exit codes: 0 OK, 1 WARNING,
     2 CRITICAL, 3 UNKNOWN or an error.
+
+    \b
+    certmgr check --warning 14 --critical 5
     """
 
     try:
@@ -103,6 +106,9 @@ def run(app: CommandContext, no_scan: bool, here: bool, verbose: bool) -> int:
     Run it from cron. It prints nothing if all was done; otherwise one line on standard error, and
     exit code 3. A notice that is retried later is not a failure. With [workers] enabled, workers
     do the work, and this command waits for them.
+
+    \b
+    certmgr run --verbose                 what cron does silently
     """
 
     with progress_line() as line:
@@ -188,7 +194,11 @@ _STYLE = {"fault": "red", "warning": "yellow", "ok": "green"}
 )
 @pass_app
 def metrics(app: CommandContext, output: str | None) -> None:
-    """Write metrics for Prometheus: verdicts, findings, certificate ends, last complete scan."""
+    """Write metrics for Prometheus: verdicts, findings, certificate ends, last complete scan.
+
+    \b
+    certmgr metrics --output /var/lib/node-exporter/certmgr.prom
+    """
 
     database, moment = app.open(), app.now()
     workers = app.settings.workers

@@ -61,6 +61,9 @@ def forecast(
 
     The forecast follows the announced reductions of certificate lifetimes. It also shows what ACME
     would save.
+
+    \b
+    certmgr forecast --until 2029-12-31 --by client
     """
 
     moment = app.moment(as_of) or app.now()
@@ -245,7 +248,11 @@ def bars(values: dict[str, int]) -> None:
 )
 @pass_app
 def calendar(app: CommandContext, client: str | None, output: Path | None) -> None:
-    """Write an iCalendar file of windows, certificate ends, purchase dates and your deadlines."""
+    """Write an iCalendar file of windows, certificate ends, purchase dates and your deadlines.
+
+    \b
+    certmgr calendar --output certificates.ics
+    """
 
     context = app.context().frozen()
     dates = calendar_entries(context, client)

@@ -128,7 +128,11 @@ def _given(app: CommandContext, values: dict[str, Any]) -> dict[str, Any]:
 @_options
 @pass_app
 def add(app: CommandContext, /, client: str, names: tuple[str, ...], **values: Any) -> None:
-    """Add a purchase of CLIENT. A name of another client is refused."""
+    """Add a purchase of CLIENT. A name of another client is refused.
+
+    \b
+    certmgr purchase add 1001 --vendor DigiCert --name shop.example.com --years 3
+    """
 
     with app.open().write(app.now()) as tx:
         row_id, _ = purchase_changes.add(tx, client, _given(app, values), names)

@@ -94,7 +94,12 @@ def report(
     as_of: str | None,
     language_code: str | None,
 ) -> None:
-    """Write a report for a client: actions with due dates, deadlines, sites and evidence."""
+    """Write a report for a client: actions with due dates, deadlines, sites and evidence.
+
+    \b
+    certmgr report --client 1001 --output report.html
+    certmgr report --all --output reports
+    """
 
     # The statistics are about the team and not about a client, so they share no option with a
     # report.

@@ -45,6 +45,9 @@ def revocation(
 
     A list is fetched when it is due, and the DNS is checked once a day. certmgr run does the same
     after its scan. Prints the open findings. Exits 3 if most checks failed.
+
+    \b
+    certmgr revocation --dry-run
     """
     context = app.context()
     # A dry run returns before any connection to a CA or a name server.

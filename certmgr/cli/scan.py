@@ -94,6 +94,11 @@ Inspect served certificates: the whole inventory, or each TARGET without storing
 TARGET is host[:port][/protocol]; protocols are {", ".join(PROTOCOLS)}. Exit codes: 0 no problem,
 1 findings of severity high or critical, 2 usage error, 3 the scan failed or more than 20% of the
 endpoints are undetermined.
+
+\b
+certmgr scan                          the whole inventory
+certmgr scan shop.example.com mail.example.com:25
+certmgr scan shop.example.com --resolve shop.example.com:443:192.0.2.1
 """
 
 

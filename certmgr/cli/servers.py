@@ -86,7 +86,11 @@ def server_add(
     tags: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Add a server."""
+    """Add a server.
+
+    \b
+    certmgr server add web1 --address 192.0.2.10 --maintainer Ines
+    """
 
     # The first server may be the first record at all, so a missing database is created.
     with app.open(create=True).write(app.now()) as tx:

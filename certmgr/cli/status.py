@@ -161,6 +161,11 @@ def status(
 
     Findings of severity low are remarks, with which an endpoint is ok. Exits 1 if an endpoint has
     a fault.
+
+    \b
+    certmgr status --causes               what to fix first
+    certmgr status --client 1001
+    certmgr status --as-of 2027-03-15
     """
     # A misspelt code would select nothing, which reads as "no findings".
     require_codes(codes)
