@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, Words
+from inventory.models.base import Base, EnumText, Id, TableColumn, Words
 from inventory.vocabulary import (
     AccountState,
     DeploymentState,
@@ -21,25 +20,27 @@ class AcmeAccount(Base):
 
     __tablename__ = "acme_account"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    name: TableColumn[str] = TableColumn(unique=True)
     # a known CA, or one of the configuration, else the host of the directory
-    ca: Mapped[str]
-    directory: Mapped[str]
+    ca: TableColumn[str]
+    directory: TableColumn[str]
     # of the account at the CA; NULL until it answered
-    url: Mapped[str | None]
-    key_reference: Mapped[str]
+    url: TableColumn[str | None]
+    key_reference: TableColumn[str]
     # mail addresses
-    contacts: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    eab_kid: Mapped[str | None]
+    contacts: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    eab_kid: TableColumn[str | None]
     # the URL that was agreed to
-    terms: Mapped[str | None]
-    agreed_at: Mapped[Timestamp | None]
-    agreed_by: Mapped[str | None]
-    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    state: Mapped[AccountState] = mapped_column(EnumText(AccountState), server_default="active")
-    created_at: Mapped[Timestamp]
-    retired_at: Mapped[Timestamp | None]
+    terms: TableColumn[str | None]
+    agreed_at: TableColumn[Timestamp | None]
+    agreed_by: TableColumn[str | None]
+    fallback_id: TableColumn[int | None] = TableColumn(
+        Id, ForeignKey("acme_account.id"), index=True
+    )
+    state: TableColumn[AccountState] = TableColumn(EnumText(AccountState), server_default="active")
+    created_at: TableColumn[Timestamp]
+    retired_at: TableColumn[Timestamp | None]
 
 
 class StoredLineage(Base):
@@ -51,56 +52,56 @@ class StoredLineage(Base):
 
     __tablename__ = "lineage"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
     # chosen by the administrator; also the name of its folder
-    name: Mapped[str] = mapped_column(unique=True)
-    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
-    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    key_type: Mapped[str]
-    reuse_key: Mapped[int] = mapped_column(Integer, server_default="0")
+    name: TableColumn[str] = TableColumn(unique=True)
+    client_id: TableColumn[int] = TableColumn(Id, ForeignKey("client.id"), index=True)
+    account_id: TableColumn[int] = TableColumn(Id, ForeignKey("acme_account.id"), index=True)
+    key_type: TableColumn[str]
+    reuse_key: TableColumn[int] = TableColumn(Integer, server_default="0")
     # CSR of the client in PEM, who then has the key
-    csr: Mapped[str | None]
-    solver: Mapped[str]
-    profile: Mapped[str | None]
-    preferred_chain: Mapped[str | None]
+    csr: TableColumn[str | None]
+    solver: TableColumn[str]
+    profile: TableColumn[str | None]
+    preferred_chain: TableColumn[str | None]
     # names of targets in the configuration
-    targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    targets: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
     # ask, auto: whether names in quarantine may be left out
-    shrink: Mapped[str] = mapped_column(server_default="ask")
+    shrink: TableColumn[str] = TableColumn(server_default="ask")
     # the quarantined names whose leaving out was approved
-    shrink_ok: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    shrink_ok: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
     # the newest certificate
-    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    sha256: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
     # SHA-256 of each, leaf first
-    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    chain: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
     # SHA-256 of the leaf that the current link holds
-    deployed: Mapped[str | None]
+    deployed: TableColumn[str | None]
     # when that leaf was seen live on every address
-    proven_at: Mapped[Timestamp | None]
+    proven_at: TableColumn[Timestamp | None]
     # the result of the last verification in words
-    proof: Mapped[str | None]
+    proof: TableColumn[str | None]
     # its state; NULL if no endpoint could be probed
-    verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
+    verification: TableColumn[VerificationState | None] = TableColumn(EnumText(VerificationState))
     # SHA-256 of the leaf that was rolled back: it is not deployed again without staff
-    rolled_back: Mapped[str | None]
+    rolled_back: TableColumn[str | None]
     # SHA-256 of leaves that must not be deployed again
-    compromised: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    ari_start: Mapped[Timestamp | None]
-    ari_end: Mapped[Timestamp | None]
+    compromised: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    ari_start: TableColumn[Timestamp | None]
+    ari_end: TableColumn[Timestamp | None]
     # the time within it, drawn once, so that a repeated run does not draw again
-    ari_at: Mapped[Timestamp | None]
+    ari_at: TableColumn[Timestamp | None]
     # explanationURL
-    ari_url: Mapped[str | None]
+    ari_url: TableColumn[str | None]
     # when to ask again
-    ari_next_at: Mapped[Timestamp | None]
-    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    ari_next_at: TableColumn[Timestamp | None]
+    failures: TableColumn[int] = TableColumn(Integer, server_default="0")
     # not before
-    next_at: Mapped[Timestamp | None]
+    next_at: TableColumn[Timestamp | None]
     # the last error, JSON of certmgr/acme/problems.py
-    error: Mapped[str | None]
-    state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
-    created_at: Mapped[Timestamp]
-    retired_at: Mapped[Timestamp | None]
+    error: TableColumn[str | None]
+    state: TableColumn[LineageState] = TableColumn(EnumText(LineageState), server_default="active")
+    created_at: TableColumn[Timestamp]
+    retired_at: TableColumn[Timestamp | None]
 
 
 class LineageName(Base):
@@ -109,18 +110,18 @@ class LineageName(Base):
     __tablename__ = "lineage_name"
     __table_args__ = (Index("ix_lineage_name_name", "name"),)
 
-    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True)
-    position: Mapped[int] = mapped_column(Integer)
+    lineage_id: TableColumn[int] = TableColumn(Id, ForeignKey("lineage.id"), primary_key=True)
+    name: TableColumn[str] = TableColumn(primary_key=True)
+    position: TableColumn[int] = TableColumn(Integer)
     # active, quarantined
-    state: Mapped[LineageNameState] = mapped_column(
+    state: TableColumn[LineageNameState] = TableColumn(
         EnumText(LineageNameState), server_default="active"
     )
-    since: Mapped[Timestamp | None]
-    reason: Mapped[str | None]
-    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    since: TableColumn[Timestamp | None]
+    reason: TableColumn[str | None]
+    failures: TableColumn[int] = TableColumn(Integer, server_default="0")
     # when a quarantined name was last rechecked
-    checked_at: Mapped[Timestamp | None]
+    checked_at: TableColumn[Timestamp | None]
 
 
 class AcmeOrder(Base):
@@ -128,41 +129,41 @@ class AcmeOrder(Base):
 
     __tablename__ = "acme_order"
     __table_args__ = (
+        # Of orders that have not ended alone: the migration has the condition. Here it would
+        # stand once per dialect, and each command would load the drivers of PostgreSQL.
         Index(
             "uq_acme_order_open",
             "lineage_id",
             unique=True,
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
         ),
     )
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
-    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    lineage_id: TableColumn[int] = TableColumn(Id, ForeignKey("lineage.id"), index=True)
+    account_id: TableColumn[int] = TableColumn(Id, ForeignKey("acme_account.id"), index=True)
     # intended, asked, pending, finalizing, issued, deployed, failed, abandoned
-    state: Mapped[str]
+    state: TableColumn[str]
     # why it was begun
-    reason: Mapped[str]
-    names: Mapped[tuple[str, ...]] = mapped_column(Words)
-    profile: Mapped[str | None]
+    reason: TableColumn[str]
+    names: TableColumn[tuple[str, ...]] = TableColumn(Words)
+    profile: TableColumn[str | None]
     # ARI certificate id
-    replaces: Mapped[str | None]
+    replaces: TableColumn[str | None]
     # placed in the window of ARI: counts against no limit
-    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    exempt: TableColumn[int] = TableColumn(Integer, server_default="0")
     # the name of its file, random: ids of rows are used again after a restored backup
-    key_name: Mapped[str]
-    key_reference: Mapped[str | None]
-    csr: Mapped[str | None]
-    url: Mapped[str | None]
-    certificate_url: Mapped[str | None]
-    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
-    error: Mapped[str | None]
+    key_name: TableColumn[str]
+    key_reference: TableColumn[str | None]
+    csr: TableColumn[str | None]
+    url: TableColumn[str | None]
+    certificate_url: TableColumn[str | None]
+    sha256: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
+    error: TableColumn[str | None]
     # token of the process that works on it
-    holder: Mapped[str | None]
-    lease_until: Mapped[Timestamp | None]
-    created_at: Mapped[Timestamp]
-    ended_at: Mapped[Timestamp | None]
+    holder: TableColumn[str | None]
+    lease_until: TableColumn[Timestamp | None]
+    created_at: TableColumn[Timestamp]
+    ended_at: TableColumn[Timestamp | None]
 
 
 class AcmeEvent(Base):
@@ -171,16 +172,16 @@ class AcmeEvent(Base):
     __tablename__ = "acme_event"
     __table_args__ = (Index("ix_acme_event_account_id_at", "account_id", "at"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    at: Mapped[Timestamp]
+    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    account_id: TableColumn[int] = TableColumn(Id, ForeignKey("acme_account.id"), index=True)
+    at: TableColumn[Timestamp]
     # order, certificate, failure
-    kind: Mapped[str]
+    kind: TableColumn[str]
     # registered domain, or the name that failed
-    domain: Mapped[str | None]
+    domain: TableColumn[str | None]
     # digest of the exact set
-    names: Mapped[str | None]
-    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    names: TableColumn[str | None]
+    exempt: TableColumn[int] = TableColumn(Integer, server_default="0")
 
 
 class AcmeBackoff(Base):
@@ -188,13 +189,13 @@ class AcmeBackoff(Base):
 
     __tablename__ = "acme_backoff"
 
-    directory: Mapped[str] = mapped_column(primary_key=True)
+    directory: TableColumn[str] = TableColumn(primary_key=True)
     # a name, "account:NAME", or "" for the CA
-    scope: Mapped[str] = mapped_column(primary_key=True)
-    failures: Mapped[int] = mapped_column(Integer)
-    until: Mapped[Timestamp]
-    reason: Mapped[str]
-    at: Mapped[Timestamp]
+    scope: TableColumn[str] = TableColumn(primary_key=True)
+    failures: TableColumn[int] = TableColumn(Integer)
+    until: TableColumn[Timestamp]
+    reason: TableColumn[str]
+    at: TableColumn[Timestamp]
 
 
 class Deployment(Base):
@@ -203,14 +204,14 @@ class Deployment(Base):
     __tablename__ = "deployment"
     __table_args__ = (UniqueConstraint("lineage_id", "sha256", "target"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
-    sha256: Mapped[str]
-    target: Mapped[str]
+    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    lineage_id: TableColumn[int] = TableColumn(Id, ForeignKey("lineage.id"), index=True)
+    sha256: TableColumn[str]
+    target: TableColumn[str]
     # pending, done, failed
-    state: Mapped[DeploymentState] = mapped_column(EnumText(DeploymentState))
-    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    next_at: Mapped[Timestamp]
-    error: Mapped[str | None]
-    created_at: Mapped[Timestamp]
-    done_at: Mapped[Timestamp | None]
+    state: TableColumn[DeploymentState] = TableColumn(EnumText(DeploymentState))
+    attempts: TableColumn[int] = TableColumn(Integer, server_default="0")
+    next_at: TableColumn[Timestamp]
+    error: TableColumn[str | None]
+    created_at: TableColumn[Timestamp]
+    done_at: TableColumn[Timestamp | None]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Integer
-from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, EnumText, Id, TableColumn
 from inventory.vocabulary import RecordState
 
 
@@ -18,20 +17,20 @@ class StoredDeadline(Base):
 
     __tablename__ = "deadline"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    name: TableColumn[str] = TableColumn(unique=True)
     # the last second before the rule applies
-    at: Mapped[Timestamp]
-    rule: Mapped[str]
-    title: Mapped[str]
+    at: TableColumn[Timestamp]
+    rule: TableColumn[str]
+    title: TableColumn[str]
     # for the client, in the provider's words
-    text: Mapped[str | None]
-    purchase_days: Mapped[int] = mapped_column(Integer)
-    validation_days: Mapped[int] = mapped_column(Integer)
-    installation_days: Mapped[int] = mapped_column(Integer)
-    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[Timestamp]
-    retired_at: Mapped[Timestamp | None]
+    text: TableColumn[str | None]
+    purchase_days: TableColumn[int] = TableColumn(Integer)
+    validation_days: TableColumn[int] = TableColumn(Integer)
+    installation_days: TableColumn[int] = TableColumn(Integer)
+    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
+    created_at: TableColumn[Timestamp]
+    retired_at: TableColumn[Timestamp | None]
 
 
 class DeadlineScope(Base):
@@ -39,7 +38,7 @@ class DeadlineScope(Base):
 
     __tablename__ = "deadline_scope"
 
-    deadline_id: Mapped[int] = mapped_column(Id, ForeignKey("deadline.id"), primary_key=True)
+    deadline_id: TableColumn[int] = TableColumn(Id, ForeignKey("deadline.id"), primary_key=True)
     # client (its number), tag
-    kind: Mapped[str] = mapped_column(primary_key=True)
-    value: Mapped[str] = mapped_column(primary_key=True)
+    kind: TableColumn[str] = TableColumn(primary_key=True)
+    value: TableColumn[str] = TableColumn(primary_key=True)
