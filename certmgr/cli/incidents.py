@@ -18,7 +18,7 @@ from certmgr.cases.incident_progress import Progress
 from certmgr.cases.incident_selection import AffectedCertificate, Category
 from certmgr.cases.service import CaseService
 from certmgr.cli.case_shared import case_service
-from certmgr.cli.output import cell, echo_json, epoch_text, local_time, show, table
+from certmgr.cli.output import cell, echo_json, epoch_text, local_time, paragraph, show, table
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
@@ -379,8 +379,8 @@ def _show_progress(progress: Progress, items: Sequence[IncidentItemRecord], now:
     """Print what is left of an incident."""
     row = progress.incident
     hours = _hours_left(row, now)
-    click.echo(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
-    click.echo(
+    paragraph(f"{row.reference} {cell(row.what)}: {cell(row.reason)}")
+    paragraph(
         # A passed deadline does not end the incident, so the time overdue is shown.
         f"Until {local_time(row.until)},"
         f" {f'{hours:.1f} hours left' if hours >= 0 else f'{-hours:.1f} hours overdue'}; opened"

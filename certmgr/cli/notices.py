@@ -12,8 +12,18 @@ from certmgr.cli.notice_broadcast import notice_broadcast
 from certmgr.cli.notice_mail import notice_bounce, notice_inbox
 from certmgr.cli.notice_releases import notice_release
 from certmgr.cli.notice_snoozes import notice_snooze, notice_snoozes, notice_unsnooze
-from certmgr.cli.output import cell, echo_json, epoch_text, instant, local_time, pairs, show
+from certmgr.cli.output import (
+    cell,
+    echo_json,
+    epoch_text,
+    instant,
+    local_time,
+    pairs,
+    paragraph,
+    show,
+)
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
+from certmgr.cli.topic_words import topic_text
 from certmgr.files import require_no_link, write_whole
 from certmgr.notices.run import run_of
 from certmgr.notices.setup import channels_of, rules_of
@@ -179,8 +189,10 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
         + list(times.items())
         + [("contact", row.contact), ("sent to", row.sent_to)]
     )
+    references = {t.key: t.shown for t in notice_tickets}
     for item in items:
-        click.echo(f"about  {cell(item.subject)} at {cell(item.threshold)} ({cell(item.step)})")
+        about = topic_text(item.subject, references)
+        paragraph(f"{about}, threshold {item.threshold}, to: {item.step}", "       ", "about  ")
     for answer in answers:
         click.echo(f"{cell(answer.kind)} of {local_time(answer.at)}: {cell(answer.text, 400)}")
     click.echo()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +12,7 @@ from certmgr.cli.output import cell, echo_json, epoch_text, show, table
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.cli.tables import MINOR, Column
+from certmgr.cli.topic_words import topic_text
 from certmgr.notices.run import run_of, worker_of
 from inventory.errors import UsageError
 from inventory.names import display
@@ -209,19 +209,6 @@ def _lines(text: str) -> str:
     return "\n".join(cell(line, 2000) for line in text.strip().splitlines())
 
 
-_ABOUT = {"cover": "end of the certificate", "case": "case"}
-
-
-def _about(key: str, references: Mapping[str, str]) -> str:
-    """Return the subject of a decision in words, from the key of its topic."""
-    kind, _, rest = key.partition(":")
-    # A fault is named by its code and a deadline by its name: fault:ENDPOINT:CODE:CLIENT.
-    middle = rest.split(":")[1] if kind in ("fault", "deadline") and ":" in rest else ""
-    words = _ABOUT.get(kind) or " ".join(filter(None, (kind, middle)))
-    reference = references.get(key)
-    return f"{words} ({reference})" if reference else words
-
-
 _COLUMNS = ("last", "since", "subject", "threshold", "contact", "action", "reason")
 
 
@@ -269,7 +256,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
                 [
                     r["last"],
                     r["since"],
-                    _about(str(r["subject"]), references),
+                    topic_text(str(r["subject"]), references),
                     r["threshold"],
                     people.get(int(r["contact"] or 0), ""),
                     r["action"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.acme.caa_identity import identities_for
-from certmgr.cli.output import csv_text, echo_json, instant, local_time, table
+from certmgr.cli.output import csv_text, echo_json, instant, local_time, paragraph, table
 from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.config.context import Context
@@ -91,7 +91,7 @@ def _planned(context: Context, client: str | None, every: bool, output_format: s
     else:
         if rows:
             table(("LIST", "CERTIFICATES"), [(r["url"], r["certificates"]) for r in rows])
-        click.echo(
+        paragraph(
             f"{len(rows)} list(s) would be fetched, and the DNS of {planned.endpoints} endpoint(s)"
             " would be checked. Nothing was checked."
         )
@@ -168,7 +168,7 @@ def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> Non
         # The findings come before the statistics, because they need an action.
         table([c.upper() for c in COLUMNS], [[r[c] for c in COLUMNS] for r in rows])
     lists = summary.lists
-    click.echo(
+    paragraph(
         f"{lists.leaves} certificate(s) checked, {lists.fetched} list(s) fetched,"
         f" {len(lists.problems)} of them without success."
     )
@@ -176,16 +176,16 @@ def _show_summary(summary: RevocationSummary, rows: list[dict[str, Any]]) -> Non
         # If many lists fail, the first ones show what kind of problem it is.
         table(("LIST", "WHY IT FAILED"), sorted(lists.problems.items())[:20])
     if summary.policy is not None:
-        click.echo(
+        paragraph(
             f"The DNS of {summary.policy.endpoints} endpoint(s) was checked;"
             f" {summary.policy.failed} of {summary.policy.asked} queries failed."
         )
     # The DNS is checked once a day, so the output states how old its result is.
     elif summary.dns_asked_at is not None:
-        click.echo(
+        paragraph(
             f"The DNS was last checked at {local_time(summary.dns_asked_at)}; use --all to recheck."
         )
-    click.echo(f"{summary.opened} finding(s) opened, {summary.closed} closed.")
+    paragraph(f"{summary.opened} finding(s) opened, {summary.closed} closed.")
     # If most checks failed, that is not evidence against a site.
     for reason in summary.suspect:
-        click.echo(f"Suspect: {reason}. No finding was opened as unknown.")
+        paragraph(f"Suspect: {reason}. No finding was opened as unknown.")

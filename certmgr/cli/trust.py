@@ -9,7 +9,7 @@ from typing import Any
 import certifi
 import click
 
-from certmgr.cli.output import cell, echo_json, instant, pairs, show
+from certmgr.cli.output import cell, echo_json, instant, pairs, paragraph, show
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.config.settings import Settings
@@ -82,9 +82,10 @@ def show_(app: CommandContext, rule: str | None, output_format: str) -> None:
     coming = [r for r in rules.rules if r.at is not None and r.at > app.now()]
     for entry in sorted(coming, key=lambda r: (r.at or app.now(), r.name))[:10]:
         about = " (approximate)" if entry.approximate else ""
-        click.echo(
-            f"{entry.at:%Y-%m-%d}{about}  {', '.join(entry.browsers)}: {entry.kind},"
-            f" {cell(entry.ca)} [{entry.name}]"
+        paragraph(
+            f"{', '.join(entry.browsers)}: {entry.kind}, {cell(entry.ca)} [{entry.name}]",
+            indent="  ",
+            first=f"{entry.at:%Y-%m-%d}{about}  ",
         )
 
 
@@ -205,7 +206,7 @@ def update_(
         for rule in changed[:20]:
             day = f" {rule.at:%Y-%m-%d}" if rule.at else ""
             who = ", ".join(rule.browsers)
-            click.echo(f"{sign} {who}: {rule.kind}{day}, {cell(rule.ca)} [{rule.name}]")
+            paragraph(f"{who}: {rule.kind}{day}, {cell(rule.ca)} [{rule.name}]", "  ", f"{sign} ")
         if len(changed) > 20:
             click.echo(f"{sign} and {len(changed) - 20:,} more: --format json.")
     named = f" {update.roots:,} root(s) were compared." if update.roots else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import shlex
@@ -128,3 +129,52 @@ def _wrong_value(
 
 def _placeholder(word: str) -> bool:
     return word == "..." or bool(re.fullmatch(r"\[?[A-Z][A-Z0-9_-]*\]?(\.\.\.)?\]?", word))
+
+
+def of_messages(path: Path) -> Iterator[Example]:
+    """Yield the calls that strings of a module name, up to the end of the sentence or clause.
+
+    What an f-string inserts is a placeholder. Docstrings count too: that of a command is its help.
+    """
+    source = path.read_text(encoding="utf-8")
+    # Most modules name no call, and parsing them would take most of the time.
+    if not re.search(r"\bcertmgr [a-z-]", source):
+        return
+    nodes = list(ast.walk(ast.parse(source)))
+    inner = {id(p) for n in nodes if isinstance(n, ast.JoinedStr) for p in n.values}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            parts = (p.value if isinstance(p, ast.Constant) else "VALUE" for p in node.values)
+            text = "".join(str(p) for p in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = "" if id(node) in inner else node.value
+        else:
+            continue
+        for sentence in re.split(r"[.!?](?:\s|$)", text):
+            for call in re.findall(r"\bcertmgr((?: [^\s,;:()`'\"]+)+)", sentence):
+                yield Example(path.name, tuple(call.split()), False)
+
+
+def unknown_option(example: Example) -> str:
+    """Return the first option of a call in a sentence that its command does not have."""
+    command: click.Command = cli
+    context = click.Context(cli)
+    known = {"--help", "--version"} | {o for p in cli.params for o in (*p.opts, *p.secondary_opts)}
+    naming, value = True, False
+    for word in example.words:
+        found = command.get_command(context, word) if isinstance(command, click.Group) else None
+        if word.startswith("-"):
+            long = word.startswith("--") and "VALUE" not in word
+            if long and word.partition("=")[0] not in known:
+                return word
+        elif word == "VALUE" and naming and not value:
+            # The command is inserted, so its options are not known here.
+            return ""
+        elif found is not None and naming:
+            command = found
+            known |= {o for p in found.params for o in (*p.opts, *p.secondary_opts)}
+        elif not value:
+            # An argument, or the rest of the sentence.
+            naming = False
+        value = word.startswith("-")
+    return ""

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from certmgr.cli.main import cli
-from tests.certmgr.cli.examples import Example, of_help, of_page, refused
+from tests.certmgr.cli.examples import (
+    Example,
+    of_help,
+    of_messages,
+    of_page,
+    refused,
+    unknown_option,
+)
 from tests.program import Ran
 from tests.test_docs import DOCS, ROOT, commands
 
@@ -27,6 +34,21 @@ def test_every_call_in_a_help_text_is_accepted() -> None:
 def test_every_call_on_a_page_is_accepted(page: Path) -> None:
     found = list(of_page(page))
     assert [(" ".join(e.words), reason) for e in found if (reason := refused(e))] == []
+
+
+def test_every_option_in_a_message_exists() -> None:
+    paths = [
+        p for room in ("certmgr", "inventory", "notifiers") for p in (ROOT / room).rglob("*.py")
+    ]
+    found = [e for path in paths for e in of_messages(path)]
+    assert len(found) > 500
+    assert [(e.source, e.words, word) for e in found if (word := unknown_option(e))] == []
+
+
+def test_wrong_option_in_a_message_is_found(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("raise E(f'No {x}. See certmgr client list --retird. Or certmgr run --x.')")
+    assert [unknown_option(e) for e in of_messages(module)] == ["--retird", "--x"]
 
 
 @pytest.mark.parametrize(
