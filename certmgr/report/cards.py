@@ -19,11 +19,25 @@ _SAME_SCAN = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
+class CardStatement:
+    """A problem of one or more sites; its text names the first site."""
+
+    text: str
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ActionCard:
-    """One action for one or more sites; its texts name the first site."""
+    """One action for one or more sites; its instruction names the first site.
+
+    Attributes:
+        statements: What is wrong: more than one if only a part differs, such as the date on which
+            each certificate expired.
+    """
 
     action: ReportAction
     sites: tuple[str, ...]
+    statements: tuple[CardStatement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +64,30 @@ class SiteRow:
 
 
 def action_cards(actions: Iterable[ReportAction]) -> tuple[ActionCard, ...]:
-    """Return one card for the actions that differ only in the name of the site."""
-    cards: dict[Hashable, tuple[ReportAction, dict[str, None]]] = {}
+    """Return one card for the actions with the same instruction for the same kind of fault.
+
+    Instructions are the same if they differ only in the name of the site. Actions with different
+    dates stay apart, so that no card hides an earlier date.
+    """
+    cards: dict[Hashable, list[ReportAction]] = {}
     for action in actions:
-        texts = tuple(_nameless(t, action.site) for t in (action.what, action.do))
-        key = (action.outcome, action.code, texts, action.by_text, action.person)
+        instruction = _nameless(action.do, action.site)
+        key = (action.outcome, action.code, instruction, action.by_text, action.person)
+        cards.setdefault(key, []).append(action)
+    return tuple(_card(same) for same in cards.values())
+
+
+def _card(actions: Sequence[ReportAction]) -> ActionCard:
+    texts: dict[str, tuple[str, dict[str, None]]] = {}
+    for action in actions:
+        nameless = _nameless(action.what, action.site)
         # A name with several ports is listed once.
-        cards.setdefault(key, (action, {}))[1][action.site] = None
-    return tuple(ActionCard(action, tuple(sites)) for action, sites in cards.values())
+        texts.setdefault(nameless, (action.what, {}))[1][action.site] = None
+    return ActionCard(
+        actions[0],
+        tuple(dict.fromkeys(a.site for a in actions)),
+        tuple(CardStatement(text, tuple(sites)) for text, sites in texts.values()),
+    )
 
 
 def shared_instruction(cards: Sequence[ActionCard]) -> str:

@@ -105,13 +105,40 @@ def test_remark_is_stated_once_below_the_sites(shop: ReportProvider) -> None:
 def test_instruction_that_all_cards_share_is_stated_once(shop: ReportProvider) -> None:
     report, reader_language = shop.report("1001")
     first, second = report.you_act[:2]
-    other = dataclasses.replace(second, what="Another fault.")
+    other = dataclasses.replace(second, code="chain-incomplete", what="Another fault.")
     changed = dataclasses.replace(report, you_act=(first, other))
     assert len(action_cards(changed.you_act)) == 2
     assert text_of(html.render(changed, reader_language)).count(first.do) == 1
     apart = dataclasses.replace(report, you_act=(first, dataclasses.replace(other, do="Call.")))
     text = text_of(html.render(apart, reader_language))
     assert first.do in text and "Call." in text
+
+
+def test_sites_that_expired_on_different_days_share_a_card_with_a_line_each(
+    shop: ReportProvider,
+) -> None:
+    report, reader_language = shop.report("1001")
+    dates = ("20", "20", "21", "22", "22")
+    actions = tuple(
+        dataclasses.replace(a, what=f"{a.site} expired on {day} November.", do=f"Renew {a.site}.")
+        for a, day in zip(report.you_act, dates, strict=True)
+    )
+    (card,) = action_cards(actions)
+    assert card.sites == tuple(a.site for a in actions)
+    assert [len(line.sites) for line in card.statements] == [2, 1, 2]
+    text = text_of(html.render(dataclasses.replace(report, you_act=actions), reader_language))
+    assert [text.count(f"expired on {d} November") for d in ("20", "21", "22")] == [1, 1, 1]
+    assert text.count("Renew ") == 1
+    assert f"The same holds for: {', '.join(card.sites[1:])}" in text
+
+
+def test_report_without_sites_has_no_empty_table(provider: ReportProvider) -> None:
+    provider.client("3", "בית קפה")
+    report, reader_language = provider.report("3")
+    page_text = html.render(report, reader_language)
+    assert "<table" not in page_text
+    assert "<bdi>בית קפה</bdi>" in page_text
+    assert "We open each address" not in text_of(page_text)
 
 
 def test_different_dates_and_instructions_stay_apart(shop: ReportProvider) -> None:
