@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,15 @@ from typing import Any
 import click
 
 from certmgr.cases import incident as incident_work
-from certmgr.cases import incident_progress, incident_selection
-from certmgr.cases.blocked_keys import depending_on, read_keys
+from certmgr.cases import incident_progress
 from certmgr.cases.incident_progress import Progress
 from certmgr.cases.incident_selection import AffectedCertificate, Category
-from certmgr.cases.service import CaseService
 from certmgr.cli.case_shared import case_service
+from certmgr.cli.incident_choice import IncidentCriteria, choose, require_one
 from certmgr.cli.output import cell, echo_json, epoch_text, local_time, paragraph, show, table
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
-from inventory.files import read_regular
 from inventory.records import IncidentItemRecord, IncidentRecord
 from inventory.store import incidents
 
@@ -106,7 +103,8 @@ def open_(
             --reason 'the CA revokes' --dry-run
     """
 
-    _check_selection(serials, spki, issuer, server, cause)
+    criteria = IncidentCriteria(serials, spki, issuer, server, cause)
+    require_one(criteria)
     at = app.moment(until)
     assert at is not None
     # A past deadline, or one in a mistyped year, would give cases without any time or urgency.
@@ -117,20 +115,8 @@ def open_(
             "Correct --until.",
         )
     service = case_service(app)
-    if serials is not None:
-        selected = _by_serials(service, serials)
-    elif spki is not None:
-        selected = _by_keys(app, service, spki)
-    # With server-lost the valid certificates are installed again. For the other causes, the
-    # certificates of a server are replaced.
-    elif server is not None and cause in (None, "server-lost"):
-        items = incident_selection.select_lost(service, server)
-        selected = _Selection("server-lost", server, items)
-    else:
-        items = incident_selection.select_affected(
-            service, issuer=issuer or "", server=server or ""
-        )
-        selected = _Selection("issuer" if issuer else "server", issuer or server or "", items)
+    with ProgressLine().waiting("incident open: finding its certificates"):
+        selected = choose(app, service, criteria)
     # A dry run ends before the first write, since each opened case assigns work.
     if dry_run:
         _show_sorting(selected.items, output_format)
@@ -156,77 +142,6 @@ def open_(
         )
     # A skipped line may be a certificate that is not replaced in time.
     return 3 if selected.skipped else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """The certificates of an incident.
-
-    Attributes:
-        kind: How they were selected; "server-lost" for the hosts of an emptied server.
-        what: The criterion, for people.
-        items: The certificates.
-        skipped: The lines of the file that could not be read.
-    """
-
-    kind: str
-    what: str
-    items: Sequence[AffectedCertificate]
-    skipped: Sequence[str] = ()
-
-
-def _check_selection(
-    serials: Path | None,
-    spki: Path | None,
-    issuer: str | None,
-    server: str | None,
-    cause: str | None,
-) -> None:
-    # Two selections could mean "both" or "either". A wrong guess would open cases for clients whose
-    # certificates are good, or leave out bad ones.
-    if sum(x is not None for x in (serials, spki, issuer, server)) != 1:
-        raise UsageError(
-            "Exactly one selection of certificates is needed",
-            "they are selected by serial number, key, issuer or server",
-            "Give one of --serials FILE, --spki FILE, --issuer NAME and --server NAME.",
-        )
-    # An empty name is contained in every name: it would select all certificates.
-    if (issuer is not None and not issuer.strip()) or (server is not None and not server.strip()):
-        raise UsageError(
-            "The name is empty",
-            "it would select every certificate",
-            "Name the issuer or the server.",
-        )
-    if cause == "server-lost" and server is None:
-        raise UsageError(
-            "--cause server-lost needs a server",
-            "what has to be installed again is found by the server",
-            "Give --server NAME.",
-        )
-
-
-def _by_serials(service: CaseService, path: Path) -> _Selection:
-    numbers, invalid = incident_selection.read_serials(_text_of(path))
-    # An empty selection is an error: an incident without certificates would count as done at once.
-    _require_some(path, numbers, invalid, "serial number", "in hexadecimal")
-    _report_skipped(invalid, "serial number")
-    items = incident_selection.select_affected(service, serials=numbers)
-    return _Selection("serials", f"{len(numbers)} serial numbers", items, invalid)
-
-
-def _by_keys(app: CommandContext, service: CaseService, path: Path) -> _Selection:
-    keys, invalid = read_keys(_text_of(path))
-    _require_some(path, keys, invalid, "public key", "as the SHA-256 of its SPKI")
-    _report_skipped(invalid, "public key")
-    items = incident_selection.select_affected(service, leaves=_depending(app, keys))
-    return _Selection("spki", f"{len(keys)} public key(s), {keys[0][:16]}...", items, invalid)
-
-
-def _report_skipped(lines: Sequence[str], noun: str) -> None:
-    # A file of the wrong format would fill the screen.
-    # The skipped lines go to stderr: the output may be CSV that another program reads.
-    for line in lines[:20]:
-        click.echo(f"skipped: {cell(line)} is not a {noun}", err=True)
 
 
 def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> None:
@@ -259,46 +174,6 @@ def _names_text(names: Sequence[str]) -> str:
     # A certificate may have hundreds of names; two identify it, and the table stays narrow.
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return ", ".join(names[:2]) + more
-
-
-def _text_of(path: Path) -> str:
-    """Read a list; spreadsheets write a byte order mark, and CAs write any encoding."""
-    raw = read_regular(path, incident_selection.MAX_FILE)
-    if len(raw) > incident_selection.MAX_FILE:
-        # A cut list would leave certificates out without notice, so the whole file is refused.
-        raise UsageError(
-            f"{path} is too large",
-            f"the limit is {incident_selection.MAX_FILE // 1_000_000} MB",
-            "Split the file.",
-        )
-    return raw.decode("utf-8-sig", "replace")
-
-
-def _require_some(
-    path: Path, values: Sequence[str], invalid: Sequence[str], noun: str, form: str
-) -> None:
-    # The first bad line shows which format the file has.
-    if not values:
-        raise UsageError(
-            f"{path} has no {noun}",
-            invalid[0] if invalid else "it is empty",
-            f"Write one per line, {form}.",
-        )
-
-
-def _depending(app: CommandContext, keys: Sequence[str]) -> set[str]:
-    """Return the leaves that depend on the keys, and print what is left out."""
-    found = depending_on(app.context(), keys)
-    for key in [k for k in keys if k not in found.found][:20]:
-        click.echo(f"no served certificate depends on the key {key}", err=True)
-    # Browsers still accept these certificates by the other path, so they need no replacement.
-    if found.spared:
-        click.echo(
-            f"{len(found.spared):,} certificate(s) have another path without these keys, and are"
-            " left out.",
-            err=True,
-        )
-    return found.leaves
 
 
 def _counts(counts: Counter[str]) -> None:

@@ -59,6 +59,17 @@ class LazyGroup(click.Group):
         lazy_command = self.commands_by_name.get(cmd_name)
         return lazy_command.load() if lazy_command is not None else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is named first; a misspelt name gets suggestions."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            # click would suggest commands that are loaded already, and none is.
+            known = self.list_commands(ctx)
+            raise click.NoSuchCommand(error.command_name, possibilities=known, ctx=ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the tables of commands without importing any of them."""
         # click's own implementation loads each command for its short help.

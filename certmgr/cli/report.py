@@ -194,7 +194,8 @@ def _check_options(
     # Hundreds of lines of HTML on a terminal help no one, and hide what was typed before.
     if output is None and output_format in ("html", "badge") and sys.stdout.isatty():
         raise UsageError(
-            f"The report is a {output_format} file, and standard output is a terminal",
+            f"The report is {'HTML' if output_format == 'html' else 'an SVG picture'}, and standard"
+            " output is a terminal",
             "",
             "Give --output FILE, and open it in a browser.",
         )
@@ -300,9 +301,10 @@ def _write_all(
         write_whole(target / name, _rendered(client_report, language, output_format))
         state = client_report.state
         links[number] = ReportLink(name, state, language(STATES[state]))
-    facts = load_dashboard_input(context, as_of=at, language_code=language_code)
-    # Each report is linked, so no client is left out.
-    index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
+    with ProgressLine().waiting("report: the page of all clients"):
+        facts = load_dashboard_input(context, as_of=at, language_code=language_code)
+        # Each report is linked, so no client is left out.
+        index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
     # The index is written last, so that each report that it links exists.
     write_whole(target / "index.html", index.encode())
     counts = {s: sum(x.state == s for x in links.values()) for s in _COUNTED}

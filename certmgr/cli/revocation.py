@@ -26,6 +26,12 @@ COLUMNS = ("target", "client", "code", "severity", "actor", "addresses", "detail
 # The exit code of a run whose result is not reliable.
 FAILED = 3
 
+# What the job counts -> its title on a terminal, and what it waits for.
+_WAITS = {
+    "lists": ("lists", "waits for the servers of the CAs"),
+    "names": ("DNS of names", "waits for name servers"),
+}
+
 
 @click.command()
 @client_filter
@@ -56,12 +62,17 @@ def revocation(
 
     ca_identities = identities_for(context)
     with progress_line() as line:
+
+        def counted(what: str, done: int, planned: int) -> None:
+            title, waits_for = _WAITS[what]
+            line.counted(f"revocation: {title}", done, planned, waits_for)
+
         summary = run(
             context,
             identities_for=ca_identities,
             client=client,
             every=every,
-            progress=line.counted,
+            progress=counted,
         )
     # The findings are read after the run, so that they include what it opened and closed.
     rows = _rows(context.database, client)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from certmgr.pages.template import SYMBOLS, render_page
 from certmgr.report.cards import action_cards, remark_lines, shared_instruction, site_rows
+from certmgr.report.event_groups import grouped_events
 from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
@@ -54,6 +55,7 @@ def render(report: ClientReport, language: Language) -> str:
         "order": language("order"),
         "window": language("installation"),
     }
+    events = grouped_events(report.events, language)
     return render_page(
         FOLDER,
         "report.html",
@@ -67,7 +69,8 @@ def render(report: ClientReport, language: Language) -> str:
         rows=site_rows(report),
         tiles=[(s, language(STATES[s])) for s in ("fault", "attention", "unknown", "ok")],
         # A drawing that only shrinks is not readable on a telephone.
-        lines=[(k, time_line(report.events, report.as_of, language, w)) for k, w in _WIDTHS],
+        events=events,
+        lines=[(k, time_line(events, report.as_of, language, w)) for k, w in _WIDTHS],
         charts=[(k, chart(report.bars, w)) for k, w in _WIDTHS],
         more=lambda n: language("and {n} more").replace("{n}", str(n)),
         outcomes={k: language(v) for k, v in OUTCOMES.items()},

@@ -55,6 +55,7 @@ class ReportPhrases:
     differs = "We are finding out why {host} does not look the same from all places."
     known_since = "The information about its certificate is from {date}."
     certificate_ends = "Certificate ends"
+    certificates_end = "Certificates end"
     step = "{step} by {date} ({who})"
     step_late = "{step}: was due by {date}, late ({who})"
     why_first = (

@@ -52,7 +52,8 @@ def of_page(path: Path) -> Iterator[Example]:
         if block.endswith("\\"):
             block = block[:-1]
             continue
-        yield from _calls(path.name, block, True)
+        # Two blanks divide a call from its description.
+        yield from _calls(path.name, re.split(r"\s{2,}", block)[0], True)
         block = ""
 
 

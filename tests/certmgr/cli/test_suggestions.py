@@ -176,3 +176,16 @@ def test_command_suggests_what_may_be_meant(filled: Runner, call: tuple[str, ...
     assert meant in text, text
     assert "Did you mean" in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "suggested"),
+    [(("stauts",), "'status'"), (("repotr", "--all"), "'report'"), (("client", "lst"), "'list'")],
+)
+def test_misspelt_command_is_suggested(
+    certmgr: Runner, words: tuple[str, ...], suggested: str
+) -> None:
+    ran = certmgr(*words)
+    assert ran.code == 2
+    assert "Did you mean" in ran.err and suggested in ran.err
+    assert "Did you mean" not in certmgr("xyzzy").err

@@ -28,6 +28,20 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int, str]]:
+    """What commands count, how much of it is done and planned, and what they wait for."""
+    found: list[tuple[str, int, int, str]] = []
+
+    def counted(
+        self: ProgressLine, what: str, done: int, planned: int, waits_for: str = ""
+    ) -> None:
+        found.append((what, done, planned, waits_for))
+
+    monkeypatch.setattr(ProgressLine, "counted", counted)
+    return found
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
@@ -83,3 +97,47 @@ def test_backup_states_what_it_waits_for(certmgr: Runner, waits: list[str], tmp_
     assert certmgr("database", "backup", str(tmp_path / "b.db")).code == 0
     assert certmgr("database", "restore", str(tmp_path / "b.db"), "--yes").code == 0
     assert waits == ["database backup", "database restore"]
+
+
+def test_announcement_and_incident_state_what_they_wait_for(
+    certmgr: Runner, waits: list[str], tmp_path: Path
+) -> None:
+    certmgr("client", "add", "7", "Rosen")
+    certmgr("deadline", "add", "all", "--rule", "https-only", "--date", "2027-06-30")
+    ran = certmgr("notice", "broadcast", "--deadline", "all", "--dry-run")
+    assert ran.code == 0, ran.err
+    serials = tmp_path / "serials.txt"
+    serials.write_text("0a1b\n")
+    until = ("--until", "2026-12-01T12:00", "--reason", "stolen")
+    ran = certmgr("incident", "open", "--serials", str(serials), *until)
+    assert ran.code == 0, ran.err
+    assert waits == [
+        "notice broadcast: the status of each client",
+        "incident open: finding its certificates",
+        "incident open: 1 certificate(s)",
+    ]
+
+
+def test_revocation_counts_the_names_and_what_it_waits_for(
+    certmgr: Runner, counts: list[tuple[str, int, int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certmgr("client", "add", "7", "Rosen")
+    certmgr("domain", "add", "shop.example", "--client", "7")
+    # The name server refuses: what counts is that the check is shown while it waits.
+    monkeypatch.setenv("CERTMGR_SCAN_RESOLVERS", "127.0.0.1:9")
+    certmgr("revocation", "--all")
+    assert ("revocation: DNS of names", 1, 1, "waits for name servers") in counts
+
+
+def test_reports_of_all_clients_are_counted(
+    certmgr: Runner,
+    counts: list[tuple[str, int, int, str]],
+    waits: list[str],
+    tmp_path: Path,
+) -> None:
+    for number in ("7", "8"):
+        certmgr("client", "add", number, f"Client {number}")
+        certmgr("domain", "add", f"shop{number}.example", "--client", number)
+    assert certmgr("report", "--all", "--output", str(tmp_path / "reports")).code == 0
+    assert counts == [("reports", 0, 2, "client 7"), ("reports", 1, 2, "client 8")]
+    assert waits == ["report: the page of all clients"]

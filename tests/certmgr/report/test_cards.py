@@ -13,6 +13,7 @@ from certmgr.demo.pages import page
 from certmgr.demo.servers import server_context
 from certmgr.report import html
 from certmgr.report.cards import action_cards, remark_lines, site_rows
+from certmgr.report.event_groups import grouped_events
 from certmgr.report.html import NARROW, WIDE, chart, time_line
 from certmgr.report.model import Bar, ReportEvent
 from notifiers.wording.catalogue import language
@@ -130,6 +131,28 @@ def test_sites_that_expired_on_different_days_share_a_card_with_a_line_each(
     assert [text.count(f"expired on {d} November") for d in ("20", "21", "22")] == [1, 1, 1]
     assert text.count("Renew ") == 1
     assert f"The same holds for: {', '.join(card.sites[1:])}" in text
+
+
+def test_ends_of_many_certificates_are_a_date_per_month(provider: ReportProvider) -> None:
+    provider.client("3", "Many")
+    report, reader_language = provider.report("3")
+
+    def end(day: int) -> ReportEvent:
+        at = NOW + timedelta(days=day)
+        name = f"site{day}.example"
+        day_text = reader_language.date(at)
+        return ReportEvent(at, day_text, "certificate", "Certificate ends", "", True, (name,), ())
+
+    few, many = [end(d) for d in range(8)], [end(d) for d in range(60)]
+    rule = dataclasses.replace(end(20), kind="rule", title="A rule", affected=())
+    assert grouped_events(few, reader_language) == tuple(few)
+    shown = grouped_events([*many[:20], rule, *many[20:]], reader_language)
+    assert [n for e in shown for n in e.affected] == [n for e in many for n in e.affected]
+    assert rule in shown
+    assert len(shown) == len({(e.at.year, e.at.month) for e in many}) + 1
+    assert shown[0].at_text == f"{many[0].at_text} – 30 November 2026"
+    text = text_of(html.render(dataclasses.replace(report, events=tuple(many)), reader_language))
+    assert text.count("Certificates end") == len(shown) - 1
 
 
 def test_report_without_sites_has_no_empty_table(provider: ReportProvider) -> None:
