@@ -10,7 +10,7 @@ from notifiers.wording.catalogue import Language
 from notifiers.wording.report import ReportPhrases as P
 
 MOST_SINGLE = 8
-"""Up to this number, each end of a certificate is a date of its own."""
+"""Up to this number, each end of a certificate is a separate date."""
 
 
 def grouped_events(events: Sequence[ReportEvent], language: Language) -> tuple[ReportEvent, ...]:

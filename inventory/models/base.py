@@ -18,7 +18,7 @@ from sqlalchemy.types import NullType, TypeDecorator
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
 
-# What a column without a type of its own has, by its annotation.
+# The type of a column for which none is given, by its annotation.
 _TYPES = {str: Text, int: BigInteger, bytes: LargeBinary}
 
 # SQLite's rowid needs INTEGER; PostgreSQL needs 64 bits.
@@ -104,7 +104,7 @@ class TableColumn(Generic[T]):
         return self.column
 
     def complete(self, name: str, annotated: Any) -> Column[T]:
-        """Add the name, and what the annotation tells: the type, and whether NULL is allowed."""
+        """Add the name, and from the annotation the type and whether NULL is allowed."""
         made = self.column
         made.name = made.key = name
         kinds = get_args(annotated) if isinstance(annotated, UnionType) else (annotated,)
