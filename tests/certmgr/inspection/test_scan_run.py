@@ -1,4 +1,4 @@
-"""Scans of the inventory, on both databases: observations, failed, suspect and interrupted runs."""
+"""Scans of the inventory, on both databases: what is checked, who acts, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -7,189 +7,30 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
-from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.demo.servers import Server, server_context
-from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.scan_run import POOL_THRESHOLD, ScanRun
-from certmgr.inspection.status import load
-from inventory.db.database import Database, to_epoch
+from certmgr.inspection.scan_run import POOL_THRESHOLD
+from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.errors import Busy
-from inventory.models import (
-    ProbeState,
-    Proposal,
-    Run,
-    ServedChain,
-    StoredCertificate,
-    StoredFinding,
-)
+from inventory.models import Run, StoredFinding
 from inventory.store import domains, findings, runs
 from inventory.store import servers as machines
-from inventory.vocabulary import Verdict
 from tests.campaign import time_limits, wait_until
+from tests.certmgr.inspection.run_settings import DAY, scan_settings
 from tests.certmgr.scanning import add, add_endpoint, open_codes, scan
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve, serve_certificate
 from tests.clock import clock
 from tests.connects import counted_connects
 from tests.program import run_process
 from tests.servers import real
-from tests.servers.ports import free_port
-
-DAY = timedelta(days=1)
-
-
-def standing_of(database: Database) -> dict[str, object]:
-    with database.read() as conn:
-        return dict(conn.execute(select(ProbeState)).mappings().one())
-
-
-def scan_settings(settings: Settings, **changes: Any) -> Settings:
-    return replace(settings, scan=replace(settings.scan, **changes))
-
-
-@pytest.fixture
-def good(issuer: Authority, opened: Stack) -> Server:
-    server = Server(servers.tls(server_context(issuer.issue(HOST))))
-    opened.callback(server.close)
-    return server
-
-
-# -- observations and findings -------------------------------------------------------------------
-
-
-def test_complete_run_stores_observation_and_certificates(
-    database: Database,
-    settings: Settings,
-    good: Server,
-) -> None:
-    add(database, good.port, HOST)
-    summary = scan(database, settings)
-    assert (summary.state, summary.checked, summary.opened) == ("complete", 1, 0)
-    with database.read() as conn:
-        row = conn.execute(select(ServedChain)).mappings().one()
-        assert (row["address"], row["tls_version"]) == ("127.0.0.1", "TLSv1.3")
-        assert (row["trusted"], row["open"], row["live"]) == (1, 1, 1)
-        assert conn.execute(select(func.count()).select_from(StoredCertificate)).scalar() == 2
-        state = conn.execute(select(Run.state, Run.planned, Run.looked)).one()
-        assert state == ("complete", 1, 1)
-
-
-def test_observation_lasts_until_another_certificate_is_served(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack, good: Server
-) -> None:
-    add(database, good.port, HOST)
-    first = scan(database, settings)
-    clock.advance(seconds=2)
-    scan(database, settings)
-    with database.read() as conn:
-        (row,) = conn.execute(select(ServedChain)).mappings().all()
-        assert row["last_seen"] > row["first_seen"], "the same certificate extends it"
-        assert row["last_seen"] >= to_epoch(first.finished_at)
-    port = good.port
-    good.close()
-    renewed = Server(servers.tls(server_context(issuer.issue(HOST))), port=port)
-    opened.callback(renewed.close)
-    scan(database, settings)
-    with database.read() as conn:
-        rows = conn.execute(select(ServedChain).order_by(ServedChain.id)).mappings()
-        old, new = rows.all()
-    assert (old["open"], new["open"]) == (0, 1)
-    assert old["leaf"] != new["leaf"]
-
-
-def test_failed_check_changes_nothing_that_was_known(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack
-) -> None:
-    issued = issuer.issue(HOST, not_before=clock() - 60 * DAY, days=4)
-    server = Server(servers.tls(server_context(issued)))
-    add(database, server.port, HOST)
-    scan(database, settings)
-    known = standing_of(database)
-    server.close()
-    silent = Server(servers.silent, port=server.port)
-    opened.callback(silent.close)
-    summary = scan(database, settings, timeout=0.8)
-    after = standing_of(database)
-    kept = ("last_good", "leaf", "not_after", "issuer")
-    assert {k: after[k] for k in kept} == {k: known[k] for k in kept}
-    assert after["error_layer"] == "timeout"
-    assert open_codes(database) == {
-        "certificate-expiring": "high",
-        "connection-timeout": "undetermined",
-    }
-    assert summary.too_undetermined
-    with database.read() as conn:
-        row = conn.execute(select(ServedChain)).mappings().one()
-        assert (row["open"], row["live"]) == (1, 0)
-
-
-def test_finding_closes_when_its_fault_is_gone(
-    database: Database,
-    settings: Settings,
-    issuer: Authority,
-    opened: Stack,
-) -> None:
-    port = free_port()
-    add(database, port, HOST)
-    assert scan(database, settings).opened == 1
-    assert open_codes(database) == {"https-missing": "high"}
-    server = Server(servers.tls(server_context(issuer.issue(HOST))), port=port)
-    opened.callback(server.close)
-    assert scan(database, settings).closed == 1
-    assert open_codes(database) == {}
-    with database.read() as conn:
-        (row,) = findings.listing(conn, closed=True)
-    assert row.closed_at is not None
-
-
-def test_silent_address_of_two_keeps_its_findings(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack
-) -> None:
-    old = servers.tls(server_context(issuer.issue(HOST, not_before=clock() - 60 * DAY, days=4)))
-    first = Server(old)
-    port = first.port
-    second = Server(old, address="127.0.0.2", port=port)
-    add(database, port, HOST, addresses=("127.0.0.1", "127.0.0.2"))
-    scan(database, settings)
-    first.close()
-    second.close()
-    renewed = Server(servers.tls(server_context(issuer.issue(HOST))), port=port)
-    silent = Server(servers.silent, address="127.0.0.2", port=port)
-    opened.callback(renewed.close)
-    opened.callback(silent.close)
-    for limit in time_limits(1.5):
-        scan(database, settings, timeout=limit)
-        with database.read() as conn:
-            rows = {r.code: r.addresses for r in findings.listing(conn)}
-        if rows["connection-timeout"] == ("127.0.0.2",):  # the other one answered in time
-            break
-    assert rows == {"certificate-expiring": ("127.0.0.2",), "connection-timeout": ("127.0.0.2",)}
-
-
-def test_endpoint_is_unreachable_after_three_failed_runs_in_a_day(
-    database: Database,
-    settings: Settings,
-    opened: Stack,
-) -> None:
-    add(database, serve(opened, servers.silent), HOST)
-    for _ in range(2):
-        scan(database, settings, timeout=0.5)
-    with database.write() as tx:  # as if the first failure was yesterday
-        since = to_epoch(clock() - timedelta(hours=25))
-        tx.conn.execute(update(ProbeState).values(failing_since=since))
-    scan(database, settings, timeout=0.5)
-    assert open_codes(database) == {"unreachable": "high"}
 
 
 def test_actor_of_a_finding_follows_the_responsibilities(
@@ -247,97 +88,6 @@ def test_default_certificate_is_assigned_to_the_host_and_not_to_the_buyer(
     }
 
 
-# -- suspect runs ----------------------------------------------------------------------------------
-
-
-def test_run_in_which_many_endpoints_fail_together_is_suspect(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack
-) -> None:
-    names = [f"h{n}.example.test" for n in range(6)]
-    server = Server(servers.tls(server_context(issuer.issue(*names))))
-    add(database, server.port, *names)
-    assert scan(database, settings).state == "complete"
-    server.close()
-    suspect = scan(database, settings)
-    assert (suspect.state, suspect.opened) == ("suspect", 0)
-    assert suspect.reason is not None
-    assert "6 of 6" in suspect.reason
-    assert open_codes(database) == {}
-    with database.read() as conn:
-        assert conn.execute(select(func.count()).select_from(Proposal)).scalar() == 0
-    clock.advance(seconds=2)
-    assert scan(database, settings).state == "suspect", "a longer outage stays suspect"
-    assert [s.verdict for s in load(database, clock())] == [Verdict.OK] * 6
-    accepted = scan(database, settings, accept_suspect=True)
-    assert (accepted.state, accepted.opened) == ("complete", 6)
-
-
-def test_run_whose_control_target_fails_is_suspect(
-    database: Database,
-    settings: Settings,
-    opened: Stack,
-    good: Server,
-) -> None:
-    add(database, refusing_port(opened), HOST)
-    failing = scan_settings(settings, controls=(f"127.0.0.1:{refusing_port(opened)}",))
-    summary = scan(database, failing)
-    assert (summary.state, summary.checked) == ("suspect", 0)
-    assert open_codes(database) == {}
-    answering = scan_settings(settings, controls=(f"127.0.0.1:{good.port}",))
-    assert scan(database, answering).state == "complete"
-
-
-def test_endpoint_that_only_a_suspect_run_checked_is_unknown(
-    database: Database,
-    settings: Settings,
-    opened: Stack,
-) -> None:
-    add(database, serve_certificate(opened, self_signed(HOST, clock=clock)), HOST)
-    control = Server(servers.tls(server_context(self_signed("control.test", clock=clock))))
-    controlled = scan_settings(settings, controls=(f"127.0.0.1:{control.port}",))
-
-    class FailingAfterwards(ScanRun):
-        """The control target answers before the run, and not after it."""
-
-        def _handle(self, results: list[Any], planned: int) -> None:
-            super()._handle(results, planned)
-            control.close()
-
-    context = Context(database, controlled, database.clock)
-    assert FailingAfterwards(context, ScanOptions()).run().state == "suspect"
-    (unknown,) = load(database, clock(), skip_healthy=True)
-    assert unknown.verdict == Verdict.UNKNOWN, "never judged is not ok"
-    assert scan(database, settings).opened > 0
-    assert load(database, clock())[0].verdict == Verdict.FAULT
-
-
-def test_failures_of_a_suspect_run_are_forgotten_after_the_next_good_check(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack
-) -> None:
-    names = [f"h{n}.example.test" for n in range(6)]
-    talk = servers.tls(server_context(issuer.issue(*names)))
-    server = Server(talk)
-    port = server.port
-    add(database, port, *names)
-    scan(database, settings)
-    server.close()
-    silent = Server(servers.silent, port=port)
-    assert scan(database, settings, timeout=0.8).state == "suspect"
-    silent.close()
-    back = Server(talk, port=port)
-    opened.callback(back.close)
-    scan(database, settings)
-    with database.read() as conn:
-        rows = conn.execute(select(ProbeState)).mappings().all()
-        seen = conn.execute(select(ServedChain.open, ServedChain.live)).all()
-    columns = ("error_reason", "failing_since", "failing_runs", "good")
-    assert {tuple(r[c] for c in columns) for r in rows} == {(None, None, 0, 1)}
-    assert {tuple(s) for s in seen} == {(1, 1)}
-
-
-# -- addresses with many endpoints -----------------------------------------------------------------
-
-
 def test_refusing_address_is_confirmed_once_for_all_its_endpoints(
     database: Database,
     settings: Settings,
@@ -383,9 +133,6 @@ def test_silent_name_has_no_effect_on_others_at_its_address(
         if len(rows) == 1:  # all others answered in time
             break
     assert rows == [("dead.example.test", "connection-timeout")]
-
-
-# -- one scan at a time, and processes -----------------------------------------------------------
 
 
 def test_second_scan_is_refused_and_names_the_first(
@@ -465,41 +212,3 @@ def test_scan_by_several_processes_judges_each_endpoint(
     assert {host for host, codes in found.items() if codes} == set(names[70:])
     # The certificate covers other names of this client.
     assert all("default-certificate" not in codes for codes in found.values())
-
-
-def test_no_single_party_silences_the_others(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack
-) -> None:
-    """Six sites of one client go down; the expired certificate of another one opens."""
-    many = [f"h{n}.many.test" for n in range(6)]
-    others = [f"www.other{n}.test" for n in range(6)]
-    down = Server(servers.tls(server_context(issuer.issue(*many))))
-    add(database, down.port, *many, client="1")
-    add(database, serve_certificate(opened, issuer.issue(*others)), *others, client="2")
-    scan(database, settings)
-    down.close()
-    clock.advance(seconds=2)
-    done = scan(database, settings)
-    assert (done.state, done.opened) == ("complete", 6)
-
-
-def test_expired_certificate_opens_in_a_suspect_run(
-    database: Database, settings: Settings, issuer: Authority, opened: Stack
-) -> None:
-    names = [f"www.site{n}.test" for n in range(12)]
-    server = Server(servers.tls(server_context(issuer.issue(*names))))
-    add(database, server.port, *names[:6], client="1")
-    add(database, server.port, *names[6:], client="3")
-    soon = issuer.issue("late.test", not_after=clock() + timedelta(hours=1))
-    add(database, serve_certificate(opened, soon), "late.test", client="2")
-    scan(database, settings)
-    server.close()
-    clock.advance(seconds=7200)
-    run = scan(database, settings)
-    assert (run.state, run.opened) == ("suspect", 1)
-    assert "certificate-expired" in open_codes(database)
-    assert "unreachable" not in open_codes(database)
-    # The same fault is not opened twice, and the rest follows when the run is accepted.
-    assert scan(database, settings).opened == 0
-    accepted = scan(database, settings, accept_suspect=True)
-    assert (accepted.state, accepted.opened >= 12) == ("complete", True)

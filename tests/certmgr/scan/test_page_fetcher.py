@@ -1,4 +1,4 @@
-"""Visits over HTTP and HTTPS: redirects, rate limits, and hostile web servers."""
+"""Visits over HTTP and HTTPS: what is requested, rate limits, and hostile web servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import pytest
 
 from certmgr.config.settings import HttpSettings, NetworkSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
 from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.target_scan import scan_targets
@@ -25,242 +24,11 @@ from certmgr.inspection.worker import scan_jobs
 from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.page_process import PageParserProcess
 from inventory.targets import Target
-from notifiers.wording.sentences import instruction
 from tests.campaign import time_limits, wait_until
-from tests.certmgr.loopback import loopback_settings
-from tests.certmgr.tls_servers import (
-    HOST,
-    Stack,
-    refusing_port,
-    resolved_by,
-    serve_certificate,
-)
-from tests.certmgr.websites import (
-    HSTS,
-    NO_RATE_LIMIT,
-    REDIRECT,
-    Scanned,
-    Sites,
-    Website,
-    codes,
-    document,
-)
+from tests.certmgr.scan.page_sites import scan_http
+from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve_certificate
+from tests.certmgr.websites import HSTS, NO_RATE_LIMIT, REDIRECT, Website, codes, document
 from tests.clock import clock
-from tests.servers import real
-
-SITES = Sites()
-INDEX = "index page.html;"
-
-
-@pytest.fixture(scope="session")
-def scanned(
-    root: Authority,
-    issuer: Authority,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Scanned:
-    folder = tmp_path_factory.mktemp("visited")
-    return SITES.scan(loopback_settings(root, folder), issuer, folder)
-
-
-@pytest.fixture
-def website(settings: Settings, issuer: Authority, tmp_path: Path, opened: Stack) -> Website:
-    return Website(settings, issuer, tmp_path, opened)
-
-
-# -- redirects ---------------------------------------------------------------------------------
-
-COOKIE = 'add_header Set-Cookie "seen=1; Path=/"; return 302 http://$host:HTTP_PORT/;'
-WITH_COOKIE = SITES.add(f'location / {{ if ($cookie_seen = "") {{ {COOKIE} }} {REDIRECT} }}')
-
-
-def test_redirect_that_waits_for_its_cookie_is_not_a_loop(scanned: Scanned) -> None:
-    assert scanned.codes(WITH_COOKIE) == {}
-
-
-ELSEWHERE = "https://www.elsewhere.test:HTTPS_PORT/"
-LEAVING = SITES.add(f"return 301 {ELSEWHERE};", f"{HSTS} return 301 {ELSEWHERE};")
-
-
-def test_redirect_to_another_site_requests_nothing_there_and_checks_its_certificate(
-    scanned: Scanned,
-) -> None:
-    found = scanned.codes(LEAVING)
-    assert set(found) == {"redirect-broken"}
-    evidence = found["redirect-broken"].evidence
-    assert (evidence["problem"], evidence["browser_error"]) == (
-        "name-mismatch",
-        "ERR_CERT_COMMON_NAME_INVALID",
-    )
-    assert evidence["to"] == f"https://www.elsewhere.test:{scanned.secure}/"
-    assert document(scanned.reports[LEAVING])["final_url"] == evidence["to"]
-
-
-INTERNAL = {
-    url: SITES.add(f"return 302 {url};")
-    for url in (
-        "http://169.254.169.254/latest/meta-data/",
-        "http://127.0.0.2:HTTP_PORT/",
-        "http://[::1]:8080/",
-        "http://0x7f000001/",
-    )
-}
-
-
-@pytest.mark.parametrize("url", INTERNAL)
-def test_redirect_to_an_internal_address_is_not_followed(scanned: Scanned, url: str) -> None:
-    assert set(scanned.codes(INTERNAL[url])) == {"http-unknown"}
-    assert len(document(scanned.reports[INTERNAL[url]])["visits"][0]["redirects"]) == 1
-
-
-DEAD_ENDS = {
-    url: (SITES.add(f"return 302 '{url}';"), error)
-    for url, error in {
-        "javascript:alert(1)": "ERR_UNSAFE_REDIRECT",
-        "data:text/html,x": "ERR_UNSAFE_REDIRECT",
-        "http://": "ERR_INVALID_REDIRECT",
-        "http://a b/": "ERR_INVALID_REDIRECT",
-        "http://x.test:99999/": "ERR_INVALID_REDIRECT",
-        "http://x.test:25/": "ERR_UNSAFE_PORT",
-        "https://$host:HTTP_PORT/": "ERR_SSL_PROTOCOL_ERROR",
-        "https://$host:1/": "ERR_UNSAFE_PORT",
-    }.items()
-}
-
-
-@pytest.mark.parametrize("url", DEAD_ENDS)
-def test_redirect_that_no_browser_follows_is_a_fault_with_advice(
-    scanned: Scanned, url: str
-) -> None:
-    host, error = DEAD_ENDS[url]
-    result = scanned.codes(host)
-    assert set(result) == {"redirect-broken"}
-    found = result["redirect-broken"]
-    assert (found.severity, found.evidence["browser_error"]) == ("critical", error)
-    assert found.evidence["url"] == f"http://{host}:{scanned.plain}/"
-    advice = instruction(found, Target(host))
-    assert found.evidence["advice"] in advice
-    assert "scanner" not in advice
-
-
-OTHER_PROGRAM = SITES.add("return 302 ftp://x.test/;")
-
-
-def test_redirect_to_another_program_is_undetermined(scanned: Scanned) -> None:
-    assert set(scanned.codes(OTHER_PROGRAM)) == {"http-unknown"}
-
-
-TWO_TARGETS = SITES.add(
-    "return 404;",
-    f"{HSTS} add_header Location https://$host:HTTPS_PORT/a always;"
-    " return 302 https://$host:HTTPS_PORT/b;",
-)
-
-
-def test_two_targets_of_a_redirect_are_an_error_of_browsers(scanned: Scanned) -> None:
-    found = scanned.codes(TWO_TARGETS)["answer-invalid"]
-    assert found.severity == "critical"
-    assert found.evidence["browser_error"] == "ERR_RESPONSE_HEADERS_MULTIPLE_LOCATION"
-
-
-@pytest.mark.parametrize(
-    ("answer", "code"), [("NXDOMAIN", "redirect-broken"), ("SERVFAIL", "http-unknown")]
-)
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_redirect_to_a_name_without_an_address_is_a_fault(
-    website: Website, answer: str, code: str, scheme: str
-) -> None:
-    """A failure of the DNS itself stays undetermined."""
-    to = f"{scheme}://www.{HOST}/"
-    website.serve(f"return 301 {to};")
-    resolver = website.stack.enter_context(real.dns({f"www.{HOST}": answer}))
-    result = website.scan(settings=resolved_by(website.settings, resolver))
-    assert set(result) == {code}
-    if code == "redirect-broken":
-        evidence = result[code].evidence
-        assert evidence["to"] == to
-        assert evidence["browser_error"] == "DNS_PROBE_FINISHED_NXDOMAIN"
-        assert "create the A (and AAAA) record" in instruction(result[code], Target(HOST))
-
-
-def test_redirect_to_a_port_where_nothing_listens_is_a_fault(website: Website) -> None:
-    website.serve(f"return 301 https://$host:{refusing_port(website.stack)}/;")
-    assert website.scan()["redirect-broken"].evidence["browser_error"] == "ERR_CONNECTION_REFUSED"
-
-
-def test_redirect_to_the_https_of_the_endpoint_is_judged_there(
-    settings: Settings, issuer: Authority, tmp_path: Path, opened: Stack
-) -> None:
-    """Its closed port is https-missing, and no second fault of the redirect."""
-    refusing = refusing_port(opened)
-    pair = real.write_pair(tmp_path, issuer.issue(HOST))
-    to = f"return 301 https://$host:{refusing}/;"
-    plain, _ = opened.enter_context(real.web(tmp_path, pair, to, "return 200 ok;"))
-    assert set(codes(scan_http(settings, opened, plain, refusing=refusing))) == {"https-missing"}
-
-
-# -- Refresh -----------------------------------------------------------------------------------
-
-TO_PLAIN = "http://$host:HTTP_PORT"
-META = '<meta http-equiv=refresh content="{}; url={}">x'
-AWAY = {
-    "header": SITES.add(
-        REDIRECT, f'{HSTS} add_header Refresh "0; url={TO_PLAIN}/x"; return 200 x;'
-    ),
-    "late": SITES.add(REDIRECT, f'{HSTS} add_header Refresh "99;{TO_PLAIN}/x"; return 200 x;'),
-    "error page": SITES.add(
-        REDIRECT, f'{HSTS} add_header Refresh "1,url={TO_PLAIN}/x" always; return 404;'
-    ),
-    "element": SITES.add(REDIRECT, f"{HSTS} {INDEX}", META.format(0, "http://elsewhere.test/x")),
-    "element with fields": SITES.add(
-        REDIRECT, f"{HSTS} {INDEX}", META.format(5, "http://elsewhere.test/x") + "<input>"
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", AWAY)
-def test_refresh_from_https_to_http_is_insecure(scanned: Scanned, kind: str) -> None:
-    found = scanned.codes(AWAY[kind])["redirect-insecure"]
-    assert found.severity == "high"
-    assert str(found.evidence["to"]).startswith("http://")
-    assert found.evidence["by"] == "Refresh"
-
-
-STAYING = {
-    value: SITES.add(REDIRECT, f"{HSTS} add_header Refresh '{value}'; return 200 x;")
-    for value in (
-        *("30", "x; url=http://a.test/", "; url=http://a.test/", "-1;url=http://a.test/"),
-        *("0; url=/y", "0; url=https://$host:HTTPS_PORT/z", "0x; url=http://a.test/"),
-    )
-}
-
-
-@pytest.mark.parametrize("value", STAYING)
-def test_refresh_that_stays_on_https_is_no_finding(scanned: Scanned, value: str) -> None:
-    assert scanned.codes(STAYING[value]) == {}
-
-
-HIDDEN = SITES.add(
-    "location = / { add_header Refresh '3; url=/page.html'; return 200 wait; }",
-    page="<input type=password>",
-)
-UPGRADED = SITES.add('add_header Refresh "0; url=https://$host:HTTPS_PORT/"; return 200 wait;')
-ROUND = SITES.add(
-    'location = / { add_header Refresh "0; url=/b"; return 200 a; }'
-    ' location = /b { add_header Refresh "0; url=/"; return 200 b; }'
-)
-
-
-def test_page_behind_a_refresh_is_judged(scanned: Scanned) -> None:
-    found = scanned.codes(HIDDEN)["http-collects-secrets"]
-    assert found.evidence["url"] == f"http://{HIDDEN}:{scanned.plain}/page.html"
-
-
-@pytest.mark.parametrize("host", [UPGRADED, ROUND])
-def test_refresh_over_http_is_no_redirect_of_the_server(scanned: Scanned, host: str) -> None:
-    assert set(scanned.codes(host)) == {"http-served", "redirect-missing"}
-
-
-# -- client certificates -----------------------------------------------------------------------
 
 ASKING = {
     "nginx": f"ssl_verify_client on; ssl_client_certificate {{root}}; {HSTS} return 200 x;",
@@ -291,9 +59,6 @@ def test_page_of_another_host_is_not_judged(website: Website) -> None:
     result = website.scan(other, settings=allowing)
     assert set(result) == {"redirect-missing"}
     assert document(website.report)["redirects"][0]["host"] == other
-
-
-# -- requests --------------------------------------------------------------------------------
 
 
 def test_further_path_of_a_domain_is_visited(website: Website) -> None:
@@ -342,9 +107,9 @@ def test_requests_to_one_address_keep_to_the_rate(website: Website) -> None:
     assert time.monotonic() - started > 1.0
 
 
-# -- web servers that are hostile or broken --------------------------------------------------------
-
 Handler = http.server.BaseHTTPRequestHandler
+
+
 Talk = Callable[[Handler], None]
 
 
@@ -370,19 +135,6 @@ def answering(talk: Talk) -> Iterator[int]:
         server.server_close()
 
 
-def scan_http(
-    settings: Settings, opened: Stack, port: int, timeout: float = 60, refusing: int = 0
-) -> EndpointReport:
-    """Scan a host whose plain HTTP is at ``port`` and whose HTTPS is closed."""
-    refusing = refusing or refusing_port(opened)
-    options = ScanOptions(
-        overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=port, timeout=timeout
-    )
-    visiting = replace(settings, http=NO_RATE_LIMIT)
-    (report,) = scan_targets(visiting, options, [Target(HOST, refusing)], clock=clock)
-    return report
-
-
 def write(head: bytes, *chunks: bytes, endless: bytes = b"") -> Talk:
     """Return a server that writes a head and chunks.
 
@@ -400,17 +152,41 @@ def write(head: bytes, *chunks: bytes, endless: bytes = b"") -> Talk:
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
+
+
 HTML = OK + b"Content-Type: text/html\r\n\r\n"
+
+
 GZIP = OK + b"Content-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n"
+
+
 CHUNKED = OK + b"Content-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 BOMB = gzip.compress(b"<p>" + b"A" * 50_000_000, 9)
+
+
 PASSWORD = b"<input type=password>"
+
+
 ODD_URL = b'<img src="http://[v1.' + b"a" * 300 + b']/x">'
+
+
 ATTRIBUTES = b"<input " + b" ".join(b"a%d" % n for n in range(140_000)) + b">"
+
+
 FILLING = b"A" * 65536
+
+
 TOO_LARGE = {"http-served", "too-large"}
+
+
 UNKNOWN = {"http-unknown"}
+
+
 SECRETS = {"http-collects-secrets"}
+
+
 HOSTILE: dict[str, tuple[Talk, set[str]]] = {
     "endless page": (write(HTML, PASSWORD, endless=FILLING), SECRETS),
     "page that ends too early": (
