@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,14 @@ from acme import messages
 
 from certmgr.acme import responses
 from certmgr.acme.ca_requests import CaRequests
-from certmgr.acme.challenges.interface import ChallengeProof, Solver, challenge_proof
+from certmgr.acme.challenges.interface import (
+    DNS_01,
+    DNS_ACCOUNT_01,
+    ChallengeProof,
+    Solver,
+    account_label,
+    challenge_proof,
+)
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.order_errors import NamesFailed, OrderExpired
@@ -131,13 +138,21 @@ class Authorizations:
             )
         thumbprint = urlsafe_b64encode(self.requests.session.key.thumbprint()).rstrip(b"=").decode()
         offered: set[str] = set()
+        by_account: tuple[ChallengeProof, Any] | None = None
         for challenge in authorization.challenges or ():
             document = challenge.chall.to_partial_json()
             if CHALLENGE == solver.challenge == document.get("type"):
                 return self._persist_proof(name, authorization, document), challenge
             if challenge.chall.typ == solver.challenge:
                 return challenge_proof(name, document.get("token"), thumbprint), challenge
+            if solver.challenge == DNS_01 and document.get("type") == DNS_ACCOUNT_01:
+                proof = challenge_proof(name, document.get("token"), thumbprint)
+                label = account_label(self.requests.session.url)
+                by_account = replace(proof, account_label=label), challenge
             offered.add(printable(str(document.get("type", challenge.chall.typ)), 30))
+        # Only if there is no dns-01: its record may be delegated by a CNAME already.
+        if by_account is not None:
+            return by_account
         raise UsageError(
             f"{display(name)} cannot be validated",
             f"the CA offers {', '.join(sorted(offered)) or 'no challenge'}, and the solver"
@@ -237,6 +252,11 @@ def require_usable(authorization: messages.Authorization) -> None:
         )
 
 
+def _answers(kind: str, *types: str | None) -> bool:
+    """Return whether a solver of a kind answers a challenge of one of these types."""
+    return kind in types or (kind == DNS_01 and DNS_ACCOUNT_01 in types)
+
+
 def failed_challenge(authorization: messages.Authorization, kind: str) -> str | None:
     """Return the CA's reason if the challenge failed that the solver answers, else None.
 
@@ -245,7 +265,7 @@ def failed_challenge(authorization: messages.Authorization, kind: str) -> str | 
     for challenge in authorization.challenges or ():
         document = challenge.chall.to_partial_json()
         if (
-            kind in (challenge.chall.typ, document.get("type"))
+            _answers(kind, challenge.chall.typ, document.get("type"))
             and challenge.status == messages.STATUS_INVALID
         ):
             return failure_of(authorization)

@@ -107,8 +107,7 @@ def advise(facts: PreflightFacts) -> Advice:
 
 
 def _advise(facts: PreflightFacts) -> Advice:
-    name, shown = facts.name, display(facts.name)
-    notes = _notes(facts)
+    name, notes = facts.name, _notes(facts)
     # ACME CAs issue domain-validated certificates; an OV or EV certificate has to be bought.
     if facts.validated:
         return Advice(
@@ -141,8 +140,16 @@ def _advise(facts: PreflightFacts) -> Advice:
             " ([acme.solver.NAME]) to automate it",
             notes=notes,
         )
+    if facts.challenge == "dns-01":
+        return _advise_dns01(facts, notes)
+    return _advise_addresses(facts, notes)
+
+
+def _advise_addresses(facts: PreflightFacts, notes: tuple[str, ...]) -> Advice:
+    """Return the advice for a name to which the CA connects."""
+    name, shown = facts.name, display(facts.name)
     # A name with a server in the inventory misses its record; without one it is hosted elsewhere.
-    if facts.dns == "nxdomain" and facts.challenge != "dns-01":
+    if facts.dns == "nxdomain":
         return Advice(
             name,
             Category.RECORD if facts.server else Category.ELSEWHERE,
@@ -150,8 +157,6 @@ def _advise(facts: PreflightFacts) -> Advice:
             _address_records(facts),
             notes,
         )
-    if facts.challenge == "dns-01":
-        return _advise_dns01(facts, notes)
     if facts.dns == "nodata":
         return Advice(
             name,

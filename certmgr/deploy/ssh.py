@@ -27,7 +27,7 @@ from inventory.files import read_regular, require_regular
 from inventory.text import printable
 
 if TYPE_CHECKING:
-    from paramiko import PKey, SSHClient
+    from paramiko import PKey, SSHClient, Transport
 
 _log = logging.getLogger(__name__)
 # Files of large providers have tens of thousands of lines of about 150 bytes.
@@ -120,14 +120,19 @@ def connect(target: TargetSettings) -> Iterator[Remote]:
         transport = client.get_transport()
         assert transport is not None
         _require_not_revoked(marked_lines, transport.get_remote_server_key(), target.known_hosts)
-        with (
-            _limited(client, SESSION_TIMEOUTS * target.timeout, where),
-            client.open_sftp() as sftp,
-        ):
-            channel = sftp.get_channel()
-            if channel is not None:
-                channel.settimeout(target.timeout)
-            yield Remote(transport, sftp, where, target.timeout)
+        with _limited(client, SESSION_TIMEOUTS * target.timeout, where):
+            yield from _sessions(client, transport, target, where)
+
+
+def _sessions(
+    client: SSHClient, transport: Transport, target: TargetSettings, where: str
+) -> Iterator[Remote]:
+    """Yield one session for files on a connection, with a limit for each answer."""
+    with client.open_sftp() as sftp:
+        channel = sftp.get_channel()
+        if channel is not None:
+            channel.settimeout(target.timeout)
+        yield Remote(transport, sftp, where, target.timeout)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from base64 import urlsafe_b64encode
+from base64 import b32encode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +15,8 @@ from inventory.text import printable
 
 # RFC 8555 8.1: base64url. The token becomes a file name.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
+# The challenges of which a solver answers both: the CA decides which of the two it offers.
+DNS_01, DNS_ACCOUNT_01 = "dns-01", "dns-account-01"
 WELL_KNOWN = "/.well-known/acme-challenge/"
 
 
@@ -28,6 +30,8 @@ class ChallengeProof:
         key_authorization: The key authorization (RFC 8555 8.1).
         persist: The expected record of dns-persist-01, which has neither token nor authorization.
         location: Where a dns-01 record is set, after CNAMEs; empty before it is determined.
+        account_label: The label of the account in the name of the record, of dns-account-01; empty
+            for dns-01.
     """
 
     name: str
@@ -35,6 +39,7 @@ class ChallengeProof:
     key_authorization: str
     persist: PersistRecord | None = None
     location: str = ""
+    account_label: str = ""
 
     @property
     def txt(self) -> str:
@@ -47,7 +52,18 @@ class ChallengeProof:
     def record(self) -> str:
         """The name of the TXT record."""
         # RFC 8555 8.4. A wildcard is validated at its bare name, next to the record of that name.
-        return f"_acme-challenge.{self.name}"
+        name = f"_acme-challenge.{self.name}"
+        return f"{self.account_label}.{name}" if self.account_label else name
+
+
+def account_label(account_url: str) -> str:
+    """Return the label of an account in the record of dns-account-01.
+
+    It is "_" and the first ten bytes of the SHA-256 of the account's URL in base32
+    (draft-ietf-acme-dns-account-label, section 3).
+    """
+    digest = hashlib.sha256(account_url.encode()).digest()[:10]
+    return f"_{b32encode(digest).decode().lower()}"
 
 
 @dataclass(frozen=True, slots=True)

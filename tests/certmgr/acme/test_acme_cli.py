@@ -71,6 +71,18 @@ def run(run_with_endpoints: Run) -> Run:
     return run_with_endpoints
 
 
+def test_account_is_taken_to_another_url_of_its_ca(run: Run, ca: Pebble) -> None:
+    other = ca.directory.replace("127.0.0.1", "localhost")
+    moved = run("account", "edit", "test", "--directory", other)
+    assert moved.code == 0 and f"'test' is at {other} now" in moved.out, moved.err
+    (row,) = run("account", "list", "--format", "json").json["accounts"]
+    assert row["directory"] == other and row["state"] == "active"
+    assert run("account", "show", "test", "--ask").code == 0
+    wrong = run("account", "edit", "test", "--directory", "http://ca.test/dir")
+    assert wrong.code == 2 and "is not a directory URL" in wrong.err
+    assert run("account", "edit", "test").out == "Nothing to change.\n"
+
+
 def test_certificate_is_issued_renewed_revoked_and_replaced(run: Run, tmp_path: Path) -> None:
     listed = run("account", "list", "--format", "json").json
     assert listed["schema"] == "certmgr.accounts/1" and listed["accounts"][0]["state"] == "active"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,16 @@ import pytest
 from certmgr.acme.account_binding import hmac_key
 from certmgr.acme.account_move import move
 from certmgr.acme.accounts import AccountRequest, add
+from certmgr.acme.challenges.interface import account_label
 from certmgr.acme.problems import AcmeError
 from certmgr.acme.renewal_run import RenewalRunner
 from certmgr.acme.results import IssueState
+from certmgr.config.acme import SolverSettings
 from inventory.errors import Conflict, UsageError
 from inventory.store import accounts, lineages
 from tests.certmgr.acme.strange_ca import Fault, Reply, document, problem
 from tests.certmgr.acme.strange_shop import NAME, Shop
+from tests.servers.bind import Named
 
 
 def moved(status: int, url: str) -> Reply:
@@ -215,6 +219,54 @@ def test_unavailable_ca_is_tried_again_within_a_day(shop: Shop, header: str, day
     assert next_at is not None
     assert (next_at - shop.clock().timestamp()) // 86_400 == days
     assert shop.until_issued() == [IssueState.WAITS, IssueState.ISSUED]
+
+
+def test_label_of_an_account_is_that_of_the_draft() -> None:
+    """The example of draft-ietf-acme-dns-account-label, section 3.2."""
+    label = account_label("https://example.com/acme/acct/ExampleAccount")
+    assert label == "_ujmmovf2vn55tgye"
+
+
+@pytest.mark.parametrize("offers_both", [False, True])
+def test_dns_account_01_is_answered_if_the_ca_offers_no_dns_01(
+    shop: Shop, bind: Named, monkeypatch: pytest.MonkeyPatch, offers_both: bool
+) -> None:
+    monkeypatch.setenv("TSIG_SECRET", bind.secret)
+    solver = SolverSettings(
+        kind="rfc2136",
+        server=bind.server,
+        zone="shop.test",
+        tsig_name=bind.key_name,
+        tsig_secret="env:TSIG_SECRET",
+        tsig_algorithm=bind.algorithm,
+        propagation=0.0,
+    )
+    shop.env.solve(dns=solver)
+    scan = replace(shop.env.settings.scan, resolvers=(bind.resolver,))
+    shop.env.settings = replace(shop.env.settings, scan=scan)
+    with shop.env.database.write() as tx:
+        lineages.edit(tx, shop.lineage, solver="dns")
+        account = accounts.find(tx.conn, "main").url
+    kinds = ("dns-account-01", "dns-01") if offers_both else ("dns-account-01",)
+    label = "" if offers_both else f"{account_label(str(account))}."
+    record = f"{label}_acme-challenge.{NAME}"
+    published: list[list[str]] = []
+
+    def offered(usual: Reply) -> Reply:
+        (usual_challenge,) = usual[2]["challenges"]
+        return (
+            *usual[:2],
+            {**usual[2], "challenges": [usual_challenge | {"type": k} for k in kinds]},
+        )
+
+    def validated(usual: Reply) -> Reply:
+        published.append(bind.txt(record))
+        return usual
+
+    shop.ca.lasting = {"authz": offered, "challenge": validated}
+    result = shop.order()
+    assert result.state is IssueState.ISSUED, result
+    assert [len(values) for values in published] == [1] and bind.txt(record) == []
 
 
 # -- chains and renewal information
