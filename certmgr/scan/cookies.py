@@ -12,6 +12,35 @@ MAX_HEADER = 8000  # characters of a Cookie header; beyond it none is sent
 MAX_COOKIES = 50
 
 
+_MAX_PAIR = 4096  # bytes of name and value (draft-ietf-httpbis-rfc6265bis 5.6)
+
+
+def _accepted(value: str, *, secure: bool) -> str:
+    """Return a Set-Cookie header as the cookie jar reads it; empty if browsers refuse it.
+
+    The jar follows RFC 6265, and browsers its successor (draft-ietf-httpbis-rfc6265bis 5.7).
+    """
+    pair, *rest = value.split(";")
+    attributes = {}
+    for part in rest:
+        name, _, content = part.partition("=")
+        attributes[name.strip().lower()] = content.strip().lower()
+    is_secure = "secure" in attributes
+    if is_secure and not secure:
+        return ""
+    needs_secure = attributes.get("samesite") == "none" or "partitioned" in attributes
+    # A cookie without a name is sent as its value alone.
+    name = pair.strip().lower().lstrip("=")
+    hosts_own = name.startswith("__host-")
+    if (needs_secure or hosts_own or name.startswith("__secure-")) and not is_secure:
+        return ""
+    if hosts_own and (attributes.get("domain") or attributes.get("path") != "/"):
+        return ""
+    if len(pair.encode("utf-8", "replace")) > _MAX_PAIR:
+        return ""
+    return value.lstrip().removeprefix("=")
+
+
 class _Headers:
     """The interface that a cookie jar expects of a response."""
 
@@ -44,7 +73,9 @@ class VisitCookies:
 
     def store(self, url: str, headers: Iterable[tuple[str, str]]) -> None:
         """Store the cookies of an answer."""
-        values = [v for n, v in headers if n == "set-cookie"]
+        secure = url.startswith("https:")
+        sent = [v for n, v in headers if n == "set-cookie"]
+        values = [v for value in sent if (v := _accepted(value, secure=secure))]
         if not values:
             return
         self._jar = self._jar if self._jar is not None else http.cookiejar.CookieJar()

@@ -17,6 +17,7 @@ from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import FailureKind
 from certmgr.scan.page_answer import Answer, parse_hsts
 from certmgr.scan.resolve import Resolver
+from certmgr.scan.stored_redirects import is_stored
 from certmgr.scan.visits import Elsewhere, Hop, Page, Visit, VisitEnd
 from certmgr.scan.web_urls import host_of_url, is_bad_port, leaves_site, port_of
 from inventory.names import as_ip
@@ -208,6 +209,8 @@ class _Path:
         # The cookies are part of the key: some sites redirect to the same URL to set a cookie.
         self._seen: set[tuple[str, str | None]] = set()
         self._elsewhere: list[Elsewhere] = []
+        # Redirects that a browser follows again without a request: URL -> the answer.
+        self._stored: dict[str, FetchedPage] = {}
 
     def _ended(self, end: VisitEnd, page: Page | None = None, why: str = "") -> Visit:
         others = tuple(self._elsewhere)
@@ -221,7 +224,8 @@ class _Path:
     async def follow(self) -> Visit:
         current, address = self._url, self._follower._address
         while True:
-            cookies = self._cookies.header(current)
+            # A browser sends no cookie for what it has stored.
+            cookies = None if current in self._stored else self._cookies.header(current)
             if (current, cookies) in self._seen:
                 return self._ended(VisitEnd.LOOP, why="the redirects form a loop")
             if len(self._hops) > MAX_REDIRECTS:
@@ -235,7 +239,9 @@ class _Path:
                     end = VisitEnd.BROKEN if broken else VisitEnd.UNKNOWN
                     return self._ended(end, why=target.why)
                 address = target.address
-            fetched = await self._follower.answer(current, address, cookies, len(self._hops))
+            fetched = self._stored.get(current) or await self._follower.answer(
+                current, address, cookies, len(self._hops)
+            )
             if isinstance(fetched, str):
                 self._hops = self._hops or [Hop(current, address, why=fetched)]
                 return self._ended(VisitEnd.UNKNOWN, why=fetched)
@@ -259,6 +265,8 @@ class _Path:
             if following is None:
                 return self._end(fetched)
             self._cookies.store(current, answer.headers)
+            if location is not None and is_stored(answer.status, answer.headers):
+                self._stored[current] = fetched
             if self._follower.leaves(following):
                 return await self._leave(following)
             current = following

@@ -149,8 +149,9 @@ class Visitor:
                 if failed.startswith(_DELAYED):
                     return Shown(failed, url)
             elif method == "Page.frameScheduledNavigation":
-                # A refresh. One with a delay is not waited for.
-                leaving = given["delay"] < 1
+                # A refresh. One with a delay, or of a document inside the page, is not waited for.
+                own = given["frameId"] == browser.target
+                leaving = given["delay"] < 1 if own else leaving
             elif method == "Page.frameStoppedLoading" and given["frameId"] == browser.target:
                 if not leaving:
                     asked = browser.send("Runtime.evaluate", expression=_STATE, returnByValue=True)
@@ -164,6 +165,7 @@ class Visitor:
                 state, final, secret = json.loads(message["result"]["result"]["value"])
                 # A failure within the body leaves the page. The next page may have begun to load
                 # before the answer.
+                final = final.partition("#")[0]
                 shows_error = bool(failed) and final.startswith("chrome-error:")
                 if shows_error or (final == latest and (state == "complete" or failed)):
                     # Events of an error page come late, so the next visit needs a new page.
