@@ -180,6 +180,11 @@ def _suffixes():  # type: ignore[no-untyped-def]
     return PublicSuffixList()
 
 
+def load_suffixes() -> None:
+    """Read the list of public suffixes now, for processes that are forked from this one."""
+    _suffixes()
+
+
 @lru_cache(maxsize=16384)
 def registered_domain(name: str) -> str:
     """Return the registered domain of a name: the label below its public suffix, and the suffix.

@@ -25,6 +25,7 @@ from typing import Any
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.inspection.worker import ScanWorker
 from inventory.errors import CertmgrError
+from inventory.names import load_suffixes
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class Pool:
             # The limits per address hold for all processes together. Jobs wait for their turn at
             # an address, so more of them are sent ahead to keep the process busy.
             self._ahead += 10 * BATCH
+            # Read once before the fork, instead of by each process at its first page.
+            load_suffixes()
             web = replace(
                 web, per_address=-(-web.per_address // processes), rate=web.rate / processes
             )

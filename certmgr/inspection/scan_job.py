@@ -30,6 +30,8 @@ class ScanJob:
         was_good: Whether the last scan observed a certificate.
         fingerprint: The fingerprint of the last report.
         evidence_key: The key of the last evidence, while equal evidence gives equal findings.
+        recheck_at: When the evidence key expires, in epoch seconds.
+        pages: What its pages contained in the last scan (certmgr/scan/known_pages.py).
         paths: Paths to visit over HTTP and HTTPS, in addition to the home page.
         expected: SHA-256 of the leaves that were installed there.
     """
@@ -44,6 +46,8 @@ class ScanJob:
     was_good: bool = False
     fingerprint: str = ""
     evidence_key: str = ""
+    recheck_at: int | None = None
+    pages: str = ""
     purpose: str = "site"
     paths: tuple[str, ...] = ()
     expected: frozenset[str] = frozenset()
@@ -65,6 +69,7 @@ class ScanResult:
         evidence_key: For the next job. If it is empty and ``report`` is None, those of this job
             stay valid.
         recheck_at: When the evidence key expires, in epoch seconds.
+        pages: What its pages contain, with ``evidence_key``.
         no_route: The IP versions to which this machine has no route.
     """
 
@@ -79,6 +84,7 @@ class ScanResult:
     certificates: tuple[CertificateRow, ...] = ()
     evidence_key: str = ""
     recheck_at: int | None = None
+    pages: str = ""
     no_route: frozenset[int] = frozenset()
 
 

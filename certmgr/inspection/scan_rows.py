@@ -23,8 +23,13 @@ CERTIFICATE_FIELDS = tuple(f.name for f in fields(CertificateRow))
 def cache_keys(result: ScanResult) -> scan_results.CacheKeys:
     """Return what the next scan of the endpoint is compared with."""
     return scan_results.CacheKeys(
-        result.key, result.fingerprint, result.evidence_key, result.recheck_at
+        result.key, result.fingerprint, memo(result), result.recheck_at
     )
+
+
+def memo(result: ScanResult) -> str:
+    """Return the key of the evidence, and on a further line what its pages contain."""
+    return "\n".join(filter(None, (result.evidence_key, result.pages)))
 
 
 def endpoint_status_row(key: int, run_id: int, report: EndpointReport) -> dict[str, Any]:
@@ -115,6 +120,7 @@ def jobs_of(
         # After several failed runs, a time-out becomes a finding of its endpoint.
         if row.failing_since is not None:
             history = FailureHistory(from_epoch(row.failing_since), row.failing_runs or 0)
+        key, _, pages = (row.memo or "").partition("\n")
         jobs.append(
             ScanJob(
                 key=row.id,
@@ -127,7 +133,9 @@ def jobs_of(
                 was_good=bool(row.good),
                 fingerprint=row.fingerprint or "",
                 # After this time the same evidence may give other findings, such as an expiry.
-                evidence_key=(row.memo or "") if use_cache and (row.recheck_at or 0) > now else "",
+                evidence_key=key if use_cache and (row.recheck_at or 0) > now else "",
+                recheck_at=row.recheck_at,
+                pages=pages if use_cache else "",
                 purpose=row.purpose,
                 paths=row.paths,
                 expected=frozenset()

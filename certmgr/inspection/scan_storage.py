@@ -17,6 +17,7 @@ from certmgr.inspection.scan_rows import (
     CERTIFICATE_FIELDS,
     cache_keys,
     endpoint_status_row,
+    memo,
     observations,
     proposal,
 )
@@ -89,7 +90,7 @@ def store_results(
         else:
             row |= {
                 "fingerprint": result.fingerprint,
-                "memo": result.evidence_key,
+                "memo": memo(result),
                 "recheck_at": result.recheck_at,
                 "judged_at": tx.at,
             }

@@ -148,24 +148,29 @@ class ScanWorker:
 
     async def _scan(self, job: ScanJob) -> None:
         paths = None if job.purpose in NO_PAGE else job.paths
-        evidence = await self.prober.probe(job.target, job.fixed, job.evidence_key, paths)
+        evidence = await self.prober.probe(
+            job.target, job.fixed, job.evidence_key, paths, job.pages
+        )
         if (
             job.evidence_key
             and not self.setup.full
             and self._evidence_key(job, evidence) == job.evidence_key
         ):
             # Equal evidence gives the findings of the last scan, so it is not judged again.
-            self.emit(
-                ScanResult(
-                    key=job.key,
-                    at=evidence.at,
-                    good=True,
-                    was_good=job.was_good,
-                    undetermined=False,
-                    fingerprint=job.fingerprint,
-                    report=None,
-                )
+            result = ScanResult(
+                key=job.key,
+                at=evidence.at,
+                good=True,
+                was_good=job.was_good,
+                undetermined=False,
+                fingerprint=job.fingerprint,
+                report=None,
             )
+            # Pages with other bytes and the same facts need not be parsed in the next scan either.
+            if evidence.pages != job.pages:
+                result.evidence_key, result.recheck_at = job.evidence_key, job.recheck_at
+                result.pages = evidence.pages
+            self.emit(result)
             return
         judgement = self._judge(job, evidence)
         if self.setup.fetch_issuers and _gaps(judgement):
@@ -298,6 +303,7 @@ class ScanWorker:
             certificates=(),
             evidence_key=evidence_key,
             recheck_at=recheck_at,
+            pages=judgement.evidence.pages if evidence_key else "",
         )
         result.no_route = report.families_without_route()
         # Most endpoints do not change between two runs; then the fingerprint is enough.

@@ -151,6 +151,7 @@ class Evidence:
         error: An internal error of the scanner.
         visits: What a visitor meets over HTTP and HTTPS. None if it was not checked; empty if no
             page is expected there.
+        pages: What its pages contain, for the next scan (certmgr/scan/known_pages.py).
     """
 
     target: Target
@@ -159,3 +160,4 @@ class Evidence:
     addresses: tuple[AddressEvidence, ...] = field(default=())
     error: str | None = None
     visits: tuple[Visit, ...] | None = None
+    pages: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from certmgr.net.http_body import MAX_BODY
 from certmgr.net.http_exchange import Exchange
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import FailureKind
@@ -33,17 +34,20 @@ class FirstPage:
     _begun: Callable[[], None] = field(kw_only=True)
     _turns: int = 0
     _held: int = 0
+    _is_small: bool = False
 
     def exchange(self, protocol: str | None) -> Exchange | None:
         """Return the exchange of a connection whose handshake is complete, or None without a turn.
 
         A silent server gets two connections, so there may be two.
         """
-        if not self._connection.enter_first(self.address):
+        room = self._connection.enter_first(self.address)
+        if not room:
             return None
         self._turns += 1
         self._begun()
-        return self._connection.exchange(self.url, None, protocol, own=True)
+        self._is_small = room < MAX_BODY
+        return self._connection.exchange(self.url, None, protocol, own=True, room=room)
 
     def dialled(self, result: DialResult | None) -> None:
         """Give the turns back, and keep a usable answer."""
@@ -58,7 +62,9 @@ class FirstPage:
             exchange=result.exchange,
             seconds=result.seconds,
         )
-        if _is_usable(answer):
+        # With more room, the rest of the page may be read.
+        cut = self._is_small and result.exchange.truncated
+        if not cut and _is_usable(answer):
             self.result = answer
             self._held = len(result.exchange.body)
             self._connection.hold_first(self._held)

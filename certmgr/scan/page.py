@@ -23,6 +23,7 @@ from certmgr.scan.page_fields import autocompletes_card, is_card_field
 from certmgr.scan.page_references import (
     IGNORED,
     LOADS,
+    LOADS_OF,
     MAX_INNER,
     css_urls,
     data_document,
@@ -88,7 +89,8 @@ def read(body: bytes, content_type: str | None, url: str, policies: tuple[str, .
     return reader.page()
 
 
-@dataclass(frozen=True, slots=True)
+# A page has thousands of elements, and a frozen one takes several times as long to make.
+@dataclass(slots=True)
 class _Element:
     """One element, whatever parser found it.
 
@@ -249,8 +251,8 @@ class _PageReader:
         # Outside of a picture, audio or video, a source element has no effect.
         if tag == "source" and element.parent not in ("picture", "audio", "video", ""):
             return
-        for (name, attribute), kind in LOADS.items():
-            if name == tag and attributes.get(attribute):
+        for attribute, kind in LOADS_OF.get(tag, ()):
+            if attributes.get(attribute):
                 self._load(kind, attributes[attribute])
         if tag in ("img", "source"):
             self._candidates(attributes.get("srcset", ""))

@@ -27,7 +27,10 @@ from certmgr.scan.web_urls import port_of
 from inventory.names import as_ip
 
 MAX_BODIES = 60  # answers in memory at once, in one process
-MAX_FIRST_BODIES = 60  # of first pages, in addition, while they are received
+# Of first pages, in addition, while they are received. The further ones get less room, which is
+# enough for most pages; a larger one is requested again, in its turn.
+MAX_FIRST_BODIES, MAX_SMALL_BODIES = 60, 600
+SMALL_BODY = 98_304
 MAX_FIRST_BYTES = 33_554_432  # of those that wait for the parser
 _HTTP1: tuple[bytes, ...] = (b"http/1.1",)
 _NO_ANSWER = frozenset({FailureKind.ALERT, FailureKind.TLS, FailureKind.CLOSED, FailureKind.RESET})
@@ -137,14 +140,18 @@ class PageConnection:
                     result = other
             yield result, used
 
-    def enter_first(self, address: str) -> bool:
-        """Take the turn of an address for its first page, if nothing has to be waited for."""
-        if self._first_bodies >= MAX_FIRST_BODIES or self._first_bytes >= MAX_FIRST_BYTES:
-            return False
+    def enter_first(self, address: str) -> int:
+        """Take the turn of an address for its first page, if nothing has to be waited for.
+
+        Returns:
+            The most bytes that its body may have; 0: there is no turn.
+        """
+        if self._first_bodies >= MAX_SMALL_BODIES or self._first_bytes >= MAX_FIRST_BYTES:
+            return 0
         if not self._rate_limiter.enter_now(address):
-            return False
+            return 0
         self._first_bodies += 1
-        return True
+        return MAX_BODY if self._first_bodies <= MAX_FIRST_BODIES else SMALL_BODY
 
     def leave_first(self, address: str) -> None:
         """Give the turn back: the connection has ended."""
@@ -214,6 +221,7 @@ class PageConnection:
         *,
         own: bool,
         as_browser: bool = False,
+        room: int = MAX_BODY,
     ) -> Exchange:
         """Return the exchange that requests a URL.
 
@@ -223,6 +231,7 @@ class PageConnection:
             protocol: What ALPN selected.
             own: Whether the URL belongs to the endpoint. The bodies of other sites are not read.
             as_browser: Whether to send the headers of a browser.
+            room: The most bytes that the body may have.
         """
         parts = urlsplit(url)
         secure = parts.scheme == "https"
@@ -244,7 +253,7 @@ class PageConnection:
             headers.append(("Cookie", cookies))  # limited to fit one TLS record
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         # The body of another host's page is not needed.
-        limit = MAX_BODY if own else 0
+        limit = room if own else 0
         if protocol == "h2":
             return Http2Exchange(host, path, tuple(headers), limit)
         # Chromium reads an answer without a status line from port 80 only (HTTP/0.9).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from certmgr.net.addresses import Network
 from certmgr.scan.dead_ends import dead_end
@@ -15,6 +16,7 @@ from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR
 from certmgr.scan.first_page import FirstPage
+from certmgr.scan.known_pages import KnownPages, page_key
 from certmgr.scan.page_answer import Answer, content_type, is_download, read_answer
 from certmgr.scan.page_connection import PageConnection, WebOptions
 from certmgr.scan.page_parsers import PageParsers
@@ -53,16 +55,19 @@ class PageFetcher:
         *,
         secure: bool,
         first: FirstPage | None = None,
+        pages: KnownPages | None = None,
     ) -> tuple[Visit, ...]:
         """Visit the home page, then the further paths.
 
         Plain HTTP is visited always. HTTPS is visited if ``secure``, which states that a handshake
-        succeeds. ``first`` may have the answer of its home page.
+        succeeds. ``first`` may have the answer of its home page. ``pages`` are those of the last
+        scan, which need not be parsed, and get those of this one.
         """
         # The process starts while the first request is sent, so that no page waits for it.
         self._parsers.start()
+        pages = KnownPages() if pages is None else pages
         follower = RedirectFollower(
-            fetch=self._fetch,
+            fetch=partial(self._fetch, pages),
             handshake=self._handshake,
             resolver=self._resolver,
             allowed=self._allowed,
@@ -74,7 +79,7 @@ class PageFetcher:
             budget=TimeBudget(self._dialler.limits.timeout),
         )
         if first is not None:
-            await self._use(first, follower)
+            await self._use(first, follower, pages)
         visits = []
         for path in dict.fromkeys(("/", *paths)):
             visits.append(
@@ -92,12 +97,13 @@ class PageFetcher:
         # The parser starts while the request is sent, so that no page waits for it.
         return FirstPage(url, address, _connection=self._connection, _begun=self._parsers.start)
 
-    async def _use(self, first: FirstPage, follower: RedirectFollower) -> None:
+    async def _use(self, first: FirstPage, follower: RedirectFollower, pages: KnownPages) -> None:
         """Read the answer that the probe has got, before its body takes memory for longer."""
         try:
             if first.result is not None:
                 follower.spend(first.result.seconds)
-                follower.know(first.url, await self._read(first.result, first.url, own=True))
+                fetched = await self._read(first.result, first.url, pages, own=True)
+                follower.know(first.url, fetched)
         finally:
             first.release()
 
@@ -116,7 +122,13 @@ class PageFetcher:
         )
 
     async def _fetch(
-        self, url: str, address: str, cookies: str | None, budget: TimeBudget, own: bool
+        self,
+        pages: KnownPages,
+        url: str,
+        address: str,
+        cookies: str | None,
+        budget: TimeBudget,
+        own: bool,
     ) -> FetchedPage:
         """Fetch one URL. The page is parsed only if the URL belongs to the endpoint.
 
@@ -126,13 +138,15 @@ class PageFetcher:
         request = self._connection.fetch(url, address, cookies, budget.left, own=own)
         async with request as (result, used):
             budget.left -= used
-            return await self._read(result, url, own=own)
+            return await self._read(result, url, pages, own=own)
 
-    async def _read(self, result: DialResult, url: str, *, own: bool) -> FetchedPage:
+    async def _read(
+        self, result: DialResult, url: str, pages: KnownPages, *, own: bool
+    ) -> FetchedPage:
         answer = read_answer(result, url, own=own)
         page = None
         if own and answer.has_page:
-            page = await self._page(answer, url)
+            page = await self._page(answer, url, pages)
         # The page is parsed, and an answer is kept for the whole visit.
         answer.body = b""
         return FetchedPage(answer, page, result.chain)
@@ -152,16 +166,18 @@ class PageFetcher:
             self._others[key] = result
         return self._others[key]
 
-    async def _page(self, answer: Answer, url: str) -> Page | None:
+    async def _page(self, answer: Answer, url: str, pages: KnownPages) -> Page | None:
         if is_download(answer):
             return None
-        page = await self._parsers.read(
-            answer.body,
-            content_type(answer),
-            url,
-            tuple(answer.values("content-security-policy")),
-            nosniff=(answer.header("x-content-type-options") or "").lower() == "nosniff",
-        )
+        kind = content_type(answer)
+        policies = tuple(answer.values("content-security-policy"))
+        nosniff = (answer.header("x-content-type-options") or "").lower() == "nosniff"
+        key = page_key(answer.body, kind, url, policies, nosniff=nosniff)
+        page = pages.get(key)
+        if page is None:
+            page = await self._parsers.read(answer.body, kind, url, policies, nosniff=nosniff)
+            if page is not None:
+                pages.keep(key, page)
         if page is not None and not page.note and answer.note:
             page = replace(page, note=answer.note)
         # A browser joins several headers, and the first URL then contains the rest.

@@ -36,6 +36,11 @@ LOADS = {
         for tag in ("body", "table", "thead", "tbody", "tfoot", "tr", "th", "td")
     },
 }
+# The same by element: a page has thousands of elements, and most of them load nothing.
+LOADS_OF: dict[str, tuple[tuple[str, str], ...]] = {
+    tag: tuple((attribute, kind) for (name, attribute), kind in LOADS.items() if name == tag)
+    for tag, _ in LOADS
+}
 _LINKS = {
     "modulepreload": "active",
     "manifest": "active",

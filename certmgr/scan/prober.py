@@ -24,6 +24,7 @@ from certmgr.scan.evidence import (
     Resolution,
 )
 from certmgr.scan.first_page import FirstPage
+from certmgr.scan.known_pages import KnownPages
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, POST_QUANTUM_GROUP
 from certmgr.scan.other_offers import SECOND_PROFILE, accepted_offer
 from certmgr.scan.page_fetcher import PageFetcher
@@ -97,6 +98,7 @@ class EndpointProber:
         fixed: tuple[str, ...] = (),
         known: str = "",
         paths: tuple[str, ...] | None = None,
+        pages: str = "",
     ) -> Evidence:
         """Probe all addresses of an endpoint. Never raises for the behaviour of a server.
 
@@ -105,6 +107,7 @@ class EndpointProber:
             known: Keys of address evidence whose leaf is known to cover the host.
             paths: Paths to visit over HTTP and HTTPS in addition to the home page; None if no page
                 is expected.
+            pages: What its pages contained in the last scan.
         """
         at = self.clock()
         firsts: dict[str, FirstPage] = {}
@@ -128,18 +131,22 @@ class EndpointProber:
                         *[self._guarded(target, a, known, firsts) for a in resolution.addresses]
                     )
                 )
-            visits = None
+            visits, known_pages = None, KnownPages.of(pages)
             if self.page_fetcher is not None and target.protocol == "https":
                 # None: no visit was possible; empty: no page is expected under this name.
                 visits = (
                     ()
                     if paths is None
                     else (
-                        await self._visits(self.page_fetcher, target, addresses, paths, firsts)
+                        await self._visits(
+                            self.page_fetcher, target, addresses, paths, firsts, known_pages
+                        )
                         or None
                     )
                 )
-            return Evidence(target, at, resolution, addresses, visits=visits)
+            return Evidence(
+                target, at, resolution, addresses, visits=visits, pages=known_pages.text()
+            )
         except Exception:  # an internal error becomes a separate finding; other endpoints go on
             log_internal_error(_log, "the probe of an endpoint")
             return Evidence(target, at, Resolution("ok"), (), error=INTERNAL_ERROR)
@@ -163,6 +170,7 @@ class EndpointProber:
         addresses: tuple[AddressEvidence, ...],
         paths: tuple[str, ...],
         firsts: Mapping[str, FirstPage],
+        pages: KnownPages,
     ) -> tuple[Visit, ...]:
         """Visit the pages of all addresses.
 
@@ -180,6 +188,7 @@ class EndpointProber:
                     paths,
                     secure=_opens_in_a_browser(a),
                     first=firsts.get(a.address),
+                    pages=pages,
                 )
                 for a in routable
             ],

@@ -17,11 +17,14 @@ from certmgr.demo.authority import Authority
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
+from certmgr.net.http_body import MAX_BODY
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_connection import (
     MAX_FIRST_BODIES,
     MAX_FIRST_BYTES,
+    MAX_SMALL_BODIES,
+    SMALL_BODY,
     PageConnection,
     WebOptions,
 )
@@ -124,7 +127,7 @@ def test_answer_that_is_not_complete_is_not_shown_as_a_page(
     assert len(found.requests) > 1
 
 
-async def first_turns(count: int, options: WebOptions) -> list[bool]:
+async def first_turns(count: int, options: WebOptions) -> list[int]:
     dialler = Dialler(DialLimits())
     try:
         connection = PageConnection(dialler, options)
@@ -139,18 +142,35 @@ async def first_turns(count: int, options: WebOptions) -> list[bool]:
         (WebOptions(per_address=2, rate=0.0), 2),
         (WebOptions(per_address=2, rate=0.01), 2),
         (WebOptions(per_address=1, rate=5.0), 1),
-        (WebOptions(per_address=0, rate=0.0), MAX_FIRST_BODIES),
+        (WebOptions(per_address=0, rate=0.0), MAX_SMALL_BODIES),
     ],
 )
 def test_first_page_keeps_the_limits_of_its_address_and_of_memory(
     options: WebOptions, allowed: int
 ) -> None:
-    turns = asyncio.run(first_turns(MAX_FIRST_BODIES + 3, options))
-    assert turns == [True] * allowed + [False] * (len(turns) - allowed)
+    turns = asyncio.run(first_turns(MAX_SMALL_BODIES + 3, options))
+    rooms = [MAX_BODY] * MAX_FIRST_BODIES + [SMALL_BODY] * (MAX_SMALL_BODIES - MAX_FIRST_BODIES)
+    assert turns == rooms[:allowed] + [0] * (len(turns) - allowed)
+
+
+def test_page_larger_than_its_room_is_requested_again_in_its_turn(
+    settings: Settings,
+    issuer: Authority,
+    opened: Stack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("certmgr.scan.page_connection.MAX_FIRST_BODIES", 0)
+    body = b"<!--" + b"x" * SMALL_BODY + b"--><input type=password>"
+    found = site(opened, tmp_path, issuer, lambda tls, number: tls.sendall(PAGE + body))
+    report = scan(settings, opened, found.port)
+    assert document(report)["visits"][-1]["page"]["secrets"] == ["<input type=password>"]
+    assert document(report)["visits"][-1]["error"] is None
+    assert len(found.requests) == 2
 
 
 def test_first_pages_that_wait_for_the_parser_are_bounded_in_bytes() -> None:
-    async def check() -> list[bool]:
+    async def check() -> list[int]:
         dialler = Dialler(DialLimits())
         try:
             connection = PageConnection(dialler, WebOptions(per_address=0, rate=0.0))
@@ -161,4 +181,4 @@ def test_first_pages_that_wait_for_the_parser_are_bounded_in_bytes() -> None:
         finally:
             dialler.close()
 
-    assert asyncio.run(check()) == [False, True]
+    assert asyncio.run(check()) == [0, MAX_BODY]
