@@ -54,7 +54,7 @@ def label_of(
     outcome: Outcome,
     crossed_threshold: CrossedThreshold,
     sent: Sequence[tuple[int, str, str, int, str]],
-    contact_id: int,
+    person: Person,
     now: datetime,
 ) -> tuple[str, str]:
     """Return step and threshold as they are stored.
@@ -67,8 +67,10 @@ def label_of(
     if isinstance(outcome, Escalated):
         # A promised day is part of the label, so the same promise is not made twice, and the next
         # message comes when it is due.
-        promised = [t for c, step, t, _, _ in sent if step == "word" and c == contact_id]
-        today = now.date().isoformat()
+        promised = [t for c, step, t, _, _ in sent if step == "word" and c == person.id]
+        # The day was promised in the time zone of the person. By that of another zone, the update
+        # would come on the evening before, or after the end of the office hours of that day.
+        today = person.calendar.day(now).isoformat()
         pending = [p for p in promised if p > today]
         return "word", max(pending) if pending else outcome.next_update.isoformat()
     return "owner", crossed_threshold.label
@@ -139,7 +141,7 @@ def addressees_of(
         outcome = outcome_of(due_topic, snapshot, choice.person)
         if outcome is None:
             continue
-        step, label = label_of(outcome, due_topic.crossed, sent, choice.person.id, snapshot.now)
+        step, label = label_of(outcome, due_topic.crossed, sent, choice.person, snapshot.now)
         if step == "owner":
             step = choice.step
         if not _is_notified(sent, choice.person.id, step, label):

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
 
 from inventory.store import findings
+from notifiers.pipeline.addressees import label_of
 from notifiers.pipeline.outcome import Escalated, WeAct, YouAct
+from notifiers.pipeline.recipients import Person
+from notifiers.pipeline.thresholds import CrossedThreshold
+from notifiers.working_days import WorkingCalendar
 from tests.notifiers.sites import DAY, SiteSimulation, add_expiring_site, fault, sent_items
 
 
@@ -68,6 +75,40 @@ def test_escalated_fault_is_notified_again_on_the_promised_day(simulation: SiteS
     simulation.mark_sent()
     assert sent_items(simulation.day()) == [], "Thursday: an update was promised for Friday"
     assert len(sent_items(simulation.day())) == 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "last_minute_before", "first_minute"),
+    [
+        ("Pacific/Auckland", "2026-06-11T11:59", "2026-06-11T12:00"),
+        ("America/Los_Angeles", "2026-06-12T06:59", "2026-06-12T07:00"),
+        ("Europe/Berlin", "2026-06-11T21:59", "2026-06-11T22:00"),
+        ("UTC", "2026-06-11T23:59", "2026-06-12T00:00"),
+    ],
+)
+def test_promised_day_begins_at_midnight_of_the_client(
+    zone: str, last_minute_before: str, first_minute: str
+) -> None:
+    """A promised update is neither sent on the evening before nor after its day has begun."""
+    person = Person(
+        id=7,
+        client_id=1,
+        name="Ada",
+        role="owner",
+        language="en",
+        zone=zone,
+        calendar=WorkingCalendar(ZoneInfo(zone)),
+        contact_methods=(),
+    )
+    sent = [(person.id, "word", "2026-06-12", 0, "high")]
+    update = Escalated(date(2026, 6, 15))
+
+    def label(now: str) -> tuple[str, str]:
+        at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+        return label_of(update, CrossedThreshold("+0", 0, 0.0), sent, person, at)
+
+    assert label(last_minute_before) == ("word", "2026-06-12"), "sent already"
+    assert label(first_minute) == ("word", "2026-06-15")
 
 
 def test_undetermined_result_is_not_notified_to_clients(simulation: SiteSimulation) -> None:
