@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inventory.errors import CertmgrError, UsageError
+from inventory.importers import zones_format
 from inventory.importers.entry import ImportProblem
 from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, key_of, label
 from inventory.importers.table import read_source
@@ -46,6 +47,7 @@ def write(plan: ImportPlan) -> str:
                 ]
             records_of_kind.append(row)
         document[f"{kind}s"] = records_of_kind
+    document |= zones_format.document(plan, indexes)
     return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
@@ -108,6 +110,12 @@ def read(path: Path, plan: ImportPlan) -> None:
                 )
                 keys[kind][number] = None
     _drop_dangling(plan, path)
+    # A client or server that was dropped is none that a zone can be assigned to.
+    kept = {
+        kind: [key if key in plan.items[kind] else None for key in keys[kind]]
+        for kind in ("client", "server")
+    }
+    zones_format.read(document, plan, kept, str(path))
 
 
 def _drop_dangling(plan: ImportPlan, path: Path) -> None:

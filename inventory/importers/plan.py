@@ -12,6 +12,7 @@ from typing import Any
 
 from inventory.importers.entry import ImportProblem
 from inventory.targets import Target
+from inventory.vocabulary import ZoneScopeKind
 
 # In the order of their references: a kind refers only to earlier kinds or to itself.
 KINDS = ("client", "server", "contact", "domain", "endpoint")
@@ -52,6 +53,37 @@ class ImportItem:
 
 
 @dataclass(slots=True)
+class PlannedZone:
+    """A zone that exists or will be added. ``created_at`` is None if the import dates it."""
+
+    note: str | None
+    state: str
+    created_at: int | None
+    retired_at: int | None
+    id: int | None = None
+    is_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAssignment:
+    """What is visited from a zone.
+
+    Attributes:
+        key: The key of the client or server; None for other kinds.
+        value: The tag or name; empty for other kinds.
+    """
+
+    zone: str
+    kind: ZoneScopeKind
+    key: Key | None
+    value: str
+
+    def __str__(self) -> str:
+        """Return it as an administrator refers to it."""
+        return f"{self.zone}: {self.kind} {self.value if self.key is None else self.key[0]}"
+
+
+@dataclass(slots=True)
 class ImportPlan:
     """All records, with the changes of an import.
 
@@ -60,6 +92,9 @@ class ImportPlan:
         problems: Rows that were skipped.
         rows: Number of rows that were read.
         client_names: Name of a client -> its number.
+        zones: Name -> zone, without the default one.
+        assignments: What is visited from each zone, in its order -> whether it is so already.
+        has_zones: Whether the inventory can have zones.
         applied: Counts of added and changed records, after the plan was applied.
     """
 
@@ -69,6 +104,9 @@ class ImportPlan:
     problems: list[ImportProblem] = field(default_factory=list)
     rows: int = 0
     client_names: dict[str, str] = field(default_factory=dict)
+    zones: dict[str, PlannedZone] = field(default_factory=dict)
+    assignments: dict[PlannedAssignment, bool] = field(default_factory=dict)
+    has_zones: bool = True
     applied: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def put(
@@ -114,6 +152,12 @@ class ImportPlan:
             total[item.kind]["added"] += 1
         for item in self.changed():
             total[item.kind]["changed"] += 1
+        total["zone"] = {
+            "added": sum(z.id is None for z in self.zones.values()),
+            "changed": sum(z.is_changed for z in self.zones.values()),
+        }
+        added = sum(not exists for exists in self.assignments.values())
+        total["zone assignment"] = {"added": added, "changed": 0}
         return total
 
     def lines(self) -> Iterable[str]:
@@ -132,6 +176,14 @@ class ImportPlan:
                     + ", ".join(f"{k}:{v}" for k, v, _ in item.new_contact_methods)
                 )
             yield f"~ {item.kind} {label(item)}: {'; '.join(changes)}"
+        for name, zone in self.zones.items():
+            if zone.id is None:
+                yield f"+ zone {name}"
+            elif zone.is_changed:
+                yield f"~ zone {name}: {zone.state}, note {_value_text(zone.note)}"
+        for assignment, exists in self.assignments.items():
+            if not exists:
+                yield f"+ zone assignment {assignment}"
 
 
 def _details(item: ImportItem) -> str:

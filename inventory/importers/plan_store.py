@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks
+from inventory.importers import zones_format
 from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, Key, key_of, label
 from inventory.store import bulk, editing
 
@@ -42,6 +43,7 @@ def snapshot(conn: Connection) -> ImportPlan:
     plan.client_names = {
         item.values["name"]: item.values["number"] for item in plan.items["client"].values()
     }
+    zones_format.add_stored(conn, plan, keys)
     by_contact = bulk.contact_methods(conn)
     for item in plan.items["contact"].values():
         item.contact_methods = by_contact.get(item.id or 0, [])
@@ -87,6 +89,7 @@ def apply(tx: Tx, plan: ImportPlan) -> None:
             if i.id is not None and i.new_contact_methods is not None
         },
     )
+    zones_format.apply(tx, plan)
 
 
 def _update(tx: Tx, plan: ImportPlan, item: ImportItem, columns: set[str]) -> None:

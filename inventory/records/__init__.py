@@ -105,6 +105,7 @@ from inventory.records.scans import (
 )
 from inventory.records.zones import (
     NewZoneView,
+    StoredZoneScope,
     ZoneReach,
     ZoneRecord,
     ZoneScopeRecord,
@@ -197,6 +198,7 @@ __all__ = [
     "ShardProgress",
     "SnoozeRecord",
     "SpreadRun",
+    "StoredZoneScope",
     "TicketRecord",
     "TicketTimes",
     "VisitedEndpoint",

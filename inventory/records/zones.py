@@ -36,6 +36,19 @@ class ZoneScopeRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredZoneScope(Record):
+    """What is visited from a zone, as it is stored.
+
+    ``row_id`` is that of the client or server, else 0; ``value`` is the tag or name, else empty.
+    """
+
+    zone: str
+    kind: ZoneScopeKind
+    row_id: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewZoneView(Record):
     """What an endpoint showed to a zone in one visit.
 

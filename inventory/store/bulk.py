@@ -12,9 +12,22 @@ from typing import Any
 from sqlalchemy import Connection, Table, Text, insert, select, type_coerce, update
 
 from inventory.db.database import Tx
-from inventory.db.sql import copy_rows, delete_in, fetch_all, new_ids
-from inventory.models import Client, Contact, ContactMethod, Domain, Endpoint, Server, Tag, metadata
+from inventory.db.sql import copy_rows, delete_in, fetch, fetch_all, new_ids
+from inventory.models import (
+    Client,
+    Contact,
+    ContactMethod,
+    Domain,
+    Endpoint,
+    Server,
+    StoredZone,
+    Tag,
+    ZoneScope,
+    metadata,
+)
 from inventory.models.base import Words
+from inventory.records import StoredZoneScope, ZoneRecord
+from inventory.vocabulary import ZoneScopeKind
 
 _TABLES: dict[str, Table] = {
     m.__tablename__: metadata.tables[m.__tablename__]
@@ -92,3 +105,31 @@ def replace_contact_methods(tx: Tx, methods: Mapping[int, Sequence[tuple[str, st
     ]
     if new:
         tx.conn.execute(insert(ContactMethod), new)
+
+
+def zones(conn: Connection) -> list[ZoneRecord]:
+    """Return all zones, retired ones included, in the order in which they were added."""
+    return fetch(conn, ZoneRecord, select(StoredZone).order_by(StoredZone.id))
+
+
+def zone_scopes(conn: Connection) -> list[StoredZoneScope]:
+    """Return all assignments of zones, in the order in which they were made."""
+    query = select(ZoneScope.zone, ZoneScope.kind, ZoneScope.row_id, ZoneScope.value)
+    return fetch(conn, StoredZoneScope, query.order_by(ZoneScope.id))
+
+
+def insert_zone(tx: Tx, values: Mapping[str, Any]) -> int:
+    """Insert a zone with all columns but the id. Return its id."""
+    added = tx.conn.execute(insert(StoredZone).values(values).returning(StoredZone.id))
+    return int(added.scalar_one())
+
+
+def update_zone(tx: Tx, zone_id: int, values: Mapping[str, Any]) -> None:
+    """Change columns of a zone."""
+    tx.conn.execute(update(StoredZone).where(StoredZone.id == zone_id).values(values))
+
+
+def insert_zone_scope(tx: Tx, zone: str, kind: ZoneScopeKind, row_id: int, value: str) -> None:
+    """Let the endpoints of a scope be visited from a zone."""
+    row = {"zone": zone, "kind": kind, "row_id": row_id, "value": value, "created_at": tx.at}
+    tx.conn.execute(insert(ZoneScope).values(row))
