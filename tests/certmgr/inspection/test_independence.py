@@ -101,7 +101,7 @@ class _Prober:
     """Returns evidence as it was recorded, without a network."""
 
     async def probe(
-        self, target: Target, fixed: tuple[str, ...], known: str, paths: Any
+        self, target: Target, fixed: tuple[str, ...], known: str, paths: Any, pages: str
     ) -> Evidence:
         address = AddressEvidence(
             ADDRESS, sites()[0][target.host], "TLSv1.3", "TLS_AES_128_GCM_SHA256"
