@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from certmgr.config.context import Context
 from certmgr.operations.cron import run_part
+from certmgr.workers.database_clock import with_database_clock
 from inventory.store import jobs, work_queues
 
 
@@ -34,6 +35,9 @@ def do_part(context: Context, part: str) -> None:
     A worker that dies before the record does the part again elsewhere: each part is safe to repeat,
     and holds a lock against running twice at a time.
     """
+    # Of two workers that send notices one after the other, the second must not think that a lease
+    # of the first one has ended, or that a notice is due which is not yet.
+    context = with_database_clock(context)
     begun = now(context)
     result = run_part(context, part)
     outcome = {

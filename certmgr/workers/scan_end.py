@@ -10,6 +10,7 @@ from certmgr.inspection.control_targets import failed_control
 from certmgr.inspection.scan_options import setup_for
 from certmgr.inspection.scan_storage import conclude_run
 from certmgr.inspection.suspicion import failed_together, suspicious
+from certmgr.workers.database_clock import with_database_clock
 from certmgr.workers.run_options import from_document
 from inventory.records import SpreadRun, ZoneShards
 from inventory.store import runs, shards
@@ -25,6 +26,7 @@ def end_scan(context: Context, run_id: int) -> bool:
     The state of the run and the changes of findings are one transaction, which locks the run: of
     two workers that end it, one does, and a worker that dies in between leaves the run as it was.
     """
+    context = with_database_clock(context)
     with context.read() as conn:
         run = next((r for r in shards.running(conn) if r.id == run_id), None)
         progress = shards.progress(conn, run_id)

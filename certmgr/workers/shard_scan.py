@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from certmgr.config.context import Context
@@ -26,8 +25,8 @@ from certmgr.inspection.scan_storage import store_results
 from certmgr.inspection.worker import scan_jobs
 from certmgr.inspection.zone_results import view_of
 from certmgr.renewers.load import load_lineages
+from certmgr.workers.database_clock import with_database_clock
 from certmgr.workers.run_options import from_document
-from inventory.clock import Clock
 from inventory.db.database import to_epoch
 from inventory.errors import CertmgrError, DatabaseError
 from inventory.records import ShardLease
@@ -52,8 +51,6 @@ EXTENSIONS_PER_LEASE = 4
 # Results of a finished scan wait this long for a database that restarts.
 STORE_PATIENCE_SECONDS = 600
 STORE_RETRY_SECONDS = 2.0
-# A smaller difference is not a wrong clock, but the time of a query.
-TOLERATED_CLOCK_SECONDS = 5
 
 
 def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
@@ -71,6 +68,7 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
     Raises:
         CertmgrError: An endpoint gave no result, or the database stayed away.
     """
+    context = with_database_clock(context)
     # Longer than the time after which a worker counts as dead, so that a slow one keeps its shard.
     lease_seconds = int(2 * context.settings.workers.silent_seconds)
     with context.write() as tx:
@@ -126,24 +124,23 @@ def _prepare(context: Context, held: ShardLease) -> tuple[ScanSetup, list[ScanJo
     """Return the setup and the jobs of a shard."""
     options = from_document(held.options)
     with context.read() as conn:
-        clock = _database_clock(context.clock, shards.database_time(conn))
         rows = {r.id: r for r in endpoints.visited(conn, held.endpoints)}
         own_servers = servers.all_addresses(conn)
         known = tuple(certificates.issuers(conn))
         expected = expectations(
             [*issuances.expected(conn), *lineages.expected(conn)],
             partial(endpoints.of_clients, conn),
-            to_epoch(clock()),
+            to_epoch(context.now()),
         )
-        renewals = load_lineages(conn, clock())
-    setup = setup_for(context.settings, options, guarded=True, clock=clock)
+        renewals = load_lineages(conn, context.now())
+    setup = setup_for(context.settings, options, guarded=True, clock=context.clock)
     setup.servers, setup.issuers = own_servers, known
     if held.role is not ShardRole.ONLY:
         # Views are compared as a whole, so that each endpoint is judged, changed or not.
         setup.full = True
     # The order of the shard: what was not attempted for longest is first.
     ordered = [rows[key] for key in held.endpoints if key in rows]
-    jobs = list(jobs_of(ordered, options.cache, expected, to_epoch(clock()), renewals))
+    jobs = list(jobs_of(ordered, options.cache, expected, to_epoch(context.now()), renewals))
     return _shared(setup, held.share), jobs
 
 
@@ -157,23 +154,6 @@ def _shared(setup: ScanSetup, share: int) -> ScanSetup:
     if web is not None:
         web = replace(web, per_address=-(-web.per_address // share), rate=web.rate / share)
     return replace(setup, limits=limits, web=web)
-
-
-def _database_clock(clock: Clock, database_time: int) -> Clock:
-    """Return a clock that agrees with the database, if that of this machine does not.
-
-    Workers whose clocks differ must not disagree about what has expired.
-    """
-    difference = database_time - to_epoch(clock())
-    if abs(difference) <= TOLERATED_CLOCK_SECONDS:
-        return clock
-    _log.warning("the clock of this machine differs from the database's by %d s", -difference)
-    offset = timedelta(seconds=difference)
-
-    def corrected() -> datetime:
-        return (clock() + offset).astimezone(UTC)
-
-    return corrected
 
 
 def _names_of_client(context: Context, client_id: int) -> frozenset[str]:

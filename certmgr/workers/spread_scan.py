@@ -16,6 +16,7 @@ from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.scan_storage import conclude_run
 from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.operations.stopping import StopState
+from certmgr.workers.database_clock import with_database_clock
 from certmgr.workers.engine import WorkQueues
 from certmgr.workers.recovery import ending_zone, live_zones, take_up
 from certmgr.workers.run_options import to_document
@@ -87,7 +88,7 @@ class SpreadScan:
 
     def _begin(self) -> tuple[int, int]:
         """Return the run, and how many endpoints it had checked before this command."""
-        context, options = self.context, self.options
+        context, options = with_database_clock(self.context), self.options
         # Invalid settings are reported here and not by a worker.
         setup = setup_for(context.settings, options, guarded=True, clock=context.clock)
         TrustStore.load(setup.store, setup.ca_files)

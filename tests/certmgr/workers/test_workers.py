@@ -35,7 +35,7 @@ from certmgr.workers.spread_scan import SpreadScan
 from inventory.clock import system_clock
 from inventory.errors import Busy
 from inventory.models import ProbeState, ScanShard, StoredFinding
-from inventory.store import runs, shards, work_queues
+from inventory.store import jobs, runs, shards, work_queues
 from tests.campaign import Campaign, Progress, size, wait_until
 from tests.certmgr.workers.fleet import Fleet, fleet
 from tests.servers import pgbouncer, postgres
@@ -295,16 +295,32 @@ def test_shard_that_no_worker_can_finish_is_given_up_and_the_run_is_incomplete(
         assert conn.scalar(select(func.count()).select_from(ProbeState)) == 30
 
 
-def test_worker_whose_clock_is_wrong_dates_its_results_by_the_database(
-    context: Context, queues: WorkQueues
+@pytest.mark.parametrize("wrong", [timedelta(minutes=10), timedelta(days=-400)])
+def test_clocks_of_workers_that_differ_change_nothing_of_a_run(
+    context: Context, queues: WorkQueues, wrong: timedelta
 ) -> None:
-    run_id = begin(context, queues)
-    shard, *_ = waiting(context, run_id)
-    late = replace(context, clock=lambda: system_clock() - timedelta(minutes=10))
-    assert shard_scan.scan_shard(late, shard, "worker")
+    """A command, two workers and the end of the run have different clocks."""
+    fast = replace(context, clock=lambda: system_clock() + wrong)
+    slow = replace(context, clock=lambda: system_clock() - wrong)
     with context.read() as conn:
-        oldest = conn.scalar(select(func.min(ProbeState.last_attempt)))
-        assert shards.database_time(conn) - (oldest or 0) < 300
+        earliest = shards.database_time(conn)
+    run_id = begin(slow, queues)
+    for number, shard in enumerate(waiting(context, run_id)):
+        assert shard_scan.scan_shard(fast if number % 2 else slow, shard, f"worker {number}")
+    assert end_scan(fast, run_id)
+    for worker in (slow, fast):
+        do_part(worker, "cases")
+    with context.read() as conn:
+        latest = shards.database_time(conn)
+        run = runs.get(conn, run_id)
+        times = [run.started_at, run.finished_at, jobs.state(conn, "worker: cases").success_at]
+        for column in (ProbeState.last_attempt, ProbeState.judged_at, StoredFinding.opened_at):
+            times += conn.execute(select(func.min(column), func.max(column))).one()
+    # A clock may lag by what counts as no difference.
+    for at in times:
+        assert at is not None
+        assert earliest - 5 <= at <= latest + 5
+    assert run.state == "complete"
 
 
 def end_connections(context: Context) -> None:
