@@ -22,9 +22,7 @@ CERTIFICATE_FIELDS = tuple(f.name for f in fields(CertificateRow))
 
 def cache_keys(result: ScanResult) -> scan_results.CacheKeys:
     """Return what the next scan of the endpoint is compared with."""
-    return scan_results.CacheKeys(
-        result.key, result.fingerprint, memo(result), result.recheck_at
-    )
+    return scan_results.CacheKeys(result.key, result.fingerprint, memo(result), result.recheck_at)
 
 
 def memo(result: ScanResult) -> str:
