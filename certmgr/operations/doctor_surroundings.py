@@ -13,6 +13,8 @@ from typing import Any
 
 import dns.exception
 import dns.resolver
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from certmgr.config.file_rights import changeable_by_others, programs
 from certmgr.config.secret_values import secret
@@ -192,6 +194,19 @@ def file_rights(settings: Settings) -> Iterator[CheckResult]:
         )
 
 
+def _has_password(url: str) -> bool:
+    """Return whether the URL of a database has a password.
+
+    One with a user alone is usual: the server trusts the user of the machine, or asks for a
+    certificate, or libpq reads the password from ~/.pgpass.
+    """
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        return "@" in url
+    return found.password is not None or "password" in found.query
+
+
 def secrets(settings: Settings) -> Iterator[CheckResult]:
     """Check that only their owner can read the files with secrets."""
     paths: list[Path] = []
@@ -204,8 +219,10 @@ def secrets(settings: Settings) -> Iterator[CheckResult]:
     # A channel is name=URL, and the URL has the token.
     values += [c.partition("=")[2].strip() for c in settings.notify.channels]
     paths += [Path(v.partition(":")[2]) for v in values if v.startswith("file:")]
-    # A URL with "@" has a password in it, and then the configuration file itself is a secret.
-    plain = [v for v in values if "://" in v and "@" in v and not v.startswith(("env:", "file:"))]
+    stated = [v for v in values if "://" in v and not v.startswith(("env:", "file:"))]
+    # Another URL with "@" has a password or token in it, and then the configuration file itself is
+    # a secret.
+    plain = [v for v in stated if (_has_password(v) if v == settings.database.url else "@" in v)]
     if plain and settings.source != "built-in defaults":
         yield CheckResult(
             "secrets",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from certmgr.config.settings import DatabaseSettings, Settings
 from certmgr.demo.authority import Authority
+from certmgr.operations.doctor_surroundings import secrets
 from inventory.clock import system_clock
 from tests import program
 from tests.certmgr.installation import Installation
@@ -58,6 +62,27 @@ def test_secret_that_others_can_read_is_a_fault_with_its_remedy(
     done = installation.run("doctor", expect=3)
     assert "can be read by others" in done.out
     assert f"chmod 600 {secret}" in done.out
+
+
+@pytest.mark.parametrize(
+    ("url", "warns"),
+    [
+        ("postgresql://certmgr@db.example.net/certmgr", False),
+        ("postgresql:///certmgr?host=/run/postgresql&user=certmgr", False),
+        ("env:CERTMGR_DATABASE", False),
+        ("postgresql://certmgr:pw@db.example.net/certmgr", True),
+        ("postgresql://db.example.net/certmgr?user=certmgr&password=pw", True),
+        ("postgresql://certmgr@db.example.net:port/certmgr", True),
+    ],
+)
+def test_url_of_a_database_is_a_secret_only_with_a_password(
+    settings: Settings, tmp_path: Path, url: str, warns: bool
+) -> None:
+    stated = replace(
+        settings, database=DatabaseSettings(url=url), source=str(tmp_path / "certmgr.toml")
+    )
+    found = [r.what for r in secrets(stated)]
+    assert ("the configuration contains a password in clear text" in found) == warns
 
 
 def test_mail_server_that_does_not_answer_is_a_fault(installation: Installation) -> None:
