@@ -202,7 +202,7 @@ def _has_password(url: str) -> bool:
     """
     try:
         found = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # such as a port that is not a number
         return "@" in url
     return found.password is not None or "password" in found.query
 
