@@ -169,21 +169,23 @@ def load(
         if endpoint_row is not None:
             context.fixed = endpoint_row.addresses or ()
             _endpoint(conn, context, endpoint_row, row, now)
-        own_ids = [] if endpoint_row is None else [endpoint_row.id]
         context.edits = _edits(conn, row.id)
-        context.notices = list(
-            notices.about_domain(
-                conn,
-                row.client_id,
-                endpoint_row.id if endpoint_row is not None else None,
-                row.id,
-            )
-        )
-        about = (row.client_id, set(own_ids), {row.id})
-        context.held = decisions.held_about(conn, *about)
-        context.references = tickets.open_references(conn, *about)
+        _messages(conn, context, row.id, endpoint_row)
         context.history = history.load(conn, row.client_id, row.id, row.name, language("en", zone))
     return context
+
+
+def _messages(
+    conn: Connection, context: HostContext, domain_id: int, endpoint_row: EndpointRecord | None
+) -> None:
+    """Add what the client was notified of about the domain, and what waits or is held."""
+    endpoint_id = None if endpoint_row is None else endpoint_row.id
+    sent = notices.about_domain(conn, context.client_id, endpoint_id, domain_id)
+    context.notices = list(sent)
+    endpoint_ids = set() if endpoint_id is None else {endpoint_id}
+    about = (context.client_id, endpoint_ids, {domain_id})
+    context.held = decisions.held_about(conn, *about)
+    context.references = tickets.open_references(conn, *about)
 
 
 def _domain(
