@@ -43,6 +43,7 @@ from inventory.store import (
     servers,
     tickets,
 )
+from inventory.store.finding_columns import finding_of
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, Parties
 from notifiers.wording.catalogue import language
@@ -218,7 +219,7 @@ def _endpoint(
     context.last_good = from_epoch(state.last_good) if state else None
     for f in findings.listing(conn, domain_id=row.id):
         if f.endpoint_id == endpoint_row.id:
-            context.open.append((findings.finding_of(f), from_epoch(f.opened_at)))
+            context.open.append((finding_of(f), from_epoch(f.opened_at)))
     not_connected = server_faults.not_connected(conn, NOT_CONNECTED)
     context.down = servers_down(not_connected).get(endpoint_row.id)
     # What each address served last; older observations are closed.

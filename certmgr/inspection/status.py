@@ -19,6 +19,7 @@ from inventory.db.database import Database, from_epoch
 from inventory.records import ListedFinding
 from inventory.store import certificates, clients, domains, endpoint_status, findings, server_faults
 from inventory.store.endpoint_status import StatusRow
+from inventory.store.finding_columns import finding_of
 from inventory.targets import Target
 from inventory.vocabulary import (
     SEVERITY_ORDER,
@@ -170,7 +171,7 @@ def _by_endpoint(rows: Iterable[ListedFinding]) -> dict[int, list[Finding]]:
     """Return endpoint id -> its findings."""
     found: dict[int, list[Finding]] = {}
     for row in rows:
-        found.setdefault(row.endpoint_id, []).append(findings.finding_of(row))
+        found.setdefault(row.endpoint_id, []).append(finding_of(row))
     return found
 
 

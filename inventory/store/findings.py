@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
@@ -21,8 +20,9 @@ from inventory.records import (
     ListedFinding,
 )
 from inventory.store import editing, suggestions
+from inventory.store.finding_columns import columns_of, finding_of
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Actor, Finding, Severity
+from inventory.vocabulary import Acceptance, Finding
 
 
 def _acceptance(row: AcceptanceRecord) -> Acceptance:
@@ -341,42 +341,6 @@ def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[
         for row in fetch(conn, FindingRecord, query):
             found.setdefault(row.endpoint_id, []).append((row.id, finding_of(row)))
     return found
-
-
-def finding_of(row: FindingRecord) -> Finding:
-    """Return what a row states about its endpoint, without its times."""
-    return Finding(
-        code=row.code,
-        severity=row.severity,
-        addresses=row.addresses,
-        evidence=row.evidence,
-        actor=row.actor,
-        outcome=row.outcome,
-    )
-
-
-def columns_of(one: Finding) -> dict[str, Any]:
-    """Return the columns of a finding; as JSON, they wait in proposals and views of zones."""
-    return {
-        "code": one.code,
-        "severity": str(one.severity),
-        "actor": str(one.actor),
-        "outcome": one.outcome,
-        "addresses": one.addresses,
-        "evidence": one.evidence,
-    }
-
-
-def from_columns(columns: Mapping[str, Any]) -> Finding:
-    """Return the finding of :func:`columns_of`, whose tuples became lists in JSON."""
-    return Finding(
-        code=columns["code"],
-        severity=Severity(columns["severity"]),
-        addresses=tuple(columns["addresses"]),
-        evidence=columns["evidence"],
-        actor=Actor(columns["actor"]),
-        outcome=columns["outcome"],
-    )
 
 
 def codes_together(conn: Connection, rows: Sequence[FindingRecord]) -> dict[int, frozenset[str]]:

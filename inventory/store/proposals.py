@@ -18,7 +18,7 @@ from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, upsert
 from inventory.models import ProbeState, Proposal, StoredFinding
-from inventory.store import findings
+from inventory.store.finding_columns import columns_of, from_columns
 from inventory.store.scan_results import CacheKeys, update_cache_keys
 from inventory.vocabulary import Finding
 
@@ -69,8 +69,8 @@ def _stored(changes: ProposedChanges, keys: CacheKeys) -> dict[str, Any]:
     """Return changes and cache keys in the form of the column."""
     return {
         "at": changes.at,
-        "open": [findings.columns_of(f) for f in changes.opened],
-        "update": [[row_id, findings.columns_of(f)] for row_id, f in changes.updated],
+        "open": [columns_of(f) for f in changes.opened],
+        "update": [[row_id, columns_of(f)] for row_id, f in changes.updated],
         "close": list(changes.closed),
         "marks": [keys.fingerprint, keys.evidence_key, keys.recheck_at],
     }
@@ -79,8 +79,8 @@ def _stored(changes: ProposedChanges, keys: CacheKeys) -> dict[str, Any]:
 def _changes_of(stored: Mapping[str, Any]) -> ProposedChanges:
     return ProposedChanges(
         at=stored["at"],
-        opened=tuple(findings.from_columns(c) for c in stored["open"]),
-        updated=tuple((row_id, findings.from_columns(c)) for row_id, c in stored["update"]),
+        opened=tuple(from_columns(c) for c in stored["open"]),
+        updated=tuple((row_id, from_columns(c)) for row_id, c in stored["update"]),
         closed=tuple(stored["close"]),
     )
 
@@ -192,8 +192,7 @@ def _update(tx: Tx, updated: Sequence[tuple[int, Finding]]) -> None:
             .values({c: bindparam(f"c_{c}") for c in columns})
         )
         rows = [
-            {f"c_{k}": v for k, v in findings.columns_of(f).items()} | {"i": row_id}
-            for row_id, f in updated
+            {f"c_{k}": v for k, v in columns_of(f).items()} | {"i": row_id} for row_id, f in updated
         ]
         tx.conn.execute(statement, rows)
 
@@ -201,7 +200,7 @@ def _update(tx: Tx, updated: Sequence[tuple[int, Finding]]) -> None:
 def _open(tx: Tx, run_id: int, opened: Sequence[_OpenedFinding]) -> int:
     """Open findings, and return their number."""
     rows = [
-        findings.columns_of(o.finding)
+        columns_of(o.finding)
         | {"endpoint_id": o.endpoint_id, "opened_at": o.at, "opened_run": run_id}
         for o in opened
     ]

@@ -11,7 +11,7 @@ from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, fetch_all, upsert
 from inventory.models import Domain, Endpoint, ZoneView
 from inventory.records import NewZoneView, ZoneReach, ZoneViewRecord
-from inventory.store import findings
+from inventory.store.finding_columns import columns_of, from_columns
 
 
 def write(tx: Tx, run_id: int, zone: str, views: Sequence[NewZoneView], *, first: bool) -> None:
@@ -29,7 +29,7 @@ def write(tx: Tx, run_id: int, zone: str, views: Sequence[NewZoneView], *, first
         {
             **view.as_dict(),
             "good": int(view.good),
-            "findings": [findings.columns_of(f) for f in view.findings],
+            "findings": [columns_of(f) for f in view.findings],
             "zone": zone,
             "run_id": run_id,
             "first": int(first),
@@ -115,6 +115,6 @@ def _record(row: dict[str, Any]) -> ZoneViewRecord:
     values = row | {
         "first": bool(row["first"]),
         "good": bool(row["good"]),
-        "findings": tuple(findings.from_columns(f) for f in row["findings"]),
+        "findings": tuple(from_columns(f) for f in row["findings"]),
     }
     return ZoneViewRecord(**values)

@@ -15,6 +15,7 @@ from inventory.models import (
     StoredFinding,
 )
 from inventory.store import certificates, findings, runs, scan_results
+from inventory.store.finding_columns import columns_of
 from inventory.store.scan_results import CacheKeys
 from inventory.vocabulary import Finding, Severity
 from tests.inventory.store.builders import (
@@ -225,8 +226,8 @@ def test_finding_survives_its_columns(pair: Database) -> None:
     )
     bare = Finding("name", "low")
     with pair.write(NOW) as tx:
-        first = add_finding(tx, one, **findings.columns_of(given))
-        second = add_finding(tx, two, **findings.columns_of(bare))
+        first = add_finding(tx, one, **columns_of(given))
+        second = add_finding(tx, two, **columns_of(bare))
         add_finding(tx, one, "closed", closed_at=AT)
         found = findings.open_findings(tx.conn, [one, two])
         assert found == {one: [(first, given)], two: [(second, bare)]}
@@ -234,8 +235,8 @@ def test_finding_survives_its_columns(pair: Database) -> None:
         assert findings.open_findings(tx.conn, []) == {}
         many = across_chunks([one, unknown_id(1), two], unknown_id)
         assert findings.open_findings(tx.conn, many) == found
-    assert findings.columns_of(given)["evidence"] == {"a": "é", "b": [1]}
-    assert findings.columns_of(bare)["addresses"] == ()
+    assert columns_of(given)["evidence"] == {"a": "é", "b": [1]}
+    assert columns_of(bare)["addresses"] == ()
 
 
 def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Database) -> None:
@@ -246,7 +247,7 @@ def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Databa
         for _ in range(2):
             scan_results.write_observations(tx, {i: {"192.0.2.1": facts(AT, leaf)} for i in ids})
         scan_results.write_endpoint_status(tx, [standing_row(i, AT) for i in ids])
-        one = findings.columns_of(Finding("expired", "high"))
+        one = columns_of(Finding("expired", "high"))
         tx.conn.execute(
             insert(StoredFinding), [{"endpoint_id": i, "opened_at": AT, **one} for i in ids]
         )

@@ -16,13 +16,13 @@ from inventory.store import (
     domains,
     editing,
     erase,
-    findings,
     runs,
     servers,
     zone_views,
     zone_workers,
     zones,
 )
+from inventory.store.finding_columns import columns_of
 from inventory.store.zones import ScopeValue
 from inventory.vocabulary import Finding, ZoneScopeKind
 from tests.inventory.store.builders import AT, LATER, NOW, add_client
@@ -197,7 +197,7 @@ def test_retired_zone_leaves_no_difference_that_nobody_could_close(zoned: Databa
         zone_views.write(tx, run_id, "fra1", [view(first)], first=True)
         for key, zone in ((first, "fra1"), (second, "office")):
             evidence = {"zones": ["default", zone]}
-            columns = findings.columns_of(Finding("zone-difference", "high", (), evidence))
+            columns = columns_of(Finding("zone-difference", "high", (), evidence))
             values = columns | {"endpoint_id": key, "opened_at": AT}
             tx.conn.execute(insert(StoredFinding).values(values))
             tx.conn.execute(
