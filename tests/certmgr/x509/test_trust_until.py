@@ -81,7 +81,9 @@ def chain(issuer: Authority, **values: Any) -> tuple[Certificate, list[Certifica
 def test_without_a_rule_trust_ends_one_second_after_not_after() -> None:
     root = made("2020-01-01")
     leaf, served = chain(Authority("Issuer", root))
-    for end in ends_of(leaf, served, [root], rules()).values():
+    ends = ends_of(leaf, served, [root], rules())
+    assert {"chrome", "mozilla"} <= set(ends)
+    for end in ends.values():
         assert leaf.not_after is not None
         assert (end.at, end.rule) == (leaf.not_after + timedelta(seconds=1), None)
         assert not end.early

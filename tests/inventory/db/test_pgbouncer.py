@@ -201,4 +201,6 @@ def test_session_pooling_works_as_well(postgres_port: int, new_postgres: Callabl
         database = open_database(url, actor="tester", migrate=True)
         with locks.exclusive_lock(database, "scan"), database.write() as tx:
             clients.add(tx, {"number": "1001", "name": "Rosen GmbH"})
+        with database.read() as conn:
+            assert clients.find(conn, "1001").name == "Rosen GmbH"
         database.close()
