@@ -10,7 +10,7 @@ from certmgr.cli.known_words import require_known
 from certmgr.cli.output import cell, show, table
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.renew import WAITS_FOR_CA
-from certmgr.cli.scan import page_rate
+from certmgr.cli.scan_inventory import page_rate
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.cli.worker import spread_run
 from certmgr.files import write_whole

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,16 +12,13 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from certmgr.cli.known_words import require_known
-from certmgr.cli.output import cell, csv_text, echo_json, instant, paragraph
-from certmgr.cli.progress import ProgressLine, progress_line
+from certmgr.cli.output import cell, csv_text, echo_json
+from certmgr.cli.progress import ProgressLine
 from certmgr.cli.scan_document import ScannedEndpoint, csv_row, document
+from certmgr.cli.scan_inventory import scan_inventory
 from certmgr.cli.scan_report import CSV_COLUMNS, exit_code, note_families, scan_table
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
-from certmgr.cli.status_table import status_table
-from certmgr.cli.worker import queues_of, spread_scan
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.scan_run import ScanRun
-from certmgr.inspection.status import count_findings, counts, findings_text, load, totals, urgency
 from certmgr.inspection.target_scan import scan_targets
 from inventory.db.database import HEAD, make_engine, version
 from inventory.errors import CertmgrError, InvalidName, UsageError
@@ -32,10 +27,7 @@ from inventory.store import certificates
 from inventory.targets import PROTOCOLS, parse, parse_port
 
 if TYPE_CHECKING:
-    from certmgr.config.settings import Settings
-    from certmgr.inspection.report import EndpointReport
     from certmgr.inspection.scan_options import ScanOptions
-    from certmgr.inspection.scan_summary import ScanSummary
     from inventory.targets import Target
 
 
@@ -235,7 +227,7 @@ def scan(
         with app.open().read() as conn:
             # A misspelt tag or server would select nothing, and a scan of nothing has no findings.
             require_known(conn, tag=tag, server=server)
-        code = _scan_inventory(app, options, output_format, verbose, here=here)
+        code = scan_inventory(app, options, output_format, verbose, here=here)
     # Only the exit code of findings becomes 0. A failed scan must stay visible to a script.
     return 0 if exit_zero and code == 1 else code
 
@@ -298,135 +290,3 @@ def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:
     # Intermediates only help. A database that is down must not prevent a scan of a target.
     except (CertmgrError, SQLAlchemyError):
         return ()
-
-
-def page_rate(settings: Settings) -> str:
-    """Return what limits the speed of a scan with pages, in a few words."""
-    http = settings.http
-    # Without pages nothing is limited by their rate.
-    if not http.enabled or not http.rate:
-        return ""
-    return f"at most {http.rate:g} pages/s per address ([http] rate)"
-
-
-def _scan_inventory(
-    app: CommandContext, options: ScanOptions, output_format: str, verbose: bool, *, here: bool
-) -> int:
-    # 100,000 reports do not fit into memory, so they are kept in a file until the run ends.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
-
-        def keep(key: int, report: EndpointReport) -> None:
-            row = ScannedEndpoint.of(report).as_row()
-            spool.write(json.dumps([key, row], default=str) + "\n")
-
-        with progress_line() as line:
-            waits = page_rate(app.settings) if options.http else ""
-
-            def count(done: int, planned: int) -> None:
-                line.counted("scan", done, planned, waits)
-
-            line.text(f"scan ... {waits}")
-            # Complete reports stay in this process: they are output, and not stored.
-            if app.settings.workers.enabled and not (here or options.full):
-                with queues_of(app) as (context, queues):
-                    summary = spread_scan(context, options, queues, count)
-            else:
-                keep_all = keep if options.full else None
-                summary = ScanRun(app.context(), options, count, keep_all).run()
-        note_families(summary.no_route)
-        if output_format == "table":
-            code = _show_run(app, summary, verbose)
-        else:
-            code = _write_run(app, summary, spool, output_format)
-    if summary.state != "complete":
-        # A suspect run may be our own outage, so clients are not notified of its findings.
-        consequence = (
-            "no finding was opened or closed, and no client is notified"
-            if summary.state == "suspect"
-            else "its findings take effect only if it is resumed within an hour (certmgr scan"
-            " --resume)"
-        )
-        click.echo(
-            f"certmgr: run {summary.run_id} is {summary.state}: {summary.reason}; {consequence}.",
-            err=True,
-        )
-        # An interrupted run keeps the exit code of the signal. 3 stands for a run that cannot be
-        # trusted.
-        return app.stop.exit_code if summary.interrupted else 3
-    for note in summary.notes:
-        click.echo(f"certmgr: run {summary.run_id}: {note}.", err=True)
-    return 3 if (summary.too_undetermined or summary.notes) and code == 0 else code
-
-
-def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_format: str) -> int:
-    """Write all checked endpoints of a run as JSON or CSV, one at a time."""
-
-    statuses = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
-    verdicts: list[str] = []
-    spool.seek(0)
-    if output_format == "json":
-        head = {
-            "schema": "certmgr.scan/1",
-            "started_at": instant(summary.started_at),
-            "finished_at": instant(summary.finished_at),
-        }
-        # The document is written in pieces, so its last brace is left out until the end.
-        click.echo(json.dumps(head)[:-1] + ', "endpoints": [', nl=False)
-    else:
-        click.echo(csv_text(CSV_COLUMNS, []), nl=False)
-    # The reports are read one line at a time, because they may not fit into memory.
-    for index, line in enumerate(spool):
-        key, row = json.loads(line)
-        known = statuses.get(key)
-        endpoint = ScannedEndpoint.of_row(row)
-        # An endpoint that was retired during the run has no status, and keeps its own verdict.
-        if known is not None:
-            acceptances = {f.code: a for f, a in known.accepted}
-            endpoint = endpoint.of_client(known.client, acceptances, known.planned)
-        verdicts.append(endpoint.verdict)
-        if output_format == "json":
-            text = json.dumps(endpoint.as_row(), default=str)
-            click.echo((",\n" if index else "\n") + text, nl=False)
-        else:
-            # csv_text() writes a header each time, which only the first part may have.
-            click.echo(csv_text(CSV_COLUMNS, [csv_row(endpoint)]).split("\n", 1)[1], nl=False)
-    if output_format == "json":
-        run = {
-            "id": summary.run_id,
-            "state": summary.state,
-            "reason": summary.reason,
-            "planned": summary.planned,
-            "looked": summary.checked,
-        }
-        click.echo(f'\n], "summary": {json.dumps(counts(verdicts))}, "run": {json.dumps(run)}}}')
-    return 1 if "fault" in verdicts else 0
-
-
-def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
-    moment, database = app.now(), app.open()
-    # A small inventory is shown completely; of a large one, only endpoints with findings.
-    everything = verbose or summary.checked <= 30
-    statuses = load(database, moment, run_id=summary.run_id, skip_healthy=not everything)
-    shown = statuses if everything else [s for s in statuses if s.verdict != "ok"]
-    # Sorted here, because the order of the database is that of the endpoints.
-    shown.sort(key=urgency)
-    if shown:
-        status_table(shown, moment, verbose)
-    total = totals(database, statuses, run_id=summary.run_id)
-    verdict_counts = ", ".join(
-        f"{total[v]:,} {v}" for v in ("fault", "unknown", "attention", "ok") if total[v]
-    )
-    numbers = count_findings(statuses)
-    found = f"; {findings_text(numbers)}" if numbers else ""
-    # The numbers of a resumed run include earlier results, which must be stated.
-    if summary.resumed:
-        paragraph(
-            f"Run {summary.run_id} went on: {summary.resumed:,} endpoints had been checked before"
-            " the interruption."
-        )
-    paragraph(
-        f"Run {summary.run_id}: {summary.checked:,} of {summary.planned:,} endpoints in"
-        f" {summary.seconds:.1f} s: {verdict_counts or 'none'}{found}."
-        f" {summary.opened:,} opened, {summary.closed:,} closed."
-    )
-    return 1 if total["fault"] else 0

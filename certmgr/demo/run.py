@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from certmgr.cli.cause_list import show_causes
-from certmgr.cli.compliance import show_summary
+from certmgr.cli.compliance_tables import show_summary
 from certmgr.cli.output import table
 from certmgr.cli.status_table import status_table
 from certmgr.compliance.assessment import judge
