@@ -122,6 +122,11 @@ def automatic_subject(subject: str) -> bool:
     return _begins(subject, _SUBJECTS)
 
 
+def behind_reply(subject: str) -> bool:
+    """Return whether the mark of a reply stands before the words of a program in a subject."""
+    return automatic_subject(subject) and _PREFIX.match(normalised(subject)) is not None
+
+
 def receipt_subject(subject: str) -> bool:
     """Return whether the subject is that of a read receipt."""
     return _begins(subject, _RECEIPTS)

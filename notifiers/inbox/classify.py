@@ -23,6 +23,7 @@ from notifiers.inbox.automatic import (
     ambiguous_headers,
     automatic_headers,
     automatic_subject,
+    behind_reply,
     calendar_subject,
     changed_subject,
     doubtful,
@@ -167,7 +168,11 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
             return found
     # After the reports, since those are automatic mail too.
     if head.kind == "automatic":
-        return read
+        # A person may answer an automatic reply, whose subject their program keeps behind "Re:".
+        answered = behind_reply(head.subject) and not automatic_headers(message)
+        words = " ".join(written_text(text).split())
+        person = answered and words and words != " ".join(text.split()) and not doubtful("", words)
+        return replace(read, kind="uncertain") if person else read
     if receipt_subject(head.subject):
         return replace(read, kind="receipt")
     return replace(read, kind="reply" if _by_person(message, read, text) else "uncertain")
@@ -279,8 +284,10 @@ def _calendar(
     answer = next((a for a in answers if a is not None), None)
     if answer is None:
         return None
-    # A mailbox that accepts by rules, such as that of a room, is not a person who agrees.
-    if message.get("X-MS-Exchange-Generated-Message-Source") is not None:
+    # A mailbox that accepts by rules, such as that of a room, is not a person who agrees. Google
+    # and Nextcloud mark the answers of people as "auto-generated": a program sends the mail.
+    replied = str(message.get("Auto-Submitted", "")).strip().lower().startswith("auto-replied")
+    if replied or message.get("X-MS-Exchange-Generated-Message-Source") is not None:
         answer = replace(answer, status="OTHER")
     # TENTATIVE and proposals of another time are no decision; staff read them.
     kinds = {"ACCEPTED": "accepted", "DECLINED": "declined"}

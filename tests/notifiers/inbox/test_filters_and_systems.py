@@ -5,8 +5,10 @@ None of them is a person's answer. The last list has answers of people that come
 
 from __future__ import annotations
 
+import pytest
+
 from notifiers.inbox.classify import parse
-from tests.notifiers.inbox.mails import OWNER, reply
+from tests.notifiers.inbox.mails import OWNER, calendar_reply, reply
 
 SUBJECT = "Re: [CM-AAAAAA] Your certificate"
 DAEMONS = (
@@ -117,3 +119,39 @@ def test_people_who_write_about_failures_report_none() -> None:
 def test_answers_of_people_stay_answers() -> None:
     found = {text: parse(reply(SUBJECT, text)).kind for text in PEOPLE}
     assert not {k: v for k, v in found.items() if v != "reply"}
+
+
+@pytest.mark.parametrize(
+    ("header", "kind"),
+    [
+        (b"", "accepted"),
+        (b"Auto-Submitted: auto-generated\n", "accepted"),
+        (b"Auto-Submitted: auto-replied\n", "uncertain"),
+        (b"Auto-Submitted:  Auto-Replied (room; rule)\n", "uncertain"),
+        (b"X-MS-Exchange-Generated-Message-Source: Mailbox Rules Agent\n", "uncertain"),
+    ],
+)
+def test_calendar_that_accepts_by_a_rule_is_no_consent(header: bytes, kind: str) -> None:
+    """Google and Nextcloud mark each mail as generated, also the answer of a person."""
+    assert parse(header + calendar_reply("ACCEPTED")).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("subject", "text", "kind"),
+    [
+        (
+            "Re: Automatic reply: [CM-AAAAAA] x",
+            "Yes, Tuesday.\n\n> Your certificate ends",
+            "uncertain",
+        ),
+        ("AW: Automatische Antwort: [CM-AAAAAA] x", "Ja, gern.\n\n> Ihr Zertifikat", "uncertain"),
+        ("Re: Automatic reply: [CM-AAAAAA] x", "I am on vacation.\n\n> Your", "automatic"),
+        ("Re: Automatic reply: [CM-AAAAAA] x", "Thank you.", "automatic"),
+        ("Automatic reply: Re: [CM-AAAAAA] x", "Yes.\n\n> Your certificate ends", "automatic"),
+    ],
+)
+def test_person_who_answers_an_automatic_reply_is_shown_to_staff(
+    subject: str, text: str, kind: str
+) -> None:
+    """Some programs write such a subject too, so that it is no consent."""
+    assert parse(reply(subject, text)).kind == kind
