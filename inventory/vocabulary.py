@@ -1,5 +1,6 @@
 """Enumerations and shared values of the domain. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -322,6 +323,8 @@ class Acceptance:
 
     Attributes:
         informs: Clients who were not notified of the finding yet are, because it was assigned.
+        batch: The id of the first one that the same command recorded, if the command selected
+            faults (``--server``, ``--cause``) and not a place.
     """
 
     id: int
@@ -333,6 +336,7 @@ class Acceptance:
     reason: str
     by: str
     informs: bool = True
+    batch: int | None = None
 
     def covers(
         self,
@@ -351,6 +355,25 @@ class Acceptance:
             and self.domain_id in (None, domain_id)
             and self.endpoint_id in (None, endpoint_id)
         )
+
+    @property
+    def scope_width(self) -> int:
+        """How wide the scope is: 0 for an endpoint, 3 for all clients."""
+        fields = (self.endpoint_id, self.domain_id, self.client_id)
+        return next((i for i, field_ in enumerate(fields) if field_ is not None), len(fields))
+
+
+def deciding(assignments: Iterable[Acceptance], now: datetime) -> Acceptance | None:
+    """Return the assignment that counts for one finding, so that all output names one person.
+
+    One in force counts before one whose date has passed. Among them the narrowest scope counts, and
+    then the newest: who assigns one site knows more about it than who assigned all of them.
+
+    Args:
+        assignments: Those that concern the finding.
+        now: The time of the answer.
+    """
+    return min(assignments, key=lambda a: (a.until <= now, a.scope_width, -a.id), default=None)
 
 
 def verdict_of(severities: "set[str] | frozenset[str]") -> Verdict:

@@ -34,24 +34,29 @@ class ShownAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedFacts:
+    """A finding that does not count until a date, or is fixed by then, and who decided so."""
+
+    code: str
+    until: str | None
+    by: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingFacts:
-    """An open finding, with what it means and what to do."""
+    """An open finding, with what it means and what to do.
+
+    Attributes:
+        assigned: Who fixes it, and until when.
+    """
 
     code: str
     severity: str
     actor: str
     detail: str
     do: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedFacts:
-    """A finding that does not count until a date, and who decided so."""
-
-    code: str
-    until: str | None
-    by: str
-    reason: str | None
+    assigned: AcceptedFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,11 +31,9 @@ from certmgr.cli.planned import plan_document
 from certmgr.config.settings import Settings
 from certmgr.diagnose.notice_status import delivery_text, held_text, topic_of
 from certmgr.inspection.client_scope import scoped_findings
-from certmgr.inspection.planned import plans_of_domain
-from certmgr.inspection.status import split_accepted
+from certmgr.inspection.finding_states import FindingStanding, FindingState, FindingStates
 from certmgr.inspection.trust_ends import StoredTrust, trust_row
 from certmgr.renewers.load import load_facts
-from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from certmgr.x509.names import name_covers
 from inventory.dates import days_left
 from inventory.db.database import Database, from_epoch
@@ -201,21 +199,13 @@ def _endpoints(
     open_rows = findings.listing(conn, domain_id=row.id)
     # The page is passed on to the client, and a shared certificate names other clients.
     limited = scoped_findings(conn, row.client_id, open_rows)
-    # An acceptance may hold for a client or for the whole inventory, so all are read.
-    accepted = findings.acceptances(conn, now)
     until = _trusted_until(conn, [r.id for r in rows], now, settings)
-    plans = plans_of_domain(conn, row, open_rows, now)
-    found = {
-        r.id: [
-            replace(limited[f.id], actor=f.actor, outcome=f.outcome)
-            for f in open_rows
-            if f.endpoint_id == r.id
-        ]
-        for r in rows
-    }
-    return [
-        _endpoint(conn, r, row, found[r.id], accepted, now, until, plans.get(r.id)) for r in rows
-    ]
+    states = FindingStates.read(conn, open_rows, now, client_id=row.client_id)
+    found: dict[int, list[FindingState]] = {r.id: [] for r in rows}
+    for f in open_rows:
+        known = replace(limited[f.id], actor=f.actor, outcome=f.outcome)
+        found[f.endpoint_id].append(states.of(f, known))
+    return [_endpoint(conn, r, found[r.id], now, until) for r in rows]
 
 
 def _trusted_until(
@@ -233,25 +223,20 @@ def _trusted_until(
 def _endpoint(
     conn: Connection,
     endpoint: EndpointRecord,
-    row: ListedDomain,
-    known: list[Finding],
-    accepted: Sequence[Acceptance],
+    known: Sequence[FindingState],
     now: datetime,
     until: Mapping[tuple[int, str], Mapping[str, Any] | None],
-    plan: RenewalPlan | None,
 ) -> ShownEndpoint:
     """Return one endpoint with its observations, findings and acceptances."""
     target = Target(endpoint.host, endpoint.port, endpoint.protocol)
     state = observations.probe_state(conn, endpoint.id)
     # The issuer of a self-signed certificate is the site of another client.
-    names_issuer = not may_be_foreign(f.code for f in known)
-    # A renewal that is in time, and needs no decision any more, is no fault.
-    if plan is not None and plan.begun:
-        known = [f for f in known if f.code != EXPIRING]
-    # Accepted findings are listed separately, with who accepted them and until when.
-    counted, waived = split_accepted(known, accepted, row.client_id, row.id, endpoint.id, now)
+    names_issuer = not may_be_foreign(s.finding.code for s in known)
+    counted = [s for s in known if s.standing is FindingStanding.OPEN]
     # An accepted finding does not count; an endpoint that was never scanned is undetermined.
-    verdict = Verdict.UNKNOWN if state is None else verdict_of({f.severity for f in counted})
+    verdict = (
+        Verdict.UNKNOWN if state is None else verdict_of({s.finding.severity for s in counted})
+    )
     return ShownEndpoint(
         target=target.key,
         verdict=str(verdict),
@@ -268,20 +253,28 @@ def _endpoint(
         ],
         findings=[
             FindingFacts(
-                code=f.code,
-                severity=f.severity,
-                actor=f.actor,
-                detail=sentence(f, target),
-                do=instruction(f, target),
+                code=s.finding.code,
+                severity=s.finding.severity,
+                actor=s.finding.actor,
+                detail=sentence(s.finding, target),
+                do=instruction(s.finding, target),
+                assigned=_decided(s.finding, s.assignment),
             )
             # The worst finding decides the verdict, so it comes first.
-            for f in sorted(counted, key=lambda f: SEVERITY_ORDER[f.severity])
+            for s in sorted(counted, key=lambda s: SEVERITY_ORDER[s.finding.severity])
         ],
-        accepted=[
-            AcceptedFacts(code=f.code, until=instant(a.until), by=a.by, reason=a.reason)
-            for f, a in waived
-        ],
-        planned=plan_document(plan),
+        # Accepted findings are listed separately, with who accepted them and until when.
+        accepted=[a for s in known if (a := _decided(s.finding, s.acceptance)) is not None],
+        planned=plan_document(next((s.plan for s in known if s.plan is not None), None)),
+    )
+
+
+def _decided(finding: Finding, decision: Acceptance | None) -> AcceptedFacts | None:
+    """Return who accepted or fixes a finding, and until when."""
+    if decision is None:
+        return None
+    return AcceptedFacts(
+        code=finding.code, until=instant(decision.until), by=decision.by, reason=decision.reason
     )
 
 

@@ -90,6 +90,9 @@ def _show_endpoint(endpoint: ShownEndpoint) -> None:
     for finding in endpoint.findings:
         paragraph(f"{finding.severity}: {finding.detail}", "    ", "  ")
         paragraph(f"{ACTORS[finding.actor]}: {finding.do}", "      ", "    ")
+        if (taken := finding.assigned) is not None:
+            promise = f"{cell(taken.by)} fixes it until {local_time(taken.until)}"
+            paragraph(f"{promise}: {cell(taken.reason)}", "      ", "    ")
     if endpoint.planned is not None:
         paragraph(f"renewal: {cell(endpoint.planned['text'], 300)}", "    ", "  ")
     for accepted in endpoint.accepted:

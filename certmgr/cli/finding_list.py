@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from certmgr.cli.known_words import require_codes
 from certmgr.cli.output import STYLES, epoch_text, host_text, instant, local_day, show, table
+from certmgr.cli.planned import plan_document
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
 from certmgr.cli.tables import MINOR, Column, Overflow
 from certmgr.inspection.client_scope import scoped_findings
+from certmgr.inspection.finding_states import FindingStanding, FindingState, FindingStates
 from inventory.errors import UsageError
 from inventory.records import AcceptanceScope, ListedFinding
-from inventory.store import clients, domains, findings
+from inventory.store import clients, domains, endpoints, findings
 from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 from notifiers.wording.sentences import sentence, short
@@ -77,13 +79,15 @@ def list_(
     if output_format == "table" and rows:
         _show_table(rows, closed=closed)
         return
-    keys = ("client", "target", "severity", "code", "actor", "opened_at", "detail")
+    dates = ("opened_at", "closed_at") if closed else ("opened_at",)
+    columns = ("client", "target", "severity", "code", "state", "actor", *dates, "detail")
     show(
         "findings",
-        (*keys[:6], "closed_at", "detail") if closed else keys,
+        columns,
         [r.as_row() for r in rows],
         output_format,
         "There are no open findings.",
+        (*columns, "planned", "accepted", "assigned"),
     )
 
 
@@ -92,12 +96,25 @@ class _Row:
     """A finding of the list.
 
     Attributes:
-        finding: The finding, with the evidence that the reader may see.
+        state: The finding, with the evidence that the reader may see, and whether it counts.
     """
 
     stored: ListedFinding
-    finding: Finding
+    state: FindingState
     target: Target
+
+    @property
+    def standing(self) -> str:
+        """The state in words: why it does not count, or who fixes it."""
+        plan, acceptance, assigned = self.state.plan, self.state.acceptance, self.state.assignment
+        if acceptance is not None:
+            return f"accepted until {local_day(acceptance.until)}"
+        if plan is not None:
+            # Without a case or an automation, a person still has to begin it.
+            return plan.text() if plan.begun else f"{plan.text()}; no case is open for it yet"
+        if assigned is not None:
+            return f"{assigned.by} fixes it until {local_day(assigned.until)}"
+        return str(self.state.standing)
 
     def as_row(self) -> dict[str, Any]:
         """Return the finding as it stands in JSON and CSV."""
@@ -106,12 +123,23 @@ class _Row:
             "target": self.target.key,
             "code": self.stored.code,
             "severity": self.stored.severity,
-            "actor": self.stored.actor,
+            "state": str(self.state.standing),
+            "actor": self.state.finding.actor,
             "opened_at": epoch_text(self.stored.opened_at),
             "closed_at": epoch_text(self.stored.closed_at),
             "addresses": self.stored.addresses,
-            "detail": sentence(self.finding, self.target),
+            "detail": sentence(self.state.finding, self.target),
+            "planned": plan_document(self.state.plan),
+            "accepted": _person(self.state.acceptance),
+            "assigned": _person(self.state.assignment),
         }
+
+
+def _person(decision: Acceptance | None) -> dict[str, Any] | None:
+    """Return who accepted or fixes a finding, as it stands in JSON."""
+    if decision is None:
+        return None
+    return {"by": decision.by, "until": instant(decision.until), "reason": decision.reason}
 
 
 def _rows(
@@ -143,16 +171,22 @@ def _rows(
             if reader is None
             else scoped_findings(conn, reader, everything)
         )
+        states = FindingStates.read(conn, everything, app.now(), client_id=reader)
     rows = [
-        _Row(r, stored[r.id], Target(r.host, r.port, r.protocol))
+        _Row(
+            r,
+            states.of(r, replace(stored[r.id], actor=r.actor, outcome=r.outcome)),
+            Target(r.host, r.port, r.protocol),
+        )
         for r in everything
         if code in (None, r.code)
     ]
-    # A closed finding is history, so it comes after all that are open.
+    # What counts comes first. A closed finding is history, so it comes after all that are open.
     return sorted(
         rows,
         key=lambda r: (
             r.stored.closed_at is not None,
+            r.state.standing is not FindingStanding.OPEN,
             SEVERITY_ORDER[r.stored.severity],
             r.stored.code,
             r.target.host,
@@ -161,11 +195,18 @@ def _rows(
     )
 
 
+# States that need no words: the list is about open findings, and a closed one has its date.
+_PLAIN = frozenset({str(FindingStanding.OPEN), str(FindingStanding.CLOSED)})
+
+
 def _show_table(rows: Sequence[_Row], *, closed: bool) -> None:
     """Print one row per finding, in a few words: the sentence repeats the name of the site."""
     columns: list[str | Column] = ["SEVERITY", "CODE", "HOST", "CLIENT"]
     # The date moves to the front if the list is about when something was closed.
     columns += ["SINCE", "CLOSED"] if closed else [Column("SINCE", MINOR)]
+    # Which findings count shows in the list only if some do not, or have an assignee.
+    with_state = any(r.standing not in _PLAIN for r in rows)
+    columns += [Column("STATE", MINOR, Overflow.FOLD, least=16)] if with_state else []
     columns.append(Column("WHAT IS WRONG", MINOR, Overflow.FOLD, least=20))
     table(
         columns,
@@ -177,11 +218,16 @@ def _show_table(rows: Sequence[_Row], *, closed: bool) -> None:
                 r.stored.client,
                 local_day(r.stored.opened_at),
                 *([local_day(r.stored.closed_at)] if closed else []),
-                short(r.finding, r.target),
+                *(["" if r.standing in _PLAIN else r.standing] if with_state else []),
+                short(r.state.finding, r.target),
             ]
             for r in rows
         ],
-        [STYLES.get(r.stored.severity) for r in rows],
+        # The colour of a severity stands for what counts.
+        [
+            STYLES.get(r.stored.severity) if r.state.standing is FindingStanding.OPEN else None
+            for r in rows
+        ],
     )
 
 
@@ -195,17 +241,19 @@ def _list_acceptances(
 ) -> None:
     """List the acceptances or the assignments in force, with for whom they hold."""
     with app.open().read() as conn:
-        client_id = clients.find(conn, client).id if client else None
+        number = clients.find(conn, client).number if client else None
         domain_id = domains.find(conn, domain).id if domain else None
-        # The filters select acceptances by their exact scope.
+        at_domain = {e.id for e in endpoints.of_domain(conn, domain_id)} if domain_id else set()
+        known = [a for a in findings.acceptances(conn, kind=kind) if code in (None, a.code)]
+        scopes = findings.scopes(conn, known)
+        # Those that lie within the scope that was asked for. A wider one, such as one for the whole
+        # inventory, is not one of this client.
         known = [
             a
-            for a in findings.acceptances(conn, kind=kind)
-            if client_id in (None, a.client_id)
-            and domain_id in (None, a.domain_id)
-            and code in (None, a.code)
+            for a in known
+            if number in (None, scopes[a.id].client)
+            and (domain_id in (None, a.domain_id) or a.endpoint_id in at_domain)
         ]
-        scopes = findings.scopes(conn, known)
     if output_format == "table" and known:
         # An assignment is about a person, and an acceptance about a reason.
         last: list[str | Column] = [

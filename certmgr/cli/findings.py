@@ -17,11 +17,11 @@ from certmgr.cli.shared import CommandContext, needs, pass_app
 from certmgr.inspection.causes import causes
 from certmgr.inspection.status import load
 from inventory.errors import NotFound, UsageError
-from inventory.store import clients, domains, endpoints, findings, servers
+from inventory.store import acceptance_ends, clients, domains, endpoints, findings, servers
 from inventory.targets import parse
 
 if TYPE_CHECKING:
-    from inventory.db.database import Database
+    from inventory.db.database import Database, Tx
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -40,8 +40,8 @@ def _scope_options(command: _F) -> _F:
         ("--client", "NUMBER", "Only at this client."),
         ("--domain", "NAME", "Only at this domain."),
         ("--endpoint", "TARGET", "Only at this endpoint."),
-        # These two select endpoints when the command runs. A fault that appears elsewhere later is
-        # not covered, because its cause may be another one.
+        # These two select faults when the command runs. One that appears later, even at the same
+        # endpoint, is not covered, because its cause may be another one.
         ("--server", "NAME", "At all endpoints on this server that have it now."),
         ("--cause", "TARGET", "At all endpoints that have it now for the same cause as TARGET."),
     )
@@ -70,6 +70,20 @@ class _Decision:
     by: str | None = None
     informs: bool = True
 
+    def record(self, tx: Tx, **scope: Any) -> int:
+        """Record it for a scope, and return its number."""
+        return findings.accept(
+            tx,
+            self.code,
+            frozenset(CODES),
+            self.until,
+            self.reason,
+            kind=self.kind,
+            by=self.by,
+            informs=self.informs,
+            **scope,
+        )
+
 
 @finding.command()
 @click.argument("code")
@@ -90,7 +104,10 @@ def accept(
     end = _end(app, needs(until, "--until"))
     why = needs(reason, "--reason")
     numbers = _record(app, _Decision(kind="accept", code=code, until=end, reason=why), **scope)
-    paragraph(f"{_numbers('Acceptance', numbers)}: {code} does not count until {local_time(end)}.")
+    paragraph(
+        f"{_numbers('Acceptance', numbers)}: {code} does not count until {local_time(end)}."
+        f" {_how_to_end('acceptance', numbers)}"
+    )
 
 
 @finding.command()
@@ -124,6 +141,11 @@ def assign(
     Reports and diagnoses then state "We are fixing it", with that date. Clients get a message about
     it if they were notified of the fault, or if they are to be informed.
 
+    --client, --domain, --endpoint and --everywhere name a place: what is found there later is
+    assigned as well. --server and --cause select the faults of now: each assignment ends with its
+    fault, and one that is found later is assigned to nobody. A fault has one assignee: a new
+    assignment replaces earlier ones of the same scope, and a narrow scope counts before a wide one.
+
     \b
     certmgr finding assign hsts-missing --client 1001 --by Ines --until 2026-12-01
     """
@@ -134,11 +156,9 @@ def assign(
     name = needs(by, "--by")
     decision = _Decision(kind="take", code=code, until=end, reason=reason, by=name, informs=informs)
     numbers = _record(app, decision, **scope)
-    # Each endpoint has a separate assignment, which is withdrawn by its number.
-    one = numbers[0] if len(numbers) == 1 else "NUMBER"
     paragraph(
         f"{_numbers('Assignment', numbers)}: {code} is assigned to {name} until {local_time(end)}."
-        f" To end the assignment: certmgr finding withdraw {one}"
+        f" {_how_to_end('assignment', numbers)}"
     )
     if bulk and inform is None:
         paragraph("Clients who do not know of it get no message; --inform-clients sends them one.")
@@ -148,6 +168,12 @@ def _numbers(noun: str, numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"{noun} {numbers[0]}"
     return f"{noun}s {numbers[0]} to {numbers[-1]}, for {len(numbers):,} endpoints"
+
+
+def _how_to_end(noun: str, numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"To end the {noun}: certmgr finding withdraw {numbers[0]}"
+    return f"To end all of them: certmgr finding withdraw {numbers[0]} --all"
 
 
 def _end(app: CommandContext, until: str) -> datetime:
@@ -178,34 +204,32 @@ def _record(
             "Give one of them.",
         )
     database, now = app.open(), app.now()
-    # None stands for one record with the scope that was given.
-    selected: list[int | None] = [None]
+    selected: list[int] = []
     if server or cause:
         # Read before the write transaction, because loading a large inventory would block other
         # commands.
-        selected = list(_endpoints_of(database, now, decision.code, server, cause))
+        selected = _endpoints_of(database, now, decision.code, server, cause)
     with database.write(now) as tx:
+        if server or cause:
+            return _record_selected(tx, decision, selected)
         scope = {
             "client_id": clients.find(tx.conn, client).id if client else None,
             "domain_id": domains.find(tx.conn, domain).id if domain else None,
             "endpoint_id": endpoints.find(tx.conn, parse(endpoint)).id if endpoint else None,
         }
-        # One transaction, so that all selected endpoints are covered or none.
-        return [
-            findings.accept(
-                tx,
-                decision.code,
-                frozenset(CODES),
-                decision.until,
-                decision.reason,
-                **(scope if row_id is None else {"endpoint_id": row_id}),
-                everywhere=everywhere,
-                kind=decision.kind,
-                by=decision.by,
-                informs=decision.informs,
-            )
-            for row_id in selected
-        ]
+        return [decision.record(tx, everywhere=everywhere, **scope)]
+
+
+def _record_selected(tx: Tx, decision: _Decision, selected: Sequence[int]) -> list[int]:
+    """Record a decision about the faults at some endpoints, all or none, as one batch."""
+    # A scan may have closed some since they were selected, and nobody decided about what comes.
+    known = findings.open_findings(tx.conn, selected)
+    still = [i for i in selected if any(f.code == decision.code for _, f in known.get(i, ()))]
+    if not still:
+        raise _not_found(f"'{decision.code}' was fixed meanwhile")
+    numbers = [decision.record(tx, endpoint_id=still[0], batch=0)]
+    first = numbers[0]
+    return numbers + [decision.record(tx, endpoint_id=i, batch=first) for i in still[1:]]
 
 
 def _endpoints_of(
@@ -234,17 +258,34 @@ def _endpoints_of(
     if not found:
         # A misspelt code is found nowhere, and "did not find it there" would hide that.
         require_codes([code])
-        raise NotFound(what, "the last scan did not find it there", "See certmgr status --causes.")
+        raise _not_found(what)
     return found
+
+
+def _not_found(what: str) -> NotFound:
+    return NotFound(what, "the last scan did not find it there", "See certmgr status --causes.")
 
 
 @finding.command()
 # Larger numbers do not fit an integer column.
 @click.argument("number", type=click.IntRange(1, (1 << 63) - 1))
+@click.option(
+    "--all",
+    "whole",
+    is_flag=True,
+    help="End all that the same command recorded with --server or --cause.",
+)
 @pass_app
-def withdraw(app: CommandContext, number: int) -> None:
-    """End an acceptance or an assignment now."""
+def withdraw(app: CommandContext, number: int, whole: bool) -> None:
+    """End an acceptance or an assignment now.
 
+    With --all, NUMBER is any of those that one command recorded with --server or --cause. Those
+    that ended before, alone or with their fault, stay as they are.
+    """
     with app.open().write(app.now()) as tx:
-        findings.withdraw(tx, number)
-    click.echo(f"{number} was withdrawn.")
+        if not whole:
+            acceptance_ends.withdraw(tx, number)
+            click.echo(f"{number} was withdrawn.")
+            return
+        ended = acceptance_ends.withdraw_batch(tx, number)
+    click.echo(f"{ended:,} were withdrawn.")

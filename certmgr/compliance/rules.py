@@ -21,7 +21,7 @@ from certmgr.compliance.facts import (
     worst,
 )
 from inventory.dates import shifted
-from inventory.vocabulary import Finding, Severity
+from inventory.vocabulary import FOREIGN_ADDRESS, Finding, Severity
 
 Rule = Callable[[EndpointFacts, datetime], RuleResult]
 # Each set contains the one before: a page with a password field also has a field and is a page.
@@ -180,6 +180,10 @@ def valid_certificate(known: EndpointFacts, at: datetime) -> RuleResult:
     If the certificate expires soon, it will not comply from then on. A renewal that is ours, or
     automatic, is planned until it is late.
     """
+    # Browsers show an error to each visitor who gets the foreign address. Of severity medium, it
+    # serves a certificate that they accept.
+    if foreign := tuple(f for f in known.faults({FOREIGN_ADDRESS}) if f.severity == "critical"):
+        return RuleResult(ComplianceState.FAILS, foreign)
     result = _certificate_now(known, at)
     # If the SCTs could not be checked, it is open whether browsers accept the certificate.
     if result.state is ComplianceState.COMPLIES and (

@@ -25,7 +25,7 @@ _STATES = {"critical": "fault", "high": "fault", "undetermined": "unknown"}
 def severity_groups(facts: DashboardInput) -> tuple[SeverityGroup, ...]:
     """Return the causes by severity, the most severe first, and in it the most sites first."""
     language = facts.language
-    found = causes(facts.statuses)
+    found = causes(facts.statuses, facts.assigned, facts.as_of)
     groups = []
     for severity, title in SEVERITIES.items():
         matching = sorted(
@@ -62,7 +62,7 @@ def _card(facts: DashboardInput, cause: Cause) -> CauseCard:
     clients = sorted(cause.clients)
     return CauseCard(
         code=cause.code,
-        what=sentence(cause.example, first, language),
+        what=_what(cause, language),
         do=instruction(cause.example, first, language),
         place=printable(_place(cause, language), 200),
         actor=language(ACTORS[cause.actor]),
@@ -71,7 +71,19 @@ def _card(facts: DashboardInput, cause: Cause) -> CauseCard:
         more=max(0, len(sites) - MAX_SITES),
         clients=named_clients(facts, clients[:MAX_CLIENTS]),
         more_clients=max(0, len(clients) - MAX_CLIENTS),
+        assigned=tuple(
+            language(P.fixed_by).format(person=printable(by, 100), date=language.date(until))
+            for by, until in cause.assigned
+        ),
     )
+
+
+def _what(cause: Cause, language: Language) -> str:
+    """Return what is wrong in one sentence: at the first site, or with the server."""
+    if (down := cause.down) is None:
+        return sentence(cause.example, cause.endpoints[0], language)
+    phrase = P.server_silent if down.silent else P.server_refuses
+    return language(phrase).format(server=printable(down.server, 200), port=down.port)
 
 
 def _place(cause: Cause, language: Language) -> str:

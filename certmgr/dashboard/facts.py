@@ -12,6 +12,7 @@ from certmgr.inspection.status import EndpointStatus
 from certmgr.inspection.trust_ends import EndpointTrust
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.records import CaseRecord, EndedRun
+from inventory.vocabulary import Acceptance
 from notifiers.wording.catalogue import Language
 
 
@@ -52,6 +53,7 @@ class DashboardInput:
         trust: Until when browsers trust the certificate of an endpoint, by its id.
         renewers: Who renews which name. None for the past, which has no history of it.
         cases: The open cases. None for the past, which has no history of them.
+        assigned: The assignments of findings that were in force.
     """
 
     language: Language
@@ -70,3 +72,4 @@ class DashboardInput:
     # None and not empty: "not known" must not be shown as "no party renews it".
     renewers: RenewalFacts | None = None
     cases: Sequence[CaseRecord] | None = None
+    assigned: Sequence[Acceptance] = ()

@@ -58,6 +58,7 @@ def load_dashboard_input(
         renewers = load_facts(conn, at) if past is None else None
         open_cases = cases.listing(conn, states=cases.OPEN) if past is None else None
         last_run = runs.last_run(conn) if past is None else None
+        assigned = findings.acceptances(conn, at, kind="take")
     return DashboardInput(
         language=language(language_code or provider.language, provider.time_zone),
         as_of=at,
@@ -72,6 +73,7 @@ def load_dashboard_input(
         trust=trust,
         renewers=renewers,
         cases=open_cases,
+        assigned=assigned,
     )
 
 

@@ -32,6 +32,7 @@ class CauseCard:
         more: How many sites are not listed.
         clients: The first clients, each as number and name.
         more_clients: How many clients are not listed.
+        assigned: Who fixes it, and until when, as sentences.
     """
 
     code: str
@@ -46,6 +47,7 @@ class CauseCard:
     more: int
     clients: tuple[tuple[str, str], ...]
     more_clients: int
+    assigned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from inventory.store import (
 )
 from inventory.store.finding_columns import finding_of
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding, Parties
+from inventory.vocabulary import Acceptance, Finding, Parties, deciding
 from notifiers.wording.catalogue import language
 from notifiers.wording.scope import names_in
 
@@ -121,7 +121,7 @@ class HostContext:
         served = ServedDates(leaf.not_before, leaf.not_after)
         codes = {f.code for f in report.findings}
         plan = renewal_plan(self.renewers, self.client_id, host, served, now, codes)
-        return plan and assigned_plan(plan, [a for a in self.assigned if a.code == EXPIRING])
+        return plan and assigned_plan(plan, (a for a in self.assigned if a.code == EXPIRING), now)
 
 
 def load(
@@ -231,9 +231,11 @@ def _endpoint(
     # An acceptance may cover one endpoint, a domain, or all endpoints of a client.
     scope = (row.client_id, row.id, endpoint_row.id)
     context.accepted = [a for a in findings.acceptances(conn, now) if a.covers(a.code, *scope, now)]
-    context.assigned = [
-        a for a in findings.acceptances(conn, now, kind="take") if a.covers(a.code, *scope, now)
-    ]
+    by_code: dict[str, list[Acceptance]] = {}
+    for assignment in findings.acceptances(conn, now, kind="take"):
+        if assignment.covers(assignment.code, *scope, now):
+            by_code.setdefault(assignment.code, []).append(assignment)
+    context.assigned = [a for same in by_code.values() if (a := deciding(same, now)) is not None]
 
 
 def _edits(conn: Connection, domain_id: int) -> list[str]:

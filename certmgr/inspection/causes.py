@@ -10,7 +10,7 @@ from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown
 from certmgr.inspection.status import EndpointStatus, counted
 from inventory.names import display, registered_domain
 from inventory.targets import Target
-from inventory.vocabulary import REISSUE, SEVERITY_ORDER, Acceptance, Actor, Finding
+from inventory.vocabulary import REISSUE, SEVERITY_ORDER, Acceptance, Actor, Finding, deciding
 
 # What an action must change to fix a finding: a certificate, a name server, or something of the
 # client. All other findings are fixed at a server.
@@ -152,11 +152,10 @@ def _add_assignment(
     assignments: Sequence[Acceptance],
     now: datetime,
 ) -> None:
-    for assignment in assignments:
-        scope = (status.client_id, status.domain_id, status.id)
-        entry = (assignment.by, assignment.until)
-        if assignment.covers(finding.code, *scope, now) and entry not in cause.assigned:
-            cause.assigned.append(entry)
+    scope = (status.client_id, status.domain_id, status.id, now)
+    last = deciding((a for a in assignments if a.covers(finding.code, *scope)), now)
+    if last is not None and (entry := (last.by, last.until)) not in cause.assigned:
+        cause.assigned.append(entry)
 
 
 def fix_location(

@@ -22,21 +22,9 @@ from certmgr.renewers.plan import (
 )
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import from_epoch
-from inventory.records import ListedDomain, ListedFinding
-from inventory.store import certificates, endpoints, findings, observations
+from inventory.records import ListedFinding
+from inventory.store import certificates, findings
 from inventory.vocabulary import Acceptance, Finding
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointLeaf:
-    """The certificate that an endpoint served last. ``not_after``: in epoch seconds."""
-
-    id: int
-    client_id: int
-    domain_id: int
-    host: str
-    leaf: str | None
-    not_after: int | None
 
 
 class LeafRow(Protocol):
@@ -54,34 +42,6 @@ class LeafRow(Protocol):
     def leaf(self) -> str | None: ...
     @property
     def not_after(self) -> int | None: ...
-
-
-def plans_of_domain(
-    conn: Connection, domain: ListedDomain, open_rows: Sequence[ListedFinding], now: datetime
-) -> dict[int, RenewalPlan]:
-    """Return endpoint id -> the renewal that is due and in time, for one domain."""
-    served = []
-    for row in endpoints.of_domain(conn, domain.id):
-        state = observations.probe_state(conn, row.id)
-        if state is not None:
-            served.append(
-                EndpointLeaf(
-                    id=row.id,
-                    client_id=domain.client_id,
-                    domain_id=domain.id,
-                    host=row.host,
-                    leaf=state.leaf,
-                    not_after=state.not_after,
-                )
-            )
-    plans = Plans.read(conn, served, open_rows, now)
-    found: dict[int, RenewalPlan] = {}
-    for leaf in served if plans is not None else ():
-        known = [Finding(r.code, r.severity) for r in open_rows if r.endpoint_id == leaf.id]
-        plan = None if plans is None else plans.of(leaf, known)
-        if plan is not None:
-            found[leaf.id] = plan
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +101,5 @@ class Plans:
         if plan is None:
             return None
         scope = (row.client_id, row.domain_id, row.id, self.now)
-        return assigned_plan(plan, [a for a in self.assigned if a.covers(EXPIRING, *scope)])
+        matching = (a for a in self.assigned if a.covers(EXPIRING, *scope))
+        return assigned_plan(plan, matching, self.now)

@@ -13,7 +13,7 @@ from inventory.certificates import organisation
 from inventory.records import EndpointOwnership, ListedFinding
 from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance
+from inventory.vocabulary import Acceptance, deciding
 from notifiers.pipeline.topic import NamedCertificate
 
 # Findings that a renewal resolves.
@@ -99,7 +99,7 @@ class Assigned:
 def assignment_of(
     place: EndpointOwnership, code: str, basis: TopicBasis, endpoint_id: int
 ) -> Assigned | None:
-    """Return who fixes it by when: the latest assignment, even if its date has passed."""
+    """Return who fixes it by when, even if the date has passed."""
     matching = [
         t
         for t in basis.assigned
@@ -108,8 +108,7 @@ def assignment_of(
         and t.domain_id in (None, place.domain_id)
         and t.endpoint_id in (None, endpoint_id)
     ]
-    # The latest promise counts, so that an extended one replaces the first.
-    last = max(matching, key=lambda t: t.until, default=None)
+    last = deciding(matching, basis.now)
     # Our automation renews without an assignment by a person.
     if (
         last is None

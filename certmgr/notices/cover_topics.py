@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from certmgr.checks.actors import actor_of, we_install
@@ -19,7 +19,14 @@ from certmgr.notices.basis import (
 )
 from certmgr.purchases.model import LeadTimes
 from certmgr.renewers.load import replacement_leads
-from certmgr.renewers.plan import PlannedBy, RenewalPlan, ServedDates, renewal_plan
+from certmgr.renewers.plan import (
+    EXPIRING,
+    PlannedBy,
+    RenewalPlan,
+    ServedDates,
+    assigned_plan,
+    renewal_plan,
+)
 from certmgr.renewers.renewer import Renewer
 from inventory.dates import shifted
 from inventory.records import EndpointOwnership
@@ -63,9 +70,7 @@ def cover(
         target_of(place), place.client, place.server, first.sha256, first.issuer, finding
     )
     assigned = assignment_of(place, code, basis, endpoint_id)
-    planned = renewal_plan(
-        basis.renewers, place.client_id, place.host, ServedDates(start, end), now, codes
-    )
+    planned = _planned(basis, place, endpoint_id, ServedDates(start, end), codes)
     return Topic(
         key=f"cover:{endpoint_id}:{place.client_id}",
         # A new certificate is a new revision, so that its reminders begin again.
@@ -145,6 +150,23 @@ def _client_steps(
     )
     steps = backward_schedule(end, due, now, parties, needs_certificate=True, elsewhere=elsewhere)
     return [s.by for s in steps if s.actor == "client" and not s.late]
+
+
+def _planned(
+    basis: TopicBasis,
+    place: EndpointOwnership,
+    endpoint_id: int,
+    served: ServedDates,
+    codes: Collection[str],
+) -> RenewalPlan | None:
+    """Return the renewal that is due and in time, with the person to whom it is assigned."""
+    now = basis.now
+    planned = renewal_plan(basis.renewers, place.client_id, place.host, served, now, codes)
+    if planned is None:
+        return None
+    scope = (place.client_id, place.domain_id, endpoint_id, now)
+    taken = (a for a in basis.assigned if a.covers(EXPIRING, *scope))
+    return assigned_plan(planned, taken, now)
 
 
 def _handled(planned: RenewalPlan | None) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from certmgr.checks.certificate import expiring
 from certmgr.renewers.renewer import LineageCover, RenewalFacts, RenewalMethod
 from inventory.dates import shifted
-from inventory.vocabulary import Acceptance, Party, Severity
+from inventory.vocabulary import Acceptance, Party, Severity, deciding
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.renewals import PLANNED, PLANNED_BY_PERSON
 from notifiers.wording.scope import may_be_foreign
@@ -31,11 +31,12 @@ class PlannedBy(StrEnum):
     AUTOMATION = "automation"  # of the client
 
 
+# Automation that scans only observed is no promise. It usually replaces a certificate before this
+# finding opens, so that one with the finding was not replaced as it was before.
 _AUTOMATIONS = {
     RenewalMethod.PANEL: PlannedBy.PANEL,
     RenewalMethod.CDN: PlannedBy.CDN,
     RenewalMethod.STATED: PlannedBy.AUTOMATION,
-    RenewalMethod.LEARNED: PlannedBy.AUTOMATION,
 }
 
 
@@ -152,14 +153,15 @@ def _lineage_to_renew(lineages: Iterable[LineageCover], served: ServedDates) -> 
     )
 
 
-def assigned_plan(plan: RenewalPlan, assigned: Iterable[Acceptance]) -> RenewalPlan:
+def assigned_plan(plan: RenewalPlan, assigned: Iterable[Acceptance], now: datetime) -> RenewalPlan:
     """Return a plan with the person to whom the renewal is assigned.
 
     Args:
         plan: The plan.
         assigned: The assignments of the finding that are in force.
+        now: The time of the answer.
     """
-    last = max(assigned, key=lambda a: a.until, default=None)
+    last = deciding(assigned, now)
     if last is None:
         return plan
     # What a person promises for later than the last day is late on that day all the same.

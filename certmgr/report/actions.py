@@ -17,7 +17,7 @@ from certmgr.report.facts import ReportInput
 from certmgr.report.model import ReportAction
 from inventory.db.database import from_epoch
 from inventory.names import display
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Finding, deciding
 from notifiers.pipeline.topic import Topic
 from notifiers.pipeline.topic_text import CASE_DO, CASE_WHAT, case_text
 from notifiers.wording.catalogue import Language
@@ -115,16 +115,9 @@ def _action(
     rows: Sequence[ComplianceRow],
 ) -> ReportAction | None:
     """Return the action that a finding needs. None if the report requests none."""
-    assigned = next(
-        (
-            t
-            for t in report_input.assigned
-            if t.covers(
-                finding.code, status.client_id, status.domain_id, status.id, report_input.as_of
-            )
-        ),
-        None,
-    )
+    scope = (status.client_id, status.domain_id, status.id, report_input.as_of)
+    matching = (a for a in report_input.assigned if a.covers(finding.code, *scope))
+    assigned = deciding(matching, report_input.as_of)
     outcome = outcome_of(finding, assigned)
     if outcome is None:
         return None

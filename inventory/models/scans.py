@@ -233,5 +233,7 @@ class StoredAcceptance(Base):
     by: TableColumn[str]
     # 1: an assignment makes clients due for "we are fixing it"
     informs: TableColumn[int] = TableColumn(Integer, server_default="1")
+    # The id of the first row of a command that selected faults; null if it selected a place.
+    batch: TableColumn[int | None] = TableColumn(Id, index=True)
     created_at: TableColumn[Timestamp]
     withdrawn_at: TableColumn[Timestamp | None]

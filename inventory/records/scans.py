@@ -211,6 +211,7 @@ class AcceptanceRecord(Record):
     reason: str
     by: str
     informs: int
+    batch: int | None
     created_at: Timestamp
     withdrawn_at: Timestamp | None
 

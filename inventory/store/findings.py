@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from inventory.clock import Timestamp
 from inventory.db.database import Tx, from_epoch, to_epoch
 from inventory.db.sql import chunks, fetch, insert_id, upsert
-from inventory.errors import NotFound, UsageError
+from inventory.errors import UsageError
 from inventory.models import Client, Domain, Endpoint, StoredAcceptance, StoredFinding
 from inventory.records import (
     AcceptanceRecord,
@@ -19,7 +19,7 @@ from inventory.records import (
     FindingRecord,
     ListedFinding,
 )
-from inventory.store import editing, suggestions
+from inventory.store import acceptance_ends, editing, suggestions
 from inventory.store.finding_columns import columns_of, finding_of
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
@@ -38,6 +38,7 @@ def _acceptance(row: AcceptanceRecord) -> Acceptance:
         reason=row.reason,
         by=row.by,
         informs=bool(row.informs),
+        batch=row.batch,
     )
 
 
@@ -117,8 +118,11 @@ def accept(
     kind: str = "accept",
     by: str | None = None,
     informs: bool = True,
+    batch: int | None = None,
 ) -> int:
     """Accept or assign a known fault until a date, and return the id of the acceptance.
+
+    An assignment replaces the earlier ones of the fault at the same scope.
 
     Args:
         tx: The transaction.
@@ -135,6 +139,7 @@ def accept(
             it until the date, so that its outcome is "we are fixing it".
         by: Who accepts or fixes it. Default: the user of the command.
         informs: Whether an assignment makes clients due for "we are fixing it".
+        batch: The id of the first one of a command that selects faults. 0: this is the first one.
 
     Raises:
         UsageError: The code is unknown, the scope is missing, or the date has passed.
@@ -145,19 +150,25 @@ def accept(
     if not everywhere and client_id is None and domain_id is None and endpoint_id is None:
         raise _without_scope(kind)
     _require_future(until, tx.now)
+    scope = {"client_id": client_id, "domain_id": domain_id, "endpoint_id": endpoint_id}
     values = {
         "code": code,
-        "client_id": client_id,
-        "domain_id": domain_id,
-        "endpoint_id": endpoint_id,
+        **scope,
         "until": to_epoch(until),
         "reason": editing.required(reason, "reason", 500),
         "by": editing.required(by or tx.actor, "name"),
         "kind": kind,
         "informs": int(informs),
+        "batch": batch or None,
         "created_at": tx.at,
     }
+    if kind == "take":
+        acceptance_ends.end_replaced(tx, code, scope)
     key = insert_id(tx.conn, StoredAcceptance, values)
+    if batch == 0:
+        first = update(StoredAcceptance).where(StoredAcceptance.id == key).values(batch=key)
+        tx.conn.execute(first)
+        values["batch"] = key
     tx.audit(kind, "finding", key, values)
     return key
 
@@ -182,21 +193,6 @@ def _require_future(until: datetime, now: datetime) -> None:
         )
 
 
-def withdraw(tx: Tx, acceptance_id: int) -> None:
-    """End an acceptance or assignment now, or raise :class:`NotFound`."""
-    # The condition makes a second withdrawal an error instead of a new date.
-    changed = tx.conn.execute(
-        update(StoredAcceptance)
-        .where(StoredAcceptance.id == acceptance_id, StoredAcceptance.withdrawn_at.is_(None))
-        .values(withdrawn_at=tx.at)
-    )
-    if not changed.rowcount:
-        raise NotFound(
-            f"There is no acceptance {acceptance_id}", "", "See certmgr finding list --accepted."
-        )
-    tx.audit("withdraw", "finding", acceptance_id)
-
-
 def settle(
     tx: Tx,
     opened: Sequence[tuple[int, Finding]],
@@ -217,6 +213,7 @@ def settle(
             update(StoredFinding).where(StoredFinding.id == bindparam("i")).values(closed_at=tx.at),
             [{"i": i} for i in closed],
         )
+        acceptance_ends.end_with_faults(tx, closed)
         tx.audit_many("close", "finding", [(i, {}) for i in closed])
     if updated:
         columns = ("severity", "actor", "outcome", "addresses", "evidence")

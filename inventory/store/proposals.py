@@ -18,6 +18,7 @@ from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, upsert
 from inventory.models import ProbeState, Proposal, StoredFinding
+from inventory.store import acceptance_ends
 from inventory.store.finding_columns import columns_of, from_columns
 from inventory.store.scan_results import CacheKeys, update_cache_keys
 from inventory.vocabulary import Finding
@@ -179,6 +180,7 @@ def _close(tx: Tx, run_id: int, closed: Sequence[tuple[int, Timestamp]]) -> int:
             .values(closed_at=bindparam("at"), closed_run=run_id)
         )
         tx.conn.execute(statement, [{"i": row_id, "at": at} for row_id, at in closed])
+        acceptance_ends.end_with_faults(tx, [row_id for row_id, _ in closed])
         tx.audit_many("close", "finding", [(row_id, {"run": run_id}) for row_id, _ in closed])
     return len(closed)
 

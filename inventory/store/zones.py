@@ -29,7 +29,7 @@ from inventory.models import (
 )
 from inventory.names import normalise
 from inventory.records import ZoneRecord, ZoneScopeRecord
-from inventory.store import clients, editing, endpoints, servers
+from inventory.store import acceptance_ends, clients, editing, endpoints, servers
 from inventory.text import printable
 from inventory.vocabulary import ZONE_DIFFERENCE, ZoneScopeKind
 from inventory.zone_names import DEFAULT_ZONE, is_zone_name
@@ -184,6 +184,7 @@ def retire(tx: Tx, name: str) -> None:
             .where(ProbeState.endpoint_id.in_(endpoint_ids))
             .values(fingerprint="", memo="", recheck_at=None)
         )
+    acceptance_ends.end_with_faults(tx, [key for key, _ in closed])
     tx.audit_many("close", "finding", [(key, {"zone": name}) for key, _ in closed])
 
 

@@ -38,6 +38,7 @@ class StaffDigest:
         entries: The number of entries of the audit chain.
         expiry: The certificates that have expired, and those that expire within a week.
         causes: The other faults that staff have to assign or to check, one line per cause.
+        assigned: Those that a person fixes by a date, and of which no client is notified.
         calls: The clients to call.
         held: What waits for a release, one line per cause.
         unknown: The notices whose delivery status is unknown.
@@ -57,6 +58,7 @@ class StaffDigest:
     entries: int = 0
     expiry: ExpirySummary = field(default_factory=ExpirySummary)
     causes: Sequence[SectionLine] = ()
+    assigned: Sequence[SectionLine] = ()
     calls: Sequence[str] = ()
     held: Sequence[SectionLine] = ()
     unknown: Sequence[SectionLine] = ()
@@ -82,6 +84,7 @@ def _sections(digest: StaffDigest) -> list[Section]:
         ),
         section("Expires within a week", digest.expiry.soon, "certmgr status --causes"),
         section("Faults to assign or to check", digest.causes, "certmgr status --causes"),
+        section("Assigned", digest.assigned, "certmgr finding list --assigned"),
         section("To call", digest.calls, "certmgr notice calls"),
         section(
             "Delivery status unknown: check whether they arrived, and retry them if not",

@@ -72,6 +72,11 @@ class ExpirySummary:
     soon_count: int = 0
 
 
+def is_assigned(topic: Topic, now: datetime) -> bool:
+    """Return whether a person fixes it by a date that has not passed."""
+    return topic.assigned is not None and topic.assigned[1] > now
+
+
 def is_about_dates(topic: Topic) -> bool:
     """Return whether the topic is a certificate that has expired or will expire."""
     return topic.kind is TopicKind.COVER or topic.code in (EXPIRED, EXPIRING)
@@ -128,7 +133,8 @@ def cause_lines(topics: Sequence[tuple[Topic, str]], reader: StaffReader) -> lis
     """
     # With the reason in the key: the same cause may be assigned at one site and not at another.
     groups: dict[tuple[str, str], list[Topic]] = {}
-    for topic, why in topics:
+    for topic, reason in topics:
+        why = reason or _promise(topic, reader)
         groups.setdefault((topic.cause or topic.key, why), []).append(topic)
 
     def order(entry: tuple[tuple[str, str], list[Topic]]) -> tuple[datetime, int, int, str]:
@@ -138,6 +144,13 @@ def cause_lines(topics: Sequence[tuple[Topic, str]], reader: StaffReader) -> lis
         return min(ends, default=LAST), worst, -len(group), entry[0][0]
 
     return [_cause_line(g, why, reader) for (_, why), g in sorted(groups.items(), key=order)]
+
+
+def _promise(topic: Topic, reader: StaffReader) -> str:
+    """Return who fixes it and until when; empty if it is not assigned."""
+    if topic.assigned is None or not is_assigned(topic, reader.now):
+        return ""
+    return f"{topic.assigned[0]} fixes it until {reader.day(topic.assigned[1])}"
 
 
 def _cause_line(group: Sequence[Topic], why: str, reader: StaffReader) -> SectionLine:
@@ -152,7 +165,7 @@ def _cause_line(group: Sequence[Topic], why: str, reader: StaffReader) -> Sectio
         why = "the client has to act"
     parts = [_how_long(first, group, reader), *([why] if why else [])]
     return SectionLine(
-        f"{first.code}: {hosts}; {owner}: {'; '.join(parts)}", _command(first, group)
+        f"{first.code}: {hosts}; {owner}: {'; '.join(parts)}", _command(first, group, reader.now)
     )
 
 
@@ -167,9 +180,10 @@ def _how_long(first: Topic, group: Sequence[Topic], reader: StaffReader) -> str:
     return f"expires on {reader.day(first.end)}, in {days_text(days)}"
 
 
-def _command(first: Topic, group: Sequence[Topic]) -> str:
-    """Return the command for what staff can do: assign what is theirs, else look it up."""
-    if first.actor == Actor.CLIENT:
+def _command(first: Topic, group: Sequence[Topic], now: datetime) -> str:
+    """Return the command for what staff can do: assign what is theirs, else inspect it."""
+    # What a colleague fixes already must not be given to another one by the way.
+    if first.actor == Actor.CLIENT or is_assigned(first, now):
         return f"certmgr domain show {first.target.host}"
     scope = "endpoint" if len({t.target.key for t in group}) == 1 else "cause"
     target = shlex.quote(argument_of(first.target))

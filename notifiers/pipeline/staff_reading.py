@@ -25,6 +25,7 @@ from notifiers.pipeline.staff_causes import (
     held_lines,
     hosts_text,
     is_about_dates,
+    is_assigned,
 )
 from notifiers.pipeline.staff_message import SectionLine
 from notifiers.pipeline.topic import Topic, TopicKind
@@ -67,7 +68,8 @@ class DigestReading:
             head=head,
             entries=entries,
             expiry=expiry,
-            causes=[*self._causes(staff_topics), *self._flapping(day_ago)],
+            causes=[*self._causes(staff_topics, assigned=False), *self._flapping(day_ago)],
+            assigned=self._causes(staff_topics, assigned=True),
             calls=call_lines(calls(open_tickets, sent_items, self.snapshot, self.policy)),
             held=held_lines([t for t in open_tickets if _waits(t)], self.reader),
             # However old it is: only a person ends this state.
@@ -104,15 +106,21 @@ class DigestReading:
     def _minute(self, seconds: int) -> str:
         return f"{datetime.fromtimestamp(seconds, self.zone):%Y-%m-%d %H:%M %Z}"
 
-    def _causes(self, staff_topics: Sequence[tuple[Topic, str]]) -> list[SectionLine]:
-        """Return what staff have to assign or to check, without what the dates already list."""
+    def _causes(
+        self, staff_topics: Sequence[tuple[Topic, str]], *, assigned: bool
+    ) -> list[SectionLine]:
+        """Return what a person fixes, or what is to be assigned or checked.
+
+        What the dates already list is left out.
+        """
         soon = self.now + timedelta(days=7)
         return cause_lines(
             [
                 (topic, why)
                 for topic, why in staff_topics
                 # A certificate that ends later than in a week is listed here, with its reason.
-                if not is_about_dates(topic) or (topic.end is not None and topic.end > soon)
+                if is_assigned(topic, self.now) is assigned
+                and (not is_about_dates(topic) or (topic.end is not None and topic.end > soon))
             ],
             self.reader,
         )

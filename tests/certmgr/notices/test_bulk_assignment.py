@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inventory.store import findings, servers
+from inventory.store import acceptance_ends, findings, servers
 from tests import program
 from tests.databases import open_sqlite
 from tests.notifiers.sites import SiteSimulation, fault
@@ -76,7 +76,7 @@ def test_client_who_was_notified_of_the_fault_hears_that_it_is_assigned(
     lost.mark_sent()
     with lost.database.write(lost.now) as tx:
         (first,) = findings.acceptances(tx.conn, kind="take")
-        findings.withdraw(tx, first.id)
+        acceptance_ends.withdraw(tx, first.id)
     lost.advance(1)
     assign(lost, "--server", "web1", "--until", "2026-03-07")
     assert [d.items[0].topic.key for d, _ in lost.notify().drafts] == [site.fault_key("not-tls")]

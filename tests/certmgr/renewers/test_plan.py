@@ -152,15 +152,15 @@ def test_what_another_server_shows_is_not_what_we_renew(code: str) -> None:
 def test_person_with_an_assignment_does_it_by_the_earlier_date() -> None:
     found = plan(facts(), served(19))
     assert found is not None
-    assert assigned_plan(found, []) == found
+    assert assigned_plan(found, [], NOW) == found
 
     def assigned(days: int) -> Acceptance:
         code = "certificate-expiring"
         return Acceptance(1, code, None, None, None, NOW + days * DAY, "taken", "Ada")
 
-    early = assigned_plan(found, [assigned(3)])
+    early = assigned_plan(found, [assigned(3)], NOW)
     assert (early.person, early.until, early.begun) == ("Ada", NOW + 3 * DAY, True)
-    assert assigned_plan(found, [assigned(18)]).until == found.until
+    assert assigned_plan(found, [assigned(18)], NOW).until == found.until
 
 
 def test_plan_states_who_does_it_until_when_in_both_languages() -> None:

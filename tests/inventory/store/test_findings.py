@@ -10,7 +10,7 @@ import pytest
 from inventory.db.database import Database, Tx
 from inventory.errors import NotFound, UsageError
 from inventory.models import StoredAcceptance, StoredFinding
-from inventory.store import clients, domains, endpoints, findings
+from inventory.store import acceptance_ends, clients, domains, endpoints, findings
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding
 from tests.inventory.store.builders import (
@@ -114,10 +114,10 @@ def test_acceptance_is_in_force_from_its_making_to_its_end_or_withdrawal(pair: D
         withdrawn = accept(tx, "name-mismatch", client_id=one)
     before = entry_count(pair)
     with pair.write(LATER) as tx:
-        findings.withdraw(tx, withdrawn)
+        acceptance_ends.withdraw(tx, withdrawn)
         for unknown in (withdrawn, withdrawn + 1):
-            with pytest.raises(NotFound, match=f"no acceptance {unknown}"):
-                findings.withdraw(tx, unknown)
+            with pytest.raises(NotFound, match=f"assignment {unknown} in force"):
+                acceptance_ends.withdraw(tx, unknown)
     assert audited(pair, before) == [("withdraw", "finding", withdrawn, {})]
     second = timedelta(seconds=1)
     with pair.read() as conn:
