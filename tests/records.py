@@ -11,7 +11,7 @@ R = TypeVar("R", bound=Record)
 _EMPTY = {"int": 0, "str": "", "tuple": (), "list": []}
 
 
-def record(kind: type[R], **given: Any) -> R:
+def record(kind: type[R], /, **given: Any) -> R:
     """A record with these fields; the others are empty: None where they may be."""
     values: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]

@@ -29,19 +29,20 @@ def wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_renew
         client_acts: Whether the case waits for the client.
         auto_renew: Whether the vendor renews the purchase automatically.
     """
+    incident = row.kind == CaseKind.INCIDENT
     match state:
         case CaseState.REQUESTED if row.own_csr:
-            return "requested-own"
-        case CaseState.REQUESTED if row.kind == CaseKind.INCIDENT:
+            return "requested-own-incident" if incident else "requested-own"
+        case CaseState.REQUESTED if incident:
             return "requested-incident"
         case CaseState.WAITING if not client_acts:
-            return "waiting-us"
+            return "waiting-us-free" if row.order_id is None else "waiting-us"
         # A refused upload precedes the other reasons to wait: the client has to know what to fix.
         case CaseState.WAITING if any(m.refuses for m in messages_from_json(row.said)):
             return "waiting-again-own" if row.own_csr else "waiting-again"
         case CaseState.WAITING if row.own_csr:
-            return "waiting-own"
-        case CaseState.WAITING if row.kind == CaseKind.INCIDENT:
+            return "waiting-own-incident" if incident else "waiting-own"
+        case CaseState.WAITING if incident:
             return "waiting-incident"
         case CaseState.WAITING if row.order_id is None:
             return "waiting-free"
@@ -100,11 +101,7 @@ def closing_values(
     facts: dict[str, TextValue] = {
         "serial": ", ".join(i.serial or "" for i in received),
         "not_after": end,
-        "before": (
-            ("the earlier certificate ended on {date}", from_epoch(row.ends_at))
-            if row.ends_at
-            else ("there was none",)
-        ),
+        "before": _before(row, now),
         "next": ("none known",),
     }
     # Without a new certificate there is no date to announce.
@@ -118,6 +115,18 @@ def closing_values(
     else:
         facts["next"] = ("on {date} it ends; we write to you in time", end)
     return facts
+
+
+def _before(row: CaseRecord, now: datetime) -> tuple[str] | tuple[str, datetime | None]:
+    """Return what was served before, as a text that is translated and its values."""
+    # The end of an incident is the time by which it must be replaced, and no end of a certificate.
+    if row.kind == CaseKind.INCIDENT:
+        return ("a certificate that had to be replaced",)
+    if (end := from_epoch(row.ends_at)) is None:
+        return ("there was none",)
+    if end <= now:
+        return ("a certificate that ended on {date}", end)
+    return ("a certificate that is valid until {date}", end)
 
 
 def target_of(names: Sequence[str]) -> Target:

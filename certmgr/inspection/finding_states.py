@@ -14,7 +14,7 @@ from typing import Self
 
 from sqlalchemy import Connection
 
-from certmgr.inspection.planned import Plans
+from certmgr.inspection.planned import RENEWED, Plans, of_lineage
 from certmgr.inspection.server_down import NOT_CONNECTED, of_server, servers_down
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.records import ListedFinding
@@ -55,7 +55,8 @@ class FindingStates:
     """What the states of findings are decided from.
 
     Attributes:
-        plans: Endpoint id -> the renewal of its certificate.
+        plans: Endpoint id -> the renewal of its certificate that is due and in time.
+        lineages: Endpoint id -> the lineage that renews its certificate.
         down: The endpoints whose server is down.
         parties: The parties by domain id; empty if no server is down.
         accepted: The acceptances in force.
@@ -64,6 +65,7 @@ class FindingStates:
     """
 
     plans: Mapping[int, RenewalPlan]
+    lineages: Mapping[int, str]
     down: frozenset[int]
     parties: Mapping[int, Parties]
     accepted: Sequence[Acceptance]
@@ -89,8 +91,10 @@ class FindingStates:
         """
         not_connected = server_faults.not_connected(conn, NOT_CONNECTED)
         down = frozenset(servers_down(not_connected))
+        plans, renewing = _renewals(conn, rows, now, client_id)
         return cls(
-            plans=_plans(conn, rows, now, client_id),
+            plans=plans,
+            lineages=renewing,
             down=down,
             parties=domains.parties_by_domain(conn, client_id) if down else {},
             accepted=findings.acceptances(conn, now),
@@ -109,6 +113,7 @@ class FindingStates:
             return FindingState(finding, FindingStanding.CLOSED)
         if row.endpoint_id in self.down:
             finding = of_server(finding, self.parties.get(row.domain_id))
+        finding = of_lineage(finding, self.lineages.get(row.endpoint_id, ""))
         scope = (row.client_id, row.domain_id, row.endpoint_id, self.now)
         matching = (a for a in self.assigned if a.covers(row.code, *scope))
         state = FindingState(finding, assignment=deciding(matching, self.now))
@@ -123,20 +128,20 @@ class FindingStates:
         return replace(state, plan=plan)
 
 
-def _plans(
+def _renewals(
     conn: Connection, rows: Sequence[ListedFinding], now: datetime, client_id: int | None
-) -> dict[int, RenewalPlan]:
-    """Return endpoint id -> the renewal that is due and in time."""
-    ending = {r.endpoint_id for r in rows if r.code == EXPIRING and r.closed_at is None}
+) -> tuple[dict[int, RenewalPlan], dict[int, str]]:
+    """Return the renewals that are due and in time, and the lineages, each by endpoint id."""
+    ending = {r.endpoint_id for r in rows if r.code in RENEWED and r.closed_at is None}
     if not ending:
-        return {}
+        return {}, {}
     listed = endpoint_status.current_status(conn, client_id=client_id, skip_healthy=True)
     served = [r for r in listed if r.id in ending]
-    plans = Plans.read(conn, served, rows, now)
+    if (plans := Plans.read(conn, served, rows, now)) is None:
+        return {}, {}
     # Whether the certificate there is the one that is renewed depends on all findings of the
     # endpoint, and a list may have been limited to one code.
     known = findings.open_findings(conn, sorted(ending))
-    found = {
-        r.id: plans.of(r, [f for _, f in known.get(r.id, ())]) for r in served if plans is not None
-    }
-    return {key: plan for key, plan in found.items() if plan is not None}
+    found = {r.id: plans.of(r, [f for _, f in known.get(r.id, ())]) for r in served}
+    renewing = {r.id: plans.lineage(r) for r in served}
+    return {key: plan for key, plan in found.items() if plan is not None}, renewing

@@ -6,7 +6,7 @@ Only :meth:`Plans.read` touches the database.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, Self
 
@@ -24,7 +24,26 @@ from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import from_epoch
 from inventory.records import ListedFinding
 from inventory.store import certificates, findings
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Actor, Finding
+
+RENEWED = frozenset({EXPIRING, "certificate-expired"})
+"""The findings that a renewal ends."""
+
+
+def of_lineage(finding: Finding, lineage: str) -> Finding:
+    """Return a finding about the end of a certificate that a lineage of ours renews.
+
+    To renew it by hand would be the wrong advice: both certificates would be installed over each
+    other, and the cause would stay.
+
+    Args:
+        finding: The finding.
+        lineage: The name of the lineage; empty if none renews it.
+    """
+    if not lineage or finding.code not in RENEWED:
+        return finding
+    evidence = finding.evidence | {"variant": "lineage", "lineage": lineage}
+    return replace(finding, evidence=evidence, actor=Actor.PROVIDER, outcome=None)
 
 
 class LeafRow(Protocol):
@@ -78,7 +97,7 @@ class Plans:
             now: The time of the answer.
             ahead: Whether that is in the future, when other certificates end soon than today.
         """
-        ending = {r.endpoint_id for r in open_rows if r.code == EXPIRING}
+        ending = {r.endpoint_id for r in open_rows if r.code in RENEWED}
         selected = [r for r in rows if (ahead or r.id in ending) and r.leaf is not None]
         if not selected:
             return None
@@ -88,6 +107,11 @@ class Plans:
             assigned=findings.acceptances(conn, now, kind="take"),
             now=now,
         )
+
+    def lineage(self, row: LeafRow) -> str:
+        """Return the name of the lineage that renews the host; empty if none does."""
+        renewer = self.facts.renewer(row.client_id, row.host)
+        return renewer.reference if renewer.ours else ""
 
     def of(self, row: LeafRow, known: Sequence[Finding]) -> RenewalPlan | None:
         """Return the plan for an endpoint of the status with these findings."""

@@ -11,7 +11,7 @@ from certmgr.checks.actors import with_actor
 from certmgr.checks.adjustments import for_port
 from certmgr.checks.certificate import date_findings_of
 from certmgr.checks.folding import parent_of
-from certmgr.inspection.planned import Plans
+from certmgr.inspection.planned import RENEWED, Plans, of_lineage
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown, of_server, servers_down
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.dates import days_left
@@ -158,6 +158,8 @@ def load(
         if row.id in down:
             known = [of_server(f, parties.get(row.domain_id)) for f in known]
         plan = None if plans is None else plans.of(row, known)
+        if plans is not None and not RENEWED.isdisjoint(f.code for f in known):
+            known = [of_lineage(f, plans.lineage(row)) for f in known]
         # What needs no decision of a person any more is no fault.
         if plan is not None and plan.begun:
             known = [f for f in known if f.code != EXPIRING]

@@ -85,7 +85,7 @@ def _draft_lead(draft: Draft, reader: Language) -> str:
         i.topic.code == "cancelled" for i in draft.items
     ):
         return reader(N.stopped)
-    lead = lead_sentence(draft.outcome, reader)
+    lead = lead_sentence(draft.outcome, reader, work=_is_work(draft))
     # Nothing may be asked of the client anywhere in the message, also of what is open from before.
     asked = any(isinstance(i.outcome, YouAct) for i in (*draft.items, *draft.also_open))
     if isinstance(draft.outcome, WeAct | Escalated) and not asked:
@@ -112,8 +112,22 @@ def _calendar(draft: Draft, sender: Sender, reader: Language, now: datetime) -> 
     return tuple(found)
 
 
-def lead_sentence(outcome: Outcome, reader: Language) -> str:
-    """Return the first sentence for an outcome."""
+def _is_work(draft: Draft) -> bool:
+    """Return whether a message is only about steps of cases.
+
+    A certificate that is prepared in time is work, and nothing that would have to be fixed.
+    """
+    return all(isinstance(i.topic.facts, CaseFacts) for i in draft.items)
+
+
+def lead_sentence(outcome: Outcome, reader: Language, *, work: bool = False) -> str:
+    """Return the first sentence for an outcome.
+
+    Args:
+        outcome: The outcome.
+        reader: The language of the reader.
+        work: Whether it is work in time, and no fault.
+    """
     match outcome:
         case YouAct(None):
             return reader(N.you_now)
@@ -121,9 +135,11 @@ def lead_sentence(outcome: Outcome, reader: Language) -> str:
             return reader(N.you_by).format(date=long_date(by, reader))
         # Only a person who was assigned is named: a promise by name must be kept by that person.
         case WeAct("", by):
-            return reader(N.we_act_unnamed).format(date=reader.date(by))
+            text = reader(N.we_work_unnamed if work else N.we_act_unnamed)
+            return text.format(date=reader.date(by))
         case WeAct(person, by):
-            return reader(N.we_act).format(person=one_line(person, 100), date=reader.date(by))
+            text = reader(N.we_work if work else N.we_act)
+            return text.format(person=one_line(person, 100), date=reader.date(by))
         case Escalated(by):
             return reader(N.escalated).format(date=long_date(by, reader))
         case Resolved():
@@ -140,7 +156,7 @@ def subject_line(draft: Draft, reader: Language) -> str:
         case YouAct(date() as by):
             text = reader(N.subject_you_by).format(date=long_date(by, reader), site=site)
         case WeAct():
-            text = reader(N.subject_we).format(site=site)
+            text = reader(N.subject_work if _is_work(draft) else N.subject_we).format(site=site)
         case Escalated():
             text = reader(N.subject_escalated).format(site=site)
         case Resolved():

@@ -49,6 +49,19 @@ STEPS: dict[str, CaseText] = {
         "The certificate of {names} must be replaced by {until}. After that it may no longer be"
         " valid, and visitors may see a warning. We are preparing a new one."
     ),
+    "requested-own-incident": CaseText(
+        "The certificate of {names} must be replaced by {until}. After that it may no longer be"
+        " valid, and visitors may see a warning. You create the key of the new one.",
+        "Create a new key and a CSR (certificate signing request) for {names}, and send us the CSR"
+        " (never the key).",
+    ),
+    "waiting-own-incident": CaseText(
+        "The certificate of {names} must be replaced by {until}. After that it may no longer be"
+        " valid, and visitors may see a warning.",
+        "Have it reissued where you bought it, with the CSR that you sent us. "
+        + _SEND_CERTIFICATE
+        + " For the installation, we will agree with you on how its key gets to the server.",
+    ),
     # The key may be the cause of the incident, so the CSR has a new one.
     "waiting-incident": CaseText(
         "The certificate of {names} must be replaced by {until}. After that it may no longer be"
@@ -80,6 +93,8 @@ STEPS: dict[str, CaseText] = {
         " below. " + _SEND_CERTIFICATE[:-1] + ", and the new order number. We install it.",
     ),
     "waiting-us": CaseText("We are ordering the new certificate for {names} from {vendor}."),
+    # Without a purchase of ours, no vendor is known.
+    "waiting-us-free": CaseText("We are ordering the new certificate for {names}."),
     "received": CaseText("We have received your certificate for {names} and are checking it."),
     "checked": CaseText(
         "Your certificate for {names} is correct and can be installed.",
@@ -121,7 +136,9 @@ PHRASES = (
     "wildcard",
     "no fee",
     "fee {amount}",
-    "the earlier certificate ended on {date}",
+    "a certificate that is valid until {date}",
+    "a certificate that ended on {date}",
+    "a certificate that had to be replaced",
     "there was none",
     "on {date} it must be reissued; we write to you in time",
     "on {date} your order ends; we write to you in time",

@@ -43,11 +43,23 @@ _DOWN = FindingText(
     " certificate has to be installed for it.",
 )
 
+# Staff read it: what a lineage renews is never a task of a client.
+_LINEAGE = (
+    "The lineage {lineage} renews the certificate of {host}. Find out what it waits for: certmgr"
+    " lineage show {lineage}."
+)
+
 # Findings of a code that another action fixes: (code, "variant" of the evidence).
 VARIANTS: dict[tuple[str, str], FindingText] = {
     ("https-missing", "server-down"): _DOWN,
     ("connection-failed", "server-down"): _DOWN,
     ("unreachable", "server-down"): _DOWN,
+    ("certificate-expiring", "lineage"): CERTIFICATE["certificate-expiring"]._replace(
+        instruction=_LINEAGE
+    ),
+    ("certificate-expired", "lineage"): CERTIFICATE["certificate-expired"]._replace(
+        instruction=_LINEAGE
+    ),
     ("foreign-address", "valid"): FindingText(
         "foreign {kind} record {addresses}",
         "{host} also points to {addresses}, which is not one of the provider's servers. It serves a"

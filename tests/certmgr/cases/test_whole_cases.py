@@ -207,7 +207,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     (reference,) = run_cases(env.service).opened
     assert env.row(reference).state == "requested"
     mail = simulation.only(to)
-    assert mail.subject.startswith(f"[{reference}] We are fixing it")
+    assert mail.subject.startswith(f"[{reference}] We are working on it")
     assert "Bob will have it done by 27 November 2026" in mail.text
     pem = simulation.csr(reference)
     mail = simulation.only(to)

@@ -15,6 +15,7 @@ from OpenSSL import SSL
 
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, IssuedCertificate
+from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from inventory.store import accounts, clients, contacts, domains, endpoints, lineages
 from inventory.store import servers as machines
@@ -176,7 +177,9 @@ def provider(
         not_after=start + timedelta(days=300),
     )
     default = server_context(fallback)
-    site = Server(servers.tls(default, sites))
+    # This makes the context choose by name; the handler sends a page to whom asks for one.
+    servers.tls(default, sites)
+    site = Server(secure(default, lambda host, path: page(host)))
     ca = Ca(clock, timedelta(days=45))
     try:
         with (

@@ -169,6 +169,8 @@ def test_each_output_counts_the_same(place: Provider) -> None:
     assert {k: v for k, v in status["summary"].items() if v and k != "endpoints"} == PER_VERDICT
     causes = _json(place, "status", "--causes")["causes"]
     assert {(label(t), c["code"]) for c in causes for t in c["targets"]} == COUNTING
+    (failing,) = [c for c in causes if host("failing") in str(c["targets"])]
+    assert "certmgr lineage show failing" in failing["do"], "and not a renewal by hand"
     _check_findings(place)
     counted = faulty_names(place, [ONE, TWO])
     assert set(counted.values()) == {len(FAULTS)}, counted
@@ -223,16 +225,17 @@ def _check_digest_and_pages(place: Provider) -> None:
     assert "Grace fixes it until" in ours
     assert f"--endpoint {host('assigned')}" not in ours, "it has an assignee"
     targets = {label(e["target"]): e for e in _json(place, "status", "--all")["endpoints"]}
-    for name in ("failing", "taken", "expired", "down1"):
+    for name in ("failing", "taken", "expired", "foreign", "down1"):
         verdict, code, by = EXPECTED[name]
         (page,) = _json(place, "domain", "show", host(name))["endpoints"]
         codes = [f["code"] for f in page["findings"]]
         assert (page["verdict"], codes) == (verdict, [] if code is None else [code])
+        told = [f["do"] for f in page["findings"] if "certmgr lineage show" in f["do"]]
+        assert bool(told) is (name == "failing")
         url = f"https://{targets[name]['target']}/"
         found = _json(place, "diagnose", url, "--http-port", "9")
         assert page["planned"] == found["planned"] == targets[name]["planned"]
-        # A severe fault is what the visitor sees first; these pages are no pages.
-        assert found["code"] == code or verdict != "fault"
+        assert found["code"] == code
         assert (by is None) is (found["planned"] is None)
     opened = ("incident", "open", "--server", "web4", "--until", LATER, "--reason", "x")
     reference = _json(place, *opened)["reference"]
