@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from certmgr.cases.service import CaseService
-from certmgr.cases.states import waits_for
+from certmgr.cases.states import NO_PARTY, waits_for
 from certmgr.cli.output import local_time
 from certmgr.cli.shared import CommandContext
 from certmgr.config.secret_values import secret
@@ -37,10 +37,10 @@ def case_service(app: CommandContext, expected_version: int | None = None) -> Ca
 def echo_result(row: CaseRecord, text: str = "") -> None:
     """Print what a command did to a case, who acts next, and the new version."""
     due = f", due {local_time(row.due_at)}" if row.due_at else ""
-    click.echo(
-        f"{row.reference}: {text or row.state}. It waits for {waits_for(row)}{due}. Version"
-        f" {row.version}."
-    )
+    party = waits_for(row)
+    # A case that has ended waits for no party.
+    follows = "It has ended." if party == NO_PARTY else f"It waits for {party}{due}."
+    click.echo(f"{row.reference}: {text or row.state}. {follows} Version {row.version}.")
 
 
 def case_row(service: CaseService, reference: str) -> CaseRecord:

@@ -143,7 +143,7 @@ def assign(
 
     --client, --domain, --endpoint and --everywhere name a place: what is found there later is
     assigned as well. --server and --cause select the faults of now: each assignment ends with its
-    fault, and one that is found later is assigned to nobody. A fault has one assignee: a new
+    fault, and one that is found later has no assignee. A fault has one assignee: a new
     assignment replaces earlier ones of the same scope, and a narrow scope counts before a wide one.
 
     \b
@@ -222,7 +222,7 @@ def _record(
 
 def _record_selected(tx: Tx, decision: _Decision, selected: Sequence[int]) -> list[int]:
     """Record a decision about the faults at some endpoints, all or none, as one batch."""
-    # A scan may have closed some since they were selected, and nobody decided about what comes.
+    # A scan may have closed some since they were selected, and a later fault is another one.
     known = findings.open_findings(tx.conn, selected)
     still = [i for i in selected if any(f.code == decision.code for _, f in known.get(i, ()))]
     if not still:

@@ -101,7 +101,7 @@ def _by_serials(service: CaseService, path: Path) -> IncidentChoice:
     _require_some(path, numbers, invalid, "serial number", "in hexadecimal")
     _report_skipped(invalid, "serial number")
     items = incident_selection.select_affected(service, serials=numbers)
-    return IncidentChoice("serials", f"{len(numbers)} serial numbers", items, invalid)
+    return IncidentChoice("serials", f"{len(numbers)} serial number(s)", items, invalid)
 
 
 def _by_keys(app: CommandContext, service: CaseService, path: Path) -> IncidentChoice:

@@ -3,7 +3,7 @@
 They are withdrawn by a person, one alone or all that one command recorded; an assignment also
 ends when another person gets the same fault. What was selected by fault (``--server``,
 ``--cause``) ends with that fault as well: one that a later scan finds at the same place is
-another one, and nobody promised to fix it.
+another one, which no person has promised to fix.
 """
 
 from __future__ import annotations
