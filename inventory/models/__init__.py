@@ -1,4 +1,4 @@
-"""The tables as declarative classes, a module per subject."""
+"""The tables, each a class with typed columns; a module per subject."""
 
 from inventory.models.acme import (
     AcmeAccount,
