@@ -146,7 +146,9 @@ def load(
         # Whether a server is down shows at the names of all its clients.
         faults = [] if past else server_faults.not_connected(conn, NOT_CONNECTED)
         down = servers_down(faults)
-        parties = domains.parties_by_domain(conn, client_id) if starts or down else {}
+        # Only a future date, and the names of a server that is down, need who is responsible.
+        needed = None if starts else {r.domain_id for r in rows if r.id in down}
+        parties = domains.parties_by_domain(conn, client_id, needed)
         plans = None if past else Plans.read(conn, rows, open_rows, at, ahead=bool(starts))
     by_endpoint = _by_endpoint(open_rows)
     statuses = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -228,9 +228,39 @@ def listing(
     return [row for row in rows if tag is None or tag in row.tags]
 
 
-def parties_by_domain(conn: Connection, client_id: int | None = None) -> dict[int, Parties]:
-    """Return domain id -> its resolved parties, for each domain that is not retired."""
-    return {row.id: row.parties for row in listing(conn, client_id=client_id)}
+# More ids than this would have to be split, because of the limit of parameters.
+_FEW_IDS = 500
+
+
+def parties_by_domain(
+    conn: Connection, client_id: int | None = None, ids: Collection[int] | None = None
+) -> dict[int, Parties]:
+    """Return domain id -> its resolved parties, for each domain that is not retired.
+
+    Args:
+        conn: The connection.
+        client_id: Only domains of this client; None for all clients.
+        ids: The domains that are needed; None for all. Others may be in the result too.
+    """
+    if ids is not None and not ids:
+        return {}
+    query = (
+        select(
+            Domain.id,
+            Domain.server_id,
+            *[Domain.__table__.c[f] for f in PARTY_FIELDS],
+            *[Client.__table__.c[f].label(f"client_{f}") for f in PARTY_FIELDS],
+            *[Server.__table__.c[f].label(f"server_{f}") for f in PARTY_FIELDS],
+        )
+        .join(Client, Client.id == Domain.client_id)
+        .outerjoin(Server, Server.id == Domain.server_id)
+        .where(Domain.state != "retired")
+    )
+    if client_id is not None:
+        query = query.where(Domain.client_id == client_id)
+    if ids is not None and len(ids) <= _FEW_IDS:
+        query = query.where(Domain.id.in_(ids))
+    return {row["id"]: parties_of_row(row) for row in fetch_all(conn, query)}
 
 
 def without_parties(row: Mapping[str, Any]) -> dict[str, Any]:

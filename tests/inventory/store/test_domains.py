@@ -282,6 +282,10 @@ def test_listing_filters_by_client_server_and_tag(hosted: Database) -> None:
         assert {domain_id(conn, n) for n in ("b.example", "shop1001.example")} == set(by_domain)
         assert by_domain[domain_id(conn, "b.example")].renews == "panel"
         assert len(domains.parties_by_domain(conn)) == 4
+        some = sorted(by_domain)[:1]
+        assert domains.parties_by_domain(conn, None, some) == {i: by_domain[i] for i in some}
+        assert domains.parties_by_domain(conn, None, []) == {}
+        assert domains.parties_by_domain(conn, None, range(10_000)).keys() >= by_domain.keys()
         assert domains.parties_by_domain(conn, two + 99) == {}
 
 
