@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from cryptography import x509
@@ -15,6 +17,35 @@ from inventory import der as encoding
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate
 
+# BoringSSL, of which Chrome is made, takes no larger exponent, and OpenSSL no larger modulus. The
+# exponent decides how long a verification takes: one as long as the modulus costs a hundred times
+# as much, and a chain has room for a thousand verifications.
+MAX_EXPONENT_BITS = 33
+MAX_MODULUS_BITS = 16_384
+MAX_RESULTS = 8_192  # that are remembered; each has about 300 bytes
+
+_Verifies = Callable[[Certificate, Certificate], bool | None]
+
+
+def _remembered(verifies: _Verifies) -> _Verifies:
+    """Remember results by the bytes of both certificates.
+
+    The search for a path asks several times about each pair, and a signature does not change.
+    """
+    results: dict[tuple[str, str], bool | None] = {}
+
+    @wraps(verifies)
+    def remembered(child: Certificate, issuer: Certificate) -> bool | None:
+        pair = (child.sha256, issuer.sha256)
+        if pair not in results:
+            # Clearing everything is cheap compared with an eviction order.
+            if len(results) >= MAX_RESULTS:
+                results.clear()
+            results[pair] = verifies(child, issuer)
+        return results[pair]
+
+    return remembered
+
 
 def issued_by(child: Certificate, issuer: Certificate) -> bool:
     """Return whether ``issuer`` issued ``child``: the name matches, and the signature verifies."""
@@ -23,19 +54,46 @@ def issued_by(child: Certificate, issuer: Certificate) -> bool:
         return False
     # The signature of a repaired copy is wrong, so that of the original is verified below.
     if not child.repaired:
-        try:
-            child.parsed.verify_directly_issued_by(issuer.parsed)
-        except InvalidSignature:
-            return False
-        # The library refuses to verify it at all, which is no result.
-        except PARSE_ERRORS:
-            pass
-        else:
-            return True
-    return _signature_verifies(child, issuer.parsed)
+        verified = library_verifies(child, issuer)
+        if verified is not None:
+            return verified
+    return bool(_signature_verifies(child, issuer))
 
 
-def _signature_verifies(child: Certificate, issuer: x509.Certificate) -> bool:
+@_remembered
+def library_verifies(child: Certificate, issuer: Certificate) -> bool | None:
+    """Return whether the library verifies that ``issuer`` issued ``child``.
+
+    None if it refuses to verify it at all, which is no result: it does not know SHA-1, for
+    example, and names that are written in different ways.
+    """
+    if child.parsed is None or issuer.parsed is None:
+        return None
+    if _is_oversized(issuer.parsed):
+        return False
+    try:
+        child.parsed.verify_directly_issued_by(issuer.parsed)
+    except InvalidSignature:
+        return False
+    except PARSE_ERRORS:
+        return None
+    return True
+
+
+def _is_oversized(issuer: x509.Certificate) -> bool:
+    """Return whether browsers refuse the key for its size, so that it verifies nothing."""
+    try:
+        key = issuer.public_key()
+    except PARSE_ERRORS:
+        return False
+    if not isinstance(key, rsa.RSAPublicKey):
+        return False
+    numbers = key.public_numbers()
+    return numbers.e.bit_length() > MAX_EXPONENT_BITS or key.key_size > MAX_MODULUS_BITS
+
+
+@_remembered
+def _signature_verifies(child: Certificate, issuer: Certificate) -> bool | None:
     """Return whether a signature verifies that the library does not support.
 
     It refuses MD5 and SHA-1, names that are written in different ways, and an RSA algorithm without
@@ -44,10 +102,12 @@ def _signature_verifies(child: Certificate, issuer: x509.Certificate) -> bool:
     """
     parsed = child.parsed
     # RFC 5280 4.1.1.2 requires both to be equal; verifiers refuse it otherwise.
-    if parsed is None or child.algorithms_differ:
+    if parsed is None or issuer.parsed is None or child.algorithms_differ:
+        return False
+    if _is_oversized(issuer.parsed):
         return False
     try:
-        digest, key = parsed.signature_hash_algorithm, issuer.public_key()
+        digest, key = parsed.signature_hash_algorithm, issuer.parsed.public_key()
         content, signature = encoding.outline(child.der).body, parsed.signature
         if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
             key.verify(signature, content)

@@ -12,14 +12,15 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from certmgr.cli.known_words import require_known
-from certmgr.cli.output import cell, csv_text, echo_json
+from certmgr.cli.output import cell, csv_text
 from certmgr.cli.progress import ProgressLine
-from certmgr.cli.scan_document import ScannedEndpoint, csv_row, document
+from certmgr.cli.scan_document import ScannedEndpoint, csv_row, document_parts
 from certmgr.cli.scan_inventory import scan_inventory
 from certmgr.cli.scan_report import CSV_COLUMNS, exit_code, note_families, scan_table
+from certmgr.cli.scan_spool import ScanSpool
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app, tag_filter
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.inspection.target_scan import scan_targets
+from certmgr.inspection.target_scan import scan_each
 from inventory.db.database import HEAD, make_engine, version
 from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.names import as_ip, normalise
@@ -27,6 +28,7 @@ from inventory.store import certificates
 from inventory.targets import PROTOCOLS, parse, parse_port
 
 if TYPE_CHECKING:
+    from certmgr.inspection.report import EndpointReport
     from certmgr.inspection.scan_options import ScanOptions
     from inventory.targets import Target
 
@@ -247,25 +249,34 @@ def _scan_targets(
     # The same target given twice is probed once; the order of the arguments is kept.
     targets: list[Target] = list(dict.fromkeys(parse(t) for t in texts))
     started = app.now()
-    try:
-        with _waiting(targets):
-            reports = scan_targets(
-                app.settings, options, targets, _known_issuers(app), clock=app.clock
-            )
-    except KeyboardInterrupt:
-        # Results of named targets are not stored, so an interrupted scan has nothing to resume.
-        click.echo("certmgr: interrupted; targets that you name are not stored.", err=True)
-        return app.stop.exit_code
-    rows = [ScannedEndpoint.of(r) for r in reports]
-    finished = app.now()
-    if output_format == "json":
-        echo_json(document(started, finished, rows))
-    elif output_format == "csv":
-        click.echo(csv_text(CSV_COLUMNS, map(csv_row, rows)), nl=False)
-    else:
-        scan_table(rows, verbose)
-        note_families({v for r in reports for v in r.families_without_route()})
-    return exit_code(rows)
+    verdicts: dict[int, str] = {}
+    no_route: set[int] = set()
+    with ScanSpool.opened() as spool:
+
+        def keep(number: int, report: EndpointReport) -> None:
+            endpoint = ScannedEndpoint.of(report)
+            verdicts[number] = endpoint.verdict
+            no_route.update(report.families_without_route())
+            spool.add(number, endpoint)
+
+        try:
+            with _waiting(targets):
+                issuers = _known_issuers(app)
+                scan_each(app.settings, options, targets, keep, issuers, clock=app.clock)
+        except KeyboardInterrupt:
+            # Results of named targets are not stored, so an interrupted scan has nothing to resume.
+            click.echo("certmgr: interrupted; targets that you name are not stored.", err=True)
+            return app.stop.exit_code
+        if output_format == "json":
+            for part in document_parts(started, app.now(), spool):
+                click.echo(part, nl=False)
+            click.echo()
+        elif output_format == "csv":
+            click.echo(csv_text(CSV_COLUMNS, map(csv_row, spool)), nl=False)
+        else:
+            scan_table(spool, verbose)
+            note_families(no_route)
+    return exit_code(list(verdicts.values()))
 
 
 def _known_issuers(app: CommandContext) -> tuple[bytes, ...]:

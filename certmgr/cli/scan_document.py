@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -291,17 +293,29 @@ class ScannedEndpoint:
         return Target(self.host, self.port, self.protocol)
 
 
-def document(
-    started: datetime, finished: datetime, endpoints: Sequence[ScannedEndpoint]
-) -> dict[str, Any]:
-    """Return a scan of given targets as a document of ``certmgr.scan/1``."""
-    return {
+def document_parts(
+    started: datetime, finished: datetime, endpoints: Iterable[ScannedEndpoint]
+) -> Iterator[str]:
+    """Yield the text of a scan of given targets, a document of ``certmgr.scan/1``, in pieces.
+
+    A piece has one endpoint: all of them may not fit into memory.
+    """
+    head = {
         "schema": "certmgr.scan/1",
         "started_at": instant(started),
         "finished_at": instant(finished),
-        "endpoints": [e.as_row() for e in endpoints],
-        "summary": counts(e.verdict for e in endpoints),
     }
+    verdicts = []
+    # Without the brace that closes it.
+    yield json.dumps(head, indent=2)[:-2] + ',\n  "endpoints": ['
+    for number, endpoint in enumerate(endpoints):
+        verdicts.append(endpoint.verdict)
+        # ASCII only: untrusted text cannot put control characters into the terminal.
+        text = json.dumps(endpoint.as_row(), ensure_ascii=True, indent=2, default=str)
+        yield ("," if number else "") + "\n" + textwrap.indent(text, "    ")
+    end = "\n  ]" if verdicts else "]"
+    # And without the brace that opens it.
+    yield f"{end},{json.dumps({'summary': counts(verdicts)}, indent=2)[1:]}"
 
 
 def csv_row(endpoint: ScannedEndpoint) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +11,7 @@ from certmgr.cli.output import csv_text, instant, paragraph
 from certmgr.cli.progress import progress_line
 from certmgr.cli.scan_document import ScannedEndpoint, csv_row
 from certmgr.cli.scan_report import CSV_COLUMNS, note_families
+from certmgr.cli.scan_spool import ScanSpool
 from certmgr.cli.shared import CommandContext
 from certmgr.cli.status_table import status_table
 from certmgr.cli.worker import queues_of, spread_scan
@@ -43,11 +43,10 @@ def scan_inventory(
         here: Whether this process scans, although workers are configured.
     """
     # 100,000 reports do not fit into memory, so they are kept in a file until the run ends.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
+    with ScanSpool.opened() as spool:
 
         def keep(key: int, report: EndpointReport) -> None:
-            row = ScannedEndpoint.of(report).as_row()
-            spool.write(json.dumps([key, row], default=str) + "\n")
+            spool.add(key, ScannedEndpoint.of(report))
 
         with progress_line() as line:
             waits = page_rate(app.settings) if options.http else ""
@@ -88,12 +87,13 @@ def scan_inventory(
     return 3 if (summary.too_undetermined or summary.notes) and code == 0 else code
 
 
-def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_format: str) -> int:
+def _write_run(
+    app: CommandContext, summary: ScanSummary, spool: ScanSpool, output_format: str
+) -> int:
     """Write all checked endpoints of a run as JSON or CSV, one at a time."""
 
     statuses = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
     verdicts: list[str] = []
-    spool.seek(0)
     if output_format == "json":
         head = {
             "schema": "certmgr.scan/1",
@@ -104,11 +104,8 @@ def _write_run(app: CommandContext, summary: ScanSummary, spool: Any, output_for
         click.echo(json.dumps(head)[:-1] + ', "endpoints": [', nl=False)
     else:
         click.echo(csv_text(CSV_COLUMNS, []), nl=False)
-    # The reports are read one line at a time, because they may not fit into memory.
-    for index, line in enumerate(spool):
-        key, row = json.loads(line)
+    for index, (key, endpoint) in enumerate(spool.items()):
         known = statuses.get(key)
-        endpoint = ScannedEndpoint.of_row(row)
         # An endpoint that was retired during the run has no status, and keeps its own verdict.
         if known is not None:
             acceptances = {f.code: a for f, a in known.accepted}

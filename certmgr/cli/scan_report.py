@@ -6,6 +6,7 @@ endpoints in a file, and every format reads the same values.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import click
 from certmgr.checks.folding import parent_of
 from certmgr.cli.output import STYLES, cell, detail_words, host_text, paragraph, table
 from certmgr.cli.scan_document import ScannedAddress, ScannedEndpoint
+from certmgr.cli.scan_spool import ScanSpool
 from certmgr.inspection.trust_ends import trust_text
 from inventory.certificates import issuer_name
 from inventory.vocabulary import Finding
@@ -66,30 +68,36 @@ def problems_in_words(endpoint: ScannedEndpoint) -> str:
     return "; ".join(texts)
 
 
-def scan_table(endpoints: Sequence[ScannedEndpoint], verbose: bool) -> None:
-    """Print endpoints as a table, with the evidence if ``verbose``."""
-    lines = [
-        [
-            VERDICTS[e.verdict],
-            host_text(e.parsed_target),
-            e.certificate.days_left if e.certificate else None,
-            issuer_name(e.certificate.issuer if e.certificate else None),
-            problems_in_words(e),
-        ]
-        for e in endpoints
-    ]
-    styles = [STYLES.get(e.verdict) for e in endpoints]
+def scan_table(endpoints: Sequence[ScannedEndpoint] | ScanSpool, verbose: bool) -> None:
+    """Print endpoints as a table, with the evidence if ``verbose``.
+
+    Each is visited once for the table and once for the evidence, and none is kept.
+    """
+    lines: list[list[Any]] = []
+    verdicts: list[str] = []
+    for e in endpoints:
+        verdicts.append(e.verdict)
+        lines.append(
+            [
+                VERDICTS[e.verdict],
+                host_text(e.parsed_target),
+                e.certificate.days_left if e.certificate else None,
+                issuer_name(e.certificate.issuer if e.certificate else None),
+                problems_in_words(e),
+            ]
+        )
+    styles = [STYLES.get(v) for v in verdicts]
     table(["VERDICT", "HOST", "DAYS", "ISSUER", "WHAT IS WRONG"], lines, styles)
     # The table first, since it fits the screen; the evidence may be long.
     if verbose:
         for endpoint in endpoints:
             show_evidence(endpoint)
-    total = {
-        v: sum(e.verdict == v for e in endpoints) for v in ("ok", "attention", "fault", "unknown")
-    }
+    total = Counter(verdicts)
     # Verdicts without an endpoint are left out, so that a zero does not draw attention.
-    shown = ", ".join(f"{n} {v}" for v, n in total.items() if n)
-    click.echo(f"{len(endpoints)} endpoint(s): {shown}")
+    shown = ", ".join(
+        f"{total[v]} {v}" for v in ("ok", "attention", "fault", "unknown") if total[v]
+    )
+    click.echo(f"{len(verdicts)} endpoint(s): {shown}")
 
 
 def show_evidence(endpoint: ScannedEndpoint) -> None:
@@ -162,10 +170,10 @@ def note_families(versions: Iterable[int]) -> None:
         )
 
 
-def exit_code(endpoints: Sequence[ScannedEndpoint]) -> int:
+def exit_code(verdicts: Sequence[str]) -> int:
     """Return 1 if an endpoint has a fault, 3 if over 20% are undetermined, else 0."""
-    if any(e.verdict == "fault" for e in endpoints):
+    if "fault" in verdicts:
         return 1
     # If more are undetermined, the cause is probably this machine or its network.
-    undetermined = sum(e.verdict == "unknown" for e in endpoints)
-    return 3 if endpoints and 100 * undetermined / len(endpoints) > 20 else 0
+    undetermined = verdicts.count("unknown")
+    return 3 if verdicts and 100 * undetermined / len(verdicts) > 20 else 0

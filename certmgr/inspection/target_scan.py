@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
@@ -18,6 +19,37 @@ from inventory.targets import Target
 from inventory.vocabulary import Parties
 
 
+def scan_each(
+    settings: Settings,
+    options: ScanOptions,
+    targets: list[Target],
+    emit: Callable[[int, EndpointReport], None],
+    issuers: tuple[bytes, ...] = (),
+    *,
+    clock: Clock = system_clock,
+) -> None:
+    """Scan the given targets; store nothing, and keep no report.
+
+    The user chose the targets, so internal addresses are permitted.
+
+    Args:
+        settings: The configuration.
+        options: The options of this scan.
+        targets: The endpoints.
+        emit: Called with the index of a target and its report, once per target, in any order.
+        issuers: Intermediates that the inventory has stored, as DER.
+        clock: Dates each observation.
+    """
+
+    def pass_on(result: ScanResult) -> None:
+        if result.report is not None:
+            emit(result.key, result.report)
+
+    setup = setup_for(settings, options, guarded=False, clock=clock)
+    setup.full, setup.issuers = True, issuers
+    scan_jobs(setup, [ScanJob(i, t) for i, t in enumerate(targets)], pass_on)
+
+
 def scan_targets(
     settings: Settings,
     options: ScanOptions,
@@ -26,30 +58,9 @@ def scan_targets(
     *,
     clock: Clock = system_clock,
 ) -> list[EndpointReport]:
-    """Scan the given targets; store nothing.
-
-    The user chose the targets, so internal addresses are permitted.
-
-    Args:
-        settings: The configuration.
-        options: The options of this scan.
-        targets: The endpoints.
-        issuers: Intermediates that the inventory has stored, as DER.
-        clock: Dates each observation.
-
-    Returns:
-        One report per target, in their order.
-    """
+    """Scan a few targets as :func:`scan_each` does, and return one report per target, in order."""
     reports: dict[int, EndpointReport] = {}
-
-    def emit(result: ScanResult) -> None:
-        if result.report is not None:
-            reports[result.key] = result.report
-
-    setup = setup_for(settings, options, guarded=False, clock=clock)
-    setup.full = True
-    setup.issuers = issuers
-    scan_jobs(setup, [ScanJob(i, t) for i, t in enumerate(targets)], emit)
+    scan_each(settings, options, targets, reports.__setitem__, issuers, clock=clock)
     return [reports[i] for i in sorted(reports)]
 
 

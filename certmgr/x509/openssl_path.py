@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
 from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import library_verifies
 from inventory.certificates import Certificate, parse
 
 NO_ISSUER = 20  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
@@ -121,12 +121,4 @@ def _usable(
 
 def _wrong_key(child: Certificate, issuer: Certificate) -> bool:
     """Return whether the signature of ``child`` certainly is not that of ``issuer``."""
-    if child.parsed is None or issuer.parsed is None:
-        return False
-    try:
-        child.parsed.verify_directly_issued_by(issuer.parsed)
-    except InvalidSignature:
-        return not child.repaired
-    except PARSE_ERRORS:
-        return False  # an algorithm that only OpenSSL knows, such as SHA-1
-    return False
+    return library_verifies(child, issuer) is False and not child.repaired

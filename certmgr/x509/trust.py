@@ -67,6 +67,7 @@ class PathVerdict:
 MAX_ISSUER = 65_536
 MAX_ISSUER_BYTES = 33_554_432
 MAX_VERDICT_BYTES = 16_777_216
+MAX_SAME_NAME = 64  # certificates with one subject whose signatures are tried
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Issuers:
     max_bytes: int = MAX_ISSUER_BYTES
     kept_bytes: int = 0
     by_subject: dict[bytes, list[Certificate]] = field(default_factory=dict)
+    trusted: dict[bytes, set[Certificate]] = field(default_factory=dict)
     hashes: set[str] = field(default_factory=set)
     added: list[Certificate] = field(default_factory=list)
 
@@ -100,6 +102,12 @@ class Issuers:
         self.by_subject.setdefault(certificate.subject_key, []).append(certificate)
         return True
 
+    def trust(self, path: Sequence[Certificate]) -> None:
+        """Record the issuers of a path to an anchor; see :meth:`_of`."""
+        for certificate in path[1:]:
+            if certificate.sha256 in self.hashes:
+                self.trusted.setdefault(certificate.subject_key, set()).add(certificate)
+
     def closure(self, start: Sequence[Certificate], limit: int = 24) -> list[Certificate]:
         """Return the issuers of ``start``, their issuers, and so on."""
         issuers: dict[str, Certificate] = {}
@@ -113,11 +121,17 @@ class Issuers:
 
     def _of(self, child: Certificate, limit: int = 8) -> list[Certificate]:
         """Return the issuers of one certificate, independent of the order in which they came."""
-        found = sorted(self.by_subject.get(child.issuer_key, ()), key=lambda c: c.sha256)
+        found = self.by_subject.get(child.issuer_key, [])
         # Many certificates with one subject would multiply the paths, so the number is bounded.
         # A flood of them must not displace the one that issued the child.
         if len(found) > limit:
-            found = [c for c in found[:256] if issued_by(child, c)]
+            # Each of them costs a verification, for each child of the real one. So what a stranger
+            # sends under the name of a public CA is not tried if that CA has issued the child.
+            trusted = self.trusted.get(child.issuer_key, ())
+            signers = [c for c in trusted if issued_by(child, c)]
+            first = sorted(found, key=lambda c: c.sha256)[:MAX_SAME_NAME] if not signers else ()
+            found = signers or [c for c in first if issued_by(child, c)]
+        found = sorted(found, key=lambda c: c.sha256)
         return found[:limit]
 
 
@@ -180,7 +194,10 @@ class TrustStore:
                 and verdict.window[0] <= now <= verdict.window[1]
             ):
                 return verdict
-        verdict = self._dated(self._assess(chain, issuers, now), chain, issuers, now)
+        verdict = self._assess(chain, issuers, now)
+        if verdict.trusted:
+            issuers.trust(verdict.path)
+        verdict = self._dated(verdict, chain, issuers, now)
         # A verdict holds the certificates of its path. A huge one occurs once.
         weight = sum(c.weight for c in verdict.path)
         if self._cache is not None and weight <= MAX_VERDICT_BYTES // 64:

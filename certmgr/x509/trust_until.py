@@ -20,9 +20,11 @@ from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
 
-# Limits for hostile chains: certificates with one subject, and paths of one leaf.
+# Limits for hostile chains: certificates with one subject, paths of one leaf, and issuers that are
+# visited on the way. Ten CAs that all sign each other have a million paths, and none of them ends.
 MAX_ISSUERS = 8
 MAX_PATHS = 64
+MAX_STEPS = 500
 NOTICE = timedelta(days=90)
 """How long before the end of trust it is reported."""
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
@@ -135,6 +137,7 @@ class PathFinder:
     roots: dict[bytes, list[Certificate]]
     issuers: Callable[[bytes], Sequence[Certificate]]
     _signed: dict[tuple[str, str], bool] = field(default_factory=dict)
+    _steps: int = 0
 
     @classmethod
     def of(
@@ -168,6 +171,7 @@ class PathFinder:
         """
         issuer_key = spki_sha256(verified[1]) if len(verified) > 1 else ""
         found: list[Path] = []
+        self._steps = MAX_STEPS
         for issuer in self._candidates(leaf, served):
             # The same key made the signature, whichever certificate of the issuer is meant.
             known = bool(issuer_key) and spki_sha256(issuer) == issuer_key
@@ -199,6 +203,9 @@ class PathFinder:
             return
         # A self-issued certificate that is not a root of the list leads nowhere.
         if len(path) > MAX_PATH or top.self_issued:
+            return
+        self._steps -= 1
+        if self._steps <= 0:
             return
         keys = {spki_sha256(c) for c in path}
         for issuer in self._candidates(top, served):

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from certmgr.checks.judge import Judge
+from certmgr.checks.judgement import JudgingContext
+from certmgr.cli.scan_document import ScannedEndpoint, document_parts
+from certmgr.cli.scan_spool import ScanSpool
+from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection import worker
+from certmgr.inspection.report import EndpointReport, build_report
 from certmgr.inspection.scan_job import ScanJob, ScanSetup
+from certmgr.inspection.scan_options import ScanOptions
+from certmgr.inspection.target_scan import scan_each
 from certmgr.inspection.worker import ScanWorker
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.scan.prober import CertificateCache
 from certmgr.x509 import trust
-from certmgr.x509.trust import Issuers
+from certmgr.x509.trust import Issuers, TrustStore
 from inventory.certificates import Certificate, parse
 from inventory.targets import Target
+from tests.certmgr.tls_servers import HOST, Stack, serve_certificate
 from tests.clock import clock
 
 MB = 1_048_576
@@ -114,3 +124,55 @@ def test_issuers_are_bounded_by_bytes(root: Authority) -> None:
         issuers.add(parse(der))
     assert issuers.kept_bytes <= MB
     assert issuers.kept_bytes == sum(c.weight for c in issuers.added)
+
+
+def test_scan_of_targets_keeps_no_report(
+    issuer: Authority, settings: Settings, opened: Stack
+) -> None:
+    port = serve_certificate(opened, issuer.issue(HOST))
+    targets = [Target(HOST, port)] * 4
+    options = ScanOptions(overrides={(HOST, port): ("127.0.0.1",)}, http=False)
+    alive: list[int] = []
+    numbers: list[int] = []
+
+    def emit(number: int, report: EndpointReport) -> None:
+        numbers.append(number)
+        alive.append(sum(type(o) is EndpointReport for o in gc.get_objects()))
+        assert report.good
+
+    gc.collect()
+    before = sum(type(o) is EndpointReport for o in gc.get_objects())
+    scan_each(settings, options, targets, emit, clock=clock)
+    assert sorted(numbers) == list(range(4))
+    # The one that is passed on, and none of those before it.
+    assert max(alive) - before == 1
+
+
+def test_scanned_endpoints_are_kept_in_a_file_and_come_back_in_order(
+    issuer: Authority, leaf: bytes
+) -> None:
+    endpoints = {}
+    with ScanSpool.opened() as spool:
+        for number in (2, 0, 1):
+            address = AddressEvidence("192.0.2.1", chain=(leaf, issuer.der), tls_version="TLSv1.3")
+            target = Target(f"s{number}.example.test", 443)
+            evidence = Evidence(target, clock(), Resolution("ok", ("192.0.2.1",)), (address,))
+            judgement = Judge(TrustStore([]), parse).judge(evidence, JudgingContext(), clock())
+            endpoints[number] = ScannedEndpoint.of(build_report(judgement))
+            spool.add(number, endpoints[number])
+        expected = [endpoints[n] for n in range(3)]
+        # Twice: the table reads them for its lines, and for the evidence.
+        for _ in range(2):
+            assert [e.as_row() for e in spool] == [json.loads(_json(e)) for e in expected]
+        assert [n for n, _ in spool.items()] == [0, 1, 2]
+        text = "".join(document_parts(clock(), clock(), spool))
+    document = json.loads(text)
+    assert document["endpoints"] == [json.loads(_json(e)) for e in expected]
+    assert document["summary"]["endpoints"] == 3
+    # The same text as that of the whole document.
+    assert text == json.dumps(document, indent=2)
+    assert len(endpoints[0].as_row()["certificate"]["names"]) == 1400
+
+
+def _json(endpoint: ScannedEndpoint) -> str:
+    return json.dumps(endpoint.as_row(), default=str)

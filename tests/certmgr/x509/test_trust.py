@@ -6,10 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, self_signed
+from certmgr.x509.trust import Issuers, TrustStore
+from inventory.certificate_signatures import issued_by
+from inventory.certificates import Certificate, parse
 from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
 
@@ -68,3 +72,46 @@ def test_name_with_an_underscore_is_not_disputed(
     result = probe(f"{name}:{serve_certificate(opened, issuer.issue(name))}")
     assert result.codes == {}
     assert result.report.addresses[0].trusted is True
+
+
+def test_flood_of_cas_with_the_name_of_a_known_one_costs_other_sites_no_verification(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Authority("Flooded Root", clock=clock)
+    ca = Authority("Flooded CA", root)
+    store, issuers = TrustStore([parse(root.der)]), Issuers()
+    issuers.add(parse(ca.der))
+    assert store.assess([parse(ca.issue(HOST).der)], issuers, clock()).reason == "incomplete"
+    for _ in range(40):
+        assert issuers.add(parse(Authority("Flooded CA", clock=clock).der))
+    tried: list[str] = []
+
+    def counted(child: Certificate, issuer: Certificate) -> bool:
+        tried.append(issuer.sha256)
+        return issued_by(child, issuer)
+
+    monkeypatch.setattr("certmgr.x509.trust.issued_by", counted)
+    verdict = store.assess([parse(ca.issue(HOST).der)], issuers, clock())
+    assert verdict.reason == "incomplete"
+    assert len(verdict.path) == 3
+    assert set(tried) == {parse(ca.der).sha256}
+
+
+def test_flood_of_cas_under_an_unknown_name_is_tried_up_to_a_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("certmgr.x509.trust.MAX_SAME_NAME", 12)
+    root = Authority("Other Root", clock=clock)
+    store, issuers = TrustStore([parse(root.der)]), Issuers()
+    for _ in range(40):
+        issuers.add(parse(Authority("Unknown CA", clock=clock).der))
+    tried: set[str] = set()
+
+    def counted(child: Certificate, issuer: Certificate) -> bool:
+        tried.add(issuer.sha256)
+        return issued_by(child, issuer)
+
+    monkeypatch.setattr("certmgr.x509.trust.issued_by", counted)
+    leaf = Authority("Unknown CA", clock=clock).issue(HOST)
+    assert store.assess([parse(leaf.der)], issuers, clock()).reason == "missing"
+    assert len(tried) == 12

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certmgr.demo.authority import Authority
 from certmgr.x509.trust_rules import TrustRule, TrustRules, spki_sha256
 from certmgr.x509.trust_until import (
     ALWAYS,
+    MAX_STEPS,
     LeafDates,
     PathFinder,
     TrustEnd,
@@ -311,3 +313,34 @@ def test_loop_of_cross_certificates_ends() -> None:
     leaf, served = chain(Authority("Issuer", a))
     root = made("2020-01-01")
     assert ends_of(leaf, [*served, *[parse(c.der) for c in loop]], [root], rules()) == {}
+
+
+def test_search_among_cas_that_all_sign_each_other_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(10)]
+    signers = [made("2020-01-01", f"Mesh {n}", key=key) for n, key in enumerate(keys)]
+    known = [
+        parse(Authority(f"Mesh {child}", signer, key=key, clock=lambda: NOW).der)
+        for child, key in enumerate(keys)
+        for number, signer in enumerate(signers)
+        if number != child
+    ]
+    visited: list[Sequence[Certificate]] = []
+    upwards = PathFinder._upwards
+
+    def counted(
+        finder: PathFinder, path: tuple[Certificate, ...], served: Sequence[Certificate]
+    ) -> Iterator[tuple[Certificate, ...]]:
+        visited.append(path)
+        return upwards(finder, path, served)
+
+    monkeypatch.setattr(PathFinder, "_upwards", counted)
+    root = made("2020-01-01", "Real Root")
+    roots = [parse(root.der)]
+    finder = PathFinder.of(roots, lambda s: [c for c in known if c.subject_key == s])
+    leaf = parse(signers[0].issue("shop.example.test").der)
+    # A million paths, and none of them leads to a root.
+    assert finder.paths(leaf, []) == []
+    assert len(visited) < 10 * MAX_STEPS
+    # The search for the next leaf begins anew.
+    leaf, served = chain(Authority("Issuer", root))
+    assert len(finder.paths(leaf, served)) == 1
