@@ -168,6 +168,9 @@ def connect_imap(
     client = Plain(host, port, timeout=seconds)
     try:
         client.starttls(context)
+        # Answers that came in clear are those of anyone on the way. A later command would take them
+        # for its own, such as a mail for a FETCH.
+        client.untagged_responses.clear()
     except BaseException:
         client.shutdown()
         raise

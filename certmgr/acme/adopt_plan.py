@@ -9,7 +9,7 @@ import grp
 import os
 import pwd
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -86,7 +86,7 @@ class AdoptionRequest:
     keep_timer: bool = False
     client: str = "certbot"
     account: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
     @property
     def source(self) -> ClientSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -159,6 +160,7 @@ def run() -> None:
     # The shell asks at each TAB, so no command is imported for its completion.
     if COMPLETE_VARIABLE in os.environ:
         sys.exit(answer_shell(os.environ))
+    _write_no_core()
     code = main(sys.argv[1:])
     # The interpreter would wait for threads whose work has begun: a CA that does not answer, or a
     # mail server that sends one byte at a time after the time limit of a message. What they do is
@@ -173,6 +175,15 @@ def run() -> None:
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _write_no_core() -> None:
+    """Let a crash write no core file, which would contain the private keys in memory.
+
+    The hard limit stays, so that a program that is started may raise its own.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _threads_left() -> bool:

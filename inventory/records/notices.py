@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from inventory.clock import Timestamp
@@ -79,13 +79,13 @@ class NoticeSummary(Record):
     kind: str
     reference: str
     # Together with the id, it identifies the notice in replies and bounces.
-    secret: str
+    secret: str = field(repr=False)
     outcome: str | None
     channel: str
     subject: str
     state: NoticeState
     # The lease of the worker that sends it.
-    token: str | None
+    token: str | None = field(repr=False)
     lease_until: Timestamp | None
     attempts: int
     next_at: Timestamp

@@ -19,6 +19,8 @@ from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
+import click
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -26,6 +28,7 @@ from sqlalchemy import select
 from certmgr.cases import agreement, intake, signing_requests
 from certmgr.cases.new_case import CaseOptions, open_case
 from certmgr.cases.service import CaseService
+from certmgr.cli.main import cli
 from certmgr.config.context import Context
 from certmgr.config.loading import load
 from certmgr.demo.authority import Authority, IssuedCertificate
@@ -76,6 +79,7 @@ class World:
         renews: Who renews.
         moved: A site that client 1 gives to client 2 after its case and notices; None if there is
             none.
+        incident: Whether an incident makes both replace their certificates.
     """
 
     names: dict[str, list[str]]
@@ -87,6 +91,7 @@ class World:
     languages: dict[str, str]
     renews: str
     moved: str | None
+    incident: bool
 
 
 @st.composite
@@ -110,6 +115,8 @@ def worlds(draw: st.DrawFn) -> World:
         languages=each(st.sampled_from(["en", "de"])),
         renews=draw(st.sampled_from(["us", "client"])),
         moved=draw(st.none() | _SHARED.map(lambda shared: f"moved.{shared}")),
+        # Nearly always, so that a short run has it too.
+        incident=draw(st.sampled_from([True, True, True, False])),
     )
 
 
@@ -274,6 +281,8 @@ keys = "{self.folder / "keys"}"
                     mark(number),
                     codes=(0, 2, 3),
                 )
+        if self.world.incident:
+            self._open_incident()
         self.call("notice", "broadcast", "--deadline", f"{mark('1')}-deadline", codes=(0, 2, 3))
         for _ in range(2):
             self.call("notify", "--queue-only", codes=(0, 3))
@@ -283,6 +292,13 @@ keys = "{self.folder / "keys"}"
             self.call("domain", "edit", self.world.moved, "--client", "2")
             self.call("scan", codes=(0, 1, 3))
             self.call("notify", "--queue-only", codes=(0, 3))
+
+    def _open_incident(self) -> None:
+        """Open an incident about the certificates of both clients."""
+        (common_name,) = self.issuer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        until, reason = "2026-11-27T12:00", "the CA revokes its certificates"
+        given = ("--until", until, "--reason", reason)
+        self.call("incident", "open", "--issuer", str(common_name.value), *given)
 
     def outputs(self, number: str) -> Iterator[tuple[str, str]]:
         """Yield (what, text) of each output that is for one client."""
@@ -323,7 +339,11 @@ keys = "{self.folder / "keys"}"
         yield "case show", self.call("case", "show", reference).out
         yield "case show json", self.call("case", "show", reference, "--format", "json").out
         request, package = self.folder / f"{reference}.csr", self.folder / f"{reference}.zip"
-        self.call("case", "csr", reference, "--again", "--output", str(request))
+        made = ("case", "csr", reference, "--again", "--output", str(request))
+        # An incident opens cases that have none yet.
+        if self.call(*made, codes=(0, 3)).code:
+            assert "has no CSR" in self.call(*made, codes=(3,)).err
+            return
         for path in (request, request.with_name(f"{request.name}.txt")):
             yield f"case csr {path.name}", path.read_text()
         self.call("case", "package", reference, "--output", str(package))
@@ -438,3 +458,56 @@ def test_outputs_for_one_client_contain_nothing_of_the_other(
         provider.work()
         shown = "\n".join(f"{what}: {text}" for what, text in _foreign(provider))
         assert not shown, shown
+
+
+# Commands with --client whose output is not one about a client, each with the reason.
+_NOT_WALKED = {
+    "contact add": "it changes a record",
+    "deadline add": "it changes a record",
+    "deadline edit": "it changes a record",
+    "domain add": "it changes a record",
+    "domain edit": "it changes a record",
+    "finding accept": "it changes a record; its reason is part of the walked lists",
+    "finding assign": "it changes a record; its reason is part of the walked lists",
+    "issue": "it prints the names that were given",
+    "notice snooze": "it changes a record",
+    "scan": "it is for staff, and names what is served",
+    "zone assign": "it changes a record",
+    "zone unassign": "it changes a record",
+}
+
+
+def _commands(
+    command: click.Command, words: tuple[str, ...], parent: click.Context
+) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield " ".join(words), command
+        return
+    for name in command.list_commands(parent):
+        found = command.get_command(parent, name)
+        assert found is not None
+        inner = click.Context(found, parent=parent, info_name=name)
+        yield from _commands(found, (*words, name), inner)
+
+
+def test_each_command_that_is_limited_to_a_client_is_walked() -> None:
+    limited = {
+        words
+        for words, command in _commands(cli, (), click.Context(cli))
+        if any("--client" in p.opts for p in command.params)
+    }
+    world = World(
+        names={"1": ["a.test"], "2": ["b.test"]},
+        shown={},
+        days={},
+        resold=frozenset(),
+        one_server=True,
+        same_certificate=False,
+        languages={},
+        renews="us",
+        moved=None,
+        incident=True,
+    )
+    called = [*_calls("1", world, {"1": 443, "2": 443}), ("import",)]
+    walked = {" ".join(c[:length]) for c in called for length in (1, 2)}
+    assert limited - walked == set(_NOT_WALKED)

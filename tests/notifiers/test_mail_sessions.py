@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from functools import partial
 import pytest
 import trustme
 
+from certmgr.demo.servers import Server
 from notifiers import mail_sessions
 from notifiers.mail_sessions import connect_imap, connect_smtp
 from tests.campaign import PATIENCE
@@ -97,3 +99,38 @@ def test_reply_within_the_limits_is_read_whole(
         session.close()
     assert (code, text) == (250, b"mail.test\nSIZE 1000\n8BITMIME")
     assert session.has_extn("8bitmime")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before TLS", "after the answer to STARTTLS"])
+def test_answers_that_came_in_clear_are_no_answers_of_the_session(
+    server_tls: tuple[ssl.SSLContext, ssl.SSLContext], late: bool
+) -> None:
+    trust, context = server_tls
+    injected = b"* SEARCH 9\r\n* 9 FETCH (BODY[] {6}\r\nforged)\r\n"
+
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(b"* OK\r\n")
+        while line := sock.recv(4096):
+            tag, command = line.split()[:2]
+            if command == b"STARTTLS":
+                answer = tag + b" OK begin\r\n"
+                sock.sendall(answer + injected if late else injected + answer)
+                sock = trust.wrap_socket(sock, server_side=True)
+            elif command == b"CAPABILITY":
+                answer = b"* CAPABILITY IMAP4rev1 STARTTLS\r\n" + tag + b" OK done\r\n"
+                sock.sendall(answer)
+            else:
+                sock.sendall(tag + b" OK done\r\n")
+
+    server = Server(talk)
+    try:
+        session = connect_imap(
+            "localhost", server.port, PATIENCE, context, starttls=True, size=1000
+        )
+        assert not session.untagged_responses
+        session.state = "SELECTED"
+        assert session.search(None, "ALL") == ("OK", [None])
+        assert session.fetch("9", "(BODY[])") == ("OK", [None])
+        session.shutdown()
+    finally:
+        server.close()

@@ -123,3 +123,21 @@ def test_closed_standard_output_is_not_an_error(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_crash_of_the_program_writes_no_core_file_with_keys() -> None:
+    """The soft limit is zero, and the hard one stays for programs that are started."""
+    code = """
+import resource, sys
+from certmgr.cli import main
+limit = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+sys.argv = ["certmgr", "--version"]
+try:
+    main.run()
+finally:
+    print(resource.getrlimit(resource.RLIMIT_CORE) == (0, limit))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "True"
