@@ -8,13 +8,21 @@ certificate is only a candidate: the trust path is verified as usual.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 from certmgr.net.addresses import Network
-from certmgr.net.downloads import Download, download, literal_address, parse_target
+from certmgr.net.downloads import (
+    Download,
+    DownloadTarget,
+    download,
+    literal_address,
+    parse_target,
+)
 from certmgr.scan.resolve import Resolver
 from certmgr.x509.pem_text import decode_body, pem_blocks
 from inventory.certificates import Certificate, from_pkcs7, parse
+from inventory.names import registered_domain
 
 # A certificate of a CA has 2 KB, and a bundle of them (PKCS#7) less than 20 KB.
 MAX_BYTES = 65_536
@@ -22,6 +30,14 @@ TIMEOUT = 5.0
 MAX_URLS = 2  # per certificate
 MAX_CERTIFICATES = 20  # of one PEM file
 MAX_REDIRECTS = 2  # each target is guarded as the first URL is
+MAX_FETCHES = 2_000  # URLs: a server can name a different one in each certificate
+MAX_SITE_FETCHES = 100  # of them at one site; a CA has a few issuers
+# What is kept for all: an issuer has 2 KB. A larger answer is fetched again if it is needed.
+MAX_KEPT = 16_384  # bytes of memory of one answer
+MAX_KEPT_BYTES = 16_777_216  # of all of them
+# So many fetches without an answer, and a site gets no further one: each of them would occupy one
+# of four places for seconds, and the issuers of all other sites wait for a place.
+MAX_SILENT = 5
 
 
 class IssuerFetcher:
@@ -39,20 +55,44 @@ class IssuerFetcher:
         # the files.
         self._limit = asyncio.Semaphore(4)
         self._fetches: dict[str, asyncio.Task[list[Certificate]]] = {}
+        self._kept_bytes = 0
+        self._started: Counter[str] = Counter()
+        self._silent: Counter[str] = Counter()
 
     async def issuers(self, certificate: Certificate) -> list[Certificate]:
         """Return certificates that may have issued this one; empty if none is available."""
         issuers: list[Certificate] = []
         for url in certificate.issuer_urls[:MAX_URLS]:
             task = self._fetches.get(url)
-            # The limit bounds memory: a server can name a different URL in each certificate.
-            if task is None and len(self._fetches) < 2000:
+            if task is None and self._may_start(url):
                 task = self._fetches[url] = asyncio.ensure_future(self._fetch(url))
             if task is not None:
                 issuers += await task
         return issuers
 
+    def _may_start(self, url: str) -> bool:
+        """Return whether a URL may be fetched, and count it."""
+        target = parse_target(url)
+        if target is None:
+            return False
+        site = _site(target)
+        if self._started.total() >= MAX_FETCHES or self._started[site] >= MAX_SITE_FETCHES:
+            return False
+        self._started[site] += 1
+        return True
+
     async def _fetch(self, url: str) -> list[Certificate]:
+        """Return the certificates of a URL, and forget those that take too much memory."""
+        found = await self._certificates(url)
+        size = sum(c.weight for c in found)
+        if size > MAX_KEPT or self._kept_bytes + size > MAX_KEPT_BYTES:
+            # Those that wait for this fetch have it; the next one fetches again.
+            del self._fetches[url]
+        else:
+            self._kept_bytes += size
+        return found
+
+    async def _certificates(self, url: str) -> list[Certificate]:
         data = b""
         following = url
         for _ in range(MAX_REDIRECTS + 1):
@@ -84,10 +124,20 @@ class IssuerFetcher:
             # Browsers get no certificate from a name that does not exist.
             if resolution.status in ("nxdomain", "nodata"):
                 self.answered.add(named)
+        site = _site(target)
         async with self._limit:
+            if self._silent[site] >= MAX_SILENT:
+                return Download()
             result = await asyncio.to_thread(
                 download, target, addresses, self._allowed, limit=MAX_BYTES, seconds=TIMEOUT
             )
         if result.final:
             self.answered.add(named)
+        elif not result.body and result.location is None:
+            self._silent[site] += 1
         return result
+
+
+def _site(target: DownloadTarget) -> str:
+    """Return what limits apply to: one owner has any number of names below a registered domain."""
+    return registered_domain(target.host) or target.host

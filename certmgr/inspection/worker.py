@@ -128,7 +128,7 @@ class ScanWorker:
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
         self._basis = _judgement_basis(setup, trust)
         self._waiting: list[tuple[ScanJob, Evidence]] = []
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._fetching_bytes = 0
         # Thousands of endpoints share their issuers, so each certificate is sent once.
         self._sent: set[str] = set()
 
@@ -173,10 +173,16 @@ class ScanWorker:
             self.emit(result)
             return
         judgement = self._judge(job, evidence)
-        if self.setup.fetch_issuers and _gaps(judgement):
-            # Before the endpoint waits for the end of the run: browsers fetch the issuer as well.
-            judgement = await self._with_fetched(job, judgement)
         size = sum(len(der) for a in evidence.addresses for der in (*a.chain, *a.other_chain))
+        # Few issuers are fetched at a time, and this evidence stays in memory until then.
+        fits = self._fetching_bytes + size <= MAX_WAITING_BYTES
+        if self.setup.fetch_issuers and fits and _gaps(judgement):
+            # Before the endpoint waits for the end of the run: browsers fetch the issuer as well.
+            self._fetching_bytes += size
+            try:
+                judgement = await self._with_fetched(job, judgement)
+            finally:
+                self._fetching_bytes -= size
         fits = self._waiting_bytes + size <= MAX_WAITING_BYTES
         if judgement.unresolved and fits and len(self._waiting) < MAX_WAITING:
             # Another endpoint of this run may send the missing issuer.

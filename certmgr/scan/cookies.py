@@ -10,6 +10,20 @@ from collections.abc import Iterable
 MAX_HEADER = 8000  # characters of a Cookie header; beyond it none is sent
 # A hostile site may set any number, and each is compared with each. RFC 6265 6.1 asks for 50.
 MAX_COOKIES = 50
+MAX_SET = 16_384  # characters of the Set-Cookie headers of one answer
+
+
+def cookie_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the first Set-Cookie headers of an answer, which has up to 256 KB of them."""
+    kept: list[tuple[str, str]] = []
+    size = 0
+    for name, value in headers:
+        if name == "set-cookie":
+            size += len(value)
+            if len(kept) >= MAX_COOKIES or size > MAX_SET:
+                break
+            kept.append((name, value))
+    return tuple(kept)
 
 
 _MAX_PAIR = 4096  # bytes of name and value (draft-ietf-httpbis-rfc6265bis 5.6)
@@ -74,7 +88,7 @@ class VisitCookies:
     def store(self, url: str, headers: Iterable[tuple[str, str]]) -> None:
         """Store the cookies of an answer."""
         secure = url.startswith("https:")
-        sent = [v for n, v in headers if n == "set-cookie"]
+        sent = [v for _, v in cookie_headers(headers)]
         values = [v for value in sent if (v := _accepted(value, secure=secure))]
         if not values:
             return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from certmgr.net.http2_exchange import Http2Exchange
 from certmgr.net.http_exchange import REDIRECTS, Exchange
 from certmgr.scan import dead_ends
+from certmgr.scan.cookies import cookie_headers
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import Failure, FailureKind
 from certmgr.scan.visits import Hsts
@@ -65,6 +66,17 @@ _HSTS_PART = re.compile(r'(?:"[^"]*"|[^;"]|"(?![^"]*"))+')
 _HSTS_DIRECTIVE = re.compile(
     r"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*("[^"]*"|[!#$%&'*+\-.^_`|~0-9A-Za-z]+))?"""
 )
+# What a visit reads after the page, except for cookies.
+_KEPT_HEADERS = frozenset(
+    {
+        "strict-transport-security",
+        "www-authenticate",
+        # Whether a browser stores a redirect (stored_redirects.py).
+        *("age", "cache-control", "date", "expires", "pragma", "vary"),
+    }
+)
+_MAX_KEPT_HEADERS = 32
+_MAX_KEPT_HEADER = 1_000
 CLIENT_CERTIFICATE_ALERTS = frozenset({116})  # certificate_required (RFC 8446 6.2)
 # These mean the same if the server asked for a certificate before.
 MISSING_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49})
@@ -109,6 +121,20 @@ class Answer:
     def values(self, name: str) -> list[str]:
         """Return all values of a header that is a list."""
         return [v.strip() for n, value in self.headers if n == name for v in value.split(",")]
+
+    def release(self) -> None:
+        """Free what is read once: the body, and the headers that no later step of a visit reads.
+
+        A server sends up to 256 KB of headers, and a visit keeps its answers until its end.
+        """
+        self.body = b""
+        kept = [(n, v[:_MAX_KEPT_HEADER]) for n, v in self.headers if n in _KEPT_HEADERS]
+        self.headers = (*kept[:_MAX_KEPT_HEADERS], *cookie_headers(self.headers))
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+        return 500 + len(self.location or "") + sum(100 + len(v) for _, v in self.headers)
 
     @property
     def problem(self) -> str:

@@ -27,7 +27,8 @@ from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
 from certmgr.scan.web_urls import url_authority, web_url
 from inventory.targets import Target
 
-MAX_OTHERS = 2_000  # other sites whose certificates are kept; a chain has about 4 KB
+MAX_OTHERS = 2_000  # other sites whose certificates are kept
+MAX_OTHERS_BYTES = 8_388_608  # of them; an ordinary chain has 4 KB, and a hostile one 100 KB
 _log = logging.getLogger(__name__)
 
 
@@ -46,6 +47,7 @@ class PageFetcher:
         self._connection = PageConnection(dialler, options)
         self._parsers = PageParsers()
         self._others: dict[tuple[str, str], DialResult] = {}
+        self._others_bytes = 0
 
     async def visit(
         self,
@@ -148,7 +150,7 @@ class PageFetcher:
         if own and answer.has_page:
             page = await self._page(answer, url, pages)
         # The page is parsed, and an answer is kept for the whole visit.
-        answer.body = b""
+        answer.release()
         return FetchedPage(answer, page, result.chain)
 
     async def _handshake(self, url: str, address: str, budget: TimeBudget) -> DialResult | None:
@@ -161,9 +163,12 @@ class PageFetcher:
             if result.failure is not None and not dead_end(result.failure):
                 return None
             # Bounded memory. A site that is forgotten costs one more handshake.
-            if len(self._others) >= MAX_OTHERS:
+            size = sum(map(len, result.chain))
+            if len(self._others) >= MAX_OTHERS or self._others_bytes + size > MAX_OTHERS_BYTES:
                 self._others.clear()
+                self._others_bytes = 0
             self._others[key] = result
+            self._others_bytes += size
         return self._others[key]
 
     async def _page(self, answer: Answer, url: str, pages: KnownPages) -> Page | None:

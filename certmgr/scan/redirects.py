@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from certmgr.net.addresses import Network, refusal
 from certmgr.scan import dead_ends
@@ -27,6 +28,11 @@ from inventory.text import printable
 MAX_REDIRECTS = 19
 # A page that sends its visitors elsewhere within this time is a redirect to them.
 REFRESH_SECONDS = 10.0
+# What one endpoint keeps until its visits end. Thousands of endpoints are visited at once, and a
+# hostile one sends long URLs, headers and certificates with each of its redirects.
+MAX_KNOWN_BYTES = 16_384  # of answers, so that further paths need not request them again
+MAX_STORED_URL = 1_000  # characters of a URL that is shown
+MAX_ELSEWHERE_BYTES = 65_536  # certificates of other servers, per visit
 NO_TIME = "the time limit was reached"
 NO_TIME_AFTER_REDIRECT = "the time limit was reached while its redirects were followed"
 
@@ -90,10 +96,16 @@ class RedirectFollower:
         # Answers to requests without cookies at this address: several paths often redirect to the
         # same page.
         self._known: dict[str, FetchedPage] = {}
+        self._known_bytes = 0
 
     def know(self, url: str, fetched: FetchedPage) -> None:
         """Use an answer that was got before, to a request without cookies at this address."""
-        self._known[url] = fetched
+        # The probe of the endpoint has the certificates.
+        fetched = replace(fetched, chain=()) if self.is_probed(url) else fetched
+        size = len(url) + fetched.answer.weight + sum(map(len, fetched.chain))
+        if self._known_bytes + size <= MAX_KNOWN_BYTES:
+            self._known[url] = fetched
+            self._known_bytes += size
 
     def spend(self, seconds: float) -> None:
         """Take time from the budget."""
@@ -117,7 +129,7 @@ class RedirectFollower:
         own = host_of_url(url) == self._host
         fetched = await self._fetch(url, address, cookies, self._budget, own)
         if repeatable:
-            self._known[url] = fetched
+            self.know(url, fetched)
         return fetched
 
     async def target(self, url: str) -> tuple[Hop, bool]:
@@ -207,35 +219,45 @@ class _Path:
         self._first = Answer()
         self._cookies = VisitCookies()
         # The cookies are part of the key: some sites redirect to the same URL to set a cookie.
-        self._seen: set[tuple[str, str | None]] = set()
+        self._seen: set[tuple[bytes, str | None]] = set()
         self._elsewhere: list[Elsewhere] = []
         # Redirects that a browser follows again without a request: URL -> the answer.
         self._stored: dict[str, FetchedPage] = {}
+        self._elsewhere_bytes = 0
 
     def _ended(self, end: VisitEnd, page: Page | None = None, why: str = "") -> Visit:
         others = tuple(self._elsewhere)
         return self._follower.visit(self._url, end, self._hops, self._first, page, why, others)
 
+    def _add(self, hop: Hop) -> None:
+        self._hops.append(_shortened(hop))
+
     def _served(self, url: str, chain: tuple[bytes, ...]) -> None:
         """Keep the certificates of a server that is not the endpoint."""
-        if chain and self._hops and not self._follower.is_probed(url):
-            self._elsewhere.append(Elsewhere(self._hops[-1].url, url, chain))
+        if not chain or not self._hops or self._follower.is_probed(url):
+            return
+        known = next((e.chain for e in self._elsewhere if e.chain == chain), None)
+        self._elsewhere_bytes += 0 if known else sum(map(len, chain))
+        if self._elsewhere_bytes <= MAX_ELSEWHERE_BYTES:
+            by = self._hops[-1].url[:MAX_STORED_URL]
+            self._elsewhere.append(Elsewhere(by, url[:MAX_STORED_URL], known or chain))
 
     async def follow(self) -> Visit:
         current, address = self._url, self._follower._address
         while True:
             # A browser sends no cookie for what it has stored.
             cookies = None if current in self._stored else self._cookies.header(current)
-            if (current, cookies) in self._seen:
+            request = (_digest(current), cookies)
+            if request in self._seen:
                 return self._ended(VisitEnd.LOOP, why="the redirects form a loop")
             if len(self._hops) > MAX_REDIRECTS:
-                self._hops.append(Hop(current, address, why=dead_ends.TOO_MANY))
+                self._add(Hop(current, address, why=dead_ends.TOO_MANY))
                 return self._ended(VisitEnd.BROKEN, why=dead_ends.TOO_MANY)
-            self._seen.add((current, cookies))
+            self._seen.add(request)
             if self._hops:
                 target, broken = await self._follower.target(current)
                 if target.why:
-                    self._hops.append(target)
+                    self._add(target)
                     end = VisitEnd.BROKEN if broken else VisitEnd.UNKNOWN
                     return self._ended(end, why=target.why)
                 address = target.address
@@ -251,7 +273,7 @@ class _Path:
             location = answer.location if answer.readable else None
             refresh = None if location else self._refresh(fetched, current)
             problem = answer.invalid_location or answer.problem
-            self._hops.append(
+            self._add(
                 Hop(
                     current,
                     address,
@@ -266,7 +288,8 @@ class _Path:
                 return self._end(fetched)
             self._cookies.store(current, answer.headers)
             if location is not None and is_stored(answer.status, answer.headers):
-                self._stored[current] = fetched
+                # The certificates were recorded above.
+                self._stored[current] = replace(fetched, chain=())
             if self._follower.leaves(following):
                 return await self._leave(following)
             current = following
@@ -287,7 +310,7 @@ class _Path:
                 target, broken = replace(target, why=phrase), True
         if not broken:
             return self._ended(VisitEnd.LEFT)
-        self._hops.append(target)
+        self._add(target)
         return self._ended(VisitEnd.BROKEN, why=target.why)
 
     def _refresh(self, fetched: FetchedPage, url: str) -> str | None:
@@ -301,7 +324,8 @@ class _Path:
             return None
         if page.refresh_seconds > REFRESH_SECONDS or page.secrets or page.inputs:
             return None
-        repeated = any(seen == page.refresh for seen, _ in self._seen)
+        refresh = _digest(page.refresh)
+        repeated = any(seen == refresh for seen, _ in self._seen)
         full = len(self._hops) >= MAX_REDIRECTS
         return None if repeated or full or not self._follower.is_own(url) else page.refresh
 
@@ -352,3 +376,17 @@ class _Path:
         ):
             end = VisitEnd.SILENT  # a slow server that accepts connections may serve a page
         return self._ended(end, why=why)
+
+
+def _digest(url: str) -> bytes:
+    """Return a short key of a URL."""
+    return blake2b(url.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _shortened(hop: Hop) -> Hop:
+    """Return a hop with URLs of a length that is shown."""
+    location = hop.location
+    if len(hop.url) <= MAX_STORED_URL and len(location or "") <= MAX_STORED_URL:
+        return hop
+    shown = None if location is None else printable(location, MAX_STORED_URL)
+    return replace(hop, url=printable(hop.url, MAX_STORED_URL), location=shown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,8 +13,12 @@ from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.demo.servers import Server
+from certmgr.inspection.issuers import MAX_SILENT, IssuerFetcher
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
+from certmgr.net.downloads import Download, DownloadTarget
+from certmgr.scan.resolve import Resolver
+from inventory.certificates import Certificate, parse
 from inventory.targets import Target
 from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
@@ -108,3 +114,78 @@ def test_severity_does_not_depend_on_what_other_endpoints_send(
     found = {r.target.port: {f.code: f.severity for f in r.findings} for r in reports}
     severities = [found[port].get("chain-incomplete") for port in ports.values()]
     assert severities == ["critical", "high", "high", None][: len(ports)]
+
+
+class _Asked:
+    """A download that answers by the URL, and counts."""
+
+    def __init__(self, answer: Download) -> None:
+        self.answer = answer
+        self.urls: list[str] = []
+
+    def __call__(self, target: DownloadTarget, *_: object, **__: object) -> Download:
+        self.urls.append(target.url)
+        return self.answer
+
+
+def _fetch_all(
+    monkeypatch: pytest.MonkeyPatch, answer: Download, leaves: Sequence[Certificate]
+) -> tuple[_Asked, list[int]]:
+    """Fetch the issuers of leaves one after another; returns how many each of them got."""
+    asked = _Asked(answer)
+    monkeypatch.setattr("certmgr.inspection.issuers.download", asked)
+
+    async def fetch() -> list[int]:
+        resolver = Resolver(servers=("127.0.0.1:9",), timeout=1.0, allowed=(), guarded=True)
+        fetcher = IssuerFetcher(resolver, ())
+        try:
+            return [len(await fetcher.issuers(leaf)) for leaf in leaves]
+        finally:
+            await resolver.close()
+
+    return asked, asyncio.run(fetch())
+
+
+def _leaves(issuer: Authority, urls: Sequence[str]) -> list[Certificate]:
+    method = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS
+    leaves = []
+    for url in urls:
+        access = x509.AuthorityInformationAccess(
+            [x509.AccessDescription(method, x509.UniformResourceIdentifier(url))]
+        )
+        leaves.append(parse(issuer.issue(HOST, extensions=[(access, False)]).der))
+    return leaves
+
+
+def test_site_that_answers_no_fetch_is_left_and_another_one_is_asked(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    silent = [f"http://192.0.2.1/{n}" for n in range(MAX_SILENT + 4)]
+    asked, _ = _fetch_all(
+        monkeypatch, Download(problem="silent"), _leaves(issuer, [*silent, "http://192.0.2.2/x"])
+    )
+    expected = [*silent[:MAX_SILENT], "http://192.0.2.2/x"]
+    assert [u.replace(":80/", "/") for u in asked.urls] == expected
+
+
+def test_one_site_gets_a_limited_number_of_fetches(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    monkeypatch.setattr("certmgr.inspection.issuers.MAX_SITE_FETCHES", 3)
+    urls = [*(f"http://192.0.2.1:{80 + n}/" for n in range(5)), "http://192.0.2.2/x"]
+    _, counts = _fetch_all(monkeypatch, Download(issuer.der, final=True), _leaves(issuer, urls))
+    assert counts == [1, 1, 1, 0, 0, 1]
+
+
+def test_large_answer_is_used_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    monkeypatch.setattr("certmgr.inspection.issuers.MAX_KEPT", 100)
+    leaves = _leaves(issuer, ["http://192.0.2.1/large"] * 2)
+    asked, counts = _fetch_all(monkeypatch, Download(issuer.der, final=True), leaves)
+    assert counts == [1, 1]
+    assert len(asked.urls) == 2
+    monkeypatch.setattr("certmgr.inspection.issuers.MAX_KEPT", 100_000)
+    asked, counts = _fetch_all(monkeypatch, Download(issuer.der, final=True), leaves)
+    assert counts == [1, 1]
+    assert len(asked.urls) == 1
