@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from inventory.models.base import Base
 from inventory.records import Record
@@ -141,9 +141,4 @@ def fetch_all(conn: Connection, query: Executable) -> list[dict[str, Any]]:
 
 def upsert(conn: Connection, table: Any) -> Any:
     """INSERT with ON CONFLICT, in the dialect of the connection."""
-    if conn.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    # Its drivers are loaded with it, for which commands with an SQLite file would wait.
-    from sqlalchemy.dialects import postgresql
-
-    return postgresql.insert(table)
+    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)

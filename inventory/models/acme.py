@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, TableColumn, Words
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import (
     AccountState,
     DeploymentState,
@@ -20,27 +21,25 @@ class AcmeAccount(Base):
 
     __tablename__ = "acme_account"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    name: TableColumn[str] = TableColumn(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
     # a known CA, or one of the configuration, else the host of the directory
-    ca: TableColumn[str]
-    directory: TableColumn[str]
+    ca: Mapped[str]
+    directory: Mapped[str]
     # of the account at the CA; NULL until it answered
-    url: TableColumn[str | None]
-    key_reference: TableColumn[str]
+    url: Mapped[str | None]
+    key_reference: Mapped[str]
     # mail addresses
-    contacts: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
-    eab_kid: TableColumn[str | None]
+    contacts: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    eab_kid: Mapped[str | None]
     # the URL that was agreed to
-    terms: TableColumn[str | None]
-    agreed_at: TableColumn[Timestamp | None]
-    agreed_by: TableColumn[str | None]
-    fallback_id: TableColumn[int | None] = TableColumn(
-        Id, ForeignKey("acme_account.id"), index=True
-    )
-    state: TableColumn[AccountState] = TableColumn(EnumText(AccountState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    terms: Mapped[str | None]
+    agreed_at: Mapped[Timestamp | None]
+    agreed_by: Mapped[str | None]
+    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    state: Mapped[AccountState] = mapped_column(EnumText(AccountState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class StoredLineage(Base):
@@ -52,56 +51,56 @@ class StoredLineage(Base):
 
     __tablename__ = "lineage"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # chosen by the administrator; also the name of its folder
-    name: TableColumn[str] = TableColumn(unique=True)
-    client_id: TableColumn[int] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    account_id: TableColumn[int] = TableColumn(Id, ForeignKey("acme_account.id"), index=True)
-    key_type: TableColumn[str]
-    reuse_key: TableColumn[int] = TableColumn(Integer, server_default="0")
+    name: Mapped[str] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    key_type: Mapped[str]
+    reuse_key: Mapped[int] = mapped_column(Integer, server_default="0")
     # CSR of the client in PEM, who then has the key
-    csr: TableColumn[str | None]
-    solver: TableColumn[str]
-    profile: TableColumn[str | None]
-    preferred_chain: TableColumn[str | None]
+    csr: Mapped[str | None]
+    solver: Mapped[str]
+    profile: Mapped[str | None]
+    preferred_chain: Mapped[str | None]
     # names of targets in the configuration
-    targets: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # ask, auto: whether names in quarantine may be left out
-    shrink: TableColumn[str] = TableColumn(server_default="ask")
+    shrink: Mapped[str] = mapped_column(server_default="ask")
     # the quarantined names whose leaving out was approved
-    shrink_ok: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    shrink_ok: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # the newest certificate
-    sha256: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     # SHA-256 of each, leaf first
-    chain: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # SHA-256 of the leaf that the current link holds
-    deployed: TableColumn[str | None]
+    deployed: Mapped[str | None]
     # when that leaf was seen live on every address
-    proven_at: TableColumn[Timestamp | None]
+    proven_at: Mapped[Timestamp | None]
     # the result of the last verification in words
-    proof: TableColumn[str | None]
+    proof: Mapped[str | None]
     # its state; NULL if no endpoint could be probed
-    verification: TableColumn[VerificationState | None] = TableColumn(EnumText(VerificationState))
+    verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
     # SHA-256 of the leaf that was rolled back: it is not deployed again without staff
-    rolled_back: TableColumn[str | None]
+    rolled_back: Mapped[str | None]
     # SHA-256 of leaves that must not be deployed again
-    compromised: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
-    ari_start: TableColumn[Timestamp | None]
-    ari_end: TableColumn[Timestamp | None]
+    compromised: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    ari_start: Mapped[Timestamp | None]
+    ari_end: Mapped[Timestamp | None]
     # the time within it, drawn once, so that a repeated run does not draw again
-    ari_at: TableColumn[Timestamp | None]
+    ari_at: Mapped[Timestamp | None]
     # explanationURL
-    ari_url: TableColumn[str | None]
+    ari_url: Mapped[str | None]
     # when to ask again
-    ari_next_at: TableColumn[Timestamp | None]
-    failures: TableColumn[int] = TableColumn(Integer, server_default="0")
+    ari_next_at: Mapped[Timestamp | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # not before
-    next_at: TableColumn[Timestamp | None]
+    next_at: Mapped[Timestamp | None]
     # the last error, JSON of certmgr/acme/problems.py
-    error: TableColumn[str | None]
-    state: TableColumn[LineageState] = TableColumn(EnumText(LineageState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    error: Mapped[str | None]
+    state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class LineageName(Base):
@@ -110,18 +109,18 @@ class LineageName(Base):
     __tablename__ = "lineage_name"
     __table_args__ = (Index("ix_lineage_name_name", "name"),)
 
-    lineage_id: TableColumn[int] = TableColumn(Id, ForeignKey("lineage.id"), primary_key=True)
-    name: TableColumn[str] = TableColumn(primary_key=True)
-    position: TableColumn[int] = TableColumn(Integer)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
     # active, quarantined
-    state: TableColumn[LineageNameState] = TableColumn(
+    state: Mapped[LineageNameState] = mapped_column(
         EnumText(LineageNameState), server_default="active"
     )
-    since: TableColumn[Timestamp | None]
-    reason: TableColumn[str | None]
-    failures: TableColumn[int] = TableColumn(Integer, server_default="0")
+    since: Mapped[Timestamp | None]
+    reason: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # when a quarantined name was last rechecked
-    checked_at: TableColumn[Timestamp | None]
+    checked_at: Mapped[Timestamp | None]
 
 
 class AcmeOrder(Base):
@@ -129,41 +128,41 @@ class AcmeOrder(Base):
 
     __tablename__ = "acme_order"
     __table_args__ = (
-        # Of orders that have not ended alone: the migration has the condition. Here it would
-        # stand once per dialect, and each command would load the drivers of PostgreSQL.
         Index(
             "uq_acme_order_open",
             "lineage_id",
             unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
         ),
     )
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    lineage_id: TableColumn[int] = TableColumn(Id, ForeignKey("lineage.id"), index=True)
-    account_id: TableColumn[int] = TableColumn(Id, ForeignKey("acme_account.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
     # intended, asked, pending, finalizing, issued, deployed, failed, abandoned
-    state: TableColumn[str]
+    state: Mapped[str]
     # why it was begun
-    reason: TableColumn[str]
-    names: TableColumn[tuple[str, ...]] = TableColumn(Words)
-    profile: TableColumn[str | None]
+    reason: Mapped[str]
+    names: Mapped[tuple[str, ...]] = mapped_column(Words)
+    profile: Mapped[str | None]
     # ARI certificate id
-    replaces: TableColumn[str | None]
+    replaces: Mapped[str | None]
     # placed in the window of ARI: counts against no limit
-    exempt: TableColumn[int] = TableColumn(Integer, server_default="0")
+    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
     # the name of its file, random: ids of rows are used again after a restored backup
-    key_name: TableColumn[str]
-    key_reference: TableColumn[str | None]
-    csr: TableColumn[str | None]
-    url: TableColumn[str | None]
-    certificate_url: TableColumn[str | None]
-    sha256: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
-    error: TableColumn[str | None]
+    key_name: Mapped[str]
+    key_reference: Mapped[str | None]
+    csr: Mapped[str | None]
+    url: Mapped[str | None]
+    certificate_url: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    error: Mapped[str | None]
     # token of the process that works on it
-    holder: TableColumn[str | None]
-    lease_until: TableColumn[Timestamp | None]
-    created_at: TableColumn[Timestamp]
-    ended_at: TableColumn[Timestamp | None]
+    holder: Mapped[str | None]
+    lease_until: Mapped[Timestamp | None]
+    created_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
 
 
 class AcmeEvent(Base):
@@ -172,16 +171,16 @@ class AcmeEvent(Base):
     __tablename__ = "acme_event"
     __table_args__ = (Index("ix_acme_event_account_id_at", "account_id", "at"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    account_id: TableColumn[int] = TableColumn(Id, ForeignKey("acme_account.id"), index=True)
-    at: TableColumn[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    at: Mapped[Timestamp]
     # order, certificate, failure
-    kind: TableColumn[str]
+    kind: Mapped[str]
     # registered domain, or the name that failed
-    domain: TableColumn[str | None]
+    domain: Mapped[str | None]
     # digest of the exact set
-    names: TableColumn[str | None]
-    exempt: TableColumn[int] = TableColumn(Integer, server_default="0")
+    names: Mapped[str | None]
+    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class AcmeBackoff(Base):
@@ -189,13 +188,13 @@ class AcmeBackoff(Base):
 
     __tablename__ = "acme_backoff"
 
-    directory: TableColumn[str] = TableColumn(primary_key=True)
+    directory: Mapped[str] = mapped_column(primary_key=True)
     # a name, "account:NAME", or "" for the CA
-    scope: TableColumn[str] = TableColumn(primary_key=True)
-    failures: TableColumn[int] = TableColumn(Integer)
-    until: TableColumn[Timestamp]
-    reason: TableColumn[str]
-    at: TableColumn[Timestamp]
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    at: Mapped[Timestamp]
 
 
 class Deployment(Base):
@@ -204,14 +203,14 @@ class Deployment(Base):
     __tablename__ = "deployment"
     __table_args__ = (UniqueConstraint("lineage_id", "sha256", "target"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    lineage_id: TableColumn[int] = TableColumn(Id, ForeignKey("lineage.id"), index=True)
-    sha256: TableColumn[str]
-    target: TableColumn[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
+    sha256: Mapped[str]
+    target: Mapped[str]
     # pending, done, failed
-    state: TableColumn[DeploymentState] = TableColumn(EnumText(DeploymentState))
-    attempts: TableColumn[int] = TableColumn(Integer, server_default="0")
-    next_at: TableColumn[Timestamp]
-    error: TableColumn[str | None]
-    created_at: TableColumn[Timestamp]
-    done_at: TableColumn[Timestamp | None]
+    state: Mapped[DeploymentState] = mapped_column(EnumText(DeploymentState))
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_at: Mapped[Timestamp]
+    error: Mapped[str | None]
+    created_at: Mapped[Timestamp]
+    done_at: Mapped[Timestamp | None]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Mapped, mapped_column
+
 from inventory.clock import Timestamp
-from inventory.models.base import Base, Id, TableColumn
+from inventory.models.base import Base, Id
 
 
 class AuditEntry(Base):
@@ -11,13 +13,13 @@ class AuditEntry(Base):
 
     __tablename__ = "audit"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    at: TableColumn[Timestamp]
-    actor: TableColumn[str]
-    action: TableColumn[str]
-    kind: TableColumn[str]
-    row_id: TableColumn[int | None] = TableColumn(Id)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    at: Mapped[Timestamp]
+    actor: Mapped[str]
+    action: Mapped[str]
+    kind: Mapped[str]
+    row_id: Mapped[int | None] = mapped_column(Id)
     # JSON: {column: [before, after]}; ids and values of the program, no personal data
-    detail: TableColumn[str]
+    detail: Mapped[str]
     # SHA-256 over the hash before it and this row (inventory/db/audit_chain.py)
-    hash: TableColumn[str] = TableColumn(server_default="")
+    hash: Mapped[str] = mapped_column(server_default="")

@@ -6,20 +6,14 @@ Instants are whole seconds since 1970 in UTC. Constraint names are fixed for Ale
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from enum import StrEnum
-from inspect import get_annotations
-from types import NoneType, UnionType
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, Table, Text
-from sqlalchemy.types import NullType, TypeDecorator
+from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, MetaData, Text
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
 
 E = TypeVar("E", bound=StrEnum)
-T = TypeVar("T")
-
-# The type of a column for which none is given, by its annotation.
-_TYPES = {str: Text, int: BigInteger, bytes: LargeBinary}
 
 # SQLite's rowid needs INTEGER; PostgreSQL needs 64 bits.
 Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -89,41 +83,10 @@ class JsonTexts(TypeDecorator[tuple[str, ...]]):
         return None if value is None else tuple(json.loads(value)) if value else ()
 
 
-class TableColumn(Generic[T]):
-    """A column as an attribute of the class of its table, which gives it name and type.
+class Base(DeclarativeBase):
+    """All tables."""
 
-    Args:
-        parts: A type and constraints, as :class:`sqlalchemy.Column` takes them.
-        options: As :class:`sqlalchemy.Column` takes them.
-    """
-
-    def __init__(self, *parts: Any, **options: Any) -> None:
-        self.column: Column[T] = Column(None, *parts, **options)
-
-    def __get__(self, instance: None, owner: type[Base]) -> Column[T]:
-        return self.column
-
-    def complete(self, name: str, annotated: Any) -> Column[T]:
-        """Add the name, and from the annotation the type and whether NULL is allowed."""
-        made = self.column
-        made.name = made.key = name
-        kinds = get_args(annotated) if isinstance(annotated, UnionType) else (annotated,)
-        made.nullable = NoneType in kinds
-        # Without a type, a column that refers to another table would have none before both exist.
-        if isinstance(made.type, NullType):
-            made.type = _TYPES[kinds[0]]()
-        return made
-
-
-class Base:
-    """All tables: a class per table, with an attribute per column.
-
-    ``key: TableColumn[str]`` is a column of the type of its annotation, and one of
-    ``TableColumn[str | None]`` may be NULL. No row is an instance: queries return records.
-    SQLAlchemy's mapper would make instances, and every command would wait for it.
-    """
-
-    metadata: ClassVar = MetaData(
+    metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -131,19 +94,4 @@ class Base:
             "pk": "pk_%(table_name)s",
         }
     )
-    __tablename__: ClassVar[str]
-    __table_args__: ClassVar[Sequence[Any]] = ()
-    __table__: ClassVar[Table]
-
-    def __init_subclass__(cls) -> None:
-        columns = []
-        for name, annotation in get_annotations(cls, eval_str=True).items():
-            if name not in cls.__dict__:
-                setattr(cls, name, TableColumn())
-            columns.append(cls.__dict__[name].complete(name, get_args(annotation)[0]))
-        cls.__table__ = Table(cls.__tablename__, cls.metadata, *columns, *cls.__table_args__)
-
-    @classmethod
-    def __clause_element__(cls) -> Table:
-        """Return the table: SQLAlchemy calls this where a statement names the class."""
-        return cls.__table__
+    type_annotation_map = {str: Text, int: BigInteger, bytes: LargeBinary}  # noqa: RUF012

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, Json, TableColumn, Words
+from inventory.models.base import Base, EnumText, Id, Json, Words
 from inventory.vocabulary import CaseState
 
 
@@ -16,16 +17,16 @@ class Incident(Base):
 
     __tablename__ = "incident"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    reference: TableColumn[str] = TableColumn(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
     # serials, issuer, server, spki: how they were selected; server-lost: hosts of an emptied server
-    kind: TableColumn[str]
-    what: TableColumn[str]
-    until: TableColumn[Timestamp]
-    reason: TableColumn[str]
-    by: TableColumn[str]
-    opened_at: TableColumn[Timestamp]
-    closed_at: TableColumn[Timestamp | None]
+    kind: Mapped[str]
+    what: Mapped[str]
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    by: Mapped[str]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
 
 
 class Case(Base):
@@ -37,51 +38,51 @@ class Case(Base):
     __tablename__ = "case"
     __table_args__ = (Index("ix_case_state", "state"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    reference: TableColumn[str] = TableColumn(unique=True)
-    client_id: TableColumn[int] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    order_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("order.id"), index=True)
-    incident_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("incident.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
+    incident_id: Mapped[int | None] = mapped_column(Id, ForeignKey("incident.id"), index=True)
     # new, renewal, reissue, incident
-    kind: TableColumn[str]
-    state: TableColumn[CaseState] = TableColumn(EnumText(CaseState))
+    kind: Mapped[str]
+    state: Mapped[CaseState] = mapped_column(EnumText(CaseState))
     # counts the transitions
-    step: TableColumn[int] = TableColumn(Integer, server_default="1")
+    step: Mapped[int] = mapped_column(Integer, server_default="1")
     # counts every change
-    version: TableColumn[int] = TableColumn(Integer, server_default="1")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
     # when this state began
-    since: TableColumn[Timestamp]
-    due_at: TableColumn[Timestamp | None]
+    since: Mapped[Timestamp]
+    due_at: Mapped[Timestamp | None]
     # of the client
-    contact_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("contact.id"), index=True)
-    staff_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("contact.id"))
-    bought_by: TableColumn[str]
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
+    staff_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"))
+    bought_by: Mapped[str]
     # 1: the client creates key and CSR
-    own_csr: TableColumn[int] = TableColumn(Integer, server_default="0")
+    own_csr: Mapped[int] = mapped_column(Integer, server_default="0")
     # SHA-256 of the leaves that it replaces, one per key type
-    replaces: TableColumn[tuple[str, ...] | None] = TableColumn(Words)
+    replaces: Mapped[tuple[str, ...] | None] = mapped_column(Words)
     # when the replaced certificate ends, or must be replaced
-    ends_at: TableColumn[Timestamp | None]
-    price: TableColumn[str | None]
-    fee: TableColumn[str | None]
-    currency: TableColumn[str | None]
-    approved_at: TableColumn[Timestamp | None]
-    approved_by: TableColumn[str | None]
-    approved_how: TableColumn[str | None]
-    window_start: TableColumn[Timestamp | None]
-    window_end: TableColumn[Timestamp | None]
-    window_zone: TableColumn[str | None]
-    window_sequence: TableColumn[int] = TableColumn(Integer, server_default="0")
+    ends_at: Mapped[Timestamp | None]
+    price: Mapped[str | None]
+    fee: Mapped[str | None]
+    currency: Mapped[str | None]
+    approved_at: Mapped[Timestamp | None]
+    approved_by: Mapped[str | None]
+    approved_how: Mapped[str | None]
+    window_start: Mapped[Timestamp | None]
+    window_end: Mapped[Timestamp | None]
+    window_zone: Mapped[str | None]
+    window_sequence: Mapped[int] = mapped_column(Integer, server_default="0")
     # none, agreed, cancelled
-    window_state: TableColumn[str] = TableColumn(server_default="none")
-    installed_at: TableColumn[Timestamp | None]
-    live_at: TableColumn[Timestamp | None]
+    window_state: Mapped[str] = mapped_column(server_default="none")
+    installed_at: Mapped[Timestamp | None]
+    live_at: Mapped[Timestamp | None]
     # why it was declined, cancelled or reopened
-    reason: TableColumn[str | None]
+    reason: Mapped[str | None]
     # [code, values, refuses] of each problem of the last upload
-    said: TableColumn[list[Any]] = TableColumn(Json, server_default="[]")
-    opened_at: TableColumn[Timestamp]
-    closed_at: TableColumn[Timestamp | None]
+    said: Mapped[list[Any]] = mapped_column(Json, server_default="[]")
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
 
 
 class CaseName(Base):
@@ -90,8 +91,8 @@ class CaseName(Base):
     __tablename__ = "case_name"
     __table_args__ = (Index("ix_case_name_name", "name"),)
 
-    case_id: TableColumn[int] = TableColumn(Id, ForeignKey("case.id"), primary_key=True)
-    name: TableColumn[str] = TableColumn(primary_key=True)
+    case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
 
 
 class CaseEvent(Base):
@@ -99,15 +100,15 @@ class CaseEvent(Base):
 
     __tablename__ = "case_event"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    case_id: TableColumn[int] = TableColumn(Id, ForeignKey("case.id"), index=True)
-    version: TableColumn[int] = TableColumn(Integer)
-    at: TableColumn[Timestamp]
-    by: TableColumn[str]
-    action: TableColumn[str]
-    before: TableColumn[str | None]
-    after: TableColumn[str | None]
-    text: TableColumn[str] = TableColumn(server_default="")
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    at: Mapped[Timestamp]
+    by: Mapped[str]
+    action: Mapped[str]
+    before: Mapped[str | None]
+    after: Mapped[str | None]
+    text: Mapped[str] = mapped_column(server_default="")
 
 
 class Issuance(Base):
@@ -119,22 +120,22 @@ class Issuance(Base):
     __tablename__ = "issuance"
     __table_args__ = (Index("ix_issuance_sha256", "sha256"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    order_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("order.id"), index=True)
-    case_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("case.id"), index=True)
-    key_type: TableColumn[str] = TableColumn(server_default="")
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
+    case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)
+    key_type: Mapped[str] = mapped_column(server_default="")
     # SHA-256 of the public key
-    spki: TableColumn[str | None]
+    spki: Mapped[str | None]
     # PEM
-    csr: TableColumn[str | None]
+    csr: Mapped[str | None]
     # machine:path; NULL: the client has the key
-    key_reference: TableColumn[str | None]
-    sha256: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
+    key_reference: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     # SHA-256 of the issuers in their order
-    chain: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
-    created_at: TableColumn[Timestamp]
-    received_at: TableColumn[Timestamp | None]
-    live_at: TableColumn[Timestamp | None]
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    created_at: Mapped[Timestamp]
+    received_at: Mapped[Timestamp | None]
+    live_at: Mapped[Timestamp | None]
 
 
 class IncidentItem(Base):
@@ -142,12 +143,12 @@ class IncidentItem(Base):
 
     __tablename__ = "incident_item"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    incident_id: TableColumn[int] = TableColumn(Id, ForeignKey("incident.id"), index=True)
-    serial: TableColumn[str]
-    sha256: TableColumn[str | None]
-    client_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    names: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(Id, ForeignKey("incident.id"), index=True)
+    serial: Mapped[str]
+    sha256: Mapped[str | None]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    names: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # replaced, automatic, ours, client, unknown
-    sort: TableColumn[str]
-    case_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("case.id"), index=True)
+    sort: Mapped[str]
+    case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)

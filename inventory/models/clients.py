@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, TableColumn
+from inventory.models.base import Base, EnumText, Id
 from inventory.vocabulary import ContactMethodKind, ContactMethodState, RecordState, Role
 
 
@@ -14,19 +15,19 @@ class Client(Base):
 
     __tablename__ = "client"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    number: TableColumn[str] = TableColumn(unique=True)
-    name: TableColumn[str] = TableColumn(unique=True)
-    account_manager: TableColumn[str | None]
-    reseller_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    note: TableColumn[str | None]
-    hosts: TableColumn[str | None]
-    dns: TableColumn[str | None]
-    buys: TableColumn[str | None]
-    renews: TableColumn[str | None]
-    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    number: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    account_manager: Mapped[str | None]
+    reseller_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Contact(Base):
@@ -34,21 +35,21 @@ class Contact(Base):
 
     __tablename__ = "contact"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # NULL: the provider's own staff
-    client_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    name: TableColumn[str]
-    role: TableColumn[Role] = TableColumn(EnumText(Role))
-    language: TableColumn[str | None]
-    time_zone: TableColumn[str | None]
-    fallback_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("contact.id"), index=True)
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    name: Mapped[str]
+    role: Mapped[Role] = mapped_column(EnumText(Role))
+    language: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # ISO 3166, also with a subdivision (DE-BY): whose holidays are no working days
-    country: TableColumn[str | None]
+    country: Mapped[str | None]
     # until then the fallback is notified instead
-    away_until: TableColumn[Timestamp | None]
-    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    away_until: Mapped[Timestamp | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class ContactMethod(Base):
@@ -57,13 +58,13 @@ class ContactMethod(Base):
     __tablename__ = "contact_way"
     __table_args__ = (UniqueConstraint("contact_id", "kind", "value"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    contact_id: TableColumn[int] = TableColumn(Id, ForeignKey("contact.id"), index=True)
-    position: TableColumn[int] = TableColumn(Integer)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    contact_id: Mapped[int] = mapped_column(Id, ForeignKey("contact.id"), index=True)
+    position: Mapped[int] = mapped_column(Integer)
     # email, phone, channel (the name of a channel of the configuration)
-    kind: TableColumn[ContactMethodKind] = TableColumn(EnumText(ContactMethodKind))
-    value: TableColumn[str]
+    kind: Mapped[ContactMethodKind] = mapped_column(EnumText(ContactMethodKind))
+    value: Mapped[str]
     # good, bad
-    state: TableColumn[ContactMethodState] = TableColumn(
+    state: Mapped[ContactMethodState] = mapped_column(
         EnumText(ContactMethodState), server_default="good"
     )

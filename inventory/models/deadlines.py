@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, TableColumn
+from inventory.models.base import Base, EnumText, Id
 from inventory.vocabulary import RecordState
 
 
@@ -17,20 +18,20 @@ class StoredDeadline(Base):
 
     __tablename__ = "deadline"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    name: TableColumn[str] = TableColumn(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
     # the last second before the rule applies
-    at: TableColumn[Timestamp]
-    rule: TableColumn[str]
-    title: TableColumn[str]
+    at: Mapped[Timestamp]
+    rule: Mapped[str]
+    title: Mapped[str]
     # for the client, in the provider's words
-    text: TableColumn[str | None]
-    purchase_days: TableColumn[int] = TableColumn(Integer)
-    validation_days: TableColumn[int] = TableColumn(Integer)
-    installation_days: TableColumn[int] = TableColumn(Integer)
-    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    text: Mapped[str | None]
+    purchase_days: Mapped[int] = mapped_column(Integer)
+    validation_days: Mapped[int] = mapped_column(Integer)
+    installation_days: Mapped[int] = mapped_column(Integer)
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class DeadlineScope(Base):
@@ -38,7 +39,7 @@ class DeadlineScope(Base):
 
     __tablename__ = "deadline_scope"
 
-    deadline_id: TableColumn[int] = TableColumn(Id, ForeignKey("deadline.id"), primary_key=True)
+    deadline_id: Mapped[int] = mapped_column(Id, ForeignKey("deadline.id"), primary_key=True)
     # client (its number), tag
-    kind: TableColumn[str] = TableColumn(primary_key=True)
-    value: TableColumn[str] = TableColumn(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)

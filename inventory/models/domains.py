@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, TableColumn, Words
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import Purpose, RecordState
 
 
@@ -14,34 +15,34 @@ class Domain(Base):
 
     __tablename__ = "domain"
     __table_args__ = (
-        # Of domains that are not retired alone: the migration has the condition. Here it would
-        # stand once per dialect, and each command would load the drivers of PostgreSQL.
         Index(
             "uq_domain_active_name",
             "name",
             unique=True,
+            sqlite_where=text("state != 'retired'"),
+            postgresql_where=text("state != 'retired'"),
         ),
         Index("ix_domain_name", "name"),
     )
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # A-labels, or an IP address
-    name: TableColumn[str]
-    client_id: TableColumn[int] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    server_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("server.id"), index=True)
-    purpose: TableColumn[Purpose] = TableColumn(EnumText(Purpose), server_default="site")
+    name: Mapped[str]
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    server_id: Mapped[int | None] = mapped_column(Id, ForeignKey("server.id"), index=True)
+    purpose: Mapped[Purpose] = mapped_column(EnumText(Purpose), server_default="site")
     # visited in addition to the home page
-    paths: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    paths: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # required, optional, or NULL for the provider's rule
-    policy: TableColumn[str | None]
-    note: TableColumn[str | None]
-    hosts: TableColumn[str | None]
-    dns: TableColumn[str | None]
-    buys: TableColumn[str | None]
-    renews: TableColumn[str | None]
-    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    policy: Mapped[str | None]
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Endpoint(Base):
@@ -50,16 +51,16 @@ class Endpoint(Base):
     __tablename__ = "endpoint"
     __table_args__ = (UniqueConstraint("domain_id", "host", "port", "protocol"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    domain_id: TableColumn[int] = TableColumn(Id, ForeignKey("domain.id"), index=True)
-    host: TableColumn[str]
-    port: TableColumn[int] = TableColumn(Integer)
-    protocol: TableColumn[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    domain_id: Mapped[int] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    host: Mapped[str]
+    port: Mapped[int] = mapped_column(Integer)
+    protocol: Mapped[str]
     # fixed addresses that are visited instead of those in the DNS
-    addresses: TableColumn[tuple[str, ...] | None] = TableColumn(Words)
-    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    addresses: Mapped[tuple[str, ...] | None] = mapped_column(Words)
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Tag(Base):
@@ -69,6 +70,6 @@ class Tag(Base):
     __table_args__ = (Index("ix_tag_name", "name"),)
 
     # client, domain, endpoint, server
-    kind: TableColumn[str] = TableColumn(primary_key=True)
-    row_id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=False)
-    name: TableColumn[str] = TableColumn(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    row_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(primary_key=True)

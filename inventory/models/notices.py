@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, TableColumn
+from inventory.models.base import Base, EnumText, Id, Json, JsonTexts
 from inventory.vocabulary import NoticeState
 
 
@@ -20,33 +21,33 @@ class Ticket(Base):
     __tablename__ = "matter"
     __table_args__ = (UniqueConstraint("key"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    reference: TableColumn[str] = TableColumn(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
     # the reference that messages show: that of another ticket, if both are one paragraph
-    shown_reference: TableColumn[str | None] = TableColumn(index=True)
+    shown_reference: Mapped[str | None] = mapped_column(index=True)
     # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT,
     # broadcast:TEMPLATE:DEADLINE:CLIENT
-    key: TableColumn[str]
-    kind: TableColumn[str]
-    client_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    endpoint_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("endpoint.id"), index=True)
-    domain_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("domain.id"), index=True)
-    code: TableColumn[str | None]
+    key: Mapped[str]
+    kind: Mapped[str]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
+    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    code: Mapped[str | None]
     # the revision: the certificate, term or opened finding that is current
-    round: TableColumn[str] = TableColumn(server_default="")
+    round: Mapped[str] = mapped_column(server_default="")
     # what one action would fix, as status --causes groups it
-    cause: TableColumn[str] = TableColumn(server_default="")
+    cause: Mapped[str] = mapped_column(server_default="")
     # baseline or mass, its urgency, and the time: no message before its release
-    hold: TableColumn[str | None]
-    released_at: TableColumn[Timestamp | None]
-    opened_at: TableColumn[Timestamp]
-    closed_at: TableColumn[Timestamp | None]
+    hold: Mapped[str | None]
+    released_at: Mapped[Timestamp | None]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
     # when a client was first notified
-    told_at: TableColumn[Timestamp | None]
-    acked_at: TableColumn[Timestamp | None]
-    acked_by: TableColumn[str | None]
+    told_at: Mapped[Timestamp | None]
+    acked_at: Mapped[Timestamp | None]
+    acked_by: Mapped[str | None]
     # when the promised status update is due
-    promised_at: TableColumn[Timestamp | None]
+    promised_at: Mapped[Timestamp | None]
 
 
 class Notice(Base):
@@ -58,38 +59,38 @@ class Notice(Base):
         Index("ix_notice_client_id_created_at", "client_id", "created_at"),
     )
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    contact_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("contact.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # NULL: to staff
-    client_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("client.id"), index=True)
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
     # client, broadcast, digest, alarm, errand
-    kind: TableColumn[str]
-    reference: TableColumn[str]
+    kind: Mapped[str]
+    reference: Mapped[str]
     # in the headers of the mail: only its reader can return it
-    secret: TableColumn[str]
+    secret: Mapped[str]
     # you-act, we-act, escalated, resolved; NULL to staff
-    outcome: TableColumn[str | None]
+    outcome: Mapped[str | None]
     # mail, or the name of a channel
-    channel: TableColumn[str]
-    subject: TableColumn[str]
-    text: TableColumn[str]
-    html: TableColumn[str]
+    channel: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
+    html: Mapped[str]
     # queued, leased, sending, sent, unknown, failed, dead
-    state: TableColumn[NoticeState] = TableColumn(EnumText(NoticeState))
-    token: TableColumn[str | None]
-    lease_until: TableColumn[Timestamp | None]
-    attempts: TableColumn[int] = TableColumn(Integer, server_default="0")
-    next_at: TableColumn[Timestamp]
-    expires_at: TableColumn[Timestamp]
-    created_at: TableColumn[Timestamp]
-    sent_at: TableColumn[Timestamp | None]
-    sent_to: TableColumn[str | None]
-    smtp_code: TableColumn[int | None] = TableColumn(Integer)
-    error: TableColumn[str | None]
-    acked_at: TableColumn[Timestamp | None]
-    resolved_at: TableColumn[Timestamp | None]
+    state: Mapped[NoticeState] = mapped_column(EnumText(NoticeState))
+    token: Mapped[str | None]
+    lease_until: Mapped[Timestamp | None]
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_at: Mapped[Timestamp]
+    expires_at: Mapped[Timestamp]
+    created_at: Mapped[Timestamp]
+    sent_at: Mapped[Timestamp | None]
+    sent_to: Mapped[str | None]
+    smtp_code: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None]
+    acked_at: Mapped[Timestamp | None]
+    resolved_at: Mapped[Timestamp | None]
     # iCalendar files that go with it
-    calendar: TableColumn[tuple[str, ...]] = TableColumn(JsonTexts, server_default="")
+    calendar: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
 
 
 class SentItem(Base):
@@ -102,15 +103,15 @@ class SentItem(Base):
     __tablename__ = "notice_item"
     __table_args__ = (UniqueConstraint("contact_id", "subject", "step", "threshold", "round"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    notice_id: TableColumn[int] = TableColumn(Id, ForeignKey("notice.id"), index=True)
-    contact_id: TableColumn[int] = TableColumn(Id)
-    subject: TableColumn[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), index=True)
+    contact_id: Mapped[int] = mapped_column(Id)
+    subject: Mapped[str]
     # owner, fallback, oncall, resolved, staff, digest, broadcast
-    step: TableColumn[str]
-    threshold: TableColumn[str]
-    round: TableColumn[str]
-    matter_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("matter.id"), index=True)
+    step: Mapped[str]
+    threshold: Mapped[str]
+    round: Mapped[str]
+    matter_id: Mapped[int | None] = mapped_column(Id, ForeignKey("matter.id"), index=True)
 
 
 class DroppedItem(Base):
@@ -121,8 +122,8 @@ class DroppedItem(Base):
 
     __tablename__ = "dropped_item"
 
-    notice_id: TableColumn[int] = TableColumn(Id, ForeignKey("notice.id"), primary_key=True)
-    matter_id: TableColumn[int] = TableColumn(
+    notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), primary_key=True)
+    matter_id: Mapped[int] = mapped_column(
         Id, ForeignKey("matter.id"), primary_key=True, index=True
     )
 
@@ -139,19 +140,19 @@ class StoredDecision(Base):
         Index("ix_decision_client_id", "client_id"),
     )
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    subject: TableColumn[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    subject: Mapped[str]
     # 0: staff
-    client_id: TableColumn[int] = TableColumn(Id)
+    client_id: Mapped[int] = mapped_column(Id)
     # 0: before a contact was chosen
-    contact_id: TableColumn[int] = TableColumn(Id)
-    threshold: TableColumn[str]
-    round: TableColumn[str]
+    contact_id: Mapped[int] = mapped_column(Id)
+    threshold: Mapped[str]
+    round: Mapped[str]
     # send, wait, hold, suppress, staff
-    action: TableColumn[str]
-    reason: TableColumn[str]
-    first_at: TableColumn[Timestamp]
-    last_at: TableColumn[Timestamp]
+    action: Mapped[str]
+    reason: Mapped[str]
+    first_at: Mapped[Timestamp]
+    last_at: Mapped[Timestamp]
 
 
 class Snooze(Base):
@@ -163,16 +164,16 @@ class Snooze(Base):
     __tablename__ = "snooze"
     __table_args__ = (Index("ix_snooze_until", "until"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # matter, domain, server, client, all
-    scope: TableColumn[str]
-    scope_id: TableColumn[int] = TableColumn(Id)
-    starts_at: TableColumn[Timestamp]
-    until: TableColumn[Timestamp]
-    reason: TableColumn[str]
-    by: TableColumn[str]
-    created_at: TableColumn[Timestamp]
-    withdrawn_at: TableColumn[Timestamp | None]
+    scope: Mapped[str]
+    scope_id: Mapped[int] = mapped_column(Id)
+    starts_at: Mapped[Timestamp]
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[Timestamp]
+    withdrawn_at: Mapped[Timestamp | None]
 
 
 class Release(Base):
@@ -180,12 +181,12 @@ class Release(Base):
 
     __tablename__ = "release"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    cause: TableColumn[str]
-    per_day: TableColumn[int] = TableColumn(Integer)
-    by: TableColumn[str]
-    created_at: TableColumn[Timestamp]
-    ended_at: TableColumn[Timestamp | None]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    cause: Mapped[str]
+    per_day: Mapped[int] = mapped_column(Integer)
+    by: Mapped[str]
+    created_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
 
 
 class MassAllowance(Base):
@@ -193,15 +194,15 @@ class MassAllowance(Base):
 
     __tablename__ = "mass_allowance"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    clients: TableColumn[int] = TableColumn(Integer)
-    until: TableColumn[int]
-    reason: TableColumn[str]
-    by: TableColumn[str]
-    created_at: TableColumn[int]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    clients: Mapped[int] = mapped_column(Integer)
+    until: Mapped[int]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[int]
     # the ids of the clients that runs sent to under it: together they are at most the number
-    sent_to: TableColumn[tuple[str, ...]] = TableColumn(JsonTexts, server_default="")
-    withdrawn_at: TableColumn[int | None]
+    sent_to: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
+    withdrawn_at: Mapped[int | None]
 
 
 class StoredAnnouncement(Base):
@@ -209,13 +210,13 @@ class StoredAnnouncement(Base):
 
     __tablename__ = "broadcast"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    template: TableColumn[str]
-    tag: TableColumn[str | None]
-    deadline: TableColumn[str]
-    text: TableColumn[str | None]
-    by: TableColumn[str]
-    created_at: TableColumn[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    template: Mapped[str]
+    tag: Mapped[str | None]
+    deadline: Mapped[str]
+    text: Mapped[str | None]
+    by: Mapped[str]
+    created_at: Mapped[Timestamp]
 
 
 class InboundMessage(Base):
@@ -226,14 +227,14 @@ class InboundMessage(Base):
 
     __tablename__ = "inbound"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    message_id: TableColumn[str] = TableColumn(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    message_id: Mapped[str] = mapped_column(unique=True)
     # reply, bounce, delay, automatic, receipt, accepted, declined, uncertain, stranger
-    kind: TableColumn[str]
-    notice_id: TableColumn[int | None] = TableColumn(Id)
-    contact_id: TableColumn[int | None] = TableColumn(Id)
-    at: TableColumn[Timestamp]
-    text: TableColumn[str]
+    kind: Mapped[str]
+    notice_id: Mapped[int | None] = mapped_column(Id)
+    contact_id: Mapped[int | None] = mapped_column(Id)
+    at: Mapped[Timestamp]
+    text: Mapped[str]
 
 
 class Job(Base):
@@ -241,8 +242,8 @@ class Job(Base):
 
     __tablename__ = "job"
 
-    name: TableColumn[str] = TableColumn(primary_key=True)
-    started_at: TableColumn[Timestamp | None]
-    success_at: TableColumn[Timestamp | None]
-    error: TableColumn[str | None]
-    detail: TableColumn[dict[str, Any]] = TableColumn(Json, server_default="{}")
+    name: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[Timestamp | None]
+    success_at: Mapped[Timestamp | None]
+    error: Mapped[str | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")

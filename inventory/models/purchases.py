@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, JsonTexts, TableColumn
+from inventory.models.base import Base, EnumText, Id, JsonTexts
 from inventory.vocabulary import ProductKind, PurchaseState, Validation
 
 
@@ -19,44 +20,42 @@ class StoredPurchase(Base):
     __tablename__ = "order"
     __table_args__ = (Index("ix_order_number", "number"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    client_id: TableColumn[int] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    vendor: TableColumn[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    vendor: Mapped[str]
     # the vendor's
-    number: TableColumn[str | None]
+    number: Mapped[str | None]
     # dv, ov, ev
-    validation: TableColumn[Validation] = TableColumn(EnumText(Validation))
+    validation: Mapped[Validation] = mapped_column(EnumText(Validation))
     # single, multi, wildcard
-    kind: TableColumn[ProductKind] = TableColumn(EnumText(ProductKind))
-    years: TableColumn[int] = TableColumn(Integer)
-    starts_at: TableColumn[Timestamp]
-    ends_at: TableColumn[Timestamp]
-    price: TableColumn[str | None]
+    kind: Mapped[ProductKind] = mapped_column(EnumText(ProductKind))
+    years: Mapped[int] = mapped_column(Integer)
+    starts_at: Mapped[Timestamp]
+    ends_at: Mapped[Timestamp]
+    price: Mapped[str | None]
     # of one installation
-    fee: TableColumn[str | None]
-    currency: TableColumn[str | None]
-    warranty: TableColumn[str | None]
+    fee: Mapped[str | None]
+    currency: Mapped[str | None]
+    warranty: Mapped[str | None]
     # client, us
-    bought_by: TableColumn[str]
-    contact_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("contact.id"), index=True)
+    bought_by: Mapped[str]
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # paths of files
-    documents: TableColumn[tuple[str, ...]] = TableColumn(JsonTexts, server_default="[]")
+    documents: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
     # 1: the vendor renews it automatically
-    auto_renew: TableColumn[int] = TableColumn(Integer, server_default="0")
+    auto_renew: Mapped[int] = mapped_column(Integer, server_default="0")
     # when control of the domains was last validated
-    dcv_at: TableColumn[Timestamp | None]
+    dcv_at: Mapped[Timestamp | None]
     # when the organisation was
-    organisation_at: TableColumn[Timestamp | None]
-    successor_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("order.id"), index=True)
+    organisation_at: Mapped[Timestamp | None]
+    successor_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
     # of a cancellation
-    reason: TableColumn[str | None]
-    note: TableColumn[str | None]
+    reason: Mapped[str | None]
+    note: Mapped[str | None]
     # active, cancelled
-    state: TableColumn[PurchaseState] = TableColumn(
-        EnumText(PurchaseState), server_default="active"
-    )
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    state: Mapped[PurchaseState] = mapped_column(EnumText(PurchaseState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class PurchaseName(Base):
@@ -65,5 +64,5 @@ class PurchaseName(Base):
     __tablename__ = "order_name"
     __table_args__ = (Index("ix_order_name_name", "name"),)
 
-    order_id: TableColumn[int] = TableColumn(Id, ForeignKey("order.id"), primary_key=True)
-    name: TableColumn[str] = TableColumn(primary_key=True)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("order.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)

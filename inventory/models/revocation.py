@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, TableColumn
+from inventory.models.base import Base
 
 
 class StoredCrl(Base):
@@ -13,15 +14,15 @@ class StoredCrl(Base):
 
     __tablename__ = "crl"
 
-    url: TableColumn[str] = TableColumn(primary_key=True)
-    digest: TableColumn[str | None]
-    body: TableColumn[bytes | None]
-    this_update: TableColumn[Timestamp | None]
-    next_update: TableColumn[Timestamp | None]
-    fetched_at: TableColumn[Timestamp | None]
-    next_at: TableColumn[Timestamp]
-    failures: TableColumn[int] = TableColumn(Integer, server_default="0")
-    error: TableColumn[str | None]
+    url: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str | None]
+    body: Mapped[bytes | None]
+    this_update: Mapped[Timestamp | None]
+    next_update: Mapped[Timestamp | None]
+    fetched_at: Mapped[Timestamp | None]
+    next_at: Mapped[Timestamp]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    error: Mapped[str | None]
 
 
 class RevocationCheck(Base):
@@ -30,14 +31,14 @@ class RevocationCheck(Base):
     __tablename__ = "revocation"
     __table_args__ = (Index("ix_revocation_status", "status"),)
 
-    sha256: TableColumn[str] = TableColumn(ForeignKey("certificate.sha256"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("certificate.sha256"), primary_key=True)
     # good, revoked, unknown
-    status: TableColumn[str]
-    reason: TableColumn[str | None]
-    revoked_at: TableColumn[Timestamp | None]
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    revoked_at: Mapped[Timestamp | None]
     # the URL of the CRL
-    source: TableColumn[str | None]
+    source: Mapped[str | None]
     # why it is unknown
-    detail: TableColumn[str | None]
-    checked_at: TableColumn[Timestamp]
-    next_at: TableColumn[Timestamp]
+    detail: Mapped[str | None]
+    checked_at: Mapped[Timestamp]
+    next_at: Mapped[Timestamp]

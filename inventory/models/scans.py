@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy import ForeignKey, Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, TableColumn, Words
+from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
 from inventory.vocabulary import Actor, RunState, Severity, ShardRole
 
 
@@ -17,17 +18,17 @@ class StoredCertificate(Base):
     __tablename__ = "certificate"
     __table_args__ = (Index("ix_certificate_is_ca", "is_ca"),)
 
-    sha256: TableColumn[str] = TableColumn(primary_key=True)
-    der: TableColumn[bytes]
-    serial: TableColumn[str]
-    subject: TableColumn[str]
-    issuer: TableColumn[str]
-    not_before: TableColumn[Timestamp | None]
-    not_after: TableColumn[Timestamp | None]
-    names: TableColumn[tuple[str, ...]] = TableColumn(JsonTexts)
-    key: TableColumn[str]
-    is_ca: TableColumn[int] = TableColumn(Integer)
-    first_seen: TableColumn[Timestamp]
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    der: Mapped[bytes]
+    serial: Mapped[str]
+    subject: Mapped[str]
+    issuer: Mapped[str]
+    not_before: Mapped[Timestamp | None]
+    not_after: Mapped[Timestamp | None]
+    names: Mapped[tuple[str, ...]] = mapped_column(JsonTexts)
+    key: Mapped[str]
+    is_ca: Mapped[int] = mapped_column(Integer)
+    first_seen: Mapped[Timestamp]
 
 
 class Run(Base):
@@ -35,22 +36,22 @@ class Run(Base):
 
     __tablename__ = "run"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # running, complete, incomplete, suspect
-    state: TableColumn[RunState] = TableColumn(EnumText(RunState))
-    reason: TableColumn[str | None]
-    vantage: TableColumn[str]
-    pid: TableColumn[int] = TableColumn(Integer)
-    started_at: TableColumn[Timestamp]
-    finished_at: TableColumn[Timestamp | None]
-    scope: TableColumn[str] = TableColumn(server_default="")
-    planned: TableColumn[int] = TableColumn(Integer, server_default="0")
-    looked: TableColumn[int] = TableColumn(Integer, server_default="0")
-    undetermined: TableColumn[int] = TableColumn(Integer, server_default="0")
+    state: Mapped[RunState] = mapped_column(EnumText(RunState))
+    reason: Mapped[str | None]
+    vantage: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[Timestamp]
+    finished_at: Mapped[Timestamp | None]
+    scope: Mapped[str] = mapped_column(server_default="")
+    planned: Mapped[int] = mapped_column(Integer, server_default="0")
+    looked: Mapped[int] = mapped_column(Integer, server_default="0")
+    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
     # the options of a run that is spread over workers; NULL: it runs in one process
-    options: TableColumn[dict[str, Any] | None] = TableColumn(Json)
+    options: Mapped[dict[str, Any] | None] = mapped_column(Json)
     # what a zone left out, one text each; it does not make the run incomplete
-    notes: TableColumn[tuple[str, ...]] = TableColumn(JsonTexts, server_default="[]")
+    notes: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
 
 
 class ScanShard(Base):
@@ -61,31 +62,31 @@ class ScanShard(Base):
 
     __tablename__ = "scan_shard"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    run_id: TableColumn[int] = TableColumn(Id, ForeignKey("run.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
     # ids of endpoints, in the order of visits
-    endpoints: TableColumn[list[int]] = TableColumn(Json)
+    endpoints: Mapped[list[int]] = mapped_column(Json)
     # the vantage point from which the endpoints are visited
-    zone: TableColumn[str] = TableColumn(server_default="default")
-    role: TableColumn[ShardRole] = TableColumn(EnumText(ShardRole), server_default="only")
+    zone: Mapped[str] = mapped_column(server_default="default")
+    role: Mapped[ShardRole] = mapped_column(EnumText(ShardRole), server_default="only")
     # shards with the same group are scanned one after the other; NULL: with no other
-    turn: TableColumn[str | None]
+    turn: Mapped[str | None]
     # the limits per address are divided by this, because other shards may visit the same address
-    share: TableColumn[int] = TableColumn(Integer, server_default="1")
+    share: Mapped[int] = mapped_column(Integer, server_default="1")
     # the number of leases so far: results are accepted for the newest only
-    token: TableColumn[int] = TableColumn(Integer, server_default="0")
-    worker: TableColumn[str | None]
-    leased_until: TableColumn[Timestamp] = TableColumn(server_default="0")
-    touched_at: TableColumn[Timestamp] = TableColumn(server_default="0")
-    finished_at: TableColumn[Timestamp | None]
+    token: Mapped[int] = mapped_column(Integer, server_default="0")
+    worker: Mapped[str | None]
+    leased_until: Mapped[Timestamp] = mapped_column(server_default="0")
+    touched_at: Mapped[Timestamp] = mapped_column(server_default="0")
+    finished_at: Mapped[Timestamp | None]
     # why it was given up
-    error: TableColumn[str | None]
+    error: Mapped[str | None]
     # why the results of its zone are not used: no worker, or its control targets failed
-    doubt: TableColumn[str | None]
-    checked: TableColumn[int] = TableColumn(Integer, server_default="0")
-    undetermined: TableColumn[int] = TableColumn(Integer, server_default="0")
+    doubt: Mapped[str | None]
+    checked: Mapped[int] = mapped_column(Integer, server_default="0")
+    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
     # ids of endpoints that were good before this run and are not any more
-    fell: TableColumn[list[int]] = TableColumn(Json, server_default="[]")
+    fell: Mapped[list[int]] = mapped_column(Json, server_default="[]")
 
 
 class ProbeState(Base):
@@ -94,29 +95,29 @@ class ProbeState(Base):
     __tablename__ = "standing"
     __table_args__ = (Index("ix_standing_not_after", "not_after"),)
 
-    endpoint_id: TableColumn[int] = TableColumn(
+    endpoint_id: Mapped[int] = mapped_column(
         Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False
     )
     # of what was reported
-    fingerprint: TableColumn[str] = TableColumn(server_default="")
+    fingerprint: Mapped[str] = mapped_column(server_default="")
     # of what was seen, while the same evidence gives the same findings
-    memo: TableColumn[str] = TableColumn(server_default="")
+    memo: Mapped[str] = mapped_column(server_default="")
     # until then
-    recheck_at: TableColumn[Timestamp | None]
+    recheck_at: Mapped[Timestamp | None]
     # when findings were last updated; NULL: probed, and never judged
-    judged_at: TableColumn[Timestamp | None]
+    judged_at: Mapped[Timestamp | None]
     # 1: good in the last complete run
-    good: TableColumn[int] = TableColumn(Integer, server_default="0")
-    last_run_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("run.id"), index=True)
-    last_attempt: TableColumn[Timestamp]
-    error_layer: TableColumn[str | None]
-    error_reason: TableColumn[str | None]
-    failing_since: TableColumn[Timestamp | None]
-    failing_runs: TableColumn[int] = TableColumn(Integer, server_default="0")
-    last_good: TableColumn[Timestamp | None]
-    leaf: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
-    not_after: TableColumn[Timestamp | None]
-    issuer: TableColumn[str | None]
+    good: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    last_attempt: Mapped[Timestamp]
+    error_layer: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    failing_since: Mapped[Timestamp | None]
+    failing_runs: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_good: Mapped[Timestamp | None]
+    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    not_after: Mapped[Timestamp | None]
+    issuer: Mapped[str | None]
 
 
 class ServedChain(Base):
@@ -128,27 +129,27 @@ class ServedChain(Base):
         Index("ix_observation_leaf", "leaf"),
     )
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    endpoint_id: TableColumn[int] = TableColumn(Id, ForeignKey("endpoint.id"))
-    address: TableColumn[str]
-    first_seen: TableColumn[Timestamp]
-    last_seen: TableColumn[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    address: Mapped[str]
+    first_seen: Mapped[Timestamp]
+    last_seen: Mapped[Timestamp]
     # 1: nothing else was seen at this address since
-    open: TableColumn[int] = TableColumn(Integer)
+    open: Mapped[int] = mapped_column(Integer)
     # 1: the last attempt saw it
-    live: TableColumn[int] = TableColumn(Integer)
+    live: Mapped[int] = mapped_column(Integer)
     # SHA-256 of each certificate, leaf first
-    chain: TableColumn[tuple[str, ...]] = TableColumn(Words)
-    leaf: TableColumn[str | None] = TableColumn(ForeignKey("certificate.sha256"))
-    tls_version: TableColumn[str | None]
-    cipher: TableColumn[str | None]
-    group_name: TableColumn[str | None]
-    alpn: TableColumn[str | None]
-    ocsp: TableColumn[str | None]
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words)
+    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    tls_version: Mapped[str | None]
+    cipher: Mapped[str | None]
+    group_name: Mapped[str | None]
+    alpn: Mapped[str | None]
+    ocsp: Mapped[str | None]
     # 1, 0, NULL: not determined
-    trusted: TableColumn[int | None] = TableColumn(Integer)
+    trusted: Mapped[int | None] = mapped_column(Integer)
     # 1: the path leads to an anchor of the browsers' store
-    public: TableColumn[int | None] = TableColumn(Integer)
+    public: Mapped[int | None] = mapped_column(Integer)
 
 
 class PageObservation(Base):
@@ -157,15 +158,15 @@ class PageObservation(Base):
     __tablename__ = "web_observation"
     __table_args__ = (Index("ix_web_observation_endpoint_id_open", "endpoint_id", "open"),)
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    endpoint_id: TableColumn[int] = TableColumn(Id, ForeignKey("endpoint.id"))
-    first_seen: TableColumn[Timestamp]
-    last_seen: TableColumn[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    first_seen: Mapped[Timestamp]
+    last_seen: Mapped[Timestamp]
     # 1: nothing else was seen since
-    open: TableColumn[int] = TableColumn(Integer)
-    digest: TableColumn[str]
+    open: Mapped[int] = mapped_column(Integer)
+    digest: Mapped[str]
     # "http" of certmgr.scan/1
-    document: TableColumn[dict[str, Any]] = TableColumn(Json)
+    document: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class StoredFinding(Base):
@@ -175,29 +176,29 @@ class StoredFinding(Base):
     __table_args__ = (
         Index("ix_finding_endpoint_id_closed_at", "endpoint_id", "closed_at"),
         Index("ix_finding_closed_at", "closed_at"),
-        # Of open findings alone: the migration has the condition. Here it would stand once per
-        # dialect, and each command would load the drivers of PostgreSQL.
         Index(
             "uq_finding_open",
             "endpoint_id",
             "code",
             unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
         ),
     )
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    endpoint_id: TableColumn[int] = TableColumn(Id, ForeignKey("endpoint.id"))
-    code: TableColumn[str]
-    severity: TableColumn[Severity] = TableColumn(EnumText(Severity))
-    actor: TableColumn[Actor] = TableColumn(EnumText(Actor))
-    outcome: TableColumn[str | None]
-    addresses: TableColumn[tuple[str, ...]] = TableColumn(Words)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    code: Mapped[str]
+    severity: Mapped[Severity] = mapped_column(EnumText(Severity))
+    actor: Mapped[Actor] = mapped_column(EnumText(Actor))
+    outcome: Mapped[str | None]
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words)
     # by the keys of the code (docs/findings.md)
-    evidence: TableColumn[dict[str, Any]] = TableColumn(Json)
-    opened_at: TableColumn[Timestamp]
-    opened_run: TableColumn[int | None] = TableColumn(Id, ForeignKey("run.id"))
-    closed_at: TableColumn[Timestamp | None]
-    closed_run: TableColumn[int | None] = TableColumn(Id, ForeignKey("run.id"))
+    evidence: Mapped[dict[str, Any]] = mapped_column(Json)
+    opened_at: Mapped[Timestamp]
+    opened_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
+    closed_at: Mapped[Timestamp | None]
+    closed_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
 
 
 class Proposal(Base):
@@ -209,11 +210,11 @@ class Proposal(Base):
 
     __tablename__ = "proposal"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    run_id: TableColumn[int] = TableColumn(Id, ForeignKey("run.id"), index=True)
-    endpoint_id: TableColumn[int] = TableColumn(Id, ForeignKey("endpoint.id"))
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
     # {"open", "update", "close", "at", "marks"} (inventory/store/proposals.py)
-    changes: TableColumn[dict[str, Any]] = TableColumn(Json)
+    changes: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class StoredAcceptance(Base):
@@ -221,19 +222,19 @@ class StoredAcceptance(Base):
 
     __tablename__ = "acceptance"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    code: TableColumn[str]
-    client_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("client.id"), index=True)
-    domain_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("domain.id"), index=True)
-    endpoint_id: TableColumn[int | None] = TableColumn(Id, ForeignKey("endpoint.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    code: Mapped[str]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
     # accept: left out of verdicts; take: assigned to a named person until then
-    kind: TableColumn[str] = TableColumn(server_default="accept")
-    until: TableColumn[Timestamp]
-    reason: TableColumn[str]
-    by: TableColumn[str]
+    kind: Mapped[str] = mapped_column(server_default="accept")
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    by: Mapped[str]
     # 1: an assignment makes clients due for "we are fixing it"
-    informs: TableColumn[int] = TableColumn(Integer, server_default="1")
+    informs: Mapped[int] = mapped_column(Integer, server_default="1")
     # The id of the first row of a command that selected faults; null if it selected a place.
-    batch: TableColumn[int | None] = TableColumn(Id, index=True)
-    created_at: TableColumn[Timestamp]
-    withdrawn_at: TableColumn[Timestamp | None]
+    batch: Mapped[int | None] = mapped_column(Id, index=True)
+    created_at: Mapped[Timestamp]
+    withdrawn_at: Mapped[Timestamp | None]

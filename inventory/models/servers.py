@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Mapped, mapped_column
+
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, TableColumn, Words
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import RecordState, ServerKind
 
 
@@ -12,19 +14,19 @@ class Server(Base):
 
     __tablename__ = "server"
 
-    id: TableColumn[int] = TableColumn(Id, primary_key=True, autoincrement=True)
-    name: TableColumn[str] = TableColumn(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
     # web, mail, balancer, panel, cdn, other
-    kind: TableColumn[ServerKind] = TableColumn(EnumText(ServerKind))
-    keeper: TableColumn[str | None]
-    addresses: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
+    kind: Mapped[ServerKind] = mapped_column(EnumText(ServerKind))
+    keeper: Mapped[str | None]
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # inside addresses behind a balancer, host[:port]
-    backends: TableColumn[tuple[str, ...]] = TableColumn(Words, server_default="")
-    note: TableColumn[str | None]
-    hosts: TableColumn[str | None]
-    dns: TableColumn[str | None]
-    buys: TableColumn[str | None]
-    renews: TableColumn[str | None]
-    state: TableColumn[RecordState] = TableColumn(EnumText(RecordState), server_default="active")
-    created_at: TableColumn[Timestamp]
-    retired_at: TableColumn[Timestamp | None]
+    backends: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
