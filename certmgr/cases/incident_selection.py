@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 
 from certmgr.cases.service import CaseService
 from certmgr.renewers.load import load_facts
@@ -207,7 +208,7 @@ def _affected_by_client(
         own = [
             n
             for n in client_rows[0].names
-            if _belongs_to_client(n, hosts) and not _is_shared(n, client_id, others, owners)
+            if _belongs_to_client(n, hosts) and not _is_shared(n, client_id, hosts, others, owners)
         ]
         # The client's names in the certificate, and the hosts that none of them covers.
         names = [*own, *[h for h in hosts if not any(name_covers(n, h) for n in own)]]
@@ -243,16 +244,35 @@ def _belongs_to_client(name: str, hosts: Sequence[str]) -> bool:
     )
 
 
-def _is_shared(name: str, client_id: int, others: Iterable[str], owners: Mapping[str, int]) -> bool:
+def _is_shared(
+    name: str,
+    client_id: int,
+    hosts: Iterable[str],
+    others: Iterable[str],
+    owners: Mapping[str, int],
+) -> bool:
     """Return whether a name is another client's, and outside of this client's domains.
 
     The wildcard of a platform covers sites of many clients. None of them could get it validated,
-    so that each replaces it for the own hosts.
+    so that each replaces it for the own hosts. A name that the inventory does not have is that of
+    the client with the nearest host, if several have sites below one registered domain.
     """
     owner = next((owners[p] for p in parent_names(name) if p in owners), None)
     if owner is not None:
         return owner != client_id
-    return any(name_covers(name, h) for h in others)
+    if any(name_covers(name, h) for h in others):
+        return True
+    return _nearness(name, others) > _nearness(name, hosts)
+
+
+def _nearness(name: str, hosts: Iterable[str]) -> int:
+    """Return how many labels at its end a name has in common with the nearest host."""
+    labels = name.split(".")[::-1]
+    shared = 0
+    for host in hosts:
+        pairs = zip(labels, host.split(".")[::-1], strict=False)
+        shared = max(shared, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    return shared
 
 
 def select_affected(

@@ -266,6 +266,23 @@ def test_certificate_of_two_clients_opens_a_case_for_each(
     assert {(c.client, *c.names) for c in opened} == {("1001", HOST), ("1002", OTHER_HOST)}
 
 
+def test_name_that_the_inventory_lacks_is_that_of_the_client_with_the_nearest_host(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    """Both have sites below one registered domain, on which the provider hosts them."""
+    sites = {"1002": "deep.shop.first.platform.test", "1003": "moved.platform.test"}
+    new = "new.shop.first.platform.test"
+    bad = issuer.issue(sites["1002"], new, days=80)
+    for number, host in sites.items():
+        env.client(number, host)
+        serve(env.database, host, bad, env.now)
+    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
+    assert {i.client: i.hosts for i in items} == {
+        "1002": (sites["1002"], new),
+        "1003": (sites["1003"],),
+    }
+
+
 def test_incident_of_a_server_is_about_its_certificates_alone(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
