@@ -14,12 +14,14 @@ from pathlib import Path
 
 from inventory.errors import UsageError
 from inventory.importers.customer_lists import (
+    ROW_NUMBERS,
     addresses_of,
     changed_by_excel,
     domains_of,
     guess,
     is_total,
     our_cells,
+    plain,
 )
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.plan import ImportItem, ImportPlan
@@ -111,6 +113,8 @@ def open_list(
     mapping = {**{k: v for k, v in guessed.items() if k not in given}, **given}
     foreign = any(ours != theirs.lower() for ours, theirs in mapping.items())
     _refuse_repeated(path, table, mapping)
+    if "client" not in given:
+        _refuse_row_numbers(path, table, mapping)
     similar = _similar(table.header, mapping)
     # A misspelt column of ours would be ignored, and its values lost. The list of another program
     # has columns that only resemble ours, such as "Contract" or "Webserver".
@@ -142,6 +146,33 @@ def _refuse_repeated(path: Path, table: Table, mapping: Mapping[str, str]) -> No
                 f"{path}:{table.line}: the column '{printable(name, 60)}' occurs twice",
                 "",
                 "Remove one.",
+            )
+
+
+def _refuse_row_numbers(path: Path, table: Table, mapping: Mapping[str, str]) -> None:
+    """Refuse a guessed "ID" that gives one customer several numbers.
+
+    A list of domains or services numbers its rows. Read as the customer's number, it would make a
+    client of each domain.
+    """
+    numbers_rows = plain(mapping.get("client", "")) in ROW_NUMBERS
+    # In a list of customers alone, two of one name are two customers.
+    if not numbers_rows or not {"client_name", "domain"} <= mapping.keys():
+        return
+    number, name = (table.header.index(mapping[c]) for c in ("client", "client_name"))
+    first: dict[str, str] = {}
+    for _, cells in table.rows():
+        if isinstance(cells, str) or len(cells) <= max(number, name) or not cells[name]:
+            continue
+        known = first.setdefault(cells[name].casefold(), cells[number])
+        if cells[number] not in (known, ""):
+            column, shown = printable(mapping["client"], 60), printable(cells[name], 60)
+            raise UsageError(
+                f"{path}:{table.line}: the column '{column}' is not the customer's number",
+                f"'{shown}' has {printable(known, 20)} and {printable(cells[number], 20)} there,"
+                " so it numbers the rows",
+                "Export the list with the customer's number, or name its column:"
+                f" --map client=HEADER. If it is the number all the same: --map client={column}.",
             )
 
 

@@ -70,6 +70,8 @@ KNOWN_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "note": ("note", "notes", "bemerkung", "bemerkungen", "notiz", "notizen", "remarques", "notas"),
 }
+# Names of a column that numbers the rows as often as the customers.
+ROW_NUMBERS = frozenset({"id", "nr", "no", "number"})
 _ADDRESS = {"city", "postcode", "pcode", "zip", "zipcode", "postalcode", "address1", "country"}
 _LANGUAGES = {
     "english": "en",

@@ -49,6 +49,38 @@ def test_invalid_header_is_refused(database: Database, data: str, reason: str) -
         import_text(database, data)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ID,Domain,Client Name\n1,a.example,Rosen Ltd\n2,b.example,Rosen Ltd\n",
+        "Nr.;Firma;Domain\n7;Rosen GmbH;a.example\n8;ROSEN GMBH;b.example\n",
+        "No\tWebsite\tCompany\n1\ta.example\tX\n\tb.example\tX\n3\tc.example\tX\n",
+    ],
+)
+def test_column_that_numbers_the_rows_is_no_customer_number(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is not the customer's number") as caught:
+        csv_format.open_list(path)
+    assert "--map client=" in caught.value.todo
+    column = text.split("\n")[0].replace("\t", ",").replace(";", ",").split(",")[0]
+    assert csv_format.open_list(path, {"client": column}).mapping["client"] == column
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ID,Domain,Client Name\n1,a.example,Rosen Ltd\n1,b.example,Rosen Ltd\n2,c.example,Ivy\n",
+        "ID,Company Name,Email\n1,Rosen,a@a.example\n2,Rosen,b@b.example\n",
+        "Kundennummer;Firma;Domain\n1;Rosen;a.example\n2;Rosen;b.example\n",
+    ],
+)
+def test_column_that_numbers_the_customers_is_their_number(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text)
+    assert "client" in csv_format.open_list(path).mapping
+
+
 def test_row_of_two_million_cells_is_reported_as_one_problem(database: Database) -> None:
     planned = import_text(database, "client,domain\n1," + "x," * 2_000_000 + "\n2,ok.example.com\n")
     assert len(planned.problems) == 1
