@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select, update
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch_all, fetch_existing, fetch_one
-from inventory.errors import Conflict, UsageError
+from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, Server
 from inventory.names import as_ip, display, normalise_host, registered_domain
 from inventory.records import DomainRecord, ListedDomain
-from inventory.store import clients, editing, servers
+from inventory.store import clients, editing, servers, suggestions
 from inventory.text import printable
 from inventory.vocabulary import PARTY_FIELDS, Parties, Purpose
 
@@ -56,18 +56,25 @@ def by_id(conn: Connection, domain_id: int) -> DomainRecord:
 def find(conn: Connection, name: str) -> DomainRecord:
     """Return an active domain, or raise :class:`NotFound` with similar names."""
     row = active(conn, name)
-    return (
-        row
-        if row is not None
-        else editing.one(
-            conn,
-            DomainRecord,
-            select(Domain).where(Domain.id == -1),
-            "domain",
-            display(normalise_host(name)),
-            "certmgr domain list",
+    if row is not None:
+        return row
+    host = display(normalise_host(name))
+    if (above := _above(conn, name)) is not None:
+        raise NotFound(
+            f"There is no domain '{host}'",
+            f"it is a name below the domain {display(above.name)}",
+            f"Name that domain, or give the host values of its own: certmgr domain add {host}"
+            f" --client {above.client}.",
         )
-    )
+    raise suggestions.not_found(conn, "domain", host, "certmgr domain list")
+
+
+def _above(conn: Connection, name: str) -> DomainRecord | None:
+    """Return the nearest active domain above a name."""
+    labels = normalise_host(name).split(".")
+    above = [".".join(labels[i:]) for i in range(1, len(labels) - 1)]
+    query = _WITH_CLIENT.where(Domain.name.in_(above), Domain.state != "retired")
+    return fetch_one(conn, DomainRecord, query.order_by(func.length(Domain.name).desc()).limit(1))
 
 
 # Each path is a page that every scan visits on every address.
@@ -139,6 +146,8 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
 def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) -> int:
     """Add a domain with its endpoint NAME:443/https, and return its id.
 
+    Endpoints that the client has at this name under a domain above it go to the new domain.
+
     Raises:
         Conflict: Another client has the name.
     """
@@ -152,10 +161,38 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
         )
     if not given.get("client"):
         raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
-    row_id = editing.add(tx, Domain, {"name": host} | _values(tx.conn, given), tags)
-    # Most domains are web sites, and one without an endpoint would never be scanned.
-    editing.add(tx, Endpoint, {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"})
+    values = _values(tx.conn, given)
+    row_id = editing.add(tx, Domain, {"name": host} | values, tags)
+    if not _move_endpoints(tx, host, values["client_id"], row_id):
+        # Most domains are web sites, and one without an endpoint would never be scanned.
+        web = {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"}
+        editing.add(tx, Endpoint, web)
     return row_id
+
+
+def _move_endpoints(tx: Tx, host: str, client_id: int, domain_id: int) -> bool:
+    """Give a new domain the endpoints that its client has at this name.
+
+    They keep their history. A second endpoint of one host would be visited and reported twice.
+
+    Returns:
+        Whether one of them is the web site.
+    """
+    query = (
+        select(Endpoint.id, Endpoint.domain_id, Endpoint.port, Endpoint.protocol)
+        .join(Domain)
+        .where(
+            Endpoint.host == host,
+            Endpoint.state != "retired",
+            Domain.state != "retired",
+            Domain.client_id == client_id,
+        )
+    )
+    moved = tx.conn.execute(query).all()
+    for row in moved:
+        tx.conn.execute(update(Endpoint).where(Endpoint.id == row.id).values(domain_id=domain_id))
+        tx.audit("edit", "endpoint", row.id, {"domain_id": [row.domain_id, domain_id]})
+    return any((r.port, r.protocol) == (443, "https") for r in moved)
 
 
 def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:

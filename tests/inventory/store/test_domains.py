@@ -134,6 +134,49 @@ def test_unknown_name_is_not_found(pair: Database) -> None:
                 domains.active(tx.conn, bad)
 
 
+def test_name_below_a_domain_is_not_found_with_the_way_to_give_it_values(pair: Database) -> None:
+    with pair.read() as conn:
+        for name in ("api.shop1001.example", "v2.api.shop1001.example"):
+            with pytest.raises(NotFound) as caught:
+                domains.find(conn, name)
+            assert caught.value.why == "it is a name below the domain shop1001.example"
+            assert f"certmgr domain add {name} --client 1001" in caught.value.todo
+        with pytest.raises(NotFound) as caught:
+            domains.find(conn, "xshop1001.example")
+        assert "Did you mean 'shop1001.example'?" in caught.value.todo
+
+
+def test_new_domain_takes_over_the_endpoints_that_its_client_has_at_the_name(
+    pair: Database,
+) -> None:
+    name = "api.shop1001.example"
+    with pair.write(NOW) as tx:
+        endpoints.add(tx, Target(name))
+        endpoints.add(tx, Target(name, 993, "tls"))
+        endpoints.add(tx, Target("deep." + name))
+        endpoints.add(tx, Target("old." + name))
+        endpoints.retire(tx, Target("old." + name))
+        before = {r.host + str(r.port): r.id for r in endpoints.listing(tx.conn)}
+        row_id = domains.add(tx, name, {"client": ONE, "purpose": "api"})
+        parent = domain_id(tx.conn, "shop1001.example")
+    with pair.read() as conn:
+        found = {r.host + str(r.port): (r.id, r.domain) for r in endpoints.listing(conn)}
+    assert found[name + "443"] == (before[name + "443"], name)
+    assert found[name + "993"] == (before[name + "993"], name)
+    assert found["deep." + name + "443"] == (before["deep." + name + "443"], "shop1001.example")
+    assert len(found) == len(before)
+    moved = ("edit", "endpoint", before[name + "443"], {"domain_id": [parent, row_id]})
+    assert moved in audited(pair, 0)
+
+
+def test_new_domain_of_another_client_takes_no_endpoint(pair: Database) -> None:
+    with pair.write(NOW) as tx:
+        endpoints.add(tx, Target("sub.shop1001.example"))
+        domains.add(tx, "sub.shop1001.example", {"client": TWO})
+        owners = {r.client for r in endpoints.listing(tx.conn) if r.host == "sub.shop1001.example"}
+    assert owners == {ONE, TWO}
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"client": "1099"}, "no client '1099'"),
     ({"client": "retired"}, "The client retired is retired"),
