@@ -63,7 +63,7 @@ def find(conn: Connection, name: str) -> DomainRecord:
         raise NotFound(
             f"There is no domain '{host}'",
             f"it is a name below the domain {display(above.name)}",
-            f"Name that domain, or give the host values of its own: certmgr domain add {host}"
+            f"Name that domain, or add the host as a domain: certmgr domain add {host}"
             f" --client {above.client}.",
         )
     raise suggestions.not_found(conn, "domain", host, "certmgr domain list")

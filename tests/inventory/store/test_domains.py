@@ -134,7 +134,7 @@ def test_unknown_name_is_not_found(pair: Database) -> None:
                 domains.active(tx.conn, bad)
 
 
-def test_name_below_a_domain_is_not_found_with_the_way_to_give_it_values(pair: Database) -> None:
+def test_name_below_a_domain_is_not_found_with_the_command_that_adds_it(pair: Database) -> None:
     with pair.read() as conn:
         for name in ("api.shop1001.example", "v2.api.shop1001.example"):
             with pytest.raises(NotFound) as caught:
