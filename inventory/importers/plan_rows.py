@@ -75,6 +75,7 @@ def _add_row(plan: ImportPlan, row: ImportRow) -> None:
             endpoint_values["port"],
             endpoint_values["protocol"],
         )
+        _move_site(plan, host, key)
         endpoint = plan.put("endpoint", key, endpoint_values | {"domain_id": domain.key})
         # An endpoint that the file contains is in use again.
         if endpoint.values.get("state") == "retired":
@@ -165,6 +166,17 @@ def _domain_values(
             "a domain belongs to one client",
             f"To move it: certmgr domain edit {host} --client {shlex.quote(number)}.",
         )
+    # Without an endpoint, the row means the web site of the domain.
+    target = parse(row.target) if row.target.strip() else Target(host)
+    site = _site_above(plan, host, target.port, target.protocol) if target.host == host else None
+    owner = number if site is None else _owner_of(plan, site)
+    if site is not None and owner != number:
+        raise UsageError(
+            f"The endpoint {target} already belongs to the domain {site.key[0][0]} of the client"
+            f" {owner}",
+            "what is found there has one owner",
+            f"To give it to another client: certmgr endpoint retire {target}, then import again.",
+        )
     fields = row.domain_fields
     values: dict[str, Any] = {
         "name": host,
@@ -178,8 +190,6 @@ def _domain_values(
     server = editing.clean(row.server, "server")
     if server is not None:
         values["server_id"] = (server,)
-    # Without an endpoint, the row means the web site of the domain.
-    target = parse(row.target) if row.target.strip() else Target(host)
     endpoint = {
         "host": target.host,
         "port": target.port,
@@ -187,3 +197,34 @@ def _domain_values(
         "addresses": " ".join(servers.addresses(row.addresses)) or None,
     }
     return values, endpoint, host
+
+
+def _site_above(plan: ImportPlan, host: str, port: int, protocol: str) -> ImportItem | None:
+    """Return the endpoint that a domain above a host has for the site of the host itself."""
+    if ((host,), host, port, protocol) in plan.items["endpoint"]:
+        return None
+    labels = host.split(".")
+    for above in (".".join(labels[i:]) for i in range(1, len(labels) - 1)):
+        site = plan.items["endpoint"].get(((above,), host, port, protocol))
+        domain = plan.items["domain"].get((above,))
+        if site is None or domain is None:
+            continue
+        # A retired record keeps its owner, and is not visited.
+        if "retired" not in (site.values.get("state"), domain.values.get("state")):
+            return site
+    return None
+
+
+def _owner_of(plan: ImportPlan, endpoint: ImportItem) -> str:
+    domain = plan.items["domain"][endpoint.key[0]]
+    number: str = domain.values["client_id"][0]
+    return number
+
+
+def _move_site(plan: ImportPlan, host: str, key: Key) -> None:
+    """Give a domain the endpoint of its site that a domain above it has, with its history."""
+    site = _site_above(plan, host, key[2], key[3]) if key[1] == host else None
+    if site is not None:
+        del plan.items["endpoint"][site.key]
+        site.key = key
+        plan.items["endpoint"][key] = site

@@ -149,7 +149,7 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
     Endpoints that the client has at this name under a domain above it go to the new domain.
 
     Raises:
-        Conflict: Another client has the name.
+        Conflict: Another client has the name, or the web site at it.
     """
     host = normalise_host(name)
     # What is found at a name must have one owner, who alone is notified of it.
@@ -164,6 +164,7 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
     values = _values(tx.conn, given)
     row_id = editing.add(tx, Domain, {"name": host} | values, tags)
     if not _move_endpoints(tx, host, values["client_id"], row_id):
+        _refuse_held_site(tx.conn, host)
         # Most domains are web sites, and one without an endpoint would never be scanned.
         web = {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"}
         editing.add(tx, Endpoint, web)
@@ -193,6 +194,27 @@ def _move_endpoints(tx: Tx, host: str, client_id: int, domain_id: int) -> bool:
         tx.conn.execute(update(Endpoint).where(Endpoint.id == row.id).values(domain_id=domain_id))
         tx.audit("edit", "endpoint", row.id, {"domain_id": [row.domain_id, domain_id]})
     return any((r.port, r.protocol) == (443, "https") for r in moved)
+
+
+def _refuse_held_site(conn: Connection, host: str) -> None:
+    """Raise :class:`Conflict` if a domain has the web site at this host among its endpoints.
+
+    It would be visited twice, and both clients would be notified of it.
+    """
+    query = _WITH_CLIENT.join(Endpoint).where(
+        Endpoint.host == host,
+        Endpoint.port == 443,
+        Endpoint.protocol == "https",
+        Endpoint.state != "retired",
+        Domain.state != "retired",
+    )
+    if (other := fetch_one(conn, DomainRecord, query)) is not None:
+        raise Conflict(
+            f"The endpoint {display(host)}:443 belongs to the domain {display(other.name)} of the"
+            f" client {other.client} already",
+            "what is found there has one owner",
+            f"To give it to another client: certmgr endpoint retire {display(host)}, then add it.",
+        )
 
 
 def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:

@@ -83,6 +83,30 @@ def test_import_does_not_move_a_domain_to_another_client(database: Database) -> 
     assert "belongs to the client 1" in planned.problems[0].reason
 
 
+def test_row_of_a_host_takes_over_the_endpoint_of_the_domain_above_it(database: Database) -> None:
+    """A second endpoint would be visited and reported twice."""
+    first = "client,domain,endpoint\n1001,a.example,api.a.example\n"
+    import_text(database, first)
+    with database.read() as conn:
+        (before,) = [r.id for r in endpoints.listing(conn) if r.host == "api.a.example"]
+    for _ in range(2):
+        import_text(database, "client,domain,purpose\n1001,api.a.example,api\n")
+        with database.read() as conn:
+            rows = [(r.id, r.domain) for r in endpoints.listing(conn) if r.host == "api.a.example"]
+        assert rows == [(before, "api.a.example")]
+
+
+def test_row_of_a_host_of_another_client_is_a_problem(database: Database) -> None:
+    import_text(database, "client,domain,endpoint\n1001,a.example,api.a.example\n")
+    plan = import_text(database, "client,domain\n1002,api.a.example\n1002,b.example\n")
+    (problem,) = plan.problems
+    assert "belongs to the domain a.example of the client 1001" in problem.reason
+    assert "certmgr endpoint retire api.a.example" in problem.reason
+    with database.read() as conn:
+        assert {r.client for r in endpoints.listing(conn) if r.host == "api.a.example"} == {"1001"}
+        assert [r.host for r in endpoints.listing(conn) if r.client == "1002"] == ["b.example"]
+
+
 words = (
     st.text(st.sampled_from(string.ascii_letters + "äß=+-@'\" ,;|0"), min_size=1, max_size=12)
     .map(str.strip)

@@ -169,12 +169,18 @@ def test_new_domain_takes_over_the_endpoints_that_its_client_has_at_the_name(
     assert moved in audited(pair, 0)
 
 
-def test_new_domain_of_another_client_takes_no_endpoint(pair: Database) -> None:
+def test_new_domain_of_another_client_waits_until_the_site_is_retired(pair: Database) -> None:
+    site = Target("sub.shop1001.example")
     with pair.write(NOW) as tx:
-        endpoints.add(tx, Target("sub.shop1001.example"))
-        domains.add(tx, "sub.shop1001.example", {"client": TWO})
-        owners = {r.client for r in endpoints.listing(tx.conn) if r.host == "sub.shop1001.example"}
-    assert owners == {ONE, TWO}
+        kept = endpoints.add(tx, site)
+    with pytest.raises(Conflict, match="of the client 1001 already"), pair.write(NOW) as tx:
+        domains.add(tx, site.host, {"client": TWO})
+    with pair.write(NOW) as tx:
+        assert domains.active(tx.conn, site.host) is None
+        endpoints.retire(tx, site)
+        domains.add(tx, site.host, {"client": TWO})
+        (row,) = [r for r in endpoints.listing(tx.conn) if r.host == site.host]
+    assert row.client == TWO and row.id != kept
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
