@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,8 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comm
 
 def _prose(text: str | None) -> str:
     """Return a help text as Markdown: sentences on one line, and what is not folded as code."""
-    prose, *blocks = (text or "").split("\b\n")
+    # Since Python 3.13, docstrings come without their indentation.
+    prose, *blocks = cleandoc(text or "").split("\b\n")
     parts = [" ".join(prose.split())]
     for block in blocks:
         shown, _, rest = block.partition("\n\n")
