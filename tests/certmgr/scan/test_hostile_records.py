@@ -43,9 +43,12 @@ PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n
 def fed(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """The bytes that each TLS connection of the scan has read."""
     read: Counter[int] = Counter()
+    # As long as all of them exist, no two have the same id.
+    kept: list[openssl.Handshake] = []
     feed = openssl.Handshake.feed
 
     def counted(self: openssl.Handshake, data: bytes) -> None:
+        kept.append(self)
         read[id(self)] += len(data)
         feed(self, data)
 
