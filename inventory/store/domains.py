@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch_all, fetch_existing, fetch_one
@@ -13,7 +13,8 @@ from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import Client, Domain, Endpoint, Server
 from inventory.names import as_ip, display, normalise_host, registered_domain
 from inventory.records import DomainRecord, ListedDomain
-from inventory.store import clients, editing, servers, suggestions
+from inventory.store import clients, editing, endpoint_owners, servers, suggestions
+from inventory.targets import Target
 from inventory.text import printable
 from inventory.vocabulary import PARTY_FIELDS, Parties, Purpose
 
@@ -163,58 +164,13 @@ def add(tx: Tx, name: str, given: dict[str, Any], tags: tuple[str, ...] = ()) ->
         raise UsageError("A domain needs a client", "", "Give --client NUMBER.")
     values = _values(tx.conn, given)
     row_id = editing.add(tx, Domain, {"name": host} | values, tags)
-    if not _move_endpoints(tx, host, values["client_id"], row_id):
-        _refuse_held_site(tx.conn, host)
+    site = Target(host)
+    if site not in endpoint_owners.move(tx, host, values["client_id"], row_id):
+        endpoint_owners.refuse_second(tx.conn, site, row_id)
         # Most domains are web sites, and one without an endpoint would never be scanned.
-        web = {"domain_id": row_id, "host": host, "port": 443, "protocol": "https"}
+        web = {"domain_id": row_id, "host": host, "port": site.port, "protocol": site.protocol}
         editing.add(tx, Endpoint, web)
     return row_id
-
-
-def _move_endpoints(tx: Tx, host: str, client_id: int, domain_id: int) -> bool:
-    """Give a new domain the endpoints that its client has at this name.
-
-    They keep their history. A second endpoint of one host would be visited and reported twice.
-
-    Returns:
-        Whether one of them is the web site.
-    """
-    query = (
-        select(Endpoint.id, Endpoint.domain_id, Endpoint.port, Endpoint.protocol)
-        .join(Domain)
-        .where(
-            Endpoint.host == host,
-            Endpoint.state != "retired",
-            Domain.state != "retired",
-            Domain.client_id == client_id,
-        )
-    )
-    moved = tx.conn.execute(query).all()
-    for row in moved:
-        tx.conn.execute(update(Endpoint).where(Endpoint.id == row.id).values(domain_id=domain_id))
-        tx.audit("edit", "endpoint", row.id, {"domain_id": [row.domain_id, domain_id]})
-    return any((r.port, r.protocol) == (443, "https") for r in moved)
-
-
-def _refuse_held_site(conn: Connection, host: str) -> None:
-    """Raise :class:`Conflict` if a domain has the web site at this host among its endpoints.
-
-    It would be visited twice, and both clients would be notified of it.
-    """
-    query = _WITH_CLIENT.join(Endpoint).where(
-        Endpoint.host == host,
-        Endpoint.port == 443,
-        Endpoint.protocol == "https",
-        Endpoint.state != "retired",
-        Domain.state != "retired",
-    )
-    if (other := fetch_one(conn, DomainRecord, query)) is not None:
-        raise Conflict(
-            f"The endpoint {display(host)}:443 belongs to the domain {display(other.name)} of the"
-            f" client {other.client} already",
-            "what is found there has one owner",
-            f"To give it to another client: certmgr endpoint retire {display(host)}, then add it.",
-        )
 
 
 def edit(tx: Tx, name: str, given: dict[str, Any]) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, fetch_all, fetch_one
-from inventory.errors import Conflict, NotFound, UsageError
+from inventory.errors import NotFound, UsageError
 from inventory.models import (
     Client,
     Domain,
@@ -35,7 +35,7 @@ from inventory.records import (
     ListedEndpoint,
     VisitedEndpoint,
 )
-from inventory.store import domains, editing, servers
+from inventory.store import domains, editing, endpoint_owners, servers
 from inventory.targets import Target
 from inventory.vocabulary import PARTY_FIELDS
 
@@ -103,7 +103,7 @@ def add(
     row = domains.find(tx.conn, domain_name) if domain_name else _domain_for(tx.conn, target.host)
     fixed = servers.addresses(addresses) or None
     # Checked before the insert: the unique key covers one domain only, and a host may be below two.
-    _free(tx.conn, target, row.id)
+    endpoint_owners.refuse_second(tx.conn, target, row.id)
     same = (
         select(Endpoint)
         .where(
@@ -131,33 +131,6 @@ def add(
     return editing.add(tx, Endpoint, values, tags, f"The endpoint {target} exists already")
 
 
-def _free(conn: Connection, target: Target, domain_id: int) -> None:
-    """Raise :class:`Conflict` if another domain has this endpoint.
-
-    What is found there must have one owner, who alone is notified of it.
-    """
-    query = (
-        select(Domain.name, Client.number)
-        .select_from(Endpoint)
-        .join(Domain, Domain.id == Endpoint.domain_id)
-        .join(Client, Client.id == Domain.client_id)
-        .where(
-            Endpoint.host == target.host,
-            Endpoint.port == target.port,
-            Endpoint.protocol == target.protocol,
-            Endpoint.state != "retired",
-            Domain.state != "retired",
-            Endpoint.domain_id != domain_id,
-        )
-    )
-    other = conn.execute(query).first()
-    if other is not None:
-        raise Conflict(
-            f"The endpoint {target} belongs to the domain {display(other.name)} of the client"
-            f" {other.number} already"
-        )
-
-
 def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
     """``given``: addresses (a list; empty: DNS again), port, protocol."""
     values: dict[str, Any] = {k: given[k] for k in ("port", "protocol") if given.get(k)}
@@ -169,7 +142,7 @@ def edit(tx: Tx, target: Target, given: dict[str, Any]) -> dict[str, list[Any]]:
         moved = Target(
             target.host, values.get("port", target.port), values.get("protocol", target.protocol)
         )
-        _free(tx.conn, moved, before.domain_id)
+        endpoint_owners.refuse_second(tx.conn, moved, before.domain_id)
     return editing.edit(tx, Endpoint, before, values, "That endpoint exists already")
 
 

@@ -10,7 +10,7 @@ import gzip
 import zlib
 
 from tests.certmgr.browser.pki import leaf
-from tests.certmgr.browser.serving import page, raw, tls
+from tests.certmgr.browser.serving import page, raw, serves
 from tests.certmgr.browser.situations import Group
 
 GROUP = Group("answers")
@@ -385,7 +385,7 @@ for _name, _data in ANSWERS.items():
         continue
     GROUP.add(
         _name,
-        lambda host, data=_data: tls(leaf(host), raw(data)),  # type: ignore[misc]
+        serves(raw(_data)),
     )
     if _name in _NO_FORM:
         continue

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.certmgr.browser.pki import leaf
-from tests.certmgr.browser.serving import page, tls
+from tests.certmgr.browser.serving import page, serves
 from tests.certmgr.browser.situations import Group
 
 GROUP = Group("hsts")
@@ -60,7 +59,7 @@ _ORDINARY = frozenset({"ordinary", "age-zero", "header-twice-valid-first", "subd
 for _name, _headers in HEADERS.items():
     GROUP.add(
         _name,
-        lambda host, headers=_headers: tls(leaf(host), page("<h1>Hello</h1>", *headers)),  # type: ignore[misc]
+        serves(page("<h1>Hello</h1>", *_headers)),
         answer=page("<h1>Plain</h1>"),
         hsts=True,
         relative=_name not in _ORDINARY,
@@ -69,7 +68,7 @@ _YEAR = f"{_NAME}: max-age=31536000"
 for _status in ("404 Not Found", "500 Odd", "403 Forbidden", "401 Unauthorized", "600 Odd"):
     GROUP.add(
         f"status-{_status[:3]}",
-        lambda host, status=_status: tls(leaf(host), page("x", _YEAR, status=status)),  # type: ignore[misc]
+        serves(page("x", _YEAR, status=_status)),
         answer=page("<h1>Plain</h1>"),
         hsts=True,
         relative=True,

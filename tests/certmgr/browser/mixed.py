@@ -6,8 +6,7 @@ that match nothing, icons, and what a script requests.
 
 from __future__ import annotations
 
-from tests.certmgr.browser.pki import leaf
-from tests.certmgr.browser.serving import page, tls
+from tests.certmgr.browser.serving import page, serves
 from tests.certmgr.browser.situations import Group
 
 GROUP = Group("mixed")
@@ -120,19 +119,14 @@ _HEADERS = {
 for _name, _body in _PAGES.items():
     GROUP.add(
         _name,
-        lambda host, body=_body: tls(  # type: ignore[misc]
-            leaf(host), page("<!doctype html><title>x</title>" + body.format(x=_X))
-        ),
+        serves(page("<!doctype html><title>x</title>" + _body.format(x=_X))),
         mixed=True,
         relative="-" in _name,
     )
 for _name, _header in _HEADERS.items():
     GROUP.add(
         _name,
-        lambda host, header=_header: tls(  # type: ignore[misc]
-            leaf(host),
-            page(f"<!doctype html><title>x</title><script src='{_X}/a.js'></script>", header),
-        ),
+        serves(page(f"<!doctype html><title>x</title><script src='{_X}/a.js'></script>", _header)),
         mixed=True,
         relative=True,
     )

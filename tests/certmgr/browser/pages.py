@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from OpenSSL import SSL
 
 from tests.certmgr.browser.pki import leaf
-from tests.certmgr.browser.serving import Answer, Handler, Site, page, redirect, routes, tls
+from tests.certmgr.browser.serving import Answer, Handler, Site, page, redirect, routes, serves, tls
 from tests.certmgr.browser.situations import Group
 
 GROUP = Group("pages")
@@ -19,7 +20,7 @@ for _status in ("404 Not Found", "405 Method Not Allowed", "502 Bad Gateway"):
     _name = f"program-empty-{_status[:3]}"
     GROUP.add(
         _name,
-        lambda host, status=_status: tls(leaf(host), page("", status=status)),  # type: ignore[misc]
+        serves(page("", status=_status)),
         host=f"api.{_name}.pages.test",
     )
 
@@ -101,8 +102,8 @@ _add("login-unknown", page("<h1>x</h1>", "WWW-Authenticate: Odd", status="401 No
 
 # Cookies: the site redirects to itself until its cookie comes back.
 def _needs_cookie(
-    host: str, cookie: str = "a=ready", *headers: str, status: str = "302 Found"
-) -> Handler:
+    cookie: str, *headers: str, status: str = "302 Found"
+) -> Callable[[str], Handler]:
     welcome = page("<title>Welcome</title>")
 
     def talk(connection: SSL.Connection, site: Site) -> None:
@@ -115,7 +116,7 @@ def _needs_cookie(
         connection.sendall((welcome if known else again)(site, "/"))
         connection.shutdown()
 
-    return tls(leaf(host), talk=talk)
+    return lambda host: tls(leaf(host), talk=talk)
 
 
 for _name, _cookie in {
@@ -151,7 +152,7 @@ for _name, _cookie in {
 }.items():
     GROUP.add(
         f"cookie-{_name}",
-        lambda host, cookie=_cookie: _needs_cookie(host, cookie),  # type: ignore[misc]
+        _needs_cookie(_cookie),
         host=f"www.{_name}.pages.test",
         relative=_name != "plain",
     )
@@ -174,8 +175,6 @@ for _status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary", "308
         if _status[:3] in ("301", "308") or _name in ("plain", "of-an-hour"):
             GROUP.add(
                 f"stored-{_status[:3]}-{_name}",
-                lambda host, status=_status, headers=_headers: _needs_cookie(  # type: ignore[misc]
-                    host, "a=ready", *headers, status=status
-                ),
+                _needs_cookie("a=ready", *_headers, status=_status),
                 relative=(_status[:3], _name) != ("301", "plain"),
             )

@@ -16,6 +16,7 @@ from OpenSSL import SSL
 
 from certmgr.demo.servers import Server
 from tests.certmgr.browser.pki import Leaf
+from tests.certmgr.browser.pki import leaf as new_leaf
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 
@@ -195,6 +196,11 @@ def tls(
                 pass
 
     return serve
+
+
+def serves(answer: Answer) -> Callable[[str], Handler]:
+    """Serve this answer over HTTPS at a host, with a good certificate for it."""
+    return lambda host: tls(new_leaf(host), answer)
 
 
 def client_hello(sock: socket.socket) -> bytes:
