@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,12 @@ from certmgr.x509.pem_text import (
     as_bytes_of_text,
     bare_base64,
     decode_body,
+    file_kind,
     pem_blocks,
     with_plain_armour,
 )
 from certmgr.x509.signatures import verifies
+from certmgr.x509.text_forms import other_forms
 from inventory import der
 from inventory.certificate_fields import PARSE_ERRORS, describe_key
 from inventory.errors import InvalidName, UsageError
@@ -40,6 +43,7 @@ _EXTENSION_REQUEST = "1.2.840.113549.1.9.14"  # RFC 2985 5.4.2
 _MICROSOFT_EXTENSIONS = "1.3.6.1.4.1.311.2.1.14"  # szOID_CERT_EXTENSIONS
 _DNS_NAME = 0x82  # tag of a dNSName (RFC 5280 4.2.1.6)
 _MAX_NAMES = 1000
+_CHANGED: tuple[str, dict[str, str]] = ("csr-signature", {})
 # The object identifier 1.2.840.113549.1.1.10 (RFC 4055 1.2) with its tag and length.
 _RSA_PSS = bytes.fromhex("06092a864886f70d01010a")
 
@@ -153,9 +157,8 @@ def read(data: bytes, names: Sequence[str], ordered: Sequence[str] = ()) -> Sign
         raise UsageError(
             "The file is too large for a CSR", f"{len(data):,} bytes, the limit is {MAX_CSR:,}"
         )
-    encoded, key_sent = _find(with_plain_armour(as_bytes_of_text(data)))
+    request, key_sent = _find_in_any_form(data)
     try:
-        request = x509.load_der_x509_csr(encoded)
         public_key = request.public_key()
         key = describe_key(public_key)[0]
         # Public CAs refuse a key that is restricted to RSA-PSS (Baseline Requirements 7.1.3.1.1).
@@ -164,7 +167,7 @@ def read(data: bytes, names: Sequence[str], ordered: Sequence[str] = ()) -> Sign
         pem, fingerprint = request.public_bytes(Encoding.PEM).decode(), spki(public_key)
         signature_problem = _signature_problem(request)
     except PARSE_ERRORS:
-        raise _not_a_csr("it cannot be read as one") from None
+        raise _unreadable() from None
     requested = _requested_names(request)
     problems: list[tuple[str, dict[str, str]]] = []
     if signature_problem is not None:
@@ -177,17 +180,46 @@ def read(data: bytes, names: Sequence[str], ordered: Sequence[str] = ()) -> Sign
     return SigningRequest(pem, key, fingerprint, tuple(requested), tuple(problems))
 
 
-def _not_a_csr(
-    why: str, action: str = "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----)."
-) -> UsageError:
+class _NoCsrFound(UsageError):
+    """Nothing in the text can be read as a CSR, so that its other forms are tried."""
+
+
+def _not_a_csr(why: str, action: str) -> UsageError:
     return UsageError("The file is not a CSR", why, action)
 
 
-def _find(data: bytes) -> tuple[bytes, bool]:
-    """Return the one CSR of a file in DER, and whether a private key was sent with it.
+def _unreadable(
+    why: str = "it cannot be read as one",
+    action: str = "Export it as PEM (-----BEGIN CERTIFICATE REQUEST-----).",
+) -> _NoCsrFound:
+    return _NoCsrFound("The file is not a CSR", why, action)
+
+
+def _find_in_any_form(data: bytes) -> tuple[x509.CertificateSigningRequest, bool]:
+    """Return the one CSR of a file, and whether a private key was sent with it.
 
     Raises:
         UsageError: The file has no CSR or several.
+    """
+    text = as_bytes_of_text(data)
+    try:
+        return _find(with_plain_armour(text))
+    except _NoCsrFound as refused:
+        for value in itertools.chain.from_iterable(other_forms(text)):
+            with contextlib.suppress(_NoCsrFound, *PARSE_ERRORS):
+                request, key_sent = _find(value)
+                # A guessed form is only believed if the signature shows that no letter is wrong.
+                if _signature_problem(request) != _CHANGED:
+                    return request, key_sent
+        raise refused from None
+
+
+def _find(data: bytes) -> tuple[x509.CertificateSigningRequest, bool]:
+    """Return the one CSR of a file whose text is plain.
+
+    Raises:
+        _NoCsrFound: It may stand in another form in the text.
+        UsageError: The file has several CSRs, or is something else.
     """
     blocks = list(pem_blocks(data))
     labels = [label for label, _ in blocks]
@@ -202,11 +234,11 @@ def _find(data: bytes) -> tuple[bytes, bool]:
         )
     if found:
         if found[0] is None:
-            raise _not_a_csr(
+            raise _unreadable(
                 "its block is incomplete or damaged",
                 "Copy it from the line BEGIN to the line END, or attach the file.",
             )
-        return found[0], key_sent
+        return _parsed(found[0]), key_sent
     if any(b"CERTIFICATE" in label for label in labels):
         raise _not_a_csr(
             "it is a certificate", "Send the CSR, which is the request for the certificate."
@@ -215,13 +247,25 @@ def _find(data: bytes) -> tuple[bytes, bool]:
         raise _not_a_csr(
             "it is a private key", "Create a new key, keep it secret, and send only its CSR."
         )
+    if any(label.endswith(b"PUBLIC KEY") for label in labels):
+        raise _not_a_csr("it is a public key", "Send the CSR, which was created with the key.")
     # Some forms show the base64 alone, and a file may end with a line end after the DER.
     content = data if data[:1] == b"\x30" and not data[:40].isascii() else bare_base64(data)
     if not content:
-        raise _not_a_csr("it contains neither PEM, DER nor base64 of a CSR")
+        known = file_kind(data)
+        raise _unreadable(
+            f"it is {known}" if known else "it contains neither PEM, DER nor base64 of a CSR"
+        )
     with contextlib.suppress(ValueError):
-        return next(der.elements(content)).encoded, False
-    raise _not_a_csr("it is incomplete or damaged", "Copy or attach the whole file.")
+        return _parsed(next(der.elements(content)).encoded), False
+    raise _unreadable("it is incomplete or damaged", "Copy or attach the whole file.")
+
+
+def _parsed(encoded: bytes) -> x509.CertificateSigningRequest:
+    try:
+        return x509.load_der_x509_csr(encoded)
+    except PARSE_ERRORS:
+        raise _unreadable() from None
 
 
 def _restricted_to_pss(request: x509.CertificateSigningRequest) -> bool:
@@ -251,7 +295,7 @@ def _signature_problem(
         and verifies(request.public_key(), request.signature, request.tbs_certrequest_bytes, digest)
     ):
         return "csr-outdated", {"hash": {"md5": "MD5", "sha1": "SHA-1"}[digest.name]}
-    return "csr-signature", {}
+    return _CHANGED
 
 
 def _name_problems(

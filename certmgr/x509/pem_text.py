@@ -20,18 +20,50 @@ _ARMOUR = re.compile(
     rb"[>|\s]*-{2,12}[ \t]*(BEGIN|END|begin|end)[ \t]+([A-Za-z0-9#][A-Za-z0-9# ]*?)[ \t]*-+"
 )
 _MAX_ARMOUR = 120
+# Characters in the encoding of a URL, of JSON, of quoted-printable and of HTML.
+_ENCODED = re.compile(rb"%[0-9a-fA-F]{2}|\\[ux][0-9a-fA-F]|=3[dD]|&[a-zA-Z]{2,10};")
+# What files begin with that clients send by mistake, and what they are.
+_MAGIC = (
+    (b"%PDF", "a PDF document"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\xd0\xcf\x11\xe0", "an Office document"),
+    (b"\xfe\xed\xfe\xed", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"),
+    (b"\xce\xce\xce\xce", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"),
+    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"7z\xbc\xaf", "a 7-Zip archive: unpack it first"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"PuTTY-User-Key-File", "a key of PuTTY, which is for SSH"),
+    (b"ssh-", "a public key for SSH"),
+    (b"PK\x03\x04", "a zip archive: unpack it first"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+)
+# Labels of blocks that are no certificate, CSR or key of a server, and what they are.
+_OTHER_BLOCKS = {
+    b"X509 CRL": "a revocation list",
+    b"PUBLIC KEY": "a public key",
+    b"RSA PUBLIC KEY": "a public key",
+    b"DH PARAMETERS": "Diffie-Hellman parameters",
+    b"EC PARAMETERS": "parameters of an EC key",
+    b"PGP PUBLIC KEY BLOCK": "a key for PGP",
+    b"PGP SIGNED MESSAGE": "a signature of PGP",
+    b"PGP SIGNATURE": "a signature of PGP",
+}
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def as_bytes_of_text(data: bytes) -> bytes:
-    """Return UTF-16 and UTF-8 with a mark as ASCII-compatible bytes; other data unchanged.
+    """Return UTF-16, UTF-32 and UTF-8 with a mark as ASCII-compatible bytes; other data unchanged.
 
     Windows tools save PEM as UTF-16, with or without a byte order mark.
     """
     if data[:3] == b"\xef\xbb\xbf":
         return data[3:]
     encoding = ""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    # The mark of UTF-32 begins with that of UTF-16.
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        encoding = "utf-32"
+    elif data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
     # Text without a mark: every second byte of ASCII text is zero, which no DER begins with.
     elif len(data) >= 8 and data[1:8:2] == b"\0\0\0\0" and 0 not in data[0:8:2]:
@@ -95,6 +127,9 @@ def decode_body(body: bytes) -> bytes | None:
     text = re.sub(rb"<[^<>]{0,200}>", b"", body)
     # A web page writes "+" as a character reference; URLs have "-" and "_", and no padding.
     text = re.sub(rb"&#(x?)([0-9a-fA-F]{1,3});", _referenced, text)
+    # The letters of another encoding would pass for base64, and change the end of a certificate.
+    if _ENCODED.search(text):
+        return None
     lines = [line for line in text.splitlines() if b":" not in line]
     joined = b"".join(lines)
     # A long body without "+" and "/" is in the alphabet of URLs.
@@ -122,3 +157,22 @@ def bare_base64(data: bytes) -> bytes:
         return base64.b64decode(text.translate(_URL_SAFE))
     except (binascii.Error, ValueError):
         return b""
+
+
+def file_kind(data: bytes) -> str:
+    """Return what a file of another kind is, in words; "" if it is unknown."""
+    return next((what for magic, what in _MAGIC if data.startswith(magic)), "")
+
+
+def block_kind(label: bytes) -> str:
+    """Return what a PEM block of no use is, in words; "" for every other label."""
+    return _OTHER_BLOCKS.get(label, "")
+
+
+def der_around_pem(data: bytes) -> list[bytes]:
+    """Return the DER before the first and behind the last PEM block, as ``cat`` joins files."""
+    before = data.partition(b"-----BEGIN ")[0]
+    _, end, after = data.rpartition(b"-----END ")
+    parts = [before, after.partition(b"-----")[2] if end else b""]
+    starts = (b"\x30\x80", b"\x30\x81", b"\x30\x82", b"\x30\x83")
+    return [p for part in parts if (p := part.lstrip(b"\r\n")).startswith(starts)]

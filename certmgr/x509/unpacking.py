@@ -28,14 +28,19 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from certmgr.x509.containers import WINDOWS_STORE, has_revocation_lists, key_count, store_elements
 from certmgr.x509.key_store import pem
 from certmgr.x509.pem_text import (
     as_bytes_of_text,
     bare_base64,
+    block_kind,
     decode_body,
+    der_around_pem,
+    file_kind,
     pem_blocks,
     with_plain_armour,
 )
+from certmgr.x509.text_forms import mail_parts, other_forms
 from certmgr.x509.upload import (
     MAX_CERTIFICATES,
     MAX_DEPTH,
@@ -52,29 +57,7 @@ from inventory.text import printable
 # The list is shown to a person, and an archive may have a thousand other files.
 MAX_IGNORED = 50
 MAX_VALUES = 2000  # values that follow each other in one file
-# What files begin with that clients send by mistake, and what they are.
-_MAGIC = (
-    (b"%PDF", "a PDF document"),
-    (b"{\\rtf", "an RTF document"),
-    (b"\xd0\xcf\x11\xe0", "an Office document"),
-    (b"\xfe\xed\xfe\xed", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"),
-    (b"\xce\xce\xce\xce", "a Java keystore: export it as PKCS#12 with keytool -importkeystore"),
-    (b"Rar!", "a RAR archive: unpack it first"),
-    (b"7z\xbc\xaf", "a 7-Zip archive: unpack it first"),
-    (b"\x1f\x8b", "a gzip archive: unpack it first"),
-    (b"PuTTY-User-Key-File", "a key of PuTTY, which is for SSH"),
-    (b"ssh-", "a public key for SSH"),
-    (b"\x89PNG", "a picture"),
-    (b"\xff\xd8\xff", "a picture"),
-)
-_REASONS = {
-    b"X509 CRL": "a revocation list",
-    b"PUBLIC KEY": "a public key",
-    b"RSA PUBLIC KEY": "a public key",
-    b"DH PARAMETERS": "Diffie-Hellman parameters",
-    b"EC PARAMETERS": "parameters of an EC key",
-    b"PGP PUBLIC KEY BLOCK": "a key for PGP",
-}
+_BEGIN = b"-----BEGIN "
 
 
 class UnpackError(Exception):
@@ -105,17 +88,79 @@ class Unpacker:
         # The content decides: vendors and mail programs rename files, and so do attackers.
         if data[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
             self._zip(data, depth)
-        elif b"-----BEGIN " in (text := with_plain_armour(data)):
-            self._pem(text)
-        elif data[:1] == b"\x30":
+        elif data[:8] == WINDOWS_STORE:
+            self._windows_store(data)
+        elif depth < MAX_DEPTH and (parts := mail_parts(data)):
+            self._mail(parts, depth)
+        elif _BEGIN in (text := with_plain_armour(data)):
+            self._text(text, data)
+            for part in der_around_pem(data):
+                self._der(part, "DER data next to the PEM blocks that cannot be read")
+        elif data[:1] == b"\x30" and not data[:40].isascii():
             self._der(data)
         elif decoded := bare_base64(data):
             self._der(decoded)
         elif not data.strip():
             self._ignore("an empty file")
-        else:
-            known = [what for magic, what in _MAGIC if data.startswith(magic)]
-            self._ignore(known[0] if known else "content that is not a certificate")
+        elif kind := file_kind(data):
+            self._ignore(kind)
+        elif not self._other_forms(data):
+            self._ignore("content that is not a certificate")
+
+    def _mail(self, parts: list[tuple[str, bytes]], depth: int) -> None:
+        """Add the parts of a mail that was saved as a file."""
+        before = len(self.certificates)
+        for name, content in parts:
+            if name:
+                self.add(content, depth + 1, printable(name, 80))
+        # If the mail has a file, its text is a greeting. Otherwise the certificate stands in it.
+        for name, content in parts:
+            if not name and len(self.certificates) == before:
+                self.add(content, depth + 1, "the text of the mail")
+
+    def _text(self, text: bytes, sent: bytes) -> None:
+        """Add the PEM blocks of a text. If some are damaged, try what else it may be as sent."""
+        remarks, ignored = set(self.remarks), list(self.ignored)
+        self._pem(text)
+        damaged = "damaged-part" in self.remarks - remarks
+        if damaged or not (self.certificates or self.keys or self.ignored != ignored):
+            plain = self.remarks, self.ignored
+            self.remarks, self.ignored = remarks, ignored
+            if not self._other_forms(sent):
+                self.remarks, self.ignored = plain
+
+    def _other_forms(self, data: bytes) -> bool:
+        """Add the certificates of a text that a mail, form, page or editor changed.
+
+        Returns:
+            Whether there were certificates or keys that are not known yet.
+        """
+        for form in other_forms(data):
+            attempt = Unpacker(self.password)
+            for value in form:
+                if _BEGIN in value:
+                    attempt._pem(value)
+                else:
+                    attempt._der(value)
+            certificates = [c for c in attempt.certificates if c not in self.certificates]
+            keys = [k for k in dict.fromkeys(attempt.keys) if k not in self.keys]
+            if certificates or keys:
+                self._take(certificates)
+                self.keys += keys
+                # A guessed form counts by what could be parsed, and its garbage is not listed.
+                self.remarks |= attempt.remarks - {"damaged-part"}
+                return True
+        return False
+
+    def _windows_store(self, data: bytes) -> None:
+        """Add the certificates of a serialized store (.sst), which certmgr.msc exports."""
+        for value, other in store_elements(data):
+            if other:
+                self._ignore(other)
+            elif value is None:
+                self._damaged("a Windows store without its end")
+            else:
+                self._der(value, "a certificate of a Windows store that cannot be read")
 
     def _ignore(self, what: str) -> None:
         """List a part that is not used; nothing is dropped silently."""
@@ -200,8 +245,8 @@ class Unpacker:
             name = printable(label.decode("ascii", "replace"), 40)
             if label.endswith(b"PRIVATE KEY"):
                 self._pem_key(label, body)
-            elif label in _REASONS:
-                self._ignore(_REASONS[label])
+            elif kind := block_kind(label):
+                self._ignore(kind)
             # Vendors sometimes return the CSR instead of the certificate.
             elif b"REQUEST" in label:
                 self._csr_sent_back()
@@ -269,6 +314,8 @@ class Unpacker:
             if not certificates:
                 self._ignore("PKCS#7 without certificates")
             self._take([c.public_bytes(Encoding.DER) for c in certificates])
+            if has_revocation_lists(data):
+                self._ignore("a revocation list")
             return True
         except PARSE_ERRORS:
             pass
@@ -307,6 +354,8 @@ class Unpacker:
                 continue
             if contents.key is not None:
                 self._key(contents.key)
+            if (keys := key_count(data)) > 1:
+                self._ignore(f"all but the first of {keys} private keys in a PKCS#12 file")
             certificates = ([contents.cert] if contents.cert is not None else []) + list(
                 contents.additional_certs
             )
