@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -96,14 +97,20 @@ def _require_known_sections(raw: Mapping[str, Any], file: Path) -> None:
             )
 
 
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    # Each call evaluates all annotations of the class again, and there is a call for each section.
+    return get_type_hints(cls)
+
+
 def _section(name: str, raw: Mapping[str, Any], environ: Mapping[str, str], file: Path) -> Any:
     """Return the values of a section: those of the file, and over them those of variables."""
-    cls = get_type_hints(Settings)[name]
+    cls = _hints(Settings)[name]
     values = dict(raw)
     # The tables of [acme] are read separately, so they are not keys of the section.
     hints = {
         k: v
-        for k, v in get_type_hints(cls).items()
+        for k, v in _hints(cls).items()
         if not (name == "acme" and k in ("cas", "solvers", "targets"))
     }
     tables = _tables(values, file) if name == "acme" else {}
@@ -158,7 +165,7 @@ def _named_tables(named: Any, cls: Any, table: str, file: Path) -> dict[str, Any
     Raises:
         ConfigError: A table has an unknown key or an invalid value.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     settings_by_name = {}
     if not isinstance(named, dict) or not all(isinstance(v, dict) for v in named.values()):
         section, _, key = table.rpartition(".")

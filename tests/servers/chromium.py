@@ -200,9 +200,11 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
         self.call("Page.setBypassCSP", enabled=scripts)  # axe is a script, and the page allows none
         self.requests.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        while self.message().get("method") != "Page.loadEventFired":
-            pass
+        loader = self.call("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        # Not the next Page.loadEventFired: on a busy machine, the event of the page before comes
+        # late, and what is then evaluated ends with the old page, without an answer.
+        while loader not in self._loaded:
+            self.message()
 
     def visit(self, url: str) -> tuple[str, bool]:
         """Load a URL, and wait until the page is shown or replaced by an error page.
