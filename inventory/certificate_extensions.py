@@ -105,11 +105,28 @@ def extensions_one_by_one(der: bytes, reader: FieldReader) -> dict[str, Any]:
     }
 
 
+def raw_key_usage(der: bytes) -> frozenset[str] | None:
+    """Return the key usage of a certificate that cannot be parsed; None if none can be read."""
+    try:
+        for encoded in encoding.outline(der).extensions:
+            oid, _, value = encoding.extension_parts(encoded)
+            bits = encoding.key_usage_bits(value) if oid == _KEY_USAGE else None
+            if bits is not None:
+                return _key_uses(bits)
+    except ValueError:
+        pass
+    return None
+
+
+def _key_uses(bits: tuple[bool, ...]) -> frozenset[str]:
+    return frozenset(use for use, bit in zip(KEY_USES, bits, strict=False) if bit)
+
+
 def _tolerant_fields(oid: str, value: bytes, *, critical: bool) -> dict[str, Any] | None:
     """Return the fields of an extension that browsers accept and the library does not, or None."""
     if oid == _KEY_USAGE and (bits := encoding.key_usage_bits(value)) is not None:
         # The library refuses decipherOnly without keyAgreement.
-        return {"key_usage": frozenset(u for u, bit in zip(KEY_USES, bits, strict=False) if bit)}
+        return {"key_usage": _key_uses(bits)}
     if oid == _POLICIES and not critical and encoding.is_certificate_policies(value):
         return {}
     if oid == _NAME_CONSTRAINTS and encoding.is_sequence(value):

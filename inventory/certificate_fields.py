@@ -142,8 +142,19 @@ def _problem(field: str, error: Exception) -> str:
     return f"the {field} {reason}"
 
 
+# Keys and signatures of ML-DSA (RFC 9881) by their object identifier: the name, and the size of the
+# public key in bits.
+ML_DSA = {
+    "2.16.840.1.101.3.4.3.17": ("ML-DSA-44", 1312 * 8),
+    "2.16.840.1.101.3.4.3.18": ("ML-DSA-65", 1952 * 8),
+    "2.16.840.1.101.3.4.3.19": ("ML-DSA-87", 2592 * 8),
+}
+
+
 def key_of(parsed: x509.Certificate) -> tuple[str, int]:
     """Return the public key in words, such as ``EC P-256``, and its size in bits."""
+    if (known := ML_DSA.get(parsed.public_key_algorithm_oid.dotted_string)) is not None:
+        return known
     text, bits = describe_key(parsed.public_key())
     # The library reads a key that is restricted to RSASSA-PSS (RFC 4055 1.2) like any RSA key.
     if parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:

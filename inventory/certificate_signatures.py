@@ -88,8 +88,13 @@ def _is_oversized(issuer: x509.Certificate) -> bool:
         return False
     if not isinstance(key, rsa.RSAPublicKey):
         return False
-    numbers = key.public_numbers()
-    return numbers.e.bit_length() > MAX_EXPONENT_BITS or key.key_size > MAX_MODULUS_BITS
+    return oversized(key)
+
+
+def oversized(key: rsa.RSAPublicKey) -> bool:
+    """Return whether the exponent or the modulus is larger than browsers accept."""
+    exponent = key.public_numbers().e
+    return exponent.bit_length() > MAX_EXPONENT_BITS or key.key_size > MAX_MODULUS_BITS
 
 
 @_remembered

@@ -72,7 +72,8 @@ class Certificate:
         constrains_policies: Whether it has policy constraints or inhibits anyPolicy.
         repaired: Whether ``parsed`` is a copy that the library can read
             (:mod:`inventory.repairs`). Its signature and its bytes are not those of ``der``.
-        well_formed: Whether version, dates, key and the names of subject and issuer can be read.
+        well_formed: Whether version, dates and the names of subject and issuer can be read.
+        key_readable: Whether the public key can be read.
     """
 
     der: bytes
@@ -105,6 +106,7 @@ class Certificate:
     constrains_policies: bool = False
     repaired: bool = False
     well_formed: bool = True
+    key_readable: bool = True
 
     @property
     def weight(self) -> int:
@@ -242,12 +244,14 @@ def _read(der: bytes, sha256: str, parsed: x509.Certificate, reader: FieldReader
     read("subject", lambda: readable_name(parsed, "subject"), None)
     read("issuer", lambda: readable_name(parsed, "issuer"), None)
     version = read("version", lambda: parsed.version, None)
-    key, bits = read("public key", lambda: key_of(parsed), ("unknown", 0))
     dates = (
         read("dates", lambda: date_of(parsed, "not_valid_before_utc"), None),
         read("dates", lambda: date_of(parsed, "not_valid_after_utc"), None),
     )
     well_formed = len(reader.problems) == known
+    known = len(reader.problems)
+    key, bits = read("public key", lambda: key_of(parsed), ("unknown", 0))
+    key_readable = len(reader.problems) == known
     fields: dict[str, Any] = {}
     try:
         fields = read("extensions", partial(extension_fields, parsed.extensions, reader), fields)
@@ -272,6 +276,7 @@ def _read(der: bytes, sha256: str, parsed: x509.Certificate, reader: FieldReader
         key_bits=bits,
         signature=read("signature algorithm", lambda: signature_hash(parsed), ""),
         well_formed=well_formed,
+        key_readable=key_readable,
         problems=tuple(reader.problems),
         **fields,
     )

@@ -23,19 +23,21 @@ from itertools import pairwise
 from cryptography.x509.oid import ExtensionOID
 
 from certmgr.checks.transport import finding, unreadable_rule
+from certmgr.x509.browser_keys import SIGNATURES, key_problem, usual_pss
 from certmgr.x509.name_constraints import readable as readable_constraints
 from certmgr.x509.trust import PathVerdict
-from inventory import der
+from inventory.certificate_extensions import raw_key_usage
+from inventory.certificate_fields import ML_DSA
 from inventory.certificates import Certificate
 from inventory.distinguished_names import is_name
 from inventory.vocabulary import Finding, Severity
 
-# BoringSSL's path validation knows no other signatures; RSASSA-PSS counts by its hash.
-_HASHES = frozenset({"sha256", "sha384", "sha512"})
 # A certificate of a server must fit the signature algorithms that Chrome offers in the handshake. A
 # CA may also use P-521.
 _LEAF_CURVES = frozenset({"EC P-256", "EC P-384"})
 _CA_CURVES = _LEAF_CURVES | {"EC P-521"}
+# Keys that Chrome offers in the handshake and accepts of a CA, and other browsers do not know yet.
+_POST_QUANTUM = "ML-DSA"
 # Chrome refuses shorter RSA keys of any CA, and those below the second limit under public roots.
 _MIN_RSA_BITS, _MIN_PUBLIC_RSA_BITS = 1024, 2048
 # Cipher suites in which the client encrypts with the key of the certificate.
@@ -78,7 +80,7 @@ ALGORITHMS_DIFFER = "a certificate of the path names two different signature alg
 NAME_DIFFERS = "the name of the issuer is written in another way than in its certificate (Firefox)"
 CA_UNREADABLE = "a certificate of the CA cannot be read"
 NAME_UNREADABLE = "the subject or the issuer has a value that browsers cannot read"
-KEY_PARAMETERS = "an RSA key lacks the parameters of its algorithm"
+PSS_PARAMETERS = "an RSA-PSS signature has parameters that browsers do not accept"
 
 
 def malformed_findings(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Finding]:
@@ -91,14 +93,15 @@ def malformed_findings(leaf: Certificate, at: tuple[str, ...]) -> Iterator[Findi
     rule = ""
     if leaf.parsed is None:
         rule = unreadable_rule(leaf.der)
+    elif not leaf.key_readable:
+        rule = "outline"
     elif not leaf.well_formed:
-        rule = "outline" if leaf.key == "unknown" else "format"
+        rule = "format"
     # Chrome reads both names before it verifies anything.
     elif not (is_name(leaf.subject_der) and is_name(leaf.issuer_der)):
         problems, rule = [*problems, NAME_UNREADABLE], "format"
-    # BoringSSL reads no RSA key without the NULL parameters of RFC 3279 2.3.1.
-    elif lacks_key_parameters(leaf):
-        problems, rule = [*problems, KEY_PARAMETERS], "outline"
+    elif key := key_problem(leaf):
+        problems, rule = [*problems, key], "outline"
     elif leaf.invalid_extensions:
         rule = "extension"
     elif _KEY_USAGE in leaf.unreadable:
@@ -125,13 +128,15 @@ def key_usage_findings(
         version: The TLS version of the handshake; None if there was none.
         cipher: Its cipher suite.
     """
+    # The TLS library of the browser reads the key usage even if the rest cannot be read.
+    allowed = leaf.key_usage if leaf.parsed is not None else raw_key_usage(leaf.der)
     # Without the extension, the use of the key is not restricted (RFC 5280 4.2.1.3).
-    if leaf.key_usage is None:
+    if allowed is None:
         return
     # Only the key exchange without a signature encrypts with the key of the certificate.
     encrypts = leaf.key_type == "RSA" and cipher in _STATIC_RSA
     needed = "key_encipherment" if encrypts else "digital_signature"
-    if needed not in leaf.key_usage:
+    if needed not in allowed:
         yield finding(
             "certificate-malformed",
             at,
@@ -168,8 +173,9 @@ def path_rule_findings(
         problems.append(UNKNOWN_CRITICAL)
     if any(c.algorithms_differ for c in below_anchor):
         problems.append(ALGORITHMS_DIFFER)
-    if any(lacks_key_parameters(c) for c in issuers):
-        problems.append(KEY_PARAMETERS)
+    if not all(usual_pss(c) for c in below_anchor):
+        problems.append(PSS_PARAMETERS)
+    problems += dict.fromkeys(problem for c in issuers if (problem := key_problem(c)))
     if problems:
         yield finding("certificate-malformed", at, problems=problems, rule="path")
     # Firefox and many programs compare the encoded names.
@@ -185,17 +191,6 @@ def readable_issuer(issuer: Certificate) -> bool:
         and not issuer.unreadable & _PARSED
         and readable_constraints(issuer)
     )
-
-
-def lacks_key_parameters(certificate: Certificate) -> bool:
-    """Return whether the algorithm of an RSA key has no parameters."""
-    if certificate.key_type != "RSA":
-        return False
-    try:
-        algorithm, _ = der.elements(der.only(der.outline(certificate.der).key, der.SEQUENCE))
-        return len(list(der.elements(algorithm.content))) < 2
-    except ValueError:
-        return False
 
 
 def ends_in_anchor(verdict: PathVerdict) -> bool:
@@ -219,8 +214,10 @@ def _leaf_key(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> I
                 "key-weak", at, Severity.CRITICAL if bits < floor else Severity.HIGH, key=leaf.key
             )
     elif leaf.key not in _LEAF_CURVES:
-        # No handshake of a browser completes with it.
-        yield finding("key-weak", at, Severity.CRITICAL, key=leaf.key, rule="handshake")
+        # No handshake of a browser completes with it, or only one of the newest Chrome.
+        new = leaf.key.startswith(_POST_QUANTUM)
+        severity = Severity.HIGH if new else Severity.CRITICAL
+        yield finding("key-weak", at, severity, key=leaf.key, rule="handshake")
 
 
 def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
@@ -237,7 +234,8 @@ def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]
                 severity = Severity.HIGH
             rule = ""
         elif issuer.key not in _CA_CURVES:
-            severity, rule = Severity.CRITICAL, "path"
+            new = issuer.key.startswith(_POST_QUANTUM)
+            severity, rule = Severity.HIGH if new else Severity.CRITICAL, "path"
         if severity:
             yield finding(
                 "key-weak",
@@ -259,10 +257,13 @@ def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) ->
     signed = path[:-1] if len(path) > 1 and verdict.reason != "missing" else path
     for position, certificate in enumerate(signed):
         # An algorithm that cannot be read is a malformed certificate.
-        if certificate.signature and certificate.signature not in _HASHES:
+        known = certificate.signature in SIGNATURES
+        if certificate.signature and (not known or certificate.signature in ML_DSA):
             yield finding(
                 "signature-weak",
                 at,
+                # Only the newest Chrome verifies ML-DSA.
+                Severity.HIGH if known else None,
                 signature=certificate.signature,
                 certificate=certificate.subject or certificate.sha256,
                 # Without its issuer, browsers report the missing issuer.

@@ -340,11 +340,13 @@ def _explains(entry: Finding, verdict: PathVerdict) -> bool:
     """Return whether a finding gives the reason why a verifier refuses a chain.
 
     Browsers accept what is not critical, so it does not explain a refusal. It explains a dispute,
-    since one of two verifiers may be stricter.
+    since one of two verifiers may be stricter. So do missing names: only one of them requires a
+    name.
     """
-    return entry.code in _EXPLAINS and (
-        entry.severity == Severity.CRITICAL or verdict.reason == "disputed"
-    )
+    if verdict.reason == "disputed":
+        return entry.code in _EXPLAINS
+    explains = entry.code in _EXPLAINS and entry.code != "san-missing"
+    return explains and entry.severity == Severity.CRITICAL
 
 
 def _default(

@@ -82,7 +82,13 @@ _RULES = {
 }
 # Chrome opens the page unless the finding is critical.
 _IF_CRITICAL = frozenset(
-    {"certificate-malformed", "chain-incomplete", "key-weak", "validity-too-long"}
+    {
+        "certificate-malformed",
+        "chain-incomplete",
+        "key-weak",
+        "signature-weak",
+        "validity-too-long",
+    }
 )
 # Findings for which Chrome shows an error page only under further conditions.
 SOMETIMES = {

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from certmgr.x509.anchors import MAX_PATH, Anchors
+from certmgr.x509.anchors import Anchors
 from certmgr.x509.name_constraints import permitted as names_permitted
+from certmgr.x509.named_path import build_path, valid_at
 from certmgr.x509.openssl_path import OpensslResult
 from certmgr.x509.policies import NO_POLICY, policies_valid
 from certmgr.x509.refusals import NAME_CONSTRAINED, OUTSIDE_PROFILE, objections, refusal
@@ -322,7 +323,7 @@ class TrustStore:
         now: datetime,
         result: OpensslResult,
     ) -> PathVerdict:
-        path, end = self._build_path(leaf, served, held, at)
+        path, end = build_path(leaf, [*served, *held], self._anchors, at)
         verdict = PathVerdict(
             "refused",
             False,
@@ -336,9 +337,9 @@ class TrustStore:
             return replace(verdict, reason="self-signed" if len(path) == 1 else "untrusted-root")
         if (
             end == "anchor"
-            and not _valid(leaf, now)
-            and all(_valid(c, now) for c in path[1:])
-            and not all(_valid(c, at) for c in path[1:])
+            and not valid_at(leaf, now)
+            and all(valid_at(c, now) for c in path[1:])
+            and not all(valid_at(c, at) for c in path[1:])
         ):
             # The leaf and its CA are never valid at the same time. Only the dates of the leaf are
             # at fault.
@@ -346,7 +347,7 @@ class TrustStore:
         equivalent = self._anchors.equivalent(path, at) if end == "anchor" else None
         if equivalent is not None and equivalent.path is not None:
             unsent = [c for c in path[:-1] if c in held]
-            in_time = _valid(leaf, now)
+            in_time = valid_at(leaf, now)
             return self._accepted("incomplete" if unsent else "ok", path, in_time, now, unsent)
         result = equivalent or result
         if end == "anchor" and len(path) > 1:
@@ -358,53 +359,3 @@ class TrustStore:
             if expired:
                 return replace(verdict, reason="intermediate-expired")
         return replace(verdict, problem=refusal(result.code))
-
-    def _build_path(
-        self, leaf: Certificate, served: list[Certificate], held: list[Certificate], at: datetime
-    ) -> tuple[tuple[Certificate, ...], str]:
-        """Build a path upwards from the leaf by name and signature.
-
-        Returns:
-            The path and its end: anchor, self-signed, missing or long.
-        """
-        path = [leaf]
-        while len(path) <= MAX_PATH + 1:
-            current = path[-1]
-            if current.sha256 in self._anchors.by_sha256:
-                return tuple(path), "anchor"
-            named = self._anchors.by_subject.get(current.issuer_key, ())
-            # The name of an anchor is compared as it is encoded (openssl_path.py).
-            anchors = [a for a in named if a != current and a.subject_der == current.issuer_der]
-            anchors.sort(key=lambda c: not _valid(c, at))
-            anchor = next((a for a in anchors if _issued(current, a)), None)
-            if anchor is not None:
-                return (*path, anchor), "anchor"
-            if current.self_issued and self_signed(current):
-                return tuple(path), "self-signed"
-            candidates = [
-                c for c in (*served, *held) if c.subject_key == current.issuer_key and c not in path
-            ]
-            # Currently valid candidates first: an expired cross-certificate is not a fault if
-            # another path exists.
-            candidates.sort(key=lambda c: not _valid(c, at))
-            issuer = next((c for c in candidates[:8] if _issued(current, c)), None)
-            if issuer is None:
-                return tuple(path), "missing"
-            path.append(issuer)
-        return tuple(path), "long"
-
-
-def _issued(child: Certificate, issuer: Certificate) -> bool:
-    """Return whether a path leads from ``child`` to ``issuer``, for the reason of a refusal.
-
-    Browsers do not verify a signature whose two algorithms differ; they refuse the path.
-    """
-    return issued_by(child, issuer) or (
-        child.issuer_key == issuer.subject_key and child.algorithms_differ
-    )
-
-
-def _valid(certificate: Certificate, at: datetime) -> bool:
-    """Return whether a certificate is within its dates."""
-    begin, end = certificate.not_before, certificate.not_after
-    return begin is not None and end is not None and begin <= at <= end

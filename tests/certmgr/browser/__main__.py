@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     counted = Counter[tuple[str, bool]]()
     print("| result | group | situation | Chromium | diagnose names | findings |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder, court(SITUATIONS, Path(folder)) as judges:
+    with tempfile.TemporaryDirectory() as folder, court(chosen, Path(folder)) as judges:
         for result in (r for batch in batches(chosen) for r in judges.judge(batch)):
             counted[result.situation.group, bool(result.disagreements)] += 1
             if result.disagreements or not wrong_only:

@@ -5,7 +5,7 @@ CA libraries refuse to make most certificates that browsers refuse, and some tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -191,6 +191,8 @@ def certificate(
     outer_algorithm: bytes | None = None,
     signature_value: bytes | None = None,
     trailing: bytes = b"",
+    used: bytes | None = None,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> bytes:
     """Return a certificate.
 
@@ -209,8 +211,10 @@ def certificate(
         outer_algorithm: The AlgorithmIdentifier next to the signature, if it differs.
         signature_value: The signature, instead of a valid one.
         trailing: Bytes at the end of the TBSCertificate.
+        used: The AlgorithmIdentifier, instead of that of key and hash.
+        sign: Signs the TBSCertificate, instead of the key of the issuer.
     """
-    used = algorithm(signer, digest, pss=pss)
+    used = used or algorithm(signer, digest, pss=pss)
     body = seq(
         b"" if version is None else tlv(0xA0, integer(version - 1)),
         serial if isinstance(serial, bytes) else integer(serial),
@@ -222,6 +226,8 @@ def certificate(
         tlv(0xA3, seq(*extensions)) if extensions else b"",
         trailing,
     )
+    if sign is not None:
+        signature_value = sign(body)
     if signature_value is None:
         signature_value = signature(signer, digest, body, pss=pss)
     return seq(body, outer_algorithm or used, tlv(0x03, b"\0" + signature_value))
