@@ -39,6 +39,7 @@ from notifiers.inbox.mail_parts import (
     header,
     marks_in,
     own_parts,
+    own_words,
     raw_marks,
     references_in,
     returned_marks,
@@ -48,7 +49,7 @@ from notifiers.inbox.mail_parts import (
     without_quotes,
     written_text,
 )
-from notifiers.inbox.report_words import reported_kind
+from notifiers.inbox.report_words import reported_kind, tried_again
 
 # Bytes of a mail that are read. What follows are attachments, which change nothing.
 MAX_MAIL = 512 * 1024
@@ -61,6 +62,7 @@ _RECEIPTS = (
     "message/disposition-notification",
     "message/global-disposition-notification",
 )
+_ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 _DAEMONS = re.compile(
     r"^(?:mailer-daemon|postmaster|mail-daemon|mmdf|mail\.daemon)(?:[+._-].*)?@"
     # Exchange Online: the address of the system mailbox of an organisation.
@@ -156,9 +158,13 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
     message = BytesParser(policy=email.policy.compat32).parsebytes(raw)
     parts = own_parts(message)
     text = text_of(parts)
+    shown = " ".join(without_quotes(text).split())
+    # Staff would otherwise see an empty answer.
+    if not shown and message.get_content_type() in _ENCRYPTED:
+        shown = "its text is encrypted, or signed in a form that is not read"
     read = replace(
         head,
-        text=printable(" ".join(without_quotes(text).split()), MAX_TEXT),
+        text=printable(shown, MAX_TEXT),
         references=references_in(text),
     )
     # The most certain evidence first: a standard report states itself what it is.
@@ -183,12 +189,10 @@ def _by_person(message: Message, read: InboundMail, text: str) -> bool:
     # The answer of a calendar without its file states a decision that cannot be attributed.
     if calendar_subject(read.subject) or ambiguous_headers(message):
         return False
-    words = printable(" ".join(written_text(text).split()), MAX_TEXT)
-    # An empty text may be a mail program's mistake, or a receipt in a form that is not known. A
-    # person who writes below the notice leaves its words in the text.
-    return bool(read.text) and not (
-        doubtful(read.subject, words or read.text) or changed_subject(read.subject)
-    )
+    words = printable(" ".join(own_words(text).split()), MAX_TEXT)
+    # An empty text may be a mail program's mistake, a receipt in a form that is not known, or a
+    # gateway that returns the notice.
+    return bool(words) and not (doubtful(read.subject, words) or changed_subject(read.subject))
 
 
 def _report(
@@ -249,6 +253,9 @@ def _plain_bounce(
     temporary, permanent = all_failures(message)
     failed = message.get("X-Failed-Recipients") is not None
     marks = returned_marks(message) or raw_marks(raw)
+    # A warning of Postfix has the form of its bounces.
+    if tried_again(f"{read.subject} {read.text}"):
+        return replace(read, kind="delay", marks=marks)
     # Warnings of Exim carry the same header as its bounces.
     if temporary and not permanent:
         final = _NOT_TRIED_AGAIN.search(read.text) is not None

@@ -30,6 +30,18 @@ _ORIGINAL = re.compile(
     r"\b.{0,80}:\s*$)",
     re.IGNORECASE,
 )
+# What mail programs of telephones write below each mail.
+_DEVICE = re.compile(
+    r"\s*(?:sent from (?:my|yahoo|outlook|mail for)|get outlook for|von mein\w+ .{1,40} gesendet"
+    r"|gesendet (?:von|mit) |envoyé (?:de|depuis) |enviado (?:desde|do|de) |inviato da"
+    r"|verzonden (?:vanaf|met|via) |wysłane z |odesláno z |skickat från |sendt fra |lähetetty "
+    r"|отправлено с|надіслано з|odoslané z|trimis de pe |iphone\S*から送信|发自我的).{0,80}\s*$",
+    re.IGNORECASE,
+)
+_SIGNED_BY_PGP = re.compile(
+    r"(?m)^-----BEGIN PGP SIGNED MESSAGE-----\s*\n(?:Hash:.{0,100}\n)?"
+    r"|^-----BEGIN PGP SIGNATURE-----[A-Za-z0-9+/=:.() \r\n-]{0,5000}-----END PGP SIGNATURE-----"
+)
 _RAW_MARK = re.compile(rb"X-Certmgr-Notice:\s*(\d{1,18}\.[0-9a-f]{20})\b", re.IGNORECASE)
 _COPIES = (
     "text/rfc822-headers",
@@ -120,9 +132,14 @@ def text_of(parts: list[Message]) -> str:
     """Return the text of a mail; that of its HTML if it has no other."""
     plain = next((body_text(p) for p in parts if p.get_content_type() == "text/plain"), "")
     if plain.strip():
-        return plain
+        # The lines that a signature of PGP puts around a text are no part of an original message.
+        return _SIGNED_BY_PGP.sub("", plain)
     html = next((body_text(p) for p in parts if p.get_content_type() == "text/html"), "")
-    html = re.sub(r"(?is)<(script|style|blockquote)\b.{0,20000}?</\1>", " ", html)
+    html = re.sub(r"(?is)<(script|style)\b.{0,20000}?</\1>", " ", html)
+    # One line stands for the quoted mail, so that words below it count as an answer.
+    html = re.sub(r"(?is)<(blockquote)\b.{0,20000}?</\1>", "\n>\n", html)
+    # The line above a quoted mail would otherwise be one with the answer.
+    html = re.sub(r"(?i)<(?:br|/?p|/?div|/tr|/li|hr)\b[^<>]{0,2000}>", "\n", html)
     return re.sub(r"<[^<>]{0,2000}>", " ", html).replace("&nbsp;", " ")
 
 
@@ -146,6 +163,20 @@ def written_text(text: str) -> str:
             break
         written.append(line)
     return "\n".join(written)
+
+
+def own_words(text: str) -> str:
+    """Return what a person wrote above the notice, or below it if its lines are marked as quoted.
+
+    It is empty if a program returned the notice alone. Below a copy whose lines are not marked,
+    words of a person cannot be distinguished from those of the notice.
+    """
+    lines = written_text(text).splitlines()
+    if not "".join(lines).strip() and any(
+        line.lstrip().startswith(">") for line in text.splitlines()[:400]
+    ):
+        lines = [x for x in without_quotes(text).splitlines() if not _ORIGINAL.match(x[:300])]
+    return "\n".join(line for line in lines if not _DEVICE.match(line[:300]))
 
 
 def without_quotes(text: str) -> str:

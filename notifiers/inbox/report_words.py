@@ -23,8 +23,33 @@ _DELAYED = _any(
     r"\berneut versucht",
     r"\bretardé",
     r"\bretrasad",
+    r"\bvorübergehend",
+    r"\bversucht (?:es |weiterhin)",
+    r"\bzustellung unvollständig",
+    r"\bdifférée?\b",
+    r"\bréessaie?ra",
+    r"\bin ritardo\b",
+    r"\britardat",
+    r"\bse (?:reintentará|volverá a intentar)",
+    r"\badiad[ao]\b",
+    r"\bvertraagd",
+    r"\bopóźnion",
+    r"\bförsenad",
+    r"\bforsinket",
+    r"\bзадерж",
+    r"\bповторн",
     r"\b4\.\d{1,3}\.\d{1,3}\b",
 )
+# A warning that announces another try is no failure, whatever reason it quotes.
+_TRIED_AGAIN = _any(
+    r"\bwarning(?: message)? only\b",
+    r"\bstill (?:being retried|undelivered after)\b",
+    r"\bwill (?:be retried|keep trying|retry for)\b",
+    r"\b(?:attempts will continue|continue to be made)\b",
+    r"\bversucht (?:es noch|weiterhin)",
+)
+# Gmail promises in each warning to report a later failure.
+_IF_IT_FAILS = _any(r"\bif [^.]{0,60}\bfails? permanently", r"\bwenn [^.]{0,60}\bdauerhaft fehl")
 _GIVEN_UP = _any(
     r"\b(?:given|giving|gave) up\b",
     r"\bpermanent",
@@ -46,14 +71,44 @@ _FAILED = _any(
     r"\bn[’']a pas pu être (?:livré|remis|distribué)",
     r"\bno se (?:pudo|ha podido) entregar",
     r"\bnon è stato possibile (?:consegnare|recapitare)",
+    r"\bnon è stat[oa] (?:consegnat|recapitat)",
+    r"\bmancat[ao] (?:consegna|recapito)",
+    r"\badresse (?:wurde )?nicht gefunden",
+    r"\bkonnte nicht (?:gefunden|zugestellt)",
+    r"\bwurde nicht .{0,330}\bzugestellt",
+    r"\bunzustellbar",
+    r"\bfehler bei der nachrichtenzustellung",
+    r"\badresse introuvable",
+    r"\bn[’']est pas parvenu",
+    r"\bnon remis\b",
+    r"\bno entregado",
+    r"\bnão (?:foi|pôde ser) entregue",
+    r"\bkon niet worden (?:bezorgd|afgeleverd)",
+    r"\bonbestelbaar",
+    r"\bnie (?:mogła|może|został[ao]?) (?:zostać )?dostarczon",
+    r"\bniedostarczon",
+    r"\bnedoručiteľn",
+    r"\bnelze doručit",
+    r"\bkunde inte levereras",
+    r"\bkunne ikke leveres",
+    r"\bне (?:может быть|было|удалось) достав",
+    r"\bнедоставлен",
 )
 
 
 def reported_kind(words: str) -> str:
     """Return bounce, delay or uncertain, from the subject and the text of a mail system."""
+    if tried_again(words):
+        return "delay"
     given_up = _GIVEN_UP.search(words) is not None
     # A warning names the same failures as the bounce that may follow.
     if _DELAYED.search(words) and not given_up:
         return "delay"
     # What it reports is unknown: staff read it.
     return "bounce" if given_up or _FAILED.search(words) else "uncertain"
+
+
+def tried_again(words: str) -> bool:
+    """Return whether a mail system states that it will try again, and that it did not give up."""
+    certain = _IF_IT_FAILS.sub(" ", words)
+    return _TRIED_AGAIN.search(certain) is not None and _GIVEN_UP.search(certain) is None
