@@ -12,7 +12,7 @@ from certmgr.cli.shared import CommandContext, pass_app
 from inventory.db import maintenance
 from inventory.db.database import HEAD, display_url, make_engine
 from inventory.db.opening import open_database
-from inventory.db.restore import restore_backup
+from inventory.db.restore import require_sqlite, restore_backup
 from inventory.errors import DatabaseError
 
 
@@ -62,6 +62,7 @@ def restore(app: CommandContext, file: Path, yes: bool) -> None:
 
     # Opening the database first would migrate it, or fail if it is damaged.
     engine = make_engine(app.url)
+    require_sqlite(engine)
     # A restore discards all changes since the backup.
     if not yes:
         click.confirm(f"Replace {display_url(engine.url)} by {file}?", abort=True)

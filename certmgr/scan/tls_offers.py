@@ -24,6 +24,8 @@ _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
 
 BROWSER_ALPN: tuple[bytes, ...] = (b"h2", b"http/1.1")
 MAX_CERTIFICATE_MESSAGE = 262_144
+# The largest group of RFC 7919. OpenSSL computes with up to 10,000 bits, for 0.8 s of CPU.
+MAX_DH_BYTES = 8192 // 8
 
 # "*" sends a key share. Chrome sends one for each of the first two groups.
 _BROWSER_GROUPS = b"*X25519MLKEM768 / *X25519:P-256:P-384"
@@ -93,10 +95,23 @@ def _on_message(
     if writing or content != _HANDSHAKE or not 4 < size <= MAX_CERTIFICATE_MESSAGE:
         return
     message = bytes(_ffi.buffer(data, size))
-    if message[0] == _CERTIFICATE:
+    if large_dh(message):
+        # OpenSSL computes the key after this call, unless it cannot parse the message. pyOpenSSL
+        # offers no call that refuses it, so its first length is made invalid.
+        _ffi.cast("unsigned char *", data)[4:6] = b"\xff\xff"
+    elif message[0] == _CERTIFICATE:
         certificate_messages[address(ssl)] = (version, message)
     elif (scheme := signature_scheme(message, version)) is not None:
         signatures[address(ssl)] = SIGNATURE_NAMES.get(scheme, f"{scheme:#06x}")
+
+
+def large_dh(message: bytes) -> bool:
+    """Return whether a handshake message has a DHE prime that costs too much time.
+
+    A longer one begins with a byte above 3, which is the mark of a named curve (RFC 8422 5.4).
+    """
+    length = int.from_bytes(message[4:6], "big")
+    return message[0] == _SERVER_KEY_EXCHANGE and MAX_DH_BYTES < length <= len(message)
 
 
 def signature_scheme(message: bytes, version: int) -> int | None:
@@ -174,7 +189,7 @@ def _offer_as_a_browser(ssl_context: SSL.Context, profile: str) -> None:
     ssl_context.set_tls13_ciphersuites(":".join(BROWSER_TLS13_SUITES).encode())
     ciphers, signature_list = _BROWSER_CIPHERS, ":".join(BROWSER_SIGNATURES).encode()
     if profile == "rsa":
-        ciphers, signature_list = b"aRSA:@SECLEVEL=0", _RSA_SIGNATURES
+        ciphers, signature_list = b"aRSA:!kDHE:@SECLEVEL=0", _RSA_SIGNATURES
     elif profile == "ec":
         ciphers, signature_list = b"aECDSA:@SECLEVEL=0", _EC_SIGNATURES
     ssl_context.set_cipher_list(ciphers)

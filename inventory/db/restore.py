@@ -25,6 +25,16 @@ from inventory.text import printable
 _log = logging.getLogger(__name__)
 
 
+def require_sqlite(engine: Engine) -> None:
+    """Refuse a database that PostgreSQL has tools for, before a person is asked anything.
+
+    Raises:
+        DatabaseError: It is not SQLite.
+    """
+    if engine.dialect.name != "sqlite":
+        raise only_sqlite(engine, "restore", "pg_restore")
+
+
 def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock) -> Path | None:
     """Replace the SQLite database by a backup, even if the database is damaged.
 
@@ -44,8 +54,7 @@ def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock)
         DatabaseError: The backup is unusable, or the database cannot be replaced.
         Busy: A scan is running.
     """
-    if engine.dialect.name != "sqlite":
-        raise only_sqlite(engine, "restore", "pg_restore")
+    require_sqlite(engine)
     # SQLite opens the file itself, so that a pipe or device must be refused before.
     if not source.is_file():
         raise DatabaseError(

@@ -5,6 +5,7 @@ None affects a good server in the same run.
 
 from __future__ import annotations
 
+import base64
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
 from certmgr.config.settings import Settings
@@ -284,3 +286,31 @@ def test_certificate_of_a_megabyte_fails_as_in_browsers(
     leaf = issuer.issue(HOST, extensions=[(huge, False)])
     port = _raw(opened, issuer, leaf.der, issuer.der)
     assert codes(_scan(settings, issuer, opened, port)) == {"handshake-failed"}
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"), [(2048, "ciphers-obsolete"), (10_000, "handshake-failed")]
+)
+def test_large_diffie_hellman_prime_is_refused_before_the_computation(
+    settings: Settings,
+    issuer: Authority,
+    opened: Stack,
+    tmp_path: Path,
+    bits: int,
+    expected: str,
+) -> None:
+    """OpenSSL computes with up to 10,000 bits, and each such handshake costs most of a second."""
+    prime, generator = (1 << bits) - 1, 2
+    numbers = tlv(2, b"\0" + prime.to_bytes(bits // 8, "big")) + tlv(2, bytes([generator]))
+    parameters = base64.encodebytes(tlv(0x30, numbers)).decode()
+    (tmp_path / "dh.pem").write_text(
+        f"-----BEGIN DH PARAMETERS-----\n{parameters}-----END DH PARAMETERS-----\n"
+    )
+    issued = issuer.issue(HOST, key=rsa.generate_private_key(65537, 2048))
+    pair = real.write_pair(tmp_path, issued)
+    options = ("-tls1_2", "-cipher", "kDHE:@SECLEVEL=0", "-dhparam", str(tmp_path / "dh.pem"))
+    port = opened.enter_context(real.s_server(*pair, *options))
+    # Browsers offer no DHE, so only the tolerant offer reaches the parameters.
+    report = _scan(settings, issuer, opened, port)
+    assert codes(report) == {expected}
+    assert report.certificate is not None

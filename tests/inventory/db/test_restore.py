@@ -64,6 +64,16 @@ def test_file_name_with_characters_of_a_url_is_not_parsed_as_a_url(
     assert not (tmp_path / "q").exists()
 
 
+def test_restore_to_postgresql_is_refused_before_a_person_is_asked(
+    certmgr: Runner,
+    tmp_path: Path,
+) -> None:
+    url = "postgresql://certmgr@127.0.0.1:1/certmgr"
+    ran = certmgr("--database", url, "database", "restore", str(tmp_path / "b.db"), input="n\n")
+    assert (ran.code, ran.out) == (3, "")
+    assert "does not restore" in ran.err and "Use pg_restore." in ran.err
+
+
 # The definition of a table, changed in place: what SQLite offers for it needs a new table.
 CHANGED = (
     "PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = replace(sql, '{1}', '{2}')"
