@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -161,6 +162,9 @@ def run() -> None:
     if COMPLETE_VARIABLE in os.environ:
         sys.exit(answer_shell(os.environ))
     _write_no_core()
+    # The defaults look for cycles after each 700 objects: a fifth of the CPU of a large status,
+    # whose records have none. The processes of a scan use the same thresholds.
+    gc.set_threshold(20_000, 20, 100)
     code = main(sys.argv[1:])
     # The interpreter would wait for threads whose work has begun: a CA that does not answer, or a
     # mail server that sends one byte at a time after the time limit of a message. What they do is

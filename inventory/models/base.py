@@ -29,13 +29,18 @@ class EnumText(TypeDecorator[E], Generic[E]):
     def __init__(self, enum: type[E]) -> None:
         super().__init__()
         self.enum = enum
+        # A call of the enum costs ten times as much, and a status reads a hundred thousand words.
+        self._members: dict[str | None, E | None] = {None: None, **{m.value: m for m in enum}}
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
-        # A word that this version does not know raises ValueError: a newer program wrote it.
-        return None if value is None else self.enum(value)
+        try:
+            return self._members[value]
+        except KeyError:
+            # A word that this version does not know raises ValueError: a newer program wrote it.
+            return self.enum(value)
 
 
 class Words(TypeDecorator[tuple[str, ...]]):
