@@ -12,6 +12,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.tsig
 
+from certmgr.net.tsig_failures import tsig_failure
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
@@ -25,6 +26,14 @@ _HOST_TYPES = (
     dns.rdatatype.CNAME,
     dns.rdatatype.HTTPS,
 )
+_ALLOWED = (
+    "Check that the server has the zone, and allows transfers with this TSIG key (allow-transfer)."
+)
+_ANSWERS = {
+    dns.rcode.REFUSED: "the server does not allow the transfer (REFUSED)",
+    dns.rcode.NOTAUTH: "the server does not have the zone (NOTAUTH)",
+    dns.rcode.SERVFAIL: "the server has no current copy of the zone (SERVFAIL)",
+}
 
 
 def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: float) -> Iterator[str]:
@@ -66,15 +75,15 @@ def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: floa
                     seen.add(name)
                     yield name
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
-        raise _failed(zone, host, _reason(error)) from None
+        reason, action = tsig_failure(error) or (_reason(error), _ALLOWED)
+        raise _failed(zone, host, reason, action) from None
 
 
-def _failed(zone: str, host: str, why: str) -> CertmgrError:
+def _failed(zone: str, host: str, why: str, action: str = _ALLOWED) -> CertmgrError:
     return CertmgrError(
         f"The zone {printable(zone, 253)} was not transferred from {printable(host, 80)}",
         why,
-        "Check that the server has the zone, and allows transfers with this TSIG key"
-        " (allow-transfer). Nothing was imported.",
+        f"{action} Nothing was imported.",
     )
 
 
@@ -84,9 +93,8 @@ def _reason(error: Exception) -> str:
         case dns.exception.Timeout() | TimeoutError():
             return "it did not end in time"
         case dns.query.TransferError():
-            return f"the server answers {dns.rcode.to_text(error.rcode)}"
-        case dns.tsig.PeerError() | dns.tsig.BadSignature() | dns.tsig.BadTime():
-            return "the server does not accept the TSIG key, or the clocks differ"
+            answer = dns.rcode.to_text(error.rcode)
+            return _ANSWERS.get(error.rcode, f"the server answers {answer}")
         case OSError():
             return error.strerror or "the connection failed"
         case _:

@@ -24,6 +24,7 @@ from certmgr.config.secret_values import secret
 from certmgr.config.settings import resolver_parts
 from certmgr.deploy.hooks import run
 from certmgr.net.dns import DnsClient
+from certmgr.net.tsig_failures import tsig_failure
 from inventory.errors import CertmgrError, ConfigError
 from inventory.names import registered_domain
 from inventory.text import printable
@@ -96,11 +97,8 @@ class Rfc2136:
             )
         except (dns.exception.DNSException, OSError, EOFError) as error:
             _log.info("%s: %s: %s", what, type(error).__name__, printable(str(error), 300))
-            raise CertmgrError(
-                what,
-                _reason(error),
-                "Check its address, the TSIG key and the clocks of both machines.",
-            ) from None
+            reason, action = tsig_failure(error) or (_reason(error), "Check its address and port.")
+            raise CertmgrError(what, reason, action) from None
         if answer.rcode() != dns.rcode.NOERROR:
             raise CertmgrError(
                 what,
@@ -124,12 +122,6 @@ def _reason(error: Exception) -> str:
     match error:
         case dns.exception.Timeout():
             return "it did not answer in time"
-        case dns.tsig.PeerBadKey() | dns.tsig.PeerBadSignature():
-            return "it does not accept the TSIG key: its name, secret or algorithm differs"
-        case dns.tsig.PeerBadTime() | dns.tsig.BadTime():
-            return "the clocks of both machines differ by minutes"
-        case dns.tsig.BadSignature() | dns.tsig.BadKey() | dns.tsig.BadAlgorithm():
-            return "the signature of its answer does not match the TSIG key"
         case dns.exception.DNSException():
             return "its answer cannot be read"
         case OSError() if error.strerror:

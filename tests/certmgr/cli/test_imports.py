@@ -6,9 +6,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import dns.message
 import pytest
 
+from inventory.clock import system_clock
 from tests.campaign import UNREACHED
 from tests.certmgr.cli.refusals import assert_refused
 from tests.program import Ran
@@ -291,7 +294,7 @@ def test_pipe_device_and_folder_are_refused_at_once(
 
 @real_clock
 def test_zone_is_transferred_from_a_configured_server_with_its_key(
-    certmgr: Runner, tmp_path: Path
+    certmgr: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with named(tmp_path, "rosen.example", "other.example") as server:
         server.add("www.rosen.example", "A", "192.0.2.1")
@@ -300,10 +303,10 @@ def test_zone_is_transferred_from_a_configured_server_with_its_key(
         server.add("*.rosen.example", "AAAA", "2001:db8::1")
         config = (tmp_path / "certmgr.toml").read_text()
 
-        def configure(secret: str) -> None:
+        def configure(secret: str, key_name: str = server.key_name) -> None:
             (tmp_path / "certmgr.toml").write_text(
                 f'{config}[acme.solver.ns1]\nkind = "rfc2136"\nserver = "{server.server}"\n'
-                f'tsig_name = "{server.key_name}"\ntsig_secret = "{secret}"\n'
+                f'tsig_name = "{key_name}"\ntsig_secret = "{secret}"\n'
                 f"timeout = {UNREACHED}\n"
             )
 
@@ -322,6 +325,16 @@ def test_zone_is_transferred_from_a_configured_server_with_its_key(
             refused = certmgr("import", source, "--client", "1")
             assert refused.code in (2, 3)
             assert reason in refused.err
-        configure("AAAA" * 8)
-        wrong = certmgr("import", "axfr:rosen.example@ns1", "--client", "1")
-        assert_refused(wrong, 3, "was not transferred")
+        for secret, name, behind, reason in (
+            ("AAAA" * 8, server.key_name, 0, "secret of the TSIG key is another one"),
+            (server.secret, "other.", 0, "does not know the TSIG key"),
+            (server.secret, server.key_name, 3600, "clocks of both machines differ"),
+        ):
+            configure(secret, name)
+            # The library signs with this clock; BIND verifies with the one of the machine.
+            signed_at = system_clock().timestamp() - behind
+            signing = SimpleNamespace(time=lambda signed_at=signed_at: signed_at)
+            monkeypatch.setattr(dns.message, "time", signing)
+            wrong = certmgr("import", "axfr:rosen.example@ns1", "--client", "1")
+            assert_refused(wrong, 3, "was not transferred")
+            assert reason in wrong.err
