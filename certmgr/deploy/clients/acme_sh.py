@@ -68,7 +68,9 @@ def read(path: Path, interrupted: Mapping[str, str]) -> ClientInstallation:
     )
     settings = settings or {}
     accounts = _accounts(path, settings, problems)
-    home = Path(settings.get("CERT_HOME") or path)
+    home = reading.named_folder(
+        problems, path / "account.conf", "CERT_HOME", settings.get("CERT_HOME", ""), path
+    )
     lineages = []
     for conf in _configurations(home, set(interrupted.values())):
         name = reading.attempt(problems, conf, partial(_name, conf.parent), "")
@@ -100,7 +102,7 @@ def _name(folder: Path) -> str:
     other = folder.with_name(domain)
     # Two lineages of one name would share a folder of versions.
     both = folder.name != domain and (other / f"{domain}.conf").is_file()
-    return reading.lineage_name(folder.name if both else domain)
+    return reading.lineage_name(domain) + ("_ecc" if both else "")
 
 
 def _settings(path: Path) -> dict[str, str]:
@@ -132,7 +134,9 @@ def _accounts(
     keys = sorted(base.rglob("account.key"))[:_MAX_CAS] if base.is_dir() else []
     for file in keys:
         # An administrator may use one account key for all CAs.
-        key = Path(settings.get("ACCOUNT_KEY_PATH") or file)
+        shared = Path(settings.get("ACCOUNT_KEY_PATH") or file)
+        # After a move of the home, the variable still names the old one.
+        key = shared if shared.is_file() else file
         found = reading.attempt(problems, file, partial(_account, base, file.parent, key), "")
         if found is not None:
             accounts.append(found)

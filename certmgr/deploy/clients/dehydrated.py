@@ -155,13 +155,18 @@ def _layout(path: Path, problems: list[ClientProblem]) -> _Layout:
     folder = values.get("CONFIG_D", "")
     for file in sorted(Path(folder).glob("*.sh"))[:100] if folder else ():
         values = _variables(file, values, problems)
-    base = Path(values.get("BASEDIR") or path)
+
+    def folder_of(name: str, default: Path) -> Path:
+        value = values.get(name, "")
+        return reading.named_folder(problems, path / "config", name, value, default)
+
+    base = folder_of("BASEDIR", path)
     return _Layout(
         values,
         base,
         Path(values.get("DOMAINS_TXT") or base / "domains.txt"),
-        Path(values.get("CERTDIR") or base / "certs"),
-        Path(values.get("ACCOUNTDIR") or base / "accounts"),
+        folder_of("CERTDIR", base / "certs"),
+        folder_of("ACCOUNTDIR", base / "accounts"),
     )
 
 
@@ -199,7 +204,11 @@ def _lines(text: str, interrupted: set[str]) -> list[_Line]:
 
 
 def _name(line: _Line) -> str:
-    return line.folder.replace("*", "_")
+    """Return the name of the lineage of a line; empty if there cannot be one."""
+    try:
+        return reading.lineage_name(line.folder)
+    except UsageError:
+        return ""
 
 
 def hide(configuration: Path, name: str) -> None:

@@ -47,15 +47,23 @@ def read(path: Path, interrupted: Mapping[str, str]) -> ClientInstallation:
         UsageError: It is not a directory of lego.
     """
     # lego creates .lego in the directory in which it is run, which administrators name instead.
-    if not recognises(path) and recognises(path / ".lego"):
+    if not (path / "certificates").is_dir() and recognises(path / ".lego"):
         path = path / ".lego"
-    if not recognises(path):
+    if not (path / "certificates").is_dir():
         raise UsageError(
             f"{path} is not a directory of lego",
-            "it has no folders 'certificates' and 'accounts'",
+            "it has no folder 'certificates'",
             "Give the directory of lego's option --path, usually .lego, with --path.",
         )
     problems: list[ClientProblem] = []
+    # A copy of the certificates alone is enough with an account of the inventory.
+    if not (path / "accounts").is_dir():
+        problems.append(
+            ClientProblem(
+                path / "accounts",
+                "it does not exist: restore it, or name an account of the inventory (--account)",
+            )
+        )
     accounts = []
     for file in sorted((path / "accounts").glob("*/*/account.json"))[:_MAX_ACCOUNTS]:
         account = reading.attempt(problems, file, partial(_account, file), "")

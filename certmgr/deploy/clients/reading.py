@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +20,9 @@ from certmgr.deploy.clients.pem_files import certificates_in, content_of, key_in
 from certmgr.deploy.lineage import safe_name
 from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem
-from inventory.errors import CertmgrError, UsageError
+from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.files import read_regular
+from inventory.names import certificate_name
 from inventory.text import printable
 
 # Keys, chains and configurations have some thousand bytes.
@@ -65,8 +67,39 @@ def text_of(path: Path) -> str:
 
 
 def lineage_name(text: str) -> str:
-    """Return the name of a client's certificate as the name of a lineage, safe in paths."""
+    """Return the name of a client's certificate as the name of a lineage, safe in paths.
+
+    Raises:
+        UsageError: It is not safe.
+    """
+    # acme.sh and dehydrated name folders as the administrator typed the domain, also by U-labels.
+    if not text.isascii():
+        with contextlib.suppress(InvalidName, UnicodeError):
+            text = certificate_name(text)
     return safe_name(text.replace("*", "_"))
+
+
+def named_folder(
+    problems: list[ClientProblem], file: Path, name: str, value: str, default: Path
+) -> Path:
+    """Return the folder that a configuration names.
+
+    If it does not exist, that is a problem, and the default is returned: after a move to another
+    machine or home, the files stand there.
+
+    Args:
+        problems: The list of problems.
+        file: The configuration.
+        name: The variable.
+        value: Its value; empty for the default.
+        default: The folder without the variable.
+    """
+    folder = Path(value) if value else default
+    if folder == default or folder.is_dir():
+        return folder
+    reason = f"{name} names {printable(value, 200)}, which does not exist; {default} is read"
+    problems.append(ClientProblem(file, reason))
+    return default
 
 
 def account_key(path: Path) -> bytes:

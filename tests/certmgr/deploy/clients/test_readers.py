@@ -273,3 +273,67 @@ def test_directory_of_each_client_is_recognised_and_others_are_refused(
             read(client, other)
     with pytest.raises(UsageError, match="known client"):
         guess(tmp_path / "acme.sh" / "ca")
+
+
+@pytest.mark.parametrize("client", ["acme.sh", "dehydrated"])
+def test_moved_home_is_read_where_it_is_now_and_named(
+    tmp_path: Path, issuer: Authority, client: str
+) -> None:
+    """The configuration still names the old one, in which the client finds nothing."""
+    base, old = tmp_path / "home", tmp_path / "old"
+    issued = issuer.issue("shop.test")
+    if client == "acme.sh":
+        acme_sh_account(base)
+        acme_sh_certificate(base, "shop.test", issued)
+        moved = f"CERT_HOME='{old}'\nACCOUNT_KEY_PATH='{old}/account.key'\n"
+        configuration = base / "account.conf"
+    else:
+        dehydrated_base(base)
+        dehydrated_certificate(base, "shop.test", issued)
+        moved = f"BASEDIR={old}\nCERTDIR={old}/certs\n"
+        configuration = base / "config"
+    configuration.write_text(configuration.read_text() + moved)
+    found = read(client, base)
+    (lineage,) = found.lineages
+    assert lineage.name == "shop.test" and found.account_of(lineage) is not None
+    assert {p.path for p in found.problems} == {configuration}
+    assert all("does not exist" in p.reason and not p.renewal for p in found.problems)
+
+
+@pytest.mark.parametrize("client", ["acme.sh", "dehydrated"])
+def test_folder_with_a_u_label_is_the_lineage_of_its_a_label(
+    tmp_path: Path, issuer: Authority, client: str
+) -> None:
+    name, issued = "xn--mnchen-3ya.test", issuer.issue("xn--mnchen-3ya.test")
+    if client == "acme.sh":
+        acme_sh_account(tmp_path)
+        acme_sh_certificate(tmp_path, "münchen.test", issued)
+        acme_sh_certificate(tmp_path, "münchen.test", issued, suffix="")
+    else:
+        dehydrated_base(tmp_path)
+        dehydrated_certificate(tmp_path, "münchen.test", issued)
+        dehydrated_certificate(tmp_path, "other.test", issuer.issue("other.test"))
+    found = read(client, tmp_path)
+    assert found.problems == ()
+    assert name in {x.name for x in found.lineages}
+    if client == "acme.sh":
+        assert {x.name for x in found.lineages} == {name, f"{name}_ecc"}
+        return
+    # The line of this certificate alone is hidden from its client, and comes back.
+    lines = (tmp_path / "domains.txt").read_text()
+    lineage = next(x for x in found.lineages if x.name == name)
+    source_of(client).hide(lineage.configuration, name)
+    left = read(client, tmp_path)
+    assert [x.name for x in left.lineages] == ["other.test"]
+    source_of(client).show(lineage.configuration, name)
+    assert (tmp_path / "domains.txt").read_text() == lines
+
+
+def test_certificates_of_lego_without_its_accounts_are_read(
+    tmp_path: Path, issuer: Authority
+) -> None:
+    lego_certificate(tmp_path, "shop.test", issuer.issue("shop.test"))
+    found = read("lego", tmp_path)
+    assert [x.name for x in found.lineages] == ["shop.test"]
+    assert found.account_of(found.lineages[0]) is None
+    assert "--account" in found.problems[0].reason
