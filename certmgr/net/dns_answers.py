@@ -91,6 +91,9 @@ def read(reply: Message, *, recursive: bool = True) -> DnsAnswer:
     # dnspython gives other classes to other opcodes, such as UPDATE.
     if not hasattr(reply, "resolve_chaining"):
         return DnsAnswer("servfail", reason="the answer is to another kind of query")
+    # Over TCP every answer fits (RFC 7766). A part of it is no proof that there is no record.
+    if reply.flags & dns.flags.TC:
+        return DnsAnswer("servfail", reason="a name server answered with a part of the records")
     # A validating resolver answers SERVFAIL for data that fails DNSSEC validation (RFC 4035 5.5).
     # So it is no proof that there is no record.
     code = reply.rcode()

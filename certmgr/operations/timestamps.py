@@ -7,6 +7,7 @@ log later and writes new heads. The answer of the authority is verified before i
 from __future__ import annotations
 
 import hashlib
+import logging
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,12 +29,23 @@ from inventory.errors import CertmgrError
 from inventory.files import read_regular
 from inventory.text import printable
 
+_log = logging.getLogger(__name__)
+
 # An authority signs within a second. Thirty cover a retry of its network.
 _SECONDS = 30.0
 _MAX_ANSWER = 65_536  # bytes: a token with its certificates has about 6,000
 _MAX_CA = 4_000_000
 # The clock of the authority and ours may differ a little, and the answer takes a moment.
 _TOLERANCE = timedelta(minutes=10)
+# How the errors of the library begin, and what they mean. All others are about the certificate.
+_REASONS = (
+    ("Nonce mismatch", "it answers another request"),
+    ("Mismatch between messages", "it is a timestamp of other data"),
+    (
+        "Error while verifying certificates",
+        "its signature does not lead to a certificate of [audit] timestamp_ca",
+    ),
+)
 _GRANTED = 0  # PKIStatus, RFC 3161, section 2.4.2
 
 
@@ -115,11 +127,19 @@ def verify_timestamp(
         verifier.verify(response, hashlib.sha256(data).digest())
         at = response.tst_info.gen_time
     except VerificationError as error:
-        raise _invalid(printable(str(error), 200)) from None
+        # The log keeps the words of the library, which are for its developers.
+        _log.info("the timestamp is not valid: %s", printable(str(error), 300))
+        raise _invalid(_reason(str(error))) from None
     # Errors of the parser name positions in the bytes, which help no administrator.
     except (ValueError, TypeError, OverflowError):
         raise _invalid("it is not a timestamp response") from None
     return Timestamp(at if at.tzinfo else at.replace(tzinfo=UTC), answer)
+
+
+def _reason(text: str) -> str:
+    """Return in words what an error of the library means."""
+    found = (reason for start, reason in _REASONS if text.startswith(start))
+    return next(found, "it has no certificate of a timestamp authority")
 
 
 def _refusal(response: TimeStampResponse) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 
+import dns.flags
 import dns.message
 import dns.name
 import dns.rrset
@@ -198,3 +199,17 @@ def test_referral_is_no_answer_of_an_authoritative_server() -> None:
 
 def test_literal_address_resolves_to_itself() -> None:
     assert DnsClient().addresses("192.0.2.7").records == ("192.0.2.7",)
+
+
+@pytest.mark.parametrize("records", [(), ("192.0.2.1",)])
+def test_part_of_an_answer_proves_nothing(records: tuple[str, ...]) -> None:
+    """A missing CAA or TLSA record would permit what the whole answer forbids."""
+    reply = dns.message.make_response(dns.message.make_query("shop.example", "A"))
+    name = dns.name.from_text("shop.example")
+    if records:
+        reply.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *records))
+    # The parser makes the index of the records.
+    assert read(dns.message.from_wire(reply.to_wire())).status == ("ok" if records else "nodata")
+    reply.flags |= dns.flags.TC
+    answer = read(dns.message.from_wire(reply.to_wire()))
+    assert (answer.status, answer.records) == ("servfail", ())

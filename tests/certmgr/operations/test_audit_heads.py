@@ -264,8 +264,13 @@ def test_authority_of_another_ca_or_with_a_wrong_clock_is_not_believed(
     other = TimestampAuthority(tmp_path)
     other.create()
     answer = authority.sign(authority.requests[-1])
-    with pytest.raises(CertmgrError, match="is not valid"):
+    with pytest.raises(CertmgrError, match="does not lead to a certificate of"):
         verify_timestamp(answer, b"", authority_certificates(other.ca_file))
+    own = authority_certificates(authority.ca_file)
+    with pytest.raises(CertmgrError, match="a timestamp of other data"):
+        verify_timestamp(answer, b"other", own)
+    with pytest.raises(CertmgrError, match="answers another request"):
+        verify_timestamp(answer, b"", own, nonce=1)
 
 
 def test_failed_authority_never_stops_a_run(
