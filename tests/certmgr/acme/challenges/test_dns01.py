@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
-from certmgr.acme.challenges.dns01 import RecordLocation, find_location
+from certmgr.acme.challenges.dns01 import Dns01, RecordLocation, find_location
+from certmgr.acme.challenges.interface import ChallengeProof
 from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import Authoritative
+from certmgr.net.dns_answers import NameServer as ZoneServer
 from inventory.errors import CertmgrError
 from tests.campaign import UNREACHED
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import AcmeEnvironment
-from tests.certmgr.net.server import serving
+from tests.certmgr.net.server import NameServer, serving
 from tests.servers.bind import Named
 from tests.servers.pebble import Pebble
+
+LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 
 
 def test_delegated_challenge_is_set_at_the_target_of_the_cname(
@@ -72,3 +80,59 @@ def test_foreign_zone_is_not_written_to_while_a_wildcard_is_possible() -> None:
         )
         with pytest.raises(CertmgrError, match="cannot be determined"):
             find_location(client, "_acme-challenge.shop.test")
+
+
+@dataclass
+class PrimaryZone:
+    """A zone whose changes reach the primary server at once, and the secondary by a transfer."""
+
+    primary: NameServer
+
+    def add(self, record: str, value: str) -> None:
+        self.primary.records[(record, "TXT")] = [f'"{value}"']
+
+    def remove(self, record: str, value: str) -> None:
+        del self.primary.records[(record, "TXT")]
+
+    def removal(self, record: str, value: str) -> str:
+        return ""
+
+
+class TwoServers(DnsClient):
+    """A DNS client that finds two name servers for each zone."""
+
+    servers: tuple[str, ...] = ()
+
+    def authoritative(self, name: str) -> Authoritative:
+        found = tuple(ZoneServer(f"ns{n}", (a,)) for n, a in enumerate(self.servers))
+        return Authoritative("ok", "shop.test", found)
+
+
+@pytest.mark.parametrize("old", [['"old"'], [], "SERVFAIL"], ids=["old", "none", "failing"])
+def test_secondary_that_lags_behind_is_waited_for(old: list[str] | str) -> None:
+    """A CA may ask any server of the zone, so that each must publish the new record."""
+    proof = ChallengeProof("shop.test", "token", "key", location="_acme-challenge.shop.test")
+    record, txt = proof.location, proof.txt
+    before: dict[tuple[str, str], Sequence[str] | str] = {("shop.test", "A"): ["192.0.2.1"]}
+    with (
+        serving(before, authoritative=True) as primary,
+        serving({**before, (record, "TXT"): old}, authoritative=True) as secondary,
+    ):
+
+        def client() -> DnsClient:
+            made = TwoServers((primary.address,), timeout=UNREACHED, tries=1, allowed=LOOPBACK)
+            made.servers = (primary.address, secondary.address)
+            return made
+
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            # The transfer of the zone ends during the third wait.
+            if len(waits) == 3:
+                secondary.records[(record, "TXT")] = [f'"{txt}"']
+
+        solver = Dns01(PrimaryZone(primary), client, propagation=UNREACHED, wait=wait)
+        solver.present([proof])
+        # A server that does not answer is no reason to wait: the CA skips it too.
+        assert len(waits) == (0 if old == "SERVFAIL" else 3)
