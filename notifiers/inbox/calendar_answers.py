@@ -10,6 +10,7 @@ from icalendar import Calendar
 from inventory.text import printable
 
 _STATES = ("ACCEPTED", "DECLINED", "TENTATIVE")
+MAX_EVENTS = 20  # our invitation has one
 _NO_PERSON = ("ROOM", "RESOURCE", "GROUP")
 
 
@@ -50,11 +51,12 @@ def calendar_answer(text: str, method: str = "") -> CalendarAnswer | None:
     # A client may attach any calendar file; only these methods answer an invitation.
     if method not in ("REPLY", "COUNTER", "DECLINECOUNTER"):
         return None
-    event = next(iter(calendar.walk("VEVENT")), None)
-    if event is None:
+    events = calendar.walk("VEVENT")[:MAX_EVENTS]
+    if not events:
         return None
-    attendees = event.get("ATTENDEE", [])
-    attendees = attendees if isinstance(attendees, list) else [attendees]
+    event = events[0]
+    # An answer with several entries is one answer only if they agree.
+    attendees = [a for e in events for a in _listed(e.get("ATTENDEE", []))]
     # A room or a device is booked by a program (RFC 5545 3.2.3).
     if any(str(a.params.get("CUTYPE", "")).upper() in _NO_PERSON for a in attendees if _is_one(a)):
         attendees = []
@@ -67,6 +69,10 @@ def calendar_answer(text: str, method: str = "") -> CalendarAnswer | None:
         status if status in _STATES else "OTHER",
         printable(" ".join(str(event.get("COMMENT", "")).split()), 500),
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_one(attendee: Any) -> bool:

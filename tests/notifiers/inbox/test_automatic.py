@@ -545,6 +545,8 @@ def test_filter_that_blocks_a_mail_does_not_announce_another_try() -> None:
 def test_delegation_and_booking_by_a_program_are_no_decision() -> None:
     other = b'ATTENDEE;PARTSTAT=ACCEPTED;DELEGATED-FROM="mailto:o@x.example":mailto:x@x.example\r\n'
     room = calendar_reply("ACCEPTED").replace(b"ROLE=REQ", b"CUTYPE=ROOM;ROLE=REQ")
+    entry = b"BEGIN:VEVENT\r\nUID:x\r\nATTENDEE;PARTSTAT=DECLINED:mailto:b@x.example\r\n"
+    entry += b"END:VEVENT\r\n"
     source = b"X-MS-Exchange-Generated-Message-Source: Resource Booking Agent\n"
     cases = {
         "delegated": calendar_reply("DELEGATED"),
@@ -553,6 +555,9 @@ def test_delegation_and_booking_by_a_program_are_no_decision() -> None:
         "booking agent": source + calendar_reply("ACCEPTED"),
         "cancel": calendar_reply("ACCEPTED", method="CANCEL"),
         "refresh": calendar_reply("ACCEPTED", method="REFRESH"),
+        "entries that differ": calendar_reply("ACCEPTED").replace(
+            b"END:VCALENDAR", entry + b"END:VCALENDAR"
+        ),
     }
     assert b"CUTYPE=ROOM" in room and other in cases["by the deputy"]
     assert not wrong(cases, "uncertain")
