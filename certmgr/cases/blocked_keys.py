@@ -27,7 +27,7 @@ from certmgr.x509.trust_until import PathFinder
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate, from_pem, parse
 from inventory.errors import UsageError
-from inventory.store import certificates
+from inventory.store import certificates, incidents
 from inventory.text import printable
 
 # Lists of CA keys are short. The limit bounds the time that a wrong file can take.
@@ -106,7 +106,7 @@ class DependentCertificates:
 
 
 def depending_on(context: Context, keys: Collection[str]) -> DependentCertificates:
-    """Return the served certificates that depend on keys. Nothing is sent or changed."""
+    """Return the certificates in use that depend on keys. Nothing is sent or changed."""
     blocked, result = frozenset(keys), DependentCertificates()
     trust = context.settings.trust
     store = TrustStore.load(trust.store, trust.ca_files)
@@ -114,14 +114,17 @@ def depending_on(context: Context, keys: Collection[str]) -> DependentCertificat
         stored = StoredTrust(conn, store, load_rules(rules_path(trust.rules)))
         # Private CAs have keys too, so their roots end paths like public ones.
         anchors = PathFinder.of(store.anchors.values(), stored.finder.issuers)
-        ders = certificates.ders(conn, sorted({c.leaf for c in stored.chains()}))
+        # A certificate that no scan has seen, since the server has another one for other clients.
+        chains = [(c.leaf, c.issuer, c.chain) for c in stored.chains()]
+        chains += [(h.sha256, h.issuer, h.chain) for h in incidents.held(conn)]
+        ders = certificates.ders(conn, sorted({sha256 for sha256, _, _ in chains}))
         shared: dict[tuple[str, tuple[str, ...]], list[frozenset[str]]] = {}
-        for chain in stored.chains():
-            leaf = parse(ders[chain.leaf])
+        for sha256, issuer, sent in chains:
+            leaf = parse(ders[sha256])
             own = blocked & {spki_sha256(leaf)}
             # Leaves of one issuer with the same served intermediates have the same paths. Finding
             # paths is what takes the time.
-            group = (chain.issuer, chain.chain[1:])
+            group = (issuer, sent[1:])
             if group not in shared:
                 # The server chooses how many certificates it sends, hence the limit.
                 served = [stored.authorities[s] for s in group[1][:32] if s in stored.authorities]
@@ -130,9 +133,9 @@ def depending_on(context: Context, keys: Collection[str]) -> DependentCertificat
             result.found |= own.union(*hits)
             # One path without a blocked key is enough for browsers.
             if own or (hits and all(hits)):
-                result.leaves.add(chain.leaf)
+                result.leaves.add(sha256)
             elif any(hits):
-                result.spared.add(chain.leaf)
+                result.spared.add(sha256)
     # A leaf that is served with several chains is affected if one of them is.
     result.spared -= result.leaves
     return result

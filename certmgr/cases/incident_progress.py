@@ -104,6 +104,10 @@ def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now
     # A case is closed by a verification of all its names at all their addresses.
     if item.state == CaseState.CLOSED:
         return True
+    # No scan can show that the certificate of the other key type of a server was replaced: its
+    # lineage does, as soon as it holds another one.
+    if item.held and item.sort == Category.AUTOMATIC:
+        return False
     of_client = [s for s in seen if s.client_id == item.client_id]
     names = _names_to_check(item.names, {s.host for s in of_client if s.host})
     valid = [s for s in of_client if s.not_after > now]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import takewhile
 
+from sqlalchemy import Connection
+
 from certmgr.cases.service import CaseService
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalFacts, RenewalMethod, Renewer, parent_names
@@ -27,6 +29,12 @@ MAX_FILE = 20_000_000
 _SERIAL = re.compile(r"[0-9a-f]{1,40}")
 
 
+EQUALLY_NEAR = (
+    "several clients have sites equally near to it in the DNS; add its domain to the client who has"
+    " it (certmgr domain add), and inform that client"
+)
+
+
 class Category(StrEnum):
     """Who replaces a certificate. Only ``ours`` and ``client`` need a case."""
 
@@ -35,7 +43,7 @@ class Category(StrEnum):
     REINSTALL = "reinstall"  # it is good, and is installed again on the server
     OURS = "ours"
     CLIENT = "client"
-    UNKNOWN = "unknown"  # not in the inventory
+    UNKNOWN = "unknown"  # not in the inventory, or of no client for certain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +198,7 @@ def _affected_by_client(
     facts: RenewalFacts,
     owners: Mapping[str, int],
 ) -> list[AffectedCertificate]:
-    """Return one entry per client that serves the certificate."""
+    """Return one entry per client that serves the certificate, and one for undecided names."""
     by_client: dict[int, list[ServedName]] = {}
     for row in rows:
         by_client.setdefault(row.client_id, []).append(row)
@@ -228,7 +236,37 @@ def _affected_by_client(
                 reason=reason,
             )
         )
+    given = {n for item in result for n in item.hosts}
+    undecided = _undecided(rows, given, owners)
+    if undecided:
+        result.append(
+            AffectedCertificate(
+                serial=serial,
+                sha256=sha256,
+                hosts=undecided,
+                category=Category.UNKNOWN,
+                reason=EQUALLY_NEAR,
+            )
+        )
     return result
+
+
+def _undecided(
+    rows: Sequence[ServedName], given: Collection[str], owners: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Return the names of a certificate to which several clients are equally near."""
+    if not rows:
+        return ()
+    served = [r.host for r in rows]
+    return tuple(
+        n
+        for n in rows[0].names
+        if n not in given
+        # Each client replaces the wildcard of a platform for the own hosts.
+        and not n.startswith("*.")
+        and _belongs_to_client(n, served)
+        and not any(p in owners for p in parent_names(n))
+    )
 
 
 def _belongs_to_client(name: str, hosts: Sequence[str]) -> bool:
@@ -255,14 +293,15 @@ def _is_shared(
 
     The wildcard of a platform covers sites of many clients. None of them could get it validated,
     so that each replaces it for the own hosts. A name that the inventory does not have is that of
-    the client with the nearest host, if several have sites below one registered domain.
+    the client with the nearest host, if several have sites below one registered domain. If they
+    are equally near, it is of neither: a client must not read the name of another one.
     """
     owner = next((owners[p] for p in parent_names(name) if p in owners), None)
     if owner is not None:
         return owner != client_id
     if any(name_covers(name, h) for h in others):
         return True
-    return _nearness(name, others) > _nearness(name, hosts)
+    return _nearness(name, others) >= _nearness(name, hosts)
 
 
 def _nearness(name: str, hosts: Iterable[str]) -> int:
@@ -299,6 +338,9 @@ def select_affected(
         if server:
             servers.find(conn, server)
         served = incidents.served(conn, server_name=server or None)
+        # Which server a certificate is on that no scan has seen is not known.
+        if not server:
+            served += _held(conn)
         # Learned automation only explains a category. A case opens nevertheless, because it may not
         # learn of a revocation.
         facts = load_facts(conn, service.now)
@@ -313,6 +355,24 @@ def select_affected(
         # A serial number is unique per CA only (RFC 5280, 4.1.2.2), so that fingerprints decide.
         known = {s: [c for c in rows if c.sha256 in fingerprints] for s, rows in known.items()}
     return categorise(selected, known, served, facts)
+
+
+def _held(conn: Connection) -> list[ServedName]:
+    """Return the certificates of lineages that no scan has seen, one row per name."""
+    return [
+        ServedName(
+            sha256=leaf.sha256,
+            serial=leaf.serial,
+            issuer=leaf.issuer,
+            names=leaf.names,
+            host=name,
+            domain_id=0,
+            client_id=leaf.client_id,
+            client=leaf.client,
+        )
+        for leaf in incidents.held(conn)
+        for name in leaf.names
+    ]
 
 
 def select_lost(service: CaseService, server: str) -> list[AffectedCertificate]:

@@ -158,7 +158,8 @@ class IncidentItemRecord(Record):
 
     ``client``: its number. ``reference``, ``state`` and ``due_at``: of its case.
     ``served``: at how many addresses of the client it was seen last, and ``seen_at``: when that
-    was, in epoch seconds; 0 if no address serves it.
+    was, in epoch seconds; 0 if no address serves it. ``held``: how many lineages hold it, if no
+    scan ever saw it.
     """
 
     id: int
@@ -176,6 +177,7 @@ class IncidentItemRecord(Record):
     due_at: Timestamp | None
     served: int
     seen_at: Timestamp
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, null, select, update
+from sqlalchemy import Connection, ScalarSelect, Select, exists, func, insert, null, select, update
 
 from inventory.clock import Timestamp
 from inventory.db.database import Tx
@@ -32,6 +32,9 @@ from inventory.records import (
 )
 from inventory.store import editing, observations, tickets
 from inventory.text import typed_reference
+
+# The certificate of a lineage that is in use; the newest one if no target has it yet.
+_IN_USE = func.coalesce(StoredLineage.deployed, StoredLineage.sha256)
 
 
 def add(tx: Tx, kind: str, what: str, until: Timestamp, reason: str) -> IncidentRecord:
@@ -128,6 +131,7 @@ def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
             Case.due_at,
             func.coalesce(live.c.served, 0).label("served"),
             func.coalesce(live.c.seen_at, 0).label("seen_at"),
+            _held_of_item().label("held"),
         )
         # A serial number of the CA's list may be of no client.
         .outerjoin(Client, Client.id == IncidentItem.client_id)
@@ -142,6 +146,21 @@ def items(conn: Connection, incident_id: int) -> list[IncidentItemRecord]:
         .order_by(IncidentItem.sort, Client.number.is_(None), Client.number, IncidentItem.id)
     )
     return fetch(conn, IncidentItemRecord, query)
+
+
+def _held_of_item() -> ScalarSelect[int]:
+    """Return the number of active lineages that hold the certificate of an item; see held()."""
+    return (
+        select(func.count())
+        .select_from(StoredLineage)
+        .where(
+            StoredLineage.state == "active",
+            IncidentItem.sha256 == _IN_USE,
+            ~exists().where(ServedChain.leaf == IncidentItem.sha256),
+        )
+        .correlate(IncidentItem)
+        .scalar_subquery()
+    )
 
 
 def close(tx: Tx, incident_id: int) -> None:
@@ -179,6 +198,51 @@ def served(conn: Connection, *, server_name: str | None = None) -> list[ServedNa
     if server_name is not None:
         query = query.join(Server, Server.id == Domain.server_id).where(Server.name == server_name)
     return fetch(conn, ServedName, query)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLeaf:
+    """The certificate of an active lineage that no scan has seen.
+
+    Attributes:
+        chain: The SHA-256 of each certificate, leaf first.
+    """
+
+    sha256: str
+    serial: str
+    issuer: str
+    names: tuple[str, ...]
+    chain: tuple[str, ...]
+    client_id: int
+    client: str
+
+
+def held(conn: Connection) -> list[HeldLeaf]:
+    """Return the certificates of active lineages that no scan has seen.
+
+    A server with an RSA and an EC certificate presents one of them per handshake, so a scan does
+    not see the other, which clients without EC get.
+    """
+    query = (
+        select(
+            StoredCertificate.sha256,
+            StoredCertificate.serial,
+            StoredCertificate.issuer,
+            StoredCertificate.names,
+            StoredLineage.chain,
+            StoredLineage.client_id,
+            Client.number,
+        )
+        .join(StoredLineage, StoredCertificate.sha256 == _IN_USE)
+        .join(Client, Client.id == StoredLineage.client_id)
+        .where(
+            StoredLineage.state == "active",
+            Client.state != "retired",
+            ~exists().where(ServedChain.leaf == StoredCertificate.sha256),
+        )
+        .order_by(StoredLineage.id)
+    )
+    return [HeldLeaf(*row) for row in conn.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ incident closes when its certificates are verified.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from certmgr.cases import (
     new_case,
     signing_requests,
 )
+from certmgr.cases.blocked_keys import depending_on
 from certmgr.cases.incident_selection import Category
 from certmgr.cases.opening import run
 from certmgr.demo.authority import Authority
+from certmgr.inspection.report import certificate_row
+from certmgr.x509.trust_rules import spki_sha256
 from inventory.certificates import parse
 from inventory.db.database import to_epoch
 from inventory.errors import UsageError
-from inventory.models import Case, Endpoint, ServedChain
+from inventory.models import AcmeAccount, Case, Endpoint, ServedChain
 from inventory.records import IncidentItemRecord
 from inventory.store import (
     cases,
@@ -283,6 +287,28 @@ def test_name_that_the_inventory_lacks_is_that_of_the_client_with_the_nearest_ho
     }
 
 
+def test_name_to_which_two_clients_are_equally_near_is_staffs_alone(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    sites = {"1002": "first.platform.test", "1003": "second.platform.test"}
+    new = ["third.platform.test", "deep.fourth.platform.test"]
+    bad = issuer.issue(*sites.values(), *new, "*.platform.test", days=80)
+    for number, host in sites.items():
+        env.client(number, host)
+        serve(env.database, host, bad, env.now)
+    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
+    assert {i.client: i.hosts for i in items} == {
+        "1002": (sites["1002"],),
+        "1003": (sites["1003"],),
+        None: tuple(new),
+    }
+    until = env.now + 5 * HOURS
+    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "x")
+    with env.database.read() as conn:
+        opened = cases.listing(conn, incident_id=row.id)
+    assert {(c.client, *c.names) for c in opened} == set(sites.items())
+
+
 def test_incident_of_a_server_is_about_its_certificates_alone(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
@@ -323,6 +349,35 @@ def with_lineage(env: CaseEnvironment, *names: str) -> int:
         lineage = add_lineage(tx, "shop", "1001", account, *names)
         lineages.note(tx, lineage, sha256=add_leaf(tx, "of the lineage", *names))
     return lineage
+
+
+def test_certificate_of_the_other_key_type_waits_for_its_lineage(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    """A scan sees the EC certificate of a pair. The RSA one was revoked, or its key was stolen."""
+    with_lineage(env, HOST)
+    serve(env.database, HOST, issuer.issue(HOST, days=80), env.now)
+    other = issuer.issue(HOST, days=80)
+    leaf = parse(other.der)
+    with env.database.write(env.now) as tx:
+        account = tx.conn.execute(select(AcmeAccount.id)).scalar_one()
+        pair = add_lineage(tx, "shop-rsa", "1001", account, HOST, key_type="rsa-2048")
+        certificates.add(tx, [asdict(certificate_row(leaf))])
+        lineages.note(tx, pair, sha256=leaf.sha256, chain=(leaf.sha256,))
+    assert depending_on(env.context, [spki_sha256(leaf)]).leaves == {leaf.sha256}
+    items = incident_selection.select_affected(env.service, serials=[leaf.serial])
+    assert [(i.client, i.hosts, i.category) for i in items] == [
+        ("1001", (HOST,), Category.AUTOMATIC)
+    ]
+    until = env.now + 24 * HOURS
+    row, counts = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    assert counts["opened"] == 0
+    with env.database.read() as conn:
+        assert len(left_of(conn, row.reference, env)) == 1
+        assert leaf.sha256 in lineages.must_replace(conn)
+    with env.database.write(env.now) as tx:
+        lineages.note(tx, pair, sha256=add_leaf(tx, "renewed", HOST))
+        assert left_of(tx.conn, row.reference, env) == []
 
 
 @pytest.mark.parametrize("buys", ["us", "client"])
