@@ -11,6 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.checks.codes import CODES
+from certmgr.checks.handshake_reasons import (
+    DOWNGRADE_WORDS,
+    OTHER_VERSION_WORDS,
+    handshake_reason,
+)
 from certmgr.checks.refused_offer import late_alert, refused_offer_findings
 from certmgr.net.addresses import Network, within
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
@@ -22,8 +27,6 @@ from inventory.vocabulary import Finding, Severity
 # network is at fault, and several runs within an hour meet the same maintenance.
 UNREACHABLE_RUNS = 3
 UNREACHABLE_AFTER = timedelta(hours=24)
-# What OpenSSL states of a ServerHello with a version that it does not know.
-_OTHER_VERSION = frozenset({"unsupported protocol", "wrong ssl version", "wrong version number"})
 # Only 116 (certificate_required, RFC 8446 6.2) is specific. Before TLS 1.3, servers refuse a
 # missing client certificate with any of the others.
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
@@ -132,9 +135,12 @@ def transport_findings(
                 if failure.alert is not None:
                     evidence_values["alert"] = failure.alert
                     evidence_values |= late_alert(failure)
-                elif failure.reason in _OTHER_VERSION:
+                elif failure.reason == DOWNGRADE_WORDS:
+                    evidence_values["browser_error"] = "ERR_TLS13_DOWNGRADE_DETECTED"
+                elif failure.reason in OTHER_VERSION_WORDS and not failure.late:
                     # Such as SSL 3.0, for which current programs have no code.
                     evidence_values["browser_error"] = "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"
+                evidence_values["reason"] = handshake_reason(failure)
                 yield finding(
                     "handshake-failed", at, None, kind=str(failure.kind), **evidence_values
                 )

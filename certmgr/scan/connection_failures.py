@@ -62,8 +62,7 @@ def from_tls(tls: Handshake) -> Failure:
     reason = printable(tls.error, 200) or "the handshake failed"
     # An alert is the reason of the server itself, so it counts before what OpenSSL makes of it.
     if (alert := tls.alert) is not None:
-        late = bool(tls.chain())
-        return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True, late=late)
+        return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True, late=tls.late)
     kind = FailureKind.TLS
     if tls.too_large:
         # OpenSSL and Chrome have the same limit for the certificates of a server: 100 KB.
@@ -72,7 +71,7 @@ def from_tls(tls: Handshake) -> Failure:
         kind = FailureKind.NOT_TLS
     elif tls.malformed:
         kind = FailureKind.MALFORMED
-    return Failure("tls", kind, reason, answered=True)
+    return Failure("tls", kind, reason, answered=True, late=tls.late)
 
 
 def from_first_bytes(first: bytes) -> Failure | None:

@@ -54,7 +54,8 @@ class Failure:
         alert: The number of the TLS alert (RFC 8446 6).
         answered: Whether the server sent something after the connection was established.
         accepted: Whether the connection was established.
-        late: Whether the server had accepted the offer, and sent its certificate, before.
+        late: Whether the server had accepted the offer before (with a HelloRetryRequest, or with
+            its certificate).
     """
 
     layer: str

@@ -35,6 +35,9 @@ _NOT_TLS = frozenset(
 _MALFORMED_LIBS = frozenset(
     {4, 6, 8, 11, 13, 16}
 )  # RSA, EVP, OBJ, X509, ASN1, EC: raised while a certificate is read
+# The same libraries verify the key exchange. Bad DH value, bad key share, bad signature (the key of
+# the server does not belong to its certificate, for example), bad EC point.
+_BAD_KEY_EXCHANGE = frozenset({102, 108, 123, 306})
 
 DONE, WANT, FAILED = 0, 1, 2
 
@@ -42,7 +45,17 @@ DONE, WANT, FAILED = 0, 1, 2
 class Handshake:
     """One TLS handshake over memory: bytes in, bytes out. The caller owns the socket."""
 
-    __slots__ = ("_in", "_key", "_out", "_ssl", "connection", "error", "error_codes")
+    __slots__ = (
+        "_in",
+        "_key",
+        "_out",
+        "_ssl",
+        "connection",
+        "error",
+        "error_codes",
+        "flights",
+        "late",
+    )
 
     def __init__(self, profile: str, alpn: tuple[bytes, ...], server_name: str | None) -> None:
         self.connection = SSL.Connection(tls_offers.context(profile, alpn))
@@ -56,6 +69,10 @@ class Handshake:
         self._key = tls_offers.address(self._ssl)
         self.error_codes: tuple[tuple[int, int], ...] = ()
         self.error = ""
+        self.flights = 0
+        # Whether the server had accepted the offer before the handshake failed: with a
+        # HelloRetryRequest, or with its certificate.
+        self.late = False
 
     def feed(self, data: bytes) -> None:
         """Pass received bytes to OpenSSL."""
@@ -90,12 +107,15 @@ class Handshake:
                 else f"error {code:#x}"
             )
         self.error_codes, self.error = tuple(codes), "; ".join(texts[:3])
+        # The own alert about the failure is not sent yet, so it is not counted.
+        self.late = self.flights > 1 or bool(self.chain())
         return FAILED
 
     def outgoing(self) -> bytes:
         """Return the bytes to send; empty if there are none."""
         buffer = _scratch.buffer
         size = _lib.BIO_read(self._out, buffer, MAX_FLIGHT)
+        self.flights += size > 0
         return bytes(_ffi.buffer(buffer, size)) if size > 0 else b""
 
     def read_after(self) -> int:
@@ -148,7 +168,8 @@ class Handshake:
     @property
     def malformed(self) -> bool:
         """Whether OpenSSL could not parse a certificate."""
-        return any(lib in _MALFORMED_LIBS for lib, _ in self.error_codes)
+        exchange = any(c == _LIB_SSL and r in _BAD_KEY_EXCHANGE for c, r in self.error_codes)
+        return not exchange and any(lib in _MALFORMED_LIBS for lib, _ in self.error_codes)
 
     def chain(self) -> tuple[bytes, ...]:
         """Return the served chain as raw DER, leaf first.
