@@ -92,6 +92,19 @@ def folded(
     """
     if not foreign:
         return FoldedFindings(tuple(findings))
+    # Only the provider has the key of the certificate on its servers. An address that serves it is
+    # probably a server that the configuration does not name, so no record may be deleted unseen,
+    # and what is wrong there is not the fault of the record.
+    if _serve_our_certificate(foreign, served):
+        unknown = finding(
+            FOREIGN_ADDRESS,
+            foreign,
+            Severity.MEDIUM,
+            kind=record_kind(foreign),
+            explains=[],
+            variant=SAME_CERTIFICATE,
+        )
+        return FoldedFindings((unknown, *findings))
     kept, explained = [], []
     for entry in findings:
         at = [a for a in entry.addresses if a in foreign]
@@ -105,13 +118,19 @@ def folded(
     return FoldedFindings((foreign_finding, *kept), tuple(explained))
 
 
+def _serve_our_certificate(foreign: Sequence[str], served: Sequence[ServedCertificate]) -> bool:
+    """Return whether each foreign address serves the certificate of an own one."""
+    own = {s.leaf.sha256 for s in served if s.address not in foreign}
+    leaves = {s.address: s.leaf.sha256 for s in served if s.address in foreign}
+    return len(leaves) == len(foreign) and set(leaves.values()) <= own
+
+
 def _finding(
     foreign: Sequence[str], explained: Sequence[Finding], served: Sequence[ServedCertificate]
 ) -> Finding:
     seen = [f for f in explained if f.severity not in ("info", "low")]
-    own_leaves = {s.leaf.sha256 for s in served if s.address not in foreign}
-    leaves = {s.address: s.leaf.sha256 for s in served if s.address in foreign}
-    good = len(leaves) == len(foreign) and all(s.trusted for s in served if s.address in foreign)
+    answering = [s for s in served if s.address in foreign]
+    good = len(answering) == len(foreign) and all(s.trusted for s in answering)
     variant = ""
     severity = str(Severity.HIGH)
     if any(f.severity == Severity.CRITICAL for f in seen):
@@ -120,10 +139,6 @@ def _finding(
         SEVERITY_ORDER[f.severity] <= SEVERITY_ORDER[Severity.HIGH] for f in seen
     ):
         severity, variant = str(Severity.MEDIUM), _VALID
-    # Only the provider has the key of the certificate on its servers. An address that serves it is
-    # probably a server that the configuration does not name, so no record may be deleted unseen.
-    if len(leaves) == len(foreign) and set(leaves.values()) <= own_leaves:
-        severity, variant = str(Severity.MEDIUM), SAME_CERTIFICATE
     codes = sorted({f.code for f in seen if f.code not in _OF_THIS_MACHINE})
     evidence = {"kind": record_kind(foreign), "explains": codes}
     return finding(

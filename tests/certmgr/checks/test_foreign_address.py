@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from certmgr.checks.foreign_address import foreign_addresses
+from certmgr.checks.deployment import ServedCertificate
+from certmgr.checks.foreign_address import folded, foreign_addresses
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import JudgingContext
 from certmgr.config.settings import NetworkSettings, Settings
@@ -100,6 +101,19 @@ def test_address_with_the_certificate_of_our_server_is_for_staff(
     result = probe(f"{HOST}:{ours.port}", at=(OURS, FOREIGN), changes=chosen)
     found = result.codes[FOREIGN_ADDRESS]
     assert (found.severity, found.actor) == ("medium", "staff")
+
+
+def test_fault_of_an_address_with_our_certificate_is_not_hidden(issuer: Authority) -> None:
+    """It is probably our server, so that its broken page is a fault and not a wrong record."""
+    leaf = parse(issuer.issue(HOST, days=80).der)
+    both = [ServedCertificate(a, leaf, True) for a in (OURS, FOREIGN)]
+    broken = Finding("answer-invalid", "critical", (FOREIGN,))
+    result = folded([broken], (FOREIGN,), both)
+    assert [(f.code, f.severity) for f in result.findings] == [
+        (FOREIGN_ADDRESS, "medium"),
+        ("answer-invalid", "critical"),
+    ]
+    assert result.explained == ()
 
 
 def _judged(issuer: Authority, context: JudgingContext, *addresses: str) -> dict[str, Finding]:
