@@ -37,6 +37,7 @@ from inventory.errors import UsageError
 from inventory.names import display
 from inventory.store import acme_orders
 from inventory.text import printable
+from inventory.vocabulary import RateEventKind
 
 _log = logging.getLogger(__name__)
 
@@ -231,7 +232,7 @@ class Authorizations:
             acme_orders.count(
                 tx,
                 self.account_id,
-                "failure",
+                RateEventKind.FAILURE,
                 [(n.removeprefix("*."), None) for n in failed],
             )
         return NamesFailed(failed)

@@ -21,6 +21,7 @@ from inventory.db.database import Tx
 from inventory.errors import CertmgrError
 from inventory.records import AccountRecord, LineageRecord, OrderRecord
 from inventory.store import accounts, acme_orders, lineage_names, lineages
+from inventory.vocabulary import OrderState
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class FailureLog:
         with self.context.write() as tx:
             lineages.note(tx, row.id, error=_error_document(error), next_at=next_at)
 
-    def end_order(self, row: LineageRecord, state: str, error: CertmgrError) -> None:
+    def end_order(self, row: LineageRecord, state: OrderState, error: CertmgrError) -> None:
         with self.context.write() as tx:
             open_order = acme_orders.open_of(tx.conn, row.id)
             if open_order is not None:
@@ -88,7 +89,7 @@ class FailureLog:
                 acme_orders.end(
                     tx,
                     acme_orders.take(tx, open_order.id),
-                    "failed",
+                    OrderState.FAILED,
                     error=_error_document(error),
                 )
             failures = lineages.by_id(tx.conn, row.id).failures + 1

@@ -23,7 +23,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Unpack
 
 from acme import messages
 from cryptography import x509
@@ -46,6 +46,7 @@ from certmgr.acme.session import AccountSession
 from certmgr.x509 import csr as requests_
 from inventory.records import ListedLineage, OrderRecord
 from inventory.store import acme_orders, domain_owners
+from inventory.vocabulary import OrderState
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class OrderFlow:
             CertmgrError: A solver or the disk failed.
         """
         _log.info("ACME order %d: %s", self.row.id, self.row.state)
-        if self.row.state == "issued":
+        if self.row.state is OrderState.ISSUED:
             return self.row
         try:
             return self._run()
@@ -191,7 +192,7 @@ class OrderFlow:
         """The names of the order."""
         return self.row.names
 
-    def _record(self, step: str, **values: Any) -> None:
+    def _record(self, step: str, **values: Unpack[acme_orders.OrderColumns]) -> None:
         self.context.checkpoint(step)
         with self.context.write() as tx:
             self.row = acme_orders.record(tx, self.row, **values)
@@ -248,7 +249,7 @@ class OrderFlow:
     # -- the certificate
 
     def _finalize(self, body: messages.Order) -> None:
-        self._record("finalize", state="finalizing")
+        self._record("finalize", state=OrderState.FINALIZING)
         der = x509.load_pem_x509_csr(self._csr).public_bytes(Encoding.DER)
         self.context.checkpoint("finalizing")
         end = self.context.now() + timedelta(seconds=FINALIZE_SECONDS)

@@ -18,6 +18,7 @@ from inventory.names import as_ip
 from inventory.records import AccountRecord, LineageRecord, ListedLineage, OrderRecord
 from inventory.store import accounts, acme_orders
 from inventory.text import printable
+from inventory.vocabulary import OrderState
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class OrderIntent:
                 order.id != but
                 and order.account_id in ids
                 and not order.exempt
-                and order.state != "issued"
+                and order.state is not OrderState.ISSUED
             ):
                 names = order.names
                 # An order with a URL was counted when the CA accepted it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -25,6 +25,7 @@ from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
 from inventory.records import ListedLineage, OrderRecord
 from inventory.store import acme_orders
+from inventory.vocabulary import OrderState, RateEventKind
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class OrderPlacement:
             self._place_order()
         return self.row
 
-    def _record(self, step: str, **values: Any) -> None:
+    def _record(self, step: str, **values: Unpack[acme_orders.OrderColumns]) -> None:
         self.context.checkpoint(step)
         with self.context.write() as tx:
             self.row = acme_orders.record(tx, self.row, **values)
@@ -74,7 +75,7 @@ class OrderPlacement:
         lineage, reference = self.lineage, self.row.key_name
         # With the client's own CSR there is no key on this machine.
         if lineage.csr:
-            self._record("csr", state="keyed", csr=lineage.csr)
+            self._record("csr", state=OrderState.KEYED, csr=lineage.csr)
             return
         self.context.checkpoint("key")
         if lineage.reuse_key and (old := self._current_key()) is not None:
@@ -83,7 +84,7 @@ class OrderPlacement:
         else:
             path, key = self.context.keys.make(reference, lineage.key_type)
         csr = requests_.make(key, self.row.names, True).decode()
-        self._record("csr", state="keyed", key_reference=key_reference(path), csr=csr)
+        self._record("csr", state=OrderState.KEYED, key_reference=key_reference(path), csr=csr)
 
     def _current_key(self) -> Any:
         """Return the key of the current certificate.
@@ -106,25 +107,29 @@ class OrderPlacement:
         requests = CaRequests(self.context, self.session)
         url = (
             find_lost_order(requests, self.row.account_id, self.row.names)
-            if self.row.state == "asked"
+            if self.row.state is OrderState.ASKED
             else None
         )
         if url is None:
-            hint = {}
-            if self.row.state == "asked":
+            asked: acme_orders.OrderColumns = {"state": OrderState.ASKED}
+            if self.row.state is OrderState.ASKED:
                 # An earlier request failed. Near the end of a certificate nothing optional is
                 # risked again, such as with a CA that answers HTTP 500 to ``replaces``.
                 if self.urgent and self.row.replaces is not None:
-                    hint = {"replaces": None, "exempt": 0}
+                    asked |= {"replaces": None, "exempt": 0}
                 self._check_limits()
-            self._record("ask", state="asked", **hint)
+            self._record("ask", **asked)
             self.context.checkpoint("new-order")
             url = self._new_order(requests)
         self.context.checkpoint("url")
         with self.context.write() as tx:
-            self.row = acme_orders.record(tx, self.row, state="pending", url=url)
+            self.row = acme_orders.record(tx, self.row, state=OrderState.PENDING, url=url)
             acme_orders.count(
-                tx, self.row.account_id, "order", [(None, None)], exempt=bool(self.row.exempt)
+                tx,
+                self.row.account_id,
+                RateEventKind.ORDER,
+                [(None, None)],
+                exempt=bool(self.row.exempt),
             )
 
     def _new_order(self, requests: CaRequests) -> str:

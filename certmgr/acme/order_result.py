@@ -15,6 +15,7 @@ from certmgr.inspection.report import certificate_row
 from inventory.db.database import Tx
 from inventory.records import OrderRecord
 from inventory.store import acme_orders, certificates, lineage_names, lineages
+from inventory.vocabulary import OrderState, RateEventKind
 
 
 def store_certificate(
@@ -36,7 +37,7 @@ def store_certificate(
     row = acme_orders.record(
         tx,
         row,
-        state="issued",
+        state=OrderState.ISSUED,
         sha256=chain.leaf.sha256,
         certificate_url=url,
         error=note or None,
@@ -72,4 +73,6 @@ def _count(tx: Tx, row: OrderRecord) -> None:
         (d, None) for d in rate_limits.registered_domains(row.names)
     ]
     names = (None, rate_limits.name_set_digest(row.names))
-    acme_orders.count(tx, row.account_id, "certificate", [*domains, names], exempt=bool(row.exempt))
+    acme_orders.count(
+        tx, row.account_id, RateEventKind.CERTIFICATE, [*domains, names], exempt=bool(row.exempt)
+    )

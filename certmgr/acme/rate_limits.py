@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from certmgr.acme.cas import RateLimit, RateLimits
 from inventory.names import as_ip, display, registered_domain
 from inventory.records import RateEventRecord
+from inventory.vocabulary import RateEventKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,9 @@ def events_from_rows(rows: Iterable[RateEventRecord]) -> list[RateLimitEvent]:
         # The CA does not count exempt orders, so they do not use up a limit here.
         if row.exempt:
             continue
-        if row.kind == "order":
+        if row.kind is RateEventKind.ORDER:
             events.append(RateLimitEvent("order", str(row.account_id), row.at))
-        elif row.kind == "failure":
+        elif row.kind is RateEventKind.FAILURE:
             events.append(RateLimitEvent("failure", f"{row.account_id}:{row.domain}", row.at))
         else:
             # One certificate counts per registered domain and once for its exact set of names.

@@ -9,6 +9,7 @@ from inventory.errors import CertmgrError
 from inventory.names import display
 from inventory.records import ListedLineage
 from inventory.text import printable
+from inventory.vocabulary import OnFailedName
 
 
 class ApprovalRequired(CertmgrError):
@@ -50,7 +51,7 @@ def names_to_request(row: ListedLineage, *, urgent: bool = False) -> list[str]:
     # A name is never dropped silently. Close to expiry the remaining names are renewed without
     # approval, because otherwise all of them would expire; staff were notified of the quarantine.
     if quarantined and not (
-        urgent or row.shrink == "auto" or {n.name for n in quarantined} <= approved
+        urgent or row.shrink is OnFailedName.AUTO or {n.name for n in quarantined} <= approved
     ):
         reasons = "; ".join(
             f"{display(n.name)}: {printable(n.reason or '', 200)}" for n in quarantined[:5]

@@ -30,6 +30,7 @@ from inventory.store import (
     lineage_names,
     lineages,
 )
+from inventory.vocabulary import OrderState
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class IssuanceService:
             try:
                 order = self._run_order(row.id, reason)
             except OrderExpired as error:
-                self._failures.end_order(row, "abandoned", error)
+                self._failures.end_order(row, OrderState.ABANDONED, error)
                 # Abandoned means that this order can never be completed; a second order within the
                 # same run costs the client nothing and saves a night.
                 if attempt == 1:
@@ -119,7 +120,7 @@ class IssuanceService:
                 # The lease keeps another machine from the same order. It expires if this process
                 # dies.
                 order = acme_orders.take(tx, open_order.id)
-            if order.state == "issued":
+            if order.state is OrderState.ISSUED:
                 return order  # the certificate is stored: no further request to the CA
             session = self._accounts.for_order(row, order, reason)
         else:
@@ -186,7 +187,7 @@ class IssuanceService:
             # The deliveries are due with the end of the order: a death before the deployment leaves
             # them to the next run.
             deployments.schedule(tx, row.id, order.sha256, targets)
-            acme_orders.end(tx, acme_orders.by_id(tx.conn, order.id), "done")
+            acme_orders.end(tx, acme_orders.by_id(tx.conn, order.id), OrderState.DONE)
         return version
 
     def _key_pem(self, order: OrderRecord) -> bytes | None:

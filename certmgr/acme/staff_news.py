@@ -17,6 +17,7 @@ from inventory.names import display
 from inventory.records import ListedLineage
 from inventory.store import accounts, acme_orders, deployments, endpoints, lineage_names, lineages
 from inventory.text import printable
+from inventory.vocabulary import OnFailedName
 
 DAY = 86_400
 # A digest of more lines is not read; certmgr lineage list has all of them.
@@ -137,7 +138,8 @@ def _automated_endpoints(
     for row in rows:
         life = _life_of(row)
         in_use = row.deployed == row.sha256 and row.proven_at is not None
-        held = any(n.state == "quarantined" for n in row.names) and row.shrink != "auto"
+        waits = row.shrink is OnFailedName.ASK
+        held = waits and any(n.state == "quarantined" for n in row.names)
         if life is None or row.failures or not in_use or held or is_near(life, now):
             continue
         span = life.not_after - life.not_before

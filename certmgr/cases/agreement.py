@@ -163,7 +163,7 @@ def agree_window(
         "window_end": int(window.end.timestamp()),
         "window_zone": time_zone,
         "window_sequence": sequence,
-        "window_state": str(WindowState.AGREED),
+        "window_state": WindowState.AGREED,
     }
     with service.context.write() as tx:
         event_text = f"{window.text}{'; ' + text if text else ''}"

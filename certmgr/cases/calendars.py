@@ -98,7 +98,7 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Cal
         if (
             start is None
             or end is None
-            or row.window_state == WindowState.NONE
+            or row.window_state is WindowState.NONE
             or end < now - PAST_RANGE
         ):
             continue
@@ -107,7 +107,7 @@ def _windows(conn: Connection, client_id: int | None, now: datetime) -> list[Cal
         window = InstallationWindow(start, end, row.window_zone or "UTC")
         text = f"Client {row.client}\n{window.text}\nState: {row.state}"
         # A cancelled window stays in the file, so that calendars remove the entry they have.
-        cancelled = row.window_state == WindowState.CANCELLED
+        cancelled = row.window_state is WindowState.CANCELLED
         result.append(
             CalendarEntry(
                 uid=f"{row.reference.lower()}-window@certmgr",

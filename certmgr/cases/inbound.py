@@ -63,7 +63,7 @@ class CaseMail:
         """Return whether the answer is about the agreed window, which is still ahead."""
         assert mail.answer is not None
         return (
-            row.window_state == WindowState.AGREED
+            row.window_state is WindowState.AGREED
             and (row.window_start or 0) > self._service.now.timestamp()
             # RFC 5546, 3.2.3: a reply has the SEQUENCE of the invitation that it answers.
             and mail.answer.sequence == row.window_sequence

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certmgr.cases import new_case
-from certmgr.cases.incident_selection import AffectedCertificate, Category
+from certmgr.cases.incident_selection import AffectedCertificate
 from certmgr.cases.service import CaseService
 from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.records import IncidentRecord
 from inventory.store import cases, domain_owners, editing, incidents
 from inventory.store.incidents import NewIncidentItem
-from inventory.vocabulary import CaseKind
+from inventory.vocabulary import CaseKind, IncidentCategory, IncidentKind
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 def open_incident(
     service: CaseService,
     items: Sequence[AffectedCertificate],
-    kind: str,
+    kind: IncidentKind,
     what: str,
     until: datetime,
     reason: str,
@@ -103,7 +103,7 @@ def _item(item: AffectedCertificate, names: Sequence[str], case_id: int | None) 
         sha256=item.sha256,
         client_id=item.client_id,
         names=tuple(names),
-        sort=item.category.value,
+        sort=item.category,
         case_id=case_id,
     )
 
@@ -129,7 +129,7 @@ def _open_or_join_cases(
     """Add the open cases of an item to the incident, and open one case for the remaining names."""
     # The other categories are replaced automatically, or there is nothing to replace.
     if (
-        item.category not in (Category.OURS, Category.CLIENT)
+        item.category not in (IncidentCategory.OURS, IncidentCategory.CLIENT)
         or item.client is None
         or item.client_id is None
     ):
@@ -153,7 +153,7 @@ def _open_or_join_cases(
             kind=CaseKind.INCIDENT,
             incident_id=row.id,
             ends_at=row.until,
-            bought_by="us" if item.category is Category.OURS else "client",
+            bought_by="us" if item.category is IncidentCategory.OURS else "client",
         )
         text = f"{row.reference}: {reason}"
         opened = new_case.open_case_in(service, tx, item.client, remaining, options, text)

@@ -7,18 +7,18 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from certmgr.cases.incident_progress import Progress, progress_of
-from certmgr.cases.incident_selection import Category
 from inventory.db.database import from_epoch, to_epoch
 from inventory.store import incidents
+from inventory.vocabulary import IncidentCategory
 from notifiers.pipeline.notice_source import StaffEvent
 
 _LABELS = {
-    Category.REPLACED: "already replaced",
-    Category.AUTOMATIC: "renewed by automation",
-    Category.REINSTALL: "to be installed again",
-    Category.OURS: "bought by us",
-    Category.CLIENT: "bought by the client",
-    Category.UNKNOWN: "not in the inventory",
+    IncidentCategory.REPLACED: "already replaced",
+    IncidentCategory.AUTOMATIC: "renewed by automation",
+    IncidentCategory.REINSTALL: "to be installed again",
+    IncidentCategory.OURS: "bought by us",
+    IncidentCategory.CLIENT: "bought by the client",
+    IncidentCategory.UNKNOWN: "not in the inventory",
 }
 
 
@@ -33,7 +33,7 @@ def event_of(progress: Progress) -> StaffEvent:
     lines = [f"until {from_epoch(row.until):%Y-%m-%d %H:%M} UTC: {row.reason}"]
     for category, (done, total) in progress.counts().items():
         # What is not in the inventory has nothing that could be done.
-        if total and category is Category.UNKNOWN:
+        if total and category is IncidentCategory.UNKNOWN:
             lines.append(f"{total} {_LABELS[category]}")
         elif total:
             lines.append(f"{done} of {total} done: {_LABELS[category]}")

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from certmgr.cases.incident_selection import Category
 from certmgr.cases.states import ENDED
 from certmgr.config.context import Context
 from certmgr.renewers.load import load_facts_of
@@ -22,7 +21,7 @@ from inventory.db.database import to_epoch
 from inventory.records import IncidentItemRecord, IncidentRecord
 from inventory.store import incidents
 from inventory.store.incidents import SeenLeaf
-from inventory.vocabulary import CaseState
+from inventory.vocabulary import CaseState, IncidentCategory
 
 # How long a closed incident is watched for its certificates: a month, as backups are kept.
 _WATCHED_SECONDS = 30 * 86_400
@@ -50,25 +49,29 @@ class Progress:
 
         It has no owner who could replace it.
         """
-        return [i for i in self.items if i.id not in self.done and i.sort != Category.UNKNOWN]
+        return [
+            i
+            for i in self.items
+            if i.id not in self.done and i.sort is not IncidentCategory.UNKNOWN
+        ]
 
     def has_returned(self, item: IncidentItemRecord) -> bool:
         """Return whether the old certificate was seen again after the incident was closed."""
         # A server that is lost again is another event, with another incident.
-        if item.sort in (Category.REINSTALL, Category.UNKNOWN):
+        if item.sort in (IncidentCategory.REINSTALL, IncidentCategory.UNKNOWN):
             return False
         closed_at = self.incident.closed_at or 0
         served_again = item.served > 0 and item.seen_at > closed_at
         return served_again or item.state == CaseState.REOPENED
 
-    def counts(self) -> dict[Category, tuple[int, int]]:
+    def counts(self) -> dict[IncidentCategory, tuple[int, int]]:
         """Return category -> number of items that are done, and of all."""
         return {
             c: (
                 sum(i.sort == c and i.id in self.done for i in self.items),
                 sum(i.sort == c for i in self.items),
             )
-            for c in Category
+            for c in IncidentCategory
         }
 
     def state(self, item: IncidentItemRecord) -> str:
@@ -83,11 +86,11 @@ class Progress:
             return "done"
         if item.state is not None:
             return "stopped" if item.state in ENDED else str(item.state)
-        if item.sort == Category.REINSTALL:
+        if item.sort is IncidentCategory.REINSTALL:
             return "not seen again"
         if item.id in self.stranded:
             return "no automation renews it any more: open a case"
-        return "not known" if item.sort == Category.UNKNOWN else "still served"
+        return "not known" if item.sort is IncidentCategory.UNKNOWN else "still served"
 
 
 def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now: int) -> bool:
@@ -99,19 +102,19 @@ def is_done(item: IncidentItemRecord, seen: Iterable[SeenLeaf], opened: int, now
         opened: When the incident was opened, in epoch seconds.
         now: The current time in epoch seconds.
     """
-    if item.sort == Category.UNKNOWN:
+    if item.sort is IncidentCategory.UNKNOWN:
         return False
     # A case is closed by a verification of all its names at all their addresses.
     if item.state == CaseState.CLOSED:
         return True
     # No scan can show that the certificate of the other key type of a server was replaced: its
     # lineage does, as soon as it holds another one.
-    if item.held and item.sort == Category.AUTOMATIC:
+    if item.held and item.sort is IncidentCategory.AUTOMATIC:
         return False
     of_client = [s for s in seen if s.client_id == item.client_id]
     names = _names_to_check(item.names, {s.host for s in of_client if s.host})
     valid = [s for s in of_client if s.not_after > now]
-    if item.sort == Category.REINSTALL:
+    if item.sort is IncidentCategory.REINSTALL:
         # What was seen before the incident shows the server in its state before the loss.
         return live_at_all(names, [s for s in valid if s.at >= opened])
     other = [s for s in valid if s.sha256 != item.sha256]
@@ -196,7 +199,7 @@ def _is_stranded(item: IncidentItemRecord, facts: RenewalFacts) -> bool:
     No case is open for it, so that it would wait until the date of the incident.
     """
     return (
-        item.sort == Category.AUTOMATIC
+        item.sort is IncidentCategory.AUTOMATIC
         and item.case_id is None
         and not any(
             facts.renewer(item.client_id or 0, n).replaces_on_revocation for n in item.names

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import takewhile
 
 from sqlalchemy import Connection
@@ -19,7 +18,7 @@ from inventory.names import as_ip, registered_domain
 from inventory.records import SerialMatch, ServedName
 from inventory.store import certificates, incidents, servers
 from inventory.text import printable
-from inventory.vocabulary import Parties
+from inventory.vocabulary import IncidentCategory, Parties
 
 # A CA may have to revoke very many certificates at once. The limits bound time and memory, and
 # leave room for 200 bytes per line of a CSV file.
@@ -33,17 +32,6 @@ EQUALLY_NEAR = (
     "several clients have sites equally near to it in the DNS; add its domain to the client who has"
     " it (certmgr domain add), and inform that client"
 )
-
-
-class Category(StrEnum):
-    """Who replaces a certificate. Only ``ours`` and ``client`` need a case."""
-
-    REPLACED = "replaced"  # no server presents it any more
-    AUTOMATIC = "automatic"
-    REINSTALL = "reinstall"  # it is good, and is installed again on the server
-    OURS = "ours"
-    CLIENT = "client"
-    UNKNOWN = "unknown"  # not in the inventory, or of no client for certain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +56,7 @@ class AffectedCertificate:
     client_id: int | None = None
     hosts: tuple[str, ...] = ()
     by_hand: tuple[str, ...] = ()
-    category: Category
+    category: IncidentCategory
     reason: str
 
 
@@ -109,7 +97,7 @@ def read_serials(text: str) -> tuple[list[str], list[str]]:
     return list(serials), invalid
 
 
-def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[Category, str]:
+def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[IncidentCategory, str]:
     """Return who replaces a served certificate of one client, and why. The function is pure.
 
     Args:
@@ -119,7 +107,7 @@ def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[Cate
     by_hand = {n: r for n, r in renewers.items() if not r.replaces_on_revocation}
     # Automation replaces it at its next renewal, so that no case is needed.
     if renewers and not by_hand:
-        return Category.AUTOMATIC, "; ".join(
+        return IncidentCategory.AUTOMATIC, "; ".join(
             dict.fromkeys(_automation(r) for r in renewers.values())
         )
     learned = any(r.method is RenewalMethod.LEARNED for r in by_hand.values())
@@ -128,8 +116,14 @@ def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[Cate
     others = f" and {len(by_hand) - 1} more" if len(by_hand) > 1 else ""
     # If no party is recorded for the renewal, the buyer renews.
     if "us" in (parties.renews or parties.buys, parties.buys):
-        return Category.OURS, f"no automation renews {first}{others}, and we buy for it{note}"
-    return Category.CLIENT, f"no automation renews {first}{others}, and the client buys{note}"
+        return (
+            IncidentCategory.OURS,
+            f"no automation renews {first}{others}, and we buy for it{note}",
+        )
+    return (
+        IncidentCategory.CLIENT,
+        f"no automation renews {first}{others}, and the client buys{note}",
+    )
 
 
 def _automation(renewer: Renewer) -> str:
@@ -171,7 +165,7 @@ def categorise(
             result.append(
                 AffectedCertificate(
                     serial=serial,
-                    category=Category.UNKNOWN,
+                    category=IncidentCategory.UNKNOWN,
                     reason="no certificate of the inventory has this serial number",
                 )
             )
@@ -183,7 +177,7 @@ def categorise(
                     AffectedCertificate(
                         serial=serial,
                         sha256=certificate.sha256,
-                        category=Category.REPLACED,
+                        category=IncidentCategory.REPLACED,
                         reason="no server presents it any more",
                     )
                 )
@@ -244,7 +238,7 @@ def _affected_by_client(
                 serial=serial,
                 sha256=sha256,
                 hosts=undecided,
-                category=Category.UNKNOWN,
+                category=IncidentCategory.UNKNOWN,
                 reason=EQUALLY_NEAR,
             )
         )
@@ -414,16 +408,16 @@ def select_lost(service: CaseService, server: str) -> list[AffectedCertificate]:
                 client=rows[0].client,
                 client_id=client_id,
                 hosts=names,
-                category=Category.REINSTALL,
+                category=IncidentCategory.REINSTALL,
                 reason=reason,
             )
         )
     return result
 
 
-def by_category(items: Iterable[AffectedCertificate]) -> dict[Category, int]:
+def by_category(items: Iterable[AffectedCertificate]) -> dict[IncidentCategory, int]:
     """Return the number of items of each category that occurs."""
-    counts = dict.fromkeys(Category, 0)
+    counts = dict.fromkeys(IncidentCategory, 0)
     for item in items:
         counts[item.category] += 1
     return {c: n for c, n in counts.items() if n}

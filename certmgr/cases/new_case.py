@@ -255,7 +255,7 @@ def _filled_in(
         order_id=purchase.id if purchase is not None else None,
         incident_id=options.incident_id,
         # What is served already is renewed, also if another party installed it.
-        kind=str(options.kind or (CaseKind.RENEWAL if leaves else CaseKind.NEW)),
+        kind=CaseKind(options.kind or (CaseKind.RENEWAL if leaves else CaseKind.NEW)),
         bought_by=(
             options.bought_by
             or (purchase.bought_by if purchase is not None else None)
@@ -292,7 +292,7 @@ def join_incident(
     values: case_changes.CaseColumns = {
         "incident_id": incident.id,
         "ends_at": ends_at,
-        "kind": str(CaseKind.INCIDENT),
+        "kind": CaseKind.INCIDENT,
         "since": tx.at,
         "step": 1,
         "due_at": service.due_at(row.state, ends_at=ends_at, window_end=row.window_end),

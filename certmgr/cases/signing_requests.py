@@ -157,7 +157,7 @@ def record_client_csr(
             f"certmgr case send {row.reference}",
         )
     # In an incident the old key may be compromised, so that it must not be used again.
-    if row.kind == CaseKind.INCIDENT and request.spki in _old_keys(service, row):
+    if row.kind is CaseKind.INCIDENT and request.spki in _old_keys(service, row):
         request = replace(request, problems=(*request.problems, ("csr-old-key", {})))
     if request.refused:
         return request

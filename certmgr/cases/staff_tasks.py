@@ -131,7 +131,7 @@ def staff_task(
     incident = (incidents or {}).get(row.incident_id or 0, "")
     state, ref = CaseState(row.state), row.reference
     window_cancelled = (
-        row.window_state == WindowState.CANCELLED
+        row.window_state is WindowState.CANCELLED
         and row.window_start is not None
         and (state in ENDED or state in (CaseState.CHECKED, CaseState.REOPENED))
     )

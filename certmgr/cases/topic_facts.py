@@ -29,7 +29,7 @@ def wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_renew
         client_acts: Whether the case waits for the client.
         auto_renew: Whether the vendor renews the purchase automatically.
     """
-    incident = row.kind == CaseKind.INCIDENT
+    incident = row.kind is CaseKind.INCIDENT
     match state:
         case CaseState.REQUESTED if row.own_csr:
             return "requested-own-incident" if incident else "requested-own"
@@ -46,7 +46,7 @@ def wording_key(row: CaseRecord, state: CaseState, client_acts: bool, auto_renew
             return "waiting-incident"
         case CaseState.WAITING if row.order_id is None:
             return "waiting-free"
-        case CaseState.WAITING if row.kind == CaseKind.RENEWAL and not auto_renew:
+        case CaseState.WAITING if row.kind is CaseKind.RENEWAL and not auto_renew:
             return "waiting-renewal"
         case CaseState.CHECKED if row.approved_at is not None:
             return "checked-approved"
@@ -73,7 +73,7 @@ def text_values(row: CaseRecord, purchase: Purchase | None, minutes: int) -> dic
         "fee": Money(row.fee, row.currency),
     }
     # The client reads the hour, since an incident can end within a day.
-    if row.kind == CaseKind.INCIDENT:
+    if row.kind is CaseKind.INCIDENT:
         facts["until"] = from_epoch(row.ends_at)
     if row.reason == OLD_CERTIFICATE_SERVED:
         # A tuple is translated. The reason that a person wrote is shown as it is.
@@ -120,7 +120,7 @@ def closing_values(
 def _before(row: CaseRecord, now: datetime) -> tuple[str] | tuple[str, datetime | None]:
     """Return what was served before, as a text that is translated and its values."""
     # The end of an incident is the time by which it must be replaced, and no end of a certificate.
-    if row.kind == CaseKind.INCIDENT:
+    if row.kind is CaseKind.INCIDENT:
         return ("a certificate that had to be replaced",)
     if (end := from_epoch(row.ends_at)) is None:
         return ("there was none",)

@@ -126,7 +126,7 @@ def _cancelled_windows(conn: Connection, now: datetime) -> list[CaseRecord]:
     # The assignee still has the calendar entry of such a window.
     # A week: the cancellation reaches the assignee even if no run succeeded for some days.
     ended = cases.listing(conn, states=ENDED, since=to_epoch(now - 7 * DAY))
-    return [r for r in ended if r.window_state == WindowState.CANCELLED]
+    return [r for r in ended if r.window_state is WindowState.CANCELLED]
 
 
 def _ended_topics(
@@ -208,7 +208,7 @@ def case_topic(
         client=row.client,
         domain_id=row.domain_id or 0,
         target=target_of(row.names),
-        severity="critical" if row.kind == CaseKind.INCIDENT else "high",
+        severity="critical" if row.kind is CaseKind.INCIDENT else "high",
         actor="client" if client_acts else "provider",
         code=wording_key(row, state, client_acts, purchase is not None and purchase.auto_renew),
         opened=since,
@@ -276,7 +276,7 @@ def ended_case_topic(
     stopped = row.state != CaseState.CLOSED
     window = None
     # Without the cancellation the entry would stay in the client's calendar.
-    if row.window_state == WindowState.CANCELLED and row.window_start is not None:
+    if row.window_state is WindowState.CANCELLED and row.window_start is not None:
         window = calendar_window_of(row, cancelled=True)
     values = text_values(row, purchase, 0) | (
         closing_values(row, issued, purchase, now, leads) if not stopped else {}

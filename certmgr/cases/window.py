@@ -174,7 +174,7 @@ def calendar_window(
 def cancelled(row: CaseRecord) -> CaseColumns:
     """Return the columns that cancel an agreed window, so that calendars remove it too."""
     # After the installation the window took place, so that its calendar entry stays.
-    if row.window_state != WindowState.AGREED or row.installed_at is not None:
+    if row.window_state is not WindowState.AGREED or row.installed_at is not None:
         return {}
     return _cancelled(row)
 
@@ -182,7 +182,7 @@ def cancelled(row: CaseRecord) -> CaseColumns:
 def cancelled_if_future(row: CaseRecord, now: datetime) -> CaseColumns:
     """Return the columns that cancel a window that has not begun when the case is live."""
     # A window that has begun took place, so that its calendar entry stays.
-    if row.window_state == WindowState.AGREED and (row.window_start or 0) > now.timestamp():
+    if row.window_state is WindowState.AGREED and (row.window_start or 0) > now.timestamp():
         return _cancelled(row)
     return {}
 
@@ -192,14 +192,14 @@ def reset(row: CaseRecord, now: datetime) -> CaseColumns:
 
     A window that is not over is cancelled in the calendars. A past one is only removed.
     """
-    if row.window_state == WindowState.AGREED and (row.window_end or 0) > now.timestamp():
+    if row.window_state is WindowState.AGREED and (row.window_end or 0) > now.timestamp():
         return _cancelled(row)
-    return {"window_state": str(WindowState.NONE)}
+    return {"window_state": WindowState.NONE}
 
 
 def _cancelled(row: CaseRecord) -> CaseColumns:
     # RFC 5545, 3.8.7.4: calendars ignore a cancellation unless its SEQUENCE is higher.
-    return {"window_state": str(WindowState.CANCELLED), "window_sequence": row.window_sequence + 1}
+    return {"window_state": WindowState.CANCELLED, "window_sequence": row.window_sequence + 1}
 
 
 def window_of(row: CaseRecord) -> InstallationWindow:

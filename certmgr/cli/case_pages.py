@@ -141,7 +141,7 @@ def list_(
 def _has_window_within_a_week(row: CaseRecord, now: datetime) -> bool:
     """Return whether a window is agreed that is open now or begins within seven days."""
     return (
-        row.window_state == WindowState.AGREED
+        row.window_state is WindowState.AGREED
         and row.window_start is not None
         # A window that is over needs a verification, and not an appointment.
         and now.timestamp() <= (row.window_end or 0)

@@ -112,7 +112,7 @@ def case_row(row: CaseRecord, now: datetime) -> CaseRow:
     # A cancelled window keeps its dates in the row, but must not be shown as agreed.
     window = (
         InstallationWindow(start, end, row.window_zone or "UTC").text
-        if start and end and row.window_state == WindowState.AGREED
+        if start and end and row.window_state is WindowState.AGREED
         else None
     )
     state = CaseState(row.state)

@@ -34,7 +34,7 @@ from inventory.errors import Conflict
 from inventory.names import as_ip, display
 from inventory.store import clients, domains, search
 from inventory.targets import parse
-from inventory.vocabulary import Purpose
+from inventory.vocabulary import HttpsPolicy, Purpose
 from notifiers.wording.catalogue import language
 
 _DOMAIN_COLUMNS = (
@@ -64,7 +64,7 @@ def _domain_options(command: Any) -> Any:
         click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
             "--policy",
-            type=click.Choice(["required", "optional", ""]),
+            type=click.Choice([*HttpsPolicy, ""]),
             help="Whether HTTPS is required.",
         ),
         click.option(

@@ -20,7 +20,7 @@ from inventory.errors import UsageError
 from inventory.records import AcceptanceScope, ListedFinding
 from inventory.store import clients, domains, endpoints, findings
 from inventory.targets import Target
-from inventory.vocabulary import SEVERITY_ORDER, Finding
+from inventory.vocabulary import SEVERITY_ORDER, Finding, FindingDecision
 from notifiers.wording.sentences import sentence, short
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def list_(
     # A misspelt code would list nothing, which is read as "no faults".
     require_codes([code] if code else [])
     if accepted or assigned:
-        # The audit log and the database call an assignment "take".
-        kind = "take" if assigned else "accept"
+        kind = FindingDecision.ASSIGN if assigned else FindingDecision.ACCEPT
         _list_acceptances(app, kind, client, domain, code, output_format)
         return
     with ProgressLine().waiting("finding list"):
@@ -233,7 +232,7 @@ def _show_table(rows: Sequence[_Row], *, closed: bool) -> None:
 
 def _list_acceptances(
     app: CommandContext,
-    kind: str,
+    kind: FindingDecision,
     client: str | None,
     domain: str | None,
     code: str | None,
@@ -260,7 +259,7 @@ def _list_acceptances(
             Column("BY", 1),
             Column("REASON", MINOR, Overflow.FOLD, least=20),
         ]
-        if kind == "accept":
+        if kind is FindingDecision.ACCEPT:
             last = [Column("BY", MINOR), "REASON"]
         client_columns = (Column("CLIENT", 9), Column("NAME", MINOR + 1))
         table(
@@ -282,7 +281,8 @@ def _list_acceptances(
         return
     fields = ("id", "code", "for", "until", "by", "reason")
     rows = [_acceptance_row(a, scopes[a.id]) for a in known]
-    empty = "No finding is assigned." if kind == "take" else "No finding is accepted."
+    assigned = kind is FindingDecision.ASSIGN
+    empty = "No finding is assigned." if assigned else "No finding is accepted."
     show("acceptances", fields, rows, output_format, empty, keys=list(rows[0]) if rows else None)
 
 

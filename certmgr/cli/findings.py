@@ -19,6 +19,7 @@ from certmgr.inspection.status import load
 from inventory.errors import NotFound, UsageError
 from inventory.store import acceptance_ends, clients, domains, endpoints, findings, servers
 from inventory.targets import parse
+from inventory.vocabulary import FindingDecision
 
 if TYPE_CHECKING:
     from inventory.db.database import Database, Tx
@@ -58,12 +59,12 @@ class _Decision:
     """An acceptance or an assignment, as it was given.
 
     Attributes:
-        kind: accept, or take (an assignment).
+        kind: An acceptance or an assignment.
         by: The administrator of an assignment.
         informs: Whether clients who do not know of the fault are notified of the assignment.
     """
 
-    kind: str
+    kind: FindingDecision
     code: str
     until: datetime
     reason: str
@@ -103,7 +104,9 @@ def accept(
     # Checked before --reason, so that each missing option is reported by name.
     end = _end(app, needs(until, "--until"))
     why = needs(reason, "--reason")
-    numbers = _record(app, _Decision(kind="accept", code=code, until=end, reason=why), **scope)
+    numbers = _record(
+        app, _Decision(kind=FindingDecision.ACCEPT, code=code, until=end, reason=why), **scope
+    )
     paragraph(
         f"{_numbers('Acceptance', numbers)}: {code} does not count until {local_time(end)}."
         f" {_how_to_end('acceptance', numbers)}"
@@ -154,7 +157,9 @@ def assign(
     informs = not bulk if inform is None else inform
     end = _end(app, needs(until, "--until"))
     name = needs(by, "--by")
-    decision = _Decision(kind="take", code=code, until=end, reason=reason, by=name, informs=informs)
+    decision = _Decision(
+        kind=FindingDecision.ASSIGN, code=code, until=end, reason=reason, by=name, informs=informs
+    )
     numbers = _record(app, decision, **scope)
     paragraph(
         f"{_numbers('Assignment', numbers)}: {code} is assigned to {name} until {local_time(end)}."

@@ -16,6 +16,7 @@ from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext
 from inventory.errors import UsageError
 from inventory.files import read_regular
+from inventory.vocabulary import IncidentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,13 @@ class IncidentChoice:
     """The certificates of an incident.
 
     Attributes:
-        kind: How they were selected; "server-lost" for the hosts of an emptied server.
+        kind: How they were selected.
         what: The criterion, for people.
         items: The certificates.
         skipped: The lines of the file that could not be read.
     """
 
-    kind: str
+    kind: IncidentKind
     what: str
     items: Sequence[AffectedCertificate]
     skipped: Sequence[str] = ()
@@ -89,10 +90,11 @@ def choose(app: CommandContext, service: CaseService, given: IncidentCriteria) -
     # certificates of a server are replaced.
     if given.server is not None and given.cause in (None, "server-lost"):
         items = incident_selection.select_lost(service, given.server)
-        return IncidentChoice("server-lost", given.server, items)
+        return IncidentChoice(IncidentKind.SERVER_LOST, given.server, items)
     issuer, server = given.issuer or "", given.server or ""
     items = incident_selection.select_affected(service, issuer=issuer, server=server)
-    return IncidentChoice("issuer" if issuer else "server", issuer or server, items)
+    kind = IncidentKind.ISSUER if issuer else IncidentKind.SERVER
+    return IncidentChoice(kind, issuer or server, items)
 
 
 def _by_serials(service: CaseService, path: Path) -> IncidentChoice:
@@ -101,7 +103,8 @@ def _by_serials(service: CaseService, path: Path) -> IncidentChoice:
     _require_some(path, numbers, invalid, "serial number", "in hexadecimal")
     _report_skipped(invalid, "serial number")
     items = incident_selection.select_affected(service, serials=numbers)
-    return IncidentChoice("serials", f"{len(numbers)} serial number(s)", items, invalid)
+    what = f"{len(numbers)} serial number(s)"
+    return IncidentChoice(IncidentKind.SERIALS, what, items, invalid)
 
 
 def _by_keys(app: CommandContext, service: CaseService, path: Path) -> IncidentChoice:
@@ -109,7 +112,8 @@ def _by_keys(app: CommandContext, service: CaseService, path: Path) -> IncidentC
     _require_some(path, keys, invalid, "public key", "as the SHA-256 of its SPKI")
     _report_skipped(invalid, "public key")
     items = incident_selection.select_affected(service, leaves=_depending(app, keys))
-    return IncidentChoice("spki", f"{len(keys)} public key(s), {keys[0][:16]}...", items, invalid)
+    what = f"{len(keys)} public key(s), {keys[0][:16]}..."
+    return IncidentChoice(IncidentKind.SPKI, what, items, invalid)
 
 
 def _report_skipped(lines: Sequence[str], noun: str) -> None:

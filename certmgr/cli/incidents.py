@@ -13,7 +13,7 @@ import click
 from certmgr.cases import incident as incident_work
 from certmgr.cases import incident_progress
 from certmgr.cases.incident_progress import Progress
-from certmgr.cases.incident_selection import AffectedCertificate, Category
+from certmgr.cases.incident_selection import AffectedCertificate
 from certmgr.cli.case_shared import case_service
 from certmgr.cli.incident_choice import IncidentCriteria, choose, require_one
 from certmgr.cli.output import cell, echo_json, epoch_text, local_time, paragraph, show, table
@@ -22,15 +22,16 @@ from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.records import IncidentItemRecord, IncidentRecord
 from inventory.store import incidents
+from inventory.vocabulary import IncidentCategory
 
 # The order in which an incident is worked off; "replaced" and "automatic" need no case.
 _CATEGORY_LABELS = {
-    Category.REPLACED: "already replaced",
-    Category.AUTOMATIC: "renewed by automation",
-    Category.REINSTALL: "to be installed again",
-    Category.OURS: "bought by us",
-    Category.CLIENT: "bought by the client",
-    Category.UNKNOWN: "not in the inventory",
+    IncidentCategory.REPLACED: "already replaced",
+    IncidentCategory.AUTOMATIC: "renewed by automation",
+    IncidentCategory.REINSTALL: "to be installed again",
+    IncidentCategory.OURS: "bought by us",
+    IncidentCategory.CLIENT: "bought by the client",
+    IncidentCategory.UNKNOWN: "not in the inventory",
 }
 _TABLE_ROWS = 200  # of the table; JSON and CSV have no limit
 

@@ -9,6 +9,7 @@ from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import to_epoch
 from inventory.errors import NotFound, UsageError
 from inventory.store import clients, domains, editing, servers, snoozes, tickets
+from inventory.vocabulary import SnoozeScope
 
 
 @click.command("snooze")
@@ -65,17 +66,16 @@ def notice_snooze(
             "it must end in the future and after its start",
         )
     with app.open().write(moment) as tx:
-        # Scope names are stored in the inventory; a ticket has the scope "matter" there.
         if reference:
-            scope, row_id = "matter", tickets.find(tx.conn, reference).id
+            scope, row_id = SnoozeScope.TICKET, tickets.find(tx.conn, reference).id
         elif domain:
-            scope, row_id = "domain", domains.find(tx.conn, domain).id
+            scope, row_id = SnoozeScope.DOMAIN, domains.find(tx.conn, domain).id
         elif server:
-            scope, row_id = "server", servers.find(tx.conn, server).id
+            scope, row_id = SnoozeScope.SERVER, servers.find(tx.conn, server).id
         elif client:
-            scope, row_id = "client", clients.find(tx.conn, client).id
+            scope, row_id = SnoozeScope.CLIENT, clients.find(tx.conn, client).id
         else:
-            scope, row_id = "all", 0
+            scope, row_id = SnoozeScope.ALL, 0
         # The id and not the name is stored, so that a renamed server keeps its snooze.
         number = snoozes.add(
             tx,

@@ -40,7 +40,7 @@ from certmgr.inspection.status import (
 )
 from inventory.errors import UsageError
 from inventory.store import clients, findings, servers
-from inventory.vocabulary import Severity
+from inventory.vocabulary import FindingDecision, Severity
 
 if TYPE_CHECKING:
     from certmgr.inspection.status import EndpointStatus
@@ -218,7 +218,7 @@ def _show(
         # Assigned causes are shown with their assignee, so that two people do not work on the same
         # one.
         with database.read() as conn:
-            taken = findings.acceptances(conn, at, kind="take")
+            taken = findings.acceptances(conn, at, kind=FindingDecision.ASSIGN)
         groups = [
             c
             for c in fold(statuses, taken, at)

@@ -16,7 +16,7 @@ from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import NEEDS_CERTIFICATE, RULES, Rule
 from certmgr.compliance.steps import ComplianceStep, backward_schedule
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding, Parties
+from inventory.vocabulary import Acceptance, Finding, HttpsPolicy, Parties
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class DomainFacts:
     client: str
     client_id: int
     purpose: str
-    policy: str | None
+    policy: HttpsPolicy | None
     parties: Parties
     tags: frozenset[str]  # of the domain and of its client
     known: tuple[EndpointFacts, ...]
@@ -148,7 +148,7 @@ def assess(
 def _exemption(subject: DomainFacts, deadline: Deadline) -> Waiver | None:
     """Return why a domain is exempted from a deadline; None: it is not."""
     # The provider may exempt a domain from its deadlines, but not from the rules of browsers.
-    if not deadline.own or subject.policy != "optional":
+    if not deadline.own or subject.policy is not HttpsPolicy.OPTIONAL:
         return None
     return Waiver("the record of the domain", None, "the HTTPS policy of the domain is 'optional'")
 

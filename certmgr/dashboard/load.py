@@ -20,7 +20,7 @@ from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.renewers.load import load_facts
 from inventory.records import FindingPeriod
 from inventory.store import cases, clients, findings, runs
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Finding, FindingDecision
 from notifiers.wording.catalogue import language
 
 # About two weeks of daily runs.
@@ -58,7 +58,7 @@ def load_dashboard_input(
         renewers = load_facts(conn, at) if past is None else None
         open_cases = cases.listing(conn, states=cases.OPEN) if past is None else None
         last_run = runs.last_run(conn) if past is None else None
-        assigned = findings.acceptances(conn, at, kind="take")
+        assigned = findings.acceptances(conn, at, kind=FindingDecision.ASSIGN)
     return DashboardInput(
         language=language(language_code or provider.language, provider.time_zone),
         as_of=at,

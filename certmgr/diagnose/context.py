@@ -45,7 +45,7 @@ from inventory.store import (
 )
 from inventory.store.finding_columns import finding_of
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding, Parties, deciding
+from inventory.vocabulary import Acceptance, Finding, FindingDecision, Parties, deciding
 from notifiers.wording.catalogue import language
 from notifiers.wording.scope import names_in
 
@@ -232,7 +232,7 @@ def _endpoint(
     scope = (row.client_id, row.id, endpoint_row.id)
     context.accepted = [a for a in findings.acceptances(conn, now) if a.covers(a.code, *scope, now)]
     by_code: dict[str, list[Acceptance]] = {}
-    for assignment in findings.acceptances(conn, now, kind="take"):
+    for assignment in findings.acceptances(conn, now, kind=FindingDecision.ASSIGN):
         if assignment.covers(assignment.code, *scope, now):
             by_code.setdefault(assignment.code, []).append(assignment)
     context.assigned = [a for same in by_code.values() if (a := deciding(same, now)) is not None]

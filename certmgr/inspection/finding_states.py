@@ -19,7 +19,7 @@ from certmgr.inspection.server_down import NOT_CONNECTED, of_server, servers_dow
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from inventory.records import ListedFinding
 from inventory.store import domains, endpoint_status, findings, server_faults
-from inventory.vocabulary import Acceptance, Finding, Parties, deciding
+from inventory.vocabulary import Acceptance, Finding, FindingDecision, Parties, deciding
 
 
 class FindingStanding(StrEnum):
@@ -98,7 +98,7 @@ class FindingStates:
             down=down,
             parties=domains.parties_by_domain(conn, client_id) if down else {},
             accepted=findings.acceptances(conn, now),
-            assigned=findings.acceptances(conn, now, kind="take"),
+            assigned=findings.acceptances(conn, now, kind=FindingDecision.ASSIGN),
             now=now,
         )
 

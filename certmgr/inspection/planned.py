@@ -24,7 +24,7 @@ from certmgr.renewers.renewer import RenewalFacts
 from inventory.db.database import from_epoch
 from inventory.records import ListedFinding
 from inventory.store import certificates, findings
-from inventory.vocabulary import Acceptance, Actor, Finding
+from inventory.vocabulary import Acceptance, Actor, Finding, FindingDecision
 
 RENEWED = frozenset({EXPIRING, "certificate-expired"})
 """The findings that a renewal ends."""
@@ -104,7 +104,7 @@ class Plans:
         return cls(
             facts=load_facts_of(conn, now, {r.client_id for r in selected}),
             starts=certificates.not_before_of(conn, {r.leaf for r in selected if r.leaf}),
-            assigned=findings.acceptances(conn, now, kind="take"),
+            assigned=findings.acceptances(conn, now, kind=FindingDecision.ASSIGN),
             now=now,
         )
 

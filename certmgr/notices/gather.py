@@ -37,6 +37,7 @@ from inventory.store import (
 from inventory.store import tickets as tickets_store
 from inventory.store.certificate_ends import EarlierLeaf
 from inventory.targets import Target
+from inventory.vocabulary import FindingDecision
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
 from notifiers.pipeline.topic import Topic, TopicKind
@@ -246,7 +247,7 @@ def _read_basis(
         served=certificate_ends.leaves(conn, endpoint_ids),
         # Accepted findings suppress notices while the acceptance is in force.
         accepted=findings.acceptances(conn, now),
-        assigned=findings.acceptances(conn, kind="take"),
+        assigned=findings.acceptances(conn, kind=FindingDecision.ASSIGN),
         names=domains.names_of_clients(conn, sorted({p.client_id for p in places.values()})),
         owners=domains.owners_of(
             conn, {str(n) for r in open_rows for n in r.evidence.get("names", ())}

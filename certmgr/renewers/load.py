@@ -27,7 +27,7 @@ from inventory.store import (
     purchases,
 )
 from inventory.store.certificate_ends import EarlierLeaf
-from inventory.vocabulary import AccountState, LineageNameState
+from inventory.vocabulary import AccountState, LineageNameState, OnFailedName
 from notifiers.pipeline.thresholds import learned_lead
 
 # Above this number of clients, one query for all is cheaper than one per client.
@@ -130,7 +130,7 @@ def _lineage_cover(row: ListedLineage, account: AccountRecord | None) -> Lineage
     # The fallback account of an order serves a CA that does not answer, and not a lost account.
     if account is None or account.state is not AccountState.ACTIVE:
         blocked = f"its account {row.account} is {account.state if account else 'retired'}"
-    elif row.shrink != "auto" and any(
+    elif row.shrink is not OnFailedName.AUTO and any(
         n.state == LineageNameState.QUARANTINED and n.name not in row.shrink_ok for n in row.names
     ):
         blocked = "it waits for the approval to issue without a name that failed"

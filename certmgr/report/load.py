@@ -27,7 +27,7 @@ from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import Database, from_epoch
 from inventory.records import ContactRecord
 from inventory.store import cases, clients, contacts, domains, findings, issuances, runs
-from inventory.vocabulary import Acceptance, WindowState
+from inventory.vocabulary import Acceptance, FindingDecision, WindowState
 from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
@@ -73,7 +73,9 @@ def load_report_input(
         row = clients.find(conn, number)
         people = contacts.listing(conn, client_id=row.id)
         assigned = [
-            a for a in findings.acceptances(conn, past, kind="take") if _concerns(a, row.id)
+            a
+            for a in findings.acceptances(conn, past, kind=FindingDecision.ASSIGN)
+            if _concerns(a, row.id)
         ]
         # Purchases and cases have no history, so a report of the past omits them.
         case_topics, dates, case_names = (
@@ -170,7 +172,7 @@ def _purchases_and_cases(
     for row in rows:
         start = from_epoch(row.window_start)
         # A proposed window is not a date yet; only an agreed one is.
-        if row.window_state == WindowState.AGREED and start is not None:
+        if row.window_state is WindowState.AGREED and start is not None:
             dates.append(
                 DatedItem(
                     start,

@@ -31,6 +31,7 @@ from inventory.errors import abort_reason
 from inventory.store import certificates, clients, endpoints, findings, jobs
 from inventory.store import revocation as store
 from inventory.targets import Target
+from inventory.vocabulary import RevocationState
 
 _log = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
     serials = {
         h: parse(der).serial
         for h, der in certificates.ders(
-            conn, [h for h, r in rows.items() if r.status == "revoked"]
+            conn, [h for h, r in rows.items() if r.status is RevocationState.REVOKED]
         ).items()
     }
     statuses = {h: asdict(r) | {"serial": serials.get(h, "")} for h, r in rows.items()}

@@ -25,6 +25,7 @@ from inventory.db.database import Database, to_epoch
 from inventory.records import CrlRecord
 from inventory.store import certificates
 from inventory.store import revocation as store
+from inventory.vocabulary import RevocationState
 
 CHUNK_SIZE = 500
 
@@ -199,7 +200,7 @@ class CrlCheck:
             determined = []
             for leaf in part:
                 status = self._status(source, certificates[leaf.sha256], leaf, entries)
-                if status.status == "unknown":
+                if status.status is RevocationState.UNKNOWN:
                     remaining.append(leaf)
                     unknown[leaf.sha256] = (source, status)
                 else:
@@ -213,15 +214,16 @@ class CrlCheck:
         self, source: ListSource, certificate: Certificate, leaf: _Leaf, entries: Mapping[int, Any]
     ) -> RevocationStatus:
         if source.crl is None or source.signer is None:
-            return RevocationStatus("unknown", detail=source.problem)
+            return RevocationStatus(RevocationState.UNKNOWN, detail=source.problem)
         # Serial numbers are unique per issuer only (RFC 5280 4.1.2.2), so a list of another issuer
         # must not decide about this certificate.
         if not issued_by(certificate, source.signer):
             return RevocationStatus(
-                "unknown", detail="the list was not signed by the issuer of the certificate"
+                RevocationState.UNKNOWN,
+                detail="the list was not signed by the issuer of the certificate",
             )
         if reason := crls.out_of_scope(source.crl, certificate.crl_urls, is_ca=certificate.is_ca):
-            return RevocationStatus("unknown", detail=reason)
+            return RevocationStatus(RevocationState.UNKNOWN, detail=reason)
         return crls.status_of(source.crl, leaf.serial, entries)
 
     # -- storing
@@ -238,4 +240,4 @@ class CrlCheck:
                 for leaf, status in determined
             ]
             store.write_statuses(tx, rows)
-        self.summary.revoked += sum(r["status"] == "revoked" for r in rows)
+        self.summary.revoked += sum(r["status"] == RevocationState.REVOKED for r in rows)

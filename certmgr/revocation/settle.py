@@ -19,7 +19,7 @@ from certmgr.x509.crl import REASONS
 from inventory.db.database import to_epoch
 from inventory.store.revocation import ServedAddress
 from inventory.targets import Target
-from inventory.vocabulary import FOREIGN_ADDRESS, Finding, Parties
+from inventory.vocabulary import FOREIGN_ADDRESS, Finding, Parties, RevocationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def revocation_changes(
         s
         for s in endpoint.live
         if (row := rows.get(s.leaf)) is not None
-        and row["status"] == "unknown"
+        and row["status"] == RevocationState.UNKNOWN
         and to_epoch(now) - row["checked_at"] > grace
     ]
     if not (suspect and unknown):
@@ -145,7 +145,7 @@ def _revoked(
     revoked = [
         s
         for s in endpoint.live
-        if (row := rows.get(s.leaf)) is not None and row["status"] == "revoked"
+        if (row := rows.get(s.leaf)) is not None and row["status"] == RevocationState.REVOKED
     ]
     known = next((o for o in endpoint.known if o.finding.code == "revoked"), None)
     if not revoked and known is not None:

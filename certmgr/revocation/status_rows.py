@@ -10,6 +10,7 @@ from certmgr.revocation.list_source import SHORTEST, ListSource
 from certmgr.x509.crl import RevocationStatus
 from inventory.db.database import to_epoch
 from inventory.records import RevocationRecord
+from inventory.vocabulary import RevocationState
 
 # How long a status holds without a valid list: CAs publish a new list at least every few days.
 GRACE = timedelta(days=2)
@@ -25,8 +26,8 @@ def determined_row(
     """
     if (
         before is not None
-        and before.status == "revoked"
-        and status.status == "good"
+        and before.status is RevocationState.REVOKED
+        and status.status is RevocationState.GOOD
         and before.reason != "certificateHold"
     ):
         return asdict(before) | {
@@ -62,7 +63,7 @@ def unknown_row(
     if before is None:
         return {
             "sha256": sha256,
-            "status": "unknown",
+            "status": RevocationState.UNKNOWN,
             "reason": None,
             "revoked_at": None,
             "source": source.url,
@@ -72,6 +73,6 @@ def unknown_row(
         }
     # A failed check never erases what was known: status and time of the last good check stay.
     changed = asdict(before) | {"detail": status.detail, "next_at": next_at}
-    if before.status == "good" and at - before.checked_at > GRACE.total_seconds():
-        changed |= {"status": "unknown", "source": source.url}
+    if before.status is RevocationState.GOOD and at - before.checked_at > GRACE.total_seconds():
+        changed |= {"status": RevocationState.UNKNOWN, "source": source.url}
     return changed

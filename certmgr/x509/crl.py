@@ -24,6 +24,7 @@ from cryptography import x509
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate
 from inventory.distinguished_names import normalised
+from inventory.vocabulary import RevocationState
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -69,11 +70,10 @@ class RevocationStatus:
     """The status of a certificate.
 
     Attributes:
-        status: good, revoked or unknown.
         detail: Why the status is unknown.
     """
 
-    status: str
+    status: RevocationState
     reason: str = ""
     revoked_at: datetime | None = None
     detail: str = ""
@@ -273,13 +273,13 @@ def status_of(crl: Crl, serial: int, entries: Mapping[int, RevokedEntry]) -> Rev
     """Return the status of a certificate that the list covers."""
     entry = entries.get(serial)
     if entry is not None and entry.problem:
-        return RevocationStatus("unknown", detail=entry.problem)
+        return RevocationStatus(RevocationState.UNKNOWN, detail=entry.problem)
     # removeFromCRL ends a hold (RFC 5280 5.3.1), so the certificate is not revoked.
     if entry is not None and entry.reason != "removeFromCRL":
-        return RevocationStatus("revoked", entry.reason, entry.revoked_at)
+        return RevocationStatus(RevocationState.REVOKED, entry.reason, entry.revoked_at)
     # The certificate may be on the list for the other reasons.
     if crl.partial:
         return RevocationStatus(
-            "unknown", detail="the list contains only some reasons for revocation"
+            RevocationState.UNKNOWN, detail="the list contains only some reasons for revocation"
         )
-    return RevocationStatus("good")
+    return RevocationStatus(RevocationState.GOOD)

@@ -17,7 +17,7 @@ from inventory.importers.table import read_source
 from inventory.names import normalise_host
 from inventory.store import contacts, domains, editing, servers
 from inventory.targets import parse_port, parse_protocol
-from inventory.vocabulary import PARTY_FIELDS, Purpose, RecordState, Role
+from inventory.vocabulary import PARTY_FIELDS, HttpsPolicy, Purpose, RecordState, Role
 
 SCHEMA = "certmgr.inventory/1"
 # 1 GB: the document is parsed in memory.
@@ -305,9 +305,7 @@ def _own_values(plan: ImportPlan, kind: str, row: dict[str, Any]) -> dict[str, A
                 "name": normalise_host(row["name"]),
                 "purpose": editing.choice(row.get("purpose"), "purpose", tuple(Purpose)) or "site",
                 "paths": " ".join(paths) or None,
-                "policy": editing.choice(
-                    row.get("policy"), "HTTPS policy", ("required", "optional")
-                ),
+                "policy": editing.choice(row.get("policy"), "HTTPS policy", tuple(HttpsPolicy)),
             }
         case _:
             return {

@@ -15,7 +15,7 @@ from inventory.importers.plan import ImportItem, ImportPlan, Key, label
 from inventory.names import normalise_host
 from inventory.store import contacts, domains, editing, servers
 from inventory.targets import Target, parse
-from inventory.vocabulary import PARTY_FIELDS, Purpose, Role
+from inventory.vocabulary import PARTY_FIELDS, HttpsPolicy, Purpose, Role
 
 
 def add_rows(plan: ImportPlan, rows: Iterable[ImportRow | ImportProblem]) -> None:
@@ -181,7 +181,7 @@ def _domain_values(
     values: dict[str, Any] = {
         "name": host,
         "purpose": editing.choice(fields.get("purpose"), "purpose", tuple(Purpose)),
-        "policy": editing.choice(fields.get("policy"), "HTTPS policy", ("required", "optional")),
+        "policy": editing.choice(fields.get("policy"), "HTTPS policy", tuple(HttpsPolicy)),
         "state": editing.choice(fields.get("state"), "state", ("active", "leaving")),
         "paths": " ".join(domains.paths([fields.get("paths") or ""])) or None,
         "note": editing.clean(fields.get("note"), "note", editing.MAX_TEXT),

@@ -12,6 +12,9 @@ from inventory.vocabulary import (
     DeploymentState,
     LineageNameState,
     LineageState,
+    OnFailedName,
+    OrderState,
+    RateEventKind,
     VerificationState,
 )
 
@@ -65,8 +68,8 @@ class StoredLineage(Base):
     preferred_chain: Mapped[str | None]
     # names of targets in the configuration
     targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    # ask, auto: whether names in quarantine may be left out
-    shrink: Mapped[str] = mapped_column(server_default="ask")
+    # whether names in quarantine may be left out
+    shrink: Mapped[OnFailedName] = mapped_column(EnumText(OnFailedName), server_default="ask")
     # the quarantined names whose leaving out was approved
     shrink_ok: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # the newest certificate
@@ -140,8 +143,7 @@ class AcmeOrder(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
     account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    # intended, asked, pending, finalizing, issued, deployed, failed, abandoned
-    state: Mapped[str]
+    state: Mapped[OrderState] = mapped_column(EnumText(OrderState))
     # why it was begun
     reason: Mapped[str]
     names: Mapped[tuple[str, ...]] = mapped_column(Words)
@@ -174,8 +176,7 @@ class AcmeEvent(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
     at: Mapped[Timestamp]
-    # order, certificate, failure
-    kind: Mapped[str]
+    kind: Mapped[RateEventKind] = mapped_column(EnumText(RateEventKind))
     # registered domain, or the name that failed
     domain: Mapped[str | None]
     # digest of the exact set

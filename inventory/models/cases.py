@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, Words
-from inventory.vocabulary import CaseState
+from inventory.vocabulary import CaseKind, CaseState, IncidentCategory, IncidentKind, WindowState
 
 
 class Incident(Base):
@@ -19,8 +19,7 @@ class Incident(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     reference: Mapped[str] = mapped_column(unique=True)
-    # serials, issuer, server, spki: how they were selected; server-lost: hosts of an emptied server
-    kind: Mapped[str]
+    kind: Mapped[IncidentKind] = mapped_column(EnumText(IncidentKind))
     what: Mapped[str]
     until: Mapped[Timestamp]
     reason: Mapped[str]
@@ -43,8 +42,7 @@ class Case(Base):
     client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
     order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
     incident_id: Mapped[int | None] = mapped_column(Id, ForeignKey("incident.id"), index=True)
-    # new, renewal, reissue, incident
-    kind: Mapped[str]
+    kind: Mapped[CaseKind] = mapped_column(EnumText(CaseKind))
     state: Mapped[CaseState] = mapped_column(EnumText(CaseState))
     # counts the transitions
     step: Mapped[int] = mapped_column(Integer, server_default="1")
@@ -73,8 +71,7 @@ class Case(Base):
     window_end: Mapped[Timestamp | None]
     window_zone: Mapped[str | None]
     window_sequence: Mapped[int] = mapped_column(Integer, server_default="0")
-    # none, agreed, cancelled
-    window_state: Mapped[str] = mapped_column(server_default="none")
+    window_state: Mapped[WindowState] = mapped_column(EnumText(WindowState), server_default="none")
     installed_at: Mapped[Timestamp | None]
     live_at: Mapped[Timestamp | None]
     # why it was declined, cancelled or reopened
@@ -149,6 +146,5 @@ class IncidentItem(Base):
     sha256: Mapped[str | None]
     client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
     names: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    # replaced, automatic, ours, client, unknown
-    sort: Mapped[str]
+    sort: Mapped[IncidentCategory] = mapped_column(EnumText(IncidentCategory))
     case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)

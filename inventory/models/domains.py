@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Words
-from inventory.vocabulary import Purpose, RecordState
+from inventory.vocabulary import HttpsPolicy, Purpose, RecordState
 
 
 class Domain(Base):
@@ -33,8 +33,8 @@ class Domain(Base):
     purpose: Mapped[Purpose] = mapped_column(EnumText(Purpose), server_default="site")
     # visited in addition to the home page
     paths: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    # required, optional, or NULL for the provider's rule
-    policy: Mapped[str | None]
+    # NULL: the provider's rule
+    policy: Mapped[HttpsPolicy | None] = mapped_column(EnumText(HttpsPolicy))
     note: Mapped[str | None]
     hosts: Mapped[str | None]
     dns: Mapped[str | None]

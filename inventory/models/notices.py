@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, JsonTexts
-from inventory.vocabulary import NoticeState
+from inventory.vocabulary import NoticeState, SnoozeScope
 
 
 class Ticket(Base):
@@ -165,8 +165,7 @@ class Snooze(Base):
     __table_args__ = (Index("ix_snooze_until", "until"),)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    # matter, domain, server, client, all
-    scope: Mapped[str]
+    scope: Mapped[SnoozeScope] = mapped_column(EnumText(SnoozeScope))
     scope_id: Mapped[int] = mapped_column(Id)
     starts_at: Mapped[Timestamp]
     until: Mapped[Timestamp]

@@ -6,7 +6,8 @@ from sqlalchemy import ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base
+from inventory.models.base import Base, EnumText
+from inventory.vocabulary import RevocationState
 
 
 class StoredCrl(Base):
@@ -32,8 +33,7 @@ class RevocationCheck(Base):
     __table_args__ = (Index("ix_revocation_status", "status"),)
 
     sha256: Mapped[str] = mapped_column(ForeignKey("certificate.sha256"), primary_key=True)
-    # good, revoked, unknown
-    status: Mapped[str]
+    status: Mapped[RevocationState] = mapped_column(EnumText(RevocationState))
     reason: Mapped[str | None]
     revoked_at: Mapped[Timestamp | None]
     # the URL of the CRL

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
-from inventory.vocabulary import Actor, RunState, Severity, ShardRole
+from inventory.vocabulary import Actor, FindingDecision, RunState, Severity, ShardRole
 
 
 class StoredCertificate(Base):
@@ -227,8 +227,9 @@ class StoredAcceptance(Base):
     client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
     domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
     endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
-    # accept: left out of verdicts; take: assigned to a named person until then
-    kind: Mapped[str] = mapped_column(server_default="accept")
+    kind: Mapped[FindingDecision] = mapped_column(
+        EnumText(FindingDecision), server_default="accept"
+    )
     until: Mapped[Timestamp]
     reason: Mapped[str]
     by: Mapped[str]

@@ -11,6 +11,9 @@ from inventory.vocabulary import (
     DeploymentState,
     LineageNameState,
     LineageState,
+    OnFailedName,
+    OrderState,
+    RateEventKind,
     VerificationState,
 )
 
@@ -79,7 +82,7 @@ class LineageRecord(Record):
     preferred_chain: str | None
     targets: tuple[str, ...]
     # What happens if a name fails: the certificate waits for approval, or is issued without it.
-    shrink: str
+    shrink: OnFailedName
     # Names without which the certificate may be issued, as an administrator approved.
     shrink_ok: tuple[str, ...]
     sha256: str | None
@@ -160,7 +163,7 @@ class OrderRecord(Record):
     id: int
     lineage_id: int
     account_id: int
-    state: str
+    state: OrderState
     reason: str
     names: tuple[str, ...]
     profile: str | None
@@ -196,7 +199,7 @@ class RateEventRecord(Record):
     id: int
     account_id: int
     at: Timestamp
-    kind: str
+    kind: RateEventKind
     domain: str | None
     # A digest of the exact set of names, for the limit of duplicate certificates.
     names: str | None

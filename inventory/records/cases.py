@@ -7,7 +7,14 @@ from typing import Any
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
-from inventory.vocabulary import CaseState, RecordState
+from inventory.vocabulary import (
+    CaseKind,
+    CaseState,
+    IncidentCategory,
+    IncidentKind,
+    RecordState,
+    WindowState,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +29,7 @@ class CaseRecord(Record):
     client_id: int
     order_id: int | None
     incident_id: int | None
-    kind: str
+    kind: CaseKind
     state: CaseState
     # Counts the steps, so that each step is notified of once.
     step: int
@@ -49,7 +56,7 @@ class CaseRecord(Record):
     window_zone: str | None
     # The SEQUENCE of the calendar entry (RFC 5545 3.8.7.4): each change counts it up.
     window_sequence: int
-    window_state: str
+    window_state: WindowState
     installed_at: Timestamp | None
     live_at: Timestamp | None
     reason: str | None
@@ -143,7 +150,7 @@ class IncidentRecord(Record):
 
     id: int
     reference: str
-    kind: str
+    kind: IncidentKind
     what: str
     until: Timestamp
     reason: str
@@ -168,8 +175,7 @@ class IncidentItemRecord(Record):
     sha256: str | None
     client_id: int | None
     names: tuple[str, ...]
-    # How it is replaced: already, automatically, by us, by the client, or unknown.
-    sort: str
+    sort: IncidentCategory
     case_id: int | None
     client: str | None
     reference: str | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
-from inventory.vocabulary import Parties, Purpose, RecordState
+from inventory.vocabulary import HttpsPolicy, Parties, Purpose, RecordState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class DomainRecord(Record):
     # Visited in addition to the home page.
     paths: tuple[str, ...]
     # Whether HTTPS is required or optional. None: by the rule of the provider.
-    policy: str | None
+    policy: HttpsPolicy | None
     note: str | None
     hosts: str | None
     dns: str | None

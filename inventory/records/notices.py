@@ -7,7 +7,7 @@ from typing import Any
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
-from inventory.vocabulary import NoticeState
+from inventory.vocabulary import NoticeState, SnoozeScope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,8 +246,8 @@ class SnoozeRecord(Record):
     """A snooze or maintenance window."""
 
     id: int
-    # all, client, domain, server or matter (a ticket), whose id is ``scope_id``.
-    scope: str
+    scope: SnoozeScope
+    # The id of the client, domain, server or ticket; 0 for all.
     scope_id: int
     starts_at: Timestamp
     until: Timestamp

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
+from inventory.vocabulary import RevocationState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class RevocationRecord(Record):
     """The last known revocation status of a leaf."""
 
     sha256: str
-    status: str
+    status: RevocationState
     reason: str | None
     revoked_at: Timestamp | None
     # The URL of the list that proves it, or ``us`` if we revoked it.

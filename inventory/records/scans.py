@@ -10,7 +10,7 @@ from inventory.clock import Timestamp
 from inventory.names import display
 from inventory.records.base import Record
 from inventory.targets import Target
-from inventory.vocabulary import Actor, RunState, Severity, ShardRole
+from inventory.vocabulary import Actor, FindingDecision, RunState, Severity, ShardRole
 from inventory.zone_names import DEFAULT_ZONE
 
 
@@ -205,8 +205,7 @@ class AcceptanceRecord(Record):
     client_id: int | None
     domain_id: int | None
     endpoint_id: int | None
-    # accept or take (an assignment).
-    kind: str
+    kind: FindingDecision
     until: Timestamp
     reason: str
     by: str

@@ -16,9 +16,10 @@ from inventory.db.database import Tx
 from inventory.db.sql import chunks
 from inventory.errors import NotFound, UsageError
 from inventory.models import StoredAcceptance, StoredFinding
+from inventory.vocabulary import FindingDecision
 
 _IN_FORCE = StoredAcceptance.withdrawn_at.is_(None)
-_ASSIGNMENT = and_(StoredAcceptance.kind == "take", _IN_FORCE)
+_ASSIGNMENT = and_(StoredAcceptance.kind == FindingDecision.ASSIGN, _IN_FORCE)
 
 
 def withdraw(tx: Tx, acceptance_id: int) -> None:

@@ -22,6 +22,7 @@ from inventory.errors import Busy
 from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder, StoredLineage
 from inventory.records import BackoffRecord, OpenOrder, OrderRecord, RateEventRecord
 from inventory.store import runs
+from inventory.vocabulary import OrderState, RateEventKind
 
 # Seconds. Each recorded step extends it, so that only one step has to fit, such as the propagation
 # of a DNS record. A dead process of another machine blocks its order for that long.
@@ -66,7 +67,7 @@ def intend(tx: Tx, values: Mapping[str, Any]) -> OrderRecord:
     """
     token = holder()
     row = {
-        "state": "intended",
+        "state": OrderState.INTENDED,
         "created_at": tx.at,
         "holder": token,
         "lease_until": tx.at + LEASE,
@@ -144,7 +145,9 @@ def release(tx: Tx, row: OrderRecord) -> None:
 class OrderColumns(TypedDict, total=False):
     """The columns of an order that a step records. Times are in epoch seconds."""
 
-    state: str
+    state: OrderState
+    profile: str | None
+    replaces: str | None
     exempt: int
     key_name: str
     key_reference: str | None
@@ -188,7 +191,7 @@ class EndColumns(TypedDict, total=False):
     error: str | None
 
 
-def end(tx: Tx, row: OrderRecord, state: str, **values: Unpack[EndColumns]) -> None:
+def end(tx: Tx, row: OrderRecord, state: OrderState, **values: Unpack[EndColumns]) -> None:
     """End an order: ``done``, ``failed`` or ``abandoned``."""
     record(tx, row, state=state, ended_at=tx.at, **values)
     tx.audit(state, "acme_order", row.id, {"state": state})
@@ -218,7 +221,7 @@ def unfinished(conn: Connection) -> list[OpenOrder]:
 def count(
     tx: Tx,
     account_id: int,
-    kind: str,
+    kind: RateEventKind,
     rows: Sequence[tuple[str | None, str | None]],
     *,
     exempt: bool = False,
@@ -228,7 +231,7 @@ def count(
     Args:
         tx: The transaction.
         account_id: The account.
-        kind: order, certificate or failure.
+        kind: What the CA counts.
         rows: (registered domain or name, digest of the exact set of names).
         exempt: Whether the CA does not count it, such as a renewal by ARI.
     """

@@ -19,7 +19,7 @@ from inventory.errors import Conflict
 from inventory.models import Case, CaseEvent, CaseName, Client, Domain, Endpoint, Ticket
 from inventory.records import CaseRecord, TicketRecord
 from inventory.store import cases, tickets
-from inventory.vocabulary import CaseState
+from inventory.vocabulary import CaseKind, CaseState, TicketKind, WindowState
 
 # What was true of an inherited ticket is about the certificate, and not about its replacement.
 _CLEARED_ON_INHERITANCE = dict.fromkeys(
@@ -65,7 +65,7 @@ class CaseColumns(TypedDict, total=False):
     window_end: Timestamp | None
     window_zone: str | None
     window_sequence: int
-    window_state: str
+    window_state: WindowState
     installed_at: Timestamp | None
     live_at: Timestamp | None
     reason: str | None
@@ -81,7 +81,7 @@ class NewCase:
     """
 
     client_id: int
-    kind: str
+    kind: CaseKind
     bought_by: str
     state: CaseState = CaseState.REQUESTED
     order_id: int | None = None
@@ -132,7 +132,7 @@ def open_case(tx: Tx, case: NewCase, names: Sequence[str], text: str) -> CaseRec
     )
     ticket = {
         "key": cases.ticket_key(case_id, case.client_id),
-        "kind": "case",
+        "kind": TicketKind.CASE,
         "client_id": case.client_id,
         "domain_id": _domain_id(tx.conn, case.client_id, names),
         "cause": f"case {reference}",

@@ -16,7 +16,7 @@ from inventory.records import DomainRecord, ListedDomain
 from inventory.store import clients, editing, endpoint_owners, servers, suggestions
 from inventory.targets import Target
 from inventory.text import printable
-from inventory.vocabulary import PARTY_FIELDS, Parties, Purpose
+from inventory.vocabulary import PARTY_FIELDS, HttpsPolicy, Parties, Purpose
 
 
 def resolve_parties(
@@ -136,7 +136,7 @@ def _values(conn: Connection, given: dict[str, Any]) -> dict[str, Any]:
     if "paths" in given:
         values["paths"] = paths(given["paths"])
     if "policy" in given:
-        values["policy"] = editing.choice(given["policy"], "HTTPS policy", ("required", "optional"))
+        values["policy"] = editing.choice(given["policy"], "HTTPS policy", tuple(HttpsPolicy))
     if given.get("state"):
         values["state"] = editing.choice(given["state"], "state", ("active", "leaving"))
     if "note" in given:

@@ -22,7 +22,7 @@ from inventory.records import (
 from inventory.store import acceptance_ends, editing, suggestions
 from inventory.store.finding_columns import columns_of, finding_of
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Finding, FindingDecision
 
 
 def _acceptance(row: AcceptanceRecord) -> Acceptance:
@@ -43,14 +43,14 @@ def _acceptance(row: AcceptanceRecord) -> Acceptance:
 
 
 def acceptances(
-    conn: Connection, at: datetime | None = None, kind: str = "accept"
+    conn: Connection, at: datetime | None = None, kind: FindingDecision = FindingDecision.ACCEPT
 ) -> list[Acceptance]:
     """Return acceptances or assignments.
 
     Args:
         conn: The connection.
         at: Those in force at this time, as was known then. Default: all that were not withdrawn.
-        kind: accept, or take for assignments (``by`` fixes it by ``until``).
+        kind: Acceptances, or assignments (``by`` fixes it by ``until``).
     """
     query = (
         select(StoredAcceptance).where(StoredAcceptance.kind == kind).order_by(StoredAcceptance.id)
@@ -115,7 +115,7 @@ def accept(
     domain_id: int | None = None,
     endpoint_id: int | None = None,
     everywhere: bool = False,
-    kind: str = "accept",
+    kind: FindingDecision = FindingDecision.ACCEPT,
     by: str | None = None,
     informs: bool = True,
     batch: int | None = None,
@@ -135,8 +135,8 @@ def accept(
         endpoint_id: Only for this endpoint.
         everywhere: For the whole inventory, with what later scans find. Without it, a scope must be
             named.
-        kind: ``accept`` takes the fault out of verdicts and exit codes. With ``take``, ``by`` fixes
-            it until the date, so that its outcome is "we are fixing it".
+        kind: An acceptance takes the fault out of verdicts and exit codes. With an assignment,
+            ``by`` fixes it until the date, so that its outcome is "we are fixing it".
         by: Who accepts or fixes it. Default: the user of the command.
         informs: Whether an assignment makes clients due for "we are fixing it".
         batch: The id of the first one of a command that selects faults. 0: this is the first one.
@@ -162,7 +162,7 @@ def accept(
         "batch": batch or None,
         "created_at": tx.at,
     }
-    if kind == "take":
+    if kind is FindingDecision.ASSIGN:
         acceptance_ends.end_replaced(tx, code, scope)
     key = insert_id(tx.conn, StoredAcceptance, values)
     if batch == 0:
@@ -173,10 +173,11 @@ def accept(
     return key
 
 
-def _without_scope(kind: str) -> UsageError:
+def _without_scope(kind: FindingDecision) -> UsageError:
     """Return the error for a forgotten scope, which must not silence a fault of every client."""
+    accepted = kind is FindingDecision.ACCEPT
     return UsageError(
-        f"{'An acceptance' if kind == 'accept' else 'The assignment of a finding'} needs a scope",
+        f"{'An acceptance' if accepted else 'The assignment of a finding'} needs a scope",
         "it would hold for every client",
         "Give --client, --domain, --endpoint, --server, --cause, or --everywhere.",
     )

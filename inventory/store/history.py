@@ -206,10 +206,10 @@ def _renewals(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:
         Deployment.state,
         Deployment.error,
     ).where(Deployment.lineage_id.in_(lineages))
-    for created, done, target, state, error in conn.execute(deployments):
+    for created, done, target, outcome, error in conn.execute(deployments):
         # A deployment that waits is shown with the time at which it was scheduled.
         at, values = done or created, (target, error or "")
-        yield HistoryRow(at, "renewal", f"deployment {state}", values)
+        yield HistoryRow(at, "renewal", f"deployment {outcome}", values)
 
 
 def _records(conn: Connection, scope: HistoryScope) -> Iterator[HistoryRow]:

@@ -32,12 +32,13 @@ from inventory.records import (
 )
 from inventory.store import editing, observations, tickets
 from inventory.text import typed_reference
+from inventory.vocabulary import IncidentCategory, IncidentKind
 
 # The certificate of a lineage that is in use; the newest one if no target has it yet.
 _IN_USE = func.coalesce(StoredLineage.deployed, StoredLineage.sha256)
 
 
-def add(tx: Tx, kind: str, what: str, until: Timestamp, reason: str) -> IncidentRecord:
+def add(tx: Tx, kind: IncidentKind, what: str, until: Timestamp, reason: str) -> IncidentRecord:
     """Record an incident under a new reference.
 
     Args:
@@ -73,7 +74,7 @@ class NewIncidentItem:
         sha256: The certificate; None if the inventory does not know it.
         client_id: The client whose sites serve it; None if there is none.
         names: The hosts or the names of the case.
-        sort: Who replaces it (certmgr/cases/incident_selection.py).
+        sort: Who replaces it.
         case_id: The case that replaces it; None if there is none.
     """
 
@@ -81,7 +82,7 @@ class NewIncidentItem:
     sha256: str | None = None
     client_id: int | None = None
     names: tuple[str, ...] = ()
-    sort: str
+    sort: IncidentCategory
     case_id: int | None = None
 
 

@@ -34,7 +34,7 @@ from inventory.records import (
     ListedLineage,
 )
 from inventory.store import clients, editing, lineage_names
-from inventory.vocabulary import VerificationState
+from inventory.vocabulary import IncidentKind, OnFailedName, RevocationState, VerificationState
 
 
 def _query() -> Any:
@@ -154,7 +154,7 @@ class LineageColumns(TypedDict, total=False):
     profile: str | None
     preferred_chain: str | None
     targets: tuple[str, ...]
-    shrink: str
+    shrink: OnFailedName
     shrink_ok: tuple[str, ...]
     sha256: str | None
     chain: tuple[str, ...]
@@ -213,7 +213,7 @@ def must_replace(conn: Connection) -> dict[str, str]:
             IncidentItem.sha256.in_(mine),
             Incident.closed_at.is_(None),
             # The certificates of a lost server are good, and only have to be installed again.
-            Incident.kind != "server-lost",
+            Incident.kind != IncidentKind.SERVER_LOST,
         )
     ):
         # The condition excludes None, which the type checker does not know.
@@ -234,7 +234,7 @@ def must_replace(conn: Connection) -> dict[str, str]:
         found[sha] = "its CA is distrusted"
     for sha in conn.scalars(
         select(RevocationCheck.sha256).where(
-            RevocationCheck.status == "revoked", RevocationCheck.sha256.in_(mine)
+            RevocationCheck.status == RevocationState.REVOKED, RevocationCheck.sha256.in_(mine)
         )
     ):
         found[sha] = "it is revoked"

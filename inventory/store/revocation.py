@@ -22,6 +22,7 @@ from inventory.models import (
 )
 from inventory.records import CrlRecord, RevocationRecord
 from inventory.store import certificates, observations
+from inventory.vocabulary import RevocationState
 
 CHUNK = 500
 
@@ -95,8 +96,8 @@ def write_statuses(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     # What we revoked ourselves is revoked, even while the CA's list does not contain it yet.
     ours = (
         (RevocationCheck.source == "us")
-        & (RevocationCheck.status == "revoked")
-        & (statement.excluded.status != "revoked")
+        & (RevocationCheck.status == RevocationState.REVOKED)
+        & (statement.excluded.status != RevocationState.REVOKED)
     )
     tx.conn.execute(
         # The condition is part of the statement, so that a revocation in this moment is not
@@ -202,7 +203,11 @@ def concerned(conn: Connection, client_id: int | None, codes: Sequence[str]) -> 
     bad = (
         select(ServedChain.endpoint_id)
         .join(RevocationCheck, RevocationCheck.sha256 == ServedChain.leaf)
-        .where(RevocationCheck.status != "good", ServedChain.open == 1, ServedChain.live == 1)
+        .where(
+            RevocationCheck.status != RevocationState.GOOD,
+            ServedChain.open == 1,
+            ServedChain.live == 1,
+        )
     )
     known = select(StoredFinding.endpoint_id).where(
         StoredFinding.closed_at.is_(None), StoredFinding.code.in_(codes)
@@ -217,7 +222,7 @@ def concerned(conn: Connection, client_id: int | None, codes: Sequence[str]) -> 
 def revoked_by_us(tx: Tx, sha256: str, reason: str) -> None:
     """Record that we revoked a certificate, before any list of its CA contains it."""
     values = {
-        "status": "revoked",
+        "status": RevocationState.REVOKED,
         "reason": reason,
         "revoked_at": tx.at,
         "source": "us",
@@ -236,4 +241,6 @@ def is_revoked(conn: Connection, sha256: str) -> bool | None:
         select(RevocationCheck.status).where(RevocationCheck.sha256 == sha256)
     ).scalar()
     # Undetermined is neither good nor revoked, and callers must decide about it.
-    return None if status in (None, "unknown") else status == "revoked"
+    if status in (None, RevocationState.UNKNOWN):
+        return None
+    return status is RevocationState.REVOKED

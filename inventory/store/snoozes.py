@@ -17,16 +17,23 @@ from inventory.models import (
 from inventory.records import (
     SnoozeRecord,
 )
+from inventory.vocabulary import SnoozeScope
 
 
 def add(
-    tx: Tx, scope: str, scope_id: int, starts_at: Timestamp, until: Timestamp, reason: str, by: str
+    tx: Tx,
+    scope: SnoozeScope,
+    scope_id: int,
+    starts_at: Timestamp,
+    until: Timestamp,
+    reason: str,
+    by: str,
 ) -> int:
     """Add a snooze or maintenance window, and return its id.
 
     Args:
         tx: The transaction.
-        scope: matter (a ticket), domain, server, client or all.
+        scope: What kind of row it is about.
         scope_id: The id of the row; 0 for all.
         starts_at: The start, in epoch seconds.
         until: The end, in epoch seconds.
@@ -70,10 +77,12 @@ def listing(conn: Connection, at: Timestamp | None = None) -> list[SnoozeRecord]
     return fetch(conn, SnoozeRecord, query)
 
 
-def scope_names(conn: Connection) -> dict[tuple[str, int], str]:
+def scope_names(conn: Connection) -> dict[tuple[SnoozeScope, int], str]:
     """Return (scope, id) -> the name by which an administrator knows it."""
     # All names at once: a listing shows few snoozes, but of all kinds.
-    found = {("client", i): n for i, n in conn.execute(select(Client.id, Client.number))}
-    found |= {("server", i): n for i, n in conn.execute(select(Server.id, Server.name))}
-    found |= {("domain", i): n for i, n in conn.execute(select(Domain.id, Domain.name))}
-    return found | {("matter", i): n for i, n in conn.execute(select(Ticket.id, Ticket.reference))}
+    found = {(SnoozeScope.CLIENT, i): n for i, n in conn.execute(select(Client.id, Client.number))}
+    found |= {(SnoozeScope.SERVER, i): n for i, n in conn.execute(select(Server.id, Server.name))}
+    found |= {(SnoozeScope.DOMAIN, i): n for i, n in conn.execute(select(Domain.id, Domain.name))}
+    return found | {
+        (SnoozeScope.TICKET, i): n for i, n in conn.execute(select(Ticket.id, Ticket.reference))
+    }

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from inventory.db.database import to_epoch
 from inventory.records import SnoozeRecord, TicketRecord
+from inventory.vocabulary import SnoozeScope
 from notifiers.pipeline.outcome import Resolved
 from notifiers.pipeline.plan import DueTopic, NoticeItem, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person
@@ -78,15 +79,15 @@ def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
 def _covers(row: SnoozeRecord, topic: Topic, ticket: TicketRecord | None) -> bool:
     """Return whether a snooze row covers the topic."""
     match row.scope:
-        case "all":
+        case SnoozeScope.ALL:
             return True
-        case "client":
+        case SnoozeScope.CLIENT:
             return bool(row.scope_id == topic.client_id)
-        case "domain":
+        case SnoozeScope.DOMAIN:
             return bool(row.scope_id == topic.domain_id)
-        case "server":
+        case SnoozeScope.SERVER:
             return bool(row.scope_id == topic.server_id)
-        case _:
+        case SnoozeScope.TICKET:
             return ticket is not None and bool(row.scope_id == ticket.id)
 
 

@@ -10,6 +10,7 @@ from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.records import AnnouncementRecord, TicketRecord
 from inventory.store import announcements, tickets
+from inventory.vocabulary import SnoozeScope
 from notifiers.pipeline.announcement import (
     Announcement,
     WithdrawnAnnouncement,
@@ -130,7 +131,8 @@ class AnnouncementRecorder:
         person = self.snapshot.people.owner(client_id, self.now).person
         # A snooze of the client, or of all clients, delays the announcement.
         quiet = any(
-            s.scope == "all" or (s.scope == "client" and s.scope_id == client_id)
+            s.scope is SnoozeScope.ALL
+            or (s.scope is SnoozeScope.CLIENT and s.scope_id == client_id)
             for s in self.snapshot.snoozes
         )
         if person is None or quiet or not person.calendar.may_write(self.now):

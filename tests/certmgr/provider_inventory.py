@@ -30,7 +30,13 @@ from inventory.store import (
     snoozes,
 )
 from inventory.store.incidents import NewIncidentItem
-from inventory.vocabulary import Finding
+from inventory.vocabulary import (
+    Finding,
+    FindingDecision,
+    IncidentCategory,
+    IncidentKind,
+    SnoozeScope,
+)
 from tests.inventory.store import builders
 
 CODES = frozenset(codes.CODES)
@@ -193,17 +199,24 @@ def add_work(tx: Tx) -> None:
     decisions.record(tx, [decision | {"round": "", "action": "suppressed", "reason": reason}])
     week = from_epoch(tx.at + 7 * DAY)
     assert week is not None
-    incident = incidents.add(tx, "serials", "list-of-the-ca.csv", tx.at + DAY, reason)
+    incident = incidents.add(tx, IncidentKind.SERIALS, "list-of-the-ca.csv", tx.at + DAY, reason)
     item = NewIncidentItem(
         serial="01",
         sha256=builders.fingerprint(host_name(1)),
         client_id=owner.id,
         names=(host_name(1),),
-        sort="client",
+        sort=IncidentCategory.CLIENT,
     )
     incidents.add_items(tx, incident.id, [item])
-    snoozes.add(tx, "domain", site.domain_id, tx.at, tx.at + 7 * DAY, reason, "Ada")
+    snoozes.add(tx, SnoozeScope.DOMAIN, site.domain_id, tx.at, tx.at + 7 * DAY, reason, "Ada")
     findings.accept(tx, "certificate-expired", CODES, week, reason, client_id=owner.id)
     findings.accept(
-        tx, "hsts-missing", CODES, week, reason, client_id=owner.id, kind="take", by="Ada"
+        tx,
+        "hsts-missing",
+        CODES,
+        week,
+        reason,
+        client_id=owner.id,
+        kind=FindingDecision.ASSIGN,
+        by="Ada",
     )

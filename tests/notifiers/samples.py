@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from inventory.store import contacts, findings
+from inventory.vocabulary import FindingDecision
 from notifiers.pipeline.announcement import Announcement, announcement_message
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.outcome import name_of
@@ -51,7 +52,7 @@ def sample_messages(simulation: SiteSimulation) -> dict[str, Message]:
             simulation.now + 2 * DAY,
             "on it",
             domain_id=sites["ours.example"].domain_id,
-            kind="take",
+            kind=FindingDecision.ASSIGN,
             by="Ada Lovelace",
         )
     simulation.mark_sent()

@@ -9,6 +9,7 @@ from certmgr.acme import rate_limits
 from certmgr.acme.cas import RateLimit, RateLimits
 from certmgr.acme.rate_limits import Ledger, RateLimitEvent
 from inventory.records import RateEventRecord
+from inventory.vocabulary import RateEventKind
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -64,7 +65,13 @@ def test_longest_of_several_waits_counts() -> None:
 
 def test_exempt_rows_do_not_become_events() -> None:
     row = RateEventRecord(
-        id=1, account_id=1, at=AT, kind="certificate", domain="a.test", names=None, exempt=0
+        id=1,
+        account_id=1,
+        at=AT,
+        kind=RateEventKind.CERTIFICATE,
+        domain="a.test",
+        names=None,
+        exempt=0,
     )
     assert rate_limits.events_from_rows(
         [row, replace(row, exempt=1), replace(row, domain=None, names="x")]

@@ -11,6 +11,7 @@ from certmgr.cases.states import CaseAction
 from certmgr.demo.authority import Authority
 from inventory.errors import CertmgrError
 from inventory.store import cases, incidents
+from inventory.vocabulary import IncidentKind
 from tests.certmgr.cases.place import (
     HOST,
     OTHER_HOST,
@@ -33,7 +34,9 @@ def revoke(env: CaseEnvironment, issuer: Authority, *hosts: str) -> str:
         serve(env.database, host, issuer.issue(host, days=80), env.now)
     items = incident_selection.select_affected(env.service, issuer="test issuer")
     until = env.now + timedelta(hours=20)
-    row, _ = incident.open_incident(env.service, items, "issuer", "x", until, "it revokes")
+    row, _ = incident.open_incident(
+        env.service, items, IncidentKind.ISSUER, "x", until, "it revokes"
+    )
     return row.reference
 
 

@@ -27,6 +27,7 @@ from certmgr.x509.upload import VendorUpload
 from inventory.certificates import parse
 from inventory.models import Notice
 from inventory.store import cases, purchase_changes
+from inventory.vocabulary import IncidentKind
 from notifiers.pipeline.message import Message
 from tests.certmgr.cases.place import CaseEnvironment, issue, make_env, serve, vendor_upload
 from tests.databases import open_sqlite
@@ -103,7 +104,7 @@ def _run_incident(
     items = incident_selection.select_affected(env.service, serials=[parse(served.der).serial])
     until = env.now + timedelta(hours=20)
     reason = "the CA found a fault <script>"
-    incident.open_incident(env.service, items, "serials", "one", until, reason)
+    incident.open_incident(env.service, items, IncidentKind.SERIALS, "one", until, reason)
     _notify(env, "incident", found)
     with env.database.read() as conn:
         rows = cases.listing(conn)

@@ -22,7 +22,6 @@ from certmgr.cases import (
     signing_requests,
 )
 from certmgr.cases.blocked_keys import depending_on
-from certmgr.cases.incident_selection import Category
 from certmgr.cases.opening import run
 from certmgr.demo.authority import Authority
 from certmgr.inspection.report import certificate_row
@@ -41,6 +40,7 @@ from inventory.store import (
     lineages,
     servers,
 )
+from inventory.vocabulary import IncidentCategory, IncidentKind
 from tests.campaign import Campaign
 from tests.certmgr.cases.place import (
     HOST,
@@ -158,7 +158,7 @@ def test_serials_are_categorised_open_cases_at_once_and_close_when_they_are_reso
         assert {by_serial[s] for s in group} == {kind}
     until = env.now + 24 * HOURS
     row, counts = incident.open_incident(
-        service, items, "serials", "serials", until, "the CA revokes"
+        service, items, IncidentKind.SERIALS, IncidentKind.SERIALS, until, "the CA revokes"
     )
     assert (counts["opened"], counts["joined"]) == (2 * each, 0)
     with env.database.read() as conn:
@@ -204,7 +204,9 @@ def test_incident_of_an_issuer_closes_when_its_case_is_verified(
     assert [(i.category, i.hosts) for i in items] == [("client", (HOST, SECOND_HOST))]
     until = env.now + 20 * HOURS
     reason = "key ceremony failed"
-    row, _ = incident.open_incident(env.service, items, "issuer", "Test Issuer", until, reason)
+    row, _ = incident.open_incident(
+        env.service, items, IncidentKind.ISSUER, "Test Issuer", until, reason
+    )
     with env.database.read() as conn:
         (one,) = cases.listing(conn, incident_id=row.id)
     reference = one.reference
@@ -228,7 +230,9 @@ def test_open_case_joins_the_incident_and_is_not_opened_twice(
     reference = new_case.open_case(env.service, "1001", [HOST]).reference
     items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 5 * HOURS
-    row, counts = incident.open_incident(env.service, items, "serials", "1", until, "stolen key")
+    row, counts = incident.open_incident(
+        env.service, items, IncidentKind.SERIALS, "1", until, "stolen key"
+    )
     assert (counts["opened"], counts["joined"]) == (0, 1)
     joined = env.row(reference)
     assert (joined.incident_id, joined.ends_at) == (row.id, to_epoch(until))
@@ -244,7 +248,9 @@ def test_case_of_an_incident_keeps_an_earlier_end_of_its_certificate(
         new_case.open_case(env.service, "1001", [HOST])
     items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 30 * DAY
-    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "stolen key")
+    row, _ = incident.open_incident(
+        env.service, items, IncidentKind.SERIALS, "1", until, "stolen key"
+    )
     with env.database.read() as conn:
         (case,) = cases.listing(conn, incident_id=row.id)
     end = parse(bad.der).not_after
@@ -263,7 +269,7 @@ def test_certificate_of_two_clients_opens_a_case_for_each(
         serve(env.database, host, bad, env.now)
     items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
     until = env.now + 5 * HOURS
-    row, counts = incident.open_incident(env.service, items, "serials", "1", until, "x")
+    row, counts = incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "x")
     assert counts["opened"] == 2
     with env.database.read() as conn:
         opened = cases.listing(conn, incident_id=row.id)
@@ -326,17 +332,17 @@ def test_incident_of_a_server_is_about_its_certificates_alone(
 def test_incident_until_a_time_that_has_passed_is_refused(env: CaseEnvironment, hours: int) -> None:
     items = [
         incident_selection.AffectedCertificate(
-            serial="1", category=Category.UNKNOWN, reason="not in the inventory"
+            serial="1", category=IncidentCategory.UNKNOWN, reason="not in the inventory"
         )
     ]
     until = env.now + hours * HOURS
     with pytest.raises(UsageError, match="has passed"):
-        incident.open_incident(env.service, items, "serials", "1", until, "x")
+        incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "x")
 
 
 def test_incident_without_a_certificate_is_refused(env: CaseEnvironment) -> None:
     with pytest.raises(UsageError, match="No certificate"):
-        incident.open_incident(env.service, [], "issuer", "x", env.now + HOURS, "x")
+        incident.open_incident(env.service, [], IncidentKind.ISSUER, "x", env.now + HOURS, "x")
 
 
 # -- names with a lineage
@@ -367,7 +373,7 @@ def test_certificate_of_the_other_key_type_waits_for_its_lineage(
     assert depending_on(env.context, [spki_sha256(leaf)]).leaves == {leaf.sha256}
     items = incident_selection.select_affected(env.service, serials=[leaf.serial])
     assert [(i.client, i.hosts, i.category) for i in items] == [
-        ("1001", (HOST,), Category.AUTOMATIC)
+        ("1001", (HOST,), IncidentCategory.AUTOMATIC)
     ]
     until = env.now + 24 * HOURS
     row, counts = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
@@ -392,11 +398,13 @@ def test_names_with_a_lineage_are_automatic_whoever_buys(
         serve(env.database, host, leaf, env.now)
     serials = [parse(leaf.der).serial for leaf in both]
     items = incident_selection.select_affected(env.service, serials=serials)
-    assert {i.hosts: i.category for i in items}[(HOST,)] is Category.AUTOMATIC
-    assert {i.hosts: i.category for i in items}[(SECOND_HOST,)] is not Category.AUTOMATIC
+    assert {i.hosts: i.category for i in items}[(HOST,)] is IncidentCategory.AUTOMATIC
+    assert {i.hosts: i.category for i in items}[(SECOND_HOST,)] is not IncidentCategory.AUTOMATIC
     assert "the lineage shop renews it" in items[0].reason
     until = env.now + 24 * HOURS
-    _, counts = incident.open_incident(env.service, items, "serials", "2", until, "revoked")
+    _, counts = incident.open_incident(
+        env.service, items, IncidentKind.SERIALS, "2", until, "revoked"
+    )
     assert counts["opened"] == 1, "no case opens for the name with a lineage"
 
 
@@ -410,7 +418,7 @@ def test_a_certificate_that_is_renewed_in_part_opens_a_case_for_the_other_names(
     items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
     assert [(i.hosts, i.by_hand) for i in items] == [((HOST, SECOND_HOST), (SECOND_HOST,))]
     until = env.now + 24 * HOURS
-    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    row, _ = incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "revoked")
     with env.database.read() as conn:
         (one,) = cases.listing(conn, incident_id=row.id)
     assert one.names == (SECOND_HOST,)
@@ -424,7 +432,7 @@ def test_an_item_is_done_when_its_lineage_is_verified_live_before_any_scan(
     serve(env.database, HOST, leaf, env.now)
     items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
     until = env.now + 24 * HOURS
-    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    row, _ = incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "revoked")
     assert incident_progress.close_resolved(env.context) == []
     env.pass_(hours=1)
     with env.database.write(env.now) as tx:
@@ -451,7 +459,7 @@ def test_an_item_with_a_cancelled_case_is_done_when_another_certificate_is_live(
     serve(env.database, HOST, leaf, env.now)
     items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
     until = env.now + 24 * HOURS
-    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    row, _ = incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "revoked")
     with env.database.write(env.now) as tx:
         tx.conn.execute(update(Case).values(state="cancelled", closed_at=tx.at))
     assert incident_progress.close_resolved(env.context) == []
@@ -484,8 +492,10 @@ def test_a_lost_server_opens_no_case_and_is_done_when_each_host_is_live_again(
         ((host,), parse(leaf.der).sha256) for host, leaf in good.items()
     }, "the valid certificate of the host, and not the default of the emptied server"
     until = env.now + 5 * HOURS
-    row, counts = incident.open_incident(env.service, items, "server-lost", "web1", until, "disk")
-    assert (counts["opened"], counts["joined"], counts[Category.REINSTALL]) == (0, 0, 2)
+    row, counts = incident.open_incident(
+        env.service, items, IncidentKind.SERVER_LOST, "web1", until, "disk"
+    )
+    assert (counts["opened"], counts["joined"], counts[IncidentCategory.REINSTALL]) == (0, 0, 2)
     with env.database.read() as conn:
         assert lineages.must_replace(conn) == {}
     env.pass_(hours=1)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from certmgr.cases import bulk, incident, incident_events, incident_progress, incident_selection
-from certmgr.cases.incident_selection import Category
 from certmgr.cases.states import CaseAction
 from certmgr.demo.authority import Authority, IssuedCertificate
 from inventory.certificates import parse
 from inventory.db.database import to_epoch
 from inventory.records import IncidentRecord
 from inventory.store import accounts, cases, domains, incidents, lineages
+from inventory.vocabulary import IncidentCategory, IncidentKind
 from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, serve
 from tests.certmgr.cases.test_incident import left_of, with_lineage
 
@@ -31,7 +31,9 @@ def env(sqlite_env: CaseEnvironment) -> CaseEnvironment:
 def open_for(env: CaseEnvironment, leaf: IssuedCertificate, what: str = "1") -> IncidentRecord:
     items = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
     until = env.now + 24 * HOURS
-    return incident.open_incident(env.service, items, "serials", what, until, "revoked")[0]
+    return incident.open_incident(env.service, items, IncidentKind.SERIALS, what, until, "revoked")[
+        0
+    ]
 
 
 def names_by_client(env: CaseEnvironment, row: IncidentRecord) -> dict[str, tuple[str, ...]]:
@@ -150,7 +152,7 @@ def test_lineage_whose_account_is_lost_stays_automatic_with_its_trouble(
         (account,) = accounts.listing(tx.conn)
         accounts.edit(tx, account.id, state="lost")
     (item,) = incident_selection.select_affected(env.service, serials=[parse(leaf.der).serial])
-    assert item.category is Category.AUTOMATIC
+    assert item.category is IncidentCategory.AUTOMATIC
     assert f"its account {account.name} is lost" in item.reason
 
 

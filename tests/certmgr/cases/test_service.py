@@ -16,6 +16,7 @@ from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.store.case_changes import CaseColumns
+from inventory.vocabulary import WindowState
 from tests.certmgr.cases.place import HOST, CaseEnvironment
 
 # -- two administrators --------------------------------------------------------------------------
@@ -47,7 +48,7 @@ def test_one_of_several_simultaneous_actions_succeeds(
         "window_start": 1,
         "window_end": 2,
         "window_zone": "UTC",
-        "window_state": "agreed",
+        "window_state": WindowState.AGREED,
     }
 
     def agree(number: int) -> None:

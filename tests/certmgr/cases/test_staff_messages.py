@@ -15,6 +15,7 @@ from certmgr.config.context import Context
 from certmgr.config.settings import CasesSettings, Settings
 from inventory.models import Case
 from inventory.store import domains, servers
+from inventory.vocabulary import IncidentKind
 from notifiers.pipeline.message import Message
 from tests.databases import open_sqlite
 from tests.notifiers.sites import DAY, START, SiteSimulation
@@ -51,7 +52,9 @@ def messages(simulation: SiteSimulation) -> list[Message]:
 def revoke_all(service: CaseService, simulation: SiteSimulation) -> str:
     items = incident_selection.select_affected(service, issuer="Test CA")
     until = simulation.now + timedelta(hours=20)
-    row, counts = incident.open_incident(service, items, "issuer", "Test CA", until, "it revokes")
+    row, counts = incident.open_incident(
+        service, items, IncidentKind.ISSUER, "Test CA", until, "it revokes"
+    )
     assert counts["opened"] == 12
     return row.reference
 
@@ -84,7 +87,7 @@ def test_second_administrator_is_notified_too_and_a_second_incident_is_a_second_
     assert len(messages(simulation)) == 1, "Bob alone"
     items = incident_selection.select_affected(service, issuer="Test CA")
     until = simulation.now + timedelta(hours=30)
-    incident.open_incident(service, items, "issuer", "Test CA", until, "again")
+    incident.open_incident(service, items, IncidentKind.ISSUER, "Test CA", until, "again")
     assert len(messages(simulation)) == 2, "one for each of them"
 
 
@@ -98,7 +101,7 @@ def test_lost_server_is_one_message_although_it_opens_no_case(
             domains.edit(tx, f"n{i}.of1.example", {"server": "web1"})
     items = incident_selection.select_lost(service, "web1")
     until = simulation.now + timedelta(hours=20)
-    incident.open_incident(service, items, "server-lost", "web1", until, "disk")
+    incident.open_incident(service, items, IncidentKind.SERVER_LOST, "web1", until, "disk")
     (message,) = messages(simulation)
     assert "web1" in message.subject
     assert "done: to be installed again" in message.text

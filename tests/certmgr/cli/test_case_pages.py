@@ -12,6 +12,7 @@ from sqlalchemy import update
 from inventory.models import Case
 from inventory.store import case_changes, clients
 from inventory.store.case_changes import NewCase
+from inventory.vocabulary import CaseKind
 from tests.clock import clock
 from tests.databases import open_sqlite
 from tests.program import Ran
@@ -29,7 +30,9 @@ def _cases(certmgr: Runner, folder: Path, *found: tuple[str, int | None, int | N
     with database.write() as tx:
         client_id = clients.find(tx.conn, "1").id
         for state, due, closed in found:
-            case = NewCase(client_id=client_id, kind="renewal", bought_by="client", due_at=due)
+            case = NewCase(
+                client_id=client_id, kind=CaseKind.RENEWAL, bought_by="client", due_at=due
+            )
             row = case_changes.open_case(tx, case, [HOST], "opened")
             changed = update(Case).where(Case.id == row.id)
             tx.conn.execute(changed.values(state=state, closed_at=closed))

@@ -9,7 +9,7 @@ from certmgr.compliance.assessment import ComplianceRow, DomainFacts, assess
 from certmgr.compliance.facts import EndpointFacts, LeafFacts
 from certmgr.compliance.milestones import Deadline
 from inventory.targets import Target
-from inventory.vocabulary import Finding, Parties
+from inventory.vocabulary import Finding, HttpsPolicy, Parties
 from tests.certmgr.compliance.scanned_site import DAY, HOST
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def endpoint_facts(
 def domain_facts(
     *parts: EndpointFacts,
     purpose: str = "site",
-    policy: str | None = None,
+    policy: HttpsPolicy | None = None,
     tags: frozenset[str] = frozenset(),
 ) -> DomainFacts:
     return DomainFacts(1, HOST, "1001", 1, purpose, policy, Parties(), tags, parts)

@@ -11,7 +11,7 @@ from certmgr.compliance.milestones import Deadline, milestones
 from certmgr.compliance.rules import RULES
 from certmgr.demo.authority import Authority
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Finding, HttpsPolicy
 from tests.certmgr.compliance.facts import (
     NOW,
     OWN,
@@ -86,7 +86,10 @@ def test_rule_may_be_violated_until_the_end_of_the_last_day() -> None:
 
 
 def test_optional_domain_that_complies_is_reported_as_complying() -> None:
-    assert assess_domain(OWN, endpoint_facts(), policy="optional").state is ComplianceState.COMPLIES
+    assert (
+        assess_domain(OWN, endpoint_facts(), policy=HttpsPolicy.OPTIONAL).state
+        is ComplianceState.COMPLIES
+    )
 
 
 def test_certificate_that_expires_will_fail_from_its_end() -> None:
@@ -138,11 +141,13 @@ def test_deadline_applies_to_its_purposes_clients_and_tags() -> None:
         is None
     )
     assert (
-        assess_domain(OWN, endpoint_facts(SERVED), policy="optional").state
+        assess_domain(OWN, endpoint_facts(SERVED), policy=HttpsPolicy.OPTIONAL).state
         is ComplianceState.WAIVED
     )
     assert (
-        assess_domain(replace(OWN, own=False), endpoint_facts(SERVED), policy="optional").state
+        assess_domain(
+            replace(OWN, own=False), endpoint_facts(SERVED), policy=HttpsPolicy.OPTIONAL
+        ).state
         is ComplianceState.WILL_FAIL
     ), "a browser knows no policy"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inventory.store import acceptance_ends, findings, servers
+from inventory.vocabulary import FindingDecision
 from tests import program
 from tests.databases import open_sqlite
 from tests.notifiers.sites import SiteSimulation, fault
@@ -75,7 +76,7 @@ def test_client_who_was_notified_of_the_fault_hears_that_it_is_assigned(
     assert len(lost.notify().drafts) == 1
     lost.mark_sent()
     with lost.database.write(lost.now) as tx:
-        (first,) = findings.acceptances(tx.conn, kind="take")
+        (first,) = findings.acceptances(tx.conn, kind=FindingDecision.ASSIGN)
         acceptance_ends.withdraw(tx, first.id)
     lost.advance(1)
     assign(lost, "--server", "web1", "--until", "2026-03-07")

@@ -16,6 +16,7 @@ from certmgr.notices.recheck import rechecker
 from certmgr.purchases.model import LeadTimes
 from inventory.db.database import to_epoch
 from inventory.store import lineages
+from inventory.vocabulary import IncidentKind
 from notifiers.pipeline.topic import Recheck, RecheckState
 from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, make_env, serve
 from tests.clock import clock
@@ -49,7 +50,7 @@ def serve_old(env: CaseEnvironment, issuer: Authority) -> dict[str, IssuedCertif
 def revoke(env: CaseEnvironment) -> None:
     items = incident_selection.select_affected(env.service, issuer="test issuer")
     until = env.now + timedelta(hours=20)
-    incident.open_incident(env.service, items, "issuer", "x", until, "it revokes")
+    incident.open_incident(env.service, items, IncidentKind.ISSUER, "x", until, "it revokes")
 
 
 def recheck(env: CaseEnvironment, shown: dict[str, IssuedCertificate]) -> dict[str, Recheck]:

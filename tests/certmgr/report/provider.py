@@ -29,7 +29,7 @@ from certmgr.report.view import build
 from inventory.clock import Clock
 from inventory.store import clients, deadlines, domains, endpoints, findings
 from inventory.targets import Target
-from inventory.vocabulary import Finding, Verdict
+from inventory.vocabulary import Finding, FindingDecision, Verdict
 from notifiers.wording.catalogue import Language, language
 from tests.clock import clock as test_clock
 from tests.databases import open_sqlite
@@ -255,7 +255,7 @@ def states(provider: ReportProvider) -> dict[str, tuple[ClientReport, Language]]
             now + timedelta(days=3),
             "x",
             client_id=row.id,
-            kind="take",
+            kind=FindingDecision.ASSIGN,
             by="Ines",
         )
     provider.client("none", "Without Sites")

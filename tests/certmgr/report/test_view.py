@@ -16,6 +16,7 @@ from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.report import tabular
 from inventory.store import clients, contacts, deadlines, findings
+from inventory.vocabulary import FindingDecision
 from tests.certmgr.report.provider import ReportProvider
 from tests.clock import clock
 
@@ -87,7 +88,7 @@ def test_fault_of_the_provider_is_escalated_until_it_is_assigned(provider: Repor
             until,
             "redirect",
             client_id=row.id,
-            kind="take",
+            kind=FindingDecision.ASSIGN,
             by="Ines",
         )
     report, _ = provider.report("1001")
@@ -114,7 +115,8 @@ def test_report_about_expired_sites_never_starts_with_nothing_to_do(
     with provider.database.write() as tx:
         row = clients.find(tx.conn, "1001")
         if handled in ("assigned", "accepted"):
-            kind = "take" if handled == "assigned" else "accept"
+            assigned = handled == "assigned"
+            kind = FindingDecision.ASSIGN if assigned else FindingDecision.ACCEPT
             codes = frozenset({code})
             findings.accept(tx, code, codes, until, "x", client_id=row.id, kind=kind, by="Ines")
     if handled == "case":

@@ -28,6 +28,7 @@ from certmgr.x509.crl import (
     unusable_reason,
 )
 from inventory.certificates import parse
+from inventory.vocabulary import RevocationState
 from tests.certmgr.revocation.lists import DAY, make_list, now, points, shard
 from tests.clock import START, clock
 from tests.servers.real import program
@@ -65,7 +66,7 @@ def test_listed_serial_is_revoked_and_another_is_good(
     assert status(crl, leaf).status == "revoked"
     assert status(crl, leaf).reason == "keyCompromise"
     assert status(crl, leaf).revoked_at is not None
-    assert status(crl, other) == RevocationStatus("good")
+    assert status(crl, other) == RevocationStatus(RevocationState.GOOD)
     assert signed_by(crl, parse(issuer.der))
     assert unusable_reason(crl, now()) == ""
 

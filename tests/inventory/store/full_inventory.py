@@ -38,7 +38,7 @@ from inventory.store import (
 )
 from inventory.store.zones import ScopeValue
 from inventory.targets import Target
-from inventory.vocabulary import ZoneScopeKind
+from inventory.vocabulary import OrderState, RateEventKind, SnoozeScope, ZoneScopeKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -149,7 +149,11 @@ def _seen(tx: Tx, word: str, shop: int, run_id: int) -> None:
 def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int) -> None:
     about = {"endpoint_id": shop, "domain_id": home, "cause": word, "acked_by": word}
     topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
-    for scope, scope_id in (("matter", topic), ("domain", home), ("client", owner)):
+    for scope, scope_id in (
+        (SnoozeScope.TICKET, topic),
+        (SnoozeScope.DOMAIN, home),
+        (SnoozeScope.CLIENT, owner),
+    ):
         snoozes.add(tx, scope, scope_id, AT, AT + DAY, word, word)
     texts: dict[str, Any] = dict.fromkeys(("subject", "text", "html", "sent_to", "error"), word)
     texts["calendar"] = (word,)
@@ -187,11 +191,11 @@ def _automation(tx: Tx, word: str, account_id: int) -> None:
     new = add_certificate(tx, f"{word} new", *names)
     given = {"names": " ".join(names), "csr": word, "url": f"https://ca.example/{word}"}
     placed = intend(tx, lineage_id, account_id, **given)
-    acme_orders.end(tx, placed, "done", sha256=new)
+    acme_orders.end(tx, placed, OrderState.DONE, sha256=new)
     lineages.note(tx, lineage_id, sha256=new, error=word)
     deployments.schedule(tx, lineage_id, new, [word])
     counted = [(f"{word}.example", None), (f"mail.{word}.example", None)]
-    acme_orders.count(tx, account_id, "certificate", counted)
+    acme_orders.count(tx, account_id, RateEventKind.CERTIFICATE, counted)
     for scope in (f"{word}.example", f"domain:{word}.example", f"old.{word}.example"):
         acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, word)
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import NoResultFound
 from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound
 from inventory.store import accounts, acme_orders
+from inventory.vocabulary import OrderState
 from tests.inventory.store.builders import (
     AT,
     DIRECTORY,
@@ -142,6 +143,6 @@ def test_open_orders_are_counted_per_account(pair: Database) -> None:
         ended = intend(tx, one, first)
         intend(tx, two, first)
         assert accounts.open_orders(tx.conn, first) == 2
-        acme_orders.end(tx, ended, "failed")
+        acme_orders.end(tx, ended, OrderState.FAILED)
         assert accounts.open_orders(tx.conn, first) == 1
         assert accounts.open_orders(tx.conn, second) == 0

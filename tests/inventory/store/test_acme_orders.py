@@ -13,6 +13,7 @@ from inventory.errors import Busy
 from inventory.models import AcmeBackoff, AcmeEvent, AcmeOrder
 from inventory.records import OrderRecord
 from inventory.store import acme_orders, runs
+from inventory.vocabulary import OrderState, RateEventKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -88,7 +89,7 @@ def test_second_open_order_of_a_lineage_is_refused_until_the_first_ended(setup: 
         with pytest.raises(Busy, match="orders this certificate already"):
             setup.intend(tx)
         assert setup.intend(tx, setup.second).key_name != first.key_name
-        acme_orders.end(tx, first, "failed")
+        acme_orders.end(tx, first, OrderState.FAILED)
         assert acme_orders.open_of(tx.conn, setup.first) is None
         again = setup.intend(tx)
         assert acme_orders.open_of(tx.conn, setup.first) == again
@@ -122,7 +123,7 @@ def test_last_orders_of_a_lineage_are_newest_first(setup: Setup) -> None:
         made = []
         for _ in range(22):
             row = setup.intend(tx)
-            acme_orders.end(tx, row, "failed")
+            acme_orders.end(tx, row, OrderState.FAILED)
             made.append(row.id)
         setup.intend(tx, setup.second)
     with setup.database.read() as conn:
@@ -137,7 +138,7 @@ def test_issued_certificate_leads_to_the_newest_order_of_its_lineage(setup: Setu
         sha = add_certificate(tx, "leaf")
         for _ in range(2):
             row = setup.intend(tx)
-            acme_orders.end(tx, row, "done", sha256=sha)
+            acme_orders.end(tx, row, OrderState.DONE, sha256=sha)
         newest = row.id
     with setup.database.read() as conn:
         found = acme_orders.issued_for(conn, setup.first, sha)
@@ -153,7 +154,7 @@ def test_unfinished_orders_name_their_lineage_oldest_first(setup: Setup) -> None
         assert acme_orders.unfinished(tx.conn) == []
         later = setup.intend(tx, setup.second)
         done = setup.intend(tx)
-        acme_orders.end(tx, done, "abandoned")
+        acme_orders.end(tx, done, OrderState.ABANDONED)
         last = setup.intend(tx)
     with setup.database.read() as conn:
         found = [(r.id, r.lineage) for r in acme_orders.unfinished(conn)]
@@ -164,7 +165,7 @@ def test_urls_are_those_of_one_account_with_ended_orders(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
         other = add_account(tx, "other")
         row = acme_orders.record(tx, setup.intend(tx), url="https://ca.example/order/1")
-        acme_orders.end(tx, row, "failed")
+        acme_orders.end(tx, row, OrderState.FAILED)
         setup.intend(tx)  # without a URL: the CA did not answer
         elsewhere = intend(tx, setup.second, other)
         acme_orders.record(tx, elsewhere, url="https://other.example/order/1")
@@ -181,7 +182,7 @@ def test_step_is_recorded_with_a_longer_lease(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
         row = setup.intend(tx)
     with setup.database.write(LATER) as tx:
-        stepped = acme_orders.record(tx, row, state="asked", csr="PEM")
+        stepped = acme_orders.record(tx, row, state=OrderState.ASKED, csr="PEM")
     assert stepped.state == "asked"
     assert stepped.csr == "PEM"
     assert stepped.holder == row.holder
@@ -194,10 +195,10 @@ def test_order_that_another_process_took_over_is_not_written(setup: Setup) -> No
         taken = acme_orders.take(tx, row.id)
         assert taken.holder != row.holder, "each holder has a token"
         with pytest.raises(Busy, match="took this order over"):
-            acme_orders.record(tx, row, state="asked")
+            acme_orders.record(tx, row, state=OrderState.ASKED)
         before = entry_count(setup.database)
         with pytest.raises(Busy):
-            acme_orders.end(tx, row, "failed")
+            acme_orders.end(tx, row, OrderState.FAILED)
         acme_orders.release(tx, row)  # by its former holder: nothing happens
         assert acme_orders.by_id(tx.conn, row.id) == taken
         acme_orders.release(tx, taken)
@@ -210,11 +211,11 @@ def test_ended_order_is_neither_taken_nor_written_nor_ended_again(setup: Setup) 
     before = entry_count(setup.database)
     with setup.database.write(NOW) as tx:
         row = setup.intend(tx)
-        acme_orders.end(tx, row, "failed", error="refused")
+        acme_orders.end(tx, row, OrderState.FAILED, error="refused")
         for attempt in (
             lambda: acme_orders.take(tx, row.id),
-            lambda: acme_orders.record(tx, row, state="asked"),
-            lambda: acme_orders.end(tx, row, "done"),
+            lambda: acme_orders.record(tx, row, state=OrderState.ASKED),
+            lambda: acme_orders.end(tx, row, OrderState.DONE),
         ):
             with pytest.raises(Busy):
                 attempt()
@@ -253,12 +254,12 @@ def test_holders_are_never_the_same() -> None:
 def test_ledger_returns_what_counted_after_an_instant_for_some_accounts(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
         other = add_account(tx, "other")
-        acme_orders.count(tx, setup.account, "order", [])
+        acme_orders.count(tx, setup.account, RateEventKind.ORDER, [])
         assert count(tx.conn, AcmeEvent) == 0
-        acme_orders.count(tx, other, "failure", [("shop.example", None)])
+        acme_orders.count(tx, other, RateEventKind.FAILURE, [("shop.example", None)])
     with setup.database.write(LATER) as tx:
         pairs = [("shop.example", None), (None, "digest")]
-        acme_orders.count(tx, setup.account, "certificate", pairs, exempt=True)
+        acme_orders.count(tx, setup.account, RateEventKind.CERTIFICATE, pairs, exempt=True)
     keys = ("account_id", "at", "kind", "domain", "names", "exempt")
     first = (other, AT, "failure", "shop.example", None, 0)
     second = (setup.account, AT + DAY, "certificate", "shop.example", None, 1)
@@ -284,9 +285,9 @@ def test_ledger_returns_what_counted_after_an_instant_for_some_accounts(setup: S
 
 def test_ledger_forgets_what_is_older_than_an_instant(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
-        acme_orders.count(tx, setup.account, "order", [("old.example", None)])
+        acme_orders.count(tx, setup.account, RateEventKind.ORDER, [("old.example", None)])
     with setup.database.write(LATER) as tx:
-        acme_orders.count(tx, setup.account, "order", [("new.example", None)])
+        acme_orders.count(tx, setup.account, RateEventKind.ORDER, [("new.example", None)])
         acme_orders.forget_events(tx, AT)
         assert count(tx.conn, AcmeEvent) == 2
         acme_orders.forget_events(tx, AT + 1)

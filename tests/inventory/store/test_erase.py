@@ -47,6 +47,7 @@ from inventory.store import (
     snoozes,
     tickets,
 )
+from inventory.vocabulary import OrderState, RateEventKind, SnoozeScope
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -286,7 +287,7 @@ def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_cl
         issuances.add(tx, issuances.NewIssuance(case_id=row.id, sha256=made["of a case"]))
         lineages.note(tx, lineage_id, sha256=made["newest"], deployed=made["in use"])
         placed = intend(tx, lineage_id, account)
-        acme_orders.end(tx, placed, "done", sha256=made["of an older order"])
+        acme_orders.end(tx, placed, OrderState.DONE, sha256=made["of an older order"])
         for sha256 in made.values():
             serve(tx, shop, sha256)
         gone = erase.erase(tx, ONE)
@@ -322,16 +323,16 @@ def test_names_of_lineages_leave_the_ledger_also_if_they_are_no_endpoints(pair: 
         lineage_id = add_lineage(tx, "mine", ONE, account, *names)
         dropped = "was.shop1001.example"
         placed = intend(tx, lineage_id, account, names=f"shop1001.example {dropped}")
-        acme_orders.end(tx, placed, "failed")
+        acme_orders.end(tx, placed, OrderState.FAILED)
         mine = ("shop1001.example", "api.shop1001.example", dropped)
         theirs = ("shop1002.example", "api.shop1002.example", "example")
         for name in (*mine, *theirs):
-            acme_orders.count(tx, account, "failure", [(name, None)])
+            acme_orders.count(tx, account, RateEventKind.FAILURE, [(name, None)])
             for scope in (name, f"domain:{name}", f"*.{name}"):
                 acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, "paused")
         for scope in ("", "account:letsencrypt"):
             acme_orders.back_off(tx, DIRECTORY, scope, 1, AT + DAY, "down")
-        acme_orders.count(tx, account, "certificate", [(None, "digest")])
+        acme_orders.count(tx, account, RateEventKind.CERTIFICATE, [(None, "digest")])
         erase.erase(tx, ONE)
         left = [r["domain"] for r in rows(tx.conn, AcmeEvent)]
         scopes = {r["scope"] for r in rows(tx.conn, AcmeBackoff)}
@@ -385,11 +386,11 @@ def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
             for scope in scopes:
                 findings.accept(tx, "x", frozenset({"x"}), LATER, "known", **scope)
             made[number] = add_matter(tx, row_id, f"fault:{number}")
-            snoozes.add(tx, "matter", made[number], AT, AT + DAY, "", "")
-            snoozes.add(tx, "client", row_id, AT, AT + DAY, "", "")
+            snoozes.add(tx, SnoozeScope.TICKET, made[number], AT, AT + DAY, "", "")
+            snoozes.add(tx, SnoozeScope.CLIENT, row_id, AT, AT + DAY, "", "")
             editing.change_tags(tx, "client", row_id, add=("gold",))
-        snoozes.add(tx, "server", one, AT, AT + DAY, "", "")
-        snoozes.add(tx, "all", 0, AT, AT + DAY, "", "")
+        snoozes.add(tx, SnoozeScope.SERVER, one, AT, AT + DAY, "", "")
+        snoozes.add(tx, SnoozeScope.ALL, 0, AT, AT + DAY, "", "")
         erase.erase(tx, ONE)
         left = [(s.scope, s.scope_id) for s in snoozes.listing(tx.conn)]
         assert count(tx.conn, StoredAcceptance) == 3

@@ -12,7 +12,7 @@ from inventory.errors import NotFound, UsageError
 from inventory.models import StoredAcceptance, StoredFinding
 from inventory.store import acceptance_ends, clients, domains, endpoints, findings
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding
+from inventory.vocabulary import Acceptance, Finding, FindingDecision
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -50,11 +50,10 @@ def test_acceptance_keeps_its_scope_reason_and_end(pair: Database) -> None:
             "endpoint_id": endpoint_id(tx.conn, "shop1001.example"),
         }
         first = accept(tx, client_id=one, reason=" moves in May ", **where)
-        second = accept(tx, "name-mismatch", client_id=one, kind="take", by="Bob")
+        second = accept(tx, "name-mismatch", client_id=one, kind=FindingDecision.ASSIGN, by="Bob")
     with pair.read() as conn:
         (accepted,) = findings.acceptances(conn)
-        (taken,) = findings.acceptances(conn, kind="take")
-        assert findings.acceptances(conn, kind="other") == []
+        (taken,) = findings.acceptances(conn, kind=FindingDecision.ASSIGN)
     scope = (one, where["domain_id"], where["endpoint_id"])
     expected = Acceptance(first, "certificate-expired", *scope, UNTIL, "moves in May", "tester")
     assert accepted == expected

@@ -15,6 +15,7 @@ from inventory.records import ServedName
 from inventory.store import certificates, clients, domains, endpoints, incidents, servers
 from inventory.store.incidents import NewIncidentItem
 from inventory.targets import Target
+from inventory.vocabulary import IncidentCategory, IncidentKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -33,7 +34,9 @@ from tests.inventory.store.builders import (
 )
 
 
-def item(serial: str, sort: str = "client", **columns: Any) -> NewIncidentItem:
+def item(
+    serial: str, sort: IncidentCategory = IncidentCategory.CLIENT, **columns: Any
+) -> NewIncidentItem:
     return NewIncidentItem(serial=serial, sort=sort, **columns)
 
 
@@ -41,8 +44,8 @@ def test_opened_incident_is_found_by_its_reference_and_listed_by_its_date(
     database: Database,
 ) -> None:
     with database.write(NOW) as tx:
-        late = incidents.add(tx, "issuer", "x" * 501, AT + 9 * DAY, "distrusted")
-        soon = incidents.add(tx, "serials", "list.csv", AT + DAY, "keys were lost")
+        late = incidents.add(tx, IncidentKind.ISSUER, "x" * 501, AT + 9 * DAY, "distrusted")
+        soon = incidents.add(tx, IncidentKind.SERIALS, "list.csv", AT + DAY, "keys were lost")
         assert re.fullmatch(r"IN-[2-9A-HJ-NP-Z]{6}", late.reference)
         assert incidents.find(tx.conn, f" {soon.reference.lower()}\n") == soon
         assert [r.id for r in incidents.listing(tx.conn)] == [soon.id, late.id]
@@ -76,7 +79,7 @@ def test_opened_incident_is_found_by_its_reference_and_listed_by_its_date(
 
 def test_exception_leaves_no_incident(database: Database) -> None:
     with pytest.raises(ZeroDivisionError), database.write(NOW) as tx:
-        row = incidents.add(tx, "issuer", "CN=CA", AT, "distrusted")
+        row = incidents.add(tx, IncidentKind.ISSUER, "CN=CA", AT, "distrusted")
         incidents.add_items(tx, row.id, [item("01")])
         raise ZeroDivisionError
     with database.read() as conn:
@@ -97,15 +100,15 @@ def test_items_count_only_the_addresses_of_their_own_client(pair: Database) -> N
         endpoints.retire(tx, Target("gone.example"))
         domains.retire(tx, "left.example")
         opened = open_case(tx, one.client_id, "shop1001.example", due_at=AT + 5)
-        row, other = (incidents.add(tx, "serials", "a", AT, "why") for _ in range(2))
+        row, other = (incidents.add(tx, IncidentKind.SERIALS, "a", AT, "why") for _ in range(2))
         incidents.add_items(tx, row.id, [])
         mine: dict[str, Any] = {"sha256": shared, "client_id": one.client_id, "case_id": opened.id}
         given = [
             item("03", client_id=two.client_id, sha256=shared),
             item("02", **mine, names=("shop1001.example",)),
             item("01", client_id=None),
-            item("04", "unknown"),
-            item("05", "automatic", client_id=one.client_id),
+            item("04", IncidentCategory.UNKNOWN),
+            item("05", IncidentCategory.AUTOMATIC, client_id=one.client_id),
         ]
         incidents.add_items(tx, row.id, given)
         incidents.add_items(tx, other.id, [item("09")])

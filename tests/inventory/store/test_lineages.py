@@ -24,6 +24,7 @@ from inventory.store import (
     runs,
 )
 from inventory.store.incidents import NewIncidentItem
+from inventory.vocabulary import IncidentCategory, IncidentKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -176,9 +177,9 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
         unmanaged = add_site(tx, "1001", "unmanaged.example").endpoint_id
         add_standing(tx, unmanaged, leaf=stray, last_run_id=run_id)
         add_finding(tx, unmanaged, "ca-distrusted")
-        asks, over = (incidents.add(tx, "serials", "x", AT, "why") for _ in range(2))
+        asks, over = (incidents.add(tx, IncidentKind.SERIALS, "x", AT, "why") for _ in range(2))
         for incident, name in ((asks, "named"), (over, "closed")):
-            item = NewIncidentItem(serial="1", sort="client", sha256=hashes[name])
+            item = NewIncidentItem(serial="1", sort=IncidentCategory.CLIENT, sha256=hashes[name])
             incidents.add_items(tx, incident.id, [item])
         incidents.close(tx, over.id)
         assert lineages.must_replace(tx.conn) == {

@@ -15,6 +15,7 @@ from inventory.errors import NotFound
 from inventory.models import Notice, Release, Snooze, StoredAnnouncement, StoredDecision, Ticket
 from inventory.records import ReleasedTicket, TicketRecord
 from inventory.store import announcements, clients, decisions, releases, servers, snoozes, tickets
+from inventory.vocabulary import SnoozeScope
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -349,8 +350,8 @@ def test_snooze_is_in_force_from_its_start_until_before_its_end(pair: Database) 
     one, _ = clients_of(pair)
     known = entry_count(pair)
     with pair.write(NOW) as tx:
-        first = snoozes.add(tx, "client", one, AT, AT + DAY, "on holiday", "Ada")
-        second = snoozes.add(tx, "all", 0, AT + DAY, AT + 2 * DAY, "maintenance", "Ada")
+        first = snoozes.add(tx, SnoozeScope.CLIENT, one, AT, AT + DAY, "on holiday", "Ada")
+        second = snoozes.add(tx, SnoozeScope.ALL, 0, AT + DAY, AT + 2 * DAY, "maintenance", "Ada")
         conn = tx.conn
         assert [r.id for r in snoozes.listing(conn)] == [first, second]
         in_force = {AT - 1: [], AT: [first], AT + DAY: [second], AT + 2 * DAY: []}
@@ -379,11 +380,11 @@ def test_what_is_snoozed_has_a_name_for_a_person(pair: Database) -> None:
         matter_id = add_matter(tx, one, "a")
         named = snoozes.scope_names(tx.conn)
         reference = rows(tx.conn, Ticket)[0]["reference"]
-    assert named["client", one] == "1001"
-    assert named["client", two] == "1002"
-    assert named["server", server_id] == "web1"
-    assert named["domain", domain_id] == "shop1001.example"
-    assert named["matter", matter_id] == reference
+    assert named[SnoozeScope.CLIENT, one] == "1001"
+    assert named[SnoozeScope.CLIENT, two] == "1002"
+    assert named[SnoozeScope.SERVER, server_id] == "web1"
+    assert named[SnoozeScope.DOMAIN, domain_id] == "shop1001.example"
+    assert named[SnoozeScope.TICKET, matter_id] == reference
     assert len(named) == 6
 
 
@@ -423,7 +424,7 @@ def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: D
     ]
     with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
         releases.add(tx, "expired web1", 1, "Ada")
-        snoozes.add(tx, "all", 0, AT, AT + DAY, "x", "Ada")
+        snoozes.add(tx, SnoozeScope.ALL, 0, AT, AT + DAY, "x", "Ada")
         raise ZeroDivisionError
     with pair.read() as conn:
         assert [r.id for r in releases.in_force(conn)] == [second]

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from inventory.store import findings
+from inventory.vocabulary import FindingDecision
 from notifiers.pipeline.addressees import label_of
 from notifiers.pipeline.outcome import Escalated, WeAct, YouAct
 from notifiers.pipeline.recipients import Person
@@ -50,7 +51,7 @@ def test_fault_of_the_provider_is_notified_when_visible_and_assigned_with_a_date
                 simulation.now + 2 * DAY,
                 "on it",
                 domain_id=site.domain_id,
-                kind="take",
+                kind=FindingDecision.ASSIGN,
                 by="Ada",
             )
     ((draft, message),) = simulation.notify().drafts

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from certmgr.compliance.rules import RULES
 from inventory.store import clients, contacts, deadlines, findings
+from inventory.vocabulary import FindingDecision
 from notifiers.pipeline.message import Message
 from tests.notifiers.sites import DAY, START, SiteSimulation, fault
 
@@ -124,7 +125,14 @@ def test_nothing_is_asked_stands_only_in_messages_that_ask_nothing(
             until = simulation.now + 3 * DAY
             codes, domain = frozenset({"not-tls"}), ours.domain_id
             findings.accept(
-                tx, "not-tls", codes, until, "x", domain_id=domain, kind="take", by="Ada"
+                tx,
+                "not-tls",
+                codes,
+                until,
+                "x",
+                domain_id=domain,
+                kind=FindingDecision.ASSIGN,
+                by="Ada",
             )
         if not days:
             simulation.sites[f"yours{number}.example"].faults["mixed-content"] = fault()

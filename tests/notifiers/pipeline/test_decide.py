@@ -6,6 +6,7 @@ import pytest
 
 from certmgr.compliance.rules import RULES
 from inventory.store import deadlines, findings, tickets
+from inventory.vocabulary import FindingDecision
 from notifiers.pipeline import decide
 from notifiers.pipeline.outcome import Resolved, YouAct
 from tests.notifiers.sites import (
@@ -169,7 +170,7 @@ def test_assigned_fault_of_the_first_scan_stays_held_until_its_release(
             simulation.now + 5 * DAY,
             "on it",
             domain_id=site.domain_id,
-            kind="take",
+            kind=FindingDecision.ASSIGN,
             by="Ada",
         )
     assert sent_items(simulation.day()) == []

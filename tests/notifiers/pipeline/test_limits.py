@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from inventory.db.database import Database
 from inventory.store import domains, findings, snoozes, tickets
+from inventory.vocabulary import SnoozeScope
 from tests.notifiers.sites import (
     DAY,
     START,
@@ -46,7 +47,7 @@ def test_snoozed_domain_is_notified_when_the_snooze_ends(simulation: SiteSimulat
     domain_id = simulation.sites["shop.example"].domain_id
     with simulation.database.write(simulation.now) as tx:
         until = tx.at + 3 * 86_400
-        number = snoozes.add(tx, "domain", domain_id, tx.at, until, "server moves", "Ada")
+        number = snoozes.add(tx, SnoozeScope.DOMAIN, domain_id, tx.at, until, "server moves", "Ada")
     assert sent_items(simulation.day()) == []
     assert "snoozed until 2026-03-05 10:00 UTC: server moves" in reasons(simulation, key)[0]
     with simulation.database.write(simulation.now) as tx:

@@ -1,0 +1,111 @@
+"""Enumerations and shared values of the domain, a module per subject. Pure."""
+
+from inventory.vocabulary.acme import (
+    AccountState,
+    DeploymentState,
+    LineageNameState,
+    LineageState,
+    OnFailedName,
+    OrderState,
+    RateEventKind,
+)
+from inventory.vocabulary.cases import (
+    CaseKind,
+    CaseState,
+    IncidentCategory,
+    IncidentKind,
+    VerificationState,
+    WindowState,
+)
+from inventory.vocabulary.entries import (
+    ContactMethodKind,
+    ContactMethodState,
+    HttpsPolicy,
+    Purpose,
+    RecordState,
+    Role,
+    ServerKind,
+)
+from inventory.vocabulary.findings import (
+    FOREIGN_ADDRESS,
+    REISSUE,
+    SAME_CERTIFICATE,
+    SEVERITY_ORDER,
+    ZONE_DIFFERENCE,
+    Acceptance,
+    Actor,
+    Finding,
+    FindingDecision,
+    RevocationState,
+    Severity,
+    Verdict,
+    deciding,
+    verdict_of,
+)
+from inventory.vocabulary.notices import (
+    NoticeState,
+    SnoozeScope,
+)
+from inventory.vocabulary.parties import (
+    PARTY_FIELDS,
+    Parties,
+    Party,
+)
+from inventory.vocabulary.purchases import (
+    ProductKind,
+    PurchaseState,
+    Validation,
+)
+from inventory.vocabulary.scans import (
+    RunState,
+    ShardRole,
+    ZoneScopeKind,
+)
+
+__all__ = [
+    "FOREIGN_ADDRESS",
+    "PARTY_FIELDS",
+    "REISSUE",
+    "SAME_CERTIFICATE",
+    "SEVERITY_ORDER",
+    "ZONE_DIFFERENCE",
+    "Acceptance",
+    "AccountState",
+    "Actor",
+    "CaseKind",
+    "CaseState",
+    "ContactMethodKind",
+    "ContactMethodState",
+    "DeploymentState",
+    "Finding",
+    "FindingDecision",
+    "HttpsPolicy",
+    "IncidentCategory",
+    "IncidentKind",
+    "LineageNameState",
+    "LineageState",
+    "NoticeState",
+    "OnFailedName",
+    "OrderState",
+    "Parties",
+    "Party",
+    "ProductKind",
+    "PurchaseState",
+    "Purpose",
+    "RateEventKind",
+    "RecordState",
+    "RevocationState",
+    "Role",
+    "RunState",
+    "ServerKind",
+    "Severity",
+    "ShardRole",
+    "SnoozeScope",
+    "Validation",
+    "Verdict",
+    "VerificationState",
+    "WindowState",
+    "ZoneScopeKind",
+    "deciding",
+    "verdict_of",
+]
