@@ -9,7 +9,7 @@ import click
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.files import write_whole
-from inventory.importers import csv_format, json_format, plan_store
+from inventory.importers import csv_export, json_format, plan_store
 
 
 @click.command()
@@ -35,7 +35,7 @@ def export(app: CommandContext, output_format: str, output: Path | None) -> None
         with app.open().read() as conn:
             # All in one transaction: records of two moments may contradict each other.
             snapshot = plan_store.snapshot(conn)
-        write = json_format.write if output_format == "json" else csv_format.write
+        write = json_format.write if output_format == "json" else csv_export.write
         text = write(snapshot)
     if output is None:
         click.echo(text, nl=False)

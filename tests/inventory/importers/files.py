@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from inventory.db.database import Database
-from inventory.importers import csv_format, json_format, plan_rows, plan_store
+from inventory.importers import csv_export, csv_format, json_format, plan_rows, plan_store
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.plan import ImportPlan
 
@@ -32,7 +32,7 @@ def export_text(database: Database, kind: str = "csv") -> str:
     """Return the whole inventory as a file of this kind."""
     with database.read() as conn:
         everything = plan_store.snapshot(conn)
-    return csv_format.write(everything) if kind == "csv" else json_format.write(everything)
+    return csv_export.write(everything) if kind == "csv" else json_format.write(everything)
 
 
 HEAD = "client,client_name,contact,email,domain,purpose,endpoint,tags\n"
