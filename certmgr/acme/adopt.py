@@ -168,9 +168,6 @@ def _take_over_all(
         request.source.take_over(lineage, Lineage(base, lineage.name))
 
 
-# -- back to the client
-
-
 def _undo_failed(
     context: Context, record: TakeoverRecord, before: TakeoverRecord | None, names: Sequence[str]
 ) -> None:

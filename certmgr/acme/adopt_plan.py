@@ -244,9 +244,6 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-# -- the takeover as a whole
-
-
 def disabled_schedules(request: AdoptionRequest, planned: AdoptionPlan) -> tuple[Schedule, ...]:
     """Return the timers and cron jobs that must not run any more after the takeover."""
     if not planned.rest and not request.keep_timer:

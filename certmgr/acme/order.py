@@ -197,8 +197,6 @@ class OrderFlow:
         with self.context.write() as tx:
             self.row = acme_orders.record(tx, self.row, **values)
 
-    # -- the order
-
     def _fetch_order(self) -> messages.Order:
         """Return the order as the CA has it.
 
@@ -245,8 +243,6 @@ class OrderFlow:
                 return body
             self._requests.pause(response, attempt, end, "the order")
         raise OrderPending("The CA has not decided after 100,000 requests")
-
-    # -- the certificate
 
     def _finalize(self, body: messages.Order) -> None:
         self._record("finalize", state=OrderState.FINALIZING)

@@ -121,8 +121,6 @@ class RenewalRunner:
         with self.context.read() as conn:
             self._ours = servers.all_addresses(conn)
 
-    # -- planning
-
     def plan(self, names: Sequence[str] = ()) -> list[PlannedRenewal]:
         """Return the plan for every active lineage, or for those named.
 
@@ -202,8 +200,6 @@ class RenewalRunner:
         with self.context.read() as conn:
             owner = domain_owners.owner_of(conn, name.name.removeprefix("*."))
         return owner is not None and owner.client_id == name.client_id
-
-    # -- a run
 
     def run_due(self) -> RenewalSummary:
         """Renew what is due, continue open orders and retry failed deployments: the run for cron.

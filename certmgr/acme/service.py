@@ -109,8 +109,6 @@ class IssuanceService:
             )
         raise AssertionError
 
-    # -- before the order
-
     def _run_order(self, lineage_id: int, reason: RenewalReason) -> OrderRecord:
         with self.context.read() as conn:
             row = self._lineage(conn, lineage_id)
@@ -167,8 +165,6 @@ class IssuanceService:
                         else "it belongs to another client now"
                     )
                     lineage_names.failed(tx, row.id, name, why, quarantine=True)
-
-    # -- after the order
 
     def finish(self, order: OrderRecord) -> Version:
         """Store key and certificate as a version on disk, then end the order.

@@ -202,9 +202,6 @@ def _served(undone: UndoneTakeover, client: str, now: datetime) -> str:
     return f"  Its certificate ends on {until}. Reload the servers."
 
 
-# -- the proposal
-
-
 def _show(
     context: Context,
     wanted: adoption.AdoptionRequest,

@@ -39,9 +39,6 @@ CSV_COLUMNS = (
 )
 
 
-# -- terminals
-
-
 def problems_in_words(endpoint: ScannedEndpoint) -> str:
     """Return the findings of an endpoint as text.
 

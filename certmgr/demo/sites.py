@@ -194,8 +194,6 @@ class _Builder:
         """Return a server function with a valid certificate."""
         return _site(self.issuer.issue(host), response)
 
-    # -- problems of certificates and servers
-
     def add_florist(self) -> None:
         """Add the sites of a client whose certificates we renew."""
         issuer, now = self.issuer, self._now
@@ -268,8 +266,6 @@ class _Builder:
             addresses = ("127.0.0.1", "127.0.0.2")
         problem = "two machines, and one was forgotten"
         self._list(client, host, first.port, problem, "web2", addresses=addresses)
-
-    # -- valid certificates, and problems of pages
 
     def add_pages_of_florist(self) -> None:
         """Add a form without encryption, mixed content, and a redirect."""

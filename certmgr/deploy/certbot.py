@@ -114,9 +114,6 @@ def _problem(path: Path, reason: str) -> ClientProblem:
     return ClientProblem(path, reason, path.stem if path.suffix == ".conf" else "")
 
 
-# -- accounts
-
-
 def _account_folders(base: Path) -> Iterator[Path]:
     """Yield the folders of accounts.
 
@@ -160,9 +157,6 @@ def _account(base: Path, path: Path) -> ClientAccount:
         )
     server = "/".join(path.parent.relative_to(base).parts)
     return ClientAccount(path.name, f"https://{server}", uri, pem(key.key), contacts)
-
-
-# -- lineages
 
 
 def _lineage(base: Path, path: Path) -> ClientLineage:

@@ -86,8 +86,6 @@ class Remote:
         # here.
         return CommandResult(False, timed_out=True, output=printable_output(kept))
 
-    # -- version folders
-
     def prepare(self, directory: str, name: str, group: str) -> None:
         """Create the missing folders, and remove what a broken connection left.
 
@@ -261,8 +259,6 @@ class Remote:
                 with contextlib.suppress(OSError):
                     self._sftp.posix_rename(posixpath.join(versions, name), temporary)
                     self._remove(temporary)
-
-    # -- single operations
 
     def _stat(self, path: str) -> SFTPAttributes | None:
         try:

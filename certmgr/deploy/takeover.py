@@ -59,9 +59,6 @@ class Schedule:
     command: str = ""
 
 
-# -- certbot's links
-
-
 def take_over_links(live: Path, lineage: Lineage) -> None:
     """Redirect the four links of certbot's ``live/NAME`` to the current version of a lineage.
 

@@ -273,8 +273,6 @@ class ScanRun:
             now = to_epoch(self.context.now())
             yield jobs_of(rows, self.options.cache, self.expected, now, self.renewals)
 
-    # -- storing
-
     def _handle(self, results: list[ScanResult], planned: int) -> None:
         """Store a batch of results in one transaction, and count them."""
         if not results:

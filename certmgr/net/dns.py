@@ -194,8 +194,6 @@ class DnsClient:
         good = tuple(a for a in answer.records if a not in dict(refused))
         return NameServer(name, good[:MAX_SERVERS], tuple(refused), answer.reason)
 
-    # -- one query
-
     def _query_resolvers(self, name: str, rdtype: str) -> DnsAnswer:
         servers = self._resolvers()
         if not servers:

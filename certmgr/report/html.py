@@ -85,9 +85,6 @@ def _listed(names: Sequence[str], language: Language) -> str:
     return f"{shown} {language('and {n} more').replace('{n}', str(more))}" if more > 0 else shown
 
 
-# -- drawings (pure functions)
-
-
 @dataclass(frozen=True, slots=True)
 class Mark:
     """One numbered mark of the time line."""

@@ -222,9 +222,6 @@ def _anchors(settings: Settings) -> dict[bytes, list[Certificate]]:
     return by_subject
 
 
-# -- findings about the lists
-
-
 def _settle(
     database: Database, now: datetime, client_id: int | None, summary: RevocationSummary
 ) -> None:
@@ -269,9 +266,6 @@ def _settle_part(tx: Tx, now: datetime, ids: list[int], *, suspect: bool) -> tup
         closed += changes.closed
     findings.settle(tx, opened, updated, closed)
     return len(opened), len(closed)
-
-
-# -- when the DNS was queried
 
 
 def _last_dns_pass(database: Database, client_id: int | None, now: datetime) -> datetime | None:

@@ -130,8 +130,6 @@ class CrlCheck:
         with self.database.read() as conn:
             return [parse(der) for der in certificates.ders(conn, hashes).values()]
 
-    # -- lists
-
     def _is_due(self, state: CrlRecord | None) -> bool:
         return self.every or state is None or state.next_at <= self._at
 
@@ -225,8 +223,6 @@ class CrlCheck:
         if reason := crls.out_of_scope(source.crl, certificate.crl_urls, is_ca=certificate.is_ca):
             return RevocationStatus(RevocationState.UNKNOWN, detail=reason)
         return crls.status_of(source.crl, leaf.serial, entries)
-
-    # -- storing
 
     def _write(
         self, source: ListSource, determined: Sequence[tuple[_Leaf, RevocationStatus]]

@@ -327,8 +327,6 @@ class Connection:
         elif out := tls.outgoing():
             self._send(out)
 
-    # -- one HTTP exchange
-
     def _begin_exchange(self, make: Callable[[str | None], Exchange | None]) -> None:
         selected = self.tls.negotiated()[3] if self.tls is not None else None
         exchange = make(selected)
@@ -401,8 +399,6 @@ class Connection:
         except ServerClosed:
             return None
         return None
-
-    # -- results
 
     @property
     def is_complete(self) -> bool:

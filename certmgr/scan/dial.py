@@ -152,8 +152,6 @@ class Dialler:
         self._admit(dial)
         return dial.future
 
-    # -- admission: first the total limit, then the limit of the address
-
     def _admit(self, dial: _Dial) -> None:
         if self._closed:
             # No deadline is enforced any more, so that its caller would wait for ever.
@@ -169,8 +167,6 @@ class Dialler:
             self._ready.append(dial)
         else:
             self._rate_limiter.enter(dial, dial.request.address)
-
-    # -- one connection
 
     def _start(self, dial: _Dial) -> None:
         now = self.loop.time()
@@ -276,8 +272,6 @@ class Dialler:
     def _continue(self, connection: Connection) -> None:
         if connection.state != "done":
             connection.advance()
-
-    # -- results
 
     def record_answer(self, request: DialRequest) -> None:
         """Record with the first received byte that this address answers for at least one name."""

@@ -84,8 +84,6 @@ class SpreadScan:
             return self._summary(run_id, begun, joined, interrupted=True)
         return self._summary(run_id, begun, joined, interrupted=self.late)
 
-    # -- beginning
-
     def _begin(self) -> tuple[int, int]:
         """Return the run, and how many endpoints it had checked before this command."""
         context, options = with_database_clock(self.context), self.options
@@ -141,8 +139,6 @@ class SpreadScan:
                     _log.info("joining run %d", run.id)
                     return run.id, done.checked
         return None
-
-    # -- waiting
 
     def _wait(self, run_id: int, end: float) -> bool:
         """Wait until the run has ended. Return False if it has not at ``end``.

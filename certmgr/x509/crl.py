@@ -179,9 +179,6 @@ def _distribution_point(value: x509.IssuingDistributionPoint) -> dict[str, Any]:
     return {"names": names, "scope": scope, "partial": value.only_some_reasons is not None}
 
 
-# -- whether a list may be used
-
-
 def signed_by(crl: Crl, issuer: Certificate) -> bool:
     """Return whether the issuer signed the list: name, key usage (RFC 5280 6.3.3 f), signature.
 
@@ -230,9 +227,6 @@ def out_of_scope(crl: Crl, urls: Collection[str], *, is_ca: bool) -> str:
     ):
         return "it is for another kind of certificate"
     return ""
-
-
-# -- entries of a list
 
 
 def find_entries(crl: Crl, serials: Collection[int]) -> dict[int, RevokedEntry] | str:

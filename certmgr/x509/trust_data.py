@@ -127,9 +127,6 @@ def _document(data: bytes, what: str) -> dict[str, object]:
     )
 
 
-# -- replacing
-
-
 @dataclass(frozen=True, slots=True)
 class TrustUpdate:
     """The result of an update.

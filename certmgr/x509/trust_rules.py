@@ -198,9 +198,6 @@ def _has_organisation(certificate: Certificate, rule: TrustRule) -> bool:
     )
 
 
-# -- documents
-
-
 def normalised_hash(text: str) -> str | None:
     """Return a SHA-256 in lower-case hexadecimal; None if the text is not one.
 

@@ -120,9 +120,6 @@ def _server_only(leaf: Certificate) -> bool:
     return all(purpose == ExtendedKeyUsageOID.SERVER_AUTH for purpose in usage)
 
 
-# -- paths
-
-
 @dataclass(slots=True)
 class PathFinder:
     """Finds all paths from an issuer to the roots of the browsers' list.
@@ -212,9 +209,6 @@ class PathFinder:
             # The same key twice would be a circle of cross-certificates.
             if spki_sha256(issuer) not in keys and self._issued(top, issuer):
                 yield from self._upwards((*path, issuer), served)
-
-
-# -- dates
 
 
 @dataclass(frozen=True, slots=True)

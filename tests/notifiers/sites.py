@@ -123,8 +123,6 @@ class SiteSimulation:
         self.rechecked = 0
         self._queued = 0
 
-    # -- records -----------------------------------------------------------------------------------
-
     def client(self, number: str, methods: Sequence[str] = (), **given: Any) -> int:
         with self.database.write(self.now) as tx:
             values = {
@@ -160,8 +158,6 @@ class SiteSimulation:
         assert row_id is not None
         self.sites[host] = Site(row_id, host, client_id, domain_id)
         return self.sites[host]
-
-    # -- a scan ------------------------------------------------------------------------------------
 
     def scan(self, state: str = "complete", scope: str = "", reason: str | None = None) -> int:
         """Record a scan of every site as it is now."""
@@ -257,8 +253,6 @@ class SiteSimulation:
                 for f in date_findings_of(first.not_before, first.not_after, self.now, ())
             ]
         return found
-
-    # -- notices -----------------------------------------------------------------------------------
 
     def gather(self, now: datetime, tickets_by_key: Mapping[str, TicketRecord]) -> NoticeSource:
         policy = self.rules.policy
@@ -357,9 +351,6 @@ def fault(
     **evidence: Any,
 ) -> Finding:
     return Finding(code, severity, (), evidence, actor)
-
-
-# -- helpers for assertions -----------------------------------------------------------------------
 
 
 def sent_items(outcome: RunOutcome) -> list[tuple[str, str, str]]:

@@ -329,9 +329,6 @@ def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
     assert len(unknown) <= stops, "a kill or a pause makes at most one notice unknown"
 
 
-# -- restored backups ------------------------------------------------------------------------------
-
-
 def test_notices_in_a_restored_queue_are_unknown_and_not_sent_again(
     sqlite_database: Database,
     tmp_path: Path,

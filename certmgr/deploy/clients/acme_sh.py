@@ -122,9 +122,6 @@ def _decoded(value: str) -> str:
     return data.decode("utf-8", "replace").strip()
 
 
-# -- accounts
-
-
 def _accounts(
     path: Path, settings: Mapping[str, str], problems: list[ClientProblem]
 ) -> list[ClientAccount]:
@@ -163,9 +160,6 @@ def _account_of(directory: str, accounts: list[ClientAccount]) -> str:
     # Older versions of acme.sh left out the path of the directory, or the port.
     wanted = [f"{h}{p}" for h in (host, host.partition(":")[0]) for p in (url.path.rstrip("/"), "")]
     return next((w for w in wanted if w in ids), "")
-
-
-# -- lineages
 
 
 def _lineage(

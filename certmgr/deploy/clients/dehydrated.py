@@ -176,9 +176,6 @@ def _variables(file: Path, known: dict[str, str], problems: list[ClientProblem])
     return known if text is None else reading.shell_assignments(text, known)
 
 
-# -- domains.txt
-
-
 def _parse(line: str) -> _Line | None:
     """Return what a line of domains.txt defines; None for comments and blank lines."""
     text = line.strip().lower()
@@ -253,9 +250,6 @@ def _edit(configuration: Path, name: str, change: Any) -> None:
             os.fsync(handle)
 
 
-# -- accounts
-
-
 def _account(folder: Path) -> ClientAccount:
     """Return an account. The name of its folder is the CA's URL in base64url, with a newline."""
     text = folder.name
@@ -278,9 +272,6 @@ def _account(folder: Path) -> ClientAccount:
     return ClientAccount(
         text, directory, uri, reading.account_key(folder / "account_key.pem"), contacts
     )
-
-
-# -- lineages
 
 
 def _lineage(

@@ -51,9 +51,6 @@ def domains_of(schedule: Schedule) -> tuple[str, ...]:
     return tuple(d.removeprefix("*.").lower() for d in _DOMAINS.findall(schedule.command))
 
 
-# -- systemd
-
-
 def enabled_timers(root: Path) -> list[str]:
     """Return the names of the timers that systemd starts, sorted.
 
@@ -126,9 +123,6 @@ def _unit(root: Path, name: str) -> list[str]:
     return [line.strip() for line in text.replace("\\\n", " ").splitlines()]
 
 
-# -- cron
-
-
 def _cron(program: str, root: Path) -> Iterator[Schedule]:
     tables = [root / t for t in _CRON_TABLES]
     for folder in _CRON_FOLDERS:
@@ -165,9 +159,6 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())[:1000]
     except OSError:
         return []
-
-
-# -- what a command runs
 
 
 def _runs(program: str, command: str, root: Path) -> bool:

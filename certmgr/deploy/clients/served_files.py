@@ -46,9 +46,6 @@ _RECORD = "served-files.json"
 _ORIGINAL = ".certmgr-original-"
 
 
-# -- the record
-
-
 @dataclass(frozen=True, slots=True)
 class _Replaced:
     """What a path was before the takeover.
@@ -120,9 +117,6 @@ def _write_record(lineage: Lineage, record: _Record) -> None:
 def is_taken_over(lineage: Lineage) -> bool:
     """Return whether files were replaced, or are about to be."""
     return (lineage.archive / _RECORD).exists()
-
-
-# -- takeover
 
 
 def take_over_files(files: Sequence[ServedFile], lineage: Lineage) -> None:
@@ -209,9 +203,6 @@ def _keep(handle: int, file: _Replaced) -> None:
         follow_symlinks=False,
     )
     os.fsync(handle)
-
-
-# -- undo
 
 
 def undo_takeover(lineage: Lineage, clock: Clock) -> UndoneTakeover:

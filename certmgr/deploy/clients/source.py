@@ -175,9 +175,6 @@ class FileSource:
         return served_files.undo_takeover(ours, clock)
 
 
-# -- checks
-
-
 def file_objections(lineage: ClientLineage, ours: Lineage, now: datetime) -> Iterator[str]:
     """Yield the reasons why a lineage whose files are replaced cannot be taken over."""
     # A version without its key cannot be served.

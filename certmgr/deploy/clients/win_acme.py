@@ -111,9 +111,6 @@ def read(path: Path, interrupted: Mapping[str, str], password: str = "") -> Clie
     return ClientInstallation(path, tuple(accounts), tuple(lineages.values()), tuple(problems))
 
 
-# -- keys and certificates
-
-
 def _material(path: Path, password: str, problems: list[ClientProblem]) -> _Material:
     keys: list[bytes] = []
     ders: dict[bytes, None] = {}
@@ -164,9 +161,6 @@ def _bundles(material: _Material, leaf: Certificate) -> CertificateBundle:
         except CertmgrError:
             continue
     return build_bundle(None, ders)
-
-
-# -- accounts
 
 
 def _protected(text: str) -> str:
@@ -233,9 +227,6 @@ def _account_key(kind: str, export: str) -> bytes:
             f"its type is {printable(kind, 20)}",
             "Name an account of the inventory with --account.",
         ) from None
-
-
-# -- renewals
 
 
 def _lineage(file: Path, material: _Material, accounts: list[ClientAccount]) -> ClientLineage:

@@ -160,8 +160,6 @@ class Ca:
             }
         return 201, {"Location": f"{base}/order/{number}"}, self._made[number]["order"]
 
-    # -- dns-persist-01 (draft -02), which pebble lacks
-
     def _meta(self, base: str) -> dict[str, Any]:
         if not self.resolver:
             return {}

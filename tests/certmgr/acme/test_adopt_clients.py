@@ -36,8 +36,6 @@ from tests.certmgr.deploy.forks import Forks, forks
 from tests.servers.pebble import Pebble, pebble
 from tests.servers.real import program
 
-# -- the real programs
-
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
@@ -148,9 +146,6 @@ def test_certificate_of_a_real_client_is_taken_over_renewed_and_given_back(
         assert (base / chain).read_bytes() == current.files["fullchain.pem"]
     with env.database.read() as conn:
         assert lineages.listing(conn) == []
-
-
-# -- on a machine with timers
 
 
 @pytest.fixture

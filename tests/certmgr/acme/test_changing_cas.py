@@ -86,9 +86,6 @@ def test_account_that_was_never_registered_does_not_move(shop: Shop) -> None:
         move(shop.env.context, "main", shop.ca.directory)
 
 
-# -- profiles
-
-
 def choose_profile(shop: Shop, name: str) -> None:
     with shop.env.database.write() as tx:
         lineages.edit(tx, shop.lineage, profile=name)
@@ -137,9 +134,6 @@ def test_profile_of_a_first_order_is_required(shop: Shop) -> None:
 def test_metadata_of_another_form_is_not_used(shop: Shop, value: Any) -> None:
     shop.ca.lasting = {"dir": meta(profiles=value, caaIdentities=value)}
     assert shop.order().state is IssueState.ISSUED
-
-
-# -- documents with unknown or unreadable fields
 
 
 def challenges(*others: dict[str, Any]) -> Callable[[Reply], Reply]:
@@ -269,9 +263,6 @@ def test_dns_account_01_is_answered_if_the_ca_offers_no_dns_01(
     assert [len(values) for values in published] == [1] and bind.txt(record) == []
 
 
-# -- chains and renewal information
-
-
 @pytest.mark.parametrize("count", [1, 300])
 def test_alternate_chains_that_loop_or_are_many_are_bounded(shop: Shop, count: int) -> None:
     with shop.env.database.write() as tx:
@@ -324,8 +315,6 @@ def _days_of_orders(shop: Shop, days: tuple[int, ...]) -> list[int]:
         found += [day] * (shop.placed - placed)
     return found
 
-
-# -- external account binding
 
 KEY = bytes(range(200, 232))
 

@@ -267,19 +267,20 @@ _POLICY = "1.3.6.1.4.1.99999.7"
 _under("policy-required-not-critical", extensions={"x": der.require_policy(critical=False)})
 _under("policy-required-below-the-leaf", extensions={"x": der.require_policy(2)})
 _under("policy-of-the-intermediate-only", extensions={"x": der.policies(_POLICY)})
-for _name, _of_leaf in {"same": _POLICY, "another": f"{_POLICY}.1", "any": "2.5.29.32.0"}.items():
-    _add(
-        f"policy-required-and-{_name}",
-        lambda host, name=_name, policy=_of_leaf: leaf(  # type: ignore[misc]
-            host,
-            issuer=ca(
-                f"Issuer policy {name}",
-                ROOT,
-                extensions={"x": der.require_policy(), "y": der.policies(_POLICY)},
-            ),
-            extensions={"x": der.policies(policy)},
-        ),
+
+
+def _with_policy(name: str, policy: str) -> Callable[[str], Leaf]:
+    """Return a leaf with a policy, under an issuer that requires one."""
+    required = {"x": der.require_policy(), "y": der.policies(_POLICY)}
+    return lambda host: leaf(
+        host,
+        issuer=ca(f"Issuer policy {name}", ROOT, extensions=required),
+        extensions={"x": der.policies(policy)},
     )
+
+
+for _name, _of_leaf in {"same": _POLICY, "another": f"{_POLICY}.1", "any": "2.5.29.32.0"}.items():
+    _add(f"policy-required-and-{_name}", _with_policy(_name, _of_leaf))
 _under(
     "policy-any-inhibited",
     extensions={"x": der.extension("2.5.29.54", der.integer(0), True)},
@@ -354,19 +355,21 @@ def _two_urls(*urls: bytes) -> bytes:
     return der.extension("1.3.6.1.5.5.7.1.1", der.seq(*issuers))
 
 
+def _not_sent(name: str, *urls: bytes) -> Callable[[str], Leaf]:
+    """Return a leaf that names its issuer by URLs only."""
+    return lambda host: leaf(
+        host,
+        issuer=ca(f"Not sent, URL {name}", ROOT),
+        extensions={"aia": _two_urls(*urls)},
+    ).sent_with()
+
+
 for _name, _urls in {
     "ldap": (b"ldap://issuer.nowhere.test/cn=issuer",),
     "https": (b"https://issuer.nowhere.test/issuer.der",),
     "two-dead": (b"http://a.nowhere.test/a", b"http://b.nowhere.test/b"),
 }.items():
-    _add(
-        f"intermediate-not-sent-url-{_name}",
-        lambda host, name=_name, urls=_urls: leaf(  # type: ignore[misc]
-            host,
-            issuer=ca(f"Not sent, URL {name}", ROOT),
-            extensions={"aia": _two_urls(*urls)},
-        ).sent_with(),
-    )
+    _add(f"intermediate-not-sent-url-{_name}", _not_sent(_name, *_urls))
 
 # Basic constraints that browsers cannot read: they ignore such a certificate of a CA
 for _name, _basic in {
@@ -425,14 +428,19 @@ _ISSUER_ANSWERS: dict[str, Callable[[], bytes]] = {
     "redirect": lambda: b"HTTP/1.1 301 Moved\r\nLocation: /der\r\n\r\n",
     "redirect-to-html": lambda: b"HTTP/1.1 301 Moved\r\nLocation: /html\r\n\r\n",
 }
+
+
+def _fetched_from(name: str) -> Callable[[str], Leaf]:
+    """Return a leaf whose issuer is fetched from the URL of this answer."""
+
+    def made(host: str) -> Leaf:
+        # The server is started only if a browser visits the situation.
+        url = f"http://{name}.issuer.test:{_issuer_server()}/{name}"
+        extensions = {"aia": _two_urls(url.encode())}
+        return leaf(host, issuer=_fetched(), extensions=extensions).sent_with()
+
+    return made
+
+
 for _name in _ISSUER_ANSWERS:
-    _add(
-        f"intermediate-not-sent-url-answers-{_name}",
-        lambda host, name=_name: leaf(  # type: ignore[misc]
-            host,
-            issuer=_fetched(),
-            extensions={
-                "aia": _two_urls(f"http://{name}.issuer.test:{_issuer_server()}/{name}".encode())
-            },
-        ).sent_with(),
-    )
+    _add(f"intermediate-not-sent-url-answers-{_name}", _fetched_from(_name))

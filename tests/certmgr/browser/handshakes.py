@@ -15,10 +15,10 @@ from tests.certmgr.browser.serving import (
     Handler,
     Site,
     after_hello,
-    alert,
     banner,
     client_hello,
     page,
+    refuses,
     reset,
     tls,
 )
@@ -154,7 +154,7 @@ for _number, _name in {
     116: "certificate-required",
     120: "no-application-protocol",
 }.items():
-    _add(f"alert-{_name}", lambda host, number=_number: alert(number))  # type: ignore[misc]
+    _add(f"alert-{_name}", refuses(_number))
 
 
 # Connections that end, and other protocols

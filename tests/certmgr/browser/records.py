@@ -318,6 +318,11 @@ _suites13("chacha", b"TLS_CHACHA20_POLY1305_SHA256")
 _suites13("aes-256", b"TLS_AES_256_GCM_SHA384")
 
 
+def _of_kind(kind: str, **options: Any) -> Callable[[str], Handler]:
+    """Serve a leaf with this kind of key."""
+    return lambda host: tls(leaf(host, kind=kind), **options)
+
+
 # Curves of the leaf with the signatures of the handshake
 for _name, _kind, _fields in (
     ("p384-sha256-version-1.2", "p384", {"highest": _1_2, "signatures": b"ECDSA+SHA256"}),
@@ -329,11 +334,7 @@ for _name, _kind, _fields in (
     ("p224-version-1.2", "p224", {"highest": _1_2}),
     ("secp256k1-version-1.2", "secp256k1", {"highest": _1_2}),
 ):
-    GROUP.add(
-        f"leaf-{_name}",
-        lambda host, kind=_kind, fields=_fields: tls(leaf(host, kind=kind), **fields),  # type: ignore[misc]
-        relative=True,
-    )
+    GROUP.add(f"leaf-{_name}", _of_kind(_kind, **_fields), relative=True)
 
 
 # Servers that wait, or send too much, before the handshake

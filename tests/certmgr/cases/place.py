@@ -52,9 +52,6 @@ SECOND_HOST = "www.shop.example.com"
 OTHER_HOST = "other.example.org"  # of the other client
 
 
-# -- certificates --------------------------------------------------------------------------------
-
-
 class PublicKey:
     """A public key in the role of a key pair, for a CA that has only a CSR."""
 
@@ -97,9 +94,6 @@ def vendor_upload(issued: IssuedCertificate) -> VendorUpload:
 
 def sha256(issued: IssuedCertificate) -> str:
     return parse(issued.der).sha256
-
-
-# -- served certificates ---------------------------------------------------------------------------
 
 
 def serve(
@@ -212,9 +206,6 @@ class Machine:
             stop(self.process)
 
 
-# -- the inventory -------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class CaseEnvironment:
     """The inventory and its time ``now``, which tests advance."""
@@ -239,8 +230,6 @@ class CaseEnvironment:
 
     def pass_(self, **time: float) -> None:
         self.now += timedelta(**time)
-
-    # -- records
 
     def client(
         self,
@@ -272,8 +261,6 @@ class CaseEnvironment:
             endpoints.retire(tx, Target(host))
             endpoints.add(tx, Target(host, machine.port), addresses=tuple(addresses))
         return machine
-
-    # -- a case
 
     def ready(
         self,

@@ -82,7 +82,7 @@ def test_purchase_opens_a_case_that_closes_when_its_certificate_is_live(
     assert listed["orders"][0]["number"] == "D-7"
     assert "names without" in program("purchase", "list", "--help").out
 
-    # -- the case opens, and its CSR is sent
+    # The case opens, and its CSR is sent.
     would = program("case", "run", "--dry-run").out
     assert "the first certificate of the purchase" in would
     ref = reference_in(program("case", "run").out)
@@ -95,7 +95,7 @@ def test_purchase_opens_a_case_that_closes_when_its_certificate_is_live(
     program("case", "send", ref)
     assert ref in program("case", "list", "--waiting", "client").out
 
-    # -- a wrong certificate is received, then the right one
+    # A wrong certificate is received, then the right one.
     wrong, right = tmp_path / "wrong.pem", tmp_path / "right.pem"
     issued = issue(issuer, csr.read_text())
     other = issuer.issue("shop.example.com")
@@ -106,14 +106,14 @@ def test_purchase_opens_a_case_that_closes_when_its_certificate_is_live(
     assert "Nothing was recorded" in dry
     program("case", "receive", ref, str(right))
 
-    # -- the window needs the client's approval
+    # The window needs the client's approval.
     window = ("case", "window", ref, f"{day_text(1)}T10:00")
     program(*window, expect=2)
     program("case", "approve", ref, "--by", "Ada", "--how", "telephone")
     assert "Europe/Berlin" in program(*window, "--zone", "Europe/Berlin").out
     assert ref in program("case", "list", "--windows").out
 
-    # -- the package, which is written once
+    # The package, which is written once.
     package = tmp_path / "p.zip"
     program("case", "package", ref, "--output", str(package))
     assert stat.S_IMODE(package.stat().st_mode) == 0o600
@@ -121,7 +121,7 @@ def test_purchase_opens_a_case_that_closes_when_its_certificate_is_live(
     assert "exists already" in again.err
     program("case", "close", ref, expect=3)
 
-    # -- the server presents another certificate, then this one
+    # The server presents another certificate, then this one.
     machine.show(other, other.key)
     program("endpoint", "retire", "shop.example.com:443")
     endpoint = (f"shop.example.com:{machine.port}", "--domain", "shop.example.com")
@@ -133,7 +133,7 @@ def test_purchase_opens_a_case_that_closes_when_its_certificate_is_live(
     assert (document["schema"], document["state"]) == ("certmgr.proof/1", "live")
     assert document["case_state"] == "closed"
 
-    # -- its history, the bill and the statistics
+    # Its history, the bill and the statistics.
     history = program("case", "show", ref, "--format", "json").json
     assert history["schema"] == "certmgr.case/1"
     assert [e["action"] for e in history["events"]][-3:] == ["look", "see", "close"]

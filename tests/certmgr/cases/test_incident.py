@@ -345,9 +345,6 @@ def test_incident_without_a_certificate_is_refused(env: CaseEnvironment) -> None
         incident.open_incident(env.service, [], IncidentKind.ISSUER, "x", env.now + HOURS, "x")
 
 
-# -- names with a lineage
-
-
 def with_lineage(env: CaseEnvironment, *names: str) -> int:
     """Add a lineage of client 1001 that has issued, whatever is recorded about its domains."""
     with env.database.write(env.now) as tx:
@@ -468,9 +465,6 @@ def test_an_item_with_a_cancelled_case_is_done_when_another_certificate_is_live(
     assert closed == [], "the certificate of another name is no replacement"
     serve(env.database, HOST, issuer.issue(HOST, days=80), env.now)
     assert incident_progress.close_resolved(env.context) == [row.reference]
-
-
-# -- a server that lost its virtual hosts
 
 
 def test_a_lost_server_opens_no_case_and_is_done_when_each_host_is_live_again(

@@ -25,9 +25,6 @@ from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, issue, 
 DAY = timedelta(days=1)
 
 
-# -- uploads -------------------------------------------------------------------------------------
-
-
 def test_certificate_of_another_client_is_refused_and_leaves_no_trace(
     env: CaseEnvironment, issuer: Authority
 ) -> None:

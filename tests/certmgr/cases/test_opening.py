@@ -27,9 +27,6 @@ from tests.certmgr.cases.place import (
 DAY = timedelta(days=1)
 
 
-# -- cases that wait for their verification ------------------------------------------------------
-
-
 def test_case_whose_window_is_over_is_verified_despite_an_error_of_another(
     env: CaseEnvironment, issuer: Authority
 ) -> None:

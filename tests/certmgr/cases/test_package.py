@@ -107,8 +107,6 @@ def test_hostile_name_in_a_certificate_stays_text(issuer: Authority) -> None:
         assert b"\x1b" not in data
 
 
-# -- servers -------------------------------------------------------------------------------------
-
 SNIPPETS = {"nginx": "nginx.conf", "apache2": "apache.conf", "haproxy": "haproxy.cfg"}
 
 

@@ -19,8 +19,6 @@ from inventory.store.case_changes import CaseColumns
 from inventory.vocabulary import WindowState
 from tests.certmgr.cases.place import HOST, CaseEnvironment
 
-# -- two administrators --------------------------------------------------------------------------
-
 
 def test_action_on_an_old_version_is_refused_and_names_the_other_administrator(
     env: CaseEnvironment, issuer: Authority
@@ -70,8 +68,6 @@ def test_one_of_several_simultaneous_actions_succeeds(
     assert env.events(reference).count("agree") == 1
     assert env.row(reference).version == row.version + 1
 
-
-# -- refused actions -----------------------------------------------------------------------------
 
 STEPS: dict[str, Callable[[CaseService, str], Any]] = {
     "install": lambda service, reference: installation.mark_installed(service, reference, "x"),

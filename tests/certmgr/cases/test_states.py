@@ -39,9 +39,6 @@ def at(days: float) -> int:
     return int((NOW + days * DAY).timestamp())
 
 
-# -- transitions ---------------------------------------------------------------------------------
-
-
 def test_usual_actions_lead_from_requested_to_closed() -> None:
     state: CaseState | None = CaseState.REQUESTED
     for action in (
@@ -103,9 +100,6 @@ def test_state_determines_the_party_that_acts_next(
     state: str, given: dict[str, Any], party: str
 ) -> None:
     assert waits_for(row(state, **given)) == party
-
-
-# -- due dates and reminders ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

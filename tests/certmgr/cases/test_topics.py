@@ -50,9 +50,6 @@ def case_service(simulation: SiteSimulation, folder: Path) -> CaseService:
     return CaseService(Context(simulation.database, settings, lambda: simulation.now))
 
 
-# -- purchases -----------------------------------------------------------------------------------
-
-
 def test_client_is_notified_of_the_end_of_a_purchase_once_per_threshold(
     simulation: SiteSimulation,
 ) -> None:
@@ -83,9 +80,6 @@ def test_purchase_that_provider_or_vendor_renews_notifies_only_the_staff(
     outcome = simulation.day()
     assert sent_items(outcome) == []
     assert "order" in "".join(m.text for _, m in outcome.staff)
-
-
-# -- cases ---------------------------------------------------------------------------------------
 
 
 def test_open_case_notifies_instead_of_its_purchase(

@@ -177,7 +177,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     order_id = simulation.purchase("1001", "shop.example.com", **term)
     machine = env.machine("shop.example.com")
 
-    # -- the forecast agrees with the table above
+    # The forecast agrees with the table above.
     by_hand = [
         "2026-11",
         "2027-05",
@@ -203,7 +203,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     assert {m for m, line in made.months.items() if line.reissues} == set(by_hand[1:])
     assert {str(v) for v in made.total.fees.values()} == {"400"}, "16 installations at 25"
 
-    # -- the first certificate, step by step: the case opens automatically
+    # The first certificate, step by step: the case opens automatically.
     (reference,) = run_cases(env.service).opened
     assert env.row(reference).state == "requested"
     mail = simulation.only(to)
@@ -235,7 +235,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     (task,) = [m for m in sent if m.to == STAFF and reference in m.subject]
     assert invitations(task) == [("REQUEST", 0, span.start, uid)], "both sides have it"
 
-    # -- moved, cancelled, agreed again: one entry in the calendar, three changes
+    # Moved, cancelled, agreed again: one entry in the calendar, three changes.
     second_start = datetime(2026, 11, 27, 9, tzinfo=UTC)
     agreement.agree_window(env.service, reference, "2026-11-27T10:00")
     assert invitations(simulation.only(to)) == [("REQUEST", 1, second_start, uid)]
@@ -271,7 +271,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
         "close",
     ]
 
-    # -- the step of 2027: its case opens two weeks before the reissue, and not a day earlier
+    # The step of 2027: its case opens two weeks before the reissue, and not a day earlier.
     env.now = datetime(2027, 5, 14, 9, tzinfo=UTC)
     assert run_cases(env.service).opened == []
     env.pass_(days=1.1)
@@ -289,7 +289,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     # A certificate that needs a new validation proves that there was one.
     assert purchase.dcv == datetime(2027, 5, 28, 9, tzinfo=UTC)
 
-    # -- the old certificate comes back, and the case is reopened
+    # The old certificate comes back, and the case is reopened.
     machine.show(old, env.key(reference))
     row, verification = installation.verify_case(env.service, second)
     assert verification.old == (f"shop.example.com:{machine.port} at 127.0.0.1",)
@@ -297,7 +297,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     machine.show(issued, env.key(second))
     assert installation.verify_case(env.service, second)[0].state == "closed"
 
-    # -- the step of 2029; a certificate that was issued in between is linked by hand
+    # The step of 2029; a certificate that was issued in between is linked by hand.
     begin = datetime(2029, 1, 13, tzinfo=UTC)
     end = begin + 99 * DAY - timedelta(seconds=1)
     between = simulation.vendor.issue("shop.example.com", not_before=begin, not_after=end)
@@ -383,7 +383,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     agreement.agree_window(env.service, reference, "2026-11-26T10:00")
     simulation.notify()
 
-    # -- one address is forgotten: the case stays open, and is overdue
+    # One address is forgotten: the case stays open, and is overdue.
     env.now = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
     machine.show(issued, env.key(reference), first)
     row, verification = installation.verify_case(env.service, reference)
@@ -403,7 +403,7 @@ def test_case_with_a_forgotten_address_closes_only_when_both_show_the_certificat
     assert done.closed == [reference], (done, env.row(reference))
     assert simulation.only(to).subject == f"[{reference}] Done: {name}"
 
-    # -- the old one comes back on one address: the next verification reopens the case
+    # The old one comes back on one address: the next verification reopens the case.
     machine.show(old, old.key, second)
     row, verification = installation.verify_case(env.service, reference)
     assert row.state == "reopened"

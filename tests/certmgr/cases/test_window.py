@@ -64,9 +64,6 @@ def test_window_of_more_than_two_days_is_refused() -> None:
         build_window("2026-11-30T10:00", 2881, "UTC", NOW)
 
 
-# -- calendar entries ----------------------------------------------------------------------------
-
-
 def events(text: str) -> list[Any]:
     return list(Calendar.from_ical(text).walk("VEVENT"))
 

@@ -134,9 +134,6 @@ def test_key_that_openssl_cannot_read_is_a_severe_finding(
     assert {"certificate-malformed", "handshake-failed"} & result.severe()
 
 
-# -- malformed DER ---------------------------------------------------------------------------
-
-
 def _codes(der: bytes) -> set[str]:
     now = clock()
     address = AddressEvidence("192.0.2.1", (der,), "TLSv1.3", "TLS_AES_128_GCM_SHA256")

@@ -66,8 +66,6 @@ def test_site_that_redirects_and_sends_hsts_is_ok(scanned: Scanned) -> None:
     assert result["title"] == "Shop <b>"
 
 
-# -- pages over plain HTTP ---------------------------------------------------------------------
-
 FIELDS = {
     "<form><input type=password name=pw></form>": "http-collects-secrets",
     "<input type='PassWord'>": "http-collects-secrets",
@@ -175,8 +173,6 @@ def test_page_over_http_without_https_is_both_findings(
     assert set(codes(report)) == {"https-missing", "http-served"}
 
 
-# -- redirects ---------------------------------------------------------------------------------
-
 TO_HTTP = SITES.add("return 200 ok;", f"{HSTS} return 302 http://$host:HTTP_PORT/;")
 
 
@@ -203,8 +199,6 @@ def test_redirects_without_end_are_a_fault(scanned: Scanned) -> None:
     assert set(result) == {"redirect-broken"}
     assert result["redirect-broken"].evidence["browser_error"] == "ERR_TOO_MANY_REDIRECTS"
 
-
-# -- HTTPS -------------------------------------------------------------------------------------
 
 MIXED = SITES.add(
     REDIRECT,
@@ -257,8 +251,6 @@ def test_missing_or_invalid_hsts_is_low(scanned: Scanned, kind: str) -> None:
     assert result["hsts-missing"].severity == "low"
 
 
-# -- what leaves the pages undetermined -----------------------------------------------------------
-
 REFUSING = {status: SITES.add(f"return {status};") for status in (403, 429, 503, 500, 502, 451)}
 
 
@@ -280,8 +272,6 @@ CHALLENGE = SITES.add(
 def test_challenge_page_is_undetermined(scanned: Scanned) -> None:
     assert set(scanned.codes(CHALLENGE)) == {"http-unknown"}
 
-
-# -- visits as values ------------------------------------------------------------------------------
 
 A = "192.0.2.1"
 PLAIN, SECURE = f"http://{HOST}/", f"https://{HOST}/"

@@ -151,9 +151,6 @@ def test_example_is_a_file_that_can_be_imported(certmgr: Runner, tmp_path: Path)
     assert len(owners(certmgr)) == 3
 
 
-# -- other clients -------------------------------------------------------------------------------
-
-
 def test_rows_and_records_of_other_clients_are_refused(certmgr: Runner, tmp_path: Path) -> None:
     certmgr("client", "add", "7", "Seven")
     certmgr("client", "add", "8", "Eight")
@@ -231,9 +228,6 @@ def test_internal_address_of_an_import_is_refused_unless_it_is_permitted(
     assert certmgr("import", str(source), "--internal-addresses").code == 0
 
 
-# -- names without a client ----------------------------------------------------------------------
-
-
 def test_names_of_a_server_are_known_new_or_proposed(certmgr: Runner, tmp_path: Path) -> None:
     for number, name in (("1", "a.example"), ("2", "b.example")):
         certmgr("client", "add", number, f"Client {number}")
@@ -287,9 +281,6 @@ def test_pipe_device_and_folder_are_refused_at_once(
         ran = certmgr("import", str(path), *kinds, "--client", "1")
         assert_refused(ran, 3, "it is a pipe, device or socket")
     assert certmgr("import", str(tmp_path), *kinds, "--client", "1").code == 2
-
-
-# -- zone transfers ------------------------------------------------------------------------------
 
 
 @real_clock

@@ -30,9 +30,6 @@ from tests.servers import real
 Runner = Callable[..., Ran]
 
 
-# -- output and exit codes -------------------------------------------------------------------------
-
-
 def test_json_of_a_scan_has_the_documented_fields(
     certmgr: Runner,
     port: int,
@@ -193,9 +190,6 @@ def test_hostile_text_of_a_certificate_is_harmless_in_each_format(
         assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
 
 
-# -- invalid input ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("target", "words"),
     [
@@ -251,9 +245,6 @@ def test_unreadable_ca_file_starts_no_run(
     with database.read() as conn:
         assert conn.execute(select(func.count()).select_from(Run)).scalar() == 0
     database.close()
-
-
-# -- the inventory ---------------------------------------------------------------------------------
 
 
 def test_scan_of_targets_uses_the_intermediates_of_the_inventory(

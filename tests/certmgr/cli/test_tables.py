@@ -178,9 +178,6 @@ def test_reader_that_closes_the_pipe_early_is_no_error(url: str, tmp_path: Path)
     assert ran.stdout.startswith("NUMBER")
 
 
-# -- the layout
-
-
 def shown(titles: Sequence[str | Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     columns = columns_of(titles)
     layout = arrange(columns, rows, width)

@@ -188,9 +188,6 @@ def test_domain_page_status_report_and_forecast_show_the_dates(fleet: Runner) ->
     assert "lose the trust of a browser" in fleet("forecast", "--until", "2027-12-31").out
 
 
-# -- incidents by key
-
-
 def opened(cli: Runner, path: Path, *options: str) -> Ran:
     until = ("--until", "2026-12-01T12:00", "--reason", "the key of a CA was stolen")
     return cli("incident", "open", "--spki", str(path), *until, *options)

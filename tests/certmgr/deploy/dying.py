@@ -100,9 +100,6 @@ def _deliver_live(folder: Path) -> None:
     _deliver(folder, TargetSettings("reload", test=TRUE, reload=TRUE, settle=0.0))
 
 
-# -- files ---------------------------------------------------------------------------------------
-
-
 def _files(folder: Path) -> TargetSettings:
     return TargetSettings("files", str(folder / "{name}"), test=TRUE, reload=TRUE, settle=0.0)
 
@@ -123,9 +120,6 @@ def _require_new_files(folder: Path) -> None:
     assert read_by_path(folder / NAME).sha256 == NEW_BUNDLE.sha256
     assert leftovers(folder) == []
     assert not (folder / NAME / "versions/trial").is_symlink()
-
-
-# -- PKCS#12 -------------------------------------------------------------------------------------
 
 
 def _pfx(folder: Path) -> TargetSettings:
@@ -153,9 +147,6 @@ def _require_complete_pfx(folder: Path) -> bytes:
 def _require_new_pfx(folder: Path) -> None:
     assert _require_complete_pfx(folder) == NEW.der
     assert [p.name for p in folder.iterdir() if p.name.startswith(".certmgr")] == []
-
-
-# -- certbot's links -----------------------------------------------------------------------------
 
 
 def _with_certbot(folder: Path) -> None:
@@ -215,9 +206,6 @@ def _require_undo_complete(folder: Path) -> None:
     assert not (live / "combined.pem").is_symlink()
     _require_certbot_old(folder)
     assert leftovers(folder) == []
-
-
-# -- old versions --------------------------------------------------------------------------------
 
 
 def _with_many_versions(folder: Path) -> None:
@@ -305,9 +293,6 @@ def _deaths(folder: Path, scenario: Scenario) -> int:
         if not killed_by:
             return step - 1
     raise AssertionError("it has no last step")
-
-
-# -- the order of the steps ----------------------------------------------------------------------
 
 
 def steps(folder: str) -> Any:

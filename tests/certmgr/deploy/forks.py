@@ -79,9 +79,6 @@ def forks(module: str) -> Iterator[Forks]:
         yield Forks(process)
 
 
-# -- in that process -----------------------------------------------------------------------------
-
-
 def serve(jobs: Jobs) -> None:
     """Answer each line of the standard input. What jobs print goes to the standard error."""
     answers = os.fdopen(os.dup(1), "w")

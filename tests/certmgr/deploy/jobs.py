@@ -20,8 +20,6 @@ from tests.certmgr.deploy import dying
 from tests.certmgr.deploy.forks import Child
 from tests.certmgr.deploy.rig import NAME
 
-# -- locks ---------------------------------------------------------------------------------------
-
 
 def lock(base: str, name: str) -> str:
     """Try to acquire the lock of a folder, and return whether it is free."""
@@ -59,9 +57,6 @@ def lock_of_a_parent(base: str) -> str:
     return str(child.result())
 
 
-# -- a full disk ---------------------------------------------------------------------------------
-
-
 def limited(base: str, key: str, chain: list[str], limit: int) -> Any:
     """Store and switch while no file may exceed ``limit`` bytes, and return the error.
 
@@ -79,8 +74,6 @@ def limited(base: str, key: str, chain: list[str], limit: int) -> Any:
 
     return Child(store_and_switch).result()
 
-
-# -- readers -------------------------------------------------------------------------------------
 
 _BURST = 10
 

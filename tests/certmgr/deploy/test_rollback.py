@@ -237,9 +237,6 @@ def test_without_any_probe_the_new_version_stays() -> None:
     assert decide([], [], True, GOOD_OLD, False, NOW, new_sha256=NEW).action is RollbackAction.KEEP
 
 
-# -- real servers --------------------------------------------------------------------------------
-
-
 def probe(settings: Settings, port: int) -> list[Observation]:
     """Probe a server, as if it were at port 443."""
     found = check_live(settings, [LiveCheckTarget(Target(HOST, port), ("127.0.0.1",))])

@@ -80,9 +80,6 @@ def test_deployment_creates_the_same_layout_tests_and_reloads(
     assert leftovers(tmp_path) == []
 
 
-# -- host keys -----------------------------------------------------------------------------------
-
-
 def test_unknown_host_key_is_refused_and_named(
     lineage: Lineage, issuer: Authority, tmp_path: Path, server: Sshd
 ) -> None:
@@ -132,9 +129,6 @@ def test_revoked_host_key_is_refused(
     assert (done.ok, done.retry) == (False, False)
     assert "is revoked" in done.message
     assert not (tmp_path / "tls").exists()
-
-
-# -- failures ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["test fails", "test hangs", "reload fails", "reload hangs"])
@@ -245,9 +239,6 @@ def test_manual_change_on_the_other_machine_is_not_overwritten(
     assert (done.ok, done.retry) == (False, False)
     assert "changed by hand" in done.message
     assert not deploy_to_target(target, "other.example", make_bundle(issued), lineage.base).ok
-
-
-# -- hostile machines ----------------------------------------------------------------------------
 
 
 def test_machine_that_answers_byte_by_byte_does_not_hold_a_session(

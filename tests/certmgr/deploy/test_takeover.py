@@ -20,8 +20,6 @@ from inventory.errors import CertmgrError, UsageError
 from tests.certmgr.deploy.certbot_place import certbot_lineage, content
 from tests.certmgr.deploy.rig import NAME, make_bundle, read_by_links, stored
 
-# -- certbot's links -----------------------------------------------------------------------------
-
 
 def deliver_live(lineage: Lineage, new: CertificateBundle) -> TargetResult:
     """Deploy a certificate to the live folder."""

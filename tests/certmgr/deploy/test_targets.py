@@ -20,8 +20,6 @@ from tests.campaign import UNREACHED
 from tests.certmgr.deploy.rig import NAME, hook, leftovers, make_bundle, read_by_path, stored
 from tests.servers.real import program
 
-# -- files ---------------------------------------------------------------------------------------
-
 
 def test_files_have_one_link_that_switches_and_stable_links_through_it(
     lineage: Lineage, issuer: Authority, tmp_path: Path
@@ -194,9 +192,6 @@ def test_nothing_is_written_to_a_folder_that_all_users_can_write_to(
     assert not done.ok
     assert "Nothing is written below" in done.message
     assert list((tmp_path / "open").iterdir()) == []
-
-
-# -- PKCS#12 -------------------------------------------------------------------------------------
 
 
 def _openssl(*arguments: str) -> str:

@@ -56,9 +56,6 @@ def test_wildcard_is_probed_at_the_clients_endpoints() -> None:
     ], "a name without an endpoint is behind the load balancer of its domain"
 
 
-# -- real servers --------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Certificates:
     new: IssuedCertificate

@@ -210,9 +210,6 @@ def test_broken_answer_is_an_error_of_its_kind(sent: bytes, expected: HttpProble
         assert problem(client(), server.url) is expected
 
 
-# -- addresses -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "::1", "10.0.0.1", "169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::7f00:1"],
@@ -310,9 +307,6 @@ def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -
         with client() as http:
             assert http.get(server.url).body == b"origin"
     assert proxy.requests == []
-
-
-# -- TLS -----------------------------------------------------------------------------------------
 
 
 def test_certificate_is_verified_with_the_name() -> None:

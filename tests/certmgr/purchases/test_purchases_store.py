@@ -22,9 +22,6 @@ def at(year: int) -> datetime:
     return datetime(year, 1, 1, tzinfo=UTC)
 
 
-# -- values --------------------------------------------------------------------------------------
-
-
 def test_purchase_from_a_leap_day_ends_before_28_february() -> None:
     """A year after 29 February is 28 February; the purchase ends one second before it."""
     leap_day = datetime(2028, 2, 29, tzinfo=UTC)
@@ -99,9 +96,6 @@ def test_cancelled_purchase_keeps_its_reason_and_is_not_cancelled_again(
         assert purchases.find(conn, "D-1").reason == "moved to ACME"
     with two_clients.write(NOW) as tx, pytest.raises(Conflict):
         purchase_changes.cancel(tx, "D-1", "again")
-
-
-# -- export and import ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("output_format", ["csv", "json"])

@@ -33,9 +33,6 @@ def at(year: int, month: int, day: int, hour: int = 0) -> datetime:
     return datetime(year, month, day, hour, tzinfo=UTC)
 
 
-# -- lifetimes -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("issued", "days"),
     [
@@ -56,9 +53,6 @@ def test_lifetime_is_a_day_less_than_the_limit_of_the_day_of_issue(
 def test_assumed_lifetime_never_exceeds_the_limit() -> None:
     assert max_lifetime(at(2026, 6, 1), 45) == timedelta(days=45)
     assert max_lifetime(at(2029, 6, 1), 90) == timedelta(days=46)
-
-
-# -- plans ---------------------------------------------------------------------------------------
 
 
 def test_year_of_199_days_takes_two_certificates() -> None:
@@ -134,9 +128,6 @@ def test_purchase_that_ended_or_is_covered_needs_no_certificate() -> None:
     assert plan(Term(at(2025, 1, 1), at(2026, 1, 1), None), at(2026, 6, 1), LEAD) == ()
 
 
-# -- validations ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("rules", "validated", "until"),
     [
@@ -163,8 +154,6 @@ def test_validation_can_be_reused_until_the_rule_ends_it(
     assert is_reusable(rules, validated, until - hour)
     assert not is_reusable(rules, validated, until + hour)
 
-
-# -- due dates -----------------------------------------------------------------------------------
 
 NOW = at(2026, 6, 1)
 

@@ -74,8 +74,6 @@ def codes(report: EndpointReport) -> set[str]:
     return {f.code for f in report.findings}
 
 
-# -- servers that cause the scan little work: all in one run -----------------------------------
-
 GARBAGE = {
     "binary": b"\x00\x01\x02" * 50,
     "ones": b"\xff" * 2000,
@@ -189,9 +187,6 @@ def test_malformed_certificate_of_a_server_is_a_finding_and_not_trusted(
     report = hostile(f"malformed {kind}")
     assert codes(report) & {"certificate-malformed", "handshake-failed", "connection-timeout"}
     assert report.addresses[0].trusted is not True
-
-
-# -- servers that cause the scan much work: each in a separate run ------------------------------
 
 
 def _scan(settings: Settings, issuer: Authority, opened: Stack, port: int) -> EndpointReport:

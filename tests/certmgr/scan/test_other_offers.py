@@ -56,9 +56,6 @@ def s_server(opened: Stack, pair: tuple[Path, Path], *options: str) -> str:
     return f"{HOST}:{opened.enter_context(real.s_server(*pair, *options))}"
 
 
-# -- what browsers accept
-
-
 @pytest.mark.parametrize("group", ["X25519MLKEM768", "X25519", "P-256", "P-384"])
 def test_each_group_of_a_browser_is_ok_and_recorded(
     probe: Probe, rsa_leaf: IssuedCertificate, opened: Stack, group: str
@@ -67,9 +64,6 @@ def test_each_group_of_a_browser_is_ok_and_recorded(
     result = probe(f"{HOST}:{serve(opened, servers.tls(context))}")
     assert result.report.findings == ()
     assert result.report.addresses[0].group == group
-
-
-# -- groups, keys, signatures and suites that browsers refuse
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
@@ -213,9 +207,6 @@ def test_mail_server_that_browsers_refuse_is_a_remark(
     assert {f.code: f.severity for f in result.report.findings} == {"handshake-incompatible": "low"}
 
 
-# -- the size of the ClientHello
-
-
 def limited(talk: servers.ConnectionHandler, refuse: servers.ConnectionHandler) -> Server:
     """Return a server that handles a ClientHello of more than one packet in another way."""
 
@@ -262,9 +253,6 @@ def test_peer_that_refuses_a_large_client_hello_is_critical(
     assert (found.severity, found.evidence["cause"]) == ("critical", "client-hello")
     assert result.report.addresses[0].trusted is True
     assert code in shown(result)
-
-
-# -- accidents
 
 
 def after(count: int, first: servers.ConnectionHandler, then: servers.ConnectionHandler) -> Server:
@@ -359,9 +347,6 @@ def test_server_that_resets_each_offer_of_a_browser_without_a_known_cause_is_und
     web = result.report.web
     assert web is not None
     assert web.secure == {"127.0.0.1"}, "a visitor may be luckier, so the pages are visited"
-
-
-# -- post-quantum key exchange
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,6 @@ def test_file_that_is_something_else_is_refused_with_what_it_is(
     assert codes(pem + key.read_bytes()) == ["csr-key-sent"]
 
 
-# -- certificates --------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def issued(issuer: Authority) -> IssuedCertificate:
     return issuer.issue(*NAMES, days=60)

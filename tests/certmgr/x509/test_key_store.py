@@ -118,9 +118,6 @@ def test_relative_folder_of_keys_is_refused(tmp_path: Path) -> None:
         load(str(tmp_path / "certmgr.toml"))
 
 
-# -- a full disk, and crashes between key and record --------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def process() -> Iterator[Forks]:
     with forks("tests.certmgr.cases.jobs") as started:

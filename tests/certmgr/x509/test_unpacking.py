@@ -142,9 +142,6 @@ def test_data_without_a_certificate_yields_none(data: bytes) -> None:
     assert unpacked([data]).certificates == []
 
 
-# -- archives ------------------------------------------------------------------------------------
-
-
 def test_archive_with_too_many_entries_is_refused() -> None:
     data = zipped({str(n): b"" for n in range(MAX_ENTRIES + 1)}, zipfile.ZIP_STORED)
     with pytest.raises(UnpackError, match="too many entries"):

@@ -46,9 +46,6 @@ def test_refusal_comes_back_from_the_process_with_its_reason(issued: IssuedCerti
         unpack([b"", b"hello", b"%PDF-1.7"])
 
 
-# -- files ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder", "nothing"])
 def test_path_that_is_not_a_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
     """A pipe or a device may never end."""
@@ -103,9 +100,6 @@ def test_process_gets_no_secret(issued: IssuedCertificate, monkeypatch: pytest.M
     monkeypatch.setattr(subprocess, "run", spy)
     unpack([issued.chain_pem], "hunter2")
     assert set(seen[0]) == {"PATH", "PYTHONPATH"}
-
-
-# -- bounds --------------------------------------------------------------------------------------
 
 
 def overlapping() -> bytes:

@@ -88,9 +88,6 @@ def test_missing_and_circular_includes_are_named_once(tmp_path: Path) -> None:
     assert "nested too deeply" in problems[0] + problems[1]
 
 
-# -- Apache --------------------------------------------------------------------------------------
-
-
 def apache_dump(conf: Path) -> str:
     command = [program("apache2", "apache2-bin"), "-t", "-D", "DUMP_VHOSTS", "-f", str(conf)]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -110,9 +110,6 @@ def endpoint_id(conn: Connection, host: str, port: int = 443) -> int:
     return int(conn.execute(query.where(Endpoint.state != "retired")).scalar_one())
 
 
-# -- certificates and what is served ---------------------------------------------------------------
-
-
 def fingerprint(label: str) -> str:
     """The SHA-256 of the certificate that :func:`add_certificate` makes of this label."""
     return hashlib.sha256(label.encode()).hexdigest()
@@ -211,9 +208,6 @@ def add_finding(tx: Tx, at_endpoint: int, code: str = "certificate-expired", **g
     return _inserted(tx, StoredFinding, values)
 
 
-# -- ACME ------------------------------------------------------------------------------------------
-
-
 def add_account(tx: Tx, name: str = "letsencrypt", **given: Any) -> int:
     """An ACME account that is active at the CA."""
     values = {
@@ -242,9 +236,6 @@ def intend(tx: Tx, lineage_id: int, account_id: int, **given: Any) -> OrderRecor
         "names": ("shop1001.example",),
     }
     return acme_orders.intend(tx, values | given)
-
-
-# -- cases, matters, notices -----------------------------------------------------------------------
 
 
 def open_case(tx: Tx, client_id: int, *names: str, **given: Any) -> CaseRecord:
@@ -320,9 +311,6 @@ def _inserted(tx: Tx, table: type[Base], values: Mapping[str, Any]) -> int:
     return int(key[0])
 
 
-# -- what a test asks ------------------------------------------------------------------------------
-
-
 def count(conn: Connection, table: type[Base]) -> int:
     return int(conn.execute(select(func.count()).select_from(table)).scalar_one())
 
@@ -347,9 +335,6 @@ def entry_count(database: Database) -> int:
     """How many audit entries there are, to pass to :func:`audited` later."""
     with database.read() as conn:
         return count(conn, AuditEntry)
-
-
-# -- rows with chosen columns
 
 
 def insert_row(tx: Tx, table: type[Base], **values: Any) -> int:
@@ -479,8 +464,6 @@ def two_endpoints(database: Database) -> tuple[int, int]:
     with database.write(NOW) as tx:
         return site(tx, "shop1001.example").endpoint_id, site(tx, "shop1002.example").endpoint_id
 
-
-# -- more ids than one IN takes
 
 # The ends of the first two chunks of 500, and one place in the third.
 PLACES = (0, 499, 500, 999, 1000)

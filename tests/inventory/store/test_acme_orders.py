@@ -60,9 +60,6 @@ def held_elsewhere(tx: Tx, row: OrderRecord, lease_until: int | None) -> None:
     tx.conn.execute(change.values(holder="machine.elsewhere 0123", lease_until=lease_until))
 
 
-# -- orders ----------------------------------------------------------------------------------------
-
-
 def test_intended_order_is_held_by_its_process_and_audited(setup: Setup) -> None:
     before = entry_count(setup.database)
     with setup.database.write(NOW) as tx:
@@ -175,9 +172,6 @@ def test_urls_are_those_of_one_account_with_ended_orders(setup: Setup) -> None:
         assert acme_orders.urls(conn, other + 1) == set()
 
 
-# -- leases ----------------------------------------------------------------------------------------
-
-
 def test_step_is_recorded_with_a_longer_lease(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
         row = setup.intend(tx)
@@ -248,9 +242,6 @@ def test_holders_are_never_the_same() -> None:
     assert len({acme_orders.holder() for _ in range(100)}) == 100
 
 
-# -- the ledger ------------------------------------------------------------------------------------
-
-
 def test_ledger_returns_what_counted_after_an_instant_for_some_accounts(setup: Setup) -> None:
     with setup.database.write(NOW) as tx:
         other = add_account(tx, "other")
@@ -295,9 +286,6 @@ def test_ledger_forgets_what_is_older_than_an_instant(setup: Setup) -> None:
     with setup.database.read() as conn:
         left = acme_orders.events(conn, [setup.account], 0)
     assert [r.domain for r in left] == ["new.example"]
-
-
-# -- back-offs -------------------------------------------------------------------------------------
 
 
 def test_back_off_is_one_row_per_ca_and_scope_with_the_newest_values(database: Database) -> None:

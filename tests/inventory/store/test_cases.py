@@ -38,9 +38,6 @@ from tests.inventory.store.casework import add_order, ids_of_clients, move
 Told = tuple[Database, int]  # and the id of a matter
 
 
-# -- opening ---------------------------------------------------------------------------------------
-
-
 def test_opened_case_has_names_an_event_and_a_matter(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
@@ -179,9 +176,6 @@ def test_second_writer_of_a_locked_client_waits(pair: Database) -> None:
                     other.execution_options(certmgr_write=True).execute(select(1))
 
 
-# -- changing --------------------------------------------------------------------------------------
-
-
 def test_change_counts_version_and_step_and_writes_an_event(pair: Database) -> None:
     with pair.write(NOW) as tx:
         one, _ = ids_of_clients(tx)
@@ -251,9 +245,6 @@ def test_exception_in_the_transaction_leaves_the_case_as_it_was(pair: Database) 
         assert cases.find(tx.conn, row.reference) == row
         assert move(tx, row, "csr-ready").version == 2, "the version was not used up"
     assert len(audited(pair, before)) == 1
-
-
-# -- listings --------------------------------------------------------------------------------------
 
 
 def test_listing_is_next_due_first_and_filtered(pair: Database) -> None:
@@ -399,9 +390,3 @@ def test_closed_case_is_billed_once_when_it_was_first_closed(pair: Database) -> 
         second_day = cases.closed_between(conn, AT + DAY, AT + 2 * DAY)
         assert [r.id for r in second_day] == [later.id]
         assert cases.closed_between(conn, AT + 1, AT + DAY + 1, two) == []
-
-
-# -- issuances -------------------------------------------------------------------------------------
-
-
-# -- where they are served -------------------------------------------------------------------------

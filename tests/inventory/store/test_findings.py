@@ -38,9 +38,6 @@ def accept(tx: Tx, code: str = "certificate-expired", until: datetime = UNTIL, *
     return findings.accept(tx, code, KNOWN, until, given.pop("reason", "known"), **given)
 
 
-# -- acceptances -----------------------------------------------------------------------------------
-
-
 def test_acceptance_keeps_its_scope_reason_and_end(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
@@ -141,9 +138,6 @@ def test_exception_in_the_transaction_leaves_no_acceptance(pair: Database) -> No
     assert audited(pair, before) == []
 
 
-# -- what a job changes ----------------------------------------------------------------------------
-
-
 def test_settled_findings_are_opened_changed_and_closed(pair: Database) -> None:
     with pair.write(NOW) as tx:
         one, two = (endpoint_id(tx.conn, f"shop{n}.example") for n in (ONE, TWO))
@@ -239,9 +233,6 @@ def test_exception_in_the_transaction_leaves_the_findings_as_they_were(pair: Dat
     with pair.read() as conn:
         assert [r.id for r in findings.listing(conn)] == [row_id]
     assert audited(pair, before) == []
-
-
-# -- the listing -----------------------------------------------------------------------------------
 
 
 def test_listing_is_restricted_to_a_client_a_domain_and_a_code(pair: Database) -> None:

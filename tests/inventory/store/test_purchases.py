@@ -39,14 +39,6 @@ from tests.inventory.store.builders import (
 )
 from tests.inventory.store.casework import add_purchase, client_ids
 
-# -- values ------------------------------------------------------------------------------
-
-
-# -- names and their owners --------------------------------------------------------------
-
-
-# -- adding, changing, renewing ----------------------------------------------------------
-
 
 def test_order_without_details_has_those_of_a_plain_product(pair: Database) -> None:
     known = entry_count(pair)
@@ -292,9 +284,6 @@ def test_cancelled_renewal_lets_the_order_before_it_be_renewed_again(pair: Datab
     assert first[:3] == ("edit", "order", gone.id)
     assert first[3]["state"] == ["active", "cancelled"]
     assert last[:3] == ("renew", "order", row_id)
-
-
-# -- what is listed ----------------------------------------------------------------------
 
 
 def test_listing_is_of_one_client_and_leaves_out_what_ended(pair: Database) -> None:

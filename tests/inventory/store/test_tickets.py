@@ -46,9 +46,6 @@ def clients_of(database: Database) -> tuple[int, int]:
         return one, two
 
 
-# -- matters -----------------------------------------------------------------------------
-
-
 def test_reference_has_no_letter_that_is_misheard() -> None:
     drawn = {tickets.new_reference() for _ in range(200)}
     assert len(drawn) > 190
@@ -228,9 +225,6 @@ def test_cause_with_a_star_is_every_cause_with_that_finding() -> None:
         assert not releases.belongs(row, other)
 
 
-# -- broadcasts --------------------------------------------------------------------------
-
-
 def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) -> None:
     one, two = clients_of(pair)
     known = entry_count(pair)
@@ -259,9 +253,6 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
         raise ZeroDivisionError
     with pair.read() as conn:
         assert count(conn, StoredAnnouncement) == 2
-
-
-# -- decisions ---------------------------------------------------------------------------
 
 
 def decided(subject: str, **columns: Any) -> dict[str, Any]:
@@ -341,9 +332,6 @@ def test_keys_about_a_place_are_its_own_and_not_those_of_a_longer_number(pair: D
         assert f"case:{one}" in decisions.keys_about(conn, set(), {mine.domain_id})
         assert f"case:{two}" not in decisions.keys_about(conn, set(), {mine.domain_id})
         assert decisions.keys_about(conn, set(), set()) == []
-
-
-# -- snoozes and releases ----------------------------------------------------------------
 
 
 def test_snooze_is_in_force_from_its_start_until_before_its_end(pair: Database) -> None:

@@ -471,9 +471,6 @@ def test_complaint_is_shown_to_staff_with_its_notice() -> None:
     assert (mail.kind, mail.marks) == ("uncertain", (MARK,))
 
 
-# -- bounces
-
-
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -537,9 +534,6 @@ def test_bounces_of_providers_are_bounces() -> None:
 def test_filter_that_blocks_a_mail_does_not_announce_another_try() -> None:
     blocked = f"Your message to: {OWNER}\nwas blocked by our filter. It has NOT BEEN DELIVERED:"
     assert parse(daemon(blocked)).kind == "uncertain"
-
-
-# -- calendars
 
 
 def test_delegation_and_booking_by_a_program_are_no_decision() -> None:

@@ -162,9 +162,6 @@ def test_subject_of_a_receipt_is_no_reply(subject: str) -> None:
     assert kind(reply(subject, "Your message was read on 4 March.")) == "receipt"
 
 
-# -- answers to invitations
-
-
 @pytest.mark.parametrize(
     ("status", "method", "expected"),
     [
@@ -188,9 +185,6 @@ def test_answer_of_a_calendar_is_read(status: str, method: str, expected: str) -
 
 def test_forwarded_invitation_is_no_answer() -> None:
     assert kind(mails.calendar_reply("ACCEPTED", method="REQUEST")) == "uncertain"
-
-
-# -- bounces
 
 
 @pytest.mark.parametrize(
@@ -246,9 +240,6 @@ def test_person_who_forwards_a_bounce_is_not_a_bounce() -> None:
     """Otherwise a client could mark the own address as bad by a forwarded mail."""
     text = mails.qmail().decode().partition("\n\n")[2]
     assert parse(reply("Fwd: failure notice", text)).kind in ("reply", "uncertain")
-
-
-# -- hostile mail
 
 
 def test_mail_with_too_many_multiparts_is_decided_by_its_headers() -> None:

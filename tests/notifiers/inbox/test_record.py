@@ -230,9 +230,6 @@ def test_damaged_mail_is_parsed(raw: bytes, at: int, noise: bytes) -> None:
     parse(raw[:at] + noise + raw[at + len(noise) :])
 
 
-# -- the mailbox -----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def box(root: Authority, tmp_path: Path, trusted: None) -> Iterator[Mailbox]:
     with mailbox(root, tmp_path / "imap") as found:
@@ -298,9 +295,6 @@ def test_mail_beyond_the_time_of_a_run_waits_for_the_next(
     taken = read(simulation.database, box.url, NOW, timer=lambda: next(count) * 100.0)
     assert (taken, box.unseen()) == ({"reply": 1}, 2)
     assert read(simulation.database, box.url, NOW) == {"reply": 2}
-
-
-# -- what staff see --------------------------------------------------------------------------------
 
 
 def test_uncertain_mail_acknowledges_nothing_and_its_text_is_in_the_digest(
