@@ -13,16 +13,18 @@ from inventory.errors import NotFound
 from inventory.records import CaseRecord, NoticeRecord
 from inventory.store import case_changes, cases, tickets
 from inventory.text import printable
-from inventory.vocabulary import WindowState
+from inventory.vocabulary import InboundKind, WindowState
 from notifiers.inbox.classify import InboundMail
 
 # Bounces and automatic answers contain nothing that a person of the client wrote.
-_NOTED = frozenset({"reply", "uncertain", "accepted", "declined"})
+_NOTED = frozenset(
+    {InboundKind.REPLY, InboundKind.UNCERTAIN, InboundKind.ACCEPTED, InboundKind.DECLINED}
+)
 _WORDS = {
-    "reply": "reply",
-    "uncertain": "mail that may be automatic",
-    "accepted": "calendar: the window was accepted",
-    "declined": "calendar: the window was declined",
+    InboundKind.REPLY: "reply",
+    InboundKind.UNCERTAIN: "mail that may be automatic",
+    InboundKind.ACCEPTED: "calendar: the window was accepted",
+    InboundKind.DECLINED: "calendar: the window was declined",
 }
 # A mail can have any length, and the history of a case must stay readable.
 _MAX_NOTE = 500
@@ -34,7 +36,7 @@ class CaseMail:
     def __init__(self, service: CaseService) -> None:
         self._service = service
 
-    def record(self, tx: Tx, notice: NoticeRecord, mail: InboundMail) -> str:
+    def record(self, tx: Tx, notice: NoticeRecord, mail: InboundMail) -> InboundKind:
         """Record a mail in the history of each case of its notice, and return its kind.
 
         A declined window is cancelled, so that the case asks for another one and the calendars
@@ -46,8 +48,8 @@ class CaseMail:
         if mail.answer is not None:
             row = _invited(rows, mail.answer.uid)
             if row is None or not self._current(row, mail):
-                kind = "uncertain"
-            elif kind == "declined":
+                kind = InboundKind.UNCERTAIN
+            elif kind is InboundKind.DECLINED:
                 text = _note(kind, mail)
                 self._service.transition(
                     tx, row, CaseAction.CANCEL_WINDOW, text, **windows.cancelled(row)
@@ -92,6 +94,6 @@ def _invited(rows: list[CaseRecord], uid: str) -> CaseRecord | None:
     return next((r for r in rows if uid == f"{r.reference.lower()}-window@certmgr"), None)
 
 
-def _note(kind: str, mail: InboundMail) -> str:
+def _note(kind: InboundKind, mail: InboundMail) -> str:
     text = f"{_WORDS[kind]}, from {mail.sender or 'an unknown sender'}: {mail.text or '(no text)'}"
     return printable(text, _MAX_NOTE)

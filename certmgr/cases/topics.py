@@ -37,10 +37,10 @@ from certmgr.purchases.terms import DAY
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import CaseRecord, IssuanceRecord, TicketRecord
 from inventory.store import cases, incidents, issuances
-from inventory.vocabulary import CaseKind, CaseState, WindowState
+from inventory.vocabulary import CaseKind, CaseState, TicketKind, WindowState
 from notifiers.calendar import CalendarWindow
 from notifiers.pipeline.notice_source import EndedTopic, StaffEvent, StaffTask
-from notifiers.pipeline.topic import CaseFacts, Topic, TopicKind
+from notifiers.pipeline.topic import CaseFacts, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def gather(
     ended_keys = {
         case_id: key
         for key, ticket in tickets.items()
-        if ticket.kind == TopicKind.CASE and (case_id := cases.case_id_of(key)) not in open_ids
+        if ticket.kind is TicketKind.CASE and (case_id := cases.case_id_of(key)) not in open_ids
     }
     ended = _ended_topics(conn, ended_keys, now, leads)
     return CaseTopics(

@@ -40,6 +40,7 @@ from inventory.store import (
     recipients,
     tickets,
 )
+from inventory.vocabulary import TicketKind
 from notifiers.channels import OutgoingMessage, preview
 from notifiers.pipeline.call_list import calls
 from notifiers.pipeline.message import Message
@@ -306,7 +307,7 @@ def notice_close(app: CommandContext, reference: str) -> None:
         row = tickets.find(tx.conn, reference)
         # Other tickets follow what the scans find: a person must not end the reminders about a
         # fault that still exists.
-        if row.kind != tickets.DESK_KIND:
+        if row.kind is not TicketKind.DESK:
             raise UsageError(
                 f"{row.shown} is not a ticket of the support desk",
                 "other tickets close automatically when a recheck confirms that it is done",

@@ -15,6 +15,7 @@ from inventory.db.database import Database
 from inventory.errors import UsageError
 from inventory.store import domains, tickets
 from inventory.text import printable
+from inventory.vocabulary import TicketKind
 
 _log = logging.getLogger(__name__)
 
@@ -72,13 +73,13 @@ def escalate(
     with database.write(now) as tx:
         domain = domains.find(tx.conn, context.domain)
         # One ticket per fault of a domain: if the client calls again, the agent finds it.
-        key = f"{tickets.DESK_KIND}:{domain.id}:{code}:{context.client_id}"
+        key = f"{TicketKind.DESK}:{domain.id}:{code}:{context.client_id}"
         before = tickets.by_key(tx.conn, [key]).get(key)
         if before is None:
             # Without a hold, which would wait for a release to clients: it is for staff only.
             ticket = tickets.NewTicket(
                 key=key,
-                kind=tickets.DESK_KIND,
+                kind=TicketKind.DESK,
                 client_id=context.client_id,
                 domain_id=domain.id,
                 code=code,

@@ -22,6 +22,7 @@ from inventory.names import display
 from inventory.records import AnnouncementRecord
 from inventory.store import announcements, clients, domains, editing, recipients, releases, tickets
 from inventory.store.suggestions import missing_word, not_found
+from inventory.vocabulary import TicketKind
 from notifiers.pipeline.announcement import (
     Announcement,
     WithdrawnAnnouncement,
@@ -214,7 +215,7 @@ def _open_tickets(tx: Tx, template: str, name: str, number: int, client_ids: Seq
         [
             tickets.NewTicket(
                 key=_key(template, name, i),
-                kind="broadcast",
+                kind=TicketKind.ANNOUNCEMENT,
                 client_id=i,
                 round=str(number),
                 cause=_cause(template, name),

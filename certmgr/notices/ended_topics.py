@@ -8,9 +8,9 @@ from dataclasses import replace
 from certmgr.cases.purchase_topics import ended_purchase_topic
 from certmgr.notices.basis import TopicBasis, target_of, utc_of
 from inventory.records import EndpointOwnership, FindingRecord, TicketRecord
-from inventory.vocabulary import ZONE_DIFFERENCE, Finding
+from inventory.vocabulary import ZONE_DIFFERENCE, Finding, TicketKind
 from notifiers.pipeline.notice_source import EndedTopic
-from notifiers.pipeline.topic import CoverFacts, FaultFacts, Topic, TopicKind
+from notifiers.pipeline.topic import CoverFacts, FaultFacts, Topic
 from notifiers.wording.scope import for_client, may_be_foreign
 
 
@@ -43,13 +43,13 @@ def resolved_topic(
         if place.client_id != ticket.client_id:
             # A last message would inform the former client about the site of the new one.
             return EndedTopic(key, False, "it belongs to another client now")
-    if place is not None and kind == TopicKind.COVER:
+    if place is not None and kind is TicketKind.COVER:
         return _ended_cover(ticket, place, basis)
-    if place is not None and kind == TopicKind.FAULT:
+    if place is not None and kind is TicketKind.FAULT:
         return _ended_fault(ticket, place, basis, closed, together, goes_on=now_ is not None)
-    if kind == TopicKind.ORDER:
+    if kind is TicketKind.PURCHASE:
         return ended_purchase_topic(key, set() if now_ is None else {key})
-    if kind == TopicKind.DEADLINE:
+    if kind is TicketKind.DEADLINE:
         return _ended_deadline(key, met)
     return None
 
@@ -138,7 +138,7 @@ def _remnant(
     ticket: TicketRecord, place: EndpointOwnership, finding: Finding | None = None
 ) -> Topic:
     """Return enough of the topic to compose the message that it is done."""
-    kind = CoverFacts if ticket.kind == TopicKind.COVER else FaultFacts
+    kind = CoverFacts if ticket.kind is TicketKind.COVER else FaultFacts
     return Topic(
         key=ticket.key,
         revision=ticket.round,

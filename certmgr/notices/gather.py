@@ -37,10 +37,10 @@ from inventory.store import (
 from inventory.store import tickets as tickets_store
 from inventory.store.certificate_ends import EarlierLeaf
 from inventory.targets import Target
-from inventory.vocabulary import FindingDecision
+from inventory.vocabulary import FindingDecision, TicketKind
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.thresholds import DAY, ThresholdRules
-from notifiers.pipeline.topic import Topic, TopicKind
+from notifiers.pipeline.topic import Topic
 
 # How long clients are reminded of a deadline that they missed.
 KEPT_AFTER_DEADLINE = timedelta(days=400)
@@ -178,7 +178,7 @@ def _read(
     # Clients are never notified of findings of low severity.
     open_rows = [r for r in findings.listing(conn) if r.severity != "low"]
     known = findings.by_ids(
-        conn, [int(t.round) for t in tickets.values() if t.kind == TopicKind.FAULT]
+        conn, [int(t.round) for t in tickets.values() if t.kind is TicketKind.FAULT]
     )
     return _Read(
         run=runs.last_run(conn),
@@ -253,7 +253,7 @@ def _read_basis(
             conn, {str(n) for r in open_rows for n in r.evidence.get("names", ())}
         ),
         ends=certificates.ends_of(
-            conn, [str(t.round) for t in tickets.values() if t.kind == TopicKind.COVER]
+            conn, [str(t.round) for t in tickets.values() if t.kind is TicketKind.COVER]
         ),
         zone=zone,
         case_references=case_topics.open_names,
@@ -273,7 +273,7 @@ def _desk_alarms(conn: Connection) -> list[tuple[str, str]]:
             f" When it is done: certmgr notice close {ticket.reference}",
         )
         for ticket in tickets_store.listing(conn)
-        if ticket.kind == tickets_store.DESK_KIND
+        if ticket.kind is TicketKind.DESK
     ]
 
 

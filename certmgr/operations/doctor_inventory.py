@@ -21,6 +21,7 @@ from inventory.store import allowances, audit_log, contacts, decisions, jobs, ou
 from inventory.store import recipients as recipient_store
 from inventory.store import runs as store_runs
 from inventory.text import printable
+from inventory.vocabulary import DecisionAction
 
 # A daily job may be two hours late.
 MAX_AGE = 26 * 3600
@@ -165,7 +166,7 @@ def notices(database: Database, now: datetime) -> Iterator[CheckResult]:
     at = to_epoch(now)
     with database.read() as conn:
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
-        quiet = decisions.waiting_since(conn, "wait", "quiet hours", at - 86_400)
+        quiet = decisions.waiting_since(conn, DecisionAction.WAIT, "quiet hours", at - 86_400)
         held = len(tickets.listing(conn, held=True))
         allowed = allowances.active(conn, at)
     for state, todo in (

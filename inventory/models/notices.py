@@ -9,7 +9,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, JsonTexts
-from inventory.vocabulary import NoticeState, SnoozeScope
+from inventory.vocabulary import (
+    DecisionAction,
+    InboundKind,
+    ItemStep,
+    NoticeKind,
+    NoticeState,
+    SnoozeScope,
+    TicketKind,
+)
 
 
 class Ticket(Base):
@@ -28,7 +36,7 @@ class Ticket(Base):
     # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT,
     # broadcast:TEMPLATE:DEADLINE:CLIENT
     key: Mapped[str]
-    kind: Mapped[str]
+    kind: Mapped[TicketKind] = mapped_column(EnumText(TicketKind))
     client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
     endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
     domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
@@ -63,8 +71,7 @@ class Notice(Base):
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # NULL: to staff
     client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
-    # client, broadcast, digest, alarm, errand
-    kind: Mapped[str]
+    kind: Mapped[NoticeKind] = mapped_column(EnumText(NoticeKind))
     reference: Mapped[str]
     # in the headers of the mail: only its reader can return it
     secret: Mapped[str]
@@ -75,7 +82,6 @@ class Notice(Base):
     subject: Mapped[str]
     text: Mapped[str]
     html: Mapped[str]
-    # queued, leased, sending, sent, unknown, failed, dead
     state: Mapped[NoticeState] = mapped_column(EnumText(NoticeState))
     token: Mapped[str | None]
     lease_until: Mapped[Timestamp | None]
@@ -107,8 +113,7 @@ class SentItem(Base):
     notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), index=True)
     contact_id: Mapped[int] = mapped_column(Id)
     subject: Mapped[str]
-    # owner, fallback, oncall, resolved, staff, digest, broadcast
-    step: Mapped[str]
+    step: Mapped[ItemStep] = mapped_column(EnumText(ItemStep))
     threshold: Mapped[str]
     round: Mapped[str]
     matter_id: Mapped[int | None] = mapped_column(Id, ForeignKey("matter.id"), index=True)
@@ -148,8 +153,7 @@ class StoredDecision(Base):
     contact_id: Mapped[int] = mapped_column(Id)
     threshold: Mapped[str]
     round: Mapped[str]
-    # send, wait, hold, suppress, staff
-    action: Mapped[str]
+    action: Mapped[DecisionAction] = mapped_column(EnumText(DecisionAction))
     reason: Mapped[str]
     first_at: Mapped[Timestamp]
     last_at: Mapped[Timestamp]
@@ -228,8 +232,7 @@ class InboundMessage(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     message_id: Mapped[str] = mapped_column(unique=True)
-    # reply, bounce, delay, automatic, receipt, accepted, declined, uncertain, stranger
-    kind: Mapped[str]
+    kind: Mapped[InboundKind] = mapped_column(EnumText(InboundKind))
     notice_id: Mapped[int | None] = mapped_column(Id)
     contact_id: Mapped[int | None] = mapped_column(Id)
     at: Mapped[Timestamp]

@@ -7,7 +7,15 @@ from typing import Any
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
-from inventory.vocabulary import NoticeState, SnoozeScope
+from inventory.vocabulary import (
+    DecisionAction,
+    InboundKind,
+    ItemStep,
+    NoticeKind,
+    NoticeState,
+    SnoozeScope,
+    TicketKind,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +27,7 @@ class TicketRecord(Record):
     shown_reference: str | None
     # Identifies the topic permanently, such as ``cover:7:2``.
     key: str
-    kind: str
+    kind: TicketKind
     client_id: int | None
     endpoint_id: int | None
     domain_id: int | None
@@ -76,7 +84,7 @@ class NoticeSummary(Record):
     id: int
     contact_id: int | None
     client_id: int | None
-    kind: str
+    kind: NoticeKind
     reference: str
     # Together with the id, it identifies the notice in replies and bounces.
     secret: str = field(repr=False)
@@ -133,8 +141,8 @@ class SentItemRecord(Record):
     notice_id: int
     contact_id: int
     subject: str
-    # Why the contact got it: owner, fallback, we, word, resolved, broadcast or staff.
-    step: str
+    # Why the contact got it.
+    step: ItemStep
     # With contact, topic, step and revision it is unique: no contact is notified twice.
     threshold: str
     round: str
@@ -169,7 +177,7 @@ class HeldMessage(Record):
     """
 
     subject: str
-    action: str
+    action: DecisionAction
     reason: str
     first_at: Timestamp
     last_at: Timestamp
@@ -215,7 +223,7 @@ class DecisionRecord(Record):
     contact_id: int
     threshold: str
     round: str
-    action: str
+    action: DecisionAction
     reason: str
     first_at: Timestamp
     last_at: Timestamp
@@ -289,7 +297,7 @@ class InboundRecord(Record):
 
     id: int
     message_id: str
-    kind: str
+    kind: InboundKind
     notice_id: int | None
     contact_id: int | None
     at: Timestamp

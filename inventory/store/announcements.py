@@ -14,6 +14,7 @@ from inventory.records import (
     AnnouncementRecord,
     TicketRecord,
 )
+from inventory.vocabulary import TicketKind
 
 
 def unsent(conn: Connection) -> list[TicketRecord]:
@@ -22,7 +23,7 @@ def unsent(conn: Connection) -> list[TicketRecord]:
         select(Ticket)
         # An announcement has one ticket per client, which is closed when its message is queued. The
         # open ones are still to be sent.
-        .where(Ticket.kind == "broadcast", Ticket.closed_at.is_(None))
+        .where(Ticket.kind == TicketKind.ANNOUNCEMENT, Ticket.closed_at.is_(None))
         .order_by(Ticket.id)
     )
     return fetch(conn, TicketRecord, query)

@@ -18,15 +18,16 @@ from inventory.records import (
     DecisionRecord,
     HeldMessage,
 )
+from inventory.vocabulary import DecisionAction, TicketKind
 
 
 def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -> list[str]:
     """Return the keys of everything that was ever decided about endpoints and domains."""
     found: set[str] = set()
     # Keys begin with kind and id, which also finds topics that never got a ticket.
-    for prefix in [f"{kind}:{i}:" for i in endpoint_ids for kind in ("cover", "fault")] + [
-        f"deadline:{i}:" for i in domain_ids
-    ]:
+    for prefix in [
+        f"{kind}:{i}:" for i in endpoint_ids for kind in (TicketKind.COVER, TicketKind.FAULT)
+    ] + [f"{TicketKind.DEADLINE}:{i}:" for i in domain_ids]:
         found |= set(
             conn.scalars(
                 select(StoredDecision.subject)
@@ -35,7 +36,9 @@ def keys_about(conn: Connection, endpoint_ids: set[int], domain_ids: set[int]) -
             )
         )
     # The key of a case has its id instead, so its ticket names the domain.
-    led = select(Ticket.key).where(Ticket.kind == "case", Ticket.domain_id.in_(sorted(domain_ids)))
+    led = select(Ticket.key).where(
+        Ticket.kind == TicketKind.CASE, Ticket.domain_id.in_(sorted(domain_ids))
+    )
     return sorted(found | set(conn.scalars(led)))
 
 
@@ -95,7 +98,8 @@ def held_about(
     over = set(
         conn.scalars(select(Ticket.key).where(Ticket.key.in_(found), Ticket.closed_at.is_not(None)))
     )
-    return [h for h in found.values() if h.action in ("hold", "wait") and h.subject not in over]
+    waiting = (DecisionAction.HOLD, DecisionAction.WAIT)
+    return [h for h in found.values() if h.action in waiting and h.subject not in over]
 
 
 def recent(conn: Connection, reason: str, since: Timestamp) -> list[str]:
@@ -109,7 +113,7 @@ def recent(conn: Connection, reason: str, since: Timestamp) -> list[str]:
 
 
 def waiting_since(
-    conn: Connection, action: str, reason_start: str, oldest: Timestamp
+    conn: Connection, action: DecisionAction, reason_start: str, oldest: Timestamp
 ) -> dict[tuple[str, str], int]:
     """Return (subject, revision) -> since when it waits for a reason, in epoch seconds.
 

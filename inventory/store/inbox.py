@@ -12,9 +12,15 @@ from inventory.db.database import Tx
 from inventory.db.sql import fetch, upsert
 from inventory.models import InboundMessage
 from inventory.records import InboundRecord
+from inventory.vocabulary import InboundKind
 
 # Kinds of mail whose text staff read in the digest.
-SHOWN = ("reply", "uncertain", "accepted", "declined")
+SHOWN = (
+    InboundKind.REPLY,
+    InboundKind.UNCERTAIN,
+    InboundKind.ACCEPTED,
+    InboundKind.DECLINED,
+)
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> bool:
@@ -51,7 +57,7 @@ def unmatched(conn: Connection, since: Timestamp) -> list[InboundRecord]:
         select(InboundMessage)
         # Mail without a valid mark. It may come from anyone, so it changes nothing and is only
         # shown.
-        .where(InboundMessage.kind == "stranger", InboundMessage.at >= since)
+        .where(InboundMessage.kind == InboundKind.STRANGER, InboundMessage.at >= since)
         .order_by(InboundMessage.id)
     )
     return fetch(conn, InboundRecord, query)

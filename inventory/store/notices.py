@@ -28,6 +28,7 @@ from inventory.records import (
     SentItemRecord,
 )
 from inventory.store import outbox
+from inventory.vocabulary import ItemStep, NoticeKind, NoticeState
 
 
 def count_sent(conn: Connection, after: int) -> int:
@@ -85,7 +86,7 @@ def items_of(conn: Connection, notice_id: int) -> list[SentItemRecord]:
 
 def sent_about(
     conn: Connection, subjects: Sequence[str] | None = None
-) -> dict[tuple[str, str], list[tuple[int, str, str, int, str]]]:
+) -> dict[tuple[str, str], list[tuple[int, ItemStep, str, int, NoticeState]]]:
     """Return (topic, revision) -> what was queued or sent about it.
 
     Each entry is (contact id, step, threshold, time of queueing, state of the notice). Without
@@ -101,7 +102,7 @@ def sent_about(
         Notice.state,
     )
     query = select(*columns).join(Notice, Notice.id == SentItem.notice_id)
-    found: dict[tuple[str, str], list[tuple[int, str, str, int, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[int, ItemStep, str, int, NoticeState]]] = {}
     parts: list[Any] = (
         [query]
         if subjects is None
@@ -123,7 +124,7 @@ def last_to_contacts(conn: Connection) -> dict[int, int]:
         .where(
             # A dropped notice was never received, so it does not count against the limits of a
             # contact.
-            Notice.kind == "client",
+            Notice.kind == NoticeKind.CLIENT,
             Notice.state.in_(outbox.LIVE),
             Notice.contact_id.is_not(None),
         )
@@ -239,5 +240,5 @@ def times_of_clients(conn: Connection, since: Timestamp) -> list[NoticeTimes]:
     return fetch(
         conn,
         NoticeTimes,
-        select(*columns).where(Notice.kind == "client", Notice.sent_at >= since),
+        select(*columns).where(Notice.kind == NoticeKind.CLIENT, Notice.sent_at >= since),
     )

@@ -36,6 +36,7 @@ from inventory.models import DroppedItem, Notice, SentItem, Ticket
 from inventory.records import (
     NoticeRecord,
 )
+from inventory.vocabulary import ItemStep, NoticeKind
 
 WAITING = ("queued", "leased")
 LIVE = ("queued", "leased", "sending", "sent", "unknown")
@@ -208,7 +209,7 @@ def drop(tx: Tx, ids: Sequence[int], reason: str, *, trace: bool = True) -> int:
     for part in chunks(gone):
         _keep_items(tx, part)
         ended = select(SentItem.matter_id).where(
-            SentItem.notice_id.in_(part), SentItem.step == "resolved"
+            SentItem.notice_id.in_(part), SentItem.step == ItemStep.RESOLVED
         )
         # The message that it is resolved was not sent after all.
         tx.conn.execute(update(Ticket).where(Ticket.id.in_(ended)).values(closed_at=None))
@@ -243,7 +244,7 @@ def waiting(conn: Connection, before: Timestamp) -> list[int]:
     """
     query = select(Notice.id).where(
         Notice.state == "queued",
-        Notice.kind == "client",
+        Notice.kind == NoticeKind.CLIENT,
         Notice.created_at < before,
         or_(Notice.error.is_(None), Notice.error != RETRIED),
     )
@@ -255,7 +256,9 @@ def refused(conn: Connection, before: Timestamp) -> list[int]:
     return list(
         conn.scalars(
             select(Notice.id).where(
-                Notice.state == "failed", Notice.kind == "client", Notice.created_at < before
+                Notice.state == "failed",
+                Notice.kind == NoticeKind.CLIENT,
+                Notice.created_at < before,
             )
         )
     )

@@ -33,10 +33,8 @@ from inventory.records import (
 )
 from inventory.store import editing
 from inventory.text import typed_reference
+from inventory.vocabulary import TicketKind
 
-# The kind of a ticket that the support desk passed to level 2. It ends when staff close it, and not
-# with a scan: the client may see a fault that no scan sees.
-DESK_KIND = "desk"
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0, O, 1 or I: it is read out over the telephone
 
 
@@ -121,7 +119,7 @@ class NewTicket:
     """
 
     key: str
-    kind: str
+    kind: TicketKind
     client_id: int | None = None
     endpoint_id: int | None = None
     domain_id: int | None = None
@@ -161,8 +159,8 @@ def of_same_reference(
         notified_only: Only tickets that a message to the client showed with this reference.
     """
     shown = _shown() == row.shown
-    same_certificate = (Ticket.kind == "cover") & (Ticket.round == row.round)
-    wide = row.kind == "cover" and not notified_only
+    same_certificate = (Ticket.kind == TicketKind.COVER) & (Ticket.round == row.round)
+    wide = row.kind is TicketKind.COVER and not notified_only
     query = select(Ticket).where(
         Ticket.client_id == row.client_id,
         or_(shown, same_certificate) if wide else shown,

@@ -19,6 +19,7 @@ from email.parser import BytesHeaderParser, BytesParser
 from flufl.bounce import all_failures
 
 from inventory.text import printable
+from inventory.vocabulary import InboundKind
 from notifiers.inbox.automatic import (
     ambiguous_headers,
     automatic_headers,
@@ -77,8 +78,6 @@ class InboundMail:
     """A parsed mail.
 
     Attributes:
-        kind: reply, bounce, delay (a report of a temporary failure), automatic, receipt (of reading
-            or delivery), accepted or declined (an answer to an invitation), or uncertain.
         message_id: A hash of the content. With the Message-ID, an attacker could block another mail
             by using its id.
         marks: The marks of notices, from headers and parts that only a reader of the notice can
@@ -91,7 +90,7 @@ class InboundMail:
         references: The references of tickets that the writer named, without quoted text.
     """
 
-    kind: str
+    kind: InboundKind
     message_id: str
     marks: tuple[str, ...] = ()
     text: str = ""
@@ -133,7 +132,7 @@ def parse_head(raw: bytes) -> InboundMail:
         subject = subject_of(message)
         automatic = automatic_headers(message) or automatic_subject(subject)
         return InboundMail(
-            "automatic" if automatic else "uncertain",
+            InboundKind.AUTOMATIC if automatic else InboundKind.UNCERTAIN,
             key,
             # Mail programs return the message id of the notice in one of these headers.
             marks_in(f"{header(message, 'References')} {header(message, 'In-Reply-To')}"),
@@ -142,7 +141,7 @@ def parse_head(raw: bytes) -> InboundMail:
         )
     # As in parse_whole(): a mail that cannot be read is shown to staff.
     except Exception as error:
-        return InboundMail("uncertain", key, text=f"unreadable: {type(error).__name__}")
+        return InboundMail(InboundKind.UNCERTAIN, key, text=f"unreadable: {type(error).__name__}")
 
 
 def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
@@ -173,15 +172,16 @@ def _parse_body(raw: bytes, head: InboundMail) -> InboundMail:
         if found is not None:
             return found
     # After the reports, since those are automatic mail too.
-    if head.kind == "automatic":
+    if head.kind is InboundKind.AUTOMATIC:
         # A person may answer an automatic reply, whose subject their program keeps behind "Re:".
         answered = behind_reply(head.subject) and not automatic_headers(message)
         words = " ".join(written_text(text).split())
         person = answered and words and words != " ".join(text.split()) and not doubtful("", words)
-        return replace(read, kind="uncertain") if person else read
+        return replace(read, kind=InboundKind.UNCERTAIN) if person else read
     if receipt_subject(head.subject):
-        return replace(read, kind="receipt")
-    return replace(read, kind="reply" if _by_person(message, read, text) else "uncertain")
+        return replace(read, kind=InboundKind.RECEIPT)
+    by_person = _by_person(message, read, text)
+    return replace(read, kind=InboundKind.REPLY if by_person else InboundKind.UNCERTAIN)
 
 
 def _by_person(message: Message, read: InboundMail, text: str) -> bool:
@@ -210,14 +210,14 @@ def _report(
     did = next((a for a in ("failed", "delayed") if a in actions), actions[0] if actions else "")
     # "failed" is final, whatever its status: 4.4.7 is the status of a queue that gave up.
     if did == "failed" or (not did and code.startswith("5")):
-        kind = "bounce"
+        kind = InboundKind.BOUNCE
     elif did == "delayed" or (not did and code.startswith("4")):
-        kind = "delay"
+        kind = InboundKind.DELAY
     # Success reports are requested by some servers for all mail; they change nothing.
     elif did in ("delivered", "relayed", "expanded"):
-        kind = "receipt"
+        kind = InboundKind.RECEIPT
     else:
-        kind = "uncertain"
+        kind = InboundKind.UNCERTAIN
     reason = re.search(r"^diagnostic-code\s*:\s*(.{1,300})", text, re.I | re.M)
     shown = f"{did} {code}".strip() + (f": {reason[1].strip()}" if reason else "")
     marks = returned_marks(message) or raw_marks(raw)
@@ -235,7 +235,7 @@ def _receipt(
     # A receipt usually has In-Reply-To; some programs return the original headers instead.
     marks = read.marks or returned_marks(message) or raw_marks(raw)
     shown = what[1].strip() if what else "receipt"
-    return replace(read, kind="receipt", marks=marks, text=printable(shown, 300))
+    return replace(read, kind=InboundKind.RECEIPT, marks=marks, text=printable(shown, 300))
 
 
 def _plain_bounce(
@@ -255,13 +255,15 @@ def _plain_bounce(
     marks = returned_marks(message) or raw_marks(raw)
     # A warning of Postfix has the form of its bounces.
     if tried_again(f"{read.subject} {read.text}"):
-        return replace(read, kind="delay", marks=marks)
+        return replace(read, kind=InboundKind.DELAY, marks=marks)
     # Warnings of Exim carry the same header as its bounces.
     if temporary and not permanent:
         final = _NOT_TRIED_AGAIN.search(read.text) is not None
-        return replace(read, kind="uncertain" if final else "delay", marks=marks)
+        return replace(
+            read, kind=InboundKind.UNCERTAIN if final else InboundKind.DELAY, marks=marks
+        )
     if permanent or failed:
-        return replace(read, kind="bounce", marks=marks)
+        return replace(read, kind=InboundKind.BOUNCE, marks=marks)
     if _DAEMONS.match(sender(message)):
         kind = reported_kind(f"{read.subject} {read.text}")
         return replace(read, kind=kind, marks=marks or read.marks)
@@ -276,7 +278,7 @@ def _other_report(
         p.get_content_type() == "message/feedback-report" for p in parts
     ):
         return None
-    return replace(read, kind="uncertain", marks=read.marks or returned_marks(message))
+    return replace(read, kind=InboundKind.UNCERTAIN, marks=read.marks or returned_marks(message))
 
 
 def _calendar(
@@ -297,11 +299,11 @@ def _calendar(
     if replied or message.get("X-MS-Exchange-Generated-Message-Source") is not None:
         answer = replace(answer, status="OTHER")
     # TENTATIVE and proposals of another time are no decision; staff read them.
-    kinds = {"ACCEPTED": "accepted", "DECLINED": "declined"}
+    kinds = {"ACCEPTED": InboundKind.ACCEPTED, "DECLINED": InboundKind.DECLINED}
     shown = f"{answer.status.lower()}: {answer.comment or read.text}".rstrip(": ")
     return replace(
         read,
-        kind=kinds.get(answer.status, "uncertain"),
+        kind=kinds.get(answer.status, InboundKind.UNCERTAIN),
         text=printable(shown, MAX_TEXT),
         answer=answer,
     )

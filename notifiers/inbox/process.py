@@ -21,6 +21,7 @@ from typing import IO, Any, Self
 
 from inventory.errors import CertmgrError
 from inventory.sandbox import confine
+from inventory.vocabulary import InboundKind
 from notifiers.inbox.calendar_answers import CalendarAnswer
 from notifiers.inbox.classify import MAX_MAIL, InboundMail, mail_key, parse_head, parse_whole
 
@@ -76,7 +77,7 @@ class MailParserProcess:
         if whole is not None:
             return whole
         self.close()
-        return replace(head or InboundMail("uncertain", mail_key(raw)), text=TOO_COSTLY)
+        return replace(head or InboundMail(InboundKind.UNCERTAIN, mail_key(raw)), text=TOO_COSTLY)
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -129,7 +130,7 @@ def _mail(values: dict[str, Any]) -> InboundMail:
     answer = values.pop("answer")
     lists = {k: tuple(values[k]) for k in ("marks", "references")}
     return InboundMail(
-        **{**values, **lists},
+        **{**values, **lists, "kind": InboundKind(values["kind"])},
         answer=CalendarAnswer(**answer) if answer else None,
     )
 

@@ -10,21 +10,31 @@ from inventory.db.database import Database, Tx
 from inventory.records import NoticeRecord, TicketRecord
 from inventory.store import inbox, notices, outbox, recipients, tickets
 from inventory.text import printable
+from inventory.vocabulary import InboundKind, NoticeKind
 from notifiers.inbox.classify import InboundMail
 from notifiers.inbox.mail_parts import MAX_TEXT
 
-OnMail = Callable[[Tx, NoticeRecord, InboundMail], str]
-"""Records a mail in the case of a notice, and returns its kind: "uncertain" if the case does not
+OnMail = Callable[[Tx, NoticeRecord, InboundMail], InboundKind]
+"""Records a mail in the case of a notice, and returns its kind: uncertain if the case does not
 allow what the mail asks for."""
 
-# A person agreed. A client who declines a window has not agreed to anything.
 _log = logging.getLogger(__name__)
-_CONSENT = frozenset({"reply", "accepted"})
+# A person agreed. A client who declines a window has not agreed to anything.
+_CONSENT = frozenset({InboundKind.REPLY, InboundKind.ACCEPTED})
+# Staff have to judge what these are.
+_WITH_SENDER = frozenset(
+    {
+        InboundKind.STRANGER,
+        InboundKind.UNCERTAIN,
+        InboundKind.AUTOMATIC,
+        InboundKind.RECEIPT,
+    }
+)
 
 
-def without_cases(tx: Tx, row: NoticeRecord, mail: InboundMail) -> str:
+def without_cases(tx: Tx, row: NoticeRecord, mail: InboundMail) -> InboundKind:
     """Return the kind of a mail for an inventory without cases: no invitation was sent."""
-    return "uncertain" if mail.answer is not None else mail.kind
+    return InboundKind.UNCERTAIN if mail.answer is not None else mail.kind
 
 
 def record_mail(
@@ -45,9 +55,9 @@ def record_mail(
         row = next((r for m in mail.marks if (r := notices.by_mark(conn, m)) is not None), None)
     # The kind that the mail itself shows: a case is not asked, since that would change it.
     if dry_run:
-        return mail.kind if row is not None else "stranger"
+        return mail.kind if row is not None else InboundKind.STRANGER
     with database.write(now) as tx:
-        kind, about = ("stranger", ()) if row is None else _answer(tx, row, mail, on_mail)
+        kind, about = _answer(tx, row, mail, on_mail)
         values = {
             "message_id": mail.message_id,
             "kind": kind,
@@ -61,9 +71,9 @@ def record_mail(
         if row is None:
             return kind  # without a mark it changes nothing
         # Replies of staff to a digest acknowledge nothing.
-        if kind in _CONSENT and row.kind == "client":
+        if kind in _CONSENT and row.kind is NoticeKind.CLIENT:
             tickets.acknowledge(tx, [t.id for t in about], f"contact {row.contact_id}")
-        elif kind == "bounce" and row.contact_id is not None and row.sent_to:
+        elif kind is InboundKind.BOUNCE and row.contact_id is not None and row.sent_to:
             # The address is the one that the notice was sent to. The report could name another.
             recipients.mark_method(tx, row.contact_id, row.sent_to, "bad")
             outbox.bounced(tx, row.id, mail.text)
@@ -74,23 +84,25 @@ def record_mail(
 
 
 def _answer(
-    tx: Tx, row: NoticeRecord, mail: InboundMail, on_mail: OnMail
-) -> tuple[str, Sequence[TicketRecord]]:
-    """Return the kind of an answer to a notice, and the tickets that it acknowledges."""
+    tx: Tx, row: NoticeRecord | None, mail: InboundMail, on_mail: OnMail
+) -> tuple[InboundKind, Sequence[TicketRecord]]:
+    """Return the kind of a mail, and the tickets that it acknowledges; ``row``: its notice."""
+    if row is None:
+        return InboundKind.STRANGER, ()
     # Mail of staff belongs to no case: notices to staff cover many clients.
     # Asked before the case is changed: a mail that is read twice must not advance it twice.
-    if row.kind != "client" or inbox.known(tx.conn, mail.message_id):
+    if row.kind is not NoticeKind.CLIENT or inbox.known(tx.conn, mail.message_id):
         return mail.kind, ()
     about = tickets.answerable(tx.conn, row)
     if about is None:
         # The reader may no longer answer: nothing changes, and staff read the text.
-        return (mail.kind if mail.kind == "bounce" else "uncertain"), ()
+        return (mail.kind if mail.kind is InboundKind.BOUNCE else InboundKind.UNCERTAIN), ()
     kind = on_mail(tx, row, mail)
     meant = _meant(tx, about, mail)
     if meant is None and kind in _CONSENT:
         # It names only references of other conversations: staff read what it is about, and nothing
         # is silenced.
-        kind = "uncertain"
+        kind = InboundKind.UNCERTAIN
     return kind, meant or ()
 
 
@@ -115,10 +127,11 @@ def _meant(tx: Tx, about: Sequence[TicketRecord], mail: InboundMail) -> list[Tic
     return list(({t.id: t for t in meant} | whole).values())
 
 
-def _shown(mail: InboundMail, kind: str) -> str:
+def _shown(mail: InboundMail, kind: InboundKind) -> str:
     """Return the text for staff. Mail that they have to judge comes with sender and subject."""
-    if kind not in ("stranger", "uncertain", "automatic", "receipt"):
+    if kind not in _WITH_SENDER:
         return mail.text
     parts = (mail.sender, f"'{mail.subject}'" if mail.subject else "", mail.text)
     # Anyone can send mail without a mark, so little of it is kept.
-    return printable(": ".join(p for p in parts if p), 300 if kind == "stranger" else MAX_TEXT)
+    limit = 300 if kind is InboundKind.STRANGER else MAX_TEXT
+    return printable(": ".join(p for p in parts if p), limit)

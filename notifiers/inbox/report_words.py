@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from inventory.vocabulary import InboundKind
+
 
 def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
@@ -96,16 +98,16 @@ _FAILED = _any(
 )
 
 
-def reported_kind(words: str) -> str:
+def reported_kind(words: str) -> InboundKind:
     """Return bounce, delay or uncertain, from the subject and the text of a mail system."""
     if tried_again(words):
-        return "delay"
+        return InboundKind.DELAY
     given_up = _GIVEN_UP.search(words) is not None
     # A warning names the same failures as the bounce that may follow.
     if _DELAYED.search(words) and not given_up:
-        return "delay"
+        return InboundKind.DELAY
     # What it reports is unknown: staff read it.
-    return "bounce" if given_up or _FAILED.search(words) else "uncertain"
+    return InboundKind.BOUNCE if given_up or _FAILED.search(words) else InboundKind.UNCERTAIN
 
 
 def tried_again(words: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from inventory.db.database import to_epoch
+from inventory.vocabulary import DecisionAction, ItemStep, NoticeState
 from notifiers.pipeline.limits import NEAR
 from notifiers.pipeline.outcome import Escalated, Outcome, WeAct, YouAct
 from notifiers.pipeline.plan import DueTopic, NoticePlan, Snapshot
@@ -53,27 +54,29 @@ def outcome_of(due_topic: DueTopic, snapshot: Snapshot, person: Person) -> Outco
 def label_of(
     outcome: Outcome,
     crossed_threshold: CrossedThreshold,
-    sent: Sequence[tuple[int, str, str, int, str]],
+    sent: Sequence[tuple[int, ItemStep, str, int, NoticeState]],
     person: Person,
     now: datetime,
-) -> tuple[str, str]:
+) -> tuple[ItemStep, str]:
     """Return step and threshold as they are stored.
 
     "We are fixing it" is sent once per promised date. An escalated fault is sent again on the day
     of the last promised update.
     """
     if isinstance(outcome, WeAct):
-        return "we", outcome.by.date().isoformat()
+        return ItemStep.ASSIGNED, outcome.by.date().isoformat()
     if isinstance(outcome, Escalated):
         # A promised day is part of the label, so the same promise is not made twice, and the next
         # message comes when it is due.
-        promised = [t for c, step, t, _, _ in sent if step == "word" and c == person.id]
+        promised = [
+            t for c, step, t, _, _ in sent if step is ItemStep.STATUS_UPDATE and c == person.id
+        ]
         # The day was promised in the time zone of the person. By that of another zone, the update
         # would come on the evening before, or after the end of the office hours of that day.
         today = person.calendar.day(now).isoformat()
         pending = [p for p in promised if p > today]
-        return "word", max(pending) if pending else outcome.next_update.isoformat()
-    return "owner", crossed_threshold.label
+        return ItemStep.STATUS_UPDATE, max(pending) if pending else outcome.next_update.isoformat()
+    return ItemStep.OWNER, crossed_threshold.label
 
 
 def reaches_clients(due_topic: DueTopic, snapshot: Snapshot) -> bool:
@@ -108,7 +111,7 @@ def _hears_of_assignment(topic: Topic, snapshot: Snapshot) -> bool:
 
 def addressees_of(
     due_topic: DueTopic, snapshot: Snapshot, notice_plan: NoticePlan
-) -> list[tuple[RecipientChoice, Outcome, str, str]]:
+) -> list[tuple[RecipientChoice, Outcome, ItemStep, str]]:
     """Return recipient, outcome, step and label for each contact not notified of the threshold.
 
     If no contact can be reached, the reason is recorded for staff.
@@ -122,7 +125,10 @@ def addressees_of(
     first = named or snapshot.people.owner(topic.client_id, snapshot.now, technical=technical)
     if first.person is None:
         notice_plan.record(
-            topic, due_topic.crossed.label, "staff", f"no contact can be reached: {first.reason}"
+            topic,
+            due_topic.crossed.label,
+            DecisionAction.STAFF,
+            f"no contact can be reached: {first.reason}",
         )
         notice_plan.for_staff.append((topic, f"no contact can be reached: {first.reason}"))
         # Its ticket is opened all the same, so that the client is in the call list of staff.
@@ -131,7 +137,7 @@ def addressees_of(
     sent = snapshot.sent.get((topic.key, topic.revision), ())
     chosen = [first]
     # If the first choice is a fallback already, no further contact is left.
-    if first.step == "owner" and _escalates(due_topic, snapshot, first.person, sent):
+    if first.step is ItemStep.OWNER and _escalates(due_topic, snapshot, first.person, sent):
         second = snapshot.people.fallback(first.person, topic.client_id, snapshot.now)
         if second.person is not None:
             chosen.append(second)
@@ -142,7 +148,7 @@ def addressees_of(
         if outcome is None:
             continue
         step, label = label_of(outcome, due_topic.crossed, sent, choice.person, snapshot.now)
-        if step == "owner":
+        if step is ItemStep.OWNER:
             step = choice.step
         if not _is_notified(sent, choice.person.id, step, label):
             found.append((choice, outcome, step, label))
@@ -176,17 +182,22 @@ TECHNICAL = frozenset(
 
 
 def _is_notified(
-    sent: Sequence[tuple[int, str, str, int, str]], contact_id: int, step: str, label: str
+    sent: Sequence[tuple[int, ItemStep, str, int, NoticeState]],
+    contact_id: int,
+    step: ItemStep,
+    label: str,
 ) -> bool:
     """Return whether the contact was notified of this threshold or a more urgent one."""
     for contact, sent_step, sent_label, _, _ in sent:
         if contact != contact_id:
             continue
         # A promise is notified of per date, since a new date is news even if it is less urgent.
-        if step in ("we", "word"):
+        if step in (ItemStep.ASSIGNED, ItemStep.STATUS_UPDATE):
             if sent_step == step and sent_label == label:
                 return True
-        elif sent_step in ("owner", "fallback") and rank_of(sent_label) >= rank_of(label):
+        elif sent_step in (ItemStep.OWNER, ItemStep.FALLBACK) and rank_of(sent_label) >= rank_of(
+            label
+        ):
             return True
     return False
 
@@ -195,7 +206,7 @@ def _escalates(
     due_topic: DueTopic,
     snapshot: Snapshot,
     first: Person,
-    sent: Sequence[tuple[int, str, str, int, str]],
+    sent: Sequence[tuple[int, ItemStep, str, int, NoticeState]],
 ) -> bool:
     """Return whether the fallback contact is notified too.
 
@@ -206,7 +217,7 @@ def _escalates(
         (
             at
             for contact, step, _, at, state in sent
-            if contact == first.id and step == "owner" and state in ("sent", "unknown")
+            if contact == first.id and step is ItemStep.OWNER and state in ("sent", "unknown")
         ),
         default=None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from inventory.vocabulary import ItemStep
 from notifiers.pipeline import limits
 from notifiers.pipeline.addressees import outcome_of, reaches_clients
 from notifiers.pipeline.decide import item_of
@@ -67,5 +68,7 @@ def add_open_earlier(snapshot: Snapshot, earlier: Sequence[DueTopic], plan: Noti
             for due in by_client.get(client, ()):
                 outcome = outcome_of(due, snapshot, draft.person)
                 if due.topic.key not in in_message and outcome is not None:
-                    also_open.append(item_of(due, outcome, "also", due.crossed.label, snapshot))
+                    also_open.append(
+                        item_of(due, outcome, ItemStep.ALSO_OPEN, due.crossed.label, snapshot)
+                    )
         plan.drafts[index] = replace(draft, also_open=tuple(also_open))

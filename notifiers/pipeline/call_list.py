@@ -13,7 +13,7 @@ from inventory.dates import days_left
 from inventory.db.database import from_epoch, to_epoch
 from inventory.names import display
 from inventory.records import ListedTicket
-from inventory.store.tickets import DESK_KIND
+from inventory.vocabulary import ItemStep, TicketKind
 from notifiers.pipeline.message import one_line
 from notifiers.pipeline.plan import NoticePolicy, SentHistory, Snapshot
 from notifiers.pipeline.topic import TopicKind
@@ -67,7 +67,7 @@ def calls(
     for row in open_tickets:
         if (due := _why_to_call(row, sent_items, snapshot, policy)) is not None:
             # The revision of a name that loses cover is its certificate.
-            what = row.round if row.kind == TopicKind.COVER else row.shown
+            what = row.round if row.kind is TicketKind.COVER else row.shown
             groups.setdefault((row.client_id, what), []).append((row, *due))
     found = [_call(group, snapshot) for group in groups.values()]
     now = snapshot.now
@@ -88,7 +88,7 @@ def _why_to_call(
     if row.client_id is None or row.client_id not in snapshot.people.clients:
         return None
     # The client called the desk: level 2 acts, and not the client.
-    if row.kind == DESK_KIND:
+    if row.kind is TicketKind.DESK:
         return None
     # An acknowledgement is an answer until it expires.
     if row.acked_at is not None and row.acked_at + policy.ack_days * 86_400 > now:
@@ -98,7 +98,7 @@ def _why_to_call(
         at
         for _, step, _, at, state in sent_items.get((row.key, row.round), ())
         # Only messages that ask for something count; a promise of ours needs no answer.
-        if step in ("owner", "fallback") and state in ("sent", "unknown")
+        if step in (ItemStep.OWNER, ItemStep.FALLBACK) and state in ("sent", "unknown")
     ]
     since = min(sent, default=row.opened_at)
     # No message can reach the client, so a call is the only way left.
@@ -120,7 +120,7 @@ def _call(group: Sequence[tuple[ListedTicket, str, int]], snapshot: Snapshot) ->
     assert row.client_id is not None
     contacts = snapshot.people.of_client.get(snapshot.people.addressee(row.client_id), [])
     hosts = dict.fromkeys(display(name) for r, _, _ in rows if (name := r.host or r.domain))
-    ends = from_epoch(row.ends_at) if row.kind == TopicKind.COVER else None
+    ends = from_epoch(row.ends_at) if row.kind is TicketKind.COVER else None
     return PhoneCall(
         reference=row.shown,
         client=row.client or "",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from inventory.db.database import to_epoch
+from inventory.vocabulary import DecisionAction, ItemStep
 from notifiers.pipeline.addressees import addressees_of, reaches_clients
 from notifiers.pipeline.limits import FLAPPING, delay_reason, hold_reason, suppression
 from notifiers.pipeline.outcome import Outcome, decides
@@ -35,23 +36,30 @@ def candidates(
         topic, label = due_topic.topic, due_topic.crossed.label
         # Fixing the parent resolves this topic too, so the client gets one instruction only.
         if topic.parent in keys:
-            notice_plan.record(topic, label, "suppress", f"it is resolved with {topic.parent}")
+            notice_plan.record(
+                topic, label, DecisionAction.SUPPRESS, f"it is resolved with {topic.parent}"
+            )
         # What a person accepted, a case handles or a plan covers is no work of staff either.
         elif topic.suppress_reason:
-            notice_plan.record(topic, label, "suppress", topic.suppress_reason)
+            notice_plan.record(topic, label, DecisionAction.SUPPRESS, topic.suppress_reason)
         elif topic.partial:
             # The client has renewed already. The rest of the installation is work of staff.
             notice_plan.record(
-                topic, label, "staff", "replaced on some addresses: an administrator has to act"
+                topic,
+                label,
+                DecisionAction.STAFF,
+                "replaced on some addresses: an administrator has to act",
             )
             notice_plan.for_staff.append((topic, "replaced on some addresses only"))
         # Undetermined results, faults without an assignment and our own work: staff act or find out
         # first.
         elif not reaches_clients(due_topic, snapshot):
-            notice_plan.record(topic, label, "staff", _staff_reason(topic, snapshot.now))
+            notice_plan.record(
+                topic, label, DecisionAction.STAFF, _staff_reason(topic, snapshot.now)
+            )
             notice_plan.for_staff.append((topic, _staff_reason(topic, snapshot.now)))
         elif reason := suppression(due_topic, snapshot):
-            notice_plan.record(topic, label, "suppress", reason)
+            notice_plan.record(topic, label, DecisionAction.SUPPRESS, reason)
             if reason is FLAPPING:
                 notice_plan.flapping.append(topic.key)
         # Faults that existed before notices began are held until staff release them. A case is
@@ -67,12 +75,12 @@ def candidates(
             notice_plan.record(
                 topic,
                 label,
-                "hold",
+                DecisionAction.HOLD,
                 "it was part of the baseline; release it with certmgr notice release",
             )
         # Held before, and not released since.
         elif reason := hold_reason(due_topic, snapshot):
-            notice_plan.record(topic, label, "hold", reason)
+            notice_plan.record(topic, label, DecisionAction.HOLD, reason)
         # Without a recipient, no server of a client is probed for nothing.
         elif addressees_of(due_topic, snapshot, notice_plan):
             kept.append(due_topic)
@@ -149,10 +157,12 @@ def plan(
         # Scan or clock is in doubt, so no message goes out, whatever was decided about its topics.
         if snapshot.hold_reason:
             for item in items:
-                notice_plan.record(item.topic, item.label, "hold", snapshot.hold_reason, person.id)
+                notice_plan.record(
+                    item.topic, item.label, DecisionAction.HOLD, snapshot.hold_reason, person.id
+                )
         elif reason := delay_reason(snapshot, person, items):
             for item in items:
-                notice_plan.record(item.topic, item.label, "wait", reason, person.id)
+                notice_plan.record(item.topic, item.label, DecisionAction.WAIT, reason, person.id)
         else:
             # The most urgent ends come first, since the message is cut at MAX_ITEMS.
             items.sort(
@@ -162,7 +172,7 @@ def plan(
                 notice_plan.record(
                     item.topic,
                     item.label,
-                    "wait",
+                    DecisionAction.WAIT,
                     f"the message is full ({MAX_ITEMS} sites): the rest goes with the next one",
                     person.id,
                 )
@@ -173,7 +183,7 @@ def plan(
 
 
 def item_of(
-    due_topic: DueTopic, outcome: Outcome, step: str, label: str, snapshot: Snapshot
+    due_topic: DueTopic, outcome: Outcome, step: ItemStep, label: str, snapshot: Snapshot
 ) -> NoticeItem:
     """Return the item of a due topic, with the reference of its ticket."""
     ticket = snapshot.tickets.get(due_topic.topic.key)
@@ -191,17 +201,17 @@ def item_of(
 
 def _after_recheck(
     due_topic: DueTopic, recheck: Recheck, snapshot: Snapshot, notice_plan: NoticePlan
-) -> tuple[str, str] | None:
+) -> tuple[DecisionAction, str] | None:
     """Return action and reason if the recheck forbids the message, else None."""
     topic = due_topic.topic
     match recheck.state:
         # It was fixed since the scan: a notice now would be wrong, and annoying.
         case RecheckState.GONE:
-            return "suppress", recheck.reason
+            return DecisionAction.SUPPRESS, recheck.reason
         # The client has done its part; the remaining addresses are work of staff.
         case RecheckState.PARTIAL:
             notice_plan.for_staff.append((topic, recheck.reason))
-            return "staff", recheck.reason
+            return DecisionAction.STAFF, recheck.reason
         case RecheckState.UNKNOWN:
             # An end that approaches is notified even if the recheck keeps failing. A fault without
             # a date waits, since it may be gone.
@@ -211,7 +221,7 @@ def _after_recheck(
                 or to_epoch(snapshot.now) - first < snapshot.policy.recheck_patience.total_seconds()
             )
             if patient or topic.end is None:
-                return "wait", f"the recheck failed: {recheck.reason}"
+                return DecisionAction.WAIT, f"the recheck failed: {recheck.reason}"
             notice_plan.for_staff.append(
                 (topic, f"sent without a recheck, which has failed for a day: {recheck.reason}")
             )

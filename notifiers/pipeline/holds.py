@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from inventory.db.database import to_epoch
 from inventory.records import AllowanceRecord
+from inventory.vocabulary import DecisionAction
 from notifiers.pipeline import limits
 from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.plan import DueTopic, NoticePlan, NoticePolicy, Snapshot
@@ -71,13 +72,13 @@ def hold_mass_changes(
         if _run_of(due.topic) in broken:
             held_topics.add(id(due))
             plan.held.append((due.topic, f"mass {due.crossed.rank} {now}"))
-            plan.record(due.topic, due.crossed.label, "hold", limits.MASS_CHANGE)
+            plan.record(due.topic, due.crossed.label, DecisionAction.HOLD, limits.MASS_CHANGE)
     # "It is done" to many clients at once is as wrong as a fault, if the scan was broken.
     for end, topic in closed:
         if end.run in broken:
             held_ends.add(id(end))
             plan.held.append((topic, f"mass 0 {now}"))
-            plan.record(topic, "resolved", "hold", limits.MASS_CHANGE)
+            plan.record(topic, "resolved", DecisionAction.HOLD, limits.MASS_CHANGE)
     return MassCheck(
         [d for d in kept if id(d) not in held_topics],
         [e for e in ended if id(e) not in held_ends],
@@ -144,7 +145,7 @@ def check_clients(
         reason += f" ({too_small})"
     for draft in plan.drafts:
         for item in draft.items:
-            plan.record(item.topic, item.label, "hold", reason, draft.person.id)
+            plan.record(item.topic, item.label, DecisionAction.HOLD, reason, draft.person.id)
     # All or none: a part of the clients would look like a confirmed run.
     plan.drafts.clear()
     return ClientCheck(count, count)

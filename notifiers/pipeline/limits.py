@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from inventory.db.database import to_epoch
 from inventory.records import SnoozeRecord, TicketRecord
-from inventory.vocabulary import SnoozeScope
+from inventory.vocabulary import DecisionAction, SnoozeScope, TicketKind
 from notifiers.pipeline.outcome import Resolved
 from notifiers.pipeline.plan import DueTopic, NoticeItem, NoticePolicy, Snapshot
 from notifiers.pipeline.recipients import Person
@@ -194,23 +194,23 @@ def clock_fault(now: datetime, newest: int | None) -> str:
 
 def unresolved_reason(
     ticket: TicketRecord, recheck: Recheck | None, hold: str
-) -> tuple[str, str] | None:
+) -> tuple[DecisionAction, str] | None:
     """Return action and reason if clients cannot be notified yet that a ticket is resolved.
 
     None if they can be.
     """
     # While scan or clock is in doubt, "it is done" is in doubt too.
     if hold:
-        return "hold", hold
+        return DecisionAction.HOLD, hold
     if ticket.hold is not None and ticket.hold.startswith("mass") and ticket.released_at is None:
-        return "hold", MASS_CHANGE
+        return DecisionAction.HOLD, MASS_CHANGE
     # Deadlines, cases and purchases have no endpoint to recheck.
-    if ticket.kind in (TopicKind.DEADLINE, TopicKind.CASE, TopicKind.ORDER) or (
+    if ticket.kind in (TicketKind.DEADLINE, TicketKind.CASE, TicketKind.PURCHASE) or (
         recheck is not None and recheck.state is RecheckState.GONE
     ):
         return None
     return (
-        "wait",
+        DecisionAction.WAIT,
         (
             "clients are notified that it is done when a recheck confirms it:"
             f" {recheck.reason if recheck is not None else 'it was not rechecked'}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from inventory.records import AllowanceRecord, SnoozeRecord, TicketRecord
+from inventory.vocabulary import DecisionAction, ItemStep, NoticeState
 from notifiers.pipeline.outcome import Outcome
 from notifiers.pipeline.recipients import Person, Recipients
 from notifiers.pipeline.thresholds import DAY, CrossedThreshold, ThresholdRules
@@ -14,7 +15,7 @@ from notifiers.pipeline.topic import Topic
 from notifiers.working_days import ChangeFreeze
 
 # (topic key, revision) -> (contact id, step, threshold, time, state of the notice) of each item.
-SentHistory = Mapping[tuple[str, str], Sequence[tuple[int, str, str, int, str]]]
+SentHistory = Mapping[tuple[str, str], Sequence[tuple[int, ItemStep, str, int, NoticeState]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,6 @@ class Decision:
 
     Attributes:
         contact_id: 0 if the decision was made before a contact was chosen.
-        action: send, wait, hold, suppress or staff.
     """
 
     topic: str
@@ -58,7 +58,7 @@ class Decision:
     contact_id: int
     threshold: str
     revision: str
-    action: str
+    action: DecisionAction
     reason: str
 
 
@@ -72,7 +72,7 @@ class NoticeItem:
 
     topic: Topic
     crossed: CrossedThreshold
-    step: str
+    step: ItemStep
     label: str
     outcome: Outcome
     reference: str = ""
@@ -157,7 +157,7 @@ class NoticePlan:
     flapping: list[str] = field(default_factory=list)
 
     def record(
-        self, topic: Topic, threshold: str, action: str, reason: str, contact_id: int = 0
+        self, topic: Topic, threshold: str, action: DecisionAction, reason: str, contact_id: int = 0
     ) -> None:
         """Add a decision about a topic."""
         self.decisions.append(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from inventory.db.database import Tx
 from inventory.store import outbox
+from inventory.vocabulary import ItemStep, NoticeKind
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.run_outcome import RunOutcome
@@ -21,13 +22,13 @@ class QueuedItem:
 
     Attributes:
         topic: The key of the topic.
-        step: Why the contact got it: owner, fallback, we, word, resolved, broadcast or staff.
+        step: Why the contact got it.
         threshold: The threshold as it is stored.
         ticket_id: The ticket. None for messages to staff.
     """
 
     topic: str
-    step: str
+    step: ItemStep
     threshold: str
     revision: str
     ticket_id: int | None = None
@@ -49,7 +50,7 @@ class NoticeQueue:
     def add(
         self,
         person: Person,
-        kind: str,
+        kind: NoticeKind,
         client_id: int | None,
         message: Message,
         items: Sequence[QueuedItem],
@@ -57,7 +58,7 @@ class NoticeQueue:
         """Add a message for one person.
 
         Args:
-            kind: client, broadcast, alarm, digest or errand.
+            kind: What the notice is.
             client_id: The client of the first topic. None for messages to staff.
 
         Returns:

@@ -8,6 +8,7 @@ from datetime import datetime, time
 
 from inventory.db.database import to_epoch
 from inventory.records import ClientSummary, ReachableContact
+from inventory.vocabulary import ItemStep
 from notifiers.working_days import MONDAY_TO_FRIDAY, WorkingCalendar, zone_of
 
 # The order in which the contacts of a client are asked, by default and for faults of a server.
@@ -63,7 +64,7 @@ class RecipientChoice:
     """The recipient at a step of the escalation, or why there is none."""
 
     person: Person | None
-    step: str
+    step: ItemStep
     reason: str = ""
 
 
@@ -116,17 +117,19 @@ class Recipients:
         )
         # Staff learn of it, since a client without a contact is notified of nothing.
         if not ranked:
-            return RecipientChoice(None, "owner", "the client has no contact")
+            return RecipientChoice(None, ItemStep.OWNER, "the client has no contact")
         first = ranked[0]
         if first.contact_method is not None and not first.away(now):
-            return RecipientChoice(first, "owner")
+            return RecipientChoice(first, ItemStep.OWNER)
         why = (
             f"contact {first.id} is away"
             if first.away(now)
             else f"contact {first.id} has no valid address"
         )
         after = self.fallback(first, client_id, now)
-        return RecipientChoice(after.person, "fallback", f"{why}; {after.reason}".rstrip("; "))
+        return RecipientChoice(
+            after.person, ItemStep.FALLBACK, f"{why}; {after.reason}".rstrip("; ")
+        )
 
     def chosen(
         self, contact_id: int | None, client_id: int, now: datetime
@@ -142,7 +145,7 @@ class Recipients:
             or not self.may_read(person, client_id)
         ):
             return None
-        return RecipientChoice(person, "owner")
+        return RecipientChoice(person, ItemStep.OWNER)
 
     def fallback(self, person: Person, client_id: int, now: datetime) -> RecipientChoice:
         """Return the recipient of the second step.
@@ -166,12 +169,12 @@ class Recipients:
                 if candidate.client_id is None:
                     return RecipientChoice(
                         None,
-                        "fallback",
+                        ItemStep.FALLBACK,
                         "the fallback is a member of staff, who is notified by the digest",
                     )
-                return RecipientChoice(candidate, "fallback")
+                return RecipientChoice(candidate, ItemStep.FALLBACK)
         return RecipientChoice(
-            None, "fallback", "no other contact of the client has a valid address"
+            None, ItemStep.FALLBACK, "no other contact of the client has a valid address"
         )
 
     def staff(self, now: datetime, role: str | None = None) -> list[Person]:

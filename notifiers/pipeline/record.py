@@ -15,6 +15,7 @@ from inventory.db.database import Tx, to_epoch
 from inventory.errors import Conflict
 from inventory.records import JobRecord, TicketRecord
 from inventory.store import allowances, decisions, jobs, releases, tickets
+from inventory.vocabulary import DecisionAction, ItemStep, NoticeKind, TicketKind
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.compose import client_message
 from notifiers.pipeline.folding import fold, fold_key
@@ -145,7 +146,10 @@ class RunRecorder:
         """
         holds = {s.key: reason for s, reason in self.plan.held}
         notified_topics = {
-            i.topic.key: i.topic for d in self.plan.drafts for i in d.items if i.step != "resolved"
+            i.topic.key: i.topic
+            for d in self.plan.drafts
+            for i in d.items
+            if i.step is not ItemStep.RESOLVED
         }
         notified_topics |= {s.key: s for s, _ in self.plan.held}
         notified_topics |= {s.key: s for s in self.plan.unreachable}
@@ -209,7 +213,7 @@ class RunRecorder:
             i.topic.key: i
             for d in self.plan.drafts
             for i in d.items
-            if i.step != "resolved" and i.topic.key in rows
+            if i.step is not ItemStep.RESOLVED and i.topic.key in rows
         }
         # The oldest ticket comes first, whatever the order of the messages.
         ordered = sorted(items.values(), key=lambda i: rows[i.topic.key].id)
@@ -241,7 +245,7 @@ class RunRecorder:
         message = client_message(draft, self.config.sender, self.templates, manager, self.now)
         notice_id = queue.add(
             draft.person,
-            "client",
+            NoticeKind.CLIENT,
             first,
             message,
             [
@@ -257,7 +261,7 @@ class RunRecorder:
             self.plan.record(
                 item.topic,
                 item.label,
-                "send",
+                DecisionAction.SEND,
                 f"notice {notice_id} to contact {draft.person.id} ({item.step})",
                 draft.person.id,
             )
@@ -272,13 +276,15 @@ class RunRecorder:
                 )
         # From now on a resolution of the topic is notified too.
         tickets.mark_notified(tx, [i.ticket_id for i in items if i.ticket_id is not None])
-        return [i.ticket_id for i in items if i.step == "resolved" and i.ticket_id is not None]
+        return [
+            i.ticket_id for i in items if i.step is ItemStep.RESOLVED and i.ticket_id is not None
+        ]
 
 
 def _new_ticket(topic: Topic, hold: str | None) -> tickets.NewTicket:
     return tickets.NewTicket(
         key=topic.key,
-        kind=str(topic.kind),
+        kind=TicketKind(topic.kind),
         client_id=topic.client_id,
         endpoint_id=topic.endpoint_id,
         domain_id=topic.domain_id or None,

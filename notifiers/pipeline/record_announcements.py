@@ -10,7 +10,7 @@ from inventory.db.database import Tx
 from inventory.errors import UsageError
 from inventory.records import AnnouncementRecord, TicketRecord
 from inventory.store import announcements, tickets
-from inventory.vocabulary import SnoozeScope
+from inventory.vocabulary import DecisionAction, ItemStep, NoticeKind, SnoozeScope
 from notifiers.pipeline.announcement import (
     Announcement,
     WithdrawnAnnouncement,
@@ -73,17 +73,17 @@ class AnnouncementRecorder:
             # for example because its template was removed, must not undo the notices of all
             # clients. Its ticket stays open, so that a later run sends it.
             except UsageError as error:
-                self._not_sent(stored, ticket, "hold", str(error))
+                self._not_sent(stored, ticket, DecisionAction.HOLD, str(error))
                 continue
             tickets.close(tx, [ticket.id])
             if isinstance(message, WithdrawnAnnouncement):
-                self._not_sent(stored, ticket, "suppress", message.reason)
+                self._not_sent(stored, ticket, DecisionAction.SUPPRESS, message.reason)
                 continue
             # The client has no site any more that the announcement concerns.
             if message is None:
                 continue
-            item = QueuedItem(ticket.key, "broadcast", "0", ticket.round, ticket.id)
-            queue.add(person, "broadcast", client_id, message, [item])
+            item = QueuedItem(ticket.key, ItemStep.ANNOUNCEMENT, "0", ticket.round, ticket.id)
+            queue.add(person, NoticeKind.ANNOUNCEMENT, client_id, message, [item])
             queue.outcome.announcements.append((person, message))
         queue.outcome.unannounced += [
             f"{text} ({count} client(s))" for text, count in self.problems.items()
@@ -107,7 +107,7 @@ class AnnouncementRecorder:
         )
 
     def _not_sent(
-        self, stored: AnnouncementRecord, ticket: TicketRecord, action: str, reason: str
+        self, stored: AnnouncementRecord, ticket: TicketRecord, action: DecisionAction, reason: str
     ) -> None:
         """Record why a client does not get an announcement, for staff."""
         self.plan.decisions.append(
@@ -122,7 +122,8 @@ class AnnouncementRecorder:
             )
         )
         # Thousands of clients share one reason, so staff read it once.
-        state = "was dropped" if action == "suppress" else "was not sent and is tried again"
+        dropped = action is DecisionAction.SUPPRESS
+        state = "was dropped" if dropped else "was not sent and is tried again"
         text = f"the announcement of '{stored.deadline}' {state}: {reason}"
         self.problems[text] = self.problems.get(text, 0) + 1
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from inventory.db.database import Tx
 from inventory.store import jobs, notices
+from inventory.vocabulary import ItemStep, NoticeKind
 from notifiers.pipeline.alarms import Alarm
 from notifiers.pipeline.message import Message
 from notifiers.pipeline.notice_settings import NoticeSettings
@@ -60,7 +61,7 @@ class StaffRecorder:
         ).digest()
         message = digest_message(digest, today, self.templates)
         for person in missing:
-            _add(queue, person, "digest", message, [("digest", today)])
+            _add(queue, person, NoticeKind.DIGEST, message, [("digest", today)])
         jobs.succeeded(tx, "digest", {"head": digest.head, "entries": digest.entries, "day": today})
 
     def _alarms(self, tx: Tx, queue: NoticeQueue, staff: Sequence[Person], today: str) -> None:
@@ -75,7 +76,9 @@ class StaffRecorder:
             ]
             if new_alarms:
                 message = alarm_message(new_alarms, self.templates)
-                _add(queue, person, "alarm", message, [(a.topic, today) for a in new_alarms])
+                _add(
+                    queue, person, NoticeKind.ALARM, message, [(a.topic, today) for a in new_alarms]
+                )
 
     def _tasks(self, tx: Tx, queue: NoticeQueue) -> None:
         """Notify administrators of events, and of the tasks that wait for them, once per step."""
@@ -102,7 +105,7 @@ class StaffRecorder:
             )
             for bundle in bundles(events, new, reported):
                 message = task_message(bundle, person, self.config.sender, self.templates, self.now)
-                _add(queue, person, "errand", message, bundle.keys)
+                _add(queue, person, NoticeKind.TASK, message, bundle.keys)
 
     def _administrators(self, contact_id: int | None) -> list[Person]:
         """Return the administrator of a task, or all of them if it has none."""
@@ -116,7 +119,7 @@ class StaffRecorder:
 def _add(
     queue: NoticeQueue,
     person: Person,
-    kind: str,
+    kind: NoticeKind,
     message: Message,
     keys: Sequence[tuple[str, str]],
 ) -> None:
@@ -125,6 +128,6 @@ def _add(
     Args:
         keys: Key and revision of each thing that the message reports.
     """
-    items = [QueuedItem(key, "staff", "0", revision) for key, revision in keys]
+    items = [QueuedItem(key, ItemStep.STAFF, "0", revision) for key, revision in keys]
     if queue.add(person, kind, None, message, items) is not None:
         queue.outcome.staff.append((person.id, message))

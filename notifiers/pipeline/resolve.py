@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from inventory.records import TicketRecord
+from inventory.vocabulary import DecisionAction, ItemStep
 from notifiers.pipeline.limits import delay_reason, unresolved_reason
 from notifiers.pipeline.notice_source import EndedTopic
 from notifiers.pipeline.outcome import Resolved
@@ -21,7 +22,7 @@ def resolved_items(
     """Return one "resolved" item per contact who was notified and may still read it."""
     sent = snapshot.sent.get((ticket.key, ticket.round), ())
     # "It is done" is sent once per contact and revision.
-    done = {c for c, step, _, _, _ in sent if step == "resolved"}
+    done = {c for c, step, _, _, _ in sent if step is ItemStep.RESOLVED}
     notified = dict.fromkeys(
         c for c, _, _, _, state in sent if state in ("sent", "unknown") and c not in done
     )
@@ -39,7 +40,7 @@ def resolved_items(
         item = NoticeItem(
             topic=replace(topic, key=ticket.key, revision=ticket.round),
             crossed=CrossedThreshold("+0", 0, 0.0),
-            step="resolved",
+            step=ItemStep.RESOLVED,
             label="+0",
             outcome=Resolved(),
             reference=ticket.shown,
@@ -67,10 +68,12 @@ def merge(
             notice_plan.drafts[index] = replace(draft, items=(*draft.items, *items))
         elif snapshot.hold_reason:
             for item in items:
-                notice_plan.record(item.topic, "resolved", "hold", snapshot.hold_reason, contact_id)
+                notice_plan.record(
+                    item.topic, "resolved", DecisionAction.HOLD, snapshot.hold_reason, contact_id
+                )
         elif reason := delay_reason(snapshot, person, items):
             for item in items:
-                notice_plan.record(item.topic, "resolved", "wait", reason, contact_id)
+                notice_plan.record(item.topic, "resolved", DecisionAction.WAIT, reason, contact_id)
         else:
             notice_plan.drafts.append(Draft(person, tuple(items), Resolved()))
 
@@ -103,7 +106,7 @@ def plan_resolved(
                     contact_id=0,
                     threshold="resolved",
                     revision=ticket.round,
-                    action="suppress",
+                    action=DecisionAction.SUPPRESS,
                     reason=end.reason,
                 )
             )
@@ -119,7 +122,10 @@ def plan_resolved(
             closing.append(int(ticket.id))
     merge(plan, resolved, snapshot)
     planned = {
-        (d.person.id, i.ticket_id) for d in plan.drafts for i in d.items if i.step == "resolved"
+        (d.person.id, i.ticket_id)
+        for d in plan.drafts
+        for i in d.items
+        if i.step is ItemStep.RESOLVED
     }
     # A contact whose message waits for office hours gets it in a later run, so the ticket stays
     # open until then.

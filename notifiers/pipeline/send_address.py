@@ -7,6 +7,7 @@ from collections.abc import Callable
 from inventory.db.database import Database
 from inventory.records import NoticeRecord
 from inventory.store import recipients
+from inventory.vocabulary import NoticeKind
 from notifiers.delivery import Recipient
 from notifiers.pipeline.notice_settings import NoticeSettings
 
@@ -37,7 +38,11 @@ def address_of(
             None,
         )
         # Staff have no quiet hours: alarms are sent at night too.
-        if to is None or config is None or row.kind not in ("client", "broadcast"):
+        if (
+            to is None
+            or config is None
+            or row.kind not in (NoticeKind.CLIENT, NoticeKind.ANNOUNCEMENT)
+        ):
             return Recipient(to, "the contact no longer has a valid address")
         return Recipient(to, "", config.person(contact).calendar)
 

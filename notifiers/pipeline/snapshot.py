@@ -28,12 +28,12 @@ from inventory.store import (
     snoozes,
     tickets,
 )
+from inventory.vocabulary import DecisionAction, TicketKind
 from notifiers.pipeline import limits
 from notifiers.pipeline.notice_settings import NoticeSettings
 from notifiers.pipeline.notice_source import NoticeSource
 from notifiers.pipeline.plan import Snapshot
 from notifiers.pipeline.record import JOB
-from notifiers.pipeline.topic import TopicKind
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def read_basis(
             k: t
             for k, t in tickets.by_key(conn, open_only=True).items()
             # An announcement is no topic: it ends when it is sent.
-            if t.kind != TopicKind.BROADCAST
+            if t.kind is not TicketKind.ANNOUNCEMENT
         }
         newest = audit_log.newest_instant(conn)
     # Only what clients know of has to be reported as over.
@@ -131,7 +131,7 @@ def read_basis(
             unnotified={
                 k: t
                 for k, t in open_tickets.items()
-                if t.told_at is None and t.kind != tickets.DESK_KIND
+                if t.told_at is None and t.kind is not TicketKind.DESK
             },
             waiting=tickets.listing(conn, held=True),
             releases=releases.in_force(conn),
@@ -161,7 +161,7 @@ def _snapshot(
         last_written=notices.last_to_contacts(conn),
         # Two days: the patience with a failing recheck is one day, so older decisions do not count.
         waiting=decisions.waiting_since(
-            conn, "wait", "the recheck failed", to_epoch(now) - 2 * DAY_SECONDS
+            conn, DecisionAction.WAIT, "the recheck failed", to_epoch(now) - 2 * DAY_SECONDS
         ),
         hold_reason=limits.clock_fault(now, newest) or source.suspect,
         allowances=allowances.active(conn, to_epoch(now)),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from inventory.vocabulary import ItemStep, NoticeState
 from notifiers.calendar import invitation
 from notifiers.pipeline.message import Message, Sender
 from notifiers.pipeline.notice_source import StaffEvent, StaffTask
@@ -130,7 +131,7 @@ def _windows(
 def unreported(
     tasks: Iterable[StaffTask],
     person: Person,
-    known: Mapping[tuple[str, str], Sequence[tuple[int, str, str, int, str]]],
+    known: Mapping[tuple[str, str], Sequence[tuple[int, ItemStep, str, int, NoticeState]]],
 ) -> list[StaffTask]:
     """Return the tasks of which the person was not notified.
 

@@ -31,6 +31,7 @@ from inventory.store import (
 )
 from inventory.store.incidents import NewIncidentItem
 from inventory.vocabulary import (
+    DecisionAction,
     Finding,
     FindingDecision,
     IncidentCategory,
@@ -196,7 +197,9 @@ def add_work(tx: Tx) -> None:
     builders.add_notice(tx, owner.id, contact_id, ticket_id, subject=subject)
     reason = "the client acknowledged the ticket on Monday, and reminders start again in five days"
     decision = {"subject": key, "client_id": owner.id, "contact_id": contact_id, "threshold": "7"}
-    decisions.record(tx, [decision | {"round": "", "action": "suppressed", "reason": reason}])
+    decisions.record(
+        tx, [decision | {"round": "", "action": DecisionAction.SUPPRESS, "reason": reason}]
+    )
     week = from_epoch(tx.at + 7 * DAY)
     assert week is not None
     incident = incidents.add(tx, IncidentKind.SERIALS, "list-of-the-ca.csv", tx.at + DAY, reason)

@@ -13,6 +13,7 @@ from certmgr.notices.gather import TopicRules, gather
 from inventory.db.database import Database
 from inventory.models import StoredFinding
 from inventory.records import TicketRecord
+from inventory.vocabulary import TicketKind
 from tests.clock import START
 from tests.inventory.store import builders
 
@@ -40,7 +41,7 @@ def test_resolved_fault_names_the_issuer_only_of_a_certificate_of_the_client(
     key = f"fault:{at}:chain-incomplete:{client_id}"
     ticket = _ticket(
         key=key,
-        kind="fault",
+        kind=TicketKind.FAULT,
         client_id=client_id,
         endpoint_id=at,
         round=str(chain),

@@ -20,7 +20,7 @@ from inventory.models import StoredFinding
 from inventory.records import TicketRecord
 from inventory.store import clients, zones
 from inventory.store.zones import ScopeValue
-from inventory.vocabulary import Verdict, ZoneScopeKind
+from inventory.vocabulary import TicketKind, Verdict, ZoneScopeKind
 from notifiers.pipeline.topic import RecheckState
 from notifiers.wording.catalogue import language
 from notifiers.wording.sentences import instruction, sentence, short
@@ -88,7 +88,7 @@ def test_fault_that_other_zones_disproved_is_not_reported_as_resolved(
     key = f"fault:{endpoint}:unreachable:{client_id}"
     ticket = _ticket(
         key=key,
-        kind="fault",
+        kind=TicketKind.FAULT,
         code="unreachable",
         client_id=client_id,
         endpoint_id=endpoint,

@@ -15,7 +15,7 @@ from inventory.errors import NotFound
 from inventory.models import Notice, Release, Snooze, StoredAnnouncement, StoredDecision, Ticket
 from inventory.records import ReleasedTicket, TicketRecord
 from inventory.store import announcements, clients, decisions, releases, servers, snoozes, tickets
-from inventory.vocabulary import SnoozeScope
+from inventory.vocabulary import DecisionAction, SnoozeScope, TicketKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
@@ -37,7 +37,7 @@ HOUR = timedelta(hours=1)
 
 
 def opening(key: str, client_id: int | None = None, **columns: Any) -> tickets.NewTicket:
-    return tickets.NewTicket(key=key, kind="cover", client_id=client_id, **columns)
+    return tickets.NewTicket(key=key, kind=TicketKind.COVER, client_id=client_id, **columns)
 
 
 def clients_of(database: Database) -> tuple[int, int]:
@@ -301,12 +301,14 @@ def test_subjects_are_asked_by_reason_and_time(database: Database) -> None:
         assert decisions.recent(conn, "holiday", AT) == ["a", "b", "d"]
         assert decisions.recent(conn, "holiday", AT + 1) == ["a"]
         assert decisions.recent(conn, "none", 0) == []
-        waits = decisions.waiting_since(conn, "wait", "holiday", AT)
+        waits = decisions.waiting_since(conn, DecisionAction.WAIT, "holiday", AT)
         assert waits == {("a", "r"): AT, ("b", "r"): AT, ("c", "r"): AT}
-        assert decisions.waiting_since(conn, "wait", "holiday", AT + 1) == {("a", "r"): AT}
-        only = decisions.waiting_since(conn, "wait", "holiday_", AT)
+        assert decisions.waiting_since(conn, DecisionAction.WAIT, "holiday", AT + 1) == {
+            ("a", "r"): AT
+        }
+        only = decisions.waiting_since(conn, DecisionAction.WAIT, "holiday_", AT)
         assert only == {("c", "r"): AT}, "_ is not a wildcard"
-        assert decisions.waiting_since(conn, "hold", "holiday", AT) == {}
+        assert decisions.waiting_since(conn, DecisionAction.HOLD, "holiday", AT) == {}
 
 
 def test_keys_about_a_place_are_its_own_and_not_those_of_a_longer_number(pair: Database) -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from inventory.store import findings
-from inventory.vocabulary import FindingDecision
+from inventory.vocabulary import FindingDecision, ItemStep, NoticeState
 from notifiers.pipeline.addressees import label_of
 from notifiers.pipeline.outcome import Escalated, WeAct, YouAct
 from notifiers.pipeline.recipients import Person
@@ -101,7 +101,7 @@ def test_promised_day_begins_at_midnight_of_the_client(
         calendar=WorkingCalendar(ZoneInfo(zone)),
         contact_methods=(),
     )
-    sent = [(person.id, "word", "2026-06-12", 0, "high")]
+    sent = [(person.id, ItemStep.STATUS_UPDATE, "2026-06-12", 0, NoticeState.SENT)]
     update = Escalated(date(2026, 6, 15))
 
     def label(now: str) -> tuple[str, str]:
