@@ -17,6 +17,7 @@ from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import default_actor
 from inventory.errors import UsageError
+from inventory.records import AccountRecord
 from inventory.store import accounts, acme_orders
 
 KEY_TYPES = ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
@@ -246,19 +247,26 @@ def show(app: CommandContext, name: str, ask: bool) -> None:
         )
     # Without --ask the command works offline.
     if ask:
-        # The stored values are printed already: if the CA does not answer, they are still shown.
-        with ProgressLine().waiting("account show: waiting for the CA"):
-            status_at_ca = work.fetch_account(app.settings, row)
-            session = open_session(app.settings, row)
-        output.pairs(
-            [
-                ("Status at the CA", status_at_ca["status"]),
-                ("Contacts at the CA", ", ".join(status_at_ca["contact"])),
-                ("CAA names", ", ".join(session.caa)),
-            ]
-        )
-        for profile, description in session.profiles.items():
-            click.echo(f"Profile {profile}: {description}")
+        _show_at_ca(app, row)
+
+
+def _show_at_ca(app: CommandContext, row: AccountRecord) -> None:
+    """Query the CA, and print what it states about an account.
+
+    The stored values are printed before: if the CA does not answer, they are still shown.
+    """
+    with ProgressLine().waiting("account show: waiting for the CA"):
+        status_at_ca = work.fetch_account(app.settings, row)
+        session = open_session(app.settings, row)
+    output.pairs(
+        [
+            ("Status at the CA", status_at_ca["status"]),
+            ("Contacts at the CA", ", ".join(status_at_ca["contact"])),
+            ("CAA names", ", ".join(session.caa)),
+        ]
+    )
+    for profile, description in session.profiles.items():
+        click.echo(f"Profile {profile}: {description}")
 
 
 def _limits(ca: object) -> list[tuple[object, str]]:

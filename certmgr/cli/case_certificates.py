@@ -128,13 +128,8 @@ def csr(
         csrs = _existing_csrs(service, reference)
     else:
         csrs = signing_requests.make_csr(service, reference, key_types, **subject)
-    # One file holds all CSRs, because a case may have an EC and an RSA certificate.
-    text = "\n".join(csrs)
     row = case_row(service, reference)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _export(row, text, output)
+    _hand_out(row, csrs, output)
     # --again repeats an export: the state of the case did not change.
     if not again:
         # stdout carries only the PEM text, so that it can be redirected to a file.
@@ -144,6 +139,16 @@ def csr(
             err=True,
         )
     return 0
+
+
+def _hand_out(row: CaseRecord, csrs: Sequence[str], output: Path | None) -> None:
+    """Print the CSRs of a case, or write them and their instructions to files."""
+    # One file holds all CSRs, because a case may have an EC and an RSA certificate.
+    text = "\n".join(csrs)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _export(row, text, output)
 
 
 def _existing_csrs(service: CaseService, reference: str) -> list[str]:

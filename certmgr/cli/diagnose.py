@@ -159,14 +159,7 @@ def diagnose(
                 escalate=escalate,
             ),
         )
-    if only_message:
-        # Names in it come from the database, and the message is shown on a terminal first.
-        for line in diagnosis.message.splitlines():
-            click.echo(cell(line, 2000))
-    elif output_format == "json":
-        echo_json(document(diagnosis))
-    else:
-        _show(diagnosis, app.settings.provider.time_zone)
+    _print(diagnosis, output_format, app.settings.provider.time_zone, only_message=only_message)
     if escalate and output_format == "table":
         # Also for a fault that the client or an assignee fixes: the agent asked for it.
         click.echo(
@@ -175,6 +168,17 @@ def diagnose(
             err=True,
         )
     return 1 if diagnosis.severe and not exit_zero else 0
+
+
+def _print(diagnosis: Diagnosis, output_format: str, time_zone: str, *, only_message: bool) -> None:
+    if only_message:
+        # Names in it come from the database, and the message is shown on a terminal first.
+        for line in diagnosis.message.splitlines():
+            click.echo(cell(line, 2000))
+    elif output_format == "json":
+        echo_json(document(diagnosis))
+    else:
+        _show(diagnosis, time_zone)
 
 
 def _inventory(app: CommandContext) -> Database | None:

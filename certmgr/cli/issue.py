@@ -173,9 +173,14 @@ def issue(
         on_failed_name=on_failed_name or "",
         csr=_read_csr(csr) if csr is not None else None,
     )
-    context = app.context()
     if dry_run:
-        return _check_only(context, request)
+        return _check_only(app.context(), request)
+    return _issue(app, request, output_format)
+
+
+def _issue(app: CommandContext, request: IssueRequest, output_format: str) -> int:
+    """Arrange the lineages of a request, and issue what is due of them."""
+    context = app.context()
     lineages = arrange(context, request)
     _show_csr_remarks(request)
     # Some CAs refuse a redundant name and others leave it out, so the remark does not stop the

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -132,20 +133,23 @@ def notify(
         with ProgressLine().waiting("notify: sending"):
             counts = worker_of(context).run()
     problems = problems_of(outcome, counts)
+    _show_run(summary(outcome, counts), problems, output_format)
+    # A problem of one message does not stop the others, so the run is incomplete and not failed.
+    return 3 if problems else 0
+
+
+def _show_run(counted: Mapping[str, Any], problems: Sequence[str], output_format: str) -> None:
+    """Print what a run did, and its problems."""
     if output_format == "json":
-        echo_json({"schema": "certmgr.notify/1", **summary(outcome, counts), "problems": problems})
+        echo_json({"schema": "certmgr.notify/1", **counted, "problems": problems})
     elif problems:
         click.echo(f"certmgr notify: {cell('; '.join(problems), 1000)}", err=True)
     # Cron mails every line of output, so a good run is reported on a terminal only.
     elif _is_terminal():
         click.echo(
-            ", ".join(
-                f"{v} {k}" for k, v in summary(outcome, counts).items() if isinstance(v, int) and v
-            )
+            ", ".join(f"{v} {k}" for k, v in counted.items() if isinstance(v, int) and v)
             or "Nothing was due."
         )
-    # A problem of one message does not stop the others, so the run is incomplete and not failed.
-    return 3 if problems else 0
 
 
 def _is_terminal() -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.renewal_run import RenewalRunner, RenewalSummary
 from certmgr.acme.revoke import revoke as revoke_certificate
-from certmgr.acme.simulate import simulate
+from certmgr.acme.simulate import Simulation, simulate
 from certmgr.acme.simulation_input import lineages_to_simulate
 from certmgr.cli import output
 from certmgr.cli.issue import show_lineages
@@ -106,12 +106,18 @@ def renew(
     # Named lineages were requested by a person, who gets the result of each one.
     if names:
         return show_lineages(context.database, list(names), summary, output_format)
+    _show_run(summary, output_format)
+    # A postponed renewal is not a failure: the next run goes on with it.
+    return 3 if summary.failed else 0
+
+
+def _show_run(summary: RenewalSummary, output_format: str) -> None:
+    """Print the result of a run of all that was due."""
     # CSV and JSON list the problems only: a good run needs no row per lineage.
+    problems = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
     if output_format == "csv":
-        rows = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
-        output.show("renewals", ("lineage", "state", "said"), rows, "csv")
+        output.show("renewals", ("lineage", "state", "said"), problems, "csv")
     elif output_format == "json":
-        problems = [{"lineage": n, "state": s, "said": m} for n, s, m in summary.problems]
         output.echo_json(
             {
                 "schema": "certmgr.renew/1",
@@ -125,11 +131,9 @@ def renew(
         )
     else:
         _show_summary(summary)
-    # A postponed renewal is not a failure: the next run goes on with it.
-    return 3 if summary.failed else 0
 
 
-def _show_summary(summary: Any) -> None:
+def _show_summary(summary: RenewalSummary) -> None:
     """Print the result of a run. A run without work prints nothing, because cron mails output."""
 
     for name, state, message in summary.problems:
@@ -217,43 +221,53 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
         )
     items, cas = lineages_to_simulate(app.context())
     simulation = simulate(items, cas, life, moment, end)
-    days = [{"day": d.isoformat(), "orders": n} for d, n in sorted(simulation.days.items())]
-    hits = [
-        {
-            "at": output.instant(h.at),
-            "lineage": h.lineage,
-            "until": output.instant(h.until),
-            "reason": h.reason,
-            "late": h.late,
-        }
-        for h in simulation.hits
-    ]
-    if output_format == "json":
-        output.echo_json(
-            {
-                "schema": "certmgr.simulation/1",
-                "lineages": len(items),
-                "lifetime_days": life.days,
-                "until": output.instant(end),
-                "orders": simulation.orders,
-                "postponed": simulation.postponed,
-                "expired": sorted(simulation.expired),
-                "days": days,
-                "hits": hits,
-            }
+    if output_format == "table":
+        click.echo(
+            f"{len(items)} lineages with certificates of {life.days} days, until {end:%Y-%m-%d}:"
+            f" {_order_counts(simulation, max((end - moment).days, 1))}"
         )
+        _show_simulation(simulation)
         return 0
+    days = [{"day": d.isoformat(), "orders": n} for d, n in sorted(simulation.days.items())]
     if output_format == "csv":
         # The CSV has one kind of row. The rate limits are in JSON and in the table.
         output.show("days", ("day", "orders"), days, "csv")
         return 0
-    span = max((end - moment).days, 1)
+    output.echo_json(
+        {
+            "schema": "certmgr.simulation/1",
+            "lineages": len(items),
+            "lifetime_days": life.days,
+            "until": output.instant(end),
+            "orders": simulation.orders,
+            "postponed": simulation.postponed,
+            "expired": sorted(simulation.expired),
+            "days": days,
+            "hits": [
+                {
+                    "at": output.instant(h.at),
+                    "lineage": h.lineage,
+                    "until": output.instant(h.until),
+                    "reason": h.reason,
+                    "late": h.late,
+                }
+                for h in simulation.hits
+            ],
+        }
+    )
+    return 0
+
+
+def _order_counts(simulation: Simulation, span: int) -> str:
     busiest = max(simulation.days.values(), default=0)
-    click.echo(
-        f"{len(items)} lineages with certificates of {life.days} days, until {end:%Y-%m-%d}:"
-        f" {simulation.orders} orders, {simulation.orders / span:.1f} per day, at most {busiest} on"
+    return (
+        f"{simulation.orders} orders, {simulation.orders / span:.1f} per day, at most {busiest} on"
         " one day."
     )
+
+
+def _show_simulation(simulation: Simulation) -> None:
+    """Print the orders per month, and what rate limits would postpone."""
     months: dict[str, int] = {}
     # Days are added up to months, so that the table fits the screen.
     for day, count in simulation.days.items():
@@ -262,7 +276,7 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
         output.table(["MONTH", "ORDERS"], [[m, n] for m, n in sorted(months.items())])
     if not simulation.postponed:
         click.echo("✓ No rate limit of a CA postpones an order.")
-        return 0
+        return
     click.echo(
         f"! Rate limits would postpone {simulation.postponed} order(s), and"
         f" {len(simulation.expired)} certificate(s) would expire before their renewal. The first:"
@@ -270,9 +284,11 @@ def _simulate(app: CommandContext, lifetime: str, until: str | None, output_form
     # The first 20 show which rate limit is the problem; all of them are in JSON.
     output.table(
         ["WHEN", "LINEAGE", "UNTIL", "WHY"],
-        [[h["at"], h["lineage"], h["until"], h["reason"]] for h in hits[:20]],
+        [
+            [output.instant(h.at), h.lineage, output.instant(h.until), h.reason]
+            for h in simulation.hits[:20]
+        ],
     )
-    return 0
 
 
 @click.command("revoke")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import click
 
 from certmgr.acme.challenges.build import challenge_of, find, new_dns_client
 from certmgr.acme.challenges.build import snippet as server_snippet
+from certmgr.acme.challenges.persist import PersistRecord
 from certmgr.acme.challenges.persist import letter as persist_letter
 from certmgr.acme.challenges.persisted import check
 from certmgr.acme.context import IssuanceContext
@@ -156,12 +158,22 @@ def record(
         provider = app.settings.provider.name
         click.echo(persist_letter(records, session.ca.title, provider, reader), nl=False)
         return 0
+    return _show_checks(app, records, context.now, output_format)
+
+
+def _show_checks(
+    app: CommandContext,
+    records: Sequence[PersistRecord],
+    now: Callable[[], datetime],
+    output_format: str,
+) -> int:
+    """Check records in the DNS, print the results, and return the exit code."""
     dns_client = new_dns_client(app.settings)
     rows = []
     # All records are checked although one failed: the client should fix all of them at once.
     failed = False
     for each in records:
-        verdict = check(dns_client, each, context.now)
+        verdict = check(dns_client, each, now)
         failed |= not verdict.accepted
         rows.append(
             {

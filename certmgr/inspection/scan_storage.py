@@ -49,19 +49,25 @@ def store_results(
     """
     # Results arrive in any order; rows are written in a fixed one.
     results.sort(key=lambda r: r.key)
-    unchanged = [
-        (r.key, to_epoch(r.at), r.good, r.undetermined) for r in results if r.report is None
-    ]
-    # An unchanged endpoint costs two updates, and no new row.
-    scan_results.seen_again(tx, run_id, unchanged)
-    if visits:
-        page_observations.seen_again(tx, [(key, at) for key, at, good, _ in unchanged if good])
-    scan_results.update_cache_keys(
-        tx, [cache_keys(r) for r in results if r.report is None and r.evidence_key]
-    )
+    _store_unchanged(tx, run_id, [r for r in results if r.report is None], visits=visits)
     changed = [(r, r.report) for r in results if r.report is not None]
-    if not changed:
-        return
+    if changed:
+        _store_changed(tx, run_id, changed, compared=compared)
+
+
+def _store_unchanged(tx: Tx, run_id: int, results: list[ScanResult], *, visits: bool) -> None:
+    """Store that endpoints were seen again, which costs two updates each, and no new row."""
+    seen = [(r.key, to_epoch(r.at), r.good, r.undetermined) for r in results]
+    scan_results.seen_again(tx, run_id, seen)
+    if visits:
+        page_observations.seen_again(tx, [(key, at) for key, at, good, _ in seen if good])
+    scan_results.update_cache_keys(tx, [cache_keys(r) for r in results if r.evidence_key])
+
+
+def _store_changed(
+    tx: Tx, run_id: int, changed: Sequence[tuple[ScanResult, EndpointReport]], *, compared: bool
+) -> None:
+    """Store what was seen, and propose the changes of findings."""
     certificates.add(
         tx,
         [

@@ -150,25 +150,49 @@ def load(
         needed = None if starts else {r.domain_id for r in rows if r.id in down}
         parties = domains.parties_by_domain(conn, client_id, needed)
         plans = None if past else Plans.read(conn, rows, open_rows, at, ahead=bool(starts))
+    facts = _SharedFacts(at, accepted, starts, down, parties, plans)
     by_endpoint = _by_endpoint(open_rows)
-    statuses = []
-    for row in rows:
-        known = by_endpoint.get(row.id, [])
-        if starts and row.leaf is not None:
-            known = _at_future(known, starts.get(row.leaf), row, parties.get(row.domain_id), at)
-        # A server that is down is the task of its host, whatever role the code has.
-        if row.id in down:
-            known = [of_server(f, parties.get(row.domain_id)) for f in known]
-        plan = None if plans is None else plans.of(row, known)
-        if plans is not None and not RENEWED.isdisjoint(f.code for f in known):
-            known = [of_lineage(f, plans.lineage(row)) for f in known]
-        # What needs no decision of a person any more is no fault.
-        if plan is not None and plan.begun:
-            known = [f for f in known if f.code != EXPIRING]
-        status = _endpoint_status(row, known, accepted, at)
-        status.down, status.planned = down.get(row.id), plan
-        statuses.append(status)
-    return statuses
+    return [_judged(row, by_endpoint.get(row.id, []), facts) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedFacts:
+    """What the status of each endpoint is judged with.
+
+    Attributes:
+        at: The time of the status.
+        accepted: Acceptances in force then.
+        starts: Leaf -> its first day of validity; empty unless ``at`` lies ahead.
+        down: Endpoint -> the server that is down.
+        parties: Domain -> its parties.
+        plans: The planned renewals; None for a time in the past.
+    """
+
+    at: datetime
+    accepted: Sequence[Acceptance]
+    starts: Mapping[str, int | None]
+    down: Mapping[int, ServerDown]
+    parties: Mapping[int, Parties]
+    plans: Plans | None
+
+
+def _judged(row: StatusRow, known: list[Finding], facts: _SharedFacts) -> EndpointStatus:
+    """Return the status of an endpoint from its open findings."""
+    plans, parties = facts.plans, facts.parties.get(row.domain_id)
+    if facts.starts and row.leaf is not None:
+        known = _at_future(known, facts.starts.get(row.leaf), row, parties, facts.at)
+    # A server that is down is the task of its host, whatever role the code has.
+    if row.id in facts.down:
+        known = [of_server(f, parties) for f in known]
+    plan = None if plans is None else plans.of(row, known)
+    if plans is not None and not RENEWED.isdisjoint(f.code for f in known):
+        known = [of_lineage(f, plans.lineage(row)) for f in known]
+    # What needs no decision of a person any more is no fault.
+    if plan is not None and plan.begun:
+        known = [f for f in known if f.code != EXPIRING]
+    status = _endpoint_status(row, known, facts.accepted, facts.at)
+    status.down, status.planned = facts.down.get(row.id), plan
+    return status
 
 
 def _by_endpoint(rows: Iterable[ListedFinding]) -> dict[int, list[Finding]]:

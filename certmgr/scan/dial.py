@@ -1,12 +1,9 @@
 """Dials: many connections at once, their deadlines, their retries and their turns.
 
-Many connections run at once inside one asyncio loop. Their sockets live in a separate epoll object,
-which the loop watches as a single file. One wake-up therefore serves hundreds of sockets, and no
-Protocol or Task is created per socket. On systems without epoll, the loop watches each socket.
-
-connection.py speaks the protocols of one connection. rate_limits.py decides how many connections
-one address gets, and how fast. A transient failure is retried once within the same deadline. If an
-address is silent, the second connection starts while the first one still waits.
+Many connections run at once inside one asyncio loop; socket_events.py reports which of them can
+continue. connection.py speaks the protocols of one connection. rate_limits.py decides how many
+connections one address gets, and how fast. A transient failure is retried once within the same
+deadline. If an address is silent, the second connection starts while the first one still waits.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import select
 import socket
 from collections import deque
 
@@ -23,6 +19,7 @@ from certmgr.scan.connection_failures import NO_ROUTE, too_much
 from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import TRANSIENT, Failure, FailureKind
 from certmgr.scan.rate_limits import AddressRateLimiter
+from certmgr.scan.socket_events import SocketEvents
 
 # One timer for all connections costs less than one per connection. A deadline is enforced late by
 # at most this time.
@@ -121,9 +118,7 @@ class Dialler:
         self._responsive: set[tuple[str, int]] = set()
         self._connections: dict[int, tuple[_Dial, Connection]] = {}
         self._large: dict[Connection, None] = {}
-        self._poller = select.epoll() if hasattr(select, "epoll") else None
-        if self._poller is not None:
-            self.loop.add_reader(self._poller.fileno(), self._drain)
+        self._events = SocketEvents(self.loop, self._advance)
         self._sweep_handle = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
     def time_limit(self, request: DialRequest) -> float:
@@ -139,16 +134,14 @@ class Dialler:
             dial.future.cancel()
         for dial in self._ready:
             dial.future.cancel()
-        if self._poller is not None:
-            self.loop.remove_reader(self._poller.fileno())
-            self._poller.close()
+        self._events.close()
 
     def dial(self, request: DialRequest) -> asyncio.Future[DialResult]:
         """Dial one address.
 
         The future never fails: a failure is part of the result. It is cancelled by :meth:`close`.
         """
-        dial = _Dial(self, request, level_triggered=self._poller is None)
+        dial = _Dial(self, request, level_triggered=self._events.level_triggered)
         self._admit(dial)
         return dial.future
 
@@ -201,7 +194,7 @@ class Dialler:
             connection.fail(connection.errno_failure(error_code))
             return
         self._connections[sock.fileno()] = (dial, connection)
-        self._watch(sock)
+        self._events.watch(sock)
 
     def _open_socket(self, dial: _Dial) -> socket.socket | None:
         """Return a socket for a dial; None if this machine has none, which ends the dial."""
@@ -227,31 +220,9 @@ class Dialler:
             return None
         return sock
 
-    def _watch(self, sock: socket.socket) -> None:
-        fd = sock.fileno()
-        if self._poller is not None:
-            # Edge-triggered: each socket is registered once, and every event is read until it would
-            # block.
-            self._poller.register(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
-        else:
-            self.loop.add_writer(fd, self._ready_without_epoll, fd, True)
-
-    def _ready_without_epoll(self, fd: int, writable: bool) -> None:
-        # A connected socket is nearly always writable, so the loop would wake without end.
-        if writable:
-            self.loop.remove_writer(fd)
-            self.loop.add_reader(fd, self._ready_without_epoll, fd, False)
+    def _advance(self, fd: int) -> None:
         if (known := self._connections.get(fd)) is not None:
             known[1].advance()
-
-    def _drain(self) -> None:
-        assert self._poller is not None
-        connections = self._connections
-        # At most 256 events per call, so that other callbacks of the loop are not delayed.
-        for fd, _ in self._poller.poll(0, 256):
-            known = connections.get(fd)
-            if known is not None:
-                known[1].advance()
 
     def grew(self, connection: Connection) -> None:
         """Bound the memory of handshakes: of too many large ones, the first ends.
@@ -371,10 +342,8 @@ class Dialler:
         fd = connection.sock.fileno()
         self._connections.pop(fd, None)
         self._large.pop(connection, None)
-        if self._poller is None and fd >= 0:
-            self.loop.remove_reader(fd)
-            self.loop.remove_writer(fd)
-        connection.close()  # closing the socket removes it from the epoll object
+        self._events.forget(fd)
+        connection.close()
         dial.connections.remove(connection)
         if not keep_place:
             self._rate_limiter.leave(dial.request.address)

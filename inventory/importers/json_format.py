@@ -59,20 +59,7 @@ def read(path: Path, plan: ImportPlan) -> None:
     Raises:
         UsageError: The file cannot be read, or is not an inventory.
     """
-    data = read_source(path, MAX_BYTES)
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path} is not JSON",
-            str(error)[:200],
-            "Export one to compare: certmgr export --format json.",
-        ) from None
-    # Any other JSON would be read as an inventory without records, and report success.
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise UsageError(
-            f"{path} is not an inventory", f"its schema is not {SCHEMA}", "See certmgr help import."
-        )
+    document = _document(path)
     keys: dict[str, list[Any]] = {}
     for kind in KINDS:
         rows = document.get(f"{kind}s", [])
@@ -116,6 +103,25 @@ def read(path: Path, plan: ImportPlan) -> None:
         for kind in ("client", "server")
     }
     zones_format.read(document, plan, kept, str(path))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return the document of a file; raise UsageError if it is not an inventory."""
+    data = read_source(path, MAX_BYTES)
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not JSON",
+            str(error)[:200],
+            "Export one to compare: certmgr export --format json.",
+        ) from None
+    # Any other JSON would be read as an inventory without records, and report success.
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{path} is not an inventory", f"its schema is not {SCHEMA}", "See certmgr help import."
+        )
+    return document
 
 
 def _drop_dangling(plan: ImportPlan, path: Path) -> None:
