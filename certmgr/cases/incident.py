@@ -21,7 +21,7 @@ from inventory.errors import UsageError
 from inventory.records import IncidentRecord
 from inventory.store import cases, domain_owners, editing, incidents
 from inventory.store.incidents import NewIncidentItem
-from inventory.vocabulary import CaseKind, IncidentCategory, IncidentKind
+from inventory.vocabulary import CaseKind, IncidentCategory, IncidentKind, Party
 
 _log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _open_or_join_cases(
             kind=CaseKind.INCIDENT,
             incident_id=row.id,
             ends_at=row.until,
-            bought_by="us" if item.category is IncidentCategory.OURS else "client",
+            bought_by=Party.US if item.category is IncidentCategory.OURS else Party.CLIENT,
         )
         text = f"{row.reference}: {reason}"
         opened = new_case.open_case_in(service, tx, item.client, remaining, options, text)

@@ -256,10 +256,10 @@ def _filled_in(
         incident_id=options.incident_id,
         # What is served already is renewed, also if another party installed it.
         kind=CaseKind(options.kind or (CaseKind.RENEWAL if leaves else CaseKind.NEW)),
-        bought_by=(
+        bought_by=Party(
             options.bought_by
             or (purchase.bought_by if purchase is not None else None)
-            or ("us" if owner.buys == Party.US else "client")
+            or (Party.US if owner.buys == Party.US else Party.CLIENT)
         ),
         replaces=tuple(leaf.sha256 for leaf in leaves) or None,
         ends_at=ends_at,

@@ -17,7 +17,7 @@ from enum import StrEnum
 from certmgr.purchases.model import LeadTimes
 from inventory.dates import shifted
 from inventory.records import CaseRecord
-from inventory.vocabulary import CaseState
+from inventory.vocabulary import CaseState, Party
 
 ENDED = frozenset({CaseState.CLOSED, CaseState.DECLINED, CaseState.CANCELLED})
 OPEN = tuple(s for s in CaseState if s not in ENDED)
@@ -99,7 +99,7 @@ def waits_for(case: CaseRecord) -> str:
             # With ``own_csr`` the client generates the key, so that only the client can continue.
             return CLIENT if case.own_csr else PROVIDER
         case CaseState.WAITING:
-            return PROVIDER if case.bought_by == "us" else CLIENT
+            return PROVIDER if case.bought_by == Party.US else CLIENT
         case CaseState.CHECKED:
             # The client has to approve price and window before the provider installs.
             return PROVIDER if case.approved_at is not None else CLIENT

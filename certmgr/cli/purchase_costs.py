@@ -20,6 +20,7 @@ from certmgr.purchases.load import lead_times
 from certmgr.purchases.planning import lifetime_days, prices_of
 from inventory.names import certificate_name
 from inventory.store import cases, clients, purchases
+from inventory.vocabulary import Party
 
 
 @click.command("billing")
@@ -41,7 +42,7 @@ def billing(app: CommandContext, month: str, client: str | None, output_format: 
             for p in purchases.listing(conn, client_id=client_id)
             # The client pays the vendor for a purchase of the client. A cancelled one is not
             # invoiced here.
-            if p.bought_by == "us" and start <= p.starts_at < end and p.state == "active"
+            if p.bought_by == Party.US and start <= p.starts_at < end and p.state == "active"
         ]
     lines = invoice_lines(
         closed, bought, Decimal(app.settings.forecast.fee), app.settings.forecast.currency, zone

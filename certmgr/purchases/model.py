@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from inventory.store.purchases import label
+from inventory.vocabulary import Party
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Purchase:
         starts: First second of the term.
         ends: Last second of the term.
         validation: dv, ov or ev.
-        bought_by: client or us (the provider).
+        bought_by: The client or the provider.
         dcv: Time of the last domain control validation, if it is known.
         organisation: Time of the last validation of the organisation, if it is known.
         renewed: Whether a later purchase follows this one.
@@ -85,7 +86,7 @@ class Purchase:
     starts: datetime
     ends: datetime
     names: tuple[str, ...]
-    bought_by: str = "client"
+    bought_by: Party = Party.CLIENT
     price: Decimal | None = None
     fee: Decimal | None = None
     currency: str = ""

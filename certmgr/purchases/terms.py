@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from certmgr.checks.lifetimes import LIMITS, limit_days
 from certmgr.purchases.model import LeadTimes, Purchase
 from inventory.dates import shifted
+from inventory.vocabulary import Party
 
 DAY = timedelta(days=1)
 # BR 6.3.2: CAs SHOULD NOT issue for the whole limit.
@@ -299,7 +300,7 @@ def purchase_deadlines(
 ) -> tuple[PurchaseDeadline, ...]:
     """Return the deadlines of a purchase, sorted by due date."""
     # The buyer has the vendor account, so only the buyer can reissue.
-    buyer = "provider" if purchase.bought_by == "us" else "client"
+    buyer = "provider" if purchase.bought_by == Party.US else "client"
     deadlines = []
     # The successor of a renewed purchase has the deadline for the next purchase.
     if not purchase.renewed:

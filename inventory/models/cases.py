@@ -9,7 +9,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, Json, Words
-from inventory.vocabulary import CaseKind, CaseState, IncidentCategory, IncidentKind, WindowState
+from inventory.vocabulary import (
+    CaseKind,
+    CaseState,
+    IncidentCategory,
+    IncidentKind,
+    Party,
+    WindowState,
+)
 
 
 class Incident(Base):
@@ -54,7 +61,8 @@ class Case(Base):
     # of the client
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     staff_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"))
-    bought_by: Mapped[str]
+    # the client, or us
+    bought_by: Mapped[Party] = mapped_column(EnumText(Party))
     # 1: the client creates key and CSR
     own_csr: Mapped[int] = mapped_column(Integer, server_default="0")
     # SHA-256 of the leaves that it replaces, one per key type

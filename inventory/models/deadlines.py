@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id
-from inventory.vocabulary import RecordState
+from inventory.vocabulary import DeadlineScopeKind, RecordState
 
 
 class StoredDeadline(Base):
@@ -40,6 +40,6 @@ class DeadlineScope(Base):
     __tablename__ = "deadline_scope"
 
     deadline_id: Mapped[int] = mapped_column(Id, ForeignKey("deadline.id"), primary_key=True)
-    # client (its number), tag
-    kind: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[DeadlineScopeKind] = mapped_column(EnumText(DeadlineScopeKind), primary_key=True)
+    # the id of the client, or the tag
     value: Mapped[str] = mapped_column(primary_key=True)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
 from inventory.models.base import Base, EnumText, Id, JsonTexts
-from inventory.vocabulary import ProductKind, PurchaseState, Validation
+from inventory.vocabulary import Party, ProductKind, PurchaseState, Validation
 
 
 class StoredPurchase(Base):
@@ -37,8 +37,8 @@ class StoredPurchase(Base):
     fee: Mapped[str | None]
     currency: Mapped[str | None]
     warranty: Mapped[str | None]
-    # client, us
-    bought_by: Mapped[str]
+    # the client, or us
+    bought_by: Mapped[Party] = mapped_column(EnumText(Party))
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # paths of files
     documents: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")

@@ -12,6 +12,7 @@ from inventory.vocabulary import (
     CaseState,
     IncidentCategory,
     IncidentKind,
+    Party,
     RecordState,
     WindowState,
 )
@@ -39,7 +40,7 @@ class CaseRecord(Record):
     due_at: Timestamp | None
     contact_id: int | None
     staff_id: int | None
-    bought_by: str
+    bought_by: Party
     # 1 if the client creates key and CSR.
     own_csr: int
     # The SHA-256 of the leaves that the case replaces.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inventory.clock import Timestamp
 from inventory.records.base import Record
-from inventory.vocabulary import ProductKind, PurchaseState, Validation
+from inventory.vocabulary import Party, ProductKind, PurchaseState, Validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class PurchaseRecord(Record):
     currency: str | None
     warranty: str | None
     # client or us: it decides who has to act when the term ends.
-    bought_by: str
+    bought_by: Party
     contact_id: int | None
     documents: tuple[str, ...]
     auto_renew: int

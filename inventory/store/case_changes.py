@@ -19,7 +19,7 @@ from inventory.errors import Conflict
 from inventory.models import Case, CaseEvent, CaseName, Client, Domain, Endpoint, Ticket
 from inventory.records import CaseRecord, TicketRecord
 from inventory.store import cases, tickets
-from inventory.vocabulary import CaseKind, CaseState, TicketKind, WindowState
+from inventory.vocabulary import CaseKind, CaseState, Party, TicketKind, WindowState
 
 # What was true of an inherited ticket is about the certificate, and not about its replacement.
 _CLEARED_ON_INHERITANCE = dict.fromkeys(
@@ -82,7 +82,7 @@ class NewCase:
 
     client_id: int
     kind: CaseKind
-    bought_by: str
+    bought_by: Party
     state: CaseState = CaseState.REQUESTED
     order_id: int | None = None
     incident_id: int | None = None

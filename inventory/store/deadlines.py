@@ -6,6 +6,7 @@ Each has a date, a rule, a scope, a text for the client, and the days that each 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from inventory.errors import UsageError
 from inventory.models import Client, DeadlineScope, StoredDeadline
 from inventory.records import DeadlineRecord, ListedDeadline
 from inventory.store import clients, editing
+from inventory.vocabulary import DeadlineScopeKind
 
 LEADS = ("purchase_days", "validation_days", "installation_days")
 # Two years: a longer step is a typing error.
@@ -105,27 +107,27 @@ def edit(
         )
     changes = editing.edit(tx, StoredDeadline, row, _values(given, rules))
     if for_clients is not None or tags is not None:
-        none: dict[str, list[str]] = {"client": [], "tag": []}
+        none = _Scope((), ())
         # Read before the rows are replaced, for the audit log.
         before = _scopes(tx.conn).get(row.id, none)
-        new_clients = before["client"] if for_clients is None else [c for c in for_clients if c]
-        new_tags = before["tag"] if tags is None else [t for t in tags if t]
+        new_clients = before.clients if for_clients is None else [c for c in for_clients if c]
+        new_tags = before.tags if tags is None else [t for t in tags if t]
         tx.conn.execute(delete(DeadlineScope).where(DeadlineScope.deadline_id == row.id))
         _scope(tx, row.id, new_clients, new_tags)
         # Both are read back: the caller may name a client by its name, and in any order.
         after = _scopes(tx.conn).get(row.id, none)
         if after != before:
             changes["for"] = [
-                [*before["client"], *before["tag"]],
-                [*after["client"], *after["tag"]],
+                [*before.clients, *before.tags],
+                [*after.clients, *after.tags],
             ]
             tx.audit("edit", "deadline", row.id, {"for": changes["for"]})
     return changes
 
 
 def _scope(tx: Tx, row_id: int, for_clients: Sequence[str], tags: Sequence[str]) -> None:
-    scopes = [("client", str(clients.find(tx.conn, c).id)) for c in for_clients]
-    scopes += [("tag", editing.clean_tag(t)) for t in tags]
+    scopes = [(DeadlineScopeKind.CLIENT, str(clients.find(tx.conn, c).id)) for c in for_clients]
+    scopes += [(DeadlineScopeKind.TAG, editing.clean_tag(t)) for t in tags]
     # Duplicates show only here: the caller may give a client by its number and by its name.
     unique = dict.fromkeys(scopes)
     rows = [{"deadline_id": row_id, "kind": kind, "value": value} for kind, value in unique]
@@ -138,7 +140,15 @@ def retire(tx: Tx, name: str) -> None:
     editing.retire(tx, StoredDeadline, [find(tx.conn, name).id])
 
 
-def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The numbers of the clients and the tags that a deadline is for."""
+
+    clients: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def _scopes(conn: Connection) -> dict[int, _Scope]:
     """Deadline id -> whom it is for.
 
     A client is kept by its id, since a number may change and be given again; here it has its
@@ -147,14 +157,18 @@ def _scopes(conn: Connection) -> dict[int, dict[str, list[str]]]:
     numbers = {
         str(row_id): number for row_id, number in conn.execute(select(Client.id, Client.number))
     }
-    found: dict[int, dict[str, list[str]]] = {}
+    found: dict[int, _Scope] = {}
     for row_id, kind, value in conn.execute(
         select(DeadlineScope.deadline_id, DeadlineScope.kind, DeadlineScope.value).order_by(
             DeadlineScope.kind, DeadlineScope.value
         )
     ):
-        shown = numbers.get(value, "") if kind == "client" else value
-        found.setdefault(row_id, {"client": [], "tag": []})[kind].append(shown)
+        scope = found.get(row_id, _Scope((), ()))
+        found[row_id] = (
+            replace(scope, clients=(*scope.clients, numbers.get(value, "")))
+            if kind is DeadlineScopeKind.CLIENT
+            else replace(scope, tags=(*scope.tags, value))
+        )
     return found
 
 
@@ -179,13 +193,10 @@ def listing(
     elif not retired:
         query = query.where(StoredDeadline.state == "active")
     scopes = _scopes(conn)
-    none: dict[str, list[str]] = {"client": [], "tag": []}
+    everyone = _Scope((), ())
     rows = fetch_all(conn, query)
     return [
-        ListedDeadline(
-            **r,
-            clients=tuple(scopes.get(r["id"], none)["client"]),
-            tags=tuple(scopes.get(r["id"], none)["tag"]),
-        )
+        ListedDeadline(**r, clients=scope.clients, tags=scope.tags)
         for r in rows
+        for scope in (scopes.get(r["id"], everyone),)
     ]

@@ -27,6 +27,7 @@ from inventory.models import (
     Ticket,
 )
 from inventory.records import ClientRecord
+from inventory.vocabulary import DeadlineScopeKind
 
 
 def erase_texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> None:
@@ -149,7 +150,9 @@ def erase_subjects(tx: Tx, client_id: int, domain_ids: list[int], endpoints: lis
 
 def _deadlines(tx: Tx, client_id: int) -> None:
     """Retire the deadlines of this client alone, and remove the client from those of several."""
-    mine = (DeadlineScope.kind == "client") & (DeadlineScope.value == str(client_id))
+    mine = (DeadlineScope.kind == DeadlineScopeKind.CLIENT) & (
+        DeadlineScope.value == str(client_id)
+    )
     ids = set(tx.conn.scalars(select(DeadlineScope.deadline_id).where(mine)))
     others = set(
         tx.conn.scalars(

@@ -21,9 +21,9 @@ from inventory.errors import UsageError
 from inventory.records import PurchaseRecord
 from inventory.store import contacts, editing
 from inventory.text import printable
-from inventory.vocabulary import ProductKind, Validation
+from inventory.vocabulary import Party, ProductKind, Validation
 
-BUYERS = ("client", "us")
+BUYERS = (Party.CLIENT, Party.US)
 # Offers, orders, invoices and proofs of a term; more is a folder that was listed by mistake.
 MAX_DOCUMENTS = 50
 # A date outside of this span is a typing error: nothing else in the inventory lies there.
@@ -214,7 +214,7 @@ class PurchaseValues:
     fee: str | None = None
     currency: str | None = None
     warranty: str | None = None
-    bought_by: str = "client"
+    bought_by: Party | str = Party.CLIENT
     contact_id: int | None = None
     documents: tuple[str, ...] = ()
     auto_renew: int = 0

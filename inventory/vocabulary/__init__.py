@@ -20,6 +20,7 @@ from inventory.vocabulary.cases import (
 from inventory.vocabulary.entries import (
     ContactMethodKind,
     ContactMethodState,
+    DeadlineScopeKind,
     HttpsPolicy,
     Purpose,
     RecordState,
@@ -81,6 +82,7 @@ __all__ = [
     "CaseState",
     "ContactMethodKind",
     "ContactMethodState",
+    "DeadlineScopeKind",
     "DecisionAction",
     "DeploymentState",
     "Finding",

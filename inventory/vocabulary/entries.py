@@ -67,3 +67,10 @@ class HttpsPolicy(StrEnum):
 
     REQUIRED = "required"
     OPTIONAL = "optional"
+
+
+class DeadlineScopeKind(StrEnum):
+    """Whom a dated rule of the provider is for."""
+
+    CLIENT = "client"
+    TAG = "tag"

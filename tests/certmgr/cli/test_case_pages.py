@@ -12,7 +12,7 @@ from sqlalchemy import update
 from inventory.models import Case
 from inventory.store import case_changes, clients
 from inventory.store.case_changes import NewCase
-from inventory.vocabulary import CaseKind
+from inventory.vocabulary import CaseKind, Party
 from tests.clock import clock
 from tests.databases import open_sqlite
 from tests.program import Ran
@@ -31,7 +31,7 @@ def _cases(certmgr: Runner, folder: Path, *found: tuple[str, int | None, int | N
         client_id = clients.find(tx.conn, "1").id
         for state, due, closed in found:
             case = NewCase(
-                client_id=client_id, kind=CaseKind.RENEWAL, bought_by="client", due_at=due
+                client_id=client_id, kind=CaseKind.RENEWAL, bought_by=Party.CLIENT, due_at=due
             )
             row = case_changes.open_case(tx, case, [HOST], "opened")
             changed = update(Case).where(Case.id == row.id)

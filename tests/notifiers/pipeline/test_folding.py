@@ -10,7 +10,7 @@ import pytest
 from inventory.records import TicketRecord
 from inventory.store import contacts, notices, servers, tickets
 from inventory.store.case_changes import NewCase, open_case
-from inventory.vocabulary import CaseKind
+from inventory.vocabulary import CaseKind, Party
 from notifiers.inbox.classify import parse
 from notifiers.inbox.record import record_mail
 from notifiers.pipeline.message import Message
@@ -251,7 +251,7 @@ def test_case_of_the_certificate_continues_under_the_reference_that_the_client_k
     simulation.baseline()
     known = messages(simulation)["1"].reference
     # A newer name comes first in the case, and its own reference was never shown.
-    case = NewCase(client_id=client_id, kind=CaseKind.RENEWAL, bought_by="client")
+    case = NewCase(client_id=client_id, kind=CaseKind.RENEWAL, bought_by=Party.CLIENT)
     with simulation.database.write(simulation.now) as tx:
         opened = open_case(tx, case, [s.host for s in reversed(sites)], "opened")
     assert opened.reference == known
