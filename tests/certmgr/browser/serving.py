@@ -227,9 +227,14 @@ def after_hello(data: bytes) -> Handler:
     return talk
 
 
+def alert(number: int) -> Handler:
+    """Refuse the ClientHello with a fatal alert."""
+    return after_hello(bytes([21, 3, 3, 0, 2, 2, number]))
+
+
 def refuses(number: int) -> Callable[[str], Handler]:
     """Refuse the ClientHello at any host with a fatal alert."""
-    return lambda host: after_hello(bytes([21, 3, 3, 0, 2, 2, number]))
+    return lambda host: alert(number)
 
 
 def banner(data: bytes) -> Handler:

@@ -309,7 +309,7 @@ def test_name_to_which_two_clients_are_equally_near_is_staffs_alone(
         None: tuple(new),
     }
     until = env.now + 5 * HOURS
-    row, _ = incident.open_incident(env.service, items, "serials", "1", until, "x")
+    row, _ = incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "x")
     with env.database.read() as conn:
         opened = cases.listing(conn, incident_id=row.id)
     assert {(c.client, *c.names) for c in opened} == set(sites.items())
@@ -373,7 +373,9 @@ def test_certificate_of_the_other_key_type_waits_for_its_lineage(
         ("1001", (HOST,), IncidentCategory.AUTOMATIC)
     ]
     until = env.now + 24 * HOURS
-    row, counts = incident.open_incident(env.service, items, "serials", "1", until, "revoked")
+    row, counts = incident.open_incident(
+        env.service, items, IncidentKind.SERIALS, "1", until, "revoked"
+    )
     assert counts["opened"] == 0
     with env.database.read() as conn:
         assert len(left_of(conn, row.reference, env)) == 1
