@@ -64,7 +64,7 @@ def _domain_options(command: Any) -> Any:
         click.option("--note", metavar="TEXT", help="Free text."),
         click.option(
             "--policy",
-            type=click.Choice([*HttpsPolicy, ""]),
+            type=click.Choice([*(p.value for p in HttpsPolicy), ""]),
             help="Whether HTTPS is required.",
         ),
         click.option(
