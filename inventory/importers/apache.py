@@ -15,7 +15,7 @@ from pathlib import Path
 
 from inventory.errors import UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
-from inventory.importers.hosts import skip_reason
+from inventory.importers.hosts import is_local, local_reason, skip_reason
 from inventory.importers.table import decode, read_source
 from inventory.text import printable
 
@@ -45,6 +45,7 @@ class _Host:
     tls: bool = False
     certificate: str = ""
     proxied: bool = False
+    local: list[int] = field(default_factory=list)  # ports that only this machine reaches
     variable: str = ""  # an address whose port is a variable without a value
 
 
@@ -83,7 +84,11 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
 def _dumped(text: str, client: str) -> Iterator[ImportRow | ImportProblem]:
     """Yield the rows of DUMP_VHOSTS, which lists ports and names but not TLS."""
     host: _Host | None = None
+    local = False
     for line in text.splitlines():
+        # The address stands once, before the hosts that share it.
+        if line[:1].strip():
+            local = is_local(line.split()[0])
         if alias := _DUMP_ALIAS.fullmatch(line):
             if host is not None:
                 host.names.append((alias[2], host.where))
@@ -94,6 +99,8 @@ def _dumped(text: str, client: str) -> Iterator[ImportRow | ImportProblem]:
             port = _port(match[1])
             # Without the directives, the usual ports of TLS are those that end with 443.
             host = _Host(match[3], [port], [(match[2], match[3])], str(port).endswith("443"))
+            if local:
+                host.ports, host.local = [], [port]
     if host is not None:
         yield from _rows(host, client)
 
@@ -119,7 +126,9 @@ class _Reader:
             if name == "<virtualhost":
                 unknown = next((a for a in args if "${" in a), "")
                 yield from self._unclosed()
-                self.host = _Host(where, [_port(a) for a in args], tls=self.tls, variable=unknown)
+                reached = [_port(a) for a in args if not is_local(a)]
+                local = [_port(a) for a in args if is_local(a)]
+                self.host = _Host(where, reached, tls=self.tls, local=local, variable=unknown)
             elif name.startswith("</virtualhost") and self.host is not None:
                 yield from _rows(self.host, self.client)
                 self.host = None
@@ -314,8 +323,12 @@ def _rows(host: _Host, client: str) -> Iterator[ImportRow | ImportProblem]:
         yield ImportProblem(
             host.where,
             f"'{printable(host.variable, 80)}' has a variable without a value, so port 443 is"
-            " taken: add another one with certmgr endpoint add",
+            " assumed: add another one with certmgr endpoint add",
         )
+    if host.tls and host.local and not host.ports:
+        named = printable(", ".join(n for n, _ in host.names[:3]), 100) or "a virtual host"
+        numbers = ", ".join(str(p) for p in sorted({p for p in host.local if p}))
+        yield ImportProblem(host.where, local_reason(named, numbers))
     # A host without TLS is imported with port 443, so that the missing HTTPS is found.
     ports = sorted({p for p in host.ports if p}) if host.tls else []
     note = f"Apache certificate: {printable(host.certificate, 300)}" if host.certificate else ""

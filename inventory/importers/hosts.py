@@ -1,6 +1,9 @@
-"""Check of configured names: which of them can be endpoints. Pure."""
+"""Check of configured names and addresses: which of them can be endpoints. Pure."""
 
 from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address, ip_address
 
 from inventory.errors import InvalidName
 from inventory.names import normalise_host
@@ -23,3 +26,37 @@ def skip_reason(name: str) -> str | None:
         return f"is not a host name ({error.why or error.what})"
     # A colon is an IPv6 address, which needs no dot.
     return None if "." in host or ":" in host else "has no dot, so it is not a public name"
+
+
+def is_local(address: str) -> bool:
+    """Return whether only this machine reaches what listens on an address.
+
+    Args:
+        address: As a web server's configuration has it, with or without a port, such as
+            ``127.0.0.1:8443``, ``[::1]:8443``, ``localhost:8443``, ``*:443`` or ``8443``.
+    """
+    host = address[1:].partition("]")[0] if address.startswith("[") else address.partition(":")[0]
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    if not re.search(r"[.:]", host):
+        return False  # a port alone, or an asterisk
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return (mapped or ip).is_loopback
+
+
+def local_reason(names: str, ports: str, *, site: bool = True) -> str:
+    """Return what is noted about a server with TLS that only its own machine reaches.
+
+    Args:
+        names: Its names.
+        ports: Its ports.
+        site: Whether it is a web site, which another server on its machine then passes on.
+    """
+    reason = f"{names} listens with TLS for its own machine alone (port {ports})"
+    if not site:
+        return f"{reason}, so it is left out"
+    return f"{reason}: port 443 is assumed; add another one with certmgr endpoint add"

@@ -19,7 +19,7 @@ import crossplane
 
 from inventory.errors import UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
-from inventory.importers.hosts import skip_reason
+from inventory.importers.hosts import is_local, local_reason, skip_reason
 from inventory.importers.table import decode, read_source
 from inventory.text import printable
 
@@ -221,6 +221,7 @@ class _Reader:
             return
         targets: set[tuple[int, str]] = set()
         proxied: dict[int, str] = {}
+        local: set[tuple[int, str]] = set()
         for where, directive in directives:
             if directive["directive"] != "listen" or not directive["args"]:
                 continue
@@ -229,7 +230,8 @@ class _Reader:
             if address.startswith("unix:"):
                 continue
             tls = "ssl" in options or "quic" in options or scope.ssl
-            ports = _ports(_substituted(address, scope.values), 443 if "ssl" in options else 80)
+            address = _substituted(address, scope.values)
+            ports = _ports(address, 443 if "ssl" in options else 80)
             line = f"{where}:{directive['line']}"
             if not ports:
                 yield ImportProblem(line, _unknown_port(address, named))
@@ -239,7 +241,12 @@ class _Reader:
                     # send.
                     proxied[port] = line
                 elif (protocol := self._protocol(scope, port, tls)) is not None:
-                    targets.add((port, protocol))
+                    # Another machine would find a closed port, which looks like a fault.
+                    (local if is_local(address) else targets).add((port, protocol))
+        if local and not targets and not proxied:
+            numbers = ", ".join(str(p) for p, _ in sorted(local))
+            site = scope.kind not in ("stream", "mail")
+            yield ImportProblem(at, local_reason(named, numbers, site=site))
         if scope.kind == "stream" and any(
             (d["directive"], d["args"]) == ("ssl_preread", ["on"]) for _, d in directives
         ):

@@ -9,6 +9,7 @@ import pytest
 
 from inventory.errors import UsageError
 from inventory.importers import apache, nginx
+from inventory.importers.hosts import is_local
 from tests.inventory.importers.files import split
 from tests.servers.real import program
 
@@ -169,3 +170,69 @@ def test_macro_that_grows_without_end_is_refused_within_bounds(tmp_path: Path) -
     conf.write_text("<Macro M $a>\nUse M $a$a\nUse M $a$a\n</Macro>\nUse M x\n")
     with pytest.raises(UsageError, match="expands to over"):
         list(apache.read(conf, "1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1:8443", True),
+        ("127.8.9.10:8443", True),
+        ("[::1]:8443", True),
+        ("[::ffff:127.0.0.1]:8443", True),
+        ("localhost:8443", True),
+        ("8443", False),
+        ("*:8443", False),
+        ("0.0.0.0:8443", False),
+        ("[::]:8443", False),
+        ("192.0.2.7:8443", False),
+        ("_default_:443", False),
+        ("shop.example.com:443", False),
+        ("$address:443", False),
+    ],
+)
+def test_address_of_this_machine_alone_is_recognised(address: str, local: bool) -> None:
+    assert is_local(address) is local
+
+
+def test_sites_behind_another_server_of_their_machine_have_port_443(tmp_path: Path) -> None:
+    nginx_file, apache_file = tmp_path / "nginx.conf", tmp_path / "apache.conf"
+    nginx_file.write_text(
+        "http { server { listen 127.0.0.1:8443 ssl; listen [::1]:8443 ssl; server_name"
+        " a.example.com; } server { listen 127.0.0.1:8444 ssl; listen 9443 ssl; server_name"
+        " b.example.com; } }\n"
+        "mail { server { listen 127.0.0.1:993 ssl; protocol imap; server_name m.example.com; } }\n"
+    )
+    apache_file.write_text(
+        "<VirtualHost 127.0.0.1:8443 [::1]:8443>\nServerName a.example.com\nSSLEngine on\n"
+        "</VirtualHost>\n<VirtualHost 127.0.0.1:8444 *:9443>\nServerName b.example.com\n"
+        "SSLEngine on\n</VirtualHost>\n"
+    )
+    targets = ["a.example.com:443/https", "b.example.com:9443/https"]
+    rows, problems = split(nginx.read(nginx_file, "1"))
+    assert sorted(t for _, t in rows) == targets
+    assert [p.partition(" ")[2] for p in problems] == [
+        "a.example.com listens with TLS for its own machine alone (port 8443): port 443 is assumed;"
+        " add another one with certmgr endpoint add",
+        "m.example.com listens with TLS for its own machine alone (port 993), so it is left out",
+    ]
+    rows, problems = split(apache.read(apache_file, "1"))
+    assert sorted(t for _, t in rows) == targets
+    assert len(problems) == 1
+    assert "for its own machine alone (port 8443)" in problems[0]
+
+
+def test_dump_of_apache_names_sites_that_only_their_machine_reaches(tmp_path: Path) -> None:
+    conf = tmp_path / "apache2.conf"
+    conf.write_text(
+        f'ServerRoot "{tmp_path}"\nErrorLog "{tmp_path}/log"\nServerName localhost\n'
+        f"Listen 443\n{MODULES}"
+        "<VirtualHost 127.0.0.1:8443>\nServerName a.example.com\n</VirtualHost>\n"
+        "<VirtualHost 127.0.0.1:8443>\nServerName b.example.com\n</VirtualHost>\n"
+        "<VirtualHost *:443>\nServerName c.example.com\n</VirtualHost>\n"
+    )
+    dump = tmp_path / "dump.txt"
+    dump.write_text(apache_dump(conf))
+    rows, problems = split(apache.read(dump, "1"))
+    assert sorted(t for _, t in rows) == [f"{n}.example.com:443/https" for n in "abc"]
+    assert len(problems) == 2
+    assert all("for its own machine alone (port 8443)" in p for p in problems)
