@@ -18,16 +18,20 @@ _skipped: dict[str, str] = {}
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under a moved clock, skip tests whose server reads the real clock."""
-    if not MOVED_CLOCK:
-        return
     kept, skipped = [], []
     for item in items:
         marker = item.get_closest_marker("real_clock")
         if marker is None:
             kept.append(item)
-        else:
-            skipped.append(item)
-            _skipped[item.nodeid] = str(marker.kwargs["reason"])
+            continue
+        # In each run: without a moved clock, a missing reason would not be noticed.
+        if not marker.kwargs.get("reason"):
+            raise pytest.UsageError(f"{item.nodeid}: real_clock has no reason")
+        skipped.append(item)
+        _skipped[item.nodeid] = str(marker.kwargs["reason"])
+    if not MOVED_CLOCK:
+        _skipped.clear()
+        return
     config.hook.pytest_deselected(items=skipped)
     items[:] = kept
 

@@ -42,7 +42,7 @@ from tests.certmgr.odd_chains import (
 )
 from tests.servers.chromium import Browser, trusting_browser
 
-pytestmark = pytest.mark.real_clock("Chromium keeps the clock of the system")
+pytestmark = pytest.mark.real_clock(reason="Chromium keeps the clock of the system")
 
 HOST = "shop.example.test"
 TLS12 = SSL.TLS1_2_VERSION

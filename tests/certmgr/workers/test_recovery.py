@@ -16,8 +16,6 @@ from inventory.store import work_queues
 from tests.certmgr.workers.fleet import Fleet
 from tests.certmgr.workers.runs import begin, drain, good_endpoints, has_ended, state_of, waiting
 
-pytestmark = pytest.mark.real_clock
-
 
 def test_scan_whose_command_died_is_ended_by_workers_alone(
     small: Fleet, context: Context, queues: WorkQueues, monkeypatch: pytest.MonkeyPatch

@@ -20,8 +20,6 @@ from inventory.models import ProbeState, ScanShard, StoredFinding
 from inventory.store import jobs, runs, shards
 from tests.certmgr.workers.runs import begin, good_endpoints, waiting
 
-pytestmark = pytest.mark.real_clock
-
 
 def test_results_of_a_worker_that_was_paused_past_its_lease_are_refused(
     context: Context, queues: WorkQueues, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-import pytest
 from sqlalchemy import text
 
 from certmgr.config.context import Context
@@ -17,8 +16,6 @@ from certmgr.workers.spread_run import _SpreadRun
 from inventory.store import work_queues
 from tests.campaign import wait_until
 from tests.certmgr.workers.fleet import Fleet
-
-pytestmark = pytest.mark.real_clock
 
 
 def test_part_that_still_waits_for_a_worker_is_done_once_for_two_commands(

@@ -16,8 +16,6 @@ from inventory.models import ScanShard
 from tests.certmgr.workers.fleet import Fleet
 from tests.certmgr.workers.runs import begin, drain, has_ended, state_of
 
-pytestmark = pytest.mark.real_clock
-
 
 def test_two_workers_scan_each_endpoint_once_and_the_command_reports_as_one_process(
     small: Fleet, context: Context, queues: WorkQueues

@@ -23,8 +23,6 @@ from tests.certmgr.workers.fleet import Fleet, fleet
 from tests.certmgr.workers.runs import begin, drain, good_endpoints, has_ended, state_of
 from tests.servers import pgbouncer, postgres
 
-pytestmark = pytest.mark.real_clock
-
 
 @pytest.mark.campaign
 def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(

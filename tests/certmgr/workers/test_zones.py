@@ -29,8 +29,6 @@ from inventory.store.zones import ScopeValue
 from inventory.vocabulary import ZoneScopeKind
 from tests.certmgr.workers.fleet import DOMAIN, Fleet, fleet
 
-pytestmark = pytest.mark.real_clock
-
 # The site refuses connections from the address of this zone, as a geo block does.
 ABROAD = "127.0.77.2"
 ZONES = f"""[zones.syd1]
