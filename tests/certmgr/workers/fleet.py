@@ -26,6 +26,7 @@ from inventory.clock import system_clock
 from inventory.db.opening import open_database
 from inventory.models import Endpoint
 from inventory.store import clients, domains
+from tests.campaign import UNREACHED
 from tests.servers.real import long_lived, tls_counter, write_pair
 
 ADDRESSES = tuple(f"127.55.0.{n}" for n in range(1, 9))
@@ -112,6 +113,7 @@ def fleet(
         config = folder / "certmgr.toml"
         config.write_text(
             f'[database]\nurl = "{url}"\n[scan]\nrate = 0\nper_address = 0\nprocesses = 1\n'
+            f"timeout = {UNREACHED:.0f}\n"
             f"[trust]\nca_files = [{str(folder / 'root.pem')!r}]\n[http]\nenabled = false\n"
             f'[network]\nallow = ["127.0.0.0/8"]\n[workers]\nenabled = true\n'
             f'shard_size = {shard_size}\nsilent_seconds = {silent}\n[notify]\nopens = "00:00"\n'

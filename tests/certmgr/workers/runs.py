@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import func, select
@@ -42,6 +43,15 @@ def good_endpoints(context: Context, run_id: int) -> int:
     with context.read() as conn:
         query = select(func.count()).where(ProbeState.last_run_id == run_id, ProbeState.good == 1)
         return conn.scalar(query) or 0
+
+
+def failures(context: Context, run_id: int) -> Counter[str | None]:
+    """Return why endpoints of a run were not good, for the message of a failed test."""
+    with context.read() as conn:
+        query = select(ProbeState.error_reason).where(
+            ProbeState.last_run_id == run_id, ProbeState.good == 0
+        )
+        return Counter(conn.scalars(query))
 
 
 def has_ended(context: Context, run_id: int) -> bool:

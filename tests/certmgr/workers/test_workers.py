@@ -20,7 +20,7 @@ from inventory.models import ScanShard, StoredFinding
 from inventory.store import shards, work_queues
 from tests.campaign import Campaign, Progress, size, wait_until
 from tests.certmgr.workers.fleet import Fleet, fleet
-from tests.certmgr.workers.runs import begin, drain, good_endpoints, has_ended, state_of
+from tests.certmgr.workers.runs import begin, drain, failures, good_endpoints, has_ended, state_of
 from tests.servers import pgbouncer, postgres
 
 
@@ -54,7 +54,7 @@ def test_killed_workers_lose_nothing_and_each_finding_is_opened_once(
             time.sleep(0.2)
         assert killed
         assert state_of(context, run_id) == ("complete", None)
-        assert good_endpoints(context, run_id) == count
+        assert good_endpoints(context, run_id) == count, failures(context, run_id).most_common(5)
         assert set(small.visits()) >= set(small.hosts)
         with context.read() as conn:
             opened = conn.execute(
