@@ -54,6 +54,19 @@ def test_every_command_and_option_is_documented() -> None:
                 )
 
 
+def test_each_campaign_is_marked_and_its_sizes_are_documented() -> None:
+    """Without the marker, make soak does not run it at full size."""
+    table = (ROOT / "docs" / "testing.md").read_text().partition("## Sizes of campaigns")[2]
+    documented = set(
+        re.findall(r"^\| `(tests/\S+\.py)`", table.partition("\n## ")[0], re.MULTILINE)
+    )
+    sized = re.compile(r"\bsize\(|\bSOAK\b")
+    texts = {str(p.relative_to(ROOT)): p.read_text() for p in ROOT.glob("tests/**/test_*.py")}
+    asking = {name for name, text in texts.items() if sized.search(text)} - {"tests/test_docs.py"}
+    marked = {name for name in texts if "pytest.mark.campaign" in texts[name]}
+    assert documented == asking == marked - {"tests/test_docs.py"}
+
+
 def test_generated_pages_are_up_to_date() -> None:
     """tools/document.py would not change docs/commands.md or docs/findings.md."""
     import importlib.util

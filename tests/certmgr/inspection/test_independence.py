@@ -152,6 +152,7 @@ def _issuers(hosts: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(der for h in sorted(hosts) for der in sites()[0][h][1:]))
 
 
+@pytest.mark.campaign
 def test_verdict_of_each_site_is_that_of_the_site_alone_in_any_order(tmp_path: Path) -> None:
     served, pem = sites()
     anchors = tmp_path / "anchors.pem"
