@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,3 +41,20 @@ class ImportProblem:
 
     where: str
     reason: str
+
+
+def distinct(rows: Iterable[ImportRow | ImportProblem]) -> Iterator[ImportRow | ImportProblem]:
+    """Yield each name with a port, and each problem, once.
+
+    A snippet may be included several times, and a name is often in two blocks, such as that of a
+    redirect and that of the site. The first one with a note counts.
+    """
+    kept: dict[tuple[str, str], ImportRow | ImportProblem] = {}
+    for row in rows:
+        if isinstance(row, ImportProblem):
+            kept.setdefault((row.where, row.reason), row)
+            continue
+        known = kept.setdefault((row.domain, row.target), row)
+        if isinstance(known, ImportRow) and row.domain_fields and not known.domain_fields:
+            kept[row.domain, row.target] = row
+    yield from kept.values()

@@ -48,15 +48,15 @@ def is_local(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def local_reason(names: str, ports: str, *, site: bool = True) -> str:
+def local_reason(names: str, address: str, *, site: bool = True) -> str:
     """Return what is noted about a server with TLS that only its own machine reaches.
 
     Args:
         names: Its names.
-        ports: Its ports.
+        address: Its ports, or that it is a socket.
         site: Whether it is a web site, which another server on its machine then passes on.
     """
-    reason = f"{names} listens with TLS for its own machine alone (port {ports})"
+    reason = f"{names} listens with TLS for its own machine alone ({address})"
     if not site:
         return f"{reason}, so it is left out"
     return f"{reason}: port 443 is assumed; add another one with certmgr endpoint add"

@@ -19,14 +19,14 @@ def test_apache_configuration_gives_names(tmp_path: Path) -> None:
         ' b.pem"\n</VirtualHost>\n<VirtualHost *:80>\n ServerName'
         " old.example.com\n</VirtualHost>\n# ServerName no.example.com\n"
     )
-    (tmp_path / "apache2.conf").write_text("IncludeOptional sites/*.conf\nServerName 'broken\n")
+    (tmp_path / "apache2.conf").write_text("IncludeOptional sites/*.conf\nInclude none.conf\n")
     rows, problems = split(apache.read(tmp_path / "apache2.conf", "1"))
     assert sorted(rows) == [
         ("old.example.com", "old.example.com:443/https"),
         ("shop.example.com", "shop.example.com:443/https"),
         ("www.example.com", "www.example.com:443/https"),
     ]
-    assert [p.split(" ")[0].rsplit("/", 1)[1] for p in problems] == ["a.conf:3", "apache2.conf:2"]
+    assert [p.split(" ")[0].rsplit("/", 1)[1] for p in problems] == ["apache2.conf:2", "a.conf:3"]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,35 @@ def test_lua_blocks_and_maps_are_no_configuration(tmp_path: Path) -> None:
     assert isinstance(row, ImportRow) and row.domain == "lua.test"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "local x = [==[ } ' \" ]==]",
+        "--[[ it's } {{ a\n comment ]] x = 1",
+        "x = 'a\\\\\\'}' y = \"b\\\\\\\"}\"",
+        "-- that'll be {\n x = {}",
+    ],
+)
+def test_signs_in_lua_are_no_signs_of_nginx(tmp_path: Path, code: str) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text(
+        f"http {{\ninit_by_lua_block {{\n{code}\n}}\nserver {{ set_by_lua_block $x {{\n{code}\n}}\n"
+        "listen 443 ssl; server_name lua.test 1; } }"
+    )
+    (row, problem) = nginx.read(path, "1001")
+    assert isinstance(row, ImportRow) and row.domain == "lua.test"
+    line = path.read_text()[: path.read_text().index("listen")].count("\n") + 1
+    assert isinstance(problem, ImportProblem) and problem.where == f"{path}:{line}"
+
+
+@pytest.mark.parametrize("code", ["'", "--[=[", "{", '"\\\\'])
+def test_lua_that_is_not_closed_is_one_problem(tmp_path: Path, code: str) -> None:
+    path = tmp_path / "nginx.conf"
+    path.write_text(f"http {{ init_by_lua_block {{ {code} }} server {{ server_name a.test; }} }}")
+    (problem,) = nginx.read(path, "1001")
+    assert isinstance(problem, ImportProblem)
+
+
 def test_stream_server_without_a_name_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "nginx.conf"
     path.write_text("stream {\n\nserver { listen 465 ssl; proxy_pass x; } }")
