@@ -14,9 +14,12 @@ from inventory.importers.customer_lists import (
     changed_by_excel,
     domains_of,
     guess,
+    has_address,
+    has_ended,
     is_total,
     our_cells,
     plain,
+    state_column,
 )
 from inventory.importers.entry import ImportProblem, ImportRow
 from inventory.importers.table import Table, read_source
@@ -59,6 +62,7 @@ class CustomerList:
         ignored: Columns of the file that are not used.
         guessed: Whether columns have other names than ours.
         similar: Column that is not used -> our column that its name resembles.
+        states: The column with the state of each customer or service; empty without one.
     """
 
     table: Table
@@ -66,6 +70,7 @@ class CustomerList:
     ignored: tuple[str, ...]
     guessed: bool
     similar: dict[str, str]
+    states: str = ""
 
 
 def open_list(
@@ -122,14 +127,26 @@ def open_list(
     if "client" not in mapping and not client:
         raise UsageError(
             f"{path}:{table.line} has no column 'client'",
-            "the first line names the columns",
-            "Give --client NUMBER, or name the column: --map client=HEADER. The columns are"
-            f" {', '.join(COLUMNS)}.",
+            "each row needs the number of its customer",
+            _how_to_name_clients(table.header, mapping),
         )
     # Reported, so that a column with another name than expected is not missed silently.
     used = set(mapping.values())
     ignored = tuple(n for n in table.header if n and n not in used)
-    return CustomerList(table, mapping, ignored, foreign, similar)
+    # The states of certmgr's own lists are those of domains, and are checked as such.
+    states = state_column(ignored) if foreign else ""
+    return CustomerList(table, mapping, ignored, foreign, similar, states)
+
+
+def _how_to_name_clients(header: Sequence[str], mapping: Mapping[str, str]) -> str:
+    names = mapping.get("client_name")
+    example = f"'{printable(names, 60)}'" if names else "HEADER"
+    also = ", if its names may serve as numbers" if names else ""
+    columns = printable(", ".join(n for n in header if n), 300)
+    return (
+        f"Name its column: --map client={example}{also}. Or give --client NUMBER for all rows."
+        + (f" The columns of the file are {columns}." if columns else "")
+    )
 
 
 def _refuse_repeated(path: Path, table: Table, mapping: Mapping[str, str]) -> None:
@@ -172,8 +189,10 @@ def _refuse_row_numbers(path: Path, table: Table, mapping: Mapping[str, str]) ->
 def _similar(header: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
     """Return column of the file -> our column without one that its name resembles."""
     similar = {}
+    # Next to a city, "State" is no column of ours.
+    ours = [c for c in COLUMNS if c != "state" or not has_address(header)]
     for name in header:
-        near = difflib.get_close_matches(name.lower(), COLUMNS, n=1, cutoff=0.8) if name else []
+        near = difflib.get_close_matches(name.lower(), ours, n=1, cutoff=0.8) if name else []
         if near and name not in mapping.values() and near[0] not in mapping:
             similar[name] = near[0]
     return similar
@@ -198,14 +217,25 @@ def rows_of(source: CustomerList, client: str = "") -> Iterator[ImportRow | Impo
         client: Customer number of all rows. A row of another number is a problem.
     """
     positions = {column: source.table.header.index(n) for column, n in source.mapping.items()}
+    states = source.table.header.index(source.states) if source.states else None
     for where, cells in source.table.rows():
         # The rest of the file is still read, so that one run reports all problems.
         if isinstance(cells, str):
             yield ImportProblem(where, cells)
             continue
-        row = our_cells({c: cells[i] for c, i in positions.items() if i < len(cells)})
+        row = our_cells(
+            {c: cells[i] for c, i in positions.items() if i < len(cells)}, foreign=source.guessed
+        )
         # Like an empty row, it has nothing to import. Read as a row, it would become a client.
         if is_total(row):
+            continue
+        # Billing programs list customers who have left, and they must not get notices.
+        if states is not None and states < len(cells) and has_ended(cells[states]):
+            yield ImportProblem(
+                where,
+                f"its {printable(source.states, 40)} is '{printable(cells[states], 40)}'; to import"
+                " it nevertheless, clear that cell",
+            )
             continue
         number = row.get("client", "")
         if changed_by_excel(number):

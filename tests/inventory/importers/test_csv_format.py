@@ -178,12 +178,89 @@ def test_row_that_lost_its_values_is_reported_and_not_imported(
             "cr_date,cname,pname,login,status,phone,fax,email,address,city,state,pcode,country",
             "client=login client_name=cname contact=pname email=email phone=phone",
         ),
+        # Plesk, Customers and Subscriptions
+        (
+            "Customer name,Company,Username,Email,Subscriptions",
+            "client=Username client_name=Company contact=Customer_name email=Email",
+        ),
+        ("Subscription,Subscriber,Setup date", "client=Subscriber domain=Subscription"),
+        # WHMCS, Reports > Domains, with the company
+        (
+            "User ID,Client Name,Company Name,Domain",
+            "client=User_ID client_name=Company_Name contact=Client_Name domain=Domain",
+        ),
+        # Spreadsheets
+        (
+            "Cliente,Razón social,Dominio",
+            "client=Cliente client_name=Razón_social domain=Dominio",
+        ),
+        (
+            "Nº de cliente,Empresa,Domínio,Correio eletrónico",
+            "client=Nº_de_cliente client_name=Empresa domain=Domínio email=Correio_eletrónico",
+        ),
+        ("Cliente,Dominio,Correo", "client=Cliente domain=Dominio email=Correo"),
+        ("Kunde,Firma,Domain", "client=Kunde client_name=Firma domain=Domain"),
+        ("Kd.-Nr.,Kunde,Domain", "client=Kd.-Nr. client_name=Kunde domain=Domain"),
+        (
+            "N° client,Société,Nom de domaine",
+            "client=N°_client client_name=Société domain=Nom_de_domaine",
+        ),
+        (
+            "Cliente,Ragione sociale,Dominio",
+            "client=Cliente client_name=Ragione_sociale domain=Dominio",
+        ),
+        ("Codice,Azienda,Dominio", "client=Codice client_name=Azienda domain=Dominio"),
+        (
+            "Nr klienta,Nazwa firmy,Domena,Numer telefonu",
+            "client=Nr_klienta client_name=Nazwa_firmy domain=Domena phone=Numer_telefonu",
+        ),
+        ("Numer klienta,Klient,Domeny", "client=Numer_klienta client_name=Klient domain=Domeny"),
+        ("Klant,Bedrijf,Domein", "client=Klant client_name=Bedrijf domain=Domein"),
+        ("Zákazník,Název firmy,Doména", "client=Zákazník client_name=Název_firmy domain=Doména"),
+        (
+            "Kundenr.,Firma,Domæne,E-post",
+            "client=Kundenr. client_name=Firma domain=Domæne email=E-post",
+        ),
+        ("Kundnr,Företag,Domän", "client=Kundnr client_name=Företag domain=Domän"),
     ],
 )
 def test_headers_of_billing_programs_and_panels_are_known(header: str, expected: str) -> None:
     found = customer_lists.guess(header.split(","), csv_format.COLUMNS)
     shown = " ".join(f"{k}={v.replace(' ', '_')}" for k, v in sorted(found.items()))
     assert shown == expected
+
+
+def test_known_names_of_columns_are_plain_and_stand_once_each() -> None:
+    for names in customer_lists.KNOWN_NAMES.values():
+        assert [customer_lists.plain(n) for n in names] == list(dict.fromkeys(names))
+
+
+def test_rows_of_customers_who_have_left_are_reported_and_left_out(database: Database) -> None:
+    planned = import_text(
+        database,
+        "Kundennummer;Firma;Domain;Status\n1;Rosen;a.example;Active\n2;Ivy;b.example;Cancelled\n"
+        "3;Elm;c.example;gekündigt\n4;Oak;d.example;\n",
+    )
+    assert [i.values["number"] for i in planned.items["client"].values()] == ["1", "4"]
+    reasons = [p.reason for p in planned.problems]
+    assert len(reasons) == 2
+    assert "its Status is 'Cancelled'; to import it nevertheless" in reasons[0]
+
+
+def test_state_of_an_address_is_neither_a_state_of_the_customer_nor_proposed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "clients.csv"
+    path.write_text("ID,Company Name,City,State\n1,Rosen,Rome,Closed\n")
+    opened = csv_format.open_list(path)
+    assert (opened.states, opened.similar) == ("", {})
+    assert [r.client for r in csv_format.rows_of(opened) if isinstance(r, ImportRow)] == ["1"]
+
+
+def test_private_customer_of_a_foreign_list_is_named_by_the_contact(database: Database) -> None:
+    planned = import_text(database, "User ID;Client Name;Company Name;Domain\n7;Eva;;a.example\n")
+    (client,) = planned.items["client"].values()
+    assert client.values["name"] == "Eva"
 
 
 @pytest.mark.parametrize(
