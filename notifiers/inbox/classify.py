@@ -50,7 +50,14 @@ from notifiers.inbox.mail_parts import (
     without_quotes,
     written_text,
 )
-from notifiers.inbox.report_words import reported_kind, tried_again
+from notifiers.inbox.report_words import (
+    ACTIONS,
+    failure_subject,
+    refused,
+    reported_action,
+    reported_kind,
+    tried_again,
+)
 
 # Bytes of a mail that are read. What follows are attachments, which change nothing.
 MAX_MAIL = 512 * 1024
@@ -65,10 +72,13 @@ _RECEIPTS = (
 )
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
 _DAEMONS = re.compile(
-    r"^(?:mailer-daemon|postmaster|mail-daemon|mmdf|mail\.daemon)(?:[+._-].*)?@"
+    r"^(?:mailer-daemon|postmaster|mail-daemon|mmdf|mail\.daemon|mdaemon|notes_router"
+    r"|mail[._-]?delivery[._-]?(?:sub)?system)(?:[+._-].*)?@"
     # Exchange Online: the address of the system mailbox of an organisation.
     r"|^microsoftexchange[0-9a-f]{20,}@"
 )
+# A receipt that a program sent without a person (RFC 8098 3.2.6.1).
+_DELETED = re.compile(r"(?i)automatic-action\s*/[^;]*;\s*deleted")
 # What flufl.bounce takes for a warning although nothing is tried again.
 _NOT_TRIED_AGAIN = re.compile(r"(?i)\b(?:has not been delivered|was (?:blocked|rejected) by)\b")
 
@@ -203,21 +213,18 @@ def _report(
     if report is None:
         return None
     text = source_text(report)
-    actions = [a.lower() for a in re.findall(r"^action\s*:\s*([a-z]+)", text, re.I | re.M)]
-    status = re.search(r"^status\s*:\s*([245]\.\d{1,3}\.\d{1,3})", text, re.I | re.M)
-    code = status[1] if status else ""
-    # A report may list several addresses, if the one of the notice stands for several people.
-    did = next((a for a in ("failed", "delayed") if a in actions), actions[0] if actions else "")
+    did, code = reported_action(text)
     # "failed" is final, whatever its status: 4.4.7 is the status of a queue that gave up.
-    if did == "failed" or (not did and code.startswith("5")):
+    if did == "failed" or (did not in ACTIONS and code.startswith("5")):
         kind = InboundKind.BOUNCE
-    elif did == "delayed" or (not did and code.startswith("4")):
+    elif did == "delayed" or (did not in ACTIONS and code.startswith("4")):
         kind = InboundKind.DELAY
     # Success reports are requested by some servers for all mail; they change nothing.
-    elif did in ("delivered", "relayed", "expanded"):
+    elif did in ACTIONS:
         kind = InboundKind.RECEIPT
+    # Gmail and some filters leave the report empty, and state the failure in the text alone.
     else:
-        kind = InboundKind.UNCERTAIN
+        return None
     reason = re.search(r"^diagnostic-code\s*:\s*(.{1,300})", text, re.I | re.M)
     shown = f"{did} {code}".strip() + (f": {reason[1].strip()}" if reason else "")
     marks = returned_marks(message) or raw_marks(raw)
@@ -235,6 +242,9 @@ def _receipt(
     # A receipt usually has In-Reply-To; some programs return the original headers instead.
     marks = read.marks or returned_marks(message) or raw_marks(raw)
     shown = what[1].strip() if what else "receipt"
+    # Dovecot refuses a mail in this form, by a filter (RFC 5429 2.2) or a full mailbox.
+    if _DELETED.match(shown) and refused(f"{read.subject} {read.text}"):
+        return replace(read, kind=InboundKind.BOUNCE, marks=marks)
     return replace(read, kind=InboundKind.RECEIPT, marks=marks, text=printable(shown, 300))
 
 
@@ -243,31 +253,40 @@ def _plain_bounce(
 ) -> InboundMail | None:
     """Classify a bounce without a report: Exim, qmail, Exchange, Gmail and others."""
     # A person may forward a bounce with the notice in it, so the sender must be a mail system.
-    if not (
+    system = bool(
         empty_return_path(message)
         or _DAEMONS.match(sender(message))
         or message.get("X-Failed-Recipients") is not None
-    ):
+        or any(p.get_content_type() in _REPORTS for p in parts)
+    )
+    # A complaint about abuse (RFC 5965) returns the notice, which was delivered.
+    if any(p.get_content_type() == "message/feedback-report" for p in parts):
+        return None
+    # Gateways and filters send bounces from any address. Their subject is no person's, so that they
+    # are no consent; they count as a bounce only if they return the notice.
+    if not system and not failure_subject(read.subject):
         return None
     # flufl.bounce knows the formats of many mail servers.
     temporary, permanent = all_failures(message)
     failed = message.get("X-Failed-Recipients") is not None
     marks = returned_marks(message) or raw_marks(raw)
+    words = f"{read.subject} {read.text}"
     # A warning of Postfix has the form of its bounces.
-    if tried_again(f"{read.subject} {read.text}"):
-        return replace(read, kind=InboundKind.DELAY, marks=marks)
+    if tried_again(words):
+        kind = InboundKind.DELAY
     # Warnings of Exim carry the same header as its bounces.
-    if temporary and not permanent:
+    elif temporary and not permanent:
         final = _NOT_TRIED_AGAIN.search(read.text) is not None
-        return replace(
-            read, kind=InboundKind.UNCERTAIN if final else InboundKind.DELAY, marks=marks
-        )
-    if permanent or failed:
-        return replace(read, kind=InboundKind.BOUNCE, marks=marks)
-    if _DAEMONS.match(sender(message)):
-        kind = reported_kind(f"{read.subject} {read.text}")
-        return replace(read, kind=kind, marks=marks or read.marks)
-    return None
+        kind = InboundKind.UNCERTAIN if final else InboundKind.DELAY
+    elif permanent or failed:
+        kind = InboundKind.BOUNCE
+    elif not _DAEMONS.match(sender(message)) and system:
+        return None
+    else:
+        kind, marks = reported_kind(words), marks or read.marks
+    if not system and not (returned_marks(message) or raw_marks(raw)):
+        kind, marks = InboundKind.UNCERTAIN, read.marks
+    return replace(read, kind=kind, marks=marks)
 
 
 def _other_report(

@@ -30,6 +30,14 @@ _ORIGINAL = re.compile(
     r"\b.{0,80}:\s*$)",
     re.IGNORECASE,
 )
+# The same line in any other language: it names the sender with the address, and ends with a colon.
+_ATTRIBUTION = re.compile(r".{0,200}<[^<>\s@]{1,64}@[^<>\s@]{1,255}>.{0,80}[:：]\s*$")
+# Outlook writes the headers of the original message in the language of its user.
+_HEADER = re.compile(r"\s*\**[^\s:：<>@\[\]*][^:：<>@\[\]*]{0,30}\**\s?[:：]\**\s*\S")
+# Marks of the direction of writing, which Hebrew and Arabic mail programs put around addresses.
+_DIRECTIONS = dict.fromkeys(
+    map(ord, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+)
 # What mail programs of telephones write below each mail.
 _DEVICE = re.compile(
     r"\s*(?:sent from (?:my|yahoo|outlook|mail for)|get outlook for|von mein\w+ .{1,40} gesendet"
@@ -156,13 +164,28 @@ def references_in(text: str) -> tuple[str, ...]:
 
 def written_text(text: str) -> str:
     """Return the text above the copy of an original message."""
-    written = []
-    for line in without_quotes(text).splitlines():
-        # Many programs put the whole message below an answer, and that names all references.
-        if _ORIGINAL.match(line[:300]):
-            break
-        written.append(line)
-    return "\n".join(written)
+    lines = without_quotes(text).splitlines()
+    # Many programs put the whole message below an answer, and that names all references.
+    end = next((n for n in range(len(lines)) if _begins_copy(lines, n)), len(lines))
+    return "\n".join(lines[:end])
+
+
+def _begins_copy(lines: list[str], number: int) -> bool:
+    """Return whether a copy of an original message begins at a line."""
+    if _is_attribution(lines[number]):
+        return True
+    # The first header names the sender, and the subject of a notice has its reference.
+    head = [x for x in lines[number : number + 8] if x.strip()][:3]
+    return (
+        len(head) == 3
+        and all(_HEADER.match(x[:300]) for x in head)
+        and ("@" in head[0] or any("[CM-" in x for x in head))
+    )
+
+
+def _is_attribution(line: str) -> bool:
+    bare = line[:500].translate(_DIRECTIONS)
+    return _ORIGINAL.match(bare[:300]) is not None or _ATTRIBUTION.match(bare) is not None
 
 
 def own_words(text: str) -> str:
@@ -175,7 +198,7 @@ def own_words(text: str) -> str:
     if not "".join(lines).strip() and any(
         line.lstrip().startswith(">") for line in text.splitlines()[:400]
     ):
-        lines = [x for x in without_quotes(text).splitlines() if not _ORIGINAL.match(x[:300])]
+        lines = [x for x in without_quotes(text).splitlines() if not _is_attribution(x)]
     return "\n".join(line for line in lines if not _DEVICE.match(line[:300]))
 
 

@@ -58,6 +58,24 @@ _GIVEN_UP = _any(
     r"\b5\.\d{1,3}\.\d{1,3}\b",
     r"\b55[0-4]\b",
 )
+# The actions of RFC 3464 2.3.3; some systems write others, such as "failure" or "error".
+ACTIONS = ("failed", "delayed", "delivered", "relayed", "expanded")
+_REFUSED = _any(r"\b(?:automatically|was|been) (?:rejected|refused)\b", r"\bquota exceeded\b")
+# The beginning of a subject that mail systems write, and no person without "Re:" or "Fwd:".
+_SUBJECT = _any(
+    r"(?:\W{0,5})(?:undeliver(?:able|ed)|returned mail|mail returned|failure notice|nondeliverable"
+    r"|non[- ]?delivery|mail (?:system )?error|rejected mail)\b",
+    r"(?:permanent |mail |message |e-?mail |final |your )*(?:delivery|could not be delivered)"
+    r"[- ](?:status|failure|failed|problem|error|notification|delay|warning|incomplete|report)",
+    r"(?:mail|message|e-?mail|your message)(?: to \S+)? (?:could|was|has) not"
+    r" (?:be |been )?deliver",
+    r"(?:warning|alert): (?:could not send|message .{0,60}delayed|.{0,80}user unknown)",
+    r"(?:message|mail) (?:delivery )?(?:delayed|rejected|undeliverable)",
+    r"unzustellbar|nicht zugestellt|unzustellbare nachricht|zustellung fehlgeschlagen",
+    r"non remis|échec de la remise|message non remis|non recapitabile|mancato recapito",
+    r"no entregado|no se puede entregar|não entregue|onbestelbaar|niedostarczon",
+    r"nedoručiteln|nedoručen|kézbesíthetetlen|olevererbar|går inte att leverera|не доставлено",
+)
 _FAILED = _any(
     r"\baddress (?:not found|rejected)",
     r"\b(?:user|recipient|mailbox) (?:is )?(?:unknown|not found|unavailable)",
@@ -114,3 +132,29 @@ def tried_again(words: str) -> bool:
     """Return whether a mail system states that it will try again, and that it did not give up."""
     certain = _IF_IT_FAILS.sub(" ", words)
     return _TRIED_AGAIN.search(certain) is not None and _GIVEN_UP.search(certain) is None
+
+
+def reported_action(report: str) -> tuple[str, str]:
+    """Return action and status code of a delivery report, in lower case; empty if it has none.
+
+    A report may list several addresses, if the one of the notice stands for several people: the
+    worst of them counts, with its own code.
+    """
+    found = []
+    for block in re.split(r"\n[^\S\n]*\r?\n", report):
+        action = re.search(r"^action\s*:\s*([a-z]+)", block, re.I | re.M)
+        status = re.search(r"^status\s*:\s*([245]\.\d{1,3}\.\d{1,3})", block, re.I | re.M)
+        if action or status:
+            found.append((action[1].lower() if action else "", status[1] if status else ""))
+    order = {"failed": 0, "delayed": 1, "": 3}
+    return min(found, key=lambda pair: order.get(pair[0], 2), default=("", ""))
+
+
+def refused(words: str) -> bool:
+    """Return whether a mailbox or its filter refused a mail."""
+    return _REFUSED.search(words) is not None
+
+
+def failure_subject(subject: str) -> bool:
+    """Return whether a subject is that of a report about a mail that was not delivered."""
+    return _SUBJECT.match(subject.strip()) is not None
