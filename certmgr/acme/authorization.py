@@ -22,13 +22,14 @@ from certmgr.acme.challenges.interface import (
     DNS_01,
     DNS_ACCOUNT_01,
     ChallengeProof,
+    NotPublished,
     Solver,
     account_label,
     challenge_proof,
 )
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.order_errors import NamesFailed, OrderExpired
+from certmgr.acme.order_errors import NamesFailed, OrderExpired, OrderPending
 from certmgr.acme.persist_records import record_for
 from certmgr.acme.problems import AcmeError, AcmeProblem
 from certmgr.acme.proof_journal import ProofJournal
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 # How often, and for how long, the CA is asked whether it has begun a validation that it refuses to
 # begin again.
 BEGUN_CHECKS, BEGUN_SECONDS = 4, 20
+# Seconds after which an order is tried again whose records have not reached each name server.
+UNPUBLISHED_SECONDS = 600.0
 # "processing" is no status of an authorization in RFC 8555, and some CAs report it.
 UNDECIDED = (messages.STATUS_PENDING, messages.STATUS_PROCESSING)
 ENDED = (
@@ -63,6 +66,7 @@ class Authorizations:
         account_id: The account, for which failed authorizations are counted.
         solver: The name of the solver in the configuration.
         names: The names of the order.
+        urgent: Whether only the CA's own answer may postpone the order.
     """
 
     requests: CaRequests
@@ -70,6 +74,7 @@ class Authorizations:
     account_id: int
     solver: str
     names: Sequence[str]
+    urgent: bool = False
 
     @property
     def _context(self) -> IssuanceContext:
@@ -106,10 +111,11 @@ class Authorizations:
         journal.record(self.order_id, self.solver, proofs)
         # Another run may have notified the CA already.
         known_to_ca = any(c.status != messages.STATUS_PENDING for _, _, c in pending)
-        final = False
+        final = held = False
         try:
             self._context.checkpoint("present")
-            solver.present(proofs)
+            # If the CA validates already, only its decision can be awaited.
+            _publish(solver, proofs, even_if_unpublished=self.urgent or known_to_ca)
             self._context.checkpoint("answer")
             for url, _, challenge in pending:
                 if challenge.status == messages.STATUS_PENDING:
@@ -122,8 +128,12 @@ class Authorizations:
         except NamesFailed:
             final = True
             raise
+        except NotPublished as error:
+            held = True
+            raise OrderPending(error.what, error.why, error.todo, UNPUBLISHED_SECONDS) from None
         finally:
-            if final or not known_to_ca or not solver.persistent:
+            # Records that are on their way to the other servers stay for the next run.
+            if final or not (known_to_ca or held) or not solver.persistent:
                 journal.remove(self.order_id)
 
     def _challenge(
@@ -236,6 +246,27 @@ class Authorizations:
                 [(n.removeprefix("*."), None) for n in failed],
             )
         return NamesFailed(failed)
+
+
+def _publish(
+    solver: Solver, proofs: Sequence[ChallengeProof], *, even_if_unpublished: bool
+) -> None:
+    """Publish the answers, and wait until each server has them.
+
+    Args:
+        even_if_unpublished: Go on if a server lacks an answer. Close to expiry, an authorization
+            that may fail costs less than the wait.
+
+    Raises:
+        NotPublished: A server lacks an answer.
+        CertmgrError: An answer cannot be published.
+    """
+    try:
+        solver.present(proofs)
+    except NotPublished as error:
+        if not even_if_unpublished:
+            raise
+        _log.warning("%s: %s; the order continues", error.what, error.why)
 
 
 def require_usable(authorization: messages.Authorization) -> None:

@@ -96,7 +96,12 @@ class OrderFlow:
     @property
     def _authorizations(self) -> Authorizations:
         return Authorizations(
-            self._requests, self.row.id, self.row.account_id, self.lineage.solver, self.names
+            self._requests,
+            self.row.id,
+            self.row.account_id,
+            self.lineage.solver,
+            self.names,
+            self.urgent,
         )
 
     def run(self) -> OrderRecord:

@@ -13,7 +13,7 @@ from typing import Any
 
 from certmgr.acme import proof_journal
 from certmgr.acme.challenges.build import Solvers, challenge_of, find
-from certmgr.acme.challenges.dns01 import find_location, is_published, record_location
+from certmgr.acme.challenges.dns01 import find_location, publication, record_location
 from certmgr.acme.challenges.interface import ChallengeProof
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.http_probe import CA_PORTS, ProbeResult, probe
@@ -175,9 +175,8 @@ class FactCollector:
         proof = ChallengeProof(name, "probe", secrets.token_urlsafe(32))
         try:
             active_solver.present([proof])
-            return is_published(
-                self.dns_client, record_location(self.dns_client, proof.record), proof.txt
-            )
+            location = record_location(self.dns_client, proof.record)
+            return publication(self.dns_client, location, proof.txt).published
         except CertmgrError:
             return False
         finally:

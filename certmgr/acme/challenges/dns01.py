@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from certmgr.acme.challenges.interface import ChallengeProof, Leftover
+from certmgr.acme.challenges.interface import ChallengeProof, Leftover, NotPublished
 from certmgr.net.dns import DnsClient
 from inventory.errors import CertmgrError
 
@@ -73,7 +73,13 @@ class Dns01:
     def present(self, proofs: Sequence[ChallengeProof]) -> None:
         """Set the records and wait until they are published, or the time is over.
 
-        After the time limit the order continues: the CA may reach servers that this machine cannot.
+        If no name server of a zone answers this machine, the order continues after the time limit:
+        the CA may reach them. If one answers without the record, the CA may ask just that one, and
+        the authorization would fail and count.
+
+        Raises:
+            NotPublished: A name server of a zone does not have a record after the time limit.
+            CertmgrError: A record cannot be set.
         """
         pending = []
         for proof in proofs:
@@ -82,13 +88,33 @@ class Dns01:
             self.zone.add(location, proof.txt)
             # All records are set before the first wait, so that they propagate at the same time.
             pending.append((location, proof.txt))
+        self._await_publication(pending)
+
+    def _await_publication(self, pending: Sequence[tuple[str, str]]) -> None:
+        """Wait until the records, given as (name, value), are published."""
+        # Without a time to wait nothing is checked: the CA may see other servers than this machine.
+        if not self.propagation:
+            return
         end = time.monotonic() + self.propagation
-        # Each check has a new client: a cached answer would hide the new record.
-        while (
-            missing := [p for p in pending if not is_published(self.create_dns_client(), *p)]
-        ) and time.monotonic() < end:
-            pending = missing
+        while True:
+            # Each check has a new client: a cached answer would hide the new record.
+            found = {p: publication(self.create_dns_client(), *p) for p in pending}
+            pending = [p for p, state in found.items() if not state.published]
+            if not pending or time.monotonic() >= end:
+                break
             self.wait(POLL_INTERVAL)
+        lacking = {p[0]: found[p].without for p in pending if found[p].without}
+        if lacking:
+            record, servers = next(iter(lacking.items()))
+            more = f", and {len(lacking) - 1} more record(s)" if len(lacking) > 1 else ""
+            raise NotPublished(
+                f"The record {record} is not published everywhere yet",
+                f"after {self.propagation:g} seconds {', '.join(servers[:4])} answers without it"
+                + more,
+                "The record stays set, and the order is continued automatically. Check the transfer"
+                " of the zone to that server. If the CA asks other servers than this machine"
+                " (split DNS): propagation = 0.",
+            )
 
     def clean(self, proofs: Sequence[ChallengeProof]) -> Sequence[Leftover]:
         """Remove the records. Those that are not in the DNS are not left, whatever failed."""
@@ -170,13 +196,26 @@ def is_gone(dns_client: DnsClient, record: str, value: str) -> bool:
     return bool(answers) and all(value not in a.records for a in answers)
 
 
-def is_published(dns_client: DnsClient, record: str, value: str) -> bool:
-    """Return whether every name server of the zone that answers publishes the record.
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Whether a record is published.
 
-    If none of them can be reached from here, the resolver's answer decides.
+    Attributes:
+        published: Every name server of the zone that answers has it. If none can be reached from
+            here, the resolver's answer decides.
+        without: The name servers that answer without it.
     """
+
+    published: bool
+    without: tuple[str, ...] = ()
+
+
+def publication(dns_client: DnsClient, record: str, value: str) -> Publication:
+    """Return whether a record is published, as far as this machine can see."""
     servers = dns_client.authoritative(record).addresses
-    answers = [a for a in (dns_client.ask_at(s, record, "TXT") for s in servers) if a.determined]
+    answers = {s: a for s in servers if (a := dns_client.ask_at(s, record, "TXT")).determined}
     if not answers:
-        return value in dns_client.ask(record, "TXT", fresh=True).records
-    return all(value in a.records for a in answers)
+        # Its answer may be an old one from its cache, so that it never shows that a record lacks.
+        return Publication(value in dns_client.ask(record, "TXT", fresh=True).records)
+    without = tuple(s for s, a in answers.items() if value not in a.records)
+    return Publication(not without, without)

@@ -103,6 +103,13 @@ def challenge_proof(name: str, token: object, thumbprint: str) -> ChallengeProof
     return ChallengeProof(name, token, f"{token}.{thumbprint}")
 
 
+class NotPublished(CertmgrError):
+    """The answers are set, and a server that the CA may ask does not have them yet.
+
+    They stay set: a later run finds them published.
+    """
+
+
 class Solver(Protocol):
     """Answers challenges. Several threads may call it at the same time.
 
@@ -127,6 +134,7 @@ class Solver(Protocol):
         """Publish the answers, so that the CA can validate them.
 
         Raises:
+            NotPublished: The answers are set, and are not published everywhere within the time.
             CertmgrError: An answer cannot be published.
         """
 

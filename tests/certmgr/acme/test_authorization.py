@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
+from certmgr.acme.challenges.dns01 import Dns01
 from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.results import IssueResult, RenewalReason
+from certmgr.acme.service import IssuanceService
+from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import Authoritative, NameServer
 from inventory.clock import system_clock
 from tests.campaign import wait_until
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import AcmeEnvironment
+from tests.certmgr.net.server import serving
 from tests.servers import faulty
 from tests.servers.faulty import Proxy, Rule
 from tests.servers.pebble import Pebble
@@ -101,6 +108,56 @@ def test_answer_stays_published_while_the_ca_is_out_of_order(
     proxy.rules.append(Rule(faulty.problem(status), AUTHORIZATION, nth=range(2, 100)))
     assert env.order(lineage).state == "failed"
     assert "remove" not in (tmp_path / "calls").read_text()
+
+
+class OtherServers(DnsClient):
+    """A DNS client that finds a given name server for each zone."""
+
+    server = ""
+
+    def authoritative(self, name: str) -> Authoritative:
+        return Authoritative("ok", "shop.test", (NameServer("ns", (self.server,)),))
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_record_that_a_name_server_lacks_postpones_the_order_without_a_failure(
+    env: AcmeEnvironment, ca: Pebble, tmp_path: Path, urgent: bool
+) -> None:
+    """The record stays for the next run. Close to expiry the order goes on."""
+    env.solve(dns=dataclasses.replace(hook(tmp_path, ca), propagation=0.01))
+    lineage = env.lineage("1001", ["shop.test"], solver="dns")
+    with serving({("shop.test", "A"): ["192.0.2.1"]}, authoritative=True) as behind:
+
+        def order() -> IssueResult:
+            context = env.context
+            solver = context.solvers.get("dns")
+            assert isinstance(solver, Dns01)
+
+            def client() -> DnsClient:
+                made = OtherServers((ca.dns,), allowed=(IPv4Network("127.0.0.0/8"),))
+                made.server = behind.address
+                return made
+
+            solver.create_dns_client = client
+            return IssuanceService(context).issue(lineage, RenewalReason("test", urgent=urgent))
+
+        done = order()
+        if urgent:
+            assert done.state == "issued", done
+            return
+        assert done.state == "waits" and "answers without it" in done.message, done
+        with env.database.read() as conn:
+            (failures,) = conn.exec_driver_sql(
+                "SELECT count(*) FROM acme_event WHERE kind = 'failure'"
+            ).one()
+        assert failures == 0
+        _, name, value = (tmp_path / "calls").read_text().split()
+        # The transfer of the zone has ended.
+        behind.records[(name, "TXT")] = [f'"{value}"']
+        assert order().state == "issued"
+        assert len(env.orders(lineage)) == 1
+    assert "remove" in (tmp_path / "calls").read_text()
+    assert list((env.context.base / "proofs").iterdir()) == []
 
 
 def test_answers_of_an_order_that_ended_are_removed(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.acme.challenges.dns01 import Dns01, RecordLocation, find_location
-from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.interface import ChallengeProof, NotPublished
 from certmgr.net.dns import DnsClient
 from certmgr.net.dns_answers import Authoritative
 from certmgr.net.dns_answers import NameServer as ZoneServer
@@ -136,3 +136,40 @@ def test_secondary_that_lags_behind_is_waited_for(old: list[str] | str) -> None:
         solver.present([proof])
         # A server that does not answer is no reason to wait: the CA skips it too.
         assert len(waits) == (0 if old == "SERVFAIL" else 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "propagation", "refused"),
+    [
+        # A CA may ask the secondary alone: the authorization would fail.
+        ([], 0.01, True),
+        (['"old"'], 0.01, True),
+        # What this machine cannot reach proves nothing.
+        ("SERVFAIL", 0.01, False),
+        # Without a time to wait nothing is checked, for a CA that sees other servers (split DNS).
+        ([], 0.0, False),
+    ],
+)
+def test_order_does_not_go_on_while_a_server_answers_without_the_record(
+    old: list[str] | str, propagation: float, refused: bool
+) -> None:
+    proof = ChallengeProof("shop.test", "token", "key", location="_acme-challenge.shop.test")
+    record = (proof.location, "TXT")
+    with (
+        serving({("shop.test", "A"): ["192.0.2.1"]}, authoritative=True) as primary,
+        serving({("shop.test", "A"): ["192.0.2.1"], record: old}, authoritative=True) as secondary,
+    ):
+
+        def client() -> DnsClient:
+            made = TwoServers((primary.address,), timeout=UNREACHED, tries=1, allowed=LOOPBACK)
+            made.servers = (primary.address, secondary.address)
+            return made
+
+        solver = Dns01(PrimaryZone(primary), client, propagation=propagation, wait=lambda _: None)
+        if refused:
+            with pytest.raises(NotPublished, match=f"{secondary.address} answers without it"):
+                solver.present([proof])
+        else:
+            solver.present([proof])
+        # It stays set for the run that continues the order.
+        assert primary.records[record] == [f'"{proof.txt}"']
