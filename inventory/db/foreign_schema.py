@@ -6,8 +6,11 @@ administrator: certmgr creates neither.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ForeignKeyConstraint, UniqueConstraint
@@ -15,26 +18,60 @@ from sqlalchemy import ForeignKeyConstraint, UniqueConstraint
 from inventory.db.database import HEAD
 from inventory.models import metadata
 
-# Tables of earlier versions, which migrations rename or drop.
-FORMER_TABLES = frozenset({"alembic_version", "matter", "order", "order_name", "standing"})
+_VERSION_TABLE = "alembic_version"
+_OWN_TABLES = frozenset({*metadata.tables, _VERSION_TABLE})
+# SQLite keeps them itself, and refuses names like theirs only to those who do not edit the schema.
+_TABLES_OF_SQLITE = frozenset({"sqlite_sequence", *(f"sqlite_stat{n}" for n in range(1, 5))})
+# Characters of the schema, and instructions of SQLite that reading it may take. Ours has 80,000 and
+# takes 4,500. The pages of a file can refer to each other so that a small table has more rows than
+# can ever be read.
+_MAX_SCHEMA = 1_000_000
+_MAX_STEPS = 2_000_000
+_STEPS_PER_CALL = 10_000
+
+
+@contextmanager
+def _bounded(connection: Any) -> Iterator[None]:
+    """Let SQLite stop with an error if reading a hostile file takes too long."""
+    calls = itertools.count()
+    connection.set_progress_handler(
+        lambda: next(calls) >= _MAX_STEPS // _STEPS_PER_CALL, _STEPS_PER_CALL
+    )
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def foreign_parts_of_sqlite(connection: Any) -> list[str]:
     """Return the parts of an SQLite database that are not of certmgr.
 
     These are triggers, views, tables, computed columns, and indexes and constraints that refuse,
-    delete or change rows. In a database of this version, missing and additional columns, tables and
-    constraints are reported too.
+    delete or change rows, or compute values. In a database of this version, missing and additional
+    columns, tables and constraints are reported too.
 
     Args:
         connection: A connection of the driver.
+
+    Raises:
+        sqlite3.Error: The schema cannot be read, or not with a bounded effort.
     """
+    with _bounded(connection):
+        return _foreign_parts(connection)
+
+
+def _foreign_parts(connection: Any) -> list[str]:
     # Functions in the schema of an untrusted file are not called (SQLite, PRAGMA trusted_schema).
     connection.execute("PRAGMA trusted_schema=OFF")
     # Only names and texts are read: reading from a view would run what it contains.
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    rows, size = [], 0
+    for row in connection.execute("SELECT type, name, sql FROM sqlite_master"):
+        size += sum(len(str(v)) for v in row)
+        if size > _MAX_SCHEMA:
+            return [f"a schema of more than {_MAX_SCHEMA:,} characters"]
+        rows.append(row)
     found = [f"{k} {name!r}" for k, name, sql in rows if not _is_own(k, str(name), str(sql or ""))]
-    tables = [str(name) for kind, name, _ in rows if kind == "table" and name in metadata.tables]
+    tables = [str(n) for kind, n, _ in rows if kind == "table" and str(n) in _OWN_TABLES]
     columns = {t: connection.execute(f'PRAGMA table_xinfo("{t}")').fetchall() for t in tables}
     # The last value is 0 for an ordinary column. A computed one calls functions when it is read.
     found += [
@@ -46,21 +83,27 @@ def foreign_parts_of_sqlite(connection: Any) -> list[str]:
         if kind == "table" and str(name) in columns
         for clause in _foreign_clauses(str(sql))
     ]
-    if found or ("table", "alembic_version") not in {(k, n) for k, n, _ in rows}:
+    texts = {str(name): str(sql) for kind, name, sql in rows if kind == "index"}
+    found += [part for t in tables for part in _foreign_indexes(connection, t, texts)]
+    if found or _VERSION_TABLE not in columns:
         return found
-    version = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    version = connection.execute("SELECT version_num FROM alembic_version LIMIT 3").fetchall()
     if [v[0] for v in version] != [HEAD]:
         # An earlier version has other columns; "database check" compares them after its migration.
-        return [] if len(version) == 1 else [f"{len(version)} versions"]
+        return [] if len(version) == 1 else ["other than one version"]
+    own = {t: {str(c[1]) for c in infos} for t, infos in columns.items()}
     return [
-        *_differences({t: {str(c[1]) for c in infos} for t, infos in columns.items()}),
-        *(part for t in tables for part in _foreign_constraints_of_sqlite(connection, t)),
+        *_differences({t: names for t, names in own.items() if t in metadata.tables}),
+        *(p for t in tables if t in metadata.tables for p in _foreign_constraints(connection, t)),
     ]
 
 
-# What may stand between the words of a CREATE TABLE: texts, quoted names and comments.
+# What may stand between the words of a CREATE TABLE: texts, quoted names and comments. Each may
+# end with the text (as a comment may for SQLite), so that no part is searched again and again.
 _QUOTED = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^]]*]|--[^\n]*|/\*.*?\*/""", re.DOTALL
+    r"""'(?:[^']|'')*(?:'|\Z)|"(?:[^"]|"")*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^]]*(?:]|\Z)|--[^\n]*"""
+    r"""|/\*.*?(?:\*/|\Z)""",
+    re.DOTALL,
 )
 # No version of certmgr has these clauses. Each of them decides on rows: CHECK refuses them, ON
 # CONFLICT and ON DELETE can delete others, COLLATE changes which are equal, and a default in
@@ -76,7 +119,7 @@ def _foreign_clauses(sql: str) -> list[str]:
     return list(dict.fromkeys(" ".join(c.rstrip(" (").upper().split()) for c in found))
 
 
-def _foreign_constraints_of_sqlite(connection: Any, table: str) -> list[str]:
+def _foreign_constraints(connection: Any, table: str) -> list[str]:
     """Return what a table of this version refuses that certmgr does not: NOT NULL, UNIQUE, keys."""
     own = metadata.tables[table]
     infos = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
@@ -128,12 +171,55 @@ def _differences(columns: dict[str, set[str]]) -> list[str]:
 def _is_own(kind: str, name: str, sql: str) -> bool:
     if kind == "index":
         # An administrator may add an index, which does nothing by itself, unless it refuses rows.
-        own = {str(i.name) for t in metadata.tables.values() for i in t.indexes}
-        return name in own or "UNIQUE" not in sql.upper().split("(", 1)[0]
-    # sqlite_sequence and the like belong to SQLite, which refuses such names to others.
-    return kind == "table" and (
-        name in metadata.tables or name in FORMER_TABLES or name.startswith("sqlite_")
-    )
+        return name in _own_indexes() or "UNIQUE" not in sql.upper().split("(", 1)[0]
+    return kind == "table" and (name in _OWN_TABLES or name in _TABLES_OF_SQLITE)
+
+
+@cache
+def _own_indexes() -> dict[str, tuple[bool, list[str], str]]:
+    """Return the name of each index of this version -> unique, its columns, and its condition."""
+    return {
+        str(i.name): (
+            bool(i.unique),
+            [str(c) for c in i.columns.keys()],  # noqa: SIM118 (not a dictionary)
+            "" if (where := i.dialect_options["sqlite"]["where"]) is None else str(where),
+        )
+        for t in metadata.tables.values()
+        for i in t.indexes
+    }
+
+
+def _foreign_indexes(connection: Any, table: str, texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the indexes of a table do in addition to sorting columns.
+
+    SQLite evaluates an expression or a condition for each row that is written or checked, and a
+    pattern of LIKE alone can take for ever.
+
+    Args:
+        texts: The name of each index -> its CREATE INDEX.
+    """
+    for _, name, unique, origin, partial in connection.execute(
+        f'PRAGMA index_list("{table}")'
+    ).fetchall():
+        # Others belong to a constraint of the table, and have no text.
+        if origin != "c":
+            continue
+        quoted = str(name).replace('"', '""')
+        columns = [c[2] for c in connection.execute(f'PRAGMA index_info("{quoted}")').fetchall()]
+        own = _own_indexes().get(str(name))
+        if None in columns:
+            yield f"an expression in the index {name!r}"
+        if partial and (own is None or not _has_condition(texts.get(str(name), ""), own[2])):
+            yield f"a condition of the index {name!r}"
+        # An index of ours was never changed under its name.
+        if own is not None and (bool(unique), columns) != own[:2]:
+            yield f"an index {name!r} on other columns"
+
+
+def _has_condition(sql: str, condition: str) -> bool:
+    """Return whether the condition of a CREATE INDEX, which has one, is this one. Pure."""
+    text = " ".join(sql.split())
+    return bool(condition) and text.upper().count("WHERE") == 1 and text.endswith(condition)
 
 
 TRIGGERS_OF_POSTGRESQL = """

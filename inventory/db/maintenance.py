@@ -131,7 +131,9 @@ def copy_sqlite(source: Path, target: Path, *, overwrite: bool = True) -> None:
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
     os.close(descriptor)
     try:
-        with closing(module.connect(source)) as original, closing(module.connect(name)) as copy:
+        # Absolute: SQLite takes names such as :memory: and file:x for something else.
+        path = source.absolute()
+        with closing(module.connect(path)) as original, closing(module.connect(name)) as copy:
             original.backup(copy)
             # The copy must be one file, without a write-ahead log next to it.
             copy.execute("PRAGMA journal_mode=DELETE")
@@ -207,19 +209,32 @@ def purge_deleted_data(database: Database) -> None:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def _faults_of_sqlite(conn: Connection) -> tuple[list[str], list[str]]:
+    """Return the foreign parts of an SQLite file, and what is damaged in it."""
+    try:
+        # First, since the checks evaluate what foreign constraints and indexes contain.
+        foreign = foreign_parts_of_sqlite(conn.connection.dbapi_connection)
+    except sqlite_module().Error as error:
+        return [], [f"schema: {error}"]
+    if foreign:
+        return foreign, []
+    result = conn.exec_driver_sql("PRAGMA integrity_check").scalar()
+    return [], [
+        *([] if result == "ok" else [f"integrity: {result}"]),
+        *(
+            f"{row[0]}: row {row[1]} refers to a missing row"
+            for row in conn.exec_driver_sql("PRAGMA foreign_key_check")
+        ),
+    ]
+
+
 def check(database: Database) -> list[str]:
     """Return the problems of the stored data; an empty list if there are none."""
     problems = []
     with database.read() as conn:
         if conn.dialect.name == "sqlite":
-            result = conn.exec_driver_sql("PRAGMA integrity_check").scalar()
-            if result != "ok":
-                problems.append(f"integrity: {result}")
-            problems += [
-                f"{row[0]}: row {row[1]} refers to a missing row"
-                for row in conn.exec_driver_sql("PRAGMA foreign_key_check")
-            ]
-            foreign = foreign_parts_of_sqlite(conn.connection.dbapi_connection)
+            foreign, damage = _faults_of_sqlite(conn)
+            problems += damage
             # The database contains personal data, so only its owner may read it.
             path = database.path
             if path and path.stat().st_mode & 0o077:

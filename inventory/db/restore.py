@@ -6,9 +6,12 @@ The old database is kept under another name before anything of it is replaced.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from inventory.db.foreign_schema import foreign_parts_of_sqlite
 from inventory.db.locks import file_lock
 from inventory.db.maintenance import FILE_TIME, copy_sqlite, is_known, only_sqlite, sync_directory
 from inventory.errors import DatabaseError, DatabaseVersion
+from inventory.files import open_regular
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -55,36 +59,67 @@ def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock)
         Busy: A scan is running.
     """
     require_sqlite(engine)
-    # SQLite opens the file itself, so that a pipe or device must be refused before.
-    if not source.is_file():
+    target = Path(str(engine.url.database)).absolute()
+    try:
+        with _staged(source, target) as staged:
+            # An unusable backup must be detected before the database is changed.
+            _check_backup(staged, source)
+            prepare_file(target)
+            with file_lock(target):
+                kept = _replace(target, staged, clock)
+    except (OSError, sqlite3.Error, sqlite_module().Error) as error:
         raise DatabaseError(
-            f"{source} is not a file", "", "Name a file that certmgr database backup wrote."
-        )
-    target = Path(str(engine.url.database))
-    # An unusable backup must be detected before the database is changed.
-    _check_backup(source)
-    prepare_file(target)
-    with file_lock(target):
-        try:
-            kept = _replace(target, source, clock)
-        except (OSError, sqlite3.Error, sqlite_module().Error) as error:
-            raise DatabaseError(
-                f"{target} cannot be replaced",
-                str(error),
-                "The previous database was kept, at its path or next to it.",
-            ) from None
+            f"{target} cannot be replaced",
+            str(error),
+            "The previous database was kept, at its path or next to it.",
+        ) from None
     _log.info("%s restored from %s; the previous database is %s", target, source, kept or "empty")
     return kept
 
 
-def _check_backup(source: Path) -> None:
+@contextmanager
+def _staged(source: Path, target: Path) -> Iterator[Path]:
+    """Copy the backup byte by byte to a private folder next to the database.
+
+    SQLite never opens the backup where it lies: there it applies a write-ahead log or a journal of
+    the same name, which any user can place in a folder such as /tmp, and the file may be replaced
+    after it was checked.
+
+    Raises:
+        DatabaseError: The backup is not a file, or has such a log next to it.
+    """
+    if not source.is_file():
+        raise DatabaseError(
+            f"{source} is not a file", "", "Name a file that certmgr database backup wrote."
+        )
+    original = source.resolve()
+    for log in (original.with_name(original.name + s) for s in ("-wal", "-journal")):
+        # Without it, a copied database may lack its last changes, so an administrator decides.
+        if log.exists() and log.stat().st_size:
+            raise DatabaseError(
+                f"{source} is not one complete file",
+                f"{log.name} next to it has changes that it lacks, or those of another database",
+                f"If both were copied together, merge them: sqlite3 {source} VACUUM. Otherwise"
+                f" remove {log}. Nothing was changed.",
+            )
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.restoring-") as own:
+        copy = Path(own) / "backup.db"
+        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file, open_regular(source) as backup:
+            shutil.copyfileobj(backup, file, 1_048_576)
+        yield copy
+
+
+def _check_backup(staged: Path, source: Path) -> None:
     module = sqlite_module()
     try:
-        with closing(module.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as conn:
+        with closing(module.connect(staged)) as conn:
             # First, since the integrity check evaluates the expressions of foreign constraints and
             # indexes, which may take any time and memory.
             _refuse_foreign(source, foreign_parts_of_sqlite(conn))
-            intact = conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            # The first fault is enough. Pages that are used twice could keep the check busy.
+            intact = conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
     except module.Error as error:
         raise DatabaseError(
@@ -101,7 +136,7 @@ def _check_backup(source: Path) -> None:
     if not is_known(row[0]):
         raise DatabaseVersion(
             f"{source} belongs to a newer certmgr",
-            f"its version is {row[0]}",
+            f"its version is {printable(str(row[0]), 40)}",
             "Install the newer certmgr. Nothing was changed.",
         )
 
@@ -116,50 +151,41 @@ def _refuse_foreign(source: Path, foreign: list[str]) -> None:
         )
 
 
-def _mark(staged: Path, source: Path) -> None:
-    """Check the copy once more, and mark its queued notices.
-
-    The file of the backup may have been replaced since the first check.
-    """
-    with closing(sqlite_module().connect(staged)) as copy:
-        _refuse_foreign(source, foreign_parts_of_sqlite(copy))
-        _mark_notices_unknown(copy)
-
-
-def _replace(target: Path, source: Path, clock: Clock) -> Path | None:
+def _replace(target: Path, staged: Path, clock: Clock) -> Path | None:
     # A new file has no content that could be kept.
     if not target.stat().st_size:
-        _overwrite(source, target)
+        _overwrite(staged, target)
         return None
     kept = target.with_name(f"{target.name}.replaced-{clock():{FILE_TIME}}")
     try:
         copy_sqlite(target, kept)
-        _overwrite(source, target)
+        _overwrite(staged, target)
     except sqlite_module().DatabaseError as error:
         # A locked database is not damaged.
         if isinstance(error, sqlite_module().OperationalError) and "lock" in str(error):
             raise
-        _replace_damaged(target, source, kept)
+        _replace_damaged(target, staged, kept)
     return kept
 
 
-def _overwrite(source: Path, target: Path) -> None:
+def _overwrite(staged: Path, target: Path) -> None:
     """Replace the content of the database by that of the backup.
 
     SQLite's backup API writes in one transaction of the target. After a kill, the target has either
     the old or the new content.
     """
+    # Queued notices are marked in the copy first. If the process died after the content was
+    # replaced, notices that were sent since the backup would otherwise be sent again.
     module = sqlite_module()
-    staged = target.with_name(f".{target.name}.restoring")
-    try:
-        # Queued notices are marked in a copy first. If the process died after the content was
-        # replaced, notices that were sent since the backup would otherwise be sent again.
-        copy_sqlite(source, staged)
-        _mark(staged, source)
-        with closing(module.connect(staged)) as new, closing(module.connect(target)) as current:
-            new.backup(current)
-    finally:
-        staged.unlink(missing_ok=True)
+    with closing(module.connect(staged)) as new, closing(module.connect(target)) as current:
+        _mark_notices_unknown(new)
+        size = current.execute("PRAGMA page_size").fetchone()[0]
+        # The API cannot change the page size of a database with a write-ahead log.
+        if new.execute("PRAGMA page_size").fetchone()[0] != size:
+            new.execute("PRAGMA journal_mode=DELETE")
+            new.execute(f"PRAGMA page_size={size}")
+            new.execute("VACUUM")
+        new.backup(current)
 
 
 def _mark_notices_unknown(connection: Any) -> None:
@@ -176,14 +202,16 @@ def _mark_notices_unknown(connection: Any) -> None:
         connection.commit()
 
 
-def _replace_damaged(target: Path, source: Path, kept: Path) -> None:
+def _replace_damaged(target: Path, staged: Path, kept: Path) -> None:
     """Replace a file that cannot be read as a database.
 
     The damaged file and its write-ahead log are copied byte by byte before they are removed.
     """
+    with closing(sqlite_module().connect(staged)) as new:
+        _mark_notices_unknown(new)
     restored = target.with_name(f".{target.name}.restored")
-    copy_sqlite(source, restored)
-    _mark(restored, source)
+    # One file without a log, synced to disk.
+    copy_sqlite(staged, restored)
     for suffix in ("", "-wal", "-shm"):
         if (part := target.with_name(target.name + suffix)).exists():
             shutil.copy2(part, kept.with_name(kept.name + suffix))

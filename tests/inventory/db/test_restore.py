@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -102,6 +103,22 @@ CHANGED = (
         CHANGED.format("case", "price TEXT", "price TEXT NOT NULL"),
         CHANGED.format("client", "note TEXT", "note TEXT REFERENCES server (name)"),
         "CREATE TEMP TRIGGER t AFTER INSERT ON notice BEGIN DELETE FROM contact; END",
+        # SQLite computes them for each row that is written or checked.
+        "CREATE INDEX slow ON client (length(hex(zeroblob(400000000))))",
+        "CREATE INDEX slow ON client (note) WHERE hex(zeroblob(50000)) LIKE '%0%0%0%0%0%0%0%01'",
+        # Under the names of ours.
+        "DROP INDEX ix_client_reseller_id; CREATE UNIQUE INDEX ix_client_reseller_id ON client"
+        " (note)",
+        "DROP INDEX ix_client_reseller_id; CREATE INDEX ix_client_reseller_id ON client"
+        " (reseller_id) WHERE note IS NULL",
+        "ALTER TABLE alembic_version ADD COLUMN g AS (hex(zeroblob(1000000)))",
+        CHANGED.format("alembic_version", "NOT NULL", "NOT NULL CHECK (version_num IS NOT NULL)"),
+        "CREATE TABLE other (a); PRAGMA writable_schema=ON; UPDATE sqlite_master SET"
+        " name = 'sqlite_other', tbl_name = 'sqlite_other', sql = 'CREATE TABLE sqlite_other (a)'"
+        " WHERE name = 'other'; PRAGMA writable_schema=RESET",
+        # More text than any schema of ours.
+        "PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = sql || ' /*' ||"
+        " hex(zeroblob(500000)) WHERE name = 'client'; PRAGMA writable_schema=RESET",
     ],
 )
 def test_backup_with_a_foreign_part_is_refused_and_reported_by_check(
@@ -122,6 +139,144 @@ def test_backup_with_a_foreign_part_is_refused_and_reported_by_check(
     assert (ran.code, "certmgr does not create" in ran.err) == (3, True), ran.err
     assert list(tmp_path.glob("cli.db.replaced-*")) == []
     assert (check.code, "not created by certmgr" in check.out) == (3, True)
+
+
+def test_many_unclosed_comments_in_a_schema_do_not_keep_the_check_busy(
+    certmgr: Runner, tmp_path: Path
+) -> None:
+    certmgr("client", "add", "1", "One")
+    assert certmgr("database", "backup", str(tmp_path / "copy.db")).code == 0
+    with closing(sqlite_module().connect(tmp_path / "copy.db")) as connection:
+        # A comment may end with the text. Its 100,000 beginnings must not be searched from each.
+        connection.executescript(
+            "PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = sql || ' ' ||"
+            " replace(hex(zeroblob(100000)), '00', '/* [') WHERE name = 'client';"
+            " PRAGMA writable_schema=RESET"
+        )
+    assert certmgr("database", "restore", str(tmp_path / "copy.db"), "--yes").code == 0
+    assert "One" in certmgr("client", "list").out
+
+
+PAGE = 4096
+
+
+def _interior(children: list[int], start: int) -> bytearray:
+    """Return an interior page of a table (SQLite file format, 1.6), from ``start`` in the page."""
+    page, at, cells = bytearray(PAGE), PAGE, []
+    for child in children[:-1]:
+        at -= 5
+        page[at : at + 5] = child.to_bytes(4, "big") + b"\x7f"
+        cells.append(at)
+    page[start] = 5
+    page[start + 3 : start + 5] = len(cells).to_bytes(2, "big")
+    page[start + 5 : start + 7] = at.to_bytes(2, "big")
+    page[start + 8 : start + 12] = children[-1].to_bytes(4, "big")
+    for i, cell in enumerate(cells):
+        page[start + 12 + 2 * i : start + 14 + 2 * i] = cell.to_bytes(2, "big")
+    return page
+
+
+def _repeat_rows(path: Path, root: int) -> None:
+    """Let the rows of a table with one page stand in it 100**9 times.
+
+    Nine pages above it name the same page below them a hundred times each.
+    """
+    data = bytearray(path.read_bytes())
+    header = 100 if root == 1 else 0
+    leaf = bytearray(data[(root - 1) * PAGE : root * PAGE])
+    count = int.from_bytes(leaf[header + 3 : header + 5], "big")
+    start = leaf[header : header + 8 + 2 * count]
+    leaf[: header + 8 + 2 * count] = start + bytes(header)
+    data += leaf
+    if root == 1:
+        # The pages that repeat have the last entry alone, an index of SQLite's own, which may be
+        # repeated, and a table may not.
+        last = bytearray(leaf)
+        last[3:5], last[8:10] = (1).to_bytes(2, "big"), leaf[6 + 2 * count : 8 + 2 * count]
+        data += last
+    for _ in range(9):
+        data += _interior([len(data) // PAGE] * 100, 0)
+    top = _interior([len(data) // PAGE] * 2, header)
+    if root == 1:
+        top = _interior([len(data) // PAGE - 10, len(data) // PAGE], header)
+        top[:28], top[32:header] = data[:28], data[32:header]
+        top[28:32] = (len(data) // PAGE).to_bytes(4, "big")
+    else:
+        data[28:32] = (len(data) // PAGE).to_bytes(4, "big")
+    data[(root - 1) * PAGE : root * PAGE] = top
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("table", ["sqlite_master", "alembic_version", "client"])
+def test_rows_that_a_file_repeats_without_end_are_damage(
+    certmgr: Runner, tmp_path: Path, table: str
+) -> None:
+    copy, root = tmp_path / "copy.db", 1
+    certmgr("client", "add", "1", "One")
+    if table == "sqlite_master":
+        with closing(sqlite_module().connect(copy)) as connection:
+            connection.execute("CREATE TABLE alembic_version (version_num TEXT PRIMARY KEY)")
+    else:
+        assert certmgr("database", "backup", str(copy)).code == 0
+        with closing(sqlite_module().connect(copy)) as connection:
+            query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+            (root,) = connection.execute(query, (table,)).fetchone()
+    _repeat_rows(copy, root)
+    ran = certmgr("database", "restore", str(copy), "--yes")
+    assert (ran.code, "Nothing was changed" in ran.err) == (3, True)
+    assert "One" in certmgr("client", "list").out
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_backup_with_a_log_of_another_user_next_to_it_is_refused(
+    certmgr: Runner, tmp_path: Path, suffix: str
+) -> None:
+    copy, other = tmp_path / "copy.db", tmp_path / "other" / "copy.db"
+    certmgr("client", "add", "1", "One")
+    assert certmgr("database", "backup", str(copy)).code == 0
+    other.parent.mkdir()
+    shutil.copy(copy, other)
+    with closing(sqlite_module().connect(other, isolation_level=None)) as connection:
+        mode = "WAL" if suffix == "-wal" else "DELETE"
+        connection.executescript(f"PRAGMA journal_mode={mode}; PRAGMA cache_size=1; BEGIN")
+        connection.execute("UPDATE client SET name = 'Hostile'")
+        if suffix == "-wal":
+            connection.execute("COMMIT")
+        # Another user can place it in a folder such as /tmp, whoever owns the backup.
+        shutil.copy(f"{other}{suffix}", f"{copy}{suffix}")
+    ran = certmgr("database", "restore", str(copy), "--yes")
+    assert (ran.code, f"remove {copy}{suffix}" in ran.err) == (3, True), ran.err
+    Path(f"{copy}{suffix}").unlink()
+    assert certmgr("database", "restore", str(copy), "--yes").code == 0
+    assert "One" in certmgr("client", "list").out
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "b%00.db"])
+def test_name_that_is_special_for_sqlite_is_a_file(
+    certmgr: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    certmgr("client", "add", "1", "One")
+    monkeypatch.chdir(tmp_path)
+    assert certmgr("database", "backup", name).code == 0
+    certmgr("client", "add", "2", "Two")
+    assert certmgr("database", "restore", name, "--yes").code == 0
+    assert "One" in (listed := certmgr("client", "list").out)
+    assert "Two" not in listed
+
+
+@pytest.mark.parametrize("size", [512, 65_536])
+def test_backup_with_another_page_size_is_restored(
+    certmgr: Runner, tmp_path: Path, size: int
+) -> None:
+    certmgr("client", "add", "1", "One")
+    assert certmgr("database", "backup", str(tmp_path / "copy.db")).code == 0
+    with closing(sqlite_module().connect(tmp_path / "copy.db")) as connection:
+        connection.executescript(f"PRAGMA page_size={size}; VACUUM")
+    certmgr("client", "add", "2", "Two")
+    ran = certmgr("database", "restore", str(tmp_path / "copy.db"), "--yes")
+    assert ran.code == 0, ran.err
+    assert "Two" not in certmgr("client", "list").out
+    assert certmgr("database", "check").code == 0
 
 
 def test_tables_of_each_earlier_version_are_known(tmp_path: Path) -> None:
