@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -36,6 +36,7 @@ from inventory.repairs import algorithms_differ, repaired
 
 # Bytes. Certificates with a thousand names have about 40 KB; a larger one costs only memory.
 MAX_DER = 131_072
+_BEGIN = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,14 +289,27 @@ def from_pem(data: bytes) -> list[Certificate]:
     Raises:
         ValueError: The file has no PEM certificate.
     """
-    blocks = re.findall(
-        rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----(.*?)-----END", data, re.DOTALL
-    )
+    blocks = list(_pem_blocks(data))
     # A file without a certificate is usually the wrong file, so it is an error and not an empty
     # list.
     if not blocks:
         raise ValueError("it contains no PEM certificate")
-    return [parse(_decoded(block, label == b"TRUSTED ")) for label, block in blocks]
+    return [parse(_decoded(block, trusted)) for block, trusted in blocks]
+
+
+def _pem_blocks(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield the base64 of each PEM block, and whether it has the trust settings of OpenSSL.
+
+    In linear time: one expression for a whole block would search to the end of a hostile file from
+    each BEGIN that has no END.
+    """
+    position = 0
+    while (begin := _BEGIN.search(data, position)) is not None:
+        end = data.find(b"-----END", begin.end())
+        if end < 0:
+            return
+        yield data[begin.end() : end], begin[1] == b"TRUSTED "
+        position = end
 
 
 def _decoded(block: bytes, trusted: bool) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.serialization import (
@@ -32,7 +32,7 @@ from inventory.text import printable
 
 # Lists of CA keys are short. The limit bounds the time that a wrong file can take.
 MAX_KEYS = 10_000
-_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----.*?-----END \1-----", re.DOTALL)
+_MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]{1,40})-----")
 _HEADERS = frozenset({"spki", "spki_sha256", "sha256", "key"})
 
 
@@ -50,14 +50,17 @@ def read_keys(text: str) -> tuple[list[str], list[str]]:
         UsageError: The list is too long.
     """
     keys: dict[str, None] = {}
-    invalid = []
-    for number, block in enumerate(_PEM.finditer(text), 1):
-        key = _key_of_pem(block.group(0), block.group(1))
+    invalid, position, outside = [], 0, []
+    for number, (label, start, end) in enumerate(_pem_blocks(text), 1):
+        outside.append(text[position:start])
+        position = end
+        key = _key_of_pem(text[start:end], label)
         if key:
             keys[key] = None
         else:
-            invalid.append(f"PEM block {number}: '{printable(block.group(1), 40)}'")
-    for number, line in enumerate(_PEM.sub("", text).splitlines(), 1):
+            invalid.append(f"PEM block {number}: '{printable(label, 40)}'")
+    outside.append(text[position:])
+    for number, line in enumerate("".join(outside).splitlines(), 1):
         cell = re.split(r"[,;\t ]", line.strip())[0].strip("\"'")
         # Blank lines, comments and the header of a CSV file contain no key.
         if not cell or cell.startswith("#") or (number == 1 and cell.lower() in _HEADERS):
@@ -72,6 +75,26 @@ def read_keys(text: str) -> tuple[list[str], list[str]]:
                 "There are too many keys", f"the limit is {MAX_KEYS:,}", "Split the file."
             )
     return list(keys), invalid
+
+
+def _pem_blocks(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the label, the start and the end of each complete PEM block, in linear time."""
+    marks = [(m[1], m[2], m.start(), m.end()) for m in _MARK.finditer(text)]
+    ends: dict[str, list[tuple[int, int]]] = {}
+    for kind, label, start, end in reversed(marks):
+        if kind == "END":
+            ends.setdefault(label, []).append((start, end))
+    position = 0
+    for kind, label, start, end in marks:
+        if kind == "END" or start < position:
+            continue
+        # The last one is the next: each is dropped once, however many BEGINs have no END.
+        later = ends.get(label, [])
+        while later and later[-1][0] < end:
+            later.pop()
+        if later:
+            position = later[-1][1]
+            yield label, start, position
 
 
 def _key_of_pem(block: str, label: str) -> str:

@@ -63,7 +63,8 @@ _CSS_URL = re.compile(
     r"""(?:url\(\s*["']?|@import\s+["']|image-set\([^)]{0,300}?["'])\s*(http://[^"')\s]{1,500})""",
     re.IGNORECASE,
 )
-_CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+# A comment may end with the style sheet (CSS Syntax 4.3.2).
+_CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _CSS_ESCAPE = re.compile(r"\\([0-9a-fA-F]{1,6})[ \t\n]?")
 
 

@@ -23,9 +23,10 @@ _PORTS = {"http": 80, "https": 443}
 # A browser refuses a redirect to these. It gives other schemes to other programs.
 _UNSAFE = frozenset({"about", "blob", "chrome", "data", "file", "javascript", "view-source"})
 MAX_PORT = 65_535
-# A scheme, and a host of letters, digits, dots, hyphens and underscores, perhaps with a port.
+# A scheme, and a host of letters, digits, dots, hyphens and underscores, perhaps with a port. The
+# letter is looked for ahead: between two repetitions, it would take quadratic time.
 _AUTHORITY = re.compile(
-    r"(?i)(?:https?:)?//([a-z0-9._-]*[a-z][a-z0-9._-]*)(?::([0-9]{1,5}))?(?![^/?#])"
+    r"(?i)(?:https?:)?//((?=[0-9._-]*[a-z])[a-z0-9._-]+)(?::([0-9]{1,5}))?(?![^/?#])"
 )
 # It opens neither of these, nor another program.
 _NOT_OPENED = frozenset({"filesystem", "ws", "wss"})

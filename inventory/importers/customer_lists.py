@@ -138,6 +138,8 @@ _TOTALS = frozenset(
 )
 # An amount or a count: 1,234.00 EUR, $12, 57, 57 clients.
 _AMOUNT = re.compile(r"[^\w]*[\d.,'\s]*\d[^\w]*([^\W\d_]+)?")
+# Characters. A longer text is no amount, and would take the expression minutes.
+_MAX_AMOUNT = 100
 # What Excel makes of a number such as 1-2 or 100000000000000.
 _EXCEL_VALUE = re.compile(
     r"\d{1,2}[.-] ?[A-Za-zäÄé]{3,9}\.?(-?\d{2,4})?|[A-Z][a-z]{2}-\d{2}|\d[.,]\d+E\+\d+"
@@ -267,7 +269,7 @@ def is_total(row: Mapping[str, str]) -> bool:
     """
     stated = [text for text in row.values() if text]
     # Lists without a number in the row of sums have the word in another column.
-    texts = [text for text in stated if not _AMOUNT.fullmatch(text)]
+    texts = [t for t in stated if len(t) > _MAX_AMOUNT or not _AMOUNT.fullmatch(t)]
     label = row.get("client") or next(iter(texts), "")
     words = re.findall(r"[^\W\d_]+", label.casefold())
     if not words or _TOTALS.isdisjoint({words[0], "".join(words[:2])}):

@@ -35,8 +35,8 @@ class DecodedText:
 
     def examples(self, count: int = 5) -> tuple[str, ...]:
         """Return the first words with a letter outside of ASCII, which show a wrong guess."""
-        words = re.findall(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*", self.text[:_SAMPLE])
-        return tuple(dict.fromkeys(words))[:count]
+        words = re.findall(r"[^\W\d_]+", self.text[:_SAMPLE])
+        return tuple(dict.fromkeys(w for w in words if not w.isascii()))[:count]
 
     @property
     def remark(self) -> str:

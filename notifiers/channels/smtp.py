@@ -168,4 +168,5 @@ def _is_bad_address(failure: SmtpFailure) -> bool:
 
 def _without_addresses(text: str) -> str:
     """Return the text without mail addresses: reasons are stored longer than contacts."""
-    return _ADDRESS.sub("the recipient", text)[:200]
+    # Cut first: each blank-free part of a long reply would be searched from each of its characters.
+    return _ADDRESS.sub("the recipient", text[:MAX_REPLY])[:200]

@@ -8,16 +8,27 @@ from certmgr.x509.bundle import CertificateBundle, build_bundle
 from inventory.certificates import from_pem
 from inventory.errors import CertmgrError
 
-# One expression for the labels of PKCS#8, PKCS#1 (RSA) and SEC 1 (EC), which the clients write.
-_KEY = re.compile(
-    rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----.*?-----END \1-----[ \t]*\r?\n?", re.DOTALL
-)
+# The labels of PKCS#8, PKCS#1 (RSA) and SEC 1 (EC), which the clients write.
+_BEGIN = re.compile(rb"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----")
+_LINE_END = re.compile(rb"[ \t]*\r?\n?")
 
 
 def key_in(data: bytes) -> bytes | None:
     """Return the first private key of a PEM file, without EC PARAMETERS and other blocks."""
-    found = _KEY.search(data)
-    return found[0] if found is not None else None
+    unclosed: set[bytes] = set()
+    for begin in _BEGIN.finditer(data):
+        # Without an END, no later block of this label has one: each is searched for once.
+        if begin[1] in unclosed:
+            continue
+        mark = b"-----END " + begin[1] + b"-----"
+        end = data.find(mark, begin.end())
+        if end < 0:
+            unclosed.add(begin[1])
+            continue
+        line_end = _LINE_END.match(data, end + len(mark))
+        assert line_end is not None
+        return data[begin.start() : line_end.end()]
+    return None
 
 
 def certificates_in(data: bytes) -> list[bytes]:

@@ -59,3 +59,8 @@ def test_named_encoding_wins_over_the_guess(tmp_path: Path) -> None:
     assert "Nečas" in str(row)
     with pytest.raises(UsageError, match="'windows-125' is not an encoding"):
         csv_format.open_list(path, encoding="windows-125")
+
+
+def test_examples_of_a_long_ascii_word_take_linear_time() -> None:
+    # A search from each of its letters would take an hour.
+    assert decode_text(b"a" * 190_000 + b" M\xfcller", "").examples() == ("Müller",)
