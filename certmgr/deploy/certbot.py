@@ -18,6 +18,7 @@ from typing import Any
 
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
+from certmgr.deploy.certbot_hooks import common_hooks
 from certmgr.deploy.client_model import (
     ClientAccount,
     ClientInstallation,
@@ -180,11 +181,20 @@ def _lineage(base: Path, path: Path) -> ClientLineage:
         reuse_key=_text(values.get("reuse_key", "")).lower() == "true",
         preferred_chain=_text(values.get("preferred_chain", "")),
         profile=_text(values.get("preferred_profile", "") or values.get("required_profile", "")),
-        hooks={h: _text(values[h]) for h in HOOKS if values.get(h) not in (None, "", "None")},
+        hooks=_hooks(base, values),
         live=live,
         bundle=bundle,
         configuration=path.with_name(f"{name}.conf"),
     )
+
+
+def _hooks(base: Path, values: Mapping[str, Value]) -> dict[str, str]:
+    """Return all that certbot runs for a lineage, none of which runs after a takeover."""
+    own = {h: _text(values[h]) for h in HOOKS if values.get(h) not in (None, "", "None")}
+    installer = _text(values.get("installer", ""))
+    # The plugin of a web server reloads it after a renewal, without any hook.
+    reload = {"installer": f"{installer} reloads the server"} if installer else {}
+    return own | reload | common_hooks(base)
 
 
 def read_bundle(live: Path) -> CertificateBundle:

@@ -1,9 +1,11 @@
 """Reads an installation of lego. Nothing is written.
 
-    accounts/SERVER/EMAIL/       account.json (registration with the account's URL), keys/EMAIL.key
+    accounts/SERVER/ID/          account.json (registration with the account's URL) and the key:
+                                 keys/ID.key (versions 1 to 4) or ID.key (since version 5)
     certificates/DOMAIN.*        .json (domain, certUrl), .crt, .issuer.crt, .key, .pem, .pfx
 
-SERVER is the host of the CA with ``_`` for ``:``; a wildcard is written as ``_.example.com``.
+ID is the mail address, or since version 5 any name. SERVER is the host of the CA with ``_`` for
+``:``; a wildcard is written as ``_.example.com``.
 lego has no renewal configuration: a timer or script of the administrator names domains, options
 and hooks. ``lego renew`` writes into the files, through links. So no such timer may go on for what
 is taken over. Source: files that lego 4.9 wrote, and its documentation.
@@ -65,8 +67,11 @@ def read(path: Path, interrupted: Mapping[str, str]) -> ClientInstallation:
             )
         )
     accounts = []
-    for file in sorted((path / "accounts").glob("*/*/account.json"))[:_MAX_ACCOUNTS]:
-        account = reading.attempt(problems, file, partial(_account, file), "")
+    # "lego migrate" of the first version 5 put a folder of the key's type in between.
+    base = path / "accounts"
+    files = [p for depth in ("*/*", "*/*/*") for p in base.glob(f"{depth}/account.json")]
+    for file in sorted(files)[:_MAX_ACCOUNTS]:
+        account = reading.attempt(problems, file, partial(_account, file, base), "")
         if account is not None:
             accounts.append(account)
     lineages = []
@@ -87,18 +92,21 @@ def _json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _account(file: Path) -> ClientAccount:
-    """Return an account. Its id is SERVER/EMAIL."""
-    registration = _json(file).get("registration") or {}
-    uri = registration.get("uri")
-    contacts = (registration.get("body") or {}).get("contact") or ()
-    email = file.parent.name
-    key = file.parent / "keys" / f"{email}.key"
+def _account(file: Path, base: Path) -> ClientAccount:
+    """Return an account. Its id is SERVER/ID."""
+    document = _json(file)
+    registration = document.get("registration") or {}
+    # Version 5 stores the fields of the account themselves instead of "body" and "uri".
+    uri = registration.get("uri") or registration.get("accountURL")
+    contacts = (registration.get("body") or registration).get("contact") or ()
+    server, name = file.relative_to(base).parts[:2]
+    directory = document.get("server")
+    keys = [file.parent / "keys" / f"{name}.key", file.parent / f"{name}.key"]
     return ClientAccount(
-        f"{file.parent.parent.name}/{email}",
-        "",
+        f"{server}/{name}",
+        directory if isinstance(directory, str) else "",
         uri if isinstance(uri, str) else "",
-        reading.account_key(key),
+        reading.account_key(next((k for k in keys if k.is_file()), keys[0])),
         tuple(
             printable(c.removeprefix("mailto:"), 200)
             for c in contacts

@@ -115,6 +115,26 @@ def lego_account(base: Path, email: str = "ca@shop.test", key: Any = None) -> Pa
     return folder
 
 
+def lego_5_account(base: Path, name: str = "ca@shop.test", *, folder: str = "") -> Path:
+    """Create an account as version 5 of lego stores it. ``folder``: below that of the account."""
+    path = base / "accounts" / "acme-v02.api.letsencrypt.org" / name / folder
+    document = {
+        "id": name,
+        "email": "ca@shop.test",
+        "keyType": "EC256",
+        "server": SERVER,
+        "registration": {
+            "status": "valid",
+            "contact": ["mailto:ca@shop.test"],
+            "orders": f"{ACCOUNT}/orders",
+            "accountURL": ACCOUNT,
+        },
+    }
+    write(path / "account.json", json.dumps(document, indent="\t").encode())
+    write(path / f"{name}.key", pem_key(ec.generate_private_key(ec.SECP256R1())))
+    return path
+
+
 def lego_certificate(
     base: Path, name: str, issued: IssuedCertificate, *, bundle: bool = True
 ) -> Path:

@@ -25,6 +25,7 @@ from tests.certmgr.deploy.clients.places import (
     dehydrated_base,
     dehydrated_certificate,
     encoded,
+    lego_5_account,
     lego_account,
     lego_certificate,
     win_acme_account,
@@ -179,6 +180,22 @@ def test_lego_with_two_accounts_at_one_ca_does_not_guess(tmp_path: Path, issuer:
     lego_certificate(tmp_path, "shop.test", issuer.issue("shop.test"))
     found = read("lego", tmp_path)
     assert len(found.accounts) == 2 and found.account_of(found.lineages[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("ca@shop.test", ""), ("main", ""), ("main", "EC256")]
+)
+def test_account_of_lego_5_is_read(
+    tmp_path: Path, issuer: Authority, name: str, folder: str
+) -> None:
+    lego_5_account(tmp_path, name, folder=folder)
+    lego_certificate(tmp_path, "shop.test", issuer.issue("shop.test"))
+    found = read("lego", tmp_path)
+    assert found.problems == ()
+    account = found.account_of(found.lineages[0])
+    assert account is not None
+    assert (account.id, account.uri) == (f"acme-v02.api.letsencrypt.org/{name}", ACCOUNT)
+    assert (account.directory_url, account.contacts) == (SERVER, ("ca@shop.test",))
 
 
 def test_dehydrated_is_read_with_aliases_and_configuration_of_a_certificate(
