@@ -9,6 +9,7 @@ import re
 from base64 import b64decode, urlsafe_b64encode
 
 from inventory.errors import UsageError
+from inventory.pasted import bare, plain
 
 # A key id and an HMAC key have up to about 100 characters.
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
@@ -20,12 +21,12 @@ def hmac_key(text: str) -> str:
     """Return an HMAC key as base64url without padding.
 
     CAs show it as base64url or as base64, with or without padding. A copied value may have quotes,
-    blanks or line ends around it.
+    blanks or line ends around it, and typographic dashes in it.
 
     Raises:
         UsageError: It is neither, or too short to be a key.
     """
-    compact = "".join(text.split()).strip("\"'")
+    compact = bare("".join(plain(text).split()))
     if not _BASE64.fullmatch(compact):
         raise _unreadable("it must be base64url or base64, as the CA shows it")
     stripped = compact.rstrip("=").replace("-", "+").replace("_", "/")

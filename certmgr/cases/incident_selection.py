@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -13,21 +12,14 @@ from certmgr.cases.service import CaseService
 from certmgr.renewers.load import load_facts
 from certmgr.renewers.renewer import RenewalFacts, RenewalMethod, Renewer, parent_names
 from certmgr.x509.names import name_covers
-from inventory.errors import UsageError
 from inventory.names import as_ip, registered_domain
 from inventory.records import SerialMatch, ServedName
 from inventory.store import certificates, incidents, servers
-from inventory.text import printable
 from inventory.vocabulary import IncidentCategory, Parties
 
 # A CA may have to revoke very many certificates at once. The limits bound time and memory, and
 # leave room for 200 bytes per line of a CSV file.
-MAX_SERIALS = 100_000
 MAX_FILE = 20_000_000
-# RFC 5280, 4.1.2.2: a serial number has at most 20 octets.
-_SERIAL = re.compile(r"[0-9a-f]{1,40}")
-
-
 EQUALLY_NEAR = (
     "several clients have sites equally near to it in the DNS; add its domain to the client who has"
     " it (certmgr domain add), and inform that client"
@@ -58,43 +50,6 @@ class AffectedCertificate:
     by_hand: tuple[str, ...] = ()
     category: IncidentCategory
     reason: str
-
-
-def read_serials(text: str) -> tuple[list[str], list[str]]:
-    """Parse a list of serial numbers, one per line.
-
-    Colons, a 0x prefix, comments and further CSV columns are accepted.
-
-    Returns:
-        The serial numbers in lower-case hexadecimal without leading zeros, and the invalid lines.
-
-    Raises:
-        UsageError: The list is too long.
-    """
-    serials: dict[str, None] = {}
-    invalid = []
-    for number, line in enumerate(text.splitlines(), 1):
-        cell = re.split(r"[,;\t ]", line.strip())[0].strip("\"'").lower()
-        # Blank lines, comments and the header of a CSV file contain no serial number.
-        if (
-            not cell
-            or cell.startswith("#")
-            or (number == 1 and cell in ("serial", "serialnumber", "serial_number"))
-        ):
-            continue
-        # DER adds a zero octet if the first bit is set, and lists differ in whether they show it.
-        bare = cell.removeprefix("0x").replace(":", "").lstrip("0")
-        if _SERIAL.fullmatch(bare):
-            serials[bare] = None
-        else:
-            invalid.append(f"line {number}: '{printable(cell, 60)}'")
-        if len(serials) > MAX_SERIALS:
-            raise UsageError(
-                "There are too many serial numbers",
-                f"the limit is {MAX_SERIALS:,}",
-                "Split the file.",
-            )
-    return list(serials), invalid
 
 
 def category_of(parties: Parties, renewers: Mapping[str, Renewer]) -> tuple[IncidentCategory, str]:

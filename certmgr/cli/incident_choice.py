@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from certmgr.cases import incident_selection
+from certmgr.cases import incident_selection, serial_lists
 from certmgr.cases.blocked_keys import depending_on, read_keys
 from certmgr.cases.incident_selection import AffectedCertificate
 from certmgr.cases.service import CaseService
@@ -16,6 +16,7 @@ from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext
 from inventory.errors import UsageError
 from inventory.files import read_regular
+from inventory.importers.encodings import decode_text
 from inventory.vocabulary import IncidentKind
 
 
@@ -98,7 +99,7 @@ def choose(app: CommandContext, service: CaseService, given: IncidentCriteria) -
 
 
 def _by_serials(service: CaseService, path: Path) -> IncidentChoice:
-    numbers, invalid = incident_selection.read_serials(_text_of(path))
+    numbers, invalid = serial_lists.read_serials(_text_of(path))
     # An empty selection is an error: an incident without certificates would count as done at once.
     _require_some(path, numbers, invalid, "serial number", "in hexadecimal")
     _report_skipped(invalid, "serial number")
@@ -124,7 +125,7 @@ def _report_skipped(lines: Sequence[str], noun: str) -> None:
 
 
 def _text_of(path: Path) -> str:
-    """Read a list; spreadsheets write a byte order mark, and CAs write any encoding."""
+    """Read a list; spreadsheets write UTF-16 or a byte order mark, and CAs write any encoding."""
     raw = read_regular(path, incident_selection.MAX_FILE)
     if len(raw) > incident_selection.MAX_FILE:
         # A cut list would leave certificates out without notice, so the whole file is refused.
@@ -133,7 +134,7 @@ def _text_of(path: Path) -> str:
             f"the limit is {incident_selection.MAX_FILE // 1_000_000} MB",
             "Split the file.",
         )
-    return raw.decode("utf-8-sig", "replace")
+    return decode_text(raw).text
 
 
 def _require_some(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -24,7 +26,11 @@ from certmgr.config.settings import Settings
 from certmgr.config.zone_settings import ZoneSettings
 from inventory.errors import CertmgrError, ConfigError
 from inventory.files import read_regular
+from inventory.pasted import INVISIBLE, QUOTES
+from inventory.text import printable
 
+# Signs that word processors and web pages put where TOML has ASCII.
+_TYPOGRAPHIC = (set(INVISIBLE) | set(QUOTES)) - set(" \t\r\n\f\v\"'`")
 _MAX_FILE = 4_000_000  # bytes
 _ZONES = "zones"
 SECTIONS = {f.name: f for f in fields(Settings) if f.name not in ("source", _ZONES)}
@@ -201,12 +207,37 @@ def _read(file: Path) -> dict[str, Any]:
             f"it is larger than {_MAX_FILE} bytes",
             "Give a configuration of certmgr.",
         )
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Editors of Windows write a byte order mark, and PowerShell UTF-16.
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
         raise ConfigError(
-            f"The configuration {file} is not TOML", str(error), "Correct this line."
+            f"The configuration {file} is not UTF-8",
+            f"line {line} has a character in another encoding",
+            "Save it as UTF-8.",
         ) from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"The configuration {file} is not TOML",
+            _typographic(text) or str(error),
+            "Correct this line.",
+        ) from None
+
+
+def _typographic(text: str) -> str:
+    """Return where a text has signs of a word processor outside of comments; empty if nowhere."""
+    for number, line in enumerate(text.splitlines(), 1):
+        written = line.partition("#")[0]
+        # In a quoted value they are no mistake.
+        written = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'", "", written)
+        if found := next((c for c in written if c in _TYPOGRAPHIC), ""):
+            name = unicodedata.name(found, "an unknown character").lower()
+            return f"line {number} has the sign '{printable(found)}' ({name})"
+    return ""
 
 
 def _from_text(text: str, hint: Any, where: str) -> Any:

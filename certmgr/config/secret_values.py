@@ -8,6 +8,7 @@ from pathlib import Path
 from certmgr.config.redaction import register
 from inventory.errors import CertmgrError, ConfigError
 from inventory.files import read_regular
+from inventory.pasted import INVISIBLE
 
 _MAX_SECRET = 65_536  # bytes
 
@@ -31,7 +32,7 @@ def secret(text: str) -> str:
         return value
     if kind == "file":
         try:
-            value = read_regular(Path(rest), _MAX_SECRET)[:_MAX_SECRET].decode("utf-8").strip()
+            value = _text(read_regular(Path(rest), _MAX_SECRET)[:_MAX_SECRET])
         except CertmgrError as error:
             raise ConfigError(f"The secret file {rest} cannot be read", error.why) from None
         except UnicodeDecodeError:
@@ -39,3 +40,12 @@ def secret(text: str) -> str:
         register(value)
         return value
     return text
+
+
+def _text(data: bytes) -> str:
+    """Return the text of a secret file without what an editor adds around it.
+
+    PowerShell writes UTF-16, and editors of Windows a byte order mark.
+    """
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if utf16 else "utf-8").strip(INVISIBLE)

@@ -83,7 +83,9 @@ def read_installation(path: Path, interrupted: Sequence[str] = ()) -> ClientInst
 
 
 def _is_switched_off(path: Path) -> bool:
-    sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
+    sections = parse_renewal_config(
+        read_regular(path, MAX_FILE_SIZE).decode("utf-8-sig", "replace")
+    )
     value = sections.get(("renewalparams",), {}).get("autorenew", "")
     return _text(value).lower() in ("false", "no", "off", "0")
 
@@ -163,7 +165,9 @@ def _account(base: Path, path: Path) -> ClientAccount:
 def _lineage(base: Path, path: Path) -> ClientLineage:
     # The name becomes part of paths, and a file in certbot's folder can have any name.
     name = safe_name(path.name.removesuffix(DISABLED_SUFFIX).removesuffix(".conf"))
-    sections = parse_renewal_config(read_regular(path, MAX_FILE_SIZE).decode("utf-8", "replace"))
+    sections = parse_renewal_config(
+        read_regular(path, MAX_FILE_SIZE).decode("utf-8-sig", "replace")
+    )
     top, values = sections.get((), {}), sections.get(("renewalparams",), {})
     live = base / "live" / name
     # A lineage that was moved names its files in the configuration.

@@ -9,6 +9,7 @@ from inventory.errors import UsageError
 from inventory.importers.csv_format import COLUMNS
 from inventory.importers.customer_lists import guess as guess_columns
 from inventory.importers.hosts import skip_reason
+from inventory.importers.names_format import names_of
 from inventory.importers.table import Table, decode, read_source
 
 # A blank line, a long line or many blanks must not be searched again from each of their characters.
@@ -94,9 +95,8 @@ def guess_format(path: Path) -> str:
     # One column could be a list of names whose first line is a title.
     if len(header) > 1 and {"client", "domain"} & set(guess_columns(header, COLUMNS)):
         return "csv"
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()[:50]]
-    first = next((line.split()[0] for line in lines if line), "")
-    if first and skip_reason(first.rpartition("://")[2].partition("/")[0].rstrip(",;")) is None:
+    first = next((found for line in text.splitlines()[:50] if (found := names_of(line))), [])
+    if first and skip_reason(first[0][0].removeprefix("*.")) is None:
         return "names"
     raise UsageError(
         f"The format of {path} is not known",

@@ -111,7 +111,8 @@ def read_json(path: Path) -> Iterator[tuple[str, dict[str, str] | str]]:
             f"{path} is too large", f"the limit is {MAX_FILE // 1_000_000} MB", "Split it."
         )
     try:
-        document = json.loads(raw.decode("utf-8"))
+        # The library recognises UTF-8 with a mark, UTF-16 and UTF-32.
+        document = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} is not JSON",

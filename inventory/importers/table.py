@@ -14,6 +14,7 @@ from pathlib import Path
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 from inventory.importers.encodings import decode_text
+from inventory.pasted import INVISIBLE
 from inventory.text import printable, unguard_cell
 
 # Limits against files that are not CSV, such as a binary file without line breaks.
@@ -34,7 +35,10 @@ _WORKBOOKS = {
     b"<?xm": "an XML document",
 }
 _END = "\uffff end of the file"  # a character that no file in an encoding of text has
-_INVISIBLE = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"
+# What a spreadsheet shows instead of a value that it cannot compute, in English and German.
+_ERROR = re.compile(
+    r"#(?:N/A|NV|N/D|REF!|BEZUG!|NAME\?|VALUE!|WERT!|DIV/0!|NULL!|NUM!|ZAHL!|SPILL!|ÜBERLAUF!)"
+)
 _TEXT_NUMBER = re.compile(r"'\d[\d ./-]*")
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
 
@@ -179,6 +183,9 @@ class Table:
                 shown = printable(formula, 60)
                 yield where, f"a cell has the formula '{shown}' instead of its value"
                 continue
+            if wrong := next((c for c in cells if _ERROR.fullmatch(c)), ""):
+                yield where, f"a cell has the error {wrong} of the spreadsheet instead of its value"
+                continue
             yield where, [unguard_cell(_unwrapped(c)) for c in cells]
 
 
@@ -195,7 +202,7 @@ def _refuse_workbook(path: Path, data: bytes) -> None:
 
 def _trimmed(cell: str) -> str:
     """Return a cell without blanks and invisible characters at its ends."""
-    return cell.strip(_INVISIBLE)
+    return cell.strip(INVISIBLE)
 
 
 def _unwrapped(cell: str) -> str:

@@ -65,7 +65,8 @@ def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
     Raises:
         UsageError: The file cannot be read or has no record at all.
     """
-    text = decode(read_source(path, MAX_BYTES))
+    # A blank that was copied from a web page separates words too.
+    text = decode(read_source(path, MAX_BYTES)).replace("\u00a0", " ")
     found = _route53(path, text) if text.lstrip()[:1] == "{" else _names(path, text)
     seen: set[str] = set()
     records = 0

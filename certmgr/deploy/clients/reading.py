@@ -63,7 +63,7 @@ def text_of(path: Path) -> str:
     data = read_regular(path, MAX_FILE)
     if len(data) > MAX_FILE:
         raise UsageError(f"{path} is too large", f"more than {MAX_FILE:,} bytes", "Check the file.")
-    return data.decode("utf-8", "replace")
+    return data.decode("utf-8-sig", "replace")
 
 
 def lineage_name(text: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from certmgr.config.loading import load
+from inventory.errors import ConfigError
 from tests.certmgr.cli.refusals import assert_refused
 from tests.program import Ran
 
@@ -19,6 +21,10 @@ Runner = Callable[..., Ran]
         ("[scan]\ntimout = 3\n", "Did you mean 'timeout'"),
         ("[scna]\n", "Did you mean 'scan'"),
         ("[scan\n", "not TOML"),
+        ("# a\n[provider]\nname = \u201cHost\u201d\n", "line 3 has the sign"),
+        ("[provider]\nname\u00a0= 'Host'\n", "line 2 has the sign"),
+        # In a value and in a comment they are text.
+        ("[provider]\nname = '\u201cHost\u201d'  # \u201d\ntimout = 1\n", "unknown key 'timout'"),
         ("[scan]\ntimeout = 'x'\n", "it must be a number"),
         ("[scan]\ntimeout = -1\n", "above 0"),
         ("timeout = 1\n", "unknown section"),
@@ -57,3 +63,18 @@ def test_invalid_variable_or_missing_file_is_refused(certmgr: Runner) -> None:
     assert_refused(scan(CERTMGR_SCAN_TIMEOUT="soon"), 2, "must be a number")
     ran = certmgr("--config", "/nowhere.toml", "scan", "127.0.0.1")
     assert_refused(ran, 2, "cannot be read")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_file_of_an_editor_of_windows_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes("[provider]\r\nname = 'Hést'\r\n".encode(encoding))
+    path.chmod(0o600)
+    assert load(str(path), {}).provider.name == "Hést"
+
+
+def test_file_in_an_old_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"# a\n[provider]\nname = 'H\xe9st'\n")
+    with pytest.raises(ConfigError, match=r"line 3 .* another encoding"):
+        load(str(path), {})
