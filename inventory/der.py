@@ -8,10 +8,12 @@ recurse, and read at most :data:`MAX_EXTENSIONS` extensions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 SEQUENCE = 0x30
 MAX_EXTENSIONS = 64
+MAX_CACHED = 16_384  # bytes of a certificate whose outline is kept; a hostile one has more
 _BOOLEAN, _INTEGER, BIT_STRING, _OCTET_STRING, _OID = 1, 2, 3, 4, 6
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 
@@ -36,23 +38,25 @@ def elements(data: bytes) -> Iterator[Element]:
     Raises:
         ValueError: A length is wrong, or a tag has several bytes.
     """
-    start = 0
-    while start < len(data):
+    start, length = 0, len(data)
+    while start < length:
+        tag, body = data[start], start + 2
         # Certificates have no tag above 30, so a tag of several bytes is refused instead of parsed.
-        if len(data) < start + 2 or data[start] & 0x1F == 0x1F:
+        if length < body or tag & 0x1F == 0x1F:
             raise ValueError("a value is truncated")
-        size, body = data[start + 1], start + 2
+        size = data[start + 1]
         if size >= 0x80:
             count = size & 0x7F
             # DER has no indefinite length, and 4 bytes are enough for every certificate.
-            if not 1 <= count <= 4 or len(data) < body + count:
+            if not 1 <= count <= 4 or length < body + count:
                 raise ValueError("a length cannot be read")
             size, body = int.from_bytes(data[body : body + count], "big"), body + count
+        end = body + size
         # The length comes from the certificate: without this check, slices would silently be short.
-        if len(data) < body + size:
+        if length < end:
             raise ValueError("a value is truncated")
-        yield Element(data[start], data[body : body + size], data[start : body + size])
-        start = body + size
+        yield Element(tag, data[body:end], data[start:end])
+        start = end
 
 
 def encode(tag: int, content: bytes) -> bytes:
@@ -150,6 +154,11 @@ def outline(der: bytes) -> Outline:
     Raises:
         ValueError: The certificate does not have the outline of RFC 5280 4.1.
     """
+    # Several checks ask for the same certificate, and the leaves of a CA share its issuers.
+    return _cached_outline(der) if len(der) <= MAX_CACHED else _outline(der)
+
+
+def _outline(der: bytes) -> Outline:
     body, *signature = elements(only(der, SEQUENCE))
     # RFC 5280 4.1: Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }.
     if body.tag != SEQUENCE or [s.tag for s in signature] != [SEQUENCE, BIT_STRING]:
@@ -168,6 +177,9 @@ def outline(der: bytes) -> Outline:
     return Outline(
         body.encoded, tuple(f.encoded for f in fields), listed, tuple(s.encoded for s in signature)
     )
+
+
+_cached_outline = lru_cache(maxsize=64)(_outline)
 
 
 def extension_parts(encoded: bytes) -> tuple[str, bool, bytes]:

@@ -42,7 +42,9 @@ def staple_of(
     """
     if address.failure is not None or chain[0].parsed is None:
         return Staple("unchecked")
-    return check(address.ocsp, chain[0], issuer_of(chain, verdict), now)
+    # To find the issuer costs a signature check, and most servers send no response.
+    issuer = issuer_of(chain, verdict) if address.ocsp else None
+    return check(address.ocsp, chain[0], issuer, now)
 
 
 def issuer_of(chain: tuple[Certificate, ...], verdict: PathVerdict) -> Certificate | None:

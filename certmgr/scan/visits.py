@@ -190,6 +190,14 @@ def _stable(url: str) -> str:
 
     A URL from a page may be malformed; it is returned unchanged.
     """
+    # Nearly all have neither, and to take them apart costs more than the rest of a digest.
+    if not url or (
+        "?" not in url
+        and "#" not in url
+        and url.startswith(("http://", "https://"))
+        and url.isprintable()
+    ):
+        return url
     try:
         parts = urlsplit(url)
         return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
