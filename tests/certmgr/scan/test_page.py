@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from certmgr.demo.authority import Authority
+from certmgr.scan.page import read
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.websites import HSTS, REDIRECT, Scanned, Sites, document
 
@@ -67,3 +68,25 @@ def test_title_is_made_printable_and_not_evaluated(scanned: Scanned) -> None:
     assert "\x1b" not in title
     assert "\u202e" not in title
     assert "{{7*7}}" in title
+
+
+# What loads over plain HTTP, however the URL is written, and what is of the site itself.
+IMAGES = (
+    ('<img src="http://cdn.test/a.png">', 1),
+    ('<img src="h&#116;tp&colon;//cdn.test/a.png">', 1),
+    ('<img src="ht\ntp://cdn.test/a.png">', 1),
+    ('<img srcset="/a.png 1x, http://cdn.test/b.png 2x">', 1),
+    ("<table><tr><td background=HTTP://cdn.test/a.png>", 1),
+    ("<img src=/a.png style='background:url(http\\3a //cdn.test/b.png)'>", 1),
+    ("<img src=/a.png><video poster=//cdn.test/b.png></video>", 0),
+    ("<base href=http://cdn.test/><img src=a.png>", 1),
+    ("<iframe srcdoc='<base href=http://cdn.test/><img src=a.png>'></iframe>", 1),
+)
+
+
+@pytest.mark.parametrize(("html", "count"), IMAGES)
+def test_image_of_a_secure_page_is_passive_content_only_over_plain_http(
+    html: str, count: int
+) -> None:
+    page = read(html.encode(), "text/html", "https://shop.test/")
+    assert len(page.passive) == count, page
