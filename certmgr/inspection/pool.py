@@ -32,7 +32,10 @@ _log = logging.getLogger(__name__)
 BATCH = 200  # jobs per message
 MAX_ISSUERS = 20_000  # of one run
 MAX_ISSUER_BYTES = 16_777_216
-FLUSH_SECONDS = 0.2  # results are sent at least this often
+# Results are sent at least this often, if the scan goes on. A transaction of few rows costs several
+# times as much per row.
+FLUSH_SECONDS = 1.0
+POLL_SECONDS = 0.2
 
 
 class Pool:
@@ -221,6 +224,7 @@ class _Member:
         # for each other with full pipes.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.ended: asyncio.Event
+        self.flushed = 0.0  # when results were sent, in loop time
 
     async def serve(self) -> None:
         self.ended = asyncio.Event()
@@ -232,8 +236,9 @@ class _Member:
         loop.add_reader(self.conn.fileno(), self._receive)
         while not self.ended.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ended.wait(), FLUSH_SECONDS)
-            self._flush()
+                await asyncio.wait_for(self.ended.wait(), POLL_SECONDS)
+            if loop.time() >= self.flushed + FLUSH_SECONDS:
+                self._flush()
             if os.getppid() != self.parent:
                 # The parent died, and there is no process to report to. An orderly end would wait
                 # for what the scan has begun. The page parsers end with their pipes.
@@ -273,12 +278,14 @@ class _Member:
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         self.finished_jobs += 1
-        if self.finished_jobs >= BATCH:
+        # Without a job, nothing more is to be waited for.
+        if self.finished_jobs >= BATCH or not self.tasks:
             self._flush()
 
     def _flush(self) -> None:
         # An endpoint that waits for an issuer has no result yet. What it served may complete the
         # chain of another process, so issuers are sent apart from results.
+        self.flushed = asyncio.get_running_loop().time()
         issuers = self.worker.observed_issuers()
         if self.finished_jobs or self.results or issuers:
             self.outgoing.put((self.finished_jobs, self.results[:], issuers))

@@ -141,4 +141,9 @@ def fetch_all(conn: Connection, query: Executable) -> list[dict[str, Any]]:
 
 def upsert(conn: Connection, table: Any) -> Any:
     """INSERT with ON CONFLICT, in the dialect of the connection."""
-    return sqlite.insert(table) if conn.dialect.name == "sqlite" else postgresql.insert(table)
+    return upsert_in(conn.dialect.name, table)
+
+
+def upsert_in(dialect: str, table: Any) -> Any:
+    """INSERT with ON CONFLICT, in a dialect: for statements that are built once."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

@@ -7,13 +7,14 @@ These facts take effect at once. What they mean for findings waits for the end o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, case, func, insert, select, update
 
 from inventory.clock import Timestamp
 from inventory.db.database import Tx
-from inventory.db.sql import chunks, upsert
+from inventory.db.sql import chunks, upsert_in
 from inventory.models import ProbeState, ServedChain
 
 _SEEN = (
@@ -98,35 +99,38 @@ def write_endpoint_status(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
     # last good result.
     for good in (True, False):
         part = [r for r in rows if (r["last_good"] is not None) is good]
-        if not part:
-            continue
-        statement = upsert(tx.conn, ProbeState)
-        columns = [
-            c
-            for c in _STANDING_COLUMNS
-            if good or c not in ("last_good", "leaf", "not_after", "issuer")
-        ]
-        changes: dict[str, Any] = {
-            c: statement.excluded[c] for c in (*columns, "fingerprint", "memo", "recheck_at")
-        }
-        # A probe that could not be judged leaves the time of the last judgement.
-        changes["judged_at"] = func.coalesce(statement.excluded.judged_at, ProbeState.judged_at)
-        if not good:
-            # A series of failures keeps the time of its first one.
-            unknown = statement.excluded.failing_since.is_not(None)
-            changes["failing_since"] = case(
-                (
-                    unknown,
-                    func.coalesce(ProbeState.failing_since, statement.excluded.failing_since),
-                ),
-                else_=None,
-            )
-            # Counted in the statement, so that the row need not be read before.
-            changes["failing_runs"] = case((unknown, ProbeState.failing_runs + 1), else_=0)
-        tx.conn.execute(
-            statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=changes),
-            list(part),
+        if part:
+            tx.conn.execute(_status_statement(tx.conn.dialect.name, good), part)
+
+
+# Built once: to build it takes longer than to write a batch of rows.
+@cache
+def _status_statement(dialect: str, good: bool) -> Any:
+    """Return the statement that writes the state of endpoints, of good or of failed probes."""
+    statement = upsert_in(dialect, ProbeState)
+    columns = [
+        c
+        for c in _STANDING_COLUMNS
+        if good or c not in ("last_good", "leaf", "not_after", "issuer")
+    ]
+    changes: dict[str, Any] = {
+        c: statement.excluded[c] for c in (*columns, "fingerprint", "memo", "recheck_at")
+    }
+    # A probe that could not be judged leaves the time of the last judgement.
+    changes["judged_at"] = func.coalesce(statement.excluded.judged_at, ProbeState.judged_at)
+    if not good:
+        # A series of failures keeps the time of its first one.
+        unknown = statement.excluded.failing_since.is_not(None)
+        changes["failing_since"] = case(
+            (
+                unknown,
+                func.coalesce(ProbeState.failing_since, statement.excluded.failing_since),
+            ),
+            else_=None,
         )
+        # Counted in the statement, so that the row need not be read before.
+        changes["failing_runs"] = case((unknown, ProbeState.failing_runs + 1), else_=0)
+    return statement.on_conflict_do_update(index_elements=["endpoint_id"], set_=changes)
 
 
 class CacheKeys(NamedTuple):
@@ -145,22 +149,31 @@ class CacheKeys(NamedTuple):
     recheck_at: Timestamp | None
 
 
+_CACHE_KEYS = (
+    update(ProbeState)
+    .where(ProbeState.endpoint_id == bindparam("e"))
+    .values(
+        fingerprint=bindparam("f"),
+        memo=bindparam("m"),
+        recheck_at=bindparam("r"),
+        judged_at=bindparam("at"),
+    )
+)
+
+
 def update_cache_keys(tx: Tx, rows: Sequence[CacheKeys]) -> None:
     """Write what the next probe of each endpoint is compared with."""
     if rows:
-        values: dict[str, Any] = {
-            "fingerprint": bindparam("f"),
-            "memo": bindparam("m"),
-            "recheck_at": bindparam("r"),
-            "judged_at": tx.at,
-        }
-        statement = (
-            update(ProbeState).where(ProbeState.endpoint_id == bindparam("e")).values(values)
-        )
         tx.conn.execute(
-            statement,
+            _CACHE_KEYS,
             [
-                {"e": r.endpoint_id, "f": r.fingerprint, "m": r.evidence_key, "r": r.recheck_at}
+                {
+                    "e": r.endpoint_id,
+                    "f": r.fingerprint,
+                    "m": r.evidence_key,
+                    "r": r.recheck_at,
+                    "at": tx.at,
+                }
                 for r in rows
             ],
         )
