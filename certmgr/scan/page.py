@@ -75,7 +75,7 @@ _ONLY_LOAD = frozenset(
     {"img", "audio", "video", "source", "track", "body"}
     | {"table", "thead", "tbody", "tfoot", "tr", "th", "td"}
 )
-# Most elements of a page are images of its own site, which the parser leaves out much faster than
+# Most elements of a page are images of the same site, which the parser leaves out much faster than
 # a loop does. An absolute URL has a colon, whatever characters browsers drop from it.
 _SECURE_SELECTOR = ",".join(
     [
