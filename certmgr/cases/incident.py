@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certmgr.cases import new_case
-from certmgr.cases.incident_selection import AffectedCertificate
+from certmgr.cases.incident_categories import AffectedCertificate
 from certmgr.cases.service import CaseService
 from inventory.db.database import Tx
 from inventory.errors import UsageError

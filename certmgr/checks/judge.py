@@ -299,10 +299,7 @@ class Judge:
         # virtual host exists and has the wrong certificate.
         if any(f.code == "name-mismatch" for f in found) and address.without_sni == leaf.der:
             check("certificate", at, lambda: _default(leaf, host, context, at))
-        staple = collector.value(
-            "staple", at, lambda: staple_of(address, chain, verdict, now), Staple("unchecked")
-        )
-        check("staple", at, lambda: staple_findings(staple, leaf, at))
+        staple = _judged_staple(address, chain, verdict, now, collector)
         return JudgedAddress(
             address,
             chain,
@@ -347,6 +344,21 @@ def _explains(entry: Finding, verdict: PathVerdict) -> bool:
         return entry.code in _EXPLAINS
     explains = entry.code in _EXPLAINS and entry.code != "san-missing"
     return explains and entry.severity == Severity.CRITICAL
+
+
+def _judged_staple(
+    address: AddressEvidence,
+    chain: tuple[Certificate, ...],
+    verdict: PathVerdict,
+    now: datetime,
+    collector: FindingCollector,
+) -> Staple:
+    at = (address.address,)
+    staple = collector.value(
+        "staple", at, lambda: staple_of(address, chain, verdict, now), Staple("unchecked")
+    )
+    collector.check("staple", at, lambda: staple_findings(staple, chain[0], at))
+    return staple
 
 
 def _default(

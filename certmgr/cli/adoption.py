@@ -131,6 +131,13 @@ def adopt(
     # A takeover disables the timer of another program, so it needs a confirmation.
     if not yes:
         click.confirm(f"Take over {len(planned.chosen)} lineage(s)?", abort=True)
+    _take_over(context, wanted, planned)
+    return 0
+
+
+def _take_over(
+    context: Context, wanted: adoption.AdoptionRequest, planned: adoption.AdoptionPlan
+) -> None:
     # Hooks and reloads are other programs, so nothing is drawn while they run but this line.
     with progress_line() as line:
         line.text(f"lineage adopt: {len(planned.chosen)} lineage(s)")
@@ -141,7 +148,6 @@ def adopt(
         f"✓ certmgr renews {len(adopted_names)} lineage(s) from now on. Run certmgr renew --due"
         " twice a day, or certmgr run, which includes it."
     )
-    return 0
 
 
 def _client(client: str, path: Path | None) -> tuple[str, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -107,13 +107,7 @@ def csr(
     if incident is not None:
         alone(**{"from": source, "output": output, "again": again, "drop": drop})
         alone(if_version=expected_version)
-        result = of_incident(
-            service,
-            incident,
-            CaseAction.CSR,
-            lambda r: signing_requests.make_csr(service, r, key_types, **subject),
-        )
-        return echo_bulk(result, "with a new CSR")
+        return _make_csrs_of_incident(service, incident, key_types, subject)
     assert reference is not None
     if drop is not None:
         echo_result(signing_requests.drop_certificate(service, reference, drop), f"{drop} dropped")
@@ -139,6 +133,18 @@ def csr(
             err=True,
         )
     return 0
+
+
+def _make_csrs_of_incident(
+    service: CaseService, incident: str, key_types: Sequence[str], subject: Mapping[str, str]
+) -> int:
+    result = of_incident(
+        service,
+        incident,
+        CaseAction.CSR,
+        lambda r: signing_requests.make_csr(service, r, key_types, **subject),
+    )
+    return echo_bulk(result, "with a new CSR")
 
 
 def _hand_out(row: CaseRecord, csrs: Sequence[str], output: Path | None) -> None:

@@ -144,21 +144,13 @@ def diagnose(
     )
     # A misspelt language is refused before the probes, which take seconds.
     chosen = None if language is None else require(language)
-    with ProgressLine().waiting(
-        f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
-    ):
-        diagnosis = run_diagnosis(
-            ProbeContext(settings=app.settings, database=_inventory(app), clock=app.clock),
-            question,
-            options,
-            DiagnosisOptions(
-                vantage=vantage(),
-                clock=clock,
-                language=chosen,
-                internal=internal,
-                escalate=escalate,
-            ),
-        )
+    context = ProbeContext(settings=app.settings, database=_inventory(app), clock=app.clock)
+    choices = DiagnosisOptions(
+        vantage=vantage(), clock=clock, language=chosen, internal=internal, escalate=escalate
+    )
+    waiting = f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
+    with ProgressLine().waiting(waiting):
+        diagnosis = run_diagnosis(context, question, options, choices)
     _print(diagnosis, output_format, app.settings.provider.time_zone, only_message=only_message)
     if escalate and output_format == "table":
         # Also for a fault that the client or an assignee fixes: the agent asked for it.

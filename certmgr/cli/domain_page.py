@@ -102,33 +102,37 @@ def load_page(
                 text=renewer.description,
             ),
             tags=list(editing.tags_of(conn, "domain", [row.id]).get(row.id, ())),
-            contacts=[
-                ContactFacts(
-                    name=p.name,
-                    role=p.role,
-                    ways=p.ways,
-                    language=p.language,
-                    time_zone=p.time_zone,
-                )
-                # Contacts belong to a client, and not to a domain.
-                for p in contacts.listing(conn, client_id=row.client_id)
-            ],
+            contacts=_contacts(conn, row),
             endpoints=_endpoints(conn, row, now, used),
             orders=_purchases(conn, row),
             cases=_cases(conn, row),
             notices=_notices(conn, row, used.provider.time_zone),
             held=_held(conn, row, used.provider.time_zone),
-            history=[
-                ShownChange(
-                    at=epoch_text(h.at),
-                    actor=h.actor,
-                    action=h.action,
-                    # The log stores the text that was hashed.
-                    detail=json.loads(h.detail),
-                )
-                for h in audit_log.of_row(conn, "domain", row.id, SHOWN_CHANGES)
-            ],
+            history=_changes(conn, row),
         )
+
+
+def _contacts(conn: Connection, row: ListedDomain) -> list[ContactFacts]:
+    return [
+        ContactFacts(
+            name=p.name, role=p.role, ways=p.ways, language=p.language, time_zone=p.time_zone
+        )
+        # Contacts belong to a client, and not to a domain.
+        for p in contacts.listing(conn, client_id=row.client_id)
+    ]
+
+
+def _changes(conn: Connection, row: ListedDomain) -> list[ShownChange]:
+    return [
+        ShownChange(
+            at=epoch_text(h.at),
+            actor=h.actor,
+            action=h.action,
+            # The log stores the text that was hashed.
+            detail=json.loads(h.detail),
+        )
+        for h in audit_log.of_row(conn, "domain", row.id, SHOWN_CHANGES)
+    ]
 
 
 def _purchases(conn: Connection, row: ListedDomain) -> list[ShownPurchase]:

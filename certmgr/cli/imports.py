@@ -15,7 +15,13 @@ from certmgr.cli.import_report import (
     show_sensitive,
     show_totals,
 )
-from certmgr.cli.import_sources import AXFR, FORMATS, ImportRequest, known_server, read_into
+from certmgr.cli.import_sources import (
+    AXFR,
+    FORMATS,
+    ImportRequest,
+    known_server,
+    read_into,
+)
 from certmgr.cli.output import cell
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
@@ -25,6 +31,7 @@ from inventory.errors import CertmgrError, UsageError
 from inventory.files import refuse_special
 from inventory.importers import csv_format, plan_guard, plan_store
 from inventory.importers.guess import guess_format
+from inventory.importers.ownership import NameSummary
 from inventory.importers.plan import ImportPlan
 from inventory.store import clients
 
@@ -100,8 +107,8 @@ def import_(
     source_kind = _kind_of(source, kind)
     planned, number = _snapshot(app, source_kind, client)
     if kind is None and source_kind != "axfr":
-        # A wrong guess would import wrong records, so the user must see it. It goes to stderr, so
-        # that a pipe receives the changes only.
+        # A wrong guess would import wrong records, so the user must see it: on stderr, since a pipe
+        # receives the changes only.
         click.echo(f"{cell(str(Path(source)))} is read as {source_kind}.", err=True)
     if server:
         server = known_server(planned, server)
@@ -117,11 +124,37 @@ def import_(
         accept_proposed=accept_proposed,
     )
     summary = read_into(app, planned, request)
-    # A scan connects to each stored address. A list from outside must not make it probe the network
-    # of the provider.
     if not internal_addresses:
-        allowed = networks(app.settings.network.allow, "[network] allow")
-        plan_guard.refuse_internal(planned, lambda address: refusal(address, allowed))
+        _refuse_internal(app, planned)
+    return _carry_out(
+        app,
+        planned,
+        summary,
+        accept_proposed=accept_proposed,
+        change_contacts=change_contacts,
+        dry_run=dry_run,
+    )
+
+
+def _refuse_internal(app: CommandContext, planned: ImportPlan) -> None:
+    """Refuse internal addresses of servers and endpoints, to which a scan would connect.
+
+    A list from outside must not make it probe the network of the provider.
+    """
+    allowed = networks(app.settings.network.allow, "[network] allow")
+    plan_guard.refuse_internal(planned, lambda address: refusal(address, allowed))
+
+
+def _carry_out(
+    app: CommandContext,
+    planned: ImportPlan,
+    summary: NameSummary,
+    *,
+    accept_proposed: bool,
+    change_contacts: bool,
+    dry_run: bool,
+) -> int:
+    """Show what an import changes, store it unless it is a dry run, and return the exit code."""
     sensitive = plan_guard.sensitive(planned)
     # A changed address redirects notices, so it is left out until an administrator has read the
     # change.

@@ -10,7 +10,7 @@ import click
 
 from certmgr.cases import incident_selection, serial_lists
 from certmgr.cases.blocked_keys import depending_on, read_keys
-from certmgr.cases.incident_selection import AffectedCertificate
+from certmgr.cases.incident_categories import AffectedCertificate
 from certmgr.cases.service import CaseService
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext

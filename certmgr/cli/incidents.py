@@ -12,8 +12,8 @@ import click
 
 from certmgr.cases import incident as incident_work
 from certmgr.cases import incident_progress
+from certmgr.cases.incident_categories import AffectedCertificate
 from certmgr.cases.incident_progress import Progress
-from certmgr.cases.incident_selection import AffectedCertificate
 from certmgr.cli.case_shared import case_service
 from certmgr.cli.incident_choice import IncidentCriteria, choose, require_one
 from certmgr.cli.output import cell, echo_json, epoch_text, local_time, paragraph, show, table
@@ -126,6 +126,12 @@ def open_(
         row, counts = incident_work.open_incident(
             service, selected.items, selected.kind, selected.what, at, reason
         )
+    _show_opened(row, counts, output_format)
+    # A skipped line may be a certificate that is not replaced in time.
+    return 3 if selected.skipped else 0
+
+
+def _show_opened(row: IncidentRecord, counts: Counter[str], output_format: str) -> None:
     if output_format == "json":
         echo_json(
             {
@@ -141,8 +147,6 @@ def open_(
             f"{row.reference}: {counts['opened']} case(s) opened, {counts['joined']} existing"
             f" case(s) joined. To see what is left: certmgr incident show {row.reference}"
         )
-    # A skipped line may be a certificate that is not replaced in time.
-    return 3 if selected.skipped else 0
 
 
 def _show_sorting(items: Sequence[AffectedCertificate], output_format: str) -> None:

@@ -88,15 +88,7 @@ def init(
     certmgr init
     certmgr init --defaults --name "Example Hosting" --network 192.0.2.0/24
     """
-    file = Path(app.config or os.environ.get("CERTMGR_CONFIG") or default_path())
-    # The file may contain changes by hand, and no copy of it is kept.
-    if file.exists() and not force:
-        raise Conflict(
-            f"{cell(str(file), 300)} exists already",
-            "",
-            "Edit it, or replace it with --force. certmgr config show shows what applies.",
-        )
-    # In a pipe or a script, a question would wait for ever or consume the input of another command.
+    file = _file(app, force=force)
     ask = _Questions(on=not defaults and sys.stdin.isatty())
     answers = _ask(
         ask,
@@ -109,34 +101,24 @@ def init(
             mail=mail or "",
             database=app.database_url or "",
         ),
-        # An option that is given is not asked for again, also if it is empty: an empty value is an
-        # answer.
-        given={
-            k
-            for k, v in (
-                ("name", name),
-                ("time_zone", time_zone),
-                ("language", language),
-                ("networks", networks or None),
-                ("resolvers", resolvers or None),
-                ("mail", mail),
-            )
-            if v is not None
-        },
+        given=_given(
+            name=name,
+            time_zone=time_zone,
+            language=language,
+            networks=networks or None,
+            resolvers=resolvers or None,
+            mail=mail,
+        ),
     )
     text = render(answers)
-    staff = ask.text("Name of one staff contact (empty: none)", staff, "")
-    # Without a name there is no contact, so the address is not asked for.
-    if staff:
-        staff_mail = ask.text("Its e-mail address", staff_mail, "", mail_address)
     # All answers are checked before the file is written: an error must not leave half a set-up.
-    _check_staff(staff, staff_mail)
+    staff, staff_mail = _staff_contact(ask, staff, staff_mail)
     _write(file, text, overwrite=force)
     click.echo(f"Configuration written: {cell(str(file), 300)}")
     # Everything below uses what was written.
     app.use_config(str(file))
     if staff:
-        _add_staff(app, staff, staff_mail or "")
+        _add_staff(app, staff, staff_mail)
     code = 0
     if answers.mail and ask.yes("Connect to the mail server now?", test_mail):
         code = _test_mail(app)
@@ -145,8 +127,31 @@ def init(
     return code
 
 
+def _file(app: CommandContext, *, force: bool) -> Path:
+    file = Path(app.config or os.environ.get("CERTMGR_CONFIG") or default_path())
+    # The file may contain changes by hand, and no copy of it is kept.
+    if file.exists() and not force:
+        raise Conflict(
+            f"{cell(str(file), 300)} exists already",
+            "",
+            "Edit it, or replace it with --force. certmgr config show shows what applies.",
+        )
+    return file
+
+
+def _given(**options: object) -> set[str]:
+    """Return the names of the options that are not asked for again.
+
+    An option may be empty: an empty value is an answer.
+    """
+    return {name for name, value in options.items() if value is not None}
+
+
 class _Questions:
-    """Asks for what no option gives, if there is a terminal."""
+    """Asks for what no option gives, if there is a terminal.
+
+    In a pipe or a script, a question would wait for ever or consume the input of another command.
+    """
 
     def __init__(self, *, on: bool) -> None:
         self.on = on
@@ -266,14 +271,20 @@ def _refuse_url(url: str) -> NoReturn:
     )
 
 
-def _check_staff(staff: str, address: str | None) -> None:
+def _staff_contact(ask: _Questions, name: str | None, address: str | None) -> tuple[str, str]:
+    """Return the name and the address of a staff contact; both are empty if there is to be none."""
+    name = ask.text("Name of one staff contact (empty: none)", name, "")
+    # Without a name there is no contact, so the address is not asked for.
+    if name:
+        address = ask.text("Its e-mail address", address, "", mail_address)
     if address:
         mail_address(address)
     # A contact without an address cannot be notified, and an address needs a name.
-    if bool(staff) != bool(address):
+    if bool(name) != bool(address):
         raise UsageError(
             "--staff and --staff-mail belong together", "", "Give both of them, or none."
         )
+    return name, address or ""
 
 
 def _write(file: Path, text: str, *, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy import Connection
 
 from certmgr.cli.output import epoch_text, local_time, show
 from certmgr.cli.shared import CommandContext, format_option, pass_app
@@ -66,17 +67,7 @@ def notice_snooze(
             "it must end in the future and after its start",
         )
     with app.open().write(moment) as tx:
-        if reference:
-            scope, row_id = SnoozeScope.TICKET, tickets.find(tx.conn, reference).id
-        elif domain:
-            scope, row_id = SnoozeScope.DOMAIN, domains.find(tx.conn, domain).id
-        elif server:
-            scope, row_id = SnoozeScope.SERVER, servers.find(tx.conn, server).id
-        elif client:
-            scope, row_id = SnoozeScope.CLIENT, clients.find(tx.conn, client).id
-        else:
-            scope, row_id = SnoozeScope.ALL, 0
-        # The id and not the name is stored, so that a renamed server keeps its snooze.
+        scope, row_id = _scope(tx.conn, reference, domain, server, client)
         number = snoozes.add(
             tx,
             scope,
@@ -90,6 +81,25 @@ def notice_snooze(
         f"Snooze {number}: no notices to clients until {local_time(ends)}. To end it"
         f" earlier: certmgr notice unsnooze {number}"
     )
+
+
+def _scope(
+    conn: Connection,
+    reference: str | None,
+    domain: str | None,
+    server: str | None,
+    client: str | None,
+) -> tuple[SnoozeScope, int]:
+    """Return the scope and its id, which is stored so that a renamed server keeps its snooze."""
+    if reference:
+        return SnoozeScope.TICKET, tickets.find(conn, reference).id
+    if domain:
+        return SnoozeScope.DOMAIN, domains.find(conn, domain).id
+    if server:
+        return SnoozeScope.SERVER, servers.find(conn, server).id
+    if client:
+        return SnoozeScope.CLIENT, clients.find(conn, client).id
+    return SnoozeScope.ALL, 0
 
 
 @click.command("unsnooze")

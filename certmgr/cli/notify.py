@@ -85,9 +85,9 @@ def notify(
     \b
     certmgr notify --dry-run              what would be sent, to whom, and why
     """
-
+    parts = (dry_run, explain is not None, queue_only, send_only)
     # Each of them selects another part of the work, so a combination has no meaning.
-    if sum((dry_run, explain is not None, queue_only, send_only)) > 1:
+    if sum(parts) > 1:
         raise UsageError(
             "--dry-run, --explain, --queue-only and --send-only exclude each other",
             "",
@@ -101,7 +101,7 @@ def notify(
     if allow_clients is not None:
         # A confirmation ahead is stored and ends the command, so any option of a run would be
         # ignored.
-        if clients is not None or dry_run or explain is not None or queue_only or send_only:
+        if clients is not None or any(parts):
             raise UsageError(
                 "--allow-clients stands alone",
                 "it confirms the number for later runs, and decides nothing now",
@@ -116,8 +116,26 @@ def notify(
         raise UsageError(
             "A run has no CSV output", "messages are not rows of a table", "Choose table or json."
         )
+    return _run(
+        app.context(),
+        output_format,
+        clients=clients,
+        dry_run=dry_run,
+        queue_only=queue_only,
+        send_only=send_only,
+    )
 
-    context = app.context()
+
+def _run(
+    context: Context,
+    output_format: str,
+    *,
+    clients: int | None,
+    dry_run: bool,
+    queue_only: bool,
+    send_only: bool,
+) -> int:
+    """Decide, queue and send, or a part of it; print what was done, and return the exit code."""
     outcome: RunOutcome | None = None
     if not send_only:
         run = run_of(context, expected=clients)

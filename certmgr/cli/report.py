@@ -21,7 +21,6 @@ from certmgr.dashboard.load import load_dashboard_input
 from certmgr.dashboard.view import build as build_dashboard
 from certmgr.files import write_whole
 from certmgr.operations.support_statistics import measure, read
-from certmgr.purchases.load import lead_times
 from certmgr.report import badge, html, pdf, tabular
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
@@ -243,19 +242,8 @@ def _build_report(
     at: datetime | None,
     language_code: str | None,
 ) -> tuple[ClientReport, Language]:
-    provider = context.settings.provider
     report_input = load_report_input(
-        context.database,
-        client,
-        context.now(),
-        as_of=at,
-        provider=provider.name,
-        deadlines=dues,
-        default_language=provider.language,
-        default_zone=provider.time_zone,
-        chosen_language=language_code,
-        leads=lead_times(context.settings),
-        settings=context.settings,
+        context, client, as_of=at, deadlines=dues, chosen_language=language_code
     )
     return build(report_input), report_input.language
 

@@ -210,20 +210,11 @@ def scan(
     )
     # Reports are output by the process that scans, so --format json and csv use no workers.
     if zones and (targets or here or options.full or not app.settings.workers.enabled):
-        raise UsageError(
-            "--zones needs workers of other vantage points",
-            "this process scans from one vantage point",
-            "Set [workers] enabled, start certmgr worker --zone NAME on a machine of each zone, and"
-            " scan the inventory without targets, --here and --format. See certmgr help scale.",
-        )
-    # Given targets need not be in the inventory, so a client or a tag cannot select among them.
+        raise _without_workers()
     if targets:
+        # They need not be in the inventory, so a client or a tag cannot select among them.
         if client or tag or server or resume:
-            raise UsageError(
-                "--client, --tag, --server and --resume are about the inventory",
-                "targets were given too",
-                "Give only one of them.",
-            )
+            raise _with_targets()
         code = _scan_targets(app, targets, options, output_format, verbose)
     else:
         with app.open().read() as conn:
@@ -237,6 +228,23 @@ def scan(
 def _waiting(targets: Sequence[Target]) -> AbstractContextManager[None]:
     what = str(targets[0]) if len(targets) == 1 else f"{len(targets)} targets"
     return ProgressLine().waiting(f"scan of {what}")
+
+
+def _with_targets() -> UsageError:
+    return UsageError(
+        "--client, --tag, --server and --resume are about the inventory",
+        "targets were given too",
+        "Give only one of them.",
+    )
+
+
+def _without_workers() -> UsageError:
+    return UsageError(
+        "--zones needs workers of other vantage points",
+        "this process scans from one vantage point",
+        "Set [workers] enabled, start certmgr worker --zone NAME on a machine of each zone, and"
+        " scan the inventory without targets, --here and --format. See certmgr help scale.",
+    )
 
 
 def _scan_targets(

@@ -214,15 +214,7 @@ def _show_reports(context: Context, folder: Path) -> None:
     """Print the summary and actions of each client, and write each report as a file."""
     for number, _ in CLIENTS:
         report_input = load_report_input(
-            context.database,
-            number,
-            context.now(),
-            as_of=None,
-            provider=context.settings.provider.name,
-            deadlines=all_deadlines(context.database),
-            default_language="en",
-            default_zone="UTC",
-            settings=context.settings,
+            context, number, as_of=None, deadlines=all_deadlines(context.database)
         )
         report = build(report_input)
         write_whole(

@@ -125,24 +125,28 @@ def causes(
                     issuer=status.issuer,
                     down=down,
                 )
-            # The provider starts its server, even if a client buys the certificates.
-            if down is not None and finding.actor == Actor.PROVIDER:
-                cause.actor = finding.actor
+            _add_finding(cause, status, finding)
             if now is not None:
                 _add_assignment(cause, status, finding, assignments, now)
-            cause.severities.append((finding.code, str(finding.severity)))
-            cause.endpoints.append(status.target)
-            cause.endpoint_ids.append(status.id)
-            cause.clients.add(status.client)
-            if cause.server != status.server:
-                cause.server = None
-            # The same code may be worse at another endpoint; the cause shows the worst.
-            if SEVERITY_ORDER[finding.severity] < SEVERITY_ORDER[cause.severity]:
-                cause.severity, cause.example = finding.severity, finding
     return sorted(
         by_key.values(),
         key=lambda c: (SEVERITY_ORDER[c.severity], -len(c.endpoints), c.code, c.location),
     )
+
+
+def _add_finding(cause: Cause, status: EndpointStatus, finding: Finding) -> None:
+    # The provider starts its server, even if a client buys the certificates.
+    if cause.down is not None and finding.actor == Actor.PROVIDER:
+        cause.actor = finding.actor
+    cause.severities.append((finding.code, str(finding.severity)))
+    cause.endpoints.append(status.target)
+    cause.endpoint_ids.append(status.id)
+    cause.clients.add(status.client)
+    if cause.server != status.server:
+        cause.server = None
+    # The same code may be worse at another endpoint; the cause shows the worst.
+    if SEVERITY_ORDER[finding.severity] < SEVERITY_ORDER[cause.severity]:
+        cause.severity, cause.example = finding.severity, finding
 
 
 def _add_assignment(

@@ -18,6 +18,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from sqlalchemy import Connection
+
 from certmgr.config.context import Context
 from certmgr.inspection.control_targets import failed_control
 from certmgr.inspection.expectations import expectations
@@ -98,44 +100,22 @@ class ScanRun:
         """
         _log.info("scan run begins")
         started, begun = self.context.now(), time.monotonic()
-        with self.context.read() as conn:
-            client_id = clients.find(conn, self.options.client).id if self.options.client else None
-            self.server_id = (
-                servers.find(conn, self.options.server).id if self.options.server else None
-            )
-            planned = endpoints.count_visited(conn, client_id, self.options.tag, self.server_id)
-            endpoints.require_some(
-                planned, self.options.client, self.options.tag, self.options.server
-            )
-            self.elsewhere = _of_other_zones(
-                zones.of_endpoints(conn, client_id, self.options.tag, self.server_id)
-            )
-            planned -= len(self.elsewhere)
-            own_servers = servers.all_addresses(conn)
-            self.expected = expectations(
-                [*issuances.expected(conn), *lineages.expected(conn)],
-                partial(endpoints.of_clients, conn),
-                to_epoch(started),
-            )
-            self.renewals = load_lineages(conn, started)
         setup = setup_for(
             self.context.settings, self.options, guarded=True, clock=self.context.clock
         )
-        setup.servers = own_servers
+        with self.context.read() as conn:
+            client_id = clients.find(conn, self.options.client).id if self.options.client else None
+            planned = self._plan(conn, client_id, started)
+            setup.servers = servers.all_addresses(conn)
         self.visits = setup.web is not None
         controls = [parse(text) for text in self.context.settings.scan.controls]
-        processes = self.context.settings.scan.processes or os.cpu_count() or 1
-        if setup.web is not None and setup.web.per_address:
-            # Each process visits an address at least once at a time. More processes than the limit
-            # would exceed it together.
-            processes = min(processes, setup.web.per_address)
         pool = None
         # An invalid trust store is reported before a process or a run is started.
         TrustStore.load(setup.store, setup.ca_files)
         if planned > POOL_THRESHOLD:
             # A forked child must not share a database connection with its parent.
             self.context.database.close()
-            pool = Pool(setup, processes, self._names)
+            pool = Pool(setup, self._processes(setup), self._names)
         try:
             with runs.exclusive(self.context.database):
                 self._begin(planned)
@@ -151,6 +131,30 @@ class ScanRun:
         finally:
             if pool is not None:
                 pool.close()
+
+    def _plan(self, conn: Connection, client_id: int | None, started: datetime) -> int:
+        """Read what the run needs, and return how many endpoints it visits."""
+        self.server_id = servers.find(conn, self.options.server).id if self.options.server else None
+        planned = endpoints.count_visited(conn, client_id, self.options.tag, self.server_id)
+        endpoints.require_some(planned, self.options.client, self.options.tag, self.options.server)
+        self.elsewhere = _of_other_zones(
+            zones.of_endpoints(conn, client_id, self.options.tag, self.server_id)
+        )
+        self.expected = expectations(
+            [*issuances.expected(conn), *lineages.expected(conn)],
+            partial(endpoints.of_clients, conn),
+            to_epoch(started),
+        )
+        self.renewals = load_lineages(conn, started)
+        return planned - len(self.elsewhere)
+
+    def _processes(self, setup: ScanSetup) -> int:
+        processes = self.context.settings.scan.processes or os.cpu_count() or 1
+        if setup.web is not None and setup.web.per_address:
+            # Each process visits an address at least once at a time. More processes than the limit
+            # would exceed it together.
+            processes = min(processes, setup.web.per_address)
+        return processes
 
     def _begin(self, planned: int) -> None:
         """Begin a run, or take up the last one if it was interrupted shortly before."""

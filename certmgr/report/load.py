@@ -6,7 +6,8 @@ all clients, and count only if they cover an endpoint of this client.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,14 +18,17 @@ from certmgr.cases.purchase_topics import purchase_topics
 from certmgr.compliance.assessment import judge
 from certmgr.compliance.load import load_domain_facts
 from certmgr.compliance.milestones import Deadline
-from certmgr.config.settings import Settings
-from certmgr.inspection.trust_ends import StoredTrust
-from certmgr.purchases.load import load
+from certmgr.config.context import Context
+from certmgr.config.settings import ProviderSettings, Settings
+from certmgr.inspection.status import EndpointStatus
+from certmgr.inspection.trust_ends import EndpointTrust, StoredTrust
+from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
 from certmgr.renewers.load import load_facts
+from certmgr.renewers.renewer import RenewalFacts
 from certmgr.report.facts import DatedItem, ReportInput
-from inventory.db.database import Database, from_epoch
+from inventory.db.database import from_epoch
 from inventory.records import ContactRecord
 from inventory.store import cases, clients, contacts, domains, findings, issuances, runs
 from inventory.vocabulary import Acceptance, FindingDecision, WindowState
@@ -33,79 +37,62 @@ from notifiers.wording.cases import DATES
 from notifiers.wording.catalogue import Language, language
 from notifiers.wording.scope import names_in
 
-LEADS = LeadTimes()
 PURCHASES_AHEAD = timedelta(days=60)
 _ROLES = ("owner", "technical", "billing")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CurrentFacts:
+    """What has no history, so that a report of the past omits it: see ``ReportInput``."""
+
+    case_topics: Sequence[Topic] = ()
+    dates: Sequence[DatedItem] = ()
+    case_names: Mapping[str, str] = field(default_factory=dict)
+    trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
+    trust_rules: str = ""
+    renewers: RenewalFacts | None = None
+
+
 def load_report_input(
-    database: Database,
+    context: Context,
     number: str,
-    now: datetime,
     *,
     as_of: datetime | None,
-    provider: str,
     deadlines: Sequence[Deadline],
-    default_language: str,
-    default_zone: str,
     chosen_language: str | None = None,
-    leads: LeadTimes = LEADS,
-    settings: Settings | None = None,
 ) -> ReportInput:
     """Return the input of one client's report.
 
     Args:
-        database: The inventory.
+        context: The inventory, the configuration and the clock.
         number: Customer number.
-        now: Current time.
         as_of: Time of the report. For a past time, the report shows what was known then.
-        provider: Name of the provider.
         deadlines: Dated rules and the provider's deadlines.
-        default_language: Language if no contact has one.
-        default_zone: Time zone of the provider.
         chosen_language: Language instead of the contact's.
-        leads: Lead times of purchases.
-        settings: Trust store and rules of browsers; None: the defaults.
     """
+    database, provider, now = context.database, context.settings.provider, context.now()
     at = as_of or now
     past = as_of if as_of is not None and as_of <= now else None
     with database.read() as conn:
         row = clients.find(conn, number)
         people = contacts.listing(conn, client_id=row.id)
-        assigned = [
-            a
-            for a in findings.acceptances(conn, past, kind=FindingDecision.ASSIGN)
-            if _concerns(a, row.id)
-        ]
-        # Purchases and cases have no history, so a report of the past omits them.
-        case_topics, dates, case_names = (
-            _purchases_and_cases(conn, row.id, at, leads, provider)
-            if past is None
-            else ([], [], {})
-        )
+        assigned = _assigned(conn, row.id, past)
         # The last complete run at the time of the report is the source of its facts.
         vantage = runs.vantage_at(conn, at)
-        trust, version = {}, ""
-        # The rules of a past day are not kept.
+        current = _CurrentFacts()
         if past is None:
-            stored = StoredTrust.of(conn, settings or Settings())
-            trust, version = stored.endpoints(client_id=row.id), stored.rules.version
-        renewers = load_facts(conn, at, row.id) if past is None else None
+            current = _current_facts(conn, row.id, at, context.settings)
     facts, stored_statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
     statuses = [s.for_client() for s in stored_statuses]
     with database.read() as conn:
-        # The names are in the evidence of the findings, so this query follows theirs.
-        owners = domains.owners_of(
-            conn,
-            names_in(f for s in statuses for f in (*s.findings, *(x for x, _ in s.accepted))),
-        )
+        owners = _owners_in_evidence(conn, statuses)
     measured = max((s.last_attempt for s in statuses if s.last_attempt is not None), default=None)
     return ReportInput(
         number=row.number,
         name=row.name,
-        provider=provider,
+        provider=provider.name,
         contact=row.account_manager or "",
-        language=_reader_language(people, chosen_language, default_language, default_zone),
+        language=_reader_language(people, chosen_language, provider),
         as_of=at,
         domains=facts,
         statuses=statuses,
@@ -114,33 +101,56 @@ def load_report_input(
         assigned=assigned,
         vantage=vantage or "",
         measured=from_epoch(measured),
-        zone=ZoneInfo(default_zone),
-        case_topics=case_topics,
-        case_names=case_names,
-        dates=dates,
-        trust=trust,
-        trust_rules=version,
-        renewers=renewers,
+        zone=ZoneInfo(provider.time_zone),
+        case_topics=current.case_topics,
+        case_names=current.case_names,
+        dates=current.dates,
+        trust=current.trust,
+        trust_rules=current.trust_rules,
+        renewers=current.renewers,
         owners=owners,
         client_id=row.id,
     )
 
 
+def _owners_in_evidence(conn: Connection, statuses: Sequence[EndpointStatus]) -> dict[str, int]:
+    """Return the owners of the names in the evidence of all findings."""
+    shown = (f for s in statuses for f in (*s.findings, *(f for f, _ in s.accepted)))
+    return domains.owners_of(conn, names_in(shown))
+
+
 def _reader_language(
-    people: Sequence[ContactRecord], chosen: str | None, default: str, default_zone: str
+    people: Sequence[ContactRecord], chosen: str | None, provider: ProviderSettings
 ) -> Language:
     """Return the language and time zone of the client's reader.
 
     Args:
         people: The contacts of the client.
         chosen: Language instead of the contact's.
-        default: Language if no contact has one.
-        default_zone: Time zone if no contact has one.
+        provider: Language and time zone if no contact has one.
     """
     # They are those of the owner, if one is recorded.
     ranked = sorted(people, key=lambda p: _ROLES.index(p.role) if p.role in _ROLES else len(_ROLES))
-    code = chosen or next((p.language for p in ranked if p.language), None) or default
-    return language(code, next((p.time_zone for p in ranked if p.time_zone), None) or default_zone)
+    code = chosen or next((p.language for p in ranked if p.language), None) or provider.language
+    zone = next((p.time_zone for p in ranked if p.time_zone), None) or provider.time_zone
+    return language(code, zone)
+
+
+def _current_facts(
+    conn: Connection, client_id: int, at: datetime, settings: Settings
+) -> _CurrentFacts:
+    leads, provider = lead_times(settings), settings.provider.name
+    topics, dates, names = _purchases_and_cases(conn, client_id, at, leads, provider)
+    # The rules of a past day are not kept.
+    stored = StoredTrust.of(conn, settings)
+    return _CurrentFacts(
+        case_topics=topics,
+        dates=dates,
+        case_names=names,
+        trust=stored.endpoints(client_id=client_id),
+        trust_rules=stored.rules.version,
+        renewers=load_facts(conn, at, client_id),
+    )
 
 
 def _purchases_and_cases(
@@ -185,9 +195,10 @@ def _purchases_and_cases(
     return topics, dates, names
 
 
-def _concerns(acceptance: Acceptance, client_id: int) -> bool:
-    """Return whether an assignment may concern the client.
+def _assigned(conn: Connection, client_id: int, past: datetime | None) -> list[Acceptance]:
+    """Return the assignments that may concern the client.
 
     One for a domain or an endpoint is matched by its id later.
     """
-    return acceptance.client_id in (None, client_id)
+    assigned = findings.acceptances(conn, past, kind=FindingDecision.ASSIGN)
+    return [a for a in assigned if a.client_id in (None, client_id)]

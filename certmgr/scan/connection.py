@@ -13,17 +13,11 @@ from typing import Protocol
 from certmgr.net.http_exchange import Exchange
 from certmgr.net.own_name import ehlo_literal
 from certmgr.scan import connection_failures as failures
-from certmgr.scan import openssl, tls_offers
+from certmgr.scan import openssl
 from certmgr.scan.connection_result import result_of
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR, Failure, FailureKind
-from certmgr.scan.starttls import (
-    DIALOGUES,
-    Dialogue,
-    DialogueClient,
-    DialogueFailed,
-    ServerClosed,
-)
+from certmgr.scan.starttls import DIALOGUES, Dialogue, DialogueClient, DialogueFailed
 from inventory.errors import log_internal_error
 
 _log = logging.getLogger(__name__)
@@ -190,17 +184,9 @@ class Connection:
         self.state = "tls"
         # The limit applies to TLS alone, not to the STARTTLS dialogue before it.
         self.received, self.first = 0, b""
-        self.tls = openssl.Handshake(self.profile, self._alpn(), request.server_name)
+        self.tls = openssl.Handshake(self.profile, request.offered_alpn, request.server_name)
         self.tls.step()
         self._send(self.tls.outgoing())
-
-    def _alpn(self) -> tuple[bytes, ...]:
-        request = self.request
-        if request.alpn is not None:
-            return request.alpn
-        # A probe offers what a browser offers. An exchange offers nothing that it cannot speak.
-        web = request.protocol == "https" and request.exchange is None
-        return tls_offers.BROWSER_ALPN if web else ()
 
     def _send(self, data: bytes) -> None:
         if self.unsent:
@@ -223,7 +209,7 @@ class Connection:
             if turn >= MAX_PER_TURN:
                 self._owner.resume(self)
                 return
-            if turn and self._is_late():
+            if turn and self.request.is_late(self._owner.now()):
                 self.fail(self.timeout_failure())
                 return
             try:
@@ -241,10 +227,6 @@ class Connection:
             # Without epoll the loop is level-triggered and calls again if more bytes are waiting.
             if len(data) < 4096 and self._owner.level_triggered:
                 return
-
-    def _is_late(self) -> bool:
-        deadline = self.request.deadline
-        return deadline is not None and self._owner.now() >= deadline
 
     def _received(self, data: bytes) -> None:
         """Process bytes in the state that the connection has."""
@@ -385,20 +367,10 @@ class Connection:
             self.fail(failures.closed(self.state, answered=self.received > 0))
 
     def _explained_by_dialogue(self) -> Failure | None:
-        """Return what the dialogue makes of a closed connection, or None if it has no explanation.
-
-        For example, a mail server may close it because it does not accept our name.
-        """
         if self.state != "starttls" or not self.received:
             return None
         assert self.dialogue is not None
-        try:
-            self.dialogue.throw(ServerClosed())
-        except DialogueFailed as failed:
-            return failures.from_dialogue(failed)
-        except ServerClosed:
-            return None
-        return None
+        return failures.of_closed_dialogue(self.dialogue)
 
     @property
     def is_complete(self) -> bool:

@@ -1,6 +1,6 @@
 """Why a connection failed: from its state, and an error of the system, of TLS or of a dialogue.
 
-Pure. connection.py drives the connection.
+connection.py drives the connection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import os
 
 from certmgr.scan.evidence import Failure, FailureKind
 from certmgr.scan.openssl import Handshake
-from certmgr.scan.starttls import DialogueFailed, StartTlsUndetermined
+from certmgr.scan.starttls import (
+    Dialogue,
+    DialogueFailed,
+    ServerClosed,
+    StartTlsUndetermined,
+)
 from inventory.text import printable
 
 NO_ROUTE = frozenset(
@@ -88,6 +93,20 @@ def from_dialogue(failed: DialogueFailed) -> Failure:
     unknown = isinstance(failed, StartTlsUndetermined)
     kind = FailureKind.STARTTLS_UNKNOWN if unknown else FailureKind.STARTTLS
     return Failure("starttls", kind, str(failed), answered=True)
+
+
+def of_closed_dialogue(dialogue: Dialogue) -> Failure | None:
+    """Return what a dialogue makes of a closed connection, or None if it has no explanation.
+
+    For example, a mail server may close it because it does not accept our name.
+    """
+    try:
+        dialogue.throw(ServerClosed())
+    except DialogueFailed as failed:
+        return from_dialogue(failed)
+    except ServerClosed:
+        return None
+    return None
 
 
 def without_answer(tls: Handshake | None) -> Failure:

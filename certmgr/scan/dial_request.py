@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from certmgr.net.addresses import Network
 from certmgr.net.http_exchange import Exchange
 from certmgr.scan.evidence import Failure
+from certmgr.scan.tls_offers import BROWSER_ALPN
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +112,16 @@ class DialRequest:
     host: str = ""
     keep_chain: bool = False
     page: Callable[[str | None], Exchange | None] | None = None
+
+    @property
+    def offered_alpn(self) -> tuple[bytes, ...]:
+        """The protocols that the ClientHello offers."""
+        if self.alpn is not None:
+            return self.alpn
+        # A probe offers what a browser offers. An exchange offers nothing that it cannot speak.
+        web = self.protocol == "https" and self.exchange is None
+        return BROWSER_ALPN if web else ()
+
+    def is_late(self, now: float) -> bool:
+        """Return whether the deadline is over, in loop time."""
+        return self.deadline is not None and now >= self.deadline

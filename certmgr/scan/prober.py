@@ -112,13 +112,7 @@ class EndpointProber:
         at = self.clock()
         firsts: dict[str, FirstPage] = {}
         try:
-            # Fixed addresses come first: the administrator knows servers that DNS does not show.
-            if fixed:
-                resolution = Resolution("fixed", fixed)
-            elif target.is_address:
-                resolution = Resolution("fixed", (target.host,))
-            else:
-                resolution = await self.resolver.resolve(target.host, target.port)
+            resolution = await self._resolve(target, fixed)
             firsts = self._first_pages(target, paths, resolution.addresses)
             # The common case needs no task per address.
             if len(resolution.addresses) == 1:
@@ -131,19 +125,17 @@ class EndpointProber:
                         *[self._guarded(target, a, known, firsts) for a in resolution.addresses]
                     )
                 )
-            visits, known_pages = None, KnownPages.of(pages)
+            # None: no visit was possible; empty: no page is expected under this name.
+            visits: tuple[Visit, ...] | None = None
+            known_pages = KnownPages.of(pages)
             if self.page_fetcher is not None and target.protocol == "https":
-                # None: no visit was possible; empty: no page is expected under this name.
-                visits = (
-                    ()
-                    if paths is None
-                    else (
-                        await self._visits(
-                            self.page_fetcher, target, addresses, paths, firsts, known_pages
-                        )
-                        or None
+                visits = ()
+                if paths is not None:
+                    fetcher = self.page_fetcher
+                    made = await self._visits(
+                        fetcher, target, addresses, paths, firsts, known_pages
                     )
-                )
+                    visits = made or None
             return Evidence(
                 target, at, resolution, addresses, visits=visits, pages=known_pages.text()
             )
@@ -153,6 +145,14 @@ class EndpointProber:
         finally:
             for first in firsts.values():
                 first.release()
+
+    async def _resolve(self, target: Target, fixed: tuple[str, ...]) -> Resolution:
+        # Fixed addresses come first: the administrator knows servers that DNS does not show.
+        if fixed:
+            return Resolution("fixed", fixed)
+        if target.is_address:
+            return Resolution("fixed", (target.host,))
+        return await self.resolver.resolve(target.host, target.port)
 
     def _first_pages(
         self, target: Target, paths: tuple[str, ...] | None, addresses: tuple[str, ...]

@@ -7,15 +7,10 @@ upload.py starts it. It opens no files.
 from __future__ import annotations
 
 import base64
-import io
 import json
-import lzma
 import resource
-import struct
 import sys
 import warnings
-import zipfile
-import zlib
 from typing import Any
 
 from cryptography import x509
@@ -28,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from certmgr.x509.archives import UnpackError, archive_members
 from certmgr.x509.containers import WINDOWS_STORE, has_revocation_lists, key_count, store_elements
 from certmgr.x509.key_store import pem
 from certmgr.x509.pem_text import (
@@ -44,7 +40,6 @@ from certmgr.x509.text_forms import mail_parts, other_forms
 from certmgr.x509.upload import (
     MAX_CERTIFICATES,
     MAX_DEPTH,
-    MAX_ENTRIES,
     MAX_MEMBER,
     MAX_TOTAL,
     MEMORY,
@@ -58,10 +53,6 @@ from inventory.text import printable
 MAX_IGNORED = 50
 MAX_VALUES = 2000  # values that follow each other in one file
 _BEGIN = b"-----BEGIN "
-
-
-class UnpackError(Exception):
-    """A file cannot be unpacked. Its arguments: what happened, why, and what to do."""
 
 
 class Unpacker:
@@ -184,52 +175,11 @@ class Unpacker:
                 f"the limit is {MAX_DEPTH} levels",
                 "Send the certificate files alone.",
             )
-        try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                entries = archive.infolist()
-                if len(entries) > MAX_ENTRIES:
-                    raise UnpackError(
-                        "The archive has too many entries",
-                        f"it has {len(entries):,}, the limit is {MAX_ENTRIES:,}",
-                        "Send the certificate files alone.",
-                    )
-                for entry in entries:
-                    if not entry.is_dir():
-                        self._member(archive, entry, depth)
-        except (
-            zipfile.BadZipFile,
-            NotImplementedError,
-            EOFError,
-            ValueError,
-            IndexError,  # an entry without a name
-            OSError,
-            zlib.error,
-            lzma.LZMAError,
-            struct.error,
-        ):
-            raise UnpackError(
-                "The archive cannot be read",
-                "it is damaged",
-                "Request it again.",
-            ) from None
-        except RuntimeError:
-            raise UnpackError(
-                "The archive is encrypted",
-                "certmgr does not open encrypted archives",
-                "Unpack it, and use the files in it.",
-            ) from None
-
-    def _member(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, depth: int) -> None:
-        """Add one entry of an archive.
-
-        The size in its header is not trusted: the bytes are counted.
-        """
-        with archive.open(entry) as file:
-            content = file.read(MAX_MEMBER + 1)
-        self.read += len(content)
-        if len(content) > MAX_MEMBER or self.read > MAX_TOTAL:
+        for filename, content in archive_members(data):
+            name = printable(filename, 80)
+            self.read += len(content)
             if len(content) > MAX_MEMBER:
-                self._source = printable(entry.filename, 80)
+                self._source = name
                 self._ignore("a file that is too large for a certificate")
             if self.read > MAX_TOTAL:
                 raise UnpackError(
@@ -237,8 +187,8 @@ class Unpacker:
                     f"its files exceed {MAX_TOTAL // 1024 // 1024} MB",
                     "Send the certificate files alone.",
                 )
-            return
-        self.add(content, depth + 1, printable(entry.filename, 80))
+            if len(content) <= MAX_MEMBER:
+                self.add(content, depth + 1, name)
 
     def _pem(self, data: bytes) -> None:
         for label, body in pem_blocks(data):

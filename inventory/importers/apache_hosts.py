@@ -119,8 +119,7 @@ def rows_of(host: Host, client: str) -> Iterator[ImportRow | ImportProblem]:
         )
     if host.tls and host.local and not host.ports:
         named = printable(", ".join(n for n, _ in host.names[:3]), 100) or "a virtual host"
-        numbers = ", ".join(str(p) for p in sorted({p for p in host.local if p}))
-        yield ImportProblem(host.where, local_reason(named, f"port {numbers}"))
+        yield ImportProblem(host.where, local_reason(named, {p for p in host.local if p}))
     # A host without TLS is imported with port 443, so that the missing HTTPS is found.
     ports = sorted({p for p in host.ports if p}) if host.tls else []
     for name, where in host.names:

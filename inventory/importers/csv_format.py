@@ -98,13 +98,7 @@ def open_list(
         )
 
     table = Table(path, read_source(path), is_header, encoding)
-    for column, name in given.items():
-        if name not in table.header:
-            raise UsageError(
-                f"{path}:{table.line} has no column '{printable(name, 60)}'",
-                f"--map {column}=... names a column of the file",
-                f"They are {printable(', '.join(table.header), 300)}.",
-            )
+    _require_mapped(path, table, given)
     taken = set(given.values())
     # A column that the user mapped is not guessed a second time.
     guessed = guess([n for n in table.header if n not in taken], COLUMNS)
@@ -147,6 +141,16 @@ def _how_to_name_clients(header: Sequence[str], mapping: Mapping[str, str]) -> s
         f"Name its column: --map client={example}{also}. Or give --client NUMBER for all rows."
         + (f" The columns of the file are {columns}." if columns else "")
     )
+
+
+def _require_mapped(path: Path, table: Table, given: Mapping[str, str]) -> None:
+    for column, name in given.items():
+        if name not in table.header:
+            raise UsageError(
+                f"{path}:{table.line} has no column '{printable(name, 60)}'",
+                f"--map {column}=... names a column of the file",
+                f"They are {printable(', '.join(table.header), 300)}.",
+            )
 
 
 def _refuse_repeated(path: Path, table: Table, mapping: Mapping[str, str]) -> None:

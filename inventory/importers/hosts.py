@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
 
 from inventory.errors import InvalidName
@@ -48,15 +49,22 @@ def is_local(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def local_reason(names: str, address: str, *, site: bool = True) -> str:
-    """Return what is noted about a server with TLS that only its own machine reaches.
+def local_reason(
+    server: str, ports: Collection[int], *, socket: bool = False, site: bool = True
+) -> str:
+    """Return what is skipped of a server with TLS that only its own machine reaches.
 
     Args:
-        names: Its names.
-        address: Its ports, or that it is a socket.
-        site: Whether it is a web site, which another server on its machine then passes on.
+        server: Its names, or what it is.
+        ports: Its ports, if they are known.
+        socket: Whether it listens on a socket of the file system.
+        site: Whether it is a web site. Another server on its machine passes its requests on, so
+            that the site is imported nevertheless.
     """
-    reason = f"{names} listens with TLS for its own machine alone ({address})"
-    if not site:
-        return f"{reason}, so it is left out"
-    return f"{reason}: port 443 is assumed; add another one with certmgr endpoint add"
+    if ports:
+        noun = "port" if len(ports) == 1 else "ports"
+        what = f"{noun} {', '.join(str(p) for p in sorted(ports))} of {server}"
+    else:
+        what = f"a Unix socket of {server}" if socket else server
+    reason = f"{what}, which only its own machine reaches"
+    return f"{reason}; the site is imported with port 443" if site else reason

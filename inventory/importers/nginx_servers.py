@@ -119,9 +119,8 @@ def server_rows(
     yield from _read_listens(listens, directives, scope, named)
     site = scope.kind not in ("stream", "mail")
     if (listens.local or listens.socket) and not listens.targets and not listens.proxied:
-        numbers = ", ".join(str(p) for p, _ in sorted(listens.local))
-        address = f"port {numbers}" if numbers else "a Unix socket"
-        yield ImportProblem(at, local_reason(named, address, site=site))
+        numbers = {p for p, _ in listens.local}
+        yield ImportProblem(at, local_reason(named, numbers, socket=listens.socket, site=site))
     if scope.kind == "stream" and ("ssl_preread", ["on"]) in found:
         yield from _passed_on(scope, listens, at, client)
     refuses = any(d == "return" and a[:1] and a[0] in _NO_SITE for d, a in found)

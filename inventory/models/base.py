@@ -6,12 +6,17 @@ Instants are whole seconds since 1970 in UTC. Constraint names are fixed for Ale
 from __future__ import annotations
 
 import json
+import re
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, MetaData, Text
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
+
+from inventory.errors import DatabaseError
+from inventory.text import printable
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -19,8 +24,17 @@ E = TypeVar("E", bound=StrEnum)
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
+class NotInEnum(DontWrapMixin, ValueError):
+    """A statement has a value that is not a member of its column's enum: an internal error."""
+
+
 class EnumText(TypeDecorator[E], Generic[E]):
-    """A word of an enum, stored as text and read as its member."""
+    """A member of an enum, stored as its text.
+
+    Raises:
+        NotInEnum: A statement has another value.
+        DatabaseError: The database contains another text.
+    """
 
     # Text and not an enum type of PostgreSQL, from which a migration cannot remove a word.
     impl = Text
@@ -33,14 +47,23 @@ class EnumText(TypeDecorator[E], Generic[E]):
         self._members: dict[str | None, E | None] = {None: None, **{m.value: m for m in enum}}
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        # The text of a member is equal to the member, so statements may have either.
+        if value not in self._members:
+            raise NotInEnum(f"{value!r} is not a member of {self.enum.__name__}")
         return None if value is None else str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> E | None:
         try:
             return self._members[value]
         except KeyError:
-            # A word that this version does not know raises ValueError: a newer program wrote it.
-            return self.enum(value)
+            # AccountState -> account state
+            kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.enum.__name__).lower()
+            raise DatabaseError(
+                f"The database contains an unknown {kind}, '{printable(str(value), 60)}'",
+                "certmgr did not write it; valid are " + ", ".join(self.enum),
+                "Undo the change that was made by hand, or restore a backup: certmgr database"
+                " restore FILE.",
+            ) from None
 
 
 class Words(TypeDecorator[tuple[str, ...]]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, or_, select, update
 
@@ -162,14 +163,20 @@ def accept(
         "batch": batch or None,
         "created_at": tx.at,
     }
-    if kind is FindingDecision.ASSIGN:
-        acceptance_ends.end_replaced(tx, code, scope)
+    return _insert(tx, values, scope, starts_batch=batch == 0)
+
+
+def _insert(
+    tx: Tx, values: dict[str, Any], scope: Mapping[str, int | None], *, starts_batch: bool
+) -> int:
+    if values["kind"] is FindingDecision.ASSIGN:
+        acceptance_ends.end_replaced(tx, values["code"], scope)
     key = insert_id(tx.conn, StoredAcceptance, values)
-    if batch == 0:
+    if starts_batch:
         first = update(StoredAcceptance).where(StoredAcceptance.id == key).values(batch=key)
         tx.conn.execute(first)
         values["batch"] = key
-    tx.audit(kind, "finding", key, values)
+    tx.audit(values["kind"], "finding", key, values)
     return key
 
 

@@ -7,7 +7,7 @@ suppressed, or goes to staff only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 
 from inventory.db.database import to_epoch
@@ -21,6 +21,7 @@ from notifiers.pipeline.topic import Recheck, RecheckState, Topic, TopicKind
 
 # Mail servers refuse very large messages. What does not fit goes with the next message.
 MAX_ITEMS = 300
+_IN_BASELINE = "it was part of the baseline; release it with certmgr notice release"
 
 
 def candidates(
@@ -33,58 +34,61 @@ def candidates(
     # Topics that are suppressed themselves cannot stand for others.
     kept, keys = [], {d.topic.key for d in due_topics if not d.topic.suppress_reason}
     for due_topic in due_topics:
-        topic, label = due_topic.topic, due_topic.crossed.label
-        # Fixing the parent resolves this topic too, so the client gets one instruction only.
-        if topic.parent in keys:
-            notice_plan.record(
-                topic, label, DecisionAction.SUPPRESS, f"it is resolved with {topic.parent}"
-            )
-        # What a person accepted, a case handles or a plan covers is no work of staff either.
-        elif topic.suppress_reason:
-            notice_plan.record(topic, label, DecisionAction.SUPPRESS, topic.suppress_reason)
-        elif topic.partial:
-            # The client has renewed already. The rest of the installation is work of staff.
-            notice_plan.record(
-                topic,
-                label,
-                DecisionAction.STAFF,
-                "replaced on some addresses: an administrator has to act",
-            )
-            notice_plan.for_staff.append((topic, "replaced on some addresses only"))
-        # Undetermined results, faults without an assignment and our own work: staff act or find out
-        # first.
-        elif not reaches_clients(due_topic, snapshot):
-            notice_plan.record(
-                topic, label, DecisionAction.STAFF, _staff_reason(topic, snapshot.now)
-            )
-            notice_plan.for_staff.append((topic, _staff_reason(topic, snapshot.now)))
-        elif reason := suppression(due_topic, snapshot):
-            notice_plan.record(topic, label, DecisionAction.SUPPRESS, reason)
-            if reason is FLAPPING:
-                notice_plan.flapping.append(topic.key)
-        # Faults that existed before notices began are held until staff release them. A case is
-        # exempt, since each of its steps was entered by a person.
-        elif (
-            topic.kind is not TopicKind.CASE
-            and (snapshot.baseline or _before_baseline(topic, snapshot))
-            and not _was_notified(topic, snapshot)
-        ):
-            notice_plan.held.append(
-                (topic, f"baseline {due_topic.crossed.rank} {to_epoch(snapshot.now)}")
-            )
-            notice_plan.record(
-                topic,
-                label,
-                DecisionAction.HOLD,
-                "it was part of the baseline; release it with certmgr notice release",
-            )
-        # Held before, and not released since.
-        elif reason := hold_reason(due_topic, snapshot):
-            notice_plan.record(topic, label, DecisionAction.HOLD, reason)
-        # Without a recipient, no server of a client is probed for nothing.
-        elif addressees_of(due_topic, snapshot, notice_plan):
-            kept.append(due_topic)
+        topic = due_topic.topic
+        decision = _decision_before_recheck(due_topic, keys, snapshot)
+        if decision is None:
+            # Without a recipient, no server of a client is probed for nothing.
+            if addressees_of(due_topic, snapshot, notice_plan):
+                kept.append(due_topic)
+            continue
+        action, reason = decision
+        notice_plan.record(topic, due_topic.crossed.label, action, reason)
+        if action is DecisionAction.STAFF:
+            notice_plan.for_staff.append((topic, reason))
+        if reason is FLAPPING:
+            notice_plan.flapping.append(topic.key)
+        if reason is _IN_BASELINE:
+            release = f"baseline {due_topic.crossed.rank} {to_epoch(snapshot.now)}"
+            notice_plan.held.append((topic, release))
     return kept
+
+
+def _decision_before_recheck(
+    due_topic: DueTopic, keys: Set[str], snapshot: Snapshot
+) -> tuple[DecisionAction, str] | None:
+    """Return why clients are not notified of a topic in this run; None if they may be.
+
+    Args:
+        keys: The keys of the due topics that stand for others.
+    """
+    topic = due_topic.topic
+    # Fixing the parent resolves this topic too, so the client gets one instruction only.
+    if topic.parent in keys:
+        return DecisionAction.SUPPRESS, f"it is resolved with {topic.parent}"
+    # What a person accepted, a case handles or a plan covers is no work of staff either.
+    if topic.suppress_reason:
+        return DecisionAction.SUPPRESS, topic.suppress_reason
+    # The client has renewed already. The rest of the installation is work of staff.
+    if topic.partial:
+        return DecisionAction.STAFF, "replaced on some addresses only"
+    # Undetermined results, faults without an assignment and our own work: staff act or find out
+    # first.
+    if not reaches_clients(due_topic, snapshot):
+        return DecisionAction.STAFF, _staff_reason(topic, snapshot.now)
+    if reason := suppression(due_topic, snapshot):
+        return DecisionAction.SUPPRESS, reason
+    # Faults that existed before notices began are held until staff release them. A case is
+    # exempt, since each of its steps was entered by a person.
+    if (
+        topic.kind is not TopicKind.CASE
+        and (snapshot.baseline or _before_baseline(topic, snapshot))
+        and not _was_notified(topic, snapshot)
+    ):
+        return DecisionAction.HOLD, _IN_BASELINE
+    # Held before, and not released since.
+    if reason := hold_reason(due_topic, snapshot):
+        return DecisionAction.HOLD, reason
+    return None
 
 
 def _staff_reason(topic: Topic, now: datetime) -> str:

@@ -27,7 +27,8 @@ from certmgr.scan.starttls import DIALOGUES
 from certmgr.scan.starttls.dialogue import LOCAL_CLIENT, DialogueFailed, ServerClosed
 from certmgr.scan.web_urls import resolved
 from certmgr.x509 import crl, csr
-from certmgr.x509.unpacking import Unpacker, UnpackError
+from certmgr.x509.archives import UnpackError
+from certmgr.x509.unpacking import Unpacker
 from inventory import certificates
 from inventory.errors import CertmgrError
 from inventory.importers import (

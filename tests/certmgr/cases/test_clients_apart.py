@@ -42,14 +42,10 @@ def test_output_for_one_of_two_clients_with_a_shared_certificate_is_about_that_o
         report = to_json(
             build(
                 load_report_input(
-                    env.database,
+                    env.context,
                     client,
-                    env.now,
                     as_of=None,
-                    provider="P",
                     deadlines=all_deadlines(env.database),
-                    default_language="en",
-                    default_zone="UTC",
                 )
             )
         )

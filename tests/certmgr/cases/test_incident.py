@@ -14,6 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from certmgr.cases import (
     incident,
+    incident_categories,
     incident_progress,
     incident_selection,
     installation,
@@ -322,7 +323,7 @@ def test_incident_of_a_server_is_about_its_certificates_alone(
 @pytest.mark.parametrize("hours", [0, -1])
 def test_incident_until_a_time_that_has_passed_is_refused(env: CaseEnvironment, hours: int) -> None:
     items = [
-        incident_selection.AffectedCertificate(
+        incident_categories.AffectedCertificate(
             serial="1", category=IncidentCategory.UNKNOWN, reason="not in the inventory"
         )
     ]

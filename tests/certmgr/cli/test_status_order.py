@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from certmgr.cli import status as status_module
+from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
@@ -134,15 +135,7 @@ def test_numbers_agree_between_commands(call: Runner, database: Database) -> Non
     for number in range(10_000, 10_000 + provider_inventory.CLIENTS):
         report = build(
             load_report_input(
-                database,
-                str(number),
-                clock(),
-                as_of=None,
-                provider="Example Hosting",
-                deadlines=(),
-                default_language="en",
-                default_zone="UTC",
-                settings=Settings(),
+                Context(database, Settings(), clock), str(number), as_of=None, deadlines=()
             )
         )
         reported.update({k: v for k, v in report.counts.items() if k != "sites"})

@@ -66,9 +66,8 @@ def test_staff_see_the_difference_and_the_report_of_the_client_does_not(
         Verdict.FAULT,
         ["zone-difference"],
     )
-    given: dict[str, Any] = {"as_of": None, "provider": "P", "deadlines": ()}
-    given |= {"default_language": "en", "default_zone": "UTC"}
-    (shown,) = load_report_input(sqlite_database, "1001", START, **given).statuses
+    context = Context(sqlite_database, Settings(), lambda: START)
+    (shown,) = load_report_input(context, "1001", as_of=None, deadlines=()).statuses
     # Neither down nor well: what only some zones see is undetermined.
     assert (shown.verdict, shown.findings, shown.differs) == (Verdict.UNKNOWN, [], True)
     source = gather(sqlite_database, START, {}, RULES)

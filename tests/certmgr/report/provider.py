@@ -15,7 +15,7 @@ from certmgr.compliance.load import all_deadlines
 from certmgr.compliance.milestones import Deadline
 from certmgr.compliance.rules import RULES
 from certmgr.config.context import Context
-from certmgr.config.settings import HttpSettings, Settings
+from certmgr.config.settings import HttpSettings, ProviderSettings, Settings
 from certmgr.demo.authority import Authority
 from certmgr.demo.pages import PageResponse, page, plain, redirect, secure
 from certmgr.demo.servers import Server, server_context
@@ -101,17 +101,13 @@ class ReportProvider:
     def report(
         self, number: str, as_of: datetime | None = None, language_code: str | None = None
     ) -> tuple[ClientReport, Language]:
-        now = self.clock()
-        past = as_of if as_of is not None and as_of <= now else None
+        past = as_of if as_of is not None and as_of <= self.clock() else None
+        settings = Settings(provider=ProviderSettings(name="Example Hosting"))
         report_input = load_report_input(
-            self.database,
+            Context(self.database, settings, self.clock),
             number,
-            now,
             as_of=as_of,
-            provider="Example Hosting",
             deadlines=all_deadlines(self.database, past),
-            default_language="en",
-            default_zone="UTC",
             chosen_language=language_code,
         )
         return build(report_input), report_input.language

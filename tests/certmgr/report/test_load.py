@@ -39,14 +39,10 @@ def test_input_of_a_report_holds_no_other_client(provider: ReportProvider) -> No
     provider.scan()
     database: Database = provider.database
     report_input = load_report_input(
-        database,
+        Context(database, Settings(), clock),
         "1",
-        clock(),
         as_of=None,
-        provider="",
         deadlines=all_deadlines(database),
-        default_language="en",
-        default_zone="UTC",
     )
     assert {s.name for s in report_input.domains} == {"c1.example.test"}
     assert {s.target.host for s in report_input.statuses} == {"c1.example.test"}
@@ -84,27 +80,10 @@ def test_report_of_today_equals_the_current_one_on_both_databases(
         deadlines.add(tx, "own", due, tuple(RULES), for_clients=["1"], tags=[])
     ScanRun(Context(database, settings, database.clock), ScanOptions(always_http=True)).run()
     now = clock()
-    report_input = load_report_input(
-        database,
-        "1",
-        now,
-        as_of=None,
-        provider="",
-        deadlines=all_deadlines(database),
-        default_language="en",
-        default_zone="UTC",
-    )
+    context = Context(database, Settings(), lambda: now)
+    report_input = load_report_input(context, "1", as_of=None, deadlines=all_deadlines(database))
     assert build(report_input).counts["sites"] == 1
-    past = load_report_input(
-        database,
-        "1",
-        now,
-        as_of=now,
-        provider="",
-        deadlines=all_deadlines(database, now),
-        default_language="en",
-        default_zone="UTC",
-    )
+    past = load_report_input(context, "1", as_of=now, deadlines=all_deadlines(database, now))
     assert [s.state for s in build(past).sites] == [s.state for s in build(report_input).sites]
 
 

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certifi
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.x509.unpacking import Unpacker, UnpackError
+from certmgr.x509.archives import UnpackError
+from certmgr.x509.unpacking import Unpacker
 from certmgr.x509.upload import MAX_ENTRIES
 
 

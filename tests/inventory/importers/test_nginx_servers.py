@@ -39,7 +39,10 @@ def test_names_of_a_map_by_which_a_stream_passes_tls_on_are_sites(tmp_path: Path
     ("server", "reason"),
     [
         ("listen 443 ssl; ssl_certificate a.pem;", "a server on 443/https has no server_name"),
-        ("listen unix:/run/a.sock ssl; server_name shop.test;", "alone (a Unix socket)"),
+        (
+            "listen unix:/run/a.sock ssl; server_name shop.test;",
+            "a Unix socket of shop.test, which",
+        ),
         ("listen 443 ssl default_server; return 444;", ""),
         ("listen 443 ssl default_server; server_name _; ssl_certificate a.pem;", ""),
     ],
