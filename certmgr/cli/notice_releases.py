@@ -45,7 +45,7 @@ def notice_release(
     if cause is None:
         shown = [
             {
-                "matters": g.tickets,
+                "tickets": g.tickets,
                 "clients": len(g.clients),
                 "why": g.why,
                 "per_day": running.get(g.cause),
@@ -56,7 +56,7 @@ def notice_release(
         ]
         show(
             "held",
-            ("matters", "clients", "why", "per_day", "cause"),
+            ("tickets", "clients", "why", "per_day", "cause"),
             shown,
             output_format,
             "Nothing is held.",

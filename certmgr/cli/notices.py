@@ -176,7 +176,7 @@ def notice_show(app: CommandContext, notice_id: int, output_format: str) -> None
                 **times,
                 "text": row.text,
                 "items": [{k: getattr(i, k) for k in item_keys} for i in items],
-                "matters": [
+                "tickets": [
                     {k: getattr(m, k) for k in ("reference", "key")} for m in notice_tickets
                 ],
                 "answers": [

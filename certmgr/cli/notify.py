@@ -188,7 +188,7 @@ def _show_dry(context: Context, outcome: RunOutcome, output_format: str) -> int:
                         "outcome": m.outcome,
                         "subject": m.subject,
                         "text": m.text,
-                        "matters": [i.topic.key for i in d.items],
+                        "topics": [i.topic.key for i in d.items],
                     }
                     for d, m in outcome.drafts
                 ],

@@ -38,7 +38,7 @@ from inventory.vocabulary import (
     IncidentKind,
     SnoozeScope,
 )
-from tests.inventory.store import builders
+from tests.inventory.store import builders, scan_rows
 
 CODES = frozenset(codes.CODES)
 DOMAINS, CLIENTS = 301, 40
@@ -132,14 +132,14 @@ def _scan(tx: Tx) -> None:
     for index, (endpoint_id, host) in enumerate(endpoints):
         end = tx.at + days_left(index) * DAY + 3600
         issuer = LONG_ISSUER if index % 9 == 0 else SHORT_ISSUER
-        leaf = builders.certificate_row(
+        leaf = scan_rows.certificate_row(
             host, host, not_before=end - 199 * DAY, not_after=end, issuer=issuer
         )
         leaves.append(leaf)
         facts = {"last_run_id": run_id, "leaf": leaf["sha256"], "not_after": end, "issuer": issuer}
-        rows.append(builders.standing_row(endpoint_id, tx.at, **facts))
+        rows.append(scan_rows.status_row(endpoint_id, tx.at, **facts))
         spans[endpoint_id] = {
-            f"192.0.2.{index % 3 + 1}": builders.facts(tx.at, str(leaf["sha256"]))
+            f"192.0.2.{index % 3 + 1}": scan_rows.facts(tx.at, str(leaf["sha256"]))
         }
         start, stop = from_epoch(end - 199 * DAY), from_epoch(end)
         assert start is not None
@@ -191,7 +191,7 @@ def add_work(tx: Tx) -> None:
         tx, "10001", bought | {"price": "90.00", "currency": "EUR"}, [host_name(1)]
     )
     key = f"cover:{site.endpoint_id}:{owner.id}"
-    ticket_id = builders.add_matter(tx, owner.id, key, domain_id=site.domain_id)
+    ticket_id = builders.add_ticket(tx, owner.id, key, domain_id=site.domain_id)
     contact_id = contacts.listing(tx.conn, client_id=owner.id)[0].id
     subject = "証明書の有効期限が近づいています: " + host_name(1)
     builders.add_notice(tx, owner.id, contact_id, ticket_id, subject=subject)

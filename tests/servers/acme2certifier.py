@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives import serialization
 
 from certmgr.demo.authority import Authority
 from tests.campaign import PATIENCE
-from tests.servers.pebble import TRIES, held_port, new_folder, session
-from tests.servers.ports import wait_for
+from tests.servers.pebble import new_folder
+from tests.servers.ports import TRIES, held_port, wait_for
 from tests.servers.processes import stop
 from tests.servers.real import write_pair
+from tests.servers.sessions import session
 
 HERE = Path(__file__).parents[1] / "acme2certifier"
 PROFILES = {"classic": "https://ca.test/classic", "shortlived": "https://ca.test/shortlived"}

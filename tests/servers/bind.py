@@ -31,7 +31,8 @@ import dns.update
 import pytest
 
 from tests.campaign import PATIENCE
-from tests.servers.pebble import TRIES, held_port, may_start, new_folder
+from tests.servers.pebble import new_folder
+from tests.servers.ports import TRIES, held_port, may_start
 from tests.servers.processes import stop
 from tests.servers.real import program
 

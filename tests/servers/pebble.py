@@ -13,10 +13,8 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -36,53 +34,21 @@ from josepy.jwk import JWK, JWKEC
 
 from certmgr.demo.authority import Authority
 from tests.campaign import PATIENCE
-from tests.servers.ports import wait_for
+from tests.servers.challtestsrv import challtestsrv
+from tests.servers.ports import TRIES, held_port, wait_for
 from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
-
-TRIES = 5
+from tests.servers.sessions import session
 
 PEBBLES_CLOCK = "pebble reads the system's clock, and nothing moves it in a static Go program"
 real_clock = pytest.mark.real_clock(reason=PEBBLES_CLOCK)
 """Marks a test that uses pebble."""
 
 
-def held_port(stack: ExitStack, *, udp: bool = False) -> int:
-    """Return a TCP port of 127.0.0.1 that stays reserved until the stack closes.
-
-    With ``udp`` the port is free for both protocols. The socket that reserves it never listens, so
-    that a server with SO_REUSEADDR (Go, nginx, socketserver with allow_reuse_address) can listen.
-    """
-    for _ in range(50):
-        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        port = int(held.getsockname()[1])
-        if udp:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    held.close()
-                    continue
-        stack.enter_context(held)
-        return port
-    raise AssertionError("no port is free for TCP and UDP at once")
-
-
 def new_folder(folder: Path, what: str) -> Path:
     """Create a new folder below ``folder``, so that several servers can share the parent."""
     folder.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f"{what}-", dir=folder))
-
-
-def session(ca_file: Path | None = None) -> requests.Session:
-    """Return a session that ignores the proxies of the environment and trusts only ``ca_file``."""
-    made = requests.Session()
-    made.trust_env = False
-    if ca_file is not None:
-        made.verify = str(ca_file)
-    return made
 
 
 @dataclass
@@ -235,77 +201,6 @@ def _absolute_name(name: str) -> str:
 def mac_key(length: int = 32) -> str:
     """Return a new key for ``eab``: base64url without padding, as pebble requires."""
     return base64.urlsafe_b64encode(secrets.token_bytes(length)).decode().rstrip("=")
-
-
-@contextmanager
-def challtestsrv(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run challtestsrv, and yield its HOST:PORT and the URL of its management interface."""
-    with ExitStack() as stack:
-        for attempt in range(TRIES):
-            port, management = held_port(stack, udp=True), held_port(stack)
-            log = stack.enter_context((folder / f"challtestsrv{attempt}.log").open("wb"))
-            process = subprocess.Popen(
-                [
-                    program("pebble-challtestsrv", "pebble"),
-                    "-dns01",
-                    f"127.0.0.1:{port}",
-                    "-http01",
-                    "",
-                    "-https01",
-                    "",
-                    "-tlsalpn01",
-                    "",
-                    "-management",
-                    f"127.0.0.1:{management}",
-                    "-defaultIPv6",
-                    "",
-                ],
-                stdout=log,
-                stderr=log,
-            )
-            stack.callback(stop, process)
-            # If a port is in use, challtestsrv only logs that: both must be tested.
-            if _is_ready(process, port, f"http://127.0.0.1:{management}", Path(log.name)):
-                yield f"127.0.0.1:{port}", f"http://127.0.0.1:{management}"
-                return
-        raise AssertionError(
-            "pebble-challtestsrv does not answer:"
-            f" {(folder / f'challtestsrv{TRIES - 1}.log').read_text()}"
-        )
-
-
-def may_start(process: subprocess.Popen[bytes], log: Path) -> bool:
-    """Return whether a server runs and has not logged that another process has its port."""
-    text = log.read_text(errors="replace")
-    return process.poll() is None and not re.search("address (already )?in use", text)
-
-
-def _is_ready(process: subprocess.Popen[bytes], port: int, management: str, log: Path) -> bool:
-    value = secrets.token_hex(8)
-    question = dns.message.make_query("probe.certmgr.invalid.", "TXT")
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and may_start(process, log):
-        try:
-            session().post(
-                f"{management}/set-txt",
-                data=json.dumps({"host": "probe.certmgr.invalid.", "value": value}),
-                timeout=2,
-            )
-            asked = (
-                dns.query.udp(question, "127.0.0.1", 1, port),
-                dns.query.tcp(question, "127.0.0.1", 1, port),
-            )
-            if all(value in str(answer) for answer in asked):
-                session().post(
-                    f"{management}/clear-txt",
-                    data=json.dumps({"host": "probe.certmgr.invalid."}),
-                    timeout=2,
-                )
-                return True
-        except (OSError, dns.exception.DNSException):
-            pass
-        time.sleep(0.05)
-    return False
 
 
 @contextmanager

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from tests.campaign import PATIENCE
 
 _KEPT = 200
 """The number of ports that a process keeps for its servers: more than one test uses."""
 _kept: deque[socket.socket] = deque()
+
+# How often a server is started if another process took its port.
+TRIES = 5
 
 
 def free_port(address: str = "127.0.0.1") -> int:
@@ -56,3 +61,32 @@ def wait_for(
         except OSError:
             time.sleep(0.05)
     raise AssertionError(f"no server listens at {address}:{port}")
+
+
+def held_port(stack: ExitStack, *, udp: bool = False) -> int:
+    """Return a TCP port of 127.0.0.1 that stays reserved until the stack closes.
+
+    With ``udp`` the port is free for both protocols. The socket that reserves it never listens, so
+    that a server with SO_REUSEADDR (Go, nginx, socketserver with allow_reuse_address) can listen.
+    """
+    for _ in range(50):
+        held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = int(held.getsockname()[1])
+        if udp:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    held.close()
+                    continue
+        stack.enter_context(held)
+        return port
+    raise AssertionError("no port is free for TCP and UDP at once")
+
+
+def may_start(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Return whether a server runs and has not logged that another process has its port."""
+    text = log.read_text(errors="replace")
+    return process.poll() is None and not re.search("address (already )?in use", text)

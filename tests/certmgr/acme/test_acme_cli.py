@@ -21,7 +21,8 @@ from tests.certmgr.acme.hook import hook
 from tests.certmgr.deploy.clients import places
 from tests.databases import open_sqlite
 from tests.program import Ran
-from tests.servers.pebble import Pebble, held_port
+from tests.servers.pebble import Pebble
+from tests.servers.ports import held_port
 
 Run = Callable[..., Ran]
 

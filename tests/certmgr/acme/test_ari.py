@@ -13,9 +13,9 @@ from inventory.clock import system_clock
 from inventory.db.database import Database
 from inventory.store import lineages
 from tests.certmgr.acme.shop import make_environment
-from tests.servers import faulty
+from tests.servers import faults, faulty
 from tests.servers.acme2certifier import Acme2certifier
-from tests.servers.faulty import Rule
+from tests.servers.faults import Rule
 
 
 def test_certificate_is_renewed_at_the_time_selected_from_its_window(
@@ -55,7 +55,7 @@ def test_certificate_is_renewed_at_the_time_selected_from_its_window(
     env.given = {"clock": lambda: datetime.fromtimestamp((row.ari_at or 0) + 60, UTC)}
     proxy.rules.append(
         Rule(
-            faulty.problem(409, "alreadyReplaced", "replaced"),
+            faults.problem(409, "alreadyReplaced", "replaced"),
             "/acme/neworder",
             when=lambda s: "replaces" in (s.payload or {}),
         )

@@ -21,8 +21,9 @@ from tests.campaign import wait_until
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.net.server import serving
-from tests.servers import faulty
-from tests.servers.faulty import Proxy, Rule
+from tests.servers import faults
+from tests.servers.faults import Rule
+from tests.servers.faulty import Proxy
 from tests.servers.pebble import Pebble
 
 AUTHORIZATION, VALID = "/authZ/", "set VALID by completed challenge"
@@ -47,7 +48,7 @@ class Waiting:
 
 
 def undecided(retry_after: str, nth: range | tuple[int, ...]) -> Rule:
-    answer = faulty.answer(200, PENDING, "application/json", {"Retry-After": retry_after})
+    answer = faults.answer(200, PENDING, "application/json", {"Retry-After": retry_after})
     return Rule(answer, AUTHORIZATION, nth=nth)
 
 
@@ -105,7 +106,7 @@ def test_answer_stays_published_while_the_ca_is_out_of_order(
     env = proxied_env
     env.solve(dns=hook(tmp_path, ca))
     lineage = env.lineage("1001", ["shop.test"], solver="dns")
-    proxy.rules.append(Rule(faulty.problem(status), AUTHORIZATION, nth=range(2, 100)))
+    proxy.rules.append(Rule(faults.problem(status), AUTHORIZATION, nth=range(2, 100)))
     assert env.order(lineage).state == "failed"
     assert "remove" not in (tmp_path / "calls").read_text()
 
@@ -193,10 +194,10 @@ def test_refused_second_notification_is_no_failure_if_the_ca_began(
     proxied_env: AcmeEnvironment, proxy: Proxy, begun: bool
 ) -> None:
     """The answer to the first one was lost, and the authorization is not pending any more."""
-    refusal = faulty.problem(400, "malformed", "authorization must be pending")
+    refusal = faults.problem(400, "malformed", "authorization must be pending")
     rule = Rule(refusal, "/chalZ/", nth=(1,))
 
-    def passed_on(seen: faulty.Seen) -> bool:
+    def passed_on(seen: faults.Seen) -> bool:
         if begun:
             proxy.pass_on(seen)
         return True

@@ -14,15 +14,16 @@ from certmgr.acme.problems import AcmeError
 from inventory.store import acme_orders
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.net.scripted import count_waits, scripted
-from tests.servers import faulty
-from tests.servers.faulty import Proxy, Rule
+from tests.servers import faults
+from tests.servers.faults import Rule
+from tests.servers.faulty import Proxy
 
 
 def test_dripping_answer_ends_with_the_time_limit(
     proxied_env: AcmeEnvironment, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "TOTAL_SECONDS", 0.5)
-    for number, fault in enumerate((faulty.dripping(0.05), faulty.dripping(0.05, headers=True))):
+    for number, fault in enumerate((faults.dripping(0.05), faults.dripping(0.05, headers=True))):
         proxy.rules[:] = [Rule(fault, "/dir")]
         with proxied_env.database.write() as tx:
             acme_orders.forgive(tx, proxy.directory, [""])
@@ -69,7 +70,7 @@ def test_url_of_an_internal_address_is_not_requested(
         '{"status": "pending", "identifiers": [], "authorizations":'
         ' ["https://169.254.169.254/latest/meta-data"], "finalize": "https://169.254.169.254/x"}'
     )
-    proxy.rules.append(Rule(faulty.answer(200, body, "application/json"), "/my-order/"))
+    proxy.rules.append(Rule(faults.answer(200, body, "application/json"), "/my-order/"))
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
     assert (
         done.state == "failed"
@@ -82,7 +83,7 @@ def test_url_of_an_internal_address_is_not_requested(
 def test_order_completes_though_nonces_are_refused(
     proxied_env: AcmeEnvironment, proxy: Proxy, chance: float, orders: int
 ) -> None:
-    rule = Rule(faulty.problem(400, "badNonce", "no"), method="POST", chance=chance)
+    rule = Rule(faults.problem(400, "badNonce", "no"), method="POST", chance=chance)
     proxy.rules.append(rule)
     for number in range(orders):
         assert (
@@ -96,7 +97,7 @@ def test_ca_that_refuses_every_nonce_is_given_up(
     proxied_env: AcmeEnvironment, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "NONCE_TRIES", 20)
-    rule = Rule(faulty.problem(400, "badNonce", "no"), method="POST")
+    rule = Rule(faults.problem(400, "badNonce", "no"), method="POST")
     proxy.rules.append(rule)
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
     assert done.state == "failed" and "nonce" in done.message

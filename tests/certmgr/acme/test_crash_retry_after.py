@@ -23,8 +23,9 @@ from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import make_environment
 from tests.certmgr.acme.test_crash import Nursery, running_nursery
 from tests.databases import open_sqlite
-from tests.servers import faulty
-from tests.servers.faulty import Proxy, Rule, Seen
+from tests.servers import faults, faulty
+from tests.servers.faults import Rule, Seen
+from tests.servers.faulty import Proxy
 from tests.servers.pebble import Pebble
 
 PAUSE, LATER = 7200, 10_800
@@ -42,7 +43,7 @@ class Undecided:
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy
         self.on = True
-        self.rule = Rule(faulty.answer(200), "/(authZ|my-order)/", when=self._answer)
+        self.rule = Rule(faults.answer(200), "/(authZ|my-order)/", when=self._answer)
         proxy.rules.append(self.rule)
 
     def _answer(self, seen: Seen) -> bool:
@@ -57,8 +58,8 @@ class Undecided:
             for challenge in document.get("challenges", ()):
                 challenge["status"] = "processing"
             body, kept = json.dumps(document).encode(), {"Retry-After": str(PAUSE)}
-        content_type = "application/json" if status == 200 else faulty.PROBLEM
-        self.rule.fault = faulty.answer(status, body, content_type, kept)
+        content_type = "application/json" if status == 200 else faults.PROBLEM
+        self.rule.fault = faults.answer(status, body, content_type, kept)
         return True
 
 

@@ -20,8 +20,9 @@ from inventory.clock import system_clock
 from inventory.store import acme_orders, certificates, domains
 from tests.certmgr.acme.shop import AcmeEnvironment, leaf, names
 from tests.certmgr.cases.place import PublicKey
-from tests.servers import faulty
-from tests.servers.faulty import Proxy, Rule
+from tests.servers import faults
+from tests.servers.faults import Rule
+from tests.servers.faulty import Proxy
 from tests.servers.pebble import Pebble
 
 ORDER, CERTIFICATE, AUTHORIZATION = "/order-plz", "/certZ/", "/authZ/"
@@ -104,7 +105,7 @@ def test_order_whose_answer_was_lost_is_found_again(
 ) -> None:
     lineage = proxied_env.lineage("1001", ["shop.test"])
     before = ca.order_count()
-    proxy.rules.append(Rule(faulty.dropped(), ORDER, nth=(1,)))
+    proxy.rules.append(Rule(faults.dropped(), ORDER, nth=(1,)))
     assert proxied_env.order(lineage).state == "failed"
     assert ca.order_count() == before + 1
     with proxied_env.database.write() as tx:
@@ -127,7 +128,7 @@ def test_retry_after_of_a_poll_is_waited_for(proxied_env: AcmeEnvironment, proxy
     )
     proxy.rules.append(
         Rule(
-            faulty.answer(200, pending, "application/json", {"Retry-After": "7"}),
+            faults.answer(200, pending, "application/json", {"Retry-After": "7"}),
             AUTHORIZATION,
             nth=(2, 3),
         )
@@ -150,7 +151,7 @@ def test_undecided_challenge_leaves_the_order_open(
         ' "challenges": []}'
     )
     rule = Rule(
-        faulty.answer(200, pending, "application/json"), AUTHORIZATION, nth=range(2, 100_000)
+        faults.answer(200, pending, "application/json"), AUTHORIZATION, nth=range(2, 100_000)
     )
     proxy.rules.append(rule)
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
@@ -168,7 +169,7 @@ def test_certificate_for_another_key_leaves_the_live_pair(
     before = folder.read_current()
     assert before is not None
     other = Authority("Evil", Authority("Evil Root")).issue("shop.test", days=30)
-    answer = faulty.answer(200, other.chain_pem, "application/pem-certificate-chain")
+    answer = faults.answer(200, other.chain_pem, "application/pem-certificate-chain")
     proxy.rules.append(Rule(answer, CERTIFICATE))
     done = proxied_env.order(lineage)
     assert done.state == "failed" and "another key than the CSR" in done.message
@@ -182,17 +183,17 @@ def test_chain_in_the_wrong_order_is_sorted(
     """The proxy reverses the chain; it is stored in the order in which a server sends it."""
     lineage = proxied_env.lineage("1001", ["shop.test"])
 
-    def reversed_chain(seen: faulty.Seen) -> bool:
+    def reversed_chain(seen: faults.Seen) -> bool:
         status, _, body = proxy.pass_on(seen)
         parts = re.findall(
             rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", body, re.DOTALL
         )
-        rule.fault = faulty.answer(
+        rule.fault = faults.answer(
             status, b"".join(reversed(parts)), "application/pem-certificate-chain"
         )
         return len(parts) > 1
 
-    rule = Rule(faulty.answer(200), CERTIFICATE, when=reversed_chain)
+    rule = Rule(faults.answer(200), CERTIFICATE, when=reversed_chain)
     proxy.rules.append(rule)
     done = proxied_env.order(lineage)
     assert done.state == "issued" and rule.fired == 1, done
@@ -250,7 +251,7 @@ def test_order_is_repeated_once_without_a_refused_replaces(
 ) -> None:
     lineage = proxied_env.lineage("1001", ["shop.test"])
     refuse = Rule(
-        faulty.problem(status, kind, detail),
+        faults.problem(status, kind, detail),
         ORDER,
         when=lambda s: "replaces" in (s.payload or {}),
     )
@@ -271,7 +272,7 @@ def test_order_without_replaces_is_subject_to_the_rate_limits(
     lineage = env.lineage("1001", ["shop.test"])
     assert env.order(lineage).state == "issued"
     refuse = Rule(
-        faulty.problem(403, "unauthorized", "not yours"),
+        faults.problem(403, "unauthorized", "not yours"),
         ORDER,
         when=lambda s: "replaces" in (s.payload or {}),
     )
@@ -287,7 +288,7 @@ def test_order_without_replaces_is_subject_to_the_rate_limits(
 def test_refusal_of_the_order_itself_is_repeated_only_once(
     proxied_env: AcmeEnvironment, proxy: Proxy
 ) -> None:
-    refuse = Rule(faulty.problem(403, "unauthorized", "the account is suspended"), ORDER)
+    refuse = Rule(faults.problem(403, "unauthorized", "the account is suspended"), ORDER)
     proxy.rules.append(refuse)
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]), replaces="AAAA.BBBB")
     assert done.state == "failed" and refuse.fired == 2, done
@@ -296,7 +297,7 @@ def test_refusal_of_the_order_itself_is_repeated_only_once(
 def test_rate_limit_is_not_answered_by_a_second_order(
     proxied_env: AcmeEnvironment, proxy: Proxy
 ) -> None:
-    refuse = Rule(faulty.rate_limited(3600), ORDER)
+    refuse = Rule(faults.rate_limited(3600), ORDER)
     proxy.rules.append(refuse)
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]), replaces="AAAA.BBBB")
     assert done.state == "failed" and refuse.fired == 1, done
@@ -305,7 +306,7 @@ def test_rate_limit_is_not_answered_by_a_second_order(
 def test_urgent_retry_after_an_internal_error_leaves_replaces_out(
     proxied_env: AcmeEnvironment, proxy: Proxy
 ) -> None:
-    refuse = Rule(faulty.problem(500), ORDER, when=lambda s: "replaces" in (s.payload or {}))
+    refuse = Rule(faults.problem(500), ORDER, when=lambda s: "replaces" in (s.payload or {}))
     proxy.rules.append(refuse)
     lineage = proxied_env.lineage("1001", ["shop.test"])
     assert proxied_env.order(lineage, replaces="AAAA.BBBB", urgent=True).state == "failed"
@@ -318,7 +319,7 @@ def test_order_that_is_not_ready_yet_is_finalized_again(
     proxied_env: AcmeEnvironment, proxy: Proxy, refused: tuple[int, ...]
 ) -> None:
     rule = Rule(
-        faulty.problem(403, "orderNotReady", "Order's status is pending"), FINALIZE, nth=refused
+        faults.problem(403, "orderNotReady", "Order's status is pending"), FINALIZE, nth=refused
     )
     proxy.rules.append(rule)
     done = proxied_env.order(proxied_env.lineage("1001", ["shop.test"]))
@@ -328,7 +329,7 @@ def test_order_that_is_not_ready_yet_is_finalized_again(
 def test_order_that_never_becomes_ready_is_left_to_the_next_run(
     proxied_env: AcmeEnvironment, proxy: Proxy
 ) -> None:
-    rule = Rule(faulty.problem(403, "orderNotReady", "not ready"), FINALIZE)
+    rule = Rule(faults.problem(403, "orderNotReady", "not ready"), FINALIZE)
     proxy.rules.append(rule)
     proxied_env.given = {"wait": lambda _: None}
     lineage = proxied_env.lineage("1001", ["shop.test"])
@@ -353,16 +354,16 @@ def test_name_that_the_ca_adds_is_taken_if_it_belongs_to_the_client(
         domains.edit(tx, "other.test", {"client": "1002"})
     lineage = env.lineage("1001", ["shop.test"])
 
-    def with_extra(seen: faulty.Seen) -> bool:
+    def with_extra(seen: faults.Seen) -> bool:
         with env.database.read() as conn:
             pem = acme_orders.last_of(conn, lineage, 1)[0].csr or ""
         key = x509.load_pem_x509_csr(pem.encode()).public_key()
         issuer = Authority("Generous Issuer", Authority("Generous Root"))
         made = issuer.issue("shop.test", extra, key=PublicKey(key), days=30)
-        rule.fault = faulty.answer(200, made.chain_pem, "application/pem-certificate-chain")
+        rule.fault = faults.answer(200, made.chain_pem, "application/pem-certificate-chain")
         return True
 
-    rule = Rule(faulty.answer(200), CERTIFICATE, when=with_extra)
+    rule = Rule(faults.answer(200), CERTIFICATE, when=with_extra)
     proxy.rules.append(rule)
     done = env.order(lineage)
     assert done.state == state, done

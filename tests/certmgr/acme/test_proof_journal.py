@@ -31,7 +31,8 @@ from tests.campaign import PATIENCE, UNREACHED
 from tests.certmgr.acme.hook import hook
 from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.servers.bind import Named
-from tests.servers.pebble import Pebble, held_port
+from tests.servers.pebble import Pebble
+from tests.servers.ports import held_port
 
 RECORD = "_acme-challenge.shop.test"
 

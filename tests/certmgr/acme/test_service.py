@@ -12,9 +12,10 @@ from inventory.clock import system_clock
 from inventory.db.database import Database
 from inventory.store import acme_orders, domains
 from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
-from tests.servers import faulty
+from tests.servers import faults
 from tests.servers.acme2certifier import Acme2certifier
-from tests.servers.faulty import Proxy, Rule
+from tests.servers.faults import Rule
+from tests.servers.faulty import Proxy
 
 ORDER, FINALIZE, CERTIFICATE, AUTHORIZATION = "/order-plz", "/finalize-order/", "/certZ/", "/authZ/"
 
@@ -77,25 +78,25 @@ def test_name_of_another_client_is_not_ordered(env: AcmeEnvironment) -> None:
 @pytest.mark.parametrize(
     ("path", "fault"),
     [
-        ("/nonce-plz", faulty.answer(503, "down")),
-        (ORDER, faulty.answer(502, "<html>Bad gateway</html>", "text/html")),
-        (AUTHORIZATION, faulty.answer(500, b"")),
-        ("/chalZ/", faulty.answer(503)),
-        (FINALIZE, faulty.answer(500, "{}")),
-        (CERTIFICATE, faulty.answer(504, "late")),
-        ("/my-order/", faulty.reset()),
-        (CERTIFICATE, faulty.truncated()),
-        (AUTHORIZATION, faulty.truncated()),
-        (ORDER, faulty.reset()),
-        (FINALIZE, faulty.dropped()),
-        ("/dir", faulty.answer(200, "<html>", "text/html")),
-        (CERTIFICATE, faulty.huge(5_000_000)),
-        (AUTHORIZATION, faulty.huge(5_000_000, chunked=True)),
-        (ORDER, faulty.answer(200, "[]", "application/json")),
-        (AUTHORIZATION, faulty.answer(200, '{"status": "dancing"}', "application/json")),
+        ("/nonce-plz", faults.answer(503, "down")),
+        (ORDER, faults.answer(502, "<html>Bad gateway</html>", "text/html")),
+        (AUTHORIZATION, faults.answer(500, b"")),
+        ("/chalZ/", faults.answer(503)),
+        (FINALIZE, faults.answer(500, "{}")),
+        (CERTIFICATE, faults.answer(504, "late")),
+        ("/my-order/", faults.reset()),
+        (CERTIFICATE, faults.truncated()),
+        (AUTHORIZATION, faults.truncated()),
+        (ORDER, faults.reset()),
+        (FINALIZE, faults.dropped()),
+        ("/dir", faults.answer(200, "<html>", "text/html")),
+        (CERTIFICATE, faults.huge(5_000_000)),
+        (AUTHORIZATION, faults.huge(5_000_000, chunked=True)),
+        (ORDER, faults.answer(200, "[]", "application/json")),
+        (AUTHORIZATION, faults.answer(200, '{"status": "dancing"}', "application/json")),
         (
             "/my-order/",
-            faulty.answer(
+            faults.answer(
                 200,
                 '{"status": "valid", "authorizations": ["file:///etc/passwd"]}',
                 "application/json",
@@ -104,7 +105,7 @@ def test_name_of_another_client_is_not_ordered(env: AcmeEnvironment) -> None:
     ],
 )
 def test_order_that_failed_once_is_completed_by_the_next_run(
-    proxied_env: AcmeEnvironment, proxy: Proxy, path: str, fault: faulty.Fault
+    proxied_env: AcmeEnvironment, proxy: Proxy, path: str, fault: faults.Fault
 ) -> None:
     """The failure is one sentence, and the next run uses the same order and the same key."""
     lineage = proxied_env.lineage("1001", ["shop.test"])
@@ -140,7 +141,7 @@ def test_rate_limit_holds_back_its_domain_and_no_other(
     proxied_env.given = {"clock": lambda: moment}
     detail = "too many certificates already issued for shop.test"
     proxy.rules.append(
-        Rule(faulty.rate_limited(7200, as_date=as_date, detail=detail), ORDER, nth=(1,))
+        Rule(faults.rate_limited(7200, as_date=as_date, detail=detail), ORDER, nth=(1,))
     )
     done = proxied_env.order(first)
     assert (
@@ -162,7 +163,7 @@ def test_paused_account_backs_off_longer_each_time(
 ) -> None:
     proxy.rules.append(
         Rule(
-            faulty.problem(
+            faults.problem(
                 429,
                 "rateLimited",
                 "Your account is temporarily prevented from requesting certificates. Visit"
@@ -193,7 +194,7 @@ def test_message_of_a_ca_is_shown_and_not_executed(
     evil = f"\x1b]0;owned\x07\x1b[2J$(touch {owned}) `touch {owned}` {{0.__class__}} %s \u202e"
     proxy.rules.append(
         Rule(
-            faulty.problem(
+            faults.problem(
                 400,
                 "malformed",
                 evil,

@@ -17,8 +17,8 @@ from certmgr.demo.authority import Authority
 from inventory.store import endpoints
 from inventory.targets import Target
 from tests.certmgr.acme.shop import AcmeEnvironment
-from tests.servers.pebble import Pebble, held_port
-from tests.servers.ports import wait_for
+from tests.servers.pebble import Pebble
+from tests.servers.ports import held_port, wait_for
 from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
 

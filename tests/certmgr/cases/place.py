@@ -32,6 +32,7 @@ from inventory.store import (
     contacts,
     domains,
     endpoints,
+    lineages,
     proposals,
     purchase_changes,
     runs,
@@ -42,6 +43,8 @@ from inventory.store.proposals import ProposedChanges
 from inventory.store.scan_results import CacheKeys
 from inventory.targets import Target
 from tests.clock import clock
+from tests.inventory.store.builders import add_account, add_lineage
+from tests.inventory.store.scan_rows import add_leaf
 from tests.servers.ports import free_port, wait_for
 from tests.servers.processes import stop
 from tests.servers.real import program, write_pair
@@ -324,3 +327,12 @@ def add_purchase(
         }
     with env.database.write(env.now) as tx:
         purchase_changes.add(tx, client, {"vendor": "V", "number": number, **dates}, names)
+
+
+def with_lineage(env: CaseEnvironment, *names: str) -> int:
+    """Add a lineage of client 1001 that has issued, whatever is recorded about its domains."""
+    with env.database.write(env.now) as tx:
+        account = add_account(tx)
+        lineage = add_lineage(tx, "shop", "1001", account, *names)
+        lineages.note(tx, lineage, sha256=add_leaf(tx, "of the lineage", *names))
+    return lineage

@@ -13,7 +13,8 @@ from certmgr.demo.authority import Authority
 from certmgr.purchases.model import LeadTimes
 from inventory.store import clients, contacts, domains, issuances, lineages, purchase_changes
 from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, add_purchase
-from tests.inventory.store.builders import add_account, add_leaf, add_lineage
+from tests.inventory.store.builders import add_account, add_lineage
+from tests.inventory.store.scan_rows import add_leaf
 
 DAY = timedelta(days=1)
 LEADS = LeadTimes(7, 7, 7)

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
@@ -52,9 +51,10 @@ from tests.certmgr.cases.place import (
     serve,
     sha256,
     vendor_upload,
+    with_lineage,
 )
-from tests.inventory.store.builders import add_account, add_leaf, add_lineage
-from tests.program import run as run_program
+from tests.inventory.store.builders import add_lineage
+from tests.inventory.store.scan_rows import add_leaf
 
 HOURS = timedelta(hours=1)
 
@@ -268,58 +268,6 @@ def test_certificate_of_two_clients_opens_a_case_for_each(
     assert {(c.client, *c.names) for c in opened} == {("1001", HOST), ("1002", OTHER_HOST)}
 
 
-def test_name_that_the_inventory_lacks_is_that_of_the_client_with_the_nearest_host(
-    env: CaseEnvironment, issuer: Authority
-) -> None:
-    """Both have sites below one registered domain, on which the provider hosts them."""
-    sites = {"1002": "deep.shop.first.platform.test", "1003": "moved.platform.test"}
-    new = "new.shop.first.platform.test"
-    bad = issuer.issue(sites["1002"], new, days=80)
-    for number, host in sites.items():
-        env.client(number, host)
-        serve(env.database, host, bad, env.now)
-    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
-    assert {i.client: i.hosts for i in items} == {
-        "1002": (sites["1002"], new),
-        "1003": (sites["1003"],),
-    }
-
-
-def test_name_to_which_two_clients_are_equally_near_is_staffs_alone(
-    env: CaseEnvironment, issuer: Authority
-) -> None:
-    sites = {"1002": "first.platform.test", "1003": "second.platform.test"}
-    new = ["third.platform.test", "deep.fourth.platform.test"]
-    bad = issuer.issue(*sites.values(), *new, "*.platform.test", days=80)
-    for number, host in sites.items():
-        env.client(number, host)
-        serve(env.database, host, bad, env.now)
-    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
-    assert {i.client: i.hosts for i in items} == {
-        "1002": (sites["1002"],),
-        "1003": (sites["1003"],),
-        None: tuple(new),
-    }
-    until = env.now + 5 * HOURS
-    row, _ = incident.open_incident(env.service, items, IncidentKind.SERIALS, "1", until, "x")
-    with env.database.read() as conn:
-        opened = cases.listing(conn, incident_id=row.id)
-    assert {(c.client, *c.names) for c in opened} == set(sites.items())
-
-
-def test_incident_of_a_server_is_about_its_certificates_alone(
-    env: CaseEnvironment, issuer: Authority
-) -> None:
-    with env.database.write(env.now) as tx:
-        servers.add(tx, {"name": "web1"})
-        domains.edit(tx, HOST, {"server": "web1"})
-    for host in (HOST, SECOND_HOST):
-        serve(env.database, host, issuer.issue(host, days=80), env.now)
-    assert [i.hosts for i in incident_selection.select_affected(env.service, server="web1")] == [
-        (HOST,)
-    ]
-
-
 @pytest.mark.parametrize("hours", [0, -1])
 def test_incident_until_a_time_that_has_passed_is_refused(env: CaseEnvironment, hours: int) -> None:
     items = [
@@ -335,15 +283,6 @@ def test_incident_until_a_time_that_has_passed_is_refused(env: CaseEnvironment, 
 def test_incident_without_a_certificate_is_refused(env: CaseEnvironment) -> None:
     with pytest.raises(UsageError, match="No certificate"):
         incident.open_incident(env.service, [], IncidentKind.ISSUER, "x", env.now + HOURS, "x")
-
-
-def with_lineage(env: CaseEnvironment, *names: str) -> int:
-    """Add a lineage of client 1001 that has issued, whatever is recorded about its domains."""
-    with env.database.write(env.now) as tx:
-        account = add_account(tx)
-        lineage = add_lineage(tx, "shop", "1001", account, *names)
-        lineages.note(tx, lineage, sha256=add_leaf(tx, "of the lineage", *names))
-    return lineage
 
 
 def test_certificate_of_the_other_key_type_waits_for_its_lineage(
@@ -375,28 +314,6 @@ def test_certificate_of_the_other_key_type_waits_for_its_lineage(
     with env.database.write(env.now) as tx:
         lineages.note(tx, pair, sha256=add_leaf(tx, "renewed", HOST))
         assert left_of(tx.conn, row.reference, env) == []
-
-
-@pytest.mark.parametrize("buys", ["us", "client"])
-def test_names_with_a_lineage_are_automatic_whoever_buys(
-    env: CaseEnvironment, issuer: Authority, buys: str
-) -> None:
-    with env.database.write(env.now) as tx:
-        domains.edit(tx, HOST, {"buys": buys, "renews": buys})
-    with_lineage(env, HOST)
-    both = issuer.issue(HOST, days=80), issuer.issue(SECOND_HOST, days=80)
-    for host, leaf in zip((HOST, SECOND_HOST), both, strict=True):
-        serve(env.database, host, leaf, env.now)
-    serials = [parse(leaf.der).serial for leaf in both]
-    items = incident_selection.select_affected(env.service, serials=serials)
-    assert {i.hosts: i.category for i in items}[(HOST,)] is IncidentCategory.AUTOMATIC
-    assert {i.hosts: i.category for i in items}[(SECOND_HOST,)] is not IncidentCategory.AUTOMATIC
-    assert "the lineage shop renews it" in items[0].reason
-    until = env.now + 24 * HOURS
-    _, counts = incident.open_incident(
-        env.service, items, IncidentKind.SERIALS, "2", until, "revoked"
-    )
-    assert counts["opened"] == 1, "no case opens for the name with a lineage"
 
 
 def test_a_certificate_that_is_renewed_in_part_opens_a_case_for_the_other_names(
@@ -492,24 +409,3 @@ def test_a_lost_server_opens_no_case_and_is_done_when_each_host_is_live_again(
         assert [i.names for i in left_of(conn, row.reference, env)] == [(SECOND_HOST,)]
     serve(env.database, SECOND_HOST, issuer.issue(SECOND_HOST, days=80), env.now)
     assert incident_progress.close_resolved(env.context) == [row.reference]
-
-
-def test_dry_run_states_the_reason_of_each_category_and_opens_no_case(
-    env: CaseEnvironment, issuer: Authority, tmp_path: Path
-) -> None:
-    with_lineage(env, HOST)
-    for host in (HOST, SECOND_HOST):
-        serve(env.database, host, issuer.issue(host, days=80), env.now)
-    options = ("--until", "2026-11-26T12:00", "--reason", "x", "--dry-run")
-    database = str(tmp_path / "cases.db")
-    ran = run_program(
-        ("--database", database, "incident", "open", "--issuer", "Test Issuer", *options),
-        lambda: env.now,
-    )
-    assert ran.code == 0, ran.err
-    words = " ".join(ran.out.split())
-    assert "the lineage shop renews it" in words
-    assert "and the client buys" in words
-    assert "No case was opened." in words
-    with env.database.read() as conn:
-        assert cases.listing(conn) == []

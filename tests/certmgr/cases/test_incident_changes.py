@@ -15,8 +15,8 @@ from inventory.db.database import to_epoch
 from inventory.records import IncidentRecord
 from inventory.store import accounts, cases, domains, incidents, lineages
 from inventory.vocabulary import IncidentCategory, IncidentKind
-from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, serve
-from tests.certmgr.cases.test_incident import left_of, with_lineage
+from tests.certmgr.cases.place import HOST, SECOND_HOST, CaseEnvironment, serve, with_lineage
+from tests.certmgr.cases.test_incident import left_of
 
 HOURS = timedelta(hours=1)
 WILDCARD = "*.platform.example"

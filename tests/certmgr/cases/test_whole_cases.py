@@ -5,108 +5,34 @@ The forecast is compared with a table that was calculated by hand.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
-from icalendar import Calendar
 
-from certmgr.cases import agreement, installation, intake, new_case, signing_requests
-from certmgr.cases.check import UploadReview
+from certmgr.cases import agreement, installation, intake, new_case
 from certmgr.cases.opening import run as run_cases
 from certmgr.cases.states import CaseAction
 from certmgr.config.context import Context
 from certmgr.config.settings import NotifySettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
-from certmgr.notices.run import run_of
 from certmgr.purchases.load import load
 from certmgr.purchases.planning import load_forecast as forecast
-from certmgr.x509.upload import unpack
 from inventory.certificates import parse
 from inventory.errors import Conflict
-from inventory.store import cases, purchase_changes
+from inventory.store import cases
 from inventory.vocabulary import VerificationState
-from notifiers.channels import Channel
-from notifiers.delivery import DeliveryWorker
-from notifiers.pipeline.send_address import address_of
 from tests.certmgr.cases.place import CaseEnvironment, Machine, issue, make_env, serve, sha256
+from tests.certmgr.cases.simulation import CaseSimulation, changes, invitations
 from tests.databases import open_sqlite
-from tests.servers.mail import MailServer, Received, mail_server
+from tests.servers.mail import mail_server
 
 DAY = timedelta(days=1)
 STAFF = "bob@provider.example"
-DIGEST = re.compile(r"^\[certmgr\] .*\(\d{4}-\d\d-\d\d\)$")
-
-
-@dataclass(slots=True)
-class CaseSimulation:
-    """The inventory with its mail server and the CA of the vendor."""
-
-    env: CaseEnvironment
-    mail: MailServer
-    vendor: Authority
-    read: int = 0
-
-    def notify(self) -> list[Received]:
-        """Run notices now. Return what the mail server received, without digests."""
-        env = self.env
-        run_of(env.context).decide()
-        worker = DeliveryWorker(
-            env.database,
-            {"mail": Channel("mail", self.mail.url)},
-            address_of(env.database, "mail"),
-            lambda: env.now,
-            rate=0,
-        )
-        counts = worker.run()
-        assert counts.failed == counts.unknown == 0
-        new, self.read = self.mail.received[self.read :], len(self.mail.received)
-        return [r for r in new if not DIGEST.match(r.subject)]
-
-    def only(self, to: str) -> Received:
-        """Run notices, and return the one mail to this address."""
-        (mail,) = [r for r in self.notify() if r.to == to]
-        return mail
-
-    def nothing(self, to: str) -> None:
-        """Run notices, and require that none is sent to this address."""
-        assert [r.subject for r in self.notify() if r.to == to] == []
-
-    def csr(self, reference: str) -> str:
-        (pem,) = signing_requests.make_csr(self.env.service, reference)
-        assert self.env.row(reference).state == "csr-ready"
-        signing_requests.send_csr(self.env.service, reference)
-        return pem
-
-    def receive(self, reference: str, *files: bytes, password: str = "") -> UploadReview:
-        return intake.receive(self.env.service, reference, unpack(list(files), password))
-
-    def purchase(self, client: str, *names: str, **given: Any) -> int:
-        purchase = {"vendor": "DigiCert", "number": f"D-{client}", "currency": "EUR", "fee": "25"}
-        with self.env.database.write(self.env.now) as tx:
-            return purchase_changes.add(tx, client, {**purchase, **given}, names)[0]
-
-    def complete(self, reference: str, machine: Machine, life: int) -> IssuedCertificate:
-        """Run a case from its CSR until it is closed, without a check of the mails."""
-        env = self.env
-        csr, lifetime = self.csr(reference), timedelta(days=life)
-        issued = issue(self.vendor, csr, start=env.now, life=lifetime)
-        review = self.receive(reference, issued.chain_pem)
-        assert not review.refused, review.messages
-        agreement.approve(env.service, reference, "Ada", "telephone")
-        agreement.agree_window(env.service, reference, (env.now + DAY).strftime("%Y-%m-%dT10:00"))
-        env.pass_(days=1)
-        machine.show(issued, env.key(reference))
-        installation.mark_installed(env.service, reference)
-        row, verification = installation.verify_case(env.service, reference)
-        assert (verification.state, row.state) == (VerificationState.LIVE, "closed"), verification
-        return issued
 
 
 @pytest.fixture
@@ -125,86 +51,60 @@ def simulation(
         env.database.close()
 
 
-def invitations(mail: Received) -> list[tuple[str, int, datetime, str]]:
-    """Return (method, sequence, begin, UID) of each calendar entry of a mail."""
-    found = []
-    for part in mail.mail.walk():
-        if part.get_content_type() == "text/calendar":
-            data = part.get_payload(decode=True)
-            assert isinstance(data, bytes)
-            parsed = Calendar.from_ical(data)
-            events: list[Any] = list(parsed.walk("VEVENT"))
-            (event,) = events
-            method, sequence = str(parsed["METHOD"]), int(str(event["SEQUENCE"]))
-            # Without this parameter, mail programs show a file and offer no answer (RFC 6047 2.4).
-            assert part.get_param("method") == method
-            found.append((method, sequence, event["DTSTART"].dt, str(event["UID"])))
-    return found
+# A purchase of 2026-11-25 for three years. A reissue comes two weeks before the end of the
+# certificate before, for validation and installation. Calculated by hand:
+#
+# | certificate | issued     | longest life | until      |
+# |  1          | 2026-11-25 | 199          | 2027-06-12 |
+# |  2          | 2027-05-29 |  99          | 2027-09-05 |
+# |  3          | 2027-08-22 |  99          | 2027-11-29 |
+# |  4          | 2027-11-15 |  99          | 2028-02-22 |
+# |  5          | 2028-02-08 |  99          | 2028-05-17 |
+# |  6          | 2028-05-03 |  99          | 2028-08-10 |
+# |  7          | 2028-07-27 |  99          | 2028-11-03 |
+# |  8          | 2028-10-20 |  99          | 2029-01-27 |
+# |  9          | 2029-01-13 |  99          | 2029-04-22 |
+# | 10          | 2029-04-08 |  46          | 2029-05-24 |
+# | 11          | 2029-05-10 |  46          | 2029-06-25 |
+# | 12          | 2029-06-11 |  46          | 2029-07-27 |
+# | 13          | 2029-07-13 |  46          | 2029-08-28 |
+# | 14          | 2029-08-14 |  46          | 2029-09-29 |
+# | 15          | 2029-09-15 |  46          | 2029-10-31 |
+# | 16          | 2029-10-17 |  38, cut     | 2029-11-24 |
+INSTALLED = [
+    "2026-11",
+    "2027-05",
+    "2027-08",
+    "2027-11",
+    "2028-02",
+    "2028-05",
+    "2028-07",
+    "2028-10",
+    "2029-01",
+    "2029-04",
+    "2029-05",
+    "2029-06",
+    "2029-07",
+    "2029-08",
+    "2029-09",
+    "2029-10",
+]
 
 
-def changes(mail: Received) -> list[tuple[str, int]]:
-    return [(method, sequence) for method, sequence, _, _ in invitations(mail)]
-
-
-def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
-    simulation: CaseSimulation,
-) -> None:
-    """Bought on 2026-11-25. A reissue comes two weeks before the end of the certificate before, for
-    validation and installation.
-
-    | certificate | issued     | longest life | until      |
-    |  1          | 2026-11-25 | 199          | 2027-06-12 |
-    |  2          | 2027-05-29 |  99          | 2027-09-05 |
-    |  3          | 2027-08-22 |  99          | 2027-11-29 |
-    |  4          | 2027-11-15 |  99          | 2028-02-22 |
-    |  5          | 2028-02-08 |  99          | 2028-05-17 |
-    |  6          | 2028-05-03 |  99          | 2028-08-10 |
-    |  7          | 2028-07-27 |  99          | 2028-11-03 |
-    |  8          | 2028-10-20 |  99          | 2029-01-27 |
-    |  9          | 2029-01-13 |  99          | 2029-04-22 |
-    | 10          | 2029-04-08 |  46          | 2029-05-24 |
-    | 11          | 2029-05-10 |  46          | 2029-06-25 |
-    | 12          | 2029-06-11 |  46          | 2029-07-27 |
-    | 13          | 2029-07-13 |  46          | 2029-08-28 |
-    | 14          | 2029-08-14 |  46          | 2029-09-29 |
-    | 15          | 2029-09-15 |  46          | 2029-10-31 |
-    | 16          | 2029-10-17 |  38, cut     | 2029-11-24 |
-    """
-    env, to = simulation.env, "owner@client1001.example"
-    env.client("1001", "shop.example.com")
-    start = datetime(2026, 11, 25, tzinfo=UTC)
-    term = {"years": 3, "price": "270", "starts_at": start, "dcv_at": start}
-    order_id = simulation.purchase("1001", "shop.example.com", **term)
-    machine = env.machine("shop.example.com")
-
-    # The forecast agrees with the table above.
-    by_hand = [
-        "2026-11",
-        "2027-05",
-        "2027-08",
-        "2027-11",
-        "2028-02",
-        "2028-05",
-        "2028-07",
-        "2028-10",
-        "2029-01",
-        "2029-04",
-        "2029-05",
-        "2029-06",
-        "2029-07",
-        "2029-08",
-        "2029-09",
-        "2029-10",
-    ]
+def check_forecast(env: CaseEnvironment, start: datetime) -> None:
     begin, end = start + timedelta(minutes=1), datetime(2029, 11, 1, tzinfo=UTC)
     made = forecast(Context(env.database, env.settings, lambda: begin), begin, end)
     installations = {m: line.installations for m, line in made.months.items() if line.installations}
-    assert installations == dict.fromkeys(by_hand, 1)
-    assert {m for m, line in made.months.items() if line.reissues} == set(by_hand[1:])
+    assert installations == dict.fromkeys(INSTALLED, 1)
+    assert {m for m, line in made.months.items() if line.reissues} == set(INSTALLED[1:])
     assert {str(v) for v in made.total.fees.values()} == {"400"}, "16 installations at 25"
 
-    # The first certificate, step by step: the case opens automatically.
-    (reference,) = run_cases(env.service).opened
+
+def install_first(
+    simulation: CaseSimulation, machine: Machine, reference: str, start: datetime, to: str
+) -> IssuedCertificate:
+    """Run the first case step by step, with each mail, and return its certificate."""
+    env = simulation.env
     assert env.row(reference).state == "requested"
     mail = simulation.only(to)
     assert mail.subject.startswith(f"[{reference}] We are working on it")
@@ -234,16 +134,7 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
     assert "26 November 2026, 10:00 CET (2026-11-26 09:00 UTC)" in mail.text
     (task,) = [m for m in sent if m.to == STAFF and reference in m.subject]
     assert invitations(task) == [("REQUEST", 0, span.start, uid)], "both sides have it"
-
-    # Moved, cancelled, agreed again: one entry in the calendar, three changes.
-    second_start = datetime(2026, 11, 27, 9, tzinfo=UTC)
-    agreement.agree_window(env.service, reference, "2026-11-27T10:00")
-    assert invitations(simulation.only(to)) == [("REQUEST", 1, second_start, uid)]
-    agreement.cancel_window(env.service, reference, "Ada is ill")
-    assert invitations(simulation.only(to)) == [("CANCEL", 2, second_start, uid)]
-    agreement.agree_window(env.service, reference, "2026-11-30T10:00")
-    third_start = datetime(2026, 11, 30, 9, tzinfo=UTC)
-    assert invitations(simulation.only(to)) == [("REQUEST", 3, third_start, uid)]
+    move_window(simulation, reference, uid, to)
 
     env.now = datetime(2026, 11, 30, 9, 30, tzinfo=UTC)
     machine.show(issued, env.key(reference))
@@ -270,6 +161,35 @@ def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
         "see",
         "close",
     ]
+    return issued
+
+
+def move_window(simulation: CaseSimulation, reference: str, uid: str, to: str) -> None:
+    """Move the agreed window, cancel it, and agree again: one entry in the calendar changes."""
+    env = simulation.env
+    second_start = datetime(2026, 11, 27, 9, tzinfo=UTC)
+    agreement.agree_window(env.service, reference, "2026-11-27T10:00")
+    assert invitations(simulation.only(to)) == [("REQUEST", 1, second_start, uid)]
+    agreement.cancel_window(env.service, reference, "Ada is ill")
+    assert invitations(simulation.only(to)) == [("CANCEL", 2, second_start, uid)]
+    agreement.agree_window(env.service, reference, "2026-11-30T10:00")
+    third_start = datetime(2026, 11, 30, 9, tzinfo=UTC)
+    assert invitations(simulation.only(to)) == [("REQUEST", 3, third_start, uid)]
+
+
+def test_purchase_of_three_years_is_reissued_at_each_step_of_the_rules(
+    simulation: CaseSimulation,
+) -> None:
+    env, to = simulation.env, "owner@client1001.example"
+    env.client("1001", "shop.example.com")
+    start = datetime(2026, 11, 25, tzinfo=UTC)
+    term = {"years": 3, "price": "270", "starts_at": start, "dcv_at": start}
+    order_id = simulation.purchase("1001", "shop.example.com", **term)
+    machine = env.machine("shop.example.com")
+
+    check_forecast(env, start)
+    (reference,) = run_cases(env.service).opened
+    issued = install_first(simulation, machine, reference, start, to)
 
     # The step of 2027: its case opens two weeks before the reissue, and not a day earlier.
     env.now = datetime(2027, 5, 14, 9, tzinfo=UTC)

@@ -21,7 +21,8 @@ from notifiers.pipeline.topic import Recheck, RecheckState
 from tests.certmgr.cases.place import HOST, OTHER_HOST, CaseEnvironment, make_env, serve
 from tests.clock import clock
 from tests.databases import open_sqlite
-from tests.inventory.store.builders import add_account, add_leaf, add_lineage
+from tests.inventory.store.builders import add_account, add_lineage
+from tests.inventory.store.scan_rows import add_leaf
 
 DAY = timedelta(days=1)
 ADDRESSES = {HOST: "127.0.0.11", OTHER_HOST: "127.0.0.12"}

@@ -16,7 +16,7 @@ from tests.inventory.store.builders import (
     NOW,
     add_client,
     add_finding,
-    add_matter,
+    add_ticket,
     endpoint_id,
     open_case,
 )
@@ -92,7 +92,7 @@ def test_retired_endpoint_with_an_open_ticket_hides_no_fault(
     with sqlite_database.write(NOW) as tx:
         first = endpoint_id(tx.conn, HOST)
         add_finding(tx, endpoint_id(tx.conn, OTHER), "self-signed")
-        add_matter(tx, client_id, f"cover:{first}:{client_id}", kind="cover", endpoint_id=first)
+        add_ticket(tx, client_id, f"cover:{first}:{client_id}", kind="cover", endpoint_id=first)
         endpoints.retire(tx, Target(HOST))
     assert deadline_reason(sqlite_database) == ("", OTHER)
 

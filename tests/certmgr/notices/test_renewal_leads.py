@@ -10,7 +10,8 @@ from sqlalchemy import insert
 from inventory.models import Tag
 from inventory.store import clients, lineages
 from tests.databases import open_sqlite
-from tests.inventory.store.builders import add_account, add_leaf, add_lineage
+from tests.inventory.store.builders import add_account, add_lineage
+from tests.inventory.store.scan_rows import add_leaf
 from tests.notifiers.sites import DAY, START, SiteSimulation
 
 LIFE = 90 * DAY

@@ -13,17 +13,8 @@ from certmgr.purchases.load import coverage_remarks
 from certmgr.purchases.planning import load_forecast
 from inventory.db.database import Database
 from inventory.store import domains, lineages, purchase_changes
-from tests.inventory.store.builders import (
-    AT,
-    DAY,
-    NOW,
-    add_account,
-    add_leaf,
-    add_lineage,
-    observe,
-    site,
-    two_clients,
-)
+from tests.inventory.store.builders import AT, DAY, NOW, add_account, add_lineage, site, two_clients
+from tests.inventory.store.scan_rows import add_leaf, observe
 
 NAMES = ("shop1001.example", "www.shop1001.example")
 

@@ -16,12 +16,11 @@ from tests.inventory.store.builders import (
     NOW,
     add_account,
     add_certificate,
-    add_leaf,
     add_lineage,
-    observe,
     site,
     two_clients,
 )
+from tests.inventory.store.scan_rows import add_leaf, observe
 
 
 @pytest.fixture

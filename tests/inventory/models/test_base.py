@@ -48,6 +48,6 @@ def test_foreign_text_in_the_database_ends_in_an_error_with_what_to_do(database:
         conn.scalar(select(Client.state))
     assert str(caught.value) == (
         "The database contains an unknown record state, 'gone?[31m': certmgr did not write it;"
-        " valid are active, leaving, retired. Undo the change that was made by hand, or restore a backup:"
-        " certmgr database restore FILE."
+        " valid are active, leaving, retired. Undo the change that was made by hand, or restore a"
+        " backup: certmgr database restore FILE."
     )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -50,8 +50,6 @@ LATER = NOW + timedelta(days=1)
 
 DIRECTORY = "https://ca.example/directory"
 ONE, TWO = "1001", "1002"  # the numbers of the clients that `two_clients` adds
-
-T = TypeVar("T")
 
 
 def add_client(tx: Tx, number: str, *names: str, tags: tuple[str, ...] = (), **given: Any) -> int:
@@ -251,8 +249,8 @@ def open_case(tx: Tx, client_id: int, *names: str, **given: Any) -> CaseRecord:
     return cases.find(tx.conn, row.reference)
 
 
-def add_matter(tx: Tx, client_id: int | None, key: str, **given: Any) -> int:
-    """A matter whose reference follows from its key. Returns its id."""
+def add_ticket(tx: Tx, client_id: int | None, key: str, **given: Any) -> int:
+    """Add a ticket whose reference follows from its key. Returns its id."""
     values = {
         "reference": f"CM-{fingerprint(key)[:6].upper()}",
         "key": key,
@@ -267,10 +265,10 @@ def add_notice(
     tx: Tx,
     client_id: int | None,
     contact_id: int | None,
-    *matters: int,
+    *tickets: int,
     **given: Any,
 ) -> int:
-    """A queued notice with one item per matter. Returns its id."""
+    """Add a queued notice with one item per ticket. Return its id."""
     values = {
         "contact_id": contact_id,
         "client_id": client_id,
@@ -288,18 +286,18 @@ def add_notice(
         "created_at": tx.at,
     } | given
     row_id = _inserted(tx, Notice, values)
-    for matter_id in matters:
+    for ticket_id in tickets:
         _inserted(
             tx,
             SentItem,
             {
                 "notice_id": row_id,
                 "contact_id": contact_id or 0,
-                "subject": f"fault:{matter_id}:{row_id}",
+                "subject": f"fault:{ticket_id}:{row_id}",
                 "step": "owner",
                 "threshold": "30",
                 "round": "",
-                "matter_id": matter_id,
+                "matter_id": ticket_id,
             },
         )
     return row_id
@@ -367,123 +365,7 @@ def site(tx: Tx, host: str, row_id: int | None = None) -> Site:
     return Site(found.client_id, found.id, at_endpoint, host)
 
 
-def certificate_row(label: str, *names: str, **columns: Any) -> dict[str, Any]:
-    """The columns of a certificate that began 30 days ago and ends in 60 days."""
-    sha256 = fingerprint(label)
-    return {
-        "sha256": sha256,
-        "der": label.encode(),
-        "serial": sha256[:16].lstrip("0"),
-        "subject": f"CN={label}",
-        "issuer": "CN=Test Issuer",
-        "not_before": AT - 30 * DAY,
-        "not_after": AT + 60 * DAY,
-        "names": names,
-        "key": "EC P-256",
-        "is_ca": 0,
-    } | columns
-
-
-def add_leaf(tx: Tx, label: str, *names: str, **columns: Any) -> str:
-    """Stores a certificate with chosen columns. Returns its SHA-256."""
-    row = certificate_row(label, *names, **columns)
-    certificates.add(tx, [row])
-    return str(row["sha256"])
-
-
-def facts(at: int, sha256: str | None, **changes: Any) -> dict[str, Any]:
-    """What a scan finds at one address."""
-    return {
-        "at": at,
-        "chain": (sha256,) if sha256 else (),
-        "leaf": sha256,
-        "tls_version": "TLSv1.3",
-        "cipher": "x",
-        "group_name": "x",
-        "alpn": "",
-        "ocsp": None,
-        "trusted": 1,
-        "public": 1,
-    } | changes
-
-
-def observe(
-    tx: Tx,
-    endpoint_id: int,
-    sha256: str | None,
-    *addresses: str,
-    at: int | None = None,
-    **changes: Any,
-) -> None:
-    """One scan that finds this certificate at these addresses and nothing at the others."""
-    found = facts(tx.at if at is None else at, sha256, **changes)
-    scan_results.write_observations(
-        tx, {endpoint_id: dict.fromkeys(addresses or ("192.0.2.1",), found)}
-    )
-
-
-def standing_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
-    """The standing of an endpoint at which a scan succeeded without a change of its findings."""
-    return {
-        "endpoint_id": endpoint_id,
-        "fingerprint": "",
-        "memo": "",
-        "recheck_at": None,
-        "judged_at": at,
-        "last_run_id": None,
-        "last_attempt": at,
-        "error_layer": None,
-        "error_reason": None,
-        "failing_since": None,
-        "failing_runs": 0,
-        "last_good": at,
-        "leaf": None,
-        "not_after": None,
-        "issuer": None,
-    } | columns
-
-
-def failure_row(endpoint_id: int, at: int, **columns: Any) -> dict[str, Any]:
-    """The standing of an endpoint that could not be reached, so that its state is undetermined."""
-    failed = {
-        "last_good": None,
-        "error_layer": "tcp",
-        "error_reason": "timeout",
-        "failing_since": at,
-        "failing_runs": 1,
-    }
-    return standing_row(endpoint_id, at, **(failed | columns))
-
-
-def add_standing(tx: Tx, endpoint_id: int, **columns: Any) -> None:
-    scan_results.write_endpoint_status(tx, [standing_row(endpoint_id, tx.at, **columns)])
-
-
 def two_endpoints(database: Database) -> tuple[int, int]:
     """Add two sites of two clients, and return the ids of their endpoints."""
     with database.write(NOW) as tx:
         return site(tx, "shop1001.example").endpoint_id, site(tx, "shop1002.example").endpoint_id
-
-
-# The ends of the first two chunks of 500, and one place in the third.
-PLACES = (0, 499, 500, 999, 1000)
-
-
-def across_chunks(wanted: Sequence[T], filler: Callable[[int], T]) -> list[T]:
-    """1,001 values, in three chunks of 500.
-
-    Up to five wanted ones stand at :data:`PLACES`; ``filler`` makes the rest.
-    """
-    at = dict(zip(PLACES, wanted, strict=False))
-    assert len(at) == len(wanted)
-    return [at[i] if i in at else filler(i) for i in range(1001)]
-
-
-def unknown_id(place: int) -> int:
-    """An id that no row has."""
-    return 1_000_000 + place
-
-
-def unknown_hash(place: int) -> str:
-    """A fingerprint that no certificate has."""
-    return f"{place:064x}"

@@ -50,8 +50,8 @@ from tests.inventory.store.builders import (
     add_client,
     add_finding,
     add_lineage,
-    add_matter,
     add_notice,
+    add_ticket,
     domain_id,
     endpoint_id,
     fingerprint,
@@ -148,7 +148,7 @@ def _seen(tx: Tx, word: str, shop: int, run_id: int) -> None:
 
 def _conversation(tx: Tx, word: str, owner: int, ada: int, home: int, shop: int) -> None:
     about = {"endpoint_id": shop, "domain_id": home, "cause": word, "acked_by": word}
-    topic = add_matter(tx, owner, f"fault:{shop}:{owner}", **about)
+    topic = add_ticket(tx, owner, f"fault:{shop}:{owner}", **about)
     for scope, scope_id in (
         (SnoozeScope.TICKET, topic),
         (SnoozeScope.DOMAIN, home),

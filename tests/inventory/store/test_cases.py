@@ -25,7 +25,7 @@ from tests.inventory.store.builders import (
     NOW,
     ONE,
     TWO,
-    add_matter,
+    add_ticket,
     audited,
     count,
     domain_id,
@@ -35,10 +35,10 @@ from tests.inventory.store.builders import (
 )
 from tests.inventory.store.casework import add_order, ids_of_clients, move
 
-Told = tuple[Database, int]  # and the id of a matter
+Told = tuple[Database, int]  # and the id of a ticket
 
 
-def test_opened_case_has_names_an_event_and_a_matter(pair: Database) -> None:
+def test_opened_case_has_names_an_event_and_a_ticket(pair: Database) -> None:
     before = entry_count(pair)
     with pair.write(NOW) as tx:
         one, _ = ids_of_clients(tx)
@@ -88,7 +88,7 @@ def test_domain_of_a_case_is_one_of_its_own_client(pair: Database) -> None:
 
 @pytest.fixture
 def told(pair: Database) -> Told:
-    """An open matter about the cover of shop1001.example that the client was notified of."""
+    """An open ticket about the cover of shop1001.example that the client was notified of."""
     with pair.write(NOW) as tx:
         one, _ = ids_of_clients(tx)
         about = endpoint_id(tx.conn, "shop1001.example")
@@ -99,11 +99,11 @@ def told(pair: Database) -> Told:
             "acked_at": AT,
             "hold": "mass",
         }
-        return pair, add_matter(tx, one, f"cover:{about}:{one}", **given)
+        return pair, add_ticket(tx, one, f"cover:{about}:{one}", **given)
 
 
 def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
-    database, matter_id = told
+    database, ticket_id = told
     with database.write(LATER) as tx:
         one, two = ids_of_clients(tx)
         foreign = open_case(tx, two, "shop1001.example")
@@ -112,7 +112,7 @@ def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
     with database.read() as conn:
         topic = tickets.find(conn, row.reference)
         assert count(conn, Ticket) == 3
-    assert (topic.id, topic.kind) == (matter_id, "case")
+    assert (topic.id, topic.kind) == (ticket_id, "case")
     assert topic.key == cases.ticket_key(row.id, one)
     assert topic.opened_at == AT, "the conversation began before the case"
     cleared = ("endpoint_id", "told_at", "acked_at", "hold", "closed_at")
@@ -121,24 +121,24 @@ def test_case_goes_on_under_the_reference_the_client_knows(told: Told) -> None:
 
 
 @pytest.mark.parametrize("change", [{"told_at": None}, {"closed_at": AT}, {"kind": "fault"}])
-def test_matter_that_does_not_fit_keeps_its_reference(told: Told, change: dict[str, Any]) -> None:
-    database, matter_id = told
+def test_ticket_that_does_not_fit_keeps_its_reference(told: Told, change: dict[str, Any]) -> None:
+    database, ticket_id = told
     with database.write(LATER) as tx:
         one, _ = ids_of_clients(tx)
-        tickets.change(tx, matter_id, **change)
+        tickets.change(tx, ticket_id, **change)
         row = open_case(tx, one, "shop1001.example")
-        assert tickets.find(tx.conn, row.reference).id != matter_id
+        assert tickets.find(tx.conn, row.reference).id != ticket_id
 
 
 def test_reference_of_an_older_case_is_not_given_again(told: Told) -> None:
-    database, matter_id = told
+    database, ticket_id = told
     with database.write(LATER) as tx:
         one, _ = ids_of_clients(tx)
         first = open_case(tx, one, "shop1001.example")
-        # The matter is about cover again, and still has the reference of the first case.
+        # The ticket is about cover again, and still has the reference of the first case.
         about = endpoint_id(tx.conn, "shop1001.example")
         given = {"kind": "cover", "endpoint_id": about, "told_at": AT, "key": "cover:again"}
-        tx.conn.execute(update(Ticket).where(Ticket.id == matter_id).values(given))
+        tx.conn.execute(update(Ticket).where(Ticket.id == ticket_id).values(given))
         second = open_case(tx, one, "shop1001.example")
         assert second.reference != first.reference
         assert cases.find(tx.conn, first.reference).id == first.id

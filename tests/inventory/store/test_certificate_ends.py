@@ -28,21 +28,16 @@ from tests.inventory.store.builders import (
     AT,
     DAY,
     NOW,
-    across_chunks,
     add_finding,
-    add_leaf,
     add_notice,
     add_site,
-    add_standing,
     audited,
-    certificate_row,
     entry_count,
     many_clients,
-    observe,
     site,
-    unknown_hash,
-    unknown_id,
 )
+from tests.inventory.store.chunked import across_chunks, unknown_hash, unknown_id
+from tests.inventory.store.scan_rows import add_leaf, add_status, certificate_row, observe
 
 
 def test_endpoint_ends_when_one_of_its_addresses_serves_what_ends(pair: Database) -> None:
@@ -139,7 +134,7 @@ def test_place_of_an_endpoint_has_parties_and_tags_also_when_it_is_retired(pair:
         domains.edit(tx, "shop1001.example", {"server": "web1", "dns": "cdn", "purpose": "mail"})
         one, two = site(tx, "shop1001.example"), site(tx, "shop1002.example")
         run_id = runs.start(tx, "", 1)
-        add_standing(tx, one.endpoint_id, last_run_id=run_id)
+        add_status(tx, one.endpoint_id, last_run_id=run_id)
         tagged = (
             ("endpoint", one.endpoint_id),
             ("domain", one.domain_id),

@@ -20,16 +20,15 @@ from tests.inventory.store.builders import (
     AT,
     NOW,
     add_certificate,
-    add_leaf,
     add_site,
     endpoint_id,
     fingerprint,
-    observe,
     rows,
     serve,
     site,
 )
 from tests.inventory.store.casework import add_purchase, client_ids, ids_of_clients
+from tests.inventory.store.scan_rows import add_leaf, observe
 
 
 def test_chain_is_returned_in_the_order_asked_for(database: Database) -> None:

@@ -9,8 +9,9 @@ import pytest
 from inventory.db.database import Database
 from inventory.models import Deployment
 from inventory.store import deployments, lineages
-from tests.inventory.store.builders import AT, DAY, LATER, NOW, add_leaf, insert_row, rows
+from tests.inventory.store.builders import AT, DAY, LATER, NOW, insert_row, rows
 from tests.inventory.store.lineage_rows import add, found_names
+from tests.inventory.store.scan_rows import add_leaf
 
 
 def test_lineage_waits_until_its_certificate_is_in_use_and_verified(acme: Database) -> None:

@@ -13,17 +13,8 @@ from inventory.models import Client, Domain, Tag
 from inventory.records import ClientRecord
 from inventory.store import clients, editing
 from inventory.vocabulary import Party
-from tests.inventory.store.builders import (
-    AT,
-    LATER,
-    NOW,
-    across_chunks,
-    audited,
-    count,
-    entry_count,
-    many_clients,
-    unknown_id,
-)
+from tests.inventory.store.builders import AT, LATER, NOW, audited, count, entry_count, many_clients
+from tests.inventory.store.chunked import across_chunks, unknown_id
 
 
 @pytest.mark.parametrize("text", [None, "", "  \t "])

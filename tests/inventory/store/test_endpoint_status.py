@@ -29,16 +29,13 @@ from tests.inventory.store.builders import (
     NOW,
     Site,
     add_finding,
-    add_leaf,
     add_site,
-    add_standing,
     audited,
     entry_count,
-    failure_row,
-    observe,
     site,
-    unknown_id,
 )
+from tests.inventory.store.chunked import unknown_id
+from tests.inventory.store.scan_rows import add_leaf, add_status, failure_row, observe
 
 
 @pytest.fixture
@@ -61,7 +58,7 @@ def street(pair: Database) -> Database:
                 "issuer": "CN=CA",
                 "last_run_id": run_id,
             }
-            add_standing(tx, place.endpoint_id, **values)
+            add_status(tx, place.endpoint_id, **values)
         runs.finish(tx, run_id, "complete", None, 3, 0)
     return pair
 
@@ -174,8 +171,8 @@ def test_first_end_is_of_the_chosen_endpoints(street: Database) -> None:
         assert endpoint_status.soonest(conn, tag_name="gold") == ("c.example:443", AT + 30 * DAY)
         assert endpoint_status.soonest(conn, tag_name="gold", client_id=two) is None
         mail = endpoints.add(tx, parse("mail.c.example:993"))
-        add_standing(tx, mail, not_after=AT + DAY)
-        add_standing(tx, endpoints.add(tx, parse("ftp.c.example/ftp")))  # without a certificate
+        add_status(tx, mail, not_after=AT + DAY)
+        add_status(tx, endpoints.add(tx, parse("ftp.c.example/ftp")))  # without a certificate
         assert endpoint_status.soonest(conn) == ("mail.c.example:993", AT + DAY)
         assert list(endpoint_status.ends(conn)) == [
             ("shop1001.example:443", "1001", AT + 30 * DAY),
@@ -242,7 +239,7 @@ def test_begin_of_each_served_leaf_is_known(street: Database) -> None:
         undated = add_leaf(tx, "undated", not_before=None)
         add_leaf(tx, "not served", not_before=AT)
         place = site(tx, "c.example")
-        add_standing(tx, place.endpoint_id, leaf=undated)
+        add_status(tx, place.endpoint_id, leaf=undated)
         found = certificates.not_before_of(tx.conn)
     assert len(found) == 2
     assert set(found.values()) == {AT - 30 * DAY}

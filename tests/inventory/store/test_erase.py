@@ -61,8 +61,8 @@ from tests.inventory.store.builders import (
     add_client,
     add_finding,
     add_lineage,
-    add_matter,
     add_notice,
+    add_ticket,
     audited,
     count,
     domain_id,
@@ -296,7 +296,7 @@ def test_certificate_is_kept_while_it_belongs_to_a_case_or_lineage_of_another_cl
 
 
 def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
-    """Matters of the client that had the domain before refer to it still."""
+    """Tickets of the client that had the domain before still refer to it."""
     with pair.write(NOW) as tx:
         one = clients.find(tx.conn, ONE).id
         about = {
@@ -304,7 +304,7 @@ def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
             "domain_id": domain_id(tx.conn, "shop1001.example"),
         }
         given = about | {"cause": "server web1", "acked_by": "Owner 1001"}
-        topic = add_matter(tx, one, "fault:1:1", **given)
+        topic = add_ticket(tx, one, "fault:1:1", **given)
         row = open_case(tx, one, "shop1001.example")
         domains.edit(tx, "shop1001.example", {"client": TWO})
         gone = erase.erase(tx, TWO)
@@ -313,7 +313,7 @@ def test_client_is_erased_to_whom_a_domain_was_moved(pair: Database) -> None:
     assert (gone["domains"], gone["endpoints"]) == (2, 2)
     assert (left[topic]["endpoint_id"], left[topic]["domain_id"]) == (None, None)
     assert (left[topic]["cause"], left[topic]["acked_by"]) == ("server web1", "Owner 1001")
-    assert left[topic]["closed_at"] is None, "the matter is the other client's"
+    assert left[topic]["closed_at"] is None, "the ticket is the other client's"
 
 
 def test_names_of_lineages_leave_the_ledger_also_if_they_are_no_endpoints(pair: Database) -> None:
@@ -385,7 +385,7 @@ def test_acceptances_snoozes_and_tags_of_others_stay(pair: Database) -> None:
             )
             for scope in scopes:
                 findings.accept(tx, "x", frozenset({"x"}), LATER, "known", **scope)
-            made[number] = add_matter(tx, row_id, f"fault:{number}")
+            made[number] = add_ticket(tx, row_id, f"fault:{number}")
             snoozes.add(tx, SnoozeScope.TICKET, made[number], AT, AT + DAY, "", "")
             snoozes.add(tx, SnoozeScope.CLIENT, row_id, AT, AT + DAY, "", "")
             editing.change_tags(tx, "client", row_id, add=("gold",))

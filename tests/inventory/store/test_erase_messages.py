@@ -13,8 +13,8 @@ from tests.inventory.store.builders import (
     ONE,
     TWO,
     add_client,
-    add_matter,
     add_notice,
+    add_ticket,
     rows,
 )
 
@@ -27,12 +27,12 @@ def test_notice_keeps_its_time_and_state_and_is_not_sent_any_more(pair: Database
     with pair.write(NOW) as tx:
         one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         ada, bob = (contacts.find(tx.conn, f"Owner {n}").id for n in (ONE, TWO))
-        topic = add_matter(tx, one, "fault:1:1")
+        topic = add_ticket(tx, one, "fault:1:1")
         waiting = [add_notice(tx, one, ada, topic, state=s) for s in ("queued", "leased", "failed")]
         given = {"state": "sent", "sent_at": AT, "sent_to": "ada@shop1001.example"}
         sent = add_notice(tx, one, ada, topic, **given)
         others = [add_notice(tx, one, ada, topic, state=s) for s in ("sending", "unknown", "dead")]
-        foreign = add_notice(tx, two, bob, add_matter(tx, two, "fault:2:2"))
+        foreign = add_notice(tx, two, bob, add_ticket(tx, two, "fault:2:2"))
         erase.erase(tx, ONE)
     with pair.read() as conn:
         assert states(conn) == {
@@ -57,9 +57,9 @@ def test_message_to_a_reseller_loses_its_text_if_it_names_the_client(pair: Datab
         clients.edit(tx, ONE, {"reseller": TWO})
         one, two = (clients.find(tx.conn, n).id for n in (ONE, TWO))
         bob = contacts.find(tx.conn, "Owner 1002").id
-        topic = add_matter(tx, one, "fault:1:1")
+        topic = add_ticket(tx, one, "fault:1:1")
         sent = {"state": "sent"}
-        by_item = add_notice(tx, two, bob, topic, add_matter(tx, two, "fault:2:2"), text="a")
+        by_item = add_notice(tx, two, bob, topic, add_ticket(tx, two, "fault:2:2"), text="a")
         by_text = add_notice(tx, two, bob, text="About bücher.example.", **sent)
         by_subject = add_notice(tx, two, bob, subject="shop1001.example", **sent)
         by_label = add_notice(tx, two, bob, text="xn--bcher-kva.example", **sent)

@@ -21,17 +21,15 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    across_chunks,
-    add_leaf,
     add_site,
     audited,
-    certificate_row,
     count,
     entry_count,
-    observe,
     open_case,
     site,
 )
+from tests.inventory.store.chunked import across_chunks
+from tests.inventory.store.scan_rows import add_leaf, certificate_row, observe
 
 
 def item(

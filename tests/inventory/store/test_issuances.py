@@ -23,15 +23,15 @@ from tests.inventory.store.builders import (
     ONE,
     TWO,
     add_certificate,
-    add_leaf,
     audited,
     entry_count,
     fingerprint,
     open_case,
     rows,
-    unknown_id,
 )
 from tests.inventory.store.casework import add_issued, add_order, add_purchase, ids_of_clients, move
+from tests.inventory.store.chunked import unknown_id
+from tests.inventory.store.scan_rows import add_leaf
 
 Given = dict[str, Any]
 

@@ -8,16 +8,8 @@ from inventory.db.database import Database
 from inventory.errors import Conflict, NotFound, UsageError
 from inventory.models import StoredLineage
 from inventory.store import clients, domains, lineage_names, lineages
-from tests.inventory.store.builders import (
-    AT,
-    LATER,
-    NOW,
-    add_site,
-    audited,
-    count,
-    entry_count,
-    unknown_id,
-)
+from tests.inventory.store.builders import AT, LATER, NOW, add_site, audited, count, entry_count
+from tests.inventory.store.chunked import unknown_id
 from tests.inventory.store.lineage_rows import add, found_names, names_of
 
 

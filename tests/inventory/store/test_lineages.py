@@ -30,21 +30,17 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    across_chunks,
     add_finding,
-    add_leaf,
     add_site,
-    add_standing,
     audited,
-    certificate_row,
     count,
     entry_count,
     rows,
     site,
-    unknown_hash,
-    unknown_id,
 )
+from tests.inventory.store.chunked import across_chunks, unknown_hash, unknown_id
 from tests.inventory.store.lineage_rows import add, found_names, names_of
+from tests.inventory.store.scan_rows import add_leaf, add_status, certificate_row
 
 
 def test_added_lineage_is_found_by_its_client_alone(acme: Database) -> None:
@@ -169,13 +165,13 @@ def test_certificate_is_replaced_at_once_for_a_revocation_a_distrust_or_an_incid
             revocation.revoked_by_us(tx, h, "keyCompromise")
         place, quiet = site(tx, "shop1001.example"), site(tx, "shop1002.example")
         run_id = runs.start(tx, "", 1)
-        add_standing(tx, place.endpoint_id, leaf=hashes["distrusted"], last_run_id=run_id)
+        add_status(tx, place.endpoint_id, leaf=hashes["distrusted"], last_run_id=run_id)
         add_finding(tx, place.endpoint_id, "ca-distrusted")
-        add_standing(tx, quiet.endpoint_id, leaf=hashes["good"], last_run_id=run_id)
+        add_status(tx, quiet.endpoint_id, leaf=hashes["good"], last_run_id=run_id)
         add_finding(tx, quiet.endpoint_id, "ca-distrusted", closed_at=AT)
         add_finding(tx, quiet.endpoint_id, "expired")
         unmanaged = add_site(tx, "1001", "unmanaged.example").endpoint_id
-        add_standing(tx, unmanaged, leaf=stray, last_run_id=run_id)
+        add_status(tx, unmanaged, leaf=stray, last_run_id=run_id)
         add_finding(tx, unmanaged, "ca-distrusted")
         asks, over = (incidents.add(tx, IncidentKind.SERIALS, "x", AT, "why") for _ in range(2))
         for incident, name in ((asks, "named"), (over, "closed")):

@@ -12,12 +12,12 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    across_chunks,
-    add_matter,
     add_notice,
+    add_ticket,
     insert_row,
     site,
 )
+from tests.inventory.store.chunked import across_chunks
 from tests.inventory.store.queued import ids_of, item, values
 
 
@@ -153,9 +153,9 @@ def test_notices_about_a_subject_never_include_another_client(pair: Database) ->
     with pair.write(NOW) as tx:
         mine, theirs = site(tx, "shop1001.example"), site(tx, "shop1002.example")
         place = {"endpoint_id": mine.endpoint_id, "domain_id": mine.domain_id}
-        same = add_matter(tx, one, "cover", **place)
-        domain_only = add_matter(tx, one, "deadline", domain_id=mine.domain_id)
-        moved = add_matter(
+        same = add_ticket(tx, one, "cover", **place)
+        domain_only = add_ticket(tx, one, "deadline", domain_id=mine.domain_id)
+        moved = add_ticket(
             tx, two, "moved", **place
         )  # the domain belonged to the other client before
         first = add_notice(tx, one, owner, same, domain_only)

@@ -18,15 +18,15 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    add_matter,
     add_notice,
+    add_ticket,
     audited,
     count,
     entry_count,
     insert_row,
     rows,
-    unknown_id,
 )
+from tests.inventory.store.chunked import unknown_id
 from tests.inventory.store.queued import ids_of, item, values
 
 MINUTE = timedelta(minutes=1)
@@ -231,9 +231,9 @@ def test_dropped_notice_is_not_sent_and_its_subjects_are_decided_again(pair: Dat
     with pair.write(NOW) as tx:
         ids = {}
         for state in states:
-            about = add_matter(tx, client_id, state)
+            about = add_ticket(tx, client_id, state)
             ids[state] = add_notice(tx, client_id, contact, about, state=state)
-        closed = [add_matter(tx, client_id, f"closed {i}", closed_at=AT) for i in range(3)]
+        closed = [add_ticket(tx, client_id, f"closed {i}", closed_at=AT) for i in range(3)]
         insert_row(
             tx,
             SentItem,
@@ -334,7 +334,7 @@ def test_only_a_failed_or_unknown_notice_is_queued_again_by_a_person(database: D
 def test_bounced_notice_is_failed_and_its_items_are_decided_again(pair: Database) -> None:
     client_id, contact = ids_of(pair)
     with pair.write(NOW) as tx:
-        first, second = add_matter(tx, client_id, "a"), add_matter(tx, client_id, "b")
+        first, second = add_ticket(tx, client_id, "a"), add_ticket(tx, client_id, "b")
         back = add_notice(tx, client_id, contact, first, state="sent")
         kept = add_notice(tx, client_id, contact, second, state="sent")
         outbox.bounced(tx, back, "x" * 400)

@@ -19,13 +19,13 @@ from tests.inventory.store.builders import (
     LATER,
     NOW,
     add_finding,
-    add_standing,
     audited,
     count,
     entry_count,
     rows,
     two_endpoints,
 )
+from tests.inventory.store.scan_rows import add_status
 
 
 def change(
@@ -47,7 +47,7 @@ def test_proposals_take_effect_in_one_transaction_and_once(pair: Database) -> No
     with pair.write(NOW) as tx:
         run_id, other = runs.start(tx, "", 2), runs.start(tx, "", 2)
         for endpoint_id in (one, two):
-            add_standing(tx, endpoint_id, judged_at=None)
+            add_status(tx, endpoint_id, judged_at=None)
         old, kept = add_finding(tx, one, "old"), add_finding(tx, one, "kept")
         proposals.propose(tx, run_id, [])
         assert proposals.apply_proposals(tx, run_id) == (0, 0)
@@ -125,8 +125,8 @@ def test_replaced_proposal_keeps_the_cache_keys_of_the_endpoint(pair: Database) 
     one, two = two_endpoints(pair)
     with pair.write(NOW) as tx:
         run_id = runs.start(tx, "", 2)
-        add_standing(tx, one, fingerprint="old", memo="old")
-        add_standing(tx, two, fingerprint="f2", memo="m2", recheck_at=5)
+        add_status(tx, one, fingerprint="old", memo="old")
+        add_status(tx, two, fingerprint="f2", memo="m2", recheck_at=5)
         proposals.propose(tx, run_id, [(CacheKeys(one, "f1", "m1", 9), change(["first"]))])
         for endpoint_id in (one, two):
             proposals.replace_proposal(tx, run_id, endpoint_id, change(["second"]))

@@ -27,17 +27,16 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    across_chunks,
-    add_leaf,
     audited,
     count,
     entry_count,
     insert_row,
     open_case,
     rows,
-    unknown_id,
 )
 from tests.inventory.store.casework import add_purchase, client_ids
+from tests.inventory.store.chunked import across_chunks, unknown_id
+from tests.inventory.store.scan_rows import add_leaf
 
 
 def test_order_without_details_has_those_of_a_plain_product(pair: Database) -> None:

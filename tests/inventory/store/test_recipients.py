@@ -8,14 +8,8 @@ from sqlalchemy import insert, select, update
 from inventory.db.database import Database
 from inventory.models import Client, Contact, ContactMethod
 from inventory.store import clients, contacts, recipients
-from tests.inventory.store.builders import (
-    NOW,
-    across_chunks,
-    audited,
-    entry_count,
-    many_clients,
-    unknown_id,
-)
+from tests.inventory.store.builders import NOW, audited, entry_count, many_clients
+from tests.inventory.store.chunked import across_chunks, unknown_id
 
 
 def contact_id(database: Database, name: str) -> int:

@@ -16,20 +16,16 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    across_chunks,
     add_finding,
-    add_leaf,
     add_site,
     audited,
-    certificate_row,
     count,
     entry_count,
     many_clients,
-    observe,
     site,
-    unknown_hash,
-    unknown_id,
 )
+from tests.inventory.store.chunked import across_chunks, unknown_hash, unknown_id
+from tests.inventory.store.scan_rows import add_leaf, certificate_row, observe
 
 URL = "http://crl.example/1.crl"
 

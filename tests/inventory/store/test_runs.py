@@ -23,13 +23,12 @@ from tests.inventory.store.builders import (
     LATER,
     NOW,
     add_site,
-    add_standing,
     audited,
     entry_count,
-    failure_row,
     rows,
     site,
 )
+from tests.inventory.store.scan_rows import add_status, failure_row
 
 
 def test_new_run_marks_those_that_died_and_drops_their_proposals(pair: Database) -> None:
@@ -76,13 +75,13 @@ def test_complete_run_marks_which_of_its_endpoints_were_good(pair: Database) -> 
     with pair.write(NOW) as tx:
         one, two = (site(tx, f"shop{n}.example").endpoint_id for n in (1001, 1002))
         first = runs.start(tx, "", 2)
-        add_standing(tx, one, last_run_id=first)
-        add_standing(tx, two, last_run_id=first)
+        add_status(tx, one, last_run_id=first)
+        add_status(tx, two, last_run_id=first)
         runs.finish(tx, first, "complete", None, 2, 0)
         assert [r["good"] for r in rows(tx.conn, ProbeState)] == [1, 1]
         cut = runs.start(tx, "", 1)
         new = add_site(tx, "1001", "new.example").endpoint_id
-        add_standing(tx, new, last_run_id=cut)
+        add_status(tx, new, last_run_id=cut)
         runs.finish(tx, cut, "incomplete", "interrupted", 1, 0)
     with pair.write(LATER) as tx:
         second = runs.start(tx, "", 1)
@@ -137,7 +136,7 @@ def test_run_that_is_not_complete_takes_back_no_failure_that_it_did_not_count(
     with pair.write(NOW) as tx:
         one = site(tx, "shop1001.example").endpoint_id
         first = runs.start(tx, "", 1)
-        add_standing(tx, one, last_run_id=first)
+        add_status(tx, one, last_run_id=first)
         runs.finish(tx, first, "suspect", "too few answered", 1, 0)
         (row,) = rows(tx.conn, ProbeState)
     assert (row["failing_runs"], row["good"]) == (0, 0)

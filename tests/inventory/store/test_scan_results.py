@@ -23,20 +23,21 @@ from tests.inventory.store.builders import (
     DAY,
     LATER,
     NOW,
-    across_chunks,
     add_finding,
-    add_leaf,
-    add_standing,
-    certificate_row,
     count,
+    many_clients,
+    rows,
+    two_endpoints,
+)
+from tests.inventory.store.chunked import across_chunks, unknown_id
+from tests.inventory.store.scan_rows import (
+    add_leaf,
+    add_status,
+    certificate_row,
     facts,
     failure_row,
-    many_clients,
     observe,
-    rows,
-    standing_row,
-    two_endpoints,
-    unknown_id,
+    status_row,
 )
 
 
@@ -137,8 +138,8 @@ def test_endpoint_without_a_change_has_longer_spans_and_counted_failures(pair: D
             "error_layer": "tcp",
             "error_reason": "no",
         }
-        add_standing(tx, one, last_run_id=first, **failed)
-        add_standing(tx, two, last_run_id=first, **failed)
+        add_status(tx, one, last_run_id=first, **failed)
+        add_status(tx, two, last_run_id=first, **failed)
         scan_results.seen_again(tx, first, [])
     with pair.write(LATER) as tx:
         second = runs.start(tx, "", 2)
@@ -171,7 +172,7 @@ def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failur
         scan_results.write_endpoint_status(tx, [])
         leaf = add_leaf(tx, "a")
         mixed = [
-            standing_row(one, AT, **(good | {"leaf": leaf})),
+            status_row(one, AT, **(good | {"leaf": leaf})),
             failure_row(two, AT, judged_at=None),
         ]
         scan_results.write_endpoint_status(tx, mixed)
@@ -193,7 +194,7 @@ def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failur
         row = rows(tx.conn, ProbeState)[0]
         assert (row["failing_since"], row["failing_runs"], row["last_good"]) == (None, 0, AT)
         assert row["judged_at"] == AT + 3 * DAY
-        scan_results.write_endpoint_status(tx, [standing_row(one, AT + 4 * DAY)])
+        scan_results.write_endpoint_status(tx, [status_row(one, AT + 4 * DAY)])
         row = rows(tx.conn, ProbeState)[0]
     assert (row["last_good"], row["leaf"], row["error_layer"]) == (AT + 4 * DAY, None, None)
 
@@ -201,8 +202,8 @@ def test_failed_attempt_keeps_the_last_good_one_and_the_date_of_the_first_failur
 def test_cache_keys_change_only_at_the_given_endpoints(pair: Database) -> None:
     one, two = two_endpoints(pair)
     with pair.write(NOW) as tx:
-        add_standing(tx, one, judged_at=None)
-        add_standing(tx, two, judged_at=None)
+        add_status(tx, one, judged_at=None)
+        add_status(tx, two, judged_at=None)
     with pair.write(LATER) as tx:
         scan_results.update_cache_keys(tx, [])
         scan_results.update_cache_keys(
@@ -246,7 +247,7 @@ def test_several_hundred_endpoints_are_written_and_read_in_one_call(pair: Databa
         leaf = add_leaf(tx, "a")
         for _ in range(2):
             scan_results.write_observations(tx, {i: {"192.0.2.1": facts(AT, leaf)} for i in ids})
-        scan_results.write_endpoint_status(tx, [standing_row(i, AT) for i in ids])
+        scan_results.write_endpoint_status(tx, [status_row(i, AT) for i in ids])
         one = columns_of(Finding("expired", "high"))
         tx.conn.execute(
             insert(StoredFinding), [{"endpoint_id": i, "opened_at": AT, **one} for i in ids]

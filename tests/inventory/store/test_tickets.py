@@ -1,4 +1,4 @@
-"""Matters: one reference per subject; decisions, snoozes and releases."""
+"""Tickets: one reference per topic of a client, and what closes, holds and acknowledges them."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, insert, select, update
+from sqlalchemy import exc, insert
 
 from inventory.db.database import Database
 from inventory.errors import NotFound
-from inventory.models import Notice, Release, Snooze, StoredAnnouncement, StoredDecision, Ticket
+from inventory.models import Notice, StoredAnnouncement, Ticket
 from inventory.records import ReleasedTicket, TicketRecord
-from inventory.store import announcements, clients, decisions, releases, servers, snoozes, tickets
-from inventory.vocabulary import DecisionAction, SnoozeScope, TicketKind
+from inventory.store import announcements, clients, releases, tickets
+from inventory.vocabulary import TicketKind
 from tests.inventory.store.builders import (
     AT,
     DAY,
     LATER,
     NOW,
-    across_chunks,
-    add_matter,
     add_notice,
+    add_ticket,
     audited,
     count,
     entry_count,
     rows,
     site,
-    unknown_id,
 )
+from tests.inventory.store.chunked import across_chunks, unknown_id
 from tests.records import record
 
 HOUR = timedelta(hours=1)
@@ -53,7 +52,7 @@ def test_reference_has_no_letter_that_is_misheard() -> None:
         assert re.fullmatch(r"CM-[2-9A-HJ-NP-Z]{6}", reference)
 
 
-def test_opened_matter_is_found_by_its_key_and_by_its_reference(pair: Database) -> None:
+def test_opened_ticket_is_found_by_its_key_and_by_its_reference(pair: Database) -> None:
     one, two = clients_of(pair)
     known = entry_count(pair)
     with pair.write(NOW) as tx:
@@ -102,7 +101,7 @@ def test_reference_that_is_taken_is_drawn_again(
     assert {k: r.reference for k, r in found.items()} == {"a": "CM-AAAAAA", "b": "CM-BBBBBB"}
 
 
-def test_second_matter_of_a_key_is_refused_and_nothing_of_its_transaction_stays(
+def test_second_ticket_of_a_key_is_refused_and_nothing_of_its_transaction_stays(
     database: Database,
 ) -> None:
     with database.write(NOW) as tx:
@@ -117,7 +116,7 @@ def test_second_matter_of_a_key_is_refused_and_nothing_of_its_transaction_stays(
 
 def test_first_notification_of_a_client_is_kept(database: Database) -> None:
     with database.write(NOW) as tx:
-        first, second = add_matter(tx, None, "a"), add_matter(tx, None, "b")
+        first, second = add_ticket(tx, None, "a"), add_ticket(tx, None, "b")
         tickets.mark_notified(tx, [first])
     with database.write(LATER) as tx:
         tickets.mark_notified(tx, [first, second])
@@ -128,7 +127,7 @@ def test_first_notification_of_a_client_is_kept(database: Database) -> None:
     assert (one["cause"], one["hold"], two["cause"], two["hold"]) == ("x", "mass 1 2", "", None)
 
 
-def test_several_hundred_matters_are_closed_in_one_call(database: Database) -> None:
+def test_several_hundred_tickets_are_closed_in_one_call(database: Database) -> None:
     with database.write(NOW) as tx:
         made = [
             asdict(opening(f"k{i}")) | {"reference": f"CM-{i}", "opened_at": AT}
@@ -146,7 +145,7 @@ def test_several_hundred_matters_are_closed_in_one_call(database: Database) -> N
 def test_first_acknowledgement_of_a_notice_is_kept(pair: Database) -> None:
     one, _ = clients_of(pair)
     with pair.write(NOW) as tx:
-        open_, closed, other = (add_matter(tx, one, k) for k in "abc")
+        open_, closed, other = (add_ticket(tx, one, k) for k in "abc")
         tickets.close(tx, [closed])
         about, elsewhere = (
             add_notice(tx, one, None, open_, closed),
@@ -170,10 +169,10 @@ def test_first_acknowledgement_of_a_notice_is_kept(pair: Database) -> None:
     ]
 
 
-def test_notice_is_resolved_when_all_of_its_matters_are_closed(pair: Database) -> None:
+def test_notice_is_resolved_when_all_of_its_tickets_are_closed(pair: Database) -> None:
     one, _ = clients_of(pair)
     with pair.write(NOW) as tx:
-        first, second, third = (add_matter(tx, one, k) for k in "abc")
+        first, second, third = (add_ticket(tx, one, k) for k in "abc")
         both = add_notice(tx, one, None, first, second)
         single = add_notice(tx, one, None, first)
         add_notice(tx, one, None, third)
@@ -189,15 +188,15 @@ def test_notice_is_resolved_when_all_of_its_matters_are_closed(pair: Database) -
     assert found == {both: AT + DAY, single: AT, single + 1: None}, "the third was not asked for"
 
 
-def test_open_matters_are_listed_for_one_client_or_while_they_are_held(pair: Database) -> None:
+def test_open_tickets_are_listed_for_one_client_or_while_they_are_held(pair: Database) -> None:
     one, two = clients_of(pair)
     with pair.write(NOW) as tx:
         clients.edit(tx, "1001", {"account_manager": "Ada"})
         place = site(tx, "shop1001.example")
-        mine = add_matter(tx, one, "a", domain_id=place.domain_id, hold="mass 2 77")
-        theirs = add_matter(tx, two, "b", hold="mass 2 77", released_at=AT)
-        staff = add_matter(tx, None, "c")
-        tickets.close(tx, [add_matter(tx, one, "d", hold="mass 2 77")])
+        mine = add_ticket(tx, one, "a", domain_id=place.domain_id, hold="mass 2 77")
+        theirs = add_ticket(tx, two, "b", hold="mass 2 77", released_at=AT)
+        staff = add_ticket(tx, None, "c")
+        tickets.close(tx, [add_ticket(tx, one, "d", hold="mass 2 77")])
         conn = tx.conn
         assert [r.id for r in tickets.listing(conn)] == [mine, theirs, staff]
         (row,) = tickets.listing(conn, client_id=one)
@@ -225,15 +224,15 @@ def test_cause_with_a_star_is_every_cause_with_that_finding() -> None:
         assert not releases.belongs(row, other)
 
 
-def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) -> None:
+def test_broadcast_is_kept_audited_and_its_open_tickets_are_due(pair: Database) -> None:
     one, two = clients_of(pair)
     known = entry_count(pair)
     with pair.write(NOW) as tx:
         first = announcements.add(tx, "deadline", "sha1", "gold", "In our words.")
         second = announcements.add(tx, "deadline", "sha1", None, None)
-        open_ = add_matter(tx, one, "a", kind="broadcast")
-        tickets.close(tx, [add_matter(tx, two, "b", kind="broadcast")])
-        add_matter(tx, one, "c")
+        open_ = add_ticket(tx, one, "a", kind="broadcast")
+        tickets.close(tx, [add_ticket(tx, two, "b", kind="broadcast")])
+        add_ticket(tx, one, "c")
         found = announcements.by_id(tx.conn)
         assert [r.id for r in announcements.unsent(tx.conn)] == [open_]
     assert found[first].as_dict() == {
@@ -253,169 +252,3 @@ def test_broadcast_is_kept_audited_and_its_open_matters_are_due(pair: Database) 
         raise ZeroDivisionError
     with pair.read() as conn:
         assert count(conn, StoredAnnouncement) == 2
-
-
-def decided(subject: str, **columns: Any) -> dict[str, Any]:
-    return {
-        "subject": subject,
-        "client_id": 1,
-        "contact_id": 2,
-        "threshold": "30",
-        "round": "r",
-        "action": "wait",
-        "reason": "holiday",
-    } | columns
-
-
-def test_same_decision_only_moves_its_last_time(database: Database) -> None:
-    first = decided("a")
-    with database.write(NOW) as tx:
-        decisions.record(tx, [])
-        decisions.record(tx, [first, first, first | {"reason": "at night"}])
-    with database.write(LATER) as tx:
-        decisions.record(tx, [first])
-        decisions.record(tx, [first | {c: v} for c, v in (("contact_id", 3), ("threshold", "7"))])
-        decisions.record(tx, [first | {c: v} for c, v in (("round", "s"), ("action", "hold"))])
-        found = decisions.listing(tx.conn, ["a"])
-        same = [r for r in found if (r.first_at, r.last_at) == (AT, AT + DAY)]
-        assert [(r.contact_id, r.reason) for r in same] == [(2, "holiday")]
-        assert len(found) == count(tx.conn, StoredDecision) == 6
-        assert found[-1].reason == "at night", "the latest comes first"
-        assert len(decisions.listing(tx.conn, ["a"], limit=2)) == 2
-        assert decisions.listing(tx.conn, []) == []
-        assert decisions.listing(tx.conn, ["b"]) == []
-
-
-def test_subjects_are_asked_by_reason_and_time(database: Database) -> None:
-    rule = decided("a")
-    with database.write(NOW) as tx:
-        decisions.record(
-            tx,
-            [rule, rule | {"subject": "b"}, rule | {"subject": "c", "reason": "holiday_x"}],
-        )
-        decisions.record(tx, [rule | {"contact_id": 9}])
-        decisions.record(tx, [rule | {"subject": "d", "action": "send"}])
-    with database.write(LATER) as tx:
-        decisions.record(tx, [rule | {"reason": "holiday in Bavaria"}, rule])
-        conn = tx.conn
-        assert decisions.recent(conn, "holiday", AT) == ["a", "b", "d"]
-        assert decisions.recent(conn, "holiday", AT + 1) == ["a"]
-        assert decisions.recent(conn, "none", 0) == []
-        waits = decisions.waiting_since(conn, DecisionAction.WAIT, "holiday", AT)
-        assert waits == {("a", "r"): AT, ("b", "r"): AT, ("c", "r"): AT}
-        assert decisions.waiting_since(conn, DecisionAction.WAIT, "holiday", AT + 1) == {
-            ("a", "r"): AT
-        }
-        only = decisions.waiting_since(conn, DecisionAction.WAIT, "holiday_", AT)
-        assert only == {("c", "r"): AT}, "_ is not a wildcard"
-        assert decisions.waiting_since(conn, DecisionAction.HOLD, "holiday", AT) == {}
-
-
-def test_keys_about_a_place_are_its_own_and_not_those_of_a_longer_number(pair: Database) -> None:
-    one, two = clients_of(pair)
-    subjects = [
-        "cover:1:7",
-        "fault:1:expired:7",
-        "cover:11:7",
-        "deadline:1:sha1:7",
-        "deadline:5:sha1:7",
-        "case:1:7",
-    ]
-    with pair.write(NOW) as tx:
-        mine, theirs = site(tx, "shop1001.example"), site(tx, "shop1002.example")
-        decisions.record(tx, [decided(s) for s in subjects])
-        decisions.record(tx, [decided("cover:1:7", reason="other")])
-        for site_, client_id in ((mine, one), (theirs, two)):
-            add_matter(tx, client_id, f"case:{client_id}", kind="case", domain_id=site_.domain_id)
-            add_matter(tx, client_id, f"cover:{client_id}", domain_id=site_.domain_id)
-        conn = tx.conn
-        assert decisions.keys_about(conn, {1}, set()) == ["cover:1:7", "fault:1:expired:7"]
-        assert decisions.keys_about(conn, set(), {5}) == ["deadline:5:sha1:7"]
-        assert f"case:{one}" in decisions.keys_about(conn, set(), {mine.domain_id})
-        assert f"case:{two}" not in decisions.keys_about(conn, set(), {mine.domain_id})
-        assert decisions.keys_about(conn, set(), set()) == []
-
-
-def test_snooze_is_in_force_from_its_start_until_before_its_end(pair: Database) -> None:
-    one, _ = clients_of(pair)
-    known = entry_count(pair)
-    with pair.write(NOW) as tx:
-        first = snoozes.add(tx, SnoozeScope.CLIENT, one, AT, AT + DAY, "on holiday", "Ada")
-        second = snoozes.add(tx, SnoozeScope.ALL, 0, AT + DAY, AT + 2 * DAY, "maintenance", "Ada")
-        conn = tx.conn
-        assert [r.id for r in snoozes.listing(conn)] == [first, second]
-        in_force = {AT - 1: [], AT: [first], AT + DAY: [second], AT + 2 * DAY: []}
-        for at, expected in in_force.items():
-            assert [r.id for r in snoozes.listing(conn, at)] == expected
-    with pair.write(LATER) as tx:
-        assert snoozes.end(tx, first)
-        assert not snoozes.end(tx, first)
-        assert not snoozes.end(tx, unknown_id(0))
-        assert [r.id for r in snoozes.listing(tx.conn)] == [second]
-        assert snoozes.listing(tx.conn, AT) == []
-        row = rows(tx.conn, Snooze)[0]
-    assert (row["withdrawn_at"], row["created_at"], row["by"]) == (AT + DAY, AT, "Ada")
-    entries = audited(pair, known)
-    assert entries[0] == ("snooze", "client", one, {"starts_at": AT, "until": AT + DAY})
-    assert entries[1][:3] == ("snooze", "all", 0)
-    # An end without effect is no change, and has no entry.
-    assert entries[2:] == [("wake", "snooze", first, {})]
-
-
-def test_what_is_snoozed_has_a_name_for_a_person(pair: Database) -> None:
-    one, two = clients_of(pair)
-    with pair.write(NOW) as tx:
-        server_id = servers.add(tx, {"name": "web1"})
-        domain_id = site(tx, "shop1001.example").domain_id
-        matter_id = add_matter(tx, one, "a")
-        named = snoozes.scope_names(tx.conn)
-        reference = rows(tx.conn, Ticket)[0]["reference"]
-    assert named[SnoozeScope.CLIENT, one] == "1001"
-    assert named[SnoozeScope.CLIENT, two] == "1002"
-    assert named[SnoozeScope.SERVER, server_id] == "web1"
-    assert named[SnoozeScope.DOMAIN, domain_id] == "shop1001.example"
-    assert named[SnoozeScope.TICKET, matter_id] == reference
-    assert len(named) == 6
-
-
-def test_release_takes_the_place_of_the_one_before_it_for_the_same_cause(pair: Database) -> None:
-    one, two = clients_of(pair)
-    known = entry_count(pair)
-    with pair.write(NOW) as tx:
-        first = releases.add(tx, "expired web1", 5, "Ada")
-        other = releases.add(tx, "expired web2", 5, "Ada")
-    with pair.write(LATER) as tx:
-        second = releases.add(tx, "expired web1", 50, "Eve")
-        assert [(r.id, r.per_day) for r in releases.in_force(tx.conn)] == [
-            (other, 5),
-            (second, 50),
-        ]
-        releases.end(tx, [])
-        releases.end(tx, [other])
-        assert [r.id for r in releases.in_force(tx.conn)] == [second]
-        ended = {r["id"]: r["ended_at"] for r in rows(tx.conn, Release)}
-        assert ended == {first: AT + DAY, other: AT + DAY, second: None}
-        for key, client_id, at in (("a", one, AT), ("b", two, AT + DAY), ("c", one, None)):
-            row_id = add_matter(tx, client_id, key, cause="expired web1", code="expired")
-            tx.conn.execute(update(Ticket).where(Ticket.id == row_id).values(released_at=at))
-        let_go = {"cause": "expired web1", "code": "expired"}
-        assert [r.as_dict() for r in releases.released_since(tx.conn, AT + 1)] == [
-            let_go | {"client_id": two}
-        ]
-        assert len(releases.released_since(tx.conn, AT)) == 2
-        assert releases.released_since(tx.conn, AT + 2 * DAY) == []
-    assert audited(pair, known) == [
-        ("release", "release", row_id, {"cause": cause, "per_day": per_day})
-        for row_id, cause, per_day in (
-            (first, "expired web1", 5),
-            (other, "expired web2", 5),
-            (second, "expired web1", 50),
-        )
-    ]
-    with pytest.raises(ZeroDivisionError), pair.write(LATER) as tx:
-        releases.add(tx, "expired web1", 1, "Ada")
-        snoozes.add(tx, SnoozeScope.ALL, 0, AT, AT + DAY, "x", "Ada")
-        raise ZeroDivisionError
-    with pair.read() as conn:
-        assert [r.id for r in releases.in_force(conn)] == [second]
-        assert list(conn.scalars(select(Snooze.id))) == []
