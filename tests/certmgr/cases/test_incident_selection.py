@@ -36,15 +36,6 @@ def env(sqlite_env: CaseEnvironment) -> CaseEnvironment:
     return sqlite_env
 
 
-def test_serial_numbers_are_parsed_in_each_common_format_and_other_lines_are_reported() -> None:
-    found, wrong = incident_selection.read_serials(
-        'serial\n# from the CA\n0A:1b:2C\n0x0a1b2d\n"0a1b2e",shop.example\n\n  0a1b2c  \nnot a'
-        " number\n" + "f" * 41
-    )
-    assert found == ["a1b2c", "a1b2d", "a1b2e"]
-    assert [w.partition(":")[0] for w in wrong] == ["line 8", "line 9"]
-
-
 def test_name_that_the_inventory_lacks_is_that_of_the_client_with_the_nearest_host(
     env: CaseEnvironment, issuer: Authority
 ) -> None:

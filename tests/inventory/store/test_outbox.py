@@ -54,7 +54,7 @@ def test_notice_is_queued_once_for_the_same_items(database: Database) -> None:
             outbox.add(tx, values(), [item("a", **change)])
             for change in (
                 {"contact_id": 2},
-                {"step": "oncall"},
+                {"step": "staff"},
                 {"threshold": "7"},
                 {"round": "r"},
             )
