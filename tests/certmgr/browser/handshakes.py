@@ -20,6 +20,9 @@ from tests.certmgr.browser.serving import (
     page,
     refuses,
     reset,
+    reset_at_request,
+    reset_on_close,
+    serves,
     tls,
 )
 from tests.certmgr.browser.situations import Group, Trusted
@@ -159,7 +162,7 @@ for _number, _name in {
 
 # Connections that end, and other protocols
 def _reset_at_once(sock: socket.socket, site: Site) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    reset_on_close(sock)
 
 
 def _reset_large_hello(host: str) -> Handler:
@@ -182,12 +185,6 @@ def _reset_large_hello(host: str) -> Handler:
 
 def _close_after_handshake(connection: SSL.Connection, site: Site) -> None:
     connection.recv(65536)
-
-
-def _reset_after_handshake(connection: SSL.Connection, site: Site) -> None:
-    connection.recv(65536)
-    sock: Any = connection
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 _BAD_RECORD = bytes([23, 3, 3, 0, 32]) + bytes(32)
@@ -219,7 +216,7 @@ _add("reset-large-hello", _reset_large_hello)
 _add("close-after-hello", lambda host: after_hello(b""))
 _add("close-in-record", lambda host: _stall_in_certificate)
 _add("close-after-handshake", lambda host: tls(leaf(host), talk=_close_after_handshake))
-_add("reset-after-handshake", lambda host: tls(leaf(host), talk=_reset_after_handshake))
+_add("reset-after-handshake", serves(talk=reset_at_request))
 # Records after the handshake that no key fits, or that are not TLS.
 _add("garbage-after-handshake", lambda host: tls(leaf(host), talk=_write(b"HTTP/1.1 400 Bad\r\n")))
 _add("bad-record-after-handshake", lambda host: tls(leaf(host), talk=_write(_BAD_RECORD)))

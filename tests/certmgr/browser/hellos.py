@@ -16,13 +16,14 @@ from tests.certmgr.browser.pki import leaf
 from tests.certmgr.browser.records import changed
 from tests.certmgr.browser.serving import (
     Handler,
-    Options,
     Site,
-    after_hello,
-    alert,
+    certificate_wished,
     client_hello,
-    context,
-    page,
+    refuses,
+    reset_at_request,
+    reset_on_close,
+    sends,
+    serves,
     tls,
 )
 from tests.certmgr.browser.situations import Group
@@ -74,7 +75,7 @@ def _answering(
                 sock.shutdown(socket.SHUT_WR)
             elif then == "reset":
                 sock.recv(65536)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                reset_on_close(sock)
                 return
             elif then == "send":
                 sock.recv(65536)
@@ -189,39 +190,20 @@ for _number in (
     121,
     255,
 ):
-    _add(f"alert-{_number}", lambda host, number=_number: alert(number))  # type: ignore[misc]
+    _add(f"alert-{_number}", refuses(_number))
 for _number in (0, 40, 90, 100, 112):
-    _add(
-        f"warning-{_number}-and-close",
-        lambda host, number=_number: after_hello(bytes([21, 3, 3, 0, 2, 1, number])),  # type: ignore[misc]
-    )
+    _add(f"warning-{_number}-and-close", sends(bytes([21, 3, 3, 0, 2, 1, _number])))
 
 
 # Options of real servers
-def _configured(configure: Callable[[SSL.Context], object], host: str, **options: Any) -> Handler:
-    made = context(leaf(host), Options(**options))
-    configure(made)
-    answer = page()
-
-    def talk(sock: socket.socket, site: Site) -> None:
-        connection = SSL.Connection(made, sock)
-        connection.set_accept_state()
-        connection.do_handshake()
-        if connection.recv(65536):
-            connection.sendall(answer(site, "/"))
-            connection.shutdown()
-            with contextlib.suppress(SSL.Error):
-                connection.recv(65536)
-
-    return talk
-
-
 def _option(bit: int) -> Callable[[SSL.Context], object]:
     return lambda made: made.set_options(1 << bit)
 
 
-def _wished(made: SSL.Context) -> None:
-    made.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+def _close(connection: SSL.Connection, site: Site) -> None:
+    connection.shutdown()
+    with contextlib.suppress(SSL.Error):
+        connection.recv(65536)
 
 
 for _version in (_1_2, _1_3):
@@ -230,76 +212,44 @@ for _version in (_1_2, _1_3):
         "no-extended-master-secret": _option(0),
         "no-encrypt-then-mac": _option(19),
         "no-tickets": _option(14),
-        "certificate-wished": _wished,
+        "certificate-wished": certificate_wished,
         "no-sessions": lambda made: made.set_session_cache_mode(SSL.SESS_CACHE_OFF),
     }.items():
         _add(
             f"{_name}-version-{_text}",
-            partial(
-                lambda change, version, host: _configured(
-                    change, host, lowest=version, highest=version
-                ),
-                _change,
-                _version,
-            ),
+            serves(configure=_change, lowest=_version, highest=_version),
         )
-    for _name, _reset in (("closed", False), ("reset", True)):
-
-        def _leave(connection: SSL.Connection, site: Site, reset: bool = _reset) -> None:
-            sock: Any = connection
-            if reset:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            else:
-                connection.shutdown()
-                with contextlib.suppress(SSL.Error):
-                    connection.recv(65536)
-
+    for _name, _leave in (("closed", _close), ("reset", reset_at_request)):
         _add(
             f"{_name}-after-handshake-version-{_text}",
-            lambda host, talk=_leave, version=_version: tls(  # type: ignore[misc]
-                leaf(host), talk=talk, lowest=version, highest=version
-            ),
+            serves(talk=_leave, lowest=_version, highest=_version),
         )
     _add(
         f"client-certificate-needed-alpn-version-{_text}",
-        lambda host, version=_version: tls(  # type: ignore[misc]
-            leaf(host), lowest=version, highest=version, client_certificate=True, alpn=(b"h2",)
-        ),
+        serves(lowest=_version, highest=_version, client_certificate=True, alpn=(b"h2",)),
     )
 
 
 # ALPN
-def _protocol(name: bytes, version: int, host: str) -> Handler:
-    def configure(made: SSL.Context) -> None:
-        made.set_alpn_select_callback(lambda *_: name)
-
-    return _configured(configure, host, lowest=version, highest=version)
+def _protocol(name: bytes) -> Callable[[SSL.Context], object]:
+    return lambda made: made.set_alpn_select_callback(lambda *_: name)
 
 
 for _name in ("spdy/3", "http/1.0", "acme-tls/1"):
     for _version in (_1_2, _1_3):
         _add(
             f"protocol-{_name.replace('/', '-')}-version-{'1.2' if _version == _1_2 else '1.3'}",
-            partial(_protocol, _name.encode(), _version),
+            serves(configure=_protocol(_name.encode()), lowest=_version, highest=_version),
         )
 
 
 # Stapled OCSP responses
 def _stapled(data: bytes, must: bool, host: str) -> Handler:
     extensions = {"x": der.extension("1.3.6.1.5.5.7.1.24", der.seq(der.integer(5)))} if must else {}
-    made = context(leaf(host, extensions=extensions), Options())
-    made.set_ocsp_server_callback(lambda *_: data)
-    answer = page()
-
-    def talk(sock: socket.socket, site: Site) -> None:
-        connection = SSL.Connection(made, sock)
-        connection.set_accept_state()
-        connection.do_handshake()
-        if connection.recv(65536):
-            connection.sendall(answer(site, "/"))
-            connection.shutdown()
-
-    return talk
+    return tls(
+        leaf(host, extensions=extensions),
+        configure=lambda made: made.set_ocsp_server_callback(lambda *_: data),
+    )
 
 
 _TRY_LATER = der.seq(tlv(0x0A, b"\3"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 from OpenSSL import SSL
 
 from tests.certmgr.browser.pki import leaf
-from tests.certmgr.browser.serving import Site, page, tls
+from tests.certmgr.browser.serving import Site, Talk, page, reset_at_request, tls
 from tests.certmgr.browser.situations import Group
 
 GROUP = Group("http2")
 
-Talk = Callable[[SSL.Connection, Site], None]
 _BOTH = (b"h2", b"http/1.1")
 
 
@@ -307,12 +305,6 @@ def _both(name: str, talk: Talk, *, relative: bool = False) -> None:
     )
 
 
-def _reset(connection: SSL.Connection, site: Site) -> None:
-    connection.recv(65536)
-    sock: Any = connection
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-
 def _close(connection: SSL.Connection, site: Site) -> None:
     connection.shutdown()
     _drain(connection)
@@ -338,7 +330,7 @@ def _write(data: bytes) -> Talk:
 _both("page", http2())
 _both("closes", _close)
 _both("closes-after-settings", _write(frame(4, 0, 0)))
-_both("resets", _reset)
+_both("resets", reset_at_request)
 _both("garbage", _write(bytes(range(256))))
 _both("speaks-http-1", _write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 _both("goes-away", http2(ODD["go-away"]))

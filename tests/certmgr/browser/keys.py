@@ -265,10 +265,12 @@ _add(
         host,
     ),
 )
+
+
+def _below_root(kind: str, host: str) -> Trusted:
+    root = ca(f"Root {kind}", kind=kind)
+    return Trusted(leaf(host, issuer=root), trusts(root))
+
+
 for _kind in ("p384 root", "dsa root"):
-    _add(
-        f"root-{_kind.split()[0]}",
-        lambda host, kind=_kind: Trusted(  # type: ignore[misc]
-            leaf(host, issuer=(root := ca(f"Root {kind}", kind=kind))), trusts(root)
-        ),
-    )
+    _add(f"root-{_kind.split()[0]}", partial(_below_root, _kind))

@@ -11,13 +11,23 @@ from typing import Any
 from OpenSSL import SSL
 
 from tests.certmgr.browser.pki import leaf, rsa_issuer, rsa_root, trusts
-from tests.certmgr.browser.serving import Handler, Options, Site, client_hello, context, page, tls
+from tests.certmgr.browser.serving import (
+    Handler,
+    Options,
+    Site,
+    certificate_wished,
+    client_hello,
+    context,
+    page,
+    reset_on_close,
+    serves,
+    tls,
+)
 from tests.certmgr.browser.situations import Group, Trusted
 
 GROUP = Group("records")
 
 _1_2, _1_3 = SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
-_lib: Any = SSL._lib  # type: ignore[attr-defined]
 # Maps a flight of the server (its number, and its bytes) to what is sent.
 Change = Callable[[int, bytes], Iterator[bytes]]
 
@@ -177,9 +187,16 @@ for _version, _only in (("1.2", _1_2), ("1.3", _1_3)):
     _add(f"change-cipher-first-version-{_version}", _first(_record(20, b"\1")), **_options)
     _add(f"heartbeat-first-version-{_version}", _first(_record(24, b"\1\0\0")), **_options)
     _add(f"line-end-first-version-{_version}", _first(b"\r\n"), **_options)
-    _add(f"end-after-hello-version-{_version}", _end(1, _alert(2, 40)), relative=False, **_options)
+    # A client of TLS 1.3 completes the handshake alone: the alert has to wait for its request.
+    _last = 1 if _version == "1.2" else 2
+    _add(
+        f"end-after-hello-version-{_version}",
+        _end(_last, _alert(2, 40)),
+        relative=False,
+        **_options,
+    )
     for _number in (0, 42, 46, 48, 51, 80):
-        _add(f"end-alert-{_number}-version-{_version}", _end(1, _alert(2, _number)), **_options)
+        _add(f"end-alert-{_number}-version-{_version}", _end(_last, _alert(2, _number)), **_options)
 _add("joined-version-1.2", _joined, highest=_1_2)
 _add(
     "finished-garbage-version-1.2",
@@ -207,7 +224,7 @@ def _stop(after: int, *, reset: bool) -> Callable[[str], Handler]:
                     sock.sendall(connection.bio_read(65536))
             sock.recv(65536)
             if reset:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                reset_on_close(sock)
 
         return talk
 
@@ -259,24 +276,7 @@ GROUP.add(
 )
 
 
-def _wishing(host: str) -> Handler:
-    """Ask for a client certificate, and accept clients without one."""
-    made = context(leaf(host), Options())
-    made.set_verify(SSL.VERIFY_PEER, lambda *_: True)
-    answer = page()
-
-    def talk(sock: socket.socket, site: Site) -> None:
-        connection = SSL.Connection(made, sock)
-        connection.set_accept_state()
-        connection.do_handshake()
-        if connection.recv(65536):
-            connection.sendall(answer(site, "/"))
-            connection.shutdown()
-
-    return talk
-
-
-GROUP.add("certificate-wished", _wishing, relative=True)
+GROUP.add("certificate-wished", serves(configure=certificate_wished), relative=True)
 
 
 # Suites that no browser offers
@@ -294,21 +294,7 @@ _suite("aria", b"ECDHE-ARIA128-GCM-SHA256")
 
 
 def _suites13(name: str, suites: bytes) -> None:
-    def build(host: str) -> Handler:
-        made = context(leaf(host), Options(lowest=_1_3))
-        made.set_tls13_ciphersuites(suites)
-        answer = page()
-
-        def talk(sock: socket.socket, site: Site) -> None:
-            connection = SSL.Connection(made, sock)
-            connection.set_accept_state()
-            connection.do_handshake()
-            if connection.recv(65536):
-                connection.sendall(answer(site, "/"))
-                connection.shutdown()
-
-        return talk
-
+    build = serves(configure=lambda made: made.set_tls13_ciphersuites(suites), lowest=_1_3)
     GROUP.add(f"suite-{name}-version-1.3", build, relative=True)
 
 

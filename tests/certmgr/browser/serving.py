@@ -46,6 +46,8 @@ class Site:
 Handler = Callable[[socket.socket, Site], None]
 Answer = Callable[[Site, str], bytes]
 """Maps a site and the path of a request to the bytes of the answer."""
+Talk = Callable[[SSL.Connection, Site], None]
+"""Uses a connection after its handshake."""
 
 
 def raw(data: bytes) -> Answer:
@@ -168,7 +170,9 @@ def context(leaf: Leaf, options: Options) -> SSL.Context:
 def tls(
     leaf: Leaf,
     answer: Answer | None = None,
-    talk: Callable[[SSL.Connection, Site], None] | None = None,
+    talk: Talk | None = None,
+    *,
+    configure: Callable[[SSL.Context], object] | None = None,
     **options: Any,
 ) -> Handler:
     """Serve HTTPS.
@@ -177,9 +181,12 @@ def tls(
         leaf: The certificate with its chain and key.
         answer: The answer to each request. Default: a page.
         talk: What to do after the handshake, instead of answering a request.
+        configure: Changes the context that the options made.
         options: Fields of :class:`Options`.
     """
     made = context(leaf, Options(**options))
+    if configure is not None:
+        configure(made)
 
     def serve(sock: socket.socket, site: Site) -> None:
         connection = SSL.Connection(made, sock)
@@ -198,9 +205,31 @@ def tls(
     return serve
 
 
-def serves(answer: Answer) -> Callable[[str], Handler]:
-    """Serve this answer over HTTPS at a host, with a good certificate for it."""
-    return lambda host: tls(new_leaf(host), answer)
+def serves(
+    answer: Answer | None = None, talk: Talk | None = None, **options: Any
+) -> Callable[[str], Handler]:
+    """Serve HTTPS at a host, with a good certificate for it. For the arguments, see :func:`tls`."""
+    return lambda host: tls(new_leaf(host), answer, talk, **options)
+
+
+def certificate_wished(made: SSL.Context) -> None:
+    """Ask for a client certificate, and accept clients without one."""
+    made.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+
+
+def reset_on_close(sock: Any) -> None:
+    """Let the end of a connection, or of a TLS connection, be a reset."""
+    # A linger time of zero makes close() send RST instead of FIN.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def reset_at_request(connection: SSL.Connection, site: Site) -> None:
+    """Reset the connection after the handshake, when the request has arrived.
+
+    Before that, the browser would not always know that it was connected.
+    """
+    connection.recv(65536)
+    reset_on_close(connection)
 
 
 def client_hello(sock: socket.socket) -> bytes:
@@ -212,6 +241,11 @@ def client_hello(sock: socket.socket) -> bytes:
             break
         data += received
     return data
+
+
+def sends(data: bytes) -> Callable[[str], Handler]:
+    """Send bytes after the ClientHello at any host, and close."""
+    return lambda host: after_hello(data)
 
 
 def after_hello(data: bytes) -> Handler:
@@ -251,8 +285,7 @@ def banner(data: bytes) -> Handler:
 def reset(sock: socket.socket, site: Site) -> None:
     """Reset the connection after the ClientHello."""
     client_hello(sock)
-    # A linger time of zero makes close() send RST instead of FIN.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_on_close(sock)
 
 
 def silent(sock: socket.socket, site: Site) -> None:

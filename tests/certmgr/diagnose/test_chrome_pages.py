@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from cryptography import x509
@@ -84,6 +84,14 @@ class Situation:
     host: str = HOST
 
 
+_Value = TypeVar("_Value")
+
+
+def _with(value: _Value, build: Callable[[Authorities, _Value], ConnectionHandler]) -> Build:
+    """Build a server with a value of a loop."""
+    return lambda authorities: build(authorities, value)
+
+
 def _ec(curve: ec.EllipticCurve) -> Any:
     return ec.generate_private_key(curve)
 
@@ -113,12 +121,12 @@ def _key_usage() -> Iterator[Situation]:
         yield Situation(
             f"RSA key for {label}",
             error,
-            lambda a, u=uses: site(a.issuer.leaf(SAN, usage(*u), key=a.rsa_key)),  # type: ignore[misc]
+            _with(uses, lambda a, u: site(a.issuer.leaf(SAN, usage(*u), key=a.rsa_key))),
         )
         yield Situation(
             f"EC key for {label}",
             error,
-            lambda a, u=uses: site(a.issuer.leaf(SAN, usage(*u))),  # type: ignore[misc]
+            _with(uses, lambda a, u: site(a.issuer.leaf(SAN, usage(*u)))),
         )
     encipher, sign = usage("key_encipherment"), usage("digital_signature")
     static = b"AES128-GCM-SHA256:@SECLEVEL=0"
@@ -141,8 +149,11 @@ def _key_usage() -> Iterator[Situation]:
         yield Situation(
             f"expired, with a key for encipherment, up to {highest or 'TLS 1.3'}",
             error,
-            lambda a, h=highest: site(  # type: ignore[misc]
-                a.issuer.leaf(SAN, encipher, key=a.rsa_key, start=-90, end=-1), highest=h
+            _with(
+                highest,
+                lambda a, h: site(
+                    a.issuer.leaf(SAN, encipher, key=a.rsa_key, start=-90, end=-1), highest=h
+                ),
             ),
         )
 
@@ -162,7 +173,7 @@ def _keys() -> Iterator[Situation]:
         yield Situation(
             f"leaf with {label}",
             error,
-            lambda a, g=generate: site(a.issuer.leaf(SAN, key=g())),  # type: ignore[misc]
+            _with(generate, lambda a, g: site(a.issuer.leaf(SAN, key=g()))),
         )
     ca_keys: tuple[tuple[str, str, Callable[[], Any]], ...] = (
         ("P-521", "", lambda: _ec(ec.SECP521R1())),
@@ -175,8 +186,9 @@ def _keys() -> Iterator[Situation]:
         yield Situation(
             f"issuer with {label}",
             error,
-            lambda a, g=generate, n=label: site(  # type: ignore[misc]
-                a.root.below(f"Issuer {n}", key=g()).leaf(SAN)
+            _with(
+                (generate, label),
+                lambda a, pair: site(a.root.below(f"Issuer {pair[1]}", key=pair[0]()).leaf(SAN)),
             ),
         )
 
@@ -191,27 +203,23 @@ def _signatures() -> Iterator[Situation]:
         yield Situation(
             f"leaf signed with RSA and {digest}",
             error,
-            lambda a, d=digest: site(a.rsa_issuer.leaf(SAN, digest=d)),  # type: ignore[misc]
+            _with(digest, lambda a, d: site(a.rsa_issuer.leaf(SAN, digest=d))),
         )
         yield Situation(
             f"issuer signed with RSA and {digest}",
             error,
-            lambda a, d=digest: site(  # type: ignore[misc]
-                a.rsa_root.below(f"Issuer {d}", digest=d).leaf(SAN)
-            ),
+            _with(digest, lambda a, d: site(a.rsa_root.below(f"Issuer {d}", digest=d).leaf(SAN))),
         )
     for digest, error in (("sha1", _INVALID), ("sha224", _INVALID), ("sha512", "")):
         yield Situation(
             f"leaf signed with ECDSA and {digest}",
             error,
-            lambda a, d=digest: site(a.issuer.leaf(SAN, digest=d)),  # type: ignore[misc]
+            _with(digest, lambda a, d: site(a.issuer.leaf(SAN, digest=d))),
         )
         yield Situation(
             f"issuer signed with ECDSA and {digest}",
             error,
-            lambda a, d=digest: site(  # type: ignore[misc]
-                a.root.below(f"EC issuer {d}", digest=d).leaf(SAN)
-            ),
+            _with(digest, lambda a, d: site(a.root.below(f"EC issuer {d}", digest=d).leaf(SAN))),
         )
     yield Situation(
         "SHA-1, and expired",
@@ -236,13 +244,14 @@ def _purposes() -> Iterator[Situation]:
         yield Situation(
             f"leaf for {label}",
             error,
-            lambda a, e=extension: site(a.issuer.leaf(SAN, e, server=False)),  # type: ignore[misc]
+            _with(extension, lambda a, e: site(a.issuer.leaf(SAN, e, server=False))),
         )
         yield Situation(
             f"issuer for {label}",
             error,
-            lambda a, e=extension, n=label: site(  # type: ignore[misc]
-                a.root.below(f"Issuer for {n}", e).leaf(SAN)
+            _with(
+                (extension, label),
+                lambda a, pair: site(a.root.below(f"Issuer for {pair[1]}", pair[0]).leaf(SAN)),
             ),
         )
     yield Situation(
@@ -280,7 +289,7 @@ def _names() -> Iterator[Situation]:
         yield Situation(
             f"{listed} for {host}",
             error,
-            lambda a, n=listed: site(a.issuer.leaf(names(n))),  # type: ignore[misc]
+            _with(listed, lambda a, n: site(a.issuer.leaf(names(n)))),
             host,
         )
     yield Situation("no SAN", _NAME, lambda a: site(a.issuer.leaf(None, subject=HOST)))
@@ -309,7 +318,7 @@ def _malformed() -> Iterator[Situation]:
         yield Situation(
             f"malformed: {label}",
             error,
-            lambda a, e=raw(oid, value): site(a.issuer.leaf(SAN, e)),  # type: ignore[misc]
+            _with(raw(oid, value), lambda a, e: site(a.issuer.leaf(SAN, e))),
         )
     host = HOST.encode().hex()
     dns = f"82{len(HOST):02x}{host}"
@@ -324,7 +333,7 @@ def _malformed() -> Iterator[Situation]:
         yield Situation(
             f"SAN {label}",
             error,
-            lambda a, e=extension: site(a.issuer.leaf(e)),  # type: ignore[misc]
+            _with(extension, lambda a, e: site(a.issuer.leaf(e))),
         )
     yield Situation("empty subject", _INVALID, lambda a: site(a.issuer.leaf(SAN, subject="")))
     unknown = raw("1.2.3.4.5", "0500", critical=True)
@@ -353,7 +362,7 @@ def _malformed() -> Iterator[Situation]:
         yield Situation(
             f"extensions in a certificate with version field {number}",
             _BAD_FORMAT,
-            lambda a, n=number: site(a.issuer.leaf(SAN, edit=version(n))),  # type: ignore[misc]
+            _with(number, lambda a, n: site(a.issuer.leaf(SAN, edit=version(n)))),
         )
     yield Situation(
         "no certificate but zeros", _PROTOCOL, lambda a: site((a.rsa_key, [b"\0" * 500]))
@@ -418,7 +427,7 @@ def _handshakes() -> Iterator[Situation]:
         (112, "ERR_SSL_UNRECOGNIZED_NAME_ALERT"),
         (116, _CLIENT),
     ):
-        yield Situation(f"alert {number}", error, lambda _, n=number: _alert(n))  # type: ignore[misc]
+        yield Situation(f"alert {number}", error, _with(number, lambda _, n: _alert(n)))
     yield Situation("reset after the ClientHello", "ERR_CONNECTION_RESET", lambda _: reset)
     yield Situation("closed after the ClientHello", "ERR_CONNECTION_CLOSED", lambda _: _close)
     yield Situation(
