@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from certmgr.x509.upload import MAX_ENTRIES, MAX_MEMBER
 
-# What zipfile raises for damaged archives; IndexError is an entry without a name.
+# What zipfile raises for damaged archives.
 _DAMAGED = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -47,6 +47,9 @@ def archive_members(data: bytes) -> Iterator[tuple[str, bytes]]:
                 "Send the certificate files alone.",
             )
         for entry in entries:
+            # is_dir of Python 3.11 fails for an empty name.
+            if not entry.filename:
+                raise _damaged()
             if not entry.is_dir():
                 yield entry.filename, _content(archive, entry)
 

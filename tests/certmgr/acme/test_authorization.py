@@ -155,7 +155,8 @@ def test_record_that_a_name_server_lacks_postpones_the_order_without_a_failure(
         _, name, value = (tmp_path / "calls").read_text().split()
         # The transfer of the zone has ended.
         behind.records[(name, "TXT")] = [f'"{value}"']
-        assert order().state == "issued"
+        done = order()
+        assert done.state == "issued", done
         assert len(env.orders(lineage)) == 1
     assert "remove" in (tmp_path / "calls").read_text()
     assert list((env.context.base / "proofs").iterdir()) == []

@@ -89,7 +89,7 @@ class NameServer:
             if not alias or isinstance(alias, str):
                 return (
                     ""
-                    if any(n == name or n.endswith(f".{name}") for n, _ in self.records)
+                    if any(n == name or n.endswith(f".{name}") for n, _ in tuple(self.records))
                     else "NXDOMAIN"
                 )
             response.answer.append(

@@ -157,6 +157,16 @@ def test_archives_in_archives_are_refused_beyond_a_depth(issued: IssuedCertifica
         unpacked([data])
 
 
+@pytest.mark.parametrize("name", [b"a.crt", b"dir/a"])
+def test_archive_with_an_entry_without_a_name_is_damaged(
+    issued: IssuedCertificate, name: bytes
+) -> None:
+    """A name ends at its first NUL byte, so that one that begins with it is empty."""
+    data = zipped({name.decode(): issued.chain_pem})
+    with pytest.raises(UnpackError, match="damaged"):
+        unpacked([data.replace(name, b"\0" + name[1:])])
+
+
 def test_damaged_or_encrypted_archive_is_refused_with_the_reason(issued: IssuedCertificate) -> None:
     data = zipped({"a.crt": issued.chain_pem})
     with pytest.raises(UnpackError, match="damaged"):
