@@ -56,7 +56,7 @@ ENDED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authorizations:
     """The authorizations of one order.
 

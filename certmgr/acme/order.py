@@ -96,12 +96,12 @@ class OrderFlow:
     @property
     def _authorizations(self) -> Authorizations:
         return Authorizations(
-            self._requests,
-            self.row.id,
-            self.row.account_id,
-            self.lineage.solver,
-            self.names,
-            self.urgent,
+            requests=self._requests,
+            order_id=self.row.id,
+            account_id=self.row.account_id,
+            solver=self.lineage.solver,
+            names=self.names,
+            urgent=self.urgent,
         )
 
     def run(self) -> OrderRecord:

@@ -52,7 +52,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerList:
     """A CSV file and how its columns are read.
 
@@ -129,7 +129,14 @@ def open_list(
     ignored = tuple(n for n in table.header if n and n not in used)
     # The states of certmgr's own lists are those of domains, and are checked as such.
     states = state_column(ignored) if foreign else ""
-    return CustomerList(table, mapping, ignored, foreign, similar, states)
+    return CustomerList(
+        table=table,
+        mapping=mapping,
+        ignored=ignored,
+        guessed=foreign,
+        similar=similar,
+        states=states,
+    )
 
 
 def _how_to_name_clients(header: Sequence[str], mapping: Mapping[str, str]) -> str:

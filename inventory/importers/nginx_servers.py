@@ -27,7 +27,7 @@ _NO_SITE = ("400", "403", "404", "410", "421", "444")
 _NO_NAMES = ("default", "hostnames", "volatile", "include")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What a block inherits from the blocks around it.
 
@@ -73,7 +73,12 @@ def inherited(directives: Sequence[Directive], scope: Scope) -> Scope:
                 keys = (d["directive"] for d in directive.get("block", ()))
                 passed_on += [(k, where) for k in keys if k not in _NO_NAMES]
     return Scope(
-        scope.kind, ssl, certificate, tuple(names) or scope.names, values, tuple(passed_on)
+        kind=scope.kind,
+        ssl=ssl,
+        certificate=certificate,
+        names=tuple(names) or scope.names,
+        values=values,
+        passed_on=tuple(passed_on),
     )
 
 
@@ -181,7 +186,7 @@ def _passed_on(
             " add the names of its map with certmgr domain add",
         )
     ports = {(p, "https" if str(p).endswith("443") else "tls") for p in listens.plain}
-    passed = Scope("http", names=scope.passed_on, values=scope.values)
+    passed = Scope(kind="http", names=scope.passed_on, values=scope.values)
     yield from _names(passed, _Listens(targets=ports, proxied=listens.proxied), client)
 
 
