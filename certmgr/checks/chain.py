@@ -90,7 +90,9 @@ def _incomplete_severity(verdict: PathVerdict, unavailable: Set[str]) -> Severit
     """
     ends = without_sent_issuer(verdict)
     # Chrome fetches issuers over http:// only, and CAs publish them there (BR 7.1.2.7.7).
-    fetchable = all(any(u.lower().startswith("http://") for u in c.issuer_urls) for c in ends)
+    fetchable = all(
+        any(u.strip().lower().startswith("http://") for u in c.issuer_urls) for c in ends
+    )
     unavailable_end = any(c.sha256 in unavailable for c in ends)
     return Severity.HIGH if fetchable and not unavailable_end else Severity.CRITICAL
 

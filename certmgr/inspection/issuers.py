@@ -21,14 +21,15 @@ from certmgr.net.downloads import (
 )
 from certmgr.scan.resolve import Resolver
 from certmgr.x509.pem_text import decode_body, pem_blocks
+from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate, from_pkcs7, parse
+from inventory.der import is_sequence
 from inventory.names import registered_domain
 
 # A certificate of a CA has 2 KB, and a bundle of them (PKCS#7) less than 20 KB.
 MAX_BYTES = 65_536
 TIMEOUT = 5.0
-MAX_URLS = 2  # per certificate
-MAX_CERTIFICATES = 20  # of one PEM file
+MAX_URLS = 5  # per certificate, as in Chrome
 MAX_REDIRECTS = 2  # each target is guarded as the first URL is
 MAX_FETCHES = 2_000  # URLs: a server can name a different one in each certificate
 MAX_SITE_FETCHES = 100  # of them at one site; a CA has a few issuers
@@ -62,7 +63,10 @@ class IssuerFetcher:
     async def issuers(self, certificate: Certificate) -> list[Certificate]:
         """Return certificates that may have issued this one; empty if none is available."""
         issuers: list[Certificate] = []
-        for url in certificate.issuer_urls[:MAX_URLS]:
+        for url in usable_urls(certificate):
+            # A CA names one URL, or several of the same certificate.
+            if any(issued_by(certificate, issuer) for issuer in issuers):
+                break
             task = self._fetches.get(url)
             if task is None and self._may_start(url):
                 task = self._fetches[url] = asyncio.ensure_future(self._fetch(url))
@@ -101,16 +105,21 @@ class IssuerFetcher:
             if result.location is None:
                 break
             following = result.location
+            # Browsers do not fetch an issuer over https, which needs a certificate itself.
+            if parse_target(following) is None:
+                self.answered.add(url)
         if not data:
             return []
         certificate = parse(data)
         if certificate.parsed is not None:
             return [certificate]
         # A CA may publish one certificate in DER or several in PKCS#7 (RFC 5280 4.2.2.1). Browsers
-        # also read PEM.
+        # also read PEM, up to the first certificate.
         bodies = [body for label, body in pem_blocks(data) if body and label == b"CERTIFICATE"]
         pem = [der for der in map(decode_body, bodies) if der]
-        return [parse(der) for der in pem[:MAX_CERTIFICATES]] or from_pkcs7(data)
+        if pem:
+            return [parse(pem[0])]
+        return from_pkcs7(data) if is_sequence(data) else []
 
     async def _download(self, url: str, named: str) -> Download:
         """Download from a URL, to which the named one may have led."""
@@ -136,6 +145,11 @@ class IssuerFetcher:
         elif not result.body and result.location is None:
             self._silent[site] += 1
         return result
+
+
+def usable_urls(certificate: Certificate) -> list[str]:
+    """Return the URLs at which browsers look for the issuer of a certificate."""
+    return [u for u in certificate.issuer_urls if parse_target(u) is not None][:MAX_URLS]
 
 
 def _site(target: DownloadTarget) -> str:

@@ -15,7 +15,7 @@ from certmgr.checks.chain import without_sent_issuer
 from certmgr.checks.http import NO_PAGE
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import Judgement, JudgingContext
-from certmgr.inspection.issuers import IssuerFetcher
+from certmgr.inspection.issuers import IssuerFetcher, usable_urls
 from certmgr.inspection.report import build_report, certificate_row
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.scan.dial import Dialler
@@ -34,7 +34,9 @@ from inventory.vocabulary import Finding
 _log = logging.getLogger(__name__)
 # The version of the checks. Increase it with each change of a check: then no stored evidence key
 # matches, and each endpoint is judged again.
-RULES = 9
+RULES = 10
+# Verdicts on a path that another certificate of the same issuer may change.
+_ANOTHER_PATH = frozenset({"untrusted-root", "intermediate-expired", "refused"})
 # The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
 # when more issuers are known.
 MAX_WAITING = 2000
@@ -204,7 +206,7 @@ class ScanWorker:
                 fetched = await self.fetcher.issuers(certificate)
                 for issuer in fetched:
                     self.judge.issuers.add(issuer)
-                urls = certificate.issuer_urls
+                urls = usable_urls(certificate)
                 # Browsers get the same answer. Without an answer, it may be our network that fails.
                 useless = not any(issued_by(certificate, issuer) for issuer in fetched)
                 if useless and urls and self.fetcher.answered.issuperset(urls):
@@ -369,11 +371,16 @@ def scan_jobs(
 
 
 def _gaps(judgement: Judgement) -> list[Certificate]:
-    """Return the certificates whose issuer was not sent, and that name URLs of it."""
-    incomplete = [
-        c
-        for a in judgement.addresses
-        if a.verdict is not None and a.verdict.reason in ("missing", "incomplete")
-        for c in without_sent_issuer(a.verdict)
-    ]
-    return [c for c in incomplete if c.issuer_urls]
+    """Return the certificates whose issuer browsers look for at the URLs that they name.
+
+    It was not sent; or the one that was sent leads to no path, and there may be another.
+    """
+    wanted: list[Certificate] = []
+    for verdict in (a.verdict for a in judgement.addresses if a.verdict is not None):
+        if verdict.reason == "missing":
+            wanted += verdict.path
+        elif verdict.reason == "incomplete":
+            wanted += without_sent_issuer(verdict)
+        elif verdict.reason in _ANOTHER_PATH:
+            wanted += verdict.path[:-1]
+    return [c for c in dict.fromkeys(wanted) if usable_urls(c)]

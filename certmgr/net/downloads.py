@@ -27,6 +27,12 @@ MAX_URL = 2000
 _USER_AGENT = {"User-Agent": "certmgr"}
 
 
+# Answers of the server that no client can use.
+_BROKEN = frozenset({HttpProblem.PROTOCOL, HttpProblem.INCOMPLETE, HttpProblem.TOO_LARGE})
+# What browsers remove at both ends of a URL (URL standard 4.4).
+_BLANKS = "".join(map(chr, range(0x21)))
+
+
 @dataclass(frozen=True, slots=True)
 class DownloadTarget:
     """The parts of a URL to download. ``path`` includes the query, as it is sent."""
@@ -63,7 +69,7 @@ def parse_target(url: str) -> DownloadTarget | None:
     if len(url) > MAX_URL:
         return None
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.strip(_BLANKS))
         host, port = normalise_host(parts.hostname or ""), 80 if parts.port is None else parts.port
     except (ValueError, CertmgrError):
         return None
@@ -111,13 +117,13 @@ def download(
     except HttpError as error:
         if error.problem is HttpProblem.NAME:
             return Download(problem="the host has no address")
-        return Download(problem=printable(error.message, 150))
+        return Download(problem=printable(error.message, 150), final=error.problem in _BROKEN)
     # A redirect is not followed: BR 7.1.2.7.7 and RFC 5280 name the URL of the file itself.
     if answer.status != 200:
         return Download(
-            # Other clients get an error too. They may follow a redirect, so it is not final.
+            # Other clients get the same answer. They may follow a redirect, so it is not final.
             problem=f"the server answered with HTTP {answer.status}",
-            final=answer.status >= 400,
+            final=not answer.redirect,
             location=answer.redirect or None,
         )
     return Download(answer.body, final=True)

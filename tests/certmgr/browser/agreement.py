@@ -30,6 +30,7 @@ OPEN_ALTHOUGH_ERROR = {
     "connection-timeout": "A time-out may be due to the network of the scan. It is undetermined"
     " until it has lasted for three runs and 24 hours (unreachable).",
 }
+_PATIENCE = "Chromium gives up after a number of steps, and certmgr finds the path."
 # Situation -> what certmgr does not know yet. A test fails as soon as one of them agrees.
 GAPS: dict[str, str] = {
     "hellos/extension-not-offered": "OpenSSL ignores an extension that was not offered, if it does"
@@ -37,6 +38,10 @@ GAPS: dict[str, str] = {
     "hellos/version-not-offered": "OpenSSL reports an unknown version like TLS 1.2 in an extension"
     " that can only select TLS 1.3, and Chromium has two errors.",
     "hellos/warning-100-and-close": "OpenSSL takes the warning no_renegotiation for an error.",
+    "paths/candidates-12": _PATIENCE,
+    "paths/ladder-4": _PATIENCE,
+    "fetched/redirected-25-times": "certmgr follows two redirects to an issuer, and Chromium 20.",
+    "fetched/loop": "Chromium finds that two CAs above each other lead to no root.",
 }
 # Situation -> reason, for a difference that no code explains.
 DIFFERENT: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -69,14 +70,16 @@ def test_missing_issuer_is_fetched_only_if_the_configuration_allows_it(
 @pytest.mark.parametrize(
     ("answer", "severity"),
     [
-        # Browsers follow the redirect, and may read what is not an answer here.
+        # The target may answer browsers.
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", "high"),
-        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000, "high"),
-        (b"garbage", "high"),
+        # Browsers do not follow this one: HTTPS would need a certificate itself.
+        (b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1:1/\r\n\r\n", "critical"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000, "critical"),
+        (b"garbage", "critical"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "critical"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong", "critical"),
     ],
-    ids=["redirect", "large", "garbage", "missing", "text"],
+    ids=["redirect", "redirect-to-https", "large", "garbage", "missing", "text"],
 )
 def test_answer_that_is_no_certificate_leaves_the_chain_incomplete(
     probe: Probe, settings: Settings, root: Authority, opened: Stack, answer: bytes, severity: str
@@ -146,15 +149,16 @@ def _fetch_all(
     return asked, asyncio.run(fetch())
 
 
-def _leaves(issuer: Authority, urls: Sequence[str]) -> list[Certificate]:
+def _naming(issuer: Authority, *urls: str) -> Certificate:
+    """Return a leaf that names several URLs for its issuer."""
     method = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS
-    leaves = []
-    for url in urls:
-        access = x509.AuthorityInformationAccess(
-            [x509.AccessDescription(method, x509.UniformResourceIdentifier(url))]
-        )
-        leaves.append(parse(issuer.issue(HOST, extensions=[(access, False)]).der))
-    return leaves
+    listed = [x509.AccessDescription(method, x509.UniformResourceIdentifier(u)) for u in urls]
+    access = x509.AuthorityInformationAccess(listed)
+    return parse(issuer.issue(HOST, extensions=[(access, False)]).der)
+
+
+def _leaves(issuer: Authority, urls: Sequence[str]) -> list[Certificate]:
+    return [_naming(issuer, url) for url in urls]
 
 
 def test_site_that_answers_no_fetch_is_left_and_another_one_is_asked(
@@ -189,3 +193,29 @@ def test_large_answer_is_used_and_not_kept(
     asked, counts = _fetch_all(monkeypatch, Download(issuer.der, final=True), leaves)
     assert counts == [1, 1]
     assert len(asked.urls) == 1
+
+
+def test_first_five_urls_that_browsers_can_use_are_fetched(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    usable = [f"http://192.0.2.{n}/x" for n in range(1, 7)]
+    leaf = _naming(issuer, "ldap://192.0.2.9/x", *usable, "https://192.0.2.9/x")
+    asked, _ = _fetch_all(monkeypatch, Download(b"<p>moved", final=True), [leaf])
+    assert [u.replace(":80/", "/") for u in asked.urls] == usable[:5]
+
+
+def test_url_after_the_one_of_the_issuer_is_not_fetched(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    leaf = _naming(issuer, "http://192.0.2.1/x", "http://192.0.2.2/x")
+    asked, counts = _fetch_all(monkeypatch, Download(issuer.der, final=True), [leaf])
+    assert (len(asked.urls), counts) == (1, [1])
+
+
+def test_only_the_first_certificate_of_a_pem_file_is_used(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority, root: Authority
+) -> None:
+    text = "".join(map(ssl.DER_cert_to_PEM_cert, (root.der, issuer.der)))
+    leaves = _leaves(issuer, ["http://192.0.2.1/x"])
+    _, counts = _fetch_all(monkeypatch, Download(text.encode(), final=True), leaves)
+    assert counts == [1]
