@@ -14,6 +14,8 @@ from certmgr.checks import api_hosts
 from certmgr.checks.transport import finding
 from certmgr.net import http1, http2_frames
 from certmgr.net.http_exchange import (
+    INTERIM_ONLY,
+    INVALID_ENCODING,
     NOT_HTTP,
     NOT_OFFERED_ENCODING,
     REDIRECTS,
@@ -60,6 +62,8 @@ DEAD_ENDS = {
 BROWSER_ERRORS = {
     NOT_HTTP: "ERR_INVALID_HTTP_RESPONSE",
     NOT_OFFERED_ENCODING: "ERR_CONTENT_DECODING_FAILED",
+    INVALID_ENCODING: "ERR_CONTENT_DECODING_FAILED",
+    INTERIM_ONLY: "ERR_EMPTY_RESPONSE",
     TRUNCATED_HEADERS: "ERR_RESPONSE_HEADERS_TRUNCATED",
     http1.NUL_IN_HEADERS: "ERR_INVALID_HTTP_RESPONSE",
     http1.TWO_LENGTHS: "ERR_RESPONSE_HEADERS_MULTIPLE_CONTENT_LENGTH",

@@ -205,6 +205,9 @@ class ChunkDecoder:
                 if len(self._buffer) - position > MAX_LINE:
                     self.problem = "an endless chunk header"
                 break
+            if end - position > MAX_LINE:
+                self.problem = "an endless chunk header"
+                break
             self._line(bytes(self._buffer[position:end]).removesuffix(b"\r"))
             position = end + 1
         del self._buffer[:position]

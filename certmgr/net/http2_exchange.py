@@ -29,8 +29,8 @@ from certmgr.net.http2_frames import (
     frame,
     window_of_settings,
 )
-from certmgr.net.http_body import MAX_BODY, MAX_PIECES, BodyReader
-from certmgr.net.http_exchange import MAX_INTERIM, MAX_RAW
+from certmgr.net.http_body import MAX_BODY, MAX_PIECES, BodyReader, has_invalid_coding
+from certmgr.net.http_exchange import INVALID_ENCODING, MAX_INTERIM, MAX_RAW, REDIRECTS
 
 _STREAM = 1  # the first stream of a client (RFC 9113 5.1.1)
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -274,7 +274,11 @@ class Http2Exchange:
         except InvalidAnswerError as error:
             self.invalid = str(error)
             return True
-        self._body = BodyReader(head.values("content-encoding"), self._max)
+        codings = head.values("content-encoding")
+        if self.status not in REDIRECTS and has_invalid_coding(codings):
+            self.invalid = INVALID_ENCODING
+            return True
+        self._body = BodyReader(codings, self._max)
         self.error = self._body.problem
         return bool(self.error) or self._max == 0
 

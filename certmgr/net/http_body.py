@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 
 MAX_BODY = 1_048_576  # before and after decompression
 MAX_PIECES = 20_000  # chunks or frames: even a small one costs time
-# Each coding may multiply the size by a thousand. Servers use one, and proxies perhaps two.
-MAX_CODINGS = 3
+# As in Chromium. Servers use one, and proxies perhaps two.
+MAX_CODINGS = 10
+# An element of Content-Encoding that Chromium accepts. It does not have to be a token.
+_CODING = re.compile(r"""[^;="\t ]*""")
 # The name and the comment of a file may have any length (RFC 1952 2.3.1).
 MAX_GZIP_HEADER = 65_536
 _GZIP = frozenset({"gzip", "x-gzip"})
 # Browsers decode these too, but offer them over HTTPS only. No request of certmgr offers them.
 NOT_OFFERED = frozenset({"br", "zstd"})
+# What follows raw deflate is read as the checksum of zlib, which has this number of bytes.
+_CHECKSUM = 4
 
 
 class _Inflater:
@@ -24,7 +29,7 @@ class _Inflater:
         # Raw deflate for gzip: zlib's own mode for it refuses a wrong checksum.
         self._inflate = zlib.decompressobj(-15 if self._gzip else 15)
         self._header = b""
-        self._any = False
+        self._any = self._raw = False
 
     def decode(self, data: bytes, room: int) -> bytes:
         """Decompress data, up to ``room`` bytes.
@@ -49,7 +54,10 @@ class _Inflater:
                 raise
             # Some servers send "deflate" without a zlib header.
             self._inflate = zlib.decompressobj(-15)
+            self._raw = True
             result = self._inflate.decompress(data, room)
+        if self._raw and len(self._inflate.unused_data) >= _CHECKSUM:
+            raise zlib.error("a wrong checksum")
         self._any |= bool(result)
         return result
 
@@ -77,6 +85,11 @@ def _gzip_header_end(data: bytes) -> int | None:
     return position if position <= len(data) else None
 
 
+def has_invalid_coding(codings: Sequence[str]) -> bool:
+    """Return whether browsers show an error because of the form of a Content-Encoding."""
+    return not all(_CODING.fullmatch(c) for c in codings)
+
+
 class BodyReader:
     """Collects a body piece by piece.
 
@@ -98,12 +111,12 @@ class BodyReader:
         self._pieces = self._encoded = 0
         self._body = bytearray()
         self._decoders: list[_Inflater] = []
-        known = [c.lower() for c in codings if c]
+        known = [c.lower() for c in codings]
         if any(c in NOT_OFFERED for c in known):
             name = next(c for c in known if c in NOT_OFFERED)
             self.problem = f"an encoding that was not requested ({name})"
-        # Browsers show the bytes as they are if one of the names is not a known encoding. Servers
-        # send the charset, or "none", in this header.
+        # Browsers show the bytes as they are if one of the names is empty or not a known encoding.
+        # Servers send the charset, or "none", in this header.
         elif all(c in _GZIP or c == "deflate" for c in known) and len(known) <= MAX_CODINGS:
             # The header names the codings in the order in which they were applied (RFC 9110 8.4).
             self._decoders = [_Inflater(c) for c in reversed(known)]

@@ -10,6 +10,7 @@ from typing import Protocol
 from certmgr.net.http1 import (
     LARGE_HEADERS,
     MAX_HEADERS,
+    NUL_IN_HEADERS,
     ChunkDecoder,
     Head,
     InvalidAnswerError,
@@ -19,13 +20,15 @@ from certmgr.net.http1 import (
     parse_head,
     status_line_at,
 )
-from certmgr.net.http_body import MAX_BODY, NOT_OFFERED, BodyReader
+from certmgr.net.http_body import MAX_BODY, NOT_OFFERED, BodyReader, has_invalid_coding
 
 MAX_RAW = 4 * MAX_BODY  # of all bytes, including the framing of chunks
 MAX_INTERIM = 64  # 1xx answers before the real one
 NOT_HTTP = "something that is not HTTP"
 NOT_OFFERED_ENCODING = "an encoding that browsers do not offer without TLS (br or zstd)"
+INVALID_ENCODING = "a Content-Encoding that is not a list of names"
 TRUNCATED_HEADERS = "headers that end too early"
+INTERIM_ONLY = "a status below 200, and nothing after it"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -180,7 +183,8 @@ class HttpExchange:
                 return False
             if self._start is None and self._secure:
                 # Too few bytes to know whether it is HTTP.
-                self.invalid = TRUNCATED_HEADERS
+                after_interim = self._interim and not self._buffer
+                self.invalid = INTERIM_ONLY if after_interim else TRUNCATED_HEADERS
                 return True
             if self._start is None or self._start < 0:
                 return self._without_status()
@@ -199,6 +203,8 @@ class HttpExchange:
                 return True
             end = len(self._buffer) if end is None else end
             try:
+                if 0 in self._buffer[: self._start]:
+                    raise InvalidAnswerError(NUL_IN_HEADERS)
                 head = parse_head(bytes(self._buffer[self._start : end]))
             except InvalidAnswerError as error:
                 self.invalid = str(error)
@@ -232,6 +238,9 @@ class HttpExchange:
         redirects = head.status in REDIRECTS
         if not self._secure and not redirects and any(c.lower() in NOT_OFFERED for c in codings):
             self.invalid = NOT_OFFERED_ENCODING
+            return True
+        if not redirects and has_invalid_coding(codings):
+            self.invalid = INVALID_ENCODING
             return True
         self._reader = BodyReader(codings, self._max)
         self.error = self._reader.problem

@@ -28,6 +28,8 @@ VALUES = frozenset(
         "it answers with HTTP/2 headers without a status",
         "an encoding that browsers do not offer without TLS (br or zstd)",
         "headers that end too early",
+        "a Content-Encoding that is not a list of names",
+        "a status below 200, and nothing after it",
         "a NUL byte in its headers",
         "two different lengths (Content-Length)",
         "two different Content-Disposition headers",

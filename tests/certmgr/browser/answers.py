@@ -18,25 +18,25 @@ FORMS = Group("forms")
 
 FORM = b"<!doctype html><title>Login</title><form><input type=password name=pw></form>"
 _SIZE = str(len(FORM)).encode()
-_HTML = b"Content-Type: text/html\r\n"
-_LENGTH = b"Content-Length: " + _SIZE + b"\r\n"
+HTML = b"Content-Type: text/html\r\n"
+LENGTH = b"Content-Length: " + _SIZE + b"\r\n"
 
 
-def _ok(*headers: bytes, body: bytes = FORM, start: bytes = b"HTTP/1.1 200 OK") -> bytes:
+def ok(*headers: bytes, body: bytes = FORM, start: bytes = b"HTTP/1.1 200 OK") -> bytes:
     return start + b"\r\n" + b"".join(headers) + b"\r\n" + body
 
 
-def _chunks(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
+def chunks(*parts: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + end
 
 
-_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _GZIPPED = gzip.compress(FORM, mtime=0)
 
 # A stream with one uncompressed block, and an empty last one (RFC 7932 9.2).
-_BROTLI = ((len(FORM) - 1) << 4 | 1 << 20).to_bytes(3, "little") + FORM + b"\x03"
+BROTLI = ((len(FORM) - 1) << 4 | 1 << 20).to_bytes(3, "little") + FORM + b"\x03"
 # A frame with one raw block (RFC 8878 3.1.1).
-_ZSTD = (
+ZSTD = (
     b"\x28\xb5\x2f\xfd\x20"
     + bytes([len(FORM)])
     + ((len(FORM) << 3) | 1).to_bytes(3, "little")
@@ -46,48 +46,48 @@ _ZSTD = (
 
 def _empty(status: bytes, *headers: bytes, body: bytes = b"") -> bytes:
     """An error without a page: browsers show their own."""
-    return _ok(_HTML, *headers, body=body, start=b"HTTP/1.1 " + status)
+    return ok(HTML, *headers, body=body, start=b"HTTP/1.1 " + status)
 
 
 def _charset(name: str, body: bytes) -> bytes:
-    return _ok(f"Content-Type: text/html; charset={name}\r\n".encode(), body=body)
+    return ok(f"Content-Type: text/html; charset={name}\r\n".encode(), body=body)
 
 
 ANSWERS: dict[str, bytes] = {
-    "ordinary": _ok(_HTML, _LENGTH),
-    "no-length": _ok(_HTML),
-    "no-type": _ok(_LENGTH),
-    "chunked": _ok(_HTML, _CHUNKED, body=_chunks(FORM[:20], FORM[20:])),
-    "status-without-reason": _ok(_HTML, start=b"HTTP/1.1 200"),
-    "version-1": _ok(_HTML, start=b"HTTP/1 200 OK"),
-    "version-1.0": _ok(_HTML, start=b"HTTP/1.0 200 OK"),
-    "version-1.2": _ok(_HTML, start=b"HTTP/1.2 200 OK"),
-    "version-2.0": _ok(_HTML, start=b"HTTP/2.0 200 OK"),
-    "version-lower-case": _ok(_HTML, start=b"http/1.1 200 OK"),
+    "ordinary": ok(HTML, LENGTH),
+    "no-length": ok(HTML),
+    "no-type": ok(LENGTH),
+    "chunked": ok(HTML, CHUNKED, body=chunks(FORM[:20], FORM[20:])),
+    "status-without-reason": ok(HTML, start=b"HTTP/1.1 200"),
+    "version-1": ok(HTML, start=b"HTTP/1 200 OK"),
+    "version-1.0": ok(HTML, start=b"HTTP/1.0 200 OK"),
+    "version-1.2": ok(HTML, start=b"HTTP/1.2 200 OK"),
+    "version-2.0": ok(HTML, start=b"HTTP/2.0 200 OK"),
+    "version-lower-case": ok(HTML, start=b"http/1.1 200 OK"),
     "version-0.9": FORM,
-    "icy": _ok(_HTML, start=b"ICY 200 OK"),
-    "empty-line-first": b"\r\n" + _ok(_HTML),
-    "line-feeds-only": _ok(_HTML).replace(b"\r\n", b"\n"),
-    "blanks-first": b"  " + _ok(_HTML),
-    "status-600": _ok(_HTML, start=b"HTTP/1.1 600 Odd"),
-    "status-999": _ok(_HTML, start=b"HTTP/1.1 999 Odd"),
-    "status-99": _ok(_HTML, start=b"HTTP/1.1 99 Odd"),
-    "status-000": _ok(_HTML, start=b"HTTP/1.1 000 Odd"),
-    "status-word": _ok(_HTML, start=b"HTTP/1.1 abc Odd"),
-    "status-missing": _ok(_HTML, start=b"HTTP/1.1"),
-    "status-2000": _ok(_HTML, start=b"HTTP/1.1 2000 Odd"),
-    "status-404": _ok(_HTML, start=b"HTTP/1.1 404 Not Found"),
-    "status-500": _ok(_HTML, start=b"HTTP/1.1 500 Internal Server Error"),
-    "status-502": _ok(_HTML, start=b"HTTP/1.1 502 Bad Gateway"),
-    "status-503": _ok(_HTML, start=b"HTTP/1.1 503 Service Unavailable"),
-    "status-403": _ok(_HTML, start=b"HTTP/1.1 403 Forbidden"),
-    "status-401": _ok(_HTML, start=b"HTTP/1.1 401 Unauthorized"),
-    "status-300": _ok(_HTML, start=b"HTTP/1.1 300 Multiple Choices"),
-    "status-304": _ok(_HTML, start=b"HTTP/1.1 304 Not Modified"),
-    "status-302-without-location": _ok(_HTML, start=b"HTTP/1.1 302 Found"),
+    "icy": ok(HTML, start=b"ICY 200 OK"),
+    "empty-line-first": b"\r\n" + ok(HTML),
+    "line-feeds-only": ok(HTML).replace(b"\r\n", b"\n"),
+    "blanks-first": b"  " + ok(HTML),
+    "status-600": ok(HTML, start=b"HTTP/1.1 600 Odd"),
+    "status-999": ok(HTML, start=b"HTTP/1.1 999 Odd"),
+    "status-99": ok(HTML, start=b"HTTP/1.1 99 Odd"),
+    "status-000": ok(HTML, start=b"HTTP/1.1 000 Odd"),
+    "status-word": ok(HTML, start=b"HTTP/1.1 abc Odd"),
+    "status-missing": ok(HTML, start=b"HTTP/1.1"),
+    "status-2000": ok(HTML, start=b"HTTP/1.1 2000 Odd"),
+    "status-404": ok(HTML, start=b"HTTP/1.1 404 Not Found"),
+    "status-500": ok(HTML, start=b"HTTP/1.1 500 Internal Server Error"),
+    "status-502": ok(HTML, start=b"HTTP/1.1 502 Bad Gateway"),
+    "status-503": ok(HTML, start=b"HTTP/1.1 503 Service Unavailable"),
+    "status-403": ok(HTML, start=b"HTTP/1.1 403 Forbidden"),
+    "status-401": ok(HTML, start=b"HTTP/1.1 401 Unauthorized"),
+    "status-300": ok(HTML, start=b"HTTP/1.1 300 Multiple Choices"),
+    "status-304": ok(HTML, start=b"HTTP/1.1 304 Not Modified"),
+    "status-302-without-location": ok(HTML, start=b"HTTP/1.1 302 Found"),
     "empty-404": _empty(b"404 Not Found", b"Content-Length: 0\r\n"),
     "empty-404-without-length": _empty(b"404 Not Found"),
-    "empty-404-chunked": _ok(_HTML, _CHUNKED, body=b"0\r\n\r\n", start=b"HTTP/1.1 404 Not Found"),
+    "empty-404-chunked": ok(HTML, CHUNKED, body=b"0\r\n\r\n", start=b"HTTP/1.1 404 Not Found"),
     "empty-404-gzip": _empty(
         b"404 Not Found", b"Content-Encoding: gzip\r\n", body=gzip.compress(b"", mtime=0)
     ),
@@ -101,47 +101,47 @@ ANSWERS: dict[str, bytes] = {
     "empty-404-comment": _empty(b"404 Not Found", body=b"<!-- x -->"),
     "empty-404-byte-order-mark": _empty(b"404 Not Found", body=b"\xef\xbb\xbf"),
     "empty-404-cut": _empty(b"404 Not Found", b"Content-Length: 9\r\n"),
-    "error-404-download": _ok(
-        _HTML, b"Content-Disposition: attachment\r\n", start=b"HTTP/1.1 404 Not Found"
+    "error-404-download": ok(
+        HTML, b"Content-Disposition: attachment\r\n", start=b"HTTP/1.1 404 Not Found"
     ),
-    "error-404-octet-stream": _ok(
+    "error-404-octet-stream": ok(
         b"Content-Type: application/octet-stream\r\n", start=b"HTTP/1.1 404 Not Found"
     ),
-    "error-500-zip": _ok(b"Content-Type: application/zip\r\n", start=b"HTTP/1.1 500 Odd"),
-    "error-404-json": _ok(
+    "error-500-zip": ok(b"Content-Type: application/zip\r\n", start=b"HTTP/1.1 500 Odd"),
+    "error-404-json": ok(
         b"Content-Type: application/json\r\n", start=b"HTTP/1.1 404 Not Found", body=b"{}"
     ),
-    "error-404-problem-json": _ok(
+    "error-404-problem-json": ok(
         b"Content-Type: application/problem+json\r\n", start=b"HTTP/1.1 404 Not Found"
     ),
-    "error-404-grpc": _ok(b"Content-Type: application/grpc\r\n", start=b"HTTP/1.1 404 Odd"),
-    "error-404-protobuf": _ok(
+    "error-404-grpc": ok(b"Content-Type: application/grpc\r\n", start=b"HTTP/1.1 404 Odd"),
+    "error-404-protobuf": ok(
         b"Content-Type: application/x-protobuf\r\n", start=b"HTTP/1.1 404 Odd"
     ),
-    "error-404-soap": _ok(b"Content-Type: application/soap+xml\r\n", start=b"HTTP/1.1 404 Odd"),
-    "error-404-form": _ok(
+    "error-404-soap": ok(b"Content-Type: application/soap+xml\r\n", start=b"HTTP/1.1 404 Odd"),
+    "error-404-form": ok(
         b"Content-Type: application/x-www-form-urlencoded\r\n", start=b"HTTP/1.1 404 Odd"
     ),
-    "error-404-empty-type": _ok(b"Content-Type:\r\n", start=b"HTTP/1.1 404 Odd", body=b"\0\1"),
-    "error-404-atom": _ok(
+    "error-404-empty-type": ok(b"Content-Type:\r\n", start=b"HTTP/1.1 404 Odd", body=b"\0\1"),
+    "error-404-atom": ok(
         b"Content-Type: application/atom+xml\r\n", start=b"HTTP/1.1 404 Odd", body=b"<a/>"
     ),
-    "error-404-rss": _ok(
+    "error-404-rss": ok(
         b"Content-Type: application/rss+xml\r\n", start=b"HTTP/1.1 404 Odd", body=b"<a/>"
     ),
-    "error-404-manifest": _ok(
+    "error-404-manifest": ok(
         b"Content-Type: application/manifest+json\r\n", start=b"HTTP/1.1 404 Odd", body=b"{}"
     ),
-    "error-404-csv": _ok(b"Content-Type: text/csv\r\n", start=b"HTTP/1.1 404 Odd"),
-    "error-404-binary": _ok(
+    "error-404-csv": ok(b"Content-Type: text/csv\r\n", start=b"HTTP/1.1 404 Odd"),
+    "error-404-binary": ok(
         b"Content-Type: text/plain\r\n", start=b"HTTP/1.1 404 Odd", body=b"\0\1\2"
     ),
-    "error-404-font": _ok(b"Content-Type: font/woff2\r\n", start=b"HTTP/1.1 404 Odd"),
-    "error-404-image": _ok(b"Content-Type: image/png\r\n", start=b"HTTP/1.1 404 Odd"),
-    "error-404-xhtml": _ok(
+    "error-404-font": ok(b"Content-Type: font/woff2\r\n", start=b"HTTP/1.1 404 Odd"),
+    "error-404-image": ok(b"Content-Type: image/png\r\n", start=b"HTTP/1.1 404 Odd"),
+    "error-404-xhtml": ok(
         b"Content-Type: application/xhtml+xml\r\n", start=b"HTTP/1.1 404 Odd", body=b"<a/>"
     ),
-    "error-410-octet-stream": _ok(
+    "error-410-octet-stream": ok(
         b"Content-Type: application/octet-stream\r\n", start=b"HTTP/1.1 410 Gone", body=b"a"
     ),
     "empty-400": _empty(b"400 Bad Request", b"Content-Length: 0\r\n"),
@@ -158,42 +158,42 @@ ANSWERS: dict[str, bytes] = {
     "empty-399": _empty(b"399 Odd", b"Content-Length: 0\r\n"),
     "empty-302-without-location": _empty(b"302 Found", b"Content-Length: 0\r\n"),
     "empty-201": _empty(b"201 Created", b"Content-Length: 0\r\n"),
-    "encoding-br-but-plain": _ok(_HTML, b"Content-Encoding: br\r\n"),
-    "encoding-br": _ok(_HTML, b"Content-Encoding: br\r\n", body=_BROTLI),
-    "encoding-br-cut": _ok(_HTML, b"Content-Encoding: br\r\n", body=_BROTLI[:-5]),
-    "encoding-br-and-gzip": _ok(
-        _HTML, b"Content-Encoding: br, gzip\r\n", body=gzip.compress(_BROTLI, mtime=0)
+    "encoding-br-but-plain": ok(HTML, b"Content-Encoding: br\r\n"),
+    "encoding-br": ok(HTML, b"Content-Encoding: br\r\n", body=BROTLI),
+    "encoding-br-cut": ok(HTML, b"Content-Encoding: br\r\n", body=BROTLI[:-5]),
+    "encoding-br-and-gzip": ok(
+        HTML, b"Content-Encoding: br, gzip\r\n", body=gzip.compress(BROTLI, mtime=0)
     ),
-    "encoding-zstd-but-plain": _ok(_HTML, b"Content-Encoding: zstd\r\n"),
-    "encoding-zstd": _ok(_HTML, b"Content-Encoding: zstd\r\n", body=_ZSTD),
-    "encoding-dcb": _ok(_HTML, b"Content-Encoding: dcb\r\n"),
-    "encoding-compress": _ok(_HTML, b"Content-Encoding: compress\r\n"),
-    "encoding-gzip-two-members": _ok(
-        _HTML,
+    "encoding-zstd-but-plain": ok(HTML, b"Content-Encoding: zstd\r\n"),
+    "encoding-zstd": ok(HTML, b"Content-Encoding: zstd\r\n", body=ZSTD),
+    "encoding-dcb": ok(HTML, b"Content-Encoding: dcb\r\n"),
+    "encoding-compress": ok(HTML, b"Content-Encoding: compress\r\n"),
+    "encoding-gzip-two-members": ok(
+        HTML,
         b"Content-Encoding: gzip\r\n",
         body=gzip.compress(FORM[:30], mtime=0) + gzip.compress(FORM[30:], mtime=0),
     ),
-    "encoding-gzip-then-garbage": _ok(
-        _HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED + b"garbage"
+    "encoding-gzip-then-garbage": ok(
+        HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED + b"garbage"
     ),
-    "encoding-gzip-empty": _ok(_HTML, b"Content-Encoding: gzip\r\n", body=b""),
-    "encoding-gzip-capitals": _ok(_HTML, b"Content-Encoding: GZIP\r\n", body=_GZIPPED),
-    "encoding-two-headers": _ok(
-        _HTML,
+    "encoding-gzip-empty": ok(HTML, b"Content-Encoding: gzip\r\n", body=b""),
+    "encoding-gzip-capitals": ok(HTML, b"Content-Encoding: GZIP\r\n", body=_GZIPPED),
+    "encoding-two-headers": ok(
+        HTML,
         b"Content-Encoding: deflate\r\nContent-Encoding: gzip\r\n",
         body=gzip.compress(zlib.compress(FORM), mtime=0),
     ),
-    "chunk-size-capitals": _ok(_HTML, _CHUNKED, body=b"%X\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
-    "chunk-size-prefix": _ok(_HTML, _CHUNKED, body=b"0x%x\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
-    "chunk-line-feeds-only": _ok(_HTML, _CHUNKED, body=b"%x\n%s\n0\n\n" % (len(FORM), FORM)),
-    "chunk-without-line-end": _ok(_HTML, _CHUNKED, body=b"%x\r\n%s0\r\n\r\n" % (len(FORM), FORM)),
-    "chunk-of-one-byte-each": _ok(
-        _HTML, _CHUNKED, body=_chunks(*(FORM[n : n + 1] for n in range(len(FORM))))
+    "chunk-size-capitals": ok(HTML, CHUNKED, body=b"%X\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
+    "chunk-size-prefix": ok(HTML, CHUNKED, body=b"0x%x\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
+    "chunk-line-feeds-only": ok(HTML, CHUNKED, body=b"%x\n%s\n0\n\n" % (len(FORM), FORM)),
+    "chunk-without-line-end": ok(HTML, CHUNKED, body=b"%x\r\n%s0\r\n\r\n" % (len(FORM), FORM)),
+    "chunk-of-one-byte-each": ok(
+        HTML, CHUNKED, body=chunks(*(FORM[n : n + 1] for n in range(len(FORM))))
     ),
-    "trailer-of-30-kilobytes": _ok(
-        _HTML, _CHUNKED, body=_chunks(FORM, end=b"0\r\nX-A: " + b"b" * 30_000 + b"\r\n\r\n")
+    "trailer-of-30-kilobytes": ok(
+        HTML, CHUNKED, body=chunks(FORM, end=b"0\r\nX-A: " + b"b" * 30_000 + b"\r\n\r\n")
     ),
-    "trailer-without-end": _ok(_HTML, _CHUNKED, body=_chunks(FORM, end=b"0\r\nX-A: b\r\n")),
+    "trailer-without-end": ok(HTML, CHUNKED, body=chunks(FORM, end=b"0\r\nX-A: b\r\n")),
     "charset-utf-16-in-header": _charset("utf-16le", FORM.decode().encode("utf-16-le")),
     "charset-utf-16-but-ascii": _charset("utf-16", FORM),
     "charset-utf-7": _charset("utf-7", FORM.decode().replace("<", "+ADw-").encode()),
@@ -209,127 +209,125 @@ ANSWERS: dict[str, bytes] = {
     "charset-utf-32": _charset("utf-32", FORM.decode().encode("utf-32-le")),
     "charset-quoted": _charset('"utf-16le"', FORM.decode().encode("utf-16-le")),
     "charset-unknown": _charset("klingon", FORM),
-    "charset-meta-utf-16": _ok(
-        b"Content-Type: text/html\r\n", body=b"<meta charset=utf-16>" + FORM
-    ),
-    "charset-meta-late": _ok(
+    "charset-meta-utf-16": ok(b"Content-Type: text/html\r\n", body=b"<meta charset=utf-16>" + FORM),
+    "charset-meta-late": ok(
         b"Content-Type: text/html\r\n",
         body=b"<!--" + b"x" * 1100 + b"--><meta charset=iso-2022-kr>" + FORM,
     ),
-    "charset-mark-against-header": _ok(
+    "charset-mark-against-header": ok(
         b"Content-Type: text/html; charset=utf-8\r\n",
         body=b"\xfe\xff" + FORM.decode().encode("utf-16-be"),
     ),
-    "type-svg": _ok(
+    "type-svg": ok(
         b"Content-Type: image/svg+xml\r\n",
         body=b'<svg xmlns="http://www.w3.org/2000/svg"><foreignObject>'
         b'<input xmlns="http://www.w3.org/1999/xhtml" type="password"/></foreignObject></svg>',
     ),
-    "type-xml": _ok(
+    "type-xml": ok(
         b"Content-Type: text/xml\r\n",
         body=b'<a><input xmlns="http://www.w3.org/1999/xhtml" type="password"/></a>',
     ),
-    "type-atom": _ok(
+    "type-atom": ok(
         b"Content-Type: application/atom+xml\r\n",
         body=b'<a><input xmlns="http://www.w3.org/1999/xhtml" type="password"/></a>',
     ),
-    "type-xhtml-malformed": _ok(
+    "type-xhtml-malformed": ok(
         b"Content-Type: application/xhtml+xml\r\n",
         body=b'<html xmlns="http://www.w3.org/1999/xhtml"><body><input type="password"/><br>',
     ),
-    "type-json": _ok(b"Content-Type: application/json\r\n"),
-    "type-javascript": _ok(b"Content-Type: text/javascript\r\n"),
-    "type-html-in-capitals": _ok(b"Content-Type: TEXT/HTML\r\n"),
-    "type-html-with-comma": _ok(b"Content-Type: text/html, text/plain\r\n"),
-    "type-html-with-semicolon-first": _ok(b"Content-Type: ;text/html\r\n"),
-    "type-html-with-comment": _ok(b"Content-Type: text/html(x)\r\n"),
-    "type-html-without-sniffing": _ok(_HTML, b"X-Content-Type-Options: nosniff\r\n"),
-    "type-none-without-sniffing": _ok(b"X-Content-Type-Options: nosniff\r\n"),
-    "interim-103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + _ok(_HTML),
-    "interim-102-many": b"HTTP/1.1 102 Processing\r\n\r\n" * 30 + _ok(_HTML),
-    "interim-100": b"HTTP/1.1 100 Continue\r\n\r\n" + _ok(_HTML),
-    "header-name-with-blank": _ok(_HTML, b"X Powered By: PHP\r\n"),
-    "header-blank-before-colon": _ok(b"Content-Type : text/html\r\n", _LENGTH),
-    "header-without-colon": _ok(_HTML, b"just a line\r\n"),
-    "header-empty-name": _ok(_HTML, b": nothing\r\n"),
-    "header-folded": _ok(b"Content-Type:\r\n text/html\r\n"),
-    "header-utf8": _ok(_HTML, "X-Name: Gärten\r\n".encode()),
-    "header-latin1": _ok(_HTML, b"X-Name: G\xe4rten\r\n"),
-    "header-control-character": _ok(_HTML, b"X-Name: a\x01b\r\n"),
-    "header-zero-byte": _ok(_HTML, b"X-Name: a\x00b\r\n"),
-    "header-carriage-return": _ok(_HTML, b"X-Name: a\rb\r\n"),
-    "headers-of-20-kilobytes": _ok(_HTML, b"X-Long: " + b"x" * 20_000 + b"\r\n"),
-    "headers-of-300-kilobytes": _ok(_HTML, b"X-Long: " + b"x" * 300_000 + b"\r\n"),
-    "headers-of-200-kilobytes": _ok(_HTML, b"X-Long: " + b"x" * 200_000 + b"\r\n"),
-    "headers-of-300-kilobytes-in-lines": _ok(_HTML, *(b"X-%05d: y\r\n" % n for n in range(25_000))),
+    "type-json": ok(b"Content-Type: application/json\r\n"),
+    "type-javascript": ok(b"Content-Type: text/javascript\r\n"),
+    "type-html-in-capitals": ok(b"Content-Type: TEXT/HTML\r\n"),
+    "type-html-with-comma": ok(b"Content-Type: text/html, text/plain\r\n"),
+    "type-html-with-semicolon-first": ok(b"Content-Type: ;text/html\r\n"),
+    "type-html-with-comment": ok(b"Content-Type: text/html(x)\r\n"),
+    "type-html-without-sniffing": ok(HTML, b"X-Content-Type-Options: nosniff\r\n"),
+    "type-none-without-sniffing": ok(b"X-Content-Type-Options: nosniff\r\n"),
+    "interim-103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok(HTML),
+    "interim-102-many": b"HTTP/1.1 102 Processing\r\n\r\n" * 30 + ok(HTML),
+    "interim-100": b"HTTP/1.1 100 Continue\r\n\r\n" + ok(HTML),
+    "header-name-with-blank": ok(HTML, b"X Powered By: PHP\r\n"),
+    "header-blank-before-colon": ok(b"Content-Type : text/html\r\n", LENGTH),
+    "header-without-colon": ok(HTML, b"just a line\r\n"),
+    "header-empty-name": ok(HTML, b": nothing\r\n"),
+    "header-folded": ok(b"Content-Type:\r\n text/html\r\n"),
+    "header-utf8": ok(HTML, "X-Name: Gärten\r\n".encode()),
+    "header-latin1": ok(HTML, b"X-Name: G\xe4rten\r\n"),
+    "header-control-character": ok(HTML, b"X-Name: a\x01b\r\n"),
+    "header-zero-byte": ok(HTML, b"X-Name: a\x00b\r\n"),
+    "header-carriage-return": ok(HTML, b"X-Name: a\rb\r\n"),
+    "headers-of-20-kilobytes": ok(HTML, b"X-Long: " + b"x" * 20_000 + b"\r\n"),
+    "headers-of-300-kilobytes": ok(HTML, b"X-Long: " + b"x" * 300_000 + b"\r\n"),
+    "headers-of-200-kilobytes": ok(HTML, b"X-Long: " + b"x" * 200_000 + b"\r\n"),
+    "headers-of-300-kilobytes-in-lines": ok(HTML, *(b"X-%05d: y\r\n" % n for n in range(25_000))),
     "headers-of-300-kilobytes-without-end": b"HTTP/1.1 200 OK\r\n" + b"X-Long: y\r\n" * 30_000,
-    "five-hundred-headers": _ok(_HTML, *(b"X-%d: y\r\n" % n for n in range(500))),
-    "length-word": _ok(_HTML, b"Content-Length: abc\r\n"),
-    "length-negative": _ok(_HTML, b"Content-Length: -1\r\n"),
-    "length-plus": _ok(_HTML, b"Content-Length: +" + _SIZE + b"\r\n"),
-    "length-empty": _ok(_HTML, b"Content-Length:\r\n"),
-    "length-twice-same": _ok(_HTML, _LENGTH, _LENGTH),
-    "length-twice-different": _ok(_HTML, _LENGTH, b"Content-Length: 5\r\n"),
-    "length-list": _ok(_HTML, b"Content-Length: " + _SIZE + b", " + _SIZE + b"\r\n"),
-    "length-too-large": _ok(_HTML, b"Content-Length: 9999\r\n"),
-    "length-too-small": _ok(_HTML, b"Content-Length: 20\r\n"),
-    "length-minus-zero": _ok(_HTML, b"Content-Length: -0\r\n"),
-    "length-zero": _ok(_HTML, b"Content-Length: 0\r\n"),
-    "length-and-chunked": _ok(_HTML, b"Content-Length: 5\r\n", _CHUNKED, body=_chunks(FORM)),
-    "chunked-twice": _ok(_HTML, b"Transfer-Encoding: chunked, chunked\r\n", body=_chunks(FORM)),
-    "chunked-two-headers": _ok(_HTML, _CHUNKED, _CHUNKED, body=_chunks(FORM)),
-    "chunked-capitals": _ok(_HTML, b"Transfer-Encoding: Chunked\r\n", body=_chunks(FORM)),
-    "chunked-and-identity": _ok(_HTML, b"Transfer-Encoding: identity\r\n"),
-    "chunked-but-plain": _ok(_HTML, _CHUNKED),
-    "chunk-extension": _ok(_HTML, _CHUNKED, body=b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
-    "chunk-size-with-blanks": _ok(
-        _HTML, _CHUNKED, body=b"%x  \r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)
+    "five-hundred-headers": ok(HTML, *(b"X-%d: y\r\n" % n for n in range(500))),
+    "length-word": ok(HTML, b"Content-Length: abc\r\n"),
+    "length-negative": ok(HTML, b"Content-Length: -1\r\n"),
+    "length-plus": ok(HTML, b"Content-Length: +" + _SIZE + b"\r\n"),
+    "length-empty": ok(HTML, b"Content-Length:\r\n"),
+    "length-twice-same": ok(HTML, LENGTH, LENGTH),
+    "length-twice-different": ok(HTML, LENGTH, b"Content-Length: 5\r\n"),
+    "length-list": ok(HTML, b"Content-Length: " + _SIZE + b", " + _SIZE + b"\r\n"),
+    "length-too-large": ok(HTML, b"Content-Length: 9999\r\n"),
+    "length-too-small": ok(HTML, b"Content-Length: 20\r\n"),
+    "length-minus-zero": ok(HTML, b"Content-Length: -0\r\n"),
+    "length-zero": ok(HTML, b"Content-Length: 0\r\n"),
+    "length-and-chunked": ok(HTML, b"Content-Length: 5\r\n", CHUNKED, body=chunks(FORM)),
+    "chunked-twice": ok(HTML, b"Transfer-Encoding: chunked, chunked\r\n", body=chunks(FORM)),
+    "chunked-two-headers": ok(HTML, CHUNKED, CHUNKED, body=chunks(FORM)),
+    "chunked-capitals": ok(HTML, b"Transfer-Encoding: Chunked\r\n", body=chunks(FORM)),
+    "chunked-and-identity": ok(HTML, b"Transfer-Encoding: identity\r\n"),
+    "chunked-but-plain": ok(HTML, CHUNKED),
+    "chunk-extension": ok(HTML, CHUNKED, body=b"%x;a=b\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)),
+    "chunk-size-with-blanks": ok(
+        HTML, CHUNKED, body=b"%x  \r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)
     ),
-    "chunk-size-with-zeros": _ok(
-        _HTML, _CHUNKED, body=b"0000%x\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)
+    "chunk-size-with-zeros": ok(
+        HTML, CHUNKED, body=b"0000%x\r\n%s\r\n0\r\n\r\n" % (len(FORM), FORM)
     ),
-    "chunks-without-end": _ok(_HTML, _CHUNKED, body=_chunks(FORM, end=b"")),
-    "chunks-with-trailer": _ok(_HTML, _CHUNKED, body=_chunks(FORM, end=b"0\r\nX-A: b\r\n\r\n")),
-    "encoding-gzip": _ok(_HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED),
-    "encoding-x-gzip": _ok(_HTML, b"Content-Encoding: x-gzip\r\n", body=_GZIPPED),
-    "encoding-deflate": _ok(_HTML, b"Content-Encoding: deflate\r\n", body=zlib.compress(FORM)),
-    "encoding-deflate-raw": _ok(
-        _HTML, b"Content-Encoding: deflate\r\n", body=zlib.compress(FORM, wbits=-15)
+    "chunks-without-end": ok(HTML, CHUNKED, body=chunks(FORM, end=b"")),
+    "chunks-with-trailer": ok(HTML, CHUNKED, body=chunks(FORM, end=b"0\r\nX-A: b\r\n\r\n")),
+    "encoding-gzip": ok(HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED),
+    "encoding-x-gzip": ok(HTML, b"Content-Encoding: x-gzip\r\n", body=_GZIPPED),
+    "encoding-deflate": ok(HTML, b"Content-Encoding: deflate\r\n", body=zlib.compress(FORM)),
+    "encoding-deflate-raw": ok(
+        HTML, b"Content-Encoding: deflate\r\n", body=zlib.compress(FORM, wbits=-15)
     ),
-    "encoding-gzip-truncated": _ok(_HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED[:-8]),
-    "encoding-gzip-but-plain": _ok(_HTML, b"Content-Encoding: gzip\r\n"),
-    "encoding-twice": _ok(
-        _HTML, b"Content-Encoding: gzip, gzip\r\n", body=gzip.compress(_GZIPPED, mtime=0)
+    "encoding-gzip-truncated": ok(HTML, b"Content-Encoding: gzip\r\n", body=_GZIPPED[:-8]),
+    "encoding-gzip-but-plain": ok(HTML, b"Content-Encoding: gzip\r\n"),
+    "encoding-twice": ok(
+        HTML, b"Content-Encoding: gzip, gzip\r\n", body=gzip.compress(_GZIPPED, mtime=0)
     ),
-    "encoding-utf-8": _ok(_HTML, b"Content-Encoding: utf-8\r\n"),
-    "encoding-identity": _ok(_HTML, b"Content-Encoding: identity\r\n"),
-    "encoding-none": _ok(_HTML, b"Content-Encoding: none\r\n"),
-    "encoding-unknown": _ok(_HTML, b"Content-Encoding: zebra\r\n"),
-    "type-with-charset-twice": _ok(b"Content-Type: text/html; charset=utf-8; charset=x\r\n"),
-    "type-twice": _ok(b"Content-Type: text/plain\r\n", _HTML),
-    "type-xhtml": _ok(
+    "encoding-utf-8": ok(HTML, b"Content-Encoding: utf-8\r\n"),
+    "encoding-identity": ok(HTML, b"Content-Encoding: identity\r\n"),
+    "encoding-none": ok(HTML, b"Content-Encoding: none\r\n"),
+    "encoding-unknown": ok(HTML, b"Content-Encoding: zebra\r\n"),
+    "type-with-charset-twice": ok(b"Content-Type: text/html; charset=utf-8; charset=x\r\n"),
+    "type-twice": ok(b"Content-Type: text/plain\r\n", HTML),
+    "type-xhtml": ok(
         b"Content-Type: application/xhtml+xml\r\n",
         body=b'<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body>'
         b'<input type="password"/></body></html>',
     ),
-    "type-xhtml-with-capitals": _ok(
+    "type-xhtml-with-capitals": ok(
         b"Content-Type: application/xhtml+xml\r\n",
         body=b'<html xmlns="http://www.w3.org/1999/xhtml"><head><title>x</title></head><body>'
         b'<INPUT type="password"/></body></html>',
     ),
-    "type-plain-text": _ok(b"Content-Type: text/plain\r\n"),
-    "type-plain-text-html-inside": _ok(b"Content-Type: text/plain; charset=utf-8\r\n"),
-    "type-unknown-without-sniffing": _ok(
+    "type-plain-text": ok(b"Content-Type: text/plain\r\n"),
+    "type-plain-text-html-inside": ok(b"Content-Type: text/plain; charset=utf-8\r\n"),
+    "type-unknown-without-sniffing": ok(
         b"Content-Type: text/plain\r\nX-Content-Type-Options: nosniff\r\n"
     ),
-    "type-wildcard": _ok(b"Content-Type: */*\r\n"),
-    "type-without-slash": _ok(b"Content-Type: html\r\n"),
-    "type-empty": _ok(b"Content-Type:\r\n"),
-    "body-utf-16": _ok(
+    "type-wildcard": ok(b"Content-Type: */*\r\n"),
+    "type-without-slash": ok(b"Content-Type: html\r\n"),
+    "type-empty": ok(b"Content-Type:\r\n"),
+    "body-utf-16": ok(
         b"Content-Type: text/html\r\n", body=b"\xff\xfe" + FORM.decode().encode("utf-16-le")
     ),
-    "body-utf-8-mark": _ok(_HTML, body=b"\xef\xbb\xbf" + FORM),
-    "no-body": _ok(_HTML, body=b""),
+    "body-utf-8-mark": ok(HTML, body=b"\xef\xbb\xbf" + FORM),
+    "no-body": ok(HTML, body=b""),
     "nothing": b"",
     "half-a-status-line": b"HTT",
     "one-letter": b"x",

@@ -26,6 +26,7 @@ from tests.certmgr.browser import (
     private_cas,
     records,
     redirects,
+    syntax,
 )
 from tests.certmgr.browser.situations import Situation
 
@@ -49,6 +50,8 @@ GROUPS = {
         private_cas.GROUP,
         answers.GROUP,
         answers.FORMS,
+        syntax.GROUP,
+        syntax.FORMS,
         redirects.GROUP,
         pages.GROUP,
         mixed.GROUP,
