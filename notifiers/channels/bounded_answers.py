@@ -1,25 +1,31 @@
-"""Answers of chat services and webhooks, within a number of bytes and seconds.
+"""Answers of chat services and webhooks, within a number of bytes and seconds, without redirects.
 
 The services of apprise call requests, which reads an answer to its end: a server that sends without
-end, or a compressed answer that expands without end, would take all memory. Only their own calls
-are bounded. The answer of a CA, for example, must be an error and not be cut.
+end, or a compressed answer that expands without end, would take all memory. Requests follows
+redirects as well: the page of a login that answers 200 would count as a delivery, and a server
+could have the message, and the secret in its URL, sent to an internal address. Only the calls of
+the services are bounded. The answer of a CA, for example, must be an error and not be cut.
+
+    RedirectRefused                 the answer of a service is a redirect
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 import requests.sessions
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
+
+from inventory.text import printable
 
 # An answer is a short confirmation or an error message.
 MAX_ANSWER = 4_000_000
@@ -29,10 +35,30 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class _Thread(threading.local):
-    """Whether the answers of the current thread are bounded."""
+class RedirectRefused(requests.RequestException):
+    """The answer is a redirect. A service handles it like a failed connection.
 
-    bounded = False
+    Attributes:
+        code: The status code.
+        origin: Scheme, host and port that it leads to; its path may contain a secret.
+    """
+
+    def __init__(self, code: int, origin: str) -> None:
+        super().__init__(f"HTTP {code}: redirect to {origin}")
+        self.code, self.origin = code, origin
+
+    def __reduce__(self) -> Any:
+        return RedirectRefused, (self.code, self.origin)
+
+
+class _Thread(threading.local):
+    """How the current thread sends requests.
+
+    Attributes:
+        refused: The redirects that were refused; None if its requests are not bounded.
+    """
+
+    refused: list[RedirectRefused] | None = None
 
 
 _thread = _Thread()
@@ -47,11 +73,21 @@ class BoundedAdapter(HTTPAdapter):
         """Send a request, and return its answer.
 
         Within :func:`bounding`, it has at most :data:`MAX_ANSWER` bytes.
+
+        Raises:
+            RedirectRefused: It is a redirect, within :func:`bounding`.
         """
-        # A caller that streams reads the body itself.
-        if stream or not _thread.bounded:
+        if (refused := _thread.refused) is None:
             return super().send(request, stream=stream, **options)
         answer = super().send(request, stream=True, **options)
+        # Before requests sees it: a service may ask requests to follow redirects.
+        if answer.is_redirect:
+            answer.close()
+            refused.append(RedirectRefused(answer.status_code, _target(answer)))
+            raise refused[-1]
+        # A caller that streams reads the body itself.
+        if stream:
+            return answer
         raw, kept = answer.raw, bytearray()
         end = time.monotonic() + SECONDS
         # The status is known, and it decides about the delivery: a body that breaks is cut.
@@ -68,24 +104,48 @@ class BoundedAdapter(HTTPAdapter):
         return answer
 
 
+def _target(answer: Response) -> str:
+    """Return scheme, host and port of the URL that a redirect leads to."""
+    try:
+        parts = urlsplit(urljoin(str(answer.url), answer.headers["Location"]))
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an invalid URL"
+    return printable(f"{parts.scheme}://{host}{port}", 120)
+
+
 @contextmanager
-def bounding() -> Iterator[None]:
-    """Bound the answers of requests that this thread sends in the block."""
+def bounding() -> Iterator[list[RedirectRefused]]:
+    """Bound the answers of requests that this thread sends in the block.
+
+    Yields:
+        The redirects that were refused so far.
+    """
     # Apprise calls the functions of requests, which create their sessions themselves.
     requests.sessions.HTTPAdapter = BoundedAdapter
-    _thread.bounded = True
+    refused: list[RedirectRefused] = []
+    _thread.refused = refused
     try:
-        yield
+        yield refused
     finally:
-        _thread.bounded = False
+        _thread.refused = None
 
 
-def bounded(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Return the call with bounded answers, in whichever thread it runs."""
+class Bounded(Generic[_P, _T]):
+    """A call with bounded answers, in whichever thread it runs.
 
-    @functools.wraps(call)
-    def run(*arguments: _P.args, **named: _P.kwargs) -> _T:
-        with bounding():
-            return call(*arguments, **named)
+    Attributes:
+        refused: The redirects that were refused.
+    """
 
-    return run
+    def __init__(self, call: Callable[_P, _T]) -> None:
+        self._call = call
+        self.refused: list[RedirectRefused] = []
+
+    def __call__(self, *arguments: _P.args, **named: _P.kwargs) -> _T:
+        with bounding() as refused:
+            try:
+                return self._call(*arguments, **named)
+            finally:
+                self.refused += refused

@@ -19,7 +19,7 @@ from apprise.attachment.memory import AttachMemory
 from apprise.manager_plugins import NotificationManager
 from apprise.plugins.email.base import NotifyEmail
 
-from notifiers.channels.bounded_answers import bounded
+from notifiers.channels.bounded_answers import Bounded
 from notifiers.channels.invitation_part import with_invitation
 from notifiers.channels.results import MARK_HEADER, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.channels.smtp import (
@@ -29,7 +29,7 @@ from notifiers.channels.smtp import (
     failure_of,
     mail_result,
 )
-from notifiers.channels.webhook import RELEVANT_LINE, webhook_result
+from notifiers.channels.webhook import RELEVANT_LINE, redirect_result, webhook_result
 from notifiers.mail_sessions import connect_smtp
 
 MAX_LOG_LINES, MAX_LOG_LINE = 50, 1000
@@ -188,6 +188,8 @@ def _asset() -> AppriseAsset:
         async_mode=False,
         secure_logging=True,
         service_timeout=0,
+        # Attachments and other requests that are not part of a call of a service.
+        http_redirects=False,
     )
 
 
@@ -199,9 +201,10 @@ def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResul
         timeout: Seconds after which the status is unknown.
     """
     is_mail = isinstance(service, RecordingMail)
+    sending = Bounded(service.send)
     if not is_mail:
         # The library calls it in a thread.
-        service.send = bounded(service.send)
+        service.send = sending
     holder = Apprise(asset=_asset())
     holder.add(service)
     # Apprise makes the plain part of a mail from the HTML; chats show plain text.
@@ -232,6 +235,8 @@ def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResul
     if is_mail:
         failure = next(iter(service.failures.values()), SmtpFailure(SmtpStage.MESSAGE))
         return mail_result(failure)
+    if sending.refused:
+        return redirect_result(sending.refused[0].code, sending.refused[0].origin)
     lines = [str(entry.message)[:MAX_LOG_LINE] for entry in result.logs()]
     return webhook_result([line for line in lines if RELEVANT_LINE.search(line)][:MAX_LOG_LINES])
 

@@ -54,3 +54,19 @@ def webhook_result(lines: Sequence[str]) -> SendResult:
         )
     # The service may have acted on the request before the connection broke.
     return SendResult(DeliveryStatus.UNKNOWN, f"no answer: {shown}", channel_down=True)
+
+
+def redirect_result(code: int, origin: str) -> SendResult:
+    """Return the result of a call that was answered by a redirect, which is not followed.
+
+    Args:
+        code: The status code.
+        origin: Where it leads to.
+    """
+    return SendResult(
+        DeliveryStatus.PERMANENT,
+        f"HTTP {code}: the service redirects to {origin}. A redirect is not followed, since it may"
+        " lead to a login page or an internal address; correct the URL of the channel.",
+        code,
+        channel_down=True,
+    )

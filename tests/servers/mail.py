@@ -166,11 +166,15 @@ class Hook:
         url: Its URL for apprise.
         bodies: The bodies of the requests so far.
         answer: The status of the answer, or "hang" to read the request and not answer.
+        location: The Location of the answer; empty for none.
+        logins: How often the path /login was requested, which always answers 200.
     """
 
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     answer: int | str = 200
+    location: str = ""
+    logins: int = 0
 
 
 @contextmanager
@@ -179,12 +183,22 @@ def hook(root: Authority, folder: Path) -> Iterator[Hook]:
     state, stop = Hook(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.logins += 1
+            self.send_response(200)
+            self.end_headers()
+
         def do_POST(self) -> None:
+            if self.path == "/login":
+                self.do_GET()
+                return
             state.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             if state.answer == "hang":
                 stop.wait()
                 return
             self.send_response(int(state.answer))
+            if state.location:
+                self.send_header("Location", state.location)
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:

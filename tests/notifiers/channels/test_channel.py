@@ -202,6 +202,46 @@ def test_answer_of_the_hook_decides_the_delivery_status(
     assert "Grüße" in hooked.bodies[0]["message"]
 
 
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("option", ["", "&redirect=yes"])
+def test_redirect_of_the_hook_is_a_failure_and_is_not_followed(
+    hooked: Hook, code: int, option: str
+) -> None:
+    """A login page that answers 200 is no delivery."""
+    hooked.answer, hooked.location = code, "/login"
+    got = Channel("desk", hooked.url + option, timeout=PATIENT).send(message())
+    assert (got.status, got.code, got.channel_down) == (DeliveryStatus.PERMANENT, code, True), got
+    assert "redirects to https://localhost:" in got.reason
+    assert "correct the URL of the channel" in got.reason
+    assert (len(hooked.bodies), hooked.logins) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("http://169.254.169.254/latest?token=abc", "redirects to http://169.254.169.254."),
+        ("//[::1]:99/hook", "redirects to https://[::1]:99."),
+        ("https://[::1/", "redirects to an invalid URL."),
+        ("https://x\x1bz.example/", "redirects to https://x"),
+    ],
+)
+def test_reason_names_the_host_of_a_redirect_without_its_path(
+    hooked: Hook, location: str, shown: str
+) -> None:
+    hooked.answer, hooked.location = 307, location
+    got = Channel("desk", hooked.url, timeout=PATIENT).send(message())
+    assert shown in got.reason
+    assert "abc" not in got.reason
+    assert got.reason.isprintable()
+
+
+@pytest.mark.parametrize("code", [300, 304])
+def test_answer_that_has_no_other_place_is_a_failure(hooked: Hook, code: int) -> None:
+    hooked.answer = code
+    got = Channel("desk", hooked.url, timeout=PATIENT).send(message())
+    assert (got.status, got.code) == (DeliveryStatus.PERMANENT, code)
+
+
 def test_hook_that_is_not_there_is_temporary(trusted: None) -> None:
     desk = Channel("desk", f"jsons://localhost:{free_port()}/x", timeout=PATIENT)
     got = desk.send(message())
