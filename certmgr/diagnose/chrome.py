@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from certmgr.checks.codes import STAPLE
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 
 _AUTHORITY = "NET::ERR_CERT_AUTHORITY_INVALID"
@@ -14,6 +15,7 @@ _NAME = "NET::ERR_CERT_COMMON_NAME_INVALID"
 _DATE = "NET::ERR_CERT_DATE_INVALID"
 _INVALID = "NET::ERR_CERT_INVALID"
 _WEAK_KEY = "NET::ERR_CERT_WEAK_KEY"
+_REVOKED = "NET::ERR_CERT_REVOKED"
 _MISMATCH = "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"
 _CLIENT_CERTIFICATE = "ERR_BAD_SSL_CLIENT_AUTH_CERT"
 _KEY_USAGE = "ERR_SSL_KEY_USAGE_INCOMPATIBLE"
@@ -107,13 +109,14 @@ SOMETIMES = {
 _ORDER = {
     "before-certificate": 0,
     "extension": 1,
-    _AUTHORITY: 2,
-    "path": 3,
-    _NAME: 4,
-    _WEAK_KEY: 5,
-    _DATE: 6,
-    "NET::ERR_CERT_VALIDITY_TOO_LONG": 7,
-    "after-certificate": 8,
+    _REVOKED: 2,
+    _AUTHORITY: 3,
+    "path": 4,
+    _NAME: 5,
+    _WEAK_KEY: 6,
+    _DATE: 7,
+    "NET::ERR_CERT_VALIDITY_TOO_LONG": 8,
+    "after-certificate": 9,
 }
 
 
@@ -128,6 +131,9 @@ def error_of(finding: Finding) -> str | None:
     # The same fault of a page can have several error codes.
     if browser_error := evidence.get("browser_error"):
         return str(browser_error)
+    # A list of the CA may not be on that of Chrome, see SOMETIMES. A staple is always read.
+    if code == "revoked":
+        return _REVOKED if evidence.get("source") == STAPLE else None
     rule = str(evidence.get("rule") or "")
     if code == "handshake-incompatible":
         ends = {**_ENDS, "timeout": "ERR_TIMED_OUT"}

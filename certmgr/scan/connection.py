@@ -184,7 +184,12 @@ class Connection:
         self.state = "tls"
         # The limit applies to TLS alone, not to the STARTTLS dialogue before it.
         self.received, self.first = 0, b""
-        self.tls = openssl.Handshake(self.profile, request.offered_alpn, request.server_name)
+        self.tls = openssl.Handshake(
+            self.profile,
+            request.offered_alpn,
+            request.server_name,
+            staple=request.staple,
+        )
         self.tls.step()
         self._send(self.tls.outgoing())
 

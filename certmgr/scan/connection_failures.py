@@ -72,6 +72,8 @@ def from_tls(tls: Handshake) -> Failure:
     if tls.too_large:
         # OpenSSL and Chrome have the same limit for the certificates of a server: 100 KB.
         reason = TOO_LARGE
+    elif tls.unreadable_staple:
+        kind = FailureKind.STAPLE
     elif tls.not_tls:
         kind = FailureKind.NOT_TLS
     elif tls.malformed:

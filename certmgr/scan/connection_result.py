@@ -7,6 +7,10 @@ from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import Failure
 from certmgr.scan.openssl import Handshake
 
+# Stands for a response that the TLS library could not parse. The checks of a staple cannot
+# parse it either.
+UNREADABLE_STAPLE = b"unreadable"
+
 
 def result_of(
     request: DialRequest,
@@ -48,7 +52,7 @@ def result_of(
         cipher=cipher,
         group=group,
         alpn=alpn,
-        ocsp=tls.ocsp(),
+        ocsp=tls.ocsp() if request.staple else UNREADABLE_STAPLE,
         client_certificate=tls.client_certificate_asked(),
         profile=profile,
         signature=tls.signature(),

@@ -271,6 +271,11 @@ class Dialler:
         dial.failure = result
         if dial.connections:
             return  # the other connection is still in progress
+        if failure.kind is FailureKind.STAPLE and dial.request.staple:
+            # Browsers ignore such a response, and so they complete the handshake.
+            dial.request.staple = False
+            self._admit(dial)
+            return
         transient = failure.kind in TRANSIENT
         now = self.loop.time()
         if (

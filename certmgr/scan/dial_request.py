@@ -95,6 +95,8 @@ class DialRequest:
             browser for https, unless there is an exchange.
         keep_chain: Whether the result of an exchange has the served chain too.
         host: The name that a STARTTLS dialogue asks for; empty: the server name, or the address.
+        staple: Whether to ask for a stapled OCSP response. The dial sets it to False if the TLS
+            library cannot parse the one that the server sends.
         page: Creates an exchange after a complete handshake, or None if there is to be none. A
             dial is a success whatever becomes of it.
     """
@@ -111,6 +113,7 @@ class DialRequest:
     alpn: tuple[bytes, ...] | None = None
     host: str = ""
     keep_chain: bool = False
+    staple: bool = True
     page: Callable[[str | None], Exchange | None] | None = None
 
     @property

@@ -27,6 +27,7 @@ class FailureKind(StrEnum):
     TLS = "tls"  # the handshake failed in another way
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"  # a certificate that the TLS library cannot parse
+    STAPLE = "staple"  # a stapled OCSP response that the TLS library cannot parse
     LOCAL = "local"  # a problem of this machine: no file descriptor left, a bug
 
 

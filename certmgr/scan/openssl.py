@@ -38,6 +38,9 @@ _MALFORMED_LIBS = frozenset(
 # The same libraries verify the key exchange. Bad DH value, bad key share, bad signature (the key of
 # the server does not belong to its certificate, for example), bad EC point.
 _BAD_KEY_EXCHANGE = frozenset({102, 108, 123, 306})
+# It parses a stapled OCSP response. A failure of that has the number of the alert that it sends,
+# which is also the number of the alert when a server sends it.
+_BAD_STAPLE = 1113
 
 DONE, WANT, FAILED = 0, 1, 2
 
@@ -57,14 +60,30 @@ class Handshake:
         "late",
     )
 
-    def __init__(self, profile: str, alpn: tuple[bytes, ...], server_name: str | None) -> None:
+    def __init__(
+        self,
+        profile: str,
+        alpn: tuple[bytes, ...],
+        server_name: str | None,
+        *,
+        staple: bool = True,
+    ) -> None:
+        """Prepare a handshake.
+
+        Args:
+            profile: The offer; see :func:`certmgr.scan.tls_offers.context`.
+            alpn: The protocols to offer.
+            server_name: The name for SNI; None sends no SNI.
+            staple: Whether to ask for a stapled OCSP response.
+        """
         self.connection = SSL.Connection(tls_offers.context(profile, alpn))
         self._ssl = self.connection._ssl
         self._in, self._out = self.connection._into_ssl, self.connection._from_ssl
         if server_name is not None:
             self.connection.set_tlsext_host_name(server_name.encode("ascii"))
         # Browsers ask for a staple, and a server sends none without that (RFC 6066 8).
-        self.connection.request_ocsp()
+        if staple:
+            self.connection.request_ocsp()
         self.connection.set_connect_state()
         self._key = tls_offers.address(self._ssl)
         self.error_codes: tuple[tuple[int, int], ...] = ()
@@ -150,10 +169,17 @@ class Handshake:
     @property
     def alert(self) -> int | None:
         """The number of the alert that the server sent (RFC 8446 6)."""
+        if self.unreadable_staple:
+            return None
         for lib, reason in self.error_codes:
             if lib == _LIB_SSL and 1000 <= reason < 1256:
                 return reason - 1000
         return None
+
+    @property
+    def unreadable_staple(self) -> bool:
+        """Whether OpenSSL refused the stapled OCSP response, which browsers ignore."""
+        return len(self.error_codes) > 1 and (_LIB_SSL, _BAD_STAPLE) in self.error_codes
 
     @property
     def too_large(self) -> bool:

@@ -26,6 +26,7 @@ from tests.certmgr.browser import (
     private_cas,
     records,
     redirects,
+    staples,
     syntax,
 )
 from tests.certmgr.browser.situations import Situation
@@ -37,6 +38,7 @@ GROUPS = {
         chains.GROUP,
         paths.GROUP,
         fetched.GROUP,
+        staples.GROUP,
         combinations.GROUP,
         keys.GROUP,
         constraints.GROUP,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,10 @@ from inventory.certificates import parse
 from inventory.targets import Target
 from inventory.vocabulary import Parties
 from notifiers.wording.sentences import instruction
+from tests.certmgr.browser.own_tls import Flight13, accept13, extension, vector
+from tests.certmgr.browser.pki import Leaf
 from tests.certmgr.revocation.lists import DAY, now
+from tests.certmgr.tls_servers import Stack, serve
 from tests.clock import START, clock
 from tests.conftest import ProbeResult
 from tests.servers.real import long_lived, program, s_server, write_pair
@@ -317,6 +322,25 @@ def test_stapled_response_is_checked_in_the_handshake(
     if state:
         assert result.codes["staple-invalid"].evidence["state"] == state
         assert result.codes["staple-invalid"].addresses == ("127.0.0.1",)
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"<html>", bytes(300)])
+def test_staple_that_the_tls_library_cannot_parse_does_not_end_the_handshake(
+    issuer: Authority, opened: Stack, probe: Callable[..., ProbeResult], content: bytes
+) -> None:
+    """Chromium ignores it and opens the page; Firefox does not."""
+    issued = issuer.issue(HOST)
+    leaf = Leaf(tuple(c.public_bytes(Encoding.DER) for c in issued.chain), issued.key_pem)
+    staple = extension(5, b"\1" + vector(3, content))
+
+    def talk(sock: socket.socket) -> None:
+        flight = Flight13(entries=lambda hello: [staple] if 5 in hello else [])
+        with suppress(OSError):
+            accept13(sock, leaf, flight).read()
+
+    result = probe(f"{HOST}:{serve(opened, talk)}")
+    assert result.severe() == {"staple-invalid"}
+    assert result.codes["staple-invalid"].evidence["state"] == "unreadable"
 
 
 def test_must_staple_certificate_without_a_staple_is_a_finding(
