@@ -15,7 +15,6 @@ import os
 import pwd
 import re
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from inventory.errors import CertmgrError, UsageError
+from inventory.processes import kill
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class CommandResult:
         code: The exit code; None if the program was killed.
         signal: The signal that killed it.
         timed_out: Whether it was killed because of the time limit.
+        goes_on: Whether it could not be killed, and goes on.
         output: Both output streams as printable lines, at most 64 KB.
     """
 
@@ -62,11 +63,17 @@ class CommandResult:
     code: int | None = None
     signal: int | None = None
     timed_out: bool = False
+    goes_on: bool = False
     output: str = ""
 
     @property
     def sentence(self) -> str:
         """The result as text, without the output."""
+        if self.goes_on:
+            return (
+                "it did not finish in time, and goes on: it could not be killed, for example"
+                " because it became another user"
+            )
         if self.timed_out:
             return "it did not finish in time, and was killed"
         if self.signal is not None:
@@ -95,7 +102,8 @@ def run(
     Args:
         command: The command of the configuration.
         user: The user that it runs as; empty for the current one.
-        timeout: Seconds after which the whole process group is killed.
+        timeout: Seconds after which the whole process group is killed. One that cannot be killed
+            is left after some more seconds.
         extra_environment: CERTMGR_* -> value. Values are checked like arguments, and may contain
             blanks.
         arguments: Arguments that follow the command.
@@ -234,14 +242,15 @@ def _wait_for(process: subprocess.Popen[bytes], end: float) -> CommandResult:
             else:  # the output is closed, so that the process is about to end
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.02)
-        # The whole group: a shell script would leave its children behind.
         if timed_out:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            # The whole group: a shell script would leave its children behind.
+            ended = kill(process, group=True)
+            if not ended:
+                _log.warning("process %d could not be killed, and goes on", process.pid)
+            return CommandResult(
+                False, timed_out=True, goes_on=not ended, output=printable_output(kept)
+            )
     code = process.returncode
-    if timed_out:
-        return CommandResult(False, timed_out=True, output=printable_output(kept))
     return CommandResult(
         code == 0,
         code if code >= 0 else None,

@@ -31,6 +31,8 @@ SECONDS = 2.0  # of CPU time, per page
 START_SECONDS = 120.0
 # Only a machine that does not run the process at all exceeds it, since the CPU time is limited.
 ANSWER_SECONDS = 300.0
+# A killed process ends at once, unless the kernel waits for a disk.
+END_SECONDS = 5.0
 MAX_ANSWER = 1_048_576  # bytes of one page's facts as JSON
 # The tree of a page takes many times the memory of its text, which has 1 MB at most.
 MAX_MEMORY = 1_500_000_000
@@ -105,16 +107,18 @@ class PageParserProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(message)
-            answer = asyncio.wait_for(process.stdout.readuntil(b"\n"), ANSWER_SECONDS)
-            # A process that ends closes both pipes; its exit code has the reason.
-            with contextlib.suppress(OSError):
-                await process.stdin.drain()
-            values: dict[str, Any] = json.loads(await answer)
+            # One limit for both directions: a process that is stopped does not read either.
+            async with asyncio.timeout(ANSWER_SECONDS):
+                process.stdin.write(message)
+                # A process that ends closes both pipes; its exit code has the reason.
+                with contextlib.suppress(OSError):
+                    await process.stdin.drain()
+                values: dict[str, Any] = json.loads(await process.stdout.readuntil(b"\n"))
         except asyncio.IncompleteReadError as error:
-            code = await process.wait()
+            code = await _ended(process)
             await self._end()
-            if code in _ENDED_BY_OTHERS:
+            # None: it closed its pipe and goes on.
+            if code is None or code in _ENDED_BY_OTHERS:
                 raise _ReaderError from error
             return Page(note=SLOW if code == -signal.SIGPROF else CRASHED)
         except (TimeoutError, OSError) as error:
@@ -137,10 +141,7 @@ class PageParserProcess:
         await asyncio.wait([starting])
         if starting.cancelled() or starting.exception() is not None:
             return
-        process = starting.result()
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await _kill(starting.result())
 
     async def close(self) -> None:
         """End the process."""
@@ -167,11 +168,24 @@ async def _start() -> asyncio.subprocess.Process:
     try:
         await process.stdout.readuntil(b"\n")
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await _kill(process)
         raise
     return process
+
+
+async def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await _ended(process)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int | None:
+    """Wait for the end of a process for some seconds. Return its exit code, or None."""
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            return await process.wait()
+    except TimeoutError:
+        return None
 
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:

@@ -14,12 +14,14 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 from inventory.errors import CertmgrError
+from inventory.processes import kill
 from inventory.sandbox import confine
 from inventory.vocabulary import InboundKind
 from notifiers.inbox.calendar_answers import CalendarAnswer
@@ -65,15 +67,13 @@ class MailParserProcess:
             CertmgrError: The process does not answer, and the mail is not the cause.
         """
         raw = raw[:MAX_MAIL]
-        process = self._start()
-        assert process.stdin is not None
-        # A process that ends closes both pipes; the missing answer shows it.
+        process, end = self._start(), time.monotonic() + ANSWER_SECONDS
         request = json.dumps({"size": len(raw), "seconds": self.seconds})
+        # A process that ends closes both pipes; the missing answer shows it.
         with contextlib.suppress(OSError):
-            process.stdin.write(request.encode() + b"\n" + raw)
-            process.stdin.flush()
-        head = self._answer(process)
-        whole = self._answer(process) if head is not None else None
+            self._send(process, request.encode() + b"\n" + raw, end)
+        head = self._answer(process, end)
+        whole = self._answer(process, end) if head is not None else None
         if whole is not None:
             return whole
         self.close()
@@ -94,18 +94,34 @@ class MailParserProcess:
             self._rest = b""
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes]) -> InboundMail | None:
-        """Return the next answer; None if the process ended."""
+    def _send(self, process: subprocess.Popen[bytes], data: bytes, end: float) -> None:
+        """Write to the process, until ``end`` on the monotonic clock.
+
+        Raises:
+            CertmgrError: The process does not read.
+            OSError: The process has ended.
+        """
+        assert process.stdin is not None
+        left = memoryview(data)
+        while left:
+            _, ready, _ = select.select([], [process.stdin], [], max(0.0, end - time.monotonic()))
+            if not ready:
+                self._give_up()
+            # A pipe that is ready takes this much without waiting (POSIX: PIPE_BUF).
+            left = left[os.write(process.stdin.fileno(), left[: select.PIPE_BUF]) :]
+
+    def _answer(self, process: subprocess.Popen[bytes], end: float) -> InboundMail | None:
+        """Return the next answer until ``end``; None if the process ended.
+
+        Raises:
+            CertmgrError: The process does not answer.
+        """
         assert process.stdout is not None
         while b"\n" not in self._rest:
-            ready, _, _ = select.select([process.stdout], [], [], ANSWER_SECONDS)
+            left = max(0.0, end - time.monotonic())
+            ready, _, _ = select.select([process.stdout], [], [], left)
             if not ready:
-                self.close()
-                raise CertmgrError(
-                    "The inbox cannot be read",
-                    "the process that parses mail does not answer",
-                    "The mail stays unread and is read in the next run.",
-                )
+                self._give_up()
             data = os.read(process.stdout.fileno(), 65_536)
             if not data or len(self._rest) > MAX_ANSWER:
                 return None
@@ -113,17 +129,24 @@ class MailParserProcess:
         line, _, self._rest = self._rest.partition(b"\n")
         return _mail(json.loads(line))
 
+    def _give_up(self) -> NoReturn:
+        self.close()
+        raise CertmgrError(
+            "The inbox cannot be read",
+            "the process that parses mail does not answer",
+            "The mail stays unread and is read in the next run.",
+        )
+
     def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        process.wait()
+        kill(process)
 
 
 def _mail(values: dict[str, Any]) -> InboundMail:

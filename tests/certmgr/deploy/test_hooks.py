@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.deploy.hooks import MAX_OUTPUT, run
+from inventory import processes
 from inventory.errors import CertmgrError, UsageError
 from tests.campaign import time_limits, wait_until
 
@@ -135,6 +136,36 @@ def test_time_limit_ends_grandchildren_too(tmp_path: Path) -> None:
     grandchild = int((tmp_path / "pid").read_text())
     wait_until(lambda: not _runs(grandchild), "the end of the grandchild")
     assert not (tmp_path / "late").exists(), "it was ended before it was done"
+
+
+@pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])
+def test_program_that_cannot_be_killed_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """Without root, a program that became another user, such as sudo, refuses the signal."""
+
+    def refused(group: int, number: int) -> None:
+        raise error
+
+    hook = script(tmp_path, f"echo $$ >{tmp_path}/pid; echo begun; exec sleep 600")
+    monkeypatch.setattr(processes, "END_SECONDS", 0.2)
+    with monkeypatch.context() as kernel:
+        kernel.setattr(os, "killpg", refused)
+        for limit in time_limits(1.0):
+            done = run([hook], timeout=limit)
+            if done.output:
+                break
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    pid = int((tmp_path / "pid").read_text())
+    assert _runs(pid)
+    assert (done.ok, done.timed_out, done.goes_on) == (False, True, True)
+    assert "could not be killed" in done.sentence
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not _runs(pid), "the end of the program")
+    assert run(["/bin/true"]).ok
+    # The next time limit reaps it.
+    assert run(["/bin/sleep", "600"], timeout=0.05).timed_out
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def _runs(pid: int) -> bool:

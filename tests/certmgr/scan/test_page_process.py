@@ -111,6 +111,32 @@ def test_answer_that_does_not_come_is_the_problem_of_this_machine(
     assert (page.note, page.error) == ("", page_process.NO_ANSWER)
 
 
+@pytest.mark.parametrize("size", [10, 3_000_000], ids=["short-page", "longer-than-a-pipe"])
+def test_process_that_is_stopped_before_a_page_is_the_problem_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(page_process, "ANSWER_SECONDS", 0.5)
+
+    async def read() -> Page | None:
+        parser = page_process.PageParserProcess()
+        try:
+            return await parser.read(b"x" * size, "text/html", "http://a.test/", ())
+        finally:
+            await parser.close()
+
+    started = page_process._start
+
+    async def stopped() -> asyncio.subprocess.Process:
+        process = await started()
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr(page_process, "_start", stopped)
+    page = asyncio.run(read())
+    assert page is not None
+    assert (page.note, page.error) == ("", page_process.NO_ANSWER)
+
+
 def test_process_that_does_not_start_is_the_problem_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
