@@ -12,10 +12,44 @@ from inventory.names import as_ip, registered_domain
 from inventory.records import SerialMatch, ServedName
 from inventory.vocabulary import IncidentCategory, Parties
 
-EQUALLY_NEAR = (
-    "several clients have sites equally near to it in the DNS; add its domain to the client who has"
-    " it (certmgr domain add), and inform that client"
+NO_OWNER = (
+    "the inventory lacks it, and the nearest sites in the DNS are not only those of the client that"
+    " serves it; add its domain to the client who has it (certmgr domain add), and inform that"
+    " client"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Owners:
+    """The clients of the names in the inventory.
+
+    Attributes:
+        by_name: Name -> its client.
+        neighbours: Registered domain of a certificate's names -> the names below it in the
+            inventory, and the client of each.
+    """
+
+    by_name: Mapping[str, int]
+    neighbours: Mapping[str, Sequence[tuple[str, int]]]
+
+    @classmethod
+    def of(cls, facts: RenewalFacts, names: Iterable[str]) -> _Owners:
+        """Return the owners of all names, and the neighbours of ``names``."""
+        by_name = {name: client for client, own in facts.domains.items() for name in own}
+        suffixes = tuple({f".{_registered(n)}" for n in names})
+        neighbours: dict[str, list[tuple[str, int]]] = {}
+        for name, client in by_name.items():
+            if f".{name}".endswith(suffixes):
+                neighbours.setdefault(registered_domain(name), []).append((name, client))
+        return cls(by_name, neighbours)
+
+    def recorded(self, name: str) -> int | None:
+        """Return the client of the nearest domain that contains the name, or None."""
+        return next((self.by_name[p] for p in parent_names(name) if p in self.by_name), None)
+
+
+def _registered(name: str) -> str:
+    return registered_domain(name.removeprefix("*."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +138,7 @@ def categorise(
     live: dict[str, list[ServedName]] = {}
     for row in served:
         live.setdefault(row.sha256, []).append(row)
-    owners = {name: client for client, names in facts.domains.items() for name in names}
+    owners = _Owners.of(facts, {n for rows in live.values() for n in rows[0].names})
     for serial in serials:
         certificates = known.get(serial, ())
         # It stays on the list: a CA may name certificates of sites that were never scanned.
@@ -137,7 +171,7 @@ def _affected_by_client(
     sha256: str,
     rows: Sequence[ServedName],
     facts: RenewalFacts,
-    owners: Mapping[str, int],
+    owners: _Owners,
 ) -> list[AffectedCertificate]:
     """Return one entry per client that serves the certificate, and one for undecided names."""
     by_client: dict[int, list[ServedName]] = {}
@@ -186,16 +220,16 @@ def _affected_by_client(
                 sha256=sha256,
                 hosts=undecided,
                 category=IncidentCategory.UNKNOWN,
-                reason=EQUALLY_NEAR,
+                reason=NO_OWNER,
             )
         )
     return result
 
 
 def _undecided(
-    rows: Sequence[ServedName], given: Collection[str], owners: Mapping[str, int]
+    rows: Sequence[ServedName], given: Collection[str], owners: _Owners
 ) -> tuple[str, ...]:
-    """Return the names of a certificate to which several clients are equally near."""
+    """Return the names of a certificate that may be another client's, and have no owner."""
     if not rows:
         return ()
     served = [r.host for r in rows]
@@ -206,7 +240,7 @@ def _undecided(
         # Each client replaces the wildcard of a platform for the own hosts.
         and not n.startswith("*.")
         and _belongs_to_client(n, served)
-        and not any(p in owners for p in parent_names(n))
+        and owners.recorded(n) is None
     )
 
 
@@ -226,23 +260,30 @@ def _belongs_to_client(name: str, hosts: Sequence[str]) -> bool:
 def _is_shared(
     name: str,
     client_id: int,
-    hosts: Iterable[str],
-    others: Iterable[str],
-    owners: Mapping[str, int],
+    hosts: Sequence[str],
+    others: Sequence[str],
+    owners: _Owners,
 ) -> bool:
     """Return whether a name is another client's, and outside of this client's domains.
 
     The wildcard of a platform covers sites of many clients. None of them could get it validated,
     so that each replaces it for the own hosts. A name that the inventory does not have is that of
-    the client with the nearest host, if several have sites below one registered domain. If they
-    are equally near, it is of neither: a client must not read the name of another one.
+    the client with the nearest site, if several have sites below one registered domain, whether
+    these serve the certificate or not. If several are equally near, or only another client is, it
+    is not this client's: a client must not read the name of another one.
     """
-    owner = next((owners[p] for p in parent_names(name) if p in owners), None)
+    owner = owners.recorded(name)
     if owner is not None:
         return owner != client_id
     if any(name_covers(name, h) for h in others):
         return True
-    return _nearness(name, others) >= _nearness(name, hosts)
+    # The wildcard that this client serves for an own host shows no name of another client.
+    if any(name_covers(name, h) for h in hosts):
+        return _nearness(name, others) >= _nearness(name, hosts)
+    around = owners.neighbours.get(_registered(name), ())
+    foreign = [n for n, client in around if client != client_id]
+    own = [n for n, client in around if client == client_id]
+    return _nearness(name, [*others, *foreign]) >= _nearness(name, [*hosts, *own])
 
 
 def _nearness(name: str, hosts: Iterable[str]) -> int:

@@ -75,6 +75,40 @@ def test_name_to_which_two_clients_are_equally_near_is_staffs_alone(
     assert {(c.client, *c.names) for c in opened} == set(sites.items())
 
 
+@pytest.mark.parametrize(
+    "new",
+    ["new.second.platform.test", "other.platform.test", "deep.new.second.platform.test"],
+    ids=["nearer", "equally-near", "nearer-with-more-labels"],
+)
+def test_name_near_to_a_client_that_serves_another_certificate_is_staffs_alone(
+    env: CaseEnvironment, issuer: Authority, new: str
+) -> None:
+    """The certificate of one client has names of another one, who has replaced the own."""
+    sites = {"1002": "shop.first.platform.test", "1003": "shop.second.platform.test"}
+    bad = issuer.issue(*sites.values(), new, "new.first.platform.test", days=80)
+    for number, host in sites.items():
+        env.client(number, host)
+    serve(env.database, sites["1002"], bad, env.now)
+    serve(env.database, sites["1003"], issuer.issue(sites["1003"], days=80), env.now)
+    items = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
+    assert {i.client: i.hosts for i in items} == {
+        "1002": (sites["1002"], "new.first.platform.test"),
+        None: (new,),
+    }
+
+
+def test_wildcard_of_a_client_is_replaced_though_another_has_a_site_below_it(
+    env: CaseEnvironment, issuer: Authority
+) -> None:
+    sites = {"1002": "first.platform.test", "1003": "second.platform.test"}
+    bad = issuer.issue(sites["1002"], "*.platform.test", days=80)
+    for number, host in sites.items():
+        env.client(number, host)
+    serve(env.database, sites["1002"], bad, env.now)
+    (item,) = incident_selection.select_affected(env.service, serials=[parse(bad.der).serial])
+    assert (item.client, item.hosts) == ("1002", (sites["1002"], "*.platform.test"))
+
+
 def test_incident_of_a_server_is_about_its_certificates_alone(
     env: CaseEnvironment, issuer: Authority
 ) -> None:
