@@ -104,8 +104,8 @@ certmgr scan shop.example.com --resolve shop.example.com:443:192.0.2.1
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the last run if it was interrupted less than an hour ago; else begin a new"
-    " one.",
+    help="Go on with the last run if it was interrupted less than an hour ago and checks the same;"
+    " else begin a new one.",
 )
 @click.option(
     "--resolve",

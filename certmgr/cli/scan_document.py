@@ -202,6 +202,8 @@ class ScannedEndpoint:
         client: The number of the client. None if it is not known.
         http: The pages, as :mod:`certmgr.scan.visits` describes them. None if they were not
             requested.
+        stored: Whether it is what the inventory keeps of the probe, and not all that was seen. The
+            JSON document leaves the key out if not.
     """
 
     target: str
@@ -215,6 +217,7 @@ class ScannedEndpoint:
     trust_rules: str
     http: dict[str, Any] | None
     findings: Sequence[ScannedFinding]
+    stored: bool = False
 
     @classmethod
     def of(cls, report: EndpointReport) -> Self:
@@ -251,7 +254,10 @@ class ScannedEndpoint:
 
     def as_row(self) -> dict[str, Any]:
         """Return the endpoint as it stands in the JSON document."""
-        return _keys(self) | {
+        row = _keys(self)
+        if not self.stored:
+            del row["stored"]
+        return row | {
             "certificate": None if self.certificate is None else _keys(self.certificate),
             "addresses": [a.as_row() for a in self.addresses],
             "findings": [f.as_row() for f in self.findings],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from certmgr.cli.output import csv_text, instant, paragraph
 from certmgr.cli.progress import progress_line
+from certmgr.cli.run_document import run_endpoints
 from certmgr.cli.scan_document import ScannedEndpoint, csv_row
 from certmgr.cli.scan_report import CSV_COLUMNS, note_families
 from certmgr.cli.scan_spool import ScanSpool
@@ -17,12 +19,14 @@ from certmgr.cli.status_table import status_table
 from certmgr.cli.worker import queues_of, spread_scan
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import count_findings, counts, findings_text, load, totals, urgency
+from inventory.vocabulary import Verdict
 
 if TYPE_CHECKING:
     from certmgr.config.settings import Settings
     from certmgr.inspection.report import EndpointReport
     from certmgr.inspection.scan_options import ScanOptions
     from certmgr.inspection.scan_summary import ScanSummary
+    from certmgr.inspection.status import EndpointStatus
 
 
 def page_rate(settings: Settings) -> str:
@@ -67,10 +71,20 @@ def scan_inventory(
             code = _show_run(app, summary, verbose)
         else:
             code = _write_run(app, summary, spool, output_format)
+    if summary.not_resumed:
+        click.echo(
+            f"certmgr: run {summary.run_id} began anew, because {summary.not_resumed}.", err=True
+        )
     if summary.state != "complete":
         # A suspect run may be our own outage, so clients are not notified of its findings.
+        opened = (
+            f"{summary.opened:,} finding(s) that a handshake proved were opened, none was closed,"
+            " and clients are notified of nothing else"
+            if summary.opened
+            else "no finding was opened or closed, and no client is notified"
+        )
         consequence = (
-            "no finding was opened or closed, and no client is notified"
+            opened
             if summary.state == "suspect"
             else "its findings take effect only if it is resumed within an hour (certmgr scan"
             " --resume)"
@@ -90,9 +104,11 @@ def scan_inventory(
 def _write_run(
     app: CommandContext, summary: ScanSummary, spool: ScanSpool, output_format: str
 ) -> int:
-    """Write all checked endpoints of a run as JSON or CSV, one at a time."""
+    """Write all endpoints of a run as JSON or CSV, one at a time.
 
-    statuses = {s.id: s for s in load(app.open(), app.now(), run_id=summary.run_id)}
+    Those that an earlier process of the run checked are written too, from what is stored.
+    """
+    statuses = load(app.open(), app.now(), run_id=summary.run_id)
     verdicts: list[str] = []
     if output_format == "json":
         head = {
@@ -104,12 +120,7 @@ def _write_run(
         click.echo(json.dumps(head)[:-1] + ', "endpoints": [', nl=False)
     else:
         click.echo(csv_text(CSV_COLUMNS, []), nl=False)
-    for index, (key, endpoint) in enumerate(spool.items()):
-        known = statuses.get(key)
-        # An endpoint that was retired during the run has no status, and keeps its own verdict.
-        if known is not None:
-            acceptances = {f.code: a for f, a in known.accepted}
-            endpoint = endpoint.of_client(known.client, acceptances, known.planned)
+    for index, endpoint in enumerate(run_endpoints(app.context(), summary, statuses, spool)):
         verdicts.append(endpoint.verdict)
         if output_format == "json":
             text = json.dumps(endpoint.as_row(), default=str)
@@ -124,9 +135,23 @@ def _write_run(
             "reason": summary.reason,
             "planned": summary.planned,
             "looked": summary.checked,
+            # Endpoints that another process had checked before the interruption.
+            "resumed": summary.resumed,
         }
         click.echo(f'\n], "summary": {json.dumps(counts(verdicts))}, "run": {json.dumps(run)}}}')
-    return 1 if "fault" in verdicts else 0
+    if summary.resumed:
+        paragraph(
+            f"certmgr: run {summary.run_id} went on: {summary.resumed:,} endpoints had been checked"
+            " before the interruption. Their rows have what is stored of them: no addresses without"
+            " an answer, and no pages if they did not answer.",
+            err=True,
+        )
+    return _code(statuses)
+
+
+def _code(statuses: Sequence[EndpointStatus]) -> int:
+    """Return the exit code of a run for its findings, which is the same for all formats."""
+    return 1 if any(s.verdict == Verdict.FAULT for s in statuses) else 0
 
 
 def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
@@ -156,4 +181,5 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
         f" {summary.seconds:.1f} s: {verdict_counts or 'none'}{found}."
         f" {summary.opened:,} opened, {summary.closed:,} closed."
     )
-    return 1 if total["fault"] else 0
+    # Healthy endpoints are not among them, and need not be.
+    return _code(statuses)

@@ -38,6 +38,17 @@ class ScanSpool:
         self._places[number] = self._end
         self._end += len(line)
 
+    def get(self, number: int) -> ScannedEndpoint | None:
+        """Return the endpoint with this number; None if it was not added."""
+        place = self._places.get(number)
+        if place is None:
+            return None
+        self._file.seek(place)
+        return ScannedEndpoint.of_row(json.loads(self._file.readline()))
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._places
+
     def __len__(self) -> int:
         return len(self._places)
 
@@ -45,7 +56,3 @@ class ScanSpool:
         for number in sorted(self._places):
             self._file.seek(self._places[number])
             yield ScannedEndpoint.of_row(json.loads(self._file.readline()))
-
-    def items(self) -> Iterator[tuple[int, ScannedEndpoint]]:
-        """Yield each endpoint with its number."""
-        yield from zip(sorted(self._places), self, strict=True)

@@ -20,6 +20,7 @@ from inventory.errors import ConfigError
 from inventory.text import printable
 
 ALL_ZONES = "all"
+DEFAULT_HTTP_PORT = 80
 
 
 @dataclass(slots=True)
@@ -64,6 +65,25 @@ class ScanOptions:
     http_port: int | None = None
     always_http: bool = False
     zones: tuple[str, ...] = ()
+
+
+def checks_of(options: ScanOptions, setup: ScanSetup) -> str:
+    """Return what decides what a scan checks, in words; empty for a scan without options. Pure.
+
+    A run is resumed only with the same, since its results would mix both. Time limits, the number
+    of connections and ``--accept-suspect`` are left out: they decide how a scan is done.
+    """
+    web = setup.web
+    resolved = (f"{h}:{p}:{','.join(a)}" for (h, p), a in sorted(options.overrides.items()))
+    parts = (
+        "--deep" if options.deep else "",
+        "--no-http" if web is None else "",
+        f"--http-port {web.port}" if web is not None and web.port != DEFAULT_HTTP_PORT else "",
+        "" if options.cache else "--no-cache",
+        *(f"--resolve {r}" for r in resolved),
+        *(f"--ca-file {f}" for f in sorted(options.ca_files)),
+    )
+    return " ".join(filter(None, parts))
 
 
 def setup_for(

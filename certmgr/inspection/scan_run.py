@@ -26,7 +26,7 @@ from certmgr.inspection.expectations import expectations
 from certmgr.inspection.pool import Pool
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
-from certmgr.inspection.scan_options import ScanOptions, setup_for
+from certmgr.inspection.scan_options import ScanOptions, checks_of, setup_for
 from certmgr.inspection.scan_rows import jobs_of
 from certmgr.inspection.scan_storage import conclude_run, store_results
 from certmgr.inspection.scan_summary import ScanSummary
@@ -35,7 +35,7 @@ from certmgr.inspection.worker import scan_jobs
 from certmgr.renewers.load import load_lineages
 from certmgr.renewers.renewer import RenewalFacts
 from certmgr.x509.trust import TrustStore
-from inventory.db.database import to_epoch
+from inventory.db.database import from_epoch, to_epoch
 from inventory.errors import CertmgrError
 from inventory.store import (
     certificates,
@@ -81,6 +81,9 @@ class ScanRun:
         self.fell_ids: set[int] = set()
         self.no_route: frozenset[int] = frozenset()
         self.run_id = 0
+        self.client: str | None = None
+        self.started: datetime | None = None
+        self.checks = self.not_resumed = ""
         self.resumed = self.interrupted = False
         self.before = 0
         self.server_id: int | None = None
@@ -103,8 +106,11 @@ class ScanRun:
         setup = setup_for(
             self.context.settings, self.options, guarded=True, clock=self.context.clock
         )
+        self.checks = checks_of(self.options, setup)
         with self.context.read() as conn:
-            client_id = clients.find(conn, self.options.client).id if self.options.client else None
+            client = clients.find(conn, self.options.client) if self.options.client else None
+            # The number, because a client may be given by its name too.
+            client_id, self.client = (client.id, client.number) if client else (None, None)
             planned = self._plan(conn, client_id, started)
             setup.servers = servers.all_addresses(conn)
         self.visits = setup.web is not None
@@ -118,7 +124,7 @@ class ScanRun:
             pool = Pool(setup, self._processes(setup), self._names)
         try:
             with runs.exclusive(self.context.database):
-                self._begin(planned)
+                planned = self._begin(planned, client_id)
                 try:
                     state, reason = self._scan_all(setup, pool, planned, client_id, controls)
                 except Exception:
@@ -156,28 +162,37 @@ class ScanRun:
             processes = min(processes, setup.web.per_address)
         return processes
 
-    def _begin(self, planned: int) -> None:
-        """Begin a run, or take up the last one if it was interrupted shortly before."""
-        now = to_epoch(self.context.now())
+    def _begin(self, planned: int, client_id: int | None) -> int:
+        """Begin a run, or take up the last one if it was interrupted shortly before.
+
+        Returns:
+            The number of its endpoints.
+        """
+        since = to_epoch(self.context.now()) - RESUME_SECONDS
         with self.context.write() as tx:
-            resumed = (
-                runs.resume(tx, self._scope(), planned, now - RESUME_SECONDS)
-                if self.options.resume
-                else None
-            )
-            if resumed is None:
-                self.run_id = runs.start(tx, self._scope(), planned)
-                return
+            resumed: runs.Resumed | runs.NotResumed = runs.NotResumed("")
+            if self.options.resume:
+                resumed = runs.resume(tx, self._scope(), self.checks, since)
+            if isinstance(resumed, runs.NotResumed):
+                self.not_resumed = resumed.reason
+                self.run_id = runs.start(tx, self._scope(), planned, self.checks)
+                return planned
+            self.run_id, self.resumed = resumed.run_id, True
+            self.started = from_epoch(resumed.started_at)
+            # Endpoints may be new, retired or moved since the interruption.
+            left = sum(map(len, self._to_visit(tx.conn, client_id)))
+            planned = resumed.checked + left
+            runs.set_planned(tx, self.run_id, planned)
         _log.info("run %d goes on after %d endpoints", resumed.run_id, resumed.checked)
-        self.run_id, self.resumed = resumed.run_id, True
         # Earlier results count as sent too: _scan_between_controls compares the two at the end.
         self.checked = self.sent = self.before = resumed.checked
         self.undetermined = resumed.undetermined
         self.was_good, self.fell = resumed.was_good, resumed.fell
+        return planned
 
     def _scope(self) -> str:
         zone = DEFAULT_ZONE if self.elsewhere else ""
-        return runs.scope_of(self.options.client, self.options.tag, self.options.server, zone)
+        return runs.scope_of(self.client, self.options.tag, self.options.server, zone)
 
     def _names(self, client_id: int) -> frozenset[str]:
         with self.context.read() as conn:
@@ -246,25 +261,30 @@ class ScanRun:
             endpoints = runs.good_endpoints(conn, self.run_id, self.fell_ids)
         return failed_together(endpoints, scan.suspect_percent, scan.suspect_least)
 
+    def _to_visit(self, conn: Connection, client_id: int | None) -> list[array[int]]:
+        """Return the ids of the endpoints that are left, by the hour of the last attempt."""
+        groups = endpoints.visit_order(
+            conn,
+            client_id,
+            self.options.tag,
+            self.server_id,
+            done_in=self.run_id if self.resumed else None,
+        )
+        if not self.elsewhere:
+            return groups
+        return [array("q", [key for key in g if key not in self.elsewhere]) for g in groups]
+
     def _chunks(self, client_id: int | None) -> Iterator[list[ScanJob]]:
         """Yield the jobs in chunks.
 
         Each chunk is read separately, so that no snapshot is held for the length of the run.
         """
         with self.context.read() as conn:
-            groups = endpoints.visit_order(
-                conn,
-                client_id,
-                self.options.tag,
-                self.server_id,
-                done_in=self.run_id if self.resumed else None,
-            )
+            groups = self._to_visit(conn, client_id)
         # Eight bytes per id. A list of integers takes several times that for a large inventory.
         ids = array("q")
         order = random.Random(self.run_id)  # noqa: S311 - the order is not a secret
         for group in groups:
-            if self.elsewhere:
-                group = array("q", [key for key in group if key not in self.elsewhere])
             if self.visits:
                 # Names of one machine often follow each other. In a random order, none of them
                 # waits long for its turn at that address.
@@ -317,11 +337,12 @@ class ScanRun:
             undetermined=self.undetermined,
             opened=opened,
             closed=closed,
-            started_at=started,
+            started_at=self.started or started,
             finished_at=self.context.now(),
             seconds=time.monotonic() - begun,
             no_route=self.no_route,
             resumed=self.before,
+            not_resumed=self.not_resumed,
             interrupted=self.interrupted,
             notes=_zone_notes(self.elsewhere),
         )

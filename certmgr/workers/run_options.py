@@ -42,6 +42,21 @@ def to_document(options: ScanOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in _TRAVELLING}
 
 
+def covers(running: ScanOptions, wanted: ScanOptions) -> bool:
+    """Return whether a scan that is running checks all that another one would check. Pure.
+
+    The selection is compared separately (``inventory.store.runs.scope_of``).
+    """
+    return (
+        running.zones == wanted.zones
+        and running.deep >= wanted.deep
+        and running.http >= wanted.http
+        and (running.http_port == wanted.http_port or not wanted.http)
+        # Without the cache, each chain is verified again, which includes the usual scan.
+        and running.cache <= wanted.cache
+    )
+
+
 def from_document(document: Mapping[str, Any]) -> ScanOptions:
     """Return the options of a document; unknown names of another version are left out."""
     # During an update, machines with different versions share the queues.

@@ -19,7 +19,7 @@ from certmgr.operations.stopping import StopState
 from certmgr.workers.database_clock import with_database_clock
 from certmgr.workers.engine import WorkQueues
 from certmgr.workers.recovery import ending_zone, live_zones, take_up
-from certmgr.workers.run_options import to_document
+from certmgr.workers.run_options import covers, from_document, to_document
 from certmgr.workers.scan_plan import plan_scan, wanted_zones
 from certmgr.x509.trust import TrustStore
 from inventory.db.database import from_epoch
@@ -93,11 +93,14 @@ class SpreadScan:
         document = to_document(options)
         with context.read() as conn:
             wanted_zones(conn, options)  # a misspelt zone is reported before anything begins
-            client_id = clients.find(conn, options.client).id if options.client else None
+            client = clients.find(conn, options.client) if options.client else None
+            client_id = client.id if client else None
             server_id = servers.find(conn, options.server).id if options.server else None
             planned = endpoints.count_visited(conn, client_id, options.tag, server_id)
             endpoints.require_some(planned, options.client, options.tag, options.server)
-        scope = runs.scope_of(options.client, options.tag, options.server)
+        # The number, because a client may be given by its name too.
+        number = client.number if client else None
+        scope = runs.scope_of(number, options.tag, options.server)
         # Commands with the same selection share one run, so that no server is scanned twice.
         if (running := self._joined(scope)) is not None:
             return running
@@ -132,8 +135,7 @@ class SpreadScan:
         with self.context.read() as conn:
             for run in shards.running(conn):
                 done = shards.progress(conn, run.id)
-                asked = tuple(run.options.get("zones", ()))
-                if (run.scope, asked) != (scope, self.options.zones):
+                if run.scope != scope or not covers(from_document(run.options), self.options):
                     continue
                 if done.idle < runs.SPREAD_IDLE_SECONDS:
                     _log.info("joining run %d", run.id)

@@ -45,6 +45,8 @@ class Run(Base):
     started_at: Mapped[Timestamp]
     finished_at: Mapped[Timestamp | None]
     scope: Mapped[str] = mapped_column(server_default="")
+    # the options that decide what is checked, such as "deep"; empty: none
+    checks: Mapped[str] = mapped_column(server_default="")
     planned: Mapped[int] = mapped_column(Integer, server_default="0")
     looked: Mapped[int] = mapped_column(Integer, server_default="0")
     undetermined: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -100,6 +100,8 @@ from inventory.records.scans import (
     ShardLease,
     ShardProgress,
     SpreadRun,
+    StoredAnswer,
+    StoredProbe,
     WaitingShard,
     ZoneShards,
 )
@@ -198,6 +200,8 @@ __all__ = [
     "ShardProgress",
     "SnoozeRecord",
     "SpreadRun",
+    "StoredAnswer",
+    "StoredProbe",
     "StoredZoneScope",
     "TicketRecord",
     "TicketTimes",

@@ -197,6 +197,45 @@ class ObservedChain(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer(Record):
+    """What one address served in the last probe of its endpoint."""
+
+    endpoint_id: int
+    address: str
+    chain: tuple[str, ...]
+    tls_version: str | None
+    cipher: str | None
+    group_name: str | None
+    alpn: str | None
+    ocsp: str | None
+    # None if no verifier could decide: undetermined, and not refused.
+    trusted: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredProbe(Record):
+    """The last probe of an endpoint. ``sha256`` to ``key``: of the leaf that was seen last."""
+
+    id: int
+    host: str
+    port: int
+    protocol: str
+    last_attempt: Timestamp
+    last_good: Timestamp | None
+    failing_since: Timestamp | None
+    error_layer: str | None
+    error_reason: str | None
+    sha256: str | None
+    serial: str | None
+    subject: str | None
+    issuer: str | None
+    names: tuple[str, ...] | None
+    not_before: Timestamp | None
+    not_after: Timestamp | None
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceRecord(Record):
     """An accepted finding, or one that a named person fixes until a date."""
 

@@ -99,11 +99,23 @@ def test_a_run_that_is_interrupted_several_times_is_resumed_each_time(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "options"),
-    [(61, {}), (1, {"client": "1"}), (1, {"tag": "gold"}), (1, {"server": "web1"})],
+    ("minutes", "options", "reason"),
+    [
+        (61, {}, "is too old"),
+        (1, {"client": "1"}, "was about the whole inventory, and this one is about client 1"),
+        (1, {"tag": "gold"}, "about tag gold"),
+        (1, {"server": "web1"}, "about server web1"),
+        (1, {"deep": True}, "was begun with --no-http, and this one with --deep --no-http"),
+        (1, {"cache": False}, "with --no-http --no-cache"),
+    ],
 )
-def test_a_run_that_is_too_old_or_of_another_scope_is_not_resumed(
-    database: Database, settings: Settings, port: int, minutes: int, options: dict[str, str]
+def test_a_run_that_is_too_old_or_of_another_scope_or_with_other_checks_is_not_resumed(
+    database: Database,
+    settings: Settings,
+    port: int,
+    minutes: int,
+    options: dict[str, Any],
+    reason: str,
 ) -> None:
     with database.write() as tx:
         machines.add(tx, {"name": "web1"})
@@ -114,7 +126,19 @@ def test_a_run_that_is_too_old_or_of_another_scope_is_not_resumed(
     clock.advance(minutes=minutes)
     with counted_connects(port) as connects:
         summary = scan(database, settings, resume=True, **options)
-    assert (len(connects), summary.resumed, summary.state) == (6, 0, "complete")
+    # A deep scan connects more than once.
+    assert len(connects) >= 6
+    assert (summary.checked, summary.resumed, summary.state) == (6, 0, "complete")
+    assert reason in summary.not_resumed
+
+
+def test_a_run_of_one_client_is_resumed_by_number_and_by_name_and_with_other_limits(
+    database: Database, settings: Settings, port: int
+) -> None:
+    interrupt(database, settings, 2, client="1")
+    interrupt(database, settings, 1, client="Client 1", timeout=5.0, resume=True)
+    summary = scan(database, settings, client="1", concurrency=2, accept_suspect=True, resume=True)
+    assert (summary.checked, summary.resumed, summary.not_resumed) == (6, 3, "")
 
 
 def test_a_complete_run_is_not_resumed(database: Database, settings: Settings, port: int) -> None:
@@ -211,8 +235,10 @@ def test_an_inventory_that_changed_meanwhile_is_visited_as_it_is_now(
             domains.retire(tx, host)
     add(database, port, "new.example.test")
     summary = scan(database, settings, resume=True)
-    # The new endpoint, and the one that is left.
+    # The new endpoint, and the one that is left. The one that was checked and retired is no part of
+    # the run any more.
     assert (summary.state, summary.checked - summary.resumed) == ("complete", 2)
+    assert (summary.planned, summary.checked, summary.resumed) == (5, 5, 3)
     with database.read() as conn:
         found = {f.host for f in findings.listing(conn)}
         active = {e.host for e in endpoints.listing(conn) if e.state == "active"}

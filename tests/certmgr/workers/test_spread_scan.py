@@ -48,6 +48,10 @@ def test_second_command_joins_the_scan_and_another_selection_waits(
     run_id = begin(context, queues)
     joined, checked = SpreadScan(context, ScanOptions(), queues)._begin()
     assert (joined, checked) == (run_id, 0)
+    # A scan that checks less is part of it; one that checks more is another scan.
+    assert SpreadScan(context, ScanOptions(http=False), queues)._begin() == (run_id, 0)
+    with pytest.raises(Busy):
+        SpreadScan(context, ScanOptions(deep=True), queues)._begin()
     with pytest.raises(Busy, match=f"0 of 4 shards of run {run_id}"):
         SpreadScan(context, ScanOptions(client="1001"), queues)._begin()
     with pytest.raises(Busy, match="workers have finished"):

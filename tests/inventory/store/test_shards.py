@@ -165,7 +165,9 @@ def test_new_run_waits_for_workers_and_replaces_a_run_without_any(
     with pytest.raises(Busy, match=f"1 of 2 shards of run {run_id}"), pair.write(LATER) as tx:
         runs.start(tx, "", 1)
     with pair.write(LATER) as tx:
-        assert runs.resume(tx, "", 2, 0) is None  # its workers go on with it
+        # Its workers go on with it.
+        refused = runs.resume(tx, "", "", 0)
+    assert refused == runs.NotResumed(f"run {run_id} was a run of workers")
     monkeypatch.setattr(runs, "SPREAD_IDLE_SECONDS", 0)
     with pair.write(LATER) as tx:
         runs.start(tx, "", 1)
