@@ -12,12 +12,11 @@ from pathlib import Path
 
 import click
 
-from certmgr.acme.challenges.zones import tsig_key
 from certmgr.cli.output import cell, paragraph
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext
-from certmgr.config.settings import resolver_parts
-from certmgr.net.zone_transfer import host_names
+from certmgr.cli.worker import queues_of
+from certmgr.operations.zone_import import AXFR, transferred_names
 from inventory.errors import UsageError
 from inventory.importers import (
     apache,
@@ -37,7 +36,6 @@ from inventory.importers.plan import ImportPlan
 from inventory.names import normalise
 
 FORMATS = ("csv", "json", "nginx", "apache", "certbot", "zone", "names", "axfr")
-AXFR = "axfr:"
 _READERS = {
     "nginx": nginx.read,
     "apache": apache.read,
@@ -57,6 +55,7 @@ class ImportRequest:
         encoding: The encoding of --encoding; empty without it.
         server: The server of rows without one.
         accept_proposed: Whether a new name is given to the client who owns the domain above it.
+        here: Whether this process transfers a zone, although there are workers.
     """
 
     source: str
@@ -66,6 +65,7 @@ class ImportRequest:
     encoding: str
     server: str | None
     accept_proposed: bool
+    here: bool = False
 
     @property
     def path(self) -> Path:
@@ -89,7 +89,7 @@ def read_into(app: CommandContext, planned: ImportPlan, request: ImportRequest) 
     else:
         rows = assign(
             planned,
-            _named_rows(app, planned, request.source, request.kind, request.client),
+            _named_rows(app, planned, request),
             request.client,
             accept=request.accept_proposed,
             summary=summary,
@@ -118,44 +118,40 @@ def _list_rows(request: ImportRequest) -> Iterable[ImportRow | ImportProblem]:
 
 
 def _named_rows(
-    app: CommandContext, planned: ImportPlan, source: str, kind: str, client: str
+    app: CommandContext, planned: ImportPlan, request: ImportRequest
 ) -> Iterable[ImportRow | ImportProblem]:
     """Return the rows of a format whose names have no client."""
     # Without a client and without domains, no name could be assigned: every row would fail.
-    if not client and not planned.items["domain"]:
+    if not request.client and not planned.items["domain"]:
         raise UsageError(
-            f"--from {kind} needs --client",
+            f"--from {request.kind} needs --client",
             "the names in this format have no client, and the inventory has no domains",
             "Give --client NUMBER.",
         )
-    if kind == "axfr":
-        return _transferred(app, source, client)
-    return _READERS[kind](Path(source), client)
+    if request.kind == "axfr":
+        return _transferred(app, request)
+    return _READERS[request.kind](request.path, request.client)
 
 
-def _transferred(
-    app: CommandContext, source: str, client: str
-) -> Iterable[ImportRow | ImportProblem]:
+def _transferred(app: CommandContext, request: ImportRequest) -> list[ImportRow | ImportProblem]:
     """Return the rows of a zone that a configured name server transfers."""
-    zone_name, _, server = source.removeprefix(AXFR).rpartition("@")
-    known = {n: s for n, s in app.settings.acme.solvers.items() if s.kind == "rfc2136"}
-    # Only servers of the configuration are asked: an import must not name a target by itself.
-    solver = known.get(server) or next((s for s in known.values() if s.server == server), None)
-    if not zone_name or solver is None:
-        raise UsageError(
-            f"'{cell(source, 100)}' is not a zone of a configured name server",
-            "it has the form axfr:ZONE@SERVER, and SERVER is an [acme.solver.NAME] of the kind"
-            f" rfc2136; there is {', '.join(sorted(known)) or 'none'}",
-            "See certmgr help import.",
-        )
-    host, port = resolver_parts(solver.server)
-    zone_name = normalise(zone_name)
-    names = host_names(zone_name, host, solver.port or int(port), tsig_key(solver), solver.timeout)
+    zone_name = normalise(request.source.removeprefix(AXFR).rpartition("@")[0])
     return [
-        zone.host_row(f"zone {zone_name}", name, client)
-        for name in names
+        zone.host_row(f"zone {zone_name}", name, request.client)
+        for name in _names_of_zone(app, request)
         if not zone.is_service(name)
     ]
+
+
+def _names_of_zone(app: CommandContext, request: ImportRequest) -> list[str]:
+    # With --here an administrator can import although no worker is alive.
+    if request.here or not app.settings.workers.enabled:
+        return transferred_names(app.settings, request.source)
+    with queues_of(app) as (context, queues):
+        # The library of the queues is an extra, and is needed only here.
+        from certmgr.workers.spread_import import transferred_by_worker
+
+        return transferred_by_worker(context, queues, request.source, app.stop)
 
 
 def known_server(planned: ImportPlan, name: str) -> str:

@@ -15,17 +15,12 @@ from certmgr.cli.import_report import (
     show_sensitive,
     show_totals,
 )
-from certmgr.cli.import_sources import (
-    AXFR,
-    FORMATS,
-    ImportRequest,
-    known_server,
-    read_into,
-)
+from certmgr.cli.import_sources import FORMATS, ImportRequest, known_server, read_into
 from certmgr.cli.output import cell
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.net.addresses import networks, refusal
+from certmgr.operations.zone_import import AXFR
 from inventory.db.violations import Violation, violation
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import refuse_special
@@ -73,6 +68,9 @@ from inventory.store import clients
 @click.option("--internal-addresses", is_flag=True, help="Accept internal addresses in SOURCE.")
 @click.option("--example", type=click.Choice(["csv"]), help="Print an example file.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option(
+    "--here", is_flag=True, help="Transfer a zone in this process, even if there are workers."
+)
 @pass_app
 def import_(
     app: CommandContext,
@@ -87,6 +85,7 @@ def import_(
     internal_addresses: bool,
     example: str | None,
     dry_run: bool,
+    here: bool,
 ) -> int:
     """Import records from SOURCE.
 
@@ -122,6 +121,7 @@ def import_(
         encoding=encoding,
         server=server,
         accept_proposed=accept_proposed,
+        here=here,
     )
     summary = read_into(app, planned, request)
     if not internal_addresses:

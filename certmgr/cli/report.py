@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 import click
@@ -14,28 +15,24 @@ import click
 from certmgr.cli.output import cell, paragraph, show
 from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.shared import CommandContext, pass_app, was_given
-from certmgr.compliance.load import all_deadlines
-from certmgr.dashboard.html import ReportLink
-from certmgr.dashboard.html import render as render_dashboard
-from certmgr.dashboard.load import load_dashboard_input
-from certmgr.dashboard.view import build as build_dashboard
+from certmgr.cli.worker import queues_of
 from certmgr.files import write_whole
+from certmgr.operations.client_reports import (
+    ClientReports,
+    LinkedReport,
+    RenderedReport,
+    ReportOptions,
+)
 from certmgr.operations.support_statistics import measure, read
-from certmgr.report import badge, html, pdf, tabular
-from certmgr.report.load import load_report_input
-from certmgr.report.view import build
-from certmgr.report.write import file_name, make_folder
+from certmgr.report import badge
+from certmgr.report.write import make_folder
 from inventory.errors import UsageError
 from inventory.files import read_regular
 from inventory.store import clients
 from notifiers.wording.catalogue import require
-from notifiers.wording.report import STATES
 
 if TYPE_CHECKING:
-    from certmgr.compliance.milestones import Deadline
     from certmgr.config.context import Context
-    from certmgr.report.model import ClientReport
-    from notifiers.wording.catalogue import Language
 
 
 @click.command()
@@ -81,6 +78,11 @@ if TYPE_CHECKING:
     metavar="CODE",
     help="Language, such as en or de. Default: the language of the client's contact.",
 )
+@click.option(
+    "--here",
+    is_flag=True,
+    help="With --all: render in this process, even if there are workers.",
+)
 @pass_app
 def report(
     app: CommandContext,
@@ -92,6 +94,7 @@ def report(
     output: str | None,
     as_of: str | None,
     language_code: str | None,
+    here: bool,
 ) -> None:
     """Write a report for a client: actions with due dates, deadlines, sites and evidence.
 
@@ -118,19 +121,18 @@ def report(
     language_code = None if language_code is None else require(language_code)
     # All reports of a run have the same time.
     context = app.context().frozen()
-    # The deadlines of a past day are those that were known then; for a day ahead, those of today.
-    past = at if at is not None and at <= context.now() else None
-    dues = all_deadlines(context.database, past)
+    options = ReportOptions(output_format, at, language_code)
     if all_clients:
-        _write_all(context, dues, output_format, Path(str(output)), at, language_code)
+        _write_all(app, context, options, Path(str(output)), here=here)
         return
+    reports = ClientReports(context, options)
     with ProgressLine().waiting(f"report: client {cell(client, 60)}"):
-        client_report, language = _build_report(context, dues, str(client), at, language_code)
+        client_report, language = reports.report(str(client))
     # A badge of yesterday must not stay after a fault. It is removed first, because the rendering
     # below refuses such a badge with an error.
     if output_format == "badge" and output is not None and badge.why_not(client_report):
         _remove_badge(Path(output))
-    data = _rendered(client_report, language, output_format)
+    data = reports.content(client_report, language)
     # The page is text, and pdf was refused without --output above.
     if output is None:
         click.echo(data.decode(), nl=False)
@@ -235,40 +237,8 @@ def _show_statistics(app: CommandContext, days: int, output_format: str, other: 
     show("support", _SUPPORT, rows, output_format)
 
 
-def _build_report(
-    context: Context,
-    dues: tuple[Deadline, ...],
-    client: str,
-    at: datetime | None,
-    language_code: str | None,
-) -> tuple[ClientReport, Language]:
-    report_input = load_report_input(
-        context, client, as_of=at, deadlines=dues, chosen_language=language_code
-    )
-    return build(report_input), report_input.language
-
-
-def _rendered(client_report: ClientReport, language: Language, output_format: str) -> bytes:
-    if output_format == "json":
-        return tabular.to_json(client_report).encode()
-    if output_format == "csv":
-        return tabular.to_csv(client_report).encode()
-    if output_format == "badge":
-        return badge.render(client_report, language).encode()
-    # The PDF is rendered from the HTML page, so both have the same content.
-    page = html.render(client_report, language)
-    if output_format == "pdf":
-        return pdf.render(page, client_report, language)
-    return page.encode()
-
-
 def _write_all(
-    context: Context,
-    dues: tuple[Deadline, ...],
-    output_format: str,
-    target: Path,
-    at: datetime | None,
-    language_code: str | None,
+    app: CommandContext, context: Context, options: ReportOptions, target: Path, *, here: bool
 ) -> None:
     """Write the reports of all clients and an index page.
 
@@ -278,30 +248,76 @@ def _write_all(
     make_folder(target)
     with context.read() as conn:
         numbers = clients.with_domains(conn)
-    links: dict[str, ReportLink] = {}
-    for number in _progress(numbers):
-        client_report, language = _build_report(context, dues, number, at, language_code)
-        name = file_name(number, "svg" if output_format == "badge" else output_format)
-        # A badge of yesterday must not stay after a fault of today.
-        if output_format == "badge" and badge.why_not(client_report):
-            _remove_badge(target / name)
-            continue
-        write_whole(target / name, _rendered(client_report, language, output_format))
-        state = client_report.state
-        links[number] = ReportLink(name, state, language(STATES[state]))
-    with ProgressLine().waiting("report: the page of all clients"):
-        facts = load_dashboard_input(context, as_of=at, language_code=language_code)
-        # Each report is linked, so no client is left out.
-        index = render_dashboard(build_dashboard(facts, max_clients=None), facts.language, links)
+    links: list[LinkedReport] = []
+    with _renderer(app, context, options, here=here) as reports:
+        # Closed at an error too, so that workers do not go on for a command that has ended.
+        with closing(reports.render(numbers)) as rendered:
+            for number, report in _counted(rendered, numbers):
+                path = target / options.file_name(number)
+                # A badge of yesterday must not stay after a fault of today.
+                if report.content is None:
+                    _remove_badge(path)
+                    continue
+                write_whole(path, report.content)
+                links.append(report.link)
+        with ProgressLine().waiting("report: the page of all clients"):
+            index = reports.index(links)
     # The index is written last, so that each report that it links exists.
-    write_whole(target / "index.html", index.encode())
-    counts = {s: sum(x.state == s for x in links.values()) for s in _COUNTED}
+    write_whole(target / "index.html", index)
+    counts = {s: sum(x.state == s for x in links) for s in _COUNTED}
     summary = f"{len(links):,} client(s): " + ", ".join(
         f"{counts[s]:,} {words}" for s, words in _COUNTED.items() if counts[s]
     )
     paragraph(
         f"{target}: {summary if links else 'no client has a domain'}. Open {target / 'index.html'}."
     )
+
+
+def _counted(
+    rendered: Iterator[RenderedReport], numbers: Sequence[str]
+) -> Iterator[tuple[str, RenderedReport]]:
+    """Yield each client with the report, and draw how many are done."""
+    with progress_line() as line:
+        for done, number in enumerate(numbers):
+            line.counted("reports", done, len(numbers), f"client {number}")
+            yield number, next(rendered)
+
+
+class _Renderer(Protocol):
+    """Renders the reports of a command, in this process or by workers."""
+
+    def render(self, numbers: Sequence[str]) -> Generator[RenderedReport]: ...
+
+    def index(self, links: Sequence[LinkedReport]) -> bytes: ...
+
+
+class _Here:
+    """Renders in this process."""
+
+    def __init__(self, reports: ClientReports) -> None:
+        self._reports = reports
+
+    def render(self, numbers: Sequence[str]) -> Generator[RenderedReport]:
+        for number in numbers:
+            yield self._reports.render(number)
+
+    def index(self, links: Sequence[LinkedReport]) -> bytes:
+        return self._reports.index(links)
+
+
+@contextmanager
+def _renderer(
+    app: CommandContext, context: Context, options: ReportOptions, *, here: bool
+) -> Iterator[_Renderer]:
+    # With --here an administrator can work although no worker is alive.
+    if here or not app.settings.workers.enabled:
+        yield _Here(ClientReports(context, options))
+        return
+    with queues_of(app) as (_, queues):
+        # The library of the queues is an extra, and is needed only here.
+        from certmgr.workers.spread_reports import SpreadReports
+
+        yield SpreadReports(context, queues, options, app.stop)
 
 
 def _remove_badge(path: Path) -> None:
@@ -321,10 +337,3 @@ _COUNTED = {
     "unknown": "undetermined",
     "ok": "in order",
 }
-
-
-def _progress(numbers: list[str]) -> Iterator[str]:
-    with progress_line() as line:
-        for done, number in enumerate(numbers):
-            line.counted("reports", done, len(numbers), f"client {number}")
-            yield number

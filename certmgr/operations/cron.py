@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-JOB = "run"
+JOB, AUDIT_HEAD = "run", "audit head"
 # A timestamp authority has 30 seconds for its answer.
 _HEAD_MINUTES = 2.0
 
@@ -136,7 +136,7 @@ class _Run:
         yield Part("notify", budgets.notify_minutes, lambda s: _notify(context, result, s))
         # After all changes of this run, except for those of a rest of the scan.
         if settings.audit.head_file:
-            yield Part("audit head", _HEAD_MINUTES, lambda _: audit_heads.record(context))
+            yield Part(AUDIT_HEAD, _HEAD_MINUTES, lambda _: audit_heads.record(context))
         # The parts are a generator: whether the scan was late is known by now.
         if self.late:
             yield Part("rest of the scan", 0.0, lambda _: self._scan())

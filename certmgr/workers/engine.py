@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 # The record of the tables' version, in the table of jobs.
 SCHEMA_JOB = "work queues"
 SCAN_SHARD, END_SCAN, PART, SCHEDULED = "scan_shard", "end_scan", "part", "scheduled_run"
+CALL = "call"
 # Failed jobs are kept for a week, so that doctor can show them.
 KEEP_FAILED_HOURS = 168
 # Notifications of PostgreSQL do not pass a pooler such as PgBouncer, so workers poll.
@@ -86,6 +87,11 @@ class WorkQueues:
         """Defer a part of ``certmgr run``, unless it waits already. It runs once at a time."""
         queue, name = queue_names.QUEUE_OF[part], f"part {part}"
         self._defer(PART, queue, name, lock=name, part=part)
+
+    def defer_call(self, call_id: int, queue: str) -> None:
+        """Defer a call. Its command waits for it, so it goes before the shards of a scan."""
+        name = f"call {call_id}"
+        self._defer(CALL, queue, name, lock=name, priority=2, call_id=call_id)
 
     def _defer(
         self,

@@ -13,7 +13,9 @@ QUEUE_OF = {
     "inbox": "notify",
     "notify": "notify",
 }
-QUEUES = (SCAN, *dict.fromkeys(QUEUE_OF.values()))
+# What single commands leave to workers, apart from certmgr run.
+IMPORT, REPORT = "import", "report"
+QUEUES = (SCAN, *dict.fromkeys(QUEUE_OF.values()), IMPORT, REPORT)
 
 
 def scan_queue(zone: str) -> str:

@@ -16,7 +16,9 @@ from functools import partial
 from certmgr.config.context import Context
 from certmgr.operations.stopping import StopState
 from certmgr.workers import recovery
+from certmgr.workers.call_handlers import answer
 from certmgr.workers.engine import (
+    CALL,
     END_SCAN,
     PART,
     SCAN_SHARD,
@@ -32,7 +34,7 @@ from certmgr.workers.scan_end import end_scan
 from certmgr.workers.shard_scan import scan_shard
 from certmgr.workers.spread_run import run as run_spread
 from inventory.errors import CertmgrError, DatabaseError, log_internal_error
-from inventory.store import shards, zone_workers
+from inventory.store import shards, worker_calls, zone_workers
 from inventory.zone_names import DEFAULT_ZONE
 
 _log = logging.getLogger(__name__)
@@ -145,6 +147,7 @@ class WorkerService:
             SCAN_SHARD: self._scan_shard,
             END_SCAN: self._end_scan,
             PART: self._part,
+            CALL: self._call,
             SCHEDULED: self._scheduled,
         }
 
@@ -159,6 +162,9 @@ class WorkerService:
 
     async def _part(self, part: str) -> None:
         await asyncio.to_thread(do_part, self.context, part)
+
+    async def _call(self, call_id: int) -> None:
+        await asyncio.to_thread(answer, self.context, call_id)
 
     async def _scheduled(self, timestamp: int) -> None:
         await asyncio.to_thread(self._run_all)
@@ -181,6 +187,10 @@ class WorkerService:
         with suppress(CertmgrError), self.context.write() as tx:
             zone_workers.ended(tx, self._presence[0])
 
+    def _remove_old_calls(self) -> None:
+        with self.context.write() as tx:
+            worker_calls.remove_old(tx)
+
     def _take_up(self) -> None:
         # The usual case: no scan is running, and no connection to the queues is opened.
         with self.context.read() as conn:
@@ -199,6 +209,7 @@ class WorkerService:
                 await asyncio.to_thread(self._take_up)
                 if time.monotonic() - cleaned > CLEANING_SECONDS:
                     await worker.remove_old()
+                    await asyncio.to_thread(self._remove_old_calls)
                     cleaned = time.monotonic()
             except CertmgrError as error:
                 # The worker itself notices a database that went away.

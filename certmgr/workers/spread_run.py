@@ -15,7 +15,7 @@ from functools import partial
 
 from certmgr.config.context import Context
 from certmgr.inspection.scan_options import ScanOptions
-from certmgr.operations.cron import JOB, CronResult, conclude, part_names
+from certmgr.operations.cron import AUDIT_HEAD, JOB, CronResult, conclude, part_names, run_part
 from certmgr.operations.stopping import StopState
 from certmgr.workers.engine import WorkQueues
 from certmgr.workers.parts import now, outcome_since
@@ -65,6 +65,9 @@ class _SpreadRun:
         for name in ("revocation", "renew"):
             if name in names:
                 self._wait(name)
+        # The file is on this machine, so no worker writes it.
+        if AUDIT_HEAD in names:
+            self._here(AUDIT_HEAD)
         # The workers went on with the scan. This joins the same run, and waits without a limit.
         if self.late:
             self._scan(0.0)
@@ -83,6 +86,14 @@ class _SpreadRun:
                 if time.monotonic() > end:
                     raise
                 self.stop.wait(POLL_SECONDS)
+
+    def _here(self, part: str) -> None:
+        """Do a part in this process."""
+        self.current = part
+        done = run_part(self.context, part)
+        self.result.problems += done.problems
+        self.result.messages += done.messages
+        self.result.error = self.result.error or done.error
 
     def _scan(self, minutes: float) -> None:
         self.current = "scan"

@@ -42,6 +42,7 @@ from inventory.models.scans import (
     StoredFinding,
 )
 from inventory.models.servers import Server
+from inventory.models.workers import WorkerCall, WorkerCallFile
 from inventory.models.zones import StoredZone, ZoneScope, ZoneView, ZoneWorker
 
 metadata = Base.metadata
@@ -96,6 +97,8 @@ __all__ = [
     "StoredZone",
     "Tag",
     "Ticket",
+    "WorkerCall",
+    "WorkerCallFile",
     "ZoneScope",
     "ZoneView",
     "ZoneWorker",

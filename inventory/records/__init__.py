@@ -105,6 +105,7 @@ from inventory.records.scans import (
     WaitingShard,
     ZoneShards,
 )
+from inventory.records.workers import BegunCall, CallResult, CallState
 from inventory.records.zones import (
     NewZoneView,
     StoredZoneScope,
@@ -122,7 +123,10 @@ __all__ = [
     "AnnouncementRecord",
     "AuditRecord",
     "BackoffRecord",
+    "BegunCall",
     "BilledCase",
+    "CallResult",
+    "CallState",
     "CaseEventRecord",
     "CaseRecord",
     "CertificateRecord",

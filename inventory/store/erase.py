@@ -41,7 +41,7 @@ from inventory.models import (
 )
 from inventory.names import display, registered_domain
 from inventory.records import ClientRecord
-from inventory.store import clients
+from inventory.store import clients, worker_calls
 from inventory.store.erase_messages import erase_subjects, erase_texts
 
 
@@ -78,6 +78,8 @@ def erase(tx: Tx, number: str) -> dict[str, int]:
     leaves |= _purchases(tx, client_id, gone)
     leaves |= _lineages(tx, client_id, gone)
     _counted(tx, hosts)
+    # Results on their way to a command may name the client.
+    worker_calls.remove_all(tx)
     # In the order of the foreign keys: rows that refer to others are deleted first.
     delete_in(tx.conn, Endpoint, Endpoint.id, endpoints)
     delete_in(tx.conn, Domain, Domain.id, domain_ids)

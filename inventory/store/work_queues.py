@@ -35,6 +35,15 @@ def live_shards(conn: Connection) -> set[int]:
     return set(rows)
 
 
+def has_live_call(conn: Connection, call_id: int) -> bool:
+    """Return whether a job of a call waits or runs."""
+    query = text(
+        "SELECT EXISTS (SELECT 1 FROM procrastinate_jobs WHERE task_name = 'call'"
+        " AND status IN ('todo', 'doing') AND (args->>'call_id')::bigint = :id)"
+    )
+    return bool(conn.scalar(query, {"id": call_id}))
+
+
 def live_workers(conn: Connection, silent: float) -> int:
     """Return the number of workers that gave a sign of life in the last ``silent`` seconds."""
     return int(

@@ -67,6 +67,7 @@ from inventory.vocabulary.scans import (
     ShardRole,
     ZoneScopeKind,
 )
+from inventory.vocabulary.workers import CallKind
 
 __all__ = [
     "FOREIGN_ADDRESS",
@@ -78,6 +79,7 @@ __all__ = [
     "Acceptance",
     "AccountState",
     "Actor",
+    "CallKind",
     "CaseKind",
     "CaseState",
     "ContactMethodKind",
