@@ -60,7 +60,12 @@ class IssuanceContext(Context):
     @classmethod
     def of(cls, context: Context) -> Self:
         """Return the context of issuance over the same inventory, configuration and clock."""
-        return cls(context.database, context.settings, context.clock)
+        return cls(
+            context.database,
+            context.settings,
+            context.clock,
+            zone_workers=context.zone_workers,
+        )
 
     @cached_property
     def solvers(self) -> Solvers:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from certmgr.acme.context import IssuanceContext
-from certmgr.inspection import live_check
+from certmgr.inspection import live_check, zone_checks
 from certmgr.inspection.reload_patience import until_live
 from certmgr.inspection.verification import Observation, Verification, verify
 from certmgr.x509.bundle import CertificateBundle
 from inventory.certificates import parse
 from inventory.records import LineageRecord
-from inventory.store import certificates, endpoints
+from inventory.store import certificates, endpoints, zones
 
 
 def live_check_targets(
@@ -26,16 +26,18 @@ def live_check_targets(
         # is not ours to judge.
         visited = endpoints.of_clients(conn, [row.client_id]).get(row.client_id, [])
         ders = certificates.ders_in_order(conn, [row.sha256] if row.sha256 is not None else [])
+        zones_of = zones.of_hosts(conn, row.client_id)
     names = parse(ders[0]).names if ders else ()
     hosts = {r.host for r in visited}
-    return [p for p in live_check.live_check_targets(names, visited) if p.target.host in hosts]
+    targets = live_check.live_check_targets(names, visited)
+    return zone_checks.with_zones([t for t in targets if t.target.host in hosts], zones_of)
 
 
 def observe(
     context: IssuanceContext, endpoints: Sequence[live_check.LiveCheckTarget]
 ) -> list[Observation]:
     """Check every endpoint once for each key type."""
-    return live_check.check_live(context.settings, endpoints)
+    return zone_checks.observe(context, endpoints, here=live_check.check_live)
 
 
 def _same_key_type(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from certmgr.cases import window as windows
-from certmgr.cases.service import RESET_ON_REOPEN, CaseService, Overrides
+from certmgr.cases.service import RESET_ON_REOPEN, CaseService
 from certmgr.cases.states import CaseAction, next_state
 from certmgr.inspection.live_check import (
     MAX_TARGETS,
@@ -17,6 +17,7 @@ from certmgr.inspection.live_check import (
 )
 from certmgr.inspection.reload_patience import until_live
 from certmgr.inspection.verification import Observation, Verification, verify
+from certmgr.inspection.zone_checks import Overrides, observe, with_zones
 from inventory.certificates import parse
 from inventory.db.database import Tx
 from inventory.errors import Conflict, UsageError
@@ -26,6 +27,7 @@ from inventory.store import (
     cases,
     endpoints,
     issuances,
+    zones,
 )
 from inventory.store.case_changes import CaseColumns
 from inventory.vocabulary import CaseState, VerificationState
@@ -125,7 +127,8 @@ def verify_case(
     expected = require_certificates(service, row)
     with service.context.read() as conn:
         visited = endpoints.of_clients(conn, [row.client_id])
-    targets = live_check_targets(row.names, visited.get(row.client_id, []))
+        zones_of = zones.of_hosts(conn, row.client_id)
+    targets = with_zones(live_check_targets(row.names, visited.get(row.client_id, [])), zones_of)
     _log.info("verifying the case %s at %d targets", row.reference, len(targets))
     # Targets beyond the limit are not probed. One failed observation keeps the case open.
     not_probed = [
@@ -141,8 +144,8 @@ def verify_case(
     ]
 
     def check() -> Verification:
-        observations = service.prober(
-            service.context.settings, targets[:MAX_TARGETS], overrides or {}
+        observations = observe(
+            service.context, targets[:MAX_TARGETS], overrides or {}, here=service.prober
         )
         return verify(expected, [*observations, *not_probed], row.replaces or ())
 

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from certmgr.cases import incident_progress, installation, new_case
 from certmgr.cases.due_cases import due_cases, superseded
-from certmgr.cases.service import CaseService, Overrides
+from certmgr.cases.service import CaseService
 from certmgr.cases.states import CaseAction
+from certmgr.inspection.zone_checks import Overrides
 from certmgr.x509.names import name_covers
 from inventory.errors import CertmgrError
 from inventory.records import CaseRecord

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,11 +29,8 @@ from certmgr.cases.states import ENDED, CaseAction, allowed_actions, due_date, n
 from certmgr.config.context import Context
 from certmgr.config.secret_values import secret
 from certmgr.config.settings import Settings
-from certmgr.inspection.live_check import (
-    LiveCheckTarget,
-    check_live,
-)
-from certmgr.inspection.verification import Observation
+from certmgr.inspection.live_check import check_live
+from certmgr.inspection.zone_checks import Prober
 from certmgr.purchases.load import lead_times
 from certmgr.x509 import key_store as keystore
 from inventory.db.database import Tx, from_epoch
@@ -50,8 +47,6 @@ from inventory.vocabulary import CaseState
 _log = logging.getLogger(__name__)
 # A reopened case has to be installed and verified again.
 RESET_ON_REOPEN: CaseColumns = {"installed_at": None, "live_at": None}
-Overrides = Mapping[tuple[str, int], tuple[str, ...]]
-Prober = Callable[[Settings, Sequence[LiveCheckTarget], Overrides], list[Observation]]
 
 
 @dataclass(slots=True)

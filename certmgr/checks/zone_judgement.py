@@ -221,3 +221,30 @@ def without_withheld(
         for code in map(str, f.evidence.get("withheld", ()))
     }
     return tuple(f for f in findings if f.code not in withheld)
+
+
+def as_seen_from(
+    zone: str, findings: Sequence[Finding], open_findings: Sequence[Finding]
+) -> tuple[Finding, ...]:
+    """Return what one probe from a zone shows, if other zones see something else.
+
+    A single probe cannot end a difference: what it disputes is replaced by the difference, which is
+    for staff.
+
+    Args:
+        zone: The zone of the probe.
+        findings: What the probe found.
+        open_findings: What is open at the endpoint.
+    """
+    difference = next((f for f in open_findings if f.code == ZONE_DIFFERENCE), None)
+    if difference is None or zone not in difference.evidence.get("zones", ()):
+        return tuple(findings)
+    evidence = difference.evidence
+    disputed = {*evidence.get("withheld", ()), *evidence.get("codes", ())}
+    if REACH in evidence.get("kinds", ()):
+        disputed |= NOT_REACHED
+    kept = tuple(f for f in findings if f.code not in disputed)
+    # A zone that does not see the fault any more does not repeat what may have ended.
+    if len(kept) == len(findings) and zone not in evidence.get("seen", ()):
+        return kept
+    return (*kept, difference)

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -119,7 +119,13 @@ class CommandContext:
         # Imported here for the same reason as the database.
         from certmgr.config.context import Context
 
-        return Context(self.open(create=create), self.settings, self.clock)
+        context = Context(self.open(create=create), self.settings, self.clock)
+        if not self.settings.workers.enabled:
+            return context
+        # Other machines see what this one does not.
+        from certmgr.workers.zone_calls import QueuedZoneWorkers
+
+        return replace(context, zone_workers=QueuedZoneWorkers(context, self.stop))
 
     def close(self) -> None:
         """Close every database that this command opened."""

@@ -5,17 +5,34 @@ Pure functions take values and ``now`` instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection
 
 from certmgr.config.settings import Settings
 from inventory.clock import Clock
 from inventory.db.database import Database, Tx
+from inventory.vocabulary import CallKind
+
+
+class ZoneWorkers(Protocol):
+    """The workers of other vantage points, which see what this machine does not."""
+
+    def available(self, zone: str) -> bool:
+        """Return whether a worker of a zone gives a sign of life."""
+        ...
+
+    def call(self, zone: str, kind: CallKind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let a worker of a zone do something, and return its result.
+
+        Raises:
+            CertmgrError: Its error; or none has answered in time.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,11 +43,13 @@ class Context:
         database: The inventory.
         settings: The configuration.
         clock: Returns the current time.
+        zone_workers: The workers of other vantage points; None if there are no workers.
     """
 
     database: Database
     settings: Settings
     clock: Clock
+    zone_workers: ZoneWorkers | None = field(default=None, kw_only=True)
 
     def now(self) -> datetime:
         """Return the current time, in UTC."""

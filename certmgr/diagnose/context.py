@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -42,10 +43,12 @@ from inventory.store import (
     server_faults,
     servers,
     tickets,
+    zones,
 )
 from inventory.store.finding_columns import finding_of
 from inventory.targets import Target
 from inventory.vocabulary import Acceptance, Finding, FindingDecision, Parties, deciding
+from inventory.zone_names import DEFAULT_ZONE
 from notifiers.wording.catalogue import language
 from notifiers.wording.scope import names_in
 
@@ -72,6 +75,7 @@ class HostContext:
         fixed: Addresses that the administrator set for the endpoint.
         renewal: Who renews the certificate, as one line for staff.
         renewers: Who renews which name of the client.
+        zones: The vantage points from which the host is visited, the first one at the beginning.
     """
 
     domain: str
@@ -101,6 +105,7 @@ class HostContext:
     references: dict[str, str] = field(default_factory=dict)
     down: ServerDown | None = None
     renewers: RenewalFacts | None = None
+    zones: tuple[str, ...] = (DEFAULT_ZONE,)
 
     def acting(self, host: str) -> Parties:
         """Return the parties of a host; what our lineage renews is ours."""
@@ -163,6 +168,7 @@ def load(
             paths=row.paths,
             renewal=renewers.renewer(row.client_id, target.host).description,
             renewers=renewers,
+            zones=zones.of_hosts(conn, row.client_id).visiting(target.host, target.port),
         )
         # Without a server, the inventory does not know to which address the host should point.
         if row.server_id is not None:
@@ -170,7 +176,7 @@ def load(
         if endpoint_row is not None:
             context.fixed = endpoint_row.addresses or ()
             _endpoint(conn, context, endpoint_row, row, now)
-        context.edits = _edits(conn, row.id)
+        context.edits = _edits(conn, row.id, ZoneInfo(zone))
         _messages(conn, context, row.id, endpoint_row)
         context.history = history.load(conn, row.client_id, row.id, row.name, language("en", zone))
     return context
@@ -238,13 +244,13 @@ def _endpoint(
     context.assigned = [a for same in by_code.values() if (a := deciding(same, now)) is not None]
 
 
-def _edits(conn: Connection, domain_id: int) -> list[str]:
+def _edits(conn: Connection, domain_id: int, zone: ZoneInfo) -> list[str]:
     """Return the last three changes of the domain's record, in words."""
     # A recent edit of the record may explain the fault, which its creation does not.
     rows = audit_log.of_row(conn, "domain", domain_id, 3, edits_only=True)
     lines = []
     for row in rows:
-        at = from_epoch(row.at)
+        at = datetime.fromtimestamp(row.at, zone)
         lines.append(
             f"{at:%Y-%m-%d} {row.actor} ({row.action}): {', '.join(json.loads(row.detail))}"
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certmgr.checks.api_hosts import PAGE_MISSING
+from certmgr.checks.zone_judgement import as_seen_from
+from certmgr.config.zones import in_zone
 from certmgr.diagnose import chrome, message
 from certmgr.diagnose import context as contexts
 from certmgr.diagnose.context import HostContext
@@ -16,6 +18,7 @@ from certmgr.diagnose.escalation import DESK, escalate, require_context
 from certmgr.diagnose.outcome import DiagnosisOutcome, OutcomeFacts, decide
 from certmgr.diagnose.question import DiagnosisRequest
 from certmgr.diagnose.steps import DiagnosisStep, page_error, steps
+from certmgr.diagnose.zone_of_probe import zone_of_probe
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.server_down import of_server
@@ -23,8 +26,11 @@ from certmgr.inspection.target_scan import ProbeContext, TargetProbe, probe_targ
 from certmgr.net.addresses import networks
 from certmgr.renewers.plan import RenewalPlan
 from inventory.db.database import Database
-from inventory.vocabulary import Finding, Purpose, Severity
+from inventory.names import display
+from inventory.vocabulary import ZONE_DIFFERENCE, Finding, Purpose, Severity
+from inventory.zone_names import DEFAULT_ZONE
 from notifiers.wording.catalogue import Language, language
+from notifiers.wording.report import ReportPhrases
 from notifiers.wording.scope import for_client
 
 
@@ -95,6 +101,7 @@ class _Examination:
         client_findings: The findings without the names of other clients.
         facts: Further facts about the host.
         plan: The renewal that is due and in time.
+        zone: The zone from which the site was probed.
     """
 
     host: HostContext | None
@@ -102,6 +109,7 @@ class _Examination:
     client_findings: list[Finding]
     facts: OutcomeFacts
     plan: RenewalPlan | None
+    zone: str
 
 
 def diagnose(
@@ -135,6 +143,10 @@ def diagnose(
     )
     # Staff read the same decision in English, and with all names.
     staff = decide(report, report.findings, examined.facts, plain=question.plain, error=error)
+    # Which vantage point sees what is for staff.
+    if outcome.code == ZONE_DIFFERENCE:
+        differs = reader(ReportPhrases.differs).format(host=display(question.target.host))
+        outcome = replace(outcome, cause=differs)
     # A ticket that is open already is named, even if this call passes nothing to level 2.
     reference = host.references.get(outcome.code or DESK, "") if host else ""
     if how.escalate and context.database is not None and host is not None:
@@ -159,7 +171,12 @@ def _examine(
     if how.escalate:
         # Before the site is probed: the agent should not wait for a refusal.
         require_context(host, question.target.host)
+    zone = zone_of_probe(settings, host, question.target, options)
+    context = replace(context, settings=in_zone(settings, zone))
     report = _probe(context, question, options, host, internal=how.internal)
+    if host is not None:
+        open_ = [f for f, _ in host.open]
+        report.findings = as_seen_from(zone, report.findings, open_)
     plan = host.plan(report, context.now()) if host is not None else None
     facts = contexts.facts(
         database,
@@ -175,6 +192,7 @@ def _examine(
         client_findings=_for_client(database, question, host, report),
         facts=facts,
         plan=plan,
+        zone=zone,
     )
 
 
@@ -200,6 +218,9 @@ def _with_texts(
         status=error[1] if error else None,
     )
     changes = contexts.changes(host, report) if host else []
+    vantage = how.vantage
+    if examined.zone != DEFAULT_ZONE:
+        vantage = f"{vantage} (zone {examined.zone})"
     provider = context.settings.provider.name
     return Diagnosis(
         url=url,
@@ -220,9 +241,7 @@ def _with_texts(
         ),
         # If a fault was found, the answers of the client would add nothing.
         questions=message.questions(report, now) if not outcome.code else [],
-        escalation=message.escalation(
-            url, report, visit_steps, host, changes, now, how.vantage, shown
-        ),
+        escalation=message.escalation(url, report, visit_steps, host, changes, now, vantage, shown),
         changes=changes,
         findings=report.findings,
         reference=reference,

@@ -21,6 +21,7 @@ from inventory.certificates import parse
 from inventory.names import as_ip, matches
 from inventory.records import ClientEndpoint
 from inventory.targets import PORTS, Target, parse_backend
+from inventory.zone_names import DEFAULT_ZONE
 
 # A handshake shows one certificate. A server with both kinds chooses by the offer, so each kind
 # needs a separate probe.
@@ -39,11 +40,13 @@ class LiveCheckTarget:
         target: The host, port and protocol.
         fixed: Addresses to probe instead of those from the DNS.
         backends: (server, target) of each backend behind it, by its internal address.
+        zone: The vantage point that reaches it.
     """
 
     target: Target
     fixed: tuple[str, ...] = ()
     backends: tuple[tuple[str, Target], ...] = ()
+    zone: str = DEFAULT_ZONE
 
 
 def live_check_targets(

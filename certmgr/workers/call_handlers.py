@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from certmgr.config.context import Context
+from certmgr.inspection.zone_checks import check_in_zone
 from certmgr.operations.client_reports import ClientReports, LinkedReport, ReportOptions
 from certmgr.operations.report_settings import report_data, with_report_settings
 from certmgr.operations.zone_import import transferred_names
@@ -116,8 +117,13 @@ def _transfer(context: Context, arguments: Mapping[str, Any]) -> CallResult:
     return CallResult(values={}, files={"names": "\n".join(names).encode()})
 
 
+def _live_check(context: Context, arguments: Mapping[str, Any]) -> CallResult:
+    return CallResult(values=check_in_zone(context, arguments))
+
+
 _HANDLERS: Mapping[CallKind, Callable[[Context, Mapping[str, Any]], CallResult]] = {
     CallKind.REPORTS: _reports,
     CallKind.REPORT_INDEX: _report_index,
     CallKind.TRANSFER: _transfer,
+    CallKind.LIVE_CHECK: _live_check,
 }

@@ -8,7 +8,7 @@ the state of the endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
@@ -40,6 +40,29 @@ _NOUN = {
     ZoneScopeKind.TAG: "tag",
     ZoneScopeKind.INTERNAL: "internal name",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ZonesOfHosts:
+    """From where hosts are visited.
+
+    Attributes:
+        by_target: Host and port of an endpoint -> its zones, the first one at the beginning.
+            Endpoints that are visited from the default zone alone are left out.
+        internal: (name, zone): the zone alone reaches the name, and all names below it.
+    """
+
+    by_target: Mapping[tuple[str, int], tuple[str, ...]]
+    internal: tuple[tuple[str, str], ...]
+
+    def visiting(self, host: str, port: int) -> tuple[str, ...]:
+        """Return the zones of a host, the first one at the beginning."""
+        zones = self.by_target.get((host, port))
+        if zones is None:
+            zones = tuple(
+                z for name, z in self.internal if host == name or host.endswith(f".{name}")
+            )
+        return zones or (DEFAULT_ZONE,)
 
 
 def add(tx: Tx, name: str, note: str | None = None) -> int:
@@ -221,6 +244,18 @@ def of_endpoints(
             found.setdefault(key, {})[scope.zone] = None
     # A name that only some zones reach is visited from no other one.
     return {k: tuple(z) for k, z in (assigned | internal).items() if tuple(z) != (DEFAULT_ZONE,)}
+
+
+def of_hosts(conn: Connection, client_id: int) -> ZonesOfHosts:
+    """Return from where the hosts of a client are visited, also those without an endpoint."""
+    by_id = of_endpoints(conn, client_id, None)
+    by_target: dict[tuple[str, int], tuple[str, ...]] = {}
+    for part in chunks(list(by_id)):
+        columns = (Endpoint.id, Endpoint.host, Endpoint.port)
+        for key, host, port in conn.execute(select(*columns).where(Endpoint.id.in_(part))):
+            by_target[host, port] = by_id[key]
+    internal = [(s.label, s.zone) for s in scopes(conn) if s.kind is ZoneScopeKind.INTERNAL]
+    return ZonesOfHosts(by_target, tuple(internal))
 
 
 def internal_endpoints(

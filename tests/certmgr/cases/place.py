@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import select
 
 from certmgr.cases import installation, intake, new_case, signing_requests
-from certmgr.cases.service import CaseService, Prober
+from certmgr.cases.service import CaseService
 from certmgr.config.context import Context
 from certmgr.config.settings import CasesSettings, Settings
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.inspection.report import certificate_row
 from certmgr.inspection.verification import Observation
+from certmgr.inspection.zone_checks import Prober
 from certmgr.x509.upload import VendorUpload
 from inventory.certificates import Certificate, parse
 from inventory.db.database import Database, to_epoch

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from certmgr.checks.codes import CODES
-from certmgr.checks.zone_judgement import NOT_REACHED, ZoneSight, judge_zones, without_withheld
+from certmgr.checks.zone_judgement import (
+    NOT_REACHED,
+    ZoneSight,
+    as_seen_from,
+    judge_zones,
+    without_withheld,
+)
 from inventory.vocabulary import Finding
 
 A, B = "192.0.2.1", "2001:db8::1"
@@ -135,3 +141,34 @@ def test_one_zone_alone_does_not_reopen_what_others_disproved() -> None:
 
 def test_codes_of_an_endpoint_that_is_not_reached_exist() -> None:
     assert CODES.keys() >= NOT_REACHED
+
+
+@pytest.mark.parametrize(
+    ("zone", "seen", "shown"),
+    [
+        # The probe is kept out, as the difference states.
+        ("bom1", ("connection-timeout", MIXED), (MIXED, "zone-difference")),
+        # It reaches the site now, so that the difference may have ended.
+        ("bom1", (MIXED,), (MIXED,)),
+        # It reaches the site, and a visitor elsewhere may not.
+        ("syd1", (), ("zone-difference",)),
+        # This zone was not compared.
+        ("ams1", ("connection-timeout",), ("connection-timeout",)),
+    ],
+)
+def test_single_probe_does_not_contradict_an_open_difference(
+    zone: str, seen: tuple[str, ...], shown: tuple[str, ...]
+) -> None:
+    judged = judge_zones([silent("fra1"), sight("syd1"), silent("bom1")])
+    assert judged is not None and judged.difference is not None
+    found_now = [found(code) for code in seen]
+    after = as_seen_from(zone, found_now, [found(EXPIRED), judged.difference])
+    assert tuple(f.code for f in after) == shown
+    assert as_seen_from(zone, found_now, [found(EXPIRED)]) == tuple(found_now)
+
+
+def test_fault_that_another_zone_disproved_is_not_one_of_the_site_in_a_probe() -> None:
+    judged = judge_zones([sight("fra1", found(EXPIRED)), sight("syd1")])
+    assert judged is not None and judged.difference is not None
+    after = as_seen_from("fra1", [found(EXPIRED), found(WEAK)], [judged.difference])
+    assert [f.code for f in after] == [WEAK, "zone-difference"]
