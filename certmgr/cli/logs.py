@@ -59,4 +59,9 @@ def configure(verbosity: int, log_format: LogFormat) -> str:
         logger.setLevel(_LEVELS.get(verbosity, logging.DEBUG))
         # The root logger would print the line again if an application configured it.
         logger.propagate = False
+    # Warnings of libraries, which may quote an answer: Python would print them as they are.
+    fallback = logging.StreamHandler(sys.stderr)
+    fallback.setLevel(logging.WARNING)
+    fallback.setFormatter(_Formatter(log_format, run_id))
+    logging.lastResort = fallback
     return run_id

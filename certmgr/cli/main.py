@@ -19,6 +19,7 @@ from certmgr.cli.completing import COMPLETE_VARIABLE, answer_shell
 from certmgr.cli.lazy import LazyCommand, LazyGroup
 from certmgr.cli.logs import FORMATS, LogFormat, configure
 from certmgr.cli.shared import Caller, CommandContext, colour_choice, guard, width_option
+from certmgr.cli.tracebacks import install
 from certmgr.operations.stopping import INTERRUPTED, TERMINATED, stoppable
 from inventory.clock import Clock, system_clock
 
@@ -162,6 +163,7 @@ def run() -> None:
     if COMPLETE_VARIABLE in os.environ:
         sys.exit(answer_shell(os.environ))
     _write_no_core()
+    install()
     # The defaults look for cycles after each 700 objects: a fifth of the CPU of a large status,
     # whose records have none. The processes of a scan use the same thresholds.
     gc.set_threshold(20_000, 20, 100)

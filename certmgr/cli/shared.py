@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -267,7 +267,10 @@ def change_tags(tx: Any, kind: str, row_id: int, tags: Sequence[str], untags: Se
 def fail(error: BaseException, debug: bool) -> int:
     """Print an error on stderr and return its exit code."""
     if debug:
-        traceback.print_exception(error)
+        # Imported here because most commands end without an error.
+        from certmgr.cli.tracebacks import print_traceback
+
+        print_traceback(error)
     # The text may contain a URL with a password or a name from outside, so it is redacted and made
     # printable.
     if isinstance(error, CertmgrError):
@@ -281,6 +284,14 @@ def fail(error: BaseException, debug: bool) -> int:
     return 3
 
 
+def _show(error: click.ClickException) -> None:
+    """Print an error of click. It quotes arguments, such as a file name that a shell completed."""
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().splitlines():
+        click.echo(printable(redact(line), 1500), err=True)
+
+
 def guard(
     function: Callable[[], Any], debug: Callable[[], bool], stop: StopState | None = None
 ) -> int:
@@ -292,7 +303,7 @@ def guard(
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("certmgr: interrupted.", err=True)
