@@ -100,8 +100,11 @@ buyer of the certificate until a certificate has been observed, and to the host 
 name of which other addresses are the provider's. Whatever it serves, the record is the fault: it is
 one finding, assigned to the party that runs the DNS, and what it serves is not judged otherwise. It
 is critical if browsers show an error there, and medium if each such address serves a valid
-certificate of the name. If it serves the certificate of the provider's own server, staff check
-whether a network is missing in the configuration. Names that a client or a CDN hosts are left out.
+certificate of the name: it may be a CDN or a new server, so that its record is deleted only if it
+was not set up on purpose. If only some addresses are wrong, the finding names which records are to
+be deleted and which may be meant. If an address serves the certificate of the provider's own
+server, staff check whether a network is missing in the configuration, and what is wrong there stays
+a finding. Names that a client or a CDN hosts are left out.
 
 The outcome is `you-act` if the client has to act. It is `we-act` only if a named person or a
 running automation has been assigned, with a date. To assign a fault: `certmgr finding assign`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from certmgr.checks.deployment import ServedCertificate
 from certmgr.checks.transport import finding
@@ -15,14 +16,15 @@ from certmgr.net.addresses import Network, within
 from certmgr.scan.evidence import Evidence
 from inventory.vocabulary import (
     FOREIGN_ADDRESS,
+    MIXED_ADDRESSES,
     SAME_CERTIFICATE,
     SEVERITY_ORDER,
+    VALID_CERTIFICATE,
     Finding,
     Parties,
     Severity,
 )
 
-_VALID = "valid"
 # What a foreign address serves is not judged by these: they describe the machine that scans.
 _OF_THIS_MACHINE = frozenset({"scanner-error"})
 
@@ -83,7 +85,9 @@ def folded(
     """Return the findings with one about the foreign addresses instead of what these serve.
 
     The finding is critical if browsers show an error at one of the addresses. It is medium if each
-    of them serves a valid certificate of the name: visitors get a page, but of another server.
+    of them serves a valid certificate of the name: it may be a CDN or a server that the
+    configuration does not name, so that its record is not to be deleted unseen. If only some do,
+    the finding names which records are wrong (``delete``) and which may be meant (``keep``).
 
     Args:
         findings: The findings before those of one code are merged.
@@ -92,55 +96,72 @@ def folded(
     """
     if not foreign:
         return FoldedFindings(tuple(findings))
-    # Only the provider has the key of the certificate on its servers. An address that serves it is
-    # probably a server that the configuration does not name, so no record may be deleted unseen,
-    # and what is wrong there is not the fault of the record.
-    if _serve_our_certificate(foreign, served):
-        unknown = finding(
-            FOREIGN_ADDRESS,
-            foreign,
-            Severity.MEDIUM,
-            kind=record_kind(foreign),
-            explains=[],
-            variant=SAME_CERTIFICATE,
-        )
-        return FoldedFindings((unknown, *findings))
+    at = _Kinds.of(foreign, findings, served)
     kept, explained = [], []
     for entry in findings:
-        at = [a for a in entry.addresses if a in foreign]
-        if not at:
+        # What is wrong at a server that is probably ours is not the fault of a record.
+        strange = tuple(a for a in entry.addresses if a in foreign and a not in at.ours)
+        if not strange:
             kept.append(entry)
             continue
-        explained.append(replace(entry, addresses=tuple(at)))
-        if own := tuple(a for a in entry.addresses if a not in foreign):
+        explained.append(replace(entry, addresses=strange))
+        if own := tuple(a for a in entry.addresses if a not in strange):
             kept.append(replace(entry, addresses=own))
-    foreign_finding = _finding(foreign, explained, served)
-    return FoldedFindings((foreign_finding, *kept), tuple(explained))
+    return FoldedFindings((_finding(foreign, at, explained), *kept), tuple(explained))
 
 
-def _serve_our_certificate(foreign: Sequence[str], served: Sequence[ServedCertificate]) -> bool:
-    """Return whether each foreign address serves the certificate of an own one."""
-    own = {s.leaf.sha256 for s in served if s.address not in foreign}
-    leaves = {s.address: s.leaf.sha256 for s in served if s.address in foreign}
-    return len(leaves) == len(foreign) and set(leaves.values()) <= own
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """The foreign addresses by what has to be done about the record of each.
+
+    Attributes:
+        wrong: The record is to be deleted.
+        valid: It serves another valid certificate of the name, as a CDN or a new server does.
+        ours: It serves the certificate of the provider's server. Only the provider has its key, so
+            it is probably a server that the configuration does not name.
+    """
+
+    wrong: tuple[str, ...]
+    valid: tuple[str, ...]
+    ours: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        foreign: Sequence[str],
+        findings: Sequence[Finding],
+        served: Sequence[ServedCertificate],
+    ) -> Self:
+        own = {s.leaf.sha256 for s in served if s.address not in foreign}
+        leaves: dict[str, set[str]] = {}
+        trusted: dict[str, bool] = {}
+        # An address may serve one certificate per key type.
+        for s in served:
+            leaves.setdefault(s.address, set()).add(s.leaf.sha256)
+            trusted[s.address] = trusted.get(s.address, True) and bool(s.trusted)
+        severe = {
+            a
+            for f in findings
+            if SEVERITY_ORDER[f.severity] <= SEVERITY_ORDER[Severity.HIGH]
+            for a in f.addresses
+        }
+        ours = tuple(a for a in foreign if a in leaves and leaves[a] <= own)
+        others = [a for a in foreign if a not in ours]
+        valid = tuple(a for a in others if trusted.get(a, False) and a not in severe)
+        return cls(tuple(a for a in others if a not in valid), valid, ours)
 
 
-def _finding(
-    foreign: Sequence[str], explained: Sequence[Finding], served: Sequence[ServedCertificate]
-) -> Finding:
+def _finding(foreign: Sequence[str], at: _Kinds, explained: Sequence[Finding]) -> Finding:
     seen = [f for f in explained if f.severity not in ("info", "low")]
-    answering = [s for s in served if s.address in foreign]
-    good = len(answering) == len(foreign) and all(s.trusted for s in answering)
-    variant = ""
-    severity = str(Severity.HIGH)
-    if any(f.severity == Severity.CRITICAL for f in seen):
-        severity = str(Severity.CRITICAL)
-    elif good and not any(
-        SEVERITY_ORDER[f.severity] <= SEVERITY_ORDER[Severity.HIGH] for f in seen
-    ):
-        severity, variant = str(Severity.MEDIUM), _VALID
     codes = sorted({f.code for f in seen if f.code not in _OF_THIS_MACHINE})
-    evidence = {"kind": record_kind(foreign), "explains": codes}
-    return finding(
-        FOREIGN_ADDRESS, foreign, severity, **evidence, **({"variant": variant} if variant else {})
-    )
+    evidence: dict[str, Any] = {"kind": record_kind(at.wrong or foreign), "explains": codes}
+    severity = Severity.MEDIUM
+    if at.wrong:
+        critical = any(f.severity == Severity.CRITICAL for f in seen)
+        severity = Severity.CRITICAL if critical else Severity.HIGH
+        # A record that may be meant is not deleted together with one that is wrong.
+        if keep := [a for a in foreign if a not in at.wrong]:
+            evidence |= {"variant": MIXED_ADDRESSES, "delete": list(at.wrong), "keep": keep}
+    else:
+        evidence["variant"] = VALID_CERTIFICATE if at.valid else SAME_CERTIFICATE
+    return finding(FOREIGN_ADDRESS, foreign, str(severity), **evidence)

@@ -21,6 +21,7 @@ from inventory.vocabulary import (
     FOREIGN_ADDRESS,
     SAME_CERTIFICATE,
     SEVERITY_ORDER,
+    VALID_CERTIFICATE,
     Acceptance,
     Finding,
 )
@@ -268,15 +269,21 @@ def _foreign_address(
     states that: what the foreign address serves often looks like an expired certificate.
     """
     cause = sentence(finding, report.target, language)
-    records = finding.addresses
     who = str(finding.actor)
     if not facts.known:
         who = "client"
     # No operator of the DNS is recorded, so staff have to find out who it is.
     elif who not in words.DNS_OPERATORS:
         who = "staff"
-    delete = delete_all(report.target.host, records, language)
-    texts = [delete, language(words.DNS_OPERATORS[who]), language(words.NO_RENEWAL)]
+    records = tuple(finding.evidence.get("delete", finding.addresses))
+    kept = tuple(finding.evidence.get("keep", ()))
+    if finding.evidence.get("variant") == VALID_CERTIFICATE:
+        texts = [language(words.CHECK_RECORD).format(addresses=listed(records))]
+    else:
+        texts = [delete_all(report.target.host, records, language)]
+    if kept:
+        texts.append(language(words.KEEP_RECORD).format(addresses=listed(kept)))
+    texts += [language(words.DNS_OPERATORS[who]), language(words.NO_RENEWAL)]
     outcome = "you-act" if who == "client" else "escalated"
     found = DiagnosisOutcome(outcome, finding.code, cause, " ".join(texts), who, partial=records)
     return found if who == "client" else _assigned(found, facts)

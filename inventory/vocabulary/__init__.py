@@ -29,9 +29,11 @@ from inventory.vocabulary.entries import (
 )
 from inventory.vocabulary.findings import (
     FOREIGN_ADDRESS,
+    MIXED_ADDRESSES,
     REISSUE,
     SAME_CERTIFICATE,
     SEVERITY_ORDER,
+    VALID_CERTIFICATE,
     ZONE_DIFFERENCE,
     Acceptance,
     Actor,
@@ -71,10 +73,12 @@ from inventory.vocabulary.workers import CallKind
 
 __all__ = [
     "FOREIGN_ADDRESS",
+    "MIXED_ADDRESSES",
     "PARTY_FIELDS",
     "REISSUE",
     "SAME_CERTIFICATE",
     "SEVERITY_ORDER",
+    "VALID_CERTIFICATE",
     "ZONE_DIFFERENCE",
     "Acceptance",
     "AccountState",

@@ -34,6 +34,14 @@ DNS_OPERATORS = {
     "staff": "The inventory does not name who manages the DNS of this name.",
 }
 NO_RENEWAL = "Please do not renew a certificate for this: a new one does not fix it."
+KEEP_RECORD = (
+    "Please keep the record of {addresses} if it was set up on purpose (a CDN or a new server),"
+    " because it serves a valid certificate. Otherwise please delete it too."
+)
+CHECK_RECORD = (
+    "Was the record of {addresses} set up on purpose (a CDN or a new server)? It serves a valid"
+    " certificate. If so, please keep it and tell us; otherwise please delete it."
+)
 OR_SERVE = "If a server should answer there, please have it started instead."
 PAGE_ERROR_CAUSE = (
     "{url} answers with the error {status}. The error comes from the site itself, and not"
@@ -71,6 +79,8 @@ MESSAGE_TEXTS = (
     NEXT_UPDATE,
     THANKS,
     NO_RENEWAL,
+    KEEP_RECORD,
+    CHECK_RECORD,
     *DNS_OPERATORS.values(),
     DELETE_RECORD,
     MORE_RECORDS,

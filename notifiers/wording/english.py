@@ -60,12 +60,23 @@ VARIANTS: dict[tuple[str, str], FindingText] = {
     ("certificate-expired", "lineage"): CERTIFICATE["certificate-expired"]._replace(
         instruction=_LINEAGE
     ),
+    # A CDN or a new server may be meant, and its deletion would take the site from its visitors.
     ("foreign-address", "valid"): FindingText(
-        "foreign {kind} record {addresses}",
+        "unknown address {addresses}",
         "{host} also points to {addresses}, which is not one of the provider's servers. It serves a"
-        " valid certificate, but its visitors see the site of another server.",
-        "Delete the {kind} record {addresses} of {host} in the DNS. No certificate has to be"
-        " renewed for it.",
+        " valid certificate of {host}, as a CDN or another server of the site does.",
+        "If it was set up on purpose (a CDN or a new server), keep the record, and tell the"
+        " provider, so that the address is known. Otherwise delete the {kind} record {addresses} of"
+        " {host} in the DNS. No certificate has to be renewed for it.",
+    ),
+    ("foreign-address", "mixed"): FindingText(
+        "foreign {kind} record {delete}",
+        "{host} also points to {delete}, which is not one of the provider's servers. Visitors who"
+        " get that address do not reach the site. It points to {keep} too, which serves a valid"
+        " certificate, as a CDN or another server of the site does.",
+        "Delete the {kind} record {delete} of {host} in the DNS. Keep the record of {keep} if it"
+        " was set up on purpose (a CDN or a new server); otherwise delete it too. No certificate"
+        " has to be renewed for it.",
     ),
     ("foreign-address", "same-certificate"): FindingText(
         "unknown address {addresses}",

@@ -22,6 +22,7 @@ from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
 from inventory.vocabulary import FOREIGN_ADDRESS, Finding, Parties
+from notifiers.wording.sentences import instruction
 from tests.campaign import UNREACHED, time_limits
 from tests.certmgr.tls_servers import HOST, Probe, Stack
 from tests.clock import clock
@@ -199,3 +200,76 @@ def test_internal_address_in_the_dns_is_foreign_too(issuer: Authority) -> None:
     resolution = Resolution("ok", ("192.0.2.1",), refused=(("10.0.0.7", "private"),))
     evidence = Evidence(Target(HOST), clock(), resolution)
     assert foreign_addresses(evidence, ours, frozenset(), HOSTED) == ("10.0.0.7",)
+
+
+OTHER, THIRD = "198.51.100.7", "2001:db8::7"
+
+
+def _answers(issuer: Authority, **what: str) -> list[ServedCertificate]:
+    """Return what addresses serve: ``own``, ``valid``, ``untrusted`` or nothing."""
+    own = parse(issuer.issue(HOST, days=80).der)
+    others = {
+        "own": ServedCertificate("", own, True),
+        "valid": ServedCertificate("", parse(issuer.issue(HOST, days=50).der), True),
+        "untrusted": ServedCertificate("", parse(self_signed(HOST, clock=clock).der), False),
+    }
+    places = {"ours": OURS, "other": OTHER, "third": THIRD}
+    return [
+        replace(others[kind], address=places[place])
+        for place, kind in what.items()
+        if kind != "nothing"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "third", "variant", "delete", "keep", "kind"),
+    [
+        ("nothing", "nothing", None, (OTHER, THIRD), (), "A/AAAA"),
+        ("untrusted", "nothing", None, (OTHER, THIRD), (), "A/AAAA"),
+        ("nothing", "own", "mixed", (OTHER,), (THIRD,), "A"),
+        ("own", "untrusted", "mixed", (THIRD,), (OTHER,), "AAAA"),
+        ("valid", "nothing", "mixed", (THIRD,), (OTHER,), "AAAA"),
+        ("valid", "own", "valid", (), (), "A/AAAA"),
+        ("valid", "valid", "valid", (), (), "A/AAAA"),
+        ("own", "own", "same-certificate", (), (), "A/AAAA"),
+    ],
+)
+def test_only_the_wrong_records_of_several_foreign_addresses_are_to_be_deleted(
+    issuer: Authority,
+    other: str,
+    third: str,
+    variant: str | None,
+    delete: tuple[str, ...],
+    keep: tuple[str, ...],
+    kind: str,
+) -> None:
+    served = _answers(issuer, ours="own", other=other, third=third)
+    places = {OTHER: other, THIRD: third}
+    broken = [
+        Finding("self-signed", "critical", (a,)) for a, k in places.items() if k == "untrusted"
+    ]
+    (found, *others) = folded(broken, (OTHER, THIRD), served).findings
+    assert others == []
+    assert found.addresses == (OTHER, THIRD)
+    assert (found.evidence.get("variant"), found.evidence["kind"]) == (variant, kind)
+    if variant == "mixed":
+        assert (found.evidence["delete"], found.evidence["keep"]) == ([*delete], [*keep])
+    assert (found.severity == "medium") == (not delete)
+    text = instruction(found, Target(HOST))
+    named = {a for a in (OTHER, THIRD) if f"Delete the {kind} record {a}" in text}
+    assert named == set(delete[:1])
+    for address in keep:
+        assert f"Keep the record of {address}" in text
+
+
+def test_fault_of_a_server_that_is_probably_ours_stays_next_to_a_wrong_record(
+    issuer: Authority,
+) -> None:
+    served = _answers(issuer, ours="own", other="own")
+    broken = [Finding("answer-invalid", "critical", (OTHER, THIRD))]
+    found = folded(broken, (OTHER, THIRD), served)
+    assert [(f.code, f.addresses) for f in found.findings] == [
+        (FOREIGN_ADDRESS, (OTHER, THIRD)),
+        ("answer-invalid", (OTHER,)),
+    ]
+    assert found.explained == (Finding("answer-invalid", "critical", (THIRD,)),)

@@ -75,6 +75,41 @@ def test_diagnosis_asks_for_the_deletion_of_the_record_and_not_for_a_renewal(
     assert "at ::1: NET::ERR_CERT_DATE_INVALID" in found["chrome"]
 
 
+def _second_address(moved: Installation, issuer: Authority) -> contextlib.ExitStack:
+    """Let a CDN serve the site too, at an address that the configuration does not name."""
+    stack = contextlib.ExitStack()
+    port = int(moved.site_url.rsplit(":", 1)[1].rstrip("/"))
+    context = server_context(issuer.issue(NAME, days=60))
+    cdn = Server(secure(context, lambda host, path: page("Garten")), address="127.0.0.2", port=port)
+    stack.callback(cdn.close)
+    moved.resolver = stack.enter_context(dns({NAME: ["127.0.0.1", "127.0.0.2", "::1"]}))
+    return stack
+
+
+def test_record_of_a_cdn_among_the_foreign_ones_is_not_to_be_deleted(
+    moved: Installation, issuer: Authority
+) -> None:
+    keep = "keep the record of 127.0.0.2"
+    with _second_address(moved, issuer):
+        moved.run("scan", expect=1)
+        found = _diagnosis(moved)
+        assert found["instruction"].startswith(f"{DELETE} Please {keep}")
+        assert "delete the A record" not in found["message"]
+        assert "127.0.0.2" in found["message"]
+        page_of_name = moved.run("domain", "show", NAME, "--format", "json").json
+        (shown,) = page_of_name["endpoints"][0]["findings"]
+        assert "Delete the AAAA record ::1" in shown["do"]
+        assert "Keep the record of 127.0.0.2" in shown["do"]
+        report = moved.run("report", "--client", "1001", "--format", "json").json
+        (action,) = [a for a in report["you_act"] if a["site"] == NAME]
+        assert "::1" in action["do"] and "127.0.0.2" in action["do"]
+        moved.run("notify", "--queue-only")
+        moved.release_all()
+        moved.run("notify")
+    texts = [m.text for m in moved.mail.to(ADA)]
+    assert any("Lassen Sie den Eintrag von 127.0.0.2 stehen" in t for t in texts), texts
+
+
 def test_scan_status_causes_and_domain_page_name_the_foreign_address(moved: Installation) -> None:
     scanned = moved.run("scan", "--format", "json", expect=1).json
     (endpoint,) = [e for e in scanned["endpoints"] if e["host"] == NAME]
