@@ -40,7 +40,7 @@ KEEP_RECORD = (
 )
 CHECK_RECORD = (
     "Was the record of {addresses} set up on purpose (a CDN or a new server)? It serves a valid"
-    " certificate. If so, please keep it and tell us; otherwise please delete it."
+    " certificate. If so, please keep it and let us know; otherwise please delete it."
 )
 OR_SERVE = "If a server should answer there, please have it started instead."
 PAGE_ERROR_CAUSE = (

@@ -65,7 +65,7 @@ VARIANTS: dict[tuple[str, str], FindingText] = {
         "unknown address {addresses}",
         "{host} also points to {addresses}, which is not one of the provider's servers. It serves a"
         " valid certificate of {host}, as a CDN or another server of the site does.",
-        "If it was set up on purpose (a CDN or a new server), keep the record, and tell the"
+        "If it was set up on purpose (a CDN or a new server), keep the record, and inform the"
         " provider, so that the address is known. Otherwise delete the {kind} record {addresses} of"
         " {host} in the DNS. No certificate has to be renewed for it.",
     ),
