@@ -3,6 +3,7 @@
 Texts of certificates, servers and imported files may be hostile.
 """
 
+import re
 import unicodedata
 
 # Unicode categories: control, format, surrogate, private, unassigned, line and paragraph.
@@ -23,7 +24,14 @@ def printable(text: str, limit: int = 300) -> str:
     return shown + "..." if len(text) > limit else shown
 
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# Where a spreadsheet may see the begin of a formula: at the begin of a cell, and behind what it may
+# take for the end of one. Spreadsheets of many countries separate cells by semicolons or tabs, and
+# quotation marks do not protect there: a cell that begins behind a comma does not begin with one.
+_BLANKS = r"""(?:[^\S\t\r\n]|")*"""
+_SIGNS = r"=+\-@'\uff1d\uff0b\uff0d\uff20"
+_FIRST, _LATER = rf"(?={_BLANKS}[\t\r\n{_SIGNS}])", rf"(?={_BLANKS}[{_SIGNS}])"
+_FORMULA = re.compile(rf"\A{_FIRST}|(?<=[;\t\r\n]){_LATER}")
+_GUARDED = re.compile(rf"\A'{_FIRST}|(?<=[;\t\r\n])'{_LATER}")
 
 
 def typed_reference(text: str) -> str:
@@ -36,18 +44,17 @@ def typed_reference(text: str) -> str:
 
 
 def guard_cell(value: str) -> str:
-    """Return a CSV cell that spreadsheets do not read as a formula.
+    """Return a CSV cell that spreadsheets do not read as a formula, whatever separates their cells.
 
-    An apostrophe is added before ``= + - @``, tab and CR. It is also added before an apostrophe, so
-    that :func:`unguard_cell` can restore the value.
+    An apostrophe is added before ``= + - @``, tab and line breaks at the begin, also behind blanks
+    and quotation marks, and before ``= + - @`` behind a semicolon, a tab or a line break. It is
+    also added before an apostrophe there, so that :func:`unguard_cell` can restore the value.
     """
     # Spreadsheets execute such a cell when the file is opened (CSV injection, CWE-1236).
-    return "'" + value if value.startswith(_FORMULA_STARTS) else value
+    return _FORMULA.sub("'", value)
 
 
 def unguard_cell(value: str) -> str:
     """Return the value of a cell that :func:`guard_cell` wrote."""
     # A cell that an administrator typed may start with an apostrophe of its text.
-    if value.startswith("'") and value[1:].startswith(_FORMULA_STARTS):
-        return value[1:]
-    return value
+    return _GUARDED.sub("", value)
