@@ -189,6 +189,7 @@ class Connection:
             request.offered_alpn,
             request.server_name,
             staple=request.staple,
+            as_browser=request.protocol == "https",
         )
         self.tls.step()
         self._send(self.tls.outgoing())

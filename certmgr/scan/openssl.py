@@ -19,6 +19,7 @@ from OpenSSL import SSL
 
 from certmgr.scan import tls_offers
 from certmgr.scan.openssl_names import GROUP_NAMES
+from certmgr.scan.server_hello import ServerHelloReader
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
@@ -38,6 +39,7 @@ _MALFORMED_LIBS = frozenset(
 # The same libraries verify the key exchange. Bad DH value, bad key share, bad signature (the key of
 # the server does not belong to its certificate, for example), bad EC point.
 _BAD_KEY_EXCHANGE = frozenset({102, 108, 123, 306})
+_UNSOLICITED_EXTENSION = 217
 # It parses a stapled OCSP response. A failure of that has the number of the alert that it sends,
 # which is also the number of the alert when a server sends it.
 _BAD_STAPLE = 1113
@@ -49,6 +51,7 @@ class Handshake:
     """One TLS handshake over memory: bytes in, bytes out. The caller owns the socket."""
 
     __slots__ = (
+        "_hello",
         "_in",
         "_key",
         "_out",
@@ -67,6 +70,7 @@ class Handshake:
         server_name: str | None,
         *,
         staple: bool = True,
+        as_browser: bool = False,
     ) -> None:
         """Prepare a handshake.
 
@@ -75,6 +79,7 @@ class Handshake:
             alpn: The protocols to offer.
             server_name: The name for SNI; None sends no SNI.
             staple: Whether to ask for a stapled OCSP response.
+            as_browser: Whether to refuse a ServerHello that browsers refuse.
         """
         self.connection = SSL.Connection(tls_offers.context(profile, alpn))
         self._ssl = self.connection._ssl
@@ -92,10 +97,15 @@ class Handshake:
         # Whether the server had accepted the offer before the handshake failed: with a
         # HelloRetryRequest, or with its certificate.
         self.late = False
+        self._hello = ServerHelloReader()
+        self._hello.done = not as_browser
 
     def feed(self, data: bytes) -> None:
         """Pass received bytes to OpenSSL."""
-        _lib.BIO_write(self._in, data, len(data))
+        if not self._hello.done:
+            data = self._hello.feed(data)
+        if data:
+            _lib.BIO_write(self._in, data, len(data))
 
     def step(self) -> int:
         """Continue as far as the received bytes allow.
@@ -103,6 +113,10 @@ class Handshake:
         Returns:
             DONE, WANT (more bytes are needed), or FAILED (see :attr:`error_codes`).
         """
+        if self._hello.problem:
+            self.error_codes = ((_LIB_SSL, _UNSOLICITED_EXTENSION),)
+            self.error = self._hello.problem
+            return FAILED
         result = _lib.SSL_do_handshake(self._ssl)
         if result == 1:
             return DONE
@@ -134,8 +148,13 @@ class Handshake:
         """Return the bytes to send; empty if there are none."""
         buffer = _scratch.buffer
         size = _lib.BIO_read(self._out, buffer, MAX_FLIGHT)
-        self.flights += size > 0
-        return bytes(_ffi.buffer(buffer, size)) if size > 0 else b""
+        if size <= 0:
+            return b""
+        data = bytes(_ffi.buffer(buffer, size))
+        if not self.flights:
+            self._hello.session = data[44 : 44 + data[43]]
+        self.flights += 1
+        return data
 
     def read_after(self) -> int:
         """Read what a TLS 1.3 server sends after the handshake.

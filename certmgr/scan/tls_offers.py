@@ -50,12 +50,14 @@ _EC_SIGNATURES = ":".join(s for s in BROWSER_SIGNATURES if s.startswith("ecdsa")
 _LEGACY_SERVER_CONNECT = 1 << 2
 # Chrome offers no encrypt-then-MAC (RFC 7366).
 _NO_ENCRYPT_THEN_MAC = 1 << 19
-# Extension types that are reserved for clients to test that servers ignore unknown ones (RFC 8701).
-_EMPTY_GREASE, _LARGE_GREASE = 0x2A2A, 0x5A5A
+# Extension types for private use (RFC 8446 11), instead of the two of GREASE (RFC 8701) that
+# browsers send so that servers learn to ignore unknown ones. Servers send types of GREASE too, and
+# OpenSSL refuses those that the offer has, such as one in a ticket.
+_EMPTY_PRIVATE, _LARGE_PRIVATE = 0xFF2A, 0xFF5A
 # OpenSSL lacks some extensions of Chrome (certificate compression, ALPS, trust anchors), and its
 # ECH extension costs a further key generation per handshake. Servers ignore all of these. The
-# content of one GREASE extension makes up for their size: the ClientHello has about 1,900 bytes.
-_GREASE_CONTENT = bytes(414)
+# content of one private extension makes up for their size: the ClientHello has about 1,900 bytes.
+_PRIVATE_CONTENT = bytes(414)
 
 _HANDSHAKE = 22  # the content type of TLS records
 _CERTIFICATE, _SERVER_KEY_EXCHANGE, _CERTIFICATE_VERIFY = 11, 12, 15  # RFC 8446 4, RFC 5246 7.4
@@ -135,14 +137,14 @@ def signature_scheme(message: bytes, version: int) -> int | None:
     return int.from_bytes(scheme, "big") if len(scheme) == 2 else None
 
 
-_grease_content = _ffi.new("unsigned char[]", _GREASE_CONTENT)
+_private_content = _ffi.new("unsigned char[]", _PRIVATE_CONTENT)
 
 
 @_ffi.callback(  # type: ignore[untyped-decorator, unused-ignore]
     "int(SSL *, unsigned int, unsigned char **, size_t *, int *, void *)"
 )
-def _add_grease(_ssl: Any, _type: int, out: Any, size: Any, _alert: Any, _arg: Any) -> int:
-    out[0], size[0] = _grease_content, len(_GREASE_CONTENT)
+def _add_content(_ssl: Any, _type: int, out: Any, size: Any, _alert: Any, _arg: Any) -> int:
+    out[0], size[0] = _private_content, len(_PRIVATE_CONTENT)
     return 1
 
 
@@ -154,8 +156,8 @@ def context(profile: str, alpn: tuple[bytes, ...] = ()) -> SSL.Context:
         profile: One of
 
             - browser: the offer of current Chrome,
-            - compact: the same without what makes it large (post-quantum key exchange and GREASE);
-              the ClientHello has about 250 bytes,
+            - compact: the same without what makes it large (post-quantum key exchange and private
+              extensions); the ClientHello has about 250 bytes,
             - forensic: any version, suite, group and signature; records the Certificate message of
               a failed handshake, and the signature scheme,
             - tls1.0 and tls1.1: only that version,
@@ -201,7 +203,7 @@ def _offer_as_a_browser(ssl_context: SSL.Context, profile: str) -> None:
     if profile == "compact":
         return
     # Without a callback, OpenSSL sends an empty extension.
-    for kind, callback in ((_EMPTY_GREASE, _ffi.NULL), (_LARGE_GREASE, _add_grease)):
+    for kind, callback in ((_EMPTY_PRIVATE, _ffi.NULL), (_LARGE_PRIVATE, _add_content)):
         added = _lib.SSL_CTX_add_client_custom_ext(
             raw, kind, callback, _ffi.NULL, _ffi.NULL, _ffi.NULL, _ffi.NULL
         )

@@ -82,7 +82,7 @@ def _below(issuer: Ca, host: str, *urls: str | bytes, **fields: Any) -> Leaf:
 
 
 def _add(name: str, build: Callable[[Ca, str], Leaf], **fields: Any) -> None:
-    """Add a site below an issuer of its own: Chromium remembers those that it met."""
+    """Add a site below a separate issuer: Chromium remembers those that it met."""
     GROUP.add(
         name,
         lambda host: build(ca(f"Fetched {name}", ROOT, **fields), host),

@@ -60,11 +60,14 @@ def offered(hello: bytes) -> dict[int, bytes]:
 
 
 def _share(hello: bytes) -> bytes:
-    """Return the key of the client for X25519."""
-    shares, at = offered(hello)[51], 2
-    while shares[at : at + 2] != _X25519:
-        at += 4 + int.from_bytes(shares[at + 2 : at + 4], "big")
-    return shares[at + 4 : at + 36]
+    """Return the key of the client for X25519; raises OSError if it sends none."""
+    shares, at = offered(hello).get(51, b""), 2
+    while at + 4 <= len(shares):
+        end = at + 4 + int.from_bytes(shares[at + 2 : at + 4], "big")
+        if shares[at : at + 2] == _X25519:
+            return shares[at + 4 : end]
+        at = end
+    raise OSError("the client offers no key exchange that this server knows")
 
 
 class Keys:
