@@ -23,7 +23,8 @@ def assign(service: CaseService, reference: str, staff: str) -> CaseRecord:
     row = service.read(reference)
     with service.context.write() as tx:
         staff_id = choose_assignee(tx, staff)
-        return case_changes.change(tx, row, "take", {"staff_id": staff_id}, f"assigned to {staff}")
+        columns: case_changes.CaseColumns = {"staff_id": staff_id, "staff_named": 1}
+        return case_changes.change(tx, row, "take", columns, f"assigned to {staff}")
 
 
 def choose_assignee(tx: Tx, key: str | None, before: int | None = None) -> int | None:

@@ -270,6 +270,7 @@ def _filled_in(
         staff_id=assignment.choose_assignee(
             tx, options.staff, previous.staff_id if previous is not None else None
         ),
+        staff_named=int(bool(options.staff)),
         price=purchase_values.amount(options.price, "price")
         or (None if purchase is None else purchase.price),
         fee=purchase_values.amount(options.fee, "fee")

@@ -188,7 +188,7 @@ def case_topic(
         purchase: The purchase of the case.
         now: The current time.
         minutes: The duration of a window that is proposed.
-        provider: The name to show if the case has no assignee.
+        provider: The name to show if no person was assigned.
     """
     state, waits = CaseState(row.state), waits_for(row)
     since, due, end = (
@@ -198,8 +198,9 @@ def case_topic(
     )
     assert since is not None
     client_acts = waits == CLIENT
-    # A promise in the name of a person needs that this person was assigned.
-    staff = row.staff or provider
+    # A promise in the name of a person needs that a person assigned it. An administrator who was
+    # chosen automatically may be on leave.
+    staff = (row.staff if row.staff_named else None) or provider
     return Topic(
         key=cases.ticket_key(row.id, row.client_id),
         # The step counts the transitions, so that a state that is entered again notifies again.

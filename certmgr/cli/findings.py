@@ -12,7 +12,7 @@ import click
 from certmgr.checks.codes import CODES
 from certmgr.cli.finding_list import list_
 from certmgr.cli.known_words import require_codes
-from certmgr.cli.output import local_time, paragraph
+from certmgr.cli.output import cell, local_time, paragraph
 from certmgr.cli.shared import CommandContext, needs, pass_app
 from certmgr.inspection.causes import causes
 from certmgr.inspection.status import load
@@ -115,7 +115,7 @@ def accept(
 
 @finding.command()
 @click.argument("code")
-@click.option("--by", metavar="NAME", help="Administrator who fixes it.")
+@click.option("--by", metavar="NAME", help="Administrator who fixes it, as clients read it.")
 @click.option("--until", metavar="DATE", help="Date by which it will be fixed.")
 @click.option("--reason", metavar="TEXT", default="taken", help="What will be done.")
 @click.option(
@@ -156,7 +156,7 @@ def assign(
     bulk = bool(scope["server"] or scope["cause"] or scope["everywhere"])
     informs = not bulk if inform is None else inform
     end = _end(app, needs(until, "--until"))
-    name = needs(by, "--by")
+    name = _name(needs(by, "--by"))
     decision = _Decision(
         kind=FindingDecision.ASSIGN, code=code, until=end, reason=reason, by=name, informs=informs
     )
@@ -167,6 +167,17 @@ def assign(
     )
     if bulk and inform is None:
         paragraph("Clients who do not know of it get no message; --inform-clients sends them one.")
+
+
+def _name(by: str) -> str:
+    """Return the name of an assignee. Clients read it, and no address of staff."""
+    if "@" in by or ":" in by:
+        raise UsageError(
+            f"--by is '{cell(by, 80)}'",
+            "clients read it in reports and notices, so it must be a name and no address",
+            "Give the name of the administrator, such as --by 'Ada Lovelace'.",
+        )
+    return by
 
 
 def _numbers(noun: str, numbers: Sequence[int]) -> str:

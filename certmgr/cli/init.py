@@ -12,11 +12,14 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import click
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.config.loading import default_path, load_text
 from certmgr.config.secret_values import secret
+from certmgr.config.settings import default_database
 from certmgr.config.template import Answers, render, time_zone_of
 from certmgr.files import write_whole
 from certmgr.net.addresses import networks as parse_networks
@@ -29,6 +32,7 @@ from notifiers.wording.catalogue import available
 
 LANGUAGES = available()
 MAIL_VARIABLE = "env:CERTMGR_MAIL"
+DATABASE_VARIABLE = "CERTMGR_DATABASE_URL"
 
 
 @click.command()
@@ -82,10 +86,13 @@ def init(
 ) -> int:
     """Write a commented configuration file, and take the first steps.
 
-    Each question has a default and is also an option. Without a terminal, nothing is asked.
+    Each question has a default and is also an option; the database is --database of certmgr. A file
+    elsewhere than the default one (--config FILE) has a separate database next to it, or in
+    /var/lib/certmgr if it is in /etc. Without a terminal, nothing is asked.
 
     \b
     certmgr init
+    certmgr --config /etc/certmgr.toml init
     certmgr init --defaults --name "Example Hosting" --network 192.0.2.0/24
     """
     file = _file(app, force=force)
@@ -99,7 +106,7 @@ def init(
             networks=networks,
             resolvers=resolvers,
             mail=mail or "",
-            database=app.database_url or "",
+            database=app.database_url or _own_database(file),
         ),
         given=_given(
             name=name,
@@ -108,13 +115,17 @@ def init(
             networks=networks or None,
             resolvers=resolvers or None,
             mail=mail,
+            # The variable applies whatever the file has.
+            database=app.database_url or os.environ.get(DATABASE_VARIABLE),
         ),
     )
-    text = render(answers)
+    text = render(_without_default(answers))
     # All answers are checked before the file is written: an error must not leave half a set-up.
     staff, staff_mail = _staff_contact(ask, staff, staff_mail)
     _write(file, text, overwrite=force)
     click.echo(f"Configuration written: {cell(str(file), 300)}")
+    named = app.database_url or not os.environ.get(DATABASE_VARIABLE)
+    click.echo(f"Database: {cell(answers.database if named else f'env:{DATABASE_VARIABLE}', 300)}")
     # Everything below uses what was written.
     app.use_config(str(file))
     if staff:
@@ -137,6 +148,25 @@ def _file(app: CommandContext, *, force: bool) -> Path:
             "Edit it, or replace it with --force. certmgr config show shows what applies.",
         )
     return file
+
+
+def _own_database(file: Path) -> str:
+    """Return the database of a configuration file.
+
+    Each file has a separate one, so that a trial in another folder never changes the inventory of
+    the default configuration.
+    """
+    if file.absolute() == default_path().absolute():
+        return default_database()
+    # Programs do not write below /etc (FHS 3.0, 3.7 and 5.8).
+    if Path("/etc") in file.absolute().parents:
+        return f"/var/lib/certmgr/{file.stem}.db"
+    return str(file.absolute().with_suffix(".db"))
+
+
+def _without_default(answers: Answers) -> Answers:
+    """Return the answers without the default database, which the file states in a comment."""
+    return replace(answers, database="") if answers.database == default_database() else answers
 
 
 def _given(**options: object) -> set[str]:
@@ -194,12 +224,13 @@ def _several(text: str) -> tuple[str, ...]:
 
 # Question by the field of Answers, in the order in which they are asked.
 _ASKED = {
-    "name": "Name of the provider",
+    "name": "Name of the provider, as clients know it (empty: none)",
     "time_zone": "Time zone",
     "language": "Language of reports (en, de)",
-    "networks": "Your networks, such as 192.0.2.0/24",
+    "networks": "Your networks, such as 192.0.2.0/24 (empty: none)",
     "resolvers": "Name servers (empty: those of the system)",
-    "mail": "Mail server: env:NAME or file:PATH of its URL",
+    "mail": "Mail server: env:NAME or file:PATH of its URL (empty: none)",
+    "database": "Database: a file, or postgresql://user@host/name",
 }
 
 
@@ -257,10 +288,39 @@ def _checked(answers: Answers) -> Answers:
             f"Write {MAIL_VARIABLE} or file:/etc/certmgr.mail.",
         )
     if answers.mail.startswith("file:"):
-        # The file is read later by cron, from another working directory.
-        path = Path(answers.mail.removeprefix("file:")).expanduser().absolute()
-        return replace(answers, mail=f"file:{path}")
-    return answers
+        answers = replace(answers, mail=f"file:{_absolute(answers.mail.removeprefix('file:'))}")
+    return replace(answers, database=_checked_database(answers.database))
+
+
+def _absolute(path: str) -> str:
+    # The file is read later by cron, from another working directory.
+    return str(Path(path).expanduser().absolute())
+
+
+def _checked_database(text: str) -> str:
+    """Return the database as the file names it."""
+    if text.startswith("file:"):
+        return f"file:{_absolute(text.removeprefix('file:'))}"
+    if text.startswith("env:") or not text:
+        return text
+    if "://" not in text:
+        return _absolute(text)
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise UsageError(
+            f"--database is '{printable(text.partition('://')[0], 20)}://...'",
+            "it is not a database URL",
+            "Give a file, or postgresql://user@host/name.",
+        ) from None
+    if url.password is not None:
+        raise UsageError(
+            f"--database is a URL ({printable(url.drivername, 20)}://...) with a password",
+            "the password would stand in the configuration file",
+            "Put the URL into a file or variable, and give file:/etc/certmgr.database or"
+            " env:CERTMGR_DATABASE.",
+        )
+    return text
 
 
 def _refuse_url(url: str) -> NoReturn:
@@ -331,10 +391,8 @@ def _test_mail(app: CommandContext) -> int:
 def _next_steps(app: CommandContext, file: Path, source: str) -> None:
     # Without the option, the next commands would read another file than the one just written.
     option = "" if file == default_path() else f" --config {shlex.quote(str(file))}"
-    first = (
-        f"import {shlex.quote(source)} --dry-run"
-        if source
-        else "client add 1001 'Example Ltd'    (or: import FILE --dry-run)"
-    )
+    first = f"import {shlex.quote(source)} --dry-run" if source else "client add 1001 'Example Ltd'"
     second = "scan" if source else "domain add shop.example.com --client 1001"
+    if not source:
+        click.echo(f"\nA list of clients and domains: certmgr{option} import FILE --dry-run")
     click.echo(f"\nNext:\n  certmgr{option} {cell(first, 400)}\n  certmgr{option} {second}")

@@ -63,6 +63,7 @@ language = {_text(answers.language)}
 
 [database]
 # Default: certmgr.db in the data directory of the user. Or a path, or postgresql://user@host/name.
+# With a password: "env:NAME" or "file:PATH" of the URL.
 {database}
 
 [network]

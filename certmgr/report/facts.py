@@ -55,7 +55,6 @@ class ReportInput:
         rows: Compliance of each domain with each deadline.
         deadlines: Dated rules and the provider's deadlines.
         assigned: Findings that are assigned to a person, each until a date.
-        vantage: Where the last complete scan ran.
         measured: Time of the last probe.
         zone: Time zone of the provider. Its deadlines end with the day there.
         case_topics: Actions of purchases and cases, as the notices name them.
@@ -79,7 +78,6 @@ class ReportInput:
     rows: Sequence[ComplianceRow]
     deadlines: Sequence[Deadline]
     assigned: Sequence[Acceptance]
-    vantage: str
     measured: datetime | None
     # Apart from the zone of the language, which is that of the reader.
     zone: tzinfo = UTC

@@ -30,7 +30,7 @@ from certmgr.renewers.renewer import RenewalFacts
 from certmgr.report.facts import DatedItem, ReportInput
 from inventory.db.database import from_epoch
 from inventory.records import ContactRecord
-from inventory.store import cases, clients, contacts, domains, findings, issuances, runs
+from inventory.store import cases, clients, contacts, domains, findings, issuances
 from inventory.vocabulary import Acceptance, FindingDecision, WindowState
 from notifiers.pipeline.topic import Topic
 from notifiers.wording.cases import DATES
@@ -77,8 +77,6 @@ def load_report_input(
         row = clients.find(conn, number)
         people = contacts.listing(conn, client_id=row.id)
         assigned = _assigned(conn, row.id, past)
-        # The last complete run at the time of the report is the source of its facts.
-        vantage = runs.vantage_at(conn, at)
         current = _CurrentFacts()
         if past is None:
             current = _current_facts(conn, row.id, at, context.settings)
@@ -99,7 +97,6 @@ def load_report_input(
         rows=judge(facts, deadlines, at),
         deadlines=deadlines,
         assigned=assigned,
-        vantage=vantage or "",
         measured=from_epoch(measured),
         zone=ZoneInfo(provider.time_zone),
         case_topics=current.case_topics,

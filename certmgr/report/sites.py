@@ -164,9 +164,9 @@ def _finding_facts(
         facts.append(
             language(P.accepted).format(
                 what=sentence(finding, status.target, language),
-                by=acceptance.by,
+                # The login and the reason are for staff, and the client reads this.
+                provider=report_input.provider or language(P.your_provider),
                 date=language.date(acceptance.until),
-                reason=acceptance.reason,
             )
         )
     return facts

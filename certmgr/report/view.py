@@ -193,11 +193,7 @@ def _method(report_input: ReportInput) -> tuple[str, ...]:
     language = report_input.language
     lines = []
     if report_input.measured is not None:
-        lines.append(
-            language(P.measured).format(
-                date=language.timestamp(report_input.measured), vantage=report_input.vantage
-            )
-        )
+        lines.append(language(P.measured).format(date=language.timestamp(report_input.measured)))
     visited = any(k.visited for domain in report_input.domains for k in domain.known)
     lines += [language(P.how if visited else P.how_without_pages), language(P.limits)]
     return tuple(lines)

@@ -40,7 +40,7 @@ from inventory.errors import DatabaseError
 from inventory.models import AuditEntry
 from inventory.text import printable
 
-HEAD = "0016"  # revision of the schema that this program needs
+HEAD = "0017"  # revision of the schema that this program needs
 SAFE_SQLITE = (3, 51, 3)  # the first version without the WAL-reset bug
 # More entries than this are written by COPY, which takes a tenth of the time.
 COPY_FROM_ENTRIES = 50

@@ -61,6 +61,8 @@ class Case(Base):
     # of the client
     contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     staff_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"))
+    # 1: a person named the assignee; 0: it was chosen automatically
+    staff_named: Mapped[int] = mapped_column(Integer, server_default="0")
     # the client, or us
     bought_by: Mapped[Party] = mapped_column(EnumText(Party))
     # 1: the client creates key and CSR

@@ -40,6 +40,8 @@ class CaseRecord(Record):
     due_at: Timestamp | None
     contact_id: int | None
     staff_id: int | None
+    # 1 if a person named the assignee; 0 if it was chosen automatically.
+    staff_named: int
     bought_by: Party
     # 1 if the client creates key and CSR.
     own_csr: int

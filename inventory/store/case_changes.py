@@ -53,6 +53,7 @@ class CaseColumns(TypedDict, total=False):
     kind: str
     incident_id: int | None
     staff_id: int | None
+    staff_named: int
     own_csr: int
     ends_at: Timestamp | None
     price: str | None
@@ -89,6 +90,7 @@ class NewCase:
     due_at: Timestamp | None = None
     contact_id: int | None = None
     staff_id: int | None = None
+    staff_named: int = 0
     own_csr: int = 0
     replaces: tuple[str, ...] | None = None
     ends_at: Timestamp | None = None

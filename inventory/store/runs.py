@@ -405,13 +405,3 @@ def newest(conn: Connection) -> NewestRun | None:
     """Return the run that was begun last, whether it ended or not."""
     columns = (Run.id, Run.state, Run.reason)
     return fetch_one(conn, NewestRun, select(*columns).order_by(Run.id.desc()).limit(1))
-
-
-def vantage_at(conn: Connection, at: datetime) -> str | None:
-    """Return the vantage point of the last run that was complete at a time, or None."""
-    query = (
-        select(Run.vantage)
-        .where(Run.state == "complete", Run.finished_at <= to_epoch(at))
-        .order_by(Run.finished_at.desc(), Run.id.desc())
-    )
-    return conn.execute(query.limit(1)).scalar()

@@ -50,7 +50,8 @@ class ReportPhrases:
         " browser does. Its pages were not opened."
     )
     certificate_ended = "Its certificate, issued by {issuer}, expired on {date}."
-    accepted = "Accepted by {by} until {date} ({reason}): {what}"
+    accepted = "Accepted by {provider} until {date}: {what}"
+    your_provider = "your provider"
     never = "{host} was not checked yet."
     differs = "We are finding out why {host} does not look the same from all places."
     known_since = "The information about its certificate is from {date}."
@@ -79,7 +80,7 @@ class ReportPhrases:
         "Chrome has announced that from October 2026 it warns all users before the first visit"
         " to a site without HTTPS. It is not confirmed that this has started."
     )
-    measured = "Last measured on {date}, from {vantage}."
+    measured = "Last measured on {date}."
     how = (
         "We open every address that the DNS gives for a site, check the certificate as a browser"
         " does, and open its pages over HTTP and HTTPS."

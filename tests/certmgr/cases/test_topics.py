@@ -151,7 +151,7 @@ def test_case_that_is_overdue_with_the_provider_is_escalated_to_all_administrato
     assert escalated[0] in (3, 4), "two days after it was due"
 
 
-@pytest.mark.parametrize("assignee", [None, "Ada"])
+@pytest.mark.parametrize("assignee", [None, "automatic", "Ada"])
 def test_case_promises_in_the_name_of_its_assignee_alone(
     simulation: SiteSimulation, tmp_path: Path, assignee: str | None
 ) -> None:
@@ -161,15 +161,17 @@ def test_case_promises_in_the_name_of_its_assignee_alone(
         case_service(simulation, tmp_path),
         "1",
         ["shop.example"],
-        new_case.CaseOptions(staff=assignee),
+        new_case.CaseOptions(staff="Ada" if assignee == "Ada" else None),
     )
+    # The only administrator is chosen automatically, which is no promise of hers.
+    assert (row.staff, row.staff_named) == ("Ada", assignee == "Ada")
     if assignee is None:
         with simulation.database.write(simulation.now) as tx:
             tx.conn.execute(update(Case).values(staff_id=None))
     (message,) = [m for _, m in simulation.day().drafts]
     assert message.reference == row.reference
-    assert ("Ada will have it done" in message.text) == (assignee is not None)
-    assert ("plan to have it done" in message.text) == (assignee is None)
+    assert ("Ada will have it done" in message.text) == (assignee == "Ada")
+    assert ("plan to have it done" in message.text) == (assignee != "Ada")
     assert "Grace Hopper will" not in message.text
     assert "Grace Hopper is your contact" in message.text
     assert "You do not need to do anything." in message.text

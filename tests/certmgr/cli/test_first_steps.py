@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -118,6 +120,7 @@ def test_init_asks_again_after_a_wrong_answer(
     answers = (
         *("Rosen Hosting", "Europa/Berlin", "Europe/Berlin", "deutsch", "de"),
         *("192.0.2.0/33", "192.0.2.0/24 2001:db8::/32", "192.0.2.53", "smtp://x", "env:X"),
+        *("postgresql://u:geheim123@db/certmgr", ""),
         *("Eve", "eve", "eve@example.com", "n", ""),
     )
     ran = program.run(("init",), clock, input="".join(f"{a}\n" for a in answers))
@@ -131,6 +134,52 @@ def test_init_asks_again_after_a_wrong_answer(
         "language": "de",
     }
     assert written["network"]["provider"] == ["192.0.2.0/24", "2001:db8::/32"]
+    assert "with a password" in ran.err and "geheim123" not in ran.err
+    # Each question that may stay empty states so.
+    for question in ("as clients know it", "Your networks", "Name servers", "Mail server"):
+        assert re.search(rf"{question}[^\n]*\(empty: ", ran.out)
+
+
+def test_configuration_elsewhere_has_its_own_database_next_to_it(folders: Path) -> None:
+    """A trial in a folder must not change the inventory of the default configuration."""
+    trial = folders / "trial" / "shop.toml"
+    ran = run("--config", str(trial), "init", "--staff", "Eve", "--staff-mail", "eve@example.com")
+    assert ran.code == 0, ran.err
+    own = trial.with_suffix(".db")
+    assert own.is_file() and f"Database: {own}" in ran.out
+    assert tomllib.loads(trial.read_text())["database"]["url"] == str(own)
+    assert not (folders / "data").exists()
+    # The printed commands work as they are.
+    for line in ran.out.splitlines()[-2:]:
+        words = shlex.split(line)
+        assert run(*words[1:]).code == 0
+    assert "shop.example.com" in run("--config", str(trial), "domain", "list").out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--database", "inventory.db"), "{here}/inventory.db"),
+        (("--database", "postgresql://certmgr@db.example/certmgr"), None),
+        (("--database", "env:MY_DATABASE"), None),
+    ],
+)
+def test_init_writes_the_database_that_was_given(
+    folders: Path, options: tuple[str, ...], expected: str | None
+) -> None:
+    ran = run(*options, "init", "--defaults")
+    assert ran.code == 0, ran.err
+    text = (folders / "config" / "certmgr" / "certmgr.toml").read_text()
+    written = tomllib.loads(text)["database"]["url"]
+    assert written == (expected or options[1]).format(here=Path.cwd())
+
+
+def test_default_configuration_leaves_the_database_at_its_default(folders: Path) -> None:
+    ran = run("init", "--defaults")
+    assert ran.code == 0, ran.err
+    text = (folders / "config" / "certmgr" / "certmgr.toml").read_text()
+    assert "url" not in tomllib.loads(text)["database"]
+    assert f"Database: {folders / 'data' / 'certmgr' / 'certmgr.db'}" in ran.out
 
 
 def test_init_reports_a_mail_server_that_does_not_answer(folders: Path) -> None:

@@ -182,7 +182,6 @@ def hostile_input(**changes: Any) -> ReportInput:
         "rows": [],
         "deadlines": [Deadline("x", NOW + timedelta(days=5), evil, affects=evil, text=evil)],
         "assigned": [],
-        "vantage": evil,
         "measured": NOW,
     }
     return ReportInput(**values | changes)

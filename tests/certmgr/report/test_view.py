@@ -117,8 +117,8 @@ def test_report_about_expired_sites_never_starts_with_nothing_to_do(
         if handled in ("assigned", "accepted"):
             assigned = handled == "assigned"
             kind = FindingDecision.ASSIGN if assigned else FindingDecision.ACCEPT
-            codes = frozenset({code})
-            findings.accept(tx, code, codes, until, "x", client_id=row.id, kind=kind, by="Ines")
+            codes, why = frozenset({code}), "our own words"
+            findings.accept(tx, code, codes, until, why, client_id=row.id, kind=kind, by="Ines")
     if handled == "case":
         service = CaseService(Context(provider.database, provider.settings, lambda: now))
         new_case.open_case(service, "1001", names)
@@ -127,6 +127,13 @@ def test_report_about_expired_sites_never_starts_with_nothing_to_do(
     if handled != "accepted":
         assert report.summary.startswith("3 "), report.summary
         assert report.state == "fault"
+    if handled == "accepted":
+        facts = " ".join(report.sites[0].facts)
+        assert (
+            "Accepted by Example Hosting" if language == "en" else "Von Example Hosting"
+        ) in facts
+        # Who accepted it, and why, is for staff.
+        assert "Ines" not in str(report) and "our own words" not in str(report)
     promised = "Ines" in str((report.we_act, report.escalated))
     assert promised == (handled == "assigned")
 
