@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from certmgr.cli.deadlines import shown_date
-from certmgr.cli.output import local_day, paragraph, table
+from certmgr.cli.output import local_day, paragraph, table, zone
 from certmgr.cli.tables import MINOR, Column
 from certmgr.compliance.rules import VALID_CERTIFICATE_RULES
 from inventory.names import display
@@ -175,7 +175,7 @@ def planned_texts(row: ComplianceRow) -> list[str]:
     if row.deadline.rule not in VALID_CERTIFICATE_RULES:
         return []
     plans = [k.planned for k in row.subject.known if k.planned is not None]
-    return list(dict.fromkeys(p.description for p in plans))
+    return list(dict.fromkeys(p.description(zone()) for p in plans))
 
 
 def _steps_text(row: ComplianceRow) -> str:

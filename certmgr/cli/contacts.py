@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from certmgr.cli.output import local_time, pairs, show
+from certmgr.cli.output import local_day, local_time, pairs, show
 from certmgr.cli.shared import (
     CommandContext,
     changed,
@@ -85,7 +85,7 @@ def _given(app: CommandContext, /, away_until: str | None = None, **values: Any)
         # A date in the past would be stored, and have no effect.
         if until is not None and until <= app.now():
             raise UsageError(
-                f"{until:%Y-%m-%d} has passed",
+                f"{local_day(until)} has passed",
                 "an absence must end in the future",
                 "Give a later date, or an empty one to end the absence.",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -12,6 +13,7 @@ from certmgr.cli.history import stamp_in
 from certmgr.cli.output import (
     cell,
     echo_json,
+    local_day,
     local_time,
     pairs,
     paragraph,
@@ -184,18 +186,18 @@ def _inventory(app: CommandContext) -> Database | None:
     return app.open()
 
 
-def _show(diagnosis: Diagnosis, zone: str) -> None:
+def _show(diagnosis: Diagnosis, time_zone: str) -> None:
     """Print a diagnosis for a terminal."""
     click.echo(diagnosis.url)
     if diagnosis.context is None:
         click.echo("  not in the inventory")
     else:
-        _show_context(diagnosis.context, diagnosis.changes, zone)
+        _show_context(diagnosis.context, diagnosis.changes, time_zone)
     click.echo("")
     for step in diagnosis.steps:
         _fact(f"{_SYMBOLS[step.state]} {step.name}: {cell(step.text, 600)}", "")
     if diagnosis.planned is not None:
-        _fact(f"renewal: {cell(diagnosis.planned.description, 300)}")
+        _fact(f"renewal: {cell(diagnosis.planned.description(ZoneInfo(time_zone)), 300)}")
     _fact(f"Chrome shows: {cell(diagnosis.shown, 400)}")
     # The version for staff may name other clients; the client's message never does.
     outcome = diagnosis.staff
@@ -252,7 +254,7 @@ def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
     _fact(f"{cell(context.renewal, 300)}")
     # Remarks of severity info are no faults.
     open_findings = [
-        f"{f.code} since {s:%Y-%m-%d}" if s else f.code
+        f"{f.code} since {local_day(s)}" if s else f.code
         for f, s in context.open
         if f.severity != "info"
     ]
@@ -260,7 +262,7 @@ def _show_context(context: HostContext, changes: list[str], zone: str) -> None:
     # Visitors see an accepted fault as well, so the agent has to know of it.
     for accepted in context.accepted:
         _fact(
-            f"accepted: {accepted.code} until {accepted.until:%Y-%m-%d} by {cell(accepted.by)}:"
+            f"accepted: {accepted.code} until {local_day(accepted.until)} by {cell(accepted.by)}:"
             f" {cell(accepted.reason)}"
         )
     stamp = stamp_in(zone)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from certmgr.cli.known_words import require_codes
-from certmgr.cli.output import STYLES, epoch_text, host_text, instant, local_day, show, table
+from certmgr.cli.output import (
+    STYLES,
+    epoch_text,
+    host_text,
+    instant,
+    local_day,
+    show,
+    table,
+    zone,
+)
 from certmgr.cli.planned import plan_document
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app
@@ -110,7 +119,8 @@ class _Row:
             return f"accepted until {local_day(acceptance.until)}"
         if plan is not None:
             # Without a case or an automation, a person still has to begin it.
-            return plan.text() if plan.begun else f"{plan.text()}; no case is open for it yet"
+            text = plan.staff_text(zone())
+            return text if plan.begun else f"{text}; no case is open for it yet"
         if assigned is not None:
             return f"{assigned.by} fixes it until {local_day(assigned.until)}"
         return str(self.state.standing)

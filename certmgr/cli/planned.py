@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from certmgr.cli.output import instant
+from certmgr.cli.output import instant, zone
 
 if TYPE_CHECKING:
     from certmgr.renewers.plan import RenewalPlan
@@ -20,5 +20,5 @@ def plan_document(plan: RenewalPlan | None) -> dict[str, Any] | None:
         "until": instant(plan.until),
         "reference": plan.reference or None,
         "begun": plan.begun,
-        "text": plan.description,
+        "text": plan.description(zone()),
     }

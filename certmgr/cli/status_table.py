@@ -19,6 +19,7 @@ from certmgr.cli.output import (
     local_day,
     paragraph,
     table,
+    zone,
 )
 from certmgr.cli.planned import plan_document
 from certmgr.cli.shared import CommandContext
@@ -202,7 +203,7 @@ def _what_is_wrong(status: EndpointStatus, remarks: bool) -> str:
     ]
     # A renewal that is in time is no fault, and an administrator still asks who does it.
     if status.planned is not None:
-        texts.append(status.planned.description)
+        texts.append(status.planned.description(zone()))
     # The last error is shown only if no finding explains the verdict.
     return "; ".join(texts) or (status.error if status.verdict != "ok" else "") or ""
 

@@ -10,6 +10,7 @@ from certmgr.checks.codes import CODES
 from certmgr.inspection.server_down import ServerDown
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.certificates import organisation
+from inventory.dates import in_zone
 from inventory.records import EndpointOwnership, ListedFinding
 from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
@@ -81,8 +82,8 @@ def reason_to_suppress(
     for acceptance in basis.accepted:
         if acceptance.covers(code, place.client_id, place.domain_id, endpoint_id, basis.now):
             return (
-                f"accepted by {acceptance.by} until {acceptance.until:%Y-%m-%d}:"
-                f" {acceptance.reason}"
+                f"accepted by {acceptance.by} until"
+                f" {in_zone(acceptance.until, basis.zone):%Y-%m-%d}: {acceptance.reason}"
             )
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from certmgr.checks.actors import actor_of, we_install
 from certmgr.compliance.milestones import Deadline
@@ -89,8 +89,9 @@ def cover(
         visible=is_over,
         assigned=None if assigned is None else (assigned.by, assigned.until),
         quiet=assigned is not None and not assigned.informs,
-        planned="" if planned is None else planned.description,
-        suppress_reason=reason_to_suppress(place, code, basis, endpoint_id) or _handled(planned),
+        planned="" if planned is None else planned.description(basis.zone),
+        suppress_reason=reason_to_suppress(place, code, basis, endpoint_id)
+        or _handled(planned, basis.zone),
         cause=f"{kind} {where} {code}",
         tags=place.tags,
     )
@@ -169,13 +170,13 @@ def _planned(
     return assigned_plan(planned, taken, now)
 
 
-def _handled(planned: RenewalPlan | None) -> str:
+def _handled(planned: RenewalPlan | None, zone: tzinfo) -> str:
     """Return why a planned renewal needs no notice; empty if it needs one."""
     # What needs no decision of a person any more is neither a fault nor a task. Automation that is
     # not ours has separate thresholds: the first one means that it is late.
     if planned is None or not planned.begun or planned.by is not PlannedBy.US:
         return ""
-    return planned.description
+    return planned.description(zone)
 
 
 def _act_by(end: datetime, ahead: Sequence[datetime], now: datetime) -> datetime:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 
 from certmgr.checks.certificate import expiring
 from certmgr.renewers.renewer import LineageCover, RenewalFacts, RenewalMethod
-from inventory.dates import shifted
+from inventory.dates import in_zone, shifted
 from inventory.vocabulary import Acceptance, Party, Severity, deciding
 from notifiers.wording.catalogue import ENGLISH, Language
 from notifiers.wording.renewals import PLANNED, PLANNED_BY_PERSON
@@ -68,19 +68,25 @@ class RenewalPlan:
     person: str = ""
     begun: bool = True
 
-    def text(self, language: Language = ENGLISH) -> str:
+    def text(self, language: Language) -> str:
         """Return who does it and until when, such as ``planned, by us, until 12 December 2026``."""
-        # Staff read English with ISO dates, as in all lists of the terminal.
-        date = f"{self.until:%Y-%m-%d}" if language is ENGLISH else language.date(self.until)
+        return self._until(language, language.date(self.until))
+
+    def staff_text(self, zone: tzinfo) -> str:
+        """Return the same for staff: in English, with the date in the zone of the provider."""
+        # As in all lists of the terminal.
+        return self._until(ENGLISH, f"{in_zone(self.until, zone):%Y-%m-%d}")
+
+    def _until(self, language: Language, date: str) -> str:
         if self.person:
             return language(PLANNED_BY_PERSON).format(person=self.person, date=date)
         return language(PLANNED[self.by]).format(date=date)
 
-    @property
-    def description(self) -> str:
-        """The plan as one line for staff, with its reference."""
+    def description(self, zone: tzinfo) -> str:
+        """Return the plan as one line for staff, with its reference."""
         reference = f" ({self.reference})" if self.reference else ""
-        return f"{self.text()}{reference}{'' if self.begun else '; no case is open for it yet'}"
+        waits = "" if self.begun else "; no case is open for it yet"
+        return f"{self.staff_text(zone)}{reference}{waits}"
 
 
 def renewal_plan(

@@ -195,7 +195,7 @@ def _require_future(until: datetime, now: datetime) -> None:
     # An acceptance always ends, so that no fault is forgotten for good.
     if until <= now:
         raise UsageError(
-            f"The date {until:%Y-%m-%d} has passed",
+            f"{until:%Y-%m-%d %H:%M} UTC has passed",
             "it ends in the future",
             "Give a later --until.",
         )

@@ -107,8 +107,8 @@ def _why_to_call(
     # Owner and fallback had their time to answer.
     patience = (policy.escalate_after_days + policy.escalate_near_after_days) * 86_400
     if sent and now - since > patience:
-        day = datetime.fromtimestamp(since, snapshot.now.tzinfo)
-        return f"no acknowledgement since {day:%Y-%m-%d}", since
+        day = snapshot.day(datetime.fromtimestamp(since, snapshot.now.tzinfo))
+        return f"no acknowledgement since {day}", since
     return None
 
 
@@ -128,19 +128,19 @@ def _call(group: Sequence[tuple[ListedTicket, str, int]], snapshot: Snapshot) ->
         manager=row.account_manager or "",
         hosts=tuple(hosts),
         ends=ends,
-        urgency=_urgency(ends, row.kind, snapshot.now),
+        urgency=_urgency(ends, row.kind, snapshot),
         why=why,
         phones=tuple(f"{one_line(p.name, 60)} {phone}" for p in contacts for phone in p.phones),
         since=since,
     )
 
 
-def _urgency(ends: datetime | None, kind: str, now: datetime) -> str:
+def _urgency(ends: datetime | None, kind: str, snapshot: Snapshot) -> str:
     if ends is None:
         return "fault now" if kind == TopicKind.FAULT else "waits"
-    if ends <= now:
-        return f"ended on {ends:%Y-%m-%d}"
-    return f"ends in {days_left(ends, now)} day(s)"
+    if ends <= snapshot.now:
+        return f"ended on {snapshot.day(ends)}"
+    return f"ends in {days_left(ends, snapshot.now)} day(s)"
 
 
 def call_lines(phone_calls: Sequence[PhoneCall]) -> list[str]:

@@ -8,7 +8,6 @@ suppressed, or goes to staff only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from datetime import datetime
 
 from inventory.db.database import to_epoch
 from inventory.vocabulary import DecisionAction, ItemStep
@@ -74,7 +73,7 @@ def _decision_before_recheck(
     # Undetermined results, faults without an assignment and our own work: staff act or find out
     # first.
     if not reaches_clients(due_topic, snapshot):
-        return DecisionAction.STAFF, _staff_reason(topic, snapshot.now)
+        return DecisionAction.STAFF, _staff_reason(topic, snapshot)
     if reason := suppression(due_topic, snapshot):
         return DecisionAction.SUPPRESS, reason
     # Faults that existed before notices began are held until staff release them. A case is
@@ -91,20 +90,18 @@ def _decision_before_recheck(
     return None
 
 
-def _staff_reason(topic: Topic, now: datetime) -> str:
+def _staff_reason(topic: Topic, snapshot: Snapshot) -> str:
     """Return why only staff are notified."""
     if topic.severity == "undetermined":
         return "the result is undetermined: staff check it first"
-    if topic.assigned is not None and topic.assigned[1] <= now:
-        return (
-            f"it was assigned to {topic.assigned[0]} until {topic.assigned[1]:%Y-%m-%d} and still"
-            " exists"
-        )
-    if topic.assigned is not None and topic.quiet:
-        return (
-            f"{topic.assigned[0]} fixes it until {topic.assigned[1]:%Y-%m-%d}; it was assigned"
-            " without informing clients"
-        )
+    if topic.assigned is not None:
+        person, until = topic.assigned
+        # The day that was entered, which is another one in UTC west of Greenwich.
+        day = snapshot.day(until)
+        if until <= snapshot.now:
+            return f"it was assigned to {person} until {day} and still exists"
+        if topic.quiet:
+            return f"{person} fixes it until {day}; it was assigned without informing clients"
     # A renewal that is in time is work, and no fault.
     if topic.planned:
         return topic.planned

@@ -51,12 +51,12 @@ def suppression(due_topic: DueTopic, snapshot: Snapshot) -> str:
             and not due_topic.crossed.critical
             and due_topic.crossed.rank < -3
         ):
-            return f"acknowledged on {acked:%Y-%m-%d}"
+            return f"acknowledged on {snapshot.day(acked)}"
         overdue = topic.kind is TopicKind.CASE and topic.act_by is not None and topic.act_by <= now
         # A fault without a date ahead has no last days, so the acknowledgement holds until it
         # expires.
         if now < acked + snapshot.policy.ack_days * DAY and topic.end is None and not overdue:
-            return f"acknowledged on {acked:%Y-%m-%d}"
+            return f"acknowledged on {snapshot.day(acked)}"
     if topic.kind is TopicKind.CASE:
         return ""  # a person entered each step, and it is sent once
     # A fault that comes and goes would send a message on every change.
@@ -138,7 +138,7 @@ def delay_reason(snapshot: Snapshot, person: Person, items: Sequence[NoticeItem]
     if all(_is_far_ahead(i) for i in items):
         if snapshot.now - before < 7 * DAY - timedelta(hours=12):
             return (
-                f"contact {person.id} got a message on {before:%Y-%m-%d}: at most one per week"
+                f"contact {person.id} got a message on {snapshot.day(before)}: at most one per week"
                 f" while all dates are more than {NEAR} days ahead"
             )
     # Counted in the time zone of the contact: at most one message per day of theirs.

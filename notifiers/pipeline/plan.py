@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
+from inventory.dates import in_zone
 from inventory.records import AllowanceRecord, SnoozeRecord, TicketRecord
 from inventory.vocabulary import DecisionAction, ItemStep, NoticeState
 from notifiers.pipeline.outcome import Outcome
@@ -120,6 +121,7 @@ class Snapshot:
         allowances: The confirmations of mass mail that are in force.
         baseline: Whether this is the first run, in which nothing goes to clients.
         baseline_at: The time of the first run.
+        zone: The time zone of the provider, in which its staff read dates.
     """
 
     now: datetime
@@ -134,6 +136,11 @@ class Snapshot:
     allowances: Sequence[AllowanceRecord] = ()
     baseline: bool = False
     baseline_at: int = 0
+    zone: tzinfo = UTC
+
+    def day(self, at: datetime) -> str:
+        """Return the date of a timestamp in the time zone of the provider."""
+        return f"{in_zone(at, self.zone):%Y-%m-%d}"
 
 
 @dataclass(slots=True)

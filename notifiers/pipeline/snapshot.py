@@ -153,6 +153,7 @@ def _snapshot(
     baseline_at = int(state.detail.get("baseline_at") or 0)
     return Snapshot(
         now=now,
+        zone=config.zone,
         policy=config.policy,
         people=config.recipients(conn, concerned),
         tickets=tickets.by_key(conn, keys),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,6 +22,7 @@ from certmgr.renewers.renewer import (
     PurchaseCover,
     RenewalFacts,
 )
+from inventory.dates import parse_end
 from inventory.vocabulary import Acceptance, LineageState, Parties
 from notifiers.wording.catalogue import language
 
@@ -165,9 +167,18 @@ def test_person_with_an_assignment_does_it_by_the_earlier_date() -> None:
 
 def test_plan_states_who_does_it_until_when_in_both_languages() -> None:
     found = RenewalPlan(PlannedBy.US, NOW + 12 * DAY, "case CM-1")
-    assert found.text() == "planned, by us, until 2026-12-07"
-    assert found.description == "planned, by us, until 2026-12-07 (case CM-1)"
+    assert found.staff_text(UTC) == "planned, by us, until 2026-12-07"
+    assert found.description(UTC) == "planned, by us, until 2026-12-07 (case CM-1)"
     assert found.text(language("en")) == "planned, by us, until 7 December 2026"
     assert found.text(language("de")) == "geplant, durch uns, bis 7. Dezember 2026"
     waiting = RenewalPlan(PlannedBy.US, NOW, begun=False)
-    assert waiting.description.endswith("; no case is open for it yet")
+    assert waiting.description(UTC).endswith("; no case is open for it yet")
+
+
+@pytest.mark.parametrize("time_zone", ["America/Los_Angeles", "UTC", "Pacific/Kiritimati"])
+def test_plan_ends_on_the_day_that_was_entered(time_zone: str) -> None:
+    """The end of a day west of Greenwich is the next day in UTC."""
+    zone = ZoneInfo(time_zone)
+    found = RenewalPlan(PlannedBy.US, parse_end("2026-12-07", time_zone), person="Ada")
+    assert found.description(zone) == "planned, by Ada, until 2026-12-07"
+    assert "7 December 2026" in found.text(language("en", time_zone))

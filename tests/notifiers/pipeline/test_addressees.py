@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from inventory.dates import parse_end
 from inventory.store import findings
 from inventory.vocabulary import FindingDecision, ItemStep, NoticeState
 from notifiers.pipeline.addressees import label_of
@@ -14,7 +17,14 @@ from notifiers.pipeline.outcome import Escalated, WeAct, YouAct
 from notifiers.pipeline.recipients import Person
 from notifiers.pipeline.thresholds import CrossedThreshold
 from notifiers.working_days import WorkingCalendar
-from tests.notifiers.sites import DAY, SiteSimulation, add_expiring_site, fault, sent_items
+from tests.notifiers.sites import (
+    DAY,
+    SiteSimulation,
+    add_expiring_site,
+    fault,
+    reasons,
+    sent_items,
+)
 
 
 def test_day_to_act_by_is_counted_back_from_the_end(simulation: SiteSimulation) -> None:
@@ -121,3 +131,21 @@ def test_undetermined_result_is_not_notified_to_clients(simulation: SiteSimulati
         "scanner-error": fault("scanner-error", "undetermined", "staff"),
     }
     assert [x for _ in range(4) for x in sent_items(simulation.day())] == []
+
+
+def test_staff_read_the_day_that_was_entered_in_their_zone(simulation: SiteSimulation) -> None:
+    """The end of a day in Los Angeles is the next day in UTC."""
+    simulation.rules = replace(simulation.rules, zone=ZoneInfo("America/Los_Angeles"))
+    simulation.client("1")
+    site = simulation.site("shop.example", "1")
+    simulation.baseline()
+    site.faults = {"not-tls": fault("not-tls", "critical", "provider")}
+    simulation.day()
+    with simulation.database.write(simulation.now) as tx:
+        until = parse_end("2026-03-05", "America/Los_Angeles")
+        given: dict[str, Any] = {"domain_id": site.domain_id, "by": "Ada"}
+        given |= {"kind": FindingDecision.ASSIGN, "informs": False}
+        findings.accept(tx, "not-tls", frozenset(site.faults), until, "on it", **given)
+    simulation.notify()
+    newest = reasons(simulation, site.fault_key("not-tls"))[0]
+    assert "Ada fixes it until 2026-03-05;" in newest
