@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.config.zone_settings import ZoneSettings
 from certmgr.demo.authority import Authority
 from inventory.db.database import Database
+from tests.campaign import size
 from tests.certmgr.net.server import Records, serving
 from tests.clock import clock
 from tests.servers.real import web, write_pair
@@ -113,11 +114,16 @@ def facts_of(place: Place) -> PreflightFacts:
     )
 
 
-def places(seed: int) -> tuple[str, list[Place]]:
-    """Return the kind of a case, and its primary and 5 to 8 remote perspectives."""
+def places(seed: int, count: int = 0) -> tuple[str, list[Place]]:
+    """Return the kind of a case, and its primary and 5 to 8 remote perspectives.
+
+    Args:
+        seed: The case.
+        count: The number of perspectives; 0: one that follows from the seed.
+    """
     order = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
-    count = order.randint(6, 9)
+    count = count or order.randint(6, 9)
     affected = set(order.sample(range(count), order.randint(1, 4)))
     by_kind: dict[str, dict[str, Any]] = {
         "none": {},
@@ -234,3 +240,107 @@ def test_preflight_sees_a_name_from_each_zone_of_this_machine(
     assert all("not from r0" in a.reason for n, a in found.items() if n != "good.test")
     assert "HTTP 403" in found["geo.test"].reason
     assert "compare the DS record" in found["bogus.test"].reason
+
+
+@dataclass(slots=True)
+class World:
+    """What name servers and a web server on loopback show to each perspective.
+
+    Attributes:
+        records: The records of each perspective's name server.
+        wrong: "server address, host" for which the web server has another answer.
+        blocked: "client address, host" to which it does not answer.
+    """
+
+    records: list[dict[tuple[str, str], list[str] | str]]
+    wrong: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
+
+    def add(self, name: str, seen: list[Place]) -> None:
+        """Let each perspective see a name as its place describes it."""
+        for number, place in enumerate(seen):
+            records = self.records[number]
+            records[name, "A"] = ["127.0.0.1" if place.a == RIGHT else "127.0.0.9"]
+            if place.aaaa:
+                records[name, "AAAA"] = ["::1"]
+            if place.aaaa_answers == "wrong":
+                self.wrong.add(f"::1 {name}")
+            if place.blocked:
+                self.blocked.add(f"{source(number)} {name}")
+            if not place.caa_permits:
+                records[name, "CAA"] = ['0 issue "other.example"']
+            if place.bogus:
+                records[name, "A"] = records[name, "AAAA"] = records[name, "CAA"] = "SERVFAIL"
+
+    def maps(self) -> str:
+        """Return the configuration of nginx that holds the deviations."""
+        wrong = "".join(f'"{key}" 1; ' for key in sorted(self.wrong))
+        blocked = "".join(f'"{key}" 1; ' for key in sorted(self.blocked))
+        return (
+            "map_hash_bucket_size 128; map_hash_max_size 8192;\n"
+            f'map "$server_addr $host" $wrong {{ default 0; {wrong}}}\n'
+            f'map "$remote_addr $host" $blocked {{ default 0; {blocked}}}\n'
+        )
+
+
+def source(number: int) -> str:
+    """Return the address from which a perspective connects."""
+    return f"127.0.78.{number + 1}"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("count", [6, 9])
+@pytest.mark.parametrize("over_ipv6", [True, False])
+def test_preflight_from_all_zones_decides_as_a_ca(
+    sqlite_database: Database,
+    settings: Settings,
+    tmp_path: Path,
+    issuer: Authority,
+    count: int,
+    over_ipv6: bool,
+) -> None:
+    """Each case is real: a name server per perspective, and a site that knows who asks.
+
+    Of IPv6 there is one loopback address, so that a geo block is one of IPv4. An AAAA record that
+    leads nowhere is the same address without a listening server.
+    """
+    world, cases = World([{} for _ in range(count)]), {}
+    for seed in range(size(14, 140)):
+        kind, seen = places(seed, count)
+        if (kind == "slow-aaaa") is over_ipv6:
+            continue
+        if kind in ("geo-block", "broken-aaaa"):
+            seen = [p if p.aaaa_answers == "wrong" else replace(p, aaaa="") for p in seen]
+        cases[f"s{seed}.test"] = kind, seen
+        world.add(f"s{seed}.test", seen)
+    plain = "if ($wrong) { return 404; } if ($blocked) { return 444; }"
+    if over_ipv6:
+        plain += " listen [::1]:HTTP_PORT;"
+    with ExitStack() as stack:
+        pair = write_pair(tmp_path, issuer.issue("good.test"))
+        port, _ = stack.enter_context(web(tmp_path, pair, plain, "", http=world.maps()))
+        servers = [stack.enter_context(serving(r)).address for r in world.records]
+        solver = SolverSettings(kind="webroot", path=str(tmp_path), http_port=port)
+        changed = replace(
+            settings,
+            acme=AcmeSettings(
+                directory=str(tmp_path), solvers={"web": solver}, default_solver="web"
+            ),
+            network=NetworkSettings(allow=("127.0.0.0/8", "::1/128")),
+            scan=replace(settings.scan, resolvers=(servers[0],), sources=(source(0),)),
+            zones={
+                f"z{n}": ZoneSettings(resolvers=(servers[n],), sources=(source(n),))
+                for n in range(1, count)
+            },
+        )
+        context = Context(sqlite_database, changed, clock)
+        found = {a.name: a for a, _ in preflight(context, PreflightRequest(tuple(cases)))}
+    for name, (kind, seen) in cases.items():
+        advice, accepted = found[name], ca_accepts(seen)
+        assert (advice.category is Category.AUTOMATE) is accepted, (name, kind, seen, advice)
+        first = [seen[0]] * len(seen)
+        if accepted or not ca_accepts(first):
+            continue  # what the first perspective sees is advised on as without zones
+        assert "a CA would refuse it" in advice.reason, (name, kind, advice)
+        line = {"caa": "IN CAA 0 issue", "split-dns": f"{name}. IN A 127.0.0.1"}
+        assert line.get(kind, "") in advice.record
