@@ -83,7 +83,7 @@ def check(
             # A misspelt tag would select no endpoint, and the plug-in would report OK for ever.
             require_known(conn, tag=tag)
         code, line = judge(
-            read(database, moment, workers=app.settings.workers, client=client, tag=tag),
+            read(database, moment, settings=app.settings, client=client, tag=tag),
             Thresholds(warning, critical, max_age, max_queue),
             moment,
         )
@@ -203,7 +203,7 @@ def metrics(app: CommandContext, output: str | None) -> None:
     database, moment = app.open(), app.now()
     workers = app.settings.workers
     with ProgressLine().waiting("metrics"):
-        health = read(database, moment, workers=workers)
+        health = read(database, moment, settings=app.settings)
         content = prometheus.text(database, health, moment, workers)
     # Prometheus parses the text itself, so no line may be added.
     if output is None:

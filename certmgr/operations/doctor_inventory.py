@@ -265,7 +265,7 @@ def workers(context: Context) -> Iterator[CheckResult]:
     # Without queues and without the setting, workers are no subject.
     if health is None and not settings.enabled:
         return
-    problems = worker_problems(health, enabled=settings.enabled)
+    problems = worker_problems(health, context.settings)
     for problem in problems:
         yield CheckResult(
             "workers", CheckState.FAULT, problem, "Start certmgr worker: certmgr help scale."
@@ -281,7 +281,9 @@ def workers(context: Context) -> Iterator[CheckResult]:
                 "The log of the workers has the reason.",
             )
     if not problems:
-        jobs_text = ", ".join(f"{q.queue}: {q.waiting + q.running}" for q in health.queues)
+        waits = [f"{q.queue}: {q.waiting + q.running}" for q in health.queues]
+        oldest = max((q.oldest for q in health.queues), default=0)
+        jobs_text = ", ".join(waits) + (f", the oldest waits for {oldest} s" if oldest else "")
         zones_text = "".join(f"; zone {z.zone}: {z.workers}" for z in health.zones)
         yield CheckResult(
             "workers",

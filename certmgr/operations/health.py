@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certmgr.config.settings import WorkersSettings
+from certmgr.config.settings import Settings
 from certmgr.inspection.status import EndpointStatus, count_findings, load, totals
 from certmgr.operations.worker_health import read_workers, worker_problems
 from inventory.dates import days_left
@@ -49,7 +49,7 @@ def read(
     database: Database,
     now: datetime,
     *,
-    workers: WorkersSettings,
+    settings: Settings,
     client: str | None = None,
     tag: str | None = None,
 ) -> Health:
@@ -58,7 +58,7 @@ def read(
     Args:
         database: The inventory.
         now: The current time.
-        workers: ``[workers]``.
+        settings: The configuration.
         client: Only endpoints of this client.
         tag: Only endpoints with this tag. Runs and notices are always those of all clients.
     """
@@ -70,7 +70,7 @@ def read(
         first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
         complete = runs.last_complete(conn)
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
-        of_workers = read_workers(conn, workers.silent_seconds)
+        of_workers = read_workers(conn, settings.workers.silent_seconds)
     end = from_epoch(first[1]) if first else None
     return Health(
         verdicts=verdicts,
@@ -80,7 +80,7 @@ def read(
         troubled=troubled,
         notices=depth,
         oldest_queued=from_epoch(oldest),
-        worker_problems=tuple(worker_problems(of_workers, enabled=workers.enabled)),
+        worker_problems=tuple(worker_problems(of_workers, settings)),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from certmgr.cases.states import is_overdue, waits_for
 from certmgr.config.settings import WorkersSettings
 from certmgr.operations.health import Health
-from certmgr.operations.worker_health import WorkerHealth, read_workers
+from certmgr.operations.worker_health import RUN_QUEUES, WorkerHealth, read_workers
 from inventory.db.database import Database
 from inventory.store import cases, endpoint_status, jobs, outbox
 
@@ -142,6 +142,14 @@ def _workers(registry: CollectorRegistry, health: WorkerHealth | None) -> None:
         for state in ("waiting", "running", "stalled", "failed"):
             jobs_by_state.labels(queue.queue, state).set(getattr(queue, state))
         oldest.labels(queue.queue).set(queue.oldest)
+    by_queue = Gauge(
+        "certmgr_queue_workers",
+        "Workers that take jobs of a queue",
+        ["queue"],
+        registry=registry,
+    )
+    for name in dict.fromkeys((*RUN_QUEUES, *health.by_queue)):
+        by_queue.labels(name).set(health.by_queue.get(name, 0))
     by_zone = Gauge(
         "certmgr_zone_workers", "Workers that scan from a zone", ["zone"], registry=registry
     )

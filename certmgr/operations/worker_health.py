@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from certmgr.config.settings import Settings
 from inventory.records import QueueState
 from inventory.store import runs, work_queues, zone_workers, zones
 
 # Shards take seconds, so a job that waits for longer than this has no worker for its queue.
 MAX_WAITING_SECONDS = 900
+# Each certmgr run needs a worker for them. What single commands leave to workers is not waited for
+# in silence: they state that there is none.
+RUN_QUEUES = ("scan", "renew", "revocation", "notify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,27 @@ class WorkerHealth:
         queues: The queues with jobs.
         zones: The zones, without the default one.
         left_out: What the last run left out, since a zone could not be used.
+        by_queue: The number of workers by the queue that they take jobs from.
     """
 
     workers: int
     queues: tuple[QueueState, ...]
     zones: tuple[ZoneHealth, ...] = ()
     left_out: tuple[str, ...] = ()
+    by_queue: Mapping[str, int] = field(default_factory=dict)
+
+    def unattended(self, needed: Sequence[str]) -> tuple[str, ...]:
+        """Return the queues without a worker, if there are workers for others."""
+        # A worker that has just begun has not stated its queues yet.
+        if not self.by_queue:
+            return ()
+        return tuple(q for q in needed if not self.by_queue.get(q))
+
+
+def run_queues(settings: Settings) -> tuple[str, ...]:
+    """Return the queues of the parts of ``certmgr run`` that the configuration enables."""
+    checks_revocation = settings.scan.revocation or settings.scan.dane
+    return tuple(q for q in RUN_QUEUES if q != "revocation" or checks_revocation)
 
 
 def read_workers(conn: Connection, silent: float) -> WorkerHealth | None:
@@ -63,19 +83,24 @@ def read_workers(conn: Connection, silent: float) -> WorkerHealth | None:
             ZoneHealth(z.name, live.get(z.name, 0), z.name in assigned) for z in zones.listing(conn)
         ),
         runs.last_notes(conn),
+        zone_workers.by_queue(conn, silent),
     )
 
 
-def worker_problems(health: WorkerHealth | None, *, enabled: bool) -> list[str]:
+def worker_problems(health: WorkerHealth | None, settings: Settings) -> list[str]:
     """Return what an administrator must act on, one line each.
 
     Without ``[workers] enabled`` no command waits for workers, so a missing one is no problem.
     """
+    enabled = settings.workers.enabled
     if health is None:
         return ["the queues of workers are not installed"] if enabled else []
     problems = []
     if enabled and not health.workers:
         problems.append("no worker gives a sign of life")
+    # Found at once, and not when a job has waited for a quarter of an hour.
+    elif enabled and (unattended := health.unattended(run_queues(settings))):
+        problems.append(f"no worker takes jobs of the queue {', '.join(unattended)}")
     # A zone without an assignment only serves second opinions, which a person asks for.
     problems += [
         f"the zone {z.zone} has no worker, so its endpoints are not checked"

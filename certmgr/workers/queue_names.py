@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inventory.zone_names import DEFAULT_ZONE
+from inventory.zone_names import queue_of_zone
 
 SCAN = "scan"
 # Cases, replies and notices build on each other, and are quick; so they share a queue.
@@ -20,7 +20,7 @@ QUEUES = (SCAN, *dict.fromkeys(QUEUE_OF.values()), IMPORT, REPORT)
 
 def scan_queue(zone: str) -> str:
     """Return the queue of scans from a zone. Only workers of the zone take from it."""
-    return SCAN if zone == DEFAULT_ZONE else f"{SCAN}@{zone}"
+    return queue_of_zone(SCAN, zone)
 
 
 # Only workers with --schedule take from it.

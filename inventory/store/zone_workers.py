@@ -6,6 +6,7 @@ database, since the clocks of workers may differ.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, delete, select
 from inventory.db.database import Tx
 from inventory.db.sql import database_now, upsert
 from inventory.models import ZoneWorker
+from inventory.zone_names import queue_of_zone
 
 # Rows of workers that died are deleted after this time. Their machine may only be away.
 KEEP_SECONDS = 86_400
@@ -36,6 +38,23 @@ def seen(tx: Tx, worker: str, zone: str, queues: Sequence[str]) -> None:
 def ended(tx: Tx, worker: str) -> None:
     """Record that a worker has ended."""
     tx.conn.execute(delete(ZoneWorker).where(ZoneWorker.worker == worker))
+
+
+def by_queue(conn: Connection, silent: float) -> dict[str, int]:
+    """Return queue -> the number of workers that take jobs from it.
+
+    Args:
+        conn: An open connection.
+        silent: Seconds without a sign of life after which a worker counts as dead.
+    """
+    query = select(ZoneWorker.zone, ZoneWorker.queues).where(
+        ZoneWorker.seen_at > database_now(conn) - int(silent)
+    )
+    return dict(
+        Counter(
+            queue_of_zone(queue, zone) for zone, queues in conn.execute(query) for queue in queues
+        )
+    )
 
 
 def live(conn: Connection, queue: str, silent: float) -> dict[str, int]:

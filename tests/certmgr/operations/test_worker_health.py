@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from certmgr.operations.worker_health import WorkerHealth, ZoneHealth, worker_problems
+from certmgr.config.settings import ScanSettings, Settings, WorkersSettings
+from certmgr.operations.worker_health import (
+    RUN_QUEUES,
+    WorkerHealth,
+    ZoneHealth,
+    worker_problems,
+)
 from certmgr.workers.engine import work_queues_of
+from certmgr.workers.queue_names import QUEUE_OF, SCAN
 from inventory.db.opening import open_database
 from inventory.records import QueueState
+from inventory.store import zone_workers
 from tests.program import Ran
 
 
@@ -37,6 +47,19 @@ def queue(name: str = "scan", **changes: int) -> QueueState:
             ],
         ),
         (WorkerHealth(3, (queue(failed=4),)), True, []),
+        (WorkerHealth(1, (), by_queue=dict.fromkeys(RUN_QUEUES, 1)), True, []),
+        (WorkerHealth(1, (), by_queue={"scan": 2, "report": 1}), False, []),
+        (
+            WorkerHealth(3, (), by_queue={"scan": 2, "revocation": 1}),
+            True,
+            ["no worker takes jobs of the queue renew, notify"],
+        ),
+        # A worker of a zone scans from there, and does nothing else.
+        (
+            WorkerHealth(1, (), by_queue={"scan@fra1": 1}),
+            True,
+            ["no worker takes jobs of the queue scan, renew, revocation, notify"],
+        ),
         # A zone that nothing is assigned to serves second opinions only.
         (WorkerHealth(1, (), (ZoneHealth("fra1", 0, assigned=False),)), True, []),
         (WorkerHealth(1, (), (ZoneHealth("fra1", 2, assigned=True),)), True, []),
@@ -53,7 +76,21 @@ def queue(name: str = "scan", **changes: int) -> QueueState:
 def test_problems_are_what_an_administrator_must_act_on(
     health: WorkerHealth | None, enabled: bool, expected: list[str]
 ) -> None:
-    assert worker_problems(health, enabled=enabled) == expected
+    settings = Settings(workers=WorkersSettings(enabled=enabled))
+    assert worker_problems(health, settings) == expected
+
+
+def test_part_that_the_configuration_disables_needs_no_worker() -> None:
+    off = ScanSettings(revocation=False, dane=False)
+    settings = Settings(scan=off, workers=WorkersSettings(enabled=True))
+    health = WorkerHealth(1, (), by_queue={"scan": 1, "renew": 1, "notify": 1})
+    assert worker_problems(health, settings) == []
+    dane = replace(settings, scan=replace(off, dane=True))
+    assert worker_problems(health, dane) == ["no worker takes jobs of the queue revocation"]
+
+
+def test_queues_are_those_of_the_parts_of_a_run() -> None:
+    assert set(RUN_QUEUES) == {SCAN, *QUEUE_OF.values()}
 
 
 def test_commands_show_a_missing_worker_and_a_stalled_job(
@@ -80,6 +117,20 @@ def test_commands_show_a_missing_worker_and_a_stalled_job(
     line = certmgr(*options, "check").out
     assert "no worker gives a sign of life; the zone fra1 has no worker" in line
     assert "1 job(s) of the queue renew have stalled" in line
+    with closing(open_database(url, actor="tester")) as database, database.write() as tx:
+        zone_workers.seen(tx, "m:1", "default", ("scan",))
+        zone_workers.seen(tx, "m:2", "fra1", ("scan",))
+        # The row that the queues have of each worker.
+        tx.conn.execute(text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
+    assert "no worker takes jobs of the queue renew, revocation, notify" in (
+        certmgr(*options, "check").out
+    )
+    metrics = certmgr(*options, "metrics").out
+    for queue_name, count in (("scan", 1), ("scan@fra1", 1), ("renew", 0)):
+        assert f'certmgr_queue_workers{{queue="{queue_name}"}} {count}.0' in metrics
+    with closing(open_database(url, actor="tester")) as database, database.write() as tx:
+        for table in ("procrastinate_workers", "zone_worker"):
+            tx.conn.execute(text(f"DELETE FROM {table}"))
     metrics = certmgr(*options, "metrics").out
     assert "certmgr_workers 0.0" in metrics
     assert 'certmgr_zone_workers{zone="fra1"} 0.0' in metrics

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from certmgr.config.context import Context
+from certmgr.operations.cron import AUDIT_HEAD
 from certmgr.operations.stopping import StopState
+from certmgr.workers import spread_run
 from certmgr.workers.engine import WorkQueues
 from certmgr.workers.parts import do_part, outcome_since
 from certmgr.workers.queue_names import SCHEDULE
@@ -48,6 +53,19 @@ def test_round_that_began_before_the_question_is_no_answer(
 
 def spread(context: Context, queues: WorkQueues) -> _SpreadRun:
     return _SpreadRun(context, queues, StopState(), lambda what, done, planned: None)
+
+
+def test_head_of_the_audit_log_is_written_where_the_command_runs(
+    context: Context, queues: WorkQueues, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker does this part: the file is on one machine."""
+    monkeypatch.setattr(spread_run, "part_names", lambda _: [AUDIT_HEAD])
+    for path, problems in ((tmp_path / "missing" / "heads", 1), (tmp_path / "heads", 0)):
+        audit = replace(context.settings.audit, head_file=str(path))
+        here = replace(context, settings=replace(context.settings, audit=audit))
+        result = spread_run.run(here, queues, scan=False)
+        assert [p.split(":")[0] for p in result.problems] == ["audit head"] * problems
+        assert path.exists() is not bool(problems)
 
 
 def test_of_two_workers_with_a_schedule_one_begins_each_run(small: Fleet, context: Context) -> None:

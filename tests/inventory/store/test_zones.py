@@ -244,6 +244,8 @@ def test_workers_that_run_are_counted_by_zone_and_queue(zoned: Database) -> None
     with zoned.read() as conn:
         assert zone_workers.live(conn, "scan", 30) == {"fra1": 2}
         assert zone_workers.live(conn, "notify", 30) == {"default": 1}
+        found = zone_workers.by_queue(conn, 30)
+        assert found == {"scan@fra1": 2, "renew@fra1": 1, "notify": 1}
     with zoned.write(NOW) as tx:
         zone_workers.ended(tx, "a:1")
         tx.conn.execute(
@@ -251,3 +253,4 @@ def test_workers_that_run_are_counted_by_zone_and_queue(zoned: Database) -> None
         )
     with zoned.read() as conn:
         assert zone_workers.live(conn, "scan", 30) == {}
+        assert zone_workers.by_queue(conn, 30) == {"notify": 1}
