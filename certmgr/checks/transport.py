@@ -11,13 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certmgr.checks.codes import CODES
-from certmgr.checks.handshake_reasons import (
-    DOWNGRADE_WORDS,
-    OTHER_VERSION_WORDS,
-    handshake_reason,
-)
 from certmgr.checks.refused_offer import late_alert, refused_offer_findings
 from certmgr.net.addresses import Network, within
+from certmgr.scan import handshake_reasons
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
 from inventory.certificates import Certificate, parse
 from inventory.der import outline
@@ -30,6 +26,7 @@ UNREACHABLE_AFTER = timedelta(hours=24)
 # Only 116 (certificate_required, RFC 8446 6.2) is specific. Before TLS 1.3, servers refuse a
 # missing client certificate with any of the others.
 _CLIENT_CERTIFICATE_ALERTS = frozenset({40, 41, 42, 46, 48, 49, 116})
+_UNREADABLE = "it cannot be read"  # completes the text of certificate-malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +131,14 @@ def transport_findings(
             else:
                 if failure.alert is not None:
                     evidence_values["alert"] = failure.alert
+                    name = handshake_reasons.alert_name(failure.alert)
+                    evidence_values["reason"] = {handshake_reasons.ALERT: name}
                     evidence_values |= late_alert(failure)
-                elif failure.reason == DOWNGRADE_WORDS:
+                elif failure.reason == handshake_reasons.DOWNGRADED:
                     evidence_values["browser_error"] = "ERR_TLS13_DOWNGRADE_DETECTED"
-                elif failure.reason in OTHER_VERSION_WORDS and not failure.late:
+                elif failure.reason == handshake_reasons.OTHER_VERSION and not failure.late:
                     # Such as SSL 3.0, for which current programs have no code.
                     evidence_values["browser_error"] = "ERR_SSL_VERSION_OR_CIPHER_MISMATCH"
-                evidence_values["reason"] = handshake_reason(failure)
                 yield finding(
                     "handshake-failed", at, None, kind=str(failure.kind), **evidence_values
                 )
@@ -162,6 +160,7 @@ def _unreadable_chain(address: AddressEvidence, evidence_values: dict[str, Any])
     only an unreadable leaf is critical here; the path is judged separately.
     """
     at = (address.address,)
+    evidence_values = evidence_values | {"reason": _UNREADABLE}
     if address.chain and parse(address.chain[0]).parsed is not None:
         return finding("certificate-malformed", at, Severity.HIGH, **evidence_values)
     rule = unreadable_rule(address.chain[0]) if address.chain else "outline"

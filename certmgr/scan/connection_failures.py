@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
+from certmgr.scan import handshake_reasons
 from certmgr.scan.evidence import Failure, FailureKind
 from certmgr.scan.openssl import Handshake
 from certmgr.scan.starttls import (
@@ -64,20 +65,20 @@ def from_errno(code: int, state: str, *, answered: bool, sent: bool = False) -> 
 
 def from_tls(tls: Handshake) -> Failure:
     """Return the failure of a handshake that OpenSSL ended."""
-    reason = printable(tls.error, 200) or "the handshake failed"
     # An alert is the reason of the server itself, so it counts before what OpenSSL makes of it.
     if (alert := tls.alert) is not None:
+        reason = f"{handshake_reasons.ALERT}: {handshake_reasons.alert_name(alert)}"
         return Failure("tls", FailureKind.ALERT, reason, alert=alert, answered=True, late=tls.late)
-    kind = FailureKind.TLS
+    kind, reason = FailureKind.TLS, handshake_reasons.of_words(tls.error)
     if tls.too_large:
         # OpenSSL and Chrome have the same limit for the certificates of a server: 100 KB.
         reason = TOO_LARGE
     elif tls.unreadable_staple:
         kind = FailureKind.STAPLE
     elif tls.not_tls:
-        kind = FailureKind.NOT_TLS
+        kind, reason = FailureKind.NOT_TLS, handshake_reasons.BROKEN
     elif tls.malformed:
-        kind = FailureKind.MALFORMED
+        kind, reason = FailureKind.MALFORMED, handshake_reasons.MALFORMED
     return Failure("tls", kind, reason, answered=True, late=tls.late)
 
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-# Words of OpenSSL, as far as it has some. handshake_reasons.py derives our phrases from them.
+# Words of OpenSSL, as far as it has some. handshake_reasons.py has our phrases for them.
 UNSOLICITED = "unsolicited extension"
 OTHER_VERSION = "unsupported protocol"
 ECHOED_SESSION = "server echoed invalid session id"

@@ -13,13 +13,16 @@ from certmgr.checks.judgement import JudgingContext
 from certmgr.config.settings import NetworkSettings, Settings
 from certmgr.demo import servers
 from certmgr.demo.authority import Authority
+from certmgr.demo.servers import respond_with
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution
+from certmgr.scan.handshake_reasons import ALERT, BROKEN, MALFORMED, OTHER_VERSION
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
 from tests.campaign import time_limits
+from tests.certmgr.browser.own_tls import extension, message, record, vector
 from tests.certmgr.tls_servers import (
     HOST,
     Probe,
@@ -32,6 +35,11 @@ from tests.certmgr.tls_servers import (
 from tests.clock import clock
 from tests.connects import counted_connects
 from tests.servers import real
+
+# The ServerHello of a server of TLS 1.2.
+HELLO = message(
+    2, b"\3\3" + bytes(32) + b"\0" + b"\xc0\x2b\0" + vector(2, extension(0xFF01, b"\0"))
+)
 
 
 def test_refused_https_port_is_tried_twice_and_missing(probe: Probe, opened: Stack) -> None:
@@ -70,6 +78,27 @@ def test_failed_handshake_keeps_its_alert(probe: Probe, opened: Stack) -> None:
     result = probe(f"{HOST}:{serve(opened, servers.respond_with(alert))}")
     assert result.severe() == {"handshake-failed"}
     assert result.codes["handshake-failed"].evidence["alert"] == 80
+
+
+_MALFORMED_CHAIN = b"\x0b" + vector(3, vector(3, vector(3, b"\x30\x03\x02\x01\x05")))
+
+
+@pytest.mark.parametrize(
+    ("messages", "code", "reason"),
+    [
+        (record(21, b"\2\x28"), "handshake-failed", f"{ALERT}: 40 (handshake_failure)"),
+        (record(22, message(14, b"")), "handshake-failed", BROKEN),
+        (record(22, HELLO + _MALFORMED_CHAIN), "certificate-malformed", MALFORMED),
+        (record(22, HELLO.replace(b"\3\3", b"\3\0", 1)), "handshake-failed", OTHER_VERSION),
+    ],
+    ids=["alert", "unexpected-message", "malformed-certificate", "ssl-3"],
+)
+def test_reason_of_a_failed_handshake_has_no_words_of_the_tls_library(
+    probe: Probe, opened: Stack, messages: bytes, code: str, reason: str
+) -> None:
+    found = probe(f"{HOST}:{serve(opened, respond_with(messages))}")
+    assert found.report.addresses[0].error == ("tls", reason)
+    assert code in found.codes
 
 
 def test_reset_in_the_handshake_is_a_failed_handshake(probe: Probe, opened: Stack) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from certmgr.checks import handshake_reasons as reasons
-from certmgr.scan.evidence import Failure, FailureKind
+from certmgr.scan import handshake_reasons as reasons
 
 
 @pytest.mark.parametrize(
@@ -16,18 +15,13 @@ from certmgr.scan.evidence import Failure, FailureKind
         ("provider signature failure; bad signature", reasons.WRONG_SIGNATURE),
         ("decryption failed or bad record mac; record layer failure", reasons.UNREADABLE),
         ("unexpected message", reasons.BROKEN),
+        ("", reasons.BROKEN),
     ],
 )
 def test_words_of_the_library_become_a_phrase(words: str, phrase: str) -> None:
-    assert reasons.handshake_reason(Failure("tls", FailureKind.TLS, words)) == phrase
+    assert reasons.of_words(words) == phrase
 
 
 @pytest.mark.parametrize(("number", "shown"), [(40, "40 (handshake_failure)"), (255, "255")])
 def test_alert_is_named_by_its_number(number: int, shown: str) -> None:
-    failure = Failure("tls", FailureKind.ALERT, "tls alert x", alert=number)
-    assert reasons.handshake_reason(failure) == {reasons.ALERT: shown}
-
-
-def test_reason_of_this_program_is_kept() -> None:
-    failure = Failure("tls", FailureKind.CLOSED, "the server closed the connection")
-    assert reasons.handshake_reason(failure) == "the server closed the connection"
+    assert reasons.alert_name(number) == shown

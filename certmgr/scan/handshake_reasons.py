@@ -1,13 +1,11 @@
 """Why a handshake failed, in fixed phrases. Pure.
 
 The words of the TLS library are for programmers, and it has several for one cause. So each phrase
-is derived from the number of the alert, or from one of the library's words. The phrases are
-translated (notifiers/wording/values.py).
+is derived from the number of the alert, or from one of the library's words, as soon as a handshake
+has failed: nothing else sees the words. The phrases are translated (notifiers/wording/values.py).
 """
 
 from __future__ import annotations
-
-from certmgr.scan.evidence import Failure, FailureKind
 
 ALERT = "the server refuses it with a TLS alert"
 WRONG_SIGNATURE = "the server does not have the key of its certificate, or its answer was changed"
@@ -15,13 +13,14 @@ OTHER_VERSION = "the server speaks a TLS version that current programs do not ac
 DOWNGRADED = "a device before the server changes the connection to an older TLS version"
 UNREADABLE = "the server sends TLS records that cannot be decrypted"
 BROKEN = "the answer of the server breaks the TLS protocol"
+MALFORMED = "a certificate that the server sends cannot be read"
 
 # What the library states of a ServerHello with a version that it does not know.
-OTHER_VERSION_WORDS = frozenset(
+_OTHER_VERSION_WORDS = frozenset(
     {"unsupported protocol", "wrong ssl version", "wrong version number"}
 )
 # What it states if a server with TLS 1.3 reads an offer of an older version (RFC 8446 4.1.3).
-DOWNGRADE_WORDS = "inappropriate fallback"
+_DOWNGRADE_WORDS = "inappropriate fallback"
 _BAD_SIGNATURE, _BAD_RECORD = "bad signature", "bad record mac"
 # RFC 8446 6 and RFC 5246 7.2.
 _ALERT_NAMES = {
@@ -56,18 +55,18 @@ _ALERT_NAMES = {
 }
 
 
-def handshake_reason(failure: Failure) -> str | dict[str, str]:
-    """Return why a handshake failed: a phrase, or a phrase and the alert."""
-    if failure.alert is not None:
-        name = _ALERT_NAMES.get(failure.alert)
-        return {ALERT: f"{failure.alert} ({name})" if name else str(failure.alert)}
-    if failure.kind is not FailureKind.TLS:
-        # Reasons of this program, such as a connection that was closed.
-        return failure.reason
-    if failure.reason == DOWNGRADE_WORDS:
+def alert_name(number: int) -> str:
+    """Return the number of an alert, with its name if it has one."""
+    name = _ALERT_NAMES.get(number)
+    return f"{number} ({name})" if name else str(number)
+
+
+def of_words(words: str) -> str:
+    """Return the phrase for the words of the TLS library, of which one or more form a text."""
+    if words == _DOWNGRADE_WORDS:
         return DOWNGRADED
-    if failure.reason in OTHER_VERSION_WORDS:
+    if words in _OTHER_VERSION_WORDS:
         return OTHER_VERSION
-    if _BAD_SIGNATURE in failure.reason:
+    if _BAD_SIGNATURE in words:
         return WRONG_SIGNATURE
-    return UNREADABLE if _BAD_RECORD in failure.reason else BROKEN
+    return UNREADABLE if _BAD_RECORD in words else BROKEN
