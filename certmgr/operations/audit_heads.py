@@ -15,10 +15,11 @@ import json
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -90,18 +91,24 @@ def record(context: Context) -> None:
         with context.read() as conn:
             head, entries = audit_log.head(conn)
             done = jobs.state(conn, JOB).detail
-            written = done.get("date") == today
+            # Into a new file of the configuration, the head of today is written again.
+            written = done.get("date") == today and done.get("path", str(path)) == str(path)
             # A head without its timestamp is written again, with one, as soon as the authority
             # answers.
             if written and (done.get("stamped") or not settings.timestamp_url):
                 return
-            _require_unchanged(conn, path, int(done.get("size", 0)))
+            _require_unchanged(conn, path, _recorded_size(done, path))
         answer, failure = _stamp(settings, head, now)
         if answer or not written:
             stored = StoredHead(f"{now:%Y-%m-%dT%H:%M:%SZ}", head, entries, answer)
             size = _append(path, stored.line())
             with context.write() as tx:
-                detail = {"date": today, "stamped": bool(answer), "size": size}
+                detail = {
+                    "date": today,
+                    "stamped": bool(answer),
+                    "size": size,
+                    "path": str(path),
+                }
                 jobs.succeeded(tx, JOB, detail)
     if failure is not None:
         raise failure
@@ -128,28 +135,70 @@ def _require_unchanged(conn: Connection, path: Path, size: int) -> None:
     Raises:
         CertmgrError: One of them was changed.
     """
-    if not path.exists():
-        if size:
-            raise CertmgrError(
-                f"{path} is missing",
-                "heads of the audit log were written to it before",
-                "Restore the file.",
-            )
+    _require_size(path, size)
+    if _size(path) is None:
         return
     last = next((found for _, found in deque(stored_heads(path), 1)), None)
-    # The size is in the database, so that both would have to be changed together.
-    if path.stat().st_size < size or (path.stat().st_size and last is None):
-        raise CertmgrError(
-            f"{path} was cut or replaced",
-            "it has less than was written to it",
-            "Restore the file, or name a new one in [audit] head_file.",
-        )
+    if last is None and _size(path):
+        raise _cut(path)
     if last is not None and last.head != START and audit_log.has(conn, last.head) is None:
         raise CertmgrError(
             f"The audit log was cut: the last head of {path} is not in it",
             "entries were removed, or an older database was restored",
             "See certmgr audit verify. After a restore, name a new file in [audit] head_file.",
         )
+
+
+def _recorded_size(done: Mapping[str, Any], path: Path) -> int:
+    """Return the size of the file after the last head, as the database recorded it.
+
+    0 if none was written to this file: an administrator names a new one after a restore. Records
+    of earlier versions do not name their file.
+    """
+    return int(done.get("size", 0)) if done.get("path", str(path)) == str(path) else 0
+
+
+def _require_size(path: Path, size: int) -> None:
+    """Check that the file has at least what was written to it.
+
+    The size is in the database, so that both would have to be changed together.
+
+    Raises:
+        CertmgrError: It is missing, it is shorter, or it cannot be read.
+    """
+    found = _size(path)
+    if found is None and size:
+        raise CertmgrError(
+            f"{path} is missing",
+            "heads of the audit log were written to it before",
+            "Restore the file, or name a new one in [audit] head_file.",
+        )
+    if found is not None and found < size:
+        raise _cut(path)
+
+
+def _cut(path: Path) -> CertmgrError:
+    return CertmgrError(
+        f"{path} was cut or replaced",
+        "it has less than was written to it",
+        "Restore the file, or name a new one in [audit] head_file.",
+    )
+
+
+def _size(path: Path) -> int | None:
+    """Return the size of a file; None if there is none.
+
+    Raises:
+        CertmgrError: It cannot be read, or is not a regular file.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # reported by the next line
+    with open_regular(path) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def stored_heads(path: Path) -> Iterator[tuple[int, StoredHead]]:
@@ -219,13 +268,19 @@ def verify_stored(conn: Connection, settings: AuditSettings) -> tuple[int, int]:
     """Check that the log contains each stored head, and verify the timestamps.
 
     Returns:
-        The number of heads, and of verified timestamps.
+        The number of heads, and of verified timestamps. No heads: none was written to the file yet,
+        or no file is configured.
 
     Raises:
-        CertmgrError: A head is not in the log, or a timestamp is not valid.
+        CertmgrError: The file lacks what was written to it, a head is not in the log, or a
+            timestamp is not valid.
     """
     path = Path(settings.head_file)
-    if not settings.head_file or not path.exists():
+    if not settings.head_file:
+        return 0, 0
+    # Without its file, a log that was cut would pass.
+    _require_size(path, _recorded_size(jobs.state(conn, JOB).detail, path))
+    if _size(path) is None:
         return 0, 0
     roots = authority_certificates(Path(settings.timestamp_ca)) if settings.timestamp_ca else []
     heads = stamps = 0

@@ -204,3 +204,18 @@ def test_encrypted_key_needs_the_configured_passphrase(
     assert "passphrase is wrong" in export("wrong", 2).err
     (tmp_path / "x.jsonl").write_text(export("correct horse", 0).out)
     assert run_program(tmp_path / "x.jsonl", tmp_path / "audit.pub")[0] == 0
+
+
+def test_verification_states_that_there_is_no_head_to_compare_with(
+    installation: Installation, tmp_path: Path
+) -> None:
+    heads = tmp_path / "heads.jsonl"
+    file = {"CERTMGR_AUDIT_HEAD_FILE": str(heads)}
+    out = installation.run("audit", "verify", **file).out
+    assert f"Not compared: {heads} has no head yet" in out
+    assert "Not compared" not in installation.run("audit", "verify").out
+    installation.run("run", "--no-scan", expect=None, **file)
+    assert "1 stored heads are in the log" in installation.run("audit", "verify", **file).out
+    heads.unlink()
+    error = installation.run("audit", "verify", expect=3, **file).err
+    assert f"{heads} is missing" in error and "Restore the file" in error

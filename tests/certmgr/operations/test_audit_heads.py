@@ -23,7 +23,7 @@ from certmgr.operations.timestamps import authority_certificates, verify_timesta
 from inventory.clock import system_clock
 from inventory.db.database import Database
 from inventory.errors import CertmgrError
-from inventory.store import audit_log, clients
+from inventory.store import audit_log, clients, jobs
 from tests.databases import open_sqlite
 from tests.servers.timestamps import TimestampAuthority, timestamp_authority
 
@@ -154,6 +154,58 @@ def test_changed_file_is_refused_and_left_alone(
     with pytest.raises(CertmgrError, match=reason):
         audit_heads.record(context)
     assert (path.read_bytes() if path.is_file() else None) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(b""), "was cut or replaced"),
+        (lambda path: path.write_bytes(path.read_bytes()[:40]), "was cut or replaced"),
+        (lambda path: (path.unlink(), path.symlink_to("/nonexistent")), "is missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "not a regular file"),
+    ],
+    ids=["missing", "empty", "cut", "dangling-link", "folder"],
+)
+def test_verification_fails_without_what_was_written_to_the_file(
+    context: Context, change: Any, reason: str
+) -> None:
+    """Without its heads, a log that was cut at its end is a consistent one."""
+    audit_heads.record(context)
+    change(Path(context.settings.audit.head_file))
+    with pytest.raises(CertmgrError, match=reason):
+        verified(context)
+
+
+def test_verification_passes_before_the_first_head(context: Context) -> None:
+    assert verified(context) == (0, 0)
+
+
+def test_new_file_of_the_configuration_gets_the_head_of_the_same_day(
+    context: Context, tmp_path: Path
+) -> None:
+    """What to do after a restore: the old file contains heads that the log lacks."""
+    audit_heads.record(context)
+    Path(context.settings.audit.head_file).unlink()
+    audit = replace(context.settings.audit, head_file=str(tmp_path / "new.jsonl"))
+    renamed = replace(context, settings=replace(context.settings, audit=audit))
+    assert verified(renamed) == (0, 0)
+    audit_heads.record(renamed)
+    audit_heads.record(renamed)
+    assert len(lines(renamed)) == 1
+    assert verified(renamed) == (1, 0)
+
+
+def test_record_of_an_earlier_version_belongs_to_the_configured_file(context: Context) -> None:
+    audit_heads.record(context)
+    with context.write() as tx:
+        detail = jobs.state(tx.conn, audit_heads.JOB).detail
+        jobs.succeeded(tx, audit_heads.JOB, {k: v for k, v in detail.items() if k != "path"})
+    audit_heads.record(context)
+    assert len(lines(context)) == 1
+    Path(context.settings.audit.head_file).unlink()
+    with pytest.raises(CertmgrError, match="is missing"):
+        verified(context)
 
 
 def test_line_that_was_cut_by_a_full_disk_does_not_swallow_the_next(
