@@ -226,6 +226,9 @@ def database_error(error: BaseException, url: URL) -> DatabaseError:
         action = "Another program has locked it: try again after that program has ended."
     elif "full" in reason:
         action = "Free space on its disk. This step wrote nothing."
+    elif "Could not decode" in reason:
+        reason = "it contains a text that is not UTF-8, which certmgr did not write"
+        action = "certmgr database check names it. Correct it with sqlite3, or restore a backup."
     elif "not a database" in reason or "malformed" in reason:
         action = "Restore a backup: certmgr database restore FILE."
     elif "query_wait_timeout" in reason:

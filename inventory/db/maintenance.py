@@ -27,8 +27,10 @@ from inventory.db.database import (
     version,
 )
 from inventory.db.foreign_schema import foreign_parts_of_postgresql, foreign_parts_of_sqlite
+from inventory.db.stored_values import wrong_values
 from inventory.errors import DatabaseError
 from inventory.files import rename_new
+from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -219,7 +221,13 @@ def _faults_of_sqlite(conn: Connection) -> tuple[list[str], list[str]]:
     if foreign:
         return foreign, []
     result = conn.exec_driver_sql("PRAGMA integrity_check").scalar()
+    try:
+        # Only an intact file has rows that end.
+        wrong = wrong_values(conn.connection.dbapi_connection) if result == "ok" else []
+    except sqlite_module().Error as error:
+        wrong = [str(error)]
     return [], [
+        *(f"certmgr did not write this value: {printable(w)}" for w in wrong),
         *([] if result == "ok" else [f"integrity: {result}"]),
         *(
             f"{row[0]}: row {row[1]} refers to a missing row"

@@ -22,6 +22,7 @@ from inventory.db.database import prepare_file, sqlite_module
 from inventory.db.foreign_schema import foreign_parts_of_sqlite
 from inventory.db.locks import file_lock
 from inventory.db.maintenance import FILE_TIME, copy_sqlite, is_known, only_sqlite, sync_directory
+from inventory.db.stored_values import wrong_values
 from inventory.errors import DatabaseError, DatabaseVersion
 from inventory.files import open_regular
 from inventory.text import printable
@@ -121,6 +122,8 @@ def _check_backup(staged: Path, source: Path) -> None:
             # The first fault is enough. Pages that are used twice could keep the check busy.
             intact = conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
+            # Only an intact file has rows that end.
+            wrong = wrong_values(conn) if intact else []
     except module.Error as error:
         raise DatabaseError(
             f"{source} is not a backup of certmgr",
@@ -138,6 +141,12 @@ def _check_backup(staged: Path, source: Path) -> None:
             f"{source} belongs to a newer certmgr",
             f"its version is {printable(str(row[0]), 40)}",
             "Install the newer certmgr. Nothing was changed.",
+        )
+    if wrong:
+        raise DatabaseError(
+            f"{source} is damaged",
+            f"certmgr did not write these values: {printable('; '.join(wrong), 500)}",
+            "Name another backup, or correct the values with sqlite3. Nothing was changed.",
         )
 
 

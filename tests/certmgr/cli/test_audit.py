@@ -210,12 +210,14 @@ def test_verification_states_that_there_is_no_head_to_compare_with(
     installation: Installation, tmp_path: Path
 ) -> None:
     heads = tmp_path / "heads.jsonl"
-    file = {"CERTMGR_AUDIT_HEAD_FILE": str(heads)}
-    out = installation.run("audit", "verify", **file).out
-    assert f"Not compared: {heads} has no head yet" in out
+
+    def run(*arguments: str, expect: int | None = 0) -> Ran:
+        return installation.run(*arguments, expect=expect, CERTMGR_AUDIT_HEAD_FILE=str(heads))
+
+    assert f"Not compared: {heads} has no head yet" in run("audit", "verify").out
     assert "Not compared" not in installation.run("audit", "verify").out
-    installation.run("run", "--no-scan", expect=None, **file)
-    assert "1 stored heads are in the log" in installation.run("audit", "verify", **file).out
+    run("run", "--no-scan", expect=None)
+    assert "1 stored heads are in the log" in run("audit", "verify").out
     heads.unlink()
-    error = installation.run("audit", "verify", expect=3, **file).err
+    error = run("audit", "verify", expect=3).err
     assert f"{heads} is missing" in error and "Restore the file" in error

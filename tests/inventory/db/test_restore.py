@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from certmgr.demo import servers
 from certmgr.demo.servers import Server
 from inventory.db import maintenance
 from inventory.db.database import make_engine, prepare_file, sqlite_module
 from inventory.db.foreign_schema import foreign_parts_of_sqlite
+from inventory.db.stored_values import wrong_values
 from tests.certmgr.scanning import add, running_scan
 from tests.databases import open_sqlite
+from tests.inventory.store.full_inventory import add_everything, add_shared
 from tests.program import Ran
 
 Runner = Callable[..., Ran]
@@ -225,6 +229,67 @@ def test_rows_that_a_file_repeats_without_end_are_damage(
     ran = certmgr("database", "restore", str(copy), "--yes")
     assert (ran.code, "Nothing was changed" in ran.err) == (3, True)
     assert "One" in certmgr("client", "list").out
+
+
+WRONG_VALUES = {
+    "text-that-is-not-utf-8": ("UPDATE client SET name = CAST(x'ff' AS TEXT)", "name is not UTF-8"),
+    "surrogate": ("UPDATE client SET name = CAST(x'eda080' AS TEXT)", "name is not UTF-8"),
+    "binary-for-a-text": ("UPDATE client SET name = x'4142'", "name is not a text"),
+    "text-for-a-number": ("UPDATE endpoint SET port = 'abc'", "port is not a whole number"),
+    "fraction": ("UPDATE client SET created_at = 1.5", "created_at is not a whole number"),
+    "infinity": ("UPDATE client SET created_at = 9e999", "created_at is not a whole number"),
+    "large-number": ("UPDATE client SET created_at = 9223372036854775807", "too large"),
+    "small-number": ("UPDATE client SET created_at = -9223372036854775808", "too large"),
+    "unknown-word": ("UPDATE domain SET state = 'nonsense'", "state is an unknown word"),
+    "no-json": ("INSERT INTO job (name, detail) VALUES ('x', '[')", "detail is not JSON"),
+    "deep-json": (
+        "INSERT INTO job (name, detail) VALUES ('x', replace(hex(zeroblob(50000)), '0', '['))",
+        "detail is not JSON",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_VALUES)
+def test_backup_with_a_value_that_certmgr_cannot_have_written_is_refused(
+    certmgr: Runner, tmp_path: Path, kind: str
+) -> None:
+    """Each later command that reads it would fail."""
+    statement, reason = WRONG_VALUES[kind]
+    certmgr("client", "add", "1", "One")
+    certmgr("domain", "add", "shop.example.com", "--client", "1")
+    backup = tmp_path / "copy.db"
+    assert certmgr("database", "backup", str(backup)).code == 0
+    with closing(sqlite_module().connect(backup)) as conn:
+        conn.execute(statement)
+        conn.commit()
+    ran = certmgr("database", "restore", str(backup), "--yes")
+    assert (ran.code, reason in ran.err, "Nothing was changed" in ran.err) == (3, True, True), ran
+    assert "One" in certmgr("client", "list").out
+    # A change that was made by hand.
+    checked = certmgr("--database", str(backup), "database", "check")
+    assert reason in checked.out + checked.err
+    assert checked.code != 0
+
+
+def test_text_that_is_not_utf8_is_named_with_what_to_do(certmgr: Runner, tmp_path: Path) -> None:
+    certmgr("client", "add", "1", "One")
+    with closing(sqlite_module().connect(tmp_path / "cli.db")) as conn:
+        conn.execute("UPDATE client SET name = CAST(x'ff' AS TEXT)")
+        conn.commit()
+    ran = certmgr("client", "list")
+    assert (ran.code, "not UTF-8" in ran.err, "database check" in ran.err) == (3, True, True)
+
+
+def test_ordinary_values_are_restored(tmp_path: Path) -> None:
+    database = open_sqlite(tmp_path / "full.db", clock=lambda: datetime(2026, 2, 1, tzinfo=UTC))
+    with database.write() as tx:
+        # A row in each table that knows clients.
+        add_everything(tx, "one", add_shared(tx))
+        tx.conn.execute(text("UPDATE domain SET note = 'a' || char(0) || 'ü'"))
+        tx.conn.execute(text("UPDATE certificate SET not_after = 253402300799"))
+    database.close()
+    with closing(sqlite_module().connect(tmp_path / "full.db")) as conn:
+        assert wrong_values(conn) == []
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
