@@ -28,6 +28,7 @@ _ADVISORY_KEYS = {
     "cases": 7301005,
     "renew": 7301006,
     "revocation": 7301007,
+    "audit head": 7301008,
 }
 
 
@@ -44,24 +45,25 @@ def exclusive_lock(database: Database, name: str) -> Iterator[None]:
     Raises:
         Busy: Another process holds the lock.
     """
-    path = database.path
+    # Read for both databases, so that no lock works on one of them only.
+    key, path = _ADVISORY_KEYS[name], database.path
     if path is not None:
         with file_lock(path, name):
             yield
         return
-    with _advisory_lock(database, name):
+    with _advisory_lock(database, name, key):
         yield
 
 
 @contextmanager
-def _advisory_lock(database: Database, name: str) -> Iterator[None]:
+def _advisory_lock(database: Database, name: str, number: int) -> Iterator[None]:
     """Hold an advisory lock of a transaction that stays open until the block ends.
 
     A lock of the session would be lost behind a pooler such as PgBouncer, which lends the
     connection to other clients after each transaction; it does not lend it within one. The
     transaction has no snapshot and no id while it is idle, so it does not hold back VACUUM.
     """
-    key = {"k": _ADVISORY_KEYS[name]}
+    key = {"k": number}
     with map_errors(database.engine.url), database.engine.connect() as conn:
         # The server notices the end of a killed holder a little later, so the lock is tried for two
         # seconds.
