@@ -106,9 +106,7 @@ def import_(
     source_kind = _kind_of(source, kind)
     planned, number = _snapshot(app, source_kind, client)
     if kind is None and source_kind != "axfr":
-        # A wrong guess would import wrong records, so the user must see it: on stderr, since a pipe
-        # receives the changes only.
-        click.echo(f"{cell(str(Path(source)))} is read as {source_kind}.", err=True)
+        _state_guess(source, source_kind)
     if server:
         server = known_server(planned, server)
     if source_kind != "csv":
@@ -134,6 +132,14 @@ def import_(
         change_contacts=change_contacts,
         dry_run=dry_run,
     )
+
+
+def _state_guess(source: str, kind: str) -> None:
+    """State how the source is read: a wrong guess would import wrong records.
+
+    The message goes to stderr, since a pipe receives the changes only.
+    """
+    click.echo(f"{cell(str(Path(source)))} is read as {kind}.", err=True)
 
 
 def _refuse_internal(app: CommandContext, planned: ImportPlan) -> None:

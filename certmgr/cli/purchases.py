@@ -37,66 +37,66 @@ for _command in (list_, show_, import_, export, billing, compare):
     purchase.add_command(_command)
 
 
+# click shows options in the reverse order of their decorators, so the last one here comes first.
+_OPTIONS = (
+    click.option("--note", metavar="TEXT", help="Free text."),
+    click.option(
+        "--document",
+        "documents",
+        multiple=True,
+        metavar="PATH",
+        help="Path of a document about the purchase; may be repeated.",
+    ),
+    click.option(
+        "--organisation-validated",
+        metavar="DATE",
+        help="When the organisation was last validated (OV, EV).",
+    ),
+    click.option(
+        "--domain-validated",
+        metavar="DATE",
+        help="When control of the domains was last validated.",
+    ),
+    click.option(
+        "--auto-renew/--no-auto-renew", default=None, help="The vendor renews automatically."
+    ),
+    click.option("--contact", metavar="CONTACT", help="Contact of the client for this purchase."),
+    click.option(
+        "--bought-by",
+        type=click.Choice(["client", "us"]),
+        help="Who buys: the client, or the provider (us).",
+    ),
+    click.option("--warranty", metavar="AMOUNT", help="Warranty of the vendor."),
+    click.option("--fee", metavar="AMOUNT", help="Fee of the client for one installation."),
+    click.option("--currency", metavar="CODE", help="Currency of the amounts, such as EUR."),
+    click.option("--price", metavar="AMOUNT", help="Price of the whole term."),
+    click.option("--end", metavar="DATE", help="Last day. Default: from --start and --years."),
+    click.option("--start", metavar="DATE", help="First day. Default: today."),
+    click.option("--years", type=click.IntRange(1, 5), help="Years of the term. Default: 1."),
+    click.option(
+        "--kind",
+        type=click.Choice(["single", "multi", "wildcard"]),
+        help="Kind of product. Default: according to the names.",
+    ),
+    click.option(
+        "--validation",
+        type=click.Choice(["dv", "ov", "ev"], case_sensitive=False),
+        help="Level of validation. Default: dv.",
+    ),
+    click.option("--number", metavar="TEXT", help="Order number of the vendor."),
+    click.option("--vendor", metavar="NAME", help="Vendor of the certificate."),
+    click.option(
+        "--name",
+        "names",
+        multiple=True,
+        metavar="NAME",
+        help="Name that the certificate covers; may be repeated.",
+    ),
+)
+
+
 def _options(command: Any) -> Any:
-    # click shows options in the reverse order of their decorators, so the last one here comes
-    # first.
-    for option in (
-        click.option("--note", metavar="TEXT", help="Free text."),
-        click.option(
-            "--document",
-            "documents",
-            multiple=True,
-            metavar="PATH",
-            help="Path of a document about the purchase; may be repeated.",
-        ),
-        click.option(
-            "--organisation-validated",
-            metavar="DATE",
-            help="When the organisation was last validated (OV, EV).",
-        ),
-        click.option(
-            "--domain-validated",
-            metavar="DATE",
-            help="When control of the domains was last validated.",
-        ),
-        click.option(
-            "--auto-renew/--no-auto-renew", default=None, help="The vendor renews automatically."
-        ),
-        click.option(
-            "--contact", metavar="CONTACT", help="Contact of the client for this purchase."
-        ),
-        click.option(
-            "--bought-by",
-            type=click.Choice(["client", "us"]),
-            help="Who buys: the client, or the provider (us).",
-        ),
-        click.option("--warranty", metavar="AMOUNT", help="Warranty of the vendor."),
-        click.option("--fee", metavar="AMOUNT", help="Fee of the client for one installation."),
-        click.option("--currency", metavar="CODE", help="Currency of the amounts, such as EUR."),
-        click.option("--price", metavar="AMOUNT", help="Price of the whole term."),
-        click.option("--end", metavar="DATE", help="Last day. Default: from --start and --years."),
-        click.option("--start", metavar="DATE", help="First day. Default: today."),
-        click.option("--years", type=click.IntRange(1, 5), help="Years of the term. Default: 1."),
-        click.option(
-            "--kind",
-            type=click.Choice(["single", "multi", "wildcard"]),
-            help="Kind of product. Default: according to the names.",
-        ),
-        click.option(
-            "--validation",
-            type=click.Choice(["dv", "ov", "ev"], case_sensitive=False),
-            help="Level of validation. Default: dv.",
-        ),
-        click.option("--number", metavar="TEXT", help="Order number of the vendor."),
-        click.option("--vendor", metavar="NAME", help="Vendor of the certificate."),
-        click.option(
-            "--name",
-            "names",
-            multiple=True,
-            metavar="NAME",
-            help="Name that the certificate covers; may be repeated.",
-        ),
-    ):
+    for option in _OPTIONS:
         command = option(command)
     return command
 

@@ -99,10 +99,7 @@ def open_list(
 
     table = Table(path, read_source(path), is_header, encoding)
     _require_mapped(path, table, given)
-    taken = set(given.values())
-    # A column that the user mapped is not guessed a second time.
-    guessed = guess([n for n in table.header if n not in taken], COLUMNS)
-    mapping = {**{k: v for k, v in guessed.items() if k not in given}, **given}
+    mapping = _mapping(table.header, given)
     foreign = any(ours != theirs.lower() for ours, theirs in mapping.items())
     _refuse_repeated(path, table, mapping)
     if "client" not in given:
@@ -137,6 +134,14 @@ def open_list(
         similar=similar,
         states=states,
     )
+
+
+def _mapping(header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return our column -> column of the file, as given or else guessed."""
+    taken = set(given.values())
+    # A column that the user mapped is not guessed a second time.
+    guessed = guess([n for n in header if n not in taken], COLUMNS)
+    return {**{k: v for k, v in guessed.items() if k not in given}, **given}
 
 
 def _how_to_name_clients(header: Sequence[str], mapping: Mapping[str, str]) -> str:
