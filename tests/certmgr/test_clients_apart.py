@@ -13,370 +13,19 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from sqlalchemy import select
 
-from certmgr.cases import agreement, intake, signing_requests
-from certmgr.cases.new_case import CaseOptions, open_case
-from certmgr.cases.service import CaseService
 from certmgr.cli.main import cli
-from certmgr.config.context import Context
-from certmgr.config.loading import load
-from certmgr.demo.authority import Authority, IssuedCertificate
-from inventory.db.database import Database
+from certmgr.demo.authority import Authority
 from inventory.models import Client, Contact, Notice
-from inventory.store import (
-    accounts,
-    clients,
-    contacts,
-    deadlines,
-    domains,
-    endpoints,
-    lineages,
-    purchase_changes,
-    servers,
-)
-from inventory.targets import Target
-from tests.campaign import SOAK, UNREACHED, size
-from tests.certmgr.cases.place import issue, vendor_upload
-from tests.certmgr.tls_servers import Stack, serve_certificate
-from tests.clock import START
-from tests.databases import open_sqlite
-from tests.program import Ran, run
-
-DAY = timedelta(days=1)
-_STEP_DAYS = ("purchase_days", "validation_days", "installation_days")
-# JSON has all values, so a short run needs no other format. A world of a soak has one of them.
-FORMS = ("json", "table", "csv") if SOAK else ("json",)
-LANGUAGES = ("de", "en") if SOAK else ("de",)
-_LABEL = st.sampled_from(["shop", "www", "mail", "a", "b", "deep.shop"])
-_SHARED = st.sampled_from(["platform.test", "hoster.example", "co-op.test"])
-
-
-def mark(number: str) -> str:
-    """Return what is in every text that is only this client's."""
-    return f"only{number}x"
-
-
-@dataclass(frozen=True)
-class World:
-    """What the clients "1" and "2" have.
-
-    Attributes:
-        names: Their sites.
-        shown: For each client, the names in the certificate of its sites: "own", "other" or "all".
-        days: For each client, the days until the end of that certificate.
-        resold: The clients that belong to the reseller "9".
-        one_server: Whether their sites are on one server.
-        same_certificate: Whether both have the same certificate.
-        languages: The languages of their contacts.
-        renews: Who renews.
-        moved: A site that client 1 gives to client 2 after its case and notices; None if there is
-            none.
-        incident: Whether an incident makes both replace their certificates.
-        form: The format of lists and pages.
-        language: The language of reports and diagnoses.
-    """
-
-    names: dict[str, list[str]]
-    shown: dict[str, str]
-    days: dict[str, int]
-    resold: frozenset[str]
-    one_server: bool
-    same_certificate: bool
-    languages: dict[str, str]
-    renews: str
-    moved: str | None
-    incident: bool
-    form: str = "json"
-    language: str = "de"
-
-
-@st.composite
-def worlds(draw: st.DrawFn) -> World:
-    def names(number: str) -> list[str]:
-        found = draw(
-            st.lists(st.tuples(_LABEL, st.none() | _SHARED), min_size=1, max_size=3, unique=True)
-        )
-        return [f"{label}.{mark(number)}.{shared or 'test'}" for label, shared in found]
-
-    def each(choice: st.SearchStrategy[Any]) -> dict[str, Any]:
-        return {number: draw(choice) for number in ("1", "2")}
-
-    return World(
-        names={number: names(number) for number in ("1", "2")},
-        shown=each(st.sampled_from(["own", "other", "all", "all"])),
-        days=each(st.sampled_from([-2, 3, 12, 80])),
-        resold=draw(st.sampled_from([frozenset(), frozenset("1"), frozenset("12")])),
-        one_server=draw(st.booleans()),
-        same_certificate=draw(st.booleans()),
-        languages=each(st.sampled_from(["en", "de"])),
-        renews=draw(st.sampled_from(["us", "client"])),
-        moved=draw(st.none() | _SHARED.map(lambda shared: f"moved.{shared}")),
-        # Nearly always, so that a short run has it too.
-        incident=draw(st.sampled_from([True, True, True, False])),
-        form=draw(st.sampled_from(FORMS)),
-        language=draw(st.sampled_from(LANGUAGES)),
-    )
-
-
-@dataclass
-class Provider:
-    """An inventory of a world, and the command line that works with it."""
-
-    world: World
-    folder: Path
-    issuer: Authority
-    ports: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "c.db"
-
-    def configure(self, root: Authority) -> None:
-        (self.folder / "root.pem").write_bytes(root.pem)
-        (self.folder / "c.toml").write_text(f"""
-[provider]
-name = "Example Hosting"
-[trust]
-ca_files = ["{self.folder / "root.pem"}"]
-[network]
-allow = ["127.0.0.0/8"]
-[scan]
-per_address = 0
-rate = 0.0
-timeout = {UNREACHED}
-resolvers = ["127.0.0.1:9"]
-[http]
-enabled = false
-[notify]
-mail = "mailtos://user:secret@mail.example?from=tls@provider.example"
-confirm_above = 100
-[cases]
-keys = "{self.folder / "keys"}"
-""")
-
-    def call(self, *arguments: str, codes: tuple[int, ...] = (0, 1)) -> Ran:
-        options = ("--config", str(self.folder / "c.toml"), "--database", str(self.path))
-        done = run((*options, *arguments), lambda: START)
-        assert done.code in codes, (arguments, done.err, done.out)
-        return done
-
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[Database]:
-        database = open_sqlite(self.path, clock=lambda: START)
-        yield database
-        database.close()
-
-    def fill(self, stack: Stack) -> None:
-        """Add the records, and start the servers of the sites."""
-        world = self.world
-        self.ports = self._serve(stack)
-        with self.opened() as database, database.write(START) as tx:
-            contacts.add(tx, None, {"name": "Eve", "role": "administrator"}, ("email:eve@p.test",))
-            clients.add(tx, {"number": "9", "name": f"{mark('9')} reseller"})
-            contacts.add(tx, "9", {"name": mark("9")}, (f"email:{mark('9')}@mail.test",))
-            account = accounts.add(
-                tx,
-                {
-                    "name": "lab",
-                    "ca": "lab",
-                    "directory": "https://ca.test/d",
-                    "contacts": (),
-                    "key_reference": "x",
-                },
-            )
-            for number, found in world.names.items():
-                self._add_client(tx, number)
-                values = {"account_id": account, "key_type": "ec-p256", "solver": "web"}
-                lineages.add(tx, f"{mark(number)}-lineage", number, found, values)
-            if world.moved is not None:
-                self._add_site(tx, "1", world.moved, {})
-                bought = {"vendor": f"{mark('1')} vendor", "number": f"{mark('1')}-78"}
-                ends = {"ends_at": START + 20 * DAY, "starts_at": START - 345 * DAY}
-                purchase_changes.add(tx, "1", bought | ends, [world.moved])
-
-    def _add_site(self, tx: Any, number: str, name: str, domain: dict[str, Any]) -> None:
-        domains.add(tx, name, {"client": number} | domain, ("shared",))
-        port = self.ports[number]
-        endpoints.edit(tx, Target(name), {"port": port, "addresses": ["127.0.0.1"]})
-
-    def _serve(self, stack: Stack) -> dict[str, int]:
-        world = self.world
-        ports: dict[str, int] = {}
-        everything = [n for found in world.names.values() for n in found]
-
-        def certificate(number: str) -> IssuedCertificate:
-            other = "2" if number == "1" else "1"
-            shown = {"own": world.names[number], "other": world.names[other], "all": everything}
-            end = START + world.days[number] * DAY
-            names = list(shown[world.shown[number]])
-            # Names that the inventory does not have: below a known one, and next to it.
-            names += [f"www.{n}" for n in names] + [f"new.{n.split('.', 1)[1]}" for n in names]
-            names = list(dict.fromkeys(names))
-            return self.issuer.issue(*names, not_before=START - 60 * DAY, not_after=end)
-
-        for number in ("1", "2"):
-            if number == "2" and world.same_certificate:
-                ports["2"] = ports["1"]
-            else:
-                ports[number] = serve_certificate(stack, certificate(number))
-        return ports
-
-    def _add_client(self, tx: Any, number: str) -> None:
-        world, own = self.world, mark(number)
-        reseller = {"reseller": "9"} if number in world.resold else {}
-        client = {"number": number, "name": f"{own} name", "note": f"{own} note", **reseller}
-        clients.add(tx, client | {"hosts": "us", "renews": world.renews}, (f"{own}-tag", "shared"))
-        for role in ("owner", "technical", "billing"):
-            who = {"name": f"{own} {role}", "role": role, "language": world.languages[number]}
-            contacts.add(tx, number, who, (f"email:{role}@{own}.mail.test",))
-        server = "shared" if world.one_server else f"{own}-server"
-        if not world.one_server or number == "1":
-            servers.add(tx, {"name": server, "note": "" if world.one_server else own})
-        for name in world.names[number]:
-            self._add_site(tx, number, name, {"server": server, "note": f"{own} note"})
-        purchase = {"vendor": f"{own} vendor", "number": f"{own}-77", "note": f"{own} note"}
-        ends = {"ends_at": START + 20 * DAY, "starts_at": START - 345 * DAY}
-        purchase_changes.add(tx, number, purchase | ends, world.names[number])
-        texts = {"title": f"{own} deadline", "text": f"{own} text", "rule": "https-only"}
-        deadlines.add(
-            tx,
-            f"{own}-deadline",
-            {"at": START + 30 * DAY, **texts} | dict.fromkeys(_STEP_DAYS, 7),
-            ("https-only",),
-            for_clients=(number,),
-            tags=(),
-        )
-
-    def work(self) -> None:
-        """Scan, open cases, record decisions, and compose all messages."""
-        self.call("scan", codes=(0, 1, 3))
-        with self.opened() as database:
-            service = CaseService(
-                Context(database, load(str(self.folder / "c.toml"), {}), lambda: START)
-            )
-            sites = list(self.world.names.items())
-            if self.world.moved is not None:
-                sites.append(("1", [self.world.moved]))
-            for number, found in sites:
-                row = open_case(service, number, found[:1], CaseOptions())
-                begin = "2026-11-27T10:00"
-                (pem,) = signing_requests.make_csr(service, row.reference)
-                signing_requests.send_csr(service, row.reference)
-                issued = vendor_upload(issue(self.issuer, pem, start=START))
-                review = intake.receive(service, row.reference, issued)
-                assert not review.refused, review.messages
-                agreement.agree_window(service, row.reference, begin, text=mark(number))
-                self.call("case", "note", row.reference, f"{mark(number)} note")
-                self.call(
-                    "finding",
-                    "accept",
-                    "sct-missing",
-                    "--client",
-                    number,
-                    "--until",
-                    "2027-01-01",
-                    "--reason",
-                    mark(number),
-                    codes=(0, 2, 3),
-                )
-        if self.world.incident:
-            self._open_incident()
-        self.call("notice", "broadcast", "--deadline", f"{mark('1')}-deadline", codes=(0, 2, 3))
-        for _ in range(2):
-            self.call("notify", "--queue-only", codes=(0, 3))
-            for row in self.call("notice", "release", "--format", "json").json["held"]:
-                self.call("notice", "release", row["cause"], codes=(0, 2, 3))
-        if self.world.moved is not None:
-            self.call("domain", "edit", self.world.moved, "--client", "2")
-            self.call("scan", codes=(0, 1, 3))
-            self.call("notify", "--queue-only", codes=(0, 3))
-
-    def _open_incident(self) -> None:
-        """Open an incident about the certificates of both clients."""
-        (common_name,) = self.issuer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        until, reason = "2026-11-27T12:00", "the CA revokes its certificates"
-        given = ("--until", until, "--reason", reason)
-        self.call("incident", "open", "--issuer", str(common_name.value), *given)
-
-    def outputs(self, number: str) -> Iterator[tuple[str, str]]:
-        """Yield (what, text) of each output that is for one client."""
-        calls = _calls(number, self.world, self.ports) if number in self.ports else _RESELLER
-        for call in calls:
-            yield " ".join(call), self.call(*call, codes=(0, 1, 2, 3)).out
-        recipients = select(Contact.id).join(Client, Client.id == Contact.client_id)
-        with self.opened() as database, database.read() as conn:
-            query = select(Notice).where(
-                Notice.contact_id.in_(recipients.where(Client.number == number))
-            )
-            notices = [dict(row) for row in conn.execute(query).mappings()]
-        for notice in notices:
-            yield f"notice {notice['id']}", json.dumps(notice, default=str)
-            yield "notice show", self.call("notice", "show", str(notice["id"])).out
-        yield "import", self._import(number)
-        cases = self.call("case", "list", "--all", "--format", "json").json["cases"]
-        for case in cases:
-            if str(case["client"]) == number:
-                yield from self._case(case["reference"])
-
-    def _import(self, number: str) -> str:
-        """Return what a dry run reports for a list of this client with names of all clients."""
-        names = [n for found in self.world.names.values() for n in found]
-        # The list itself has the names; what it must not disclose are the records of their owner.
-        known = {n: f"n{i}.listed.test" for i, n in enumerate(names)}
-        source = self.folder / "list.csv"
-        lines = [f"{number},{name}" for name in (*names, self.world.moved or "new.test")]
-        source.write_text("\n".join(["client,domain", *lines]))
-        arguments = ("import", str(source), "--client", number, "--dry-run")
-        done = self.call(*arguments, codes=(0, 1, 2, 3))
-        text = done.out + done.err
-        for name, replaced in known.items():
-            text = text.replace(name, replaced)
-        return text
-
-    def _case(self, reference: str) -> Iterator[tuple[str, str]]:
-        yield "case show", self.call("case", "show", reference).out
-        yield "case show json", self.call("case", "show", reference, "--format", "json").out
-        request, package = self.folder / f"{reference}.csr", self.folder / f"{reference}.zip"
-        made = ("case", "csr", reference, "--again", "--output", str(request))
-        # An incident opens cases that have none yet.
-        if self.call(*made, codes=(0, 3)).code:
-            assert "has no CSR" in self.call(*made, codes=(3,)).err
-            return
-        for path in (request, request.with_name(f"{request.name}.txt")):
-            yield f"case csr {path.name}", path.read_text()
-        self.call("case", "package", reference, "--output", str(package))
-        with zipfile.ZipFile(package) as archive:
-            for name in archive.namelist():
-                yield f"case package {name}", archive.read(name).decode("latin-1")
-
-    def reports(self) -> Iterator[tuple[str, str]]:
-        """Yield (number, text) of the reports of all clients in one folder."""
-        folder = self.folder / "reports"
-        self.call("report", "--all", "--output", str(folder))
-        for path in folder.iterdir():
-            yield path.stem, path.read_text()
-
-    def previews(self) -> Iterator[tuple[str, str]]:
-        """Yield (recipient, text) of each message that notify would send now."""
-        folder = self.folder / "preview"
-        self.call("notice", "preview", "--output", str(folder))
-        for path in folder.rglob("*.eml"):
-            mail = message_from_bytes(path.read_bytes(), policy=policy.default)
-            parts = [str(p.get_content()) for p in mail.walk() if not p.is_multipart()]
-            yield str(mail["To"]), "\n".join([str(mail.items()), *parts])
-
+from tests.campaign import SOAK, size
+from tests.certmgr.two_clients import Provider, World, mark, worlds
 
 _RESELLER = (
     ("report", "--client", "9", "--format", "json"),
@@ -431,14 +80,88 @@ def _calls(number: str, world: World, ports: dict[str, int]) -> Iterator[tuple[s
     yield ("diagnose", f"https://{host}:{port}/", *message)
 
 
+def _outputs(provider: Provider, number: str) -> Iterator[tuple[str, str]]:
+    """Yield (what, text) of each output that is for one client."""
+    calls = (
+        _calls(number, provider.world, provider.ports) if number in provider.ports else _RESELLER
+    )
+    for call in calls:
+        yield " ".join(call), provider.call(*call, codes=(0, 1, 2, 3)).out
+    recipients = select(Contact.id).join(Client, Client.id == Contact.client_id)
+    with provider.opened() as database, database.read() as conn:
+        query = select(Notice).where(
+            Notice.contact_id.in_(recipients.where(Client.number == number))
+        )
+        notices = [dict(row) for row in conn.execute(query).mappings()]
+    for notice in notices:
+        yield f"notice {notice['id']}", json.dumps(notice, default=str)
+        yield "notice show", provider.call("notice", "show", str(notice["id"])).out
+    yield "import", _import(provider, number)
+    cases = provider.call("case", "list", "--all", "--format", "json").json["cases"]
+    for case in cases:
+        if str(case["client"]) == number:
+            yield from _case(provider, case["reference"])
+
+
+def _import(provider: Provider, number: str) -> str:
+    """Return what a dry run reports for a list of this client with names of all clients."""
+    names = [n for found in provider.world.names.values() for n in found]
+    # The list itself has the names; what it must not disclose are the records of their owner.
+    known = {n: f"n{i}.listed.test" for i, n in enumerate(names)}
+    source = provider.folder / "list.csv"
+    lines = [f"{number},{name}" for name in (*names, provider.world.moved or "new.test")]
+    source.write_text("\n".join(["client,domain", *lines]))
+    arguments = ("import", str(source), "--client", number, "--dry-run")
+    done = provider.call(*arguments, codes=(0, 1, 2, 3))
+    text = done.out + done.err
+    for name, replaced in known.items():
+        text = text.replace(name, replaced)
+    return text
+
+
+def _case(provider: Provider, reference: str) -> Iterator[tuple[str, str]]:
+    yield "case show", provider.call("case", "show", reference).out
+    yield "case show json", provider.call("case", "show", reference, "--format", "json").out
+    request, package = provider.folder / f"{reference}.csr", provider.folder / f"{reference}.zip"
+    made = ("case", "csr", reference, "--again", "--output", str(request))
+    # An incident opens cases that have none yet.
+    if provider.call(*made, codes=(0, 3)).code:
+        assert "has no CSR" in provider.call(*made, codes=(3,)).err
+        return
+    for path in (request, request.with_name(f"{request.name}.txt")):
+        yield f"case csr {path.name}", path.read_text()
+    provider.call("case", "package", reference, "--output", str(package))
+    with zipfile.ZipFile(package) as archive:
+        for name in archive.namelist():
+            yield f"case package {name}", archive.read(name).decode("latin-1")
+
+
+def _reports(provider: Provider) -> Iterator[tuple[str, str]]:
+    """Yield (number, text) of the reports of all clients in one folder."""
+    folder = provider.folder / "reports"
+    provider.call("report", "--all", "--output", str(folder))
+    for path in folder.iterdir():
+        yield path.stem, path.read_text()
+
+
+def _previews(provider: Provider) -> Iterator[tuple[str, str]]:
+    """Yield (recipient, text) of each message that notify would send now."""
+    folder = provider.folder / "preview"
+    provider.call("notice", "preview", "--output", str(folder))
+    for path in folder.rglob("*.eml"):
+        mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+        parts = [str(p.get_content()) for p in mail.walk() if not p.is_multipart()]
+        yield str(mail["To"]), "\n".join([str(mail.items()), *parts])
+
+
 def _foreign(provider: Provider) -> Iterator[tuple[str, str]]:
     """Yield (what, text around the mark) of each mark in an output that is not for its client."""
     resold = provider.world.resold
     # A reseller reads what is for its clients, in their place.
     hidden = {"1": {"2"}, "2": {"1"}, "9": {"1", "2"} - resold}
-    outputs = [(n, what, text) for n in hidden for what, text in provider.outputs(n)]
-    outputs += [(number, f"report {number}", text) for number, text in provider.reports()]
-    for recipient, text in provider.previews():
+    outputs = [(n, what, text) for n in hidden for what, text in _outputs(provider, n)]
+    outputs += [(number, f"report {number}", text) for number, text in _reports(provider)]
+    for recipient, text in _previews(provider):
         found = [n for n in hidden if mark(n) in recipient]
         outputs += [(n, f"mail to {recipient}", text) for n in found]
     for number, what, text in outputs:
