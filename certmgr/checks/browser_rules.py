@@ -38,6 +38,8 @@ _LEAF_CURVES = frozenset({"EC P-256", "EC P-384"})
 _CA_CURVES = _LEAF_CURVES | {"EC P-521"}
 # Keys that Chrome offers in the handshake and accepts of a CA, and other browsers do not know yet.
 _POST_QUANTUM = "ML-DSA"
+# The "variant" of a key-weak that is not about a leaf's key which all browsers refuse.
+NEW_KIND, CA_KEY, CA_NEW_KIND = "new-kind", "ca", "ca-new-kind"
 # Chrome refuses shorter RSA keys of any CA, and those below the second limit under public roots.
 _MIN_RSA_BITS, _MIN_PUBLIC_RSA_BITS = 1024, 2048
 # Cipher suites in which the client encrypts with the key of the certificate.
@@ -217,14 +219,15 @@ def _leaf_key(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> I
         # No handshake of a browser completes with it, or only one of the newest Chrome.
         new = leaf.key.startswith(_POST_QUANTUM)
         severity = Severity.HIGH if new else Severity.CRITICAL
-        yield finding("key-weak", at, severity, key=leaf.key, rule="handshake")
+        about = {"variant": NEW_KIND} if new else {}
+        yield finding("key-weak", at, severity, key=leaf.key, rule="handshake", **about)
 
 
 def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
     """Yield a finding for the first key of a CA that browsers refuse."""
     for position, issuer in enumerate(verdict.path[1:], 2):
         is_anchor = position == len(verdict.path) and ends_in_anchor(verdict)
-        severity = ""
+        severity, variant = "", CA_KEY
         if issuer.key_type == "RSA":
             floor = _MIN_PUBLIC_RSA_BITS if verdict.public else _MIN_RSA_BITS
             if issuer.key_bits < floor:
@@ -236,6 +239,7 @@ def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]
         elif issuer.key not in _CA_CURVES:
             new = issuer.key.startswith(_POST_QUANTUM)
             severity, rule = Severity.HIGH if new else Severity.CRITICAL, "path"
+            variant = CA_NEW_KIND if new else CA_KEY
         if severity:
             yield finding(
                 "key-weak",
@@ -243,6 +247,7 @@ def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]
                 severity,
                 key=issuer.key,
                 rule=rule,
+                variant=variant,
                 certificate=issuer.subject or issuer.sha256,
             )
             return

@@ -223,7 +223,7 @@ UPLOAD_MESSAGES: dict[str, str] = {
         "The certificate is valid for {days} days, and browsers accept at most {allowed}. Please"
         " have it issued again."
     ),
-    "key-weak": "Its key ({key}) is too weak, or of a kind that browsers refuse.",
+    "key-weak": "Its key ({key}) is too weak, or of a kind that not all browsers accept.",
     "signature-weak": (
         "It is signed with {signature}, which browsers refuse. Please have it issued again."
     ),

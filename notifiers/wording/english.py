@@ -49,6 +49,11 @@ _LINEAGE = (
     " lineage show {lineage}."
 )
 
+_OTHER_CA = (
+    "Get a certificate for {host} from a CA whose certificates all have EC keys, or RSA keys of"
+    " 2048 bits or more, and install it with its chain at {addresses}."
+)
+
 # Findings of a code that another action fixes: (code, "variant" of the evidence).
 VARIANTS: dict[tuple[str, str], FindingText] = {
     ("https-missing", "server-down"): _DOWN,
@@ -109,6 +114,26 @@ VARIANTS: dict[tuple[str, str], FindingText] = {
         "If the DNS of {host} answers by location, this is usual. Otherwise compare its name"
         " servers.",
     ),
+    ("key-weak", "new-kind"): FindingText(
+        "key that few browsers know ({key})",
+        "The key of the certificate of {host} ({key}) is of a kind that only the newest browsers"
+        " know; others show an error.",
+        "Create a key that all browsers know (EC P-256 or RSA 2048), have the certificate reissued,"
+        " and install both at {addresses}.",
+    ),
+    # A new key of the server does not change the key of the CA.
+    ("key-weak", "ca"): FindingText(
+        "weak key of the CA ({key})",
+        "The key of a CA above the certificate of {host} ({certificate}, {key}) is too weak, or of"
+        " a kind that browsers refuse.",
+        _OTHER_CA,
+    ),
+    ("key-weak", "ca-new-kind"): FindingText(
+        "key of the CA that few browsers know ({key})",
+        "The key of a CA above the certificate of {host} ({certificate}, {key}) is of a kind that"
+        " only the newest browsers know; others show an error.",
+        _OTHER_CA,
+    ),
     ("staple-invalid", "reissue"): FindingText(
         "certificate requires an OCSP staple that no one issues",
         "The certificate of {host} requires a confirmation (OCSP), and its CA does not offer that"
@@ -146,7 +171,14 @@ _REISSUE = (
     "Have the certificate of {host} issued again where you bought it: ask us for the CSR first, and"
     " send us the new certificate (never a key). We install it."
 )
+_OTHER_ISSUER = (
+    "Ask your vendor for a certificate for {host} from another CA certificate than {certificate}:"
+    " ask us for the CSR first, and send us the certificate (never a key). We install it."
+)
 CLIENT_VARIANTS = {
+    ("key-weak", "new-kind"): _REISSUE,
+    ("key-weak", "ca"): _OTHER_ISSUER,
+    ("key-weak", "ca-new-kind"): _OTHER_ISSUER,
     ("staple-invalid", "reissue"): (
         "Have the certificate of {host} issued again where you bought it, without 'must-staple':"
         " ask us for the CSR first, and send us the new certificate (never a key). We install it."

@@ -17,6 +17,8 @@ from certmgr.x509.browser_keys import EXPLICIT_CURVE, KEY_TOO_LARGE, key_problem
 from certmgr.x509.named_path import build_path
 from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate, parse
+from inventory.targets import Target
+from notifiers.wording.sentences import client_instruction, instruction, sentence
 from tests.certificates import tlv
 from tests.certmgr.browser import der
 from tests.certmgr.browser.keys import compressed, explicit
@@ -31,10 +33,14 @@ def _with_key(public: bytes) -> Certificate:
     return parse(leaf(HOST, key=public).chain[0])
 
 
-def _rsa(bits: int, exponent: int) -> Certificate:
+def _rsa_public(bits: int, exponent: int = 65537) -> bytes:
     numbers = der.seq(der.integer(2 ** (bits - 1) + 1), der.integer(exponent))
     algorithm = der.seq(der.oid("1.2.840.113549.1.1.1"), der.NULL)
-    return _with_key(der.seq(algorithm, tlv(0x03, b"\0" + numbers)))
+    return der.seq(algorithm, tlv(0x03, b"\0" + numbers))
+
+
+def _ml_dsa_public() -> bytes:
+    return der.public_key(mldsa.MLDSA65PrivateKey.generate())
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,7 @@ def _rsa(bits: int, exponent: int) -> Certificate:
 def test_rsa_key_is_refused_above_the_limits_of_browsers(
     bits: int, exponent: int, problem: str
 ) -> None:
-    assert key_problem(_rsa(bits, exponent)) == problem
+    assert key_problem(_with_key(_rsa_public(bits, exponent))) == problem
 
 
 def test_ec_key_is_refused_unless_it_names_its_curve() -> None:
@@ -96,10 +102,34 @@ def test_signature_with_broken_pss_parameters_is_not_known() -> None:
 
 
 def test_ml_dsa_key_is_named_and_not_critical() -> None:
-    made = _with_key(der.public_key(mldsa.MLDSA65PrivateKey.generate()))
+    made = _with_key(_ml_dsa_public())
     assert made.key == "ML-DSA-65"
     found = list(leaf_findings(made, HOST, PathVerdict("ok", True), ()))
     assert [(f.code, f.severity) for f in found] == [("key-weak", "high")]
+    # Chrome opens the page, so "browsers refuse" would not be true.
+    assert "only the newest browsers know" in sentence(found[0], Target(HOST))
+
+
+@pytest.mark.parametrize(
+    ("public", "about"),
+    [(_rsa_public(1000), "too weak"), (_ml_dsa_public(), "only the newest browsers know")],
+    ids=["short", "ml-dsa"],
+)
+def test_text_about_a_key_of_a_ca_does_not_ask_for_a_new_key_of_the_server(
+    public: bytes, about: str
+) -> None:
+    above = _with_key(public)
+    verdict = PathVerdict("ok", True, (parse(leaf(HOST).chain[0]), above, above))
+    found = next(
+        f for f in path_rule_findings(verdict.path[0], verdict, ()) if f.code == "key-weak"
+    )
+    assert about in sentence(found, Target(HOST))
+    assert above.subject in sentence(found, Target(HOST))
+    for text in (
+        instruction(found, Target(HOST)),
+        client_instruction(found, Target(HOST), we_install=True),
+    ):
+        assert "new key" not in text and "Create" not in text
 
 
 def test_key_usage_is_read_of_a_certificate_that_cannot_be_parsed() -> None:
