@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -27,13 +28,16 @@ from certmgr.diagnose.notice_status import delivery_text, held_text
 from certmgr.diagnose.question import parse
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import ProbeContext
+from inventory.names import display
 from inventory.store.runs import vantage
+from inventory.store.suggestions import similar_hosts
 from notifiers.wording.catalogue import require
 from notifiers.wording.english import OUTCOMES
 
 if TYPE_CHECKING:
     from certmgr.diagnose.context import HostContext
     from certmgr.diagnose.examination import Diagnosis
+    from certmgr.diagnose.question import DiagnosisRequest
     from inventory.db.database import Database
 
 _SYMBOLS = {"ok": "✓", "fault": "✗", "unknown": "?", "not reached": "-"}
@@ -153,7 +157,10 @@ def diagnose(
     waiting = f"{cell(question.target.host, 40)}: DNS, HTTP and HTTPS at each address"
     with ProgressLine().waiting(waiting):
         diagnosis = run_diagnosis(context, question, options, choices)
-    _print(diagnosis, output_format, app.settings.provider.time_zone, only_message=only_message)
+    if only_message or output_format == "json":
+        _print(diagnosis, only_message=only_message)
+    else:
+        _show(diagnosis, app.settings.provider.time_zone, _similar(context, diagnosis, question))
     if escalate and output_format == "table":
         # Also for a fault that the client or an assignee fixes: the agent asked for it.
         click.echo(
@@ -164,15 +171,22 @@ def diagnose(
     return 1 if diagnosis.severe and not exit_zero else 0
 
 
-def _print(diagnosis: Diagnosis, output_format: str, time_zone: str, *, only_message: bool) -> None:
-    if only_message:
-        # Names in it come from the database, and the message is shown on a terminal first.
-        for line in diagnosis.message.splitlines():
-            click.echo(cell(line, 2000))
-    elif output_format == "json":
+def _print(diagnosis: Diagnosis, *, only_message: bool) -> None:
+    """Print the message alone, or the document of a diagnosis."""
+    if not only_message:
         echo_json(document(diagnosis))
-    else:
-        _show(diagnosis, time_zone)
+        return
+    # Names in it come from the database, and the message is shown on a terminal first.
+    for line in diagnosis.message.splitlines():
+        click.echo(cell(line, 2000))
+
+
+def _similar(context: ProbeContext, diagnosis: Diagnosis, question: DiagnosisRequest) -> list[str]:
+    """Return domains of the inventory that may be meant by a host that is none of them."""
+    if diagnosis.context is not None or context.database is None:
+        return []
+    with context.database.read() as conn:
+        return similar_hosts(conn, question.target.host)
 
 
 def _inventory(app: CommandContext) -> Database | None:
@@ -186,11 +200,13 @@ def _inventory(app: CommandContext) -> Database | None:
     return app.open()
 
 
-def _show(diagnosis: Diagnosis, time_zone: str) -> None:
+def _show(diagnosis: Diagnosis, time_zone: str, similar: Sequence[str]) -> None:
     """Print a diagnosis for a terminal."""
     click.echo(diagnosis.url)
     if diagnosis.context is None:
         click.echo("  not in the inventory")
+        if similar:
+            click.echo(f"  similar: {cell(', '.join(map(display, similar)), 300)}")
     else:
         _show_context(diagnosis.context, diagnosis.changes, time_zone)
     click.echo("")

@@ -26,7 +26,7 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.compliance.milestones import Deadline, milestones
 from certmgr.compliance.rules import RULES
 from inventory.errors import NotFound, UsageError
-from notifiers.wording.english import FINDINGS
+from notifiers.wording.english import FINDINGS, VARIANTS
 
 # Longer lines are hard to read, so the text does not fill a wide terminal.
 MAX_WIDTH = 100
@@ -258,6 +258,17 @@ def _placeholders(text: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: m.group(1).upper(), text)
 
 
+# Headings of what to do in other cases of a code.
+_VARIANTS = {
+    ("foreign-address", "valid"): "If the address serves another valid certificate of the name",
+    (
+        "foreign-address",
+        "same-certificate",
+    ): "If it serves the certificate of the provider's server",
+    ("foreign-address", "mixed"): "If only some of several addresses do",
+}
+
+
 def _explain_code(code: str, software: str | None) -> None:
     properties, words = CODES[code], FINDINGS[code]
     click.echo(f"{code} (usually {properties.severity})\n")
@@ -268,6 +279,10 @@ def _explain_code(code: str, software: str | None) -> None:
         ("What to do", _placeholders(words.instruction)),
     ):
         click.echo(f"{heading}\n{_fold(text)}\n")
+    # The other variants name the same action for another actor.
+    for variant, heading in _VARIANTS.items():
+        if variant[0] == code:
+            click.echo(f"{heading}\n{_fold(_placeholders(VARIANTS[variant].instruction))}\n")
     kinds = [k for k in explanations()["kind"].values() if code in k["codes"]]
     for kind in kinds:
         click.echo(f"{kind['title']} with")

@@ -72,3 +72,7 @@ def show_totals(planned: ImportPlan, *, dry_run: bool) -> None:
         f"{verb}: {planned.rows:,} row(s); {', '.join(totals) or 'nothing to change'};"
         f" {len(planned.problems):,} skipped."
     )
+    if dry_run and totals:
+        click.echo("Nothing was changed. To import: the same command without --dry-run.")
+    elif not dry_run and counts["endpoint"]["added"]:
+        click.echo("To check the new sites: certmgr scan")

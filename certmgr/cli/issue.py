@@ -313,10 +313,11 @@ def _preflight(
             "a preflight needs at least one name",
             "Name them, or give --all for the whole inventory.",
         )
-    advices = preflight(
-        app.context(),
-        PreflightRequest(names, client, account, solver),
-    )
+    with ProgressLine().waiting("preflight: DNS and CAA of each name, and its servers"):
+        advices = preflight(
+            app.context(),
+            PreflightRequest(names, client, account, solver),
+        )
     rows: list[dict[str, Any]] = [
         {
             "name": a.name,

@@ -16,7 +16,7 @@ from certmgr.acme.simulation_input import lineages_to_simulate
 from certmgr.cli import output
 from certmgr.cli.issue import show_lineages
 from certmgr.cli.issue_states import SYMBOLS, WORDS
-from certmgr.cli.progress import progress_line
+from certmgr.cli.progress import ProgressLine, progress_line
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.errors import UsageError
 from inventory.store import lineages
@@ -337,7 +337,8 @@ def revoke(app: CommandContext, name: str, reason: str, by: str, sha256: str, ye
             click.echo("Nothing was revoked.")
             # Another exit code than 0, so that a script does not take a refusal for a revocation.
             return 3
-    result = revoke_certificate(context, name, reason, by=by, sha256=sha256)
+    with ProgressLine().waiting("revoke: waiting for the CA"):
+        result = revoke_certificate(context, name, reason, by=by, sha256=sha256)
     click.echo(
         f"{'It was revoked already' if result.already else 'Revoked'}: {result.sha256[:16]}, serial"
         f" {result.serial}."

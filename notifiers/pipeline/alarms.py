@@ -75,8 +75,8 @@ def hold_alarms(
         alarms.append(
             Alarm(
                 "baseline",
-                "This was the baseline of the inventory. Its topics are held: release them"
-                " with certmgr notice release",
+                "First run: what it found is the baseline, and its messages to clients are held."
+                " Release them with certmgr notice release",
             )
         )
     return alarms

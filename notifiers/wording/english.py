@@ -159,29 +159,32 @@ ISSUER_UNKNOWN = FindingText(
 # What a client has to do if we host and install. The instructions above are then for our staff;
 # only clients who host elsewhere get them. Clients must never send a private key, so the key is
 # created where it is used, and the order is placed with its CSR.
+_CSR = "ask us first for the request file (CSR)"
 _RENEW = (
-    "Renew the certificate of {host} where you bought it: ask us for the CSR first, and send us the"
-    " new certificate (never a key). We install it."
+    "Renew the certificate of {host} where you bought it: " + _CSR + ", and send us the new"
+    " certificate (never a key). We install it."
 )
 _ORDER = (
-    "Order a certificate for {host} from a vendor of your choice: ask us for the CSR first, and"
-    " send us the certificate (never a key). We install it."
+    "Order a certificate for {host} from a vendor of your choice: " + _CSR + ", and send us the"
+    " certificate (never a key). We install it."
 )
 _REISSUE = (
-    "Have the certificate of {host} issued again where you bought it: ask us for the CSR first, and"
-    " send us the new certificate (never a key). We install it."
+    "Have the certificate of {host} issued again where you bought it: " + _CSR + ", and send us the"
+    " new certificate (never a key). We install it."
 )
 _OTHER_ISSUER = (
-    "Ask your vendor for a certificate for {host} from another CA certificate than {certificate}:"
-    " ask us for the CSR first, and send us the certificate (never a key). We install it."
+    "Ask your vendor for a certificate for {host} from another CA certificate than {certificate}: "
+    + _CSR
+    + ", and send us the certificate (never a key). We install it."
 )
 CLIENT_VARIANTS = {
     ("key-weak", "new-kind"): _REISSUE,
     ("key-weak", "ca"): _OTHER_ISSUER,
     ("key-weak", "ca-new-kind"): _OTHER_ISSUER,
     ("staple-invalid", "reissue"): (
-        "Have the certificate of {host} issued again where you bought it, without 'must-staple':"
-        " ask us for the CSR first, and send us the new certificate (never a key). We install it."
+        "Have the certificate of {host} issued again where you bought it, without 'must-staple': "
+        + _CSR
+        + ", and send us the new certificate (never a key). We install it."
     ),
 }
 CLIENT_DO = {
@@ -189,19 +192,20 @@ CLIENT_DO = {
     "self-signed": _ORDER,
     "untrusted-root": _ORDER,
     "ca-distrusted": (
-        "Order a certificate for {host} from another CA than {ca}: ask us for the CSR first, and"
-        " send us the certificate (never a key). We install it."
+        "Order a certificate for {host} from another CA than {ca}: " + _CSR + ", and send us the"
+        " certificate (never a key). We install it."
     ),
     "trust-ending": (
-        "Ask your vendor for a certificate for {host} that leads to another root than '{root}': ask"
-        " us for the CSR first, and send us the certificate (never a key) before {until}. We"
-        " install it."
+        "Ask your vendor for a certificate for {host} that leads to another root than '{root}': "
+        + _CSR
+        + ", and send us the certificate (never a key) before {until}. We install it."
     ),
     "certificate-expired": _RENEW,
     "certificate-expiring": _RENEW,
     "name-mismatch": (
-        "Order a certificate that names {host}, or have yours issued again with that name: ask us"
-        " for the CSR first, and send us the certificate (never a key). We install it."
+        "Order a certificate that names {host}, or have yours issued again with that name: "
+        + _CSR
+        + ", and send us the certificate (never a key). We install it."
     ),
     "san-missing": _REISSUE,
     "certificate-malformed": _REISSUE,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certmgr.cli.progress import ProgressLine
 from certmgr.demo.authority import Authority
 from certmgr.x509 import csr
 from inventory.db import locks
@@ -379,3 +380,50 @@ def test_remark_about_a_csr_with_an_old_hash_is_shown(run: Run, tmp_path: Path) 
         shown = run("issue", "--csr", str(request), "--client", "1001", "--dry-run")
         assert shown.code == 0, shown
         assert (f"signed with {remark}" in shown.err) is bool(remark), shown.err
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What commands show on a terminal while they work, in order."""
+    found: list[str] = []
+
+    @contextmanager
+    def waiting(self: ProgressLine, what: str) -> Iterator[None]:
+        found.append(what)
+        yield
+
+    def counted(
+        self: ProgressLine, what: str, done: int, planned: int, waits_for: str = ""
+    ) -> None:
+        found.append(f"{what}: {done} of {planned}; {waits_for}")
+
+    monkeypatch.setattr(ProgressLine, "waiting", waiting)
+    monkeypatch.setattr(ProgressLine, "counted", counted)
+    monkeypatch.setattr(ProgressLine, "text", lambda self, text: found.append(text))
+    return found
+
+
+def test_commands_show_what_they_wait_for_at_the_ca(
+    run: Run, shown: list[str], tmp_path: Path, issuer: Authority
+) -> None:
+    waits = "waits for the CA and the checks after deployment"
+    run("account", "show", "test", "--ask")
+    run("issue", "shop.test")
+    run("renew", "shop.test")
+    run("renew", "--due")
+    run("revoke", "shop.test", "--reason", "superseded", "--yes")
+    assert shown == [
+        "account show: waiting for the CA",
+        "1 certificate(s): the CA, deployment, verification",
+        f"renew ... {waits}",
+        f"renew: 1 of 1; {waits}",
+        f"renew ... {waits}",
+        "revoke: waiting for the CA",
+    ]
+    shown.clear()
+    base = tmp_path / "acme.sh"
+    places.acme_sh_account(base)
+    places.acme_sh_certificate(base, "other.test", issuer.issue("other.test"), values={})
+    # The CA of the test does not know that account; what counts is that the work is shown first.
+    run("lineage", "adopt", "--from", str(base), "--yes")
+    assert shown == ["lineage adopt: 1 lineage(s)"]

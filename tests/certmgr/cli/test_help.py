@@ -100,3 +100,10 @@ def test_manual_pages_are_valid(certmgr: Runner, tmp_path: Path) -> None:
             command = ["groff", "-man", "-Tutf8", "-ww", "-z", str(page)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             assert done.stderr == "", page
+
+
+def test_explain_of_a_foreign_address_does_not_only_advise_to_delete(certmgr: Runner) -> None:
+    out = " ".join(certmgr("explain", "foreign-address").out.split())
+    assert "If the address serves another valid certificate of the name" in out
+    assert "If it was set up on purpose (a CDN or a new server), keep the record" in out
+    assert "add it to [network] provider" in out

@@ -141,3 +141,25 @@ def test_reports_of_all_clients_are_counted(
     assert certmgr("report", "--all", "--output", str(tmp_path / "reports")).code == 0
     assert counts == [("reports", 0, 2, "client 7"), ("reports", 1, 2, "client 8")]
     assert waits == ["report: the page of all clients"]
+
+
+def test_commands_that_ask_a_ca_or_servers_state_that_they_wait_for_them(
+    certmgr: Runner, waits: list[str], tmp_path: Path
+) -> None:
+    """Nothing answers: what counts is that the wait is shown before it begins."""
+    file = tmp_path / "certmgr.toml"
+    file.write_text(
+        f'{file.read_text()}[acme.ca.lab]\ndirectory = "https://127.0.0.1:9/dir"\ninternal = true\n'
+    )
+    certmgr("client", "add", "7", "Rosen")
+    certmgr("domain", "add", "shop.example", "--client", "7")
+    assert certmgr("account", "add", "lab", "--agree").code == 3
+    opened = certmgr("case", "open", "7", "shop.example")
+    reference = opened.out.split()[1].rstrip(":,.")
+    assert certmgr("case", "verify", reference).code != 0
+    certmgr("issue", "shop.example", "--preflight")
+    assert waits == [
+        "account add: waiting for the CA",
+        f"{reference}: waiting for its servers",
+        "preflight: DNS and CAA of each name, and its servers",
+    ]

@@ -68,6 +68,17 @@ def test_invalid_options_print_one_line(
     assert len(done.err.strip().splitlines()) == 1
 
 
+def test_host_that_is_not_in_the_inventory_suggests_similar_ones(
+    certmgr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CERTMGR_SCAN_RESOLVERS", "127.0.0.1:9")
+    certmgr("client", "add", "7", "Rosen")
+    certmgr("domain", "add", "hotel-schaefer.example", "--client", "7")
+    ran = certmgr("diagnose", "hotel-schaefer.exmaple", "--timeout", "0.2")
+    assert "similar: hotel-schaefer.example" in ran.out
+    assert "hotel-schaefer.example" not in ran.out.split("--- message")[1]
+
+
 def test_diagnosis_creates_no_database(clock: Clock, tmp_path: Path) -> None:
     config, path, port = tmp_path / "certmgr.toml", tmp_path / "missing.db", free_port()
     config.write_text("")

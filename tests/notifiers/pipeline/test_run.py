@@ -133,7 +133,7 @@ def test_faults_of_the_first_scan_are_held_until_released_by_cause(
     outcome = simulation.notify()
     assert outcome.baseline
     assert (len(outcome.drafts), outcome.held) == (0, 30 * count)
-    assert any("baseline of the inventory" in m.text for _, m in outcome.staff)
+    assert any("what it found is the baseline" in m.text for _, m in outcome.staff)
     assert simulation.days(3) == [], "released only by staff"
     causes = {f"client {n} mixed-content" for n in range(count)}
     assert {m.cause for m in held(simulation)} == causes
