@@ -17,9 +17,10 @@ from certmgr.cli.topic_words import topic_text
 from certmgr.notices.run import run_of, worker_of
 from inventory.errors import UsageError
 from inventory.names import display
-from inventory.store import contacts, decisions, endpoints, tickets
+from inventory.store import contacts, decisions, endpoints, jobs, tickets
 from inventory.store.suggestions import not_found
 from inventory.targets import parse_backend
+from notifiers.pipeline.record import JOB
 from notifiers.pipeline.report import problems_of, summary
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
         # A decision may be about a contact who was retired later, and still needs a name.
         people = {p.id: p.name for p in contacts.listing(conn, retired=True)}
         references = {t.key: t.shown for t in tickets.listing(conn)}
+        decided = jobs.state(conn, JOB).success_at is not None
     shown = [
         {
             "last": epoch_text(r.last_at),
@@ -261,8 +263,14 @@ def _explain(app: CommandContext, name: str, output_format: str) -> int:
         }
         for r in rows
     ]
-    # A name without decisions is a result: no notice was due, and nothing was forgotten.
-    empty = f"There is no decision about {host}: no notice was due."
+    # A name without decisions is a result: no notice was due, and nothing was forgotten. Before the
+    # first run nothing was decided at all.
+    empty = (
+        f"There is no decision about {display(host)}: no notice was due."
+        if decided
+        else f"There is no decision about {display(host)}: certmgr notify has not run yet. To see"
+        " what it would decide: certmgr notify --dry-run"
+    )
     if output_format == "table" and shown:
         table(
             [

@@ -17,11 +17,15 @@ from notifiers.pipeline.staff_message import Section, SectionLine, section, staf
 
 def alarm_message(alarms: Sequence[Alarm], templates: Templates) -> Message:
     """Return one message with all alarms."""
-    first = alarms[0].text if len(alarms) == 1 else f"{len(alarms)} alarms need your attention"
+    several = f"{len(alarms)} alarms need your attention"
+    # What is held waits for a release, and not for an assignment.
+    held = all(a.key in ("baseline", "mass") for a in alarms)
+    command = "certmgr notice release" if held else "certmgr status --causes"
     return staff_message(
-        f"[certmgr] {first}",
-        first,
-        [section("Now", [a.text for a in alarms], "certmgr status --causes")],
+        f"[certmgr] {alarms[0].text if len(alarms) == 1 else several}",
+        # The sentence of a single alarm is its subject, and stands below once more.
+        "One alarm needs your attention." if len(alarms) == 1 else several,
+        [section("Now", [a.text for a in alarms], command)],
         (),
         templates,
         "alarm",

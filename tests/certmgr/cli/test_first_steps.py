@@ -285,3 +285,15 @@ def test_status_before_the_first_scan_is_one_line_and_names_the_scan(certmgr: Ru
     out = certmgr("status").out
     assert "6 endpoint(s) were not checked yet: certmgr scan\n" in out
     assert "rosen.example" not in out and "6 endpoint(s): 6 unknown." in out
+
+
+def test_explanation_before_the_first_run_of_notices_states_that_nothing_was_decided(
+    certmgr: Runner,
+) -> None:
+    certmgr("client", "add", "7", "Rosen")
+    certmgr("domain", "add", "shop.example", "--client", "7")
+    ran = certmgr("notify", "--explain", "shop.example")
+    assert "certmgr notify has not run yet" in ran.out + ran.err
+    assert certmgr("notify", "--queue-only").code == 0
+    ran = certmgr("notify", "--explain", "shop.example")
+    assert "no notice was due" in ran.out + ran.err

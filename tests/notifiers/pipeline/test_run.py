@@ -133,7 +133,11 @@ def test_faults_of_the_first_scan_are_held_until_released_by_cause(
     outcome = simulation.notify()
     assert outcome.baseline
     assert (len(outcome.drafts), outcome.held) == (0, 30 * count)
-    assert any("what it found is the baseline" in m.text for _, m in outcome.staff)
+    (alarm,) = [m for _, m in outcome.staff if "what it found is the baseline" in m.subject]
+    assert "One alarm needs your attention." in alarm.text
+    # What is held waits for a release.
+    assert alarm.text.count("what it found is the baseline") == 1
+    assert "\n  certmgr notice release" in alarm.text
     assert simulation.days(3) == [], "released only by staff"
     causes = {f"client {n} mixed-content" for n in range(count)}
     assert {m.cause for m in held(simulation)} == causes
