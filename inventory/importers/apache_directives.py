@@ -13,6 +13,7 @@ from pathlib import Path
 
 from inventory.errors import UsageError
 from inventory.importers import includes
+from inventory.importers.apache_modules import Modules
 from inventory.importers.table import decode, read_source
 from inventory.text import printable
 
@@ -58,6 +59,7 @@ class Directives:
         self._defines: dict[str, str] = {}
         self._macros: dict[str, tuple[list[str], list[Line]]] = {}
         self._files = self._count = self._expanded = 0
+        self._modules = Modules()
 
     def read(self) -> Iterator[tuple[str, list[str] | str]]:
         """Yield (file and line, words) per directive that applies; for a bad line, the reason."""
@@ -88,15 +90,23 @@ class Directives:
             text = _VARIABLE.sub(lambda m: self._defines.get(m[1], m[0]), raw)
             words = _words(text)
             name = words[0].lower()
+            self._modules.note(name)
             if name == "<macro" and len(words) > 1:
                 body = list(_until(lines, "macro"))
                 self._macros[words[1].lower()] = (words[2:], body)
             elif name.lstrip("<") in _CONDITIONS and name.startswith("<"):
-                if not self._applies(name[1:], words[1:]):
+                if self._applies(name[1:], words[1:]):
+                    if name == "<ifmodule":
+                        self._modules.open_block(where, words[-1])
+                else:
                     body = list(_until(lines, name[1:]))
                     # What the configuration itself defines is certain.
                     if not (name == "<ifdefine" and words[-1].lstrip("!") in self._defines):
                         yield from _left_out(where, text, body)
+            elif name.startswith("</ifmodule"):
+                yield from self._modules.close_block()
+            elif name == "loadmodule" and len(words) > 2:
+                self._modules.load(words[1], words[2])
             elif name == "use" and len(words) > 1:
                 yield from self._use(where, words[1:], stack, depth)
             elif name == "define" and len(words) > 1:
@@ -135,8 +145,7 @@ class Directives:
             case "ifversion":
                 found = _is_version(value)
             case _:
-                # Which modules are loaded is not known from every file; those of a site are.
-                found = True
+                found = self._modules.is_loaded(value)
         return found != negated
 
     def _use(
