@@ -46,6 +46,8 @@ _NOT_IN_VALUES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_ERROR, _REFUSED_STREAM, _HTTP_1_1_REQUIRED = 0, 7, 13
 # Bytes of frames without a part of the body: settings, headers, and what is ignored.
 MAX_FRAMING = 2 * MAX_HEADERS
+# Fields of all blocks of headers. One byte of a block can stand for a long field of the table.
+MAX_FIELDS = 20_000
 AGAIN_WITH_HTTP1 = "a demand for HTTP/1.1"
 
 
@@ -85,7 +87,7 @@ class Http2Exchange:
         """
         self.request = _opening(host, path, headers)
         self._max = max_body
-        self._raw = self._content = self._frames = self._interim = 0
+        self._raw = self._content = self._frames = self._interim = self._fields = 0
         self._reader = FrameReader(_STREAM)
         self._decoder = Decoder(max_header_list_size=MAX_HEADERS)
         self._decoder.max_allowed_table_size = _TABLE_SIZE
@@ -240,6 +242,10 @@ class Http2Exchange:
             raise Http2Error(HTTP2_PROTOCOL) from None
         except (HPACKError, ValueError, IndexError):
             raise Http2Error(HTTP2_COMPRESSION) from None
+        self._fields += len(fields)
+        if self._fields > MAX_FIELDS:
+            self._broken()
+            return True
         if self._block_stream != _STREAM:
             return False
         # Headers after the body are trailers, which browsers do not use.

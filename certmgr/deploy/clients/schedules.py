@@ -32,6 +32,9 @@ _CRON_TABLES = ("etc/crontab", "etc/anacrontab")
 # The last two are those of SUSE and of other systems.
 _CRON_FOLDERS = ("etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron/tabs", "var/spool/cron")
 _CRON_SCRIPTS = ("etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
+_SNAP = "/usr/bin/snap"
+# snap.certbot.renew.timer runs the app certbot.renew; certbot_two is a second instance.
+_SNAP_TIMER = re.compile(r"snap\.([a-z0-9-]{1,60}(?:_[a-z0-9]{1,10})?\.[A-Za-z0-9-]{1,60})\.timer")
 _DOMAINS = re.compile(r"(?:--domains?|-d)[=\s]+[\"']?([^\s\"']+)")
 
 
@@ -72,6 +75,16 @@ def _is_null(path: Path) -> bool:
 def timer_schedule(name: str, command: str = "") -> Schedule:
     """Return a timer as a schedule."""
     shown = printable(name, 100)
+    if match := _SNAP_TIMER.fullmatch(name):
+        # snapd enables the timers of a snap again when it updates it, unless it was told to stop.
+        app = match[1]
+        return Schedule(
+            f"systemd timer {shown}",
+            (_SNAP, "stop", "--disable", app),
+            f"snap stop --disable {app}",
+            (_SNAP, "start", "--enable", app),
+            command=command,
+        )
     return Schedule(
         f"systemd timer {shown}",
         ("/usr/bin/systemctl", "disable", "--now", name),

@@ -16,6 +16,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived
 from h2.exceptions import ProtocolError
+from hpack import Encoder
 from OpenSSL import SSL
 
 from certmgr.config.settings import Settings
@@ -25,7 +26,8 @@ from certmgr.demo.servers import Server
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
-from certmgr.net.http2_exchange import Http2Exchange
+from certmgr.net.http2_exchange import MAX_FIELDS, Http2Exchange
+from certmgr.net.http2_frames import END_HEADERS, FrameKind, frame
 from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialLimits
 from certmgr.scan.page_connection import PageConnection, WebOptions
@@ -216,6 +218,20 @@ def test_http_2_answer_is_bounded_and_says_how_it_ended(
     unanswered = not exchange.end()
     assert bool(exchange.error or exchange.invalid or unanswered) is (exchange.status is None)
     assert len(exchange.body) <= 1_048_576
+
+
+def test_fields_that_a_table_expands_are_bounded() -> None:
+    """A byte of a block can stand for a field of 4,000; a block is decoded for any stream."""
+    encoder = Encoder()
+    table = encoder.encode([(b"a", b"b" * 4000)], huffman=False)
+    exchange = Http2Exchange(HOST, "/", ())
+    exchange.feed(frame(FrameKind.SETTINGS, 0, 0))
+    assert not exchange.feed(frame(FrameKind.HEADERS, END_HEADERS, 3, table))
+    repeated = frame(FrameKind.HEADERS, END_HEADERS, 3, encoder.encode([(b"a", b"b" * 4000)]) * 60)
+    blocks = next(n for n in range(10_000) if exchange.feed(repeated))
+    assert blocks * 60 <= MAX_FIELDS
+    assert exchange.error
+    assert exchange.status is None
 
 
 def test_refusal_over_http_2_is_an_error_of_browsers(

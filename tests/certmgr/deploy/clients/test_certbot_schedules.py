@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from certmgr.deploy.clients.certbot_schedules import has_schedules, renewal_schedules
+from certmgr.deploy.clients.schedules import timer_schedule
 from tests.certmgr.deploy.clients.places import timer, write
 
 
@@ -28,7 +29,7 @@ def test_schedules_are_found_with_the_command_that_disables_them(tmp_path: Path)
     found = renewal_schedules(tmp_path)
     assert [s.disable for s in found] == [
         ("/usr/bin/systemctl", "disable", "--now", "certbot.timer"),
-        ("/usr/bin/systemctl", "disable", "--now", snap),
+        ("/usr/bin/snap", "stop", "--disable", "certbot.renew"),
         None,
     ]
     assert str(cron) in found[2].todo
@@ -40,6 +41,37 @@ def test_schedules_are_found_with_the_command_that_disables_them(tmp_path: Path)
     assert [s.source for s in found[2:]] == [f"cron: {crontab}"] and found[2].disable is None
     assert f"put a # before the line with certbot in {crontab}" in found[2].todo
     assert has_schedules(tmp_path)
+
+
+def test_timer_of_a_snap_is_disabled_and_enabled_by_snap(tmp_path: Path) -> None:
+    """systemctl alone disables it only until the next update of the snap."""
+    wants = tmp_path / "etc/systemd/system/timers.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "snap.certbot.renew.timer").symlink_to("/etc/systemd/system/snap.certbot.renew.timer")
+    (schedule,) = renewal_schedules(tmp_path)
+    assert schedule.disable == ("/usr/bin/snap", "stop", "--disable", "certbot.renew")
+    assert schedule.enable == ("/usr/bin/snap", "start", "--enable", "certbot.renew")
+    assert schedule.todo == "snap stop --disable certbot.renew"
+    (wants / "snap.certbot.renew.timer").unlink()
+    assert not has_schedules(tmp_path), "what snap itself removes"
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("snap.lego_two.renew.timer", "/usr/bin/snap"),
+        ("snap.timer", "/usr/bin/systemctl"),
+        ("snap.x.timer", "/usr/bin/systemctl"),
+        ("snap.--help.x.y.timer", "/usr/bin/systemctl"),
+        ("snapcertbot.renew.timer", "/usr/bin/systemctl"),
+    ],
+)
+def test_timer_that_only_resembles_one_of_a_snap_is_disabled_by_systemd(
+    name: str, program: str
+) -> None:
+    disable = timer_schedule(name).disable
+    assert disable is not None
+    assert disable[0] == program
 
 
 @pytest.mark.parametrize("folder", ["etc/systemd/system", "run/systemd/system"])
