@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -273,6 +274,29 @@ def _system_resolvers() -> tuple[tuple[str, int], ...]:
     )
 
 
+class _UdpSocket(socket):
+    """A socket that packets cannot keep busy.
+
+    dnspython checks the time only while it waits: a server, or a stranger who forges its address,
+    that sends packets without end would hold a query as long.
+    """
+
+    def __init__(self, family: int, end: float) -> None:
+        super().__init__(family, SOCK_DGRAM)
+        self._end = end
+        self.setblocking(False)
+
+    def recvfrom(self, *arguments: Any) -> Any:
+        """Receive a packet.
+
+        Raises:
+            Timeout: The time is over.
+        """
+        if monotonic() > self._end:
+            raise dns.exception.Timeout
+        return super().recvfrom(*arguments)
+
+
 def _send(query: Message, address: str, port: int, timeout: float, recursive: bool) -> DnsAnswer:
     """Send a query over UDP, and again over TCP if the answer did not fit.
 
@@ -283,9 +307,13 @@ def _send(query: Message, address: str, port: int, timeout: float, recursive: bo
     try:
         # A packet from another address, or one that does not match the query, may be spoofed. It
         # is ignored.
-        reply = dns.query.udp(
-            query, address, timeout, port, ignore_unexpected=True, ignore_errors=True
-        )
+        with _UdpSocket(AF_INET6 if ":" in address else AF_INET, end) as sock:
+            reply = dns.query.udp(
+                *(query, address, timeout, port),
+                ignore_unexpected=True,
+                ignore_errors=True,
+                sock=sock,
+            )
         if reply.flags & dns.flags.TC:
             # At least 0.1 seconds, even if the UDP query used up the time.
             reply = dns.query.tcp(query, address, max(0.1, end - monotonic()), port)

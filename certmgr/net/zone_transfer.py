@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 
 import dns.exception
 import dns.message
@@ -18,6 +19,7 @@ from inventory.text import printable
 
 # An ordinary zone has some thousand records. The names stay in memory during the transfer.
 MAX_RECORDS = 2_000_000
+MAX_NAMES = 64 << 20  # bytes of all names
 # A name without any of these has no server. An HTTPS record in AliasMode stands for an alias at the
 # apex, where CNAME is not allowed (RFC 9460 2.4.2).
 _HOST_TYPES = (
@@ -50,7 +52,8 @@ def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: floa
         CertmgrError: The server refuses the transfer, or it did not end within the bounds.
     """
     seen: set[str] = set()
-    records = 0
+    records = size = 0
+    end = monotonic() + timeout
     try:
         transfer: Iterator[dns.message.Message] = dns.query.xfr(
             host,
@@ -66,12 +69,18 @@ def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: floa
             relativize=False,
         )
         for message in transfer:
+            # dnspython checks the time only while it waits, and not if the server sends quickly.
+            if monotonic() > end:
+                raise _failed(zone, host, "it did not end in time")
             for rrset in message.answer:
                 records += len(rrset)
                 if records > MAX_RECORDS:
                     raise _failed(zone, host, f"it has more than {MAX_RECORDS:,} records")
                 name = rrset.name.to_text(omit_final_dot=True).lower()
                 if rrset.rdtype in _HOST_TYPES and name not in seen:
+                    size += len(name)
+                    if size > MAX_NAMES:
+                        raise _failed(zone, host, f"its names have more than {MAX_NAMES >> 20} MB")
                     seen.add(name)
                     yield name
     except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:

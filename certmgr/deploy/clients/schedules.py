@@ -76,7 +76,7 @@ def timer_schedule(name: str, command: str = "") -> Schedule:
     """Return a timer as a schedule."""
     shown = printable(name, 100)
     if match := _SNAP_TIMER.fullmatch(name):
-        # snapd enables the timers of a snap again when it updates it, unless it was told to stop.
+        # An update of a snap enables its timers again, unless snap itself disabled them.
         app = match[1]
         return Schedule(
             f"systemd timer {shown}",

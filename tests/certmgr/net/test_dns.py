@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Sequence
@@ -140,6 +141,37 @@ def test_answer_with_another_id_is_ignored() -> None:
             "shop.example", "A"
         )
         thread.join()
+    assert answer.status == "timeout"
+
+
+def test_packets_without_end_do_not_hold_a_query() -> None:
+    """The library checks the time only while no packet is there."""
+    stop = threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        def flood() -> None:
+            data, peer = sock.recvfrom(4096)
+            reply = dns.message.make_response(dns.message.from_wire(data))
+            reply.id ^= 1
+            # Reading a packet takes longer than sending it, so that the next one is always there.
+            addresses = [f"192.0.2.{n}" for n in range(200)]
+            reply.answer = [dns.rrset.from_text("shop.example.", 60, "IN", "A", *addresses)]
+            packet = reply.to_wire(max_size=65_535)
+            while not stop.is_set():
+                # The client closes its socket.
+                with contextlib.suppress(OSError):
+                    sock.sendto(packet, peer)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            answer = DnsClient((f"127.0.0.1:{sock.getsockname()[1]}",), timeout=0.4, tries=1).ask(
+                "shop.example", "A"
+            )
+        finally:
+            stop.set()
+            thread.join()
     assert answer.status == "timeout"
 
 
