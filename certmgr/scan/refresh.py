@@ -8,7 +8,8 @@ from urllib.parse import urldefrag
 from certmgr.scan.web_urls import resolved
 
 MAX_SECONDS = 1e6
-_DELAY = re.compile(r"\s*(?=[0-9.])([0-9]*)([0-9.]*)")
+# A digit is needed, as in Chromium. The standard also accepts a point alone.
+_DELAY = re.compile(r"\s*(?=\.?[0-9])([0-9]*)([0-9.]*)")
 _URL = re.compile(r"(?i)url\s*=\s*")
 
 

@@ -43,6 +43,7 @@ STAYING = {
     value: SITES.add(REDIRECT, f"{HSTS} add_header Refresh '{value}'; return 200 x;")
     for value in (
         *("30", "x; url=http://a.test/", "; url=http://a.test/", "-1;url=http://a.test/"),
+        *(".; url=http://a.test/", "..5; url=http://a.test/"),
         *("0; url=/y", "0; url=https://$host:HTTPS_PORT/z", "0x; url=http://a.test/"),
     )
 }
