@@ -12,7 +12,6 @@ import os
 import sqlite3
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def answer_shell(environ: Mapping[str, str]) -> int:
 
 def tree() -> dict[str, Any]:
     """Return the commands: "" and "domain show" -> their commands, options and arguments."""
-    text = (files("certmgr.cli") / "command_tree.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("command_tree.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 

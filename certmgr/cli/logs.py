@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Literal
@@ -50,7 +50,7 @@ class _Formatter(logging.Formatter):
 def configure(verbosity: int, log_format: LogFormat) -> str:
     """Send the log of our packages to standard error, and return the id of this run."""
     # Runs that overlap, or that are appended to one file by cron, are distinguished by the id.
-    run_id = secrets.token_hex(4)
+    run_id = os.urandom(4).hex()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(log_format, run_id))
     for name in PACKAGES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import resource
 import sys
@@ -173,8 +172,12 @@ def run() -> None:
     # durable at every step, so the process may end now.
     if code in (INTERRUPTED, TERMINATED) or _threads_left():
         # Processes that parse or probe would outlive os._exit(), which runs no cleanup.
-        for child in multiprocessing.active_children():
-            child.terminate()
+        # A command that began none has not imported the library, which costs a sixth of --help.
+        if "multiprocessing" in sys.modules:
+            import multiprocessing
+
+            for child in multiprocessing.active_children():
+                child.terminate()
         # os._exit() does not flush the buffers. A closed pipe is no error at this point.
         with suppress(OSError):
             sys.stdout.flush()
