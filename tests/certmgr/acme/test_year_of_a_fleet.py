@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,24 @@ def test_certificates_of_45_days_are_renewed_in_time_for_a_year(
     each = [names.count(env.row(i).name) for i in ids]
     assert all(12 <= n <= 13 for n in each), each
     assert sum("replaces" in p for _, p in ca.orders) == (len(ca.orders) - len(ids) if ari else 0)
+
+
+def test_certificate_of_160_hours_is_renewed_at_half_of_its_life(
+    settings: Settings, tmp_path: Path, opened: ExitStack, clock: Calendar
+) -> None:
+    """The profile "shortlived" of Let's Encrypt. Runs are late, and the certificate never ends."""
+    life = timedelta(hours=160)
+    ca = opened.enter_context(running(Ca(clock, life, ari=False), tmp_path / "ca"))
+    env = environment_at(settings, tmp_path, ca, clock, opened)
+    (lineage,) = add_lineages(env, ["shop.test"])
+    for _ in range(4):
+        assert RenewalRunner(env.context).run_due().failed == 0
+        end = from_epoch(env.row(lineage).not_after)
+        assert end is not None and end - clock() > life / 3
+        clock.advance(hours=40)
+    ordered = [at for at, _ in ca.orders]
+    between = [later - earlier for earlier, later in pairwise(ordered)]
+    assert between == [timedelta(hours=80)]
 
 
 @pytest.mark.campaign
