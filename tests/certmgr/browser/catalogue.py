@@ -29,6 +29,7 @@ from tests.certmgr.browser import (
     private_cas,
     records,
     redirects,
+    refreshes,
     staples,
     syntax,
 )
@@ -61,6 +62,7 @@ GROUPS = {
         syntax.GROUP,
         syntax.FORMS,
         redirects.GROUP,
+        refreshes.GROUP,
         pages.GROUP,
         mixed.GROUP,
         demo_sites.GROUP,
