@@ -124,8 +124,7 @@ def init(
     staff, staff_mail = _staff_contact(ask, staff, staff_mail)
     _write(file, text, overwrite=force)
     click.echo(f"Configuration written: {cell(str(file), 300)}")
-    named = app.database_url or not os.environ.get(DATABASE_VARIABLE)
-    click.echo(f"Database: {cell(answers.database if named else f'env:{DATABASE_VARIABLE}', 300)}")
+    _state_database(app, answers)
     # Everything below uses what was written.
     app.use_config(str(file))
     if staff:
@@ -148,6 +147,12 @@ def _file(app: CommandContext, *, force: bool) -> Path:
             "Edit it, or replace it with --force. certmgr config show shows what applies.",
         )
     return file
+
+
+def _state_database(app: CommandContext, answers: Answers) -> None:
+    from_variable = not app.database_url and os.environ.get(DATABASE_VARIABLE)
+    stated = f"env:{DATABASE_VARIABLE}" if from_variable else answers.database
+    click.echo(f"Database: {cell(stated, 300)}")
 
 
 def _own_database(file: Path) -> str:

@@ -44,6 +44,7 @@ from inventory.store import (
     endpoints,
     issuances,
     lineages,
+    resumed_runs,
     runs,
     servers,
     zones,
@@ -170,10 +171,10 @@ class ScanRun:
         """
         since = to_epoch(self.context.now()) - RESUME_SECONDS
         with self.context.write() as tx:
-            resumed: runs.Resumed | runs.NotResumed = runs.NotResumed("")
+            resumed: resumed_runs.Resumed | resumed_runs.NotResumed = resumed_runs.NotResumed("")
             if self.options.resume:
-                resumed = runs.resume(tx, self._scope(), self.checks, since)
-            if isinstance(resumed, runs.NotResumed):
+                resumed = resumed_runs.resume(tx, self._scope(), self.checks, since)
+            if isinstance(resumed, resumed_runs.NotResumed):
                 self.not_resumed = resumed.reason
                 self.run_id = runs.start(tx, self._scope(), planned, self.checks)
                 return planned
@@ -182,7 +183,7 @@ class ScanRun:
             # Endpoints may be new, retired or moved since the interruption.
             left = sum(map(len, self._to_visit(tx.conn, client_id)))
             planned = resumed.checked + left
-            runs.set_planned(tx, self.run_id, planned)
+            resumed_runs.set_planned(tx, self.run_id, planned)
         _log.info("run %d goes on after %d endpoints", resumed.run_id, resumed.checked)
         # Earlier results count as sent too: _scan_between_controls compares the two at the end.
         self.checked = self.sent = self.before = resumed.checked

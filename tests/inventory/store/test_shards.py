@@ -10,7 +10,7 @@ from inventory.db.database import Database
 from inventory.errors import Busy
 from inventory.models import Run, ScanShard
 from inventory.records import PlannedShard, ShardLease
-from inventory.store import runs, shards
+from inventory.store import resumed_runs, runs, shards
 from tests.inventory.store.builders import LATER, NOW, rows
 
 
@@ -166,8 +166,8 @@ def test_new_run_waits_for_workers_and_replaces_a_run_without_any(
         runs.start(tx, "", 1)
     with pair.write(LATER) as tx:
         # Its workers go on with it.
-        refused = runs.resume(tx, "", "", 0)
-    assert refused == runs.NotResumed(f"run {run_id} was a run of workers")
+        refused = resumed_runs.resume(tx, "", "", 0)
+    assert refused == resumed_runs.NotResumed(f"run {run_id} was a run of workers")
     monkeypatch.setattr(runs, "SPREAD_IDLE_SECONDS", 0)
     with pair.write(LATER) as tx:
         runs.start(tx, "", 1)
