@@ -9,16 +9,15 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import dns.exception
-import dns.resolver
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from certmgr.config.file_rights import changeable_by_others, programs
 from certmgr.config.secret_values import secret
-from certmgr.config.settings import Settings, resolver_parts
+from certmgr.config.settings import Settings
+from certmgr.net.dns import DnsClient
+from certmgr.net.dns_answers import DnsAnswer
 from certmgr.notices.setup import channels_of, rules_of, templates_of
 from certmgr.operations.check_result import CheckResult, CheckState
 from certmgr.x509.trust_data import OLD_AFTER, age, load_rules, rules_path
@@ -125,53 +124,38 @@ def trust_rules(settings: Settings, now: datetime) -> Iterator[CheckResult]:
 
 
 def resolver_answers(settings: Settings) -> Iterator[CheckResult]:
-    resolver = _resolver_of(settings)
-    try:
-        # The root exists for every resolver, also without access to the zones of clients.
-        resolver.resolve(".", "NS", raise_on_no_answer=False)
+    """Check that each resolver answers."""
+    # The root exists for every resolver, also without access to the zones of clients.
+    answers = DnsClient.of(settings).ask_each(".", "NS")
+    good = [server for server, answer in answers if answer.status in ("ok", "nodata")]
+    bad = [f"{server}: {_dns_reason(a)}" for server, a in answers if server not in good]
+    text = "; ".join([*bad, *([f"{', '.join(good)} answers"] if good else [])])
+    if good and bad:
         yield CheckResult(
             "resolver",
-            CheckState.OK,
-            f"{', '.join(str(n) for n in resolver.nameservers[:3])} answers",
+            CheckState.WARNING,
+            text,
+            "Fix it, or remove it: each question to it waits for its time limit.",
         )
-    except dns.exception.DNSException as error:
-        yield CheckResult(
-            "resolver",
-            CheckState.FAULT,
-            f"{', '.join(str(n) for n in resolver.nameservers[:3])}: {_dns_reason(error)}",
-            "Fix it, or set another in [scan] resolvers. Without a resolver, all runs are suspect.",
-        )
-
-
-def _dns_reason(error: dns.exception.DNSException) -> str:
-    """Return in our words why a name server is of no use."""
-    match error:
-        case dns.resolver.NXDOMAIN():
-            return "it answers that the root zone does not exist"
-        case dns.resolver.LifetimeTimeout():
-            return "no answer within 5 seconds"
-        case dns.resolver.NoNameservers():
-            return "it refuses the question, or fails"
-        case dns.resolver.NoResolverConfiguration():
-            return "this machine has no name server"
-        case _:
-            return f"no usable answer ({type(error).__name__})"
-
-
-def _resolver_of(settings: Settings) -> Any:
-    if not settings.scan.resolvers:
-        resolver = dns.resolver.Resolver()
+    elif good:
+        yield CheckResult("resolver", CheckState.OK, text)
     else:
-        resolver = dns.resolver.Resolver(configure=False)
-        hosts, ports = [], {}
-        for text in settings.scan.resolvers:
-            host, port = resolver_parts(text)
-            host = host.strip("[]")
-            hosts.append(host)
-            ports[host] = int(port)
-        resolver.nameservers, resolver.nameserver_ports = hosts, ports
-    resolver.lifetime = 5.0
-    return resolver
+        what = text or "this machine has no name server"
+        yield CheckResult("resolver", CheckState.FAULT, what, _RESOLVER)
+
+
+_RESOLVER = "Fix it, or set another in [scan] resolvers. Without a resolver, all runs are suspect."
+
+
+def _dns_reason(answer: DnsAnswer) -> str:
+    """Return in our words why a name server is of no use."""
+    match answer.status:
+        case "nxdomain":
+            return "it answers that the root zone does not exist"
+        case "timeout":
+            return "no answer in time"
+        case _:
+            return f"it refuses the question, or fails ({answer.reason})"
 
 
 def file_rights(settings: Settings) -> Iterator[CheckResult]:
@@ -309,21 +293,19 @@ def spf(settings: Settings) -> Iterator[CheckResult]:
     if channel is None:
         return
     domain = channel.sender.rpartition("@")[2]
-    try:
-        answer = _resolver_of(settings).resolve(domain, "TXT")
-        texts = [b"".join(r.strings).decode("utf-8", "replace") for r in answer]
-    except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):
-        texts = []
-    except dns.exception.DNSException as error:
+    answer = DnsClient.of(settings).ask(domain, "TXT")
+    if not answer.determined:
         yield CheckResult(
             "SPF",
             CheckState.WARNING,
-            f"the record of {domain} could not be queried: {printable(str(error), 100)}",
+            f"the record of {domain} could not be queried: {answer.reason}",
             "Check the resolver first.",
         )
         return
     # RFC 7208 4.5: other TXT records of the domain do not begin with this version.
-    records = [t for t in texts if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")]
+    records = [
+        t for t in answer.records if t.lower() == "v=spf1" or t.lower().startswith("v=spf1 ")
+    ]
     # RFC 7208 section 4.5: more than one record is a permanent error.
     if len(records) > 1:
         yield CheckResult(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 
 from certmgr.config.settings import DatabaseSettings, Settings
 from certmgr.demo.authority import Authority
-from certmgr.operations.doctor_surroundings import secrets
+from certmgr.operations.check_result import CheckState
+from certmgr.operations.doctor_surroundings import resolver_answers, secrets
 from inventory.clock import system_clock
 from tests import program
 from tests.certmgr.installation import Installation
@@ -19,6 +22,14 @@ from tests.servers.mail import mail_server
 from tests.servers.real import dns
 
 DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def silent_udp_port() -> Iterator[int]:
+    """The port of a socket that takes packets and never answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        yield silent.getsockname()[1]
 
 
 def test_doctor_reports_each_check_and_what_to_do_about_a_fault(
@@ -50,6 +61,23 @@ def test_useless_resolver_is_a_fault_in_words_and_names_its_address(
         rows = installation.run("doctor", "--format", "json", expect=3).json["doctor"]
     (row,) = [r for r in rows if r["check"] == "resolver"]
     assert row["state"] == "fault" and reason in row["what"] and "127.0.0.1" in row["what"]
+
+
+def test_resolver_that_is_silent_next_to_one_that_answers_is_a_warning(
+    settings: Settings, silent_udp_port: int
+) -> None:
+    """Each question to it costs its time limit, so a scan is slow, and its verdicts are right."""
+    dead = f"127.0.0.1:{silent_udp_port}"
+    with dns({"": "NODATA", ".": "NODATA"}) as resolver:
+        both = replace(settings.scan, resolvers=(dead, resolver), timeout=0.3)
+        (row,) = resolver_answers(replace(settings, scan=both))
+        assert (row.state, row.what) == (
+            CheckState.WARNING,
+            f"{dead}: no answer in time; {resolver} answers",
+        )
+        alone = replace(settings.scan, resolvers=(dead,), timeout=0.3)
+        (row,) = resolver_answers(replace(settings, scan=alone))
+        assert (row.state, row.what) == (CheckState.FAULT, f"{dead}: no answer in time")
 
 
 def test_secret_that_others_can_read_is_a_fault_with_its_remedy(
