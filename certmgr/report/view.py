@@ -56,7 +56,7 @@ def build(report_input: ReportInput) -> ClientReport:
         counts,
         grouped,
         events,
-        any(s.accepted for s in report_input.statuses),
+        {s.target.host for s in report_input.statuses if s.accepted},
         {s.name for s in sites if s.state == "fault"},
     )
     return ClientReport(
@@ -123,7 +123,7 @@ def _summary(
     counts: dict[str, int],
     grouped: dict[str, tuple[ReportAction, ...]],
     events: Sequence[ReportEvent],
-    accepted: bool,
+    accepted: set[str],
     faulty: set[str],
 ) -> tuple[str, str]:
     """Return the summary sentence and its state.
@@ -131,6 +131,7 @@ def _summary(
     The state is never good if a result is undetermined or a site has a fault.
 
     Args:
+        accepted: The sites with an accepted fault.
         faulty: The sites with a fault, even if no action is listed, such as one that a case
             handles.
     """
@@ -164,7 +165,8 @@ def _summary(
         return language(P.good_until), "attention"
     # An accepted fault is still a fault, so the sentence does not state full compliance.
     if accepted:
-        return language(P.all_accepted), "attention"
+        count = len(accepted)
+        return language.count(P.accepted_fault, P.accepted_fault_many, count), "attention"
     return language(P.all_good), "ok"
 
 

@@ -42,8 +42,13 @@ class ReportPhrases:
     )
     certificate_ended_of = "The certificate that it shows expired on {date}."
     no_page = "No page is expected under this name, so its pages are not checked."
-    all_accepted = (
-        "Your sites comply, or their faults were accepted. You do not need to do anything."
+    accepted_fault = (
+        "{n} site has a fault that was accepted. No other fault was seen. You do not need to do"
+        " anything."
+    )
+    accepted_fault_many = (
+        "{n} sites have faults that were accepted. No other fault was seen. You do not need to do"
+        " anything."
     )
     how_without_pages = (
         "We open every address that the DNS gives for a site, and check the certificate as a"
