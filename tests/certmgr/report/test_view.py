@@ -64,7 +64,7 @@ def test_action_of_the_client_has_a_due_date(provider: ReportProvider) -> None:
     (action,) = report.you_act
     assert (action.code, action.outcome) == ("certificate-expiring", "you-act")
     assert action.by is not None
-    assert "ask us for the CSR" in action.do
+    assert "ask us first for the request file (CSR)" in action.do
     assert report.summary.startswith("1 site needs your action by")
 
 
