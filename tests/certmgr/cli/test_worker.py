@@ -61,7 +61,10 @@ def test_queues_are_created_by_the_upgrade_and_by_nothing_else(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--queues", "scan,mail"], "'mail' is not a queue: scan, renew, revocation, notify."),
+        (
+            ["--queues", "scan,mail"],
+            "'mail' is not a queue: scan, renew, revocation, notify, import, report.",
+        ),
         (["--queues", " , "], "Name at least one queue"),
         (["--schedule", "every hour"], "it needs five fields, as in a crontab"),
         (["--concurrency", "0"], "0 is not in the range"),

@@ -22,7 +22,7 @@ def test_on_call_alarm_is_sent_once_per_cause_and_again_when_it_grows(
         if n < 2:
             sites[n].faults["not-tls"] = fault("not-tls", "critical", "provider")
         alarms = [m for _, m in simulation.day().staff if m.reference == "alarm"]
-        got.append([m.text.strip().splitlines()[0] for m in alarms])
+        got.append([m.subject.removeprefix("[certmgr] ") for m in alarms])
         simulation.notify()
         simulation.mark_sent()
     assert got[0] == ["New fault on our side: server web1 not-tls, 1 endpoint(s), a0.example:443"]
