@@ -42,7 +42,10 @@ def run_endpoints(
         for status in part:
             endpoint = spool.get(status.id)
             if endpoint is None:
-                endpoint = replace(ScannedEndpoint.of(stored[status.id]), stored=True)
+                # Its client may have been erased since the status was read.
+                if (report := stored.get(status.id)) is None:
+                    continue
+                endpoint = replace(ScannedEndpoint.of(report), stored=True)
             if complete:
                 yield _with_status(endpoint, status, found.get(status.id, ()))
             else:

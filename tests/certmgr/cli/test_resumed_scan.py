@@ -13,8 +13,9 @@ import pytest
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.inspection import scan_run
 from certmgr.inspection.scan_run import ScanRun
+from certmgr.inspection.status import load
 from inventory.db.database import Database
-from inventory.store import domains, endpoints
+from inventory.store import domains, endpoints, erase
 from inventory.vocabulary import Severity
 from tests.certmgr.scanning import add
 from tests.certmgr.tls_servers import Stack, serve_certificate
@@ -144,6 +145,31 @@ def test_an_endpoint_that_was_retired_before_the_resume_is_no_part_of_the_run(
     ran = certmgr("scan", "--resume", *options)
     assert ran.code == 0, ran.out
     assert "2 of 2 endpoints" in " ".join(ran.out.split())
+
+
+def test_a_client_that_is_erased_while_the_document_is_written_is_left_out(
+    certmgr: Runner,
+    database: Database,
+    sites: None,
+    root_file: Path,
+    interrupted: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = (*HERE, "--ca-file", str(root_file), "--format", "json")
+    interrupted()
+    certmgr("scan", *options)
+
+    def load_and_erase(*given: Any, **named: Any) -> Any:
+        statuses = load(*given, **named)
+        with database.write(clock()) as tx:
+            erase.erase(tx, "1")
+        return statuses
+
+    monkeypatch.setattr("certmgr.cli.scan_inventory.load", load_and_erase)
+    ran = certmgr("scan", "--resume", *options)
+    # As in the table, the exit code is that of the status, which had the fault.
+    assert ran.code == 1, ran.err
+    assert set(_rows(ran)) == set(GOOD), "the earlier endpoint is not stored any more"
 
 
 @pytest.mark.parametrize("output_format", ["table", "json", "csv"])
