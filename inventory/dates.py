@@ -15,6 +15,14 @@ from inventory.text import printable
 
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
+# Let's Encrypt's integration guide: renew when a third of the life is left, and half of it for
+# lives below ten days.
+SHORT_LIVED = timedelta(days=10)
+
+
+def usual_renewal_lead(life: timedelta) -> timedelta:
+    """Return how long before its end automation renews a certificate of this lifetime."""
+    return life / 2 if life < SHORT_LIVED else life / 3
 
 
 def shifted(timestamp: datetime, by: timedelta) -> datetime:

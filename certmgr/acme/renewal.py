@@ -19,11 +19,9 @@ from typing import Any
 from cryptography import x509
 
 from certmgr.acme.problems import retry_after
+from inventory.dates import SHORT_LIVED, usual_renewal_lead
 from inventory.text import printable
 
-# Let's Encrypt's integration guide: renew at two thirds of the life, and at half of it for lives
-# below ten days.
-SHORT_LIVED = timedelta(days=10)
 ARI_INTERVAL = timedelta(hours=6)
 ARI_REASON = "the CA's renewal information (ARI) suggests it"
 # Far beyond any certificate; it keeps arithmetic with hostile dates within the range of datetime.
@@ -90,8 +88,7 @@ def due(life: CertificateLife) -> RenewalDue:
     """Return when and why a certificate is renewed."""
     span = life.not_after - life.not_before
     near = life.not_after - (span / 4 if span < SHORT_LIVED else span / 6)
-    left = span / 2 if span < SHORT_LIVED else span / 3
-    usual = life.not_after - left
+    usual = life.not_after - usual_renewal_lead(span)
     # A revoked or distrusted certificate is worth nothing, whatever its dates and the CA's window
     # are.
     if life.must_replace:

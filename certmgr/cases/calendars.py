@@ -17,6 +17,7 @@ from certmgr.config.settings import Settings
 from certmgr.purchases.load import lead_times, load
 from certmgr.purchases.model import LeadTimes
 from certmgr.purchases.terms import purchase_deadlines
+from inventory.dates import SHORT_LIVED
 from inventory.db.database import from_epoch
 from inventory.names import display
 from inventory.store import cases, certificates, clients, contacts, domains
@@ -161,6 +162,9 @@ def _certificates(
     for row in certificates.live(conn, client_id):
         end = from_epoch(row.not_after)
         if end is None or not now - PAST_RANGE <= end <= now + FUTURE_RANGE:
+            continue
+        # It is replaced every few days, automatically: its end is no date to plan for.
+        if timedelta(seconds=row.not_after - row.not_before) < SHORT_LIVED:
             continue
         # A shared certificate also names other clients, who must not appear in this entry.
         own = certificates.own_names(row.names, client_names.get(row.client_id, ()))

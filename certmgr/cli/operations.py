@@ -31,7 +31,8 @@ from inventory.errors import CertmgrError
     default=14,
     show_default=True,
     metavar="DAYS",
-    help="WARNING if a certificate ends in fewer days.",
+    help="WARNING if a certificate ends in fewer days; if it lives under 45 days, only"
+    " in its last quarter.",
 )
 @click.option(
     "--critical",
@@ -39,7 +40,8 @@ from inventory.errors import CertmgrError
     default=5,
     show_default=True,
     metavar="DAYS",
-    help="CRITICAL if a certificate ends in fewer days.",
+    help="CRITICAL if a certificate ends in fewer days; if it lives under 45 days, only"
+    " in its last sixth.",
 )
 @click.option(
     "--max-age",
@@ -82,11 +84,10 @@ def check(
         with database.read() as conn:
             # A misspelt tag would select no endpoint, and the plug-in would report OK for ever.
             require_known(conn, tag=tag)
-        code, line = judge(
-            read(database, moment, settings=app.settings, client=client, tag=tag),
-            Thresholds(warning, critical, max_age, max_queue),
-            moment,
-        )
+        limits = Thresholds(warning, critical, max_age, max_queue)
+        settings = app.settings
+        health = read(database, moment, settings=settings, client=client, tag=tag, limits=limits)
+        code, line = judge(health, limits, moment)
     # A monitoring system expects one line and exit code 3, not the usual error message.
     except CertmgrError as error:
         code, line = UNKNOWN, f"CERTMGR UNKNOWN - {error}"

@@ -28,11 +28,11 @@ from certmgr.renewers.plan import (
     renewal_plan,
 )
 from certmgr.renewers.renewer import Renewer
-from inventory.dates import shifted
+from inventory.dates import SHORT_LIVED, shifted, usual_renewal_lead
 from inventory.records import EndpointOwnership
 from inventory.store.certificate_ends import EarlierLeaf, ServedLeaf
 from inventory.vocabulary import Actor, Finding, Parties
-from notifiers.pipeline.thresholds import DAY, default_renewal_lead, learned_lead
+from notifiers.pipeline.thresholds import DAY, learned_lead
 from notifiers.pipeline.topic import CoverFacts, ScheduledEnd, Topic
 from notifiers.wording.scope import may_be_foreign
 
@@ -197,8 +197,8 @@ def _renewal_lead(
 ) -> timedelta | None:
     """Return how long before the end automation renews. None if people renew.
 
-    It is learned from two replacements. If there are none, it is a third of the lifetime, provided
-    that automation is known.
+    It is learned from two replacements. If there are none, it is the usual share of the lifetime,
+    provided that automation is known, or the lifetime is so short that people could not renew.
 
     Args:
         renewer: Who renews the name.
@@ -212,4 +212,4 @@ def _renewal_lead(
         return learned
     # A lineage alone is no reason to wait: one that fails is not in ``ours``.
     known = ours or (renewer.automatic and not renewer.ours)
-    return default_renewal_lead(life) if known else None
+    return usual_renewal_lead(life) if known or life < SHORT_LIVED else None

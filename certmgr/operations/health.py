@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certmgr.config.settings import Settings
 from certmgr.inspection.status import EndpointStatus, count_findings, load, totals
 from certmgr.operations.worker_health import read_workers, worker_problems
-from inventory.dates import days_left
-from inventory.db.database import Database, from_epoch
+from inventory.dates import LAST, days_left
+from inventory.db.database import Database, from_epoch, to_epoch
 from inventory.store import clients, endpoint_status, outbox, runs
+from inventory.store.endpoint_status import TimeLeft
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
 # The same share at which a scan ends with exit code 3.
 MAX_UNKNOWN_PERCENT = 20.0
+# A shorter certificate cannot be bought, so that an automation renews it. From 2029-03-15 on, the
+# Baseline Requirements allow 47 days (6.3.2).
+AUTOMATED_DAYS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Health:
         verdicts: Endpoints by verdict, and their total as ``endpoints``.
         findings: Open findings that are not accepted, by (code, severity).
         soonest: Target and end of the certificate that ends first.
+        ending: State of the plug-in -> target and end of the first certificate with so little time
+            left.
         last_complete: When the last complete scan of the whole inventory finished.
         troubled: Endpoints with findings, or not judged yet.
         notices: Notices by state.
@@ -39,6 +45,7 @@ class Health:
     findings: Counter[tuple[str, str]]
     soonest: tuple[str, datetime] | None
     last_complete: datetime | None
+    ending: Mapping[int, tuple[str, datetime]] = field(default_factory=dict)
     troubled: Sequence[EndpointStatus] = field(default=(), repr=False)
     notices: dict[str, int] = field(default_factory=dict)
     oldest_queued: datetime | None = None
@@ -52,6 +59,7 @@ def read(
     settings: Settings,
     client: str | None = None,
     tag: str | None = None,
+    limits: Thresholds | None = None,
 ) -> Health:
     """Read the health from the database.
 
@@ -61,21 +69,32 @@ def read(
         settings: The configuration.
         client: Only endpoints of this client.
         tag: Only endpoints with this tag. Runs and notices are always those of all clients.
+        limits: The thresholds of the plug-in.
     """
+    limits = limits or Thresholds()
     # Healthy endpoints are only counted, so that a million of them cost no memory.
     troubled = load(database, now, client=client, tag=tag, skip_healthy=True)
     verdicts = totals(database, troubled, client=client, tag=tag)
     with database.read() as conn:
         client_id = clients.find(conn, client).id if client else None
         first = endpoint_status.soonest(conn, client_id=client_id, tag_name=tag)
+        ending = {
+            state: found
+            for state, within in limits.time_left(to_epoch(now))
+            if (
+                found := endpoint_status.soonest(
+                    conn, client_id=client_id, tag_name=tag, within=within
+                )
+            )
+        }
         complete = runs.last_complete(conn)
         depth, oldest = outbox.depth(conn), outbox.oldest_queued(conn)
         of_workers = read_workers(conn, settings.workers.silent_seconds)
-    end = from_epoch(first[1]) if first else None
     return Health(
         verdicts=verdicts,
         findings=count_findings(troubled),
-        soonest=(first[0], end) if first and end else None,
+        soonest=_with_date(first) if first else None,
+        ending={state: _with_date(found) for state, found in ending.items()},
         last_complete=from_epoch(complete),
         troubled=troubled,
         notices=depth,
@@ -84,13 +103,19 @@ def read(
     )
 
 
+def _with_date(found: tuple[str, int]) -> tuple[str, datetime]:
+    return found[0], from_epoch(found[1]) or LAST
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """Thresholds of the monitoring plug-in.
 
     Attributes:
-        warning_days: WARNING if a certificate ends in fewer days.
-        critical_days: CRITICAL if a certificate ends in fewer days.
+        warning_days: WARNING if a certificate ends in fewer days; for a short life also only if
+            less than a quarter of it is left.
+        critical_days: CRITICAL if a certificate ends in fewer days; for a short life also only if
+            less than a sixth of it is left.
         max_age_hours: UNKNOWN if the last complete scan is older.
         max_queue_hours: WARNING if a notice is queued for longer.
     """
@@ -101,6 +126,15 @@ class Thresholds:
     # A daily scan may be two hours late.
     max_age_hours: float = 26.0
     max_queue_hours: float = 6.0
+
+    def time_left(self, at: int) -> tuple[tuple[int, TimeLeft], ...]:
+        """Return with how much time left a certificate has which state."""
+        # A certificate of six days is renewed at half of its life: five days are no alarm. With a
+        # sixth of the life left, each automation is late.
+        return (
+            (CRITICAL, TimeLeft(at, self.critical_days, 6, AUTOMATED_DAYS)),
+            (WARNING, TimeLeft(at, self.warning_days, 4, AUTOMATED_DAYS)),
+        )
 
 
 def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
@@ -123,12 +157,8 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
         critical.append(
             f"{faults} endpoint(s) at fault ({', '.join(f'{n} {c}' for c, n in codes)})"
         )
-    if left is not None and left < limits.critical_days and health.soonest:
-        critical.append(
-            f"{health.soonest[0]} ends in {left} days"
-            if left >= 0
-            else f"{health.soonest[0]} ended"
-        )
+    if CRITICAL in health.ending:
+        critical.append(_ending_text(*health.ending[CRITICAL], now))
     # An empty inventory is most often a wrong database URL, and must not be reported as OK.
     if not endpoints:
         undetermined.append("the inventory has no endpoint")
@@ -141,8 +171,8 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
     # With too many undetermined endpoints, OK or WARNING would claim more than is known.
     if endpoints and 100 * unknown / endpoints > MAX_UNKNOWN_PERCENT:
         undetermined.append(f"{unknown} of {endpoints} endpoints are undetermined")
-    if left is not None and limits.critical_days <= left < limits.warning_days and health.soonest:
-        warning.append(f"{health.soonest[0]} ends in {left} days")
+    if WARNING in health.ending and CRITICAL not in health.ending:
+        warning.append(_ending_text(*health.ending[WARNING], now))
     if medium:
         warning.append(f"{medium} finding(s) of severity medium")
     waiting = now - health.oldest_queued if health.oldest_queued is not None else timedelta(0)
@@ -162,6 +192,16 @@ def judge(health: Health, limits: Thresholds, now: datetime) -> tuple[int, str]:
         f"CERTMGR {WORDS[state]} - {'; '.join(messages)}"
         f" | {_performance(health, limits, left, age)}",
     )
+
+
+def _ending_text(target: str, end: datetime, now: datetime) -> str:
+    left = end - now
+    if left < timedelta(0):
+        return f"{target} ended"
+    # The last day decides whether an automation may still be in time.
+    if left < timedelta(days=2):
+        return f"{target} ends in {left / timedelta(hours=1):.0f} hours"
+    return f"{target} ends in {days_left(end, now)} days"
 
 
 def _performance(

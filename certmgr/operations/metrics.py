@@ -66,11 +66,20 @@ def _ends(registry: CollectorRegistry, conn: Connection, now: datetime) -> None:
         labels,
         registry=registry,
     )
+    # A rule with a fixed number of days would always alert for a certificate of six days.
+    lives = Gauge(
+        "certmgr_certificate_lifetime_days",
+        "Days from begin to end of the served certificate",
+        labels,
+        registry=registry,
+    )
     # The end itself as well as the days: an alert rule that computes with time() needs no fresh
     # file.
-    for target, client, end in endpoint_status.ends(conn):
+    for target, client, end, begin in endpoint_status.ends(conn):
         ends.labels(target, client).set(end)
         days.labels(target, client).set(round((end - now.timestamp()) / 86_400, 3))
+        if begin is not None:
+            lives.labels(target, client).set(round((end - begin) / 86_400, 3))
 
 
 def _jobs(registry: CollectorRegistry, conn: Connection, health: Health) -> None:

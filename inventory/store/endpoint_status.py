@@ -6,6 +6,7 @@ Instants are epoch seconds here: a hundred thousand rows pass through.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, cast
 
@@ -249,8 +250,30 @@ def leaves(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """Certificates with less time left than this.
+
+    Attributes:
+        at: The time from which it is counted, in epoch seconds.
+        days: The days that are left at most.
+        share: The share of a short lifetime that is left at most: 6 means a sixth. Longer
+            lifetimes, and those that are not known, have only the days.
+        short: The first lifetime that is not short, in days.
+    """
+
+    at: Timestamp
+    days: int
+    share: int
+    short: int
+
+
 def soonest(
-    conn: Connection, *, client_id: int | None = None, tag_name: str | None = None
+    conn: Connection,
+    *,
+    client_id: int | None = None,
+    tag_name: str | None = None,
+    within: TimeLeft | None = None,
 ) -> tuple[str, int] | None:
     """Return the active target whose certificate ends first, and when; None without any."""
     query = (
@@ -259,16 +282,31 @@ def soonest(
         .order_by(ProbeState.not_after, Endpoint.id)
         .limit(1)
     )
+    if within is not None:
+        left = ProbeState.not_after - within.at
+        life = ProbeState.not_after - StoredCertificate.not_before
+        query = query.where(
+            left < within.days * 86_400,
+            or_(
+                StoredCertificate.not_before.is_(None),
+                life >= within.short * 86_400,
+                left * within.share < life,
+            ),
+        )
     row = conn.execute(selection(query, client_id, tag_name)).first()
     return None if row is None else (Target(row.host, row.port, row.protocol).key, row.not_after)
 
 
-def ends(conn: Connection) -> Iterator[tuple[str, str, int]]:
-    """(target, client, notAfter) of every active endpoint at which a certificate was seen."""
+def ends(conn: Connection) -> Iterator[tuple[str, str, int, int | None]]:
+    """Yield the target, client, end and begin of each certificate that an active endpoint serves.
+
+    The begin is None if it could not be read.
+    """
     for row in conn.execute(
         _ending().where(ProbeState.not_after.is_not(None)).order_by(Endpoint.id)
     ):
-        yield Target(row.host, row.port, row.protocol).key, row.number, row.not_after
+        target = Target(row.host, row.port, row.protocol).key
+        yield target, row.number, row.not_after, row.not_before
 
 
 def _ending() -> Any:
@@ -279,9 +317,11 @@ def _ending() -> Any:
             Endpoint.protocol,
             Client.number,
             ProbeState.not_after,
+            StoredCertificate.not_before,
         )
         .join(Domain, Domain.id == Endpoint.domain_id)
         .join(Client, Client.id == Domain.client_id)
         .join(ProbeState, ProbeState.endpoint_id == Endpoint.id)
+        .outerjoin(StoredCertificate, StoredCertificate.sha256 == ProbeState.leaf)
         .where(Endpoint.state == "active", Domain.state != "retired", Client.state != "retired")
     )

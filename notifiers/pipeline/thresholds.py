@@ -14,9 +14,6 @@ from datetime import datetime, timedelta
 # Far ahead once for planning, and then ever closer.
 BEFORE = (60, 30, 14, 7, 3, 1, 0)
 DAY = timedelta(days=1)
-# ACME clients renew when a third of the lifetime is left (RFC 9773, section 4.3, names no figure;
-# certbot, lego and Caddy use a third).
-RENEWAL_SHARE = 3
 MARGIN = 7
 
 
@@ -65,12 +62,12 @@ def before_end(
         life: The lifetime of the certificate.
         thresholds: The configured thresholds in days.
         chosen: Whether the provider set them for this client. If so, they do not scale with the
-            lifetime.
+            lifetime, but one that is longer than it would be crossed by each new certificate.
         lead_days: How long purchase and installation take.
         renewal_lead: How long before the end automation renews. None if people renew.
     """
     # A notice in the first two thirds of the lifetime would come too early to act on.
-    kept = [t for t in thresholds if chosen or t * DAY <= life / 3]
+    kept = [t for t in thresholds if (t * DAY < life if chosen else t * DAY <= life / 3)]
     if renewal_lead is not None:
         # Automation that renews in time needs no notice.
         kept = [t for t in kept if t * DAY <= renewal_lead - renewal_margin(renewal_lead)]
@@ -84,11 +81,6 @@ def before_end(
 def renewal_margin(renewal_lead: timedelta) -> timedelta:
     """Return how late automation may be before it counts as late, which allows for its schedule."""
     return min(2 * DAY, renewal_lead / 6)
-
-
-def default_renewal_lead(life: timedelta) -> timedelta:
-    """Return how long before the end automation renews, if no renewal was observed yet."""
-    return life / RENEWAL_SHARE
 
 
 @dataclass(frozen=True, slots=True)

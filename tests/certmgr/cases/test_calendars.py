@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -48,3 +48,15 @@ def test_certificate_and_purchase_end_on_the_day_of_the_client(
     by_client = dict.fromkeys(("certificate", "order"), date(2027, 1, day))
     assert days("1003") == {**by_client, "deadline": deadline}
     assert days(None) == dict.fromkeys(("certificate", "order", "deadline"), date(2027, 1, 2))
+
+
+@pytest.mark.parametrize(("hours", "entries"), [(160, 0), (11 * 24, 1)])
+def test_end_of_a_certificate_of_six_days_is_no_date_to_plan_for(
+    env: CaseEnvironment, issuer: Authority, hours: int, entries: int
+) -> None:
+    begin = env.now - timedelta(hours=1)
+    issued = issuer.issue(NAME, not_before=begin, not_after=begin + timedelta(hours=hours))
+    env.client("1003", NAME)
+    serve(env.database, NAME, issued, env.now)
+    found = [e for e in calendar_entries(env.context, None) if e.uid.startswith("certificate-")]
+    assert len(found) == entries

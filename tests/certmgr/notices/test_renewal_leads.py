@@ -15,6 +15,7 @@ from tests.inventory.store.scan_rows import add_leaf
 from tests.notifiers.sites import DAY, START, SiteSimulation
 
 LIFE = 90 * DAY
+HOUR = DAY / 24
 
 
 @pytest.fixture
@@ -75,3 +76,11 @@ def test_client_with_a_lineage_needs_no_time_for_buying(simulation: SiteSimulati
     assert lead_of(simulation, "shop.example") is None, (
         "an unverified lineage is no reason to wait: staff and client hear of the end as usual"
     )
+
+
+def test_certificate_of_six_days_is_renewed_by_some_automation(simulation: SiteSimulation) -> None:
+    """No person renews it every few days, so that the digest does not name it each day."""
+    simulation.client("1")
+    simulation.site("192.0.2.10", "1").serve(START - 100 * HOUR, 160 * HOUR)
+    simulation.scan()
+    assert lead_of(simulation, "192.0.2.10") == pytest.approx(80 / 24)

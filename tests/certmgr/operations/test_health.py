@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from certmgr.config.settings import Settings
 from certmgr.operations.health import (
     CRITICAL,
     OK,
@@ -19,8 +20,11 @@ from certmgr.operations.health import (
     Health,
     Thresholds,
     judge,
+    read,
 )
 from inventory.db.database import Database
+from tests.databases import open_sqlite
+from tests.notifiers.sites import SiteSimulation
 from tests.program import Ran
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -34,8 +38,8 @@ def verdicts(**counts: int) -> dict[str, int]:
     return {"endpoints": 10, "ok": 0, "attention": 0, "fault": 0, "unknown": 0} | counts
 
 
-def ending_in(left: timedelta) -> dict[str, Any]:
-    return {"soonest": ("a.test:443", NOW + left)}
+def ending_in(left: timedelta, state: int) -> dict[str, Any]:
+    return {"soonest": ("a.test:443", NOW + left), "ending": {state: ("a.test:443", NOW + left)}}
 
 
 @pytest.mark.parametrize(
@@ -45,9 +49,10 @@ def ending_in(left: timedelta) -> dict[str, Any]:
         (WARNING, {"notices": {"unknown": 1, "sent": 5}}, "1 notice(s) unknown"),
         (WARNING, {"oldest_queued": NOW - 7 * HOUR}, "a notice has been queued for 7 hours"),
         (OK, {"oldest_queued": NOW - HOUR, "notices": {"queued": 3}}, "nothing at fault"),
-        (WARNING, ending_in(10 * DAY), "a.test:443 ends in 10 days"),
-        (CRITICAL, ending_in(4 * DAY), "a.test:443 ends in 4 days"),
-        (CRITICAL, ending_in(-3 * DAY), "a.test:443 ended"),
+        (WARNING, ending_in(10 * DAY, WARNING), "a.test:443 ends in 10 days"),
+        (CRITICAL, ending_in(4 * DAY, CRITICAL), "a.test:443 ends in 4 days"),
+        (CRITICAL, ending_in(-3 * DAY, CRITICAL), "a.test:443 ended"),
+        (CRITICAL, ending_in(20 * HOUR, CRITICAL), "a.test:443 ends in 20 hours"),
         (
             CRITICAL,
             {
@@ -87,7 +92,7 @@ def ending_in(left: timedelta) -> dict[str, Any]:
         ),
         (
             UNKNOWN,
-            ending_in(10 * DAY) | {"last_complete": NOW - 30 * HOUR},
+            ending_in(10 * DAY, WARNING) | {"last_complete": NOW - 30 * HOUR},
             "a.test:443 ends in 10 days",
         ),
     ],
@@ -109,6 +114,36 @@ def test_state_and_line_follow_the_worst_problem(
     text, _, performance = line.partition(" | ")
     assert text.startswith("CERTMGR ")
     assert all(PERFORMANCE.fullmatch(part) for part in performance.split())
+
+
+@pytest.mark.parametrize(
+    ("hours", "left", "state"),
+    [
+        # The profile "shortlived" of Let's Encrypt; renewed when 80 hours are left.
+        (160, 159, OK),
+        (160, 41, OK),
+        (160, 39, WARNING),
+        (160, 26, CRITICAL),
+        # A private CA; renewed when 10 days are left.
+        (30 * 24, 8 * 24, OK),
+        (30 * 24, 7 * 24, WARNING),
+        (30 * 24, 5 * 24 - 1, CRITICAL),
+        # The profile "tlsserver"; renewed when 15 days are left.
+        (45 * 24, 15 * 24, OK),
+        (45 * 24, 13 * 24, WARNING),
+        (45 * 24, 6 * 24, WARNING),
+        (45 * 24, 4 * 24, CRITICAL),
+    ],
+)
+def test_short_lifetime_is_no_alarm_before_its_renewal_is_late(
+    settings: Settings, tmp_path: Path, hours: int, left: int, state: int
+) -> None:
+    simulation = SiteSimulation(open_sqlite(tmp_path / "short.db"))
+    simulation.client("1")
+    simulation.site("192.0.2.10", "1").serve(simulation.now, hours * HOUR)
+    simulation.scan()
+    found = read(simulation.database, simulation.now + (hours - left) * HOUR, settings=settings)
+    assert max(found.ending, default=OK) == state
 
 
 def test_check_of_a_scanned_inventory_is_one_line_for_all_or_one_client(

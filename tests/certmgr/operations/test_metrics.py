@@ -31,6 +31,8 @@ def test_metrics_of_a_scanned_inventory_are_read_by_prometheus(
     left = {s.labels["client"]: s.value for s in days}
     assert 79 < left["1"] <= 80
     assert 2 < left["2"] <= 3
+    lives = families["certmgr_certificate_lifetime_days"].samples
+    assert {s.labels["client"]: s.value for s in lives} == {"1": 160, "2": 83}
     findings = families["certmgr_findings"].samples
     assert {s.labels["code"] for s in findings} == {"certificate-expiring"}
     (success,) = families["certmgr_last_success_timestamp_seconds"].samples

@@ -152,7 +152,9 @@ def test_retired_rows_are_not_in_any_overview(street: Database) -> None:
         clients.retire(tx, "1002")
         assert hosts(endpoint_status.current_status(conn)) == ["shop1001.example"]
         assert endpoint_status.count(conn) == 1
-        assert list(endpoint_status.ends(conn)) == [("shop1001.example:443", "1001", AT + 30 * DAY)]
+        assert [e[:3] for e in endpoint_status.ends(conn)] == [
+            ("shop1001.example:443", "1001", AT + 30 * DAY)
+        ]
         assert endpoint_status.soonest(conn) == ("shop1001.example:443", AT + 30 * DAY)
     assert {action for action, _, _, _ in audited(street, before)} == {"retire"}
 
@@ -174,7 +176,7 @@ def test_first_end_is_of_the_chosen_endpoints(street: Database) -> None:
         add_status(tx, mail, not_after=AT + DAY)
         add_status(tx, endpoints.add(tx, parse("ftp.c.example/ftp")))  # without a certificate
         assert endpoint_status.soonest(conn) == ("mail.c.example:993", AT + DAY)
-        assert list(endpoint_status.ends(conn)) == [
+        assert [e[:3] for e in endpoint_status.ends(conn)] == [
             ("shop1001.example:443", "1001", AT + 30 * DAY),
             ("shop1002.example:443", "1002", AT + 10 * DAY),
             ("c.example:443", "1001", AT + 30 * DAY),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,13 @@ def test_chosen_thresholds_are_kept() -> None:
         10,
         0,
     )
+
+
+def test_chosen_threshold_that_each_new_certificate_would_cross_is_ignored() -> None:
+    life = timedelta(hours=160)
+    kept = before_end(life, (30, 7, 2), chosen=True, lead_days=0, renewal_lead=life / 2)
+    assert kept == (2, 0)
+    assert before_end(life, (30, 7), chosen=True, lead_days=0, renewal_lead=None) == (0,)
 
 
 def test_long_purchase_adds_an_earlier_threshold() -> None:
