@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from certmgr.checks.codes import CODES
-from certmgr.cli.help import SOFTWARE, explanations
+from certmgr.cli.guidance.help import SOFTWARE, explanations
 from certmgr.cli.main import cli
 from certmgr.config.loading import SECTIONS
 from certmgr.config.settings import Settings
@@ -125,7 +125,7 @@ def test_every_code_has_texts_and_documentation() -> None:
 
 def test_every_code_is_explained_for_all_software() -> None:
     seen = [c for v in explanations()["visitor"] for c in v["codes"]]
-    assert sorted(seen) == sorted(CODES), "certmgr/cli/explanations.toml"
+    assert sorted(seen) == sorted(CODES), "certmgr/cli/guidance/explanations.toml"
     for kind in explanations()["kind"].values():
         assert set(kind["codes"]) <= set(CODES)
         assert set(SOFTWARE) == set(kind) - {"title", "codes"}

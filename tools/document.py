@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from certmgr.checks.codes import CODES
-from certmgr.cli.help import topics
+from certmgr.cli.guidance.help import topics
 from certmgr.cli.main import cli
 from certmgr.compliance.milestones import milestones
 from notifiers.wording.english import FINDINGS
@@ -288,13 +288,13 @@ def _node(path: str, command: click.Command) -> dict[str, Any]:
 
 
 def command_tree() -> str:
-    """Return certmgr/cli/command_tree.json, a line per command."""
+    """Return certmgr/cli/guidance/command_tree.json, a line per command."""
     nodes = {"": cli, **{n.removeprefix("certmgr "): c for n, c in _commands(cli, "certmgr")}}
     lines = [f"{json.dumps(n)}: {json.dumps(_node(n, c))}" for n, c in nodes.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-TREE = Path(__file__).parents[1] / "certmgr" / "cli" / "command_tree.json"
+TREE = Path(__file__).parents[1] / "certmgr" / "cli" / "guidance" / "command_tree.json"
 PAGES = {"commands.md": commands, "findings.md": findings}
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import ClassVar
 import click
 
 from certmgr import __version__
-from certmgr.cli.completing import COMPLETE_VARIABLE, answer_shell
+from certmgr.cli.guidance.completing import COMPLETE_VARIABLE, answer_shell
 from certmgr.cli.lazy import LazyCommand, LazyGroup
 from certmgr.cli.logs import FORMATS, LogFormat, configure
 from certmgr.cli.shared import Caller, CommandContext, colour_choice, guard, width_option
@@ -22,74 +22,87 @@ from certmgr.cli.tracebacks import install
 from certmgr.operations.stopping import INTERRUPTED, TERMINATED, stoppable
 from inventory.clock import Clock, system_clock
 
-# Heading in --help -> its commands: name, import path, summary. A new command needs a line here.
+# Heading in --help -> its commands: name, import path (below certmgr.cli, or whole), summary. A new
+# command needs a line here.
 _COMMANDS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "Inspect": (
-        ("scan", "cli.scan:scan", "Inspect the certificates that are served."),
-        ("status", "cli.status:status", "Show what needs attention, soonest first."),
-        ("dashboard", "cli.dashboard:dashboard", "Show the whole inventory on one page."),
-        ("diagnose", "cli.diagnose:diagnose", "Explain what a visitor sees at a URL."),
-        ("finding", "cli.findings:finding", "List, accept and assign findings."),
-        ("revocation", "cli.revocation:revocation", "Check revocation, CAA and DANE."),
-        ("trust", "cli.trust:trust", "Show and update the rules of browsers about CAs."),
+        ("scan", "inspect.scan:scan", "Inspect the certificates that are served."),
+        ("status", "inspect.status:status", "Show what needs attention, soonest first."),
+        ("dashboard", "inspect.dashboard:dashboard", "Show the whole inventory on one page."),
+        ("diagnose", "inspect.diagnose:diagnose", "Explain what a visitor sees at a URL."),
+        ("finding", "inspect.findings:finding", "List, accept and assign findings."),
+        ("revocation", "inspect.revocation:revocation", "Check revocation, CAA and DANE."),
+        ("trust", "inspect.trust:trust", "Show and update the rules of browsers about CAs."),
     ),
     "Inventory": (
-        ("client", "cli.clients:client", "Manage clients, who own domains."),
-        ("contact", "cli.contacts:contact", "Manage people and mailboxes."),
-        ("domain", "cli.domains:domain", "Manage domains and who does what for them."),
-        ("endpoint", "cli.endpoints:endpoint", "Manage the servers that a scan visits."),
-        ("server", "cli.servers:server", "Manage our machines and load balancers."),
-        ("import", "cli.imports:import_", "Import records from a file or directory."),
-        ("export", "cli.exchange:export", "Write all records as JSON or CSV."),
+        ("client", "inventory.clients:client", "Manage clients, who own domains."),
+        ("contact", "inventory.contacts:contact", "Manage people and mailboxes."),
+        ("domain", "inventory.domains:domain", "Manage domains and who does what for them."),
+        ("endpoint", "inventory.endpoints:endpoint", "Manage the servers that a scan visits."),
+        ("server", "inventory.servers:server", "Manage our machines and load balancers."),
+        ("import", "inventory.imports:import_", "Import records from a file or directory."),
+        ("export", "inventory.exchange:export", "Write all records as JSON or CSV."),
     ),
     "Compliance": (
-        ("compliance", "cli.compliance:compliance", "Check domains against dated rules."),
-        ("deadline", "cli.deadlines:deadline", "Manage dated rules."),
-        ("forecast", "cli.planning:forecast", "Show purchases and installations ahead."),
-        ("report", "cli.report:report", "Write reports for clients."),
-        ("calendar", "cli.planning:calendar", "Write dates ahead as an iCalendar file."),
+        (
+            "compliance",
+            "compliance.compliance:compliance",
+            "Check domains against dated rules.",
+        ),
+        ("deadline", "compliance.deadlines:deadline", "Manage dated rules."),
+        ("forecast", "compliance.planning:forecast", "Show purchases and installations ahead."),
+        ("report", "compliance.report:report", "Write reports for clients."),
+        ("calendar", "compliance.planning:calendar", "Write dates ahead as an iCalendar file."),
     ),
     "Notify": (
-        ("notify", "cli.notify:notify", "Compose and send the notices that are due."),
-        ("notice", "cli.notices:notice", "Manage queued notices and replies."),
+        ("notify", "notify.notify:notify", "Compose and send the notices that are due."),
+        ("notice", "notify.notices:notice", "Manage queued notices and replies."),
     ),
     "Purchases and cases": (
-        ("purchase", "cli.purchases:purchase", "Manage certificates bought for years."),
-        ("case", "cli.cases:case", "Coordinate installations with clients."),
-        ("incident", "cli.incidents:incident", "Replace many certificates by a time."),
+        ("purchase", "purchases.purchases:purchase", "Manage certificates bought for years."),
+        ("case", "cases.cases:case", "Coordinate installations with clients."),
+        ("incident", "cases.incidents:incident", "Replace many certificates by a time."),
     ),
     "ACME": (
-        ("account", "cli.accounts:account", "Manage ACME accounts."),
-        ("issue", "cli.issue:issue", "Issue a certificate by ACME and deploy it."),
-        ("renew", "cli.renew:renew", "Renew the ACME certificates that are due."),
-        ("lineage", "cli.lineages:lineage", "Manage automatically renewed certificates."),
-        ("revoke", "cli.renew:revoke", "Revoke a certificate at its CA."),
-        ("solver", "cli.solvers:solver", "Show how domain control is validated."),
+        ("account", "acme.accounts:account", "Manage ACME accounts."),
+        ("issue", "acme.issue:issue", "Issue a certificate by ACME and deploy it."),
+        ("renew", "acme.renew:renew", "Renew the ACME certificates that are due."),
+        ("lineage", "acme.lineages:lineage", "Manage automatically renewed certificates."),
+        ("revoke", "acme.renew:revoke", "Revoke a certificate at its CA."),
+        ("solver", "acme.solvers:solver", "Show how domain control is validated."),
     ),
     "Operate": (
-        ("init", "cli.init:init", "Write a configuration, and take the first steps."),
-        ("config", "cli.configuration:config", "Show and check the configuration."),
-        ("run", "cli.operations:run", "Do all scheduled work; the line for cron."),
-        ("worker", "cli.worker:worker", "Take over work that is spread over machines."),
-        ("zone", "cli.zones:zone", "Manage vantage points, from which workers scan."),
-        ("check", "cli.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
-        ("metrics", "cli.operations:metrics", "Write metrics for Prometheus."),
-        ("doctor", "cli.operations:doctor", "Check the set-up of certmgr."),
-        ("database", "cli.database:database", "Migrate, back up, restore, check."),
-        ("audit", "cli.audit:audit", "List, export and verify the audit log."),
-        ("completion", "cli.completion:completion", "Print the completion script of a shell."),
-        ("help", "cli.help:help_", "Read the documentation of a topic."),
-        ("explain", "cli.help:explain", "Explain a finding code or a dated rule."),
-        ("demo", "demo.command:demo", "Show the main job on local TLS sites."),
+        ("init", "operate.init:init", "Write a configuration, and take the first steps."),
+        ("config", "operate.configuration:config", "Show and check the configuration."),
+        ("run", "operate.operations:run", "Do all scheduled work; the line for cron."),
+        ("worker", "operate.worker:worker", "Take over work that is spread over machines."),
+        ("zone", "operate.zones:zone", "Manage vantage points, from which workers scan."),
+        ("check", "operate.operations:check", "Run as a monitoring plug-in (Nagios, Icinga)."),
+        ("metrics", "operate.operations:metrics", "Write metrics for Prometheus."),
+        ("doctor", "operate.operations:doctor", "Check the set-up of certmgr."),
+        ("database", "operate.database:database", "Migrate, back up, restore, check."),
+        ("audit", "operate.audit:audit", "List, export and verify the audit log."),
+        (
+            "completion",
+            "guidance.completion:completion",
+            "Print the completion script of a shell.",
+        ),
+        ("help", "guidance.help:help_", "Read the documentation of a topic."),
+        ("explain", "guidance.help:explain", "Explain a finding code or a dated rule."),
+        ("demo", "certmgr.demo.command:demo", "Show the main job on local TLS sites."),
     ),
 }
+
+
+def _import_path(path: str) -> str:
+    return path if path.startswith("certmgr.") else f"certmgr.cli.{path}"
 
 
 class CertmgrGroup(LazyGroup):
     """The commands."""
 
     commands_by_group: ClassVar[Mapping[str, Mapping[str, LazyCommand]]] = {
-        heading: {n: LazyCommand(f"certmgr.{path}", text) for n, path, text in commands}
+        heading: {name: LazyCommand(_import_path(path), text) for name, path, text in commands}
         for heading, commands in _COMMANDS.items()
     }
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 
-from certmgr.cli.cause_list import show_causes
-from certmgr.cli.compliance_tables import show_summary
+from certmgr.cli.compliance.compliance_tables import show_summary
+from certmgr.cli.inspect.cause_list import show_causes
+from certmgr.cli.inspect.status_table import status_table
 from certmgr.cli.output import table
-from certmgr.cli.status_table import status_table
 from certmgr.compliance.assessment import judge
 from certmgr.compliance.load import all_deadlines, load_domain_facts
 from certmgr.compliance.rules import RULES

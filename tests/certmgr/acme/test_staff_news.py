@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from certmgr.acme.renewal_run import RenewalRunner
-from certmgr.cli.lineage_rows import rows_of
+from certmgr.cli.acme.lineage_rows import rows_of
 from inventory.clock import system_clock
 from inventory.store import endpoints, lineages
 from inventory.targets import Target

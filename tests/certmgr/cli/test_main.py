@@ -70,7 +70,7 @@ def test_debug_option_shows_the_traceback(certmgr: Runner) -> None:
             ("sqlalchemy", "cryptography", "OpenSSL", "rich", "acme", "apprise", "alembic"),
         ),
         # Each command of the inventory would wait for what it does not use.
-        ("certmgr.cli.status", ("acme", "apprise", "alembic", "procrastinate")),
+        ("certmgr.cli.inspect.status", ("acme", "apprise", "alembic", "procrastinate")),
     ],
 )
 def test_import_of_a_command_loads_no_heavy_library(module: str, heavy: tuple[str, ...]) -> None:

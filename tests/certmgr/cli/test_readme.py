@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.cli.scan_document import (
+from certmgr.cli.inspect.scan_document import (
     ScannedAddress,
     ScannedCertificate,
     ScannedEndpoint,
     ScannedFinding,
 )
-from certmgr.cli.scan_report import scan_table
+from certmgr.cli.inspect.scan_report import scan_table
 
 README = Path(__file__).parents[3] / "README.md"
 _Finding = tuple[str, str, list[str], dict[str, str]]

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import pytest
 
-from certmgr.cli.completing import completions
+from certmgr.cli.guidance.completing import completions
 from certmgr.cli.main import cli
 from certmgr.config.acme import TargetSettings
 from certmgr.deploy import ssh

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.cli.completing import tree
+from certmgr.cli.guidance.completing import tree
 from certmgr.demo.authority import Authority
 from tests.databases import open_sqlite
 from tests.inventory.store.builders import add_account, add_lineage

@@ -194,7 +194,7 @@ def test_invalid_options_print_one_line(
 
 def test_database_is_read_in_the_thread_of_a_request(all_states: States) -> None:
     """A database that was opened by the command is used by the threads of the server."""
-    from certmgr.cli.dashboard import _page
+    from certmgr.cli.inspect.dashboard import _page
     from certmgr.cli.shared import CommandContext
 
     provider = all_states[0]

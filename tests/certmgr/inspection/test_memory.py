@@ -11,8 +11,8 @@ import pytest
 
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import JudgingContext
-from certmgr.cli.scan_document import ScannedEndpoint, document_parts
-from certmgr.cli.scan_spool import ScanSpool
+from certmgr.cli.inspect.scan_document import ScannedEndpoint, document_parts
+from certmgr.cli.inspect.scan_spool import ScanSpool
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority
 from certmgr.inspection import worker

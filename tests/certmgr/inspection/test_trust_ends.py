@@ -8,7 +8,7 @@ import pytest
 
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import JudgingContext
-from certmgr.cli.trust import early_rows
+from certmgr.cli.inspect.trust import early_rows
 from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.scan.evidence import AddressEvidence, Evidence, Resolution
 from certmgr.x509.trust import Issuers

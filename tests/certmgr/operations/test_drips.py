@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from certmgr.cli import notice_mail
+from certmgr.cli.notify import notice_mail
 from certmgr.operations import doctor
 from certmgr.operations.check_result import CheckResult, CheckState
 from tests.campaign import PATIENCE

@@ -1,0 +1,1 @@
+"""The commands under ACME: accounts, issuance, renewal and lineages."""

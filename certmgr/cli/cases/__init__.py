@@ -1,0 +1,1 @@
+"""The commands of ``certmgr case`` and ``certmgr incident``: installations with clients."""

@@ -1,0 +1,1 @@
+"""The commands under Compliance: dated rules, forecasts, reports and the calendar."""

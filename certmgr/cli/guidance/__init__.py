@@ -1,0 +1,1 @@
+"""Help, explanations, manual pages and shell completion."""

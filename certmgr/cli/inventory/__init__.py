@@ -1,0 +1,1 @@
+"""The commands under Inventory: records of clients and servers, import and export."""

@@ -1,0 +1,1 @@
+"""The commands under Notify: the notices that are due, and their queue."""

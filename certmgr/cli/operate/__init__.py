@@ -1,0 +1,1 @@
+"""The commands under Operate: configuration, scheduled work, workers, monitoring, the database."""

@@ -1,0 +1,1 @@
+"""The commands of ``certmgr purchase``: certificates bought for years."""
