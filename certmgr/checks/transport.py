@@ -119,6 +119,15 @@ def transport_findings(
             yield _unreadable_chain(address, evidence_values)
         case FailureKind.LOCAL:
             yield finding("scanner-error", at, **evidence_values)
+        # The handshake cannot be completed from here, and Chrome completes it.
+        case FailureKind.EMPTY_RECORD:
+            yield finding(
+                "handshake-failed",
+                at,
+                Severity.UNDETERMINED,
+                kind=str(failure.kind),
+                **evidence_values,
+            )
         # Before TLS begins, a closed connection is no result about TLS.
         case FailureKind.RESET | FailureKind.CLOSED if failure.layer in ("connect", "starttls"):
             # Browsers show an error page; other clients may connect again.

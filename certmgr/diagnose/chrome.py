@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from certmgr.checks.codes import STAPLE
+from certmgr.scan.evidence import FailureKind
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 
 _AUTHORITY = "NET::ERR_CERT_AUTHORITY_INVALID"
@@ -141,6 +142,8 @@ def error_of(finding: Finding) -> str | None:
         return alert or ends.get(str(evidence.get("failure") or ""), ERRORS[code])
     if code == "handshake-failed":
         kind = str(evidence.get("kind") or "")
+        if kind == FailureKind.EMPTY_RECORD:
+            return None
         return _ENDS.get(kind) or _ALERTS.get(evidence.get("alert", -1), ERRORS[code])
     if code == "certificate-malformed":
         return _RULES.get(rule, _INVALID)

@@ -73,6 +73,8 @@ def from_tls(tls: Handshake) -> Failure:
     if tls.too_large:
         # OpenSSL and Chrome have the same limit for the certificates of a server: 100 KB.
         reason = TOO_LARGE
+    elif tls.empty_record:
+        kind, reason = FailureKind.EMPTY_RECORD, handshake_reasons.EMPTY_RECORD
     elif tls.unreadable_staple:
         kind = FailureKind.STAPLE
     elif tls.not_tls:
@@ -117,6 +119,9 @@ def without_answer(tls: Handshake | None) -> Failure:
     reason = "the server closed the connection without an answer"
     if tls is None or not tls.error_codes:
         return Failure("http", FailureKind.CLOSED, reason, answered=True)
+    if tls.empty_record:
+        reason = handshake_reasons.EMPTY_RECORD
+        return Failure("http", FailureKind.EMPTY_RECORD, reason, answered=True)
     kind = FailureKind.TLS if tls.alert is None else FailureKind.ALERT
     return Failure("http", kind, reason, tls.alert, answered=True)
 

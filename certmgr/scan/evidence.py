@@ -28,6 +28,7 @@ class FailureKind(StrEnum):
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"  # a certificate that the TLS library cannot parse
     STAPLE = "staple"  # a stapled OCSP response that the TLS library cannot parse
+    EMPTY_RECORD = "empty-record"  # the TLS library ends the connection, and Chrome does not
     LOCAL = "local"  # a problem of this machine: no file descriptor left, a bug
 
 

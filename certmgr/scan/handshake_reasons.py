@@ -12,6 +12,7 @@ WRONG_SIGNATURE = "the server does not have the key of its certificate, or its a
 OTHER_VERSION = "the server speaks a TLS version that current programs do not accept"
 DOWNGRADED = "a device before the server changes the connection to an older TLS version"
 UNREADABLE = "the server sends TLS records that cannot be decrypted"
+EMPTY_RECORD = "the server sends an empty TLS record, which is not allowed and which Chrome ignores"
 BROKEN = "the answer of the server breaks the TLS protocol"
 MALFORMED = "a certificate that the server sends cannot be read"
 

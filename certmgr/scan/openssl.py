@@ -43,6 +43,8 @@ _UNSOLICITED_EXTENSION = 217
 # It parses a stapled OCSP response. A failure of that has the number of the alert that it sends,
 # which is also the number of the alert when a server sends it.
 _BAD_STAPLE = 1113
+# An empty record of a handshake or an alert in TLS 1.3 (RFC 8446 5.1).
+_BAD_LENGTH = 271
 
 DONE, WANT, FAILED = 0, 1, 2
 
@@ -199,6 +201,11 @@ class Handshake:
     def unreadable_staple(self) -> bool:
         """Whether OpenSSL refused the stapled OCSP response, which browsers ignore."""
         return len(self.error_codes) > 1 and (_LIB_SSL, _BAD_STAPLE) in self.error_codes
+
+    @property
+    def empty_record(self) -> bool:
+        """Whether OpenSSL refused an empty record, which Chrome ignores in a handshake."""
+        return (_LIB_SSL, _BAD_LENGTH) in self.error_codes
 
     @property
     def too_large(self) -> bool:

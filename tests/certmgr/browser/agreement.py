@@ -44,8 +44,6 @@ GAPS: dict[str, str] = {
     "flights/encrypted-hello-encrypted-garbage-version-1.3": "Only Chromium offers ECH, and so only"
     " it gets the answer to that.",
     "flights/records-padded-beyond-version-1.3": "OpenSSL accepts more padding.",
-    "flights/records-empty-first-version-1.3": "OpenSSL refuses an empty record of a handshake.",
-    "flights/after-empty-version-1.3": "OpenSSL refuses an empty record of a handshake.",
     "page-records/after-plain-change-cipher-version-1.3": "OpenSSL ignores change_cipher_spec after"
     " the handshake.",
     "page-records/after-hello-request-version-1.2": "OpenSSL reads data of the old handshake while"

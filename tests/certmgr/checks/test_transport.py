@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import JudgingContext
@@ -17,12 +20,26 @@ from certmgr.demo.servers import respond_with
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan.evidence import AddressEvidence, Evidence, Failure, FailureKind, Resolution
-from certmgr.scan.handshake_reasons import ALERT, BROKEN, MALFORMED, OTHER_VERSION
+from certmgr.scan.handshake_reasons import (
+    ALERT,
+    BROKEN,
+    EMPTY_RECORD,
+    MALFORMED,
+    OTHER_VERSION,
+)
 from certmgr.x509.trust import TrustStore
 from inventory.certificates import parse
 from inventory.targets import Target
 from tests.campaign import time_limits
-from tests.certmgr.browser.own_tls import extension, message, record, vector
+from tests.certmgr.browser.own_tls import (
+    Flight13,
+    accept13,
+    extension,
+    message,
+    record,
+    vector,
+)
+from tests.certmgr.browser.pki import Leaf
 from tests.certmgr.tls_servers import (
     HOST,
     Probe,
@@ -99,6 +116,25 @@ def test_reason_of_a_failed_handshake_has_no_words_of_the_tls_library(
     found = probe(f"{HOST}:{serve(opened, respond_with(messages))}")
     assert found.report.addresses[0].error == ("tls", reason)
     assert code in found.codes
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["in-the-handshake", "before-the-page"])
+def test_empty_record_that_chrome_ignores_is_undetermined(
+    probe: Probe, issuer: Authority, opened: Stack, later: bool
+) -> None:
+    issued = issuer.issue(HOST)
+    leaf = Leaf(tuple(c.public_bytes(Encoding.DER) for c in issued.chain), issued.key_pem)
+    in_handshake = Flight13(wrap=lambda m: [(b"", 0), (b"".join(m), 0)])
+
+    def talk(sock: socket.socket) -> None:
+        with suppress(OSError):
+            accept13(sock, leaf, Flight13(after=[b""]) if later else in_handshake).read()
+
+    result = probe(f"{HOST}:{serve(opened, talk)}", always_http=True)
+    found = result.codes["http-unknown" if later else "handshake-failed"]
+    assert found.severity == "undetermined"
+    assert EMPTY_RECORD in (found.evidence.get("reason"), found.evidence.get("why"))
+    assert not result.severe()
 
 
 def test_reset_in_the_handshake_is_a_failed_handshake(probe: Probe, opened: Stack) -> None:
