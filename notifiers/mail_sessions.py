@@ -12,8 +12,9 @@ import imaplib
 import logging
 import smtplib
 import socket
-import ssl
 from time import monotonic
+
+from notifiers.tls_sockets import BoundedTls
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +122,8 @@ class _BoundedImap(imaplib.IMAP4):
 
     def send(self, data: bytes) -> None:  # type: ignore[override]
         """Send a command, whose reply has new limits."""
+        # imaplib keeps what no command asked for until the end of the session.
+        self.untagged_responses.clear()
         super().send(data)
         self._bounded().begin()
 
@@ -136,7 +139,7 @@ class _BoundedImapTls(_BoundedImap, imaplib.IMAP4_SSL):
 
 
 def connect_imap(
-    host: str, port: int, seconds: float, context: ssl.SSLContext, *, starttls: bool, size: int
+    host: str, port: int, seconds: float, context: BoundedTls, *, starttls: bool, size: int
 ) -> imaplib.IMAP4:
     """Connect to a mailbox, with TLS.
 
@@ -198,7 +201,7 @@ class _BoundedSmtpTls(_BoundedSmtp, smtplib.SMTP_SSL):
 
 
 def connect_smtp(
-    host: str, port: int, seconds: float, context: ssl.SSLContext, *, starttls: bool
+    host: str, port: int, seconds: float, context: BoundedTls, *, starttls: bool
 ) -> smtplib.SMTP:
     """Connect to a mail server. TLS begins at once, or is left to the caller.
 

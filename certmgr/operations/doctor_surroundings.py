@@ -28,6 +28,7 @@ from notifiers.channels import Channel
 from notifiers.inbox.mailbox import reachable
 from notifiers.mail_sessions import connect_smtp
 from notifiers.pipeline.limits import clock_fault
+from notifiers.tls_sockets import BoundedTlsSocket, system_trust
 
 # Files that exist while a time service runs: systemd-timesyncd, chrony, ntp, ntpsec.
 SYNCHRONISED = (
@@ -251,15 +252,15 @@ def mail_server(settings: Settings, now: datetime) -> Iterator[CheckResult]:
     if channel is None:
         return
     host, port, mode = channel.server
-    context = ssl.create_default_context()
+    context = system_trust()
     # The certificate is verified as by the delivery: a server that fails here would fail there.
     with connect_smtp(host, port, 10.0, context, starttls=mode != "ssl") as server:
         if mode != "ssl":
             server.starttls(context=context)
         server.ehlo()
         sock = server.sock
-        peer = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
-        version = sock.version() if isinstance(sock, ssl.SSLSocket) else "no TLS"
+        peer = sock.getpeercert() if isinstance(sock, BoundedTlsSocket) else None
+        version = sock.version() if isinstance(sock, BoundedTlsSocket) else "no TLS"
         end = (
             datetime.fromtimestamp(ssl.cert_time_to_seconds(str(peer["notAfter"])), UTC)
             if peer

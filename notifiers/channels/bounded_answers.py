@@ -3,8 +3,10 @@
 The services of apprise call requests, which reads an answer to its end: a server that sends without
 end, or a compressed answer that expands without end, would take all memory. Requests follows
 redirects as well: the page of a login that answers 200 would count as a delivery, and a server
-could have the message, and the secret in its URL, sent to an internal address. Only the calls of
-the services are bounded. The answer of a CA, for example, must be an error and not be cut.
+could have the message, and the secret in its URL, sent to an internal address. A call that was
+given up goes on in its thread, so its connections end at the deadline of the call, whatever the
+server sends. Only the calls of the services are bounded. The answer of a CA, for example, must be
+an error and not be cut.
 
     RedirectRefused                 the answer of a service is a redirect
 """
@@ -13,9 +15,9 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Generic, ParamSpec, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -26,6 +28,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
 from inventory.text import printable
+from notifiers.tls_sockets import BoundedTls
 
 # An answer is a short confirmation or an error message.
 MAX_ANSWER = 4_000_000
@@ -56,9 +59,11 @@ class _Thread(threading.local):
 
     Attributes:
         refused: The redirects that were refused; None if its requests are not bounded.
+        end: When the connections of its requests end, as a value of the monotonic clock.
     """
 
     refused: list[RedirectRefused] | None = None
+    end: float = float("inf")
 
 
 _thread = _Thread()
@@ -66,6 +71,16 @@ _thread = _Thread()
 
 class BoundedAdapter(HTTPAdapter):
     """A transport of requests that cuts an answer beyond its limits, for calls of a service."""
+
+    _tls: BoundedTls | None = None
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Prepare the connections. Those of a service have bounded TLS."""
+        if _thread.refused is not None:
+            # Requests adds the roots, and how certificates are verified.
+            self._tls = options["ssl_context"] = BoundedTls()
+            self._tls.end = _thread.end
+        super().init_poolmanager(*arguments, **options)
 
     def send(  # type: ignore[override]
         self, request: PreparedRequest, stream: bool = False, **options: Any
@@ -79,6 +94,9 @@ class BoundedAdapter(HTTPAdapter):
         """
         if (refused := _thread.refused) is None:
             return super().send(request, stream=stream, **options)
+        # ?verify=no in the URL of the channel: urllib3 does not change this of a given context.
+        if self._tls is not None and options.get("verify") is False:
+            self._tls.check_hostname = False
         answer = super().send(request, stream=True, **options)
         # Before requests sees it: a service may ask requests to follow redirects.
         if answer.is_redirect:
@@ -89,10 +107,10 @@ class BoundedAdapter(HTTPAdapter):
         if stream:
             return answer
         raw, kept = answer.raw, bytearray()
-        end = time.monotonic() + SECONDS
+        end = monotonic() + SECONDS
         # The status is known, and it decides about the delivery: a body that breaks is cut.
         try:
-            while len(kept) < MAX_ANSWER and time.monotonic() < end:
+            while len(kept) < MAX_ANSWER and monotonic() < end:
                 if not (piece := raw.read1(_PIECE, decode_content=True)):
                     break
                 kept += piece
@@ -116,8 +134,11 @@ def _target(answer: Response) -> str:
 
 
 @contextmanager
-def bounding() -> Iterator[list[RedirectRefused]]:
+def bounding(seconds: float = SECONDS) -> Iterator[list[RedirectRefused]]:
     """Bound the answers of requests that this thread sends in the block.
+
+    Args:
+        seconds: After this time, no connection with TLS goes on.
 
     Yields:
         The redirects that were refused so far.
@@ -125,11 +146,11 @@ def bounding() -> Iterator[list[RedirectRefused]]:
     # Apprise calls the functions of requests, which create their sessions themselves.
     requests.sessions.HTTPAdapter = BoundedAdapter
     refused: list[RedirectRefused] = []
-    _thread.refused = refused
+    _thread.refused, _thread.end = refused, monotonic() + seconds
     try:
         yield refused
     finally:
-        _thread.refused = None
+        _thread.refused, _thread.end = None, float("inf")
 
 
 class Bounded(Generic[_P, _T]):
@@ -139,12 +160,12 @@ class Bounded(Generic[_P, _T]):
         refused: The redirects that were refused.
     """
 
-    def __init__(self, call: Callable[_P, _T]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[_P, _T], seconds: float = SECONDS) -> None:
+        self._call, self._seconds = call, seconds
         self.refused: list[RedirectRefused] = []
 
     def __call__(self, *arguments: _P.args, **named: _P.kwargs) -> _T:
-        with bounding() as refused:
+        with bounding(self._seconds) as refused:
             try:
                 return self._call(*arguments, **named)
             finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import smtplib
-import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ from notifiers.channels.smtp import (
 )
 from notifiers.channels.webhook import RELEVANT_LINE, redirect_result, webhook_result
 from notifiers.mail_sessions import connect_smtp
+from notifiers.tls_sockets import system_trust
 
 MAX_LOG_LINES, MAX_LOG_LINE = 50, 1000
 
@@ -106,9 +106,8 @@ class RecordingMail(NotifyEmail):  # type: ignore[no-untyped-call]
         Raises:
             OSError, smtplib.SMTPException: The server cannot be used.
         """
-        context = ssl.create_default_context()
-        if not self.verify_certificate:  # ?verify=no in the URL of the channel
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        # ?verify=no in the URL of the channel
+        context = system_trust(verify=bool(self.verify_certificate))
         timeout, port = float(self.socket_connect_timeout), int(self.port or 0)
         starttls = self.secure_mode != "ssl"
         connection = connect_smtp(self.smtp_host, port, timeout, context, starttls=starttls)
@@ -201,7 +200,7 @@ def deliver(service: Any, message: OutgoingMessage, timeout: float) -> SendResul
         timeout: Seconds after which the status is unknown.
     """
     is_mail = isinstance(service, RecordingMail)
-    sending = Bounded(service.send)
+    sending = Bounded(service.send, timeout)
     if not is_mail:
         # The library calls it in a thread.
         service.send = sending

@@ -23,6 +23,7 @@ from notifiers.inbox.classify import MAX_MAIL
 from notifiers.inbox.process import MailParserProcess
 from notifiers.inbox.record import OnMail, record_mail, without_cases
 from notifiers.mail_sessions import connect_imap
+from notifiers.tls_sockets import system_trust
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class _MailBox(BaseMailBox):
 
     def __init__(self, host: str, port: int, seconds: float, *, starttls: bool) -> None:
         # The certificate of the mail server is verified.
-        context = ssl.create_default_context()
+        context = system_trust()
         self._connect = partial(
             connect_imap, host, port, seconds, context, starttls=starttls, size=MAX_MAIL
         )

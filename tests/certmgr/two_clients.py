@@ -121,6 +121,7 @@ class Provider:
     world: World
     folder: Path
     issuer: Authority
+    resolver: str = "127.0.0.1:9"
     ports: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -140,7 +141,7 @@ allow = ["127.0.0.0/8"]
 per_address = 0
 rate = 0.0
 timeout = {UNREACHED}
-resolvers = ["127.0.0.1:9"]
+resolvers = ["{self.resolver}"]
 [http]
 enabled = false
 [notify]
@@ -150,9 +151,11 @@ confirm_above = 100
 keys = "{self.folder / "keys"}"
 """)
 
-    def call(self, *arguments: str, codes: tuple[int, ...] = (0, 1)) -> Ran:
+    def call(
+        self, *arguments: str, codes: tuple[int, ...] = (0, 1), input: bytes | None = None
+    ) -> Ran:
         options = ("--config", str(self.folder / "c.toml"), "--database", str(self.path))
-        done = run((*options, *arguments), lambda: START)
+        done = run((*options, *arguments), lambda: START, input=input)
         assert done.code in codes, (arguments, done.err, done.out)
         return done
 

@@ -14,6 +14,7 @@ import trustme
 from certmgr.demo.servers import Server
 from notifiers import mail_sessions
 from notifiers.mail_sessions import connect_imap, connect_smtp
+from notifiers.tls_sockets import BoundedTls
 from tests.campaign import PATIENCE
 from tests.certmgr.net.scripted import scripted
 
@@ -33,10 +34,10 @@ DRIPS = {"imap": b"* OK", "smtp": b"220-"}
 
 
 @pytest.fixture
-def server_tls() -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
+def server_tls() -> Iterator[tuple[ssl.SSLContext, BoundedTls]]:
     """The TLS contexts of a server and of its client."""
     ca = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), BoundedTls()
     ca.issue_cert("localhost").configure_cert(server)
     ca.configure_trust(client)
     yield server, client
@@ -45,7 +46,7 @@ def server_tls() -> Iterator[tuple[ssl.SSLContext, ssl.SSLContext]]:
 @pytest.mark.parametrize("flood", IMAP_FLOODS)
 @pytest.mark.parametrize("starttls", [True, False])
 def test_endless_answer_of_a_mailbox_ends_at_its_size(
-    server_tls: tuple[ssl.SSLContext, ssl.SSLContext], flood: str, starttls: bool
+    server_tls: tuple[ssl.SSLContext, BoundedTls], flood: str, starttls: bool
 ) -> None:
     answer, then = IMAP_FLOODS[flood]
     trust, context = server_tls
@@ -60,7 +61,7 @@ def test_endless_answer_of_a_mailbox_ends_at_its_size(
 @pytest.mark.parametrize("flood", SMTP_FLOODS)
 @pytest.mark.parametrize("starttls", [True, False])
 def test_endless_reply_of_a_mail_server_ends_at_its_size(
-    server_tls: tuple[ssl.SSLContext, ssl.SSLContext], flood: str, starttls: bool
+    server_tls: tuple[ssl.SSLContext, BoundedTls], flood: str, starttls: bool
 ) -> None:
     answer, then = SMTP_FLOODS[flood]
     trust, context = server_tls
@@ -76,7 +77,7 @@ def test_endless_reply_of_a_mail_server_ends_at_its_size(
 def test_dripping_mail_server_does_not_move_the_deadline_of_a_reply(
     monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    context = ssl.create_default_context()
+    context = BoundedTls()
     steps = iter(range(1_000_000))
     # Each wait counts as a second, so that the test waits for none.
     monkeypatch.setattr(mail_sessions, "monotonic", lambda: float(next(steps)))
@@ -90,7 +91,7 @@ def test_dripping_mail_server_does_not_move_the_deadline_of_a_reply(
 
 
 def test_reply_within_the_limits_is_read_whole(
-    server_tls: tuple[ssl.SSLContext, ssl.SSLContext],
+    server_tls: tuple[ssl.SSLContext, BoundedTls],
 ) -> None:
     reply = b"220 mail.test\r\n250-mail.test\r\n250-SIZE 1000\r\n250 8BITMIME\r\n"
     with scripted(reply, at_once=True) as server:
@@ -103,7 +104,7 @@ def test_reply_within_the_limits_is_read_whole(
 
 @pytest.mark.parametrize("late", [False, True], ids=["before TLS", "after the answer to STARTTLS"])
 def test_answers_that_came_in_clear_are_no_answers_of_the_session(
-    server_tls: tuple[ssl.SSLContext, ssl.SSLContext], late: bool
+    server_tls: tuple[ssl.SSLContext, BoundedTls], late: bool
 ) -> None:
     trust, context = server_tls
     injected = b"* SEARCH 9\r\n* 9 FETCH (BODY[] {6}\r\nforged)\r\n"
@@ -134,3 +135,32 @@ def test_answers_that_came_in_clear_are_no_answers_of_the_session(
         session.shutdown()
     finally:
         server.close()
+
+
+def test_answers_that_no_command_asked_for_are_kept_for_one_command(
+    server_tls: tuple[ssl.SSLContext, BoundedTls],
+) -> None:
+    trust, context = server_tls
+
+    def talk(sock: socket.socket) -> None:
+        stream = trust.wrap_socket(sock, server_side=True)
+        stream.sendall(b"* OK\r\n")
+        while line := stream.recv(4096):
+            tag, command = line.split()[:2]
+            kind = (
+                b"CAPABILITY IMAP4rev1" if command == b"CAPABILITY" else b"XUNASKED " + b"x" * 9000
+            )
+            stream.sendall(b"* " + kind + b"\r\n" + tag + b" OK done\r\n")
+
+    server = Server(talk)
+    try:
+        session = connect_imap(
+            "localhost", server.port, PATIENCE, context, starttls=False, size=1000
+        )
+        for _ in range(20):
+            session.noop()
+        kept = session.untagged_responses
+        session.shutdown()
+    finally:
+        server.close()
+    assert {kind: len(found) for kind, found in kept.items()} == {"XUNASKED": 1}
