@@ -14,7 +14,7 @@ from sqlalchemy import insert
 
 from inventory.clock import system_clock
 from inventory.db.opening import open_database
-from inventory.models import metadata
+from inventory.models.schema import metadata
 
 DAY = 86_400
 ISSUER = "O=Bench CA, CN=Bench R1"

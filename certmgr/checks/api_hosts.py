@@ -11,8 +11,7 @@ import re
 
 from certmgr.checks.transport import finding
 from certmgr.scan import dead_ends
-from certmgr.scan.page_answer import REFUSALS
-from certmgr.scan.visits import Visit, VisitEnd
+from certmgr.scan.visits import REFUSALS, Visit, VisitEnd
 from inventory.names import as_ip, registered_domain
 from inventory.vocabulary import Finding, Purpose, Severity
 

@@ -15,7 +15,7 @@ from certmgr.notices.setup import channels_of, rules_of
 from certmgr.operations import audit_heads
 from certmgr.operations.check_result import CheckResult, CheckState
 from certmgr.operations.worker_health import read_workers, worker_problems
-from inventory.db import audit_chain, maintenance
+from inventory.db import audit_chain, integrity
 from inventory.db.database import Database, to_epoch
 from inventory.store import allowances, audit_log, contacts, decisions, jobs, outbox, tickets
 from inventory.store import recipients as recipient_store
@@ -76,7 +76,7 @@ def contact_methods(context: Context) -> Iterator[CheckResult]:
 
 
 def database_file(database: Database) -> Iterator[CheckResult]:
-    problems = maintenance.check(database)
+    problems = integrity.check(database)
     for problem in problems:
         yield CheckResult("database", CheckState.FAULT, problem, "See certmgr database check.")
     if not problems:

@@ -11,7 +11,7 @@ from certmgr.scan import dead_ends
 from certmgr.scan.cookies import cookie_headers
 from certmgr.scan.dial_request import DialResult
 from certmgr.scan.evidence import Failure, FailureKind
-from certmgr.scan.visits import Hsts
+from certmgr.scan.visits import ANSWERS_TO_US, Hsts
 from certmgr.scan.web_urls import (
     MAX_URL,
     is_impossible_name,
@@ -20,15 +20,6 @@ from certmgr.scan.web_urls import (
 )
 from inventory.text import printable
 
-# These answers depend on who asks. Visitors may get the page, so the result is undetermined.
-_BLOCKED = {
-    403: "it refuses our request (403)",
-    406: "it refuses our request (406)",
-    451: "it refuses our request (451)",
-    429: "it limits the rate of our requests (429)",
-    503: "it is temporarily unavailable (503)",
-}
-REFUSALS = frozenset(why for status, why in _BLOCKED.items() if status < 500)
 _CHALLENGE = "a protection service asks for a browser (challenge page)"
 # Headers of protection services that mark a challenge instead of the page.
 _CHALLENGE_HEADERS = (
@@ -225,7 +216,7 @@ def _error_without_page(answer: Answer, exchange: Exchange, *, as_browser: bool)
     """Return why browsers show an error page for an error of HTTP; else an empty text."""
     status = answer.status or 0
     # These may be different for visitors.
-    if status in _BLOCKED or not 400 <= status < 600:
+    if status in ANSWERS_TO_US or not 400 <= status < 600:
         return ""
     if is_download(answer) or _is_stored(answer):
         return dead_ends.ERROR_AS_DOWNLOAD
@@ -295,8 +286,8 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
     for name, value in _CHALLENGE_HEADERS:
         if any(n == name and value in v.lower() for n, v in headers):
             return _CHALLENGE
-    if status in _BLOCKED:
-        return _BLOCKED[status]
+    if status in ANSWERS_TO_US:
+        return ANSWERS_TO_US[status]
     # The page of the site without the error is unknown. A status of 600 or more is no error of
     # HTTP: browsers show its page, and it does not change by itself.
     if 500 <= status < 600:

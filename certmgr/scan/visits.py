@@ -11,6 +11,16 @@ from hashlib import blake2b
 from typing import Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
+# These answers depend on who asks. Visitors may get the page, so the result is undetermined.
+ANSWERS_TO_US = {
+    403: "it refuses our request (403)",
+    406: "it refuses our request (406)",
+    451: "it refuses our request (451)",
+    429: "it limits the rate of our requests (429)",
+    503: "it is temporarily unavailable (503)",
+}
+REFUSALS = frozenset(why for status, why in ANSWERS_TO_US.items() if status < 500)
+
 
 class VisitEnd(StrEnum):
     """How a visit ended."""

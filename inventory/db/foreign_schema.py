@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ForeignKeyConstraint, UniqueConstraint
 
 from inventory.db.database import HEAD
-from inventory.models import metadata
+from inventory.models.schema import metadata
 
 _VERSION_TABLE = "alembic_version"
 _OWN_TABLES = frozenset({*metadata.tables, _VERSION_TABLE})

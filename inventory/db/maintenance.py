@@ -1,4 +1,4 @@
-"""Migration, backup and integrity check of a database. Backups are restored by ``restore``.
+"""Migration and backup of a database. ``restore`` restores backups, ``integrity`` checks.
 
 A migration has these steps: backup, integrity check of the backup, one transaction with all
 changes, check of the foreign keys, commit. Foreign keys are off during the transaction, because
@@ -26,11 +26,8 @@ from inventory.db.database import (
     sqlite_module,
     version,
 )
-from inventory.db.foreign_schema import foreign_parts_of_postgresql, foreign_parts_of_sqlite
-from inventory.db.stored_values import wrong_values
 from inventory.errors import DatabaseError
 from inventory.files import rename_new
-from inventory.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -209,56 +206,3 @@ def purge_deleted_data(database: Database) -> None:
         raw.rollback()
         raw.execute("VACUUM")
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _faults_of_sqlite(conn: Connection) -> tuple[list[str], list[str]]:
-    """Return the foreign parts of an SQLite file, and what is damaged in it."""
-    try:
-        # First, since the checks evaluate what foreign constraints and indexes contain.
-        foreign = foreign_parts_of_sqlite(conn.connection.dbapi_connection)
-    except sqlite_module().Error as error:
-        return [], [f"schema: {error}"]
-    if foreign:
-        return foreign, []
-    result = conn.exec_driver_sql("PRAGMA integrity_check").scalar()
-    try:
-        # Only an intact file has rows that end.
-        wrong = wrong_values(conn.connection.dbapi_connection) if result == "ok" else []
-    except sqlite_module().Error as error:
-        wrong = [str(error)]
-    return [], [
-        *(f"certmgr did not write this value: {printable(w)}" for w in wrong),
-        *([] if result == "ok" else [f"integrity: {result}"]),
-        *(
-            f"{row[0]}: row {row[1]} refers to a missing row"
-            for row in conn.exec_driver_sql("PRAGMA foreign_key_check")
-        ),
-    ]
-
-
-def check(database: Database) -> list[str]:
-    """Return the problems of the stored data; an empty list if there are none."""
-    problems = []
-    with database.read() as conn:
-        if conn.dialect.name == "sqlite":
-            foreign, damage = _faults_of_sqlite(conn)
-            problems += damage
-            # The database contains personal data, so only its owner may read it.
-            path = database.path
-            if path and path.stat().st_mode & 0o077:
-                problems.append(f"{path} can be read by other users: chmod 600 {path}")
-        else:
-            foreign = foreign_parts_of_postgresql(conn)
-        problems += [
-            f"{part} was not created by certmgr, and may change what it stores" for part in foreign
-        ]
-        running = (
-            conn.execute(text("SELECT count(*) FROM run WHERE state = 'running'")).scalar() or 0
-        )
-        # One running scan is normal, and the lock prevents a second one.
-        if running > 1:
-            problems.append(
-                f"{running} scan runs are marked as running; the next scan marks those that died as"
-                " incomplete"
-            )
-    return problems

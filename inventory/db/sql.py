@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from inventory.models.base import Base
 from inventory.records import Record
@@ -146,4 +146,9 @@ def upsert(conn: Connection, table: Any) -> Any:
 
 def upsert_in(dialect: str, table: Any) -> Any:
     """INSERT with ON CONFLICT, in a dialect: for statements that are built once."""
-    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    # Its modules are many, and a short command with SQLite would import them for nothing.
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)

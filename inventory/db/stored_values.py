@@ -16,8 +16,8 @@ from sqlalchemy import Column
 from sqlalchemy.types import TypeEngine
 
 from inventory.db.database import HEAD
-from inventory.models import metadata
 from inventory.models.base import EnumText, Json, JsonTexts
+from inventory.models.schema import metadata
 
 # The last second of the year 9999, after which Python has no dates. No number of certmgr is larger:
 # most are dates, and the others count or are ids.

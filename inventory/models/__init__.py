@@ -45,8 +45,6 @@ from inventory.models.servers import Server
 from inventory.models.workers import WorkerCall, WorkerCallFile
 from inventory.models.zones import StoredZone, ZoneScope, ZoneView, ZoneWorker
 
-metadata = Base.metadata
-
 __all__ = [
     "AcmeAccount",
     "AcmeBackoff",
@@ -102,5 +100,4 @@ __all__ = [
     "ZoneScope",
     "ZoneView",
     "ZoneWorker",
-    "metadata",
 ]

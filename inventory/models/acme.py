@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, Words
+from inventory.models.base import Base, ColumnOf, EnumText, Id, Words, column
 from inventory.vocabulary import (
     AccountState,
     DeploymentState,
@@ -24,25 +23,25 @@ class AcmeAccount(Base):
 
     __tablename__ = "acme_account"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    name: ColumnOf[str] = column(unique=True)
     # a known CA, or one of the configuration, else the host of the directory
-    ca: Mapped[str]
-    directory: Mapped[str]
+    ca: ColumnOf[str]
+    directory: ColumnOf[str]
     # of the account at the CA; NULL until it answered
-    url: Mapped[str | None]
-    key_reference: Mapped[str]
+    url: ColumnOf[str | None]
+    key_reference: ColumnOf[str]
     # mail addresses
-    contacts: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    eab_kid: Mapped[str | None]
+    contacts: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    eab_kid: ColumnOf[str | None]
     # the URL that was agreed to
-    terms: Mapped[str | None]
-    agreed_at: Mapped[Timestamp | None]
-    agreed_by: Mapped[str | None]
-    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    state: Mapped[AccountState] = mapped_column(EnumText(AccountState), server_default="active")
-    created_at: Mapped[Timestamp]
-    retired_at: Mapped[Timestamp | None]
+    terms: ColumnOf[str | None]
+    agreed_at: ColumnOf[Timestamp | None]
+    agreed_by: ColumnOf[str | None]
+    fallback_id: ColumnOf[int | None] = column(Id, ForeignKey("acme_account.id"), index=True)
+    state: ColumnOf[AccountState] = column(EnumText(AccountState), server_default="active")
+    created_at: ColumnOf[Timestamp]
+    retired_at: ColumnOf[Timestamp | None]
 
 
 class StoredLineage(Base):
@@ -54,56 +53,56 @@ class StoredLineage(Base):
 
     __tablename__ = "lineage"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
     # chosen by the administrator; also the name of its folder
-    name: Mapped[str] = mapped_column(unique=True)
-    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
-    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    key_type: Mapped[str]
-    reuse_key: Mapped[int] = mapped_column(Integer, server_default="0")
+    name: ColumnOf[str] = column(unique=True)
+    client_id: ColumnOf[int] = column(Id, ForeignKey("client.id"), index=True)
+    account_id: ColumnOf[int] = column(Id, ForeignKey("acme_account.id"), index=True)
+    key_type: ColumnOf[str]
+    reuse_key: ColumnOf[int] = column(Integer, server_default="0")
     # CSR of the client in PEM, who then has the key
-    csr: Mapped[str | None]
-    solver: Mapped[str]
-    profile: Mapped[str | None]
-    preferred_chain: Mapped[str | None]
+    csr: ColumnOf[str | None]
+    solver: ColumnOf[str]
+    profile: ColumnOf[str | None]
+    preferred_chain: ColumnOf[str | None]
     # names of targets in the configuration
-    targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    targets: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
     # whether names in quarantine may be left out
-    shrink: Mapped[OnFailedName] = mapped_column(EnumText(OnFailedName), server_default="ask")
+    shrink: ColumnOf[OnFailedName] = column(EnumText(OnFailedName), server_default="ask")
     # the quarantined names whose leaving out was approved
-    shrink_ok: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    shrink_ok: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
     # the newest certificate
-    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    sha256: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
     # SHA-256 of each, leaf first
-    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    chain: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
     # SHA-256 of the leaf that the current link holds
-    deployed: Mapped[str | None]
+    deployed: ColumnOf[str | None]
     # when that leaf was seen live on every address
-    proven_at: Mapped[Timestamp | None]
+    proven_at: ColumnOf[Timestamp | None]
     # the result of the last verification in words
-    proof: Mapped[str | None]
+    proof: ColumnOf[str | None]
     # its state; NULL if no endpoint could be probed
-    verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
+    verification: ColumnOf[VerificationState | None] = column(EnumText(VerificationState))
     # SHA-256 of the leaf that was rolled back: it is not deployed again without staff
-    rolled_back: Mapped[str | None]
+    rolled_back: ColumnOf[str | None]
     # SHA-256 of leaves that must not be deployed again
-    compromised: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
-    ari_start: Mapped[Timestamp | None]
-    ari_end: Mapped[Timestamp | None]
+    compromised: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    ari_start: ColumnOf[Timestamp | None]
+    ari_end: ColumnOf[Timestamp | None]
     # the time within it, drawn once, so that a repeated run does not draw again
-    ari_at: Mapped[Timestamp | None]
+    ari_at: ColumnOf[Timestamp | None]
     # explanationURL
-    ari_url: Mapped[str | None]
+    ari_url: ColumnOf[str | None]
     # when to ask again
-    ari_next_at: Mapped[Timestamp | None]
-    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    ari_next_at: ColumnOf[Timestamp | None]
+    failures: ColumnOf[int] = column(Integer, server_default="0")
     # not before
-    next_at: Mapped[Timestamp | None]
+    next_at: ColumnOf[Timestamp | None]
     # the last error, JSON of certmgr/acme/problems.py
-    error: Mapped[str | None]
-    state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
-    created_at: Mapped[Timestamp]
-    retired_at: Mapped[Timestamp | None]
+    error: ColumnOf[str | None]
+    state: ColumnOf[LineageState] = column(EnumText(LineageState), server_default="active")
+    created_at: ColumnOf[Timestamp]
+    retired_at: ColumnOf[Timestamp | None]
 
 
 class LineageName(Base):
@@ -112,59 +111,51 @@ class LineageName(Base):
     __tablename__ = "lineage_name"
     __table_args__ = (Index("ix_lineage_name_name", "name"),)
 
-    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True)
-    position: Mapped[int] = mapped_column(Integer)
+    lineage_id: ColumnOf[int] = column(Id, ForeignKey("lineage.id"), primary_key=True)
+    name: ColumnOf[str] = column(primary_key=True)
+    position: ColumnOf[int] = column(Integer)
     # active, quarantined
-    state: Mapped[LineageNameState] = mapped_column(
-        EnumText(LineageNameState), server_default="active"
-    )
-    since: Mapped[Timestamp | None]
-    reason: Mapped[str | None]
-    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    state: ColumnOf[LineageNameState] = column(EnumText(LineageNameState), server_default="active")
+    since: ColumnOf[Timestamp | None]
+    reason: ColumnOf[str | None]
+    failures: ColumnOf[int] = column(Integer, server_default="0")
     # when a quarantined name was last rechecked
-    checked_at: Mapped[Timestamp | None]
+    checked_at: ColumnOf[Timestamp | None]
 
 
 class AcmeOrder(Base):
-    """One order at the CA for one intent of a lineage. Written before the CA receives it."""
+    """One order at the CA for one intent of a lineage. Written before the CA receives it.
+
+    A lineage has at most one open order (schema.py).
+    """
 
     __tablename__ = "acme_order"
-    __table_args__ = (
-        Index(
-            "uq_acme_order_open",
-            "lineage_id",
-            unique=True,
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
-        ),
-    )
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
-    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    state: Mapped[OrderState] = mapped_column(EnumText(OrderState))
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    lineage_id: ColumnOf[int] = column(Id, ForeignKey("lineage.id"), index=True)
+    account_id: ColumnOf[int] = column(Id, ForeignKey("acme_account.id"), index=True)
+    state: ColumnOf[OrderState] = column(EnumText(OrderState))
     # why it was begun
-    reason: Mapped[str]
-    names: Mapped[tuple[str, ...]] = mapped_column(Words)
-    profile: Mapped[str | None]
+    reason: ColumnOf[str]
+    names: ColumnOf[tuple[str, ...]] = column(Words)
+    profile: ColumnOf[str | None]
     # ARI certificate id
-    replaces: Mapped[str | None]
+    replaces: ColumnOf[str | None]
     # placed in the window of ARI: counts against no limit
-    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    exempt: ColumnOf[int] = column(Integer, server_default="0")
     # the name of its file, random: ids of rows are used again after a restored backup
-    key_name: Mapped[str]
-    key_reference: Mapped[str | None]
-    csr: Mapped[str | None]
-    url: Mapped[str | None]
-    certificate_url: Mapped[str | None]
-    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
-    error: Mapped[str | None]
+    key_name: ColumnOf[str]
+    key_reference: ColumnOf[str | None]
+    csr: ColumnOf[str | None]
+    url: ColumnOf[str | None]
+    certificate_url: ColumnOf[str | None]
+    sha256: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
+    error: ColumnOf[str | None]
     # token of the process that works on it
-    holder: Mapped[str | None]
-    lease_until: Mapped[Timestamp | None]
-    created_at: Mapped[Timestamp]
-    ended_at: Mapped[Timestamp | None]
+    holder: ColumnOf[str | None]
+    lease_until: ColumnOf[Timestamp | None]
+    created_at: ColumnOf[Timestamp]
+    ended_at: ColumnOf[Timestamp | None]
 
 
 class AcmeEvent(Base):
@@ -173,15 +164,15 @@ class AcmeEvent(Base):
     __tablename__ = "acme_event"
     __table_args__ = (Index("ix_acme_event_account_id_at", "account_id", "at"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
-    at: Mapped[Timestamp]
-    kind: Mapped[RateEventKind] = mapped_column(EnumText(RateEventKind))
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    account_id: ColumnOf[int] = column(Id, ForeignKey("acme_account.id"), index=True)
+    at: ColumnOf[Timestamp]
+    kind: ColumnOf[RateEventKind] = column(EnumText(RateEventKind))
     # registered domain, or the name that failed
-    domain: Mapped[str | None]
+    domain: ColumnOf[str | None]
     # digest of the exact set
-    names: Mapped[str | None]
-    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    names: ColumnOf[str | None]
+    exempt: ColumnOf[int] = column(Integer, server_default="0")
 
 
 class AcmeBackoff(Base):
@@ -189,13 +180,13 @@ class AcmeBackoff(Base):
 
     __tablename__ = "acme_backoff"
 
-    directory: Mapped[str] = mapped_column(primary_key=True)
+    directory: ColumnOf[str] = column(primary_key=True)
     # a name, "account:NAME", or "" for the CA
-    scope: Mapped[str] = mapped_column(primary_key=True)
-    failures: Mapped[int] = mapped_column(Integer)
-    until: Mapped[Timestamp]
-    reason: Mapped[str]
-    at: Mapped[Timestamp]
+    scope: ColumnOf[str] = column(primary_key=True)
+    failures: ColumnOf[int] = column(Integer)
+    until: ColumnOf[Timestamp]
+    reason: ColumnOf[str]
+    at: ColumnOf[Timestamp]
 
 
 class Deployment(Base):
@@ -204,14 +195,14 @@ class Deployment(Base):
     __tablename__ = "deployment"
     __table_args__ = (UniqueConstraint("lineage_id", "sha256", "target"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
-    sha256: Mapped[str]
-    target: Mapped[str]
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    lineage_id: ColumnOf[int] = column(Id, ForeignKey("lineage.id"), index=True)
+    sha256: ColumnOf[str]
+    target: ColumnOf[str]
     # pending, done, failed
-    state: Mapped[DeploymentState] = mapped_column(EnumText(DeploymentState))
-    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    next_at: Mapped[Timestamp]
-    error: Mapped[str | None]
-    created_at: Mapped[Timestamp]
-    done_at: Mapped[Timestamp | None]
+    state: ColumnOf[DeploymentState] = column(EnumText(DeploymentState))
+    attempts: ColumnOf[int] = column(Integer, server_default="0")
+    next_at: ColumnOf[Timestamp]
+    error: ColumnOf[str | None]
+    created_at: ColumnOf[Timestamp]
+    done_at: ColumnOf[Timestamp | None]

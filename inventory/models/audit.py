@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy.orm import Mapped, mapped_column
-
 from inventory.clock import Timestamp
-from inventory.models.base import Base, Id
+from inventory.models.base import Base, ColumnOf, Id, column
 
 
 class AuditEntry(Base):
@@ -13,13 +11,13 @@ class AuditEntry(Base):
 
     __tablename__ = "audit"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    at: Mapped[Timestamp]
-    actor: Mapped[str]
-    action: Mapped[str]
-    kind: Mapped[str]
-    row_id: Mapped[int | None] = mapped_column(Id)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    at: ColumnOf[Timestamp]
+    actor: ColumnOf[str]
+    action: ColumnOf[str]
+    kind: ColumnOf[str]
+    row_id: ColumnOf[int | None] = column(Id)
     # JSON: {column: [before, after]}; ids and values of the program, no personal data
-    detail: Mapped[str]
+    detail: ColumnOf[str]
     # SHA-256 over the hash before it and this row (inventory/db/audit_chain.py)
-    hash: Mapped[str] = mapped_column(server_default="")
+    hash: ColumnOf[str] = column(server_default="")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Integer
-from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id
+from inventory.models.base import Base, ColumnOf, EnumText, Id, column
 from inventory.vocabulary import DeadlineScopeKind, RecordState
 
 
@@ -18,20 +17,20 @@ class StoredDeadline(Base):
 
     __tablename__ = "deadline"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    name: ColumnOf[str] = column(unique=True)
     # the last second before the rule applies
-    at: Mapped[Timestamp]
-    rule: Mapped[str]
-    title: Mapped[str]
+    at: ColumnOf[Timestamp]
+    rule: ColumnOf[str]
+    title: ColumnOf[str]
     # for the client, in the provider's words
-    text: Mapped[str | None]
-    purchase_days: Mapped[int] = mapped_column(Integer)
-    validation_days: Mapped[int] = mapped_column(Integer)
-    installation_days: Mapped[int] = mapped_column(Integer)
-    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
-    created_at: Mapped[Timestamp]
-    retired_at: Mapped[Timestamp | None]
+    text: ColumnOf[str | None]
+    purchase_days: ColumnOf[int] = column(Integer)
+    validation_days: ColumnOf[int] = column(Integer)
+    installation_days: ColumnOf[int] = column(Integer)
+    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
+    created_at: ColumnOf[Timestamp]
+    retired_at: ColumnOf[Timestamp | None]
 
 
 class DeadlineScope(Base):
@@ -39,7 +38,7 @@ class DeadlineScope(Base):
 
     __tablename__ = "deadline_scope"
 
-    deadline_id: Mapped[int] = mapped_column(Id, ForeignKey("deadline.id"), primary_key=True)
-    kind: Mapped[DeadlineScopeKind] = mapped_column(EnumText(DeadlineScopeKind), primary_key=True)
+    deadline_id: ColumnOf[int] = column(Id, ForeignKey("deadline.id"), primary_key=True)
+    kind: ColumnOf[DeadlineScopeKind] = column(EnumText(DeadlineScopeKind), primary_key=True)
     # the id of the client, or the tag
-    value: Mapped[str] = mapped_column(primary_key=True)
+    value: ColumnOf[str] = column(primary_key=True)

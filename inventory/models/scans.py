@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Index, Integer
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
+from inventory.models.base import Base, ColumnOf, EnumText, Id, Json, JsonTexts, Words, column
 from inventory.vocabulary import Actor, FindingDecision, RunState, Severity, ShardRole
 
 
@@ -18,17 +17,17 @@ class StoredCertificate(Base):
     __tablename__ = "certificate"
     __table_args__ = (Index("ix_certificate_is_ca", "is_ca"),)
 
-    sha256: Mapped[str] = mapped_column(primary_key=True)
-    der: Mapped[bytes]
-    serial: Mapped[str]
-    subject: Mapped[str]
-    issuer: Mapped[str]
-    not_before: Mapped[Timestamp | None]
-    not_after: Mapped[Timestamp | None]
-    names: Mapped[tuple[str, ...]] = mapped_column(JsonTexts)
-    key: Mapped[str]
-    is_ca: Mapped[int] = mapped_column(Integer)
-    first_seen: Mapped[Timestamp]
+    sha256: ColumnOf[str] = column(primary_key=True)
+    der: ColumnOf[bytes]
+    serial: ColumnOf[str]
+    subject: ColumnOf[str]
+    issuer: ColumnOf[str]
+    not_before: ColumnOf[Timestamp | None]
+    not_after: ColumnOf[Timestamp | None]
+    names: ColumnOf[tuple[str, ...]] = column(JsonTexts)
+    key: ColumnOf[str]
+    is_ca: ColumnOf[int] = column(Integer)
+    first_seen: ColumnOf[Timestamp]
 
 
 class Run(Base):
@@ -36,24 +35,24 @@ class Run(Base):
 
     __tablename__ = "run"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
     # running, complete, incomplete, suspect
-    state: Mapped[RunState] = mapped_column(EnumText(RunState))
-    reason: Mapped[str | None]
-    vantage: Mapped[str]
-    pid: Mapped[int] = mapped_column(Integer)
-    started_at: Mapped[Timestamp]
-    finished_at: Mapped[Timestamp | None]
-    scope: Mapped[str] = mapped_column(server_default="")
+    state: ColumnOf[RunState] = column(EnumText(RunState))
+    reason: ColumnOf[str | None]
+    vantage: ColumnOf[str]
+    pid: ColumnOf[int] = column(Integer)
+    started_at: ColumnOf[Timestamp]
+    finished_at: ColumnOf[Timestamp | None]
+    scope: ColumnOf[str] = column(server_default="")
     # the options that decide what is checked, such as "deep"; empty: none
-    checks: Mapped[str] = mapped_column(server_default="")
-    planned: Mapped[int] = mapped_column(Integer, server_default="0")
-    looked: Mapped[int] = mapped_column(Integer, server_default="0")
-    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
+    checks: ColumnOf[str] = column(server_default="")
+    planned: ColumnOf[int] = column(Integer, server_default="0")
+    looked: ColumnOf[int] = column(Integer, server_default="0")
+    undetermined: ColumnOf[int] = column(Integer, server_default="0")
     # the options of a run that is spread over workers; NULL: it runs in one process
-    options: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    options: ColumnOf[dict[str, Any] | None] = column(Json)
     # what a zone left out, one text each; it does not make the run incomplete
-    notes: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
+    notes: ColumnOf[tuple[str, ...]] = column(JsonTexts, server_default="[]")
 
 
 class ScanShard(Base):
@@ -64,31 +63,31 @@ class ScanShard(Base):
 
     __tablename__ = "scan_shard"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    run_id: ColumnOf[int] = column(Id, ForeignKey("run.id"), index=True)
     # ids of endpoints, in the order of visits
-    endpoints: Mapped[list[int]] = mapped_column(Json)
+    endpoints: ColumnOf[list[int]] = column(Json)
     # the vantage point from which the endpoints are visited
-    zone: Mapped[str] = mapped_column(server_default="default")
-    role: Mapped[ShardRole] = mapped_column(EnumText(ShardRole), server_default="only")
+    zone: ColumnOf[str] = column(server_default="default")
+    role: ColumnOf[ShardRole] = column(EnumText(ShardRole), server_default="only")
     # shards with the same group are scanned one after the other; NULL: with no other
-    turn: Mapped[str | None]
+    turn: ColumnOf[str | None]
     # the limits per address are divided by this, because other shards may visit the same address
-    share: Mapped[int] = mapped_column(Integer, server_default="1")
+    share: ColumnOf[int] = column(Integer, server_default="1")
     # the number of leases so far: results are accepted for the newest only
-    token: Mapped[int] = mapped_column(Integer, server_default="0")
-    worker: Mapped[str | None]
-    leased_until: Mapped[Timestamp] = mapped_column(server_default="0")
-    touched_at: Mapped[Timestamp] = mapped_column(server_default="0")
-    finished_at: Mapped[Timestamp | None]
+    token: ColumnOf[int] = column(Integer, server_default="0")
+    worker: ColumnOf[str | None]
+    leased_until: ColumnOf[Timestamp] = column(server_default="0")
+    touched_at: ColumnOf[Timestamp] = column(server_default="0")
+    finished_at: ColumnOf[Timestamp | None]
     # why it was given up
-    error: Mapped[str | None]
+    error: ColumnOf[str | None]
     # why the results of its zone are not used: no worker, or its control targets failed
-    doubt: Mapped[str | None]
-    checked: Mapped[int] = mapped_column(Integer, server_default="0")
-    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
+    doubt: ColumnOf[str | None]
+    checked: ColumnOf[int] = column(Integer, server_default="0")
+    undetermined: ColumnOf[int] = column(Integer, server_default="0")
     # ids of endpoints that were good before this run and are not any more
-    fell: Mapped[list[int]] = mapped_column(Json, server_default="[]")
+    fell: ColumnOf[list[int]] = column(Json, server_default="[]")
 
 
 class ProbeState(Base):
@@ -97,29 +96,29 @@ class ProbeState(Base):
     __tablename__ = "standing"
     __table_args__ = (Index("ix_standing_not_after", "not_after"),)
 
-    endpoint_id: Mapped[int] = mapped_column(
+    endpoint_id: ColumnOf[int] = column(
         Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False
     )
     # of what was reported
-    fingerprint: Mapped[str] = mapped_column(server_default="")
+    fingerprint: ColumnOf[str] = column(server_default="")
     # of what was seen, while the same evidence gives the same findings
-    memo: Mapped[str] = mapped_column(server_default="")
+    memo: ColumnOf[str] = column(server_default="")
     # until then
-    recheck_at: Mapped[Timestamp | None]
+    recheck_at: ColumnOf[Timestamp | None]
     # when findings were last updated; NULL: probed, and never judged
-    judged_at: Mapped[Timestamp | None]
+    judged_at: ColumnOf[Timestamp | None]
     # 1: good in the last complete run
-    good: Mapped[int] = mapped_column(Integer, server_default="0")
-    last_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"), index=True)
-    last_attempt: Mapped[Timestamp]
-    error_layer: Mapped[str | None]
-    error_reason: Mapped[str | None]
-    failing_since: Mapped[Timestamp | None]
-    failing_runs: Mapped[int] = mapped_column(Integer, server_default="0")
-    last_good: Mapped[Timestamp | None]
-    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
-    not_after: Mapped[Timestamp | None]
-    issuer: Mapped[str | None]
+    good: ColumnOf[int] = column(Integer, server_default="0")
+    last_run_id: ColumnOf[int | None] = column(Id, ForeignKey("run.id"), index=True)
+    last_attempt: ColumnOf[Timestamp]
+    error_layer: ColumnOf[str | None]
+    error_reason: ColumnOf[str | None]
+    failing_since: ColumnOf[Timestamp | None]
+    failing_runs: ColumnOf[int] = column(Integer, server_default="0")
+    last_good: ColumnOf[Timestamp | None]
+    leaf: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
+    not_after: ColumnOf[Timestamp | None]
+    issuer: ColumnOf[str | None]
 
 
 class ServedChain(Base):
@@ -131,27 +130,27 @@ class ServedChain(Base):
         Index("ix_observation_leaf", "leaf"),
     )
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
-    address: Mapped[str]
-    first_seen: Mapped[Timestamp]
-    last_seen: Mapped[Timestamp]
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
+    address: ColumnOf[str]
+    first_seen: ColumnOf[Timestamp]
+    last_seen: ColumnOf[Timestamp]
     # 1: nothing else was seen at this address since
-    open: Mapped[int] = mapped_column(Integer)
+    open: ColumnOf[int] = column(Integer)
     # 1: the last attempt saw it
-    live: Mapped[int] = mapped_column(Integer)
+    live: ColumnOf[int] = column(Integer)
     # SHA-256 of each certificate, leaf first
-    chain: Mapped[tuple[str, ...]] = mapped_column(Words)
-    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
-    tls_version: Mapped[str | None]
-    cipher: Mapped[str | None]
-    group_name: Mapped[str | None]
-    alpn: Mapped[str | None]
-    ocsp: Mapped[str | None]
+    chain: ColumnOf[tuple[str, ...]] = column(Words)
+    leaf: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
+    tls_version: ColumnOf[str | None]
+    cipher: ColumnOf[str | None]
+    group_name: ColumnOf[str | None]
+    alpn: ColumnOf[str | None]
+    ocsp: ColumnOf[str | None]
     # 1, 0, NULL: not determined
-    trusted: Mapped[int | None] = mapped_column(Integer)
+    trusted: ColumnOf[int | None] = column(Integer)
     # 1: the path leads to an anchor of the browsers' store
-    public: Mapped[int | None] = mapped_column(Integer)
+    public: ColumnOf[int | None] = column(Integer)
 
 
 class PageObservation(Base):
@@ -160,47 +159,39 @@ class PageObservation(Base):
     __tablename__ = "web_observation"
     __table_args__ = (Index("ix_web_observation_endpoint_id_open", "endpoint_id", "open"),)
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
-    first_seen: Mapped[Timestamp]
-    last_seen: Mapped[Timestamp]
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
+    first_seen: ColumnOf[Timestamp]
+    last_seen: ColumnOf[Timestamp]
     # 1: nothing else was seen since
-    open: Mapped[int] = mapped_column(Integer)
-    digest: Mapped[str]
+    open: ColumnOf[int] = column(Integer)
+    digest: ColumnOf[str]
     # "http" of certmgr.scan/1
-    document: Mapped[dict[str, Any]] = mapped_column(Json)
+    document: ColumnOf[dict[str, Any]] = column(Json)
 
 
 class StoredFinding(Base):
-    """A finding of an endpoint, open until ``closed_at``."""
+    """A finding of an endpoint, open until ``closed_at``: at most one per code (schema.py)."""
 
     __tablename__ = "finding"
     __table_args__ = (
         Index("ix_finding_endpoint_id_closed_at", "endpoint_id", "closed_at"),
         Index("ix_finding_closed_at", "closed_at"),
-        Index(
-            "uq_finding_open",
-            "endpoint_id",
-            "code",
-            unique=True,
-            sqlite_where=text("closed_at IS NULL"),
-            postgresql_where=text("closed_at IS NULL"),
-        ),
     )
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
-    code: Mapped[str]
-    severity: Mapped[Severity] = mapped_column(EnumText(Severity))
-    actor: Mapped[Actor] = mapped_column(EnumText(Actor))
-    outcome: Mapped[str | None]
-    addresses: Mapped[tuple[str, ...]] = mapped_column(Words)
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
+    code: ColumnOf[str]
+    severity: ColumnOf[Severity] = column(EnumText(Severity))
+    actor: ColumnOf[Actor] = column(EnumText(Actor))
+    outcome: ColumnOf[str | None]
+    addresses: ColumnOf[tuple[str, ...]] = column(Words)
     # by the keys of the code (docs/findings.md)
-    evidence: Mapped[dict[str, Any]] = mapped_column(Json)
-    opened_at: Mapped[Timestamp]
-    opened_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
-    closed_at: Mapped[Timestamp | None]
-    closed_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
+    evidence: ColumnOf[dict[str, Any]] = column(Json)
+    opened_at: ColumnOf[Timestamp]
+    opened_run: ColumnOf[int | None] = column(Id, ForeignKey("run.id"))
+    closed_at: ColumnOf[Timestamp | None]
+    closed_run: ColumnOf[int | None] = column(Id, ForeignKey("run.id"))
 
 
 class Proposal(Base):
@@ -212,11 +203,11 @@ class Proposal(Base):
 
     __tablename__ = "proposal"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
-    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    run_id: ColumnOf[int] = column(Id, ForeignKey("run.id"), index=True)
+    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
     # {"open", "update", "close", "at", "marks"} (inventory/store/proposals.py)
-    changes: Mapped[dict[str, Any]] = mapped_column(Json)
+    changes: ColumnOf[dict[str, Any]] = column(Json)
 
 
 class StoredAcceptance(Base):
@@ -224,20 +215,18 @@ class StoredAcceptance(Base):
 
     __tablename__ = "acceptance"
 
-    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
-    code: Mapped[str]
-    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
-    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
-    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
-    kind: Mapped[FindingDecision] = mapped_column(
-        EnumText(FindingDecision), server_default="accept"
-    )
-    until: Mapped[Timestamp]
-    reason: Mapped[str]
-    by: Mapped[str]
+    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    code: ColumnOf[str]
+    client_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
+    domain_id: ColumnOf[int | None] = column(Id, ForeignKey("domain.id"), index=True)
+    endpoint_id: ColumnOf[int | None] = column(Id, ForeignKey("endpoint.id"), index=True)
+    kind: ColumnOf[FindingDecision] = column(EnumText(FindingDecision), server_default="accept")
+    until: ColumnOf[Timestamp]
+    reason: ColumnOf[str]
+    by: ColumnOf[str]
     # 1: an assignment makes clients due for "we are fixing it"
-    informs: Mapped[int] = mapped_column(Integer, server_default="1")
+    informs: ColumnOf[int] = column(Integer, server_default="1")
     # The id of the first row of a command that selected faults; null if it selected a place.
-    batch: Mapped[int | None] = mapped_column(Id, index=True)
-    created_at: Mapped[Timestamp]
-    withdrawn_at: Mapped[Timestamp | None]
+    batch: ColumnOf[int | None] = column(Id, index=True)
+    created_at: ColumnOf[Timestamp]
+    withdrawn_at: ColumnOf[Timestamp | None]

@@ -23,15 +23,13 @@ from inventory.models import (
     StoredZone,
     Tag,
     ZoneScope,
-    metadata,
 )
 from inventory.models.base import Words
 from inventory.records import StoredZoneScope, ZoneRecord
 from inventory.vocabulary import ZoneScopeKind
 
 _TABLES: dict[str, Table] = {
-    m.__tablename__: metadata.tables[m.__tablename__]
-    for m in (Client, Server, Contact, Domain, Endpoint)
+    m.__tablename__: m.__table__ for m in (Client, Server, Contact, Domain, Endpoint)
 }
 
 

@@ -9,7 +9,7 @@ import click
 
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, pass_app
-from inventory.db import maintenance
+from inventory.db import integrity, maintenance
 from inventory.db.database import HEAD, display_url, make_engine
 from inventory.db.opening import open_database
 from inventory.db.restore import require_sqlite, restore_backup
@@ -79,7 +79,7 @@ def check(app: CommandContext) -> None:
 
     opened = app.open()
     with ProgressLine().waiting("database check"):
-        problems = maintenance.check(opened)
+        problems = integrity.check(opened)
     for problem in problems:
         click.echo(f"fault: {problem}")
     if problems:

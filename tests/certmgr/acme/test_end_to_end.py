@@ -10,7 +10,7 @@ from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
-from inventory.models import metadata
+from inventory.models.schema import metadata
 from inventory.store import erase, findings, lineages
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.acme.web import with_nginx

@@ -10,8 +10,7 @@ from certmgr.checks.api_hosts import is_named_for_programs
 from certmgr.checks.http import http_findings
 from certmgr.demo.authority import Authority
 from certmgr.scan import dead_ends
-from certmgr.scan.page_answer import REFUSALS
-from certmgr.scan.visits import Hop, Visit, VisitEnd
+from certmgr.scan.visits import REFUSALS, Hop, Visit, VisitEnd
 from inventory.targets import Target
 from tests.certmgr.loopback import loopback_settings
 from tests.certmgr.websites import HSTS, REDIRECT, Scanned, Sites

@@ -16,12 +16,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
-from inventory.db import maintenance
+from inventory.db import integrity, maintenance
 from inventory.db.database import HEAD, Database, make_engine, prepare_file, version
 from inventory.db.opening import open_database
 from inventory.db.restore import restore_backup
 from inventory.errors import DatabaseError, DatabaseVersion
-from inventory.models import Client, StoredAnnouncement, Ticket, metadata
+from inventory.models import Client, StoredAnnouncement, Ticket
+from inventory.models.schema import metadata
 from inventory.store import clients
 from tests.databases import open_sqlite
 
@@ -181,7 +182,7 @@ def test_kill_during_the_migration_leaves_the_old_version_intact(tmp_path: Path)
     make_older(str(path))
     program = f"""
         import os, signal
-        from inventory.db import maintenance
+        from inventory.db import integrity, maintenance
         from inventory.db.opening import open_database
         original_run = maintenance._run
         def killed(conn, target):
@@ -214,7 +215,7 @@ def test_restore_replaces_the_database_and_keeps_the_old_one(tmp_path: Path) -> 
         assert [r.number for r in clients.listing(conn)] == ["1"]
     with open_sqlite(kept).read() as conn:
         assert [r.number for r in clients.listing(conn)] == ["1", "2"]
-    assert maintenance.check(opened) == []
+    assert integrity.check(opened) == []
 
 
 def test_restore_of_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
@@ -226,23 +227,3 @@ def test_restore_of_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
         restore_backup(opened.engine, tmp_path / "junk")
     with opened.read() as conn:
         assert len(clients.listing(conn)) == 1
-
-
-def test_part_of_a_table_that_certmgr_does_not_create_is_a_problem(database: Database) -> None:
-    assert maintenance.check(database) == []
-    with database.write() as tx:
-        if tx.conn.dialect.name == "postgresql":
-            tx.conn.exec_driver_sql(
-                "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
-            )
-            tx.conn.exec_driver_sql(
-                "CREATE TRIGGER t BEFORE INSERT ON client FOR EACH ROW EXECUTE FUNCTION f()"
-            )
-            tx.conn.exec_driver_sql("CREATE RULE r AS ON DELETE TO client DO INSTEAD NOTHING")
-            tx.conn.exec_driver_sql("ALTER TABLE client ADD CONSTRAINT c CHECK (note IS NULL)")
-        else:
-            tx.conn.exec_driver_sql("CREATE TRIGGER t AFTER INSERT ON client BEGIN SELECT 1; END")
-    problems = " ".join(maintenance.check(database))
-    assert "trigger 't'" in problems
-    for part in ("rule 'r'", "constraint 'c'"):
-        assert (part in problems) == (database.engine.dialect.name == "postgresql")

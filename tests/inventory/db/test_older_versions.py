@@ -33,8 +33,8 @@ from sqlalchemy.types import Integer
 from inventory.db import audit_chain, maintenance
 from inventory.db.database import HEAD, make_engine, prepare_file, version
 from inventory.db.opening import open_database
-from inventory.models import metadata
 from inventory.models.base import EnumText, Json, JsonTexts, Words
+from inventory.models.schema import metadata
 from inventory.store import audit_log
 from tests.campaign import Campaign, size
 

@@ -15,8 +15,8 @@ from inventory.models import (
     Proposal,
     StoredPurchase,
     ZoneView,
-    metadata,
 )
+from inventory.models.schema import metadata
 from inventory.store import (
     acme_orders,
     case_changes,

@@ -28,8 +28,8 @@ from inventory.models import (
     StoredFinding,
     StoredPurchase,
     Ticket,
-    metadata,
 )
+from inventory.models.schema import metadata
 from inventory.store import (
     acme_orders,
     audit_log,
