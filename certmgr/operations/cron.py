@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from certmgr.operations import audit_heads
 from certmgr.operations.heartbeat import heartbeat
 from certmgr.operations.stopping import StopState
 from certmgr.revocation.job import run as check_revocation
+from inventory.db.database import Tx
 from inventory.errors import INTERNAL_ERROR, CertmgrError, NotFound, log_internal_error
 from inventory.store import jobs, lineages
 from notifiers.inbox.mailbox import read
@@ -41,6 +43,7 @@ _log = logging.getLogger(__name__)
 JOB, AUDIT_HEAD = "run", "audit head"
 # A timestamp authority has 30 seconds for its answer.
 _HEAD_MINUTES = 2.0
+RECORD_SECONDS = 120.0
 
 
 # Part, done, planned. The command line shows it; cron has no terminal and sees nothing.
@@ -162,10 +165,11 @@ class _Run:
                 " goes on"
             )
         # An internal error in one part must not stop the others. It is raised after they have run.
-        except Exception as error:
+        # A library may raise more than Exception: SystemExit, or the panic of one in Rust.
+        except BaseException as error:
             log_internal_error(_log, part.name)
             self.result.problems.append(f"{part.name}: {INTERNAL_ERROR}")
-            self.result.error = self.result.error or error
+            self.result.error = self.result.error or _as_exception(error)
 
     def _scan(self) -> None:
         try:
@@ -217,6 +221,35 @@ class _Run:
             result.messages.append(f"certificates: {summary.sentence}")
 
 
+@contextmanager
+def _recording(context: Context, stop: StopState) -> Iterator[Tx]:
+    """Yield a transaction for the state of the run.
+
+    Raises:
+        CertmgrError: The database does not answer. It has no budget of a part here.
+    """
+    try:
+        with stop.budget(RECORD_SECONDS), context.write() as tx:
+            yield tx
+    except KeyboardInterrupt:
+        if not stop.late or stop.terminated:
+            raise
+        raise CertmgrError(
+            "The state of the run was not recorded",
+            f"the database did not answer within {RECORD_SECONDS:g} seconds",
+            "Check the database server.",
+        ) from None
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """Return an error that ends the program with the exit code of internal errors."""
+    if isinstance(error, Exception):
+        return error
+    raised = RuntimeError(f"{type(error).__name__}: {error}")
+    raised.__cause__ = error
+    return raised
+
+
 def _ignore(what: str, done: int, planned: int) -> None:
     """Show no progress."""
 
@@ -249,7 +282,7 @@ def run(
     """
     work = _Run(context, identities_for, stop or StopState(), progress or _ignore)
     result = work.result
-    with context.write() as tx:
+    with _recording(context, work.stop) as tx:
         # Recorded before the first part, so that a run that dies is a start without an end.
         jobs.started(tx, JOB)
     parts = work.parts(scan=scan)
@@ -270,7 +303,7 @@ def conclude(context: Context, stop: StopState, result: CronResult) -> CronResul
     Raises:
         Exception: The first internal error of a part.
     """
-    with context.write() as tx:
+    with _recording(context, stop) as tx:
         if result.interrupted:
             jobs.failed(tx, JOB, f"it was interrupted: {result.interrupted}")
         elif result.problems:

@@ -18,6 +18,7 @@ from certmgr.demo import servers
 from certmgr.demo.servers import Server
 from certmgr.operations import cron
 from certmgr.operations.stopping import stoppable
+from inventory.errors import CertmgrError
 from inventory.models import Run
 from inventory.store import domains, endpoints, jobs
 from inventory.targets import Target
@@ -46,23 +47,29 @@ def test_run_prints_nothing_if_all_is_well_and_one_line_if_not(
     assert 'certmgr_notices{state="queued"}' in metrics
 
 
+class _Panic(BaseException):
+    """As the panics of libraries in Rust, which are no Exception."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError, SystemExit, _Panic])
 def test_internal_error_in_one_part_does_not_stop_the_others(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
-        raise ZeroDivisionError
+        raise error("the cause")
 
     database = open_sqlite(tmp_path / "run.db")
     monkeypatch.setattr(cron._Run, "_scan", fail)
-    with pytest.raises(ZeroDivisionError):
+    # Never SystemExit, which would end the program as if all was well.
+    with pytest.raises(Exception, match="the cause"):
         cron.run(Context(database, settings, database.clock))
     with database.read() as conn:
         states = jobs.every(conn)
     database.close()
     assert states["notify"].success_at is not None
     assert states["run"].success_at is None
-    error = states["run"].error or ""
-    assert "scan: an internal error of certmgr" in error and "ZeroDivisionError" not in error
+    reason = states["run"].error or ""
+    assert "scan: an internal error of certmgr" in reason and "cause" not in reason
 
 
 def _interrupt(*_: object) -> None:
@@ -124,6 +131,29 @@ def test_part_whose_budget_ends_does_not_stop_the_others(
     ]
     assert states["notify"].success_at is not None
     assert result.interrupted == ""
+
+
+@pytest.mark.parametrize("write", ["started", "succeeded"])
+def test_database_that_does_not_answer_does_not_hold_the_run(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    """Before the first part and after the last one, there is no budget of a part."""
+
+    def wait(*_: object) -> None:
+        signal.pause()
+
+    class Jobs:
+        """The module, with one write that waits."""
+
+        def __getattr__(self, name: str) -> object:
+            return wait if name == write else getattr(jobs, name)
+
+    monkeypatch.setattr(cron, "jobs", Jobs())
+    monkeypatch.setattr(cron, "RECORD_SECONDS", 0.05)
+    database = open_sqlite(tmp_path / "run.db")
+    with stoppable() as stop, pytest.raises(CertmgrError, match="did not answer within"):
+        cron.run(Context(database, settings, database.clock), stop=stop)
+    database.close()
 
 
 def test_late_scan_goes_on_after_the_notices(
