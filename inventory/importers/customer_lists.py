@@ -146,7 +146,7 @@ _EXCEL_VALUE = re.compile(
     r"|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?|\d{4}-\d\d-\d\d( 0?0:00(:00)?)?"
     r"|(?:Jan|Feb|Mär|Mrz|Mar|Apr|Mai|May|Jun|Jul|Aug|Sep|Okt|Oct|Nov|Dez|Dec)\.? \d{2,4}"
     # Numbers with separators of thousands or with decimals.
-    r"|\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+|\d+[.,]0+"
+    r"|\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+|\d{1,3}(?:,\d{3})+|\d+[.,]0+"
     # Errors of formulas, and columns that are too narrow.
     r"|#(?:N/A|NV|REF!|BEZUG!|VALUE!|WERT!|NAME\?|DIV/0!|NUM!|ZAHL!|NULL!|#+)"
 )

@@ -27,6 +27,9 @@ _NO_SITE = ("400", "403", "404", "410", "421", "444")
 _NO_NAMES = ("default", "hostnames", "volatile", "include")
 
 
+_IN_PLACE = "written in the configuration (data:)"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What a block inherits from the blocks around it.
@@ -34,7 +37,7 @@ class Scope:
     Attributes:
         kind: http, stream or mail.
         ssl: Whether "ssl on" applies.
-        certificate: The file of the certificate, or a variable.
+        certificates: The files of the certificates, or variables.
         names: Name, and file and line.
         values: Variable -> value.
         passed_on: The names of a map by which a stream server passes TLS on, with file and line.
@@ -42,7 +45,7 @@ class Scope:
 
     kind: str = ""
     ssl: bool = False
-    certificate: str = ""
+    certificates: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
     values: dict[str, str] = field(default_factory=dict)
     passed_on: tuple[tuple[str, str], ...] = ()
@@ -53,7 +56,8 @@ def inherited(directives: Sequence[Directive], scope: Scope) -> Scope:
     names: list[tuple[str, str]] = []
     passed_on = list(scope.passed_on)
     values = dict(scope.values)
-    ssl, certificate = scope.ssl, scope.certificate
+    ssl = scope.ssl
+    certificates: list[str] = []
     for file, directive in directives:
         args, where = directive["args"], f"{file}:{directive['line']}"
         match directive["directive"]:
@@ -64,7 +68,8 @@ def inherited(directives: Sequence[Directive], scope: Scope) -> Scope:
             case "ssl":
                 ssl = args == ["on"]
             case "ssl_certificate" if args:
-                certificate = args[0]
+                # One per key type.
+                certificates.append(args[0])
             case "protocol" if args:
                 values[" protocol"] = args[0]
             case "starttls" if args:
@@ -75,7 +80,7 @@ def inherited(directives: Sequence[Directive], scope: Scope) -> Scope:
     return Scope(
         kind=scope.kind,
         ssl=ssl,
-        certificate=certificate,
+        certificates=tuple(certificates) or scope.certificates,
         names=tuple(names) or scope.names,
         values=values,
         passed_on=tuple(passed_on),
@@ -241,13 +246,16 @@ def _names(scope: Scope, listens: _Listens, client: str) -> Iterator[ImportRow |
 
 def _fields(scope: Scope) -> dict[str, str]:
     # For the note only: the file is not read, since its key must not be opened.
-    certificate = _substituted(scope.certificate, scope.values)
-    if not certificate:
+    certificates = [_substituted(c, scope.values) for c in scope.certificates]
+    if not certificates:
         return {}
-    note = {"note": f"nginx certificate: {printable(certificate, 300)}"}
+    # A literal certificate may be followed by its key.
+    shown = [_IN_PLACE if c.startswith("data:") and "$" not in c else c for c in certificates]
+    note = {"note": f"nginx certificate: {printable(', '.join(shown), 300)}"}
     # The ACME modules of nginx and Angie give their certificates in a variable. They run on a
     # server of the provider, so the provider renews.
-    return {"renews": "us", **note} if certificate.startswith("$acme_cert") else note
+    by_module = any(c.startswith("$acme_cert") for c in certificates)
+    return {"renews": "us", **note} if by_module else note
 
 
 def _substituted(text: str, values: dict[str, str]) -> str:

@@ -120,6 +120,8 @@ class Table:
         if is_header is not None and not is_header(self._cells(self._first)):
             later = range(self._first + 1, self._first + MAX_TITLE)
             self._first = next((n for n in later if is_header(self._cells(n))), self._first)
+        if is_header is not None:
+            self._first = self._lowest_header(is_header)
         line = self._lines[self._first] if self._first < len(self._lines) else ""
         if len(line) > MAX_HEADER:
             raise UsageError(
@@ -131,6 +133,15 @@ class Table:
         self.header = self._cells(self._first)
         while self.header and not self.header[-1]:
             self.header.pop()
+
+    def _lowest_header(self, is_header: Callable[[Sequence[str]], bool]) -> int:
+        """Return the line of the header below merged cells, which may name columns as well."""
+        found, named = self._first, _filled(self._cells(self._first))
+        for number in range(self._first + 1, self._first + 3):
+            cells = self._cells(number)
+            if _filled(cells) > named and is_header(cells):
+                found, named = number, _filled(cells)
+        return found
 
     def _delimiter(self, line: str) -> str:
         return self._forced or max(DELIMITERS, key=line.count)
@@ -198,6 +209,10 @@ def _refuse_workbook(path: Path, data: bytes) -> None:
             f"it is {kind}",
             "Open it in the spreadsheet program, and save it as CSV.",
         )
+
+
+def _filled(cells: Sequence[str]) -> int:
+    return sum(1 for c in cells if c)
 
 
 def _trimmed(cell: str) -> str:

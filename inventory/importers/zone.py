@@ -30,6 +30,9 @@ from inventory.text import printable
 MAX_BYTES = 64_000_000
 # Characters of a record: an unclosed parenthesis would join the rest of the file.
 MAX_RECORD = 1_000_000
+# Unclosed parentheses behind which the lines are read again, each on its own.
+MAX_UNCLOSED = 100
+_UNCLOSED = "the record cannot be read: a parenthesis is not closed"
 _TTL = re.compile(r"\d+|(\d+[wdhms])+", re.I)
 # cli53 writes the aliases of Route 53 in a class of its name.
 _CLASSES = ("in", "class1", "aws", "ch", "hs", "cs")
@@ -41,7 +44,9 @@ _ADDRESSES = ("a", "aaaa", "cname", "https", "svcb")
 _AGE = re.compile(r"\s\[age:\d{1,12}\]", re.I)
 # Windows and Cloudflare name the zone in a comment, because they write no $ORIGIN.
 _NAMED_ZONE = re.compile(
-    r"^;+\s*(?:domain:\s+(\S{1,255})|database file .{0,300}\s(\S{1,255}?)(?:\s+zone)?\.)\s*$", re.I
+    r"^;+\s*(?:domain:\s+(\S{1,255})"
+    r"|database file .{0,300}\s(?!zone\.\s*$)(\S{1,255}?)(?:\s+zone)?\.)\s*$",
+    re.I,
 )
 _SERVICE = re.compile(r"\s(?:https|svcb)\s+(.*)$", re.I)
 
@@ -101,6 +106,9 @@ def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line, host name, reason) per record; one of the two texts is empty, or both."""
     zone = _Zone(path, text)
     for number, entry in _entries(text):
+        if not entry:
+            yield number, "", _UNCLOSED
+            continue
         try:
             name, reason = zone.read(_AGE.sub(" ", entry) if "[" in entry else entry)
         except _LeftOut as left:
@@ -252,24 +260,42 @@ def _directive_reason(directive: str, words: list[str]) -> str:
 
 
 def _entries(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (line, text) per record; parentheses continue a record over several lines."""
+    """Yield (line, text) per record; parentheses continue a record over several lines.
+
+    The text is empty if a parenthesis of the line is not closed. The lines behind it count.
+    """
+    lines = text.splitlines()
+    number = unclosed = 0
+    while number < len(lines):
+        entry, count = _entry(lines, number, joined=unclosed < MAX_UNCLOSED)
+        if count == 0:
+            unclosed += 1
+            yield number + 1, ""
+        elif entry.strip():
+            yield number + 1, entry
+        number += max(count, 1)
+
+
+def _entry(lines: list[str], first: int, *, joined: bool) -> tuple[str, int]:
+    """Return the record that begins at a line, and its number of lines; 0 if it does not end.
+
+    Args:
+        lines: The lines of the file.
+        first: The index of its first line.
+        joined: Whether a parenthesis may continue it.
+    """
     pending: list[str] = []
-    start = depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = _without_comment(line)
-        if not pending:
-            start = number
+    depth = size = 0
+    for number in range(first, len(lines)):
+        bare = _without_comment(lines[number])
         depth += bare.count("(") - bare.count(")") if '"' not in bare else _depth(bare)
         pending.append(bare)
-        if depth > 0 and sum(map(len, pending)) < MAX_RECORD:
-            continue
-        entry = " ".join(pending) if len(pending) > 1 else bare
-        pending, depth = [], 0
-        if entry.strip():
-            yield start, entry
-    # The last record may lack its closing parenthesis; it is reported by its parser.
-    if pending and " ".join(pending).strip():
-        yield start, " ".join(pending)
+        size += len(bare)
+        if depth <= 0:
+            return " ".join(pending) if len(pending) > 1 else bare, len(pending)
+        if not joined or size >= MAX_RECORD:
+            break
+    return "", 0
 
 
 def _without_comment(line: str) -> str:

@@ -324,7 +324,7 @@ def test_people_and_numbers_of_a_spreadsheet_are_read(
 
 @pytest.mark.parametrize(
     "number",
-    ["1,00E+03", "1001,0", "1001.00", "1\u00a0001", "1'002", "Dez 26"],
+    ["1,00E+03", "1001,0", "1001.00", "1\u00a0001", "1,001", "1'002", "Dez 26"],
 )
 def test_customer_number_that_a_spreadsheet_changed_is_refused(tmp_path: Path, number: str) -> None:
     path = tmp_path / "list.csv"
@@ -332,6 +332,23 @@ def test_customer_number_that_a_spreadsheet_changed_is_refused(tmp_path: Path, n
     found = list(csv_format.read(path))
     assert isinstance(found[0], ImportProblem) and "spreadsheet has changed it" in found[0].reason
     assert isinstance(found[1], ImportRow)
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Customer;;Domains;\n",
+        "Client;;Domain;\n;;;\n",
+        "List of November\nCustomer;;Domains;Contact\n",
+        "",
+    ],
+)
+def test_header_is_the_line_below_merged_cells(tmp_path: Path, above: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"{above}client;client_name;domain;email\n1;Shop;shop.test;a@shop.test\n")
+    (row,) = csv_format.read(path)
+    assert isinstance(row, ImportRow)
+    assert (row.client, row.client_fields["name"], row.domain) == ("1", "Shop", "shop.test")
 
 
 @pytest.mark.parametrize(

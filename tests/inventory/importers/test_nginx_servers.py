@@ -68,6 +68,25 @@ def test_certificate_of_the_acme_module_is_renewed_by_nginx(tmp_path: Path) -> N
     }
 
 
+@pytest.mark.parametrize(
+    ("lines", "note"),
+    [
+        ("ssl_certificate rsa.pem; ssl_certificate ec.pem;", "rsa.pem, ec.pem"),
+        (
+            'ssl_certificate "data:-----BEGIN CERTIFICATE-----\nMIIB";',
+            "written in the configuration",
+        ),
+        ("ssl_certificate data:$cert;", "data:$cert"),
+        ("", "all.pem"),
+    ],
+)
+def test_note_names_each_certificate_and_holds_none(tmp_path: Path, lines: str, note: str) -> None:
+    server = f"server {{ listen 443 ssl; server_name shop.test; {lines} }}"
+    (row,) = read(tmp_path, f"http {{ ssl_certificate all.pem; {server} }}")
+    assert isinstance(row, ImportRow) and note in row.domain_fields["note"]
+    assert "MIIB" not in row.domain_fields["note"]
+
+
 def test_note_of_the_site_counts_and_not_the_redirect_before_it(tmp_path: Path) -> None:
     (row,) = read(
         tmp_path,

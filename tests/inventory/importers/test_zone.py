@@ -93,6 +93,27 @@ def test_record_gives_its_name_or_a_reason_in_our_words(
     assert not expected or expected in others[0], others
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['x TXT ( "open"', "@ SOA ns1 h ( 1 2 3 4 5", 'x TXT "(" (', "x ( A 192.0.2.9 ; )", "x A (("],
+)
+def test_parenthesis_that_is_not_closed_costs_its_line(tmp_path: Path, line: str) -> None:
+    """It joined the rest of the file, and took all names in it away without a word."""
+    path = tmp_path / "shop.test.zone"
+    path.write_text(f"www A 192.0.2.1\n{line}\nlast A 192.0.2.2\nmx ( A\n 192.0.2.3 )\n")
+    rows, problems = split(zone.read(path, "1001"))
+    assert [d for d, _ in rows] == ["www.shop.test", "last.shop.test", "mx.shop.test"]
+    (problem,) = problems
+    assert ":2" in problem and "a parenthesis is not closed" in problem
+
+
+def test_many_open_parentheses_cost_linear_time(tmp_path: Path) -> None:
+    path = tmp_path / "shop.test.zone"
+    path.write_text("x A (\n" * 20_000 + "www A 192.0.2.1\n")
+    rows, problems = split(zone.read(path, "1001"))
+    assert len(rows) == 1 and len(problems) == 20_000
+
+
 def test_byte_order_mark_before_another_encoding_costs_no_line(tmp_path: Path) -> None:
     path = tmp_path / "shop.test.zone"
     path.write_bytes(b"\xef\xbb\xbf$ORIGIN shop.test.\r\nwww A 192.0.2.1 ; M\xfcller\r\n")
@@ -153,6 +174,10 @@ ROUTE53 = """{"ResourceRecordSets": [
     ("name", "text"),
     [
         ("example.com.dns", WINDOWS),
+        (
+            "export.txt",
+            WINDOWS.replace("Default zone scope in zone example.com", "example.com zone"),
+        ),
         ("export.txt", WINDOWS),
         ("cloudflare.txt", CLOUDFLARE),
         ("pdnsutil.txt", POWERDNS),
