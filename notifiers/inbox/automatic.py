@@ -15,6 +15,8 @@ from email.message import Message
 from importlib import resources
 from typing import cast
 
+from notifiers.channels.results import MARK_HEADER
+
 # RFC 3834, RFC 5230, and what Exchange, Gmail, Zimbra, cPanel, Plesk and ticket systems send.
 _HEADERS = (
     "Autoresponder",
@@ -92,6 +94,9 @@ def automatic_headers(message: Message) -> bool:
     if any(message.get(name) is not None for name in _HEADERS):
         return True
     if any(_HEADER_NAMES.match(name) for name in message):
+        return True
+    # The notice itself came back, redirected by a rule or in a loop: no answer has its header.
+    if message.get(MARK_HEADER) is not None:
         return True
     if any(v in _value(message, name) for name, wanted in _VALUES.items() for v in wanted):
         return True

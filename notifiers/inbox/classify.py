@@ -41,7 +41,7 @@ from notifiers.inbox.mail_parts import (
     marks_in,
     own_parts,
     own_words,
-    raw_marks,
+    quoted_marks,
     references_in,
     returned_marks,
     source_text,
@@ -56,6 +56,7 @@ from notifiers.inbox.report_words import (
     refused,
     reported_action,
     reported_kind,
+    returned_subject,
     tried_again,
 )
 
@@ -227,7 +228,7 @@ def _report(
         return None
     reason = re.search(r"^diagnostic-code\s*:\s*(.{1,300})", text, re.I | re.M)
     shown = f"{did} {code}".strip() + (f": {reason[1].strip()}" if reason else "")
-    marks = returned_marks(message) or raw_marks(raw)
+    marks = returned_marks(message) or quoted_marks(raw, parts)
     return replace(read, kind=kind, marks=marks, text=printable(shown, 400), status=code)
 
 
@@ -240,7 +241,7 @@ def _receipt(
         return None
     what = re.search(r"^disposition:\s*(.{1,200})", source_text(notification), re.I | re.M)
     # A receipt usually has In-Reply-To; some programs return the original headers instead.
-    marks = read.marks or returned_marks(message) or raw_marks(raw)
+    marks = read.marks or returned_marks(message) or quoted_marks(raw, parts)
     shown = what[1].strip() if what else "receipt"
     # Dovecot refuses a mail in this form, by a filter (RFC 5429 2.2) or a full mailbox.
     if _DELETED.match(shown) and refused(f"{read.subject} {read.text}"):
@@ -269,22 +270,28 @@ def _plain_bounce(
     # flufl.bounce knows the formats of many mail servers.
     temporary, permanent = all_failures(message)
     failed = message.get("X-Failed-Recipients") is not None
-    marks = returned_marks(message) or raw_marks(raw)
+    copied = marks = returned_marks(message) or quoted_marks(raw, parts)
     words = f"{read.subject} {read.text}"
+    final_subject = returned_subject(read.subject)
     # A warning of Postfix has the form of its bounces.
     if tried_again(words):
         kind = InboundKind.DELAY
     # Warnings of Exim carry the same header as its bounces.
-    elif temporary and not permanent:
+    elif temporary and not permanent and not final_subject:
         final = _NOT_TRIED_AGAIN.search(read.text) is not None
         kind = InboundKind.UNCERTAIN if final else InboundKind.DELAY
-    elif permanent or failed:
+    # The subject of a returned mail is final, also with the 4.2.2 of a mailbox that stays full.
+    elif permanent or failed or (temporary and copied):
         kind = InboundKind.BOUNCE
-    elif not _DAEMONS.match(sender(message)) and system:
+    # Other programs have an address and no sender of the envelope, as people who are absent.
+    elif system and not _DAEMONS.match(sender(message)) and not (copied and final_subject):
         return None
     else:
         kind, marks = reported_kind(words), marks or read.marks
-    if not system and not (returned_marks(message) or raw_marks(raw)):
+        # It returns the notice for good, whatever reason it names.
+        if copied and final_subject:
+            kind = InboundKind.BOUNCE
+    if not system and not copied:
         kind, marks = InboundKind.UNCERTAIN, read.marks
     return replace(read, kind=kind, marks=marks)
 

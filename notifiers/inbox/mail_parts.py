@@ -109,6 +109,15 @@ def raw_marks(raw: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(m.decode() for m in _RAW_MARK.findall(raw)))[:10]
 
 
+def quoted_marks(raw: bytes, parts: list[Message]) -> tuple[str, ...]:
+    """Return the marks in the header of a notice that is quoted as plain text, also encoded."""
+    if found := raw_marks(raw):
+        return found
+    # A bounce in Russian or Chinese is encoded as a whole, with the notice in it.
+    texts = (body_text(p) for p in parts if p.get_content_maintype() == "text")
+    return raw_marks(" ".join(texts).encode("ascii", "replace"))
+
+
 def source_text(part: Message) -> str:
     """Return the content of a part that has headers as its content."""
     if part.is_multipart():

@@ -70,11 +70,21 @@ _SUBJECT = _any(
     r"(?:mail|message|e-?mail|your message)(?: to \S+)? (?:could|was|has) not"
     r" (?:be |been )?deliver",
     r"(?:warning|alert): (?:could not send|message .{0,60}delayed|.{0,80}user unknown)",
-    r"(?:message|mail) (?:delivery )?(?:delayed|rejected|undeliverable)",
+    r"(?:message|mail) (?:delivery )?(?:delayed|rejected|undeliverable|not delivered)",
+    r"\W{0,5}message you sent blocked|postmaster notify: delivery",
+    r".{0,40}(?:退信|退回|投递失败|投遞失敗|配信不能|配信できません|不達)",
+    r".{0,20}(?:전송 ?실패|반송)",
     r"unzustellbar|nicht zugestellt|unzustellbare nachricht|zustellung fehlgeschlagen",
     r"non remis|échec de la remise|message non remis|non recapitabile|mancato recapito",
     r"no entregado|no se puede entregar|não entregue|onbestelbaar|niedostarczon",
     r"nedoručiteln|nedoručen|kézbesíthetetlen|olevererbar|går inte att leverera|не доставлено",
+)
+# The subjects of mails that are returned for good. No system writes them above a warning.
+_RETURNED = _any(
+    r"\breturned mail\b|\breturned to sender\b|\breturning message to sender\b",
+    r"\bfailure notice\b|\bmail system error\b|\bundeliverable mail\b",
+    r"\bmail not delivered\b|\bdelivery failure\b|\bblocked by our\b|\bpermanent delivery\b",
+    r"退信|退回|投递失败|投遞失敗|配信不能|配信できません|不達|전송 ?실패|반송",
 )
 _FAILED = _any(
     r"\baddress (?:not found|rejected)",
@@ -83,6 +93,12 @@ _FAILED = _any(
     r"\bno such (?:user|mailbox|recipient)",
     r"\b(?:wasn[’']t|was not|couldn[’']t|could not) (?:be )?(?:found|delivered)",
     r"\bunable to deliver",
+    r"\b(?:not|never) been delivered",
+    r"\bdid not (?:receive|reach)\b",
+    r"\bwas blocked by\b",
+    r"\baccount is disabled",
+    r"未能(?:送达|送達|投递)|无法(?:发送|投递|送达)|無法(?:傳送|投遞)|退回|配信できません",
+    r"送信できませんでした|배달(?:되지|할 수)|전송할 수 없",
     r"\bundeliver",
     r"\bdelivery (?:has )?failed",
     r"\b(?:trying|attempting|failed) to deliver",
@@ -91,7 +107,7 @@ _FAILED = _any(
     r"\bn[’']a pas pu être (?:livré|remis|distribué)",
     r"\bno se (?:pudo|ha podido) entregar",
     r"\bnon è stato possibile (?:consegnare|recapitare)",
-    r"\bnon è stat[oa] (?:consegnat|recapitat)",
+    r"\bnon (?:è|e['’]) stat[oa] (?:consegnat|recapitat)",
     r"\bmancat[ao] (?:consegna|recapito)",
     r"\badresse (?:wurde )?nicht gefunden",
     r"\bkonnte nicht (?:gefunden|zugestellt)",
@@ -153,6 +169,11 @@ def reported_action(report: str) -> tuple[str, str]:
 def refused(words: str) -> bool:
     """Return whether a mailbox or its filter refused a mail."""
     return _REFUSED.search(words) is not None
+
+
+def returned_subject(subject: str) -> bool:
+    """Return whether a subject states that a mail is returned, and not only delayed."""
+    return _RETURNED.search(subject) is not None
 
 
 def failure_subject(subject: str) -> bool:
