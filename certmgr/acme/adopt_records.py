@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import Connection
 
 from certmgr.acme import cas
@@ -21,6 +20,7 @@ from certmgr.config.context import Context
 from certmgr.deploy.client_model import ClientAccount, ClientLineage
 from certmgr.inspection.report import certificate_row
 from certmgr.x509.key_store import key_reference
+from certmgr.x509.private_keys import load_pem
 from inventory.certificate_fields import describe_key
 from inventory.db.database import Tx
 from inventory.errors import CertmgrError, Conflict
@@ -114,7 +114,7 @@ def objection_to_test_ca(context: Context, directory: str, lineage: ClientLineag
 
 
 def _account_key_type(account: ClientAccount) -> str:
-    key = load_pem_private_key(account.key_pem, None)
+    key = load_pem(account.key_pem)
     described = describe_key(key.public_key())[0].lower()
     return described.replace("ec p-", "ec-p").replace("rsa ", "rsa-")
 
@@ -134,7 +134,7 @@ def store_account_key(context: Context, account: ClientAccount, client: str) -> 
     with context.read() as conn:
         if _recorded(conn, account) is not None:
             return AccountToRecord(account, name, ca.name)
-    key = load_pem_private_key(account.key_pem, None)
+    key = load_pem(account.key_pem)
     # The file comes before the row: a row without its key would be an account that cannot be used.
     path = key_store(context.settings).store_key(f"account-{name}", _account_key_type(account), key)
     return AccountToRecord(account, name, ca.name, key_reference(path))

@@ -10,8 +10,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from certmgr.acme import responses
 from certmgr.acme.ca_requests import CaRequests
 from certmgr.acme.context import IssuanceContext
@@ -23,6 +21,7 @@ from certmgr.acme.session import AccountSession
 from certmgr.deploy.lineage import Lineage
 from certmgr.x509 import csr as requests_
 from certmgr.x509.key_store import key_reference
+from certmgr.x509.private_keys import load_pem
 from inventory.records import ListedLineage, OrderRecord
 from inventory.store import acme_orders
 from inventory.vocabulary import OrderState, RateEventKind
@@ -100,7 +99,7 @@ class OrderPlacement:
         pem = material.key_pem
         if material.sha256 in self.lineage.compromised:
             return None  # a compromised key is never used again
-        return None if pem is None else load_pem_private_key(pem, None)
+        return None if pem is None else load_pem(pem)
 
     def _place_order(self) -> None:
         """Request the order, or find the one whose answer was lost, and record its URL."""

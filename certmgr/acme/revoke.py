@@ -11,8 +11,6 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from certmgr.acme import cas
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.delivery import version_of
@@ -20,6 +18,7 @@ from certmgr.acme.problems import AcmeError
 from certmgr.acme.responses import RawPayload
 from certmgr.acme.session import connect
 from certmgr.deploy.lineage import Lineage
+from certmgr.x509.private_keys import load_pem
 from inventory.certificates import parse
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.records import LineageRecord
@@ -169,4 +168,4 @@ def _key(context: IssuanceContext, row: LineageRecord, digest: str) -> Any:
             "its version was removed, or the client holds the key",
             "Give --by account.",
         )
-    return load_pem_private_key(pem, None)
+    return load_pem(pem)

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from certmgr.cases.check import (
     ExpectedCertificate,
     MatchedCertificate,
@@ -35,6 +33,7 @@ from certmgr.inspection.report import certificate_row
 from certmgr.purchases.terms import DCV_REUSE, is_reusable, organisation_rules
 from certmgr.x509 import csr as requests
 from certmgr.x509 import key_store as keystore
+from certmgr.x509.private_keys import load_pem
 from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import load_rules, rules_path
 from certmgr.x509.upload import VendorUpload, read_files, unpack
@@ -224,7 +223,7 @@ def _keys_of(upload: VendorUpload) -> Iterator[_EnclosedKey]:
     """Return the private keys of an upload that a case can have."""
     for data in upload.keys:
         # The sandbox that unpacked the upload has decrypted its keys.
-        key: Any = load_pem_private_key(data, None)
+        key: Any = load_pem(data)
         key_type = key_type_of(describe_key(key.public_key())[0])
         if key_type in KEY_TYPES:
             yield _EnclosedKey(key_type, requests.spki(key.public_key()), key)

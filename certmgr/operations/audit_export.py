@@ -18,8 +18,9 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from certmgr.x509.private_keys import load_pem
 from inventory.db.audit_chain import START, link
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import open_regular, read_regular
@@ -61,7 +62,7 @@ def signing_key(path: Path, passphrase: str) -> Ed25519PrivateKey:
     data = read_regular(path, _MAX_KEY)
     key: object
     try:
-        key = load_pem_private_key(data, None)
+        key = load_pem(data)
     except TypeError:
         key = _decrypted(data, path, passphrase)
     except (ValueError, UnsupportedAlgorithm):
@@ -78,7 +79,7 @@ def _decrypted(data: bytes, path: Path, passphrase: str) -> object:
     if not passphrase:
         raise UsageError(f"{path} is encrypted", "no passphrase is configured", todo)
     try:
-        return load_pem_private_key(data, passphrase.encode())
+        return load_pem(data, passphrase.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise UsageError(f"{path} cannot be decrypted", "the passphrase is wrong", todo) from None
 

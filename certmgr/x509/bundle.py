@@ -7,17 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from cryptography.exceptions import InternalError, InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from certmgr.x509.private_keys import load_pem
 from inventory.certificate_fields import PARSE_ERRORS
-from inventory.certificate_signatures import MAX_MODULUS_BITS, issued_by
+from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate, from_pem, parse
 from inventory.errors import CertmgrError
 
@@ -117,32 +111,17 @@ def build_bundle(key_pem: bytes | None, chain_der: Sequence[bytes]) -> Certifica
 def _key_matches(key_pem: bytes, leaf: Certificate) -> bool:
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     try:
-        # The library would test whether the factors are primes: seconds of CPU for 8,192 bits, at
-        # each step of a deployment. A signature shows that the parts of the key fit.
-        key = load_pem_private_key(key_pem, None, unsafe_skip_rsa_key_validation=True)
+        key = load_pem(key_pem)
         assert leaf.parsed is not None
         # The encoded public keys are compared, because keys of one type have no common interface.
-        same = key.public_key().public_bytes(*encoding) == leaf.parsed.public_key().public_bytes(
-            *encoding
-        )
-        if same and isinstance(key, rsa.RSAPrivateKey):
-            _require_intact(key)
-        return same
-    except (*PARSE_ERRORS, InvalidSignature, InternalError):
+        mine: bytes = key.public_key().public_bytes(*encoding)
+        return mine == leaf.parsed.public_key().public_bytes(*encoding)
+    except PARSE_ERRORS:
         raise CertmgrError(
             "The private key cannot be read",
             "it is damaged, encrypted, or of another format",
             "It must be unencrypted PEM. " + _NOTHING_WRITTEN,
         ) from None
-
-
-def _require_intact(key: rsa.RSAPrivateKey) -> None:
-    """Raise unless the private part of an RSA key belongs to its public part."""
-    # OpenSSL verifies no longer signatures, and a computation with them has no bound.
-    if key.key_size > MAX_MODULUS_BITS:
-        raise ValueError("the modulus is too long")
-    data, scheme, digest = b"certmgr", padding.PKCS1v15(), hashes.SHA256()
-    key.public_key().verify(key.sign(data, scheme, digest), data, scheme, digest)
 
 
 def from_files(files: dict[str, bytes]) -> CertificateBundle:

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
 from certmgr.config.checks import KEY_TYPES
+from certmgr.x509.private_keys import load_pem
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 
@@ -194,7 +194,7 @@ class KeyStore:
         # The passphrase is requested only for an encrypted key.
         encrypted = b"ENCRYPTED" in data[:100]
         try:
-            return load_pem_private_key(data, self._passphrase().encode() if encrypted else None)
+            return load_pem(data, self._passphrase().encode() if encrypted else None)
         except (ValueError, TypeError):
             reason = (
                 "the passphrase of [cases] passphrase does not open it"

@@ -17,8 +17,6 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    load_der_private_key,
-    load_pem_private_key,
     pkcs7,
     pkcs12,
 )
@@ -36,6 +34,7 @@ from certmgr.x509.pem_text import (
     pem_blocks,
     with_plain_armour,
 )
+from certmgr.x509.private_keys import load_der, load_pem
 from certmgr.x509.text_forms import mail_parts, other_forms
 from certmgr.x509.upload import (
     MAX_CERTIFICATES,
@@ -220,7 +219,7 @@ class Unpacker:
         block = b"-----BEGIN %b-----%b-----END %b-----\n" % (label, body or b"", label)
         try:
             secret = self.password.encode() if b"ENCRYPTED" in block else None
-            self._key(load_pem_private_key(block, secret))
+            self._key(load_pem(block, secret))
         except (*PARSE_ERRORS, UnsupportedAlgorithm):
             self.remarks.add("key-unreadable")
             self._ignore("a private key that cannot be read")
@@ -275,7 +274,7 @@ class Unpacker:
         # value.
         for load, use in (
             (x509.load_der_x509_csr, self._csr_sent_back),
-            (lambda d: load_der_private_key(d, None), None),
+            (load_der, None),
             (x509.load_der_x509_crl, lambda: self._ignore("a revocation list")),
         ):
             try:

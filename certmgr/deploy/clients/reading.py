@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from certmgr.deploy.client_model import (
     ClientLineage,
     ClientProblem,
@@ -20,6 +18,7 @@ from certmgr.deploy.clients.pem_files import certificates_in, content_of, key_in
 from certmgr.deploy.lineage import safe_name
 from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem
+from certmgr.x509.private_keys import load_pem
 from inventory.errors import CertmgrError, InvalidName, UsageError
 from inventory.files import read_regular
 from inventory.names import certificate_name
@@ -112,7 +111,7 @@ def account_key(path: Path) -> bytes:
     # them.
     key = key_in(read_regular(path, MAX_FILE))
     try:
-        return pem(load_pem_private_key(key or b"", None))
+        return pem(load_pem(key or b""))
     except (ValueError, TypeError):
         raise UsageError(
             f"{path} holds no account key",

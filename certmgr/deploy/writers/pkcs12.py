@@ -9,8 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from certmgr.deploy.disk import (
     map_os_errors,
     open_folder,
@@ -25,6 +23,7 @@ from certmgr.deploy.writers.interface import (
 )
 from certmgr.x509.bundle import CertificateBundle
 from certmgr.x509.pkcs12 import build_pkcs12
+from certmgr.x509.private_keys import load_pem
 from inventory.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class Pkcs12Writer:
 
     def _build(self, key_pem: bytes) -> bytes:
         return build_pkcs12(
-            load_pem_private_key(key_pem, None),
+            load_pem(key_pem),
             self._bundle.chain,
             alias=self._alias,
             password=self._password,
