@@ -140,7 +140,7 @@ class Authorizations:
         self, authorization: messages.Authorization, solver: Solver
     ) -> tuple[ChallengeProof, Any]:
         """Return the answer to the solver's challenge of an authorization, and the challenge."""
-        name = str(authorization.identifier.value).removeprefix("*.").removesuffix(".").lower()
+        name = str(authorization.identifier.value).removeprefix("*.")
         # The name becomes part of paths and records: only names of the order are accepted.
         if name not in {n.removeprefix("*.") for n in self.names}:
             raise AcmeError(

@@ -45,14 +45,15 @@ def find_lost_order(requests: CaRequests, account_id: int, names: Sequence[str])
     _log.info("searching for an order whose answer was lost")
     with requests.context.read() as conn:
         known = acme_orders.urls(conn, account_id)
-    # Compared as a set: a CA may return the names in another order.
-    expected = {(i.typ.name, i.value) for i in identifiers(names)}
+    # Compared as a set: a CA may return the names in another order. Some CAs call an address a
+    # name.
+    expected = {i.value for i in identifiers(names)}
     try:
         for url in _listed_orders(requests):
             if url in known:
                 continue
             body = responses.order(requests.post(url))
-            same = {(i.typ.name, i.value) for i in body.identifiers or ()} == expected
+            same = {i.value for i in body.identifiers or ()} == expected
             if same and body.status not in (messages.STATUS_INVALID,):
                 return url
     except AcmeError as error:

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
+from certmgr.acme.response_fields import identifier_name
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
@@ -281,7 +282,7 @@ def parse(
         detail=_text(body.get("detail")) or _text(body.get("title")),
         status=status,
         retry_after=retry_after,
-        identifier=_text(name, 253),
+        identifier=identifier_name(_text(name, 253)),
         subproblems=subproblems,
     )
 

@@ -113,7 +113,12 @@ def _check_names(leaf: Certificate, names: Sequence[str], is_own: Callable[[str]
     have, want = set(leaf.names), {str(as_ip(n) or n) for n in names}
     # Some CAs leave out a name that a wildcard of the same certificate covers. A name that nothing
     # covers would break a site.
-    if missing := sorted(w for w in want if not any(name_covers(h, w) for h in have)):
+    # An address that is written as a DNS name covers nothing (RFC 9525 6.5), in no browser.
+    if missing := sorted(
+        w
+        for w in want
+        if not (any(name_covers(h, w) for h in have) if as_ip(w) is None else w in leaf.ip_names)
+    ):
         raise _rejected(f"it lacks {', '.join(display(n) for n in missing[:10])}")
     # Some CAs add www, or the name without it. A name of another client, or of a domain that the
     # inventory does not have, would certify a stranger's site.

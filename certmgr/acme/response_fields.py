@@ -16,6 +16,8 @@ from typing import Any
 from acme import messages
 from josepy.errors import DeserializationError
 
+from inventory.names import as_ip
+
 # RFC 8555 7.1.3 and 7.1.4. Dates are left out: the CA reports the end of an order as its status.
 _ORDER = ("status", "identifiers", "authorizations", "finalize", "certificate", "error")
 _AUTHORIZATION = ("status", "identifier", "challenges", "wildcard")
@@ -32,7 +34,8 @@ def order_fields(document: Any) -> Any:
     fields = _used(document, _ORDER)
     identifiers = fields.get("identifiers")
     if isinstance(identifiers, list):
-        fields["identifiers"] = [i for i in identifiers if _parses(messages.Identifier, i)]
+        named = [_identifier(i) for i in identifiers]
+        fields["identifiers"] = [i for i in named if _parses(messages.Identifier, i)]
     return fields
 
 
@@ -41,6 +44,8 @@ def authorization_fields(document: Any) -> Any:
     if not isinstance(document, Mapping):
         return document
     fields = _used(document, _AUTHORIZATION)
+    if "identifier" in fields:
+        fields["identifier"] = _identifier(fields["identifier"])
     if not isinstance(fields.get("wildcard", False), bool):
         del fields["wildcard"]
     challenges = fields.get("challenges")
@@ -49,6 +54,23 @@ def authorization_fields(document: Any) -> Any:
         # A challenge that this version does not know is no reason to refuse the others.
         fields["challenges"] = [c for c in cleaned if _parses(messages.ChallengeBody, c)]
     return fields
+
+
+def identifier_name(value: str) -> str:
+    """Return the name of an identifier as orders have it.
+
+    RFC 8738 wants the shortest form of an address, and RFC 8555 lower case. CAs send the long form,
+    brackets, capitals and the last dot of a name too.
+    """
+    bare = value.strip().removesuffix(".").lower()
+    address = as_ip(bare)
+    return bare if address is None else str(address)
+
+
+def _identifier(document: Any) -> Any:
+    if not isinstance(document, Mapping) or not isinstance(document.get("value"), str):
+        return document
+    return {**document, "value": identifier_name(document["value"])}
 
 
 def _challenge(document: Any) -> Any:
