@@ -35,6 +35,10 @@ def candidates(
     for due_topic in due_topics:
         topic = due_topic.topic
         decision = _decision_before_recheck(due_topic, keys, snapshot)
+        # Its message asks the client for nothing, so staff find out who has to act, whether or not
+        # the message is sent.
+        if topic.parent not in keys and _waits_for_level_two(due_topic, snapshot):
+            notice_plan.for_staff.append((topic, _staff_reason(topic, snapshot)))
         if decision is None:
             # Without a recipient, no server of a client is probed for nothing.
             if addressees_of(due_topic, snapshot, notice_plan):
@@ -88,6 +92,20 @@ def _decision_before_recheck(
     if reason := hold_reason(due_topic, snapshot):
         return DecisionAction.HOLD, reason
     return None
+
+
+def _waits_for_level_two(due_topic: DueTopic, snapshot: Snapshot) -> bool:
+    """Return whether a fault was passed to level 2, and waits for an assignee there.
+
+    What comes and goes is left out: the digest lists it separately.
+    """
+    topic = due_topic.topic
+    return (
+        topic.actor == "staff"
+        and not (topic.suppress_reason or topic.partial or topic.is_assigned(snapshot.now))
+        and reaches_clients(due_topic, snapshot)
+        and suppression(due_topic, snapshot) != FLAPPING
+    )
 
 
 def _staff_reason(topic: Topic, snapshot: Snapshot) -> str:

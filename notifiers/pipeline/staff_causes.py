@@ -72,11 +72,6 @@ class ExpirySummary:
     soon_count: int = 0
 
 
-def is_assigned(topic: Topic, now: datetime) -> bool:
-    """Return whether a person fixes it by a date that has not passed."""
-    return topic.assigned is not None and topic.assigned[1] > now
-
-
 def is_about_dates(topic: Topic) -> bool:
     """Return whether the topic is a certificate that has expired or will expire."""
     return topic.kind is TopicKind.COVER or topic.code in (EXPIRED, EXPIRING)
@@ -148,7 +143,7 @@ def cause_lines(topics: Sequence[tuple[Topic, str]], reader: StaffReader) -> lis
 
 def _promise(topic: Topic, reader: StaffReader) -> str:
     """Return who fixes it and until when; empty if it is not assigned."""
-    if topic.assigned is None or not is_assigned(topic, reader.now):
+    if topic.assigned is None or not topic.is_assigned(reader.now):
         return ""
     return f"{topic.assigned[0]} fixes it until {reader.day(topic.assigned[1])}"
 
@@ -183,7 +178,7 @@ def _how_long(first: Topic, group: Sequence[Topic], reader: StaffReader) -> str:
 def _command(first: Topic, group: Sequence[Topic], now: datetime) -> str:
     """Return the command for what staff can do: assign what is theirs, else inspect it."""
     # What a colleague fixes already must not be given to another one by the way.
-    if first.actor == Actor.CLIENT or is_assigned(first, now):
+    if first.actor == Actor.CLIENT or first.is_assigned(now):
         return f"certmgr domain show {first.target.host}"
     scope = "endpoint" if len({t.target.key for t in group}) == 1 else "cause"
     target = shlex.quote(argument_of(first.target))

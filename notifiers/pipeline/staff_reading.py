@@ -25,7 +25,6 @@ from notifiers.pipeline.staff_causes import (
     held_lines,
     hosts_text,
     is_about_dates,
-    is_assigned,
 )
 from notifiers.pipeline.staff_message import SectionLine
 from notifiers.pipeline.topic import Topic, TopicKind
@@ -119,7 +118,7 @@ class DigestReading:
                 (topic, why)
                 for topic, why in staff_topics
                 # A certificate that ends later than in a week is listed here, with its reason.
-                if is_assigned(topic, self.now) is assigned
+                if topic.is_assigned(self.now) is assigned
                 and (not is_about_dates(topic) or (topic.end is not None and topic.end > soon))
             ],
             self.reader,

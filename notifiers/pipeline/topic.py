@@ -271,6 +271,10 @@ class Topic:
         """The date that thresholds are counted to. None if no date lies ahead."""
         return None if self.schedule is None else self.schedule.at
 
+    def is_assigned(self, now: datetime) -> bool:
+        """Return whether a person fixes it by a date that has not passed."""
+        return self.assigned is not None and self.assigned[1] > now
+
     @property
     def finding(self) -> Finding | None:
         """The finding that the message describes. Cases and purchases have none."""

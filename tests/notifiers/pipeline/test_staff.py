@@ -59,6 +59,27 @@ def test_undetermined_result_is_in_the_digest(simulation: SiteSimulation) -> Non
     assert any("scanner-error: shop.example, 1 endpoint(s)" in m.text for _, m in outcome.staff)
 
 
+def test_critical_fault_of_an_unknown_actor_is_to_be_assigned_while_it_is_held_and_after_it(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.staff()
+    simulation.client("1", hosts=None, buys=None, renews=None)
+    site = simulation.site("shop.example", "1")
+    site.faults = {"not-tls": fault("not-tls", "critical", "staff")}
+    simulation.baseline()
+    for held in (True, False):
+        (message,) = [m for _, m in simulation.day().staff if "Audit log" in m.text]
+        assert "1 fault to assign" in message.subject
+        to_assign, _, waiting = message.text.partition("Held until you release them")
+        assert "- not-tls: shop.example; 1 Client 1" in to_assign
+        assert "it is not known yet who has to act" in to_assign
+        assert "finding assign not-tls --endpoint shop.example --by NAME" in to_assign
+        assert ("shop.example" in waiting) is held
+        with simulation.database.write(simulation.now) as tx:
+            for ticket in tickets.listing(tx.conn, held=True):
+                tickets.change(tx, ticket.id, released_at=tx.at)
+
+
 def test_digest_names_host_client_and_time_and_gives_a_command_for_each_cause(
     simulation: SiteSimulation,
 ) -> None:
