@@ -7,6 +7,7 @@ of certificates are shifted and converted only with :func:`shifted` and :func:`i
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -65,6 +66,37 @@ def parse_end(text: str, time_zone: str) -> datetime:
         return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _not_a_date(text) from None
+
+
+_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+
+
+def parse_ahead(text: str, time_zone: str, after: datetime) -> datetime:
+    """Return a date ahead as a timestamp; a time alone is its next occurrence.
+
+    Args:
+        text: A date as for :func:`parse_end`, or a time such as ``09:30``: today, or tomorrow if
+            it is not later than ``after`` today.
+        time_zone: Time zone of a text without an offset.
+        after: The time before which a time alone does not lie.
+
+    Raises:
+        UsageError: The text is neither a date nor a time.
+    """
+    found = _TIME_OF_DAY.fullmatch(text.strip())
+    if found is None:
+        try:
+            return parse_end(text, time_zone)
+        except UsageError as error:
+            hint = "Write 2026-11-30, 2026-11-30T12:00, or 12:00 for the next 12:00."
+            raise UsageError(error.what, error.why, hint) from None
+    zone = ZoneInfo(time_zone)
+    clock = time(int(found[1]), int(found[2]))
+    day = in_zone(after, zone).date()
+    today = datetime.combine(day, clock, zone).astimezone(UTC)
+    if today > after:
+        return today
+    return datetime.combine(day + timedelta(days=1), clock, zone).astimezone(UTC)
 
 
 def _not_a_date(text: str) -> UsageError:

@@ -17,7 +17,7 @@ import click
 from certmgr.config.redaction import redact
 from certmgr.operations.stopping import StopState
 from inventory.clock import Clock, system_clock
-from inventory.dates import parse_end
+from inventory.dates import parse_ahead, parse_end
 from inventory.errors import CertmgrError, NotFound, UsageError
 from inventory.text import printable
 
@@ -139,6 +139,15 @@ class CommandContext:
     def moment(self, text: str | None) -> datetime | None:
         """Parse a date option; a bare date is the end of that day in the provider's time zone."""
         return None if text is None else parse_end(text, self.settings.provider.time_zone)
+
+    def ahead(self, text: str, after: datetime | None = None) -> datetime:
+        """Parse the begin or end of something ahead: a date, or a time of today or tomorrow.
+
+        Args:
+            text: The option. A bare date is the end of that day.
+            after: A time alone is the next one after this. Default: now.
+        """
+        return parse_ahead(text, self.settings.provider.time_zone, after or self.now())
 
 
 def missing_file(url: str) -> Path | None:

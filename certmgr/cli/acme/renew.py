@@ -211,7 +211,7 @@ def _days(text: str) -> timedelta:
 
 def _simulate(app: CommandContext, lifetime: str, until: str | None, output_format: str) -> int:
     moment, life = app.now(), _days(lifetime)
-    end = app.moment(until) or moment + timedelta(days=365)
+    end = app.ahead(until) if until else moment + timedelta(days=365)
     # Rate limits change, so a simulation of many more years would be long and of no use.
     if not moment < end < moment + timedelta(days=3660):
         raise UsageError(

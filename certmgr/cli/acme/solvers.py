@@ -144,7 +144,7 @@ def record(
             "a letter goes to one client",
             "Name the domains of one client (certmgr domain list).",
         )
-    end = app.moment(until)
+    end = app.ahead(until) if until is not None else None
     # A record that has ended already would permit nothing, so the date is a typing error.
     if end is not None and end <= app.now():
         raise UsageError("--until is in the past", "", "Give a later date.")

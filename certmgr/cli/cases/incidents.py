@@ -74,7 +74,7 @@ def incident() -> None:
     "--until",
     required=True,
     metavar="TIME",
-    help="Time by which they must be replaced, such as 2026-11-26T12:00.",
+    help="Time by which they must be replaced, such as 2026-11-26T12:00, or 12:00.",
 )
 @click.option(
     "--reason", required=True, metavar="TEXT", help="What happened. Each case contains it."
@@ -106,8 +106,7 @@ def open_(
 
     criteria = IncidentCriteria(serials, spki, issuer, server, cause)
     require_one(criteria)
-    at = app.moment(until)
-    assert at is not None
+    at = app.ahead(until)
     # A past deadline, or one in a mistyped year, would give cases without any time or urgency.
     if at <= app.now() or at > app.now() + timedelta(days=400):
         raise UsageError(

@@ -68,7 +68,7 @@ def forecast(
 
     moment = app.moment(as_of) or app.now()
     # A year has every purchase for one year and each season of the provider once.
-    end = app.moment(until) or moment + timedelta(days=365)
+    end = app.ahead(until) if until else moment + timedelta(days=365)
     with ProgressLine().waiting("forecast"):
         found = _load(app, moment, end, client, lifetime_days(lifetime))
     # JSON has both groupings. Table and CSV are one list of rows, so --by chooses.

@@ -88,7 +88,7 @@ class _Decision:
 
 @finding.command()
 @click.argument("code")
-@click.option("--until", metavar="DATE", help="Date until which it does not count.")
+@click.option("--until", metavar="TIME", help="Date or time until which it does not count.")
 @click.option("--reason", metavar="TEXT", help="Why it is accepted.")
 @_scope_options
 @pass_app
@@ -116,7 +116,7 @@ def accept(
 @finding.command()
 @click.argument("code")
 @click.option("--by", metavar="NAME", help="Administrator who fixes it, as clients read it.")
-@click.option("--until", metavar="DATE", help="Date by which it will be fixed.")
+@click.option("--until", metavar="TIME", help="Date or time by which it will be fixed.")
 @click.option("--reason", metavar="TEXT", default="taken", help="What will be done.")
 @click.option(
     "--inform-clients/--no-inform-clients",
@@ -194,9 +194,7 @@ def _how_to_end(noun: str, numbers: Sequence[int]) -> str:
 
 def _end(app: CommandContext, until: str) -> datetime:
     # An acceptance always ends, so that a fault is not forgotten.
-    end = app.moment(until)
-    assert end is not None
-    return end
+    return app.ahead(until)
 
 
 def _record(

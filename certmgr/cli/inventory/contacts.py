@@ -81,7 +81,7 @@ def _given(app: CommandContext, /, away_until: str | None = None, **values: Any)
     """Return the given values, with ``away_until`` as a time."""
     fields = given(**values)
     if away_until is not None:
-        fields["away_until"] = until = app.moment(away_until) if away_until else None
+        fields["away_until"] = until = app.ahead(away_until) if away_until else None
         # A date in the past would be stored, and have no effect.
         if until is not None and until <= app.now():
             raise UsageError(

@@ -23,8 +23,7 @@ LONGEST = timedelta(days=7)
 def allow(app: CommandContext, clients: int, until: str | None, reason: str | None) -> None:
     """Record that runs until a time may notify this number of clients, together."""
     now, usual = app.now(), app.settings.notify.confirm_above
-    end = app.moment(needs(until, "--until"))
-    assert end is not None
+    end = app.ahead(needs(until, "--until"))
     # A past time is a typing error: the confirmation would never be used.
     if end <= now:
         raise UsageError(

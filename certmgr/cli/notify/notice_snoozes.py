@@ -21,12 +21,12 @@ from inventory.vocabulary import SnoozeScope
 )
 @click.option("--client", metavar="NUMBER", help="All tickets of this client.")
 @click.option("--everything", is_flag=True, help="All clients.")
-@click.option("--from", "start", metavar="DATE", help="Start of the snooze. Default: now.")
+@click.option("--from", "start", metavar="TIME", help="Start of the snooze. Default: now.")
 @click.option(
     "--until",
     required=True,
-    metavar="DATE",
-    help="End of the snooze. Until then clients are not notified; staff still are.",
+    metavar="TIME",
+    help="End of the snooze, such as 2026-12-01, or 09:30. Until then clients are not notified; staff still are.",
 )
 @click.option("--reason", required=True, metavar="TEXT", help="Reason of the snooze.")
 @pass_app
@@ -57,9 +57,9 @@ def notice_snooze(
             "Give a REFERENCE, --domain, --server, --client or --everything.",
         )
     moment = app.now()
-    begins, ends = app.moment(start) or moment, app.moment(until)
-    # --until is required, and moment() returns None only for an option that is not given.
-    assert ends is not None
+    begins = app.ahead(start) if start else moment
+    # The times of a night, --from 22:00 --until 06:00, end on the day after they begin.
+    ends = app.ahead(until, max(begins, moment))
     # Such a snooze has no effect, so it is a typing error in a date.
     if ends <= moment or ends <= begins:
         raise UsageError(

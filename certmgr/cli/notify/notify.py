@@ -51,7 +51,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Confirm ahead that runs until --until notify N clients together; nothing is decided now.",
 )
-@click.option("--until", metavar="TIME", help="With --allow-clients: its end, within 7 days.")
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="With --allow-clients: its end within 7 days, such as 2026-12-01, or 09:30.",
+)
 @click.option("--reason", metavar="TEXT", help="With --allow-clients: its reason.")
 @click.option(
     "--queue-only", is_flag=True, help="Decide and queue only; another run sends the messages."

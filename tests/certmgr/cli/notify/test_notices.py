@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from certmgr.demo.authority import Authority
 from inventory.store import audit_log
 from tests.certmgr.installation import ADA, EVE, SHOP, Installation
-from tests.clock import START
+from tests.clock import START, clock
 from tests.databases import open_sqlite
 from tests.servers.mail import mailbox
 
@@ -154,3 +154,27 @@ def test_confirmation_ahead_that_cannot_hold_is_refused(
     installation: Installation, options: tuple[str, ...], message: str
 ) -> None:
     assert message in installation.run("notify", *options, expect=2).err
+
+
+@pytest.mark.usefixtures("root_servers")
+def test_each_until_takes_a_time_of_today_or_tomorrow_in_the_time_zone_of_the_provider(
+    installation: Installation,
+) -> None:
+    path = installation.folder / "certmgr.toml"
+    path.write_text(path.read_text().replace("[trust]", 'time_zone = "Europe/Berlin"\n[trust]'))
+    clock.reset(datetime(2026, 11, 29, 7, tzinfo=UTC))  # 08:00 in Berlin
+    run = installation.run
+    for until, day in (("09:30", "2026-11-29 09:30"), ("07:30", "2026-11-30 07:30")):
+        ahead = ("--until", until, "--reason", "x")
+        calls = (
+            ("notify", "--allow-clients", "61", *ahead),
+            ("notice", "snooze", "--everything", *ahead),
+            ("finding", "accept", "hsts-missing", "--everywhere", *ahead),
+            ("finding", "assign", "hsts-missing", "--everywhere", "--by", "Ines", *ahead),
+        )
+        for call in calls:
+            assert day in run(*call).out.replace("\n", " "), call
+        # Its day only is printed.
+        run("contact", "add", f"Ada {until[:2]}", "--client", "1001", "--away-until", until)
+    night = ("--from", "22:00", "--until", "06:00", "--reason", "maintenance")
+    assert "2026-11-30 06:00" in run("notice", "snooze", "--everything", *night).out
