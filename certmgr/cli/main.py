@@ -27,7 +27,7 @@ from inventory.clock import Clock, system_clock
 _COMMANDS: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "Inspect": (
         ("scan", "inspect.scan:scan", "Inspect the certificates that are served."),
-        ("status", "inspect.status:status", "Show what needs attention, soonest first."),
+        ("status", "inspect.status:status", "Show what needs attention, worst first."),
         ("dashboard", "inspect.dashboard:dashboard", "Show the whole inventory on one page."),
         ("diagnose", "inspect.diagnose:diagnose", "Explain what a visitor sees at a URL."),
         ("finding", "inspect.findings:finding", "List, accept and assign findings."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 
 from certmgr.inspection.server_down import NOT_CONNECTED, ServerDown
 from certmgr.inspection.status import EndpointStatus, counted
@@ -60,6 +61,7 @@ class Cause:
         clients: The numbers of their clients.
         client: The client of the first endpoint.
         issuer: The issuer of the certificate of the first endpoint, as a distinguished name.
+        not_after: The first end of the certificates of its endpoints, in seconds.
         example: A finding of the worst severity.
         down: The server that is down, if that is the cause.
         assigned: Who fixes it, and until when; each person once.
@@ -78,6 +80,7 @@ class Cause:
     endpoint_ids: list[int] = field(default_factory=list)
     clients: set[str] = field(default_factory=set)
     issuer: str | None = None
+    not_after: int | None = None
     down: ServerDown | None = None
     assigned: list[tuple[str, datetime]] = field(default_factory=list)
 
@@ -91,8 +94,9 @@ def causes(
 
     A server that is down is one cause, whichever finding its endpoints have for it.
 
-    The worst severity comes first, and within it the cause with the most endpoints. The findings
-    are those that :func:`certmgr.inspection.status.counted` counts.
+    The worst severity comes first, and within it the cause with the most endpoints, then the
+    certificate that ends first. The findings are those that
+    :func:`certmgr.inspection.status.counted` counts.
     """
     by_key: dict[tuple[str, str, str, str], Cause] = {}
     for status in statuses:
@@ -130,7 +134,13 @@ def causes(
                 _add_assignment(cause, status, finding, assignments, now)
     return sorted(
         by_key.values(),
-        key=lambda c: (SEVERITY_ORDER[c.severity], -len(c.endpoints), c.code, c.location),
+        key=lambda c: (
+            SEVERITY_ORDER[c.severity],
+            -len(c.endpoints),
+            c.code,
+            inf if c.not_after is None else c.not_after,
+            c.endpoints[0].key,
+        ),
     )
 
 
@@ -142,6 +152,8 @@ def _add_finding(cause: Cause, status: EndpointStatus, finding: Finding) -> None
     cause.endpoints.append(status.target)
     cause.endpoint_ids.append(status.id)
     cause.clients.add(status.client)
+    if status.not_after is not None:
+        cause.not_after = min(status.not_after, cause.not_after or status.not_after)
     if cause.server != status.server:
         cause.server = None
     # The same code may be worse at another endpoint; the cause shows the worst.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -309,6 +309,26 @@ def counted(known: Sequence[Finding]) -> list[Finding]:
 def count_findings(statuses: Iterable[EndpointStatus]) -> Counter[tuple[str, str]]:
     """Return the number of findings by (code, severity), as all commands count them."""
     return Counter((f.code, str(f.severity)) for s in statuses for f in counted(s.findings))
+
+
+def changes(
+    statuses: Iterable[EndpointStatus],
+    opened: Set[tuple[int, str]],
+    closed: Set[tuple[int, str]],
+) -> tuple[int, int]:
+    """Return how many findings a run opened and closed, as all commands count findings.
+
+    Args:
+        statuses: All endpoints that have findings.
+        opened: Endpoint id and code of what the run opened.
+        closed: The same of what it closed.
+    """
+    present = {s.id: s.findings for s in statuses}
+    new = sum((i, f.code) in opened for i, known in present.items() for f in counted(known))
+    codes: dict[int, set[str]] = {i: {f.code for f in known} for i, known in present.items()}
+    for endpoint_id, code in closed:
+        codes.setdefault(endpoint_id, set()).add(code)
+    return new, sum(not parent_of(code, codes[endpoint_id]) for endpoint_id, code in closed)
 
 
 def findings_text(numbers: Mapping[tuple[str, str], int]) -> str:

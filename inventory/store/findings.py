@@ -23,7 +23,7 @@ from inventory.records import (
 from inventory.store import acceptance_ends, editing, suggestions
 from inventory.store.finding_columns import columns_of, finding_of
 from inventory.targets import Target
-from inventory.vocabulary import Acceptance, Finding, FindingDecision
+from inventory.vocabulary import Acceptance, Finding, FindingDecision, Severity
 
 
 def _acceptance(row: AcceptanceRecord) -> Acceptance:
@@ -334,6 +334,20 @@ def periods(conn: Connection, since: Timestamp, severities: Sequence[str]) -> li
         )
     )
     return fetch(conn, FindingPeriod, query)
+
+
+def of_run(conn: Connection, run_id: int) -> tuple[set[tuple[int, str]], set[tuple[int, str]]]:
+    """Return what a run opened and what it closed, each as (endpoint id, code).
+
+    Findings of severity info are left out.
+    """
+    keys = StoredFinding.endpoint_id, StoredFinding.code
+    counting = StoredFinding.severity != Severity.INFO
+    opened, closed = (
+        {(key, code) for key, code in conn.execute(select(*keys).where(run == run_id, counting))}
+        for run in (StoredFinding.opened_run, StoredFinding.closed_run)
+    )
+    return opened, closed
 
 
 def open_findings(conn: Connection, ids: Sequence[int]) -> dict[int, list[tuple[int, Finding]]]:

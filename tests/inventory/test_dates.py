@@ -60,5 +60,5 @@ def test_time_without_a_date_is_the_next_one_in_the_time_zone(
 
 @pytest.mark.parametrize("text", ["24:00", "9", "09:60", "0930", "09:30:00", "noon", ""])
 def test_text_that_is_neither_a_date_nor_a_time_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a date.*12:00 for the next"):
+    with pytest.raises(UsageError, match=r"is not a date.*12:00 for the next"):
         parse_ahead(text, "Europe/Berlin", datetime(2026, 11, 29, tzinfo=UTC))

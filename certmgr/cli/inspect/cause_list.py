@@ -24,6 +24,7 @@ from certmgr.cli.output import (
 )
 from certmgr.inspection.status import findings_text
 from inventory.targets import Target
+from inventory.vocabulary import SEVERITY_ORDER, Severity
 from notifiers.wording.english import ACTORS
 from notifiers.wording.sentences import instruction, sentence
 
@@ -130,25 +131,26 @@ def show_causes(
 
 
 def _show_numbers(causes: Sequence[Cause]) -> None:
-    """Print the numbers of findings and causes, per code if there are many causes."""
-    numbers = Counter[tuple[str, str]]()
-    by_code: dict[str, list[Cause]] = {}
+    """Print the numbers of findings and causes, per code and severity if there are many causes."""
+    endpoints, origins = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for cause in causes:
         # Counted over all causes, including those beyond the limit.
-        numbers.update(cause.severities)
-        by_code.setdefault(cause.code, []).append(cause)
+        endpoints.update(cause.severities)
+        origins.update(set(cause.severities))
     # A long list has scrolled off the screen when it ends, so its end states what is in it.
     if len(causes) > MANY_CAUSES:
+        # Sorting keeps the order of the causes within a severity.
+        found = sorted(endpoints, key=lambda pair: SEVERITY_ORDER[Severity(pair[1])])
         click.echo()
         table(
             ["SEVERITY", "ENDPOINTS", "CAUSES", "CODE"],
             [
-                [found[0].severity, sum(len(c.endpoints) for c in found), len(found), code]
-                for code, found in by_code.items()
+                [severity, endpoints[code, severity], origins[code, severity], code]
+                for code, severity in found
             ],
-            [STYLES.get(found[0].severity) for found in by_code.values()],
+            [STYLES.get(severity) for _, severity in found],
         )
-    paragraph(f"{findings_text(numbers)} from {len(causes):,} cause(s).")
+    paragraph(f"{findings_text(endpoints)} from {len(causes):,} cause(s).")
 
 
 def _show_unknown_parties(causes: Sequence[Cause]) -> None:

@@ -12,13 +12,22 @@ from certmgr.cli.inspect.run_document import run_endpoints
 from certmgr.cli.inspect.scan_document import ScannedEndpoint, csv_row
 from certmgr.cli.inspect.scan_report import CSV_COLUMNS, note_families
 from certmgr.cli.inspect.scan_spool import ScanSpool
-from certmgr.cli.inspect.status_table import status_table
+from certmgr.cli.inspect.status_table import NEXT_STEP, status_table
 from certmgr.cli.output import csv_text, instant, paragraph
 from certmgr.cli.progress import progress_line
 from certmgr.cli.queues import queues_of, spread_scan
 from certmgr.cli.shared import CommandContext
 from certmgr.inspection.scan_run import ScanRun
-from certmgr.inspection.status import count_findings, counts, findings_text, load, totals, urgency
+from certmgr.inspection.status import (
+    changes,
+    count_findings,
+    counts,
+    findings_text,
+    load,
+    totals,
+    urgency,
+)
+from inventory.store import findings
 from inventory.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -169,6 +178,8 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
         f"{total[v]:,} {v}" for v in ("fault", "unknown", "attention", "ok") if total[v]
     )
     numbers = count_findings(statuses)
+    with database.read() as conn:
+        opened, closed = changes(statuses, *findings.of_run(conn, summary.run_id))
     found = f"; {findings_text(numbers)}" if numbers else ""
     # The numbers of a resumed run include earlier results, which must be stated.
     if summary.resumed:
@@ -179,7 +190,9 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
     paragraph(
         f"Run {summary.run_id}: {summary.checked:,} of {summary.planned:,} endpoints in"
         f" {summary.seconds:.1f} s: {verdict_counts or 'none'}{found}."
-        f" {summary.opened:,} opened, {summary.closed:,} closed."
+        f" {opened:,} opened, {closed:,} closed."
     )
+    if total["endpoints"] > total["ok"]:
+        paragraph(NEXT_STEP)
     # Healthy endpoints are not among them, and need not be.
     return _code(statuses)

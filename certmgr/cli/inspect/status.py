@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from certmgr.cli.inspect.cause_list import show_causes
 from certmgr.cli.inspect.status_ahead import show_ahead, work_ahead
 from certmgr.cli.inspect.status_table import (
     COLUMNS,
+    NEXT_STEP,
     client_names,
     show_totals,
     status_row,
@@ -253,7 +255,15 @@ def _show(
         if query.tag is None and query.server is None and not query.codes | query.severities:
             ahead = work_ahead(app, database, at, query.client)
             show_ahead(ahead, app.settings.provider.time_zone)
+        if total["endpoints"] > total["ok"]:
+            paragraph(_next_step(query))
     return bool(total["fault"])
+
+
+def _next_step(query: StatusQuery) -> str:
+    """Return the command that shows what to do, for the same part of the inventory."""
+    scope = (("--client", query.client), ("--server", query.server), ("--tag", query.tag))
+    return " ".join((NEXT_STEP, *(f"{o} {shlex.quote(v)}" for o, v in scope if v is not None)))
 
 
 def _load(

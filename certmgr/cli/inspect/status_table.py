@@ -49,6 +49,7 @@ COLUMNS = (
     "trust",
 )
 _MOST_CLIENTS = 10
+NEXT_STEP = "How to fix each, and who does: certmgr status --causes"
 
 
 def client_names(database: Database) -> dict[str, str]:

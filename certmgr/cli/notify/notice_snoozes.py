@@ -26,7 +26,8 @@ from inventory.vocabulary import SnoozeScope
     "--until",
     required=True,
     metavar="TIME",
-    help="End of the snooze, such as 2026-12-01, or 09:30. Until then clients are not notified; staff still are.",
+    help="End of the snooze, such as 2026-12-01, or 09:30. Until then clients are not notified;"
+    " staff still are.",
 )
 @click.option("--reason", required=True, metavar="TEXT", help="Reason of the snooze.")
 @pass_app

@@ -11,10 +11,10 @@ from certmgr.demo import servers
 from certmgr.demo.authority import Authority
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.causes import causes
-from certmgr.inspection.status import counted, load
+from certmgr.inspection.status import changes, counted, load
 from inventory.db.database import Database
 from inventory.store import clients, findings
-from inventory.vocabulary import Finding, Verdict
+from inventory.vocabulary import Finding, Severity, Verdict
 from tests.certmgr.scanning import add, scan
 from tests.certmgr.tls_servers import HOST, Stack, serve_certificate
 from tests.clock import clock
@@ -88,3 +88,21 @@ def test_finding_that_another_one_resolves_is_not_counted(
 ) -> None:
     found = [Finding(code, "medium", (), {}) for code in codes]
     assert [f.code for f in counted(found)] == expected
+
+
+def test_changes_of_a_run_are_counted_as_all_findings_are(
+    database: Database, settings: Settings, issuer: Authority, opened: Stack
+) -> None:
+    add(database, serve_certificate(opened, issuer.issue(HOST)), HOST)
+    scan(database, settings)
+    (seen,) = load(database, clock())
+    codes = {"http-served": "medium", "redirect-missing": "medium", "points-elsewhere": "info"}
+    seen.findings[:] = [Finding(c, Severity(s)) for c, s in codes.items()]
+    every = {(seen.id, code) for code in codes}
+    assert changes([seen], every, set()) == (1, 0), "one action fixes both, and info is no fault"
+    assert changes([seen], set(), set()) == (0, 0)
+    gone = {(seen.id, "not-tls"), (7, "http-served"), (7, "redirect-missing")}
+    assert changes([seen], set(), gone) == (0, 2)
+    seen.findings[:] = seen.findings[:1]
+    still = {(seen.id, "redirect-missing")}
+    assert changes([seen], set(), still) == (0, 0), "it was part of the fault that stays"

@@ -19,7 +19,7 @@ from certmgr.report.load import load_report_input
 from certmgr.report.view import build
 from inventory.db.database import Database
 from inventory.models import StoredFinding
-from inventory.vocabulary import SEVERITY_ORDER
+from inventory.vocabulary import SEVERITY_ORDER, Severity
 from tests.certmgr import provider_inventory
 from tests.clock import clock
 from tests.databases import open_sqlite
@@ -144,7 +144,16 @@ def test_numbers_agree_between_commands(call: Runner, database: Database) -> Non
 
 def test_causes_are_sorted_and_give_the_command_that_assigns_them(call: Runner) -> None:
     causes = call("status", "--causes", "--format", "json").json["causes"]
-    keys = [(SEVERITY_ORDER[c["severity"]], -c["endpoints"]) for c in causes]
+    ends = {r["target"]: r["not_after"] for r in _rows(call("status", "--all", "--format", "json"))}
+    keys = [
+        (
+            SEVERITY_ORDER[c["severity"]],
+            -c["endpoints"],
+            c["code"],
+            min(ends[t] for t in c["targets"]),
+        )
+        for c in causes
+    ]
     assert keys == sorted(keys)
     # The printed command works as it stands, but for the name and the date.
     for cause in next(c for c in causes if c["endpoints"] > 1), causes[0]:
@@ -169,10 +178,22 @@ def test_long_list_of_causes_ends_with_the_numbers_and_with_how_to_record_who_ac
         )
     out = call("status", "--causes", COLUMNS="100").out
     end = out[out.index("SEVERITY") :]
+    rows = re.findall(r"^(\w+) +(\d+) +(\d+) +([a-z-]+)$", end, re.MULTILINE)
+    # A row per code and severity: a certificate that ends in a week is worse than one in a month.
+    found = Counter(
+        (f["severity"], f["code"])
+        for r in _rows(call("status", "--all", "--format", "json"))
+        for f in r["findings"]
+        if f["code"] in r["codes"]
+    )
+    assert {(severity, code): int(number) for severity, number, _, code in rows} == found
+    assert {("high", "certificate-expiring"), ("medium", "certificate-expiring")} <= set(found)
+    order = [SEVERITY_ORDER[Severity(severity)] for severity, *_ in rows]
+    assert order == sorted(order)
     for code in {c["code"] for c in causes}:
-        of_code = [c for c in causes if c["code"] == code]
-        endpoints = sum(c["endpoints"] for c in of_code)
-        assert re.search(rf"^\w+ +{endpoints} +{len(of_code)} +{code}$", end, re.MULTILINE), code
+        assert sum(int(n) for _, _, n, c in rows if c == code) == len(
+            [c for c in causes if c["code"] == code]
+        )
     assert "the inventory does not state who buys" in end
     assert re.search(r"^  certmgr server edit \S+ --renews us$", end, re.MULTILINE)
 
