@@ -193,6 +193,6 @@ def _show_run(app: CommandContext, summary: ScanSummary, verbose: bool) -> int:
         f" {opened:,} opened, {closed:,} closed."
     )
     if total["endpoints"] > total["ok"]:
-        paragraph(NEXT_STEP)
+        click.echo(NEXT_STEP)
     # Healthy endpoints are not among them, and need not be.
     return _code(statuses)

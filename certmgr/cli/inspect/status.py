@@ -256,7 +256,8 @@ def _show(
             ahead = work_ahead(app, database, at, query.client)
             show_ahead(ahead, app.settings.provider.time_zone)
         if total["endpoints"] > total["ok"]:
-            paragraph(_next_step(query))
+            # In one piece, so that it can be pasted.
+            click.echo(_next_step(query))
     return bool(total["fault"])
 
 

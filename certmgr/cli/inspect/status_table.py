@@ -49,7 +49,7 @@ COLUMNS = (
     "trust",
 )
 _MOST_CLIENTS = 10
-NEXT_STEP = "How to fix each, and who does: certmgr status --causes"
+NEXT_STEP = "What to do: certmgr status --causes"
 
 
 def client_names(database: Database) -> dict[str, str]:
