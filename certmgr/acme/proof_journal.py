@@ -27,6 +27,7 @@ from certmgr.acme.challenges.interface import ChallengeProof, Leftover
 from certmgr.acme.context import IssuanceContext
 from certmgr.acme.session import base_directory
 from certmgr.config.settings import Settings
+from certmgr.deploy.disk import require_trusted
 from inventory.errors import CertmgrError
 from inventory.files import read_regular
 from inventory.store import acme_orders
@@ -193,6 +194,8 @@ def _read_left(path: Path) -> tuple[_Document, list[Leftover]]:
 def _document(path: Path) -> _Document:
     """Read a file; empty if it is missing or damaged."""
     try:
+        # The answers are removed by hooks and in web roots of clients.
+        require_trusted(path.parent)
         read = json.loads(read_regular(path, MAX_FILE))
         return _Document(
             str(read["solver"]),
@@ -217,7 +220,9 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     temporary = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        require_trusted(path.parent)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.open(temporary, flags, 0o600)
         with os.fdopen(handle, "w") as file:
             json.dump(document, file)
             file.flush()

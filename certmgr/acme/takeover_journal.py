@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from certmgr.deploy.disk import require_trusted
 from inventory.errors import CertmgrError
 from inventory.files import read_regular
 
@@ -65,10 +66,12 @@ class TakeoverJournal:
         """Return the record; None if nothing is taken over.
 
         Raises:
-            CertmgrError: The file is damaged.
+            CertmgrError: The file is damaged, or another user could have written it.
         """
         if not self.file.exists():
             return None
+        # It names commands that --undo runs.
+        require_trusted(self.base)
         try:
             document = json.loads(read_regular(self.file, MAX_FILE))
             return TakeoverRecord(
@@ -96,7 +99,9 @@ class TakeoverJournal:
         try:
             self.base.mkdir(parents=True, exist_ok=True, mode=0o700)
             # It names commands that --undo runs, so that no other user may write it.
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            require_trusted(self.base)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(temporary, flags, 0o600)
             with os.fdopen(handle, "w") as file:
                 json.dump(asdict(record), file)
                 file.flush()

@@ -70,7 +70,7 @@ def exclusive_lock(path: Path, seconds: float = 600.0) -> Iterator[None]:
         CertmgrError: The lock file cannot be created.
     """
     with _table:
-        state = _states.setdefault(str(path.resolve()), _LockState())
+        state = _states.setdefault(_key(path), _LockState())
     # The threads of a process share one descriptor, so that they compete for the RLock first.
     end = time.monotonic() + seconds
     if not state.thread.acquire(timeout=seconds):
@@ -133,8 +133,11 @@ def record_reload(path: Path) -> None:
 
     On Linux, the monotonic clock is the same for all processes since the start of the machine.
     """
+    # The opened file: another one may have the name by now.
+    descriptor = _held(path)
     with suppress(OSError):  # on a full disk the next switch does not wait
-        path.write_text(f"{time.monotonic():.3f}")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{time.monotonic():.3f}".encode(), 0)
 
 
 def wait_after_reload(path: Path, seconds: float) -> None:
@@ -143,6 +146,18 @@ def wait_after_reload(path: Path, seconds: float) -> None:
     The sleep is limited to ``seconds``: a time from before the last boot may be in the future.
     """
     with suppress(OSError, ValueError):
-        left = float(path.read_text()[:40]) + seconds - time.monotonic()
+        left = float(os.pread(_held(path), 40, 0)) + seconds - time.monotonic()
         if left > 0:
             time.sleep(min(left, seconds))
+
+
+def _held(path: Path) -> int:
+    """Return the descriptor of a lock that this process holds."""
+    with _table:
+        state = _states.get(_key(path))
+    return -1 if state is None else state.descriptor
+
+
+def _key(path: Path) -> str:
+    # The file itself is never a link.
+    return str(path.parent.resolve() / path.name)
