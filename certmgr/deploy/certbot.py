@@ -90,6 +90,10 @@ def _is_switched_off(path: Path) -> bool:
     return _text(value).lower() in ("false", "no", "off", "0")
 
 
+_MUST_STAPLE = (
+    "certbot requests the extension must-staple, which certificates that are renewed here do not"
+    " have"
+)
 _SWITCHED_OFF = (
     "certbot does not renew it (autorenew = False), so it is left alone: set autorenew = True to"
     " take it over, or remove it with certbot delete"
@@ -184,11 +188,13 @@ def _lineage(base: Path, path: Path) -> ClientLineage:
         account_id=_text(values.get("account", "")),
         reuse_key=_text(values.get("reuse_key", "")).lower() == "true",
         preferred_chain=_text(values.get("preferred_chain", "")),
-        profile=_text(values.get("preferred_profile", "") or values.get("required_profile", "")),
+        profile=_text(values.get("preferred_profile", ""))
+        or _text(values.get("required_profile", "")),
         hooks=_hooks(base, values),
         live=live,
         bundle=bundle,
         configuration=path.with_name(f"{name}.conf"),
+        remarks=(_MUST_STAPLE,) if _text(values.get("must_staple", "")) == "True" else (),
     )
 
 
@@ -237,6 +243,9 @@ def _webroots(
 
 _SECTION = re.compile(r"(\[+)([^\[\]]+)(\]+)(?:\s*#.*)?")
 Value = str | tuple[str, ...]
+_TRIPLE = ('"""', "'''")
+# Marks a value that is taken as it is; no file of text has this character.
+_WHOLE = "\uffff"
 
 
 def _text(value: Value) -> str:
@@ -258,8 +267,7 @@ def parse_renewal_config(text: str) -> dict[tuple[str, ...], dict[str, Value]]:
     """
     sections: dict[tuple[str, ...], dict[str, Value]] = {(): {}}
     section: tuple[str, ...] = ()
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
+    for number, line in _joined_lines(text):
         if not line or line.startswith("#"):
             continue
         if line.startswith("["):
@@ -276,8 +284,8 @@ def parse_renewal_config(text: str) -> dict[tuple[str, ...], dict[str, Value]]:
             sections.setdefault(section, {})
             continue
         key, equals, value = line.partition("=")
-        # Certbot writes no values of several lines, so that they are not supported.
-        if not equals or value.strip().startswith(('"""', "'''")):
+        # Three quotation marks are still there if the value does not end.
+        if not equals or value.strip().startswith(_TRIPLE):
             raise UsageError(
                 f"Line {number} is not 'name = value'",
                 printable(line, 80),
@@ -287,8 +295,34 @@ def parse_renewal_config(text: str) -> dict[tuple[str, ...], dict[str, Value]]:
     return sections
 
 
+def _joined_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, text), with a value in three quotation marks as a value in one.
+
+    ConfigObj writes a value so that has both kinds of quotation marks, such as a hook, or several
+    lines.
+    """
+    lines = text.splitlines()
+    number = 0
+    while number < len(lines):
+        first, line = number + 1, lines[number].strip()
+        number += 1
+        key, equals, value = line.partition("=")
+        mark = value.strip()[:3]
+        if not equals or line.startswith("#") or mark not in _TRIPLE:
+            yield first, line
+            continue
+        rest = value.strip()[3:]
+        while mark not in rest and number < len(lines):
+            rest += "\n" + lines[number]
+            number += 1
+        inner, end, _ = rest.partition(mark)
+        yield first, f"{key}={_WHOLE}{inner}" if end else line
+
+
 def _value(text: str) -> Value:
     """Parse a value: a quoted or plain text, or a list with commas."""
+    if text.startswith(_WHOLE):
+        return text.removeprefix(_WHOLE)
     parts: list[str] = []
     rest, is_list = text, False
     while rest:

@@ -29,15 +29,16 @@ def load_pem(data: bytes, password: bytes | None = None) -> Any:
         ValueError: It is no key, its parts do not belong together, or it is too long.
         UnsupportedAlgorithm: The library does not know its algorithm.
     """
-    return _intact(load_pem_private_key(data, password, unsafe_skip_rsa_key_validation=True))
+    return intact(load_pem_private_key(data, password, unsafe_skip_rsa_key_validation=True))
 
 
 def load_der(data: bytes) -> Any:
     """Return a private key in DER that is not encrypted. See :func:`load_pem` for the errors."""
-    return _intact(load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True))
+    return intact(load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True))
 
 
-def _intact(key: Any) -> Any:
+def intact(key: Any) -> Any:
+    """Return a private key that was loaded without a test. See :func:`load_pem` for the errors."""
     if not isinstance(key, rsa.RSAPrivateKey):
         return key
     # OpenSSL verifies no longer signatures, and a computation with them has no bound.

@@ -37,6 +37,7 @@ from certmgr.deploy.clients import reading
 from certmgr.deploy.clients.pem_files import certificates_in, key_in
 from certmgr.x509.bundle import CertificateBundle, build_bundle
 from certmgr.x509.key_store import pem
+from certmgr.x509.private_keys import intact
 from certmgr.x509.upload import VendorUpload, unpack
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate, parse
@@ -220,7 +221,7 @@ def _account_key(kind: str, export: str) -> bytes:
         numbers = rsa.RSAPrivateNumbers(
             p, q, d, values["DP"], values["DQ"], values["InverseQ"], public
         )
-        return pem(numbers.private_key())
+        return pem(intact(numbers.private_key(unsafe_skip_rsa_key_validation=True)))
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise UsageError(
             "The account key cannot be read",

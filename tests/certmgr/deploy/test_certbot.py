@@ -170,6 +170,41 @@ def test_ini_file_is_parsed_as_certbot_writes_it() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        # ConfigObj writes these if a value has both kinds of quotation marks, or several lines.
+        ("'''sh -c 'echo \"a, b\"' # x'''", "sh -c 'echo \"a, b\"' # x"),
+        ('"""cp a b\nreload = "x" \'y\'"""', "cp a b\nreload = \"x\" 'y'"),
+        ('"""[z]"""   # remark', "[z]"),
+        ("''''''", ""),
+    ],
+)
+def test_value_in_three_quotation_marks_is_read(written: str, value: str) -> None:
+    sections = parse_renewal_config(f"[renewalparams]\nrenew_hook = {written}\nlast = 1\n")
+    assert sections[("renewalparams",)] == {"renew_hook": value, "last": "1"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "profile"),
+    [
+        ("preferred_profile = None\nrequired_profile = tlsserver\n", "tlsserver"),
+        ("preferred_profile = shortlived\nrequired_profile = None\n", "shortlived"),
+        ("preferred_profile = None\nrequired_profile = None\n", ""),
+    ],
+)
+def test_options_of_renewals_are_kept_or_named(
+    base: Path, issuer: Authority, lines: str, profile: str
+) -> None:
+    account = certbot_account(base, ec.generate_private_key(ec.SECP256R1()))
+    more = f"authenticator = dns-nowhere\nreuse_key = True\nmust_staple = True\n{lines}"
+    certbot_lineage(base, "shop.test", issuer.issue("shop.test"), account=account, more=more)
+    (lineage,) = read_installation(base).lineages
+    assert (lineage.profile, lineage.reuse_key) == (profile, True)
+    assert lineage.authenticator == "dns-nowhere", "a plugin that is missing prevents nothing"
+    assert "must-staple" in lineage.remarks[0]
+
+
 @pytest.mark.parametrize("text", ["[[deep]]\n", "[x]]]\n", "[[x]\n", "word\n", 'a = """x\n'])
 def test_ini_file_that_certbot_does_not_write_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
