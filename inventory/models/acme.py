@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Words, column
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import (
     AccountState,
     DeploymentState,
@@ -23,25 +24,25 @@ class AcmeAccount(Base):
 
     __tablename__ = "acme_account"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    name: ColumnOf[str] = column(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
     # a known CA, or one of the configuration, else the host of the directory
-    ca: ColumnOf[str]
-    directory: ColumnOf[str]
+    ca: Mapped[str]
+    directory: Mapped[str]
     # of the account at the CA; NULL until it answered
-    url: ColumnOf[str | None]
-    key_reference: ColumnOf[str]
+    url: Mapped[str | None]
+    key_reference: Mapped[str]
     # mail addresses
-    contacts: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
-    eab_kid: ColumnOf[str | None]
+    contacts: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    eab_kid: Mapped[str | None]
     # the URL that was agreed to
-    terms: ColumnOf[str | None]
-    agreed_at: ColumnOf[Timestamp | None]
-    agreed_by: ColumnOf[str | None]
-    fallback_id: ColumnOf[int | None] = column(Id, ForeignKey("acme_account.id"), index=True)
-    state: ColumnOf[AccountState] = column(EnumText(AccountState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    terms: Mapped[str | None]
+    agreed_at: Mapped[Timestamp | None]
+    agreed_by: Mapped[str | None]
+    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    state: Mapped[AccountState] = mapped_column(EnumText(AccountState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class StoredLineage(Base):
@@ -53,56 +54,56 @@ class StoredLineage(Base):
 
     __tablename__ = "lineage"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # chosen by the administrator; also the name of its folder
-    name: ColumnOf[str] = column(unique=True)
-    client_id: ColumnOf[int] = column(Id, ForeignKey("client.id"), index=True)
-    account_id: ColumnOf[int] = column(Id, ForeignKey("acme_account.id"), index=True)
-    key_type: ColumnOf[str]
-    reuse_key: ColumnOf[int] = column(Integer, server_default="0")
+    name: Mapped[str] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    key_type: Mapped[str]
+    reuse_key: Mapped[int] = mapped_column(Integer, server_default="0")
     # CSR of the client in PEM, who then has the key
-    csr: ColumnOf[str | None]
-    solver: ColumnOf[str]
-    profile: ColumnOf[str | None]
-    preferred_chain: ColumnOf[str | None]
+    csr: Mapped[str | None]
+    solver: Mapped[str]
+    profile: Mapped[str | None]
+    preferred_chain: Mapped[str | None]
     # names of targets in the configuration
-    targets: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    targets: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # whether names in quarantine may be left out
-    shrink: ColumnOf[OnFailedName] = column(EnumText(OnFailedName), server_default="ask")
+    shrink: Mapped[OnFailedName] = mapped_column(EnumText(OnFailedName), server_default="ask")
     # the quarantined names whose leaving out was approved
-    shrink_ok: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    shrink_ok: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # the newest certificate
-    sha256: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     # SHA-256 of each, leaf first
-    chain: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # SHA-256 of the leaf that the current link holds
-    deployed: ColumnOf[str | None]
+    deployed: Mapped[str | None]
     # when that leaf was seen live on every address
-    proven_at: ColumnOf[Timestamp | None]
+    proven_at: Mapped[Timestamp | None]
     # the result of the last verification in words
-    proof: ColumnOf[str | None]
+    proof: Mapped[str | None]
     # its state; NULL if no endpoint could be probed
-    verification: ColumnOf[VerificationState | None] = column(EnumText(VerificationState))
+    verification: Mapped[VerificationState | None] = mapped_column(EnumText(VerificationState))
     # SHA-256 of the leaf that was rolled back: it is not deployed again without staff
-    rolled_back: ColumnOf[str | None]
+    rolled_back: Mapped[str | None]
     # SHA-256 of leaves that must not be deployed again
-    compromised: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
-    ari_start: ColumnOf[Timestamp | None]
-    ari_end: ColumnOf[Timestamp | None]
+    compromised: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    ari_start: Mapped[Timestamp | None]
+    ari_end: Mapped[Timestamp | None]
     # the time within it, drawn once, so that a repeated run does not draw again
-    ari_at: ColumnOf[Timestamp | None]
+    ari_at: Mapped[Timestamp | None]
     # explanationURL
-    ari_url: ColumnOf[str | None]
+    ari_url: Mapped[str | None]
     # when to ask again
-    ari_next_at: ColumnOf[Timestamp | None]
-    failures: ColumnOf[int] = column(Integer, server_default="0")
+    ari_next_at: Mapped[Timestamp | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # not before
-    next_at: ColumnOf[Timestamp | None]
+    next_at: Mapped[Timestamp | None]
     # the last error, JSON of certmgr/acme/problems.py
-    error: ColumnOf[str | None]
-    state: ColumnOf[LineageState] = column(EnumText(LineageState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    error: Mapped[str | None]
+    state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class LineageName(Base):
@@ -111,51 +112,49 @@ class LineageName(Base):
     __tablename__ = "lineage_name"
     __table_args__ = (Index("ix_lineage_name_name", "name"),)
 
-    lineage_id: ColumnOf[int] = column(Id, ForeignKey("lineage.id"), primary_key=True)
-    name: ColumnOf[str] = column(primary_key=True)
-    position: ColumnOf[int] = column(Integer)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(Integer)
     # active, quarantined
-    state: ColumnOf[LineageNameState] = column(EnumText(LineageNameState), server_default="active")
-    since: ColumnOf[Timestamp | None]
-    reason: ColumnOf[str | None]
-    failures: ColumnOf[int] = column(Integer, server_default="0")
+    state: Mapped[LineageNameState] = mapped_column(
+        EnumText(LineageNameState), server_default="active"
+    )
+    since: Mapped[Timestamp | None]
+    reason: Mapped[str | None]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # when a quarantined name was last rechecked
-    checked_at: ColumnOf[Timestamp | None]
+    checked_at: Mapped[Timestamp | None]
 
 
 class AcmeOrder(Base):
-    """One order at the CA for one intent of a lineage. Written before the CA receives it.
-
-    A lineage has at most one open order (schema.py).
-    """
+    """One order at the CA for one intent of a lineage. Written before the CA receives it."""
 
     __tablename__ = "acme_order"
-
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    lineage_id: ColumnOf[int] = column(Id, ForeignKey("lineage.id"), index=True)
-    account_id: ColumnOf[int] = column(Id, ForeignKey("acme_account.id"), index=True)
-    state: ColumnOf[OrderState] = column(EnumText(OrderState))
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    state: Mapped[OrderState] = mapped_column(EnumText(OrderState))
     # why it was begun
-    reason: ColumnOf[str]
-    names: ColumnOf[tuple[str, ...]] = column(Words)
-    profile: ColumnOf[str | None]
+    reason: Mapped[str]
+    names: Mapped[tuple[str, ...]] = mapped_column(Words)
+    profile: Mapped[str | None]
     # ARI certificate id
-    replaces: ColumnOf[str | None]
+    replaces: Mapped[str | None]
     # placed in the window of ARI: counts against no limit
-    exempt: ColumnOf[int] = column(Integer, server_default="0")
+    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
     # the name of its file, random: ids of rows are used again after a restored backup
-    key_name: ColumnOf[str]
-    key_reference: ColumnOf[str | None]
-    csr: ColumnOf[str | None]
-    url: ColumnOf[str | None]
-    certificate_url: ColumnOf[str | None]
-    sha256: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
-    error: ColumnOf[str | None]
+    key_name: Mapped[str]
+    key_reference: Mapped[str | None]
+    csr: Mapped[str | None]
+    url: Mapped[str | None]
+    certificate_url: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    error: Mapped[str | None]
     # token of the process that works on it
-    holder: ColumnOf[str | None]
-    lease_until: ColumnOf[Timestamp | None]
-    created_at: ColumnOf[Timestamp]
-    ended_at: ColumnOf[Timestamp | None]
+    holder: Mapped[str | None]
+    lease_until: Mapped[Timestamp | None]
+    created_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
 
 
 class AcmeEvent(Base):
@@ -164,15 +163,15 @@ class AcmeEvent(Base):
     __tablename__ = "acme_event"
     __table_args__ = (Index("ix_acme_event_account_id_at", "account_id", "at"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    account_id: ColumnOf[int] = column(Id, ForeignKey("acme_account.id"), index=True)
-    at: ColumnOf[Timestamp]
-    kind: ColumnOf[RateEventKind] = column(EnumText(RateEventKind))
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("acme_account.id"), index=True)
+    at: Mapped[Timestamp]
+    kind: Mapped[RateEventKind] = mapped_column(EnumText(RateEventKind))
     # registered domain, or the name that failed
-    domain: ColumnOf[str | None]
+    domain: Mapped[str | None]
     # digest of the exact set
-    names: ColumnOf[str | None]
-    exempt: ColumnOf[int] = column(Integer, server_default="0")
+    names: Mapped[str | None]
+    exempt: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class AcmeBackoff(Base):
@@ -180,13 +179,13 @@ class AcmeBackoff(Base):
 
     __tablename__ = "acme_backoff"
 
-    directory: ColumnOf[str] = column(primary_key=True)
+    directory: Mapped[str] = mapped_column(primary_key=True)
     # a name, "account:NAME", or "" for the CA
-    scope: ColumnOf[str] = column(primary_key=True)
-    failures: ColumnOf[int] = column(Integer)
-    until: ColumnOf[Timestamp]
-    reason: ColumnOf[str]
-    at: ColumnOf[Timestamp]
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(Integer)
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    at: Mapped[Timestamp]
 
 
 class Deployment(Base):
@@ -195,14 +194,14 @@ class Deployment(Base):
     __tablename__ = "deployment"
     __table_args__ = (UniqueConstraint("lineage_id", "sha256", "target"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    lineage_id: ColumnOf[int] = column(Id, ForeignKey("lineage.id"), index=True)
-    sha256: ColumnOf[str]
-    target: ColumnOf[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    lineage_id: Mapped[int] = mapped_column(Id, ForeignKey("lineage.id"), index=True)
+    sha256: Mapped[str]
+    target: Mapped[str]
     # pending, done, failed
-    state: ColumnOf[DeploymentState] = column(EnumText(DeploymentState))
-    attempts: ColumnOf[int] = column(Integer, server_default="0")
-    next_at: ColumnOf[Timestamp]
-    error: ColumnOf[str | None]
-    created_at: ColumnOf[Timestamp]
-    done_at: ColumnOf[Timestamp | None]
+    state: Mapped[DeploymentState] = mapped_column(EnumText(DeploymentState))
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_at: Mapped[Timestamp]
+    error: Mapped[str | None]
+    created_at: Mapped[Timestamp]
+    done_at: Mapped[Timestamp | None]

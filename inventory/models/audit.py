@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Mapped, mapped_column
+
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, Id, column
+from inventory.models.base import Base, Id
 
 
 class AuditEntry(Base):
@@ -11,13 +13,13 @@ class AuditEntry(Base):
 
     __tablename__ = "audit"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    at: ColumnOf[Timestamp]
-    actor: ColumnOf[str]
-    action: ColumnOf[str]
-    kind: ColumnOf[str]
-    row_id: ColumnOf[int | None] = column(Id)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    at: Mapped[Timestamp]
+    actor: Mapped[str]
+    action: Mapped[str]
+    kind: Mapped[str]
+    row_id: Mapped[int | None] = mapped_column(Id)
     # JSON: {column: [before, after]}; ids and values of the program, no personal data
-    detail: ColumnOf[str]
+    detail: Mapped[str]
     # SHA-256 over the hash before it and this row (inventory/db/audit_chain.py)
-    hash: ColumnOf[str] = column(server_default="")
+    hash: Mapped[str] = mapped_column(server_default="")

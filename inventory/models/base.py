@@ -1,4 +1,4 @@
-"""The base of all tables, and the types of their columns.
+"""The declarative base, and the column types of all tables.
 
 Instants are whole seconds since 1970 in UTC. Constraint names are fixed for Alembic.
 """
@@ -7,30 +7,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Dialect,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-)
+from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, MetaData, Text
 from sqlalchemy.exc import DontWrapMixin
-from sqlalchemy.schema import SchemaItem
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
 
 from inventory.errors import DatabaseError
 from inventory.text import printable
 
 E = TypeVar("E", bound=StrEnum)
-T_co = TypeVar("T_co", covariant=True)
 
 # SQLite's rowid needs INTEGER; PostgreSQL needs 64 bits.
 Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -123,34 +111,10 @@ class JsonTexts(TypeDecorator[tuple[str, ...]]):
         return None if value is None else tuple(json.loads(value)) if value else ()
 
 
-class ColumnOf(Generic[T_co]):
-    """The annotation of a column of a table class: on the class, it is that column."""
+class Base(DeclarativeBase):
+    """All tables."""
 
-    if TYPE_CHECKING:
-
-        def __get__(self, instance: None, owner: type[Any]) -> Column[T_co]: ...
-
-
-class _Description(NamedTuple):
-    """What a table class states of a column beyond its annotation."""
-
-    arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = {}
-
-
-def column(*arguments: Any, **options: Any) -> Any:
-    """Describe a column beyond its annotation, with the arguments of SQLAlchemy's Column."""
-    return _Description(arguments, options)
-
-
-class Base:
-    """All tables. A subclass is one table, and its annotated attributes are its columns.
-
-    A statement takes such a class as its table. Nothing needs the sessions of SQLAlchemy's ORM, and
-    its classes cost more: to make them, and in each statement.
-    """
-
-    metadata: ClassVar[MetaData] = MetaData(
+    metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -158,40 +122,4 @@ class Base:
             "pk": "pk_%(table_name)s",
         }
     )
-    __tablename__: ClassVar[str]
-    __table_args__: ClassVar[tuple[SchemaItem, ...]] = ()
-    __table__: ClassVar[Table]
-
-    def __init_subclass__(cls) -> None:
-        columns = [
-            _column(name, annotation, getattr(cls, name, _Description()))
-            for name, annotation in cls.__annotations__.items()
-        ]
-        cls.__table__ = Table(cls.__tablename__, cls.metadata, *columns, *cls.__table_args__)
-        for made in columns:
-            setattr(cls, made.name, made)
-
-    @classmethod
-    def __clause_element__(cls) -> Table:
-        """Return the table, for statements (a protocol of SQLAlchemy)."""
-        return cls.__table__
-
-
-# Python types that decide the type of a column without another one.
-_TYPES: Mapping[str, type[TypeEngine[Any]]] = {
-    "str": Text,
-    "int": BigInteger,
-    "Timestamp": BigInteger,
-    "bytes": LargeBinary,
-}
-
-
-def _column(name: str, annotation: str, description: _Description) -> Column[Any]:
-    """Return the column of an attribute, NOT NULL unless its annotation contains None."""
-    # The text of an annotation suffices: to evaluate several hundred would take longer.
-    python_type = annotation.removeprefix("ColumnOf[").removesuffix("]")
-    required = python_type.removesuffix(" | None")
-    arguments, options = description
-    if not arguments or isinstance(arguments[0], ForeignKey):
-        arguments = (_TYPES[required], *arguments)
-    return Column(name, *arguments, nullable=required != python_type, **options)
+    type_annotation_map = {str: Text, int: BigInteger, bytes: LargeBinary}  # noqa: RUF012

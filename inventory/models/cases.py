@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Json, Words, column
+from inventory.models.base import Base, EnumText, Id, Json, Words
 from inventory.vocabulary import (
     CaseKind,
     CaseState,
@@ -23,15 +24,15 @@ class Incident(Base):
 
     __tablename__ = "incident"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    reference: ColumnOf[str] = column(unique=True)
-    kind: ColumnOf[IncidentKind] = column(EnumText(IncidentKind))
-    what: ColumnOf[str]
-    until: ColumnOf[Timestamp]
-    reason: ColumnOf[str]
-    by: ColumnOf[str]
-    opened_at: ColumnOf[Timestamp]
-    closed_at: ColumnOf[Timestamp | None]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[IncidentKind] = mapped_column(EnumText(IncidentKind))
+    what: Mapped[str]
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    by: Mapped[str]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
 
 
 class Case(Base):
@@ -43,52 +44,52 @@ class Case(Base):
     __tablename__ = "case"
     __table_args__ = (Index("ix_case_state", "state"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    reference: ColumnOf[str] = column(unique=True)
-    client_id: ColumnOf[int] = column(Id, ForeignKey("client.id"), index=True)
-    order_id: ColumnOf[int | None] = column(Id, ForeignKey("order.id"), index=True)
-    incident_id: ColumnOf[int | None] = column(Id, ForeignKey("incident.id"), index=True)
-    kind: ColumnOf[CaseKind] = column(EnumText(CaseKind))
-    state: ColumnOf[CaseState] = column(EnumText(CaseState))
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
+    incident_id: Mapped[int | None] = mapped_column(Id, ForeignKey("incident.id"), index=True)
+    kind: Mapped[CaseKind] = mapped_column(EnumText(CaseKind))
+    state: Mapped[CaseState] = mapped_column(EnumText(CaseState))
     # counts the transitions
-    step: ColumnOf[int] = column(Integer, server_default="1")
+    step: Mapped[int] = mapped_column(Integer, server_default="1")
     # counts every change
-    version: ColumnOf[int] = column(Integer, server_default="1")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
     # when this state began
-    since: ColumnOf[Timestamp]
-    due_at: ColumnOf[Timestamp | None]
+    since: Mapped[Timestamp]
+    due_at: Mapped[Timestamp | None]
     # of the client
-    contact_id: ColumnOf[int | None] = column(Id, ForeignKey("contact.id"), index=True)
-    staff_id: ColumnOf[int | None] = column(Id, ForeignKey("contact.id"))
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
+    staff_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"))
     # 1: a person named the assignee; 0: it was chosen automatically
-    staff_named: ColumnOf[int] = column(Integer, server_default="0")
+    staff_named: Mapped[int] = mapped_column(Integer, server_default="0")
     # the client, or us
-    bought_by: ColumnOf[Party] = column(EnumText(Party))
+    bought_by: Mapped[Party] = mapped_column(EnumText(Party))
     # 1: the client creates key and CSR
-    own_csr: ColumnOf[int] = column(Integer, server_default="0")
+    own_csr: Mapped[int] = mapped_column(Integer, server_default="0")
     # SHA-256 of the leaves that it replaces, one per key type
-    replaces: ColumnOf[tuple[str, ...] | None] = column(Words)
+    replaces: Mapped[tuple[str, ...] | None] = mapped_column(Words)
     # when the replaced certificate ends, or must be replaced
-    ends_at: ColumnOf[Timestamp | None]
-    price: ColumnOf[str | None]
-    fee: ColumnOf[str | None]
-    currency: ColumnOf[str | None]
-    approved_at: ColumnOf[Timestamp | None]
-    approved_by: ColumnOf[str | None]
-    approved_how: ColumnOf[str | None]
-    window_start: ColumnOf[Timestamp | None]
-    window_end: ColumnOf[Timestamp | None]
-    window_zone: ColumnOf[str | None]
-    window_sequence: ColumnOf[int] = column(Integer, server_default="0")
-    window_state: ColumnOf[WindowState] = column(EnumText(WindowState), server_default="none")
-    installed_at: ColumnOf[Timestamp | None]
-    live_at: ColumnOf[Timestamp | None]
+    ends_at: Mapped[Timestamp | None]
+    price: Mapped[str | None]
+    fee: Mapped[str | None]
+    currency: Mapped[str | None]
+    approved_at: Mapped[Timestamp | None]
+    approved_by: Mapped[str | None]
+    approved_how: Mapped[str | None]
+    window_start: Mapped[Timestamp | None]
+    window_end: Mapped[Timestamp | None]
+    window_zone: Mapped[str | None]
+    window_sequence: Mapped[int] = mapped_column(Integer, server_default="0")
+    window_state: Mapped[WindowState] = mapped_column(EnumText(WindowState), server_default="none")
+    installed_at: Mapped[Timestamp | None]
+    live_at: Mapped[Timestamp | None]
     # why it was declined, cancelled or reopened
-    reason: ColumnOf[str | None]
+    reason: Mapped[str | None]
     # [code, values, refuses] of each problem of the last upload
-    said: ColumnOf[list[Any]] = column(Json, server_default="[]")
-    opened_at: ColumnOf[Timestamp]
-    closed_at: ColumnOf[Timestamp | None]
+    said: Mapped[list[Any]] = mapped_column(Json, server_default="[]")
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
 
 
 class CaseName(Base):
@@ -97,8 +98,8 @@ class CaseName(Base):
     __tablename__ = "case_name"
     __table_args__ = (Index("ix_case_name_name", "name"),)
 
-    case_id: ColumnOf[int] = column(Id, ForeignKey("case.id"), primary_key=True)
-    name: ColumnOf[str] = column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
 
 
 class CaseEvent(Base):
@@ -106,15 +107,15 @@ class CaseEvent(Base):
 
     __tablename__ = "case_event"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    case_id: ColumnOf[int] = column(Id, ForeignKey("case.id"), index=True)
-    version: ColumnOf[int] = column(Integer)
-    at: ColumnOf[Timestamp]
-    by: ColumnOf[str]
-    action: ColumnOf[str]
-    before: ColumnOf[str | None]
-    after: ColumnOf[str | None]
-    text: ColumnOf[str] = column(server_default="")
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    case_id: Mapped[int] = mapped_column(Id, ForeignKey("case.id"), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    at: Mapped[Timestamp]
+    by: Mapped[str]
+    action: Mapped[str]
+    before: Mapped[str | None]
+    after: Mapped[str | None]
+    text: Mapped[str] = mapped_column(server_default="")
 
 
 class Issuance(Base):
@@ -126,22 +127,22 @@ class Issuance(Base):
     __tablename__ = "issuance"
     __table_args__ = (Index("ix_issuance_sha256", "sha256"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    order_id: ColumnOf[int | None] = column(Id, ForeignKey("order.id"), index=True)
-    case_id: ColumnOf[int | None] = column(Id, ForeignKey("case.id"), index=True)
-    key_type: ColumnOf[str] = column(server_default="")
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    order_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
+    case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)
+    key_type: Mapped[str] = mapped_column(server_default="")
     # SHA-256 of the public key
-    spki: ColumnOf[str | None]
+    spki: Mapped[str | None]
     # PEM
-    csr: ColumnOf[str | None]
+    csr: Mapped[str | None]
     # machine:path; NULL: the client has the key
-    key_reference: ColumnOf[str | None]
-    sha256: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
+    key_reference: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
     # SHA-256 of the issuers in their order
-    chain: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
-    created_at: ColumnOf[Timestamp]
-    received_at: ColumnOf[Timestamp | None]
-    live_at: ColumnOf[Timestamp | None]
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    created_at: Mapped[Timestamp]
+    received_at: Mapped[Timestamp | None]
+    live_at: Mapped[Timestamp | None]
 
 
 class IncidentItem(Base):
@@ -149,11 +150,11 @@ class IncidentItem(Base):
 
     __tablename__ = "incident_item"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    incident_id: ColumnOf[int] = column(Id, ForeignKey("incident.id"), index=True)
-    serial: ColumnOf[str]
-    sha256: ColumnOf[str | None]
-    client_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
-    names: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
-    sort: ColumnOf[IncidentCategory] = column(EnumText(IncidentCategory))
-    case_id: ColumnOf[int | None] = column(Id, ForeignKey("case.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(Id, ForeignKey("incident.id"), index=True)
+    serial: Mapped[str]
+    sha256: Mapped[str | None]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    names: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    sort: Mapped[IncidentCategory] = mapped_column(EnumText(IncidentCategory))
+    case_id: Mapped[int | None] = mapped_column(Id, ForeignKey("case.id"), index=True)

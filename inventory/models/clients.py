@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, column
+from inventory.models.base import Base, EnumText, Id
 from inventory.vocabulary import ContactMethodKind, ContactMethodState, RecordState, Role
 
 
@@ -14,19 +15,19 @@ class Client(Base):
 
     __tablename__ = "client"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    number: ColumnOf[str] = column(unique=True)
-    name: ColumnOf[str] = column(unique=True)
-    account_manager: ColumnOf[str | None]
-    reseller_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
-    note: ColumnOf[str | None]
-    hosts: ColumnOf[str | None]
-    dns: ColumnOf[str | None]
-    buys: ColumnOf[str | None]
-    renews: ColumnOf[str | None]
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    number: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    account_manager: Mapped[str | None]
+    reseller_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Contact(Base):
@@ -34,21 +35,21 @@ class Contact(Base):
 
     __tablename__ = "contact"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # NULL: the provider's own staff
-    client_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
-    name: ColumnOf[str]
-    role: ColumnOf[Role] = column(EnumText(Role))
-    language: ColumnOf[str | None]
-    time_zone: ColumnOf[str | None]
-    fallback_id: ColumnOf[int | None] = column(Id, ForeignKey("contact.id"), index=True)
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    name: Mapped[str]
+    role: Mapped[Role] = mapped_column(EnumText(Role))
+    language: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    fallback_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # ISO 3166, also with a subdivision (DE-BY): whose holidays are no working days
-    country: ColumnOf[str | None]
+    country: Mapped[str | None]
     # until then the fallback is notified instead
-    away_until: ColumnOf[Timestamp | None]
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    away_until: Mapped[Timestamp | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class ContactMethod(Base):
@@ -57,13 +58,13 @@ class ContactMethod(Base):
     __tablename__ = "contact_way"
     __table_args__ = (UniqueConstraint("contact_id", "kind", "value"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    contact_id: ColumnOf[int] = column(Id, ForeignKey("contact.id"), index=True)
-    position: ColumnOf[int] = column(Integer)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    contact_id: Mapped[int] = mapped_column(Id, ForeignKey("contact.id"), index=True)
+    position: Mapped[int] = mapped_column(Integer)
     # email, phone, channel (the name of a channel of the configuration)
-    kind: ColumnOf[ContactMethodKind] = column(EnumText(ContactMethodKind))
-    value: ColumnOf[str]
+    kind: Mapped[ContactMethodKind] = mapped_column(EnumText(ContactMethodKind))
+    value: Mapped[str]
     # good, bad
-    state: ColumnOf[ContactMethodState] = column(
+    state: Mapped[ContactMethodState] = mapped_column(
         EnumText(ContactMethodState), server_default="good"
     )

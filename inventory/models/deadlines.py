@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, column
+from inventory.models.base import Base, EnumText, Id
 from inventory.vocabulary import DeadlineScopeKind, RecordState
 
 
@@ -17,20 +18,20 @@ class StoredDeadline(Base):
 
     __tablename__ = "deadline"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    name: ColumnOf[str] = column(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
     # the last second before the rule applies
-    at: ColumnOf[Timestamp]
-    rule: ColumnOf[str]
-    title: ColumnOf[str]
+    at: Mapped[Timestamp]
+    rule: Mapped[str]
+    title: Mapped[str]
     # for the client, in the provider's words
-    text: ColumnOf[str | None]
-    purchase_days: ColumnOf[int] = column(Integer)
-    validation_days: ColumnOf[int] = column(Integer)
-    installation_days: ColumnOf[int] = column(Integer)
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    text: Mapped[str | None]
+    purchase_days: Mapped[int] = mapped_column(Integer)
+    validation_days: Mapped[int] = mapped_column(Integer)
+    installation_days: Mapped[int] = mapped_column(Integer)
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class DeadlineScope(Base):
@@ -38,7 +39,7 @@ class DeadlineScope(Base):
 
     __tablename__ = "deadline_scope"
 
-    deadline_id: ColumnOf[int] = column(Id, ForeignKey("deadline.id"), primary_key=True)
-    kind: ColumnOf[DeadlineScopeKind] = column(EnumText(DeadlineScopeKind), primary_key=True)
+    deadline_id: Mapped[int] = mapped_column(Id, ForeignKey("deadline.id"), primary_key=True)
+    kind: Mapped[DeadlineScopeKind] = mapped_column(EnumText(DeadlineScopeKind), primary_key=True)
     # the id of the client, or the tag
-    value: ColumnOf[str] = column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)

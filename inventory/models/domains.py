@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Words, column
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import HttpsPolicy, Purpose, RecordState
 
 
 class Domain(Base):
-    """A name that one client owns. It has one client at a time (schema.py); retired rows stay."""
+    """A name that one client owns. It has one client at a time; retired rows stay."""
 
     __tablename__ = "domain"
     __table_args__ = (Index("ix_domain_name", "name"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # A-labels, or an IP address
-    name: ColumnOf[str]
-    client_id: ColumnOf[int] = column(Id, ForeignKey("client.id"), index=True)
-    server_id: ColumnOf[int | None] = column(Id, ForeignKey("server.id"), index=True)
-    purpose: ColumnOf[Purpose] = column(EnumText(Purpose), server_default="site")
+    name: Mapped[str]
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    server_id: Mapped[int | None] = mapped_column(Id, ForeignKey("server.id"), index=True)
+    purpose: Mapped[Purpose] = mapped_column(EnumText(Purpose), server_default="site")
     # visited in addition to the home page
-    paths: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    paths: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # NULL: the provider's rule
-    policy: ColumnOf[HttpsPolicy | None] = column(EnumText(HttpsPolicy))
-    note: ColumnOf[str | None]
-    hosts: ColumnOf[str | None]
-    dns: ColumnOf[str | None]
-    buys: ColumnOf[str | None]
-    renews: ColumnOf[str | None]
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    policy: Mapped[HttpsPolicy | None] = mapped_column(EnumText(HttpsPolicy))
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Endpoint(Base):
@@ -41,16 +42,16 @@ class Endpoint(Base):
     __tablename__ = "endpoint"
     __table_args__ = (UniqueConstraint("domain_id", "host", "port", "protocol"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    domain_id: ColumnOf[int] = column(Id, ForeignKey("domain.id"), index=True)
-    host: ColumnOf[str]
-    port: ColumnOf[int] = column(Integer)
-    protocol: ColumnOf[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    domain_id: Mapped[int] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    host: Mapped[str]
+    port: Mapped[int] = mapped_column(Integer)
+    protocol: Mapped[str]
     # fixed addresses that are visited instead of those in the DNS
-    addresses: ColumnOf[tuple[str, ...] | None] = column(Words)
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    addresses: Mapped[tuple[str, ...] | None] = mapped_column(Words)
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class Tag(Base):
@@ -60,6 +61,6 @@ class Tag(Base):
     __table_args__ = (Index("ix_tag_name", "name"),)
 
     # client, domain, endpoint, server
-    kind: ColumnOf[str] = column(primary_key=True)
-    row_id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=False)
-    name: ColumnOf[str] = column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    row_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(primary_key=True)

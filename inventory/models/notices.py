@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Json, JsonTexts, column
+from inventory.models.base import Base, EnumText, Id, Json, JsonTexts
 from inventory.vocabulary import (
     DecisionAction,
     InboundKind,
@@ -28,33 +29,33 @@ class Ticket(Base):
     __tablename__ = "matter"
     __table_args__ = (UniqueConstraint("key"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    reference: ColumnOf[str] = column(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    reference: Mapped[str] = mapped_column(unique=True)
     # the reference that messages show: that of another ticket, if both are one paragraph
-    shown_reference: ColumnOf[str | None] = column(index=True)
+    shown_reference: Mapped[str | None] = mapped_column(index=True)
     # cover:ENDPOINT:CLIENT, fault:ENDPOINT:CODE:CLIENT, deadline:DOMAIN:NAME:CLIENT,
     # broadcast:TEMPLATE:DEADLINE:CLIENT
-    key: ColumnOf[str]
-    kind: ColumnOf[TicketKind] = column(EnumText(TicketKind))
-    client_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
-    endpoint_id: ColumnOf[int | None] = column(Id, ForeignKey("endpoint.id"), index=True)
-    domain_id: ColumnOf[int | None] = column(Id, ForeignKey("domain.id"), index=True)
-    code: ColumnOf[str | None]
+    key: Mapped[str]
+    kind: Mapped[TicketKind] = mapped_column(EnumText(TicketKind))
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
+    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    code: Mapped[str | None]
     # the revision: the certificate, term or opened finding that is current
-    round: ColumnOf[str] = column(server_default="")
+    round: Mapped[str] = mapped_column(server_default="")
     # what one action would fix, as status --causes groups it
-    cause: ColumnOf[str] = column(server_default="")
+    cause: Mapped[str] = mapped_column(server_default="")
     # baseline or mass, its urgency, and the time: no message before its release
-    hold: ColumnOf[str | None]
-    released_at: ColumnOf[Timestamp | None]
-    opened_at: ColumnOf[Timestamp]
-    closed_at: ColumnOf[Timestamp | None]
+    hold: Mapped[str | None]
+    released_at: Mapped[Timestamp | None]
+    opened_at: Mapped[Timestamp]
+    closed_at: Mapped[Timestamp | None]
     # when a client was first notified
-    told_at: ColumnOf[Timestamp | None]
-    acked_at: ColumnOf[Timestamp | None]
-    acked_by: ColumnOf[str | None]
+    told_at: Mapped[Timestamp | None]
+    acked_at: Mapped[Timestamp | None]
+    acked_by: Mapped[str | None]
     # when the promised status update is due
-    promised_at: ColumnOf[Timestamp | None]
+    promised_at: Mapped[Timestamp | None]
 
 
 class Notice(Base):
@@ -66,36 +67,36 @@ class Notice(Base):
         Index("ix_notice_client_id_created_at", "client_id", "created_at"),
     )
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    contact_id: ColumnOf[int | None] = column(Id, ForeignKey("contact.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # NULL: to staff
-    client_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
-    kind: ColumnOf[NoticeKind] = column(EnumText(NoticeKind))
-    reference: ColumnOf[str]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    kind: Mapped[NoticeKind] = mapped_column(EnumText(NoticeKind))
+    reference: Mapped[str]
     # in the headers of the mail: only its reader can return it
-    secret: ColumnOf[str]
+    secret: Mapped[str]
     # you-act, we-act, escalated, resolved; NULL to staff
-    outcome: ColumnOf[str | None]
+    outcome: Mapped[str | None]
     # mail, or the name of a channel
-    channel: ColumnOf[str]
-    subject: ColumnOf[str]
-    text: ColumnOf[str]
-    html: ColumnOf[str]
-    state: ColumnOf[NoticeState] = column(EnumText(NoticeState))
-    token: ColumnOf[str | None]
-    lease_until: ColumnOf[Timestamp | None]
-    attempts: ColumnOf[int] = column(Integer, server_default="0")
-    next_at: ColumnOf[Timestamp]
-    expires_at: ColumnOf[Timestamp]
-    created_at: ColumnOf[Timestamp]
-    sent_at: ColumnOf[Timestamp | None]
-    sent_to: ColumnOf[str | None]
-    smtp_code: ColumnOf[int | None] = column(Integer)
-    error: ColumnOf[str | None]
-    acked_at: ColumnOf[Timestamp | None]
-    resolved_at: ColumnOf[Timestamp | None]
+    channel: Mapped[str]
+    subject: Mapped[str]
+    text: Mapped[str]
+    html: Mapped[str]
+    state: Mapped[NoticeState] = mapped_column(EnumText(NoticeState))
+    token: Mapped[str | None]
+    lease_until: Mapped[Timestamp | None]
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    next_at: Mapped[Timestamp]
+    expires_at: Mapped[Timestamp]
+    created_at: Mapped[Timestamp]
+    sent_at: Mapped[Timestamp | None]
+    sent_to: Mapped[str | None]
+    smtp_code: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None]
+    acked_at: Mapped[Timestamp | None]
+    resolved_at: Mapped[Timestamp | None]
     # iCalendar files that go with it
-    calendar: ColumnOf[tuple[str, ...]] = column(JsonTexts, server_default="")
+    calendar: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
 
 
 class SentItem(Base):
@@ -108,14 +109,14 @@ class SentItem(Base):
     __tablename__ = "notice_item"
     __table_args__ = (UniqueConstraint("contact_id", "subject", "step", "threshold", "round"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    notice_id: ColumnOf[int] = column(Id, ForeignKey("notice.id"), index=True)
-    contact_id: ColumnOf[int] = column(Id)
-    subject: ColumnOf[str]
-    step: ColumnOf[ItemStep] = column(EnumText(ItemStep))
-    threshold: ColumnOf[str]
-    round: ColumnOf[str]
-    matter_id: ColumnOf[int | None] = column(Id, ForeignKey("matter.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), index=True)
+    contact_id: Mapped[int] = mapped_column(Id)
+    subject: Mapped[str]
+    step: Mapped[ItemStep] = mapped_column(EnumText(ItemStep))
+    threshold: Mapped[str]
+    round: Mapped[str]
+    matter_id: Mapped[int | None] = mapped_column(Id, ForeignKey("matter.id"), index=True)
 
 
 class DroppedItem(Base):
@@ -126,8 +127,10 @@ class DroppedItem(Base):
 
     __tablename__ = "dropped_item"
 
-    notice_id: ColumnOf[int] = column(Id, ForeignKey("notice.id"), primary_key=True)
-    matter_id: ColumnOf[int] = column(Id, ForeignKey("matter.id"), primary_key=True, index=True)
+    notice_id: Mapped[int] = mapped_column(Id, ForeignKey("notice.id"), primary_key=True)
+    matter_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("matter.id"), primary_key=True, index=True
+    )
 
 
 _DECISION_KEY = ("subject", "contact_id", "threshold", "round", "action", "reason")
@@ -142,18 +145,18 @@ class StoredDecision(Base):
         Index("ix_decision_client_id", "client_id"),
     )
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    subject: ColumnOf[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    subject: Mapped[str]
     # 0: staff
-    client_id: ColumnOf[int] = column(Id)
+    client_id: Mapped[int] = mapped_column(Id)
     # 0: before a contact was chosen
-    contact_id: ColumnOf[int] = column(Id)
-    threshold: ColumnOf[str]
-    round: ColumnOf[str]
-    action: ColumnOf[DecisionAction] = column(EnumText(DecisionAction))
-    reason: ColumnOf[str]
-    first_at: ColumnOf[Timestamp]
-    last_at: ColumnOf[Timestamp]
+    contact_id: Mapped[int] = mapped_column(Id)
+    threshold: Mapped[str]
+    round: Mapped[str]
+    action: Mapped[DecisionAction] = mapped_column(EnumText(DecisionAction))
+    reason: Mapped[str]
+    first_at: Mapped[Timestamp]
+    last_at: Mapped[Timestamp]
 
 
 class Snooze(Base):
@@ -165,15 +168,15 @@ class Snooze(Base):
     __tablename__ = "snooze"
     __table_args__ = (Index("ix_snooze_until", "until"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    scope: ColumnOf[SnoozeScope] = column(EnumText(SnoozeScope))
-    scope_id: ColumnOf[int] = column(Id)
-    starts_at: ColumnOf[Timestamp]
-    until: ColumnOf[Timestamp]
-    reason: ColumnOf[str]
-    by: ColumnOf[str]
-    created_at: ColumnOf[Timestamp]
-    withdrawn_at: ColumnOf[Timestamp | None]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    scope: Mapped[SnoozeScope] = mapped_column(EnumText(SnoozeScope))
+    scope_id: Mapped[int] = mapped_column(Id)
+    starts_at: Mapped[Timestamp]
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[Timestamp]
+    withdrawn_at: Mapped[Timestamp | None]
 
 
 class Release(Base):
@@ -181,12 +184,12 @@ class Release(Base):
 
     __tablename__ = "release"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    cause: ColumnOf[str]
-    per_day: ColumnOf[int] = column(Integer)
-    by: ColumnOf[str]
-    created_at: ColumnOf[Timestamp]
-    ended_at: ColumnOf[Timestamp | None]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    cause: Mapped[str]
+    per_day: Mapped[int] = mapped_column(Integer)
+    by: Mapped[str]
+    created_at: Mapped[Timestamp]
+    ended_at: Mapped[Timestamp | None]
 
 
 class MassAllowance(Base):
@@ -194,15 +197,15 @@ class MassAllowance(Base):
 
     __tablename__ = "mass_allowance"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    clients: ColumnOf[int] = column(Integer)
-    until: ColumnOf[int]
-    reason: ColumnOf[str]
-    by: ColumnOf[str]
-    created_at: ColumnOf[int]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    clients: Mapped[int] = mapped_column(Integer)
+    until: Mapped[int]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created_at: Mapped[int]
     # the ids of the clients that runs sent to under it: together they are at most the number
-    sent_to: ColumnOf[tuple[str, ...]] = column(JsonTexts, server_default="")
-    withdrawn_at: ColumnOf[int | None]
+    sent_to: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="")
+    withdrawn_at: Mapped[int | None]
 
 
 class StoredAnnouncement(Base):
@@ -210,13 +213,13 @@ class StoredAnnouncement(Base):
 
     __tablename__ = "broadcast"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    template: ColumnOf[str]
-    tag: ColumnOf[str | None]
-    deadline: ColumnOf[str]
-    text: ColumnOf[str | None]
-    by: ColumnOf[str]
-    created_at: ColumnOf[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    template: Mapped[str]
+    tag: Mapped[str | None]
+    deadline: Mapped[str]
+    text: Mapped[str | None]
+    by: Mapped[str]
+    created_at: Mapped[Timestamp]
 
 
 class InboundMessage(Base):
@@ -227,13 +230,13 @@ class InboundMessage(Base):
 
     __tablename__ = "inbound"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    message_id: ColumnOf[str] = column(unique=True)
-    kind: ColumnOf[InboundKind] = column(EnumText(InboundKind))
-    notice_id: ColumnOf[int | None] = column(Id)
-    contact_id: ColumnOf[int | None] = column(Id)
-    at: ColumnOf[Timestamp]
-    text: ColumnOf[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    message_id: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[InboundKind] = mapped_column(EnumText(InboundKind))
+    notice_id: Mapped[int | None] = mapped_column(Id)
+    contact_id: Mapped[int | None] = mapped_column(Id)
+    at: Mapped[Timestamp]
+    text: Mapped[str]
 
 
 class Job(Base):
@@ -241,8 +244,8 @@ class Job(Base):
 
     __tablename__ = "job"
 
-    name: ColumnOf[str] = column(primary_key=True)
-    started_at: ColumnOf[Timestamp | None]
-    success_at: ColumnOf[Timestamp | None]
-    error: ColumnOf[str | None]
-    detail: ColumnOf[dict[str, Any]] = column(Json, server_default="{}")
+    name: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[Timestamp | None]
+    success_at: Mapped[Timestamp | None]
+    error: Mapped[str | None]
+    detail: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, JsonTexts, column
+from inventory.models.base import Base, EnumText, Id, JsonTexts
 from inventory.vocabulary import Party, ProductKind, PurchaseState, Validation
 
 
@@ -19,42 +20,42 @@ class StoredPurchase(Base):
     __tablename__ = "order"
     __table_args__ = (Index("ix_order_number", "number"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    client_id: ColumnOf[int] = column(Id, ForeignKey("client.id"), index=True)
-    vendor: ColumnOf[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    client_id: Mapped[int] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    vendor: Mapped[str]
     # the vendor's
-    number: ColumnOf[str | None]
+    number: Mapped[str | None]
     # dv, ov, ev
-    validation: ColumnOf[Validation] = column(EnumText(Validation))
+    validation: Mapped[Validation] = mapped_column(EnumText(Validation))
     # single, multi, wildcard
-    kind: ColumnOf[ProductKind] = column(EnumText(ProductKind))
-    years: ColumnOf[int] = column(Integer)
-    starts_at: ColumnOf[Timestamp]
-    ends_at: ColumnOf[Timestamp]
-    price: ColumnOf[str | None]
+    kind: Mapped[ProductKind] = mapped_column(EnumText(ProductKind))
+    years: Mapped[int] = mapped_column(Integer)
+    starts_at: Mapped[Timestamp]
+    ends_at: Mapped[Timestamp]
+    price: Mapped[str | None]
     # of one installation
-    fee: ColumnOf[str | None]
-    currency: ColumnOf[str | None]
-    warranty: ColumnOf[str | None]
+    fee: Mapped[str | None]
+    currency: Mapped[str | None]
+    warranty: Mapped[str | None]
     # the client, or us
-    bought_by: ColumnOf[Party] = column(EnumText(Party))
-    contact_id: ColumnOf[int | None] = column(Id, ForeignKey("contact.id"), index=True)
+    bought_by: Mapped[Party] = mapped_column(EnumText(Party))
+    contact_id: Mapped[int | None] = mapped_column(Id, ForeignKey("contact.id"), index=True)
     # paths of files
-    documents: ColumnOf[tuple[str, ...]] = column(JsonTexts, server_default="[]")
+    documents: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
     # 1: the vendor renews it automatically
-    auto_renew: ColumnOf[int] = column(Integer, server_default="0")
+    auto_renew: Mapped[int] = mapped_column(Integer, server_default="0")
     # when control of the domains was last validated
-    dcv_at: ColumnOf[Timestamp | None]
+    dcv_at: Mapped[Timestamp | None]
     # when the organisation was
-    organisation_at: ColumnOf[Timestamp | None]
-    successor_id: ColumnOf[int | None] = column(Id, ForeignKey("order.id"), index=True)
+    organisation_at: Mapped[Timestamp | None]
+    successor_id: Mapped[int | None] = mapped_column(Id, ForeignKey("order.id"), index=True)
     # of a cancellation
-    reason: ColumnOf[str | None]
-    note: ColumnOf[str | None]
+    reason: Mapped[str | None]
+    note: Mapped[str | None]
     # active, cancelled
-    state: ColumnOf[PurchaseState] = column(EnumText(PurchaseState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    state: Mapped[PurchaseState] = mapped_column(EnumText(PurchaseState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class PurchaseName(Base):
@@ -63,5 +64,5 @@ class PurchaseName(Base):
     __tablename__ = "order_name"
     __table_args__ = (Index("ix_order_name_name", "name"),)
 
-    order_id: ColumnOf[int] = column(Id, ForeignKey("order.id"), primary_key=True)
-    name: ColumnOf[str] = column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(Id, ForeignKey("order.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)

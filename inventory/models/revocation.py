@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, column
+from inventory.models.base import Base, EnumText
 from inventory.vocabulary import RevocationState
 
 
@@ -14,15 +15,15 @@ class StoredCrl(Base):
 
     __tablename__ = "crl"
 
-    url: ColumnOf[str] = column(primary_key=True)
-    digest: ColumnOf[str | None]
-    body: ColumnOf[bytes | None]
-    this_update: ColumnOf[Timestamp | None]
-    next_update: ColumnOf[Timestamp | None]
-    fetched_at: ColumnOf[Timestamp | None]
-    next_at: ColumnOf[Timestamp]
-    failures: ColumnOf[int] = column(Integer, server_default="0")
-    error: ColumnOf[str | None]
+    url: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str | None]
+    body: Mapped[bytes | None]
+    this_update: Mapped[Timestamp | None]
+    next_update: Mapped[Timestamp | None]
+    fetched_at: Mapped[Timestamp | None]
+    next_at: Mapped[Timestamp]
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    error: Mapped[str | None]
 
 
 class RevocationCheck(Base):
@@ -31,13 +32,13 @@ class RevocationCheck(Base):
     __tablename__ = "revocation"
     __table_args__ = (Index("ix_revocation_status", "status"),)
 
-    sha256: ColumnOf[str] = column(ForeignKey("certificate.sha256"), primary_key=True)
-    status: ColumnOf[RevocationState] = column(EnumText(RevocationState))
-    reason: ColumnOf[str | None]
-    revoked_at: ColumnOf[Timestamp | None]
+    sha256: Mapped[str] = mapped_column(ForeignKey("certificate.sha256"), primary_key=True)
+    status: Mapped[RevocationState] = mapped_column(EnumText(RevocationState))
+    reason: Mapped[str | None]
+    revoked_at: Mapped[Timestamp | None]
     # the URL of the CRL
-    source: ColumnOf[str | None]
+    source: Mapped[str | None]
     # why it is unknown
-    detail: ColumnOf[str | None]
-    checked_at: ColumnOf[Timestamp]
-    next_at: ColumnOf[Timestamp]
+    detail: Mapped[str | None]
+    checked_at: Mapped[Timestamp]
+    next_at: Mapped[Timestamp]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Json, JsonTexts, Words, column
+from inventory.models.base import Base, EnumText, Id, Json, JsonTexts, Words
 from inventory.vocabulary import Actor, FindingDecision, RunState, Severity, ShardRole
 
 
@@ -17,17 +18,17 @@ class StoredCertificate(Base):
     __tablename__ = "certificate"
     __table_args__ = (Index("ix_certificate_is_ca", "is_ca"),)
 
-    sha256: ColumnOf[str] = column(primary_key=True)
-    der: ColumnOf[bytes]
-    serial: ColumnOf[str]
-    subject: ColumnOf[str]
-    issuer: ColumnOf[str]
-    not_before: ColumnOf[Timestamp | None]
-    not_after: ColumnOf[Timestamp | None]
-    names: ColumnOf[tuple[str, ...]] = column(JsonTexts)
-    key: ColumnOf[str]
-    is_ca: ColumnOf[int] = column(Integer)
-    first_seen: ColumnOf[Timestamp]
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    der: Mapped[bytes]
+    serial: Mapped[str]
+    subject: Mapped[str]
+    issuer: Mapped[str]
+    not_before: Mapped[Timestamp | None]
+    not_after: Mapped[Timestamp | None]
+    names: Mapped[tuple[str, ...]] = mapped_column(JsonTexts)
+    key: Mapped[str]
+    is_ca: Mapped[int] = mapped_column(Integer)
+    first_seen: Mapped[Timestamp]
 
 
 class Run(Base):
@@ -35,24 +36,24 @@ class Run(Base):
 
     __tablename__ = "run"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # running, complete, incomplete, suspect
-    state: ColumnOf[RunState] = column(EnumText(RunState))
-    reason: ColumnOf[str | None]
-    vantage: ColumnOf[str]
-    pid: ColumnOf[int] = column(Integer)
-    started_at: ColumnOf[Timestamp]
-    finished_at: ColumnOf[Timestamp | None]
-    scope: ColumnOf[str] = column(server_default="")
+    state: Mapped[RunState] = mapped_column(EnumText(RunState))
+    reason: Mapped[str | None]
+    vantage: Mapped[str]
+    pid: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[Timestamp]
+    finished_at: Mapped[Timestamp | None]
+    scope: Mapped[str] = mapped_column(server_default="")
     # the options that decide what is checked, such as "deep"; empty: none
-    checks: ColumnOf[str] = column(server_default="")
-    planned: ColumnOf[int] = column(Integer, server_default="0")
-    looked: ColumnOf[int] = column(Integer, server_default="0")
-    undetermined: ColumnOf[int] = column(Integer, server_default="0")
+    checks: Mapped[str] = mapped_column(server_default="")
+    planned: Mapped[int] = mapped_column(Integer, server_default="0")
+    looked: Mapped[int] = mapped_column(Integer, server_default="0")
+    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
     # the options of a run that is spread over workers; NULL: it runs in one process
-    options: ColumnOf[dict[str, Any] | None] = column(Json)
+    options: Mapped[dict[str, Any] | None] = mapped_column(Json)
     # what a zone left out, one text each; it does not make the run incomplete
-    notes: ColumnOf[tuple[str, ...]] = column(JsonTexts, server_default="[]")
+    notes: Mapped[tuple[str, ...]] = mapped_column(JsonTexts, server_default="[]")
 
 
 class ScanShard(Base):
@@ -63,31 +64,31 @@ class ScanShard(Base):
 
     __tablename__ = "scan_shard"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    run_id: ColumnOf[int] = column(Id, ForeignKey("run.id"), index=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
     # ids of endpoints, in the order of visits
-    endpoints: ColumnOf[list[int]] = column(Json)
+    endpoints: Mapped[list[int]] = mapped_column(Json)
     # the vantage point from which the endpoints are visited
-    zone: ColumnOf[str] = column(server_default="default")
-    role: ColumnOf[ShardRole] = column(EnumText(ShardRole), server_default="only")
+    zone: Mapped[str] = mapped_column(server_default="default")
+    role: Mapped[ShardRole] = mapped_column(EnumText(ShardRole), server_default="only")
     # shards with the same group are scanned one after the other; NULL: with no other
-    turn: ColumnOf[str | None]
+    turn: Mapped[str | None]
     # the limits per address are divided by this, because other shards may visit the same address
-    share: ColumnOf[int] = column(Integer, server_default="1")
+    share: Mapped[int] = mapped_column(Integer, server_default="1")
     # the number of leases so far: results are accepted for the newest only
-    token: ColumnOf[int] = column(Integer, server_default="0")
-    worker: ColumnOf[str | None]
-    leased_until: ColumnOf[Timestamp] = column(server_default="0")
-    touched_at: ColumnOf[Timestamp] = column(server_default="0")
-    finished_at: ColumnOf[Timestamp | None]
+    token: Mapped[int] = mapped_column(Integer, server_default="0")
+    worker: Mapped[str | None]
+    leased_until: Mapped[Timestamp] = mapped_column(server_default="0")
+    touched_at: Mapped[Timestamp] = mapped_column(server_default="0")
+    finished_at: Mapped[Timestamp | None]
     # why it was given up
-    error: ColumnOf[str | None]
+    error: Mapped[str | None]
     # why the results of its zone are not used: no worker, or its control targets failed
-    doubt: ColumnOf[str | None]
-    checked: ColumnOf[int] = column(Integer, server_default="0")
-    undetermined: ColumnOf[int] = column(Integer, server_default="0")
+    doubt: Mapped[str | None]
+    checked: Mapped[int] = mapped_column(Integer, server_default="0")
+    undetermined: Mapped[int] = mapped_column(Integer, server_default="0")
     # ids of endpoints that were good before this run and are not any more
-    fell: ColumnOf[list[int]] = column(Json, server_default="[]")
+    fell: Mapped[list[int]] = mapped_column(Json, server_default="[]")
 
 
 class ProbeState(Base):
@@ -96,29 +97,29 @@ class ProbeState(Base):
     __tablename__ = "standing"
     __table_args__ = (Index("ix_standing_not_after", "not_after"),)
 
-    endpoint_id: ColumnOf[int] = column(
+    endpoint_id: Mapped[int] = mapped_column(
         Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False
     )
     # of what was reported
-    fingerprint: ColumnOf[str] = column(server_default="")
+    fingerprint: Mapped[str] = mapped_column(server_default="")
     # of what was seen, while the same evidence gives the same findings
-    memo: ColumnOf[str] = column(server_default="")
+    memo: Mapped[str] = mapped_column(server_default="")
     # until then
-    recheck_at: ColumnOf[Timestamp | None]
+    recheck_at: Mapped[Timestamp | None]
     # when findings were last updated; NULL: probed, and never judged
-    judged_at: ColumnOf[Timestamp | None]
+    judged_at: Mapped[Timestamp | None]
     # 1: good in the last complete run
-    good: ColumnOf[int] = column(Integer, server_default="0")
-    last_run_id: ColumnOf[int | None] = column(Id, ForeignKey("run.id"), index=True)
-    last_attempt: ColumnOf[Timestamp]
-    error_layer: ColumnOf[str | None]
-    error_reason: ColumnOf[str | None]
-    failing_since: ColumnOf[Timestamp | None]
-    failing_runs: ColumnOf[int] = column(Integer, server_default="0")
-    last_good: ColumnOf[Timestamp | None]
-    leaf: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
-    not_after: ColumnOf[Timestamp | None]
-    issuer: ColumnOf[str | None]
+    good: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    last_attempt: Mapped[Timestamp]
+    error_layer: Mapped[str | None]
+    error_reason: Mapped[str | None]
+    failing_since: Mapped[Timestamp | None]
+    failing_runs: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_good: Mapped[Timestamp | None]
+    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    not_after: Mapped[Timestamp | None]
+    issuer: Mapped[str | None]
 
 
 class ServedChain(Base):
@@ -130,27 +131,27 @@ class ServedChain(Base):
         Index("ix_observation_leaf", "leaf"),
     )
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
-    address: ColumnOf[str]
-    first_seen: ColumnOf[Timestamp]
-    last_seen: ColumnOf[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    address: Mapped[str]
+    first_seen: Mapped[Timestamp]
+    last_seen: Mapped[Timestamp]
     # 1: nothing else was seen at this address since
-    open: ColumnOf[int] = column(Integer)
+    open: Mapped[int] = mapped_column(Integer)
     # 1: the last attempt saw it
-    live: ColumnOf[int] = column(Integer)
+    live: Mapped[int] = mapped_column(Integer)
     # SHA-256 of each certificate, leaf first
-    chain: ColumnOf[tuple[str, ...]] = column(Words)
-    leaf: ColumnOf[str | None] = column(ForeignKey("certificate.sha256"))
-    tls_version: ColumnOf[str | None]
-    cipher: ColumnOf[str | None]
-    group_name: ColumnOf[str | None]
-    alpn: ColumnOf[str | None]
-    ocsp: ColumnOf[str | None]
+    chain: Mapped[tuple[str, ...]] = mapped_column(Words)
+    leaf: Mapped[str | None] = mapped_column(ForeignKey("certificate.sha256"))
+    tls_version: Mapped[str | None]
+    cipher: Mapped[str | None]
+    group_name: Mapped[str | None]
+    alpn: Mapped[str | None]
+    ocsp: Mapped[str | None]
     # 1, 0, NULL: not determined
-    trusted: ColumnOf[int | None] = column(Integer)
+    trusted: Mapped[int | None] = mapped_column(Integer)
     # 1: the path leads to an anchor of the browsers' store
-    public: ColumnOf[int | None] = column(Integer)
+    public: Mapped[int | None] = mapped_column(Integer)
 
 
 class PageObservation(Base):
@@ -159,19 +160,19 @@ class PageObservation(Base):
     __tablename__ = "web_observation"
     __table_args__ = (Index("ix_web_observation_endpoint_id_open", "endpoint_id", "open"),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
-    first_seen: ColumnOf[Timestamp]
-    last_seen: ColumnOf[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    first_seen: Mapped[Timestamp]
+    last_seen: Mapped[Timestamp]
     # 1: nothing else was seen since
-    open: ColumnOf[int] = column(Integer)
-    digest: ColumnOf[str]
+    open: Mapped[int] = mapped_column(Integer)
+    digest: Mapped[str]
     # "http" of certmgr.scan/1
-    document: ColumnOf[dict[str, Any]] = column(Json)
+    document: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class StoredFinding(Base):
-    """A finding of an endpoint, open until ``closed_at``: at most one per code (schema.py)."""
+    """A finding of an endpoint, open until ``closed_at``."""
 
     __tablename__ = "finding"
     __table_args__ = (
@@ -179,19 +180,19 @@ class StoredFinding(Base):
         Index("ix_finding_closed_at", "closed_at"),
     )
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
-    code: ColumnOf[str]
-    severity: ColumnOf[Severity] = column(EnumText(Severity))
-    actor: ColumnOf[Actor] = column(EnumText(Actor))
-    outcome: ColumnOf[str | None]
-    addresses: ColumnOf[tuple[str, ...]] = column(Words)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
+    code: Mapped[str]
+    severity: Mapped[Severity] = mapped_column(EnumText(Severity))
+    actor: Mapped[Actor] = mapped_column(EnumText(Actor))
+    outcome: Mapped[str | None]
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words)
     # by the keys of the code (docs/findings.md)
-    evidence: ColumnOf[dict[str, Any]] = column(Json)
-    opened_at: ColumnOf[Timestamp]
-    opened_run: ColumnOf[int | None] = column(Id, ForeignKey("run.id"))
-    closed_at: ColumnOf[Timestamp | None]
-    closed_run: ColumnOf[int | None] = column(Id, ForeignKey("run.id"))
+    evidence: Mapped[dict[str, Any]] = mapped_column(Json)
+    opened_at: Mapped[Timestamp]
+    opened_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
+    closed_at: Mapped[Timestamp | None]
+    closed_run: Mapped[int | None] = mapped_column(Id, ForeignKey("run.id"))
 
 
 class Proposal(Base):
@@ -203,11 +204,11 @@ class Proposal(Base):
 
     __tablename__ = "proposal"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    run_id: ColumnOf[int] = column(Id, ForeignKey("run.id"), index=True)
-    endpoint_id: ColumnOf[int] = column(Id, ForeignKey("endpoint.id"))
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
+    endpoint_id: Mapped[int] = mapped_column(Id, ForeignKey("endpoint.id"))
     # {"open", "update", "close", "at", "marks"} (inventory/store/proposals.py)
-    changes: ColumnOf[dict[str, Any]] = column(Json)
+    changes: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class StoredAcceptance(Base):
@@ -215,18 +216,20 @@ class StoredAcceptance(Base):
 
     __tablename__ = "acceptance"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    code: ColumnOf[str]
-    client_id: ColumnOf[int | None] = column(Id, ForeignKey("client.id"), index=True)
-    domain_id: ColumnOf[int | None] = column(Id, ForeignKey("domain.id"), index=True)
-    endpoint_id: ColumnOf[int | None] = column(Id, ForeignKey("endpoint.id"), index=True)
-    kind: ColumnOf[FindingDecision] = column(EnumText(FindingDecision), server_default="accept")
-    until: ColumnOf[Timestamp]
-    reason: ColumnOf[str]
-    by: ColumnOf[str]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    code: Mapped[str]
+    client_id: Mapped[int | None] = mapped_column(Id, ForeignKey("client.id"), index=True)
+    domain_id: Mapped[int | None] = mapped_column(Id, ForeignKey("domain.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Id, ForeignKey("endpoint.id"), index=True)
+    kind: Mapped[FindingDecision] = mapped_column(
+        EnumText(FindingDecision), server_default="accept"
+    )
+    until: Mapped[Timestamp]
+    reason: Mapped[str]
+    by: Mapped[str]
     # 1: an assignment makes clients due for "we are fixing it"
-    informs: ColumnOf[int] = column(Integer, server_default="1")
+    informs: Mapped[int] = mapped_column(Integer, server_default="1")
     # The id of the first row of a command that selected faults; null if it selected a place.
-    batch: ColumnOf[int | None] = column(Id, index=True)
-    created_at: ColumnOf[Timestamp]
-    withdrawn_at: ColumnOf[Timestamp | None]
+    batch: Mapped[int | None] = mapped_column(Id, index=True)
+    created_at: Mapped[Timestamp]
+    withdrawn_at: Mapped[Timestamp | None]

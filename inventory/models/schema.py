@@ -6,7 +6,10 @@ modules of both databases, which commands with SQLite do not need: so such index
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, text
+from typing import Any
+
+from sqlalchemy import Index, text
+from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory.models.acme import AcmeOrder
 from inventory.models.base import Base
@@ -14,7 +17,7 @@ from inventory.models.domains import Domain
 from inventory.models.scans import StoredFinding
 
 
-def _unique_among(name: str, condition: str, *columns: Column[str] | Column[int]) -> Index:
+def _unique_among(name: str, condition: str, *columns: InstrumentedAttribute[Any]) -> Index:
     """Make values unique among the rows that meet a condition."""
     return Index(
         name,

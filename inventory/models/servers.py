@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy.orm import Mapped, mapped_column
+
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Words, column
+from inventory.models.base import Base, EnumText, Id, Words
 from inventory.vocabulary import RecordState, ServerKind
 
 
@@ -12,19 +14,19 @@ class Server(Base):
 
     __tablename__ = "server"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    name: ColumnOf[str] = column(unique=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(unique=True)
     # web, mail, balancer, panel, cdn, other
-    kind: ColumnOf[ServerKind] = column(EnumText(ServerKind))
-    keeper: ColumnOf[str | None]
-    addresses: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    kind: Mapped[ServerKind] = mapped_column(EnumText(ServerKind))
+    keeper: Mapped[str | None]
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # inside addresses behind a balancer, host[:port]
-    backends: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
-    note: ColumnOf[str | None]
-    hosts: ColumnOf[str | None]
-    dns: ColumnOf[str | None]
-    buys: ColumnOf[str | None]
-    renews: ColumnOf[str | None]
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    backends: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
+    note: Mapped[str | None]
+    hosts: Mapped[str | None]
+    dns: Mapped[str | None]
+    buys: Mapped[str | None]
+    renews: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Json, column
+from inventory.models.base import Base, EnumText, Id, Json
 from inventory.vocabulary import CallKind
 
 
@@ -20,16 +21,16 @@ class WorkerCall(Base):
 
     __tablename__ = "worker_call"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    kind: ColumnOf[CallKind] = column(EnumText(CallKind))
-    arguments: ColumnOf[dict[str, Any]] = column(Json)
-    created_at: ColumnOf[Timestamp]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    kind: Mapped[CallKind] = mapped_column(EnumText(CallKind))
+    arguments: Mapped[dict[str, Any]] = mapped_column(Json)
+    created_at: Mapped[Timestamp]
     # how often a worker began it
-    attempts: ColumnOf[int] = column(Integer, server_default="0")
-    finished_at: ColumnOf[Timestamp | None]
-    result: ColumnOf[dict[str, Any] | None] = column(Json)
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    finished_at: Mapped[Timestamp | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(Json)
     # {"type", "what", "why", "todo"} of the error that the command reports
-    error: ColumnOf[dict[str, str] | None] = column(Json)
+    error: Mapped[dict[str, str] | None] = mapped_column(Json)
 
 
 class WorkerCallFile(Base):
@@ -37,7 +38,7 @@ class WorkerCallFile(Base):
 
     __tablename__ = "worker_call_file"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
-    call_id: ColumnOf[int] = column(Id, ForeignKey("worker_call.id"), index=True)
-    name: ColumnOf[str]
-    content: ColumnOf[bytes]
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
+    call_id: Mapped[int] = mapped_column(Id, ForeignKey("worker_call.id"), index=True)
+    name: Mapped[str]
+    content: Mapped[bytes]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
 
 from inventory.clock import Timestamp
-from inventory.models.base import Base, ColumnOf, EnumText, Id, Json, Words, column
+from inventory.models.base import Base, EnumText, Id, Json, Words
 from inventory.vocabulary import RecordState, ZoneScopeKind
 
 
@@ -20,13 +21,13 @@ class StoredZone(Base):
 
     __tablename__ = "zone"
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # in queues, shards and views; it never changes
-    name: ColumnOf[str] = column(unique=True)
-    note: ColumnOf[str | None]
-    state: ColumnOf[RecordState] = column(EnumText(RecordState), server_default="active")
-    created_at: ColumnOf[Timestamp]
-    retired_at: ColumnOf[Timestamp | None]
+    name: Mapped[str] = mapped_column(unique=True)
+    note: Mapped[str | None]
+    state: Mapped[RecordState] = mapped_column(EnumText(RecordState), server_default="active")
+    created_at: Mapped[Timestamp]
+    retired_at: Mapped[Timestamp | None]
 
 
 class ZoneScope(Base):
@@ -35,15 +36,15 @@ class ZoneScope(Base):
     __tablename__ = "zone_scope"
     __table_args__ = (Index("uq_zone_scope_zone", "zone", "kind", "row_id", "value", unique=True),)
 
-    id: ColumnOf[int] = column(Id, primary_key=True, autoincrement=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=True)
     # the name of the zone; the default zone has no row that a key could refer to
-    zone: ColumnOf[str]
-    kind: ColumnOf[ZoneScopeKind] = column(EnumText(ZoneScopeKind))
+    zone: Mapped[str]
+    kind: Mapped[ZoneScopeKind] = mapped_column(EnumText(ZoneScopeKind))
     # the id of the client or server; 0 for the other kinds
-    row_id: ColumnOf[int] = column(Id, server_default="0")
+    row_id: Mapped[int] = mapped_column(Id, server_default="0")
     # the tag, or the name above the hosts; empty for the other kinds
-    value: ColumnOf[str] = column(server_default="")
-    created_at: ColumnOf[Timestamp]
+    value: Mapped[str] = mapped_column(server_default="")
+    created_at: Mapped[Timestamp]
 
 
 class ZoneView(Base):
@@ -54,26 +55,26 @@ class ZoneView(Base):
 
     __tablename__ = "zone_view"
 
-    endpoint_id: ColumnOf[int] = column(
+    endpoint_id: Mapped[int] = mapped_column(
         Id, ForeignKey("endpoint.id"), primary_key=True, autoincrement=False
     )
-    zone: ColumnOf[str] = column(primary_key=True)
-    run_id: ColumnOf[int] = column(Id, ForeignKey("run.id"), index=True)
+    zone: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("run.id"), index=True)
     # 1: the zone whose results are the state of the endpoint
-    first: ColumnOf[int] = column(Integer, server_default="0")
-    at: ColumnOf[Timestamp]
+    first: Mapped[int] = mapped_column(Integer, server_default="0")
+    at: Mapped[Timestamp]
     # 1: it served a certificate
-    good: ColumnOf[int] = column(Integer)
-    error: ColumnOf[str | None]
+    good: Mapped[int] = mapped_column(Integer)
+    error: Mapped[str | None]
     # from the DNS of the zone
-    addresses: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    addresses: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # those of them to which the zone has no route
-    unrouted: ColumnOf[tuple[str, ...]] = column(Words, server_default="")
+    unrouted: Mapped[tuple[str, ...]] = mapped_column(Words, server_default="")
     # {"code", "severity", "addresses", "evidence"} each
-    findings: ColumnOf[list[dict[str, Any]]] = column(Json, server_default="[]")
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(Json, server_default="[]")
     # address -> SHA-256 of the leaf, at the last success
-    served: ColumnOf[dict[str, str]] = column(Json, server_default="{}")
-    served_at: ColumnOf[Timestamp | None]
+    served: Mapped[dict[str, str]] = mapped_column(Json, server_default="{}")
+    served_at: Mapped[Timestamp | None]
 
 
 class ZoneWorker(Base):
@@ -84,7 +85,7 @@ class ZoneWorker(Base):
 
     __tablename__ = "zone_worker"
 
-    worker: ColumnOf[str] = column(primary_key=True)
-    zone: ColumnOf[str]
-    queues: ColumnOf[tuple[str, ...]] = column(Words)
-    seen_at: ColumnOf[Timestamp]
+    worker: Mapped[str] = mapped_column(primary_key=True)
+    zone: Mapped[str]
+    queues: Mapped[tuple[str, ...]] = mapped_column(Words)
+    seen_at: Mapped[Timestamp]

@@ -24,12 +24,13 @@ from inventory.models import (
     Tag,
     ZoneScope,
 )
-from inventory.models.base import Words
+from inventory.models.base import Base, Words
 from inventory.records import StoredZoneScope, ZoneRecord
 from inventory.vocabulary import ZoneScopeKind
 
 _TABLES: dict[str, Table] = {
-    m.__tablename__: m.__table__ for m in (Client, Server, Contact, Domain, Endpoint)
+    m.__tablename__: Base.metadata.tables[m.__tablename__]
+    for m in (Client, Server, Contact, Domain, Endpoint)
 }
 
 

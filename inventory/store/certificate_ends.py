@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from inventory.clock import Timestamp
 from inventory.db.sql import chunks, fetch_all
@@ -184,7 +183,7 @@ def replacements(conn: Connection, ids: Sequence[int]) -> dict[int, list[Earlier
 def places(conn: Connection, ids: Sequence[int]) -> dict[int, EndpointOwnership]:
     """Return endpoint id -> its domain, client and server with their states, parties and tags."""
     found: dict[int, EndpointOwnership] = {}
-    columns: Sequence[ColumnElement[Any]] = (
+    columns = (
         Endpoint.id,
         Endpoint.host,
         Endpoint.port,

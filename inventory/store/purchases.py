@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, or_, select, true
+from sqlalchemy import ColumnElement, Connection, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 
 from inventory.clock import Timestamp
 from inventory.db.sql import CHUNK, chunks, fetch, fetch_all
@@ -214,7 +215,7 @@ def _issued_by_purchase(
     return issued
 
 
-def _among(column: Column[Any], ids: list[int] | None) -> ColumnElement[bool]:
+def _among(column: InstrumentedAttribute[Any], ids: list[int] | None) -> ColumnElement[bool]:
     """Return the condition that a column is one of these ids.
 
     Without ids, or with more than one statement takes, all rows are read.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import Any, get_args, get_type_hints
-
 import pytest
-from sqlalchemy import Column, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 
 from inventory.db.database import Database
 from inventory.errors import DatabaseError
 from inventory.models import Client
-from inventory.models.base import Base, EnumText, NotInEnum
+from inventory.models.base import NotInEnum
 from inventory.store import clients
 from inventory.vocabulary import RecordState
 
@@ -54,33 +51,3 @@ def test_foreign_text_in_the_database_ends_in_an_error_with_what_to_do(database:
         " valid are active, leaving, retired. Undo the change that was made by hand, or restore a"
         " backup: certmgr database restore FILE."
     )
-
-
-def declared_columns() -> list[tuple[Column[Any], tuple[Any, ...]]]:
-    """Return each column with the Python types of its evaluated annotation."""
-    return [
-        (getattr(table, name), get_args(python_type) or (python_type,))
-        for table in Base.__subclasses__()
-        for name, hint in get_type_hints(table).items()
-        if not name.startswith("_") and name != "metadata"
-        for python_type in get_args(hint)
-    ]
-
-
-def test_column_is_required_unless_its_annotation_contains_none() -> None:
-    for column, python_types in declared_columns():
-        assert column.nullable == (NoneType in python_types), column
-
-
-def test_column_stores_the_type_of_its_annotation() -> None:
-    plain = (str, int, bytes)
-    for column, python_types in declared_columns():
-        if python_types[0] in plain and not hasattr(column.type, "process_result_value"):
-            assert column.type.python_type is python_types[0], column
-        elif isinstance(column.type, EnumText):
-            assert column.type.enum is python_types[0], column
-
-
-def test_statement_takes_the_class_of_a_table() -> None:
-    assert [c.name for c in select(Client).selected_columns] == list(Client.__table__.c.keys())
-    assert insert(Client).table is update(Client).table is Client.__table__
