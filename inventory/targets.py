@@ -210,6 +210,10 @@ def parse_protocol(text: str) -> str:
     return _protocol_and_port(text)[0]
 
 
+def _is_known(text: str) -> bool:
+    return text.lower() in PORTS or text.lower() in _OTHER_NAMES
+
+
 def _protocol_and_port(text: str) -> tuple[str, int]:
     """Return a protocol, and the port that its name implies."""
     name = text.strip().lower()
@@ -283,6 +287,8 @@ def _parse(text: str, *, any_port: bool) -> Target:
         )
     rest, slash, protocol_text = _without_url(text.strip()).partition("/")
     # A final slash, and whatever no protocol can contain, is the path of a web address.
+    if _is_known(protocol_text.removesuffix("/")):
+        protocol_text = protocol_text.removesuffix("/")
     if not protocol_text or set(protocol_text) & set("/?#."):
         slash = ""
     protocol, port = _protocol_and_port(protocol_text) if slash else (None, PORTS["https"])

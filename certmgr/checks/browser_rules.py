@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from certmgr.checks.transport import finding, unreadable_rule
 from certmgr.x509.browser_keys import SIGNATURES, key_problem, usual_pss
+from certmgr.x509.equivalent_path import APPLICATION_POLICIES
 from certmgr.x509.name_constraints import readable as readable_constraints
 from certmgr.x509.trust import PathVerdict
 from inventory.certificate_extensions import raw_key_usage
@@ -77,6 +78,7 @@ CA_NOT_FOR_SERVERS = "the extended key usage of a CA does not allow servers"
 NO_SIGNATURE_USE = "the key usage does not allow digital signatures"
 NO_ENCRYPTION_USE = "the key usage does not allow key encipherment"
 UNKNOWN_CRITICAL = "a critical extension is not known to browsers"
+UNKNOWN_TO_FIREFOX = "a critical extension is not known to Firefox (application policies)"
 SAN_NOT_CRITICAL = "the subject is empty, and the subject alternative names are not critical"
 ALGORITHMS_DIFFER = "a certificate of the path names two different signature algorithms"
 NAME_DIFFERS = "the name of the issuer is written in another way than in its certificate (Firefox)"
@@ -160,18 +162,19 @@ def path_rule_findings(
     if leaf.server_auth is False:
         problems.append(NOT_FOR_SERVERS)
     issuers = verdict.path[1:]
-    # Chrome also applies the extended key usage of an anchor that the administrator added.
-    constrained = issuers[:-1] if verdict.public and ends_in_anchor(verdict) else issuers
-    if any(c.server_auth is False for c in constrained):
+    # Chrome also applies the purposes and the critical extensions of an anchor of the user.
+    checked = issuers[:-1] if verdict.public and ends_in_anchor(verdict) else issuers
+    if any(c.server_auth is False for c in checked):
         problems.append(CA_NOT_FOR_SERVERS)
     below_anchor = (leaf, *(issuers[:-1] if ends_in_anchor(verdict) else issuers))
     # Browsers ignore a certificate of a CA that they cannot read, even if it is an anchor of the
     # user. So the path is missing, whatever else is wrong with that certificate.
-    checked = issuers[:-1] if verdict.public and ends_in_anchor(verdict) else issuers
     unreadable = [c for c in checked if not readable_issuer(c)]
     if unreadable:
         yield finding("certificate-malformed", at, problems=[CA_UNREADABLE], rule="issuer-format")
-    if any(c.criticals - _PROCESSED for c in below_anchor if c not in unreadable):
+    judged = [c for c in (leaf, *checked) if c not in unreadable]
+    unknown = [c for c in judged if c.criticals - _PROCESSED]
+    if any(unknown_to_chrome(c) for c in unknown):
         problems.append(UNKNOWN_CRITICAL)
     if any(c.algorithms_differ for c in below_anchor):
         problems.append(ALGORITHMS_DIFFER)
@@ -180,9 +183,25 @@ def path_rule_findings(
     problems += dict.fromkeys(problem for c in issuers if (problem := key_problem(c)))
     if problems:
         yield finding("certificate-malformed", at, problems=problems, rule="path")
+        return
+    if unknown:
+        problems.append(UNKNOWN_TO_FIREFOX)
     # Firefox and many programs compare the encoded names.
-    elif any(c.issuer_der != above.subject_der for c, above in pairwise(verdict.path)):
-        yield finding("certificate-malformed", at, Severity.HIGH, problems=[NAME_DIFFERS])
+    if any(c.issuer_der != above.subject_der for c, above in pairwise(verdict.path)):
+        problems.append(NAME_DIFFERS)
+    if problems:
+        yield finding("certificate-malformed", at, Severity.HIGH, problems=problems)
+
+
+def unknown_to_chrome(certificate: Certificate) -> bool:
+    """Return whether a critical extension of a certificate is one that Chrome does not process.
+
+    CAs of Windows may make the application policies critical. Chrome takes them for processed if
+    there is an extended key usage, which has the same purposes; Firefox never does.
+    """
+    unknown = certificate.criticals - _PROCESSED
+    has_usage = certificate.server_auth is not None
+    return bool(unknown - {APPLICATION_POLICIES} if has_usage else unknown)
 
 
 def readable_issuer(issuer: Certificate) -> bool:
@@ -256,10 +275,12 @@ def _issuer_keys(verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]
 def _signatures(leaf: Certificate, verdict: PathVerdict, at: tuple[str, ...]) -> Iterator[Finding]:
     """Yield a finding for the first weak signature of the path.
 
-    The signature of a root proves nothing and is not checked (BR 7.1.3.2.1).
+    The signature of an anchor proves nothing and is not checked (BR 7.1.3.2.1). A leaf that the
+    administrator trusts is one, too.
     """
     path = verdict.path or (leaf,)
-    signed = path[:-1] if len(path) > 1 and verdict.reason != "missing" else path
+    ends = len(path) > 1 or verdict.reason == "ok"
+    signed = path[:-1] if ends and verdict.reason != "missing" else path
     for position, certificate in enumerate(signed):
         # An algorithm that cannot be read is a malformed certificate.
         known = certificate.signature in SIGNATURES

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
 from certmgr.x509.equivalent_path import copies, needs_copies
-from certmgr.x509.openssl_path import OpensslResult, openssl_path
+from certmgr.x509.openssl_path import NO_ISSUER, OpensslResult, openssl_path
 from certmgr.x509.refusals import purpose_refused
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate, from_pem, parse
@@ -156,12 +156,23 @@ class Anchors:
         self._cache_issuer(path)
         return path
 
-    def equivalent(self, path: Sequence[Certificate], at: datetime) -> OpensslResult | None:
+    def equivalent(
+        self, path: Sequence[Certificate], at: datetime, result: OpensslResult
+    ) -> OpensslResult | None:
         """Return what OpenSSL finds of a path to an own anchor as browsers read it.
 
         None if browsers read it as OpenSSL does.
+
+        Args:
+            path: Leaf first, anchor last.
+            at: The time of the validation.
+            result: What OpenSSL finds of the original.
         """
-        if not (self.is_own(path) and len(path) > 1 and needs_copies(path)):
+        if not (self.is_own(path) and len(path) > 1):
+            return None
+        # OpenSSL takes no issuer with another key identifier or serial number than the certificate
+        # names. Browsers use both to choose between several.
+        if not (needs_copies(path) or result.code == NO_ISSUER):
             return None
         made = copies(path)
         if made is None:

@@ -1,11 +1,11 @@
 """Copies of a path that OpenSSL can validate, if browsers read more of it than OpenSSL does. Pure.
 
 OpenSSL refuses a date with a second 60, an RSA algorithm without its NULL parameters, an anchor of
-version 3 without basic constraints, and extensions that it cannot parse. Browsers accept the first
-three, and ignore some of these extensions. The copies differ in these details, in their keys and in
-their signatures, which are made with one key of this process. So the constraints of the path
-(dates, basic constraints, names, purposes) can be validated as usual. The original signatures must
-be verified separately.
+version 3 without basic constraints, critical application policies, and extensions that it cannot
+parse. Browsers accept the first four, and ignore some of these extensions. The copies differ in
+these details, in their keys and in their signatures, which are made with one key of this process.
+So the constraints of the path (dates, basic constraints, names, purposes) can be validated as
+usual. The original signatures must be verified separately.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ _NAMES = frozenset(
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string,
     }
 )
+# Of Microsoft. Whether they may be critical is a rule of certmgr/checks/browser_rules.py.
+APPLICATION_POLICIES = "1.3.6.1.4.1.311.21.10"
 # They would name the keys of the originals.
 _KEY_IDENTIFIERS = frozenset(
     {
@@ -57,6 +59,7 @@ def needs_copies(path: Sequence[Certificate]) -> bool:
     return (
         any(c.repaired or c.constrains_names or c.tolerated for c in path)
         or any(c.unreadable - _CONSTRAINING for c in path)
+        or any(APPLICATION_POLICIES in c.criticals for c in path)
         or _lacks_basic_constraints(path[-1])
         or any(_lacks_null(c) for c in path)
     )
@@ -113,6 +116,9 @@ def _copy(certificate: Certificate, *, is_anchor: bool) -> Certificate:
     )
     # Which unreadable extension matters is a rule of certmgr/checks/browser_rules.py.
     left_out = _KEY_IDENTIFIERS | _NAMES | (certificate.unreadable - _CONSTRAINING)
+    # Browsers take them for processed if there is an extended key usage.
+    if certificate.server_auth is not None:
+        left_out |= {APPLICATION_POLICIES}
     extensions = [e for e in parts.extensions if der.extension_parts(e)[0] not in left_out]
     # Version 1 has no extensions, and OpenSSL accepts such an anchor.
     if is_anchor and parts.has_version and _lacks_basic_constraints(certificate):

@@ -344,7 +344,7 @@ class TrustStore:
             # The leaf and its CA are never valid at the same time. Only the dates of the leaf are
             # at fault.
             return replace(verdict, reason="ok", codes=())
-        equivalent = self._anchors.equivalent(path, at) if end == "anchor" else None
+        equivalent = self._anchors.equivalent(path, at, result) if end == "anchor" else None
         if equivalent is not None and equivalent.path is not None:
             unsent = [c for c in path[:-1] if c in held]
             in_time = valid_at(leaf, now)

@@ -127,6 +127,7 @@ VALUES = frozenset(
         "a certificate of the CA cannot be read",
         "a certificate of the path names two different signature algorithms",
         "the name of the issuer is written in another way than in its certificate (Firefox)",
+        "a critical extension is not known to Firefox (application policies)",
         "a subject alternative name has characters outside ASCII",
         "a date has a second 60",
         "the chain lacks a certificate policy that its CA requires",

@@ -45,6 +45,7 @@ TARGETS_PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
         ("mail.example.com/imaps", Target("mail.example.com", 993, "tls")),
         ("mail.example.com/pop3s", Target("mail.example.com", 995, "tls")),
         ("mail.example.com/smtps", Target("mail.example.com", 465, "tls")),
+        ("mail.example.com/imaps/", Target("mail.example.com", 993, "tls")),
         ("mail.example.com:10993/imaps", Target("mail.example.com", 10993, "tls")),
         ("dc.example.com/ldaps", Target("dc.example.com", 636, "tls")),
         ("dc.example.com/LDAPS", Target("dc.example.com", 636, "tls")),

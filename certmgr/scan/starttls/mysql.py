@@ -34,10 +34,13 @@ def _packet(reader: DialogueReader) -> Generator[bytes, bytes, bytes]:
     """Read a packet: a length of three bytes, a sequence number, and that many bytes."""
     header = yield from reader.exactly(4)
     length = int.from_bytes(header[:3], "little")
-    # The greeting is the first packet, so its number is 0.
-    if not length or header[3] != 0:
+    # The greeting is the first packet, so its number is 0. An error instead of it may have 1.
+    if not length or header[3] > 1:
         raise StartTlsRefused(_NOT_MYSQL)
-    return (yield from reader.exactly(length))
+    packet = yield from reader.exactly(length)
+    if header[3] and packet[0] != _ERROR:
+        raise StartTlsRefused(_NOT_MYSQL)
+    return packet
 
 
 def _error_text(packet: bytes) -> str:

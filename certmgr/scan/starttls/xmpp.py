@@ -7,6 +7,7 @@ entity can expand.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,6 +94,11 @@ class _Stream:
         raise StartTlsRefused(_NOT_XMPP)
 
 
+def _text(data: bytearray) -> bytes:
+    """Return a stream without what may precede it: a byte order mark (XML 1.0, 4.3.3), blanks."""
+    return bytes(data).removeprefix(BOM_UTF8).lstrip()
+
+
 class _StreamReader:
     """Reads the stream of the server element by element."""
 
@@ -120,7 +126,8 @@ class _StreamReader:
             self.data += chunk
             if len(self.data) > MAX_REPLY:
                 raise StartTlsRefused(TOO_LARGE)
-            if not (self.data.lstrip() or b"<").startswith(b"<"):
+            text = _text(self.data)
+            if not (text or b"<").startswith(b"<") and not BOM_UTF8.startswith(text):
                 raise StartTlsRefused(_NOT_XMPP)
             # An element ends with ">". A drip of bytes therefore costs few parses, and those are
             # limited like lines.
@@ -129,7 +136,7 @@ class _StreamReader:
                 if self.parsed > MAX_LINES:
                     raise StartTlsRefused(TOO_LARGE)
                 # Before a declaration, XML permits no blank.
-                self.stream = _Stream(bytes(self.data).lstrip())
+                self.stream = _Stream(_text(self.data))
         element = self.stream.elements[self.taken]
         self.taken += 1
         if element.name == f"{_STREAMS} error":

@@ -73,6 +73,8 @@ def test_tls_starts_with_any_prefixes_and_pieces(protocol: str) -> None:
     assert_started(protocol, HEADER + b"\n " + FEATURES.encode() + b"\n", b" " + PROCEED)
     # A blank before the declaration is not well-formed, and some servers send one.
     assert_started(protocol, b"\n" + HEADER, FEATURES.encode(), PROCEED)
+    mark = b"\xef\xbb\xbf"
+    assert_started(protocol, mark[:1], mark[1:] + HEADER, FEATURES.encode(), PROCEED)
     other = (
         f"<s:stream xmlns:s='{STREAMS}' version='1.0'><s:features><t:starttls xmlns:t='{TLS}'/>"
         "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism>"
