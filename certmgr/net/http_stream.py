@@ -22,6 +22,7 @@ from typing import Any
 
 import httpcore
 
+from certmgr.net import tls_errors
 from certmgr.net.addresses import Network, refusal
 from inventory.text import printable
 
@@ -297,13 +298,12 @@ class TlsStream(httpcore.NetworkStream):
                 # length or its chunks.
                 return b""
             except ssl.SSLCertVerificationError as error:
-                shown = printable(error.verify_message, 200)
+                shown = tls_errors.of_certificate(error.verify_code)
                 raise HttpError(
                     HttpProblem.TLS, f"its TLS certificate cannot be verified: {shown}"
                 ) from None
             except (ssl.SSLError, ValueError) as error:
-                reason = str(getattr(error, "reason", "") or "not valid")
-                shown = printable(reason.replace("_", " ").lower(), 100)
+                shown = tls_errors.of_handshake(getattr(error, "reason", None))
                 raise HttpError(HttpProblem.TLS, f"TLS failed: {shown}") from None
 
     def _flush(self) -> None:

@@ -24,6 +24,17 @@ MAX_ADDRESSES = 32
 # A run resolves the names of redirects and of other ports again. Without this bound, a large
 # inventory would stay in memory.
 MAX_CACHE = 20_000
+# Why a query failed; c-ares has words for programmers.
+_NOT_ANSWERED = "the query failed"
+_FAILURES = {
+    codes.ARES_EFORMERR: "the resolver cannot read the query (FORMERR)",
+    codes.ARES_ESERVFAIL: "the resolver reports a failure (SERVFAIL)",
+    codes.ARES_ENOTIMP: "the resolver does not support the query (NOTIMP)",
+    codes.ARES_EREFUSED: "the resolver refuses the query (REFUSED)",
+    codes.ARES_EBADNAME: "the name cannot be queried",
+    codes.ARES_EBADRESP: "the answer of the resolver cannot be read",
+    codes.ARES_ECONNREFUSED: "no resolver could be reached",
+}
 
 
 class Resolver:
@@ -103,8 +114,8 @@ class Resolver:
             answer = await self._channel.getaddrinfo(host, family=family, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
             return self._failure(error)
-        except (UnicodeError, ValueError) as error:
-            return Resolution("servfail", reason=str(error)[:200])
+        except (UnicodeError, ValueError):
+            return Resolution("servfail", reason=_FAILURES[codes.ARES_EBADNAME])
         nodes = [n.addr[0] for n in answer.nodes]
         return Resolution(
             "ok", tuple(a.decode("ascii") if isinstance(a, bytes) else str(a) for a in nodes)
@@ -121,14 +132,13 @@ class Resolver:
 
     def _failure(self, error: Exception) -> Resolution:
         code = error.args[0] if error.args else 0
-        reason = codes.strerror(code) if isinstance(code, int) else str(error)
         if code == codes.ARES_ENOTFOUND:
             return Resolution("nxdomain", reason="the name does not exist (NXDOMAIN)")
         if code == codes.ARES_ENODATA:
             return Resolution("nodata", reason="the name has no A and no AAAA record")
         if code == codes.ARES_ETIMEOUT:
             return Resolution("timeout", reason="no resolver answered in time")
-        return Resolution("servfail", reason=str(reason)[:200])
+        return Resolution("servfail", reason=_FAILURES.get(code, _NOT_ANSWERED))
 
     def _sorted(self, addresses: list[str]) -> Resolution:
         """Sort addresses, IPv4 before IPv6, and split off the refused ones.
