@@ -6,14 +6,12 @@ The client of :mod:`certmgr.net.http_client` guards addresses, and bounds size a
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from certmgr.net.addresses import Network
-from certmgr.net.http_client import HttpClient, HttpLimits, anchor_text, public_trust
+from certmgr.net.http_client import HttpClient, HttpLimits, public_trust
 from certmgr.net.http_stream import AddressPolicy, HttpError, HttpProblem
 from inventory.errors import CertmgrError, UsageError
 from inventory.names import as_ip, normalise_host
@@ -130,18 +128,18 @@ def download(
 
 
 def download_verified(
-    url: str, ca_files: Sequence[str], allowed: Sequence[Network], limits: HttpLimits
+    url: str, anchors: str, allowed: Sequence[Network], limits: HttpLimits
 ) -> bytes:
     """Download a URL that an administrator names, over https.
 
     Args:
         url: Its host may be an internal one. A redirect to another internal host is refused.
-        ca_files: PEM files with trust anchors in addition to those of browsers.
+        anchors: Trust anchors in PEM, in addition to those of browsers; may be empty.
         allowed: Internal networks to which a redirect may lead.
         limits: The limits of the transfer.
 
     Raises:
-        UsageError: The URL is not https://, or a CA file cannot be used.
+        UsageError: The URL is not https://.
         CertmgrError: It cannot be downloaded.
     """
     shown = printable(url, 200)
@@ -157,15 +155,8 @@ def download_verified(
             "Give an https:// URL, or the path of a file.",
         )
     trust = public_trust()
-    for name in ca_files:
-        try:
-            trust.load_verify_locations(cadata=anchor_text(Path(name)))
-        except (CertmgrError, ssl.SSLError):
-            raise UsageError(
-                f"The CA file {printable(name, 200)} cannot be used",
-                "it cannot be read, or has no certificate",
-                "Correct [trust] ca_files.",
-            ) from None
+    if anchors:
+        trust.load_verify_locations(cadata=anchors)
     policy = AddressPolicy(tuple(allowed), internal_hosts=frozenset({host}))
     try:
         with HttpClient(policy=policy, limits=limits, trust=trust) as client:

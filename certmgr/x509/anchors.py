@@ -18,13 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 
+from certmgr.x509.ca_files import read_anchors
 from certmgr.x509.equivalent_path import copies, needs_copies
 from certmgr.x509.openssl_path import NO_ISSUER, OpensslResult, openssl_path
 from certmgr.x509.refusals import purpose_refused
 from inventory.certificate_fields import PARSE_ERRORS
-from inventory.certificates import Certificate, from_pem, parse
-from inventory.errors import CertmgrError, ConfigError, UsageError
-from inventory.files import read_regular
+from inventory.certificates import Certificate, parse
+from inventory.errors import ConfigError
 from inventory.names import as_ip
 
 # Public paths have three or four certificates; the verifiers' own limit is eight.
@@ -269,9 +269,6 @@ def _own_names(leaf: Certificate) -> Iterator[x509.DNSName | x509.IPAddress]:
             yield x509.IPAddress(parsed)
 
 
-_MAX_FILE = 16_000_000  # bytes; bundles of whole systems have less than one
-
-
 @cache
 def _mozilla() -> Sequence[Certificate]:
     """Return the anchors of certifi.
@@ -280,36 +277,3 @@ def _mozilla() -> Sequence[Certificate]:
     """
 
     return tuple(read_anchors(certifi.where()))
-
-
-def read_anchors(path: str) -> list[Certificate]:
-    """Read the certificates of a PEM file, or of a DER file with one certificate.
-
-    Raises:
-        UsageError: The file cannot be read, or has no certificate.
-    """
-    try:
-        data = read_regular(Path(path), _MAX_FILE)
-    except CertmgrError as error:
-        raise UsageError(
-            f"The CA file {path} cannot be read", error.why, "Use the path of a readable PEM file."
-        ) from None
-    if len(data) > _MAX_FILE:
-        raise UsageError(
-            f"The CA file {path} cannot be used",
-            f"it is larger than {_MAX_FILE} bytes",
-            "Use a file with the CA certificates that you need.",
-        )
-    try:
-        anchors = from_pem(data) if b"-----BEGIN" in data else [parse(data)]
-    except ValueError as error:
-        raise UsageError(
-            f"The CA file {path} cannot be used", str(error), "Use a file with PEM certificates."
-        ) from None
-    if not any(c.parsed is not None for c in anchors):
-        raise UsageError(
-            f"The CA file {path} cannot be used",
-            "it has no certificate that can be read",
-            "Use a PEM file.",
-        )
-    return anchors

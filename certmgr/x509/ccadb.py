@@ -85,8 +85,8 @@ def read_report(text: str, what: str, now: datetime) -> tuple[str, list[TrustRul
                 raise _invalid(what, f"row {number} names a root for the second time")
             seen.add(sha256)
             rules += convert(row, sha256, f"{what}, row {number}")
-    except csv.Error as error:
-        raise _invalid(what, f"it is not a CSV file: {printable(str(error), 100)}") from None
+    except csv.Error:
+        raise _invalid(what, "it is not a CSV file, or its download ended early") from None
     if not seen:
         raise _invalid(what, "it names no root")
     return name, [*rules, *_included(rules, seen, name, now)], len(seen)

@@ -20,6 +20,7 @@ import platformdirs
 
 from certmgr.files import write_whole
 from certmgr.x509.ccadb import is_report, read_report
+from certmgr.x509.pem_text import as_bytes_of_text
 from certmgr.x509.trust_rules import TrustRule, TrustRules, document_of, parse_rules
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
@@ -113,7 +114,7 @@ def _document(data: bytes, what: str) -> dict[str, object]:
     """Parse TOML or JSON."""
     problem = "it is neither TOML nor JSON"
     try:
-        text = data.decode("utf-8-sig")
+        text = as_bytes_of_text(data).decode("utf-8")
         document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
         if isinstance(document, dict):
             return document
@@ -217,7 +218,7 @@ def _text(data: bytes, what: str) -> str:
         raise UsageError(
             f"{what} is too large", f"the limit is {MAX_BYTES // 1_000_000} MB", "Check the file."
         )
-    return data.decode("utf-8-sig", "replace")
+    return as_bytes_of_text(data).decode("utf-8", "replace")
 
 
 def install(path: Path, data: bytes) -> None:

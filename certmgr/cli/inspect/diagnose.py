@@ -72,8 +72,8 @@ _WHO = {"client": "the client", "provider": "we", "staff": "level 2"}
     "--ca-file",
     "ca_files",
     multiple=True,
-    metavar="PEM",
-    help="Also trust the CA certificates in PEM; may be repeated.",
+    metavar="FILE",
+    help="Also trust the CA certificates in FILE (PEM, DER, PKCS#7); may be repeated.",
 )
 @click.option(
     "--http-port",

@@ -118,8 +118,8 @@ certmgr scan shop.example.com --resolve shop.example.com:443:192.0.2.1
     "--ca-file",
     "ca_files",
     multiple=True,
-    metavar="PEM",
-    help="Also trust the CA certificates in this file; may be repeated.",
+    metavar="FILE",
+    help="Also trust the CA certificates in FILE (PEM, DER, PKCS#7); may be repeated.",
 )
 @click.option("--timeout", type=SECONDS, metavar="SECONDS", help="Time limit for one address.")
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 from typing import Any
 
 import certifi
@@ -19,6 +20,7 @@ from certmgr.net.addresses import networks
 from certmgr.net.downloads import download_verified
 from certmgr.net.http_client import HttpLimits
 from certmgr.x509 import trust_data
+from certmgr.x509.ca_files import read_anchors
 from certmgr.x509.trust_rules import BROWSERS, TrustRule, TrustRules, document_of, rule_row
 from inventory.store import clients
 from inventory.store.suggestions import missing_word
@@ -155,7 +157,13 @@ def _read(source: str, settings: Settings) -> bytes:
     # A redirect could lead to an internal address, which only [network] allow permits.
     allowed = networks(settings.network.allow, "[network] allow")
     limits = HttpLimits(_SECONDS, trust_data.MAX_BYTES, _MAX_REDIRECTS)
-    return download_verified(source, settings.trust.ca_files, allowed, limits)
+    anchors = "".join(
+        DER_cert_to_PEM_cert(c.der)
+        for name in settings.trust.ca_files
+        for c in read_anchors(name)
+        if c.parsed is not None
+    )
+    return download_verified(source, anchors, allowed, limits)
 
 
 @trust.command("update")

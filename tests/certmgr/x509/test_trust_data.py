@@ -82,6 +82,14 @@ def test_invalid_data_replaces_nothing(
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_encodings_of_windows_are_read(tmp_path: Path, now: datetime, encoding: str) -> None:
+    path = tmp_path / "rules.json"
+    assert update(path, newer().decode().encode(encoding), now).kind == "rules"
+    csv = report(row()).encode(encoding)
+    assert update(path, csv, now).roots == 1
+
+
 def test_older_rules_need_force(tmp_path: Path, now: datetime) -> None:
     path = tmp_path / "rules.json"
     update(path, newer(), now)
