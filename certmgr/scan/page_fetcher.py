@@ -7,6 +7,7 @@ page, and redirects.py follows from one to the next.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +28,8 @@ from certmgr.scan.visits import Hop, Page, Visit, VisitEnd
 from certmgr.scan.web_urls import url_authority, web_url
 from inventory.targets import Target
 
+# Counts seconds of a visit.
+Spend = Callable[[float], None]
 MAX_OTHERS = 2_000  # other sites whose certificates are kept
 MAX_OTHERS_BYTES = 8_388_608  # of them; an ordinary chain has 4 KB, and a hostile one 100 KB
 _log = logging.getLogger(__name__)
@@ -104,7 +107,7 @@ class PageFetcher:
         try:
             if first.result is not None:
                 follower.spend(first.result.seconds)
-                fetched = await self._read(first.result, first.url, pages, own=True)
+                fetched = await self._read(first.result, first.url, pages, follower.spend, own=True)
                 follower.know(first.url, fetched)
         finally:
             first.release()
@@ -134,21 +137,21 @@ class PageFetcher:
     ) -> FetchedPage:
         """Fetch one URL. The page is parsed only if the URL belongs to the endpoint.
 
-        Only the connections count towards the budget: the wait for a slot, and for the parser with
-        the pages of other sites, is not the fault of this one.
+        The connections and the CPU time of its pages count towards the budget. The wait for a slot,
+        and for the parser with the pages of other sites, is not the fault of this one.
         """
         request = self._connection.fetch(url, address, cookies, budget.left, own=own)
         async with request as (result, used):
-            budget.left -= used
-            return await self._read(result, url, pages, own=own)
+            budget.spend(used)
+            return await self._read(result, url, pages, budget.spend, own=own)
 
     async def _read(
-        self, result: DialResult, url: str, pages: KnownPages, *, own: bool
+        self, result: DialResult, url: str, pages: KnownPages, spend: Spend, *, own: bool
     ) -> FetchedPage:
         answer = read_answer(result, url, own=own)
         page = None
         if own and answer.has_page:
-            page = await self._page(answer, url, pages)
+            page = await self._page(answer, url, pages, spend)
         # The page is parsed, and an answer is kept for the whole visit.
         answer.release()
         return FetchedPage(answer, page, result.chain)
@@ -158,7 +161,7 @@ class PageFetcher:
         key = (url_authority(url), address)
         if key not in self._others:
             result = await self._connection.handshake(url, address, budget.left)
-            budget.left -= result.seconds
+            budget.spend(result.seconds)
             # Another visitor may not meet a time-out, so it is tried again.
             if result.failure is not None and not dead_end(result.failure):
                 return None
@@ -171,7 +174,7 @@ class PageFetcher:
             self._others_bytes += size
         return self._others[key]
 
-    async def _page(self, answer: Answer, url: str, pages: KnownPages) -> Page | None:
+    async def _page(self, answer: Answer, url: str, pages: KnownPages, spend: Spend) -> Page | None:
         if is_download(answer):
             return None
         kind = content_type(answer)
@@ -180,7 +183,9 @@ class PageFetcher:
         key = page_key(answer.body, kind, url, policies, nosniff=nosniff)
         page = pages.get(key)
         if page is None:
-            page = await self._parsers.read(answer.body, kind, url, policies, nosniff=nosniff)
+            page = await self._parsers.read(
+                answer.body, kind, url, policies, nosniff=nosniff, charge=spend
+            )
             if page is not None:
                 pages.keep(key, page)
         if page is not None and not page.note and answer.note:

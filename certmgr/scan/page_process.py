@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +40,7 @@ MAX_MEMORY = 1_500_000_000
 SLOW = "parsing the page takes longer than a few seconds"
 CRASHED = "the page crashes the HTML parser"
 NO_ANSWER = "the process that reads pages does not answer"
+_CPU = "cpu_seconds"
 _LISTS = ("secrets", "inputs", "insecure_forms", "active", "passive")
 # Signals that only other programs send, such as an administrator or the system without memory.
 _ENDED_BY_OTHERS = frozenset(
@@ -54,9 +56,13 @@ class PageParserProcess:
     """The client side of the parser process.
 
     :meth:`read` never raises for the content of a page.
+
+    Attributes:
+        seconds: The CPU time of the last page.
     """
 
     def __init__(self) -> None:
+        self.seconds = 0.0
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._turn = asyncio.Lock()
 
@@ -87,6 +93,7 @@ class PageParserProcess:
         )
         # One page at a time: the protocol has no message numbers.
         async with self._turn:
+            self.seconds = 0.0
             # The process may have ended while it was idle, so a second one gets a chance.
             for _ in range(2):
                 try:
@@ -120,13 +127,16 @@ class PageParserProcess:
             # None: it closed its pipe and goes on.
             if code is None or code in _ENDED_BY_OTHERS:
                 raise _ReaderError from error
+            self.seconds = SECONDS
             return Page(note=SLOW if code == -signal.SIGPROF else CRASHED)
         except (TimeoutError, OSError) as error:
             await self._end()
             raise _ReaderError from error
         except (asyncio.LimitOverrunError, ValueError):
             await self._end()
+            self.seconds = SECONDS
             return Page(note=CRASHED)
+        self.seconds = values.pop(_CPU)
         return Page(**{**values, **{k: tuple(values[k]) for k in _LISTS}})
 
     async def _end(self) -> None:
@@ -199,8 +209,10 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
         # SIGPROF counts the CPU time of this process. It is not handled, so that it ends the
         # process even inside the parser.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        begun = time.process_time()
         page = read(body, request["content_type"], request["url"], tuple(request["policies"]))
-        answer = json.dumps(asdict(page)).encode() + b"\n"
+        seconds = time.process_time() - begun
+        answer = json.dumps(asdict(page) | {_CPU: seconds}).encode() + b"\n"
         signal.setitimer(signal.ITIMER_PROF, 0)
         sink.write(answer)
         sink.flush()

@@ -43,6 +43,10 @@ class TimeBudget:
 
     left: float
 
+    def spend(self, seconds: float) -> None:
+        """Count time that was used."""
+        self.left -= seconds
+
 
 @dataclass(frozen=True, slots=True)
 class FetchedPage:
@@ -109,7 +113,7 @@ class RedirectFollower:
 
     def spend(self, seconds: float) -> None:
         """Take time from the budget."""
-        self._budget.left -= seconds
+        self._budget.spend(seconds)
 
     async def follow(self, url: str) -> Visit:
         """Follow the redirects from one URL."""

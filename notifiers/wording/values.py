@@ -79,7 +79,7 @@ VALUES = frozenset(
         "the page did not load completely in time",
         "parsing the page takes longer than a few seconds",
         "the page crashes the HTML parser",
-        "an earlier page of this site broke the HTML parser",
+        "earlier pages of this site took too long to parse, or broke the HTML parser",
         "the visit failed because of an internal error",
         "HTTP Basic login",
         "the name does not exist (NXDOMAIN)",

@@ -21,10 +21,11 @@ from certmgr.inspection.scan_job import ScanJob, ScanResult
 from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.target_scan import scan_targets
 from certmgr.inspection.worker import scan_jobs
+from certmgr.scan import page_parsers
 from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.page_process import PageParserProcess
 from inventory.targets import Target
-from tests.campaign import time_limits, wait_until
+from tests.campaign import UNREACHED, time_limits, wait_until
 from tests.certmgr.scan.page_sites import scan_http
 from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve_certificate
 from tests.certmgr.websites import HSTS, NO_RATE_LIMIT, REDIRECT, Website, codes, document
@@ -269,6 +270,35 @@ def test_pages_of_an_address_share_one_deadline(settings: Settings, opened: Stac
     assert len(set(requested)) < 10, "the deadline ends before every page was requested"
     assert result[0].report is not None
     assert "http-unknown" in codes(result[0].report)
+
+
+def test_time_of_the_parser_for_pages_of_a_site_counts_towards_its_deadline(
+    settings: Settings, opened: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site may lead from one page to the next, each of which costs just less than the limit."""
+    read, seconds = PageParserProcess.read, 20.0
+
+    async def slow(self: PageParserProcess, *given: Any, **options: Any) -> Any:
+        page = await read(self, *given, **options)
+        self.seconds = seconds
+        return page
+
+    monkeypatch.setattr(PageParserProcess, "read", slow)
+    # By another rule, a host has a time of its own for the whole run.
+    monkeypatch.setattr(page_parsers, "MAX_HOST_SECONDS", 1000.0)
+    requested: list[str] = []
+
+    def onward(handler: Handler) -> None:
+        requested.append(handler.path)
+        write(HTML, b"<meta http-equiv=refresh content='0; url=/%d'>" % len(requested))(handler)
+
+    with answering(onward) as port:
+        refusing = refusing_port(opened)
+        options = ScanOptions(overrides={(HOST, refusing): ("127.0.0.1",)}, http_port=port)
+        setup = setup_for(replace(settings, http=NO_RATE_LIMIT), options, guarded=False)
+        result: list[ScanResult] = []
+        scan_jobs(setup, [ScanJob(0, Target(HOST, refusing))], result.append)
+    assert len(set(requested)) == UNREACHED / seconds
 
 
 def test_wait_for_the_parser_does_not_count_towards_the_deadline(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from certmgr.demo.authority import Authority
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
 from certmgr.scan import page_parsers, page_process
-from certmgr.scan.page_parsers import MAX_BROKEN_HOSTS, PARSERS, PageParsers
+from certmgr.scan.page_parsers import MAX_BROKEN_HOSTS, MAX_HOST_SECONDS, PARSERS, PageParsers
 from certmgr.scan.visits import Page
 from inventory.targets import Target
 from tests.certmgr.tls_servers import Stack
@@ -25,8 +26,12 @@ from tests.servers import real
 
 
 class Parser:
-    """A parser process that breaks at pages with the word "busy", and is slow with all others."""
+    """A parser process that breaks at pages with the word "busy", and is slow with all others.
 
+    A page of "large" costs a second of CPU time.
+    """
+
+    seconds = 0.0
     read_urls: ClassVar[list[str]] = []
     at_once: ClassVar[list[set[str]]] = []
     reading: ClassVar[set[str]] = set()
@@ -44,6 +49,7 @@ class Parser:
         for _turn in range(5):
             await asyncio.sleep(0)
         Parser.reading.discard(url)
+        self.seconds = 1.0 if b"large" in body else 0.0
         return Page(note=page_process.SLOW) if b"busy" in body else Page("Title")
 
 
@@ -87,6 +93,38 @@ def test_host_that_broke_the_parser_is_left() -> None:
     pages = read_together(*[(f"http://bad.test/{n}", b"busy") for n in range(16)])
     assert Parser.read_urls == ["http://bad.test/0"]
     assert [p.note for p in pages if p] == [page_process.SLOW, *[page_parsers.LEFT] * 15]
+
+
+@pytest.mark.usefixtures("parsers")
+def test_host_whose_pages_take_much_time_together_is_left() -> None:
+    large = [(f"http://large.test/{n}", b"large") for n in range(16)]
+    pages = read_together(*large, ("http://www.large.test/", b"large"))
+    # The page that exceeds the limit is the last one. Another host has its own limit.
+    read = int(MAX_HOST_SECONDS) + 1
+    assert [p.note for p in pages if p] == [*[""] * read, *[page_parsers.LEFT] * (16 - read), ""]
+
+
+@pytest.mark.usefixtures("parsers")
+def test_caller_is_charged_for_its_page_alone() -> None:
+    charged: dict[str, float] = {}
+
+    async def read() -> None:
+        made = PageParsers()
+        await asyncio.gather(
+            *[
+                made.read(
+                    body,
+                    "text/html",
+                    f"http://{body.decode()}.test/",
+                    (),
+                    charge=partial(charged.__setitem__, body.decode()),
+                )
+                for body in (b"large", b"p", b"large2", b"q")
+            ]
+        )
+
+    asyncio.run(read())
+    assert charged == {"large": 1.0, "p": 0.0, "large2": 1.0, "q": 0.0}
 
 
 @pytest.mark.usefixtures("parsers")
