@@ -44,6 +44,11 @@ def in_zone(timestamp: datetime, zone: tzinfo) -> datetime:
         return timestamp
 
 
+def minute_text(timestamp: datetime, zone: tzinfo) -> str:
+    """Return a timestamp to the minute as a person reads it in a zone, with the zone's name."""
+    return f"{in_zone(timestamp, zone):%Y-%m-%d %H:%M %Z}"
+
+
 def parse_end(text: str, time_zone: str) -> datetime:
     """Return a date as a timestamp; a date without a time is the last second of that day.
 

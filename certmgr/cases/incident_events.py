@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from sqlalchemy import Connection
 
 from certmgr.cases.incident_progress import Progress, progress_of
-from inventory.db.database import from_epoch, to_epoch
+from inventory.dates import minute_text
+from inventory.db.database import to_epoch
 from inventory.store import incidents
 from inventory.vocabulary import IncidentCategory
 from notifiers.pipeline.notice_source import StaffEvent
@@ -22,15 +23,15 @@ _LABELS = {
 }
 
 
-def events(conn: Connection, now: datetime) -> list[StaffEvent]:
+def events(conn: Connection, now: datetime, zone: tzinfo = UTC) -> list[StaffEvent]:
     """Return the open incidents, each with what is done of each category."""
-    return [event_of(p) for p in progress_of(conn, incidents.listing(conn), to_epoch(now))]
+    return [event_of(p, zone) for p in progress_of(conn, incidents.listing(conn), to_epoch(now))]
 
 
-def event_of(progress: Progress) -> StaffEvent:
+def event_of(progress: Progress, zone: tzinfo = UTC) -> StaffEvent:
     """Return an incident as an event. Pure."""
     row = progress.incident
-    lines = [f"until {from_epoch(row.until):%Y-%m-%d %H:%M} UTC: {row.reason}"]
+    lines = [f"until {minute_text(datetime.fromtimestamp(row.until, UTC), zone)}: {row.reason}"]
     for category, (done, total) in progress.counts().items():
         # What is not in the inventory has nothing that could be done.
         if total and category is IncidentCategory.UNKNOWN:

@@ -6,7 +6,7 @@ Cases of an incident, and many cases in one step, are folded into one line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from certmgr.cases.states import (
     ENDED,
@@ -18,6 +18,7 @@ from certmgr.cases.states import (
 )
 from certmgr.cases.window import calendar_window_of, window_of
 from certmgr.purchases.terms import DAY
+from inventory.dates import minute_text
 from inventory.db.database import from_epoch, to_epoch
 from inventory.records import CaseRecord
 from inventory.vocabulary import CaseState, WindowState
@@ -36,7 +37,10 @@ _QUIET_STATES = frozenset({CaseState.REQUESTED, CaseState.CSR_READY, CaseState.W
 
 
 def worklist(
-    rows: Sequence[CaseRecord], now: datetime, incidents: Mapping[int, str] | None = None
+    rows: Sequence[CaseRecord],
+    now: datetime,
+    incidents: Mapping[int, str] | None = None,
+    zone: tzinfo = UTC,
 ) -> list[str]:
     """Return lines about new and overdue cases, then about the windows of the next seven days.
 
@@ -44,6 +48,7 @@ def worklist(
         rows: The open cases.
         now: The current time.
         incidents: Id -> reference of each incident.
+        zone: The time zone of the provider.
     """
     references = incidents or {}
     since = to_epoch(now - DAY)
@@ -59,11 +64,11 @@ def worklist(
     lines = []
     for (incident, whom, state), group in groups.items():
         if incident or len(group) > _MAX_LINES:
-            lines.append(_folded(incident, whom, state, group, now))
+            lines.append(_folded(incident, whom, state, group, now, zone))
             continue
         lines += [
             f"{r.reference} client {r.client}: {r.state} waits for {waits_for(r)}, due"
-            f" {from_epoch(r.due_at):%Y-%m-%d}"
+            f" {datetime.fromtimestamp(r.due_at, zone):%Y-%m-%d}"
             for r in group
             if r.due_at is not None
         ]
@@ -87,7 +92,12 @@ def _waits_for_whom(row: CaseRecord) -> str:
 
 
 def _folded(
-    incident: str, whom: str, state: CaseState, rows: Sequence[CaseRecord], now: datetime
+    incident: str,
+    whom: str,
+    state: CaseState,
+    rows: Sequence[CaseRecord],
+    now: datetime,
+    zone: tzinfo,
 ) -> str:
     """Return one line about cases in one state: what is new, for whom they wait, the command."""
     late = sum(is_overdue(r, now) for r in rows)
@@ -97,7 +107,11 @@ def _folded(
     return (
         f"{incident + ': ' if incident else ''}{len(rows)} case(s) in the step {state} wait for"
         f" {whom}{f' ({counts})' if counts else ''}"
-        + (f", the first is due {from_epoch(first):%Y-%m-%d %H:%M} UTC" if first else "")
+        + (
+            f", the first is due {minute_text(datetime.fromtimestamp(first, UTC), zone)}"
+            if first
+            else ""
+        )
         + f": {_command(state, incident) or _list_command(state, incident)}"
     )
 
@@ -112,7 +126,10 @@ def _command(state: CaseState, incident: str) -> str:
 
 
 def staff_task(
-    row: CaseRecord, now: datetime, incidents: Mapping[int, str] | None = None
+    row: CaseRecord,
+    now: datetime,
+    incidents: Mapping[int, str] | None = None,
+    zone: tzinfo = UTC,
 ) -> StaffTask | None:
     """Return the task of the assignee of a case.
 
@@ -124,6 +141,7 @@ def staff_task(
         row: The case.
         now: The current time.
         incidents: Id -> reference of each incident.
+        zone: The time zone of the provider.
 
     Returns:
         The task; None if the assignee has nothing to do.
@@ -145,7 +163,7 @@ def staff_task(
         _next_step(row, state),
     ]
     if row.due_at is not None:
-        lines.append(f"due: {from_epoch(row.due_at):%Y-%m-%d %H:%M} UTC")
+        lines.append(f"due: {minute_text(datetime.fromtimestamp(row.due_at, UTC), zone)}")
     window = None
     if state is CaseState.WINDOW and row.window_start is not None:
         window = calendar_window_of(row, cancelled=False)
@@ -172,7 +190,10 @@ def staff_task(
 
 
 def level_2_task(
-    row: CaseRecord, now: datetime, incidents: Mapping[int, str] | None = None
+    row: CaseRecord,
+    now: datetime,
+    incidents: Mapping[int, str] | None = None,
+    zone: tzinfo = UTC,
 ) -> StaffTask | None:
     """Return the task that escalates an overdue case of the provider to all administrators.
 
@@ -182,6 +203,7 @@ def level_2_task(
         row: The case.
         now: The current time.
         incidents: Id -> reference of each incident.
+        zone: The time zone of the provider.
 
     Returns:
         The task; None if the case is not overdue for long enough.
@@ -191,7 +213,7 @@ def level_2_task(
     if waits_for(row) != PROVIDER or due_at is None or now < due_at + LEVEL_2:
         return None
     lines = (
-        f"{row.reference}, client {row.client}: {state}, due {due_at:%Y-%m-%d %H:%M} UTC",
+        f"{row.reference}, client {row.client}: {state}, due {minute_text(due_at, zone)}",
         f"names: {', '.join(row.names[:20])}",
         f"assigned to: {row.staff or 'no administrator'}",
         _next_step(row, state),

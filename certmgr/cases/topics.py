@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from sqlalchemy import Connection
 
@@ -72,6 +72,7 @@ def gather(
     leads: LeadTimes,
     minutes: int,
     provider: str = "",
+    zone: tzinfo = UTC,
 ) -> CaseTopics:
     """Gather the topics of all cases.
 
@@ -82,6 +83,7 @@ def gather(
         leads: The lead times.
         minutes: The duration of a window that is proposed.
         provider: The name to show if a case has no assignee.
+        zone: The time zone of the provider, in which its staff read times.
     """
     rows = cases.listing(conn, states=cases.OPEN)
     issued = issuances.of_cases(conn, [r.id for r in rows])
@@ -94,7 +96,7 @@ def gather(
     staff_tasks = [
         task
         for r in (*rows, *_cancelled_windows(conn, now))
-        for task in (staff_task(r, now, references), level_2_task(r, now, references))
+        for task in (staff_task(r, now, references, zone), level_2_task(r, now, references, zone))
         if task is not None
     ]
     open_ids = {r.id for r in rows}
@@ -109,8 +111,8 @@ def gather(
         topics=topics,
         ended=ended,
         staff_tasks=staff_tasks,
-        events=events(conn, now),
-        worklist=worklist(rows, now, references),
+        events=events(conn, now, zone),
+        worklist=worklist(rows, now, references, zone),
         open_names=_covering_cases(rows, now),
     )
 

@@ -23,15 +23,12 @@ _STATES = {"critical": "fault", "high": "fault", "undetermined": "unknown"}
 
 
 def severity_groups(facts: DashboardInput) -> tuple[SeverityGroup, ...]:
-    """Return the causes by severity, the most severe first, and in it the most sites first."""
+    """Return the causes by severity, in the order of ``certmgr status --causes``."""
     language = facts.language
     found = causes(facts.statuses, facts.assigned, facts.as_of)
     groups = []
     for severity, title in SEVERITIES.items():
-        matching = sorted(
-            (c for c in found if c.severity == severity),
-            key=lambda c: (-len(c.endpoints), c.code, c.location),
-        )
+        matching = [c for c in found if c.severity == severity]
         if not matching:
             continue
         # An endpoint may have several causes, and counts once.

@@ -52,7 +52,7 @@ def build(facts: DashboardInput, *, max_clients: int | None = 200) -> Dashboard:
     """
     language = facts.language
     total = counts(s.verdict for s in facts.statuses)
-    summary, state = _summary(language, total)
+    summary, state = summary_of(language, total)
     scan_text, scan_state = _last_scan(facts)
     losing, more_losing = losing_cover(facts)
     clients = _clients(facts)
@@ -91,7 +91,7 @@ def build(facts: DashboardInput, *, max_clients: int | None = 200) -> Dashboard:
     )
 
 
-def _summary(language: Language, total: dict[str, int]) -> tuple[str, str]:
+def summary_of(language: Language, total: dict[str, int]) -> tuple[str, str]:
     """Return the summary sentence and its state, the worst verdict of a site."""
     if not total["endpoints"]:
         # An empty inventory is not in order: nothing was checked.

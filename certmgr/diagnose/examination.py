@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from certmgr.checks.api_hosts import PAGE_MISSING
 from certmgr.checks.zone_judgement import as_seen_from
@@ -208,7 +209,8 @@ def _with_texts(
 ) -> Diagnosis:
     """Return the diagnosis with its texts for the client and for level 2."""
     url, now, host, report = question.url, context.now(), examined.host, examined.report
-    visit_steps = steps(report, url, now, how.clock, examined.plan)
+    zone = ZoneInfo(context.settings.provider.time_zone)
+    visit_steps = steps(report, url, now, how.clock, examined.plan, zone)
     error = page_error(report, url)
     shown = chrome.browser_view(
         [*report.findings, *report.explained],
@@ -240,8 +242,10 @@ def _with_texts(
             planned=message.planned_text(examined.plan, report, reader),
         ),
         # If a fault was found, the answers of the client would add nothing.
-        questions=message.questions(report, now) if not outcome.code else [],
-        escalation=message.escalation(url, report, visit_steps, host, changes, now, vantage, shown),
+        questions=message.questions(report, zone) if not outcome.code else [],
+        escalation=message.escalation(
+            url, report, visit_steps, host, changes, now, vantage, shown, zone
+        ),
         changes=changes,
         findings=report.findings,
         reference=reference,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from certmgr.diagnose.context import HostContext
 from certmgr.diagnose.outcome import DiagnosisOutcome
 from certmgr.diagnose.steps import DiagnosisStep
 from certmgr.inspection.report import EndpointReport
 from certmgr.renewers.plan import RenewalPlan
+from inventory.dates import minute_text
 from inventory.names import display
 from notifiers.wording import diagnose as words
 from notifiers.wording.catalogue import Language
@@ -88,12 +89,13 @@ def planned_text(plan: RenewalPlan | None, report: EndpointReport, language: Lan
     )
 
 
-def questions(report: EndpointReport, now: datetime) -> list[tuple[str, str]]:
+def questions(report: EndpointReport, zone: tzinfo) -> list[tuple[str, str]]:
     """Return the questions to ask the client, each with what the answers would mean."""
     leaf = report.certificate
     validity = "at dates that could not be parsed"
     if leaf is not None and leaf.not_before is not None and leaf.not_after is not None:
-        validity = f"from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
+        begin, end = (minute_text(t, zone) for t in (leaf.not_before, leaf.not_after))
+        validity = f"from {begin} to {end}"
     addresses = ", ".join(a.address for a in report.addresses) or "no address"
     host = display(report.target.host)
     return [
@@ -116,6 +118,7 @@ def escalation(
     now: datetime,
     vantage: str,
     shown: str,
+    zone: tzinfo,
 ) -> str:
     """Return the text for level 2: all results, so that the client is not asked again.
 
@@ -128,10 +131,11 @@ def escalation(
         now: The time of the diagnosis.
         vantage: The machine from which the site was probed.
         shown: What Chrome would show.
+        zone: The time zone of the provider, in which its staff read times.
     """
     lines = [
         f"To level 2: {url}",
-        f"Checked {now:%Y-%m-%d %H:%M} UTC from {vantage}. Chrome would show: {shown}.",
+        f"Checked {minute_text(now, zone)} from {vantage}. Chrome would show: {shown}.",
     ]
     if context is not None:
         lines.append(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from urllib.parse import urlsplit
 
 from certmgr.inspection.report import AddressView, EndpointReport
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from certmgr.scan.visits import VisitDocument
-from inventory.dates import days_left
+from inventory.dates import days_left, minute_text
 from inventory.names import display
 from inventory.text import printable
 from inventory.vocabulary import FOREIGN_ADDRESS
@@ -52,6 +52,7 @@ def steps(
     now: datetime,
     clock: datetime | None = None,
     plan: RenewalPlan | None = None,
+    zone: tzinfo = UTC,
 ) -> tuple[DiagnosisStep, ...]:
     """Return the steps from the name resolution to the page.
 
@@ -61,6 +62,7 @@ def steps(
         now: The current time.
         clock: What the clock of the visitor's device shows, if it is known.
         plan: The renewal that is due and in time.
+        zone: The time zone of the provider, in which its staff read times.
     """
     result = [_resolution(report), *_foreign(report), *[_reach(a) for a in report.addresses]]
     seen = [a for a in report.addresses if a.seen]
@@ -72,7 +74,7 @@ def steps(
             for name in ("chain", "name", "dates")
         ]
     else:
-        result += [_chain(report), _name(report), _dates(report, now, clock, plan)]
+        result += [_chain(report), _name(report), _dates(report, now, clock, plan, zone)]
     return (*result, *_pages(report, url))
 
 
@@ -186,12 +188,18 @@ def _name(report: EndpointReport) -> DiagnosisStep:
 
 
 def _dates(
-    report: EndpointReport, now: datetime, clock: datetime | None, plan: RenewalPlan | None
+    report: EndpointReport,
+    now: datetime,
+    clock: datetime | None,
+    plan: RenewalPlan | None,
+    zone: tzinfo,
 ) -> DiagnosisStep:
     leaf = report.certificate
     if leaf is None or leaf.not_before is None or leaf.not_after is None:
         return DiagnosisStep("dates", UNKNOWN, "the dates of the certificate cannot be parsed")
-    valid = f"valid from {leaf.not_before:%Y-%m-%d %H:%M} to {leaf.not_after:%Y-%m-%d %H:%M} UTC"
+    valid = (
+        f"valid from {minute_text(leaf.not_before, zone)} to {minute_text(leaf.not_after, zone)}"
+    )
     # The end of a certificate that is renewed in time is no fault.
     codes = _DATE_CODES if plan is None else _DATE_CODES - {EXPIRING}
     if sentences := _sentences(report, codes):
@@ -201,7 +209,7 @@ def _dates(
         return DiagnosisStep(
             "dates",
             FAULT,
-            f"the visitor's clock shows {clock:%Y-%m-%d %H:%M} UTC, and the certificate is {valid}",
+            f"the visitor's clock shows {minute_text(clock, zone)}, and the certificate is {valid}",
         )
     return DiagnosisStep(
         "dates",

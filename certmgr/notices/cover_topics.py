@@ -83,7 +83,14 @@ def cover(
         actor=str(actor),
         code=code,
         opened=start,
-        facts=_facts(place, served, first, finding, we_install=we_install(parties, elsewhere)),
+        facts=_facts(
+            place,
+            served,
+            first,
+            finding,
+            we_install=we_install(parties, elsewhere),
+            counted=code in codes,
+        ),
         schedule=ScheduledEnd(end, end - start, leads.total if client_buys else 0, renewal_lead),
         act_by=_act_by(end, ahead, now),
         visible=is_over,
@@ -113,6 +120,7 @@ def _facts(
     finding: Finding,
     *,
     we_install: bool,
+    counted: bool,
 ) -> CoverFacts:
     """Return the facts of a certificate that ends.
 
@@ -122,6 +130,7 @@ def _facts(
         first: The certificate that ends first.
         finding: The finding about its end.
         we_install: Whether the provider installs the next one.
+        counted: Whether a scan found it, too.
     """
     return CoverFacts(
         endpoint_id=place.id,
@@ -134,6 +143,7 @@ def _facts(
             for leaf in served
         ),
         we_install=we_install,
+        counted=counted,
     )
 
 

@@ -172,7 +172,7 @@ def _read(
     )
     histories = certificate_ends.replacements(conn, ids)
     case_topics = casework.gather(
-        conn, now, tickets, rules.leads, rules.window_minutes, rules.provider
+        conn, now, tickets, rules.leads, rules.window_minutes, rules.provider, rules.zone
     )
     automation_report = automation.gather(conn, now)
     # Clients are never notified of findings of low severity.

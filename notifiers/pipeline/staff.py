@@ -42,6 +42,7 @@ class StaffDigest:
         entries: The number of entries of the audit chain.
         expiry: The certificates that have expired, and those that expire within a week.
         causes: The other faults that staff have to assign or to check, one line per cause.
+        ahead: The certificates that end later and whose renewal waits for staff.
         assigned: Those that a person fixes by a date, and of which no client is notified.
         calls: The clients to call.
         held: What waits for a release, one line per cause.
@@ -62,6 +63,7 @@ class StaffDigest:
     entries: int = 0
     expiry: ExpirySummary = field(default_factory=ExpirySummary)
     causes: Sequence[SectionLine] = ()
+    ahead: Sequence[SectionLine] = ()
     assigned: Sequence[SectionLine] = ()
     calls: Sequence[str] = ()
     held: Sequence[SectionLine] = ()
@@ -103,6 +105,7 @@ def _sections(digest: StaffDigest) -> list[Section]:
         section("Automatic renewal", digest.automation, "certmgr lineage list"),
         section("Not sent", digest.failed, "certmgr notice list --state failed"),
         section("Promises that are overdue", digest.promises, "certmgr finding list --assigned"),
+        section("Renewals ahead, to assign", digest.ahead, "certmgr forecast"),
         section("Held until you release them", digest.held, "certmgr notice release"),
         section("Undetermined", digest.undetermined, "certmgr status --severity undetermined"),
         section("Answers of clients", digest.answers, "certmgr notice list"),

@@ -118,13 +118,16 @@ def _in_time(topic: Topic, now: datetime) -> bool:
     return schedule.at - now > schedule.renewal_lead - margin
 
 
-def cause_lines(topics: Sequence[tuple[Topic, str]], reader: StaffReader) -> list[SectionLine]:
+def cause_lines(
+    topics: Sequence[tuple[Topic, str]], reader: StaffReader, *, worst_first: bool = False
+) -> list[SectionLine]:
     """Return one line per cause, client's side and reason.
 
     What ends first comes first, then the worst severity, then the cause with the most endpoints.
 
     Args:
         topics: Each topic, and why staff read of it.
+        worst_first: Whether the severity comes before the end.
     """
     # With the reason in the key: the same cause may be assigned at one site and not at another.
     groups: dict[tuple[str, str], list[Topic]] = {}
@@ -132,11 +135,14 @@ def cause_lines(topics: Sequence[tuple[Topic, str]], reader: StaffReader) -> lis
         why = reason or _promise(topic, reader)
         groups.setdefault((topic.cause or topic.key, why), []).append(topic)
 
-    def order(entry: tuple[tuple[str, str], list[Topic]]) -> tuple[datetime, int, int, str]:
+    def order(
+        entry: tuple[tuple[str, str], list[Topic]],
+    ) -> tuple[int, datetime, int, int, str]:
         group = entry[1]
         ends = [t.end for t in group if t.end is not None]
         worst = min(SEVERITY_ORDER[Severity(t.severity)] for t in group)
-        return min(ends, default=LAST), worst, -len(group), entry[0][0]
+        first = worst if worst_first else 0
+        return first, min(ends, default=LAST), worst, -len(group), entry[0][0]
 
     return [_cause_line(g, why, reader) for (_, why), g in sorted(groups.items(), key=order)]
 
@@ -205,8 +211,11 @@ def hosts_text(targets: Iterable[Target]) -> str:
 def held_lines(waiting: Iterable[ListedTicket], reader: StaffReader) -> list[SectionLine]:
     """Return one line per cause whose tickets are held, the one with the most tickets first."""
     groups: dict[str, list[ListedTicket]] = {}
+    causes_at: dict[str, set[str]] = {}
     for row in waiting:
         groups.setdefault(row.cause, []).append(row)
+        if site := row.host or row.domain:
+            causes_at.setdefault(site, set()).add(row.cause)
     lines = []
     for cause, group in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0])):
         names = list(dict.fromkeys(display(n) for r in group if (n := r.host or r.domain)))
@@ -216,10 +225,12 @@ def held_lines(waiting: Iterable[ListedTicket], reader: StaffReader) -> list[Sec
         others = f" and {len(owners) - 1} more client(s)" if len(owners) > 1 else ""
         code = f"{group[0].code}: " if group[0].code else ""
         since = reader.day_of(min(r.opened_at for r in group))
+        # A site that only this cause concerns is shorter to paste than the name of the cause.
+        sites = (n for r in group if (n := r.host or r.domain) and len(causes_at[n]) == 1)
         lines.append(
             SectionLine(
                 f"{code}{names[0] if names else cause}{more}; {owner}{others}: held since {since}",
-                f"certmgr notice release {shlex.quote(cause)}",
+                f"certmgr notice release {shlex.quote(next(sites, cause))}",
             )
         )
     return lines

@@ -34,20 +34,31 @@ class Section:
     Attributes:
         more: The number of lines that did not fit.
         command: The command that shows all of them.
+        number: How many lines there are; None if the lines are about one thing.
     """
 
     heading: str
     lines: tuple[SectionLine, ...]
     more: int = 0
     command: str = ""
+    number: int | None = None
 
 
 # A digest is read every morning. What does not fit into a screen is not read.
 MAX_LINES = 25
 
 
-def section(heading: str, lines: Sequence[str | SectionLine], command: str) -> Section:
-    """Return a section with at most :data:`MAX_LINES` lines."""
+def section(
+    heading: str, lines: Sequence[str | SectionLine], command: str, *, numbered: bool = True
+) -> Section:
+    """Return a section with at most :data:`MAX_LINES` lines.
+
+    Args:
+        heading: Its heading.
+        lines: Its lines.
+        command: The command that shows all of them.
+        numbered: Whether the heading states how many lines there are.
+    """
     # A digest stays short; the command shows the rest.
     shown = tuple(
         SectionLine(one_line(line, 300))
@@ -55,7 +66,8 @@ def section(heading: str, lines: Sequence[str | SectionLine], command: str) -> S
         else SectionLine(one_line(line.text, 400), one_line(line.command, 300))
         for line in lines[:MAX_LINES]
     )
-    return Section(heading, shown, max(0, len(lines) - MAX_LINES), command)
+    more = max(0, len(lines) - MAX_LINES)
+    return Section(heading, shown, more, command, len(lines) if numbered else None)
 
 
 def staff_message(

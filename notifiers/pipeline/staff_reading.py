@@ -61,13 +61,17 @@ class DigestReading:
         open_tickets = tickets.listing(conn)
         # The section of cases lists the steps of cases.
         staff_topics = [(t, w) for t, w in self.plan.for_staff if t.kind is not TopicKind.CASE]
+        # The number of faults is that of the status, which counts no certificate that ends later.
+        faults = [(t, w) for t, w in staff_topics if t.counted]
+        ahead = [(t, w) for t, w in staff_topics if not t.counted]
         expiry = expiries(self.source.topics, _reasons(staff_topics), self.reader)
         sent_items = notices.sent_about(conn, [t.key for t in open_tickets])
         return StaffDigest(
             head=head,
             entries=entries,
             expiry=expiry,
-            causes=[*self._causes(staff_topics, assigned=False), *self._flapping(day_ago)],
+            causes=[*self._causes(faults, assigned=False), *self._flapping(day_ago)],
+            ahead=self._causes(ahead, assigned=False),
             assigned=self._causes(staff_topics, assigned=True),
             calls=call_lines(calls(open_tickets, sent_items, self.snapshot, self.policy)),
             held=held_lines([t for t in open_tickets if _waits(t)], self.reader),
@@ -122,6 +126,8 @@ class DigestReading:
                 and (not is_about_dates(topic) or (topic.end is not None and topic.end > soon))
             ],
             self.reader,
+            # A fault without a date would stand behind each certificate that ends, and be cut.
+            worst_first=True,
         )
 
     def _flapping(self, since: int) -> list[SectionLine]:

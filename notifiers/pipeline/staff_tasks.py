@@ -94,12 +94,13 @@ def task_message(
     if event is not None:
         title = event.title
         sections = [
-            section("What happened", event.lines, event.command),
+            section("What happened", event.lines, event.command, numbered=False),
             section("What waits for you", folded(tasks), "certmgr case list"),
         ]
     elif len(tasks) == 1:
         title = tasks[0].title
-        sections = [section("Case", tasks[0].lines, "certmgr case list")]
+        show = f"certmgr case show {tasks[0].reference}"
+        sections = [section("Case", tasks[0].lines, show, numbered=False)]
     else:
         title = f"{len(tasks)} cases wait for you"
         sections = [section("Cases", folded(tasks), "certmgr case list")]

@@ -47,6 +47,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
                 "heading": "h",
                 "lines": [{"text": "x", "command": "c"}],
                 "more": 1,
+                "number": 1,
                 "command": "c",
             }
         ],

@@ -96,12 +96,14 @@ class CoverFacts:
         certificate: What the message names. None if the topic is over.
         partial: Some addresses already serve the successor.
         we_install: The provider installs, and not the client.
+        counted: The status counts it as a finding. It does not while the end is further ahead.
     """
 
     endpoint_id: int | None
     server_id: int | None
     finding: Finding | None = None
     certificate: NamedCertificate | None = None
+    counted: bool = True
     # Then the rest of the installation is work of staff, and the client is left alone.
     partial: bool = False
     we_install: bool = False
@@ -299,6 +301,11 @@ class Topic:
     def partial(self) -> bool:
         """Whether some addresses already serve the successor of a certificate."""
         return isinstance(self.facts, CoverFacts) and self.facts.partial
+
+    @property
+    def counted(self) -> bool:
+        """Whether the status counts it as a finding, too."""
+        return not isinstance(self.facts, CoverFacts) or self.facts.counted
 
     @property
     def confirmed(self) -> bool:

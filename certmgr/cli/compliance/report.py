@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -138,7 +138,9 @@ def report(
         click.echo(data.decode(), nl=False)
     else:
         write_whole(Path(output), data)
-        paragraph(f"{cell(output, 300)}: {client_report.summary}")
+        # The summary of the page is in the language of the client, and addresses the client.
+        counts = client_report.counts
+        paragraph(f"{cell(output, 300)}: {counts['sites']:,} site(s){_numbers(counts, ': ')}.")
 
 
 def _check_options(
@@ -265,9 +267,7 @@ def _write_all(
     # The index is written last, so that each report that it links exists.
     write_whole(target / "index.html", index)
     counts = {s: sum(x.state == s for x in links) for s in _COUNTED}
-    summary = f"{len(links):,} client(s): " + ", ".join(
-        f"{counts[s]:,} {words}" for s, words in _COUNTED.items() if counts[s]
-    )
+    summary = f"{len(links):,} client(s){_numbers(counts, ': ')}"
     paragraph(
         f"{target}: {summary if links else 'no client has a domain'}. Open {target / 'index.html'}."
     )
@@ -327,6 +327,12 @@ def _remove_badge(path: Path) -> None:
     if path.is_file() and not path.is_symlink() and badge.MARK in read_regular(path, 4096):
         path.unlink()
         click.echo(f"{path}: removed, because it is not true any more.", err=True)
+
+
+def _numbers(counts: Mapping[str, int], before: str) -> str:
+    """Return how many are in each state, after a text; empty if there are none."""
+    numbers = ", ".join(f"{counts[s]:,} {words}" for s, words in _COUNTED.items() if counts[s])
+    return numbers and before + numbers
 
 
 # The state of a report in the summary. A fault may be ours, so it does not mean that the client

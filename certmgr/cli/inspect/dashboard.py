@@ -14,10 +14,11 @@ from certmgr.cli.shared import CommandContext, pass_app, was_given
 from certmgr.dashboard import html
 from certmgr.dashboard.load import load_dashboard_input
 from certmgr.dashboard.server import DashboardServer, require_loopback
-from certmgr.dashboard.view import build
+from certmgr.dashboard.view import build, summary_of
 from certmgr.files import write_whole
+from certmgr.inspection.status import counts
 from inventory.errors import UsageError
-from notifiers.wording.catalogue import require
+from notifiers.wording.catalogue import language, require
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,10 +119,12 @@ def dashboard(
 
 
 def _page(context: Context, at: datetime | None, code: str | None) -> tuple[str, str]:
-    """Return the page and its summary."""
+    """Return the page, and its summary in English."""
     facts = load_dashboard_input(context, as_of=at, language_code=code)
     built = build(facts)
-    return html.render(built, facts.language), built.summary
+    # The page may be in another language than the terminal.
+    summary, _ = summary_of(language("en"), counts(s.verdict for s in facts.statuses))
+    return html.render(built, facts.language), summary
 
 
 def _serve(

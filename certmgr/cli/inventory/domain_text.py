@@ -111,7 +111,9 @@ def _address_text(seen: ShownAddress) -> str:
     if seen.not_after is None:
         ends = "no certificate"
     else:
-        ends = f"ends {local_time(seen.not_after)} ({seen.days_left} days)"
+        left = seen.days_left or 0
+        when = f"{-left} days ago" if left < 0 else f"{left} days"
+        ends = f"{'expired' if left < 0 else 'ends'} {local_time(seen.not_after)} ({when})"
     issuer = cell(seen.issuer) or "issuer not shown"
     return (
         f"{seen.address}: {issuer}, serial {cell(seen.serial)}, {seen.key}, {ends},"

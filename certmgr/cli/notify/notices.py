@@ -40,7 +40,7 @@ from inventory.store import (
     recipients,
     tickets,
 )
-from inventory.vocabulary import TicketKind
+from inventory.vocabulary import NoticeKind, TicketKind
 from notifiers.channels import OutgoingMessage, preview
 from notifiers.pipeline.call_list import calls
 from notifiers.pipeline.message import Message
@@ -118,6 +118,11 @@ def notice_list(
         }
         for r in rows
     ]
+    if output_format == "table":
+        # Stored data and JSON keep the old word for a task. What staff get has no ticket.
+        for row in shown:
+            row["reference"] = row["reference"] if row["client"] else ""
+            row["kind"] = "task" if row["kind"] is NoticeKind.TASK else row["kind"]
     show("notices", COLUMNS, shown, output_format, "There are no notices.")
     # They come last, so that they are in view after a long listing.
     show_active(confirmed)

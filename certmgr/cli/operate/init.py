@@ -24,7 +24,7 @@ from certmgr.config.settings import default_database
 from certmgr.config.template import Answers, render, time_zone_of
 from certmgr.files import write_whole
 from certmgr.operations.doctor_surroundings import mail_server
-from inventory.errors import CertmgrError, Conflict
+from inventory.errors import CertmgrError, Conflict, UsageError
 from inventory.store import contacts
 
 DATABASE_VARIABLE = "CERTMGR_DATABASE_URL"
@@ -127,9 +127,19 @@ def init(
     code = 0
     if answers.mail and ask.yes("Connect to the mail server now?", test_mail):
         code = _test_mail(app)
-    source = source or ask.text("List of clients and domains to import (empty: none)", None, "")
+    source = source or ask.text(
+        "List of clients and domains to import (empty: none)", None, "", _existing
+    )
     _next_steps(app, file, source)
     return code
+
+
+def _existing(answer: str) -> None:
+    """Refuse a list that does not exist, such as the answer n."""
+    if answer and not Path(answer).exists():
+        raise UsageError(
+            f"There is no file {cell(answer, 300)}", "", "Name a file, or leave it empty."
+        )
 
 
 def _file(app: CommandContext, *, force: bool) -> Path:

@@ -130,7 +130,10 @@ def test_command_writes_the_page(all_states: States, certmgr: Run, tmp_path: Pat
     base = ("--database", str(all_states[0].path), "dashboard")
     result = certmgr(*base, "--output", str(path))
     assert result.code == 0, result.err
-    assert "fault" in result.out
+    assert "sites have faults" in result.out
+    german = certmgr(*base, "--language", "de", "--output", str(path))
+    assert german.out == result.out, "in the language of the terminal, and not of the page"
+    assert '<html lang="de">' in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600, "the page names all clients"
     assert '<html lang="de">' in certmgr(*base, "--language", "de").out
     assert '<html lang="en">' in certmgr(*base).out

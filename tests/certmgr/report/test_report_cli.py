@@ -35,6 +35,7 @@ def test_report_is_written_in_each_format(
             str(tmp_path / f"r.{output_format}"),
         )
         assert result.code == 0, result.err
+        assert "1 site(s): 1 in order." in result.out
         assert (tmp_path / f"r.{output_format}").stat().st_size > 100
         assert (tmp_path / f"r.{output_format}").stat().st_mode & 0o777 == 0o600
     assert (

@@ -80,6 +80,27 @@ def test_critical_fault_of_an_unknown_actor_is_to_be_assigned_while_it_is_held_a
                 tickets.change(tx, ticket.id, released_at=tx.at)
 
 
+def test_severe_fault_without_a_date_stands_before_what_ends_later(
+    simulation: SiteSimulation,
+) -> None:
+    simulation.staff()
+    simulation.client("1", buys="us", renews="us")
+    # A scan reports a certificate that ends in 15 days, and none that ends in 24.
+    for days in (15, 24):
+        site = simulation.site(f"in{days}.example", "1")
+        site.serve(START - (90 - days) * DAY, 90 * DAY)
+        if days == 15:
+            site.faults = {"certificate-expiring": fault("certificate-expiring", "medium")}
+    wrong = simulation.site("wrong.example", "1")
+    wrong.faults = {"name-mismatch": fault("name-mismatch", "critical", "provider")}
+    message = _digest(simulation)
+    assert message.subject.startswith("[certmgr] 2 faults to assign (")
+    faults, _, ahead = message.text.partition("Renewals ahead, to assign (1)")
+    assert faults.index("wrong.example") < faults.index("in15.example")
+    assert "in24.example" in ahead
+    assert "in24.example" not in faults
+
+
 def test_digest_names_host_client_and_time_and_gives_a_command_for_each_cause(
     simulation: SiteSimulation,
 ) -> None:
@@ -115,7 +136,7 @@ def test_digest_names_host_client_and_time_and_gives_a_command_for_each_cause(
     assert lines[held] == (
         "- certificate-expiring: www.m\u00fcller.example; 2 Client 2: held since 2026-03-02"
     )
-    assert lines[held + 1].startswith("  certmgr notice release 'certificate ")
+    assert lines[held + 1] == "  certmgr notice release www.xn--mller-kva.example"
     for command in (line.strip() for line in lines if line.startswith("  certmgr ")):
         assert "#" not in command
         assert shlex.split(command)[0] == "certmgr"

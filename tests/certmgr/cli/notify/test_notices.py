@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from certmgr.demo.authority import Authority
-from inventory.store import audit_log
+from inventory.store import audit_log, clients, domains, tickets
 from tests.certmgr.installation import ADA, EVE, SHOP, Installation
 from tests.clock import START, clock
 from tests.databases import open_sqlite
+from tests.inventory.store import builders
 from tests.servers.mail import mailbox
 
 TOMORROW = f"{START + timedelta(days=1):%Y-%m-%d}"
@@ -178,3 +179,30 @@ def test_each_until_takes_a_time_of_today_or_tomorrow_in_the_time_zone_of_the_pr
         run("contact", "add", f"Ada {until[:2]}", "--client", "1001", "--away-until", until)
     night = ("--from", "22:00", "--until", "06:00", "--reason", "maintenance")
     assert "2026-11-30 06:00" in run("notice", "snooze", "--everything", *night).out
+
+
+def test_held_notices_are_listed_with_their_site_and_released_by_it(
+    installation: Installation,
+) -> None:
+    run, host = installation.run, "held.example.test"
+    database = open_sqlite(installation.database)
+    with database.write(clock()) as tx:
+        domains.add(tx, host, {"client": "1001"})
+        site = builders.site(tx, host)
+        owner = clients.find(tx.conn, "1001").id
+        for number, cause in enumerate(("certificate 0a1b2c3d of X name-mismatch", "other cause")):
+            key = f"fault:{site.endpoint_id}:{owner}:{number}"
+            values = {"cause": cause, "domain_id": site.domain_id, "endpoint_id": site.endpoint_id}
+            ticket_id = builders.add_ticket(tx, owner, key, **values)
+            tickets.change(tx, ticket_id, hold="baseline 0 0")
+    shown = run("notice", "release").out
+    assert "SITES" in shown
+    assert host in shown
+    assert "2 causes match" in run("notice", "release", host, expect=2).err
+    with database.write(clock()) as tx:
+        tickets.change(tx, ticket_id, released_at=tx.at)
+    shown = run("notice", "release").out
+    assert "0a1b2c3d" not in shown, "a person recognises the site"
+    assert f"To release: certmgr notice release {host}" in shown
+    assert "1 ticket(s) of 1 client(s) are released" in run("notice", "release", host.upper()).out
+    database.close()
