@@ -34,6 +34,9 @@ def line(result: Result) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the command and return the exit code."""
+    if {"--help", "-h"} & set(arguments):
+        print(__doc__)
+        return 0
     wrong_only = "--wrong" in arguments
     wanted = [a for a in arguments if not a.startswith("--")]
     names = {s.id for s in SITUATIONS}
