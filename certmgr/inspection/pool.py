@@ -38,6 +38,22 @@ FLUSH_SECONDS = 1.0
 POLL_SECONDS = 0.2
 
 
+def next_batch(waiting: int, outstanding: Sequence[int], ahead: int) -> tuple[int, int]:
+    """Return the process that gets the next jobs, and how many; none if all have enough.
+
+    The process with the fewest jobs is next, and the last jobs are divided: otherwise the first
+    process would get all jobs of a short run.
+
+    Args:
+        waiting: Jobs that no process has.
+        outstanding: Unfinished jobs of each process.
+        ahead: Unfinished jobs that a process may have.
+    """
+    least = min(range(len(outstanding)), key=outstanding.__getitem__)
+    size = min(BATCH, -(-waiting // len(outstanding)))
+    return least, size if outstanding[least] + size <= ahead else 0
+
+
 class Pool:
     """A fixed number of scanning processes.
 
@@ -117,17 +133,18 @@ class Pool:
         backlog: list[ScanJob] = []
         exhausted = False
         while True:
-            for _, conn in self._members:
+            while True:
                 while not exhausted and len(backlog) < BATCH:
                     chunk = next(jobs, None)
                     exhausted = chunk is None
                     backlog += chunk or []
-                while backlog and outstanding[conn] <= self._ahead - BATCH:
-                    batch, backlog = backlog[:BATCH], backlog[BATCH:]
-                    outstanding[conn] += len(batch)
-                    conn.send(("jobs", batch))
-                    if len(backlog) < BATCH:
-                        break
+                least, size = next_batch(len(backlog), list(outstanding.values()), self._ahead)
+                if not size:
+                    break
+                _, conn = self._members[least]
+                batch, backlog = backlog[:size], backlog[size:]
+                outstanding[conn] += size
+                conn.send(("jobs", batch))
             if exhausted and not backlog and not any(outstanding.values()):
                 break
             self._collect(handle, outstanding, seen, 0.5)

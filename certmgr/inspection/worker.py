@@ -239,10 +239,15 @@ class ScanWorker:
         self._reported_issuers += len(added)
         return [c.der for c in added]
 
-    def _evidence_key(self, job: ScanJob, evidence: Evidence) -> str:
+    def _evidence_key(self, job: ScanJob, evidence: Evidence, visits_digest: str = "") -> str:
         """Return a key of the evidence; empty if such evidence must always be judged.
 
         If two scans have the same key, the second needs no judgement.
+
+        Args:
+            job: The job of the endpoint.
+            evidence: Its evidence.
+            visits_digest: The digest of its visits, if it was computed before.
         """
         # Failures and unusual handshakes may change at any time, so they are always judged.
         if self.setup.deep or evidence.resolution.refused or not evidence.addresses:
@@ -261,7 +266,7 @@ class ScanWorker:
         expected = sorted(job.expected)
         basis = f"{self._basis}{job.target}{job.parties}{job.purpose}{expected}{fixed}"
         observed = " ".join(a.key() for a in evidence.addresses) + (
-            "" if visits is None else " " + digest(visits)
+            "" if visits is None else " " + (visits_digest or digest(visits))
         )
         return f"{blake2b(basis.encode(), digest_size=6).hexdigest()} {observed}"
 
@@ -295,7 +300,7 @@ class ScanWorker:
         # next scan, so it gets no evidence key.
         mismatch = any(f.code == "name-mismatch" for f in report.findings)
         evidence_key = (
-            self._evidence_key(job, judgement.evidence)
+            self._evidence_key(job, judgement.evidence, report.web.digest if report.web else "")
             if until is not None and not mismatch
             else ""
         )

@@ -7,6 +7,8 @@ the installed Chromium.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import SignatureAlgorithmOID
 
@@ -32,6 +34,8 @@ _SALT_LENGTHS = {
 _OID = 6
 
 
+# The issuers of a scan are few, and each of their leaves asks again.
+@lru_cache(maxsize=256)
 def key_problem(certificate: Certificate) -> str:
     """Return why browsers cannot read the public key, as a fixed phrase; empty if they can.
 
