@@ -151,9 +151,9 @@ class RemoteCalls:
                 if now - checked >= RECOVERY_SECONDS or alone_since is not None:
                     checked = now
                     able = self._recover(call_id)
-                    alone_since = None if able else (alone_since or now)
+                    alone_since = None if able else (alone_since or self._alone(now))
                 elif away_since is None and not self._has_worker():
-                    alone_since = now
+                    alone_since = self._alone(now)
                 away_since = None
             except DatabaseError:
                 away_since = away_since or now
@@ -168,6 +168,15 @@ class RemoteCalls:
                     "Start another one, or try again later.",
                 )
             self._stop.wait(POLL_SECONDS)
+
+    def _alone(self, now: float) -> float:
+        """Report that a worker is awaited, which no progress line shows without a terminal."""
+        _log.warning(
+            "no worker takes jobs of the queue %s; waiting up to %.0f seconds for one",
+            self._queue,
+            self._patience,
+        )
+        return now
 
     def _is_done(self, call_id: int) -> bool:
         with self._context.read() as conn:

@@ -143,7 +143,10 @@ def test_call_that_kills_its_workers_is_given_up(
 
 @pytest.mark.parametrize("others", [(), ("scan", "notify")])
 def test_missing_worker_is_stated_with_its_command(
-    context: Context, queues: WorkQueues, others: tuple[str, ...]
+    context: Context,
+    queues: WorkQueues,
+    others: tuple[str, ...],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen(context, *others)
     calls = RemoteCalls(context, queues, REPORT, patience=0.0)
@@ -151,6 +154,9 @@ def test_missing_worker_is_stated_with_its_command(
         calls.one(CallKind.REPORTS, {})
     assert "queue report" in raised.value.what
     assert calls_left(context) == 0
+    # Stated before the wait, which ends after two minutes.
+    waiting = "no worker takes jobs of the queue report; waiting up to 0 seconds for one"
+    assert [r.getMessage() for r in caplog.records] == [waiting]
 
 
 def test_interrupted_command_leaves_nothing_to_do(context: Context, queues: WorkQueues) -> None:
