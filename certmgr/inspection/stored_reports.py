@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from certmgr.config.settings import Settings
 from certmgr.inspection.report import AddressView, CertificateView, EndpointReport, PageSummary
 from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.x509.trust_until import TrustEnd
@@ -25,7 +24,7 @@ from inventory.vocabulary import Finding
 
 def stored_reports(
     conn: Connection,
-    settings: Settings,
+    trust: StoredTrust,
     ids: Sequence[int],
     findings: Mapping[int, Sequence[Finding]],
 ) -> dict[int, EndpointReport]:
@@ -33,13 +32,12 @@ def stored_reports(
 
     Args:
         conn: An open connection.
-        settings: The configuration, for the ends of trust.
+        trust: Computes the ends of trust, with this connection.
         ids: The endpoints.
         findings: The findings of each.
     """
     answers = run_results.answers(conn, ids)
     pages = run_results.pages(conn, ids)
-    trust = StoredTrust.of(conn, settings)
     ends = {(c.endpoint_id, c.address): trust.ends(c) for c in trust.chains(endpoint_ids=ids)}
     return {
         probe.id: _report(

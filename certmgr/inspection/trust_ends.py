@@ -97,6 +97,11 @@ class StoredTrust:
             load_rules(rules_path(settings.trust.rules)),
         )
 
+    def on(self, conn: Connection) -> StoredTrust:
+        """Go on with another connection. Anchors, CA certificates and paths stay loaded."""
+        self.conn = conn
+        return self
+
     def paths(self, chain: StoredChain) -> list[tuple[Certificate, ...]]:
         """Return the issuers of each path of a chain, without the leaf, up to a public root."""
         key = (chain.issuer, chain.chain[1:])

@@ -10,9 +10,11 @@ from sqlalchemy import Connection
 from certmgr.cli.inspect.scan_document import ScannedEndpoint, ScannedFinding
 from certmgr.cli.inspect.scan_spool import ScanSpool
 from certmgr.config.context import Context
+from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_summary import ScanSummary
 from certmgr.inspection.status import EndpointStatus
 from certmgr.inspection.stored_reports import stored_reports
+from certmgr.inspection.trust_ends import StoredTrust
 from inventory.store import findings, proposals
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 
@@ -32,13 +34,18 @@ def run_endpoints(
     """
     complete = summary.state == "complete"
     ordered = sorted(statuses, key=lambda s: s.id)
+    # Only stored results need it, and to load it takes longer than to read a part of them.
+    trust: StoredTrust | None = None
     for start in range(0, len(ordered), CHUNK_SIZE):
         part = ordered[start : start + CHUNK_SIZE]
         ids = [s.id for s in part]
         with context.read() as conn:
             found = _findings(conn, summary.run_id, ids)
             earlier = [key for key in ids if key not in spool]
-            stored = stored_reports(conn, context.settings, earlier, found) if earlier else {}
+            stored: Mapping[int, EndpointReport] = {}
+            if earlier:
+                trust = trust.on(conn) if trust else StoredTrust.of(conn, context.settings)
+                stored = stored_reports(conn, trust, earlier, found)
         for status in part:
             endpoint = spool.get(status.id)
             if endpoint is None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from certmgr.cli.inspect import run_document
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.inspection import scan_run
 from certmgr.inspection.scan_run import ScanRun
 from certmgr.inspection.status import load
+from certmgr.inspection.trust_ends import StoredTrust
 from inventory.db.database import Database
 from inventory.store import domains, endpoints, erase
 from inventory.vocabulary import Severity
@@ -128,6 +130,32 @@ def test_a_resumed_scan_that_is_interrupted_again_has_what_the_run_saw_so_far(
     # Its finding takes effect at the end of the run, and is shown as what the run saw.
     assert "self-signed" in [f["code"] for f in rows[BAD]["findings"]]
     assert (rows[BAD]["verdict"], rows[GOOD[0]]["verdict"]) == ("fault", "ok")
+
+
+def test_parts_of_stored_results_share_one_trust_store(
+    certmgr: Runner,
+    sites: None,
+    root_file: Path,
+    interrupted: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_document, "CHUNK_SIZE", 1)
+    loaded: list[StoredTrust] = []
+
+    class Counted(StoredTrust):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            loaded.append(self)
+
+    monkeypatch.setattr(run_document, "StoredTrust", Counted)
+    options = (*HERE, "--ca-file", str(root_file), "--format", "json")
+    for resumed in ([], ["--resume"]):
+        interrupted()
+        certmgr("scan", *resumed, *options)
+    loaded.clear()
+    rows = _rows(certmgr("scan", "--resume", *options))
+    assert [host for host in (BAD, *GOOD) if rows[host].get("stored")] == [BAD, GOOD[0]]
+    assert len(loaded) == 1
 
 
 def test_an_endpoint_that_was_retired_before_the_resume_is_no_part_of_the_run(
