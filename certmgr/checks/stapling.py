@@ -14,7 +14,7 @@ from certmgr.x509.crl import REASONS
 from certmgr.x509.trust import PathVerdict
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
-from inventory.vocabulary import REISSUE, Finding
+from inventory.vocabulary import REISSUE, Finding, Severity
 
 # Texts by the state of the staple, for use in sentences (notifiers/wording/values.py).
 PROBLEMS = {
@@ -27,6 +27,7 @@ PROBLEMS = {
     "unreadable": "it cannot be read",
     "missing": "the certificate requires one, and the server sends none",
 }
+EXPIRED = "expired"  # the "variant" of a staple-invalid that no browser shows an error for
 NO_RESPONDER = "the certificate requires one, and its CA has no service that issues one"
 
 
@@ -58,13 +59,17 @@ def staple_findings(staple: Staple, leaf: Certificate, at: tuple[str, ...]) -> I
     if not staple.invalid:
         return
     detail: dict[str, Any] = {"words": staple.detail} if staple.detail else {}
-    problem = PROBLEMS[staple.state]
+    problem, severity = PROBLEMS[staple.state], None
     # Without a responder no server can get a response: CAs closed theirs, and certificates that
     # require one remained. Only a certificate without the requirement helps.
     if leaf.must_staple and not leaf.has_responder and staple.state != "revoked":
         problem = NO_RESPONDER
         detail["variant"] = REISSUE
-    yield finding("staple-invalid", at, state=staple.state, problem=problem, **detail)
+    # Chrome ignores every staple but a revocation. Firefox takes an expired one for none, since
+    # servers are known to send them, and shows an error for the others, also if it cannot read one.
+    elif staple.state == "expired" and not leaf.must_staple:
+        severity, detail["variant"] = Severity.MEDIUM, EXPIRED
+    yield finding("staple-invalid", at, severity, state=staple.state, problem=problem, **detail)
     # The staple is signed by the CA, so it also proves the revocation.
     if staple.state == "revoked":
         since = staple.at.isoformat() if staple.at is not None else ""

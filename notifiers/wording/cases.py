@@ -251,8 +251,8 @@ UPLOAD_MESSAGES: dict[str, str] = {
         "The CSR does not name {names}. Enter these names in the order form of the vendor."
     ),
     "csr-key": (
-        "The key of the CSR ({key}) is too weak, or of a kind that browsers refuse. Create a key"
-        " with RSA 2048 to 4096, P-256 or P-384."
+        "The key of the CSR ({key}) is too weak, or of a kind that some browsers refuse. Create a"
+        " key with RSA 2048 to 4096, P-256 or P-384."
     ),
     "csr-names": "The CSR does not name {names}.",
     "csr-extra": "The CSR also names {names}, which are not part of this case.",

@@ -134,6 +134,13 @@ VARIANTS: dict[tuple[str, str], FindingText] = {
         " only the newest browsers know; others show an error.",
         _OTHER_CA,
     ),
+    ("staple-invalid", "expired"): FindingText(
+        "OCSP staple expired",
+        "The confirmation (OCSP) that the server of {host} sends with its certificate has expired."
+        " Browsers ignore it; some other programs end the connection.",
+        "Let the server at {addresses} fetch a new OCSP response (nginx: 'ssl_stapling on;' with"
+        " a 'resolver', then reload), or turn stapling off.",
+    ),
     ("staple-invalid", "reissue"): FindingText(
         "certificate requires an OCSP staple that no one issues",
         "The certificate of {host} requires a confirmation (OCSP), and its CA does not offer that"
