@@ -65,6 +65,8 @@ def as_bytes_of_text(data: bytes) -> bytes:
         encoding = "utf-32"
     elif data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
+    elif len(data) >= 12 and data[1:4] == data[5:8] == data[9:12] == b"\0\0\0":
+        encoding = "utf-32-le"
     # Text without a mark: every second byte of ASCII text is zero, which no DER begins with.
     elif len(data) >= 8 and data[1:8:2] == b"\0\0\0\0" and 0 not in data[0:8:2]:
         encoding = "utf-16-le"

@@ -15,6 +15,7 @@ import contextlib
 import html
 import quopri
 import re
+import unicodedata
 import urllib.parse
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -34,11 +35,18 @@ _CONCATENATION = re.compile(rb"[\"']\s*(?:[+.&]\s*_?\s*[\"']?|[\"'])")
 _RTF = re.compile(rb"\\[a-z]{1,20}-?[0-9]{0,9} ?|[{}]")
 # "KM> " of mail programs, "12: ", "12\t" and "12 | " of editors.
 _PREFIX = re.compile(rb"(?m)^[ \t]*(?:[\w.]{0,12}>|[0-9]{1,5}(?:[ \t]*[:|.)]|\t))[ \t]*")
+_NUMBER = re.compile(rb"(?m)^[ \t]*[0-9]{1,5}[ \t]+(?=\S)")
+# An offset and up to 32 bytes, as xxd, hexdump, od and certutil print them; letters may follow.
+_DUMP_LINE = re.compile(
+    rb"(?im)^[ \t]*[0-9a-f]{4,8}:?[ \t]+((?:[0-9a-f]{2}(?:[ -]?[0-9a-f]{2}){0,15})"
+    rb"(?: {2}(?:[0-9a-f]{2} ){0,15}[0-9a-f]{2}(?= *\|))?)"
+)
 # "M" and a letter of A-I is the base64 of 30 and a length, which a SEQUENCE begins with.
 _DER_LINE = re.compile(rb"(?<![A-Za-z0-9+/_-])M[A-I][A-Za-z0-9+/_-]{38,}={0,2}")
 # The base64 of "-----".
 _PEM_LINE = re.compile(rb"(?<![A-Za-z0-9+/_-])LS0tLS[A-Za-z0-9+/_-]{38,}={0,2}")
 _NEXT_LINE = re.compile(rb"\s+(?!--)([A-Za-z0-9+/_-]+={0,2})(?=\s|\Z)")
+_DUMP = re.compile(rb"[ \t\r\n]*0{4,8}:?[ \t]+30[ ]?8[123]")
 _HEXADECIMAL = re.compile(rb"(?:0[xX])?30:?8[123]")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -113,6 +121,14 @@ def _as_written(data: bytes) -> Iterator[bytes]:
         yield re.sub(rb"(?m)^\+", b"", data)
     if _PREFIX.search(data):
         yield _PREFIX.sub(b"", data)
+    # Printed listings have the number and a blank. No line of base64 has a blank.
+    if _NUMBER.search(data):
+        yield _NUMBER.sub(b"", data)
+    # The full-width letters and signs of input methods in East Asia.
+    if not data.isascii():
+        text = data.decode("utf-8", "replace")
+        if (plain_text := unicodedata.normalize("NFKC", text)) != text:
+            yield plain_text.encode()
 
 
 def _base64_values(data: bytes) -> Iterator[bytes]:
@@ -127,6 +143,10 @@ def _base64_values(data: bytes) -> Iterator[bytes]:
         # Databases show binary columns so.
         with contextlib.suppress(ValueError):
             yield bytes.fromhex(digits.decode("ascii"))
+    if _DUMP.match(data):
+        digits = b"".join(m[1] for m in _DUMP_LINE.finditer(data))
+        with contextlib.suppress(ValueError):
+            yield bytes.fromhex(re.sub(rb"[\s-]", b"", digits).decode("ascii"))
     yield from _encoded_runs(data, _DER_LINE)
 
 

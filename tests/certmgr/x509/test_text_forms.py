@@ -9,6 +9,7 @@ import quopri
 import struct
 import textwrap
 import urllib.parse
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def _mail(*attachments: tuple[str, bytes], text: str = "Please find it attached.
             content, maintype="application", subtype="octet-stream", filename=name
         )
     return message.as_bytes()
+
+
+def _dumps(data: bytes) -> dict[str, bytes]:
+    """Return the bytes as programs print them, with letters behind that look like bytes."""
+    lines = [data[i : i + 16] for i in range(0, len(data), 16)]
+    letters = "ab cd 12 30 82 ff"
+    forms: dict[str, Callable[[int, bytes], str]] = {
+        "xxd": lambda i, b: f"{i:08x}: {b.hex(' ', -2)}  {letters}",
+        "hexdump": lambda i, b: f"{i:08x}  {b[:8].hex(' ')}  {b[8:].hex(' '):23}  |{letters}|",
+        "od": lambda i, b: f"{i:07x} {b.hex(' ')}",
+        "certutil": lambda i, b: f"    {i:04x}  {b.hex(' ')}   {letters}",
+    }
+    return {
+        name: "".join(f"{form(16 * n, b)}\n" for n, b in enumerate(lines)).encode()
+        for name, form in forms.items()
+    }
 
 
 def packed(pem: str) -> dict[str, bytes]:
@@ -81,8 +98,11 @@ def packed(pem: str) -> dict[str, bytes]:
         "quoted with a name": _lines(pem, "KM> {line}\n"),
         "numbered": _lines(pem, "{n}: {line}\n"),
         "cat -n": _lines(pem, "{n:6d}\t{line}\n"),
+        "printed": _lines(pem, "{n:4d} {line}\n"),
         "patch": _lines(pem, "+{line}\n"),
+        "full width": pem.replace("+", "＋").replace("/", "／").replace("=", "＝").encode(),
         "UTF-32": pem.encode("utf-32"),
+        "UTF-32 without a mark": pem.encode("utf-32-le"),
         "no END": "".join(pem.splitlines(True)[:-1]).encode(),
         "no BEGIN": "".join(pem.splitlines(True)[1:]).encode(),
         "base64 after a word": f"CSR:\n{wrapped}\n".encode(),
@@ -92,6 +112,7 @@ def packed(pem: str) -> dict[str, bytes]:
         "base64 of URLs": bare.replace("+", "-").replace("/", "_").rstrip("=").encode(),
         "XML": f"<Request>\r\n{wrapped}</Request>".encode(),
         "hexadecimal": b"0x" + base64.b64decode(bare).hex().encode(),
+        **_dumps(base64.b64decode(bare)),
     }
 
 

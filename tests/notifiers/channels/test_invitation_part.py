@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -71,6 +73,31 @@ def test_invitation_is_the_last_alternative_of_the_text(
         "window-0.ics",
     )
     assert attached.get_content() == text.encode()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_lines_of_an_invitation_are_those_of_rfc_5545_and_5546(cancelled: bool) -> None:
+    """Read without a library of calendars. Programs refuse a file over a single line."""
+    agreed = CalendarWindow("cm-aaaaaa-window@certmgr", 2, START, START + timedelta(hours=1))
+    agreed = replace(agreed, cancelled=cancelled)
+    text = 'Größe, "quoted"; \\ ' + "日本語" * 40 + "\nBEGIN:VALARM\nsecond line"
+    written = invitation(agreed, "A, b; c", text, "us@p.example", "owner@c.example", START)
+    lines = written.encode().split(b"\r\n")
+    assert lines.pop() == b"" and not any(b"\n" in x or b"\r" in x for x in lines)
+    # Lines are folded after 75 bytes, and never within a character (RFC 5545 3.1).
+    assert all(len(x) <= 75 and x.decode() for x in lines)
+    unfolded = written.replace("\r\n ", "").split("\r\n")
+    names = [re.split("[;:]", x)[0] for x in unfolded if x]
+    assert names[0] == "BEGIN" and names.count("BEGIN") == 2, "text begins no component"
+    once = ("METHOD", "PRODID", "VERSION", "UID", "DTSTAMP", "DTSTART", "DTEND", "SEQUENCE")
+    assert all(names.count(n) == 1 for n in (*once, "STATUS", "ORGANIZER", "ATTENDEE"))
+    values = dict(x.split(":", 1) for x in unfolded if x)
+    assert values["METHOD"] == ("CANCEL" if cancelled else "REQUEST")
+    assert values["STATUS"] == ("CANCELLED" if cancelled else "CONFIRMED")
+    assert values["SUMMARY"] == r"A\, b\; c"
+    assert values["DESCRIPTION"].endswith(r"\nBEGIN:VALARM\nsecond line")
+    # In UTC, so that no time zone has to be defined.
+    assert (values["DTSTART"], values["DTEND"]) == ("20261126T090000Z", "20261126T100000Z")
 
 
 def test_only_one_invitation_is_offered_per_mail() -> None:
