@@ -104,6 +104,8 @@ class Channel:
                     "References": f"<certmgr.{message.mark}@{host}>",
                     # RFC 3834: no automatic answer, such as an absence note, comes back.
                     "Auto-Submitted": "auto-generated",
+                    # The same for Exchange: no absence note, and no automatic answer of a rule.
+                    "X-Auto-Response-Suppress": "OOF, AutoReply",
                 }
         service = _services().instantiate(settings, mail=self.is_mail)
         service.socket_connect_timeout = self.connect_timeout

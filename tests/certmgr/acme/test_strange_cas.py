@@ -110,6 +110,10 @@ def test_order_that_ended_without_a_reason_is_replaced(shop: Shop, status: str) 
         {"order": [None, None, document(status="valid"), document(status="processing")]},
         {"authz": [document(identifier={"type": "dns", "value": f"{NAME.upper()}."})]},
         {"finalize": [problem("orderNotReady", "", 403)] * 3},
+        # Another request finalized it: the CA refuses this one, or its answer was lost.
+        {"finalize": [lambda _: problem("orderNotReady", "its status is valid", 403)]},
+        {"finalize": [lambda usual: (201, usual[1], usual[2])]},
+        {"finalize": [lambda _: (200, {}, b"")]},
         {"newOrder": [problem("badNonce")] * 20},
     ],
 )

@@ -69,6 +69,7 @@ def test_mail_arrives_with_text_html_and_marks(server: MailServer) -> None:
     assert got.mail["X-Certmgr-Notice"] == "17.0123456789abcdef0123"
     assert got.mail["References"] == "<certmgr.17.0123456789abcdef0123@provider.example>"
     assert got.mail["Auto-Submitted"] == "auto-generated"
+    assert got.mail["X-Auto-Response-Suppress"] == "OOF, AutoReply"
     assert len(got.mail.get_all("Message-ID") or []) == 1
     assert "notices@provider.example" in got.mail["From"]
 
