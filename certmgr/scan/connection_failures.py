@@ -32,6 +32,7 @@ _KINDS = {
     errno.EHOSTDOWN: FailureKind.UNREACHABLE,
 }
 TOO_LARGE = "a message of its handshake is larger than browsers accept"
+NOT_TEXT = "the server sent bytes that are neither TLS nor text"
 _LAYERS = {"connect": "connect", "starttls": "starttls", "exchange": "http"}
 _TIMEOUTS = {
     "connect": "no answer to the connection attempt",
@@ -89,8 +90,12 @@ def from_first_bytes(first: bytes) -> Failure | None:
     # RFC 8446 5.1: a TLS record begins with its type (20-23) and the major version 3.
     if first[0] in (20, 21, 22, 23) and first[1:2] in (b"", b"\x03"):
         return None
-    received = printable(first.decode("latin-1").splitlines()[0], 60)
-    return Failure("tls", FailureKind.NOT_TLS, f"the server sent: {received}", answered=True)
+    line = first.lstrip(b"\r\n").partition(b"\n")[0].strip()
+    reason = NOT_TEXT
+    # Of another protocol, the first line names it. The bytes of a binary one help no reader.
+    if line and line[:60].isascii() and line[:60].decode("ascii").isprintable():
+        reason = f"the server sent: {printable(line.decode('latin-1'), 60)}"
+    return Failure("tls", FailureKind.NOT_TLS, reason, answered=True)
 
 
 def from_dialogue(failed: DialogueFailed) -> Failure:

@@ -160,6 +160,7 @@ VALUES = frozenset(
         "a device before the server changes the connection to an older TLS version",
         "the server sends TLS records that cannot be decrypted",
         "the answer of the server breaks the TLS protocol",
+        "the server sent bytes that are neither TLS nor text",
         "the server sends an empty TLS record, which is not allowed and which Chrome ignores",
         "an RSA key is larger than browsers accept",
         "an EC key describes its curve instead of naming it",
