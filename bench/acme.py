@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.config.settings import Settings
 from inventory.db.opening import open_database
 from inventory.models import Endpoint

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from certmgr.acme.challenges.build import Solvers
-from certmgr.acme.session import AccountSession, base_directory, key_store, open_session
+from certmgr.acme.protocol.session import AccountSession, base_directory, key_store, open_session
 from certmgr.config.context import Context
 from certmgr.x509.key_store import KeyStore
 from inventory.db import locks

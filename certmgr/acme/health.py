@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from certmgr.acme.proof_journal import leftovers
-from certmgr.acme.session import key_store
-from certmgr.acme.staff_news import gather
+from certmgr.acme.orders.proof_journal import leftovers
+from certmgr.acme.protocol.session import key_store
+from certmgr.acme.renewal.staff_news import gather
 from certmgr.config.acme import AcmeSettings
 from certmgr.config.context import Context
 from certmgr.x509.key_store import KeyStore, local_path

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import click
 
-from certmgr.acme import accounts
+from certmgr.acme.accounts import accounts
 from certmgr.acme.arrange import IssueRequest, arrange
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings, TargetSettings
 from certmgr.config.context import Context
 from certmgr.config.settings import NetworkSettings, Settings

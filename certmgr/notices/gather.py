@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from sqlalchemy import Connection
 
-from certmgr.acme import staff_news as automation
+from certmgr.acme.renewal import staff_news as automation
 from certmgr.cases import purchase_topics as purchase_deadlines
 from certmgr.cases import topics as casework
 from certmgr.compliance.load import own_deadlines

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from certmgr.acme.caa_identity import identities_for as configured_identities
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.preflight.caa_identity import identities_for as configured_identities
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.cases import opening
 from certmgr.cases.inbound import CaseMail
 from certmgr.cases.service import CaseService

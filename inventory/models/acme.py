@@ -99,7 +99,7 @@ class StoredLineage(Base):
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     # not before
     next_at: Mapped[Timestamp | None]
-    # the last error, JSON of certmgr/acme/problems.py
+    # the last error, JSON of certmgr/acme/protocol/problems.py
     error: Mapped[str | None]
     state: Mapped[LineageState] = mapped_column(EnumText(LineageState), server_default="active")
     created_at: Mapped[Timestamp]

@@ -217,7 +217,7 @@ def _counted(tx: Tx, hosts: set[str]) -> None:
     """
     for part in chunks(sorted({*hosts, *(registered_domain(h) for h in hosts)})):
         tx.conn.execute(delete(AcmeEvent).where(AcmeEvent.domain.in_(part)))
-        # The forms in which certmgr/acme/failures.py stores the scope of a back-off.
+        # The forms in which certmgr/acme/orders/failures.py stores the scope of a back-off.
         scopes = [form.format(p) for p in part for form in ("{}", "*.{}", "domain:{}")]
         tx.conn.execute(delete(AcmeBackoff).where(AcmeBackoff.scope.in_(scopes)))
 

@@ -15,7 +15,7 @@ from typing import Any
 import dns.exception
 import dns.message
 
-from certmgr.acme import responses
+from certmgr.acme.protocol import responses
 from certmgr.checks import ocsp
 from certmgr.config.loading import load_text
 from certmgr.net.http1 import ChunkDecoder, InvalidAnswerError, body_length, head_end, parse_head

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from certmgr.acme import accounts as acme_accounts
-from certmgr.acme import accounts as work
 from certmgr.acme import cas
-from certmgr.acme.account_move import move
-from certmgr.acme.accounts import AccountRequest
-from certmgr.acme.accounts import add as register
-from certmgr.acme.key_rollover import rollover as replace_key
-from certmgr.acme.session import open_session
+from certmgr.acme.accounts import accounts as acme_accounts
+from certmgr.acme.accounts import accounts as work
+from certmgr.acme.accounts.account_move import move
+from certmgr.acme.accounts.accounts import AccountRequest
+from certmgr.acme.accounts.accounts import add as register
+from certmgr.acme.accounts.key_rollover import rollover as replace_key
+from certmgr.acme.protocol.session import open_session
 from certmgr.cli import output
 from certmgr.cli.progress import ProgressLine
 from certmgr.cli.shared import CommandContext, format_option, pass_app

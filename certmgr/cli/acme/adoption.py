@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from certmgr.acme import adopt as adoption
+from certmgr.acme.takeover import adopt as adoption
 from certmgr.cli import output
 from certmgr.cli.cases.case_shared import secret_text
 from certmgr.cli.progress import progress_line

@@ -11,8 +11,8 @@ import click
 from certmgr.acme import arrange as arranging
 from certmgr.acme.arrange import IssueRequest, arrange
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.preflight_run import PreflightRequest, preflight
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.preflight.preflight_run import PreflightRequest, preflight
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.cli import output
 from certmgr.cli.acme.accounts import KEY_TYPES
 from certmgr.cli.acme.issue_states import SYMBOLS, WORDS

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from certmgr.acme.planning import plan_one
-from certmgr.acme.renewal import RenewalDue
-from certmgr.acme.session import base_directory
+from certmgr.acme.protocol.session import base_directory
+from certmgr.acme.renewal.planning import plan_one
+from certmgr.acme.renewal.renewal import RenewalDue
 from certmgr.cli import output
 from certmgr.cli.acme.lineage_rows import STATES, rows_of
 from certmgr.cli.shared import CommandContext, format_option, pass_app

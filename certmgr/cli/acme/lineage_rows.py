@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from certmgr.acme.renewal import error_sentence
+from certmgr.acme.renewal.renewal import error_sentence
 from certmgr.cli import output
 from inventory.records import LineageRecord
 from inventory.store import lineages

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from certmgr.acme import arrange, deployment
+from certmgr.acme import arrange
 from certmgr.acme.context import IssuanceContext
+from certmgr.acme.deployment import deployment
 from certmgr.cli import output
 from certmgr.cli.acme.adoption import adopt
 from certmgr.cli.acme.issue_states import SYMBOLS, WORDS

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.renewal_run import RenewalRunner, RenewalSummary
-from certmgr.acme.revoke import revoke as revoke_certificate
-from certmgr.acme.simulate import Simulation, simulate
-from certmgr.acme.simulation_input import lineages_to_simulate
+from certmgr.acme.orders.revoke import revoke as revoke_certificate
+from certmgr.acme.renewal.renewal_run import RenewalRunner, RenewalSummary
+from certmgr.acme.renewal.simulate import Simulation, simulate
+from certmgr.acme.renewal.simulation_input import lineages_to_simulate
 from certmgr.cli import output
 from certmgr.cli.acme.issue import show_lineages
 from certmgr.cli.acme.issue_states import SYMBOLS, WORDS

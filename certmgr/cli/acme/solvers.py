@@ -13,7 +13,7 @@ from certmgr.acme.challenges.persist import PersistRecord
 from certmgr.acme.challenges.persist import letter as persist_letter
 from certmgr.acme.challenges.persisted import check
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.persist_records import records_of
+from certmgr.acme.orders.persist_records import records_of
 from certmgr.cli import output
 from certmgr.cli.shared import CommandContext, format_option, pass_app
 from inventory.db.database import to_epoch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from certmgr.acme.caa_identity import identities_for
+from certmgr.acme.preflight.caa_identity import identities_for
 from certmgr.cli.output import csv_text, echo_json, instant, local_time, paragraph, table
 from certmgr.cli.progress import progress_line
 from certmgr.cli.shared import CommandContext, client_filter, format_option, pass_app

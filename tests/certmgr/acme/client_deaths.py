@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from certmgr.acme import adopt
-from certmgr.acme.adopt import AdoptionPlan, AdoptionRequest
+from certmgr.acme.takeover import adopt
+from certmgr.acme.takeover.adopt import AdoptionPlan, AdoptionRequest
 from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
 from certmgr.deploy.clients import served_files

@@ -14,10 +14,10 @@ from certmgr.demo.authority import Authority
 from inventory.clock import Clock, system_clock
 from inventory.db.database import Database
 from tests.certmgr.acme.inprocess import running
+from tests.certmgr.acme.renewal.test_year_of_a_fleet import Calendar, environment_at
 from tests.certmgr.acme.shop import AcmeEnvironment, make_environment
 from tests.certmgr.acme.strange_ca import StrangeCa
 from tests.certmgr.acme.strange_shop import Shop
-from tests.certmgr.acme.test_year_of_a_fleet import Calendar, environment_at
 from tests.clock import clock as test_clock
 from tests.servers.acme2certifier import Acme2certifier, acme2certifier
 from tests.servers.bind import Named, named

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from certmgr.acme.context import IssuanceContext
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.config.settings import Settings
 from inventory.clock import system_clock
 from inventory.db.opening import open_database

@@ -24,7 +24,7 @@ import dns.query
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.acme.renewal import ari_id
+from certmgr.acme.renewal.renewal import ari_id
 from certmgr.demo.authority import Authority
 from tests.certmgr.cases.place import PublicKey
 from tests.servers.real import write_pair

@@ -10,12 +10,12 @@ from typing import Any
 
 from cryptography import x509
 
-from certmgr.acme import accounts
-from certmgr.acme import staff_news as news
-from certmgr.acme.accounts import AccountRequest
+from certmgr.acme.accounts import accounts
+from certmgr.acme.accounts.accounts import AccountRequest
 from certmgr.acme.context import IssuanceContext
+from certmgr.acme.orders.service import IssuanceService
+from certmgr.acme.renewal import staff_news as news
 from certmgr.acme.results import IssueResult, RenewalReason
-from certmgr.acme.service import IssuanceService
 from certmgr.config.acme import AcmeSettings, CaSettings, SolverSettings
 from certmgr.config.settings import NetworkSettings, Settings
 from inventory.db.database import Database

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from certmgr.acme.results import IssueResult, IssueState
 from inventory.db.database import from_epoch
+from tests.certmgr.acme.renewal.test_year_of_a_fleet import Calendar, add_lineages
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.acme.strange_ca import Fault, StrangeCa
-from tests.certmgr.acme.test_year_of_a_fleet import Calendar, add_lineages
 
 NAME = "site.shop.test"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certmgr.acme import adopt
-from certmgr.acme.adopt import AdoptionPlan, AdoptionRequest
+from certmgr.acme.takeover import adopt
+from certmgr.acme.takeover.adopt import AdoptionPlan, AdoptionRequest
 from certmgr.config.acme import AcmeSettings, SolverSettings
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.config.context import Context
 from certmgr.demo.authority import Authority
 from certmgr.inspection.scan_options import ScanOptions

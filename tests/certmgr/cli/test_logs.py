@@ -27,13 +27,15 @@ def test_json_line_has_time_level_run_logger_and_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run_id = configure(1, "json")
-    logging.getLogger("certmgr.acme.client").info("POST %s: %d", "https://ca.test/order", 201)
+    logging.getLogger("certmgr.acme.protocol.client").info(
+        "POST %s: %d", "https://ca.test/order", 201
+    )
     line = json.loads(capsys.readouterr().err)
     assert line.pop("time").endswith("+00:00")
     assert line == {
         "level": "info",
         "run": run_id,
-        "logger": "certmgr.acme.client",
+        "logger": "certmgr.acme.protocol.client",
         "message": "POST https://ca.test/order: 201",
     }
 

@@ -1,8 +1,8 @@
 """Writes directories in the layouts of acme.sh, lego, dehydrated and win-acme.
 
 The layouts of lego 4.9 and dehydrated 0.7 are compared with the real programs
-(tests/certmgr/acme/test_adopt_clients.py). acme.sh and win-acme are written after their sources and
-manuals, because Debian has neither.
+(tests/certmgr/acme/takeover/test_adopt_clients.py). acme.sh and win-acme are written after their
+sources and manuals, because Debian has neither.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""One ACME order, from its recorded intent to the stored certificate, and its revocation."""

@@ -1,0 +1,1 @@
+"""What would prevent a certificate, asked before an order is placed."""

@@ -1,0 +1,1 @@
+"""When a certificate is renewed, and the run that renews all that are due."""

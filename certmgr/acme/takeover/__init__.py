@@ -1,0 +1,1 @@
+"""The takeover of certificates that another ACME client renews, and its undo."""
