@@ -13,30 +13,32 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from certmgr.compliance.milestones import milestones
+from inventory.finding_codes import CODES
 from notifiers.wording import (
     cases,
     dashboard,
     diagnose,
-    english,
     letters,
     notice,
     renewals,
     report,
     values,
+    verdicts,
 )
 from notifiers.wording.catalogue import FOLDER
 
 
 def messages() -> Iterator[str | tuple[str, str]]:
     """Yield all texts to translate. A pair is singular and plural."""
-    for words in english.FINDINGS.values():
-        yield from words
-    for words in english.VARIANTS.values():
-        yield from words
-    yield from english.ISSUER_UNKNOWN
-    yield from english.CLIENT_DO.values()
-    yield from english.CLIENT_VARIANTS.values()
-    yield from english.OUTCOMES.values()
+    for code in CODES.values():
+        yield from code.text
+    for code in CODES.values():
+        for words in code.variants.values():
+            yield from words
+    for code in CODES.values():
+        # Most codes have no other words for a client for whom we install.
+        yield from filter(None, (code.client, *code.client_variants.values()))
+    yield from verdicts.OUTCOMES.values()
     yield from _phrases(report.ReportPhrases)
     yield from _phrases(dashboard.DashboardPhrases)
     yield from _phrases(letters.PersistLetterPhrases)

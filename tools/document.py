@@ -13,11 +13,10 @@ from typing import Any
 
 import click
 
-from certmgr.checks.codes import CODES
 from certmgr.cli.guidance.help import topics
 from certmgr.cli.main import cli
 from certmgr.compliance.milestones import milestones
-from notifiers.wording.english import FINDINGS
+from inventory.finding_codes import CODES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -209,7 +208,7 @@ def commands() -> str:
 def findings() -> str:
     """Return docs/findings.md."""
     rows = [
-        f"| {c} | {m.severity} | {m.role} | {FINDINGS[c].sentence} | {FINDINGS[c].instruction} |\n"
+        f"| {c} | {m.severity} | {m.role} | {m.text.sentence} | {m.text.instruction} |\n"
         for c, m in CODES.items()
     ]
     return FINDINGS_HEAD + "".join(rows)

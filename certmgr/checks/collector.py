@@ -13,23 +13,24 @@ from typing import TypeVar
 
 from certmgr.checks.transport import finding
 from inventory.errors import log_internal_error
+from inventory.finding_codes import Layer
 from inventory.vocabulary import Finding
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-# Part of the judgement -> the layer of its findings (certmgr/checks/codes.py). If a part fails, the
-# stored findings of its layer are neither confirmed nor disproved.
+# Part of the judgement -> the layer of its findings. If a part fails, the stored findings of its
+# layer are neither confirmed nor disproved.
 PARTS = {
-    "resolution": "dns",
-    "connection": "transport",
-    "dates": "certificate",
-    "certificate": "certificate",
-    "chain": "certificate",
-    "staple": "certificate",
-    "comparison": "certificate",
-    "pages": "http",
-    "summary": "certificate",
+    "resolution": Layer.DNS,
+    "connection": Layer.TRANSPORT,
+    "dates": Layer.CERTIFICATE,
+    "certificate": Layer.CERTIFICATE,
+    "chain": Layer.CERTIFICATE,
+    "staple": Layer.CERTIFICATE,
+    "comparison": Layer.CERTIFICATE,
+    "pages": Layer.HTTP,
+    "summary": Layer.CERTIFICATE,
 }
 _SUFFIX = " ended with an internal error"
 # Part -> the text of evidence; notifiers/wording/values.py lists these for translation.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from certmgr.checks.codes import CODES
 from certmgr.scan.evidence import TRANSIENT, AddressEvidence, Failure, FailureKind
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, BROWSER_GROUPS, BROWSER_SIGNATURES
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate
+from inventory.finding_codes import CODES
 from inventory.targets import Target
 from inventory.vocabulary import Finding, Severity
 

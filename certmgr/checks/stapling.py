@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from certmgr.checks.codes import STAPLE
 from certmgr.checks.ocsp import Staple, check
 from certmgr.checks.transport import finding
 from certmgr.scan.evidence import AddressEvidence
@@ -14,6 +13,7 @@ from certmgr.x509.crl import REASONS
 from certmgr.x509.trust import PathVerdict
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
+from inventory.finding_codes import STAPLE
 from inventory.vocabulary import REISSUE, Finding, Severity
 
 # Texts by the state of the staple, for use in sentences (notifiers/wording/values.py).

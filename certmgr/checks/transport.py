@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from certmgr.checks.codes import CODES
 from certmgr.checks.refused_offer import late_alert, refused_offer_findings
 from certmgr.net.addresses import Network, within
 from certmgr.scan import handshake_reasons
 from certmgr.scan.evidence import AddressEvidence, Evidence, FailureKind
 from inventory.certificates import Certificate, parse
 from inventory.der import outline
+from inventory.finding_codes import CODES
 from inventory.vocabulary import Finding, Severity
 
 # Clients learn that a site is down only after both. One run does not show whether the server or our

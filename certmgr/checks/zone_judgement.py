@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from certmgr.checks.codes import layer_of
 from certmgr.checks.transport import finding
+from inventory.finding_codes import layer_of
 from inventory.vocabulary import SEVERITY_ORDER, ZONE_DIFFERENCE, Finding, Severity
 
 # What an endpoint shows to a zone that it does not serve. In another zone it may answer.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from certmgr.checks.codes import CODES
+from inventory.finding_codes import CODES
 from inventory.store import editing, servers
 from inventory.store.suggestions import missing_word, not_found
 

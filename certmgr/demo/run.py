@@ -41,7 +41,7 @@ from inventory.db.opening import open_database
 from inventory.names import display
 from inventory.store import clients, contacts, deadlines, domains, endpoints, servers
 from inventory.targets import Target
-from notifiers.wording.english import OUTCOMES
+from notifiers.wording.verdicts import OUTCOMES
 
 
 def _heading(text: str) -> None:

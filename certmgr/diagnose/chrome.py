@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from certmgr.checks.codes import STAPLE
 from certmgr.scan.evidence import FailureKind
+from inventory.finding_codes import STAPLE
 from inventory.vocabulary import SEVERITY_ORDER, Finding
 
 _AUTHORITY = "NET::ERR_CERT_AUTHORITY_INVALID"

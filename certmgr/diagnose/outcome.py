@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from certmgr.checks.api_hosts import PAGE_MISSING
-from certmgr.checks.codes import CODES
 from certmgr.diagnose.address_records import delete_all, lead_to, listed
 from certmgr.diagnose.chrome import ERRORS
 from certmgr.inspection.report import EndpointReport
 from certmgr.renewers.plan import EXPIRING
+from inventory.finding_codes import CODES, Layer
 from inventory.names import display
 from inventory.vocabulary import (
     FOREIGN_ADDRESS,
@@ -31,7 +31,16 @@ from notifiers.wording.sentences import client_instruction, instruction, sentenc
 
 # The order in which a visit passes the layers.
 # What other vantage points see comes last: it does not explain this visit.
-_LAYERS = ("dns", "transport", "tls", "certificate", "revocation", "policy", "http", "zones")
+_LAYERS = (
+    Layer.DNS,
+    Layer.TRANSPORT,
+    Layer.TLS,
+    Layer.CERTIFICATE,
+    Layer.REVOCATION,
+    Layer.POLICY,
+    Layer.HTTP,
+    Layer.ZONES,
+)
 _RELEVANT_SEVERITIES = ("critical", "high", "medium")
 # Faults of one address among several: its record is wrong, or its server is down.
 _OF_ADDRESS = frozenset(
@@ -132,7 +141,7 @@ def decisive(findings: Sequence[Finding], *, plain: bool) -> Finding | None:
         relevant = [
             f
             for f in relevant
-            if CODES[f.code].layer not in ("certificate", "tls", "revocation")
+            if CODES[f.code].layer not in (Layer.CERTIFICATE, Layer.TLS, Layer.REVOCATION)
             and f.code != "https-missing"
         ]
     # A visitor of https:// does not see the faults of plain HTTP; they are the cause only if there

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
 from certmgr.checks.collector import failed_layers
 from certmgr.inspection.report import EndpointReport
+from inventory.finding_codes import LAYERS_NOT_SCANNED, Layer, layer_of
 from inventory.vocabulary import SEVERITY_ORDER, Finding, Severity
 
 
@@ -85,15 +85,15 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
     """
     layer = layer_of(open_finding.code, open_finding.evidence.get("source"))
     if open_finding.code in _OF_PAGE_OR_HANDSHAKE and "url" in open_finding.evidence:
-        layer = "http"
+        layer = Layer.HTTP
     if (
-        layer == "http"
+        layer is Layer.HTTP
         and report.web is None
         and (report.addresses or report.silent or not report.resolved)
     ):
         return ()  # only a visit disproves what a visit found
     if open_finding.severity == Severity.UNDETERMINED:
-        if layer == "http" and report.web is not None:
+        if layer is Layer.HTTP and report.web is not None:
             # This machine has no route to a skipped address, so nothing new is known about it.
             return tuple(a for a in open_finding.addresses if a in report.web.skipped) or None
         return None
@@ -102,15 +102,15 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
         return ()
     if not report.resolved or (open_finding.evidence.get("deep") and not report.deep):
         return ()  # only a deep scan disproves what a deep scan found
-    if layer == "http" and report.web is not None and not report.web.expected:
+    if layer is Layer.HTTP and report.web is not None and not report.web.expected:
         return None  # no page is expected there any more
-    if layer == "dns":
+    if layer is Layer.DNS:
         return None
     resolved = {a.address: a for a in report.addresses}
     if not resolved:
         # The name has no address any more. Findings about the connection are gone with it, but
         # what is known about the certificate is not disproved.
-        return None if layer in ("transport", "http") else ()
+        return None if layer in (Layer.TRANSPORT, Layer.HTTP) else ()
     if not open_finding.addresses:
         return None
     kept = []
@@ -125,8 +125,8 @@ def _remaining_addresses(open_finding: Finding, report: EndpointReport) -> tuple
             if address in report.silent:
                 kept.append(address)
             continue
-        determined = view.seen or (layer == "transport" and address not in report.silent)
-        if layer == "http":
+        determined = view.seen or (layer is Layer.TRANSPORT and address not in report.silent)
+        if layer is Layer.HTTP:
             determined = _visit_is_conclusive(open_finding, address, report)
         if not determined:
             kept.append(address)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from certmgr import __version__
-from certmgr.checks.codes import CODES
 from certmgr.config.settings import Settings
 from certmgr.inspection.scan_job import ScanSetup
 from certmgr.net.addresses import Network, networks
@@ -17,6 +16,7 @@ from certmgr.scan.page_connection import WebOptions
 from certmgr.x509.trust_data import load_rules, rules_path
 from inventory.clock import Clock, system_clock
 from inventory.errors import ConfigError
+from inventory.finding_codes import CODES
 from inventory.text import printable
 
 ALL_ZONES = "all"

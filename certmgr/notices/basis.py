@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
-from certmgr.checks.codes import CODES
 from certmgr.inspection.server_down import ServerDown
 from certmgr.renewers.renewer import RenewalFacts
 from inventory.certificates import organisation
 from inventory.dates import in_zone
+from inventory.finding_codes import CODES
 from inventory.records import EndpointOwnership, ListedFinding
 from inventory.store.certificate_ends import ServedLeaf
 from inventory.targets import Target
@@ -73,7 +73,7 @@ def reason_to_suppress(
     if place.domain_state == "leaving":
         return "the domain is leaving"
     # The case sends its own notices about the certificate.
-    concerns_holder = code in CODES and CODES[code].role.startswith("holder")
+    concerns_holder = code in CODES and CODES[code].role.concerns_holder
     if (
         concerns_holder
         and (case := basis.case_references.get(place.client_id, {}).get(place.host)) is not None

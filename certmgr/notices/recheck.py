@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from certmgr.checks.codes import LAYERS_NOT_SCANNED, layer_of
 from certmgr.config.context import Context
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_job import ScanJob, ScanResult
@@ -18,6 +17,7 @@ from certmgr.inspection.scan_options import ScanOptions, setup_for
 from certmgr.inspection.worker import scan_jobs
 from certmgr.notices.case_recheck import compare_case, read_cases
 from inventory.db.database import to_epoch
+from inventory.finding_codes import LAYERS_NOT_SCANNED, layer_of
 from inventory.store import certificates, domains, endpoints, servers, zones
 from inventory.targets import Target
 from inventory.zone_names import DEFAULT_ZONE

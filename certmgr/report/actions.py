@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from certmgr.checks.actors import we_install
-from certmgr.checks.codes import CODES
 from certmgr.checks.folding import parent_of
 from certmgr.compliance.assessment import ComplianceRow, DomainFacts
 from certmgr.compliance.facts import ComplianceState
@@ -16,6 +15,7 @@ from certmgr.renewers.plan import EXPIRING
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import ReportAction
 from inventory.db.database import from_epoch
+from inventory.finding_codes import CODES
 from inventory.names import display
 from inventory.vocabulary import Acceptance, Finding, deciding
 from notifiers.pipeline.topic import Topic
@@ -103,7 +103,7 @@ def _handled_by_case(report_input: ReportInput, status: EndpointStatus, finding:
     return (
         status.target.host in report_input.case_names
         and finding.code in CODES
-        and CODES[finding.code].role.startswith("holder")
+        and CODES[finding.code].role.concerns_holder
     )
 
 

@@ -18,8 +18,8 @@ from certmgr.report.event_groups import grouped_events
 from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
 from notifiers.wording.catalogue import Language
-from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import STATES
+from notifiers.wording.verdicts import OUTCOMES
 
 FOLDER = Path(__file__).with_name("templates")
 # Colours with enough contrast on white paper.

@@ -21,12 +21,12 @@ from inventory.dates import days_left
 from inventory.db.database import from_epoch
 from inventory.names import display
 from notifiers.wording.catalogue import Language
-from notifiers.wording.english import OUTCOMES
 from notifiers.wording.renewals import PLANNED_SENTENCE
 from notifiers.wording.report import NOTES, STATES
 from notifiers.wording.report import ReportPhrases as P
 from notifiers.wording.scope import may_be_foreign
 from notifiers.wording.sentences import sentence
+from notifiers.wording.verdicts import OUTCOMES
 
 # More bars than this are not readable; the table has all sites.
 MAX_BARS = 25

@@ -6,19 +6,19 @@ import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
-from certmgr.checks.codes import CODES
 from certmgr.compliance.assessment import ComplianceRow
 from certmgr.report.actions import case_action, site_actions
 from certmgr.report.events import events_ahead
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import ClientReport, ReportAction, ReportEvent
 from certmgr.report.sites import bars, site_view
+from inventory.finding_codes import CODES, Layer
 from inventory.names import display
 from inventory.vocabulary import SEVERITY_ORDER
 from notifiers.wording.catalogue import Language
-from notifiers.wording.english import OUTCOMES
 from notifiers.wording.report import ReportPhrases as P
 from notifiers.wording.scope import for_client, may_be_foreign
+from notifiers.wording.verdicts import OUTCOMES
 
 
 def build(report_input: ReportInput) -> ClientReport:
@@ -108,7 +108,7 @@ def _scoped(report_input: ReportInput) -> ReportInput:
             if "default-certificate" not in codes
             or f.code == "default-certificate"
             or f.code not in CODES
-            or CODES[f.code].layer not in ("certificate", "revocation")
+            or CODES[f.code].layer not in (Layer.CERTIFICATE, Layer.REVOCATION)
         ]
         accepted = [(scoped(f, codes=found), a) for f, a in status.accepted]
         issuer = None if may_be_foreign(found) else status.issuer

@@ -12,11 +12,11 @@ from typing import Any
 
 from certmgr.checks.actors import with_actor
 from certmgr.checks.adjustments import for_port
-from certmgr.checks.codes import STAPLE, layer_of
 from certmgr.checks.transport import finding
 from certmgr.inspection.reconcile import FindingChanges, OpenFinding
 from certmgr.x509.crl import REASONS
 from inventory.db.database import to_epoch
+from inventory.finding_codes import STAPLE, Layer, layer_of
 from inventory.store.revocation import ServedAddress
 from inventory.targets import Target
 from inventory.vocabulary import FOREIGN_ADDRESS, Finding, Parties, RevocationState
@@ -53,7 +53,7 @@ class EndpointState:
         silent = {
             a
             for o in self.known
-            if layer_of(o.finding.code) == "transport"
+            if layer_of(o.finding.code) is Layer.TRANSPORT
             for a in o.finding.addresses
         }
         return frozenset(silent - {s.address for s in self.live})

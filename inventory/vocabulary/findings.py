@@ -67,7 +67,7 @@ class Finding:
     """A fault or a remark about an endpoint.
 
     Attributes:
-        code: Code of the finding (certmgr/checks/codes.py).
+        code: Code of the finding (inventory/finding_codes/).
         severity: One of :class:`Severity`.
         addresses: Addresses on which it was observed; empty if it concerns the name.
         evidence: JSON values that prove it.

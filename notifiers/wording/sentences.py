@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from inventory.finding_codes import CODES, ISSUER_UNKNOWN, FindingCode, FindingText
 from inventory.names import display
 from inventory.targets import Target
 from inventory.text import printable
 from inventory.vocabulary import Finding
-from notifiers.wording import english
 from notifiers.wording.catalogue import ENGLISH, Language
-from notifiers.wording.finding_text import FindingText
 from notifiers.wording.values import VALUES
 
 _MAX_ADDRESSES = 4
@@ -84,19 +83,24 @@ def _filled(
     return " ".join(language(template).format_map(values).split())
 
 
-_UNKNOWN = english.FINDINGS["scanner-error"]
-
-
-def _text_of(finding: Finding) -> FindingText:
-    """Return the texts of a finding.
+def _code_of(finding: Finding) -> FindingCode:
+    """Return the properties of the code of a finding.
 
     A database that a newer version used may have codes that this version does not know. Those are
     shown as not checked.
     """
+    return CODES.get(finding.code) or CODES["scanner-error"]
+
+
+def _variant_of(finding: Finding) -> str:
     if finding.code == "chain-incomplete" and finding.evidence.get("held") is False:
-        return english.ISSUER_UNKNOWN
-    variant = (finding.code, str(finding.evidence.get("variant")))
-    return english.VARIANTS.get(variant) or english.FINDINGS.get(finding.code, _UNKNOWN)
+        return ISSUER_UNKNOWN
+    return str(finding.evidence.get("variant"))
+
+
+def _text_of(finding: Finding) -> FindingText:
+    code = _code_of(finding)
+    return code.variants.get(_variant_of(finding), code.text)
 
 
 def short(finding: Finding, target: Target, language: Language = ENGLISH) -> str:
@@ -131,11 +135,10 @@ def client_instruction(
         host: What stands for the name, if the instruction is about several.
     """
     # The general instruction would ask the client to change our server.
-    variant = (finding.code, str(finding.evidence.get("variant")))
-    if we_install and variant in english.CLIENT_VARIANTS:
-        return _filled(english.CLIENT_VARIANTS[variant], finding, target, language, host)
-    if we_install and variant not in english.VARIANTS and finding.code in english.CLIENT_DO:
-        return _filled(english.CLIENT_DO[finding.code], finding, target, language, host)
+    code, variant = _code_of(finding), _variant_of(finding)
+    usual = "" if variant in code.variants else code.client
+    if we_install and (template := code.client_variants.get(variant, usual)):
+        return _filled(template, finding, target, language, host)
     return instruction(finding, target, language, host=host)
 
 

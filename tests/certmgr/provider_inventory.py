@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from certmgr.checks import codes
 from certmgr.checks.certificate import date_findings_of
+from inventory import finding_codes
 from inventory.db.database import Database, Tx, from_epoch
 from inventory.models import Domain, Endpoint, PageObservation, StoredFinding
 from inventory.store import (
@@ -40,7 +40,7 @@ from inventory.vocabulary import (
 )
 from tests.inventory.store import builders, scan_rows
 
-CODES = frozenset(codes.CODES)
+CODES = frozenset(finding_codes.CODES)
 DOMAINS, CLIENTS = 301, 40
 DAY = 86_400
 LONG_ISSUER = "CN=Sectigo Public Server Authentication CA DV R36, O=Sectigo Limited, C=GB"

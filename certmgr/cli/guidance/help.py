@@ -19,27 +19,32 @@ import rich.console
 import rich.markdown
 
 import certmgr
-from certmgr.checks.codes import CODES
 from certmgr.cli.guidance import manual
 from certmgr.cli.output import cell
 from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.compliance.milestones import Deadline, milestones
 from certmgr.compliance.rules import RULES
 from inventory.errors import NotFound, UsageError
-from notifiers.wording.english import FINDINGS, VARIANTS
+from inventory.finding_codes import CODES, Role
+from inventory.vocabulary import (
+    FOREIGN_ADDRESS,
+    MIXED_ADDRESSES,
+    SAME_CERTIFICATE,
+    VALID_CERTIFICATE,
+)
 
 # Longer lines are hard to read, so the text does not fill a wide terminal.
 MAX_WIDTH = 100
 # Pages of the documentation that are for contributors, or too long to read on a terminal.
 _NOT_TOPICS = ("architecture", "commands", "index", "testing")
 _ROLES = {
-    "host": "The host of the site: we, a panel, or the host that the client has chosen.",
-    "dns": "The operator of the DNS of the domain.",
-    "holder": "The party that renews the certificate, otherwise the one that buys it.",
-    "holder-or-host": "The buyer of the certificate; its host, once one was served.",
-    "client": "The client, because the content of the site is theirs.",
-    "staff": "Our staff: the cause must be found first.",
-    "none": "No action is needed. It is a remark.",
+    Role.HOST: "The host of the site: we, a panel, or the host that the client has chosen.",
+    Role.DNS: "The operator of the DNS of the domain.",
+    Role.HOLDER: "The party that renews the certificate, otherwise the one that buys it.",
+    Role.HOLDER_OR_HOST: "The buyer of the certificate; its host, once one was served.",
+    Role.CLIENT: "The client, because the content of the site is theirs.",
+    Role.STAFF: "Our staff: the cause must be found first.",
+    Role.NONE: "No action is needed. It is a remark.",
 }
 SOFTWARE = ("nginx", "Apache", "HAProxy", "IIS", "Plesk", "cPanel")
 
@@ -183,11 +188,6 @@ def explanations() -> Mapping[str, Any]:
     )
 
 
-def visitor_sees(code: str) -> str:
-    """Return what a visitor sees if a site has a finding."""
-    return next((str(v["text"]) for v in explanations()["visitor"] if code in v["codes"]), "")
-
-
 @click.command()
 @click.argument("topic", required=False, metavar="[CODE|RULE]")
 @click.option(
@@ -222,7 +222,7 @@ def explain(topic: str | None, software: str | None) -> None:
 def _list_codes() -> None:
     formatter = click.HelpFormatter(width=_width())
     with formatter.section("Finding codes"):
-        formatter.write_dl([(c, f"{m.severity}: {visitor_sees(c)}") for c, m in CODES.items()])
+        formatter.write_dl([(c, f"{m.severity}: {m.visitor}") for c, m in CODES.items()])
     with formatter.section("Dated rules"):
         formatter.write_dl([(m.name, f"{m.at:%Y-%m-%d}: {m.title}") for m in milestones()])
     click.echo(formatter.getvalue(), nl=False)
@@ -262,38 +262,38 @@ def _placeholders(text: str) -> str:
 
 # Headings of what to do in other cases of a code.
 _VARIANTS = {
-    ("foreign-address", "valid"): "If the address serves another valid certificate of the name",
-    (
-        "foreign-address",
-        "same-certificate",
-    ): "If it serves the certificate of the provider's server",
-    ("foreign-address", "mixed"): "If only some of several addresses do",
+    FOREIGN_ADDRESS: {
+        VALID_CERTIFICATE: "If the address serves another valid certificate of the name",
+        SAME_CERTIFICATE: "If it serves the certificate of the provider's server",
+        MIXED_ADDRESSES: "If only some of several addresses do",
+    }
 }
 
 
 def _explain_code(code: str, software: str | None) -> None:
-    properties, words = CODES[code], FINDINGS[code]
+    properties = CODES[code]
+    words = properties.text
     click.echo(f"{code} (usually {properties.severity})\n")
     for heading, text in (
         ("What it means", _placeholders(words.sentence)),
-        ("What a visitor sees", visitor_sees(code)),
+        ("What a visitor sees", properties.visitor),
         ("Who acts", _ROLES[properties.role]),
         ("What to do", _placeholders(words.instruction)),
     ):
         click.echo(f"{heading}\n{_fold(text)}\n")
     # The other variants name the same action for another actor.
-    for variant, heading in _VARIANTS.items():
-        if variant[0] == code:
-            click.echo(f"{heading}\n{_fold(_placeholders(VARIANTS[variant].instruction))}\n")
-    kinds = [k for k in explanations()["kind"].values() if code in k["codes"]]
-    for kind in kinds:
-        click.echo(f"{kind['title']} with")
+    for variant, heading in _VARIANTS.get(code, {}).items():
+        instruction = properties.variants[variant].instruction
+        click.echo(f"{heading}\n{_fold(_placeholders(instruction))}\n")
+    if properties.fix is None:
+        click.echo("It is not fixed in the configuration of a web server.\n")
+    else:
+        fix = explanations()["fix"][properties.fix]
+        click.echo(f"{fix['title']} with")
         for name in SOFTWARE:
             if software is None or name.lower() == software.lower():
-                click.echo(f"  {name}\n{_fold(kind[name], '    ')}")
+                click.echo(f"  {name}\n{_fold(fix[name], '    ')}")
         click.echo()
-    if not kinds:
-        click.echo("It is not fixed in the configuration of a web server.\n")
     click.echo(f"Sites with it: certmgr finding list --code {code}")
 
 

@@ -25,8 +25,8 @@ from certmgr.cli.output import (
 from certmgr.inspection.status import findings_text
 from inventory.targets import Target
 from inventory.vocabulary import SEVERITY_ORDER, Severity
-from notifiers.wording.english import ACTORS
 from notifiers.wording.sentences import instruction, sentence
+from notifiers.wording.verdicts import ACTORS
 
 if TYPE_CHECKING:
     from certmgr.inspection.causes import Cause

@@ -32,7 +32,7 @@ from inventory.names import display
 from inventory.store.runs import vantage
 from inventory.store.suggestions import similar_hosts
 from notifiers.wording.catalogue import require
-from notifiers.wording.english import OUTCOMES
+from notifiers.wording.verdicts import OUTCOMES
 
 if TYPE_CHECKING:
     from certmgr.diagnose.context import HostContext

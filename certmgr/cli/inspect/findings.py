@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from certmgr.checks.codes import CODES
 from certmgr.cli.inspect.finding_list import list_
 from certmgr.cli.known_words import require_codes
 from certmgr.cli.output import cell, local_time, paragraph
@@ -17,6 +16,7 @@ from certmgr.cli.shared import CommandContext, needs, pass_app
 from certmgr.inspection.causes import causes
 from certmgr.inspection.status import load
 from inventory.errors import NotFound, UsageError
+from inventory.finding_codes import CODES
 from inventory.store import acceptance_ends, clients, domains, endpoints, findings, servers
 from inventory.targets import parse
 from inventory.vocabulary import FindingDecision

@@ -20,8 +20,8 @@ from certmgr.cli.output import STYLES, cell, detail_words, host_text, paragraph,
 from certmgr.inspection.trust_ends import trust_text
 from inventory.certificates import issuer_name
 from inventory.vocabulary import Finding
-from notifiers.wording.english import VERDICTS
 from notifiers.wording.sentences import short
+from notifiers.wording.verdicts import VERDICTS
 
 CSV_COLUMNS = (
     "target",

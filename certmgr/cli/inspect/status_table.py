@@ -27,8 +27,8 @@ from certmgr.inspection.status import FAULT_SEVERITIES, count_findings, counted,
 from certmgr.inspection.trust_ends import StoredTrust, trust_row, trust_text
 from inventory.certificates import issuer_name
 from inventory.store import clients
-from notifiers.wording.english import VERDICTS
 from notifiers.wording.sentences import sentence, short
+from notifiers.wording.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from certmgr.inspection.status import EndpointStatus

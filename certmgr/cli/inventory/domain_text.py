@@ -14,7 +14,7 @@ from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.names import display
 from inventory.store import purchases
 from inventory.targets import parse
-from notifiers.wording.english import ACTORS, VERDICTS
+from notifiers.wording.verdicts import ACTORS, VERDICTS
 
 _TRUST = {True: "trusted", False: "not trusted", None: "trust undetermined"}
 # Labels are padded to one width, so that continued lines stand below their text.

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from certmgr.checks.codes import CODES
 from certmgr.checks.zone_judgement import (
     NOT_REACHED,
     ZoneSight,
@@ -14,6 +13,7 @@ from certmgr.checks.zone_judgement import (
     judge_zones,
     without_withheld,
 )
+from inventory.finding_codes import CODES
 from inventory.vocabulary import Finding
 
 A, B = "192.0.2.1", "2001:db8::1"

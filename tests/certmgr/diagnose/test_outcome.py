@@ -176,7 +176,7 @@ def test_each_code_has_one_outcome_with_cause_and_instruction(
     settings: Settings, issuer: Authority, opened: contextlib.ExitStack
 ) -> None:
     """For each actor, and for hosts inside and outside the inventory."""
-    from certmgr.checks.codes import CODES
+    from inventory.finding_codes import CODES
     from inventory.vocabulary import Actor, Finding
 
     report = probe(settings, served(issuer, opened), ("127.0.0.1",))

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from certmgr.checks.codes import CODES
 from certmgr.notices.gather import TopicRules, gather
 from inventory.db.database import Database, Tx
+from inventory.finding_codes import CODES
 from inventory.store import deadlines, domains, endpoints, findings, tickets
 from inventory.targets import Target
 from notifiers.pipeline.topic import TopicKind

@@ -98,9 +98,9 @@ def test_finding_stays_open_if_no_certificate_was_seen(
 
 
 def test_scan_changes_no_finding_of_this_job() -> None:
-    from certmgr.checks.codes import CODES, LAYERS_NOT_SCANNED, STAPLE
     from certmgr.inspection.reconcile import OpenFinding, reconcile
     from certmgr.inspection.report import EndpointReport
+    from inventory.finding_codes import CODES, LAYERS_NOT_SCANNED, STAPLE
 
     ours = sorted(c for c, m in CODES.items() if m.layer in LAYERS_NOT_SCANNED - {"zones"})
     assert ours == ["caa-mismatch", "dane-mismatch", "revocation-unknown", "revoked"]
