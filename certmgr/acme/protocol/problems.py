@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
-from certmgr.acme.response_fields import identifier_name
+from certmgr.acme.protocol.response_fields import identifier_name
 from inventory.errors import CertmgrError
 from inventory.text import printable
 

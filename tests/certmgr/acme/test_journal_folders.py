@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.acme import proof_journal
-from certmgr.acme.takeover_journal import TakeoverJournal, TakeoverRecord
+from certmgr.acme.orders import proof_journal
+from certmgr.acme.takeover.takeover_journal import TakeoverJournal, TakeoverRecord
 from inventory.errors import CertmgrError
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from certmgr.checks import codes
 from certmgr.checks.folding import parent_of
+from inventory import finding_codes
 from inventory.db.database import Tx
 from inventory.models import PageObservation, StoredFinding
 from inventory.store import (
@@ -40,7 +40,7 @@ from tests.inventory.store import builders, scan_rows
 from tests.program import Ran
 
 DAY = 86_400
-CODES = frozenset(codes.CODES)
+CODES = frozenset(finding_codes.CODES)
 CLIENTS = [str(1001 + n) for n in range(4)]
 NAMES = 40
 FOOTER = re.compile(r"(\d+) finding\(s\)(?: and (\d+) remark\(s\))?")
@@ -60,7 +60,7 @@ class World:
             code: facts.severity
             if self.choice.random() < 0.8
             else self.choice.choice(tuple(Severity))
-            for code, facts in codes.CODES.items()
+            for code, facts in finding_codes.CODES.items()
         }
         database = open_sqlite(self.path)
         with database.write(clock()) as tx:

@@ -13,16 +13,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certmgr.acme.problems import parse
-from certmgr.acme.renewal_run import RenewalRunner
+from certmgr.acme.protocol.problems import parse
+from certmgr.acme.renewal.renewal_run import RenewalRunner
 from certmgr.acme.results import IssueState
 from certmgr.config.settings import Settings
 from inventory.db.database import from_epoch
 from inventory.store import lineage_names
 from tests.certmgr.acme.inprocess import running
+from tests.certmgr.acme.renewal.test_year_of_a_fleet import Calendar, environment_at
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.certmgr.acme.strange_ca import Reply, StrangeCa, document, problem
-from tests.certmgr.acme.test_year_of_a_fleet import Calendar, environment_at
 from tests.certmgr.cases.place import PublicKey
 
 FOUR, SIX = "192.0.2.10", "2001:db8::10"
