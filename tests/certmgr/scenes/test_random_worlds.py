@@ -183,11 +183,15 @@ def _numbers(text: str) -> int:
 
 def _counting(listed: Iterable[Mapping[str, Any]]) -> Counter[str]:
     """Return the number of findings by code, without those that another action resolves too."""
-    at: dict[str, set[str]] = {}
+    at: dict[str, dict[str, str]] = {}
     for finding in listed:
-        if finding["severity"] != "info":
-            at.setdefault(finding["target"], set()).add(finding["code"])
-    return Counter(c for known in at.values() for c in known if not parent_of(c, known))
+        at.setdefault(finding["target"], {})[finding["code"]] = finding["severity"]
+    return Counter(
+        code
+        for known in at.values()
+        for code, severity in known.items()
+        if severity != "info" and not parent_of(code, known.keys())
+    )
 
 
 def _agree(world: World) -> None:
