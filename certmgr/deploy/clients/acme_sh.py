@@ -87,8 +87,9 @@ def read(path: Path, interrupted: Mapping[str, str]) -> ClientInstallation:
 def _configurations(home: Path, interrupted: set[str]) -> list[Path]:
     """Return the DOMAIN.conf of each folder, also where an interrupted takeover renamed it."""
     result = []
-    # A folder of a certificate has a dot in its name, as a domain has.
-    for folder in sorted(home.glob("*.*"))[: reading.MAX_LINEAGES]:
+    # The folders of acme.sh itself (ca, deploy, dnsapi, notify) have no such configuration.
+    # Internal hosts and IPv6 addresses have no dot, so that a dot is no sign of a certificate.
+    for folder in sorted(p for p in home.glob("*") if p.is_dir())[: reading.MAX_LINEAGES]:
         conf = folder / f"{folder.name.removesuffix('_ecc')}.conf"
         hidden = conf.with_name(conf.name + reading.DISABLED_SUFFIX)
         if conf.is_file() or (str(conf) in interrupted and hidden.is_file()):

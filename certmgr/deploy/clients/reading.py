@@ -75,7 +75,8 @@ def lineage_name(text: str) -> str:
     if not text.isascii():
         with contextlib.suppress(InvalidName, UnicodeError):
             text = certificate_name(text)
-    return safe_name(text.replace("*", "_"))
+    # As the names of new lineages, an IPv6 address has hyphens here.
+    return safe_name(text.replace("*", "_").replace(":", "-"))
 
 
 def named_folder(

@@ -317,6 +317,24 @@ def test_moved_home_is_read_where_it_is_now_and_named(
     assert all("does not exist" in p.reason and not p.renewal for p in found.problems)
 
 
+@pytest.mark.parametrize(
+    ("name", "lineage"),
+    [("2001:db8::10", "2001-db8--10"), ("192.0.2.10", "192.0.2.10"), ("intranet", "intranet")],
+)
+def test_certificate_of_acme_sh_for_an_address_or_an_internal_host_is_read(
+    tmp_path: Path, issuer: Authority, name: str, lineage: str
+) -> None:
+    """Their folders were passed over without a word, since their names have no dot."""
+    acme_sh_account(tmp_path)
+    for folder in ("deploy", "dnsapi", "notify"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "dns_cf.sh").write_text("")
+    acme_sh_certificate(tmp_path, name, issuer.issue(name))
+    found = read("acme.sh", tmp_path)
+    assert [(x.name, x.names) for x in found.lineages] == [(lineage, (name,))]
+    assert found.problems == ()
+
+
 @pytest.mark.parametrize("client", ["acme.sh", "dehydrated"])
 def test_folder_with_a_u_label_is_the_lineage_of_its_a_label(
     tmp_path: Path, issuer: Authority, client: str
