@@ -133,7 +133,7 @@ def test_certificate_is_issued_renewed_revoked_and_replaced(run: Run, tmp_path: 
         and "certmgr renew shop.test replaces it" in revoked.out
     )
     before = run("lineage", "list", "--format", "json").json["lineages"][0]["sha256"]
-    assert run("renew", "--due").out.splitlines()[-1].startswith("1 due")
+    assert run("renew", "--due").out.splitlines()[-1].startswith("1 due, 1 issued")
     assert run("lineage", "list", "--format", "json").json["lineages"][0]["sha256"] != before
 
 
