@@ -25,6 +25,7 @@ from certmgr.x509.archives import UnpackError, archive_members
 from certmgr.x509.containers import WINDOWS_STORE, has_revocation_lists, key_count, store_elements
 from certmgr.x509.key_store import pem
 from certmgr.x509.pem_text import (
+    MAX_BLOCKS,
     as_bytes_of_text,
     bare_base64,
     block_kind,
@@ -190,6 +191,8 @@ class Unpacker:
                 self.add(content, depth + 1, name)
 
     def _pem(self, data: bytes) -> None:
+        if data.count(b"-----BEGIN ") > MAX_BLOCKS:
+            self._ignore(f"the blocks behind the first {MAX_BLOCKS:,}")
         for label, body in pem_blocks(data):
             name = printable(label.decode("ascii", "replace"), 40)
             if label.endswith(b"PRIVATE KEY"):

@@ -253,6 +253,19 @@ def test_encrypted_key_in_each_form_is_opened_with_its_password(
     assert len(unpacked([plain]).keys) == 1
 
 
+@pytest.mark.parametrize(("blocks", "listed"), [(1999, []), (10_000, ["the blocks behind"])])
+def test_blocks_beyond_the_limit_are_listed(
+    issued: IssuedCertificate, blocks: int, listed: list[str]
+) -> None:
+    """They were passed over without a word: 10,000 blocks cost less than a second."""
+    junk = b"-----BEGIN DH PARAMETERS-----\nAAAA\n-----END DH PARAMETERS-----\n"
+    result = unpacked(
+        [issued.chain_pem[: issued.chain_pem.index(b"-----END") + 25] + junk * blocks]
+    )
+    assert len(result.certificates) == 1
+    assert [x[:17] for x in result.ignored if "Diffie" not in x] == listed
+
+
 def test_everything_that_is_not_used_is_listed_once_with_its_file(
     issued: IssuedCertificate, key: Path
 ) -> None:
