@@ -114,6 +114,7 @@ class Dialler:
             limits.per_address, limits.rate, self.loop, self._start, self._admit, own=limits.own
         )
         self._ready: deque[_Dial] = deque()
+        self._admitting = False
         self._silent: dict[tuple[str, int], set[str | None]] = {}
         self._responsive: set[tuple[str, int]] = set()
         self._connections: dict[int, tuple[_Dial, Connection]] = {}
@@ -305,9 +306,22 @@ class Dialler:
             result.probes = max(result.probes, dial.probes)
             result.seconds = self.loop.time() - dial.began if dial.started else 0.0
             dial.future.set_result(result)
-        # Connections ended, so waiting dials may start.
-        while self._ready and self.active < self.limits.in_flight:
-            self._admit(self._ready.popleft())
+        self._admit_ready()
+
+    def _admit_ready(self) -> None:
+        """Start waiting dials, since connections have ended.
+
+        One that ends at once, such as one to an unreachable address, calls this again. Only the
+        outer call goes on: thousands of such dials would exceed the depth of calls.
+        """
+        if self._admitting:
+            return
+        self._admitting = True
+        try:
+            while self._ready and self.active < self.limits.in_flight:
+                self._admit(self._ready.popleft())
+        finally:
+            self._admitting = False
 
     def _mark_unreachable(self, request: DialRequest, failure: Failure) -> None:
         """Record a confirmed failure before TLS for all endpoints at that address and port.

@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from certmgr.scan.dial import Dialler
 from certmgr.scan.dial_request import DialLimits, DialRequest, DialResult
 from certmgr.scan.evidence import FailureKind
 from tests.campaign import UNREACHED, time_limits
-from tests.certmgr.tls_servers import HOST, Stack, serve
+from tests.certmgr.tls_servers import HOST, Stack, refusing_port, serve
 
 
 @dataclass
@@ -150,6 +151,14 @@ def test_number_of_all_connections_at_once_is_limited(
     dials = dial(DialLimits(in_flight=5, per_address=0, rate=0, timeout=60), port, 40)
     assert all(r.failure is None for r in dials.results)
     assert dials.most_at_once == 5
+
+
+def test_thousands_of_dials_that_end_at_once_all_get_their_result(opened: Stack) -> None:
+    """Each one starts the next, which exceeded the depth of calls and left the rest waiting."""
+    limits = DialLimits(in_flight=1, per_address=0, rate=0, timeout=UNREACHED)
+    dials = dial(limits, refusing_port(opened), 3000)
+    kinds = Counter(r.failure.kind for r in dials.results if r.failure)
+    assert kinds == {FailureKind.REFUSED: 3000}
 
 
 def test_system_without_epoll_dials_too(
