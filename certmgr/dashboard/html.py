@@ -16,6 +16,8 @@ from notifiers.wording.catalogue import Language
 from notifiers.wording.dashboard import DashboardPhrases as P
 
 FOLDER = Path(__file__).with_name("templates")
+# What stands below the faults must be reachable by eye. The other causes open with a click.
+OPEN_CAUSES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def render(
         FOLDER,
         "dashboard.html",
         d=dashboard,
+        open_causes=OPEN_CAUSES,
         _=language,
         symbol=SYMBOLS[dashboard.state],
         href=href,

@@ -276,3 +276,16 @@ def test_compliance_answers_on_one_screen_and_lists_one_row_per_domain(call: Run
     assert provider_inventory.host_name(0) not in one
     other = ("--domain", provider_inventory.host_name(5), "--client", "10000")
     assert call("compliance", *other).code == 2
+
+
+def test_dashboard_folds_causes_beyond_the_first_of_each_severity(call: Runner) -> None:
+    causes = call("status", "--causes", "--format", "json").json["causes"]
+    critical = sum(c["severity"] == "critical" for c in causes)
+    assert critical > 10
+    page = call("dashboard").out
+    group = page[page.index('id="severity-critical"') : page.index('id="severity-high"')]
+    shown, _, folded = group.partition("<details>")
+    assert shown.count('class="card"') == 10
+    assert folded.count('class="card"') == critical - 10
+    # On paper nothing can be opened, so the command is printed.
+    assert "certmgr status --causes" in folded.partition('class="printed"')[2]
