@@ -32,7 +32,7 @@ class ReportPhrases:
     until = "by {date}"
     we_act_do = "{person} is fixing it {by}."
     we_act_do_unnamed = "We are fixing it, and plan to have it done {by}."
-    escalated_do = "Our specialists (level 2) check it and determine what has to be done."
+    escalated_do = "Our specialists (level 2) have to check it and determine what has to be done."
     site_ok = "Everything that we tested is in order."
     certificate_until = "Its certificate, issued by {issuer}, is valid until {date}."
     certificate_until_of = "The certificate that it shows is valid until {date}."
@@ -143,7 +143,7 @@ LABELS = (
     "Your contact",
     "What you need to do",
     "What we are doing",
-    "Checked by our specialists (level 2)",
+    "To be checked by our specialists (level 2)",
     "Dates ahead",
     "Your sites",
     "Why HTTPS matters",
