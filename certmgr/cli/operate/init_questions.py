@@ -173,10 +173,15 @@ def _refuse_url(url: str) -> NoReturn:
 
 def staff_contact(ask: Questions, name: str | None, address: str | None) -> tuple[str, str]:
     """Return the name and the address of a staff contact; both are empty if there is to be none."""
+    asked = name is None
     name = ask.text("Name of one staff contact (empty: none)", name, "")
     # Without a name there is no contact, so the address is not asked for.
     if name:
-        address = ask.text("Its e-mail address", address, "", mail_address)
+        question = "Its e-mail address" + (" (empty: no contact)" if asked else "")
+        address = ask.text(question, address, "", lambda a: mail_address(a) if a else a)
+        # A name that was a mistake must not hold the user in a question without an answer.
+        if asked and not address:
+            return "", ""
     if address:
         mail_address(address)
     # A contact without an address cannot be notified, and an address needs a name.

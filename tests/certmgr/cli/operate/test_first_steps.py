@@ -121,11 +121,17 @@ def test_init_asks_again_after_a_wrong_answer(
         *("Rosen Hosting", "Europa/Berlin", "Europe/Berlin", "deutsch", "de"),
         *("192.0.2.0/33", "192.0.2.0/24 2001:db8::/32", "192.0.2.53", "smtp://x", "env:X"),
         *("postgresql://u:geheim123@db/certmgr", ""),
-        *("Eve", "eve", "eve@example.com", "n", ""),
+        *("Eve", "eve", "eve@example.com", "n", "n", ""),
     )
     ran = program.run(("init",), clock, input="".join(f"{a}\n" for a in answers))
     assert ran.code == 0, ran.err
-    for reason in ("'Europa/Berlin' is unknown", "Choose en or de", "192.0.2.0/33", "'eve' is not"):
+    for reason in (
+        "'Europa/Berlin' is unknown",
+        "Choose en or de",
+        "192.0.2.0/33",
+        "'eve' is not",
+        "no file n",
+    ):
         assert ran.err.count(reason) == 1
     written = tomllib.loads((folders / "config" / "certmgr" / "certmgr.toml").read_text())
     assert written["provider"] == {
@@ -138,6 +144,17 @@ def test_init_asks_again_after_a_wrong_answer(
     # Each question that may stay empty states so.
     for question in ("as clients know it", "Your networks", "Name servers", "Mail server"):
         assert re.search(rf"{question}[^\n]*\(empty: ", ran.out)
+
+
+def test_init_adds_no_contact_without_an_address(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.program._Stream.isatty", lambda _: True, raising=False)
+    answers = ("Rosen Hosting", "", "", "", "", "", "", "Eve", "", "")
+    ran = program.run(("init",), clock, input="".join(f"{a}\n" for a in answers))
+    assert ran.code == 0, ran.err
+    assert "Its e-mail address (empty: no contact)" in ran.out
+    assert "added" not in ran.out
 
 
 def test_configuration_elsewhere_has_its_own_database_next_to_it(folders: Path) -> None:
