@@ -139,7 +139,11 @@ def pdf_text(data: bytes, path: Path) -> str:
     path.write_bytes(data)
     return " ".join(
         subprocess.run(
-            ["pdftotext", str(path), "-"], capture_output=True, text=True, check=True
+            # In the order of the content: the order by position mixes the columns of a table.
+            ["pdftotext", "-raw", str(path), "-"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.split()
     )
 

@@ -239,7 +239,9 @@ def _reports_agree(world: World, rows: list[dict[str, Any]]) -> None:
         for site in report["sites"]:
             name, state = site["name"], site["state"]
             reported[name] = min(reported.get(name, "ok"), state, key=order.index)
-    assert reported == worst
+    # A report calls no site well if a dated rule could not be checked there.
+    cautious = {n for n, state in reported.items() if (worst[n], state) == ("ok", "unknown")}
+    assert reported | dict.fromkeys(cautious, "ok") == worst
 
 
 @pytest.mark.campaign
