@@ -119,6 +119,7 @@ def test_every_code_has_texts_and_documentation() -> None:
     for code, meta in CODES.items():
         assert f"| {code} | {meta.severity} |" in text, f"docs/findings.md: {code}"
         assert all(meta.text)
+        assert set(meta.when) == set(meta.variants), code
 
 
 def test_every_code_is_explained_for_all_software() -> None:

@@ -23,6 +23,9 @@ CERTIFICATE: dict[str, FindingCode] = {
             " of the site.",
             "Renew the certificate of {host}, install it at {addresses}, and reload the server.",
         ),
+        when={
+            "lineage": "If a lineage renews it",
+        },
         variants={
             "lineage": FindingText(
                 "expired {not_after}",
@@ -45,6 +48,9 @@ CERTIFICATE: dict[str, FindingCode] = {
             "Renew the certificate of {host} and have it installed at {addresses} before"
             " {not_after}.",
         ),
+        when={
+            "lineage": "If a lineage renews it",
+        },
         variants={
             "lineage": FindingText(
                 "expires {not_after}",
@@ -176,6 +182,11 @@ CERTIFICATE: dict[str, FindingCode] = {
             "Create a new key (EC P-256 or RSA 2048), have the certificate reissued, and"
             " install both at {addresses}.",
         ),
+        when={
+            "new-kind": "If only the newest browsers know the kind of key",
+            "ca": "If the key is that of a CA above the certificate",
+            "ca-new-kind": "If only the newest browsers know the kind of the key of that CA",
+        },
         variants={
             "new-kind": FindingText(
                 "key that few browsers know ({key})",

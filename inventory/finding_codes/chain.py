@@ -19,6 +19,9 @@ CHAIN: dict[str, FindingCode] = {
             "Install the full chain at {addresses}: add the certificate of '{missing}' after"
             " the leaf certificate (nginx: fullchain in 'ssl_certificate').",
         ),
+        when={
+            "issuer-unknown": "If the issuer is not known here",
+        },
         variants={
             # A private root is usually not sent, so it cannot be distinguished from an intermediate
             # that is missing.

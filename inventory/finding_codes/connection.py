@@ -78,6 +78,11 @@ CONNECTION: dict[str, FindingCode] = {
             "Delete the {kind} record {addresses} of {host} in the DNS. No certificate has to"
             " be renewed for it.",
         ),
+        when={
+            "valid": "If the address serves another valid certificate of the name",
+            "same-certificate": "If it serves the certificate of the provider's server",
+            "mixed": "If only some of several addresses do",
+        },
         variants={
             # A CDN or a new server may be meant, and its deletion would take the site from its
             # visitors.
@@ -138,6 +143,9 @@ CONNECTION: dict[str, FindingCode] = {
             "Start the server at {addresses}, or open port {port} in its firewall, or remove"
             " the record that points there.",
         ),
+        when={
+            "server-down": "If the server is down for several names",
+        },
         variants={"server-down": _DOWN},
     ),
     "connection-failed": FindingCode(
@@ -152,6 +160,9 @@ CONNECTION: dict[str, FindingCode] = {
             "Start the service on port {port} at {addresses}, or retire this endpoint if it is"
             " no longer offered.",
         ),
+        when={
+            "server-down": "If the server is down for several names",
+        },
         variants={"server-down": _DOWN},
     ),
     "https-missing": FindingCode(
@@ -166,6 +177,9 @@ CONNECTION: dict[str, FindingCode] = {
             "Install a certificate for {host} and let the web server at {addresses} listen on"
             " port {port}.",
         ),
+        when={
+            "server-down": "If the server is down for several names",
+        },
         variants={"server-down": _DOWN},
         client=ORDER,
     ),

@@ -49,6 +49,10 @@ ISSUANCE: dict[str, FindingCode] = {
             " on;' with a 'resolver', then reload). If the certificate does not require one,"
             " you can turn stapling off.",
         ),
+        when={
+            "expired": "If the response has expired",
+            "reissue": "If the certificate requires a response that no one issues",
+        },
         variants={
             "expired": FindingText(
                 "OCSP staple expired",

@@ -114,6 +114,7 @@ class FindingCode:
         severity: The usual one. A check may use another if docs/findings.md states it.
         text: The usual texts.
         variants: ``variant`` of the evidence -> the texts of a case that another action fixes.
+        when: Variant -> when it applies, as a heading of ``certmgr explain``.
         client: What a client has to do if we host and install; empty if that is the instruction of
             ``text``.
         client_variants: The same, by variant.
@@ -126,6 +127,7 @@ class FindingCode:
     visitor: Visitor
     text: FindingText
     variants: Mapping[str, FindingText] = field(default_factory=dict)
+    when: Mapping[str, str] = field(default_factory=dict)
     client: str = ""
     client_variants: Mapping[str, str] = field(default_factory=dict)
     fix: Fix | None = None

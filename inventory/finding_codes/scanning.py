@@ -38,6 +38,12 @@ SCANNING: dict[str, FindingCode] = {
             "{host} does not look the same from all vantage points ({zones}).",
             "Compare what {seen} and {missing} see.",
         ),
+        when={
+            "reach": "If some vantage points do not reach it",
+            "verdict": "If they see other faults",
+            "certificate": "If they see other certificates",
+            "dns": "If they see other addresses",
+        },
         variants={
             "reach": FindingText(
                 "not reachable from {missing}",

@@ -26,12 +26,6 @@ from certmgr.compliance.milestones import Deadline, milestones
 from certmgr.compliance.rules import RULES
 from inventory.errors import NotFound, UsageError
 from inventory.finding_codes import CODES, Role
-from inventory.vocabulary import (
-    FOREIGN_ADDRESS,
-    MIXED_ADDRESSES,
-    SAME_CERTIFICATE,
-    VALID_CERTIFICATE,
-)
 
 # Longer lines are hard to read, so the text does not fill a wide terminal.
 MAX_WIDTH = 100
@@ -260,16 +254,6 @@ def _placeholders(text: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: m.group(1).upper(), text)
 
 
-# Headings of what to do in other cases of a code.
-_VARIANTS = {
-    FOREIGN_ADDRESS: {
-        VALID_CERTIFICATE: "If the address serves another valid certificate of the name",
-        SAME_CERTIFICATE: "If it serves the certificate of the provider's server",
-        MIXED_ADDRESSES: "If only some of several addresses do",
-    }
-}
-
-
 def _explain_code(code: str, software: str | None) -> None:
     properties = CODES[code]
     words = properties.text
@@ -281,8 +265,7 @@ def _explain_code(code: str, software: str | None) -> None:
         ("What to do", _placeholders(words.instruction)),
     ):
         click.echo(f"{heading}\n{_fold(text)}\n")
-    # The other variants name the same action for another actor.
-    for variant, heading in _VARIANTS.get(code, {}).items():
+    for variant, heading in properties.when.items():
         instruction = properties.variants[variant].instruction
         click.echo(f"{heading}\n{_fold(_placeholders(instruction))}\n")
     if properties.fix is None:
