@@ -65,6 +65,7 @@ class StoredTrust:
 
     def __init__(self, conn: Connection, store: TrustStore, rules: TrustRules) -> None:
         self.conn, self.rules, self._store = conn, rules, store
+        self._state = certificates.authorities_state(conn)
         self._ders: dict[str, bytes] = {}
         # Leaves with one issuer and the same chain share the paths above them.
         self._paths: dict[tuple[str, tuple[str, ...]], list[tuple[Certificate, ...]]] = {}
@@ -98,9 +99,15 @@ class StoredTrust:
         )
 
     def on(self, conn: Connection) -> StoredTrust:
-        """Go on with another connection. Anchors, CA certificates and paths stay loaded."""
-        self.conn = conn
-        return self
+        """Return the same computation with another connection; what was loaded stays.
+
+        CA certificates and paths are loaded again if a scan stored another CA certificate.
+        """
+        state = certificates.authorities_state(conn)
+        if state == self._state:
+            self.conn = conn
+            return self
+        return StoredTrust(conn, self._store, self.rules)
 
     def paths(self, chain: StoredChain) -> list[tuple[Certificate, ...]]:
         """Return the issuers of each path of a chain, without the leaf, up to a public root."""

@@ -17,6 +17,7 @@ from certmgr.dashboard.html import ReportLink
 from certmgr.dashboard.html import render as render_dashboard
 from certmgr.dashboard.load import load_dashboard_input
 from certmgr.dashboard.view import build as build_dashboard
+from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.report import badge, html, pdf, tabular
 from certmgr.report.load import load_report_input
 from certmgr.report.view import build
@@ -79,12 +80,22 @@ class ClientReports:
         self.context, self.options = context, options
 
     @cached_property
+    def _past(self) -> datetime | None:
+        """The day of the reports, if it is past."""
+        at = self.options.as_of
+        return at if at is not None and at <= self.context.now() else None
+
+    @cached_property
     def _deadlines(self) -> tuple[Deadline, ...]:
         # The deadlines of a past day are those that were known then; for a day ahead, those of
         # today.
-        at = self.options.as_of
-        past = at if at is not None and at <= self.context.now() else None
-        return all_deadlines(self.context.database, past)
+        return all_deadlines(self.context.database, self._past)
+
+    @cached_property
+    def _trust(self) -> StoredTrust:
+        # Anchors and CA certificates are the same for all clients.
+        with self.context.read() as conn:
+            return StoredTrust.of(conn, self.context.settings)
 
     def report(self, number: str) -> tuple[ClientReport, Language]:
         """Return the report of a client, and its language."""
@@ -94,6 +105,7 @@ class ClientReports:
             as_of=self.options.as_of,
             deadlines=self._deadlines,
             chosen_language=self.options.language_code,
+            trust=None if self._past else self._trust,
         )
         return build(report_input), report_input.language
 

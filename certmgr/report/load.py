@@ -60,6 +60,7 @@ def load_report_input(
     as_of: datetime | None,
     deadlines: Sequence[Deadline],
     chosen_language: str | None = None,
+    trust: StoredTrust | None = None,
 ) -> ReportInput:
     """Return the input of one client's report.
 
@@ -69,6 +70,7 @@ def load_report_input(
         as_of: Time of the report. For a past time, the report shows what was known then.
         deadlines: Dated rules and the provider's deadlines.
         chosen_language: Language instead of the contact's.
+        trust: Of the report before, so that anchors and CA certificates are loaded once.
     """
     database, provider, now = context.database, context.settings.provider, context.now()
     at = as_of or now
@@ -79,7 +81,9 @@ def load_report_input(
         assigned = _assigned(conn, row.id, past)
         current = _CurrentFacts()
         if past is None:
-            current = _current_facts(conn, row.id, at, context.settings)
+            # The rules of a past day are not kept.
+            trust = trust.on(conn) if trust else StoredTrust.of(conn, context.settings)
+            current = _current_facts(conn, row.id, at, context.settings, trust)
     facts, stored_statuses = load_domain_facts(database, now, as_of=as_of, client=row.number)
     statuses = [s.for_client() for s in stored_statuses]
     with database.read() as conn:
@@ -134,12 +138,10 @@ def _reader_language(
 
 
 def _current_facts(
-    conn: Connection, client_id: int, at: datetime, settings: Settings
+    conn: Connection, client_id: int, at: datetime, settings: Settings, stored: StoredTrust
 ) -> _CurrentFacts:
     leads, provider = lead_times(settings), settings.provider.name
     topics, dates, names = _purchases_and_cases(conn, client_id, at, leads, provider)
-    # The rules of a past day are not kept.
-    stored = StoredTrust.of(conn, settings)
     return _CurrentFacts(
         case_topics=topics,
         dates=dates,

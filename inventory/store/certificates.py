@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, and_, func, or_, select
 
+from inventory.clock import Timestamp
 from inventory.db.database import Tx
 from inventory.db.sql import chunks, fetch, upsert
 from inventory.errors import NotFound, UsageError
@@ -48,6 +49,13 @@ def issuers(conn: Connection, limit: int = 20_000) -> list[bytes]:
         # The limit bounds memory: servers decide how many CA certificates are stored.
         conn.scalars(select(StoredCertificate.der).where(StoredCertificate.is_ca == 1).limit(limit))
     )
+
+
+def authorities_state(conn: Connection) -> tuple[int, Timestamp | None]:
+    """Return what differs if CA certificates were added or removed: their number and the newest."""
+    query = select(func.count(), func.max(StoredCertificate.first_seen))
+    count, newest = conn.execute(query.where(StoredCertificate.is_ca == 1)).one()
+    return count, newest
 
 
 def authorities(conn: Connection) -> list[bytes]:

@@ -27,6 +27,7 @@ from tests.certmgr.trusted_sites import (
     TrustedSite,
     write_sites,
 )
+from tests.inventory.store.builders import add_certificate
 
 SECOND = timedelta(seconds=1)
 
@@ -71,6 +72,27 @@ def test_each_certificate_that_dies_early_is_named_90_days_ahead_and_no_other(
         assert min(e.at for e in everything[host].early()) == at
     # Private CAs are in no list of a browser.
     assert set(everything) == {s.host for s in sites if s.ca.public}
+
+
+def test_computation_goes_on_with_another_connection_until_a_ca_certificate_is_stored(
+    sqlite_database: Database, cas: TrustedCas
+) -> None:
+    with sqlite_database.write(NOW) as tx:
+        clients.add(tx, {"number": "1", "name": "One"})
+    write_sites(sqlite_database, cas, 14, "1")
+    with sqlite_database.read() as conn:
+        first = StoredTrust(conn, cas.store(), cas.rules)
+        ends = first.endpoints()
+    with sqlite_database.read() as conn:
+        assert first.on(conn) is first
+        assert first.endpoints() == ends
+    with sqlite_database.write(NOW) as tx:
+        add_certificate(tx, "another CA", is_ca=True)
+    with sqlite_database.read() as conn:
+        fresh = first.on(conn)
+        assert fresh is not first
+        assert fresh.on(conn) is fresh
+        assert len(fresh.authorities) == len(first.authorities) + 1
 
 
 @pytest.mark.campaign

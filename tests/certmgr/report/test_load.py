@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from certmgr.compliance.assessment import judge
 from certmgr.compliance.load import all_deadlines
 from certmgr.compliance.rules import RULES
@@ -18,6 +20,9 @@ from certmgr.demo.pages import page, secure
 from certmgr.demo.servers import Server, server_context
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.scan_run import ScanRun
+from certmgr.inspection.trust_ends import StoredTrust
+from certmgr.operations import client_reports
+from certmgr.operations.client_reports import ClientReports, ReportOptions
 from certmgr.report.load import load_report_input
 from certmgr.report.model import ClientReport
 from certmgr.report.view import build
@@ -50,6 +55,36 @@ def test_input_of_a_report_holds_no_other_client(provider: ReportProvider) -> No
         r.subject.client
         for r in judge(report_input.domains, report_input.deadlines, report_input.as_of)
     } == {"1"}
+
+
+def test_reports_that_share_what_is_the_same_for_all_are_those_of_each_client_alone(
+    provider: ReportProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in ("1", "2"):
+        host = f"c{number}.example.test"
+        provider.client(number, f"Client {number}")
+        provider.site(number, host, server_context(provider.issuer.issue(host)))
+    provider.scan()
+    now = provider.clock()
+    context = Context(provider.database, Settings(), lambda: now)
+    options = ReportOptions("json")
+    alone = {n: ClientReports(context, options).render(n).content for n in ("1", "2")}
+    loaded: list[StoredTrust] = []
+
+    class Counted(StoredTrust):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            loaded.append(self)
+
+    monkeypatch.setattr(client_reports, "StoredTrust", Counted)
+    reports = ClientReports(context, options)
+    for number, other in (("1", "2"), ("2", "1"), ("1", "2")):
+        content = reports.render(number).content
+        assert content is not None
+        assert content == alone[number]
+        assert f"c{number}.example.test".encode() in content
+        assert f"c{other}.example.test".encode() not in content
+    assert len(loaded) == 1
 
 
 def test_report_of_today_equals_the_current_one_on_both_databases(
