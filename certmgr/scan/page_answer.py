@@ -48,6 +48,8 @@ _SHOWN_APPLICATIONS = re.compile(
 _STORED_TEXTS = frozenset(
     {"text/csv", "text/calendar", "text/vcard", "text/rtf", "text/tab-separated-values"}
 )
+_CHARSET = re.compile(r";\s*charset\s*=[^;]*", re.IGNORECASE)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 5.6.2, in lower case
 # MIME Sniffing standard, 7: bytes of no text, and the beginnings of what browsers show anyway.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _SHOWN_STARTS = (b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"%PDF-", b"\xfe\xff", b"\xff\xfe", b"RIFF")
@@ -301,21 +303,27 @@ def blocked(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> s
 def content_type(answer: Answer) -> str | None:
     """Return the Content-Type that a browser uses: the last valid one of all.
 
-    Returns None if none is valid, and the browser examines the content.
+    If it has no charset, that of an earlier one of the same type counts. Returns None if none is
+    valid, and the browser examines the content.
     """
-    valid = None
+    valid, before, charset = None, "", ""
     for value in answer.values("content-type"):
         essence = re.split(r"[ \t;(]", value, maxsplit=1)[0]
-        if "/" in essence and essence != "*/*":
-            valid = value
+        if "/" not in essence or essence == "*/*":
+            continue
+        own = _CHARSET.search(value)
+        if own is not None or essence.lower() != before:
+            charset = own[0] if own is not None else ""
+        valid, before = value if own is not None else value + charset, essence.lower()
     return valid
 
 
 def is_download(answer: Answer) -> bool:
     """Return whether a browser stores the answer instead of showing it (RFC 6266 4.2)."""
     kind = (answer.header("content-disposition") or "").partition(";")[0].strip().lower()
-    # Some sites send the parameter without a type (filename=x). Chromium takes that for inline.
-    return bool(kind) and kind != "inline" and "=" not in kind
+    # Some sites send the parameter without a type (filename=x), or the type in quotes. Chromium
+    # takes what is not a token for inline.
+    return kind != "inline" and _TOKEN.fullmatch(kind) is not None
 
 
 def parse_hsts(value: str | None) -> Hsts | None:
