@@ -26,10 +26,10 @@ from certmgr.scan.tls_offers import BROWSER_ALPN
 from certmgr.scan.web_urls import port_of
 from inventory.names import as_ip
 
-MAX_BODIES = 60  # answers in memory at once, in one process
+MAX_BODIES = 40  # answers in memory at once, in one process: 60 took over 400 MB in all
 # Of first pages, in addition, while they are received. The further ones get less room, which is
 # enough for most pages; a larger one is requested again, in its turn.
-MAX_FIRST_BODIES, MAX_SMALL_BODIES = 60, 600
+MAX_FIRST_BODIES, MAX_SMALL_BODIES = 40, 600
 SMALL_BODY = 98_304
 MAX_FIRST_BYTES = 33_554_432  # of those that wait for the parser
 _HTTP1: tuple[bytes, ...] = (b"http/1.1",)
