@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from certmgr.checks.transport import finding
-from inventory.errors import log_internal_error
+from inventory.errors import is_internal, log_internal_error
 from inventory.finding_codes import Layer
 from inventory.vocabulary import Finding
 
@@ -75,7 +75,9 @@ class FindingCollector:
                 found.append(entry)
                 self.findings.append(entry)
         # Any error: a bug in one check must not hide what the others find.
-        except Exception:
+        except BaseException as error:
+            if not is_internal(error):
+                raise
             self._failed(part, at)
         return found
 
@@ -84,7 +86,9 @@ class FindingCollector:
         try:
             return function()
         # As in the method above: the other checks go on with the default.
-        except Exception:
+        except BaseException as error:
+            if not is_internal(error):
+                raise
             self._failed(part, at)
             return default
 

@@ -28,7 +28,7 @@ from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import digest as rules_digest
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
-from inventory.errors import log_internal_error
+from inventory.errors import is_internal, log_internal_error
 from inventory.vocabulary import Finding
 
 _log = logging.getLogger(__name__)
@@ -138,7 +138,9 @@ class ScanWorker:
         """Emit exactly one result, or keep the job for :meth:`finish`."""
         try:
             await self._scan(job)
-        except Exception:
+        except BaseException as error:
+            if not is_internal(error):
+                raise
             # An internal error is reported as a finding (scanner-error) of this endpoint. The scan
             # of the others continues.
             self._emit_error(job)
@@ -230,7 +232,9 @@ class ScanWorker:
         for job, evidence in waiting:
             try:
                 self._emit(job, self._judge(job, evidence))
-            except Exception:  # as in scan(): exactly one result per job
+            except BaseException as error:  # as in scan(): exactly one result per job
+                if not is_internal(error):
+                    raise
                 self._emit_error(job)
 
     def observed_issuers(self) -> list[bytes]:

@@ -33,7 +33,7 @@ from certmgr.scan.visits import Visit
 from certmgr.x509.names import certificate_covers
 from inventory.certificates import Certificate, parse
 from inventory.clock import Clock, system_clock
-from inventory.errors import log_internal_error
+from inventory.errors import is_internal, log_internal_error
 from inventory.targets import Target
 
 _log = logging.getLogger(__name__)
@@ -139,7 +139,10 @@ class EndpointProber:
             return Evidence(
                 target, at, resolution, addresses, visits=visits, pages=known_pages.text()
             )
-        except Exception:  # an internal error becomes a separate finding; other endpoints go on
+        except BaseException as error:
+            if not is_internal(error):
+                raise
+            # An internal error becomes a separate finding; other endpoints go on.
             log_internal_error(_log, "the probe of an endpoint")
             return Evidence(target, at, Resolution("ok"), (), error=INTERNAL_ERROR)
         finally:
@@ -210,7 +213,9 @@ class EndpointProber:
         try:
             return await self._address(target, address, known, firsts.get(address))
         # Any error: its finding is scanner-error, and the evidence of other addresses stays.
-        except Exception:
+        except BaseException as error:
+            if not is_internal(error):
+                raise
             log_internal_error(_log, "the probe of an address")
             failure = Failure("local", FailureKind.LOCAL, INTERNAL_ERROR)
             return AddressEvidence(address, failure=failure)

@@ -82,6 +82,31 @@ def test_check_that_fails_is_the_finding_of_its_part_and_the_rest_stays(
     assert not re.search(r"Error|out of range|\(\)", sentence(error, Target(HOST)))
 
 
+class Panic(BaseException):
+    """As the panics of libraries in Rust, which are no Exception."""
+
+
+def test_panic_of_a_library_in_one_check_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*_: Any, **__: Any) -> Any:
+        raise Panic("index out of bounds")
+
+    monkeypatch.setattr(judging, "date_findings", panic)
+    codes = _codes(judged(self_signed(HOST).der))
+    assert {"scanner-error", "self-signed"} <= set(codes)
+
+
+@pytest.mark.parametrize("wish", [KeyboardInterrupt, SystemExit])
+def test_wish_to_end_is_no_internal_error(
+    wish: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any, **__: Any) -> Any:
+        raise wish
+
+    monkeypatch.setattr(judging, "date_findings", end)
+    with pytest.raises(wish):
+        judged(self_signed(HOST).der)
+
+
 def test_path_that_cannot_be_assessed_leaves_trust_undetermined(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
