@@ -7,7 +7,7 @@ the installed Chromium.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import SignatureAlgorithmOID
@@ -34,13 +34,23 @@ _SALT_LENGTHS = {
 _OID = 6
 
 
-# The issuers of a scan are few, and each of their leaves asks again.
-@lru_cache(maxsize=256)
+# The issuers of a scan are few, and each of their leaves asks again. The keys are weak: an entry
+# must not keep a certificate, whose bytes other caches bound.
+_known: WeakKeyDictionary[Certificate, str] = WeakKeyDictionary()
+
+
 def key_problem(certificate: Certificate) -> str:
     """Return why browsers cannot read the public key, as a fixed phrase; empty if they can.
 
     Keys that no program can read are a problem of the certificate (``key_readable``).
     """
+    problem = _known.get(certificate)
+    if problem is None:
+        problem = _known[certificate] = _key_problem(certificate)
+    return problem
+
+
+def _key_problem(certificate: Certificate) -> str:
     if certificate.parsed is None or certificate.key_type not in ("RSA", "EC"):
         return ""
     try:

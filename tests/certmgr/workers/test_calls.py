@@ -25,6 +25,7 @@ from inventory.models import WorkerCall, WorkerCallFile
 from inventory.records import CallResult
 from inventory.store import clients, domains, worker_calls, zone_workers
 from inventory.vocabulary import CallKind
+from tests.campaign import wait_until
 from tests.certmgr.workers.fleet import Fleet
 from tests.clock import frozen
 from tests.program import Ran, run
@@ -178,6 +179,11 @@ def test_interrupted_command_leaves_nothing_to_do(context: Context, queues: Work
         answer(context, key)
 
 
+def _has_worker(context: Context) -> bool:
+    with context.read() as conn:
+        return bool(zone_workers.live(conn, REPORT, 60))
+
+
 @real_clock
 def test_reports_and_a_zone_by_a_worker_have_the_output_of_one_process(
     small: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -210,6 +216,9 @@ def test_reports_and_a_zone_by_a_worker_have_the_output_of_one_process(
             environment.setenv("TZ", "America/Los_Angeles")
             environment.setenv("LC_ALL", "fr_FR.UTF-8")
             small.start("--queues", "report,import")
+        # Without a worker, a command states that it waits for one.
+        with small.context() as context:
+            wait_until(lambda: _has_worker(context), "the worker has started")
         written: dict[str, dict[str, bytes]] = {}
         printed = []
         folder = tmp_path / "out"
