@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -70,7 +71,8 @@ def _head(name: str, section: int, summary: str) -> list[str]:
 def command_page(name: str, command: click.Command) -> str:
     """Return the page of a command."""
     context = click.Context(command, info_name=name)
-    help_text = (command.help or "").strip()
+    # click keeps the docstring as it is indented, and cleans it when it prints --help.
+    help_text = inspect.cleandoc(command.help or "").strip()
     # apropos lists this summary, which by convention has no full stop.
     lines = _head(name, 1, help_text.split("\n", 1)[0].rstrip("."))
     usage = " ".join(command.collect_usage_pieces(context))

@@ -95,6 +95,11 @@ def test_manual_pages_are_valid(certmgr: Runner, tmp_path: Path) -> None:
     assert {"certmgr.1", "certmgr-domain-add.1", "certmgr-targets.7"} <= pages
     text = (tmp_path / "man" / "certmgr-scan.1").read_text()
     assert ".SH OPTIONS" in text and "\\-\\-ca\\-file" in text
+    # Examples keep their lines, and click's mark of such a paragraph is not printed.
+    examples = (tmp_path / "man" / "certmgr-explain.1").read_text().partition(".nf\n")[2]
+    assert examples.splitlines()[1].startswith("certmgr explain https")
+    for page in (tmp_path / "man").iterdir():
+        assert page.read_text().replace("\n", "").isprintable(), page.name
     if shutil.which("groff"):
         for page in sorted((tmp_path / "man").iterdir()):
             command = ["groff", "-man", "-Tutf8", "-ww", "-z", str(page)]
