@@ -13,7 +13,6 @@ CertmgrError                exit 3: the action failed
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 
@@ -91,16 +90,6 @@ def log_internal_error(logger: logging.Logger, what: str) -> None:
     """
     logger.warning("%s ended with an internal error", what)
     logger.debug("the internal error: %s", traceback.format_exc())
-
-
-def is_internal(error: BaseException) -> bool:
-    """Return whether an error is a fault of the program, and not the wish to end it.
-
-    The panic of a library in Rust (cryptography) is a BaseException and no Exception.
-    """
-    return isinstance(error, Exception) or not isinstance(
-        error, (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
-    )
 
 
 # A message for those who operate certmgr. Its cause is in the log, since it helps only programmers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inventory.finding_codes import CODES, Role
+from inventory.finding_codes import CODES, Responsible
 from inventory.vocabulary import REISSUE, SAME_CERTIFICATE, Actor, Finding, Parties, Severity
 
 
@@ -45,17 +45,17 @@ def actor_of(
         variant: The ``variant`` of the evidence: with ``reissue``, only another certificate helps;
             with ``same-certificate``, the address may be one of ours.
     """
-    role = Role.HOLDER if variant == REISSUE else CODES[code].role
+    role = Responsible.HOLDER if variant == REISSUE else CODES[code].role
     # Staff know whether the networks of the configuration are complete.
     if variant == SAME_CERTIFICATE:
-        role = Role.STAFF
+        role = Responsible.STAFF
     # The certificate may exist: the host has to configure the virtual host.
-    if serves_default and role is Role.HOLDER:
-        role = Role.HOST
+    if serves_default and role is Responsible.HOLDER:
+        role = Responsible.HOST
     # Clients are not asked to act on something that certmgr could not determine.
-    if severity == Severity.UNDETERMINED or role is Role.STAFF:
+    if severity == Severity.UNDETERMINED or role is Responsible.STAFF:
         return Actor.STAFF
-    if role is Role.NONE:
+    if role is Responsible.NONE:
         return Actor.NONE
     # Without parties in the inventory only staff can decide.
     if parties is None:
@@ -68,15 +68,15 @@ def actor_of(
     # If another party renews the certificate, it is responsible before the buyer.
     holder = renewer or buyer
     match role:
-        case Role.DNS:
+        case Responsible.DNS:
             return _actor(parties.dns, parties)
-        case Role.HOLDER:
+        case Responsible.HOLDER:
             return _actor(holder, parties)
-        case Role.HOLDER_OR_HOST:
+        case Responsible.HOLDER_OR_HOST:
             # If there never was a certificate, the buyer must act. If there was one, the host
             # removed it or broke its configuration.
             return _actor(host if ever_had_certificate else (buyer or holder), parties)
-        case Role.CLIENT:
+        case Responsible.CLIENT:
             return Actor.CLIENT
         case _:
             return _actor(host, parties)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from certmgr.checks.transport import finding
-from inventory.errors import is_internal, log_internal_error
+from certmgr.scan.internal_errors import is_internal
+from inventory.errors import log_internal_error
 from inventory.finding_codes import Layer
 from inventory.vocabulary import Finding
 

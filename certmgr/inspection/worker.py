@@ -20,6 +20,7 @@ from certmgr.inspection.report import build_report, certificate_row
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.scan.dial import Dialler
 from certmgr.scan.evidence import INTERNAL_ERROR, Evidence, Resolution
+from certmgr.scan.internal_errors import is_internal
 from certmgr.scan.page_fetcher import PageFetcher
 from certmgr.scan.prober import CertificateCache, EndpointProber
 from certmgr.scan.resolve import Resolver
@@ -28,7 +29,7 @@ from certmgr.x509.trust import Issuers, TrustStore
 from certmgr.x509.trust_data import digest as rules_digest
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
-from inventory.errors import is_internal, log_internal_error
+from inventory.errors import log_internal_error
 from inventory.vocabulary import Finding
 
 _log = logging.getLogger(__name__)

@@ -24,6 +24,7 @@ from certmgr.scan.evidence import (
     Resolution,
 )
 from certmgr.scan.first_page import FirstPage
+from certmgr.scan.internal_errors import is_internal
 from certmgr.scan.known_pages import KnownPages
 from certmgr.scan.openssl_names import BROWSER_CIPHER_NAMES, POST_QUANTUM_GROUP
 from certmgr.scan.other_offers import SECOND_PROFILE, accepted_offer
@@ -33,7 +34,7 @@ from certmgr.scan.visits import Visit
 from certmgr.x509.names import certificate_covers
 from inventory.certificates import Certificate, parse
 from inventory.clock import Clock, system_clock
-from inventory.errors import is_internal, log_internal_error
+from inventory.errors import log_internal_error
 from inventory.targets import Target
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,14 @@ from inventory.finding_codes.certificate import CERTIFICATE
 from inventory.finding_codes.chain import CHAIN
 from inventory.finding_codes.connection import CONNECTION
 from inventory.finding_codes.issuance import ISSUANCE
-from inventory.finding_codes.kinds import FindingCode, FindingText, Fix, Layer, Role, Visitor
+from inventory.finding_codes.kinds import (
+    FindingCode,
+    FindingText,
+    Fix,
+    Layer,
+    Responsible,
+    Visitor,
+)
 from inventory.finding_codes.page import PAGE
 from inventory.finding_codes.scanning import SCANNING
 
@@ -26,7 +33,7 @@ __all__ = (
     "FindingText",
     "Fix",
     "Layer",
-    "Role",
+    "Responsible",
     "Visitor",
     "layer_of",
 )

@@ -1,7 +1,14 @@
 """Findings about the certificate that a server sends."""
 
 from inventory.finding_codes.client_texts import ORDER, OTHER_ISSUER, REISSUE, RENEW
-from inventory.finding_codes.kinds import FindingCode, FindingText, Fix, Layer, Role, Visitor
+from inventory.finding_codes.kinds import (
+    FindingCode,
+    FindingText,
+    Fix,
+    Layer,
+    Responsible,
+    Visitor,
+)
 from inventory.vocabulary import Severity
 
 # Staff read it: what a lineage renews is never a task of a client.
@@ -13,7 +20,7 @@ _LINEAGE = (
 CERTIFICATE: dict[str, FindingCode] = {
     "certificate-expired": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -38,7 +45,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "certificate-expiring": FindingCode(
         severity=Severity.MEDIUM,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING_LATER,
         fix=Fix.CERTIFICATE,
@@ -64,7 +71,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     # A wrong clock of our machine looks the same, so it is compared first.
     "certificate-not-yet-valid": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -82,7 +89,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "name-mismatch": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -101,7 +108,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     # The certificate shown belongs to another site; renewing the client's would not help.
     "default-certificate": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.SITE,
@@ -115,7 +122,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "san-missing": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -130,7 +137,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "self-signed": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -143,7 +150,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "certificate-malformed": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -156,7 +163,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "validity-too-long": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -171,7 +178,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     # A reissue with the old key would have the same fault.
     "key-weak": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -218,7 +225,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "signature-weak": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -231,7 +238,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     ),
     "inconsistent-deployment": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.SOME_BROWSERS,
         fix=Fix.CERTIFICATE,
@@ -245,7 +252,7 @@ CERTIFICATE: dict[str, FindingCode] = {
     # Staff find out who replaced the certificate before a client is asked.
     "unexpected-certificate": FindingCode(
         severity=Severity.HIGH,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.REMARK,
         fix=Fix.CERTIFICATE,

@@ -1,14 +1,21 @@
 """Findings about the chain of a certificate, and about the trust of browsers in its CA."""
 
 from inventory.finding_codes.client_texts import ORDER
-from inventory.finding_codes.kinds import FindingCode, FindingText, Fix, Layer, Role, Visitor
+from inventory.finding_codes.kinds import (
+    FindingCode,
+    FindingText,
+    Fix,
+    Layer,
+    Responsible,
+    Visitor,
+)
 from inventory.vocabulary import Severity
 
 CHAIN: dict[str, FindingCode] = {
     # Browsers that cached the intermediate show no warning, so the operator often sees none.
     "chain-incomplete": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.SOME_BROWSERS,
         fix=Fix.CHAIN,
@@ -39,7 +46,7 @@ CHAIN: dict[str, FindingCode] = {
     ),
     "chain-disordered": FindingCode(
         severity=Severity.LOW,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.REMARK,
         fix=Fix.CHAIN,
@@ -53,7 +60,7 @@ CHAIN: dict[str, FindingCode] = {
     ),
     "intermediate-expired": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CHAIN,
@@ -66,7 +73,7 @@ CHAIN: dict[str, FindingCode] = {
     ),
     "issuer-not-yet-valid": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -81,7 +88,7 @@ CHAIN: dict[str, FindingCode] = {
     # Only devices with that root can be repaired, and not the server.
     "root-expired": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -96,7 +103,7 @@ CHAIN: dict[str, FindingCode] = {
     ),
     "untrusted-root": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -111,7 +118,7 @@ CHAIN: dict[str, FindingCode] = {
     # Two verifiers disagree, so neither answer is given to a client.
     "verification-disputed": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -123,7 +130,7 @@ CHAIN: dict[str, FindingCode] = {
     # A private CA may issue what a public one may not.
     "profile-deviation": FindingCode(
         severity=Severity.INFO,
-        role=Role.NONE,
+        role=Responsible.NONE,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.REMARK,
         text=FindingText(
@@ -136,7 +143,7 @@ CHAIN: dict[str, FindingCode] = {
     ),
     "ca-distrusted": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -153,7 +160,7 @@ CHAIN: dict[str, FindingCode] = {
     # Renewal at the same CA would give the same root, so the text asks for another one.
     "trust-ending": FindingCode(
         severity=Severity.MEDIUM,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING_LATER,
         fix=Fix.CERTIFICATE,

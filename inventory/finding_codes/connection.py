@@ -1,7 +1,14 @@
 """Findings about DNS, connections and TLS."""
 
 from inventory.finding_codes.client_texts import ORDER
-from inventory.finding_codes.kinds import FindingCode, FindingText, Fix, Layer, Role, Visitor
+from inventory.finding_codes.kinds import (
+    FindingCode,
+    FindingText,
+    Fix,
+    Layer,
+    Responsible,
+    Visitor,
+)
 from inventory.vocabulary import Severity
 
 # A server that is down for several names.
@@ -16,7 +23,7 @@ _DOWN = FindingText(
 CONNECTION: dict[str, FindingCode] = {
     "name-not-found": FindingCode(
         severity=Severity.HIGH,
-        role=Role.DNS,
+        role=Responsible.DNS,
         layer=Layer.DNS,
         visitor=Visitor.UNREACHABLE,
         text=FindingText(
@@ -29,7 +36,7 @@ CONNECTION: dict[str, FindingCode] = {
     # A result that is undetermined is never worded as a fault of the site.
     "dns-failure": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.DNS,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -41,7 +48,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "address-refused": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.DNS,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -55,7 +62,7 @@ CONNECTION: dict[str, FindingCode] = {
     # Where a name points is the decision of its owner, and not a fault.
     "points-elsewhere": FindingCode(
         severity=Severity.INFO,
-        role=Role.DNS,
+        role=Responsible.DNS,
         layer=Layer.DNS,
         visitor=Visitor.REMARK,
         text=FindingText(
@@ -68,7 +75,7 @@ CONNECTION: dict[str, FindingCode] = {
     # Clients answer to a warning by renewing, which would not help here: the text excludes it.
     "foreign-address": FindingCode(
         severity=Severity.HIGH,
-        role=Role.DNS,
+        role=Responsible.DNS,
         layer=Layer.DNS,
         visitor=Visitor.OTHER_SITE,
         text=FindingText(
@@ -119,7 +126,7 @@ CONNECTION: dict[str, FindingCode] = {
     # One machine that gets no answer proves nothing about the site.
     "connection-timeout": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -133,7 +140,7 @@ CONNECTION: dict[str, FindingCode] = {
     # Confirmed by several runs (certmgr/checks/transport.py), and so not undetermined.
     "unreachable": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNREACHABLE,
         fix=Fix.LISTEN,
@@ -150,7 +157,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "connection-failed": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNREACHABLE,
         fix=Fix.LISTEN,
@@ -167,7 +174,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "https-missing": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOLDER_OR_HOST,
+        role=Responsible.HOLDER_OR_HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNREACHABLE,
         fix=Fix.CERTIFICATE,
@@ -185,7 +192,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "not-tls": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.TLS_ERROR,
         fix=Fix.LISTEN,
@@ -199,7 +206,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "starttls-missing": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.MAIL,
         text=FindingText(
@@ -210,7 +217,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "starttls-unknown": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -223,7 +230,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "handshake-failed": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.TLS_ERROR,
         fix=Fix.TLS,
@@ -237,7 +244,7 @@ CONNECTION: dict[str, FindingCode] = {
     # A remark: the operator decided it.
     "client-certificate-required": FindingCode(
         severity=Severity.INFO,
-        role=Role.NONE,
+        role=Responsible.NONE,
         layer=Layer.TLS,
         visitor=Visitor.REMARK,
         text=FindingText(
@@ -248,7 +255,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "tls-legacy-only": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TLS,
         visitor=Visitor.TLS_ERROR,
         fix=Fix.TLS,
@@ -260,7 +267,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "tls-legacy-offered": FindingCode(
         severity=Severity.LOW,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TLS,
         visitor=Visitor.REMARK,
         fix=Fix.TLS,
@@ -272,7 +279,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "ciphers-obsolete": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TLS,
         visitor=Visitor.TLS_ERROR,
         fix=Fix.TLS,
@@ -285,7 +292,7 @@ CONNECTION: dict[str, FindingCode] = {
     ),
     "handshake-incompatible": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TLS,
         visitor=Visitor.TLS_ERROR,
         fix=Fix.TLS,
@@ -300,7 +307,7 @@ CONNECTION: dict[str, FindingCode] = {
     # No browser requires it yet, so the text asks for nothing today.
     "post-quantum-missing": FindingCode(
         severity=Severity.INFO,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TLS,
         visitor=Visitor.REMARK,
         fix=Fix.TLS,

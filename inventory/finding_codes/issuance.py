@@ -1,14 +1,21 @@
 """Findings about what the CA and the DNS state of a certificate."""
 
 from inventory.finding_codes.client_texts import REISSUE
-from inventory.finding_codes.kinds import FindingCode, FindingText, Fix, Layer, Role, Visitor
+from inventory.finding_codes.kinds import (
+    FindingCode,
+    FindingText,
+    Fix,
+    Layer,
+    Responsible,
+    Visitor,
+)
 from inventory.vocabulary import Severity
 
 ISSUANCE: dict[str, FindingCode] = {
     # The old key may be known to others, which is why a new one is asked for.
     "revoked": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.REVOCATION,
         visitor=Visitor.REVOKED,
         fix=Fix.CERTIFICATE,
@@ -24,7 +31,7 @@ ISSUANCE: dict[str, FindingCode] = {
     # Browsers accept such a certificate, so clients are not asked to do anything.
     "revocation-unknown": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.REVOCATION,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -37,7 +44,7 @@ ISSUANCE: dict[str, FindingCode] = {
     ),
     "staple-invalid": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.FIREFOX,
         fix=Fix.STAPLE,
@@ -80,7 +87,7 @@ ISSUANCE: dict[str, FindingCode] = {
     # SCTs may come by TLS or OCSP too, which this check cannot always see.
     "sct-missing": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOLDER,
+        role=Responsible.HOLDER,
         layer=Layer.CERTIFICATE,
         visitor=Visitor.WARNING,
         fix=Fix.CERTIFICATE,
@@ -95,7 +102,7 @@ ISSUANCE: dict[str, FindingCode] = {
     ),
     "caa-mismatch": FindingCode(
         severity=Severity.HIGH,
-        role=Role.DNS,
+        role=Responsible.DNS,
         layer=Layer.POLICY,
         visitor=Visitor.NEXT_ISSUANCE,
         text=FindingText(
@@ -108,7 +115,7 @@ ISSUANCE: dict[str, FindingCode] = {
     ),
     "dane-mismatch": FindingCode(
         severity=Severity.HIGH,
-        role=Role.DNS,
+        role=Responsible.DNS,
         layer=Layer.POLICY,
         visitor=Visitor.MAIL,
         text=FindingText(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from inventory.vocabulary import Severity
 
 
-class Role(StrEnum):
+class Responsible(StrEnum):
     """Who is responsible for a finding. The parties of the domain decide who that is."""
 
     HOST = "host"
@@ -22,7 +22,7 @@ class Role(StrEnum):
     @property
     def concerns_holder(self) -> bool:
         """Whether a new certificate may be the answer."""
-        return self in (Role.HOLDER, Role.HOLDER_OR_HOST)
+        return self in (Responsible.HOLDER, Responsible.HOLDER_OR_HOST)
 
 
 class Layer(StrEnum):
@@ -122,7 +122,7 @@ class FindingCode:
     """
 
     severity: Severity
-    role: Role
+    role: Responsible
     layer: Layer
     visitor: Visitor
     text: FindingText

@@ -1,12 +1,19 @@
 """Findings about pages and redirects."""
 
-from inventory.finding_codes.kinds import FindingCode, FindingText, Fix, Layer, Role, Visitor
+from inventory.finding_codes.kinds import (
+    FindingCode,
+    FindingText,
+    Fix,
+    Layer,
+    Responsible,
+    Visitor,
+)
 from inventory.vocabulary import Severity
 
 PAGE: dict[str, FindingCode] = {
     "http-collects-secrets": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.NOT_SECURE,
         fix=Fix.REDIRECT,
@@ -20,7 +27,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "http-collects-input": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.NOT_SECURE,
         fix=Fix.REDIRECT,
@@ -34,7 +41,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "http-served": FindingCode(
         severity=Severity.MEDIUM,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.NOT_SECURE,
         fix=Fix.REDIRECT,
@@ -47,7 +54,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "redirect-missing": FindingCode(
         severity=Severity.MEDIUM,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.NOT_SECURE,
         fix=Fix.REDIRECT,
@@ -61,7 +68,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "redirect-insecure": FindingCode(
         severity=Severity.HIGH,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.NOT_SECURE,
         fix=Fix.REDIRECT,
@@ -75,7 +82,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "redirect-broken": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.UNREACHABLE,
         fix=Fix.REDIRECT,
@@ -88,7 +95,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "answer-invalid": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.UNREACHABLE,
         text=FindingText(
@@ -104,7 +111,7 @@ PAGE: dict[str, FindingCode] = {
     # Staff know whether only programs use the host.
     "page-missing": FindingCode(
         severity=Severity.MEDIUM,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.HTTP,
         visitor=Visitor.UNREACHABLE,
         text=FindingText(
@@ -117,7 +124,7 @@ PAGE: dict[str, FindingCode] = {
     ),
     "redirect-loop": FindingCode(
         severity=Severity.CRITICAL,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.UNREACHABLE,
         fix=Fix.REDIRECT,
@@ -132,7 +139,7 @@ PAGE: dict[str, FindingCode] = {
     # The URLs are in the content of the site, which its owner edits.
     "mixed-content": FindingCode(
         severity=Severity.MEDIUM,
-        role=Role.CLIENT,
+        role=Responsible.CLIENT,
         layer=Layer.HTTP,
         visitor=Visitor.MIXED,
         fix=Fix.CONTENT,
@@ -147,7 +154,7 @@ PAGE: dict[str, FindingCode] = {
     # 11.2).
     "hsts-missing": FindingCode(
         severity=Severity.LOW,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.HTTP,
         visitor=Visitor.REMARK,
         fix=Fix.HSTS,
@@ -161,7 +168,7 @@ PAGE: dict[str, FindingCode] = {
     # Protection services refuse programs. What visitors see is then unknown, and not wrong.
     "http-unknown": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.HTTP,
         visitor=Visitor.UNKNOWN,
         text=FindingText(

@@ -1,12 +1,12 @@
 """Findings about the scan, and about what only some vantage points see."""
 
-from inventory.finding_codes.kinds import FindingCode, FindingText, Layer, Role, Visitor
+from inventory.finding_codes.kinds import FindingCode, FindingText, Layer, Responsible, Visitor
 from inventory.vocabulary import Severity
 
 SCANNING: dict[str, FindingCode] = {
     "too-large": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.HOST,
+        role=Responsible.HOST,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -18,7 +18,7 @@ SCANNING: dict[str, FindingCode] = {
     ),
     "scanner-error": FindingCode(
         severity=Severity.UNDETERMINED,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.TRANSPORT,
         visitor=Visitor.UNKNOWN,
         text=FindingText(
@@ -30,7 +30,7 @@ SCANNING: dict[str, FindingCode] = {
     # What only some vantage points see. Staff read it, and never a client.
     "zone-difference": FindingCode(
         severity=Severity.HIGH,
-        role=Role.STAFF,
+        role=Responsible.STAFF,
         layer=Layer.ZONES,
         visitor=Visitor.PLACES,
         text=FindingText(

@@ -25,20 +25,20 @@ from certmgr.cli.shared import CommandContext, pass_app
 from certmgr.compliance.milestones import Deadline, milestones
 from certmgr.compliance.rules import RULES
 from inventory.errors import NotFound, UsageError
-from inventory.finding_codes import CODES, Role
+from inventory.finding_codes import CODES, Responsible
 
 # Longer lines are hard to read, so the text does not fill a wide terminal.
 MAX_WIDTH = 100
 # Pages of the documentation that are for contributors, or too long to read on a terminal.
 _NOT_TOPICS = ("architecture", "commands", "index", "testing")
 _ROLES = {
-    Role.HOST: "The host of the site: we, a panel, or the host that the client has chosen.",
-    Role.DNS: "The operator of the DNS of the domain.",
-    Role.HOLDER: "The party that renews the certificate, otherwise the one that buys it.",
-    Role.HOLDER_OR_HOST: "The buyer of the certificate; its host, once one was served.",
-    Role.CLIENT: "The client, because the content of the site is theirs.",
-    Role.STAFF: "Our staff: the cause must be found first.",
-    Role.NONE: "No action is needed. It is a remark.",
+    Responsible.HOST: "The host of the site: we, a panel, or the host that the client has chosen.",
+    Responsible.DNS: "The operator of the DNS of the domain.",
+    Responsible.HOLDER: "The party that renews the certificate, otherwise the one that buys it.",
+    Responsible.HOLDER_OR_HOST: "The buyer of the certificate; its host, once one was served.",
+    Responsible.CLIENT: "The client, because the content of the site is theirs.",
+    Responsible.STAFF: "Our staff: the cause must be found first.",
+    Responsible.NONE: "No action is needed. It is a remark.",
 }
 SOFTWARE = ("nginx", "Apache", "HAProxy", "IIS", "Plesk", "cPanel")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tests.certificates import tlv
@@ -391,10 +392,12 @@ def _root_as_leaf(host: str) -> Trusted:
 
 
 _add("root-as-leaf", _root_as_leaf)
+
+
+def _root_of(kind: str, host: str) -> Trusted:
+    root = ca(f"Root {kind}", kind=f"{kind} root")
+    return Trusted(leaf(host, issuer=root), trusts(root))
+
+
 for _kind in ("p224", "dsa", "rsa3072", "secp256k1"):
-    _add(
-        f"root-{_kind}",
-        lambda host, kind=_kind: Trusted(  # type: ignore[misc]
-            leaf(host, issuer=(root := ca(f"Root {kind}", kind=f"{kind} root"))), trusts(root)
-        ),
-    )
+    _add(f"root-{_kind}", partial(_root_of, _kind))

@@ -67,7 +67,16 @@ def test_debug_option_shows_the_traceback(certmgr: Runner) -> None:
     [
         (
             "certmgr.cli.main",
-            ("sqlalchemy", "cryptography", "OpenSSL", "rich", "acme", "apprise", "alembic"),
+            (
+                "asyncio",
+                "sqlalchemy",
+                "cryptography",
+                "OpenSSL",
+                "rich",
+                "acme",
+                "apprise",
+                "alembic",
+            ),
         ),
         # Each command of the inventory would wait for what it does not use.
         ("certmgr.cli.inspect.status", ("acme", "apprise", "alembic", "procrastinate")),
