@@ -28,11 +28,11 @@ from inventory.names import registered_domain
 
 # A certificate of a CA has 2 KB, and a bundle of them (PKCS#7) less than 20 KB.
 MAX_BYTES = 65_536
-TIMEOUT = 5.0
+TIMEOUT = 5.0  # of one URL, with its redirects
 MAX_URLS = 5  # per certificate, as in Chrome
-MAX_REDIRECTS = 2  # each target is guarded as the first URL is
-MAX_FETCHES = 2_000  # URLs: a server can name a different one in each certificate
-MAX_SITE_FETCHES = 100  # of them at one site; a CA has a few issuers
+MAX_REDIRECTS = 20  # as in Chrome; each target is guarded as the first URL is
+MAX_FETCHES = 2_000  # requests: a server can name a different URL in each certificate
+MAX_SITE_FETCHES = 100  # of them for URLs at one site; a CA has a few issuers
 # What is kept for all: an issuer has 2 KB. A larger answer is fetched again if it is needed.
 MAX_KEPT = 16_384  # bytes of memory of one answer
 MAX_KEPT_BYTES = 16_777_216  # of all of them
@@ -75,7 +75,7 @@ class IssuerFetcher:
         return issuers
 
     def _may_start(self, url: str) -> bool:
-        """Return whether a URL may be fetched, and count it."""
+        """Return whether a URL may be fetched, or one to which it redirects, and count it."""
         target = parse_target(url)
         if target is None:
             return False
@@ -97,17 +97,7 @@ class IssuerFetcher:
         return found
 
     async def _certificates(self, url: str) -> list[Certificate]:
-        data = b""
-        following = url
-        for _ in range(MAX_REDIRECTS + 1):
-            result = await self._download(following, url)
-            data = result.body
-            if result.location is None:
-                break
-            following = result.location
-            # Browsers do not fetch an issuer over https, which needs a certificate itself.
-            if parse_target(following) is None:
-                self.answered.add(url)
+        data = await self._body(url)
         if not data:
             return []
         certificate = parse(data)
@@ -121,11 +111,37 @@ class IssuerFetcher:
             return [parse(pem[0])]
         return from_pkcs7(data) if is_sequence(data) else []
 
-    async def _download(self, url: str, named: str) -> Download:
-        """Download from a URL, to which the named one may have led."""
+    async def _body(self, url: str) -> bytes:
+        """Return what a URL answers, after its redirects; empty if it answers nothing of use."""
+        following, left = url, TIMEOUT
+        for _ in range(MAX_REDIRECTS + 1):
+            result, seconds = await self._download(following, url, left)
+            if result.location is None:
+                return result.body
+            following, left = result.location, left - seconds
+            # Browsers do not fetch an issuer over https, which needs a certificate itself.
+            if parse_target(following) is None:
+                break
+            # They may have more time, and no limit for the requests to a site.
+            if left <= 0 or not self._may_start(url):
+                return b""
+        self.answered.add(url)
+        return b""
+
+    async def _download(self, url: str, named: str, left: float) -> tuple[Download, float]:
+        """Download from a URL, to which the named one may have led.
+
+        Args:
+            url: The URL.
+            named: The URL that a certificate names.
+            left: The seconds that the download may take.
+
+        Returns:
+            The download, and the seconds that it took.
+        """
         target = parse_target(url)
         if target is None:
-            return Download()
+            return Download(), 0.0
         addresses = literal_address(target)
         if not addresses:
             resolution = await self._resolver.resolve(target.host, target.port)
@@ -136,15 +152,18 @@ class IssuerFetcher:
         site = _site(target)
         async with self._limit:
             if self._silent[site] >= MAX_SILENT:
-                return Download()
+                return Download(), 0.0
+            # The time of the queue does not count.
+            began = asyncio.get_running_loop().time()
             result = await asyncio.to_thread(
-                download, target, addresses, self._allowed, limit=MAX_BYTES, seconds=TIMEOUT
+                download, target, addresses, self._allowed, limit=MAX_BYTES, seconds=left
             )
+            seconds = asyncio.get_running_loop().time() - began
         if result.final:
             self.answered.add(named)
         elif not result.body and result.location is None:
             self._silent[site] += 1
-        return result
+        return result, seconds
 
 
 def usable_urls(certificate: Certificate) -> list[str]:

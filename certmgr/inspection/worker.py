@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 RULES = 10
 # Verdicts on a path that another certificate of the same issuer may change.
 _ANOTHER_PATH = frozenset({"untrusted-root", "intermediate-expired", "refused"})
+MAX_FETCHED_LEVELS = 5  # public CAs have one or two intermediates above each other
 # The limit for endpoints whose issuer is neither sent nor stored. They wait for the end of the run,
 # when more issuers are known.
 MAX_WAITING = 2000
@@ -197,13 +198,13 @@ class ScanWorker:
             self._emit(job, judgement)
 
     async def _with_fetched(self, job: ScanJob, judgement: Judgement) -> Judgement:
-        """Fetch the issuers that were not sent, and judge again; at most three levels up.
+        """Fetch the issuers that were not sent, and judge again, a limited number of levels up.
 
         An issuer that another endpoint has sent is fetched too: browsers do not know it, and so
         the verdict must not depend on it.
         """
         unavailable = set()
-        for _ in range(3):
+        for _ in range(MAX_FETCHED_LEVELS):
             gaps = _gaps(judgement)
             for certificate in gaps:
                 fetched = await self.fetcher.issuers(certificate)
@@ -211,8 +212,8 @@ class ScanWorker:
                     self.judge.issuers.add(issuer)
                 urls = usable_urls(certificate)
                 # Browsers get the same answer. Without an answer, it may be our network that fails.
-                useless = not any(issued_by(certificate, issuer) for issuer in fetched)
-                if useless and urls and self.fetcher.answered.issuperset(urls):
+                useful = any(_continues(i, certificate, judgement) for i in fetched)
+                if not useful and urls and self.fetcher.answered.issuperset(urls):
                     unavailable.add(certificate.sha256)
             # Another endpoint may have added the issuer while this one waited for it.
             self.judge.unavailable |= unavailable
@@ -378,6 +379,16 @@ def scan_jobs(
         names: Returns the names of a client by its id.
     """
     asyncio.run(_scan_all(setup, jobs, emit, names))
+
+
+def _continues(issuer: Certificate, child: Certificate, judgement: Judgement) -> bool:
+    """Return whether a fetched certificate has issued ``child``, and continues a path above it.
+
+    It does not if the path leads through it already: two CAs above each other lead to no root.
+    """
+    verdicts = [a.verdict for a in judgement.addresses if a.verdict is not None]
+    paths = [v.path[: v.path.index(child) + 1] for v in verdicts if child in v.path]
+    return issued_by(child, issuer) and not all(issuer in path for path in paths)
 
 
 def _gaps(judgement: Judgement) -> list[Certificate]:

@@ -50,8 +50,6 @@ GAPS: dict[str, str] = {
     " it begins a new one.",
     "paths/candidates-12": _PATIENCE,
     "paths/ladder-4": _PATIENCE,
-    "fetched/redirected-25-times": "certmgr follows two redirects to an issuer, and Chromium 20.",
-    "fetched/loop": "Chromium finds that two CAs above each other lead to no root.",
 }
 # Situation -> reason, for a difference that no code explains.
 DIFFERENT: dict[str, str] = {}

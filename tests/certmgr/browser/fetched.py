@@ -173,7 +173,7 @@ def _chain_of_redirects(count: int, issuer: Ca) -> bytes:
     return answer
 
 
-for _count in (5, 15, 25):
+for _count in (5, 15, 20, 21, 25):
     _answered(f"redirected-{_count}-times", partial(_chain_of_redirects, _count))
 _answered(
     "large",
@@ -293,21 +293,22 @@ for _count, _word in {2: "two", 3: "three", 5: "five"}.items():
 GROUP.add("two-levels-last-dead", partial(_levels, 2, last=False), relative=True)
 
 
-def _loop(host: str) -> Leaf:
-    """Two CAs have signed each other, and no root has signed one of them."""
-    first, second = ca("Fetched loop A"), ca("Fetched loop B")
-    url = _put(b"")
-    lower = ca(
-        "Fetched loop A", second, kind="p256 Fetched loop A", extensions={"aia": issuers_at(url)}
-    )
-    upper = ca(
-        "Fetched loop B",
-        first,
-        kind="p256 Fetched loop B",
-        extensions={"aia": issuers_at(_put(_ok(lower.der)))},
-    )
-    _ANSWERS[url.rpartition("/")[2]] = _ok(upper.der)
-    return _below(lower, host, _put(_ok(lower.der)))
+def _loop(count: int, host: str) -> Leaf:
+    """CAs have signed each other in a circle, and no root has signed one of them."""
+    names = [f"Fetched loop {n} of {count}" for n in range(count)]
+    keys, urls = [ca(name) for name in names], [_put(b"") for _ in names]
+    signed = [
+        ca(
+            names[n],
+            keys[(n + 1) % count],
+            kind=f"p256 {names[n]}",
+            extensions={"aia": issuers_at(urls[(n + 1) % count])},
+        )
+        for n in range(count)
+    ]
+    for url, one in zip(urls, signed, strict=True):
+        _ANSWERS[url.rpartition("/")[2]] = _ok(one.der)
+    return _below(signed[0], host, urls[0])
 
 
 def _upper_only(host: str) -> Leaf:
@@ -336,7 +337,9 @@ def _needless(host: str) -> Leaf:
     return made.sent_with(ISSUER.der)
 
 
-GROUP.add("loop", _loop, relative=True)
+GROUP.add("loop", partial(_loop, 2), relative=True)
+GROUP.add("loop-of-one", partial(_loop, 1), relative=True)
+GROUP.add("loop-of-three", partial(_loop, 3), relative=True)
 GROUP.add("upper-only", _upper_only, relative=True)
 GROUP.add("unknown-root", _unknown_root, relative=True)
 GROUP.add("better-path", _better_path, relative=True)

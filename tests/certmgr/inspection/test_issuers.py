@@ -149,6 +149,81 @@ def _fetch_all(
     return asked, asyncio.run(fetch())
 
 
+class _Redirects(_Asked):
+    """A server that redirects up to a number of times, and then answers."""
+
+    def __init__(self, answer: Download, redirects: int) -> None:
+        super().__init__(answer)
+        self.left = redirects
+
+    def __call__(self, target: DownloadTarget, *_: object, **__: object) -> Download:
+        super().__call__(target)
+        self.left -= 1
+        moved = Download(location=f"http://192.0.2.1/{self.left}")
+        return moved if self.left >= 0 else self.answer
+
+
+def _follow(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority, redirects: int
+) -> tuple[int, int, bool]:
+    """Return how many requests and issuers there were, and whether the answer is final."""
+    asked = _Redirects(Download(issuer.der, final=True), redirects)
+    monkeypatch.setattr("certmgr.inspection.issuers.download", asked)
+    leaf = _naming(issuer, "http://192.0.2.1/x")
+
+    async def fetch() -> tuple[int, int, bool]:
+        resolver = Resolver(servers=("127.0.0.1:9",), timeout=1.0, allowed=(), guarded=True)
+        fetcher = IssuerFetcher(resolver, ())
+        try:
+            found = await fetcher.issuers(leaf)
+        finally:
+            await resolver.close()
+        return len(asked.urls), len(found), bool(fetcher.answered)
+
+    return asyncio.run(fetch())
+
+
+def test_as_many_redirects_are_followed_as_in_chrome(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    assert _follow(monkeypatch, issuer, 20) == (21, 1, True)
+    # Chrome gets no issuer either.
+    assert _follow(monkeypatch, issuer, 21) == (21, 0, True)
+
+
+def test_redirects_count_for_the_site_that_redirects(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    monkeypatch.setattr("certmgr.inspection.issuers.MAX_SITE_FETCHES", 5)
+    # Browsers have no such limit, so the answer is not final.
+    assert _follow(monkeypatch, issuer, 10) == (5, 0, False)
+
+
+def test_each_redirect_is_guarded_as_the_url_is(
+    probe: Probe, settings: Settings, root: Authority, opened: Stack
+) -> None:
+    inside = Server(servers.respond_with(b"HTTP/1.1 200 OK\r\n\r\nx"), address="127.0.0.2")
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:%d/\r\n\r\n" % inside.port
+    web = Server(servers.respond_with(moved))
+    for server in (inside, web):
+        opened.callback(server.close)
+    port = serve_certificate(opened, _issue(Authority("Hidden", root), web.port), chain=())
+    allowed = replace(
+        _settings(settings, fetch=True, allow=True), network=NetworkSettings(allow=("127.0.0.1",))
+    )
+    probe(f"{HOST}:{port}", changes=allowed)
+    assert (web.connections, inside.connections) == (1, 0)
+    probe(f"{HOST}:{port}", changes=_settings(settings, fetch=True, allow=True))
+    assert (web.connections, inside.connections) == (2, 1)
+
+
+def test_redirects_share_the_time_of_one_url(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    monkeypatch.setattr("certmgr.inspection.issuers.TIMEOUT", 0.0)
+    assert _follow(monkeypatch, issuer, 10) == (1, 0, False)
+
+
 def _naming(issuer: Authority, *urls: str) -> Certificate:
     """Return a leaf that names several URLs for its issuer."""
     method = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS
