@@ -1,7 +1,6 @@
 """Targets of a scan: ``host[:port][/protocol]``. Pure.
 
-The protocols stand in one table, ``_PORTS_OF_PROTOCOL``. Except for https and tls, each has a
-dialogue in ``certmgr/scan/starttls/``.
+The protocols are https, tls, and those of ``inventory/protocols/``, which begin with a dialogue.
 """
 
 import re
@@ -9,30 +8,31 @@ from dataclasses import dataclass
 
 from inventory.errors import InvalidName
 from inventory.names import as_ip, display, normalise_host
+from inventory.protocols import STARTTLS
 from inventory.text import printable
 
+# Names of services without STARTTLS whose TLS begins with the first byte -> their port.
+TLS_NAMES = {
+    "ircs": 6697,
+    "sips": 5061,
+    "mqtts": 8883,
+    "amqps": 5671,
+} | {name: port for p in STARTTLS.values() for name, port in p.tls_names.items()}
+# Ports of such services without a name -> what they are; web pages at port 443 are not visited.
+TLS_PORTS = {
+    443: "websites",
+    853: "DNS over TLS",
+    992: "telnet",
+    994: "IRC",
+    5349: "TURN",
+    6514: "syslog",
+} | {port: what for p in STARTTLS.values() for port, what in p.tls_ports.items()}
 # Protocol -> its ports; a target without a port gets the first one. "tls" is TLS from the first
 # byte, without web pages.
 _PORTS_OF_PROTOCOL: dict[str, tuple[int, ...]] = {
     "https": (443,),
-    "smtp": (25, 587, 2525),
-    "lmtp": (24,),
-    "imap": (143,),
-    "pop3": (110,),
-    "managesieve": (4190,),
-    "ftp": (21,),
-    "ldap": (389, 3268),
-    "nntp": (119, 433),
-    "xmpp": (5222,),
-    "xmpp-server": (5269,),
-    "postgres": (5432,),
-    "mysql": (3306,),
-    # The ports of _TLS_NAMES, DNS over TLS, FTP data, telnet, the global catalogue of Active
-    # Directory, TURN, and syslog.
-    "tls": (
-        *(443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995),
-        *(3269, 5061, 5223, 5270, 5349, 5671, 6514, 6697, 8883),
-    ),
+    **{name: protocol.ports for name, protocol in STARTTLS.items()},
+    "tls": (*TLS_PORTS, *TLS_NAMES.values()),
 }
 PORTS = {protocol: ports[0] for protocol, ports in _PORTS_OF_PROTOCOL.items()}
 PROTOCOLS = tuple(PORTS)
@@ -40,31 +40,12 @@ PROTOCOLS = tuple(PORTS)
 _PROTOCOL_OF_PORT = {
     port: protocol for protocol, ports in reversed(_PORTS_OF_PROTOCOL.items()) for port in ports
 }
-# Names of the same services with TLS from the first byte -> their port.
-_TLS_NAMES = {
-    "imaps": 993,
-    "pop3s": 995,
-    "smtps": 465,
-    "submissions": 465,
-    "ldaps": 636,
-    "ftps": 990,
-    "nntps": 563,
-    "xmpps": 5223,
-    "xmpps-client": 5223,
-    "xmpps-server": 5270,
-    "ircs": 6697,
-    "sips": 5061,
-    "mqtts": 8883,
-    "amqps": 5671,
-}
 # Other names of a protocol -> the protocol and its port.
 _OTHER_NAMES = {
-    "submission": ("smtp", 587),
-    "sieve": ("managesieve", 4190),
-    "xmpp-client": ("xmpp", 5222),
-    "postgresql": ("postgres", 5432),
-    "mariadb": ("mysql", 3306),
-} | {name: ("tls", port) for name, port in _TLS_NAMES.items()}
+    name: (protocol.name, port)
+    for protocol in STARTTLS.values()
+    for name, port in protocol.other_names.items()
+} | {name: ("tls", port) for name, port in TLS_NAMES.items()}
 # Services that begin without TLS, or with a dialogue that certmgr does not know. The list ends
 # below the dynamic ports of common systems (32768), where anything may listen.
 _OTHER_SERVICES = {

@@ -1,12 +1,14 @@
-"""Write docs/commands.md and docs/findings.md from the code: ``python tools/document.py``.
+"""Write docs/commands.md, docs/findings.md and the tables of other pages from the code:
+``python tools/document.py``.
 
-A test checks that both are up to date.
+A test checks that they are up to date.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from certmgr.cli.guidance.help import topics
 from certmgr.cli.main import cli
 from certmgr.compliance.milestones import milestones
 from inventory.finding_codes import CODES
+from tools.doc_tables import TABLES, with_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -294,7 +297,11 @@ def command_tree() -> str:
 
 
 TREE = Path(__file__).parents[1] / "certmgr" / "cli" / "guidance" / "command_tree.json"
-PAGES = {"commands.md": commands, "findings.md": findings}
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands,
+    "findings.md": findings,
+    **{page: partial(with_tables, page) for page in TABLES},
+}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

@@ -17,8 +17,8 @@ from certmgr.scan import openssl
 from certmgr.scan.connection_result import result_of
 from certmgr.scan.dial_request import DialRequest, DialResult
 from certmgr.scan.evidence import INTERNAL_ERROR, Failure, FailureKind
-from certmgr.scan.starttls import DIALOGUES, Dialogue, DialogueClient, DialogueFailed
 from inventory.errors import log_internal_error
+from inventory.protocols import STARTTLS, Dialogue, DialogueClient, DialogueFailed
 
 _log = logging.getLogger(__name__)
 
@@ -166,8 +166,8 @@ class Connection:
             self._begin_exchange(request.exchange)
             return
         # A protocol without a dialogue starts TLS immediately.
-        dialogue = DIALOGUES.get(request.protocol)
-        if dialogue is None:
+        protocol = STARTTLS.get(request.protocol)
+        if protocol is None:
             self._begin_tls()
             # What a server sent before the ClientHello causes no further event (edge-triggered).
             self._receive()
@@ -175,7 +175,7 @@ class Connection:
         self.state = "starttls"
         host = request.host or request.server_name or request.address
         ehlo_name = self._owner.ehlo_name or ehlo_literal(self.sock)
-        self.dialogue = dialogue(DialogueClient(host, ehlo_name))
+        self.dialogue = protocol.dialogue(DialogueClient(host, ehlo_name))
         self._send(next(self.dialogue))
         self._receive()
 

@@ -11,7 +11,7 @@ import os
 from certmgr.scan import handshake_reasons
 from certmgr.scan.evidence import Failure, FailureKind
 from certmgr.scan.openssl import Handshake
-from certmgr.scan.starttls import (
+from inventory.protocols import (
     Dialogue,
     DialogueFailed,
     ServerClosed,

@@ -23,8 +23,6 @@ from certmgr.net.http_body import BodyReader
 from certmgr.operations import audit_export, timestamps
 from certmgr.scan import page
 from certmgr.scan.refresh import parse_refresh
-from certmgr.scan.starttls import DIALOGUES
-from certmgr.scan.starttls.dialogue import LOCAL_CLIENT, DialogueFailed, ServerClosed
 from certmgr.scan.web_urls import resolved
 from certmgr.x509 import crl, csr
 from certmgr.x509.archives import UnpackError
@@ -44,6 +42,8 @@ from inventory.importers import (
 )
 from inventory.importers.plan import ImportPlan
 from inventory.names import certificate_name, normalise_host
+from inventory.protocols import STARTTLS
+from inventory.protocols.dialogue import LOCAL_CLIENT, DialogueFailed, ServerClosed
 from inventory.targets import parse as parse_target
 from notifiers.inbox import classify
 from notifiers.inbox.calendar_answers import calendar_answer
@@ -151,9 +151,9 @@ def _dns(data: bytes) -> None:
 
 
 def _starttls(data: bytes) -> None:
-    names = sorted(DIALOGUES)
+    names = sorted(STARTTLS)
     chosen = names[data[0] % len(names)] if data else names[0]
-    dialogue = DIALOGUES[chosen](LOCAL_CLIENT)
+    dialogue = STARTTLS[chosen].dialogue(LOCAL_CLIENT)
     try:
         next(dialogue)
         for at in range(1, len(data), 13):

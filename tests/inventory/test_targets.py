@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from inventory.errors import InvalidName
 from inventory.targets import (
-    PORTS,
     PROTOCOLS,
     Target,
     parse,
@@ -16,8 +13,6 @@ from inventory.targets import (
     parse_protocol,
     protocol_of_port,
 )
-
-TARGETS_PAGE = Path(__file__).parents[2] / "docs" / "targets.md"
 
 
 @pytest.mark.parametrize(
@@ -144,9 +139,3 @@ def test_unknown_protocol_is_refused_with_the_known_ones(text: str) -> None:
     with pytest.raises(InvalidName) as refused:
         parse_protocol(text)
     assert all(protocol in str(refused.value) for protocol in PROTOCOLS)
-
-
-def test_targets_page_has_each_protocol_with_its_port() -> None:
-    page = TARGETS_PAGE.read_text()
-    for protocol, port in PORTS.items():
-        assert f"| `{protocol}` | {port}" in page, f"docs/targets.md: {protocol}"
