@@ -61,7 +61,14 @@ _EXPLAIN_DISTRUST = frozenset(
 # The review has separate messages for names (names-missing) and dates (ends-no-later).
 _IGNORED_CODES = frozenset(
     # A private CA is the choice of the provider, so its deviations are not the client's to fix.
-    {"certificate-expiring", "name-mismatch", "sct-missing", "profile-deviation"}
+    # Of many certificates, those that are needed are kept.
+    {
+        "certificate-expiring",
+        "name-mismatch",
+        "sct-missing",
+        "profile-deviation",
+        "chain-ambiguous",
+    }
 )
 
 

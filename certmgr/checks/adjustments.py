@@ -21,6 +21,7 @@ _NOT_CHECKED_BY_SENDERS = frozenset(
         "self-signed",
         "untrusted-root",
         "chain-incomplete",
+        "chain-ambiguous",
         "intermediate-expired",
         "root-expired",
         "issuer-not-yet-valid",

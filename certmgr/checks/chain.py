@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from certmgr.checks.transport import finding
+from certmgr.x509.path_search import MAX_STEPS
 from certmgr.x509.trust import PathVerdict
 from inventory.certificates import Certificate
 from inventory.vocabulary import Finding, Severity
@@ -54,6 +55,13 @@ def path_findings(
             yield finding(
                 "root-expired", at, root=root.subject, not_after=root.not_after.isoformat()
             )
+        case "ambiguous":
+            # The issuers on the accepted path are those that the server has to send.
+            needed = [c.subject for c in verdict.path[1:-1]]
+            if len(needed) >= MAX_STEPS:
+                yield finding("chain-ambiguous", at, variant="long")
+            else:
+                yield finding("chain-ambiguous", at, issuers=needed)
         case "disputed":
             if not explained:
                 yield finding("verification-disputed", at, words=list(verdict.remarks))

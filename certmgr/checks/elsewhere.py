@@ -28,6 +28,7 @@ _ERRORS = {
     "self-signed": "ERR_CERT_AUTHORITY_INVALID",
     "untrusted-root": "ERR_CERT_AUTHORITY_INVALID",
     "chain-incomplete": "ERR_CERT_AUTHORITY_INVALID",
+    "chain-ambiguous": "ERR_CERT_AUTHORITY_INVALID",
     "certificate-malformed": "ERR_CERT_INVALID",
     "signature-weak": "ERR_CERT_INVALID",
     "name-mismatch": "ERR_CERT_COMMON_NAME_INVALID",

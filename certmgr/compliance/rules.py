@@ -49,6 +49,7 @@ _BAD_CERTIFICATE = frozenset(
         "san-missing",
         "self-signed",
         "chain-incomplete",
+        "chain-ambiguous",
         "intermediate-expired",
         "issuer-not-yet-valid",
         "root-expired",
@@ -328,6 +329,7 @@ NEEDS_CERTIFICATE = (
     - {
         "default-certificate",
         "chain-incomplete",
+        "chain-ambiguous",
         "intermediate-expired",
         "issuer-not-yet-valid",
         "root-expired",

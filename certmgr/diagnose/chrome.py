@@ -44,6 +44,7 @@ ERRORS = {
     "untrusted-root": _AUTHORITY,
     "ca-distrusted": _AUTHORITY,
     "chain-incomplete": _AUTHORITY,
+    "chain-ambiguous": _AUTHORITY,
     "intermediate-expired": _DATE,
     "issuer-not-yet-valid": _DATE,
     "root-expired": _DATE,

@@ -24,6 +24,7 @@ _CHAIN_CODES = frozenset(
         "self-signed",
         "untrusted-root",
         "chain-incomplete",
+        "chain-ambiguous",
         "intermediate-expired",
         "issuer-not-yet-valid",
         "root-expired",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import certifi
@@ -23,6 +24,7 @@ from certmgr.x509.equivalent_path import copies, needs_copies
 from certmgr.x509.openssl_path import NO_ISSUER, OpensslResult, openssl_path
 from certmgr.x509.refusals import purpose_refused
 from inventory.certificate_fields import PARSE_ERRORS
+from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate, parse
 from inventory.errors import ConfigError
 from inventory.names import as_ip
@@ -112,6 +114,19 @@ class Anchors:
     def is_own(self, path: Sequence[Certificate]) -> bool:
         """Return whether a path ends at an anchor that the administrator added."""
         return path[-1].sha256 in self.by_sha256 and not self.is_public(path[-1])
+
+    def named(self, child: Certificate) -> list[Certificate]:
+        """Return the anchors with the name of an issuer, which is compared as it is encoded."""
+        listed = self.by_subject.get(child.issuer_key, ())
+        return [a for a in listed if a.subject_der == child.issuer_der]
+
+    def accepts(self, path: Sequence[Certificate], at: datetime) -> bool:
+        """Return whether this path is valid, leaf first and anchor last."""
+        if not all(issued_by(child, issuer) for child, issuer in pairwise(path)):
+            return False
+        own = self.is_own(path)
+        result = openssl_path(path[0], path[1:-1], [path[-1]], at, partial=own)
+        return result.path is not None
 
     def conforming_path(
         self, leaf: Certificate, others: Sequence[Certificate], at: datetime

@@ -30,9 +30,7 @@ def build_path(
         current = path[-1]
         if current.sha256 in anchors.by_sha256:
             return tuple(path), "anchor"
-        named = anchors.by_subject.get(current.issuer_key, ())
-        # The name of an anchor is compared as it is encoded (openssl_path.py).
-        listed = [a for a in named if a != current and a.subject_der == current.issuer_der]
+        listed = [a for a in anchors.named(current) if a != current]
         listed.sort(key=lambda c: not valid_at(c, at))
         anchor = next((a for a in listed if issued_by(current, a)), None)
         if anchor is not None:

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from certmgr.x509.anchors import Anchors
 from certmgr.x509.name_constraints import permitted as names_permitted
 from certmgr.x509.named_path import build_path, valid_at
 from certmgr.x509.openssl_path import OpensslResult
+from certmgr.x509.path_search import Path, ambiguous, found_in_time
 from certmgr.x509.policies import NO_POLICY, policies_valid
 from certmgr.x509.refusals import NAME_CONSTRAINED, OUTSIDE_PROFILE, objections, refusal
 from inventory.certificate_signatures import issued_by, self_signed
@@ -40,7 +42,8 @@ class PathVerdict:
     Attributes:
         reason: ok, incomplete (an issuer was not sent, but is known), missing (not sent and not
             known), self-signed, untrusted-root, intermediate-expired, root-expired (a private
-            root), refused (a constraint), disputed (public roots only), unreadable.
+            root), ambiguous (Chrome gives up before it finds the path), refused (a constraint),
+            disputed (public roots only), unreadable.
         trusted: Whether a path verifies at this time; None: undetermined.
         path: The leaf first, the anchor last, as far as known.
         window: The first and last time with the same verdict.
@@ -195,7 +198,7 @@ class TrustStore:
                 and verdict.window[0] <= now <= verdict.window[1]
             ):
                 return verdict
-        verdict = self._assess(chain, issuers, now)
+        verdict = self._searched(self._assess(chain, issuers, now), chain, now)
         if verdict.trusted:
             issuers.trust(verdict.path)
         verdict = self._dated(verdict, chain, issuers, now)
@@ -292,6 +295,31 @@ class TrustStore:
             remarks=remarks,
         )
 
+    def _searched(
+        self, verdict: PathVerdict, chain: Sequence[Certificate], now: datetime
+    ) -> PathVerdict:
+        """Return a verdict, unless Chrome gives up before it finds the accepted path."""
+        sent = [c for c in chain[1:] if c.parsed is not None]
+        found = verdict.reason == "ok" and verdict.trusted and len(verdict.path) > 1
+        if not found or not ambiguous(sent):
+            return verdict
+
+        refused: list[Path] = []
+
+        def accepted(path: Path) -> bool:
+            if path == verdict.path or self._anchors.accepts(path, now):
+                return True
+            refused.append(path)
+            return False
+
+        if found_in_time(chain[0], sent, self._anchors.named, accepted):
+            return verdict
+        verdict = replace(verdict, reason="ambiguous", trusted=False, remarks=())
+        # Chrome reports the fault of the first path that it met.
+        if refused and _expired(refused[0], now):
+            return replace(verdict, reason="intermediate-expired", path=refused[0])
+        return verdict
+
     def _dated(
         self, verdict: PathVerdict, chain: Sequence[Certificate], issuers: Issuers, now: datetime
     ) -> PathVerdict:
@@ -359,3 +387,9 @@ class TrustStore:
             if expired:
                 return replace(verdict, reason="intermediate-expired")
         return replace(verdict, problem=refusal(result.code))
+
+
+def _expired(path: Path, now: datetime) -> bool:
+    """Return whether an expired issuer is the only fault of a path."""
+    signed = all(issued_by(child, issuer) for child, issuer in pairwise(path))
+    return signed and any(c.not_after is not None and c.not_after < now for c in path[1:-1])

@@ -58,6 +58,33 @@ CHAIN: dict[str, FindingCode] = {
             " without the root certificate and without any other.",
         ),
     ),
+    # Firefox searches longer, so the operator may see no warning.
+    "chain-ambiguous": FindingCode(
+        severity=Severity.CRITICAL,
+        role=Responsible.HOST,
+        layer=Layer.CERTIFICATE,
+        visitor=Visitor.SOME_BROWSERS,
+        fix=Fix.CHAIN,
+        text=FindingText(
+            "too many possible issuers",
+            "The server of {host} sends so many certificates that Chrome gives up before it finds"
+            " the right ones; visitors see a warning.",
+            "At {addresses}, send after the leaf certificate only the certificates that issued"
+            " it, each once: {issuers}.",
+        ),
+        when={
+            "long": "If more certificates lie between the leaf and its root than Chrome follows",
+        },
+        variants={
+            "long": FindingText(
+                "chain too long",
+                "Between the certificate of {host} and its root certificate lie so many others"
+                " that Chrome gives up; visitors see a warning.",
+                "Get a certificate for {host} from a CA that is closer to its root certificate,"
+                " and install it at {addresses}.",
+            ),
+        },
+    ),
     "intermediate-expired": FindingCode(
         severity=Severity.CRITICAL,
         role=Responsible.HOST,

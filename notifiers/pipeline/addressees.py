@@ -165,6 +165,7 @@ TECHNICAL = frozenset(
         "ciphers-obsolete",
         "handshake-incompatible",
         "chain-incomplete",
+        "chain-ambiguous",
         "intermediate-expired",
         "issuer-not-yet-valid",
         "mixed-content",

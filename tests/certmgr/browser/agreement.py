@@ -34,7 +34,6 @@ _UNKNOWN = (
     "OpenSSL ignores an extension that was not offered, if it does not know it. In messages that"
     " are encrypted, only a call per message would show it, which costs a fifth of a handshake."
 )
-_PATIENCE = "Chromium gives up after a number of steps, and certmgr finds the path."
 # Situation -> what certmgr does not know yet. A test fails as soon as one of them agrees.
 GAPS: dict[str, str] = {
     "flights/encrypted-unknown-version-1.3": _UNKNOWN,
@@ -48,8 +47,6 @@ GAPS: dict[str, str] = {
     " the handshake.",
     "page-records/after-hello-request-version-1.2": "OpenSSL reads data of the old handshake while"
     " it begins a new one.",
-    "paths/candidates-12": _PATIENCE,
-    "paths/ladder-4": _PATIENCE,
 }
 # Situation -> reason, for a difference that no code explains.
 DIFFERENT: dict[str, str] = {}

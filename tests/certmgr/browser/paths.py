@@ -190,10 +190,62 @@ def _ladder(height: int, host: str) -> Leaf:
     return leaf(host, issuer=above).sent_with(*sent)
 
 
-for _count in (3, 12):
+def _candidates_above(count: int, host: str) -> Leaf:
+    """The right one is the second level of a chain."""
+    name = f"One of {count} candidates above"
+    good = ca(name, ROOT, kind="p256 good candidate above")
+    others = [ca(name, ROOT, kind=f"p256 candidate above {n}") for n in range(count - 1)]
+    lower = ca(f"Below {count} candidates", good, extensions={"aki": None})
+    return leaf(host, issuer=lower).sent_with(lower.der, *(c.der for c in others), good.der)
+
+
+def _candidates_with_key(count: int, host: str) -> Leaf:
+    """The leaf names the key of its issuer, which so is the first candidate."""
+    name = f"One of {count} candidates with key"
+    good = ca(name, ROOT, kind="p256 good candidate with key")
+    others = [ca(name, ROOT, kind=f"p256 candidate with key {n}") for n in range(count - 1)]
+    return leaf(host, issuer=good).sent_with(*(c.der for c in others), good.der)
+
+
+def _candidates_older(count: int, host: str) -> Leaf:
+    """The certificate that began last is the first candidate, and the right one."""
+    name = f"One of {count} older candidates"
+    good = ca(name, ROOT, kind="p256 good candidate of later date", begin=days(-2))
+    others = [
+        ca(name, ROOT, kind=f"p256 older candidate {n}", begin=days(-9)) for n in range(count - 1)
+    ]
+    made = leaf(host, issuer=good, extensions={"aki": None})
+    return made.sent_with(*(c.der for c in others), good.der)
+
+
+def _candidates_expired(count: int, host: str) -> Leaf:
+    """An issuer has many certificates of one key, and all but the oldest have expired."""
+    name = f"One of {count} expired candidates"
+    made = [
+        ca(name, ROOT, kind=f"p256 {name}", begin=days(-80 + n), end=days(n - 60 if n else 60))
+        for n in range(count)
+    ]
+    return leaf(host, issuer=made[0]).sent_with(*(c.der for c in made))
+
+
+def _deep(height: int, host: str) -> Leaf:
+    above = ROOT
+    for level in range(height):
+        above = ca(f"Level {level} of {height}", above)
+    return leaf(host, issuer=above)
+
+
+for _count in (3, 6, 7, 8, 12):
     _add(f"candidates-{_count}", partial(_candidates, _count))
-for _count in (2, 4):
+for _count in (6, 7, 12):
+    _add(f"candidates-above-{_count}", partial(_candidates_above, _count))
+_add("candidates-with-key-12", partial(_candidates_with_key, 12))
+_add("candidates-older-12", partial(_candidates_older, 12))
+_add("candidates-expired-12", partial(_candidates_expired, 12))
+for _count in (2, 3, 4):
     _add(f"ladder-{_count}", partial(_ladder, _count))
+for _count in (8, 12, 19, 20, 24):
+    _add(f"levels-{_count}", partial(_deep, _count))
 
 
 # Circles

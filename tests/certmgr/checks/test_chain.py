@@ -10,12 +10,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certmgr.checks.chain import path_findings
 from certmgr.config.settings import Settings
 from certmgr.demo.authority import Authority, self_signed
 from certmgr.inspection.report import EndpointReport
 from certmgr.inspection.scan_options import ScanOptions
 from certmgr.inspection.target_scan import scan_targets
+from certmgr.x509.trust import PathVerdict
+from inventory.certificates import parse
 from inventory.targets import Target
+from notifiers.wording.sentences import instruction
 from tests.certificates import ca_leaf
 from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
@@ -43,6 +47,20 @@ def test_unknown_intermediate_that_is_not_sent_leaves_trust_undetermined(
     assert result.severe() == {"chain-incomplete"}
     assert result.report.addresses[0].trusted is None
     assert "Hidden Issuer" in result.codes["chain-incomplete"].evidence["missing"]
+
+
+@pytest.mark.parametrize(("levels", "variant"), [(2, None), (20, "long")])
+def test_finding_of_a_long_search_names_what_to_send_unless_it_is_too_much(
+    root: Authority, levels: int, variant: str | None
+) -> None:
+    end, anchor = parse(root.issue(HOST).der), parse(root.der)
+    issuer = parse(Authority("Issuer to send", root).der)
+    verdict = PathVerdict("ambiguous", False, (end, *[issuer] * levels, anchor))
+    [found] = path_findings(verdict, (), explained=False)
+    assert (found.code, found.severity) == ("chain-ambiguous", "critical")
+    assert found.evidence.get("variant") == variant
+    text = instruction(found, Target(HOST, 443))
+    assert ("Issuer to send" in text) is (variant is None)
 
 
 def test_missing_intermediate_that_another_server_sends_is_used(

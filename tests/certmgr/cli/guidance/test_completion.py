@@ -38,7 +38,11 @@ def test_commands_and_options_are_completed_with_descriptions() -> None:
     assert "--client" in complete("scan", "--cl") and "--format" in complete("status", "--")
     assert complete("status", "--format", "") == ["table", "json", "csv"]
     assert complete("status", "--format=j") == ["--format=json"]
-    assert complete("finding", "accept", "chain-") == ["chain-incomplete", "chain-disordered"]
+    assert complete("finding", "accept", "chain-") == [
+        "chain-incomplete",
+        "chain-disordered",
+        "chain-ambiguous",
+    ]
     assert "https-missing" in complete("explain", "https-")
     assert "targets" in complete("help", "tar")
     assert complete("--config", "x.toml", "-v", "dead") == ["deadline"]
