@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from inventory.importers.format import formats
 from inventory.protocols import STARTTLS
 from inventory.targets import TLS_NAMES, TLS_PORTS
 
@@ -36,8 +37,22 @@ def _tls_services() -> Iterator[str]:
     yield from (f"{', '.join(shown[port])} | {port}" for port in sorted(shown))
 
 
+def _formats() -> Iterator[str]:
+    """Yield the rows of the formats in docs/import.md."""
+    for found in formats().values():
+        clients = (
+            "in its rows" if found.names_clients else "its owner in the inventory, or `--client`"
+        )
+        yield f"`{found.name}` | {found.summary} | {clients}"
+    yield (
+        "`axfr` | `axfr:ZONE@SERVER`, a zone that a name server of the configuration transfers |"
+        " its owner in the inventory, or `--client`"
+    )
+
+
 # Page -> the header of a table in it -> its rows.
 TABLES = {
+    "import.md": {"| format | source | client of a name |": _formats},
     "targets.md": {
         "| protocol | ports | how TLS begins | other names |": _protocols,
         "| name or service | port |": _tls_services,

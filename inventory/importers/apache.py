@@ -5,6 +5,7 @@ The output of ``apachectl -t -D DUMP_VHOSTS`` is a source too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,15 @@ from inventory.importers.apache_hosts import (
     rows_of,
 )
 from inventory.importers.entry import ImportProblem, ImportRow, distinct
+from inventory.importers.format import Certainty, ImportFormat, of_names
 from inventory.importers.hosts import is_local
 from inventory.importers.table import decode, read_source
+
+# A blank line, a long line or many blanks must not be searched again from each of their characters.
+_DIRECTIVE = re.compile(
+    r"^[^\S\n]*(<VirtualHost|<Macro|ServerRoot|DocumentRoot\b|LoadModule)", re.I | re.M
+)
+_DUMP = re.compile(f"^{DUMP_HEAD}", re.M)
 
 
 def read(path: Path, client: str) -> Iterator[ImportRow | ImportProblem]:
@@ -103,3 +111,14 @@ class _Sites:
                 self.open.where, "this VirtualHost block is not closed: its names were not read"
             )
             self.open = None
+
+
+FORMAT = ImportFormat(
+    name="apache",
+    summary="a configuration of Apache, or the output of `apachectl -t -D DUMP_VHOSTS`",
+    read=of_names(read),
+    signs={
+        Certainty.HEADING: lambda sample: _DUMP.search(sample.text) is not None,
+        Certainty.DIRECTIVES: lambda sample: _DIRECTIVE.search(sample.text) is not None,
+    },
+)

@@ -10,6 +10,7 @@ from inventory.certificates import Certificate, from_pem
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import read_regular
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.format import ImportFormat, of_names
 from inventory.importers.hosts import skip_reason
 from inventory.text import printable
 
@@ -100,3 +101,11 @@ def _configured(file: Path) -> Iterator[str]:
             # The name becomes part of a path below the directory that the user named.
             if folder not in ("", "..") and "\0" not in folder:
                 yield folder
+
+
+FORMAT = ImportFormat(
+    name="certbot",
+    summary="certbot's folder, usually /etc/letsencrypt, or a copy of it",
+    read=of_names(read),
+    is_folder=lambda path: (path / "renewal").is_dir(),
+)

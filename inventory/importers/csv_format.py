@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from inventory.importers.customer_lists import (
     has_ended,
     is_total,
     our_cells,
+    parse_map,
     plain,
     state_column,
 )
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.format import Certainty, ImportFormat, ImportSource, Rows, SourceSample
+from inventory.importers.plan import ImportPlan
 from inventory.importers.table import Table, read_source
 from inventory.text import printable
 
@@ -352,4 +356,39 @@ EXAMPLE = (
     "rosen.example,site,/login,required,us,us,client,client,active,rosen.example:443,,shop,\n"
     "1002,Caf\u00e9 Blau,,Max Blau,owner,max@blau.example,,de,,web1,blau.example,,,,,,,,,,,,\n"
     "1002,,,,,,,,,web2,mail.blau.example,mail,,,,,,,,mail.blau.example:993/imap,,,\n"
+)
+
+
+def _add(plan: ImportPlan, source: ImportSource) -> Rows:
+    """Return the rows of a customer list; show how its text and its columns are read."""
+    found = open_list(
+        source.path, parse_map(source.mapped, COLUMNS), source.client, source.encoding
+    )
+    # A wrong guess would put wrong letters into the names of clients, and so into notices.
+    if remark := found.table.decoded.remark:
+        source.remark(remark)
+    if found.guessed or found.ignored:
+        named = ", ".join(f"{ours}={theirs}" for ours, theirs in found.mapping.items())
+        source.remark(f"Columns: {printable(named, 600)}. To change one: --map COLUMN=HEADER.")
+    if found.ignored:
+        source.remark(f"Not used: {printable(', '.join(found.ignored), 600)}.")
+    for theirs, ours in found.similar.items():
+        option = f"--map {shlex.quote(f'{ours}={theirs}')}"
+        source.hint(f"If '{printable(theirs, 60)}' is {ours}, add: {printable(option, 100)}")
+    return rows_of(found, source.client)
+
+
+def _has_known_columns(sample: SourceSample) -> bool:
+    header = Table(sample.path, sample.data).header
+    # One column could be a list of names whose first line is a title.
+    return len(header) > 1 and bool({"client", "domain"} & set(guess(header, COLUMNS)))
+
+
+FORMAT = ImportFormat(
+    name="csv",
+    summary="a customer list: a table with a row per endpoint",
+    read=_add,
+    signs={Certainty.COLUMNS: _has_known_columns},
+    names_clients=True,
+    options=frozenset({"--map", "--encoding"}),
 )

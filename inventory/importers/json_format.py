@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from inventory.errors import CertmgrError, UsageError
-from inventory.importers import zones_format
+from inventory.importers import plan_guard, zones_format
 from inventory.importers.entry import ImportProblem
+from inventory.importers.format import (
+    Certainty,
+    ImportFormat,
+    ImportSource,
+    Rows,
+    SourceSample,
+)
 from inventory.importers.plan import KINDS, REFERENCES, ImportItem, ImportPlan, key_of, label
 from inventory.importers.table import read_source
 from inventory.names import normalise_host
@@ -358,3 +365,25 @@ def _contact_methods(row: dict[str, Any]) -> list[tuple[str, str, str]]:
         )
     # A method that occurs twice is stored once.
     return list({(k, v): (k, v, state) for k, v, state in methods}.values())
+
+
+def _add(plan: ImportPlan, source: ImportSource) -> Rows:
+    """Add the document to the plan, and yield no row."""
+    read(source.path, plan)
+    # Records name their client. A list that one client sent must not change those of another.
+    if source.client:
+        plan_guard.refuse_other_clients(plan, source.client)
+    yield from ()
+
+
+def _has_schema(sample: SourceSample) -> bool:
+    return sample.text.lstrip()[:1] == "{" and '"schema"' in sample.text
+
+
+FORMAT = ImportFormat(
+    name="json",
+    summary="an export of certmgr, with all records and all fields",
+    read=_add,
+    signs={Certainty.SCHEMA: _has_schema},
+    names_clients=True,
+)

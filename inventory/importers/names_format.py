@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inventory.importers.customer_lists import domains_of
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.format import Certainty, ImportFormat, SourceSample, of_names
 from inventory.importers.hosts import skip_reason
 from inventory.importers.table import decode, read_source
 from inventory.pasted import QUOTES, bare, plain, without_list_mark
@@ -56,3 +57,17 @@ def names_of(line: str) -> list[tuple[str, str]]:
         match = _PORT.fullmatch(name)
         found.append((match[1], match[2]) if match else (name, ""))
     return [(name, port) for name, port in found if name]
+
+
+def _begins_with_a_name(sample: SourceSample) -> bool:
+    lines = sample.text.splitlines()[:50]
+    first = next((found for line in lines if (found := names_of(line))), [])
+    return bool(first) and skip_reason(first[0][0].removeprefix("*.")) is None
+
+
+FORMAT = ImportFormat(
+    name="names",
+    summary="a plain list of names or URLs",
+    read=of_names(read),
+    signs={Certainty.WORDS: _begins_with_a_name},
+)

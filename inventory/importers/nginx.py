@@ -19,6 +19,7 @@ import crossplane
 from inventory.errors import UsageError
 from inventory.importers import includes
 from inventory.importers.entry import ImportProblem, ImportRow, distinct
+from inventory.importers.format import Certainty, ImportFormat, of_names
 from inventory.importers.nginx_servers import Scope, inherited, server_rows
 from inventory.importers.table import decode, read_source
 from inventory.text import printable
@@ -29,6 +30,8 @@ MAX_DEPTH = 20
 MAX_DIRECTIVES = 2_000_000
 _MAX_FILE = 16 * 1024 * 1024
 _DUMPED = re.compile(r"^# configuration file (.+):[^\S\n]*$", re.M)
+# A blank line, a long line or many blanks must not be searched again from each of their characters.
+_BLOCK = re.compile(r"^[^\S\n]*(server|http|stream|mail|events)\s{0,200}\{", re.M)
 
 _LUA_BLOCK = re.compile(r"_by_lua_block(?:\s+\$\w+)?\s*\{")
 _LUA_TOKEN = re.compile(r"--\[=*\[|--|\[=*\[|[\"'{}]")
@@ -210,3 +213,14 @@ def _lua_end(text: str, position: int) -> int:
                 return -1
             position = end + len(close)
     return -1
+
+
+FORMAT = ImportFormat(
+    name="nginx",
+    summary="a configuration of nginx, or the output of `nginx -T`",
+    read=of_names(read),
+    signs={
+        Certainty.HEADING: lambda sample: _DUMPED.search(sample.text) is not None,
+        Certainty.BLOCKS: lambda sample: _BLOCK.search(sample.text) is not None,
+    },
+)

@@ -17,21 +17,18 @@ import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-import dns.tokenizer
 
 from inventory.errors import InvalidName, UsageError
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.format import Certainty, ImportFormat, SourceSample, of_names
 from inventory.importers.hosts import skip_reason
 from inventory.importers.table import decode, read_source
+from inventory.importers.zone_entries import entries, tokens
 from inventory.names import normalise
 from inventory.text import printable
 
 # Bytes of a file: a zone of a million names has about 50 MB.
 MAX_BYTES = 64_000_000
-# Characters of a record: an unclosed parenthesis would join the rest of the file.
-MAX_RECORD = 1_000_000
-# Unclosed parentheses behind which the lines are read again, each on its own.
-MAX_UNCLOSED = 100
 _UNCLOSED = "the record cannot be read: a parenthesis is not closed"
 _TTL = re.compile(r"\d+|(\d+[wdhms])+", re.I)
 # cli53 writes the aliases of Route 53 in a class of its name.
@@ -49,6 +46,9 @@ _NAMED_ZONE = re.compile(
     re.I,
 )
 _SERVICE = re.compile(r"\s(?:https|svcb)\s+(.*)$", re.I)
+
+# Many blanks must not be searched again from each of them.
+_SIGN = re.compile(r"^\$(ORIGIN|TTL)\b|\sIN\s{1,200}SOA\s|\sSOA\s.{0,600}\(", re.I | re.M)
 
 
 class _Malformed(ValueError):
@@ -105,7 +105,7 @@ def is_service(name: str) -> bool:
 def _names(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line, host name, reason) per record; one of the two texts is empty, or both."""
     zone = _Zone(path, text)
-    for number, entry in _entries(text):
+    for number, entry in entries(text):
         if not entry:
             yield number, "", _UNCLOSED
             continue
@@ -145,7 +145,7 @@ class _Zone:
         Raises:
             UsageError: The name is relative, and the zone is unknown.
         """
-        words = _tokens(entry)
+        words = tokens(entry)
         if not words:
             return "", ""
         directive = words[0].upper()
@@ -259,76 +259,6 @@ def _directive_reason(directive: str, words: list[str]) -> str:
     return f"{printable(directive, 40)} is not a known directive"
 
 
-def _entries(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (line, text) per record; parentheses continue a record over several lines.
-
-    The text is empty if a parenthesis of the line is not closed. The lines behind it count.
-    """
-    lines = text.splitlines()
-    number = unclosed = 0
-    while number < len(lines):
-        entry, count = _entry(lines, number, joined=unclosed < MAX_UNCLOSED)
-        if count == 0:
-            unclosed += 1
-            yield number + 1, ""
-        elif entry.strip():
-            yield number + 1, entry
-        number += max(count, 1)
-
-
-def _entry(lines: list[str], first: int, *, joined: bool) -> tuple[str, int]:
-    """Return the record that begins at a line, and its number of lines; 0 if it does not end.
-
-    Args:
-        lines: The lines of the file.
-        first: The index of its first line.
-        joined: Whether a parenthesis may continue it.
-    """
-    pending: list[str] = []
-    depth = size = 0
-    for number in range(first, len(lines)):
-        bare = _without_comment(lines[number])
-        depth += bare.count("(") - bare.count(")") if '"' not in bare else _depth(bare)
-        pending.append(bare)
-        size += len(bare)
-        if depth <= 0:
-            return " ".join(pending) if len(pending) > 1 else bare, len(pending)
-        if not joined or size >= MAX_RECORD:
-            break
-    return "", 0
-
-
-def _without_comment(line: str) -> str:
-    if ";" not in line:
-        return line
-    quoted = escaped = False
-    for position, character in enumerate(line):
-        if escaped:
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == '"':
-            quoted = not quoted
-        elif character == ";" and not quoted:
-            return line[:position]
-    return line
-
-
-def _depth(line: str) -> int:
-    """Return opened minus closed parentheses outside of quotes."""
-    outside = re.sub(r'"(?:[^"\\]|\\.)*"?', "", line)
-    return outside.count("(") - outside.count(")")
-
-
-def _tokens(entry: str) -> list[str]:
-    """Return the words of a record; a quoted name is a word without its quotes."""
-    tokenizer = dns.tokenizer.Tokenizer(entry.replace("(", " ").replace(")", " "))
-    words = []
-    while not (token := tokenizer.get()).is_eol_or_eof():
-        words.append(token.value)
-    return words
-
-
 def _host(owner: dns.name.Name, words: list[str], origin: dns.name.Name, entry: str) -> str:
     """Return the owner of an address or alias record; empty for other records.
 
@@ -400,3 +330,18 @@ def _origin(path: Path) -> dns.name.Name:
             "the file has no $ORIGIN, and its name is not the name of a zone",
             "Name the file after the zone: db.example.com.",
         ) from None
+
+
+def _is_route53(sample: SourceSample) -> bool:
+    return sample.text.lstrip()[:1] == "{" and '"ResourceRecordSets"' in sample.text
+
+
+FORMAT = ImportFormat(
+    name="zone",
+    summary="a zone file, or the JSON of `aws route53 list-resource-record-sets`",
+    read=of_names(read),
+    signs={
+        Certainty.SCHEMA: _is_route53,
+        Certainty.RECORDS: lambda sample: _SIGN.search(sample.text) is not None,
+    },
+)

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,31 +19,14 @@ from certmgr.cli.queues import queues_of
 from certmgr.cli.shared import CommandContext
 from certmgr.operations.zone_import import AXFR, transferred_names
 from inventory.errors import UsageError
-from inventory.importers import (
-    apache,
-    certbot,
-    csv_format,
-    json_format,
-    names_format,
-    nginx,
-    plan_guard,
-    plan_rows,
-    zone,
-)
-from inventory.importers.customer_lists import parse_map
+from inventory.importers import plan_rows, zone
 from inventory.importers.entry import ImportProblem, ImportRow
+from inventory.importers.format import ImportFormat, ImportSource, Rows, formats
 from inventory.importers.ownership import NameSummary, assign
 from inventory.importers.plan import ImportPlan
 from inventory.names import normalise
 
-FORMATS = ("csv", "json", "nginx", "apache", "certbot", "zone", "names", "axfr")
-_READERS = {
-    "nginx": nginx.read,
-    "apache": apache.read,
-    "certbot": certbot.read,
-    "zone": zone.read,
-    "names": names_format.read,
-}
+FORMATS = (*formats(), "axfr")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,61 +60,43 @@ class ImportRequest:
 def read_into(app: CommandContext, planned: ImportPlan, request: ImportRequest) -> NameSummary:
     """Add the rows of the source to the plan. Return who owns the names that have no client."""
     summary = NameSummary()
-    if request.kind == "json":
-        with _reading(request.path):
-            json_format.read(request.path, planned)
-        # Rows of a JSON file name their client. A list that one client sent must not change the
-        # records of another client.
-        if request.client:
-            plan_guard.refuse_other_clients(planned, request.client)
-        return summary
-    if request.kind == "csv":
-        rows = _list_rows(request)
-    else:
-        rows = assign(
-            planned,
-            _named_rows(app, planned, request),
-            request.client,
-            accept=request.accept_proposed,
-            summary=summary,
-        )
+    found = formats().get(request.kind)
+    rows = _rows(app, planned, request, found)
+    if found is None or not found.names_clients:
+        accept = request.accept_proposed
+        rows = assign(planned, rows, request.client, accept=accept, summary=summary)
+    # Most formats are read here, row by row.
     with _reading(request.path):
         plan_rows.add_rows(planned, _with_server(rows, request.server))
     return summary
 
 
-def _list_rows(request: ImportRequest) -> Iterable[ImportRow | ImportProblem]:
-    """Return the rows of a customer list; show how its text and its columns are read."""
-    mapped = parse_map(request.mapped, csv_format.COLUMNS)
-    found = csv_format.open_list(request.path, mapped, request.client, request.encoding)
-    # A wrong guess would put wrong letters into the names of clients, and so into notices.
-    if remark := found.table.decoded.remark:
-        paragraph(remark, err=True)
-    if found.guessed or found.ignored:
-        named = ", ".join(f"{ours}={theirs}" for ours, theirs in found.mapping.items())
-        paragraph(f"Columns: {cell(named, 600)}. To change one: --map COLUMN=HEADER.", err=True)
-    if found.ignored:
-        paragraph(f"Not used: {cell(', '.join(found.ignored), 600)}.", err=True)
-    for theirs, ours in found.similar.items():
-        option = f"--map {shlex.quote(f'{ours}={theirs}')}"
-        click.echo(f"If '{cell(theirs, 60)}' is {ours}, add: {cell(option, 100)}", err=True)
-    return csv_format.rows_of(found, request.client)
-
-
-def _named_rows(
-    app: CommandContext, planned: ImportPlan, request: ImportRequest
-) -> Iterable[ImportRow | ImportProblem]:
-    """Return the rows of a format whose names have no client."""
+def _rows(
+    app: CommandContext, planned: ImportPlan, request: ImportRequest, found: ImportFormat | None
+) -> Rows:
+    """Return the rows of a source. A transferred zone has no format."""
     # Without a client and without domains, no name could be assigned: every row would fail.
-    if not request.client and not planned.items["domain"]:
+    if (
+        (found is None or not found.names_clients)
+        and not request.client
+        and not planned.items["domain"]
+    ):
         raise UsageError(
             f"--from {request.kind} needs --client",
             "the names in this format have no client, and the inventory has no domains",
             "Give --client NUMBER.",
         )
-    if request.kind == "axfr":
+    if found is None:
         return _transferred(app, request)
-    return _READERS[request.kind](request.path, request.client)
+    source = ImportSource(
+        path=request.path,
+        client=request.client,
+        mapped=request.mapped,
+        encoding=request.encoding,
+        remark=partial(paragraph, err=True),
+        hint=partial(click.echo, err=True),
+    )
+    return found.read(planned, source)
 
 
 def _transferred(app: CommandContext, request: ImportRequest) -> list[ImportRow | ImportProblem]:

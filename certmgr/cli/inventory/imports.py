@@ -25,6 +25,7 @@ from inventory.db.violations import Violation, violation
 from inventory.errors import CertmgrError, UsageError
 from inventory.files import refuse_special
 from inventory.importers import csv_format, plan_guard, plan_store
+from inventory.importers.format import formats
 from inventory.importers.guess import guess_format
 from inventory.importers.ownership import NameSummary
 from inventory.importers.plan import ImportPlan
@@ -109,8 +110,7 @@ def import_(
         _state_guess(source, source_kind)
     if server:
         server = known_server(planned, server)
-    if source_kind != "csv":
-        _refuse_csv_options(source_kind, {"--map": mapped, "--encoding": encoding})
+    _refuse_options(source_kind, {"--map": mapped, "--encoding": encoding})
     request = ImportRequest(
         source=source,
         kind=source_kind,
@@ -194,18 +194,22 @@ def _snapshot(app: CommandContext, kind: str, client: str | None) -> tuple[Impor
     """Return a plan with the inventory as it is, and the number of --client; empty without it."""
     with app.open(create=True).read() as conn:
         planned = plan_store.snapshot(conn)
-        # A CSV or JSON file may itself contain the client, so its number need not be known yet. The
+        # A file that names clients may contain this one, so its number need not be known yet. The
         # other formats have no clients, so a wrong number must be refused here.
-        if client and (kind not in ("csv", "json") or (client,) in planned.items["client"]):
+        named = kind in formats() and formats()[kind].names_clients
+        if client and (not named or (client,) in planned.items["client"]):
             client = str(clients.find(conn, client).number)
     return planned, client or ""
 
 
-def _refuse_csv_options(kind: str, options: Mapping[str, object]) -> None:
+def _refuse_options(kind: str, options: Mapping[str, object]) -> None:
     for option, value in options.items():
-        if value:
+        having = [f.name for f in formats().values() if option in f.options]
+        if value and kind not in having:
             raise UsageError(
-                f"{option} needs a CSV file", f"the format is {kind}", f"Leave out {option}."
+                f"{option} needs a source of the format {' or '.join(having)}",
+                f"the format is {kind}",
+                f"Leave out {option}.",
             )
 
 
