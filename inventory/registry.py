@@ -15,24 +15,38 @@ from typing import TypeVar
 _Record = TypeVar("_Record")
 
 
+def module_names(package: ModuleType) -> tuple[str, ...]:
+    """Return the names of the modules of a package in their order, without importing them."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__)))
+
+
+def declaration(package: ModuleType, module: str, attribute: str, record: type[_Record]) -> _Record:
+    """Return the record that a module of a package declares.
+
+    Args:
+        package: The package.
+        module: The name of the module, which is imported.
+        attribute: The name that the module gives to its record.
+        record: The type of the record.
+
+    Raises:
+        TypeError: The module declares no such record.
+    """
+    value = getattr(importlib.import_module(f"{package.__name__}.{module}"), attribute, None)
+    if not isinstance(value, record):
+        raise TypeError(f"{package.__name__}.{module}.{attribute} is not a {record.__name__}")
+    return value
+
+
 def declared(package: ModuleType, attribute: str, record: type[_Record]) -> Iterator[_Record]:
     """Yield the record of each module of a package that declares one, by the names of the modules.
 
-    Modules without the attribute are what the others share.
-
-    Args:
-        package: The package, whose modules are imported.
-        attribute: The name that a module gives to its record.
-        record: The type of the records.
+    Modules without the attribute are what the others share. All are imported.
 
     Raises:
         TypeError: What a module declares under that name is no such record.
     """
-    for found in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        module = importlib.import_module(f"{package.__name__}.{found.name}")
-        value = getattr(module, attribute, None)
-        if value is None:
-            continue
-        if not isinstance(value, record):
-            raise TypeError(f"{module.__name__}.{attribute} is not a {record.__name__}")
-        yield value
+    for name in module_names(package):
+        module = importlib.import_module(f"{package.__name__}.{name}")
+        if hasattr(module, attribute):
+            yield declaration(package, name, attribute, record)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from certmgr.acme.challenges import solvers
+from certmgr.acme.challenges.interface import SolverKind
 from inventory.importers.format import formats
 from inventory.protocols import STARTTLS
+from inventory.registry import declared
 from inventory.targets import TLS_NAMES, TLS_PORTS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -50,8 +53,17 @@ def _formats() -> Iterator[str]:
     )
 
 
+def _solvers() -> Iterator[str]:
+    """Yield the rows of the kinds of solvers in docs/acme.md."""
+    for kind in declared(solvers, "SOLVER", SolverKind):
+        first, *others = kind.challenges
+        choice = "".join(f", or {c} with `challenge`" for c in others)
+        yield f"`{kind.name}` | {first}{choice} | {kind.summary}"
+
+
 # Page -> the header of a table in it -> its rows.
 TABLES = {
+    "acme.md": {"| kind | challenge | what it needs |": _solvers},
     "import.md": {"| format | source | client of a name |": _formats},
     "targets.md": {
         "| protocol | ports | how TLS begins | other names |": _protocols,

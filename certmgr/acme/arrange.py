@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from certmgr.acme import cas
-from certmgr.acme.challenges.build import challenge_of, find
+from certmgr.acme.challenges.build import find
+from certmgr.acme.challenges.kinds import challenge_of
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.requested_names import default_name, redundancy
 from certmgr.config.context import Context

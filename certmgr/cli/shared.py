@@ -71,7 +71,13 @@ class CommandContext:
             # Imported here so that ``certmgr --help`` stays fast.
             from certmgr.config.loading import load
 
-            self._settings = load(self.config)
+            settings = load(self.config)
+            # An invalid solver is reported by the first command, and not by a renewal months later.
+            if settings.acme.solvers:
+                from certmgr.acme.challenges.kinds import check_solvers
+
+                check_solvers(settings.acme)
+            self._settings = settings
         return self._settings
 
     def use_config(self, path: str) -> None:

@@ -47,8 +47,7 @@ class SolverSettings:
     """A solver for domain control validation.
 
     Attributes:
-        kind: webroot, alias, standalone, tls-alpn, rfc2136, lexicon, hook or persist
-            (dns-persist-01: the client adds a record once).
+        kind: The name of a module in ``certmgr/acme/challenges/solvers/``, with hyphens.
         path: The web root (``{name}`` is replaced by the name), or the shared alias directory.
         address: The address on which standalone or tls-alpn listens.
         port: The port of standalone or tls-alpn, or of the name server of rfc2136.
@@ -186,7 +185,6 @@ TABLES = {
     "solver": ("solvers", SolverSettings),
     "target": ("targets", TargetSettings),
 }
-SOLVERS = ("webroot", "alias", "standalone", "tls-alpn", "rfc2136", "lexicon", "hook", "persist")
 TARGETS = ("reload", "files", "pkcs12", "ssh")
 # The name stands in rows, messages and commands, so that it needs no quoting anywhere.
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -276,27 +274,11 @@ def _ca(where: str, ca: CaSettings) -> None:
 
 
 def _solver(where: str, solver: SolverSettings) -> None:
-    if solver.kind not in SOLVERS:
-        raise ConfigError(
-            f"{where} kind is '{solver.kind}'", f"it must be one of {', '.join(SOLVERS)}"
-        )
-    needs = {
-        "webroot": ("path",),
-        "alias": ("path",),
-        "rfc2136": ("server", "tsig_name", "tsig_secret"),
-        "lexicon": ("provider",),
-        "hook": ("command",),
-    }
-    _needs(where, solver, needs.get(solver.kind, ()))
+    """Check what holds for all kinds. The kinds are above this room: check_solvers() there checks
+    the kind, and what it requires."""
     # cron and systemd start programs in other directories than a shell.
     if solver.path and not Path(solver.path).is_absolute():
         raise ConfigError(f"{where} path is '{solver.path}'", "it must be an absolute path")
-    # tls-alpn-01 needs a TLS server that answers itself, which a program called per challenge is
-    # not.
-    if solver.challenge not in ("dns-01", "http-01"):
-        raise ConfigError(
-            f"{where} challenge is '{solver.challenge}'", "a hook supports dns-01 or http-01"
-        )
     _commands(where, solver.command)
     for port in (solver.port, solver.http_port):
         if not 0 <= port <= 65535:
@@ -358,7 +340,7 @@ def _target(where: str, target: TargetSettings) -> None:
     _commands(where, target.reload)
 
 
-def _needs(where: str, settings: SolverSettings | TargetSettings, names: tuple[str, ...]) -> None:
+def _needs(where: str, settings: TargetSettings, names: tuple[str, ...]) -> None:
     missing = [n for n in names if not getattr(settings, n)]
     if missing:
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from certmgr.acme.challenges.zones import tsig_key
+from certmgr.acme.challenges.solvers.rfc2136 import tsig_key
 from certmgr.config.settings import Settings, resolver_parts
 from certmgr.net.zone_transfer import host_names
 from inventory.errors import UsageError

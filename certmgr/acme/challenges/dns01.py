@@ -19,6 +19,9 @@ from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)
 
+# Seconds. Short, because the record is removed soon, and resolvers must not keep it for the next
+# order.
+TTL = 60
 # Secondary servers take seconds to minutes; a shorter interval would only load them.
 POLL_INTERVAL = 1.0
 # Records whose removal fails before the others are left for a later run.

@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b32encode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from certmgr.acme.challenges.persist import PersistRecord
+from certmgr.config.acme import SolverSettings
+from inventory.clock import Clock
 from inventory.errors import CertmgrError
 from inventory.text import printable
 
+# Types only: every command that reads the configuration loads this module.
+if TYPE_CHECKING:
+    from certmgr.acme.challenges.persist import PersistRecord
+    from certmgr.net.dns import DnsClient
+
 # RFC 8555 8.1: base64url. The token becomes a file name.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
+HTTP_01, TLS_ALPN_01 = "http-01", "tls-alpn-01"
 # The challenges of which a solver answers both: the CA decides which of the two it offers.
 DNS_01, DNS_ACCOUNT_01 = "dns-01", "dns-account-01"
 WELL_KNOWN = "/.well-known/acme-challenge/"
@@ -146,3 +153,39 @@ class Solver(Protocol):
         Returns:
             The answers that may still be published.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class SolverTools:
+    """What a solver may need besides its settings.
+
+    Attributes:
+        create_dns_client: Return a new DNS client with an empty cache.
+        clock: The current time, for the certificates of tls-alpn-01 and for persistUntil.
+    """
+
+    create_dns_client: Callable[[], DnsClient]
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolverKind:
+    """A kind of [acme.solver.NAME].
+
+    Attributes:
+        name: The value of ``kind``.
+        challenges: The challenge types that it can answer. If there are several, ``challenge`` of
+            the settings selects one.
+        make: Creates a solver.
+        needs: The keys of the settings that it requires.
+        snippet: Returns the configuration for a web server, nginx or apache, that exposes the
+            answers; empty if these settings need none. Pure.
+        summary: What it needs, for docs/acme.md.
+    """
+
+    name: str
+    challenges: tuple[str, ...]
+    make: Callable[[SolverSettings, SolverTools], Solver]
+    summary: str
+    needs: tuple[str, ...] = ()
+    snippet: Callable[[SolverSettings, str], str] | None = None

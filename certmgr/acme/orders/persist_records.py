@@ -9,7 +9,8 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from certmgr.acme.challenges.build import challenge_of, new_dns_client
+from certmgr.acme.challenges.build import new_dns_client
+from certmgr.acme.challenges.kinds import challenge_of
 from certmgr.acme.challenges.persist import (
     CHALLENGE,
     PersistRecord,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from certmgr.acme import cas
-from certmgr.acme.challenges.build import challenge_of
+from certmgr.acme.challenges.kinds import challenge_of
 from certmgr.config.context import Context
 from certmgr.config.settings import Settings
 from certmgr.x509.names import name_covers

@@ -136,7 +136,7 @@ def _advise(facts: PreflightFacts) -> Advice:
         return Advice(
             name,
             Category.BUY,
-            "a wildcard needs dns-01: configure a solver of the kind rfc2136, lexicon or hook"
+            "a wildcard needs dns-01: configure a solver of a kind such as rfc2136 or hook"
             " ([acme.solver.NAME]) to automate it",
             notes=notes,
         )

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from certmgr.acme.challenges.build import Solvers, challenge_of, find
+from certmgr.acme.challenges.build import Solvers, find
 from certmgr.acme.challenges.dns01 import find_location, publication, record_location
 from certmgr.acme.challenges.interface import ChallengeProof
+from certmgr.acme.challenges.kinds import challenge_of
 from certmgr.acme.challenges.persist import CHALLENGE
 from certmgr.acme.orders import proof_journal
 from certmgr.acme.preflight.http_probe import CA_PORTS, ProbeResult, probe

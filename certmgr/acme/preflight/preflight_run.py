@@ -11,6 +11,8 @@ from typing import Any
 
 from certmgr.acme import cas
 from certmgr.acme.challenges.build import Solvers, find
+from certmgr.acme.challenges.interface import DNS_01, HTTP_01, TLS_ALPN_01
+from certmgr.acme.challenges.kinds import challenge_of
 from certmgr.acme.preflight.perspectives import perspective_of, predict, with_prediction
 from certmgr.acme.preflight.preflight import Advice, PreflightFacts
 from certmgr.acme.preflight.preflight_facts import FactCollector, NameFacts, inventory_facts
@@ -100,24 +102,14 @@ def _choose_solver(settings: Settings, named: str, name: str) -> str:
     if named:
         find(settings, named)
         return named
-    kinds = {n: s.kind for n, s in settings.acme.solvers.items()}
-    dns_solver = next(
-        (
-            n
-            for n, s in settings.acme.solvers.items()
-            if s.kind in ("rfc2136", "lexicon") or (s.kind == "hook" and s.challenge == "dns-01")
-        ),
-        "",
-    )
+    challenges = {n: challenge_of(s) for n, s in settings.acme.solvers.items()}
+    dns_solver = next((n for n, c in challenges.items() if c == DNS_01), "")
     chosen = settings.acme.default_solver
     if name.startswith("*.") and dns_solver:
         chosen = dns_solver
     # An address has no dns-01 challenge (RFC 8738 7).
     elif as_ip(name) is not None:
-        chosen = next(
-            (n for n, k in kinds.items() if k in ("webroot", "alias", "standalone", "tls-alpn")),
-            chosen,
-        )
+        chosen = next((n for n, c in challenges.items() if c in (HTTP_01, TLS_ALPN_01)), chosen)
     if not chosen:
         raise UsageError(
             "There is no solver for domain control validation",

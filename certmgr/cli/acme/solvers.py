@@ -7,8 +7,9 @@ from datetime import datetime
 
 import click
 
-from certmgr.acme.challenges.build import challenge_of, find, new_dns_client
-from certmgr.acme.challenges.build import snippet as server_snippet
+from certmgr.acme.challenges.build import find, new_dns_client
+from certmgr.acme.challenges.kinds import challenge_of
+from certmgr.acme.challenges.kinds import snippet as server_snippet
 from certmgr.acme.challenges.persist import PersistRecord
 from certmgr.acme.challenges.persist import letter as persist_letter
 from certmgr.acme.challenges.persisted import check

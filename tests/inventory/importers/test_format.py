@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from certmgr.cli.inventory.imports import import_
-from inventory.importers.format import Certainty, formats
-from tests.additions import run_with_module
+from inventory import importers
+from inventory.errors import UsageError
+from inventory.importers.entry import ImportRow
+from inventory.importers.format import Certainty, ImportSource, formats
+from inventory.importers.guess import guess_format
+from inventory.importers.plan import ImportPlan
+from tests.additions import added_module
+from tools.doc_tables import with_tables
 
 HOSTS_FILE = '''
     """The names of /etc/hosts."""
@@ -52,36 +61,27 @@ def test_formats_with_the_same_certainty_exclude_each_other() -> None:
     }
 
 
-def test_new_format_is_guessed_read_offered_and_documented(tmp_path: Path) -> None:
-    hosts = tmp_path / "list"
-    hosts.write_text("127.0.0.1 shop.example.com www.example.com\n")
-    (tmp_path / "packages").mkdir()
-    shown = run_with_module(
-        tmp_path / "packages",
-        "inventory.importers",
-        "hosts_file",
-        HOSTS_FILE,
-        f"""
-        from pathlib import Path
-        from inventory.errors import UsageError
-        from inventory.importers.format import ImportSource, formats
-        from inventory.importers.guess import guess_format
-        from inventory.importers.plan import ImportPlan
-        from tools.doc_tables import with_tables
+@pytest.fixture
+def hosts_format(tmp_path: Path) -> Iterator[None]:
+    """A further format, whose module is in another folder."""
+    formats.cache_clear()
+    with added_module(tmp_path, importers, "hosts_file", HOSTS_FILE):
+        yield
+    formats.cache_clear()
 
-        name = guess_format(Path({str(hosts)!r}))
-        print(name)
-        source = ImportSource(path=Path({str(hosts)!r}), client="7")
-        print(*(f"{{r.client}}:{{r.domain}}" for r in formats()[name].read(ImportPlan(), source)))
-        unknown = Path({str(tmp_path / "unknown")!r})
-        unknown.write_text("?")
-        try:
-            guess_format(unknown)
-        except UsageError as error:
-            print(error)
-        print(with_tables("import.md"))
-        """,
-    ).splitlines()
-    assert shown[:2] == ["hosts", "7:shop.example.com 7:www.example.com"]
-    assert "csv, hosts, json" in shown[2]
-    assert "| `hosts` | a hosts file | its owner in the inventory, or `--client` |" in shown
+
+@pytest.mark.usefixtures("hosts_format")
+def test_new_format_is_guessed_read_offered_and_documented(tmp_path: Path) -> None:
+    hosts, unknown = tmp_path / "list", tmp_path / "unknown"
+    hosts.write_text("127.0.0.1 shop.example.com www.example.com\n")
+    unknown.write_text("?")
+    assert guess_format(hosts) == "hosts"
+    rows = formats()["hosts"].read(ImportPlan(), ImportSource(path=hosts, client="7"))
+    assert [(r.client, r.domain) for r in rows if isinstance(r, ImportRow)] == [
+        ("7", "shop.example.com"),
+        ("7", "www.example.com"),
+    ]
+    with pytest.raises(UsageError, match="csv, hosts, json"):
+        guess_format(unknown)
+    row = "| `hosts` | a hosts file | its owner in the inventory, or `--client` |"
+    assert row in with_tables("import.md")

@@ -15,8 +15,8 @@ from OpenSSL import SSL
 from certmgr.acme.challenges import listener
 from certmgr.acme.challenges.interface import WELL_KNOWN, ChallengeProof
 from certmgr.acme.challenges.listener import MAX_BYTES, MAX_CONNECTIONS, source_of
-from certmgr.acme.challenges.standalone import Standalone
-from certmgr.acme.challenges.tlsalpn import ACME_IDENTIFIER, ALPN, TlsAlpn
+from certmgr.acme.challenges.solvers.standalone import Standalone
+from certmgr.acme.challenges.solvers.tls_alpn import ACME_IDENTIFIER, ALPN, TlsAlpn
 from inventory.errors import CertmgrError
 from tests.certmgr.acme.shop import AcmeEnvironment
 from tests.clock import clock

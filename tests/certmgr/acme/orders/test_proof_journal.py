@@ -17,8 +17,8 @@ from certmgr.acme import health
 from certmgr.acme.challenges import build
 from certmgr.acme.challenges.dns01 import MAX_FAILURES, Dns01
 from certmgr.acme.challenges.interface import ChallengeProof
-from certmgr.acme.challenges.webroot import WebRoot
-from certmgr.acme.challenges.zones import Rfc2136
+from certmgr.acme.challenges.solvers.rfc2136 import Rfc2136
+from certmgr.acme.challenges.solvers.webroot import WebRoot
 from certmgr.acme.orders.proof_journal import leftovers
 from certmgr.acme.preflight.preflight_facts import FactCollector
 from certmgr.acme.renewal.renewal_run import RenewalRunner

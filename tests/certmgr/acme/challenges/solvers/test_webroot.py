@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from certmgr.acme.challenges.build import snippet
 from certmgr.acme.challenges.interface import ChallengeProof
-from certmgr.acme.challenges.webroot import WebRoot, split_path
+from certmgr.acme.challenges.kinds import snippet
+from certmgr.acme.challenges.solvers.webroot import WebRoot, split_path
 from certmgr.config.acme import SolverSettings
 from certmgr.demo.authority import self_signed
 from inventory.errors import CertmgrError

@@ -19,8 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-from certmgr.acme.challenges.interface import ChallengeProof, Leftover
+from certmgr.acme.challenges.interface import (
+    TLS_ALPN_01,
+    ChallengeProof,
+    Leftover,
+    Solver,
+    SolverKind,
+    SolverTools,
+)
 from certmgr.acme.challenges.listener import MAX_BYTES, ChallengeListener, listening_errors
+from certmgr.config.acme import SolverSettings
 from certmgr.x509.csr import general_names
 from inventory.clock import Clock
 from inventory.names import as_ip
@@ -197,3 +205,10 @@ async def _send(tls: SSL.Connection, writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(tls.bio_read(_READ))
     await writer.drain()
+
+
+def _make(settings: SolverSettings, tools: SolverTools) -> Solver:
+    return TlsAlpn(settings.address, settings.port, tools.clock)
+
+
+SOLVER = SolverKind(name="tls-alpn", challenges=(TLS_ALPN_01,), make=_make, summary="port 443 free")

@@ -20,7 +20,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from certmgr.acme.challenges.interface import ChallengeProof, Leftover
+from certmgr.acme.challenges.interface import (
+    HTTP_01,
+    ChallengeProof,
+    Leftover,
+    Solver,
+    SolverKind,
+    SolverTools,
+)
+from certmgr.config.acme import SolverSettings
 from inventory.errors import CertmgrError
 
 _log = logging.getLogger(__name__)
@@ -179,3 +187,19 @@ def _map_os_errors(path: str, name: str) -> Iterator[None]:
             error.strerror or str(error),
             "Check the path of the solver and its permissions.",
         ) from None
+
+
+def _make(settings: SolverSettings, tools: SolverTools) -> Solver:
+    return WebRoot(settings.path)
+
+
+SOLVER = SolverKind(
+    name="webroot",
+    challenges=(HTTP_01,),
+    make=_make,
+    needs=("path",),
+    summary=(
+        "`path`, in which `{name}` is replaced by the name. A client's web root is untrusted: links"
+        " below the part that you chose are not followed"
+    ),
+)

@@ -13,8 +13,17 @@ from collections.abc import Sequence
 
 import h11
 
-from certmgr.acme.challenges.interface import WELL_KNOWN, ChallengeProof, Leftover
+from certmgr.acme.challenges.interface import (
+    HTTP_01,
+    WELL_KNOWN,
+    ChallengeProof,
+    Leftover,
+    Solver,
+    SolverKind,
+    SolverTools,
+)
 from certmgr.acme.challenges.listener import MAX_BYTES, ChallengeListener, listening_errors
+from certmgr.config.acme import SolverSettings
 
 _log = logging.getLogger(__name__)
 
@@ -110,3 +119,32 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> 
             raise EOFError
         data = await reader.read(_READ)
         connection.receive_data(data)
+
+
+def _make(settings: SolverSettings, tools: SolverTools) -> Solver:
+    return Standalone(settings.address, settings.port)
+
+
+def _snippet(settings: SolverSettings, server: str) -> str:
+    # On port 80 the solver answers the CA itself; on another port a web server passes requests on.
+    if settings.port in (0, 80):
+        return ""
+    # Without an address the solver listens everywhere; the web server on the same machine
+    # reaches it here.
+    host = settings.address or "127.0.0.1"
+    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    if server == "nginx":
+        return f"location ^~ {WELL_KNOWN} {{\n    proxy_pass {base};\n}}\n"
+    return f'ProxyPass "{WELL_KNOWN}" "{base}{WELL_KNOWN}"\n'
+
+
+SOLVER = SolverKind(
+    name="standalone",
+    challenges=(HTTP_01,),
+    make=_make,
+    snippet=_snippet,
+    summary=(
+        "`port` 80 free, or an internal port to which the web server passes the challenge's path"
+        " (`certmgr solver snippet`)"
+    ),
+)
