@@ -19,6 +19,7 @@ from OpenSSL import SSL
 
 from certmgr.scan import tls_offers
 from certmgr.scan.openssl_names import GROUP_NAMES
+from certmgr.scan.record_headers import RecordHeaders
 from certmgr.scan.server_hello import ServerHelloReader
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
@@ -40,6 +41,7 @@ _MALFORMED_LIBS = frozenset(
 # the server does not belong to its certificate, for example), bad EC point.
 _BAD_KEY_EXCHANGE = frozenset({102, 108, 123, 306})
 _UNSOLICITED_EXTENSION = 217
+_UNEXPECTED_RECORD = 245
 # It parses a stapled OCSP response. A failure of that has the number of the alert that it sends,
 # which is also the number of the alert when a server sends it.
 _BAD_STAPLE = 1113
@@ -53,6 +55,7 @@ class Handshake:
     """One TLS handshake over memory: bytes in, bytes out. The caller owns the socket."""
 
     __slots__ = (
+        "_headers",
         "_hello",
         "_in",
         "_key",
@@ -81,7 +84,7 @@ class Handshake:
             alpn: The protocols to offer.
             server_name: The name for SNI; None sends no SNI.
             staple: Whether to ask for a stapled OCSP response.
-            as_browser: Whether to refuse a ServerHello that browsers refuse.
+            as_browser: Whether to refuse a ServerHello and records that browsers refuse.
         """
         self.connection = SSL.Connection(tls_offers.context(profile, alpn))
         self._ssl = self.connection._ssl
@@ -101,11 +104,14 @@ class Handshake:
         self.late = False
         self._hello = ServerHelloReader()
         self._hello.done = not as_browser
+        self._headers = RecordHeaders() if as_browser else None
 
     def feed(self, data: bytes) -> None:
         """Pass received bytes to OpenSSL."""
         if not self._hello.done:
             data = self._hello.feed(data)
+        if self._headers is not None:
+            data = b"" if self._headers.problem else self._headers.feed(data)
         if data:
             _lib.BIO_write(self._in, data, len(data))
 
@@ -121,13 +127,23 @@ class Handshake:
             return FAILED
         result = _lib.SSL_do_handshake(self._ssl)
         if result == 1:
+            if self._headers is not None:
+                self._headers.established = _lib.SSL_version(self._ssl)
             return DONE
         if _lib.SSL_get_error(self._ssl, result) in (
             2,
             3,
         ):  # SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE
-            return WANT
+            return FAILED if self._refused_record() else WANT
         return self._failed()
+
+    def _refused_record(self) -> bool:
+        """Return whether a browser refuses the next record, and record that as the error."""
+        if self._headers is None or not self._headers.problem:
+            return False
+        self.error_codes = ((_LIB_SSL, _UNEXPECTED_RECORD),)
+        self.error = self._headers.problem
+        return True
 
     def _failed(self) -> int:
         codes, texts = [], []
@@ -184,7 +200,7 @@ class Handshake:
                 ended = _lib.SSL_get_error(self._ssl, size) not in (2, 3)
                 if ended:
                     self._failed()
-                return b"".join(parts), ended
+                return b"".join(parts), ended or self._refused_record()
             parts.append(bytes(_ffi.buffer(buffer, size)))
 
     @property
