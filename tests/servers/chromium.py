@@ -9,6 +9,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tests.campaign import PATIENCE
 from tests.servers.processes import stop
 
 FLAGS = (
@@ -57,7 +59,12 @@ class Browser:
         home: The home directory, whose NSS database holds further CAs. Default: the profile.
         drawn: Whether the page is drawn, for screenshots and audits. A page without a window
             judges connections, certificates and answers in the same way, for half of the CPU.
+
+    Attributes:
+        patience: Seconds without any answer or event after which the browser counts as stuck.
     """
+
+    patience = PATIENCE
 
     def __init__(
         self,
@@ -93,6 +100,7 @@ class Browser:
             os.close(fd)
         self._buffer = b""
         self._number = 0
+        self._visited = "its start"
         # Ids of the pages that were loaded, and of the requests that failed. The request of a page
         # has its id.
         self._loaded: set[str] = set()
@@ -138,6 +146,10 @@ class Browser:
 
     def _any_message(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            # Any event is progress. A visit may last as long as events come.
+            assert select.select([self._in], [], [], self.patience)[0], (
+                f"chromium sent nothing for {self.patience:.0f} s after {self._visited}"
+            )
             data = os.read(self._in, 1 << 20)
             assert data, "chromium ended"
             self._buffer += data
@@ -155,6 +167,8 @@ class Browser:
     def send(self, method: str, **parameters: Any) -> int:
         """Call a method without waiting, and return the number of the call."""
         self._number += 1
+        if method == "Page.navigate":
+            self._visited = parameters["url"]
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session is not None:
             message["sessionId"] = self._session

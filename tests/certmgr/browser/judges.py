@@ -128,8 +128,9 @@ class Visitor:
             given = message.get("params", {})
             if message.get("method") == "Audits.issueAdded" and _is_mixed(given["issue"]):
                 return True
-            # The page waits, and so the wait lasts longer on a busy machine.
-            if message.get("method") == "Page.frameStoppedLoading" and not loaded:
+            # The page waits, and so the wait lasts longer on a busy machine. If the page was
+            # replaced meanwhile, no answer comes, and the new one is asked.
+            if message.get("method") == "Page.frameStoppedLoading":
                 loaded, asked = True, browser.send("Runtime.evaluate", **_A_MOMENT)
             elif loaded and message.get("id") == asked:
                 waits, asked = waits + 1, browser.send("Runtime.evaluate", **_A_MOMENT)
