@@ -128,6 +128,17 @@ def parse_start(text: str, time_zone: str) -> datetime:
 
 
 def days_left(not_after: datetime, now: datetime) -> int:
-    """Return the whole days until the end; negative after it."""
+    """Return the whole days until the end; negative after it, from -1 in the first two days."""
     # Cut towards zero: one hour before the end, no whole day is left.
-    return int((not_after - now).total_seconds() / 86_400)
+    days = int((not_after - now).total_seconds() / 86_400)
+    # Zero is a certificate that is still valid.
+    return days if not_after >= now else min(days, -1)
+
+
+def span_text(span: timedelta) -> str:
+    """Return a span in words, without its sign: ``12 days``, ``1 day``, ``5 hours``."""
+    hours = int(abs(span).total_seconds() // 3600)
+    for count, unit in ((hours // 24, "day"), (hours, "hour")):
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "less than an hour"

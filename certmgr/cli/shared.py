@@ -106,11 +106,13 @@ class CommandContext:
                 leaves no empty file, whose path may be a typing error.
         """
         if not create and (missing := missing_file(self.url)) is not None:
+            # "certmgr init" writes a configuration; without a contact it adds no record yet.
+            first = "Add" if self.settings.has_file else "Begin with certmgr init, or add"
             raise NotFound(
                 f"There is no inventory yet: {printable(str(missing), 300)} does not exist",
                 "",
-                "Begin with certmgr init, or add the first client: certmgr client add 1001"
-                " 'Example Ltd', or import a list: certmgr import FILE.",
+                f"{first} the first client: certmgr client add 1001 'Example Ltd', or import a"
+                " list: certmgr import FILE.",
             )
         # Imported here because SQLAlchemy takes a fifth of a second, and --help does not need it.
         from inventory.db.opening import open_database

@@ -22,7 +22,7 @@ import platformdirs
 from certmgr.config.acme import TABLES
 from certmgr.config.checks import check, nearest
 from certmgr.config.file_rights import require_unchangeable
-from certmgr.config.settings import Settings
+from certmgr.config.settings import BUILT_IN, Settings
 from certmgr.config.zone_settings import ZoneSettings
 from inventory.errors import CertmgrError, ConfigError
 from inventory.files import read_regular
@@ -57,7 +57,7 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     named = path or environ.get("CERTMGR_CONFIG")
     file = Path(named) if named else default_path()
     raw: dict[str, Any] = {}
-    source = "built-in defaults"
+    source = BUILT_IN
     # A named file that is missing is an error; the default file is optional.
     if named or file.is_file():
         raw, source = _read(file), str(file)

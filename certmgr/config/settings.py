@@ -332,6 +332,10 @@ class WorkersSettings:
     zone_minutes: float = 5.0
 
 
+# The source of a configuration without a file.
+BUILT_IN = "built-in defaults"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
@@ -356,7 +360,12 @@ class Settings:
     workers: WorkersSettings = field(default_factory=WorkersSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     zones: Mapping[str, ZoneSettings] = field(default_factory=dict)
-    source: str = "built-in defaults"
+    source: str = BUILT_IN
+
+    @property
+    def has_file(self) -> bool:
+        """Whether a configuration file was read."""
+        return self.source != BUILT_IN
 
 
 def default_database() -> str:

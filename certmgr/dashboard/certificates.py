@@ -9,7 +9,7 @@ from certmgr.dashboard.facts import DashboardInput
 from certmgr.dashboard.model import LosingCover, Week
 from certmgr.inspection.status import EndpointStatus
 from certmgr.x509.trust_rules import BROWSER_NAMES
-from inventory.dates import days_left
+from inventory.dates import SHORT_LIVED, days_left
 from inventory.db.database import from_epoch
 from inventory.names import display
 from inventory.text import printable
@@ -26,6 +26,20 @@ MAX_LOSING, MAX_NAMES = 60, 4
 def is_automatic(facts: DashboardInput, client_id: int, host: str) -> bool:
     """Return whether a name is renewed automatically. Without facts about it, it is not."""
     return facts.renewers is not None and facts.renewers.renewer(client_id, host).automatic
+
+
+def _is_certificate_automatic(facts: DashboardInput, status: EndpointStatus) -> bool:
+    """Return whether the served certificate is replaced automatically, as far as is known.
+
+    The life of some is so short that people could not renew them. Until the last quarter of it,
+    their automation is in time, though it was not seen to replace one yet.
+    """
+    if is_automatic(facts, status.client_id, status.target.host):
+        return True
+    start, end = facts.starts.get(status.leaf or ""), status.not_after
+    if start is None or end is None or end - start >= SHORT_LIVED.total_seconds():
+        return False
+    return end - facts.as_of.timestamp() > (end - start) / 4
 
 
 def _by_certificate(facts: DashboardInput) -> dict[tuple[str, int], list[EndpointStatus]]:
@@ -49,7 +63,7 @@ def weeks_ahead(facts: DashboardInput, number: int) -> tuple[Week, ...]:
         # A certificate that has ended has a negative index. It is counted by ended_count().
         if 0 <= index < number:
             # A certificate is replaced automatically only if that holds for all its sites.
-            automatic = all(is_automatic(facts, s.client_id, s.target.host) for s in statuses)
+            automatic = all(_is_certificate_automatic(facts, s) for s in statuses)
             totals[index][0 if automatic else 1] += 1
     weeks = []
     for index, (renewed, by_hand) in enumerate(totals):
@@ -106,7 +120,7 @@ def _lapse_reason(facts: DashboardInput, statuses: list[EndpointStatus], *, ende
         if status.planned is not None and status.planned.begun and not ended:
             continue
         renewer = facts.renewers.renewer(status.client_id, status.target.host)
-        if ended or renewer.trouble or not renewer.automatic:
+        if ended or renewer.trouble or not _is_certificate_automatic(facts, status):
             text = facts.language(RENEWALS[renewer.method])
             return printable(f"{text}: {renewer.trouble}" if renewer.trouble else text, 300)
     return ""

@@ -52,6 +52,7 @@ class DashboardInput:
         zone: The time zone of the provider.
         trust: Until when browsers trust the certificate of an endpoint, by its id.
         renewers: Who renews which name. None for the past, which has no history of it.
+        starts: notBefore of the served certificates by SHA-256. Empty for the past.
         cases: The open cases. None for the past, which has no history of them.
         assigned: The assignments of findings that were in force.
     """
@@ -71,5 +72,6 @@ class DashboardInput:
     trust: Mapping[int, EndpointTrust] = field(default_factory=dict)
     # None and not empty: "not known" must not be shown as "no party renews it".
     renewers: RenewalFacts | None = None
+    starts: Mapping[str, int] = field(default_factory=dict)
     cases: Sequence[CaseRecord] | None = None
     assigned: Sequence[Acceptance] = ()

@@ -19,7 +19,7 @@ from certmgr.inspection.status import split_accepted
 from certmgr.inspection.trust_ends import StoredTrust
 from certmgr.renewers.load import load_facts
 from inventory.records import FindingPeriod
-from inventory.store import cases, clients, findings, runs
+from inventory.store import cases, certificates, clients, findings, runs
 from inventory.vocabulary import Acceptance, Finding, FindingDecision
 from notifiers.wording.catalogue import language
 
@@ -56,6 +56,7 @@ def load_dashboard_input(
         # Trust rules, renewers and cases have no history.
         trust = StoredTrust.of(conn, settings).endpoints() if past is None else {}
         renewers = load_facts(conn, at) if past is None else None
+        starts = certificates.not_before_of(conn) if past is None else {}
         open_cases = cases.listing(conn, states=cases.OPEN) if past is None else None
         last_run = runs.last_run(conn) if past is None else None
         assigned = findings.acceptances(conn, at, kind=FindingDecision.ASSIGN)
@@ -72,6 +73,7 @@ def load_dashboard_input(
         zone=ZoneInfo(provider.time_zone),
         trust=trust,
         renewers=renewers,
+        starts=starts,
         cases=open_cases,
         assigned=assigned,
     )

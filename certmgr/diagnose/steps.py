@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from certmgr.inspection.report import AddressView, EndpointReport
 from certmgr.renewers.plan import EXPIRING, RenewalPlan
 from certmgr.scan.visits import VisitDocument
-from inventory.dates import days_left, minute_text
+from inventory.dates import minute_text, span_text
 from inventory.names import display
 from inventory.text import printable
 from inventory.vocabulary import FOREIGN_ADDRESS
@@ -215,7 +215,7 @@ def _dates(
     return DiagnosisStep(
         "dates",
         OK,
-        f"{valid} ({days_left(leaf.not_after, now)} days left); a device whose clock shows another"
+        f"{valid} ({span_text(leaf.not_after - now)} left); a device whose clock shows another"
         " time reports an error",
     )
 

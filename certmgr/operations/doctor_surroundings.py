@@ -161,7 +161,7 @@ def _dns_reason(answer: DnsAnswer) -> str:
 
 def file_rights(settings: Settings) -> Iterator[CheckResult]:
     """Check that no other user can change the configuration, or a program that it names."""
-    files = [Path(settings.source)] if settings.source != "built-in defaults" else []
+    files = [Path(settings.source)] if settings.has_file else []
     files += sorted({Path(c[0]) for c in programs(settings)})
     faults = [(f, p) for f in files if (p := changeable_by_others(f)) is not None]
     for file, place in faults:
@@ -208,7 +208,7 @@ def secrets(settings: Settings) -> Iterator[CheckResult]:
     # Another URL with "@" has a password or token in it, and then the configuration file itself is
     # a secret.
     plain = [v for v in stated if (_has_password(v) if v == settings.database.url else "@" in v)]
-    if plain and settings.source != "built-in defaults":
+    if plain and settings.has_file:
         yield CheckResult(
             "secrets",
             CheckState.WARNING,

@@ -54,8 +54,9 @@ def read_report(text: str, what: str, now: datetime) -> tuple[str, list[TrustRul
         UsageError: It is not a complete report of the CCADB.
     """
     try:
-        # The PEM of a certificate is the longest field.
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True
+        )
         columns = [c.strip() for c in reader.fieldnames or ()]
         reader.fieldnames = columns
         chrome = next((c for c in _STATUS["chrome"] if c in columns), "")
@@ -90,6 +91,19 @@ def read_report(text: str, what: str, now: datetime) -> tuple[str, list[TrustRul
     if not seen:
         raise _invalid(what, "it names no root")
     return name, [*rules, *_included(rules, seen, name, now)], len(seen)
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter of a report.
+
+    The CCADB writes commas. Spreadsheet programs of many countries save it with semicolons.
+    """
+    # A name with a line break is no column, so the first line is the header.
+    header = text.lstrip("\ufeff")[:5000].partition("\n")[0]
+    try:
+        return csv.Sniffer().sniff(header, delimiters=",;\t").delimiter
+    except csv.Error:
+        return ","
 
 
 def _included(

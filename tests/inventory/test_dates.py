@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from inventory.dates import FIRST, LAST, in_zone, parse_ahead, shifted
+from inventory.dates import FIRST, LAST, days_left, in_zone, parse_ahead, shifted, span_text
 from inventory.errors import UsageError
 
 DAY = timedelta(days=1)
@@ -62,3 +62,24 @@ def test_time_without_a_date_is_the_next_one_in_the_time_zone(
 def test_text_that_is_neither_a_date_nor_a_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not a date.*12:00 for the next"):
         parse_ahead(text, "Europe/Berlin", datetime(2026, 11, 29, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("hours", "days", "text"),
+    [
+        (49, 2, "2 days"),
+        (25, 1, "1 day"),
+        (23, 0, "23 hours"),
+        (1, 0, "1 hour"),
+        (0, 0, "less than an hour"),
+        (-0.5, -1, "less than an hour"),
+        (-5, -1, "5 hours"),
+        (-25, -1, "1 day"),
+        (-49, -2, "2 days"),
+    ],
+)
+def test_days_are_negative_from_the_end_on(hours: float, days: int, text: str) -> None:
+    now = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    span = timedelta(hours=hours)
+    assert days_left(now + span, now) == days
+    assert span_text(span) == text

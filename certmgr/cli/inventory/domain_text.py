@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from certmgr.cli.inventory.domain_facts import DomainPage, ShownAddress, ShownCh
 from certmgr.cli.output import audit_words, cell, local_day, local_time, pairs, paragraph
 from certmgr.inspection.trust_ends import trust_text
 from certmgr.x509.trust_rules import BROWSER_NAMES
+from inventory.dates import span_text
 from inventory.names import display
 from inventory.store import purchases
 from inventory.targets import parse
@@ -21,7 +23,7 @@ _TRUST = {True: "trusted", False: "not trusted", None: "trust undetermined"}
 _LABEL = 9
 
 
-def render(page: DomainPage) -> None:
+def render(page: DomainPage, now: datetime) -> None:
     """Print the page for a terminal."""
     shown = display(page.name)
     parties = (("hosts", page.hosts), ("dns", page.dns), ("buys", page.buys))
@@ -47,7 +49,7 @@ def render(page: DomainPage) -> None:
     )
     _show_records(page)
     for endpoint in page.endpoints:
-        _show_endpoint(endpoint)
+        _show_endpoint(endpoint, now)
     if page.history:
         click.echo("\nLast changes")
     for change in page.history:
@@ -77,7 +79,7 @@ def _show_records(page: DomainPage) -> None:
         _line("notice", cell(message.text, 400))
 
 
-def _show_endpoint(endpoint: ShownEndpoint) -> None:
+def _show_endpoint(endpoint: ShownEndpoint, now: datetime) -> None:
     click.echo(f"\n{parse(endpoint.target)}  {VERDICTS[endpoint.verdict]}")
     # If the last good result is older than the last attempt, what follows may be outdated.
     attempt = local_time(endpoint.last_attempt) or "never"
@@ -85,7 +87,7 @@ def _show_endpoint(endpoint: ShownEndpoint) -> None:
     error = f"; error: {cell(endpoint.error)}" if endpoint.error else ""
     paragraph(f"last attempt {attempt}, last good {good}{error}", "    ", "  ")
     for seen in endpoint.observations:
-        paragraph(_address_text(seen), "    ", "  ")
+        paragraph(address_text(seen, now), "    ", "  ")
         paragraph(_until_text(seen.trusted_until), "      ", "    ")
     for finding in endpoint.findings:
         paragraph(f"{finding.severity}: {finding.detail}", "    ", "  ")
@@ -104,16 +106,17 @@ def _show_endpoint(endpoint: ShownEndpoint) -> None:
         )
 
 
-def _address_text(seen: ShownAddress) -> str:
+def address_text(seen: ShownAddress, now: datetime) -> str:
     """Return what an address serves, in one sentence."""
     # A silent address keeps its last certificate, which may be outdated.
     silent = "" if seen.seen_last_time else f" (not seen since {local_time(seen.last_seen)})"
     if seen.not_after is None:
         ends = "no certificate"
     else:
-        left = seen.days_left or 0
-        when = f"{-left} days ago" if left < 0 else f"{left} days"
-        ends = f"{'expired' if left < 0 else 'ends'} {local_time(seen.not_after)} ({when})"
+        left = datetime.fromisoformat(seen.not_after) - now
+        is_over = left < timedelta(0)
+        when = f"{span_text(left)} ago" if is_over else f"in {span_text(left)}"
+        ends = f"{'expired' if is_over else 'ends'} {local_time(seen.not_after)} ({when})"
     issuer = cell(seen.issuer) or "issuer not shown"
     return (
         f"{seen.address}: {issuer}, serial {cell(seen.serial)}, {seen.key}, {ends},"

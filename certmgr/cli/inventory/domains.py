@@ -238,7 +238,7 @@ def domain_show(app: CommandContext, name: str, with_history: bool, output_forma
             output_format,
         )
     else:
-        render(page)
+        render(page, app.now())
 
 
 @domain.command("edit")

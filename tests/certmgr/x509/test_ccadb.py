@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -165,3 +165,17 @@ def test_longest_field_is_bounded() -> None:
     values: dict[str, Any] = row(**{"Certificate Name": "x" * 200_000})
     with pytest.raises(UsageError):
         read(report(values))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_report_that_a_spreadsheet_saved_again_has_the_same_rules(
+    delimiter: str, quoting: Literal[0, 1]
+) -> None:
+    text = report(row(), row(B, **{"CA Owner": "one; two, three", "Mozilla Status": "Removed"}))
+    buffer = io.StringIO()
+    rows = csv.reader(io.StringIO(text, newline=""))
+    csv.writer(buffer, delimiter=delimiter, quoting=quoting).writerows(rows)
+    saved = buffer.getvalue()
+    assert is_report(saved)
+    assert read(saved) == read(text)

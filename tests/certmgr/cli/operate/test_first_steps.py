@@ -54,6 +54,14 @@ def test_command_without_an_inventory_names_the_next_step_and_creates_nothing(
     assert list(folders.iterdir()) == []
 
 
+def test_next_step_after_init_is_the_first_client(folders: Path) -> None:
+    """Without a contact, init writes the configuration alone."""
+    assert run("init", "--name", "Provider").code == 0
+    ran = run("status")
+    assert ran.code == 2 and "certmgr init" not in ran.err
+    assert "Add the first client: certmgr client add" in ran.err
+
+
 def test_monitoring_without_an_inventory_is_unknown(folders: Path) -> None:
     ran = run("check")
     assert ran.code == 3
