@@ -15,6 +15,7 @@ SEQUENCE = 0x30
 MAX_EXTENSIONS = 64
 MAX_CACHED = 16_384  # bytes of a certificate whose outline is kept; a hostile one has more
 _BOOLEAN, _INTEGER, BIT_STRING, _OCTET_STRING, _OID = 1, 2, 3, 4, 6
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 
 
@@ -32,13 +33,31 @@ class Element(NamedTuple):
     encoded: bytes
 
 
-def elements(data: bytes) -> Iterator[Element]:
-    """Yield the values that follow each other in ``data``.
+class Span(NamedTuple):
+    """The position of one DER value.
+
+    Attributes:
+        tag: The identifier, one byte.
+        start: Where the value begins.
+        content: Where its content begins.
+        end: Where it ends.
+    """
+
+    tag: int
+    start: int
+    content: int
+    end: int
+
+
+def spans(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Span]:
+    """Yield the positions of the values that follow each other in a part of ``data``.
+
+    Nothing is copied, so that a large value costs no memory.
 
     Raises:
         ValueError: A length is wrong, or a tag has several bytes.
     """
-    start, length = 0, len(data)
+    length = len(data) if end is None else end
     while start < length:
         tag, body = data[start], start + 2
         # Certificates have no tag above 30, so a tag of several bytes is refused instead of parsed.
@@ -51,12 +70,21 @@ def elements(data: bytes) -> Iterator[Element]:
             if not 1 <= count <= 4 or length < body + count:
                 raise ValueError("a length cannot be read")
             size, body = int.from_bytes(data[body : body + count], "big"), body + count
-        end = body + size
         # The length comes from the certificate: without this check, slices would silently be short.
-        if length < end:
+        if length < body + size:
             raise ValueError("a value is truncated")
-        yield Element(tag, data[body:end], data[start:end])
-        start = end
+        yield Span(tag, start, body, body + size)
+        start = body + size
+
+
+def elements(data: bytes) -> Iterator[Element]:
+    """Yield the values that follow each other in ``data``.
+
+    Raises:
+        ValueError: A length is wrong, or a tag has several bytes.
+    """
+    for tag, start, content, end in spans(data):
+        yield Element(tag, data[content:end], data[start:end])
 
 
 def encode(tag: int, content: bytes) -> bytes:

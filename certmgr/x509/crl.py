@@ -17,10 +17,12 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from inventory import der
 from inventory.certificate_fields import PARSE_ERRORS
 from inventory.certificates import Certificate
 from inventory.distinguished_names import normalised
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 # The largest lists of public CAs have some 20 MB; CAs split longer ones into shards.
 MAX_BYTES = 32 * 1_048_576
+# The library makes an object of each name and extension. A list of 32 MB would take 2 GB as names.
+MAX_WITHOUT_ENTRIES = 65_536  # bytes of issuer, dates, extensions and signature: CAs need 1,000
+MAX_ENTRY = 4_096  # bytes of one entry: CAs need 50
 # The tolerance for the clock of the CA: a list that begins later is not valid yet.
 SKEW = timedelta(minutes=10)
 # Up to this number of serial numbers is looked up one by one, each with a pass over the list in
@@ -84,6 +89,8 @@ class Crl:
     """A parsed list.
 
     Attributes:
+        body: The list in DER.
+        entries: Where in ``body`` its entries begin and end.
         names: The URLs of its distribution point; empty if it covers all certificates of its
             issuer.
         scope: all, user, ca or attribute.
@@ -92,6 +99,8 @@ class Crl:
     """
 
     parsed: x509.CertificateRevocationList
+    body: bytes
+    entries: tuple[int, int]
     digest: str
     issuer_der: bytes
     this_update: datetime
@@ -113,10 +122,15 @@ def read(body: bytes) -> Crl | str:
     if len(body) > MAX_BYTES:
         return f"the list is larger than {MAX_BYTES // 1_048_576} MB"
     try:
+        entries = _entries(body)
+        if len(body) - (entries[1] - entries[0]) > MAX_WITHOUT_ENTRIES:
+            return f"it has more than {MAX_WITHOUT_ENTRIES // 1024} KB without its entries"
         parsed = x509.load_der_x509_crl(body)
         extensions = _extensions(parsed)
         return Crl(
             parsed,
+            body,
+            entries,
             hashlib.sha256(body).hexdigest(),
             parsed.issuer.public_bytes(),
             parsed.last_update_utc,
@@ -125,6 +139,27 @@ def read(body: bytes) -> Crl | str:
         )
     except PARSE_ERRORS:
         return "it is not a revocation list"
+
+
+def _entries(body: bytes) -> tuple[int, int]:
+    """Return where the entries of a list begin and end (RFC 5280 5.1, revokedCertificates).
+
+    Raises:
+        ValueError: It is not a list.
+    """
+    outer = next(der.spans(body), None)
+    signed = outer and next(der.spans(body, outer.content, outer.end), None)
+    dated = False
+    fields = der.spans(body, signed.content, signed.end) if signed else iter(())
+    # A version, an algorithm, the issuer and two dates precede them.
+    for field in islice(fields, 6):
+        # They follow the dates, and the issuer before them is a SEQUENCE as well.
+        if dated and field.tag == der.SEQUENCE:
+            return field.content, field.end
+        dated |= field.tag in (der.UTC_TIME, der.GENERALIZED_TIME)
+    if not dated:
+        raise ValueError("it has no date")
+    return 0, 0
 
 
 def _extensions(parsed: x509.CertificateRevocationList) -> dict[str, Any]:
@@ -235,11 +270,14 @@ def find_entries(crl: Crl, serials: Collection[int]) -> dict[int, RevokedEntry] 
     valid_serials = frozenset(s for s in serials if s > 0)
     try:
         if len(valid_serials) <= MAX_SINGLE_LOOKUPS:
-            entries = [
-                crl.parsed.get_revoked_certificate_by_serial_number(s) for s in valid_serials
-            ]
-            return {r.serial_number: _entry(r) for r in entries if r is not None}
-        return {r.serial_number: _entry(r) for r in crl.parsed if r.serial_number in valid_serials}
+            found = [crl.parsed.get_revoked_certificate_by_serial_number(s) for s in valid_serials]
+            revoked = [r for r in found if r is not None]
+        else:
+            revoked = [r for r in crl.parsed if r.serial_number in valid_serials]
+        # Their extensions are read as a whole. The size of an entry shows only in the list.
+        if revoked and any(e.end - e.start > MAX_ENTRY for e in der.spans(crl.body, *crl.entries)):
+            return f"an entry has more than {MAX_ENTRY // 1024} KB"
+        return {r.serial_number: _entry(r) for r in revoked}
     except PARSE_ERRORS:
         return "its entries cannot be read"
 

@@ -214,10 +214,10 @@ def _mail_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.campaign
 @pytest.mark.usefixtures("_mail_in_this_process")
 # The workers of a soak share the worlds, and a part takes no more than some minutes.
-@pytest.mark.parametrize("part", range(size(1, 50)))
+@pytest.mark.parametrize("part", range(size(1, 125)))
 @given(data=st.data())
 @settings(
-    max_examples=size(1, 10),
+    max_examples=size(1, 4),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -27,6 +27,7 @@ from certmgr.x509.crl import (
     status_of,
     unusable_reason,
 )
+from inventory import der
 from inventory.certificates import parse
 from inventory.vocabulary import RevocationState
 from tests.certmgr.revocation.lists import DAY, make_list, now, points, shard
@@ -227,6 +228,45 @@ def test_truncated_extended_or_oversized_list_is_refused(
     assert isinstance(read(body + b"\0"), str)
     monkeypatch.setattr(crls, "MAX_BYTES", len(body) - 1)
     assert "larger" in str(read(body))
+
+
+def _names(count: int) -> list[x509.GeneralName]:
+    return [x509.UniformResourceIdentifier("a")] * count
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        x509.IssuerAlternativeName(_names(22_000)),
+        x509.UnrecognizedExtension(ObjectIdentifier("1.2.3.4"), b"x" * 66_000),
+        shard(*["a"] * 22_000)[0],
+    ],
+    ids=["names", "unknown", "points"],
+)
+def test_list_with_much_besides_its_entries_is_refused_before_it_is_read(
+    issuer: Authority, extension: x509.ExtensionType
+) -> None:
+    # A list of 32 MB took 1 GB and 15 seconds of CPU with three bytes per name.
+    body = make_list(issuer, extensions=[(extension, False)])
+    assert crls.read(body) == "it has more than 64 KB without its entries"
+
+
+def test_list_with_many_fields_before_its_dates_is_refused() -> None:
+    body = der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, b"\x05\x00" * 50_000))
+    assert crls.read(body) == "it is not a revocation list"
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_list_with_an_entry_of_many_names_is_unusable_for_its_certificate(
+    issuer: Authority, leaf: IssuedCertificate, count: int
+) -> None:
+    crl = readable(
+        make_list(issuer, [leaf], entry_extensions=[(x509.CertificateIssuer(_names(2_000)), False)])
+    )
+    serials = [leaf.certificate.serial_number, *range(1, count)]
+    assert crls.find_entries(crl, serials) == "an entry has more than 4 KB"
+    # Certificates that it does not list are not concerned.
+    assert crls.find_entries(crl, [5]) == {}
 
 
 def test_list_made_by_openssl_is_read(tmp_path: Path) -> None:
