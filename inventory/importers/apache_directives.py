@@ -7,6 +7,7 @@ numbers, know no macros, and have had no release for years.
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ _CONDITIONS = ("ifdefine", "ifmodule", "iffile", "ifversion")
 _WORD = re.compile(r"\"((?:[^\"\\]|\\.)*)\"?|'((?:[^'\\]|\\.)*)'?|(\S+)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([\\\"'])")
 _NAMED = re.compile(r"(?:ServerName|ServerAlias)\s+(\S+)", re.I)
+_REPEATED, MAX_REPEATED = re.compile(r"[*+?]"), 4
 # All versions of the last fifteen years: which one reads the file is not known.
 _VERSION = (2, 4, 60)
 _Numbers = tuple[int, ...]
@@ -60,6 +62,7 @@ class Directives:
         self._macros: dict[str, tuple[list[str], list[Line]]] = {}
         self._files = self._count = self._expanded = 0
         self._modules = Modules()
+        self._search = includes.IncludeSearch(path)
 
     def read(self) -> Iterator[tuple[str, list[str] | str]]:
         """Yield (file and line, words) per directive that applies; for a bad line, the reason."""
@@ -122,7 +125,7 @@ class Directives:
 
     def _server_root(self, where: str, value: str) -> Iterator[tuple[str, str]]:
         """Take the folder that relative paths after ServerRoot are relative to."""
-        if Path(value).is_dir():
+        if os.path.isdir(value):  # noqa: PTH112 (false for a path that is too long)
             self._root = Path(value)
             return
         # In a copy of a configuration, or one of Windows, the folder has another place.
@@ -141,7 +144,7 @@ class Directives:
                 # Options -D of the command line are not known, so only "Define" counts.
                 found = value in self._defines
             case "iffile":
-                found = (self._root / value).exists()
+                found = os.path.exists(self._root / value)  # noqa: PTH110
             case "ifversion":
                 found = _is_version(value)
             case _:
@@ -180,7 +183,7 @@ class Directives:
         if self._moved and pattern.startswith(self._moved):
             pattern = pattern.removeprefix(self._moved)
         full = pattern if pattern.startswith("/") else f"{self._root}/{pattern}"
-        included = _included(full)
+        included = self._included(full)
         if isinstance(included, str):
             yield where, included
             return
@@ -190,6 +193,8 @@ class Directives:
         elif not included and (folder := includes.missing_folder(full)):
             shown = printable(folder, 100)
             yield where, f"Include {printable(pattern, 100)}: there is no folder {shown} here"
+        # Empty files count as well: any number of lines may include all of them.
+        self._count += len(included)
         for file in included:
             real = file.resolve()
             # A snippet may be included several times, but not by itself.
@@ -200,9 +205,28 @@ class Directives:
             try:
                 yield from self._directives(self._lines(file), [*stack, real], depth + 1)
             except UsageError as error:
-                if self._count > MAX_DIRECTIVES or self._expanded > MAX_EXPANDED:
+                # A limit of the whole configuration, and not of this file.
+                if (
+                    self._count > MAX_DIRECTIVES
+                    or self._expanded > MAX_EXPANDED
+                    or self._search.exhausted
+                ):
                     raise
                 yield f"{file}:0", printable(str(error), 200)
+
+    def _included(self, pattern: str) -> list[Path] | str:
+        """Return the files that an Include names, or why it cannot be followed.
+
+        For a folder, these are all of its files, and those of the folders in it.
+        """
+        if not pattern.strip("/"):
+            return f"Include {printable(pattern, 80)} would include the whole file system"
+        try:
+            found = self._search.files(pattern, folders=True)
+        except ValueError as error:
+            shown = printable(str(error), 80)
+            return f"Include {printable(pattern, 80)} cannot be followed: {shown}"
+        return [Path(f) for f in found[:MAX_FILES]]
 
 
 def _until(lines: Iterator[Line], kind: str) -> Iterator[Line]:
@@ -234,9 +258,14 @@ def _is_version(condition: str) -> bool:
     sign, _, version = condition.rpartition(" ")
     sign, shown = sign.strip() or "=", ".".join(map(str, _VERSION))
     if sign == "~" or version.startswith("/"):
+        expression = version.strip("/")
+        # Repetitions within each other take years even for a few characters. Which version reads
+        # the file is not known anyway.
+        if "{" in expression or len(_REPEATED.findall(expression)) > MAX_REPEATED:
+            return True
         try:
-            return re.search(version.strip("/"), shown) is not None
-        except re.error:
+            return re.search(expression, shown) is not None
+        except (re.error, RecursionError, OverflowError):
             return True
     numbers = [int(n) for n in version.split(".") if n.isascii() and n.isdigit()]
     compare = _COMPARISONS.get(sign)
@@ -258,26 +287,3 @@ def _words(text: str) -> list[str]:
         word if word else _ESCAPE.sub(r"\1", double or single)
         for double, single, word in _WORD.findall(bare)
     ]
-
-
-def _included(pattern: str) -> list[Path] | str:
-    """Return the files that an Include names, or why it cannot be followed.
-
-    For a folder, these are all of its files, and those of the folders in it.
-    """
-    if not pattern.strip("/"):
-        return f"Include {printable(pattern, 80)} would include the whole file system"
-    try:
-        found = [Path(p) for p in includes.matching(pattern, MAX_FILES)]
-        return list(_files(found, MAX_DEPTH))[:MAX_FILES]
-    except (ValueError, OSError) as error:
-        shown = printable(str(error), 80)
-        return f"Include {printable(pattern, 80)} cannot be followed: {shown}"
-
-
-def _files(paths: list[Path], depth: int) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir() and depth:
-            yield from _files(sorted(path.iterdir())[:MAX_FILES], depth - 1)
-        elif path.is_file():
-            yield path

@@ -68,6 +68,7 @@ class _Reader:
         self.problems: list[ImportProblem] = []
         self.parsed: dict[str, list[dict[str, Any]]] = {}
         self.directives = 0
+        self.search = includes.IncludeSearch(path)
 
     def rows(self) -> Iterator[ImportRow | ImportProblem]:
         yield from self._block(self.main, self._parse(self.main), Scope(), 0)
@@ -113,11 +114,11 @@ class _Reader:
         full = os.path.join(self.root, pattern)  # noqa: PTH118
         shown, reason = printable(pattern, 100), ""
         if self.dumped is not None:
-            found = sorted(n for n in self.dumped if n == full or includes.matches(n, full))
+            found = self.search.among(self.dumped, full)
         else:
             try:
-                found = [f for f in includes.matching(full, MAX_FILES) if Path(f).is_file()]
-            except (ValueError, OSError):
+                found = self.search.files(full)
+            except ValueError:
                 found = []
             # nginx ignores it. In a copy of a configuration it would leave the names out unseen.
             if not found and (folder := includes.missing_folder(full)):
@@ -143,7 +144,10 @@ class _Reader:
             if depth >= MAX_DEPTH:
                 self.problems.append(ImportProblem(where, "includes are nested too deeply"))
                 continue
-            for file in self._included(directive["args"][0], where):
+            files = self._included(directive["args"][0], where)
+            # Empty files count as well: any number of lines may include all of them.
+            self.directives += len(files)
+            for file in files:
                 yield from self._flat(file, self._parse(file), depth + 1)
 
     def _block(
