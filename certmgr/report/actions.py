@@ -61,6 +61,7 @@ def case_action(report_input: ReportInput, topic: Topic) -> ReportAction | None:
     return ReportAction(
         outcome=outcome,
         site=display(topic.target.host),
+        target="",
         code=topic.code,
         # A step of a case has no finding. This value sorts it before findings of severity medium
         # with the same date.
@@ -141,6 +142,7 @@ def _action(
     return ReportAction(
         outcome=outcome,
         site=display(status.target.host),
+        target=str(status.target),
         code=finding.code,
         severity=str(finding.severity),
         what=sentence(finding, status.target, language),

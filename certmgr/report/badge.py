@@ -10,6 +10,7 @@ from datetime import timedelta
 from xml.sax.saxutils import escape, quoteattr
 
 from certmgr.report.model import ClientReport
+from certmgr.report.names import ports_of_names, site_names
 from inventory.dates import shifted
 from inventory.errors import CertmgrError
 from inventory.text import printable
@@ -29,7 +30,8 @@ def why_not(report: ClientReport) -> str:
     """Return why a badge would not be true; empty if it is."""
     if not report.sites:
         return "the client has no site"
-    bad = [s.name for s in report.sites if s.state != "ok"]
+    ports = ports_of_names((s.name, s.target) for s in report.sites)
+    bad = site_names(((s.name, s.target) for s in report.sites if s.state != "ok"), ports)
     if bad:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         return f"not in order: {', '.join(bad[:3])}{more}"

@@ -6,11 +6,12 @@ the name of the site.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from certmgr.report.model import ClientReport, ReportAction, ReportSite
+from certmgr.report.names import ports_of_names, site_names
 from inventory.errors import InvalidName
 from inventory.names import normalise_host
 
@@ -63,30 +64,40 @@ class SiteRow:
     measured: bool
 
 
-def action_cards(actions: Iterable[ReportAction]) -> tuple[ActionCard, ...]:
+def report_ports(report: ClientReport) -> Mapping[str, int]:
+    """Return how many ports each name has in a report."""
+    return ports_of_names((s.name, s.target) for s in report.sites)
+
+
+def action_cards(
+    actions: Iterable[ReportAction], ports: Mapping[str, int]
+) -> tuple[ActionCard, ...]:
     """Return one card for the actions with the same instruction for the same kind of fault.
 
     Instructions are the same if they differ only in the name of the site. Actions with different
     dates stay apart, so that no card hides an earlier date.
+
+    Args:
+        actions: The actions.
+        ports: How many ports each name has in the report.
     """
     cards: dict[Hashable, list[ReportAction]] = {}
     for action in actions:
         instruction = _nameless(action.do, action.site)
         key = (action.outcome, action.code, instruction, action.by_text, action.person)
         cards.setdefault(key, []).append(action)
-    return tuple(_card(same) for same in cards.values())
+    return tuple(_card(same, ports) for same in cards.values())
 
 
-def _card(actions: Sequence[ReportAction]) -> ActionCard:
-    texts: dict[str, tuple[str, dict[str, None]]] = {}
+def _card(actions: Sequence[ReportAction], ports: Mapping[str, int]) -> ActionCard:
+    texts: dict[str, tuple[str, list[tuple[str, str]]]] = {}
     for action in actions:
         nameless = _nameless(action.what, action.site)
-        # A name with several ports is listed once.
-        texts.setdefault(nameless, (action.what, {}))[1][action.site] = None
+        texts.setdefault(nameless, (action.what, []))[1].append((action.site, action.target))
     return ActionCard(
         actions[0],
-        tuple(dict.fromkeys(a.site for a in actions)),
-        tuple(CardStatement(text, tuple(sites)) for text, sites in texts.values()),
+        site_names(((a.site, a.target) for a in actions), ports),
+        tuple(CardStatement(text, site_names(sites, ports)) for text, sites in texts.values()),
     )
 
 
@@ -98,23 +109,27 @@ def shared_instruction(cards: Sequence[ActionCard]) -> str:
 
 def remark_lines(report: ClientReport) -> tuple[RemarkLine, ...]:
     """Return each remark once, with all sites that have it."""
-    lines: dict[str, tuple[str, dict[str, None]]] = {}
+    lines: dict[str, tuple[str, list[tuple[str, str]]]] = {}
     for site in report.sites:
         for text in site.remarks:
-            lines.setdefault(_nameless(text, site.name), (text, {}))[1][site.name] = None
-    return tuple(RemarkLine(text, tuple(sites)) for text, sites in lines.values())
+            key = _nameless(text, site.name)
+            lines.setdefault(key, (text, []))[1].append((site.name, site.target))
+    ports = report_ports(report)
+    return tuple(RemarkLine(text, site_names(sites, ports)) for text, sites in lines.values())
 
 
 def site_rows(report: ClientReport) -> tuple[SiteRow, ...]:
     """Return the rows of the table of sites, in the order of the sites."""
-    stated: dict[str, set[str]] = {}
+    stated: dict[tuple[str, str], set[str]] = {}
     for action in (*report.you_act, *report.we_act, *report.escalated):
-        stated.setdefault(action.site, set()).add(action.what)
+        stated.setdefault((action.site, action.target), set()).add(action.what)
+    ports = report_ports(report)
     newest = max((s.measured for s in report.sites if s.measured is not None), default=None)
-    rows: dict[Hashable, tuple[SiteRow, list[str]]] = {}
+    rows: dict[Hashable, tuple[SiteRow, list[tuple[str, str]]]] = {}
     for site in report.sites:
         # A remark in each row would make equal sites differ, and hide what matters.
-        elsewhere = {*stated.get(site.name, ()), *site.remarks}
+        of_port, of_name = (stated.get((site.name, t), ()) for t in (site.target, ""))
+        elsewhere = {*of_port, *of_name, *site.remarks}
         facts = tuple(f for f in site.facts if f not in elsewhere)
         measured = newest is None or site.measured is None or newest - site.measured > _SAME_SCAN
         key = (
@@ -126,12 +141,10 @@ def site_rows(report: ClientReport) -> tuple[SiteRow, ...]:
             site.measured_text if measured else "",
         )
         row = SiteRow(site, (), facts, measured)
-        names = rows.setdefault(key, (row, []))[1]
-        if site.name not in names:
-            # Several ports of a site are one entry for a reader.
-            names.append(site.name)
+        rows.setdefault(key, (row, []))[1].append((site.name, site.target))
     return tuple(
-        SiteRow(row.site, tuple(names), row.facts, row.measured) for row, names in rows.values()
+        SiteRow(row.site, site_names(members, ports), row.facts, row.measured)
+        for row, members in rows.values()
     )
 
 

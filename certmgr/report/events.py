@@ -10,6 +10,7 @@ from certmgr.compliance.facts import ComplianceState
 from certmgr.compliance.milestones import Deadline
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import ReportEvent
+from certmgr.report.names import ports_of_names, site_names
 from inventory.db.database import from_epoch
 from inventory.names import display
 from notifiers.wording.cases import filled
@@ -79,12 +80,15 @@ def _concerns(report_input: ReportInput, deadline: Deadline, rows: Sequence[Comp
 def _certificate_events(report_input: ReportInput, horizon: datetime) -> Iterator[ReportEvent]:
     """Yield the ends of certificates. Those that expire at the same moment share one event."""
     language = report_input.language
-    ends: dict[datetime, list[str]] = {}
+    ends: dict[datetime, list[tuple[str, str]]] = {}
+    targets = [s.target for s in report_input.statuses]
+    ports = ports_of_names((display(t.host), str(t)) for t in targets)
     for status in report_input.statuses:
         end = from_epoch(status.not_after)
         if end is not None and report_input.as_of < end <= horizon:
-            ends.setdefault(end, []).append(display(status.target.host))
-    for end, names in ends.items():
+            member = (display(status.target.host), str(status.target))
+            ends.setdefault(end, []).append(member)
+    for end, members in ends.items():
         yield ReportEvent(
             at=end,
             at_text=language.date(end),
@@ -92,7 +96,7 @@ def _certificate_events(report_input: ReportInput, horizon: datetime) -> Iterato
             title=language(P.certificate_ends),
             note="",
             confirmed=True,
-            affected=tuple(dict.fromkeys(names)),
+            affected=site_names(members, ports),
             steps=(),
         )
 

@@ -10,10 +10,17 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from certmgr.pages.template import SYMBOLS, render_page
-from certmgr.report.cards import action_cards, remark_lines, shared_instruction, site_rows
+from certmgr.report.cards import (
+    action_cards,
+    remark_lines,
+    report_ports,
+    shared_instruction,
+    site_rows,
+)
 from certmgr.report.event_groups import grouped_events
 from certmgr.report.model import Bar, ClientReport, ReportEvent
 from inventory.text import printable
@@ -63,7 +70,7 @@ def render(report: ClientReport, language: Language) -> str:
         _=language,
         symbol=SYMBOLS[report.state],
         kinds=kinds,
-        cards=action_cards,
+        cards=partial(action_cards, ports=report_ports(report)),
         shared=shared_instruction,
         remarks=remark_lines(report),
         rows=site_rows(report),

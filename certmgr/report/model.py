@@ -18,6 +18,7 @@ class ReportAction:
     Attributes:
         outcome: you-act, we-act or escalated.
         site: Name of the site.
+        target: Its port and protocol too; empty if the action is about the name.
         code: Code of the finding.
         severity: Severity of the finding.
         what: The problem, as a sentence.
@@ -30,6 +31,7 @@ class ReportAction:
 
     outcome: str
     site: str
+    target: str
     code: str
     severity: str
     what: str

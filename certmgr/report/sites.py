@@ -15,6 +15,7 @@ from certmgr.renewers.plan import EXPIRING
 from certmgr.renewers.renewer import RenewalMethod
 from certmgr.report.facts import ReportInput
 from certmgr.report.model import Bar, ReportAction, ReportSite
+from certmgr.report.names import ports_of_names, site_names
 from certmgr.x509.trust_rules import BROWSER_NAMES
 from inventory.certificates import organisation
 from inventory.dates import days_left
@@ -225,6 +226,7 @@ def _undetermined_rules(status: EndpointStatus, rows: Sequence[ComplianceRow]) -
 
 def bars(sites: Sequence[ReportSite], language: Language) -> tuple[Bar, ...]:
     expiring = sorted((s for s in sites if s.days_left is not None), key=lambda s: s.days_left or 0)
+    ports = ports_of_names((s.name, s.target) for s in sites)
     bars = []
     for site in expiring[:MAX_BARS]:
         days = site.days_left or 0
@@ -233,5 +235,6 @@ def bars(sites: Sequence[ReportSite], language: Language) -> tuple[Bar, ...]:
             if days >= 0
             else language(P.expired)
         )
-        bars.append(Bar(site.name, days, text))
+        (name,) = site_names([(site.name, site.target)], ports)
+        bars.append(Bar(name, days, text))
     return tuple(bars)

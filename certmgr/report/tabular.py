@@ -52,9 +52,11 @@ def to_csv(report: ClientReport) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for site in report.sites:
-        # The actions of a site are found by its name, as in the page.
+        # The step of a case is about the name, and a finding about one port of it.
         actions = [
-            a for a in (*report.you_act, *report.we_act, *report.escalated) if a.site == site.name
+            a
+            for a in (*report.you_act, *report.we_act, *report.escalated)
+            if a.site == site.name and a.target in ("", site.target)
         ]
         row = (
             site.target,

@@ -12,7 +12,7 @@ import pytest
 from certmgr.demo.pages import page
 from certmgr.demo.servers import server_context
 from certmgr.report import html
-from certmgr.report.cards import action_cards, remark_lines, site_rows
+from certmgr.report.cards import action_cards, remark_lines, report_ports, site_rows
 from certmgr.report.event_groups import grouped_events
 from certmgr.report.html import NARROW, WIDE, chart, time_line
 from certmgr.report.model import Bar, ReportEvent
@@ -65,7 +65,7 @@ def shop(provider: ReportProvider) -> ReportProvider:
 def test_sites_with_the_same_fault_share_a_card(shop: ReportProvider) -> None:
     report, reader_language = shop.report("1001")
     assert len(report.you_act) == 5, "programs still get each action"
-    (card,) = action_cards(report.you_act)
+    (card,) = action_cards(report.you_act, report_ports(report))
     assert set(card.sites) == {s.name for s in report.sites if s.state == "fault"}
     text = text_of(html.render(report, reader_language))
     # Once in the card, and once as the fact about all five.
@@ -108,7 +108,7 @@ def test_instruction_that_all_cards_share_is_stated_once(shop: ReportProvider) -
     first, second = report.you_act[:2]
     other = dataclasses.replace(second, code="chain-incomplete", what="Another fault.")
     changed = dataclasses.replace(report, you_act=(first, other))
-    assert len(action_cards(changed.you_act)) == 2
+    assert len(action_cards(changed.you_act, report_ports(changed))) == 2
     assert text_of(html.render(changed, reader_language)).count(first.do) == 1
     apart = dataclasses.replace(report, you_act=(first, dataclasses.replace(other, do="Call.")))
     text = text_of(html.render(apart, reader_language))
@@ -124,7 +124,7 @@ def test_sites_that_expired_on_different_days_share_a_card_with_a_line_each(
         dataclasses.replace(a, what=f"{a.site} expired on {day} November.", do=f"Renew {a.site}.")
         for a, day in zip(report.you_act, dates, strict=True)
     )
-    (card,) = action_cards(actions)
+    (card,) = action_cards(actions, report_ports(report))
     assert card.sites == tuple(a.site for a in actions)
     assert [len(line.sites) for line in card.statements] == [2, 1, 2]
     text = text_of(html.render(dataclasses.replace(report, you_act=actions), reader_language))
@@ -174,8 +174,8 @@ def test_different_dates_and_instructions_stay_apart(shop: ReportProvider) -> No
         {"outcome": "we-act"},
     )
     for change in changes:
-        assert len(action_cards([first, dataclasses.replace(second, **change)])) == 2
-    assert len(action_cards([first, second])) == 1
+        assert len(action_cards([first, dataclasses.replace(second, **change)], {})) == 2
+    assert len(action_cards([first, second], {})) == 1
 
 
 def test_site_that_was_measured_earlier_has_its_date(shop: ReportProvider) -> None:
@@ -246,5 +246,6 @@ def test_page_of_a_fault_is_one_card_per_server(provider: ReportProvider) -> Non
         provider.plain[host] = page("Login", "<input type=password>", hsts=False)
     provider.scan()
     report, _ = provider.report("1")
-    cards = [c for c in action_cards(report.escalated) if c.action.code == "http-collects-secrets"]
+    cards = action_cards(report.escalated, report_ports(report))
+    cards = tuple(c for c in cards if c.action.code == "http-collects-secrets")
     assert [c.sites for c in cards] == [hosts]
