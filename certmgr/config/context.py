@@ -23,7 +23,7 @@ class ZoneWorkers(Protocol):
     """The workers of other vantage points, which see what this machine does not."""
 
     def available(self, zone: str) -> bool:
-        """Return whether a worker of a zone gives a sign of life."""
+        """Return whether a worker of a zone sends heartbeats."""
         ...
 
     def call(self, zone: str, kind: CallKind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -320,7 +320,7 @@ class WorkersSettings:
     Attributes:
         enabled: Whether ``certmgr run`` and ``certmgr scan`` leave the work to workers.
         shard_size: The most endpoints that one worker takes at a time.
-        silent_seconds: A worker without a sign of life for this long counts as dead, and its jobs
+        silent_seconds: A worker without a heartbeat for this long counts as dead, and its jobs
             are taken up by others. A lease of a shard lasts twice as long.
         zone_minutes: A scan waits this long for a worker of a zone that has none; then it ends
             without the endpoints of that zone.

@@ -55,7 +55,7 @@ class CommandResult:
         code: The exit code; None if the program was killed.
         signal: The signal that killed it.
         timed_out: Whether it was killed because of the time limit.
-        goes_on: Whether it could not be killed, and goes on.
+        is_running: Whether it could not be killed, and is still running.
         output: Both output streams as printable lines, at most 64 KB.
     """
 
@@ -63,16 +63,16 @@ class CommandResult:
     code: int | None = None
     signal: int | None = None
     timed_out: bool = False
-    goes_on: bool = False
+    is_running: bool = False
     output: str = ""
 
     @property
     def sentence(self) -> str:
         """The result as text, without the output."""
-        if self.goes_on:
+        if self.is_running:
             return (
-                "it did not finish in time, and goes on: it could not be killed, for example"
-                " because it became another user"
+                "it did not finish in time and is still running: it could not be killed, for"
+                " example because it became another user"
             )
         if self.timed_out:
             return "it did not finish in time, and was killed"
@@ -126,7 +126,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             close_fds=True,
-            # A group of processes of its children, which a time limit ends as a whole.
+            # A separate process group, so that the time limit ends its children too.
             start_new_session=True,
             # The umask of certmgr keeps keys private; files of a reload program are not keys.
             umask=0o022,
@@ -246,9 +246,9 @@ def _wait_for(process: subprocess.Popen[bytes], end: float) -> CommandResult:
             # The whole group: a shell script would leave its children behind.
             ended = kill(process, group=True)
             if not ended:
-                _log.warning("process %d could not be killed, and goes on", process.pid)
+                _log.warning("process %d could not be killed, and is still running", process.pid)
             return CommandResult(
-                False, timed_out=True, goes_on=not ended, output=printable_output(kept)
+                False, timed_out=True, is_running=not ended, output=printable_output(kept)
             )
     code = process.returncode
     return CommandResult(

@@ -193,7 +193,7 @@ class Remote:
         if not _VERSION.fullmatch(name):
             raise UsageError(
                 f"{link} at {self.where} is not a link to a version",
-                "certmgr creates it as such a link, so that another program changed it",
+                "certmgr creates it as such a link, so another program has changed it",
                 "Find out what changed it, and move it away.",
             )
         return name

@@ -35,7 +35,7 @@ def expectations(
             key = (row.client_id, name)
             before = known.get(key)
             if row.live_at is not None and row.not_after is not None and row.not_after < now:
-                # An expired certificate must be replaced, so any other one is welcome there.
+                # An expired certificate must be replaced, so any other one is accepted there.
                 known.pop(key, None)
             elif row.live_at is not None:
                 # One case may install several certificates (EC and RSA); a later case replaces

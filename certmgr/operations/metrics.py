@@ -133,7 +133,7 @@ def _cases(registry: CollectorRegistry, conn: Connection, now: datetime) -> None
 def _workers(registry: CollectorRegistry, health: WorkerHealth | None) -> None:
     if health is None:
         return
-    workers = Gauge("certmgr_workers", "Workers that gave a sign of life", registry=registry)
+    workers = Gauge("certmgr_workers", "Workers with a recent heartbeat", registry=registry)
     workers.set(health.workers)
     jobs_by_state = Gauge(
         "certmgr_worker_jobs",

@@ -13,8 +13,8 @@ from inventory.store import runs, work_queues, zone_workers, zones
 
 # Shards take seconds, so a job that waits for longer than this has no worker for its queue.
 MAX_WAITING_SECONDS = 900
-# Each certmgr run needs a worker for them. What single commands leave to workers is not waited for
-# in silence: they state that there is none.
+# Each certmgr run needs a worker for them. A single command that needs a worker reports it if there
+# is none.
 RUN_QUEUES = ("scan", "renew", "revocation", "notify")
 
 
@@ -38,7 +38,7 @@ class WorkerHealth:
     """The workers and queues of an inventory.
 
     Attributes:
-        workers: Workers that gave a sign of life lately.
+        workers: Workers with a recent heartbeat.
         queues: The queues with jobs.
         zones: The zones, without the default one.
         left_out: What the last run left out, since a zone could not be used.
@@ -88,7 +88,7 @@ def read_workers(conn: Connection, silent: float) -> WorkerHealth | None:
 
 
 def worker_problems(health: WorkerHealth | None, settings: Settings) -> list[str]:
-    """Return what an administrator must act on, one line each.
+    """Return the problems that an administrator must act on, one line each.
 
     Without ``[workers] enabled`` no command waits for workers, so a missing one is no problem.
     """
@@ -97,7 +97,7 @@ def worker_problems(health: WorkerHealth | None, settings: Settings) -> list[str
         return ["the queues of workers are not installed"] if enabled else []
     problems = []
     if enabled and not health.workers:
-        problems.append("no worker gives a sign of life")
+        problems.append("no worker sends heartbeats")
     # Found at once, and not when a job has waited for a quarter of an hour.
     elif enabled and (unattended := health.unattended(run_queues(settings))):
         problems.append(f"no worker takes jobs of the queue {', '.join(unattended)}")

@@ -109,7 +109,7 @@ class RemoteCalls:
 
         Raises:
             CertmgrError: The error of a worker; or no worker takes jobs of this queue.
-            DatabaseError: The database stayed away.
+            DatabaseError: The database was unavailable.
         """
         pending: deque[int] = deque()
         try:
@@ -209,7 +209,7 @@ class RemoteCalls:
         option = f"--queues {self._base}" if self._zone == DEFAULT_ZONE else f"--zone {self._zone}"
         return CertmgrError(
             f"No worker takes jobs of the queue {self._queue}",
-            "none gave a sign of life",
+            "none sent a heartbeat",
             f"Start certmgr worker {option}, or do the work in this process with --here.",
         )
 

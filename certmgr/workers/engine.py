@@ -184,7 +184,7 @@ class _Again(BaseRetryStrategy):
 
 
 class QueueWorker:
-    """Takes jobs from queues, and gives a sign of life while it does."""
+    """Takes jobs from queues, and sends heartbeats while it does."""
 
     def __init__(
         self, url: URL, handlers: Handlers, silent: float, schedule: str | None = None
@@ -194,7 +194,7 @@ class QueueWorker:
         Args:
             url: The database.
             handlers: Coroutine functions by the name of their job.
-            silent: Seconds without a sign of life after which a worker counts as dead.
+            silent: Seconds without a heartbeat after which a worker counts as dead.
             schedule: When to begin all scheduled work, as for cron; None: another program does.
         """
         self.url, self._silent = url, silent
@@ -250,7 +250,7 @@ class QueueWorker:
 
         Raises:
             DatabaseError: The database went away, and a new worker must be begun. What this one
-                has not recorded is taken up when its sign of life is missing.
+                has not recorded is taken up when its heartbeat is missing.
         """
         with _mapped(self.url):
             async with self._app.open_async():
@@ -282,17 +282,17 @@ class QueueWorker:
                     # The recovery ends with the worker, because its connections are closed then.
                     for task in (watch, *events):
                         task.cancel()
-        # The library also ends a worker that could not give a sign of life.
+        # The library also ends a worker that could not send a heartbeat.
         if self._lost.is_set() or not (stop.is_set() or drain):
-            raise database_error(ConnectionError("a job or a sign of life was lost"), self.url)
+            raise database_error(ConnectionError("a job or a heartbeat was lost"), self.url)
 
     async def retry_stalled(self) -> int:
-        """Put jobs whose worker gives no sign of life back into their queues."""
+        """Put jobs whose worker sends no heartbeat back into their queues."""
         manager = self._app.job_manager
         with _mapped(self.url):
             stalled = list(await manager.get_stalled_jobs(seconds_since_heartbeat=self._silent))
             for job in stalled:
-                _log.warning("%s: its worker gives no sign of life", job.call_string)
+                _log.warning("%s: its worker sends no heartbeat", job.call_string)
                 assert job.id is not None  # it was read from the table
                 try:
                     await manager.retry_job_by_id_async(job.id, retry_at=AT_ONCE)

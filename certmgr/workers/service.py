@@ -152,7 +152,7 @@ class WorkerService:
         }
 
     async def _scan_shard(self, shard_id: int) -> None:
-        # A scan blocks its thread. The event loop must stay free for the signs of life.
+        # A scan blocks its thread. The event loop must stay free for the heartbeats.
         await asyncio.to_thread(scan_shard, self.context, shard_id, worker_name())
         # The worker with the last shard defers the end of the run without a wait.
         await asyncio.to_thread(self._take_up)

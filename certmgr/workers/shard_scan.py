@@ -66,7 +66,7 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
         if its run has ended.
 
     Raises:
-        CertmgrError: An endpoint gave no result, or the database stayed away.
+        CertmgrError: An endpoint gave no result, or the database was unavailable.
     """
     context = with_database_clock(context)
     # Longer than the time after which a worker counts as dead, so that a slow one keeps its shard.
@@ -91,8 +91,9 @@ def scan_shard(context: Context, shard_id: int, worker: str) -> bool:
 def _scan_and_store(context: Context, held: ShardLease, lost: threading.Event) -> bool:
     """Scan a shard under its lease. Return whether results were stored."""
     setup, jobs = _prepare(context, held)
-    # The command and the end of the run probe the control targets of the default zone. Those of
-    # another zone, only its workers can probe; and zones are compared only if both are well.
+    # The command and the end of the run probe the control targets of the default zone. The control
+    # targets of another zone can be probed by its workers only, and zones are compared only if both
+    # are well.
     watched = held.zone != DEFAULT_ZONE or held.role is not ShardRole.ONLY
     controls = [parse(t) for t in context.settings.scan.controls] if watched else []
     failed = failed_control(setup, controls)

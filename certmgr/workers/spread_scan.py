@@ -175,7 +175,7 @@ class SpreadScan:
             if alone_since is not None and now - alone_since > WORKER_PATIENCE_SECONDS:
                 raise CertmgrError(
                     f"No worker scans for run {run_id}",
-                    "no worker gave a sign of life for two minutes",
+                    "no worker sent a heartbeat for two minutes",
                     "Start certmgr worker on a machine that reaches the database; the run goes on"
                     " there.",
                 )

@@ -23,7 +23,7 @@ class QueuedZoneWorkers:
         self._context, self._stop = context, stop
 
     def available(self, zone: str) -> bool:
-        """Return whether a worker of a zone gives a sign of life."""
+        """Return whether a worker of a zone sends heartbeats."""
         silent = self._context.settings.workers.silent_seconds
         with self._context.read() as conn:
             return bool(zone_workers.live(conn, SCAN, silent).get(zone))

@@ -372,7 +372,7 @@ class QueueState(Record):
     Attributes:
         waiting: Jobs that no worker has begun.
         running: Jobs that a worker has begun.
-        stalled: Those of them whose worker gives no sign of life.
+        stalled: Those of them whose worker sends no heartbeat.
         failed: Jobs that ended with an error, and are kept for a week.
         oldest: Seconds since the oldest job that waits could have begun; 0: none waits.
     """

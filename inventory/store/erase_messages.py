@@ -33,7 +33,7 @@ from inventory.vocabulary import DeadlineScopeKind
 def erase_texts(tx: Tx, row: ClientRecord, contacts: list[int], hosts: set[str]) -> None:
     """Delete the texts of notices and replies that name the client.
 
-    Notices keep their times and states. One that was not sent is not sent any more.
+    Notices keep their times and states. A notice that was not sent yet is cancelled.
 
     Args:
         tx: The transaction.

@@ -45,7 +45,7 @@ def has_live_call(conn: Connection, call_id: int) -> bool:
 
 
 def live_workers(conn: Connection, silent: float) -> int:
-    """Return the number of workers that gave a sign of life in the last ``silent`` seconds."""
+    """Return the number of workers with a heartbeat in the last ``silent`` seconds."""
     return int(
         conn.scalar(
             text(
@@ -63,7 +63,7 @@ def queue_states(conn: Connection, silent: float) -> list[QueueState]:
 
     Args:
         conn: An open connection.
-        silent: Seconds without a sign of life after which a worker counts as dead.
+        silent: Seconds without a heartbeat after which a worker counts as dead.
     """
     query = text(
         """

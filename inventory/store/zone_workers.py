@@ -45,7 +45,7 @@ def by_queue(conn: Connection, silent: float) -> dict[str, int]:
 
     Args:
         conn: An open connection.
-        silent: Seconds without a sign of life after which a worker counts as dead.
+        silent: Seconds without a heartbeat after which a worker counts as dead.
     """
     query = select(ZoneWorker.zone, ZoneWorker.queues).where(
         ZoneWorker.seen_at > database_now(conn) - int(silent)
@@ -63,7 +63,7 @@ def live(conn: Connection, queue: str, silent: float) -> dict[str, int]:
     Args:
         conn: An open connection.
         queue: The queue, without its zone.
-        silent: Seconds without a sign of life after which a worker counts as dead.
+        silent: Seconds without a heartbeat after which a worker counts as dead.
     """
     query = select(ZoneWorker.zone, ZoneWorker.queues).where(
         ZoneWorker.seen_at > database_now(conn) - int(silent)

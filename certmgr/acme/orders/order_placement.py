@@ -1,7 +1,7 @@
 """The first steps of an ACME order: its key, its CSR, and the request that gives it a URL.
 
-This module performs I/O. The process may die at every line; the order of durability stands in
-:mod:`certmgr.acme.orders.order`.
+This module performs I/O. The process may die at every line; :mod:`certmgr.acme.orders.order`
+documents the order of durability.
 """
 
 from __future__ import annotations

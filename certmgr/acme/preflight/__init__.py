@@ -1,1 +1,1 @@
-"""What would prevent a certificate, asked before an order is placed."""
+"""Checks of what would prevent issuance, before an order is placed."""

@@ -72,7 +72,7 @@ def require_one(given: IncidentCriteria) -> None:
     if given.cause == "server-lost" and given.server is None:
         raise UsageError(
             "--cause server-lost needs a server",
-            "what has to be installed again is found by the server",
+            "the server determines which certificates are installed again",
             "Give --server NAME.",
         )
 

@@ -158,7 +158,7 @@ def test_program_that_cannot_be_killed_is_left(
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
     pid = int((tmp_path / "pid").read_text())
     assert _runs(pid)
-    assert (done.ok, done.timed_out, done.goes_on) == (False, True, True)
+    assert (done.ok, done.timed_out, done.is_running) == (False, True, True)
     assert "could not be killed" in done.sentence
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not _runs(pid), "the end of the program")

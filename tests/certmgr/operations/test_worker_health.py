@@ -36,7 +36,7 @@ def queue(name: str = "scan", **changes: int) -> QueueState:
         (None, False, []),
         (None, True, ["the queues of workers are not installed"]),
         (WorkerHealth(0, ()), False, []),
-        (WorkerHealth(0, ()), True, ["no worker gives a sign of life"]),
+        (WorkerHealth(0, ()), True, ["no worker sends heartbeats"]),
         (WorkerHealth(1, (queue(waiting=5, running=2, oldest=900),)), True, []),
         (
             WorkerHealth(1, (queue(waiting=5, oldest=960), queue("renew", running=2, stalled=1))),
@@ -115,7 +115,7 @@ def test_commands_show_a_missing_worker_and_a_stalled_job(
         )
     database.close()
     line = certmgr(*options, "check").out
-    assert "no worker gives a sign of life; the zone fra1 has no worker" in line
+    assert "no worker sends heartbeats; the zone fra1 has no worker" in line
     assert "1 job(s) of the queue renew have stalled" in line
     with closing(open_database(url, actor="tester")) as database, database.write() as tx:
         zone_workers.seen(tx, "m:1", "default", ("scan",))
@@ -140,4 +140,4 @@ def test_commands_show_a_missing_worker_and_a_stalled_job(
     doctor = certmgr(*options, "doctor", "--format", "json").json
     found = [c for c in doctor["doctor"] if c["check"] == "workers"]
     assert [c["state"] for c in found] == ["fault"] * 3
-    assert found[0]["what"] == "no worker gives a sign of life"
+    assert found[0]["what"] == "no worker sends heartbeats"

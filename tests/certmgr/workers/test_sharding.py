@@ -28,7 +28,7 @@ def test_endpoints_that_were_never_reached_share_the_limits_of_their_unknown_add
         ((3,), None, 4),
         ((1,), None, 4),
     ]
-    # Before the first worker has given a sign of life, there will be at least one.
+    # Before the first worker has sent a heartbeat, there will be at least one.
     assert plan_shards([3], {}, size=1, workers=0)[0].share == 1
 
 

@@ -103,7 +103,7 @@ def end_connections(context: Context) -> None:
 def test_worker_outlives_connections_that_the_database_ends(
     small: Fleet, context: Context, queues: WorkQueues
 ) -> None:
-    """Each end meets another step: a lease, a scan, a result, the end of a job, a sign of life."""
+    """Each end meets another step: a lease, a scan, a result, the end of a job, a heartbeat."""
     moments = random.Random(8)
     run_id = begin(context, queues)
     worker = small.start("--queues", "scan")
