@@ -33,11 +33,16 @@ MAX_URLS = 5  # per certificate, as in Chrome
 MAX_REDIRECTS = 20  # as in Chrome; each target is guarded as the first URL is
 MAX_FETCHES = 2_000  # requests: a server can name a different URL in each certificate
 MAX_SITE_FETCHES = 100  # of them for URLs at one site; a CA has a few issuers
+# Certificates may name any URL at the site of a CA, so that its limit is reached. Those that ask
+# for little are asked for nevertheless.
+MAX_ASKER_FETCHES = 100  # requests for the certificates of one asking domain
+FEW_FETCHES = 5
 # What is kept for all: an issuer has 2 KB. A larger answer is fetched again if it is needed.
 MAX_KEPT = 16_384  # bytes of memory of one answer
 MAX_KEPT_BYTES = 16_777_216  # of all of them
-# So many fetches without an answer, and a site gets no further one: each of them would occupy one
-# of four places for seconds, and the issuers of all other sites wait for a place.
+# So many fetches without an answer, and a port of a site gets no further one: each of them would
+# occupy one of four places for seconds, and the issuers of all other sites wait for a place.
+# Certificates may name other ports of a CA, which never answer: its port 80 is asked nevertheless.
 MAX_SILENT = 5
 
 
@@ -58,36 +63,48 @@ class IssuerFetcher:
         self._fetches: dict[str, asyncio.Task[list[Certificate]]] = {}
         self._kept_bytes = 0
         self._started: Counter[str] = Counter()
-        self._silent: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._silent: Counter[tuple[str, int]] = Counter()
 
-    async def issuers(self, certificate: Certificate) -> list[Certificate]:
-        """Return certificates that may have issued this one; empty if none is available."""
+    async def issuers(self, certificate: Certificate, asker: str = "") -> list[Certificate]:
+        """Return certificates that may have issued this one; empty if none is available.
+
+        Args:
+            certificate: The certificate.
+            asker: The registered domain that serves it.
+        """
         issuers: list[Certificate] = []
         for url in usable_urls(certificate):
             # A CA names one URL, or several of the same certificate.
             if any(issued_by(certificate, issuer) for issuer in issuers):
                 break
             task = self._fetches.get(url)
-            if task is None and self._may_start(url):
-                task = self._fetches[url] = asyncio.ensure_future(self._fetch(url))
+            if task is None and self._may_start(url, asker):
+                task = self._fetches[url] = asyncio.ensure_future(self._fetch(url, asker))
             if task is not None:
                 issuers += await task
         return issuers
 
-    def _may_start(self, url: str) -> bool:
+    def _may_start(self, url: str, asker: str) -> bool:
         """Return whether a URL may be fetched, or one to which it redirects, and count it."""
         target = parse_target(url)
         if target is None:
             return False
         site = _site(target)
-        if self._started.total() >= MAX_FETCHES or self._started[site] >= MAX_SITE_FETCHES:
+        few = bool(asker) and self._asked[asker] < FEW_FETCHES
+        if (
+            self._started.total() >= MAX_FETCHES
+            or (self._started[site] >= MAX_SITE_FETCHES and not few)
+            or (asker and self._asked[asker] >= MAX_ASKER_FETCHES)
+        ):
             return False
         self._started[site] += 1
+        self._asked[asker] += 1
         return True
 
-    async def _fetch(self, url: str) -> list[Certificate]:
+    async def _fetch(self, url: str, asker: str) -> list[Certificate]:
         """Return the certificates of a URL, and forget those that take too much memory."""
-        found = await self._certificates(url)
+        found = await self._certificates(url, asker)
         size = sum(c.weight for c in found)
         if size > MAX_KEPT or self._kept_bytes + size > MAX_KEPT_BYTES:
             # Those that wait for this fetch have it; the next one fetches again.
@@ -96,8 +113,8 @@ class IssuerFetcher:
             self._kept_bytes += size
         return found
 
-    async def _certificates(self, url: str) -> list[Certificate]:
-        data = await self._body(url)
+    async def _certificates(self, url: str, asker: str) -> list[Certificate]:
+        data = await self._body(url, asker)
         if not data:
             return []
         certificate = parse(data)
@@ -111,7 +128,7 @@ class IssuerFetcher:
             return [parse(pem[0])]
         return from_pkcs7(data) if is_sequence(data) else []
 
-    async def _body(self, url: str) -> bytes:
+    async def _body(self, url: str, asker: str) -> bytes:
         """Return what a URL answers, after its redirects; empty if it answers nothing of use."""
         following, left = url, TIMEOUT
         for _ in range(MAX_REDIRECTS + 1):
@@ -123,7 +140,7 @@ class IssuerFetcher:
             if parse_target(following) is None:
                 break
             # They may have more time, and no limit for the requests to a site.
-            if left <= 0 or not self._may_start(url):
+            if left <= 0 or not self._may_start(url, asker):
                 return b""
         self.answered.add(url)
         return b""
@@ -149,9 +166,13 @@ class IssuerFetcher:
             # Browsers get no certificate from a name that does not exist.
             if resolution.status in ("nxdomain", "nodata"):
                 self.answered.add(named)
-        site = _site(target)
+            # A name without an address takes no place, and does not count as silent: certificates
+            # may name any host below the domain of a CA.
+            if not addresses:
+                return Download(problem="the host has no address"), 0.0
+        place = _site(target), target.port
         async with self._limit:
-            if self._silent[site] >= MAX_SILENT:
+            if self._silent[place] >= MAX_SILENT:
                 return Download(), 0.0
             # The time of the queue does not count.
             began = asyncio.get_running_loop().time()
@@ -162,7 +183,7 @@ class IssuerFetcher:
         if result.final:
             self.answered.add(named)
         elif not result.body and result.location is None:
-            self._silent[site] += 1
+            self._silent[place] += 1
         return result, seconds
 
 

@@ -30,6 +30,7 @@ from certmgr.x509.trust_data import digest as rules_digest
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
 from inventory.errors import log_internal_error
+from inventory.names import registered_domain
 from inventory.vocabulary import Finding
 
 _log = logging.getLogger(__name__)
@@ -204,10 +205,11 @@ class ScanWorker:
         the verdict must not depend on it.
         """
         unavailable = set()
+        asker = registered_domain(job.target.host) or job.target.host
         for _ in range(MAX_FETCHED_LEVELS):
             gaps = _gaps(judgement)
             for certificate in gaps:
-                fetched = await self.fetcher.issuers(certificate)
+                fetched = await self.fetcher.issuers(certificate, asker)
                 for issuer in fetched:
                     self.judge.issuers.add(issuer)
                 urls = usable_urls(certificate)

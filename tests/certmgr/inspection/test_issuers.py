@@ -21,6 +21,8 @@ from certmgr.net.downloads import Download, DownloadTarget
 from certmgr.scan.resolve import Resolver
 from inventory.certificates import Certificate, parse
 from inventory.targets import Target
+from tests.campaign import UNREACHED
+from tests.certmgr.net.server import serving
 from tests.certmgr.tls_servers import HOST, Probe, Stack, serve_certificate
 from tests.clock import clock
 
@@ -132,9 +134,13 @@ class _Asked:
 
 
 def _fetch_all(
-    monkeypatch: pytest.MonkeyPatch, answer: Download, leaves: Sequence[Certificate]
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Download,
+    leaves: Sequence[Certificate],
+    askers: Sequence[str] = (),
 ) -> tuple[_Asked, list[int]]:
     """Fetch the issuers of leaves one after another; returns how many each of them got."""
+    asking = askers or [""] * len(leaves)
     asked = _Asked(answer)
     monkeypatch.setattr("certmgr.inspection.issuers.download", asked)
 
@@ -142,7 +148,8 @@ def _fetch_all(
         resolver = Resolver(servers=("127.0.0.1:9",), timeout=1.0, allowed=(), guarded=True)
         fetcher = IssuerFetcher(resolver, ())
         try:
-            return [len(await fetcher.issuers(leaf)) for leaf in leaves]
+            pairs = zip(leaves, asking, strict=True)
+            return [len(await fetcher.issuers(leaf, asker)) for leaf, asker in pairs]
         finally:
             await resolver.close()
 
@@ -254,6 +261,52 @@ def test_one_site_gets_a_limited_number_of_fetches(
     urls = [*(f"http://192.0.2.1:{80 + n}/" for n in range(5)), "http://192.0.2.2/x"]
     _, counts = _fetch_all(monkeypatch, Download(issuer.der, final=True), _leaves(issuer, urls))
     assert counts == [1, 1, 1, 0, 0, 1]
+
+
+def test_certificates_that_name_silent_ports_of_a_ca_do_not_keep_others_from_it(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    silent = [f"http://192.0.2.1:81/{n}" for n in range(MAX_SILENT + 4)]
+    leaves = _leaves(issuer, [*silent, "http://192.0.2.1/issuer"])
+    asked, _ = _fetch_all(monkeypatch, Download(problem="silent"), leaves)
+    assert asked.urls == [*silent[:MAX_SILENT], "http://192.0.2.1:80/issuer"]
+
+
+def test_certificates_that_name_hosts_of_a_ca_without_address_do_not_keep_others_from_it(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority, opened: Stack
+) -> None:
+    asked = _Asked(Download(issuer.der, final=True))
+    monkeypatch.setattr("certmgr.inspection.issuers.download", asked)
+    resolver = opened.enter_context(serving({("real.ca.test", "A"): ["192.0.2.1"]}))
+    urls = [f"http://x{n}.ca.test/" for n in range(MAX_SILENT + 1)]
+
+    async def fetch() -> list[int]:
+        names = Resolver(servers=(resolver.address,), timeout=UNREACHED, guarded=False)
+        fetcher = IssuerFetcher(names, ())
+        try:
+            leaves = _leaves(issuer, [*urls, "http://real.ca.test/"])
+            return [len(await fetcher.issuers(leaf)) for leaf in leaves]
+        finally:
+            await names.close()
+
+    assert asyncio.run(fetch())[-1] == 1
+    assert asked.urls == ["http://real.ca.test:80/"]
+
+
+def test_one_domain_gets_a_limited_number_of_fetches_and_another_one_still_some(
+    monkeypatch: pytest.MonkeyPatch, issuer: Authority
+) -> None:
+    monkeypatch.setattr("certmgr.inspection.issuers.MAX_ASKER_FETCHES", 4)
+    monkeypatch.setattr("certmgr.inspection.issuers.MAX_SITE_FETCHES", 3)
+    # The sites that the certificates of one domain name are many, or that of a real CA.
+    urls = [
+        *(f"http://192.0.2.{n}/" for n in range(1, 7)),
+        *(f"http://192.0.2.9/{n}" for n in "abcd"),
+    ]
+    asking = ["a.test"] * 6 + ["b.test"] * 3 + ["c.test"]
+    answer = Download(issuer.der, final=True)
+    _, counts = _fetch_all(monkeypatch, answer, _leaves(issuer, urls), asking)
+    assert counts == [1, 1, 1, 1, 0, 0, 1, 1, 1, 1]
 
 
 def test_large_answer_is_used_and_not_kept(
