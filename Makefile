@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Containers often forbid compiled modules. Each process of the tests would then compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-random test-clocks test-load test-stalls soak coverage check bench docs site sbom lock clean help
+.PHONY: demo test test-random test-clocks test-load test-stalls soak coverage check bench docs site sbom audit lock clean help
 
 help:
 	@echo "make demo   inspect real sites on loopback, order by ACME from a local CA, and clean up"
@@ -17,6 +17,7 @@ help:
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
 	@echo "make site   the documentation as a site in build/site, which loads nothing from elsewhere"
 	@echo "make sbom   write build/sbom.json, the list of dependencies (CycloneDX)"
+	@echo "make audit  ask PyPI for known vulnerabilities of the dependencies (docs/security.md)"
 	@echo "make lock   renew requirements.lock and requirements-dev.lock"
 
 $(VENV)/.demo: requirements.lock pyproject.toml
@@ -96,6 +97,13 @@ sbom:
 	$(PYTHON) -m venv build/sbom-tool
 	build/sbom-tool/bin/python -m pip install --quiet cyclonedx-bom
 	build/sbom-tool/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
+
+# --strict: a dependency without data is a failure, and not a dependency without vulnerabilities.
+AUDIT ?=
+audit:
+	$(PYTHON) -m venv build/audit-tool
+	build/audit-tool/bin/python -m pip install --quiet pip-audit
+	build/audit-tool/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock $(AUDIT)
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet uv
