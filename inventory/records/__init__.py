@@ -93,15 +93,17 @@ from inventory.records.scans import (
     ListedFinding,
     NewestRun,
     ObservedChain,
-    PlannedShard,
     ProbeStateRecord,
-    QueueState,
     RunRecord,
+    StoredAnswer,
+    StoredProbe,
+)
+from inventory.records.shards import (
+    PlannedShard,
+    QueueState,
     ShardLease,
     ShardProgress,
     SpreadRun,
-    StoredAnswer,
-    StoredProbe,
     WaitingShard,
     ZoneShards,
 )

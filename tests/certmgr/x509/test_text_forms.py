@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certmgr.demo.authority import Authority, IssuedCertificate
 from certmgr.x509.csr import make, read
 from inventory.errors import UsageError
-from tests.certmgr.x509.test_client_files import openssl
+from tests.certmgr.x509.openssl_files import openssl
 from tests.certmgr.x509.test_unpacking import ders, unpacked, zipped
 
 NAMES = ["shop.example.com", "www.shop.example.com"]
