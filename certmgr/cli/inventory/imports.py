@@ -97,7 +97,7 @@ def import_(
     \b
     certmgr import customers.csv --dry-run
     certmgr import customers.csv --map client=Kundennummer
-    certmgr import /etc/nginx --from nginx --client 1001
+    certmgr import /etc/nginx/nginx.conf --client 1001
     """
     if example is not None:
         click.echo(csv_format.EXAMPLE, nl=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
 from inventory.errors import UsageError
+from notifiers.wording import catalogue as catalogue_module
 from notifiers.wording.catalogue import FOLDER, available, language, require
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +34,33 @@ def tool() -> ModuleType:
 
 def test_english_and_german_are_available() -> None:
     assert available()[:2] == ("en", "de")
+
+
+@pytest.fixture
+def with_french(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A further language, whose catalogue is one file."""
+    for file in FOLDER.glob("*.po"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "fr.po").write_text(
+        'msgid ""\nmsgstr "Language: fr\\nContent-Type: text/plain; charset=utf-8\\n"\n\n'
+        'msgid "expired"\nmsgstr "expiré"\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(catalogue_module, "FOLDER", tmp_path)
+    yield
+    catalogue_module._catalogue.cache_clear()
+
+
+@pytest.mark.usefixtures("with_french")
+def test_new_language_is_one_file() -> None:
+    assert available() == ("en", "de", "fr")
+    assert require("FR") == "fr"
+    french = language("fr-CA")
+    assert french("expired") == "expiré"
+    assert french("not translated yet") == "not translated yet"
+    assert french.date(datetime(2026, 11, 29, tzinfo=UTC)) == "29 novembre 2026"
+    with pytest.raises(UsageError, match="en, de, fr"):
+        require("nl")
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.po")), ids=lambda p: p.stem)
