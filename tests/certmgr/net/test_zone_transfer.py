@@ -29,7 +29,7 @@ def send(connection: socket.socket, wire: bytes) -> None:
     connection.sendall(struct.pack("!H", len(wire)) + wire)
 
 
-def hostile(connection: socket.socket, names: Names, *, repeat: bool) -> None:
+def hostile(connection: socket.socket, names: Names, *, repeat: bool, zone: str = ZONE) -> None:
     """Answer a query with a valid begin of a zone, and with records without end."""
     with contextlib.suppress(OSError):
         (size,) = struct.unpack("!H", connection.recv(2, socket.MSG_WAITALL))
@@ -45,7 +45,7 @@ def hostile(connection: socket.socket, names: Names, *, repeat: bool) -> None:
             answer.tsig = None
             answer.answer = [
                 dns.rrset.from_text(
-                    f"{names(number * 100 + n)}.{ZONE}.", 60, "IN", "A", "192.0.2.1"
+                    f"{names(number * 100 + n)}.{zone}.", 60, "IN", "A", "192.0.2.1"
                 )
                 for n in range(100)
             ]
@@ -56,8 +56,10 @@ def hostile(connection: socket.socket, names: Names, *, repeat: bool) -> None:
                 send(connection, wire)
 
 
-def transfer(names: Names, timeout: float, *, repeat: bool = False) -> Iterator[str]:
-    serve = partial(hostile, names=names, repeat=repeat)
+def transfer(
+    names: Names, timeout: float, *, repeat: bool = False, zone: str = ZONE
+) -> Iterator[str]:
+    serve = partial(hostile, names=names, repeat=repeat, zone=zone)
     with contextlib.closing(Server(serve)) as server:
         yield from host_names(ZONE, "127.0.0.1", server.port, KEY, timeout)
 
@@ -75,6 +77,14 @@ def test_transfer_without_end_is_bounded_in_size(
     monkeypatch.setattr(zone_transfer, limit, value)
     with pytest.raises(CertmgrError, match=reason) as caught:
         list(transfer("w{}".format, UNREACHED))
+    assert "Nothing was imported" in str(caught.value)
+
+
+@pytest.mark.parametrize("zone", ["other.example", "example", f"x{ZONE}"])
+def test_transfer_with_names_of_another_zone_is_refused(zone: str) -> None:
+    reason = f"w0.{zone}, which is outside of the zone"
+    with pytest.raises(CertmgrError, match=reason) as caught:
+        list(transfer("w{}".format, UNREACHED, zone=zone))
     assert "Nothing was imported" in str(caught.value)
 
 
