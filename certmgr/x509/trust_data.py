@@ -27,6 +27,9 @@ from inventory.files import read_regular
 
 BUILT_IN = Path(__file__).with_name("trust_rules.toml")
 MAX_BYTES = 20_000_000
+# The parser of TOML takes minutes for a key of 100,000 parts. Rules that people write are short.
+MAX_TOML = 1_000_000  # characters
+MAX_DOTS = 100  # in a line
 OLD_AFTER = timedelta(days=90)
 """From this age on, the data is called old: browsers publish new dates every few months."""
 
@@ -115,7 +118,15 @@ def _document(data: bytes, what: str) -> dict[str, object]:
     problem = "it is neither TOML nor JSON"
     try:
         text = as_bytes_of_text(data).decode("utf-8")
-        document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        if text.lstrip().startswith("{"):
+            document = json.loads(text)
+        elif len(text) <= MAX_TOML and all(x.count(".") <= MAX_DOTS for x in text.split("\n")):
+            document = tomllib.loads(text)
+        else:
+            problem = (
+                f"a file in TOML has at most {MAX_TOML:,} characters, and {MAX_DOTS} dots in a line"
+            )
+            document = None
         if isinstance(document, dict):
             return document
     # RecursionError: thousands of nested brackets.

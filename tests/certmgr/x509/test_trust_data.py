@@ -67,6 +67,9 @@ def test_toml_is_accepted_too(tmp_path: Path, now: datetime) -> None:
         (b"\xff\xfe\x00", "neither TOML nor JSON"),
         (b"[" * 100_000, "neither TOML nor JSON"),
         (b"{" * 100_000, "neither TOML nor JSON"),
+        # The parser of TOML takes minutes for these.
+        pytest.param(b".".join([b"a"] * 200_000) + b"=1", "100 dots in a line", id="dots"),
+        pytest.param((b"a." * 99 + b"b=1\n") * 5_100, "1,000,000 characters", id="size"),
         (report(row("x")).encode(), "not a SHA-256"),
     ],
 )
