@@ -53,6 +53,7 @@ def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: floa
     """
     seen: set[str] = set()
     records = size = 0
+    origin = dns.name.from_text(zone)
     end = monotonic() + timeout
     try:
         transfer: Iterator[dns.message.Message] = dns.query.xfr(
@@ -77,6 +78,10 @@ def host_names(zone: str, host: str, port: int, key: dns.tsig.Key, timeout: floa
                 if records > MAX_RECORDS:
                     raise _failed(zone, host, f"it has more than {MAX_RECORDS:,} records")
                 name = rrset.name.to_text(omit_final_dot=True).lower()
+                # A server of a zone must not add names of others: those of another client.
+                if not rrset.name.is_subdomain(origin):
+                    why = f"it contains {printable(name, 253)}, which is outside of the zone"
+                    raise _failed(zone, host, why, "Correct the zone on its name server.")
                 if rrset.rdtype in _HOST_TYPES and name not in seen:
                     size += len(name)
                     if size > MAX_NAMES:
