@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -56,9 +56,10 @@ def speed_up_engines(patch: pytest.MonkeyPatch) -> None:
     What a killed process wrote is kept by the kernel, synced or not: only a crash of the machine
     would show the difference.
     """
-    options = {"compiled_cache": CompiledStatements(2000)}
+    compiled = CompiledStatements(2000)
 
-    def create(*arguments: Any, **named: Any) -> Engine:
+    def create(*arguments: Any, execution_options: Mapping[str, Any], **named: Any) -> Engine:
+        options = {**execution_options, "compiled_cache": compiled}
         engine = create_engine(*arguments, execution_options=options, **named)
         if engine.dialect.name == "sqlite":
             # The program sets the mode of a connection when it opens it; a check-out comes later.
@@ -66,6 +67,11 @@ def speed_up_engines(patch: pytest.MonkeyPatch) -> None:
         return engine
 
     patch.setattr(engines, "create_engine", create)
+
+
+def share_statements_with_forks() -> None:
+    """For a process that forks children: each would compile all its statements anew."""
+    speed_up_engines(pytest.MonkeyPatch())
 
 
 def _do_not_wait(connection: Any, _record: object, _proxy: object) -> None:

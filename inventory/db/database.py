@@ -260,6 +260,10 @@ def default_actor() -> str:
 LOCK_TIMEOUT = 30.0  # seconds
 # Connections at a time of one command: a lock per kind of job, a reader and a writer.
 POOLED_CONNECTIONS = 5
+# The values of a row are read by the names of its columns, and never by the column objects of the
+# statement. SQLAlchemy then need not map those of each new statement to the compiled one, which
+# costs a third of the time of a short statement. Without effect in a version that lacks the option.
+_BY_NAME = {"_result_disable_adapt_to_context": True}
 
 
 # Seconds, except tcp_user_timeout (milliseconds). Without them, libpq waits for a server that stays
@@ -305,6 +309,7 @@ def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
                 pool_pre_ping=True,
                 # What the URL sets itself counts.
                 connect_args={k: v for k, v in _POSTGRESQL.items() if k not in parsed.query},
+                execution_options=_BY_NAME,
             )
     except (exc.ArgumentError, ImportError, ValueError) as error:
         raise DatabaseError(
@@ -319,7 +324,11 @@ def make_engine(url: str, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
 
 def _sqlite_engine(url: URL, lock_timeout: float) -> Engine:
     engine = create_engine(
-        url, module=sqlite_module(), poolclass=NullPool, connect_args={"timeout": lock_timeout}
+        url,
+        module=sqlite_module(),
+        poolclass=NullPool,
+        connect_args={"timeout": lock_timeout},
+        execution_options=_BY_NAME,
     )
 
     @event.listens_for(engine, "connect")
